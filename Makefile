@@ -1,0 +1,72 @@
+CARGO ?= cargo
+CARGO_FLAGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET_DIR)/release/vast-threatbus
+DEBUG := $(TARGET_DIR)/debug/vast-threatbus
+SHARE := $(DESTDIR)$(PREFIX)/share
+
+GENERATED := man/vast-threatbus.1 config.yaml.example \
+	completions/vast-threatbus.bash completions/_vast-threatbus completions/vast-threatbus.fish
+
+.PHONY: help build demo demo-bus test bench dev-mode man install
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## Build the release, target/release/vast-threatbus
+	tests/setup --compiler
+	$(CARGO) build --release $(CARGO_FLAGS)
+
+demo: ## Show the matching at work on sample events, without any server
+	demo/run
+
+demo-bus: ## Show the bridge at work between a real Threat Bus and sample events
+	demo/run-bus
+
+test: ## Run all tests; sets up what they need first
+	tests/setup
+	$(CARGO) build --workspace $(CARGO_FLAGS)
+	$(CARGO) test --workspace $(CARGO_FLAGS)
+
+bench: ## Measure everything, side by side with the original bridges
+	tests/setup
+	tests/setup app-2020.11.26 app-2022.5.16
+	$(CARGO) bench $(CARGO_FLAGS)
+
+dev-mode: ## Prepare this checkout for development
+	tests/setup
+	$(CARGO) build --workspace $(CARGO_FLAGS)
+	@echo "Ready: $(DEBUG), and the brokers that the tests run in $(TARGET_DIR)/venvs."
+	@echo "Next: 'cargo test --test NAME' for one file of tests, 'make test' for all,"
+	@echo "'make man' after a change to an option, '.ci/run' before a commit."
+
+man: ## Write the man page, completions, example and the README's options anew
+	$(CARGO) build $(CARGO_FLAGS)
+	mkdir -p man completions
+	@set -e; generate() { echo "generate $$1 > $$2"; \
+		$(DEBUG) --generate "$$1" > "$$2.new" || { rm -f "$$2.new"; exit 1; }; \
+		mv "$$2.new" "$$2"; }; \
+	generate man man/vast-threatbus.1; \
+	generate complete-bash completions/vast-threatbus.bash; \
+	generate complete-zsh completions/_vast-threatbus; \
+	generate complete-fish completions/vast-threatbus.fish; \
+	generate config-example config.yaml.example; \
+	generate options-markdown README.md.options; \
+	sed -e '/<!-- options:begin -->/,/<!-- options:end -->/{//!d}' \
+		-e '/<!-- options:begin -->/r README.md.options' README.md > README.md.new; \
+	mv README.md.new README.md; rm README.md.options
+
+install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDIR if given
+	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/vast-threatbus
+	install -D -m 644 man/vast-threatbus.1 $(SHARE)/man/man1/vast-threatbus.1
+	install -D -m 644 completions/vast-threatbus.bash $(SHARE)/bash-completion/completions/vast-threatbus
+	install -D -m 644 completions/_vast-threatbus $(SHARE)/zsh/site-functions/_vast-threatbus
+	install -D -m 644 completions/vast-threatbus.fish $(SHARE)/fish/vendor_completions.d/vast-threatbus.fish
+	install -D -m 644 config.yaml.example $(SHARE)/doc/vast-threatbus/config.yaml.example
+
+# Built only where it is missing, so that "sudo make install" needs no cargo.
+$(RELEASE):
+	$(MAKE) build

@@ -1,0 +1,99 @@
+//! Without a broker: indicators go straight to the batcher, sightings are only
+//! counted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vast_threatbus::engine::vast::client::Client;
+use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol};
+use vast_threatbus::metrics::Metrics;
+use vast_threatbus::report::{Destination, Parcel, Settings as ReportSettings};
+use vast_threatbus::retro::{Retro, Settings};
+use vast_threatbus::stop::Stop;
+
+use crate::engine::{MATCH_EVERY, engine, list_query, name};
+use crate::results::{Results, round};
+use crate::support::standin::Standin;
+
+const INDICATORS: usize = 100_000;
+
+pub fn run(results: &mut Results) {
+    let (engine, scratch) = engine(INDICATORS);
+    let list = list_query(&engine, INDICATORS, scratch.path());
+    // What the program comes with, and all in one.
+    for (workers, batch_size) in [(8, 10_000), (1, INDICATORS)] {
+        let calls = engine.exports().len();
+        let (sightings, last) = feed(&engine, workers, batch_size);
+        results.add(
+            "batcher alone",
+            &[
+                ("indicators", json!(INDICATORS)),
+                ("workers", json!(workers)),
+                ("batch size", json!(batch_size)),
+                ("seconds", round(last.as_secs_f64())),
+                ("one list query s", round(list.as_secs_f64())),
+                ("ratio", round(last.as_secs_f64() / list.as_secs_f64())),
+                ("sightings", json!(sightings)),
+                ("expected", json!(INDICATORS / MATCH_EVERY)),
+                ("processes", json!(engine.exports().len() - calls)),
+            ],
+        );
+    }
+}
+
+/// Puts all indicators in; gives the number of sightings and the time of the
+/// last.
+fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) {
+    let stop = Stop::new().expect("two socket pairs");
+    let metrics = Arc::new(Metrics::default());
+    let endpoint = engine.endpoint().parse().expect("an endpoint");
+    let client = Client::connect(
+        engine.path(),
+        &endpoint,
+        Some(Duration::from_secs(10)),
+        &stop,
+    )
+    .expect("the stand-in answers")
+    .expect("nobody stops it");
+    let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
+    let report = ReportSettings {
+        destination: Destination::Stdout,
+        transform: None,
+        unflatten: false,
+    };
+    let settings = Settings {
+        workers,
+        batch_size,
+        max_events: None,
+        timeout: None,
+    };
+    let (retro, intake) = Retro::start(settings, client, report.into(), &writer, &metrics, &stop)
+        .expect("threads can be started");
+    drop(writer);
+    let started = Instant::now();
+    for n in 0..INDICATORS {
+        let name = name(n);
+        intake.put(Message::Match {
+            indicator: Indicator {
+                id: n.to_string().into(),
+                protocol: Protocol::Stix2,
+                observables: vec![Observable::domain(&name)],
+                ioc: vec![name],
+                original: None,
+                ticket: Default::default(),
+            },
+            replaces: false,
+        });
+    }
+    drop(intake);
+    let (mut sightings, mut last) = (0, started);
+    for parcel in parcels {
+        sightings += parcel.count();
+        if parcel.count() > 0 {
+            last = Instant::now();
+        }
+    }
+    retro.join();
+    (sightings, last - started)
+}

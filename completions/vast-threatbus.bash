@@ -1,0 +1,38 @@
+# Made from the table of options by `vast-threatbus --generate complete-bash`.
+_vast_threatbus() {
+    local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=
+    # bash takes the `=` of `--flag=value` for a word of its own.
+    if [[ $current == = ]]; then
+        current=
+    elif [[ $previous == = ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+    case $previous in
+        -v | --vast) ;;
+        -b | --vast-binary) words=$(compgen -c -- "$current") ;;
+        -t | --threatbus) ;;
+        --protocol) words=$(compgen -W 'auto legacy stix2' -- "$current") ;;
+        --connect-timeout) ;;
+        -s | --snapshot) ;;
+        --retro-match-max-events) ;;
+        --retro-match-timeout) ;;
+        --batch-size) ;;
+        -U | --max-background-tasks) ;;
+        -S | --sink) words=$(compgen -W 'STDOUT' -- "$current") ;;
+        -T | --transform-context) words=$(compgen -c -- "$current") ;;
+        --queue-max-bytes) ;;
+        --state-dir) words=$(compgen -f -- "$current") ;;
+        --spool-max-bytes) ;;
+        --indicators) words=$(compgen -f -- "$current") ;;
+        --events) words=$(compgen -f -- "$current") ;;
+        --idle) ;;
+        --deadline) ;;
+        -l | --loglevel) words=$(compgen -W 'DEBUG INFO WARNING ERROR CRITICAL NOTSET' -- "$current") ;;
+        --metrics-prometheus) words=$(compgen -f -- "$current") ;;
+        -c | --config) words=$(compgen -f -- "$current") ;;
+        *) words=$(compgen -W '-v --vast -b --vast-binary -t --threatbus --protocol --connect-timeout -s --snapshot --retro-match --no-retro-match --live-match --no-live-match --retro-match-max-events --retro-match-timeout --batch-size -U --max-background-tasks -S --sink -T --transform-context --unflatten --no-unflatten --confirm-delivery --no-confirm-delivery --queue-max-bytes --state-dir --spool-max-bytes --indicators --events --follow --no-follow --once --no-once --idle --deadline --exit-code --no-exit-code -l --loglevel --metrics-prometheus -c --config -h --help -V --version' -- "$current") ;;
+    esac
+    COMPREPLY=()
+    [[ -z $words ]] || mapfile -t COMPREPLY <<< "$words"
+}
+complete -o filenames -F _vast_threatbus vast-threatbus

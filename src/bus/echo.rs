@@ -1,0 +1,90 @@
+//! Recognising the broker's echo of an own sighting (`--confirm-delivery`): the
+//! one acknowledgement that this bus can give.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use crate::outbox::Key;
+
+static HASHER: LazyLock<foldhash::quality::RandomState> =
+    LazyLock::new(foldhash::quality::RandomState::default);
+
+/// What identifies a sighting, sent or echoed: its id (STIX-2), or all that the
+/// legacy broker lets through. The broker writes JSON in its own way, so the
+/// content counts and not its text.
+pub fn key(frame: &[u8]) -> Key {
+    let json = memchr::memchr(b' ', frame).map_or(frame, |space| &frame[space + 1..]);
+    let mut hasher = HASHER.build_hasher();
+    match serde_json::from_slice::<Value>(json) {
+        Ok(Value::Object(sighting)) => match sighting.get("id") {
+            Some(id) => hash_value(id, &mut hasher),
+            None => ["intel", "ioc", "context"]
+                .iter()
+                .filter_map(|name| sighting.get(*name))
+                .for_each(|value| hash_value(value, &mut hasher)),
+        },
+        // No sighting of ours; whatever it is, it is awaited by nobody.
+        _ => json.hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// Hashes by content: objects whatever their order, numbers by value.
+fn hash_value(value: &Value, hasher: &mut impl Hasher) {
+    match value {
+        Value::Null => 0_u8.hash(hasher),
+        Value::Bool(truth) => (1_u8, truth).hash(hasher),
+        Value::Number(number) => {
+            // 1 and 1.0 are one number to neither side's JSON writer, but both
+            // write it as they read it.
+            let bits = number.as_f64().map(f64::to_bits);
+            (2_u8, bits).hash(hasher);
+        }
+        Value::String(text) => (3_u8, text).hash(hasher),
+        Value::Array(values) => {
+            (4_u8, values.len()).hash(hasher);
+            values.iter().for_each(|value| hash_value(value, hasher));
+        }
+        Value::Object(members) => {
+            (5_u8, members.len()).hash(hasher);
+            let mut keys: Vec<&String> = members.keys().collect();
+            keys.sort_unstable();
+            for name in keys {
+                name.hash(hasher);
+                hash_value(&members[name], hasher);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_is_recognised_however_it_is_written() {
+        let sent = br#"threatbus/sighting {"ts":"2020-11-26 12:34:56.789000","intel":"43","reference":"threatbus__43","ioc":["\u2603"],"context":{"b":1.50,"a":[12345678901234567890,null]}}"#;
+        let echo = "abcsighting {\"ts\": \"2020-11-26 12:34:56.789000\", \"intel\": \"43\", \"context\": {\"a\": [12345678901234567890, null], \"b\": 1.5}, \"ioc\": [\"☃\"]}";
+        assert_eq!(key(sent), key(echo.as_bytes()));
+        let other = echo.replace("1.5", "1.6");
+        assert_ne!(key(sent), key(other.as_bytes()));
+    }
+
+    #[test]
+    fn stix_sightings_are_known_by_their_id() {
+        let sent = br#"stix2/sighting {"type":"sighting","id":"sighting--1","x":1}"#;
+        let echo = br#"abcsighting {"type": "sighting", "id": "sighting--1"}"#;
+        let other = br#"abcsighting {"type": "sighting", "id": "sighting--2", "x": 1}"#;
+        assert_eq!(key(sent), key(echo));
+        assert_ne!(key(sent), key(other));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_frame_panics(frame in proptest::collection::vec(proptest::num::u8::ANY, 0..100)) {
+            let _ = key(&frame);
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Threat Bus on the wire: management requests, incoming messages, outgoing
+//! sightings.
+
+mod alive;
+pub mod echo;
+pub mod manage;
+pub mod outgoing;
+pub mod publish;
+pub mod receive;
+mod remembered;
+pub mod session;
+mod sub;

@@ -1,0 +1,374 @@
+//! The writer for the bus: takes sightings from the workers, keeps them until
+//! they are delivered, and sends them to whichever broker is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select, TryRecvError, never};
+use log::{debug, error, info, warn};
+
+use super::publish::{Publisher, Sent};
+use crate::endpoint::Endpoint;
+use crate::logging::printable;
+use crate::metrics::Metrics;
+use crate::outbox::{Frame, Key, Next, Outbox};
+use crate::report::Parcel;
+use crate::state::journal::Ticket;
+use crate::stop::Stop;
+
+/// How long the last messages may take to reach the broker when the program
+/// ends, at least: even at a second signal nothing is thrown away at once.
+const LEAST_LINGER: Duration = Duration::from_millis(500);
+
+/// How long to wait before a full disk is tried again.
+const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How many messages are sent before the inputs are looked at again.
+const AT_ONCE: usize = 256;
+
+/// What the writer hears.
+pub struct Inputs {
+    /// Sightings from the workers.
+    pub parcels: Receiver<Parcel>,
+    /// Where the broker listens, said again at each new subscription.
+    pub brokers: Receiver<Listening>,
+    /// Echoes of sightings.
+    pub echoes: Receiver<Key>,
+    /// Set when the writer has no more use for echoes.
+    pub finished: Arc<AtomicBool>,
+}
+
+/// A broker that listens for sightings.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Its sub port.
+    pub endpoint: Endpoint,
+    /// When the last subscription was last seen to work.
+    pub alive: Instant,
+}
+
+/// The writer.
+pub struct Outgoing {
+    publisher: Publisher,
+    outbox: Outbox,
+    /// Frames that a full disk did not take, and the tickets behind them.
+    refused: Vec<Frame>,
+    refused_tickets: Vec<Ticket>,
+    retry_disk_at: Instant,
+    /// Whether something may be there to be sent.
+    busy: bool,
+    connected: bool,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+}
+
+impl Outgoing {
+    /// A writer with this outbox.
+    pub fn new(outbox: Outbox, metrics: Arc<Metrics>, stop: Stop) -> Self {
+        Outgoing {
+            publisher: Publisher::new(stop.clone()),
+            outbox,
+            refused: Vec::new(),
+            refused_tickets: Vec::new(),
+            retry_disk_at: Instant::now(),
+            busy: true,
+            connected: false,
+            metrics,
+            stop,
+        }
+    }
+
+    /// Writes until the workers are gone and everything is delivered, or the
+    /// grace period is over.
+    pub fn run(mut self, mut inputs: Inputs) {
+        if self.outbox.spooled_bytes() > 0 {
+            info!(
+                "{} bytes of sightings wait in the spool from an earlier run",
+                self.outbox.spooled_bytes()
+            );
+        }
+        let mut open = true;
+        while open || !self.is_done() {
+            if self.is_over() {
+                break;
+            }
+            open = self.listen(&mut inputs, open);
+            self.store_refused();
+            self.send_some();
+        }
+        self.end(&inputs);
+    }
+
+    fn is_done(&self) -> bool {
+        self.outbox.is_empty() && self.refused.is_empty()
+    }
+
+    /// Whether the grace period is over, or what is left is safe on disk.
+    fn is_over(&self) -> bool {
+        let over = |until: Instant| until <= Instant::now();
+        self.stop.is_now() || self.stop.drained_by().is_some_and(over)
+    }
+
+    /// Takes what has come; waits for it where there is nothing else to do.
+    /// Whether the workers are still there.
+    fn listen(&mut self, inputs: &mut Inputs, open: bool) -> bool {
+        let mut open = open;
+        if let Some(wait) = self.time_to_wait().filter(|_| open || !self.is_done()) {
+            self.wait(inputs, open, wait);
+        }
+        while let Ok(broker) = inputs.brokers.try_recv() {
+            self.connect(&broker);
+        }
+        while let Ok(key) = inputs.echoes.try_recv() {
+            // A place in the window may be free now.
+            self.busy = true;
+            let confirmed = self.outbox.confirmed(key);
+            self.note(confirmed);
+        }
+        while open && self.takes_more() {
+            match inputs.parcels.try_recv() {
+                Ok(parcel) => self.take(parcel),
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Disconnected) => open = false,
+            }
+        }
+        open
+    }
+
+    fn takes_more(&self) -> bool {
+        self.outbox.has_room() && self.refused.is_empty()
+    }
+
+    /// How long there is nothing to send: `None` where there is something.
+    fn time_to_wait(&self) -> Option<Duration> {
+        const FOR_EVER: Duration = Duration::from_secs(86_400);
+        let now = Instant::now();
+        if self.busy {
+            return None;
+        }
+        let retry = (!self.refused.is_empty()).then_some(self.retry_disk_at);
+        let next = [retry, self.outbox.next_deadline()]
+            .into_iter()
+            .flatten()
+            .min();
+        Some(next.map_or(FOR_EVER, |next| next.saturating_duration_since(now)))
+    }
+
+    /// Waits until one of the inputs has something, without taking it. An input
+    /// that is closed would always be ready: it is not listened to any more.
+    fn wait(&self, inputs: &mut Inputs, open: bool, time: Duration) {
+        let mut select = Select::new();
+        if open && self.takes_more() {
+            select.recv(&inputs.parcels);
+        }
+        let brokers = select.recv(&inputs.brokers);
+        let echoes = select.recv(&inputs.echoes);
+        select.recv(self.stop.now_channel());
+        if !self.stop.is_draining() {
+            select.recv(self.stop.drain_channel());
+        }
+        match select.ready_timeout(time) {
+            Ok(ready) if ready == brokers && inputs.brokers.is_empty() => inputs.brokers = never(),
+            Ok(ready) if ready == echoes && inputs.echoes.is_empty() => inputs.echoes = never(),
+            _ => {}
+        }
+    }
+
+    fn take(&mut self, parcel: Parcel) {
+        match parcel {
+            Parcel::Messages(messages) => {
+                let frames = messages
+                    .into_iter()
+                    .map(|message| message.frame.into_bytes());
+                let rest = self.send_at_once(frames.collect());
+                self.store(rest);
+            }
+            Parcel::Finished(tickets) => {
+                if self.refused.is_empty() {
+                    tickets.into_iter().for_each(Ticket::finish);
+                } else {
+                    self.refused_tickets.extend(tickets);
+                }
+            }
+            Parcel::Lines { .. } | Parcel::Command { .. } => {}
+        }
+    }
+
+    /// Where nothing waits, sightings go straight out; gives what did not.
+    fn send_at_once(&mut self, frames: Vec<Frame>) -> Vec<Frame> {
+        if !self.outbox.is_bypassed() {
+            return frames;
+        }
+        let mut frames = frames.into_iter();
+        while let Some(frame) = frames.next() {
+            match self.send(&frame) {
+                Sent::Yes => self.metrics.sightings_sent.add(1),
+                Sent::NotYet => return std::iter::once(frame).chain(frames).collect(),
+                Sent::Never => {}
+            }
+        }
+        Vec::new()
+    }
+
+    fn store(&mut self, frames: Vec<Frame>) {
+        if frames.is_empty() {
+            return;
+        }
+        self.busy = true;
+        match self.outbox.push(frames) {
+            Ok(0) => {}
+            Ok(lost) => {
+                self.metrics.sightings_lost.add(lost);
+                error!(
+                    "the spool is full (--spool-max-bytes): its {lost} oldest sighting(s) are lost"
+                );
+            }
+            Err((frames, reason)) => {
+                if self.refused.is_empty() {
+                    error!("the spool cannot be written: {reason}; the workers wait");
+                }
+                self.refused = frames;
+                self.retry_disk_at = Instant::now() + DISK_PAUSE;
+            }
+        }
+    }
+
+    fn store_refused(&mut self) {
+        if self.refused.is_empty() || Instant::now() < self.retry_disk_at {
+            return;
+        }
+        let frames = std::mem::take(&mut self.refused);
+        // The error stands in the log already.
+        match self.outbox.push(frames) {
+            Ok(lost) => {
+                self.metrics.sightings_lost.add(lost);
+                info!("the spool can be written again");
+                self.refused_tickets.drain(..).for_each(Ticket::finish);
+            }
+            Err((frames, _)) => {
+                self.refused = frames;
+                self.retry_disk_at = Instant::now() + DISK_PAUSE;
+            }
+        }
+    }
+
+    fn send_some(&mut self) {
+        self.busy = true;
+        for _ in 0..AT_ONCE {
+            let now = Instant::now();
+            match self.outbox.next(now) {
+                Ok(Some(next)) => {
+                    let kept = match (self.send(next.frame()), &next) {
+                        (Sent::NotYet, _) => return,
+                        (Sent::Never, _) => self.outbox.dropped(next),
+                        (Sent::Yes, Next::New(..)) => {
+                            self.metrics.sightings_sent.add(1);
+                            self.outbox.sent(next, now)
+                        }
+                        (Sent::Yes, Next::Again(..) | Next::Doubted(_)) => {
+                            self.metrics.sightings_repeated.add(1);
+                            self.outbox.sent(next, now)
+                        }
+                    };
+                    self.note(kept);
+                }
+                Ok(None) => {
+                    self.busy = false;
+                    break;
+                }
+                Err(reason) => {
+                    error!("reading the spool: {reason}");
+                    return;
+                }
+            }
+        }
+        match self.outbox.give_up(Instant::now()) {
+            Ok(given_up) => {
+                for message in given_up {
+                    self.metrics.sightings_unconfirmed.add(1);
+                    warn!(
+                        "a sighting was sent {} times and never confirmed by the broker",
+                        message.sendings
+                    );
+                }
+            }
+            Err(reason) => self.note(Err(reason)),
+        }
+    }
+
+    /// Tries to send one frame; counts and logs one that never can be.
+    fn send(&mut self, frame: &Frame) -> Sent {
+        match self.publisher.send(frame) {
+            Ok(Sent::Never) => {
+                self.metrics.sightings_failed.add(1);
+                warn!(
+                    "a sighting is dropped: the broker does not listen to its topic, that of the \
+                     generation that its indicator came in: {}",
+                    printable(
+                        &String::from_utf8_lossy(&frame[..frame.len().min(400)]),
+                        200
+                    )
+                );
+                Sent::Never
+            }
+            Ok(sent) => sent,
+            Err(reason) => {
+                warn!("sending to the bus: {reason}");
+                let pause = Duration::from_millis(500);
+                let _ = self.stop.now_channel().recv_timeout(pause);
+                Sent::NotYet
+            }
+        }
+    }
+
+    fn connect(&mut self, broker: &Listening) {
+        if let Err(reason) = self.publisher.connect(&broker.endpoint) {
+            error!("cannot send sightings to {}: {reason}", broker.endpoint);
+        }
+        if std::mem::replace(&mut self.connected, true) {
+            debug!("the subscription is new: unconfirmed sightings go again");
+            self.outbox.reconnected(Instant::now(), broker.alive);
+            self.busy = true;
+        }
+    }
+
+    /// A position that cannot be written costs repetitions after a crash, not
+    /// sightings.
+    fn note(&self, result: std::io::Result<()>) {
+        if let Err(reason) = result {
+            warn!("the spool's position cannot be written: {reason}");
+        }
+    }
+
+    /// The last chance: what the workers found in the very end, and what the
+    /// broker takes at once.
+    fn sweep(&mut self, inputs: &Inputs) {
+        let until = Instant::now() + LEAST_LINGER;
+        while let Ok(parcel) = inputs.parcels.recv_deadline(until) {
+            self.take(parcel);
+        }
+        self.send_some();
+        while self.busy && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+            self.send_some();
+        }
+    }
+
+    fn end(mut self, inputs: &Inputs) {
+        self.sweep(inputs);
+        let lost = self.outbox.at_risk() + self.refused.len() as u64;
+        self.metrics.sightings_lost.add(lost);
+        if self.outbox.spooled_bytes() > 0 {
+            info!(
+                "{} bytes of sightings stay in the spool for the next run",
+                self.outbox.spooled_bytes()
+            );
+        }
+        inputs.finished.store(true, Ordering::Release);
+        let left = self.stop.drained_by().map_or(LEAST_LINGER, |until| {
+            until.saturating_duration_since(Instant::now())
+        });
+        self.publisher.close(left.max(LEAST_LINGER));
+    }
+}

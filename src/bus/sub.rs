@@ -1,0 +1,61 @@
+//! The incoming side: a SUB socket that takes everything off the wire.
+
+use std::time::Duration;
+
+use log::warn;
+
+use super::manage::poll_milliseconds;
+use super::receive;
+use crate::endpoint::Endpoint;
+
+/// How long a SUB socket may take to be connected before the subscription is
+/// made all the same.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
+
+/// A connected SUB socket.
+pub struct Sub {
+    /// The socket.
+    pub socket: zmq::Socket,
+    /// The listening end of the socket's monitor. It stays open as long as the
+    /// socket: an event that finds it closed would block the library's I/O
+    /// thread for good (seen when a broker restarted). Fields are dropped in
+    /// this order.
+    _events: zmq::Socket,
+}
+
+impl Sub {
+    /// A socket whose connection stands, so that nothing is published before
+    /// the broker knows of it. `number` tells it from the context's others.
+    ///
+    /// # Errors
+    /// The ZeroMQ library fails.
+    pub fn connect(context: &zmq::Context, endpoint: &Endpoint, number: u64) -> zmq::Result<Self> {
+        let socket = context.socket(zmq::SUB)?;
+        socket.set_ipv6(true)?;
+        socket.set_linger(0)?;
+        // Everything is taken off the wire: a broker throws away what a slow
+        // subscriber does not take.
+        socket.set_rcvhwm(0)?;
+        // Longer ones are refused with a warning, absurd ones by the library.
+        socket.set_maxmsgsize(4 * receive::LONGEST_MESSAGE as i64)?;
+        socket.set_heartbeat_ivl(5_000)?;
+        socket.set_heartbeat_timeout(15_000)?;
+        let events = context.socket(zmq::PAIR)?;
+        let address = format!("inproc://sub-events-{number}");
+        socket.monitor(
+            &address,
+            zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw().into(),
+        )?;
+        // Nobody reads it after the first event; there is room for the others.
+        events.set_rcvhwm(0)?;
+        events.connect(&address)?;
+        socket.connect(&endpoint.as_tcp())?;
+        if events.poll(zmq::POLLIN, poll_milliseconds(HANDSHAKE_TIME))? == 0 {
+            warn!("the broker's pub port {endpoint} does not answer yet; messages may be missed");
+        }
+        Ok(Sub {
+            socket,
+            _events: events,
+        })
+    }
+}

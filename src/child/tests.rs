@@ -1,0 +1,149 @@
+//! Children of every kind, run to their end.
+
+use super::*;
+
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-c", script]);
+    command
+}
+
+fn run_shell(script: &str, input: &[u8], time: Duration) -> (Outcome, Vec<u8>) {
+    let stop = Stop::new().expect("two socket pairs");
+    let limits = Limits {
+        time: Some(time),
+        stop: &stop,
+    };
+    run_to_end(&mut shell(script), input, limits, 1 << 30).expect("sh starts")
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn input_output_and_status_pass_through() {
+    let input = vec![b'x'; 3_000_000];
+    let (outcome, output) = run_shell("cat; echo oops >&2; exit 3", &input, LONG);
+    assert_eq!(output, input);
+    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(3)));
+    assert_eq!(outcome.last_words(), "oops");
+}
+
+#[test]
+fn a_child_that_ignores_its_input_is_no_error() {
+    let (outcome, output) = run_shell("echo done", &vec![0; 1_000_000], LONG);
+    assert_eq!(output, b"done\n");
+    assert!(matches!(outcome.end, End::Exited(status) if status.success()));
+}
+
+#[test]
+fn only_the_end_of_standard_error_is_kept() {
+    let script = "i=0; while [ $i -lt 2000 ]; do echo line $i >&2; i=$((i+1)); done";
+    let (outcome, _) = run_shell(script, b"", LONG);
+    assert!(outcome.stderr.len() <= STDERR_KEPT);
+    assert_eq!(outcome.last_words(), "line 1999");
+}
+
+#[test]
+fn a_hanging_child_is_ended_and_its_output_counts() {
+    let (outcome, output) = run_shell("echo one; sleep 600", b"", Duration::from_millis(300));
+    assert!(matches!(outcome.end, End::TimedOut));
+    assert_eq!(output, b"one\n");
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_is_killed() {
+    let script = "trap '' TERM; echo $$; while :; do sleep 1; done";
+    let (outcome, output) = run_shell(script, b"", Duration::from_millis(300));
+    assert!(matches!(outcome.end, End::TimedOut));
+    let pid: i32 = String::from_utf8_lossy(&output)
+        .trim()
+        .parse()
+        .expect("a pid");
+    let pid = Pid::from_raw(pid).expect("not zero");
+    assert!(rustix::process::test_kill_process(pid).is_err());
+}
+
+#[test]
+fn an_exit_is_noticed_while_a_grandchild_holds_the_pipe() {
+    let started = Instant::now();
+    let (outcome, output) = run_shell("sleep 60 & echo here", b"", LONG);
+    assert!(matches!(outcome.end, End::Exited(status) if status.success()));
+    assert_eq!(output, b"here\n");
+    assert!(started.elapsed() < Duration::from_secs(30));
+}
+
+#[test]
+fn closed_output_does_not_end_the_wait() {
+    let (outcome, _) = run_shell("exec >&-; exec 2>&-; sleep 0.2; exit 5", b"", LONG);
+    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(5)));
+    let (outcome, _) = run_shell("exec >&-; sleep 60", b"", Duration::from_millis(300));
+    assert!(matches!(outcome.end, End::TimedOut));
+}
+
+#[test]
+fn closed_output_holds_up_neither_input_nor_standard_error() {
+    let input = vec![b'x'; 1_000_000];
+    let script = "exec >&-; wc -c >&2; i=0; \
+                  while [ $i -lt 3000 ]; do echo a line that fills the pipe: $i >&2; \
+                  i=$((i+1)); done; exit 7";
+    let (outcome, _) = run_shell(script, &input, LONG);
+    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(7)));
+    assert_eq!(outcome.last_words(), "a line that fills the pipe: 2999");
+}
+
+#[test]
+fn endless_standard_error_does_not_outlive_the_limit() {
+    let started = Instant::now();
+    let (outcome, _) = run_shell("yes >&2", b"", Duration::from_millis(300));
+    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(started.elapsed() < LONG);
+}
+
+#[test]
+fn what_a_child_has_started_ends_with_it() {
+    // The grandchild ignores what ends the child.
+    let script = "sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & sleep 600";
+    let (outcome, output) = run_shell(script, b"", Duration::from_millis(500));
+    assert!(matches!(outcome.end, End::TimedOut));
+    let pid = String::from_utf8_lossy(&output).trim().to_owned();
+    let until = Instant::now() + LONG;
+    // Once killed it may be a zombie for good: whether it is waited for is
+    // another process's business.
+    while std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+    {
+        assert!(Instant::now() < until, "{pid} is still there");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn enough_output_ends_the_child() {
+    let stop = Stop::new().expect("two socket pairs");
+    let limits = Limits {
+        time: Some(LONG),
+        stop: &stop,
+    };
+    let (outcome, output) = run_to_end(&mut shell("yes"), b"", limits, 100_000).expect("sh");
+    assert!(matches!(outcome.end, End::Enough));
+    assert!(output.len() <= 100_000);
+}
+
+#[test]
+fn draining_shortens_the_time_and_now_ends_it() {
+    let stop = Stop::new().expect("two socket pairs");
+    let limits = Limits {
+        time: None,
+        stop: &stop,
+    };
+    let outcome = std::thread::scope(|scope| {
+        let run = scope.spawn(|| run(&mut shell("sleep 60"), b"", limits, |_| Flow::Continue));
+        std::thread::sleep(Duration::from_millis(100));
+        stop.drain(LONG);
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(!run.is_finished());
+        stop.now();
+        run.join().expect("no panic").expect("sh starts")
+    });
+    assert!(matches!(outcome.end, End::Stopped));
+}

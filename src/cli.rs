@@ -1,0 +1,51 @@
+//! From the command line to an exit status.
+
+use std::env;
+use std::io::{self, Write};
+
+use log::{info, warn};
+
+use crate::bridge;
+use crate::config::{self, Config, Invocation};
+use crate::exit_code::ExitCode;
+use crate::logging;
+
+/// Runs the program with this process's arguments and environment.
+pub fn main() -> std::process::ExitCode {
+    run().into()
+}
+
+fn run() -> ExitCode {
+    match config::from_args(env::args_os().skip(1), env::vars_os()) {
+        Ok(Invocation::Run(config)) => run_bridge(&config),
+        Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
+            // A reader that went away, like `head`, has what it wanted.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
+            _ => ExitCode::Success,
+        },
+        Err(error) => usage(&error),
+    }
+}
+
+fn usage(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("vast-threatbus: {error}");
+    ExitCode::Usage
+}
+
+fn run_bridge(config: &Config) -> ExitCode {
+    if let Err(error) = logging::init(&config.logging) {
+        return usage(&error);
+    }
+    match &config.file {
+        Some(file) => info!(
+            "vast-threatbus {}, configured by {}",
+            env!("CARGO_PKG_VERSION"),
+            file.display()
+        ),
+        None => info!("vast-threatbus {}", env!("CARGO_PKG_VERSION")),
+    }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    bridge::run(config)
+}

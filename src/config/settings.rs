@@ -1,0 +1,256 @@
+//! The options as they were given, one field for each, and how they become a
+//! [`Config`].
+
+use std::collections::HashMap;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{
+    Config, Jobs, Logging, Metrics, Place, ProtocolChoice, SinkChoice, UsageError, Verbosity,
+};
+use crate::command::CommandTemplate;
+use crate::endpoint::Endpoint;
+use crate::options::{Assignment, Kind, Name, OPTIONS, Opt};
+
+/// What the entries of the table of options set. See [`Config`] for the meaning
+/// of the fields that have the same name there.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "each field is described by its entry in the table"
+)]
+pub struct Settings {
+    pub config_file: Option<PathBuf>,
+    pub vast: Option<Endpoint>,
+    pub vast_binary: PathBuf,
+    pub threatbus: Option<Endpoint>,
+    pub snapshot_days: u64,
+    pub retro_match: bool,
+    pub live_match: bool,
+    pub matcher_name: Option<String>,
+    pub unflatten: bool,
+    pub retro_match_max_events: u64,
+    pub retro_match_timeout: Option<Duration>,
+    pub transform_context: Option<CommandTemplate>,
+    pub sink: SinkChoice,
+    pub max_background_tasks: u64,
+    pub batch_size: u64,
+    pub confirm_delivery: bool,
+    pub queue_max_bytes: u64,
+    pub state_dir: Option<PathBuf>,
+    pub spool_max_bytes: u64,
+    pub protocol: ProtocolChoice,
+    pub connect_timeout: Option<Duration>,
+    pub console_verbosity: Option<Verbosity>,
+    pub log_to_console: bool,
+    pub log_to_file: bool,
+    pub file_verbosity: Option<Verbosity>,
+    pub log_file: Option<PathBuf>,
+    pub metrics_interval: Option<Duration>,
+    pub metrics_file: Option<PathBuf>,
+    pub metrics_prometheus: Option<PathBuf>,
+    pub indicators: Option<PathBuf>,
+    pub events: Vec<PathBuf>,
+    pub follow: bool,
+    pub once: bool,
+    pub idle: Option<Duration>,
+    pub deadline: Option<Duration>,
+    pub exit_code: bool,
+    places: HashMap<&'static str, Place>,
+}
+
+impl Settings {
+    /// Applies the sources in order, so that a later one overrides.
+    pub fn merge(sources: &[&[Assignment]]) -> Result<Self, UsageError> {
+        let mut settings = Self::default();
+        for source in sources {
+            for assignment in source.iter() {
+                if let Kind::Files(files) = assignment.option.kind {
+                    files(&mut settings).clear();
+                }
+            }
+            for assignment in source.iter() {
+                settings.apply(assignment)?;
+            }
+        }
+        Ok(settings)
+    }
+
+    fn apply(&mut self, assignment: &Assignment) -> Result<(), UsageError> {
+        let Assignment {
+            option,
+            given,
+            place,
+        } = assignment;
+        option
+            .apply(self, given)
+            .map_err(|problem| UsageError::Value {
+                place: place.clone(),
+                value: given.describe(),
+                problem,
+            })?;
+        self.places.insert(name_of(option), place.clone());
+        Ok(())
+    }
+
+    /// Where the value of an option comes from.
+    pub(super) fn place_of(&self, option: &str) -> Place {
+        let given = self.places.get(option).cloned();
+        given.unwrap_or_else(|| Place::Default(option.to_owned()))
+    }
+
+    /// Makes a configuration of settings that the table's defaults are part of.
+    ///
+    /// # Errors
+    ///
+    /// Values that are good by themselves but do not go together.
+    pub(super) fn finish(
+        &self,
+        file: Option<PathBuf>,
+        warnings: Vec<String>,
+    ) -> Result<Config, UsageError> {
+        // As in the original: asking for neither means live matching.
+        let nothing_asked = !self.retro_match && !self.live_match && self.events.is_empty();
+        let jobs = self.jobs(nothing_asked)?;
+        self.reject_live_matching(nothing_asked)?;
+        let logging = self.logging()?;
+        let count = |number| usize::try_from(number).ok().and_then(NonZeroUsize::new);
+        Ok(Config {
+            vast: self.vast.clone().expect("the table has a default"),
+            vast_binary: self.vast_binary.clone(),
+            threatbus: self.threatbus.clone().expect("the table has a default"),
+            snapshot_days: u32::try_from(self.snapshot_days).expect("the table limits it"),
+            retro_match: self.retro_match && jobs.events.is_empty(),
+            live_match: self.live_match || nothing_asked,
+            unflatten: self.unflatten,
+            retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
+            retro_match_timeout: self.retro_match_timeout,
+            transform_context: self.transform_context.clone(),
+            sink: match &self.sink {
+                // Where there is no bus.
+                SinkChoice::Bus if jobs.indicators.is_some() => SinkChoice::Stdout,
+                sink => sink.clone(),
+            },
+            max_background_tasks: count(self.max_background_tasks)
+                .expect("the table limits it, and does not let it be 0"),
+            batch_size: count(self.batch_size)
+                .expect("the table limits it, and does not let it be 0"),
+            confirm_delivery: self.confirm_delivery,
+            queue_max_bytes: usize::try_from(self.queue_max_bytes).unwrap_or(usize::MAX),
+            state_dir: self.state_dir.clone(),
+            spool_max_bytes: self.spool_max_bytes,
+            protocol: self.protocol,
+            connect_timeout: self.connect_timeout,
+            matcher_name: self.matcher_name.clone(),
+            logging,
+            metrics: Metrics {
+                interval: self
+                    .metrics_interval
+                    .expect("the table does not let it be 0"),
+                filename: self.metrics_file.clone(),
+                prometheus: self.metrics_prometheus.clone(),
+            },
+            jobs,
+            file,
+            warnings,
+        })
+    }
+
+    /// What is read from files, and when the run ends.
+    fn jobs(&self, nothing_asked: bool) -> Result<Jobs, UsageError> {
+        let fail = |option, problem| {
+            let place = self.place_of(option);
+            Err(UsageError::Combination { place, problem })
+        };
+        let has_events = !self.events.is_empty();
+        let standard_input = |path: &PathBuf| path.as_os_str() == "-";
+        let indicators_given = self.indicators.is_some();
+        let read_twice = self.indicators.iter().chain(&self.events);
+        if read_twice.filter(|path| standard_input(path)).count() > 1 {
+            return fail(
+                "events",
+                "standard input (-) can be read for one thing only",
+            );
+        }
+        if self.follow && !has_events {
+            return fail("follow", "it needs --events FILE, the files to follow");
+        }
+        if self.follow && self.once {
+            return fail("once", "a run with --follow does not end by itself");
+        }
+        if indicators_given && !has_events && !self.retro_match {
+            let problem = "it needs --retro-match, to look for them in VAST, or --events FILE";
+            return fail("indicators", problem);
+        }
+        if has_events && self.live_match {
+            let problem = "with --events there is no VAST; --follow is live matching there";
+            return fail("live-match", problem);
+        }
+        let once = (self.once || indicators_given) && !self.follow;
+        if once && !has_events && (self.live_match || nothing_asked) {
+            let problem = "live matching does not end; ask for --retro-match alone, or --events";
+            return fail("once", problem);
+        }
+        if self.exit_code && !once {
+            return fail(
+                "exit-code",
+                "it needs a run that ends: --once or --indicators",
+            );
+        }
+        if !once && !self.follow && self.events.iter().any(standard_input) {
+            let problem = "standard input (-) can be read only once: add --once or --follow";
+            return fail("events", problem);
+        }
+        Ok(Jobs {
+            indicators: self.indicators.clone(),
+            events: self.events.clone(),
+            follow: self.follow,
+            once,
+            idle: self.idle.unwrap_or_default(),
+            deadline: self.deadline,
+            exit_code: self.exit_code,
+        })
+    }
+
+    /// To be dropped, with [`UsageError::LiveMatching`], once live matching is
+    /// built.
+    fn reject_live_matching(&self, nothing_asked: bool) -> Result<(), UsageError> {
+        match self.live_match || nothing_asked {
+            true => Err(UsageError::LiveMatching {
+                asked: self.live_match.then(|| self.place_of("live-match")),
+            }),
+            false => Ok(()),
+        }
+    }
+
+    fn logging(&self) -> Result<Logging, UsageError> {
+        let verbosity = self.file_verbosity.filter(|_| self.log_to_file);
+        let file = match (verbosity, self.log_file.clone()) {
+            (None, _) => None,
+            (Some(verbosity), Some(path)) => Some((path, verbosity)),
+            (Some(_), None) => {
+                let place = self.place_of("logging.filename");
+                return Err(UsageError::NoLogFile { place });
+            }
+        };
+        let console = self.console_verbosity.filter(|_| self.log_to_console);
+        Ok(Logging { console, file })
+    }
+}
+
+fn name_of(option: &Opt) -> &'static str {
+    let (Name::Anywhere(name) | Name::FlagOnly(name) | Name::KeyOnly(name)) = option.name;
+    name
+}
+
+/// The option with a configuration key in a group (or in none).
+pub(super) fn option_with_key(group: Option<&str>, key: &str) -> Option<&'static Opt> {
+    let is_it = |known: &str| match group {
+        Some(group) => known.split_once('.') == Some((group, key)),
+        None => known == key && !key.contains('.'),
+    };
+    OPTIONS
+        .iter()
+        .find(|option| option.key().is_some_and(|known| is_it(&known)))
+}

@@ -1,0 +1,243 @@
+//! From a stream of bytes to blocks of whole lines, so that the lines of one
+//! file can be looked through by several threads.
+
+use std::io::{self, Read};
+
+/// The size of a block, in bytes, unless a line is longer.
+pub const BLOCK: usize = 1 << 20;
+
+/// The longest line that is read, in bytes. The longest event seen, a Suricata
+/// alert with its payload and packet, has some 200 kB.
+pub const LONGEST_LINE: usize = 16 << 20;
+
+/// Memory for one block and how much of it is in use.
+#[derive(Debug, Default)]
+pub struct Block {
+    buffer: Vec<u8>,
+    filled: usize,
+}
+
+impl Block {
+    /// The lines, the last one perhaps without its end.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    /// Whether the memory is worth being used again.
+    pub fn is_reusable(&self) -> bool {
+        self.buffer.len() == BLOCK
+    }
+}
+
+/// What an end of the input means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtEnd {
+    /// Nothing follows: the last line is complete even without its end.
+    Finish,
+    /// More may be written: the beginning of a line is kept.
+    Keep,
+}
+
+/// When a block is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// When it is full.
+    Full,
+    /// As soon as it holds a line: for pipes, where the next may take long.
+    Eager,
+}
+
+/// The state between two blocks of one input.
+#[derive(Debug, Default)]
+pub struct Lines {
+    /// The beginning of a line whose end is not read yet.
+    carry: Vec<u8>,
+    /// Inside a line that is too long, of which nothing is kept.
+    skipping: bool,
+    too_long: u64,
+}
+
+impl Lines {
+    /// How many lines were longer than [`LONGEST_LINE`] since this was last
+    /// asked.
+    pub fn take_too_long(&mut self) -> u64 {
+        std::mem::take(&mut self.too_long)
+    }
+
+    /// Forgets the beginning of a line, and gives its length.
+    pub fn forget(&mut self) -> usize {
+        self.skipping = false;
+        std::mem::take(&mut self.carry).len()
+    }
+
+    /// Reads the next block into `block`, whose content is lost; `false` where
+    /// there is no whole line before the end.
+    ///
+    /// # Errors
+    /// Those of the reader. What was read before is kept for the next call.
+    pub fn next(
+        &mut self,
+        reader: &mut impl Read,
+        block: &mut Block,
+        fill: Fill,
+        at_end: AtEnd,
+    ) -> io::Result<bool> {
+        let buffer = &mut block.buffer;
+        let mut filled = self.carry.len();
+        buffer.resize(buffer.len().max(BLOCK).max(2 * filled), 0);
+        buffer[..filled].copy_from_slice(&self.carry);
+        self.carry.clear();
+        // Behind the end of the last whole line.
+        let mut cut = 0;
+        loop {
+            let read = match reader.read(&mut buffer[filled..]) {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    self.carry.extend_from_slice(&buffer[..filled]);
+                    return Err(error);
+                }
+            };
+            if read == 0 {
+                if at_end == AtEnd::Finish {
+                    cut = filled;
+                    self.skipping = false;
+                }
+                break;
+            }
+            let fresh = filled;
+            filled += self.skip(&mut buffer[fresh..fresh + read]);
+            if let Some(at) = memchr::memrchr(b'\n', &buffer[fresh..filled]) {
+                cut = fresh + at + 1;
+                if fill == Fill::Eager {
+                    break;
+                }
+            }
+            if filled < buffer.len() {
+                continue;
+            }
+            if cut > 0 {
+                break;
+            }
+            if filled >= LONGEST_LINE {
+                self.too_long += 1;
+                self.skipping = true;
+                filled = 0;
+            } else {
+                buffer.resize((2 * filled).min(LONGEST_LINE), 0);
+            }
+        }
+        self.carry.extend_from_slice(&buffer[cut..filled]);
+        block.filled = cut;
+        Ok(cut > 0)
+    }
+
+    /// Drops what belongs to a line that is too long from freshly read bytes,
+    /// and gives how many are left, at the front.
+    fn skip(&mut self, fresh: &mut [u8]) -> usize {
+        if !self.skipping {
+            return fresh.len();
+        }
+        match memchr::memchr(b'\n', fresh) {
+            Some(at) => {
+                self.skipping = false;
+                fresh.copy_within(at + 1.., 0);
+                fresh.len() - at - 1
+            }
+            None => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Gives its bytes in pieces of these sizes.
+    struct Pieces<'a>(&'a [u8], Vec<usize>);
+
+    impl Read for Pieces<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let size = self.1.pop().unwrap_or(usize::MAX).max(1);
+            let count = size.min(self.0.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&self.0[..count]);
+            self.0 = &self.0[count..];
+            Ok(count)
+        }
+    }
+
+    fn blocks(reader: &mut impl Read, fill: Fill) -> Vec<Vec<u8>> {
+        let (mut lines, mut block) = (Lines::default(), Block::default());
+        let mut all = Vec::new();
+        while lines
+            .next(reader, &mut block, fill, AtEnd::Finish)
+            .expect("memory does not fail")
+        {
+            all.push(block.bytes().to_vec());
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn every_byte_comes_and_blocks_end_with_lines(
+            text in "[a\n]{0,60}",
+            sizes in prop::collection::vec(1usize..9, 0..30),
+            eager: bool,
+        ) {
+            let fill = if eager { Fill::Eager } else { Fill::Full };
+            let blocks = blocks(&mut Pieces(text.as_bytes(), sizes), fill);
+            prop_assert_eq!(blocks.concat(), text.as_bytes());
+            for block in blocks.iter().rev().skip(1) {
+                prop_assert_eq!(block.last(), Some(&b'\n'));
+            }
+            prop_assert!(blocks.iter().all(|block| !block.is_empty()));
+        }
+    }
+
+    #[test]
+    fn lines_longer_than_a_block_stay_whole() {
+        let line = [vec![b'x'; 3 * BLOCK], vec![b'\n']].concat();
+        let text = [&line[..], b"short\n", &line].concat();
+        let blocks = blocks(&mut &text[..], Fill::Full);
+        assert_eq!(blocks.concat(), text);
+        assert!(blocks.iter().all(|block| block.ends_with(b"\n")));
+    }
+
+    #[test]
+    fn a_line_too_long_is_left_out_and_counted() {
+        let mut text = b"first\n".to_vec();
+        text.resize(text.len() + 2 * LONGEST_LINE, b'x');
+        text.extend_from_slice(b"\nlast\n");
+        let (mut lines, mut block) = (Lines::default(), Block::default());
+        let mut reader = &text[..];
+        let mut all = Vec::new();
+        while lines
+            .next(&mut reader, &mut block, Fill::Full, AtEnd::Finish)
+            .expect("memory does not fail")
+        {
+            all.extend_from_slice(block.bytes());
+        }
+        assert_eq!(all, b"first\nlast\n");
+        assert_eq!((lines.take_too_long(), lines.take_too_long()), (1, 0));
+    }
+
+    #[test]
+    fn the_beginning_of_a_line_waits_for_its_end() {
+        let (mut lines, mut block) = (Lines::default(), Block::default());
+        let mut next = |text: &[u8], at_end| {
+            let mut reader = text;
+            let found = lines.next(&mut reader, &mut block, Fill::Eager, at_end);
+            found
+                .expect("memory does not fail")
+                .then(|| block.bytes().to_vec())
+        };
+        assert_eq!(next(b"a\nb", AtEnd::Keep), Some(b"a\n".to_vec()));
+        assert_eq!(next(b"", AtEnd::Keep), None);
+        assert_eq!(next(b"c", AtEnd::Keep), None);
+        assert_eq!(next(b"\nd", AtEnd::Keep), Some(b"bc\n".to_vec()));
+        assert_eq!(next(b"", AtEnd::Finish), Some(b"d".to_vec()));
+    }
+}

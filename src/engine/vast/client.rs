@@ -1,0 +1,400 @@
+//! Running the `vast` command.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use log::{Level, debug, info, log, warn};
+
+use super::answer::{Answer, Lines, Piece, judge};
+use super::query::Query;
+use super::version::Version;
+use crate::child::{self, End, Flow, Limits, Outcome};
+use crate::endpoint::Endpoint;
+use crate::engine::Engine;
+use crate::indicator::Observable;
+use crate::logging::printable;
+use crate::stop::{Backoff, Stop};
+
+/// How long `vast status` and `vast version` may take. They take 25 ms; with a
+/// frozen node `status` hangs (measured).
+const STATUS_TIME: Duration = Duration::from_secs(10);
+
+/// How long the last try at start gets at the least, so that its answer, and not
+/// the lack of time for one, is what is told.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+
+/// What a query's consumer gets.
+pub enum Event<'a> {
+    /// One line of the answer, bad bytes replaced.
+    Line(&'a str),
+    /// A line that was too long; this is how it begins.
+    TooLong(&'a str),
+    /// All that has arrived has been handed out; more may come.
+    Pause,
+}
+
+/// The bounds of one query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// The most events that it may give.
+    pub events: Option<u64>,
+    /// The longest that it may take.
+    pub time: Option<Duration>,
+}
+
+/// A `vast` program and the node that it asks.
+#[derive(Clone, Debug)]
+pub struct Client {
+    binary: PathBuf,
+    endpoint: Endpoint,
+    version: Version,
+    low_priority: bool,
+    habit: Arc<Habit>,
+}
+
+/// Whether this `vast` says at the end of an answer how many events it sent. A
+/// node that is stopped ends answers without a word, and may be back before it
+/// can be asked.
+#[derive(Debug, Default)]
+struct Habit {
+    tells: AtomicBool,
+    silent_in_a_row: AtomicU32,
+}
+
+impl Habit {
+    /// So many silent answers are asked for again, before a `vast` that has told
+    /// nothing yet, or not any more, is believed to be a silent one.
+    const DOUBTED: [u32; 2] = [2, 100];
+
+    fn told(&self) {
+        self.tells.store(true, Ordering::Relaxed);
+        self.silent_in_a_row.store(0, Ordering::Relaxed);
+    }
+
+    /// Notes a silent answer; says whether it is to be believed.
+    fn believes_silence(&self) -> bool {
+        let count = self
+            .silent_in_a_row
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        count > Self::DOUBTED[usize::from(self.tells.load(Ordering::Relaxed))]
+    }
+}
+
+/// VAST did not answer when the program started.
+#[derive(Debug)]
+pub struct Unreachable {
+    endpoint: Endpoint,
+    binary: PathBuf,
+    tried_for: Duration,
+    last: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot reach VAST at {}: tried `{} -e {} status` for {:.0} s, at last {}; \
+             is the node running there (--vast)?",
+            self.endpoint,
+            self.binary.display(),
+            self.endpoint,
+            self.tried_for.as_secs_f64(),
+            self.last
+        )
+    }
+}
+
+impl Client {
+    /// Asks the program for its version and waits until the node answers, for
+    /// at most `timeout`. `None` where the program is stopped meanwhile.
+    ///
+    /// # Errors
+    /// The node did not answer in time.
+    pub fn connect(
+        binary: &Path,
+        endpoint: &Endpoint,
+        timeout: Option<Duration>,
+        stop: &Stop,
+    ) -> Result<Option<Self>, Unreachable> {
+        let started = Instant::now();
+        let mut client = Client {
+            binary: binary.to_owned(),
+            endpoint: endpoint.clone(),
+            version: Version::unknown(),
+            low_priority: false,
+            habit: Arc::default(),
+        };
+        client.learn_version(stop);
+        let mut backoff = Backoff::new();
+        loop {
+            let spent = started.elapsed();
+            let left = timeout.map(|limit| limit.saturating_sub(spent));
+            let answer_time = left.map_or(STATUS_TIME, |left| left.clamp(LEAST_TIME, STATUS_TIME));
+            let error = match client.status(answer_time, stop) {
+                Ok(()) => {
+                    info!("VAST {} answers at {endpoint}", client.version);
+                    return Ok(Some(client));
+                }
+                Err(error) => error,
+            };
+            let pause = backoff.pause();
+            let left = timeout.map(|limit| limit.saturating_sub(started.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Err(Unreachable {
+                    endpoint: endpoint.clone(),
+                    binary: binary.to_owned(),
+                    tried_for: started.elapsed(),
+                    last: error,
+                });
+            }
+            if stop.is_draining() {
+                return Ok(None);
+            }
+            warn!("VAST at {endpoint} is not ready: {error}; trying again");
+            if stop.sleep(left.map_or(pause, |left| left.min(pause))) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Which `vast` this is; it needs no node for that.
+    fn learn_version(&mut self, stop: &Stop) {
+        let mut command = child::command(&self.binary);
+        command.arg("version");
+        let limits = Limits {
+            time: Some(STATUS_TIME),
+            stop,
+        };
+        match child::run_to_end(&mut command, b"", limits, 1 << 20) {
+            Ok((_, output)) => match Version::read(&output) {
+                Some(version) => self.version = version,
+                None => warn!(
+                    "`{} version` does not name a version; taking it for one before 3.0",
+                    self.binary.display()
+                ),
+            },
+            Err(error) => warn!("`{} version` cannot be run: {error}", self.binary.display()),
+        }
+        self.low_priority = self
+            .version
+            .has_low_priority()
+            .unwrap_or_else(|| self.help_lists_low_priority(stop));
+        debug!(
+            "vast {}: low priority {}, addresses are {}",
+            self.version,
+            self.low_priority,
+            self.version.address_extractor()
+        );
+    }
+
+    fn help_lists_low_priority(&self, stop: &Stop) -> bool {
+        let mut command = child::command(&self.binary);
+        command.args(["export", "help"]);
+        let limits = Limits {
+            time: Some(STATUS_TIME),
+            stop,
+        };
+        child::run_to_end(&mut command, b"", limits, 1 << 20).is_ok_and(|(outcome, output)| {
+            let sign = b"low-priority";
+            memchr::memmem::find(&output, sign).is_some()
+                || memchr::memmem::find(&outcome.stderr, sign).is_some()
+        })
+    }
+
+    /// Does the node answer?
+    ///
+    /// # Errors
+    /// It does not: why, in words.
+    pub fn status(&self, time: Duration, stop: &Stop) -> Result<(), String> {
+        let mut command = self.node_command();
+        command.arg("status");
+        let limits = Limits {
+            time: Some(time),
+            stop,
+        };
+        let outcome = child::run(&mut command, b"", limits, |_| Flow::Continue)
+            .map_err(|error| format!("it cannot be run: {error}"))?;
+        match outcome.end {
+            End::Exited(status) if status.success() => Ok(()),
+            End::Exited(status) => Err(format!(
+                "{}: {}",
+                child::describe(status),
+                printable(&outcome.last_words(), 300)
+            )),
+            End::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
+            End::Stopped | End::Enough => Err("the program stops".to_owned()),
+        }
+    }
+
+    /// Whether the node answers now, asked with the usual patience.
+    ///
+    /// # Errors
+    /// As [`Client::status`].
+    pub fn ping(&self, stop: &Stop) -> Result<(), String> {
+        self.status(STATUS_TIME, stop)
+    }
+
+    /// The version of the program.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The node's endpoint.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn node_command(&self) -> Command {
+        let mut command = child::command(&self.binary);
+        command.args(["-e", &self.endpoint.to_string()]);
+        command
+    }
+
+    /// Finds out what an ambiguous end means, by asking whether the node is
+    /// there.
+    fn confirm(&self, answer: Answer, stop: &Stop) -> Answer {
+        match answer {
+            Answer::Complete => {
+                self.habit.told();
+                Answer::Complete
+            }
+            Answer::Unconfirmed => match self.ping(stop) {
+                Ok(()) if self.habit.believes_silence() => Answer::Complete,
+                Ok(()) => Answer::Broken(
+                    "it ended without saying how many events it shipped, as it does when the \
+                     node is stopped"
+                        .to_owned(),
+                ),
+                Err(reason) => Answer::Unreachable(format!("the node went away ({reason})")),
+            },
+            Answer::Broken(reason) => match self.ping(stop) {
+                Ok(()) => Answer::Broken(reason),
+                Err(why) => {
+                    Answer::Unreachable(format!("{reason}; the node does not answer: {why}"))
+                }
+            },
+            // A node that stands still lets every query run out of time.
+            Answer::TimedOut => match self.ping(stop) {
+                Ok(()) => Answer::TimedOut,
+                Err(why) => Answer::Unreachable(format!(
+                    "a query ran out of time; the node does not answer: {why}"
+                )),
+            },
+            other => other,
+        }
+    }
+}
+
+impl Engine for Client {
+    /// The query goes over standard input: no limit on its length, and no
+    /// indicator in the process list.
+    fn export(
+        &self,
+        observables: &[&Observable],
+        bounds: Bounds,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
+        let Some(query) = Query::any_of(observables.iter().copied(), &self.version) else {
+            return Answer::Complete;
+        };
+        let mut command = self.node_command();
+        command.arg("export");
+        if self.low_priority {
+            command.arg("--low-priority");
+        }
+        // Half the CPU time for the child (measured: 60 → 30 ms).
+        command.arg("--caf.scheduler.max-threads=1");
+        if let Some(most) = bounds.events {
+            command.arg(format!("--max-events={most}"));
+        }
+        command.args(["--read=-", "json"]);
+        let limits = Limits {
+            time: bounds.time,
+            stop,
+        };
+        let mut lines = Lines::default();
+        let mut count = 0;
+        let result = child::run(&mut command, query.as_str().as_bytes(), limits, |bytes| {
+            let mut flow = Flow::Continue;
+            lines.push(bytes, |piece| {
+                if flow == Flow::Enough {
+                    return;
+                }
+                count += 1;
+                flow = match piece {
+                    Piece::Line(line) => consume(Event::Line(&String::from_utf8_lossy(line))),
+                    Piece::TooLong(start) => {
+                        let start = &start[..start.len().min(400)];
+                        consume(Event::TooLong(&String::from_utf8_lossy(start)))
+                    }
+                };
+            });
+            if flow == Flow::Continue {
+                flow = consume(Event::Pause);
+            }
+            flow
+        });
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                return Answer::Unreachable(format!(
+                    "`{}` cannot be run: {error}",
+                    self.binary.display()
+                ));
+            }
+        };
+        let answer = judge(&outcome, count);
+        log_failure(&outcome, &answer);
+        let whole = lines.rest().is_empty();
+        let answer = match answer {
+            Answer::Complete | Answer::Unconfirmed if !whole => {
+                Answer::Broken("its last line has no end".to_owned())
+            }
+            answer => answer,
+        };
+        self.confirm(answer, stop)
+    }
+}
+
+/// What a failed child left on standard error. Where it is not known what went
+/// wrong, somebody will want to read it.
+fn log_failure(outcome: &Outcome, answer: &Answer) {
+    let End::Exited(status) = &outcome.end else {
+        return;
+    };
+    if status.success() || outcome.stderr.is_empty() {
+        return;
+    }
+    let level = match answer {
+        Answer::Broken(_) => Level::Warn,
+        _ => Level::Debug,
+    };
+    let text = String::from_utf8_lossy(&outcome.stderr);
+    log!(
+        level,
+        "`vast export` ended with {}; the last of it on standard error: {}",
+        child::describe(*status),
+        printable(text.trim(), child::STDERR_KEPT)
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_doubted_longer_where_it_is_unusual() {
+        let habit = Habit::default();
+        let doubted = |habit: &Habit| (0..1000).take_while(|_| !habit.believes_silence()).count();
+        assert_eq!(doubted(&habit), 2);
+        assert!(habit.believes_silence());
+        habit.told();
+        assert_eq!(doubted(&habit), 100);
+    }
+}

@@ -1,0 +1,6 @@
+//! VAST, spoken to through its `vast` command.
+
+pub mod answer;
+pub mod client;
+pub mod query;
+pub mod version;

@@ -1,0 +1,101 @@
+//! Which `vast` this is, and what that means for its command line.
+
+use std::fmt;
+
+/// The version of a `vast` program, and what it can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    text: String,
+    /// Releases before 2022 count years (2021.9.30), later ones do not (2.0.0).
+    order: Option<(Era, [u32; 3])>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Era {
+    Calendar,
+    Semantic,
+}
+
+impl Version {
+    /// Reads the output of `vast version`: `{"VAST": "2020.12.16-0-g1380a1b73",
+    /// …}` or `{"VAST": "v2.0.0-…"}`. `None` where it names no version.
+    pub fn read(output: &[u8]) -> Option<Self> {
+        let value: serde_json::Value = serde_json::from_slice(output).ok()?;
+        let text = value.get("VAST")?.as_str()?;
+        Some(Self::parse(text))
+    }
+
+    /// What is assumed where a program does not tell.
+    pub(super) fn unknown() -> Self {
+        Version {
+            text: "of unknown version".to_owned(),
+            order: None,
+        }
+    }
+
+    fn parse(text: &str) -> Self {
+        let digits = text.strip_prefix('v').unwrap_or(text);
+        let digits = digits.split(['-', '+']).next().unwrap_or_default();
+        let numbers: Option<Vec<u32>> = digits.split('.').map(|part| part.parse().ok()).collect();
+        let order = match numbers.as_deref() {
+            Some(&[major, minor, patch]) if major >= 2000 => {
+                Some((Era::Calendar, [major, minor, patch]))
+            }
+            Some(&[major, minor, patch]) => Some((Era::Semantic, [major, minor, patch])),
+            _ => None,
+        };
+        Version {
+            text: text.to_owned(),
+            order,
+        }
+    }
+
+    /// `export --low-priority`: from 2021.09 on. `None` where the version does
+    /// not tell.
+    pub fn has_low_priority(&self) -> Option<bool> {
+        self.order
+            .map(|order| order >= (Era::Calendar, [2021, 9, 0]))
+    }
+
+    /// The extractor for fields of type address: the type's name changed in
+    /// 3.0.
+    pub fn address_extractor(&self) -> &'static str {
+        match self.order {
+            Some(order) if order >= (Era::Semantic, [3, 0, 0]) => ":ip",
+            _ => ":addr",
+        }
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", crate::logging::printable(&self.text, 80))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_both_eras_are_ordered() {
+        for (text, low_priority, extractor) in [
+            ("2020.12.16-0-g1380a1b73", Some(false), ":addr"),
+            ("2021.08.26", Some(false), ":addr"),
+            ("2021.09.30-0-gabc", Some(true), ":addr"),
+            ("v1.0.0", Some(true), ":addr"),
+            ("v2.4.1-12-g0123", Some(true), ":addr"),
+            ("v3.0.0", Some(true), ":ip"),
+            ("v3.1.0+dirty", Some(true), ":ip"),
+            ("unknown", None, ":addr"),
+            ("4294967296.1.1", None, ":addr"),
+        ] {
+            let output = serde_json::json!({"VAST": text, "CAF": "0.17.6"}).to_string();
+            let version = Version::read(output.as_bytes()).expect("a version");
+            assert_eq!(version.has_low_priority(), low_priority, "{text}");
+            assert_eq!(version.address_extractor(), extractor, "{text}");
+        }
+        assert_eq!(Version::read(b"{}"), None);
+        assert_eq!(Version::read(b"vast 1.0"), None);
+    }
+}

@@ -1,0 +1,287 @@
+//! Logs for persons: standard error, and a file where asked. Never standard
+//! output, which belongs to the sink.
+
+use std::fmt::{self, Display, Write as _};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+
+use log::LevelFilter;
+use simplelog::{
+    ColorChoice, CombinedLogger, ConfigBuilder, SharedLogger, TermLogger, TerminalMode, WriteLogger,
+};
+use time::macros::format_description;
+
+/// How much is logged; each level holds those below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verbosity {
+    /// Every message and every query.
+    Debug,
+    /// What the program does.
+    Info,
+    /// What went wrong and was dealt with.
+    Warning,
+    /// What could not be done.
+    Error,
+    /// The same as [`Verbosity::Error`]: no message is above an error.
+    Critical,
+}
+
+/// Where logs go; `None` is nowhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logging {
+    /// To standard error.
+    pub console: Option<Verbosity>,
+    /// To the end of a file.
+    pub file: Option<(PathBuf, Verbosity)>,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug)]
+pub enum LoggingError {
+    /// The log file cannot be opened for writing.
+    File(PathBuf, io::Error),
+    /// The process has a logger already.
+    Twice,
+}
+
+impl Verbosity {
+    fn filter(self) -> LevelFilter {
+        match self {
+            Self::Debug => LevelFilter::Debug,
+            Self::Info => LevelFilter::Info,
+            Self::Warning => LevelFilter::Warn,
+            Self::Error | Self::Critical => LevelFilter::Error,
+        }
+    }
+}
+
+/// Makes the `log` macros write where `logging` says, for the rest of the
+/// process.
+pub fn init(logging: &Logging) -> Result<(), LoggingError> {
+    let config = ConfigBuilder::new()
+        .set_time_format_custom(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
+        ))
+        .set_max_level(LevelFilter::Error)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .build();
+    let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
+    if let Some(verbosity) = logging.console {
+        let (mode, colour) = (TerminalMode::Stderr, colour_choice());
+        loggers.push(Box::new(OverStatus(TermLogger::new(
+            verbosity.filter(),
+            config.clone(),
+            mode,
+            colour,
+        ))));
+    }
+    if let Some((path, verbosity)) = &logging.file {
+        let file = File::options().append(true).create(true).open(path);
+        let file = file.map_err(|error| LoggingError::File(path.clone(), error))?;
+        loggers.push(WriteLogger::new(verbosity.filter(), config, file));
+    }
+    CombinedLogger::init(loggers).map_err(|_| LoggingError::Twice)
+}
+
+/// Whether the last line of the terminal is a status that a log line must not
+/// be appended to.
+static STATUS: Mutex<bool> = Mutex::new(false);
+
+/// To the start of the line, and nothing on it.
+const CLEAR_LINE: &str = "\r\x1b[K";
+
+/// Writes a line to the terminal on standard error that the next log line, or
+/// the next status, takes the place of.
+pub fn show_status(write: impl FnOnce(&mut io::StderrLock<'_>) -> io::Result<()>) {
+    let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut terminal = io::stderr().lock();
+    // A terminal that is gone cannot be told so.
+    let _ = terminal
+        .write_all(CLEAR_LINE.as_bytes())
+        .and_then(|()| write(&mut terminal))
+        .and_then(|()| terminal.flush());
+    *shown = true;
+}
+
+/// Takes the status away.
+pub fn clear_status() {
+    let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut *shown) {
+        let _ = io::stderr().lock().write_all(CLEAR_LINE.as_bytes());
+    }
+}
+
+/// A logger that takes the status away first.
+struct OverStatus(Box<TermLogger>);
+
+impl log::Log for OverStatus {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            clear_status();
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        log::Log::flush(&*self.0);
+    }
+}
+
+impl SharedLogger for OverStatus {
+    fn level(&self) -> LevelFilter {
+        self.0.level()
+    }
+
+    fn config(&self) -> Option<&simplelog::Config> {
+        self.0.config()
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn log::Log> {
+        self
+    }
+}
+
+/// Colour is for a terminal, and for people who want it (<https://no-color.org>).
+fn colour_choice() -> ColorChoice {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    match io::stderr().is_terminal() && !unwanted {
+        true => ColorChoice::Auto,
+        false => ColorChoice::Never,
+    }
+}
+
+/// Text from outside, fit for a log and a terminal: control characters and
+/// those that reorder or hide text are escaped, and it is cut behind its first
+/// `max_bytes` bytes, with its whole size added.
+pub fn printable(text: &str, max_bytes: usize) -> impl Display {
+    Printable { text, max_bytes }
+}
+
+struct Printable<'a> {
+    text: &'a str,
+    max_bytes: usize,
+}
+
+impl Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut end = self.max_bytes.min(self.text.len());
+        while !self.text.is_char_boundary(end) {
+            end -= 1;
+        }
+        for c in self.text[..end].chars() {
+            match c {
+                '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default())?,
+                c if is_unsafe(c) => write!(f, "{}", c.escape_unicode())?,
+                c => f.write_char(c)?,
+            }
+        }
+        if end < self.text.len() {
+            write!(f, "… ({} bytes)", self.text.len())?;
+        }
+        Ok(())
+    }
+}
+
+/// Characters that move the cursor, break the line, or make text look like
+/// other text: controls (C0, DEL, C1), bidirectional controls, separators, and
+/// what has no width (Unicode Technical Report 36).
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+impl Display for LoggingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(
+                f,
+                "cannot open the log file `{}`: {error}; name another with logging.filename, \
+                 or set logging.file to false",
+                path.display()
+            ),
+            Self::Twice => f.write_str("logging was set up twice"),
+        }
+    }
+}
+
+impl std::error::Error for LoggingError {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn plain_text_stays_as_it_is() {
+        let text = r#"{"ioc": "bücher.example\\", "日本": 1}"#;
+        assert_eq!(printable(text, 200).to_string(), text);
+        assert_eq!(printable(text, text.len()).to_string(), text);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(
+            printable(
+                "a\x1b[31m\r\n\t\u{7f}\u{9b}2J\u{202e}\u{2066}\u{200b}\u{e0041}b\0",
+                200
+            )
+            .to_string(),
+            "a\\u{1b}[31m\\r\\n\\t\\u{7f}\\u{9b}2J\\u{202e}\\u{2066}\\u{200b}\\u{e0041}b\\u{0}"
+        );
+    }
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(printable("aé!", 2).to_string(), "a… (4 bytes)");
+        assert_eq!(printable("abc", 0).to_string(), "… (3 bytes)");
+        assert_eq!(printable("", 0).to_string(), "");
+    }
+
+    #[test]
+    fn levels_are_those_of_the_original() {
+        assert_eq!(Verbosity::Critical.filter(), LevelFilter::Error);
+        assert_eq!(Verbosity::Warning.filter(), LevelFilter::Warn);
+        assert_eq!(Verbosity::Debug.filter(), LevelFilter::Debug);
+    }
+
+    #[test]
+    fn a_log_file_that_cannot_be_opened_is_named() {
+        let path = PathBuf::from("/nonexistent/vast-threatbus.log");
+        let file = Some((path, Verbosity::Info));
+        let error = init(&Logging {
+            console: None,
+            file,
+        })
+        .expect_err("no such directory");
+        assert!(
+            error
+                .to_string()
+                .contains("/nonexistent/vast-threatbus.log")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unsafe_gets_through_and_nothing_grows(text in any::<String>(), max in 0..50_usize) {
+            let shown = printable(&text, max).to_string();
+            prop_assert!(!shown.chars().any(is_unsafe));
+            prop_assert!(shown.len() <= max * 10 + 40);
+            if text.len() > max {
+                let size = format!("… ({} bytes)", text.len());
+                prop_assert!(shown.ends_with(&size));
+            }
+        }
+    }
+}

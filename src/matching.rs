@@ -1,0 +1,25 @@
+//! Which observables does a printed event hold, and which indicators did it
+//! match? Pure functions of text: no I/O, no clock.
+//!
+//! * [`Index`] finds every indexed value in one event, in one pass over its
+//!   JSON, at a cost that does not grow with the number of values.
+//! * [`Attribution`] tells which entries of a batched query an event matched,
+//!   and which of them have to be asked again (retro matching).
+//! * [`Concepts`] is the engine's table of which fields hold a domain or a URL.
+//! * [`LiveMatcher`] decides alone whether an event matches (live matching on an
+//!   engine that has no matcher).
+
+mod attribution;
+mod concepts;
+mod index;
+mod json;
+mod live;
+mod prefilter;
+#[cfg(test)]
+pub(crate) mod reference;
+
+pub use attribution::{Attribution, Verdict};
+pub use concepts::{Concepts, ConceptsError};
+pub use index::{Found, Hit, Index, Slot};
+pub use json::ScanError;
+pub use live::LiveMatcher;

@@ -1,0 +1,324 @@
+//! From an event that a batched query returned to the indicators that it
+//! matched.
+
+use std::sync::Arc;
+
+use super::concepts::Concepts;
+use super::index::{Found, Hit, Index, Kind, Slot};
+use super::json::ScanError;
+use crate::indicator::Observable;
+
+/// The entries of one batched query, ready to tell for each event that the
+/// query returned which of them it matched.
+///
+/// An entry is one indicator: it matches an event that holds any of its
+/// observables, in a field that the query reaches. Entries are known by their
+/// position in the batch.
+#[derive(Debug)]
+pub struct Attribution {
+    index: Index,
+    /// The entries of a slot are `owners[starts[slot]..starts[slot + 1]]`.
+    starts: Vec<usize>,
+    owners: Vec<usize>,
+    entries: usize,
+    concepts: Option<Arc<Concepts>>,
+}
+
+/// Which entries of a batch an event matched; made once and used for all
+/// events.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Entries that did match, in order.
+    pub certain: Vec<usize>,
+    /// Entries that may have matched, in order: only the engine can tell.
+    pub doubtful: Vec<usize>,
+    /// The event shows no value of the batch at all, so that every entry may
+    /// have matched; the two lists are empty then.
+    pub nothing_found: bool,
+    found: Found,
+    slots: Vec<Slot>,
+    /// The owners of the found slots, one for each slot of theirs.
+    owners: Vec<usize>,
+}
+
+impl Attribution {
+    /// Prepares a batch. Entries may share observables; an entry without any
+    /// never matches.
+    pub fn new<E: AsRef<[Observable]>>(entries: &[E]) -> Self {
+        let observables = entries.iter().flat_map(AsRef::as_ref);
+        let index = Index::new(observables);
+        let mut pairs: Vec<(Slot, usize)> = Vec::new();
+        for (entry, observables) in entries.iter().enumerate() {
+            for observable in observables.as_ref() {
+                let slot = index.slot(observable).expect("it was just put in");
+                pairs.push((slot, entry));
+            }
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        let mut starts = vec![0; index.len() + 1];
+        for (slot, _) in &pairs {
+            starts[slot.index() + 1] += 1;
+        }
+        for slot in 1..starts.len() {
+            starts[slot] += starts[slot - 1];
+        }
+        Attribution {
+            index,
+            starts,
+            owners: pairs.into_iter().map(|(_, entry)| entry).collect(),
+            entries: entries.len(),
+            concepts: None,
+        }
+    }
+
+    /// Takes the engine's own table into account: a domain in a field that the
+    /// table does not reach raises no doubt. Only for a query that uses these
+    /// concepts, on the engine that printed this table.
+    pub fn with_concepts(mut self, concepts: Arc<Concepts>) -> Self {
+        self.concepts = Some(concepts);
+        self
+    }
+
+    /// Tells which entries an event of this batch's answer matched.
+    ///
+    /// The event is known to have matched an observable of the batch. It matched
+    /// one in a place that a query can reach: not in a list (the engine's
+    /// equalities and lists of values never match an element of a list, of
+    /// whatever kind), nor, where the concepts are known, in a field that is no
+    /// part of the observable's concept. With S the observables in such places:
+    ///
+    /// * an entry that has all of S did match;
+    /// * an entry that has a part of S may have matched;
+    /// * where S is empty, but the event holds values of the batch elsewhere,
+    ///   the owners of those may have matched;
+    /// * where there are none of those either, any entry may have
+    ///   ([`Verdict::nothing_found`]).
+    ///
+    /// In a batch of one entry that entry did match; the line is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// The line is not one JSON object; the verdict is empty then.
+    pub fn attribute(&self, line: &str, verdict: &mut Verdict) -> Result<(), ScanError> {
+        verdict.certain.clear();
+        verdict.doubtful.clear();
+        verdict.nothing_found = false;
+        if self.entries == 1 {
+            verdict.certain.push(0);
+            return Ok(());
+        }
+        self.index.scan(line, &mut verdict.found)?;
+        if verdict.found.is_empty() {
+            verdict.nothing_found = true;
+            return Ok(());
+        }
+        let reachable = verdict.found.hits().filter(|hit| self.is_reachable(hit));
+        collect_slots(reachable, &mut verdict.slots);
+        let needed = match verdict.slots.len() {
+            0 => {
+                collect_slots(verdict.found.hits(), &mut verdict.slots);
+                // More than any entry can have: none is certain.
+                usize::MAX
+            }
+            all => all,
+        };
+        self.judge(needed, verdict);
+        Ok(())
+    }
+
+    fn is_reachable(&self, hit: &Hit<'_>) -> bool {
+        if hit.in_list {
+            return false;
+        }
+        let Some(concepts) = &self.concepts else {
+            return true;
+        };
+        match self.index.kind(hit.slot) {
+            // `:addr` reaches every field of that type, which a printed event
+            // does not tell.
+            Kind::Address => true,
+            Kind::Domain => concepts.possible_uses(hit.path).domain,
+            Kind::Url => concepts.possible_uses(hit.path).url,
+        }
+    }
+
+    /// Sorts the owners of the verdict's slots into those that have `needed` of
+    /// them and those that have fewer.
+    fn judge(&self, needed: usize, verdict: &mut Verdict) {
+        verdict.owners.clear();
+        for slot in &verdict.slots {
+            let owners = self.starts[slot.index()]..self.starts[slot.index() + 1];
+            verdict.owners.extend_from_slice(&self.owners[owners]);
+        }
+        verdict.owners.sort_unstable();
+        for same in verdict.owners.chunk_by(|one, next| one == next) {
+            if same.len() == needed {
+                verdict.certain.push(same[0]);
+            } else {
+                verdict.doubtful.push(same[0]);
+            }
+        }
+    }
+}
+
+/// The distinct slots of these hits.
+fn collect_slots<'a>(hits: impl Iterator<Item = Hit<'a>>, slots: &mut Vec<Slot>) {
+    slots.clear();
+    slots.extend(hits.map(|hit| hit.slot));
+    slots.sort_unstable();
+    slots.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::matching::reference::{self, CONCEPTS};
+
+    fn domain(name: &str) -> Observable {
+        Observable::domain(name)
+    }
+
+    fn address(text: &str) -> Observable {
+        Observable::address(text.parse().expect("an address"))
+    }
+
+    /// The certain and the doubtful entries; none if nothing was found.
+    fn judge(attribution: &Attribution, line: &str) -> Option<(Vec<usize>, Vec<usize>)> {
+        let mut verdict = Verdict::default();
+        let attributed = attribution.attribute(line, &mut verdict);
+        attributed.expect("an event");
+        (!verdict.nothing_found).then_some((verdict.certain, verdict.doubtful))
+    }
+
+    #[test]
+    fn one_value_found_is_the_match_of_all_who_share_it() {
+        let batch = Attribution::new(&[
+            vec![domain("a.example")],
+            vec![domain("b.example"), domain("a.example")],
+            vec![domain("c.example")],
+            vec![],
+        ]);
+        let line = r#"{"host": "a.example", "id": {"orig_h": "192.0.2.1"}}"#;
+        assert_eq!(judge(&batch, line), Some((vec![0, 1], vec![])));
+    }
+
+    #[test]
+    fn an_entry_with_all_values_is_certain_and_one_with_some_doubtful() {
+        let batch = Attribution::new(&[
+            vec![domain("a.example")],
+            vec![domain("a.example"), address("192.0.2.1")],
+            vec![domain("c.example")],
+        ]);
+        let line = r#"{"host": "a.example", "id.orig_h": "::ffff:192.0.2.1"}"#;
+        assert_eq!(judge(&batch, line), Some((vec![1], vec![0])));
+    }
+
+    #[test]
+    fn a_text_as_domain_and_as_url_is_two_values() {
+        let batch = Attribution::new(&[vec![domain("a")], vec![Observable::Url("a".into())]]);
+        assert_eq!(
+            judge(&batch, r#"{"host": "a"}"#),
+            Some((vec![], vec![0, 1]))
+        );
+    }
+
+    #[test]
+    fn a_value_in_a_list_raises_no_doubt_beside_one_outside() {
+        let batch = Attribution::new(&[
+            vec![domain("a.example")],
+            vec![address("192.0.2.1")],
+            vec![domain("c.example")],
+        ]);
+        let line = r#"{"query": "a.example", "answers": ["192.0.2.1", {"x": "c.example"}]}"#;
+        assert_eq!(judge(&batch, line), Some((vec![0], vec![])));
+        let line = r#"{"query": "x", "answers": ["a.example"]}"#;
+        assert_eq!(judge(&batch, line), Some((vec![], vec![0])));
+    }
+
+    #[test]
+    fn nothing_found_is_said() {
+        let batch = Attribution::new(&[vec![domain("a.example")], vec![domain("b.example")]]);
+        // A key is no value, and a number no text.
+        assert_eq!(judge(&batch, r#"{"a.example": 1}"#), None);
+    }
+
+    #[test]
+    fn a_batch_of_one_needs_no_look() {
+        let batch = Attribution::new(&[[domain("a.example")]]);
+        assert_eq!(judge(&batch, "not looked at"), Some((vec![0], vec![])));
+    }
+
+    #[test]
+    fn the_concepts_clear_doubts_about_names_but_not_about_addresses() {
+        let concepts = Arc::new(Concepts::built_in());
+        let entries = [
+            vec![domain("a.example")],
+            vec![domain("b.example")],
+            vec![address("192.0.2.1")],
+        ];
+        let batch = Attribution::new(&entries).with_concepts(concepts);
+        let line = r#"{"host": "a.example", "user_agent": "b.example"}"#;
+        assert_eq!(judge(&batch, line), Some((vec![0], vec![])));
+        let line = r#"{"host": "a.example", "user_agent": "192.0.2.1"}"#;
+        assert_eq!(judge(&batch, line), Some((vec![], vec![0, 2])));
+        let line = r#"{"comment": "a.example", "user_agent": "b.example"}"#;
+        assert_eq!(judge(&batch, line), Some((vec![], vec![0, 1])));
+    }
+
+    #[test]
+    fn a_bad_line_is_an_error_and_leaves_nothing() {
+        let batch = Attribution::new(&[vec![domain("a")], vec![domain("b")]]);
+        let mut verdict = Verdict::default();
+        batch
+            .attribute(r#"{"host": "a"}"#, &mut verdict)
+            .expect("an event");
+        assert_eq!(verdict.certain, [0]);
+        let error = batch.attribute(r#"{"host": "a""#, &mut verdict);
+        assert!(error.is_err());
+        assert!(verdict.certain.is_empty() && verdict.doubtful.is_empty());
+        assert!(!verdict.nothing_found);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn agrees_with_one_query_an_indicator(
+            entries in prop::collection::vec(
+                prop::collection::vec(reference::observable(), 1..4), 1..8),
+            events in prop::collection::vec((reference::event(), reference::style()), 8),
+            with_concepts: bool,
+        ) {
+            let mut batch = Attribution::new(&entries);
+            if with_concepts {
+                let concepts = Concepts::parse(CONCEPTS).expect("a table");
+                batch = batch.with_concepts(Arc::new(concepts));
+            }
+            let mut verdict = Verdict::default();
+            for (event, style) in &events {
+                let matched: Vec<usize> = (0..entries.len())
+                    .filter(|&entry| entries[entry].iter().any(|one| event.matches(one)))
+                    .collect();
+                if matched.is_empty() {
+                    continue;
+                }
+                let line = event.print(*style);
+                batch.attribute(&line, &mut verdict).expect("an event");
+                prop_assert!(!verdict.nothing_found, "{}", line);
+                for entry in &verdict.certain {
+                    prop_assert!(matched.contains(entry), "{} did not match {}", entry, line);
+                }
+                for entry in &matched {
+                    let known = verdict.certain.contains(entry) || verdict.doubtful.contains(entry);
+                    prop_assert!(known, "{} did match {}", entry, line);
+                }
+                if entries.len() == 1 {
+                    prop_assert_eq!(&verdict.certain, &[0]);
+                }
+            }
+        }
+    }
+}

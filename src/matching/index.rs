@@ -1,0 +1,553 @@
+//! A compact hash of observables, made to be asked for every string of every
+//! event.
+
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::json::{self, Path, ScanError};
+use super::prefilter::{Shapes, looks_like_address};
+use crate::indicator::Observable;
+
+/// The field that names the type of a Suricata event.
+const EVENT_TYPE: &str = "event_type";
+
+/// Text of removed values is kept until there is this much of it, and more than
+/// of values that stand.
+const MIN_COMPACTION: usize = 64 * 1024;
+
+/// The place of one distinct observable in an [`Index`]: a small number, good
+/// for a `Vec` beside it. After a removal it can be given to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u32);
+
+impl Slot {
+    /// The slot as an index, below the largest [`Index::len`] that there was.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A set of observables, with a lookup whose cost does not depend on how many
+/// there are.
+///
+/// About 50 bytes a value are kept for names of 20 bytes. The hash is seeded
+/// anew for each index, as the values come from the bus and may be hostile.
+#[derive(Debug, Default)]
+pub struct Index {
+    /// Slots by the hash of their value.
+    table: HashTable<u32>,
+    /// By slot; what a free slot says is void.
+    places: Vec<Place>,
+    free: Vec<u32>,
+    /// The values end to end: text as it is, addresses as octets.
+    bytes: Vec<u8>,
+    /// How many of these bytes belong to no slot.
+    dead: usize,
+    addresses: usize,
+    shapes: Shapes,
+    hasher: RandomState,
+}
+
+/// Where a value stands in the bytes of the index.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: usize,
+    /// The length times four, plus the kind: 16 bytes a place in all.
+    length_and_kind: usize,
+}
+
+/// What a stored value can be found as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Address,
+    Domain,
+    Url,
+}
+
+impl Place {
+    fn new(at: usize, length: usize, kind: Kind) -> Self {
+        let length_and_kind = length << 2 | kind as usize;
+        Place {
+            at,
+            length_and_kind,
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self.length_and_kind & 3 {
+            0 => Kind::Address,
+            1 => Kind::Domain,
+            _ => Kind::Url,
+        }
+    }
+
+    fn length(self) -> usize {
+        self.length_and_kind >> 2
+    }
+
+    fn range(self) -> Range<usize> {
+        self.at..self.at + self.length()
+    }
+}
+
+impl Index {
+    /// An index of these observables; those that are equal share a slot, and
+    /// slots are given in order of first appearance, from 0.
+    pub fn new<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Self {
+        let mut index = Index::default();
+        for observable in observables {
+            index.insert(observable);
+        }
+        index
+    }
+
+    /// The number of distinct observables.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// The slot of an observable that is in the index.
+    pub fn slot(&self, observable: &Observable) -> Option<Slot> {
+        let (kind, octets) = (kind_of(observable), Octets::of(observable));
+        let value = octets.bytes(observable);
+        self.find(self.hash(value), kind, value)
+    }
+
+    /// Adds an observable, unless it is there; its slot in any case.
+    ///
+    /// # Panics
+    ///
+    /// At the 4,294,967,296th observable.
+    pub fn insert(&mut self, observable: &Observable) -> Slot {
+        let (kind, octets) = (kind_of(observable), Octets::of(observable));
+        let value = octets.bytes(observable);
+        let hash = self.hash(value);
+        if let Some(slot) = self.find(hash, kind, value) {
+            return slot;
+        }
+        let place = Place::new(self.bytes.len(), value.len(), kind);
+        self.bytes.extend_from_slice(value);
+        match kind {
+            Kind::Address => self.addresses += 1,
+            Kind::Domain | Kind::Url => self.shapes.add(value),
+        }
+        let slot = self.take_slot(place);
+        let Index {
+            table,
+            places,
+            bytes,
+            hasher,
+            ..
+        } = self;
+        table.insert_unique(hash, slot, |&slot| {
+            hasher.hash_one(&bytes[places[slot as usize].range()])
+        });
+        Slot(slot)
+    }
+
+    fn take_slot(&mut self, place: Place) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            self.places[slot as usize] = place;
+            return slot;
+        }
+        let slot = u32::try_from(self.places.len()).expect("an index has fewer than 2^32 slots");
+        self.places.push(place);
+        slot
+    }
+
+    /// Takes an observable out; the slot that it had, unless it was not there.
+    /// The other slots stay as they are.
+    pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
+        let slot = self.slot(observable)?;
+        let place = self.places[slot.index()];
+        let hash = self.hash(&self.bytes[place.range()]);
+        let entry = self.table.find_entry(hash, |&other| other == slot.0).ok()?;
+        entry.remove();
+        self.free.push(slot.0);
+        self.dead += place.length();
+        if place.kind() == Kind::Address {
+            self.addresses -= 1;
+        }
+        if self.dead > MIN_COMPACTION && self.dead > self.bytes.len() / 2 {
+            self.compact();
+        }
+        Some(slot)
+    }
+
+    /// Drops the bytes of removed values, and the shapes that they left.
+    fn compact(&mut self) {
+        let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead);
+        self.shapes = Shapes::default();
+        for &slot in &self.table {
+            let place = &mut self.places[slot as usize];
+            let value = &self.bytes[place.range()];
+            place.at = bytes.len();
+            bytes.extend_from_slice(value);
+            if place.kind() != Kind::Address {
+                self.shapes.add(value);
+            }
+        }
+        self.bytes = bytes;
+        self.dead = 0;
+    }
+
+    /// Finds every indexed value in the event of this line, which must be one
+    /// JSON object.
+    ///
+    /// Text compares byte for byte once its escapes are decoded; text that is an
+    /// address compares as an address too. Any string value anywhere counts,
+    /// in lists also; keys do not. `found` is cleared first.
+    ///
+    /// # Errors
+    ///
+    /// The line is not one JSON object; `found` is empty then.
+    pub fn scan(&self, line: &str, found: &mut Found) -> Result<(), ScanError> {
+        found.clear();
+        let scanned = json::walk(line, |text, path, in_list| {
+            self.look_up(text, |slot| found.push(slot, path, in_list));
+            if path.is_top(EVENT_TYPE) && !in_list {
+                found.event_type.replace_range(.., text);
+                found.has_event_type = true;
+            }
+        });
+        if scanned.is_err() {
+            found.clear();
+        }
+        scanned
+    }
+
+    /// Shows the slots that a string value holds.
+    #[inline]
+    fn look_up(&self, text: &str, mut show: impl FnMut(Slot)) {
+        let value = text.as_bytes();
+        if self.shapes.may_hold(value) {
+            // A domain and a URL of the same text are two observables.
+            for &slot in self.table.iter_hash(self.hash(value)) {
+                let place = self.places[slot as usize];
+                if place.kind() != Kind::Address && &self.bytes[place.range()] == value {
+                    show(Slot(slot));
+                }
+            }
+        }
+        if self.addresses > 0 && looks_like_address(value) {
+            if let Ok(address) = text.parse::<IpAddr>() {
+                let octets = Octets::from(address);
+                let value = octets.as_bytes();
+                if let Some(slot) = self.find(self.hash(value), Kind::Address, value) {
+                    show(slot);
+                }
+            }
+        }
+    }
+
+    fn find(&self, hash: u64, kind: Kind, value: &[u8]) -> Option<Slot> {
+        let same = |&slot: &u32| {
+            let place = self.places[slot as usize];
+            place.kind() == kind && &self.bytes[place.range()] == value
+        };
+        self.table.find(hash, same).copied().map(Slot)
+    }
+
+    #[inline]
+    fn hash(&self, value: &[u8]) -> u64 {
+        self.hasher.hash_one(value)
+    }
+
+    /// The kind of the observable in a slot that is taken.
+    pub(super) fn kind(&self, slot: Slot) -> Kind {
+        self.places[slot.index()].kind()
+    }
+
+    /// The bytes that the index holds on the heap, for statistics.
+    pub fn heap_size(&self) -> usize {
+        self.table.allocation_size()
+            + self.places.capacity() * size_of::<Place>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.bytes.capacity()
+            + Shapes::HEAP_SIZE
+    }
+}
+
+fn kind_of(observable: &Observable) -> Kind {
+    match observable {
+        Observable::Address(_) => Kind::Address,
+        Observable::Domain(_) => Kind::Domain,
+        Observable::Url(_) => Kind::Url,
+    }
+}
+
+/// The octets of an address in a buffer of their own.
+struct Octets {
+    octets: [u8; 16],
+    length: usize,
+}
+
+impl From<IpAddr> for Octets {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let mut octets = [0; 16];
+                octets[..4].copy_from_slice(&address.octets());
+                Octets { octets, length: 4 }
+            }
+            IpAddr::V6(address) => Octets {
+                octets: address.octets(),
+                length: 16,
+            },
+        }
+    }
+}
+
+impl Octets {
+    fn of(observable: &Observable) -> Self {
+        match observable {
+            Observable::Address(address) => Octets::from(*address),
+            Observable::Domain(_) | Observable::Url(_) => Octets {
+                octets: [0; 16],
+                length: 0,
+            },
+        }
+    }
+
+    /// What the index stores for an observable whose octets these are.
+    fn bytes<'a>(&'a self, observable: &'a Observable) -> &'a [u8] {
+        match observable {
+            Observable::Address(_) => self.as_bytes(),
+            Observable::Domain(text) | Observable::Url(text) => text.as_bytes(),
+        }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.octets[..self.length]
+    }
+}
+
+/// What [`Index::scan`] found in one event; made once and used for all.
+#[derive(Debug, Default)]
+pub struct Found {
+    occurrences: Vec<Occurrence>,
+    /// The paths of all hits, end to end.
+    paths: String,
+    event_type: String,
+    has_event_type: bool,
+}
+
+#[derive(Debug)]
+struct Occurrence {
+    slot: Slot,
+    in_list: bool,
+    path: Range<usize>,
+}
+
+/// One place where an event holds an observable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit<'a> {
+    /// Which observable.
+    pub slot: Slot,
+    /// The keys down to the field, joined by dots, whether the engine printed
+    /// it flattened or nested: `id.orig_h`.
+    pub path: &'a str,
+    /// Whether it is, or is inside, an element of a list.
+    pub in_list: bool,
+}
+
+impl Found {
+    /// Every occurrence, in the order of the event.
+    pub fn hits(&self) -> impl Iterator<Item = Hit<'_>> {
+        self.occurrences.iter().map(|occurrence| Hit {
+            slot: occurrence.slot,
+            path: &self.paths[occurrence.path.clone()],
+            in_list: occurrence.in_list,
+        })
+    }
+
+    /// Whether there is no occurrence.
+    pub fn is_empty(&self) -> bool {
+        self.occurrences.is_empty()
+    }
+
+    /// The event's own text in `event_type`, which Suricata events have.
+    pub fn event_type(&self) -> Option<&str> {
+        self.has_event_type.then_some(self.event_type.as_str())
+    }
+
+    fn clear(&mut self) {
+        self.occurrences.clear();
+        self.paths.clear();
+        self.has_event_type = false;
+    }
+
+    #[cold]
+    fn push(&mut self, slot: Slot, path: &Path<'_>, in_list: bool) {
+        let start = self.paths.len();
+        path.push_to(&mut self.paths);
+        let path = start..self.paths.len();
+        self.occurrences.push(Occurrence {
+            slot,
+            in_list,
+            path,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashMap};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn address(text: &str) -> Observable {
+        Observable::address(text.parse().expect("an address"))
+    }
+
+    fn found(index: &Index, line: &str) -> Vec<(usize, String, bool)> {
+        let mut found = Found::default();
+        index.scan(line, &mut found).expect("an event");
+        let hits = found.hits();
+        hits.map(|hit| (hit.slot.index(), hit.path.to_owned(), hit.in_list))
+            .collect()
+    }
+
+    #[test]
+    fn equal_observables_share_a_slot() {
+        let observables = [
+            Observable::domain("a"),
+            Observable::Url("a".into()),
+            Observable::domain("a."),
+            address("192.0.2.1"),
+            address("::ffff:192.0.2.1"),
+            Observable::Address("::ffff:192.0.2.1".parse().expect("an address")),
+        ];
+        let index = Index::new(&observables);
+        assert_eq!(index.len(), 3);
+        let slots: Vec<usize> = observables
+            .iter()
+            .map(|one| index.slot(one).expect("there").index())
+            .collect();
+        assert_eq!(slots, [0, 1, 0, 2, 2, 2]);
+        assert_eq!(index.slot(&Observable::domain("b")), None);
+    }
+
+    #[test]
+    fn finds_every_occurrence_with_its_path() {
+        let index = Index::new(&[
+            Observable::domain("bücher.example"),
+            address("2001:db8::1"),
+            Observable::Url("".into()),
+        ]);
+        let line = r#"{"a": "b\u00fccher.example", "id": {"h": "2001:DB8:0:0::1"},
+            "l": [1, ["bücher.example"], {"x": ""}], "bücher.example": null, "n": "2001:db8::2"}"#;
+        let expected = [
+            (0, "a", false),
+            (1, "id.h", false),
+            (0, "l", true),
+            (2, "l.x", true),
+        ];
+        let expected = expected.map(|(slot, path, list)| (slot, path.to_owned(), list));
+        assert_eq!(found(&index, line), expected);
+    }
+
+    #[test]
+    fn text_is_not_an_address_unless_all_of_it_is() {
+        let index = Index::new(&[address("192.0.2.1"), address("::1")]);
+        for text in [
+            "192.0.2.1/32",
+            " 192.0.2.1",
+            "192.0.2.01",
+            "192.0.2.1:80",
+            "1",
+            "::1%lo",
+            ":",
+        ] {
+            let line = serde_json::json!({ "a": text }).to_string();
+            assert!(found(&index, &line).is_empty(), "{text}");
+        }
+        assert_eq!(found(&index, r#"{"a": "0:0::0:1"}"#).len(), 1);
+    }
+
+    #[test]
+    fn text_of_four_bytes_is_no_address() {
+        let index = Index::new(&[address("97.98.99.100"), Observable::domain("efgh")]);
+        assert!(found(&index, r#"{"a": "abcd", "b": "101.102.103.104"}"#).is_empty());
+    }
+
+    #[test]
+    fn an_error_leaves_nothing_found() {
+        let index = Index::new(&[Observable::domain("a")]);
+        let mut found = Found::default();
+        let line = r#"{"event_type": "a", "x": }"#;
+        assert!(index.scan(line, &mut found).is_err());
+        assert!(found.is_empty() && found.event_type().is_none());
+    }
+
+    #[test]
+    fn removed_text_is_given_back() {
+        let mut index = Index::default();
+        let name = |n: usize| Observable::domain(&format!("{n}.some-what-longer.example"));
+        for round in 0..20 {
+            for n in 0..5_000 {
+                index.insert(&name(round * 5_000 + n));
+            }
+            for n in 0..4_999 {
+                assert!(index.remove(&name(round * 5_000 + n)).is_some());
+            }
+        }
+        assert_eq!(index.len(), 20);
+        assert!(index.places.len() < 5_100 && index.bytes.len() < 512 * 1024);
+        for round in 0..20 {
+            let line = serde_json::json!({ "a": name(round * 5_000 + 4_999).to_string() });
+            assert_eq!(found(&index, &line.to_string()).len(), 1);
+        }
+    }
+
+    fn observable() -> impl Strategy<Value = Observable> {
+        prop_oneof![
+            "[ab]{0,3}".prop_map(Observable::Domain),
+            "[ab]{0,3}".prop_map(Observable::Url),
+            (0u8..4).prop_map(|n| Observable::address([192, 0, 2, n].into())),
+        ]
+    }
+
+    proptest! {
+        /// Against a map that remembers the observable of each slot.
+        #[test]
+        fn keeps_what_was_put_in_and_not_taken_out(
+            changes in prop::collection::vec((observable(), any::<bool>()), 0..60),
+        ) {
+            let mut index = Index::default();
+            let mut model: HashMap<Observable, Slot> = HashMap::new();
+            for (observable, add) in changes {
+                if add {
+                    let slot = index.insert(&observable);
+                    prop_assert_eq!(*model.entry(observable).or_insert(slot), slot);
+                } else {
+                    prop_assert_eq!(index.remove(&observable), model.remove(&observable));
+                }
+                // Half of the time, so that both kinds of state are used on.
+                if add && index.len() % 2 == 0 {
+                    index.compact();
+                }
+            }
+            prop_assert_eq!(index.len(), model.len());
+            let distinct: BTreeSet<Slot> = model.values().copied().collect();
+            prop_assert_eq!(distinct.len(), model.len());
+            for (observable, &slot) in &model {
+                prop_assert_eq!(index.slot(observable), Some(slot));
+                let line = serde_json::json!({ "a": observable.to_string() }).to_string();
+                let hits = found(&index, &line);
+                prop_assert!(hits.iter().any(|hit| hit.0 == slot.index()));
+            }
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! A plain engine to hold the rest to: typed events, a table of concepts, and
+//! each indicator evaluated alone. Slow, and obvious.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
+use crate::indicator::Observable;
+
+/// The table of concepts, as the engine prints it. `any.note` has a type of one
+/// word; `net.name` is included by another concept.
+pub(crate) const CONCEPTS: &str = r#"[
+    {"concept": {"name": "net.domain", "description": "", "concepts": [],
+        "fields": ["zeek.dns.query", "zeek.dns.answers", "suricata.dns.dns.rrname",
+                   "suricata.http.http.hostname"]}},
+    {"concept": {"name": "net.hostname", "description": "", "concepts": ["net.name", "net.hostname"],
+        "fields": ["zeek.http.host", "zeek.software.host"]}},
+    {"concept": {"name": "net.name", "description": "", "concepts": [], "fields": ["any.note"]}},
+    {"concept": {"name": "net.uri", "description": "", "concepts": [],
+        "fields": ["zeek.http.uri", "suricata.http.http.url"]}},
+    {"concept": {"name": "file.name", "description": "", "concepts": [],
+        "fields": ["suricata.fileinfo.fileinfo.filename"]}},
+    {"model": {"name": "net.connection"}}]"#;
+
+const DOMAIN_FIELDS: &[&str] = &[
+    "zeek.dns.query",
+    "zeek.dns.answers",
+    "suricata.dns.dns.rrname",
+    "suricata.http.http.hostname",
+    "zeek.http.host",
+    "zeek.software.host",
+    "any.note",
+];
+
+const URL_FIELDS: &[&str] = &["zeek.http.uri", "suricata.http.http.url"];
+
+const TEXT_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.filename"];
+
+/// What a schema says about a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Type {
+    Address,
+    Text,
+    Count,
+    Addresses,
+    Texts,
+}
+
+/// Types of events: name, and fields with their types. Some fields share their
+/// path with a field of a concept and are not part of it; `bare` is a type of
+/// one word, `corp.deep.http` one of three.
+const SCHEMA: &[(&str, &[(&str, Type)])] = &[
+    (
+        "zeek.http",
+        &[
+            ("id.orig_h", Type::Address),
+            ("id.resp_h", Type::Address),
+            ("host", Type::Text),
+            ("uri", Type::Text),
+            ("status", Type::Count),
+            ("tags", Type::Texts),
+            ("user_agent", Type::Text),
+        ],
+    ),
+    (
+        "zeek.dns",
+        &[
+            ("id.orig_h", Type::Address),
+            ("query", Type::Text),
+            ("answers", Type::Texts),
+            ("resolved", Type::Addresses),
+            ("note", Type::Text),
+        ],
+    ),
+    (
+        "zeek.software",
+        &[("host", Type::Address), ("name", Type::Text)],
+    ),
+    (
+        "suricata.dns",
+        &[
+            ("src_ip", Type::Address),
+            ("event_type", Type::Text),
+            ("dns.rrname", Type::Text),
+            ("dns.rdata", Type::Text),
+        ],
+    ),
+    (
+        "suricata.http",
+        &[
+            ("src_ip", Type::Address),
+            ("event_type", Type::Text),
+            ("http.hostname", Type::Text),
+            ("http.url", Type::Text),
+            ("query", Type::Text),
+        ],
+    ),
+    (
+        "suricata.fileinfo",
+        &[
+            ("event_type", Type::Text),
+            ("fileinfo.filename", Type::Text),
+            ("http.hostname", Type::Text),
+        ],
+    ),
+    (
+        "corp.proxy",
+        &[
+            ("peer", Type::Address),
+            ("host", Type::Text),
+            ("query", Type::Text),
+            ("deep.er.note", Type::Text),
+        ],
+    ),
+    (
+        "any",
+        &[
+            ("note", Type::Text),
+            ("peers", Type::Addresses),
+            ("peer", Type::Address),
+        ],
+    ),
+];
+
+/// A value with its type.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    Null,
+    Address(IpAddr),
+    Text(String),
+    Count(u32),
+    Addresses(Vec<IpAddr>),
+    Texts(Vec<String>),
+}
+
+/// An event as the engine stores it.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    name: &'static str,
+    fields: Vec<(&'static str, Value)>,
+}
+
+/// How the engine prints an event.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Style {
+    /// Fields of records by their dotted name, or as objects.
+    flat: bool,
+    /// All but ASCII as `\u` escapes, and `/` with a backslash.
+    escaped: bool,
+}
+
+pub(crate) fn style() -> impl Strategy<Value = Style> {
+    any::<(bool, bool)>().prop_map(|(flat, escaped)| Style { flat, escaped })
+}
+
+/// Few values, so that they meet: with non-ASCII text, text to be escaped, text
+/// that is an address, and one text in many forms.
+const TEXTS: &[&str] = &[
+    "evil.example",
+    "Evil.example",
+    "bücher.example",
+    "a\"b\\c\n",
+    "😀.example",
+    "/a/b?c=d",
+    "192.0.2.1",
+    "::ffff:192.0.2.1",
+    "2001:db8::1",
+    "2001:DB8:0::1",
+    "dns",
+    "",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    prop::sample::select(TEXTS).prop_map(str::to_owned)
+}
+
+fn address() -> impl Strategy<Value = IpAddr> {
+    let v4 = Ipv4Addr::new(192, 0, 2, 1);
+    prop::sample::select(vec![
+        IpAddr::V4(v4),
+        IpAddr::V6(v4.to_ipv6_mapped()),
+        IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)),
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ])
+}
+
+pub(crate) fn observable() -> impl Strategy<Value = Observable> {
+    prop_oneof![
+        address().prop_map(Observable::address),
+        text().prop_map(Observable::Domain),
+        text().prop_map(Observable::Url),
+    ]
+}
+
+fn value(kind: Type) -> BoxedStrategy<Value> {
+    let some = match kind {
+        Type::Address => address().prop_map(Value::Address).boxed(),
+        Type::Text => text().prop_map(Value::Text).boxed(),
+        Type::Count => any::<u32>().prop_map(Value::Count).boxed(),
+        Type::Addresses => prop::collection::vec(address(), 0..3)
+            .prop_map(Value::Addresses)
+            .boxed(),
+        Type::Texts => prop::collection::vec(text(), 0..3)
+            .prop_map(Value::Texts)
+            .boxed(),
+    };
+    prop_oneof![1 => Just(Value::Null), 5 => some].boxed()
+}
+
+pub(crate) fn event() -> impl Strategy<Value = Event> {
+    prop::sample::select(SCHEMA).prop_flat_map(|(name, schema)| {
+        let values: Vec<_> = schema.iter().map(|&(_, kind)| value(kind)).collect();
+        values.prop_map(move |values| {
+            let paths = schema.iter().map(|&(path, _)| path);
+            let mut fields: Vec<_> = paths.zip(values).collect();
+            // Suricata events always tell their type.
+            if let Some(kind) = name.strip_prefix("suricata.") {
+                for (path, value) in &mut fields {
+                    if *path == "event_type" {
+                        *value = Value::Text(kind.to_owned());
+                    }
+                }
+            }
+            Event { name, fields }
+        })
+    })
+}
+
+impl Event {
+    /// An event of a type of the schema, with some of its fields.
+    pub(crate) fn new(name: &'static str, fields: Vec<(&'static str, Value)>) -> Self {
+        Event { name, fields }
+    }
+
+    /// Whether a query for this one observable returns the event.
+    pub(crate) fn matches(&self, observable: &Observable) -> bool {
+        self.fields
+            .iter()
+            .any(|(path, value)| match (observable, value) {
+                (Observable::Address(wanted), Value::Address(address)) => {
+                    address.to_canonical() == *wanted
+                }
+                (Observable::Domain(wanted), Value::Text(text)) => {
+                    wanted == text && self.is_in(path, DOMAIN_FIELDS)
+                }
+                (Observable::Url(wanted), Value::Text(text)) => {
+                    wanted == text && self.is_in(path, URL_FIELDS)
+                }
+                _ => false,
+            })
+    }
+
+    fn is_in(&self, path: &str, fields: &[&str]) -> bool {
+        let full = format!("{}.{path}", self.name);
+        fields.contains(&full.as_str())
+    }
+
+    /// Whether the live matcher may, and must, take the event for a match of
+    /// this observable, by its own documented rules.
+    pub(crate) fn matches_live(&self, observable: &Observable) -> bool {
+        self.fields.iter().any(|(path, value)| {
+            let seen = match value {
+                Value::Address(address) => address.to_string(),
+                Value::Text(text) => text.clone(),
+                _ => return false,
+            };
+            let is_live_field = |fields: &[&str]| self.is_live_field(path, fields);
+            match observable {
+                Observable::Domain(wanted) => seen == *wanted && is_live_field(DOMAIN_FIELDS),
+                Observable::Url(wanted) => seen == *wanted && is_live_field(URL_FIELDS),
+                Observable::Address(wanted) => {
+                    let address = seen.parse::<IpAddr>();
+                    address.is_ok_and(|address| address.to_canonical() == *wanted)
+                        && ![DOMAIN_FIELDS, URL_FIELDS, TEXT_FIELDS]
+                            .into_iter()
+                            .any(is_live_field)
+                }
+            }
+        })
+    }
+
+    /// Whether a field of this path is in the list under this event's type, if
+    /// the event tells it, or else under any type.
+    fn is_live_field(&self, path: &str, fields: &[&str]) -> bool {
+        if self.name.starts_with("suricata.") {
+            return self.is_in(path, fields);
+        }
+        fields.iter().any(|field| {
+            let words: Vec<&str> = field.split('.').collect();
+            let type_words = if words.len() > 2 { 2 } else { 1 };
+            words[type_words..].join(".") == path
+        })
+    }
+
+    /// The event as one line.
+    pub(crate) fn print(&self, style: Style) -> String {
+        let mut root = serde_json::Map::new();
+        for (path, value) in &self.fields {
+            let mut record = &mut root;
+            let mut key = *path;
+            while let Some((parent, rest)) = key.split_once('.').filter(|_| !style.flat) {
+                record = record
+                    .entry(parent)
+                    .or_insert_with(|| serde_json::Map::new().into())
+                    .as_object_mut()
+                    .expect("no field is the name of a record");
+                key = rest;
+            }
+            record.insert(key.to_owned(), value.print());
+        }
+        let line = serde_json::Value::from(root).to_string();
+        if style.escaped { escape(&line) } else { line }
+    }
+}
+
+impl Value {
+    fn print(&self) -> serde_json::Value {
+        match self {
+            Value::Null => serde_json::Value::Null,
+            Value::Address(address) => address.to_string().into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::Count(count) => (*count).into(),
+            Value::Addresses(addresses) => {
+                let printed = addresses.iter().map(|address| address.to_string().into());
+                serde_json::Value::Array(printed.collect())
+            }
+            Value::Texts(texts) => texts.clone().into(),
+        }
+    }
+}
+
+fn escape(line: &str) -> String {
+    let mut out = String::new();
+    for c in line.chars() {
+        match c {
+            '/' => out.push_str("\\/"),
+            c if c.is_ascii() => out.push(c),
+            c => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    out.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    out
+}

@@ -1,0 +1,183 @@
+//! What is counted: every message that comes in ends in one of these numbers,
+//! so that nothing is lost silently.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::AcqRel);
+    }
+
+    /// Takes away `count`, which was added before.
+    pub fn remove(&self, count: u64) {
+        self.0.fetch_sub(count, Ordering::AcqRel);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// Counts by a word.
+#[derive(Debug, Default)]
+pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Tally {
+    /// Counts one more of these.
+    pub fn count(&self, word: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(word).or_default() += 1;
+    }
+
+    /// All that was counted, in the order of the words.
+    pub fn get(&self) -> BTreeMap<&'static str, u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
+    }
+}
+
+/// The least, the greatest and the mean of what was measured since the last
+/// look.
+#[derive(Debug, Default)]
+pub struct Spread(Mutex<Measured>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    count: u64,
+    least: f64,
+    greatest: f64,
+    sum: f64,
+}
+
+impl Spread {
+    /// Adds one measurement.
+    pub fn record(&self, value: f64) {
+        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if measured.count == 0 {
+            (measured.least, measured.greatest) = (value, value);
+        }
+        measured.count += 1;
+        measured.least = measured.least.min(value);
+        measured.greatest = measured.greatest.max(value);
+        measured.sum += value;
+    }
+
+    /// Least, greatest and mean since the last call; `None` where nothing was
+    /// measured.
+    pub fn take(&self) -> Option<[f64; 3]> {
+        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let measured = std::mem::take(&mut *measured);
+        let mean = measured.sum / measured.count as f64;
+        (measured.count > 0).then_some([measured.least, measured.greatest, mean])
+    }
+}
+
+macro_rules! counters {
+    ($($name:ident: $meaning:literal,)*) => {
+        /// The counters of one run.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $(#[doc = $meaning] pub $name: Counter,)*
+            /// Indicators that wait for a query or are being asked for.
+            pub backlog: Gauge,
+            /// Indicators to match, by kind.
+            pub kinds: Tally,
+            /// Sightings of one indicator in stored events.
+            pub matches_per_indicator: Spread,
+            /// What the queries for one indicator took, in seconds.
+            pub query_time_per_indicator: Spread,
+        }
+
+        impl Metrics {
+            /// Every counter: its name, its number, and its meaning.
+            pub fn counters(&self) -> Vec<(&'static str, u64, &'static str)> {
+                vec![$((stringify!($name), self.$name.get(), $meaning),)*]
+            }
+        }
+
+        impl fmt::Display for Metrics {
+            /// Every counter that is not zero, as `name=number`.
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let all = [$((stringify!($name), self.$name.get()),)*];
+                let mut counted = all.iter().filter(|(_, number)| *number > 0).peekable();
+                if counted.peek().is_none() {
+                    return f.write_str("nothing was counted");
+                }
+                while let Some((name, number)) = counted.next() {
+                    let separator = if counted.peek().is_some() { " " } else { "" };
+                    write!(f, "{name}={number}{separator}")?;
+                }
+                Ok(())
+            }
+        }
+    };
+}
+
+counters! {
+    messages_received: "Messages from the bus.",
+    messages_ignored: "Messages of other types than indicators.",
+    indicators_rejected: "Messages that could not be read, and indicators with a wrong value.",
+    indicators_unsupported: "Indicators that this program cannot ask the engine about.",
+    indicators_received: "Indicators to match.",
+    indicators_repeated: "Indicators that were known already and are not matched twice.",
+    indicators_withdrawn: "Removals that the bus sent.",
+    indicators_dropped: "Indicators that found the queue full, or were still waiting at the end.",
+    indicators_matched: "Indicators whose retro query is finished.",
+    indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
+    indicators_failed: "Indicators whose retro query the engine refused or failed at.",
+    observables_refused: "Values that the engine refuses, of indicators that have others.",
+    queries: "Queries that were put to the engine.",
+    queries_interrupted: "Queries that the engine did not finish, asked again.",
+    lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
+    passes: "Times that all log files were looked through.",
+    files_failed: "Log files, or files of indicators, that could not be read to their end.",
+    events_without_time: "Matched events with neither `ts` nor `timestamp`.",
+    transforms_failed: "Contexts that could not be transformed.",
+    sightings_found: "Matches.",
+    sightings_live: "Matches in events as they came.",
+    sightings_sent: "Sightings handed to the bus, standard output or a command.",
+    sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
+    sightings_unconfirmed: "Sightings that the broker never confirmed.",
+    sightings_failed: "Sightings that a sink command failed at, or that the bus cannot carry.",
+    sightings_lost: "Sightings that were not delivered when the program ended.",
+    subscriptions_lost: "Times that the bus lost this program's subscription.",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_counted_is_shown() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.to_string(), "nothing was counted");
+        metrics.queries.add(2);
+        metrics.sightings_found.add(3);
+        assert_eq!(metrics.to_string(), "queries=2 sightings_found=3");
+    }
+}

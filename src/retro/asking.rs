@@ -1,0 +1,342 @@
+//! One batch of indicators, from the first query to the last answer.
+//!
+//! A query for many indicators returns the events of all of them, and
+//! [`crate::matching::Attribution`] tells whose they are. Where it cannot (an
+//! event that holds values of several indicators, and may have matched only one
+//! of them), those indicators are asked for again, in queries that hold no two
+//! of them that met in one event: then the engine's own answer tells. Where a
+//! query fills its bound, runs out of time or is refused, it is split in halves,
+//! down to single indicators under the engine's own limit. The sightings are
+//! exactly those of one query for each indicator, and none is reported twice.
+
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::{debug, error, warn};
+
+use super::batch::{Batch, Group, Out, Purpose};
+use super::ledger::Memory;
+use super::queue::Request;
+use super::reading::{Findings, Reading};
+use crate::engine::Engine;
+use crate::engine::vast::answer::Answer;
+use crate::engine::vast::client::Bounds;
+use crate::indicator::{Indicator, Observable};
+use crate::logging::printable;
+use crate::metrics::Metrics;
+use crate::report::Reporter;
+use crate::stop::{Backoff, Stop};
+
+/// How often a query that fails for no known reason is put, before it is split
+/// or given up.
+const TRIES: u32 = 3;
+
+/// The least bound on the events of a batched query: below it, splitting costs
+/// more than reading.
+const LEAST_BOUND: u64 = 1000;
+
+/// The shortest time limit that splitting leaves, unless the limit itself is
+/// shorter: a query that finds nothing takes 0.8 s.
+const LEAST_TIME: Duration = Duration::from_secs(2);
+
+/// What a batch is asked with.
+pub struct Asker<'a, E> {
+    /// The engine.
+    pub engine: &'a E,
+    /// Where matches go.
+    pub reporter: &'a mut Reporter,
+    /// What is counted.
+    pub metrics: &'a Metrics,
+    /// What is remembered of events.
+    pub memory: &'a Memory,
+    /// The program's end.
+    pub stop: &'a Stop,
+    /// The most sightings for an indicator.
+    pub max_events: Option<NonZeroU64>,
+    /// The longest time for an indicator.
+    pub timeout: Option<Duration>,
+}
+
+/// Why a batch could not be finished.
+#[derive(Debug)]
+pub enum Interruption {
+    /// VAST went away: the rest can be asked again later.
+    Unreachable(String),
+    /// The program stops.
+    Stopped,
+}
+
+impl<E: Engine> Asker<'_, E> {
+    /// Asks for a whole batch. What was interrupted comes back.
+    pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
+        let mut batch = Batch::new(requests, self.timeout);
+        let mut result = Ok(());
+        while let Some(group) = batch.groups.pop() {
+            result = self.ask_group(&mut batch, group);
+            if result.is_err() {
+                break;
+            }
+        }
+        // What is found goes first, the journal's entries are closed behind it.
+        for indicator in batch.answered() {
+            self.reporter.finish(indicator);
+        }
+        self.reporter.flush();
+        result.map_err(|interruption| (batch.into_open(), interruption))
+    }
+
+    fn ask_group(&mut self, batch: &mut Batch, mut group: Group) -> Result<(), Interruption> {
+        group.questions = batch.open(&group).collect();
+        if group.questions.is_empty() {
+            return Ok(());
+        }
+        if group.is_single() {
+            // Nothing is left to be split: it has what one query has.
+            group.time = self.timeout;
+        }
+        self.warn_of_repetitions(batch, &group);
+        let bounds = Bounds {
+            events: self.bound(&group),
+            time: group.time,
+        };
+        let indicators: Vec<Arc<Indicator>> = group
+            .questions
+            .iter()
+            .map(|&question| batch.questions[question].indicator().clone())
+            .collect();
+        let observables = observables(&indicators, group.part.clone());
+        self.metrics.queries.add(1);
+        let out = Out {
+            reporter: &mut *self.reporter,
+            metrics: self.metrics,
+            memory: self.memory,
+        };
+        let mut reading = Reading::new(batch, &group, self.max_events, out);
+        let answer = self
+            .engine
+            .export(&observables, bounds, self.stop, &mut |event| {
+                reading.take(&event)
+            });
+        let findings = reading.finish();
+        self.conclude(batch, group, &findings, bounds, answer)
+    }
+
+    /// How many events a query is asked for: exactly the limit for a single
+    /// question, room for all of them in a batch, everything where there is no
+    /// limit or where only certain events are looked for.
+    fn bound(&self, group: &Group) -> Option<u64> {
+        let limit = self.max_events?.get();
+        match (group.purpose, group.questions.len()) {
+            (Purpose::Doubts, _) => None,
+            (Purpose::AllEvents, 1) => Some(limit),
+            (Purpose::AllEvents, questions) => {
+                Some(limit.saturating_mul(questions as u64).max(LEAST_BOUND))
+            }
+        }
+    }
+
+    fn conclude(
+        &mut self,
+        batch: &mut Batch,
+        group: Group,
+        findings: &Findings,
+        bounds: Bounds,
+        answer: Answer,
+    ) -> Result<(), Interruption> {
+        let single = group.is_single();
+        match answer {
+            Answer::Complete | Answer::Enough => {
+                let filled = bounds.events.is_some_and(|bound| findings.lines >= bound);
+                if !single && (filled || findings.unattributed) {
+                    batch.split(&group, group.time, 0);
+                } else {
+                    self.settle(batch, &group, findings);
+                }
+            }
+            Answer::TimedOut if single => self.give_up_in_time(batch, &group),
+            Answer::TimedOut => {
+                debug!(
+                    "a query for {} indicators timed out: split",
+                    group.questions.len()
+                );
+                let least = self.timeout.map_or(LEAST_TIME, |all| all.min(LEAST_TIME));
+                let time = group.time.map(|time| (time / 2).max(least));
+                batch.split(&group, time, 0);
+            }
+            Answer::Refused(reason) if single => self.refuse(batch, group, &reason),
+            Answer::Refused(_) => batch.split(&group, group.time, 0),
+            Answer::Broken(reason) => return self.retry(batch, group, &reason),
+            Answer::Unreachable(reason) => {
+                self.metrics.queries_interrupted.add(1);
+                return Err(Interruption::Unreachable(reason));
+            }
+            Answer::Stopped => return Err(Interruption::Stopped),
+            // The engine's own client finds out which of the others it is.
+            Answer::Unconfirmed => self.settle(batch, &group, findings),
+        }
+        Ok(())
+    }
+
+    /// The group is answered; what it left in doubt is asked again.
+    fn settle(&self, batch: &mut Batch, group: &Group, findings: &Findings) {
+        let mut doubtful = Vec::new();
+        let mut again = Vec::new();
+        for number in batch.open(group).collect::<Vec<usize>>() {
+            let question = &mut batch.questions[number];
+            match group.purpose {
+                Purpose::AllEvents if question.alone => {
+                    again.push(Group::all_events(vec![number], self.timeout));
+                }
+                Purpose::AllEvents if !question.doubts.is_empty() => doubtful.push(number),
+                // Even a chosen group could not tell.
+                Purpose::Doubts if findings.still_doubtful.contains(&number) => {
+                    question.doubts.keep_unmet();
+                    again.push(Group::doubts(vec![number], self.timeout));
+                }
+                Purpose::AllEvents | Purpose::Doubts => question.close(self.metrics),
+            }
+        }
+        for questions in findings.independent_groups(&doubtful) {
+            again.push(Group::doubts(questions, self.timeout));
+        }
+        batch.groups.append(&mut again);
+    }
+
+    fn give_up_in_time(&self, batch: &mut Batch, group: &Group) {
+        for &question in &group.questions {
+            for entry in &mut batch.questions[question].entries {
+                if std::mem::replace(&mut entry.open, false) {
+                    self.metrics.indicators_timed_out.add(1);
+                    warn!(
+                        "indicator {}: its query took longer than {:.1} s (--retro-match-timeout) \
+                         and was ended; {} sighting(s) until then",
+                        entry.id(),
+                        group.time.unwrap_or_default().as_secs_f64(),
+                        entry.count()
+                    );
+                }
+            }
+        }
+    }
+
+    fn fail(&self, batch: &mut Batch, group: &Group, reason: &str) {
+        for &question in &group.questions {
+            for entry in &mut batch.questions[question].entries {
+                if std::mem::replace(&mut entry.open, false) {
+                    self.metrics.indicators_failed.add(1);
+                    error!(
+                        "indicator {} is not matched: {}; {} sighting(s) until then",
+                        entry.id(),
+                        printable(reason, 500),
+                        entry.count()
+                    );
+                }
+            }
+        }
+    }
+
+    /// The engine does not take a single question: of several observables, it
+    /// may take some.
+    fn refuse(&self, batch: &mut Batch, group: Group, reason: &str) {
+        let reason = format!("VAST refuses the query: {reason}");
+        let number = group.questions[0];
+        let question = &mut batch.questions[number];
+        let part = group.part.clone();
+        let part = part.unwrap_or(0..question.observables().len());
+        match part.len() {
+            2.. => {
+                let middle = part.start + part.len() / 2;
+                question.parts += 1;
+                for half in [middle..part.end, part.start..middle] {
+                    batch.groups.push(Group {
+                        part: Some(half),
+                        ..Group::all_events(vec![number], group.time)
+                    });
+                }
+            }
+            _ if question.observables().len() > 1 => {
+                let refused = question.observables()[part.start].to_string();
+                self.leave_out(batch, number, &refused, &reason);
+            }
+            _ => self.fail(batch, &group, &reason),
+        }
+    }
+
+    /// One observable of a question cannot be asked for; the others can.
+    fn leave_out(&self, batch: &mut Batch, number: usize, observable: &str, reason: &str) {
+        let question = &mut batch.questions[number];
+        for entry in question.entries.iter().filter(|entry| entry.open) {
+            self.metrics.observables_refused.add(1);
+            error!(
+                "indicator {}: its value {} is not matched: {}",
+                entry.id(),
+                printable(observable, 200),
+                printable(reason, 500)
+            );
+        }
+        question.refused += 1;
+        question.close(self.metrics);
+    }
+
+    /// A query that failed while VAST answers: put it again, then split it, and
+    /// give up on an indicator only when it fails alone.
+    fn retry(&self, batch: &mut Batch, mut group: Group, reason: &str) -> Result<(), Interruption> {
+        self.metrics.queries_interrupted.add(1);
+        group.failures += 1;
+        if group.failures >= TRIES {
+            if group.is_single() {
+                self.fail(batch, &group, reason);
+            } else {
+                // A half that fails as well is split at once.
+                batch.split(&group, group.time, TRIES - 1);
+            }
+            return Ok(());
+        }
+        warn!(
+            "a query for {} indicator(s) failed: {}; asking again",
+            group.questions.len(),
+            printable(reason, 500)
+        );
+        let mut backoff = Backoff::new();
+        let pause = (0..group.failures).map(|_| backoff.pause()).last();
+        if self.stop.sleep(pause.unwrap_or_default()) {
+            return Err(Interruption::Stopped);
+        }
+        group.purpose = Purpose::AllEvents;
+        batch.groups.push(group);
+        Ok(())
+    }
+
+    /// More was reported than is remembered, and it may come again.
+    fn warn_of_repetitions(&self, batch: &mut Batch, group: &Group) {
+        if group.purpose == Purpose::Doubts {
+            return;
+        }
+        for &question in &group.questions {
+            for entry in &mut batch.questions[question].entries {
+                let forgotten = std::mem::take(&mut entry.request.forgotten);
+                if forgotten > 0 {
+                    warn!(
+                        "indicator {}: it is asked for again, and up to {forgotten} of its {} \
+                         sighting(s) are reported again",
+                        entry.id(),
+                        entry.count()
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What a query asks for.
+fn observables(indicators: &[Arc<Indicator>], part: Option<Range<usize>>) -> Vec<&Observable> {
+    match (indicators, part) {
+        ([one], Some(part)) => one.observables[part].iter().collect(),
+        _ => indicators
+            .iter()
+            .flat_map(|indicator| &indicator.observables)
+            .collect(),
+    }
+}

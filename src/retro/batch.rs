@@ -1,0 +1,290 @@
+//! A batch between two queries: what is asked for, how far each indicator is,
+//! and which queries are still to be put.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::debug;
+
+use super::ledger::{Ledger, Memory};
+use super::queue::Request;
+use crate::indicator::{Indicator, Observable};
+use crate::logging::printable;
+use crate::metrics::{Counter, Metrics};
+use crate::report::Reporter;
+use crate::sighting::{Context, MatchType};
+
+/// One indicator and how far it is.
+pub(super) struct Entry {
+    pub(super) request: Request,
+    pub(super) open: bool,
+    started: Instant,
+}
+
+impl Entry {
+    fn new(request: Request) -> Self {
+        Entry {
+            request,
+            open: true,
+            started: Instant::now(),
+        }
+    }
+
+    /// The indicator's id, for the log.
+    pub(super) fn id(&self) -> impl std::fmt::Display + '_ {
+        printable(&self.request.indicator.id, 200)
+    }
+
+    /// How many sightings it has.
+    pub(super) fn count(&self) -> u64 {
+        self.request.count
+    }
+
+    /// Reports an event, unless an earlier query did.
+    fn report(
+        &mut self,
+        event: u64,
+        context: &Context<'_>,
+        out: &mut Out<'_>,
+        max_events: Option<NonZeroU64>,
+    ) {
+        if !self.open || self.request.reported.meet(event) {
+            return;
+        }
+        let indicator = &self.request.indicator;
+        out.reporter.report(indicator, context, MatchType::Retro);
+        self.request.count += 1;
+        if !self.request.reported.add(event, &out.memory.reported) {
+            self.request.forgotten += 1;
+        }
+        // All the sightings that it may have?
+        if max_events.is_some_and(|most| self.request.count >= most.get()) {
+            self.close(&out.metrics.indicators_matched, out.metrics);
+        }
+    }
+
+    /// The indicator is answered.
+    fn close(&mut self, counter: &Counter, metrics: &Metrics) {
+        if std::mem::replace(&mut self.open, false) {
+            counter.add(1);
+            metrics.matches_per_indicator.record(self.count() as f64);
+            let seconds = self.started.elapsed().as_secs_f64();
+            metrics.query_time_per_indicator.record(seconds);
+            debug!("indicator {}: {} sighting(s)", self.id(), self.count());
+            self.request.reported = Ledger::default();
+        }
+    }
+}
+
+/// Where answers go.
+pub(super) struct Out<'a> {
+    pub(super) reporter: &'a mut Reporter,
+    pub(super) metrics: &'a Metrics,
+    pub(super) memory: &'a Memory,
+}
+
+/// What the engine is asked for once: all indicators with the same observables.
+pub(super) struct Question {
+    indicator: Arc<Indicator>,
+    pub(super) entries: Vec<Entry>,
+    /// Events of the last query that may or may not be its.
+    pub(super) doubts: Ledger,
+    /// There were more doubts than can be remembered: it is to be asked alone,
+    /// for everything.
+    pub(super) alone: bool,
+    /// The queries that its observables were divided into, where the engine
+    /// refuses them together, and that are not answered yet.
+    pub(super) parts: usize,
+    /// How many of its observables the engine refuses.
+    pub(super) refused: usize,
+}
+
+impl Question {
+    fn new(first: Request) -> Self {
+        Question {
+            indicator: first.indicator.clone(),
+            entries: vec![Entry::new(first)],
+            doubts: Ledger::default(),
+            alone: false,
+            parts: 1,
+            refused: 0,
+        }
+    }
+
+    /// What the engine is asked for.
+    pub(super) fn observables(&self) -> &[Observable] {
+        &self.indicator.observables
+    }
+
+    /// The indicator that stands for all of them.
+    pub(super) fn indicator(&self) -> &Arc<Indicator> {
+        &self.indicator
+    }
+
+    /// Whether any of its indicators still waits for an answer.
+    pub(super) fn is_open(&self) -> bool {
+        self.entries.iter().any(|entry| entry.open)
+    }
+
+    /// A query begins that can print again what was reported.
+    pub(super) fn begin(&mut self, purpose: Purpose) {
+        for entry in &mut self.entries {
+            entry.request.reported.begin();
+        }
+        match purpose {
+            Purpose::AllEvents => {
+                self.doubts = Ledger::default();
+                self.alone = false;
+            }
+            Purpose::Doubts => self.doubts.begin(),
+        }
+    }
+
+    /// Reports an event that did match.
+    pub(super) fn report(
+        &mut self,
+        event: u64,
+        context: &Context<'_>,
+        out: &mut Out<'_>,
+        max_events: Option<NonZeroU64>,
+    ) {
+        for entry in &mut self.entries {
+            entry.report(event, context, out, max_events);
+        }
+    }
+
+    /// The question is answered, or the part of it that was asked.
+    pub(super) fn close(&mut self, metrics: &Metrics) {
+        self.parts = self.parts.saturating_sub(1);
+        if self.parts == 0 {
+            let refused = self.refused == self.observables().len();
+            for entry in &mut self.entries {
+                let counter = match refused {
+                    true => &metrics.indicators_failed,
+                    false => &metrics.indicators_matched,
+                };
+                entry.close(counter, metrics);
+            }
+        }
+    }
+}
+
+/// A query still to be put.
+pub(super) struct Group {
+    pub(super) questions: Vec<usize>,
+    /// The observables that are asked for, where it is a part of one question.
+    pub(super) part: Option<Range<usize>>,
+    pub(super) time: Option<Duration>,
+    pub(super) purpose: Purpose,
+    pub(super) failures: u32,
+}
+
+impl Group {
+    /// Asks for everything that matches.
+    pub(super) fn all_events(questions: Vec<usize>, time: Option<Duration>) -> Self {
+        Group {
+            questions,
+            part: None,
+            time,
+            purpose: Purpose::AllEvents,
+            failures: 0,
+        }
+    }
+
+    /// Asks for what is in doubt.
+    pub(super) fn doubts(questions: Vec<usize>, time: Option<Duration>) -> Self {
+        Group {
+            purpose: Purpose::Doubts,
+            ..Group::all_events(questions, time)
+        }
+    }
+
+    /// Whether every event of the answer matches the same question.
+    pub(super) fn is_single(&self) -> bool {
+        self.questions.len() == 1
+    }
+}
+
+/// What a query is put for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// All events of the questions.
+    AllEvents,
+    /// Only the events that are in doubt for a question.
+    Doubts,
+}
+
+/// The batch's state between queries.
+pub(super) struct Batch {
+    pub(super) questions: Vec<Question>,
+    /// The last is the next.
+    pub(super) groups: Vec<Group>,
+}
+
+impl Batch {
+    /// A batch that nothing was asked of yet.
+    pub(super) fn new(requests: Vec<Request>, time: Option<Duration>) -> Self {
+        let numbers = number(&requests);
+        let mut questions: Vec<Question> = Vec::with_capacity(requests.len());
+        for (request, number) in requests.into_iter().zip(numbers) {
+            match questions.get_mut(number) {
+                Some(question) => question.entries.push(Entry::new(request)),
+                None => questions.push(Question::new(request)),
+            }
+        }
+        let all = (0..questions.len()).collect();
+        Batch {
+            questions,
+            groups: vec![Group::all_events(all, time)],
+        }
+    }
+
+    /// Asks the open questions of a group again for everything, in two halves.
+    pub(super) fn split(&mut self, group: &Group, time: Option<Duration>, failures: u32) {
+        let open: Vec<usize> = self.open(group).collect();
+        let (first, second) = open.split_at(open.len().div_ceil(2));
+        for half in [second, first] {
+            self.groups.push(Group {
+                failures: if half.len() > 1 { failures } else { 0 },
+                ..Group::all_events(half.to_vec(), time)
+            });
+        }
+    }
+
+    /// The indicators that are not asked for any more.
+    pub(super) fn answered(&self) -> impl Iterator<Item = &Indicator> {
+        let entries = self.questions.iter().flat_map(|one| &one.entries);
+        let closed = entries.filter(|entry| !entry.open);
+        closed.map(|entry| &*entry.request.indicator)
+    }
+
+    /// The questions of a group that still wait for an answer.
+    pub(super) fn open(&self, group: &Group) -> impl Iterator<Item = usize> {
+        let questions = group.questions.iter().copied();
+        questions.filter(|&question| self.questions[question].is_open())
+    }
+
+    /// What was not answered.
+    pub(super) fn into_open(self) -> Vec<Request> {
+        let entries = self.questions.into_iter().flat_map(|one| one.entries);
+        let open = entries.filter(|entry| entry.open);
+        open.map(|entry| entry.request).collect()
+    }
+}
+
+/// The number of each request's question, counted by first appearance.
+fn number(requests: &[Request]) -> Vec<usize> {
+    let mut numbers: HashMap<&[Observable], usize> = HashMap::with_capacity(requests.len());
+    let observables = requests
+        .iter()
+        .map(|request| &request.indicator.observables);
+    observables
+        .map(|observables| {
+            let next = numbers.len();
+            *numbers.entry(observables).or_insert(next)
+        })
+        .collect()
+}

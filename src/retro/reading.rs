@@ -1,0 +1,214 @@
+//! One answer being read: whose are the events?
+
+use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU64;
+
+use log::{error, warn};
+
+use super::batch::{Batch, Group, Out, Purpose, Question};
+use super::ledger::fingerprint;
+use crate::child::Flow;
+use crate::engine::vast::client::Event;
+use crate::logging::printable;
+use crate::matching::{Attribution, Verdict};
+use crate::sighting::Context;
+
+/// What a finished answer left to know.
+#[derive(Default)]
+pub(super) struct Findings {
+    /// Lines that the engine printed.
+    pub(super) lines: u64,
+    /// Some event showed no value of the group.
+    pub(super) unattributed: bool,
+    /// Questions for which a query for doubts could not tell.
+    pub(super) still_doubtful: HashSet<usize>,
+    /// Pairs of questions that met in a doubtful event.
+    met: HashMap<usize, HashSet<usize>>,
+    pairs: usize,
+}
+
+impl Findings {
+    /// The largest meeting that is recorded pair by pair, and the most pairs.
+    /// Those that are not recorded may meet again in a query for doubts, and are
+    /// then asked for alone.
+    const LARGEST_MEETING: usize = 64;
+    const MOST_PAIRS: usize = 100_000;
+
+    fn note_meeting(&mut self, questions: &[usize]) {
+        let questions = &questions[..questions.len().min(Self::LARGEST_MEETING)];
+        for &one in questions {
+            for &other in questions.iter().filter(|&&other| other != one) {
+                if self.pairs < Self::MOST_PAIRS && self.met.entry(one).or_default().insert(other) {
+                    self.pairs += 1;
+                }
+            }
+        }
+    }
+
+    /// Divides questions into groups of which no two have met.
+    pub(super) fn independent_groups(&self, questions: &[usize]) -> Vec<Vec<usize>> {
+        let mut groups: Vec<(Vec<usize>, HashSet<usize>)> = Vec::new();
+        let none = HashSet::new();
+        for &question in questions {
+            let met = self.met.get(&question).unwrap_or(&none);
+            let fitting = groups.iter_mut().find(|(_, set)| met.is_disjoint(set));
+            match fitting {
+                Some((group, set)) => {
+                    group.push(question);
+                    set.insert(question);
+                }
+                None => groups.push((vec![question], HashSet::from([question]))),
+            }
+        }
+        groups.into_iter().map(|(group, _)| group).collect()
+    }
+}
+
+/// One answer being read.
+pub(super) struct Reading<'a> {
+    questions: &'a mut [Question],
+    /// Those that are asked, by their position in the attribution.
+    asked: &'a [usize],
+    purpose: Purpose,
+    max_events: Option<NonZeroU64>,
+    /// `None` for a single question, which every event matches.
+    attribution: Option<Attribution>,
+    verdict: Verdict,
+    out: Out<'a>,
+    open: usize,
+    findings: Findings,
+}
+
+impl<'a> Reading<'a> {
+    /// Prepares for the answer to the query for `group`.
+    pub(super) fn new(
+        batch: &'a mut Batch,
+        group: &'a Group,
+        max_events: Option<NonZeroU64>,
+        out: Out<'a>,
+    ) -> Self {
+        for &question in &group.questions {
+            batch.questions[question].begin(group.purpose);
+        }
+        let attribution = (!group.is_single()).then(|| {
+            let questions = group.questions.iter();
+            let observables: Vec<_> = questions
+                .map(|&question| batch.questions[question].observables())
+                .collect();
+            Attribution::new(&observables)
+        });
+        Reading {
+            attribution,
+            questions: &mut batch.questions,
+            asked: &group.questions,
+            purpose: group.purpose,
+            max_events,
+            verdict: Verdict::default(),
+            out,
+            open: group.questions.len(),
+            findings: Findings::default(),
+        }
+    }
+
+    /// What is known at the end of the answer.
+    pub(super) fn finish(self) -> Findings {
+        self.findings
+    }
+
+    /// Takes the next piece of the answer.
+    pub(super) fn take(&mut self, event: &Event<'_>) -> Flow {
+        match event {
+            Event::Line(line) => self.take_line(line),
+            Event::TooLong(start) => {
+                self.findings.lines += 1;
+                self.out.metrics.lines_rejected.add(1);
+                error!(
+                    "VAST printed a line that is too long to read; it begins with {}",
+                    printable(start, 200)
+                );
+            }
+            Event::Pause => self.out.reporter.flush(),
+        }
+        if self.open == 0 {
+            Flow::Enough
+        } else {
+            Flow::Continue
+        }
+    }
+
+    fn take_line(&mut self, line: &str) {
+        self.findings.lines += 1;
+        let mut verdict = std::mem::take(&mut self.verdict);
+        match self.attribute(line, &mut verdict) {
+            Ok(context) => self.take_event(line, &context, &verdict),
+            Err(reason) => {
+                self.out.metrics.lines_rejected.add(1);
+                warn!(
+                    "VAST printed a line that is no event ({reason}): {}",
+                    printable(line, 200)
+                );
+            }
+        }
+        self.verdict = verdict;
+    }
+
+    /// Finds the event's owners; the line is checked on the way.
+    fn attribute<'l>(&self, line: &'l str, verdict: &mut Verdict) -> Result<Context<'l>, String> {
+        let Some(attribution) = &self.attribution else {
+            return Context::new(line).map_err(|error| error.to_string());
+        };
+        attribution
+            .attribute(line, verdict)
+            .map_err(|error| error.to_string())?;
+        Ok(Context::already_checked(line))
+    }
+
+    fn take_event(&mut self, line: &str, context: &Context<'_>, verdict: &Verdict) {
+        let event = fingerprint(line);
+        if self.attribution.is_none() {
+            return self.certain(self.asked[0], event, context);
+        }
+        for &position in &verdict.certain {
+            self.certain(self.asked[position], event, context);
+        }
+        if !verdict.doubtful.is_empty() {
+            let asked = self.asked;
+            let doubtful = verdict.doubtful.iter().map(|&position| asked[position]);
+            self.doubtful(&doubtful.collect::<Vec<usize>>(), event);
+        }
+        self.findings.unattributed |= verdict.nothing_found;
+    }
+
+    fn certain(&mut self, question: usize, event: u64, context: &Context<'_>) {
+        let question = &mut self.questions[question];
+        if !question.is_open() || self.purpose == Purpose::Doubts && !question.doubts.meet(event) {
+            return;
+        }
+        question.report(event, context, &mut self.out, self.max_events);
+        if !question.is_open() {
+            self.open -= 1;
+        }
+    }
+
+    fn doubtful(&mut self, questions: &[usize], event: u64) {
+        for &number in questions {
+            let question = &mut self.questions[number];
+            if !question.is_open() {
+                continue;
+            }
+            match self.purpose {
+                Purpose::AllEvents => {
+                    question.alone |= !question.doubts.add(event, &self.out.memory.doubts)
+                }
+                Purpose::Doubts => {
+                    if question.doubts.awaits(event) {
+                        self.findings.still_doubtful.insert(number);
+                    }
+                }
+            }
+        }
+        if self.purpose == Purpose::AllEvents {
+            self.findings.note_meeting(questions);
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! A worker: takes a batch, asks, reports, and waits while VAST is away.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, Sender};
+use log::{info, log, warn};
+
+use super::Settings;
+use super::asking::{Asker, Interruption};
+use super::batcher::{Done, Handed};
+use super::ledger::Memory;
+use super::queue::Request;
+use crate::engine::vast::client::Client;
+use crate::logging::printable;
+use crate::metrics::Metrics;
+use crate::report::Reporter;
+use crate::stop::{Backoff, Stop};
+
+/// Whether VAST answers, as far as the workers know. While it is away one of
+/// them asks from time to time and the others wait for that one.
+pub struct Availability {
+    client: Client,
+    /// When VAST was last seen to answer after an outage.
+    back: Mutex<Option<Instant>>,
+}
+
+impl Availability {
+    /// Starts with an engine that answers.
+    pub fn new(client: Client) -> Self {
+        Availability {
+            client,
+            back: Mutex::new(None),
+        }
+    }
+
+    /// Waits until VAST answers again, or the program stops.
+    fn wait(&self, failed_at: Instant, reason: &str, stop: &Stop) {
+        let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
+        if back.is_some_and(|back| back > failed_at) {
+            return;
+        }
+        warn!(
+            "VAST at {} is away: {}; asking until it is back",
+            self.client.endpoint(),
+            printable(reason, 500)
+        );
+        let mut backoff = Backoff::new();
+        while !stop.sleep(backoff.pause()) {
+            if self.client.ping(stop).is_ok() {
+                info!(
+                    "VAST at {} is back after {:.1} s",
+                    self.client.endpoint(),
+                    failed_at.elapsed().as_secs_f64()
+                );
+                *back = Some(Instant::now());
+                return;
+            }
+        }
+    }
+}
+
+/// A worker's own things.
+pub struct Worker {
+    settings: Settings,
+    client: Client,
+    availability: Arc<Availability>,
+    reporter: Reporter,
+    metrics: Arc<Metrics>,
+    memory: Memory,
+    stop: Stop,
+}
+
+impl Worker {
+    /// Prepares a worker.
+    pub fn new(
+        settings: Settings,
+        client: Client,
+        availability: Arc<Availability>,
+        reporter: Reporter,
+        metrics: Arc<Metrics>,
+        memory: Memory,
+        stop: Stop,
+    ) -> Self {
+        Worker {
+            settings,
+            client,
+            availability,
+            reporter,
+            metrics,
+            memory,
+            stop,
+        }
+    }
+
+    /// Works until there are no more batches.
+    pub fn run(mut self, batches: &Receiver<Handed>, done: &Sender<Done>) {
+        while let Ok(Handed { number, requests }) = batches.recv() {
+            let asked = requests.len();
+            let (unanswered, interruption) = match self.ask(requests) {
+                Ok(()) => (Vec::new(), None),
+                Err((unanswered, interruption)) => (unanswered, Some(interruption)),
+            };
+            let batch = Done {
+                number,
+                asked,
+                unanswered,
+            };
+            self.give_back(batch, done);
+            if let Some(Interruption::Unreachable(reason)) = interruption {
+                self.availability.wait(Instant::now(), &reason, &self.stop);
+            }
+        }
+    }
+
+    fn ask(&mut self, batch: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
+        Asker {
+            engine: &self.client,
+            reporter: &mut self.reporter,
+            metrics: &self.metrics,
+            memory: &self.memory,
+            stop: &self.stop,
+            max_events: self.settings.max_events,
+            timeout: self.settings.timeout,
+        }
+        .ask(batch)
+    }
+
+    /// Says that the batch is done. At the end of the program nobody takes the
+    /// rest: it is counted.
+    fn give_back(&self, batch: Done, done: &Sender<Done>) {
+        if let Err(refused) = done.send(batch) {
+            let count = refused.0.unanswered.len();
+            if count > 0 {
+                self.metrics.indicators_dropped.add(count as u64);
+                log!(
+                    self.stop.level_of_rest(),
+                    "stopping: the queries for {count} indicator(s) were not finished"
+                );
+            }
+        }
+    }
+}

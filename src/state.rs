@@ -1,0 +1,133 @@
+//! What outlives the process: sightings that wait for the bus, indicators whose
+//! query is not finished, and the topics that the broker holds for this
+//! bridge. All of it stands in one directory (`--state-dir`), which belongs to
+//! one process at a time.
+
+pub mod journal;
+mod records;
+pub mod spool;
+pub mod topics;
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// The directory, locked for this process.
+#[derive(Debug)]
+pub struct StateDir {
+    path: PathBuf,
+    /// Locked as long as it is open: a process that dies leaves no lock.
+    _lock: File,
+}
+
+/// Why the directory cannot be used.
+#[derive(Debug)]
+pub enum StateError {
+    /// Another process uses it.
+    InUse(PathBuf),
+    /// The system refuses.
+    Io(PathBuf, io::Error),
+}
+
+impl std::fmt::Display for StateError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            StateError::InUse(path) => write!(
+                f,
+                "the state directory {} is in use by another vast-threatbus; give each its own \
+                 --state-dir",
+                path.display()
+            ),
+            StateError::Io(path, error) => {
+                write!(
+                    f,
+                    "the state directory cannot be used: {}: {error}",
+                    path.display()
+                )
+            }
+        }
+    }
+}
+
+impl StateDir {
+    /// Opens the directory, making it (mode 0700) where it is not there.
+    ///
+    /// # Errors
+    /// Another process has it, or the system refuses.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let io = |error| StateError::Io(path.to_owned(), error);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(io)?;
+        let lock_path = path.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|error| StateError::Io(lock_path.clone(), error))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(StateDir {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse(path.to_owned())),
+            Err(error) => Err(StateError::Io(lock_path, error.into())),
+        }
+    }
+
+    /// The place of one of its parts.
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+/// Replaces a file in one step: whoever reads it sees the old or the new
+/// content, whenever the process is killed.
+fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    use io::Write;
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(content)?;
+    file.sync_data()?;
+    std::fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("a/b");
+        let first = StateDir::open(&path).expect("free");
+        assert!(matches!(StateDir::open(&path), Err(StateError::InUse(_))));
+        let mode = std::fs::metadata(&path).expect("made").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        drop(first);
+        assert!(StateDir::open(&path).is_ok());
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_named() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("file");
+        std::fs::write(&path, "").expect("written");
+        let error = StateDir::open(&path).expect_err("no directory").to_string();
+        assert!(error.contains("file"), "{error}");
+    }
+}

@@ -1,0 +1,552 @@
+//! Sightings that cannot be delivered now: append-only segment files, read in
+//! order. What is delivered is remembered as a position, so that a killed
+//! process goes on where it was.
+
+use std::collections::VecDeque;
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::records::{self, HEADER, Next};
+
+/// The size at which a new segment is begun, in bytes.
+const SEGMENT: u64 = 8 << 20;
+
+/// A place between two records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Position {
+    segment: u64,
+    offset: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Segment {
+    number: u64,
+    bytes: u64,
+}
+
+/// A queue of records on disk.
+#[derive(Debug)]
+pub struct Spool {
+    directory: PathBuf,
+    most_bytes: u64,
+    segments: VecDeque<Segment>,
+    /// The last segment, open at its end.
+    end: Option<File>,
+    position_file: File,
+    /// Everything before it is delivered.
+    delivered: Position,
+    /// The segment that is being read.
+    reader: Option<(u64, BufReader<File>, u64)>,
+}
+
+/// What opening found to be damaged.
+#[derive(Debug, Default)]
+pub struct Damage {
+    /// Bytes at the end of the last segment that were no whole record.
+    pub torn_bytes: u64,
+}
+
+impl Spool {
+    /// Opens the spool in `directory`, making it where it is not there. A torn
+    /// last record is cut off.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn open(directory: &Path, most_bytes: u64) -> io::Result<(Self, Damage)> {
+        std::fs::create_dir_all(directory)?;
+        let mut numbers: Vec<u64> = std::fs::read_dir(directory)?
+            .filter_map(|entry| segment_number(&entry.ok()?.path()))
+            .collect();
+        numbers.sort_unstable();
+        let mut damage = Damage::default();
+        let mut segments = VecDeque::new();
+        for (place, &number) in numbers.iter().enumerate() {
+            let path = segment_path(directory, number);
+            let mut bytes = std::fs::metadata(&path)?.len();
+            if place + 1 == numbers.len() {
+                let whole = whole_bytes(&path)?;
+                if whole < bytes {
+                    damage.torn_bytes = bytes - whole;
+                    OpenOptions::new().write(true).open(&path)?.set_len(whole)?;
+                    bytes = whole;
+                }
+            }
+            segments.push_back(Segment { number, bytes });
+        }
+        let position_file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(directory.join("position"))?;
+        let first = segments.front().map_or(1, |segment| segment.number);
+        let start = Position {
+            segment: first,
+            offset: 0,
+        };
+        let mut spool = Spool {
+            directory: directory.to_owned(),
+            most_bytes,
+            delivered: read_position(&position_file).max(start),
+            segments,
+            end: None,
+            position_file,
+            reader: None,
+        };
+        spool.remove_delivered()?;
+        Ok((spool, damage))
+    }
+
+    /// The position after everything that is delivered.
+    pub fn delivered(&self) -> Position {
+        self.delivered
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.bytes() == 0
+    }
+
+    /// How many bytes wait, headers included.
+    pub fn bytes(&self) -> u64 {
+        let all: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let read = match self.segments.front() {
+            Some(first) if first.number == self.delivered.segment => self.delivered.offset,
+            _ => 0,
+        };
+        all.saturating_sub(read)
+    }
+
+    /// Puts records at the end, safely on disk when it returns. At the limit
+    /// the oldest segment goes; gives the number of records that went with it.
+    ///
+    /// # Errors
+    /// The disk is full, or the system refuses otherwise: nothing of these
+    /// records counts as put.
+    pub fn push<'r>(&mut self, all: impl IntoIterator<Item = &'r [u8]>) -> io::Result<u64> {
+        let mut buffer = Vec::new();
+        for record in all {
+            records::encode(record, &mut buffer);
+        }
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let written = self.append(&buffer);
+        if written.is_err() {
+            // What was written of it must not stand before the next record.
+            self.cut_back();
+        }
+        written?;
+        let mut lost = 0;
+        while self.segments.len() > 1
+            && self
+                .segments
+                .iter()
+                .map(|segment| segment.bytes)
+                .sum::<u64>()
+                > self.most_bytes
+        {
+            lost += self.drop_oldest()?;
+        }
+        Ok(lost)
+    }
+
+    fn append(&mut self, buffer: &[u8]) -> io::Result<()> {
+        let roll = SEGMENT.min(self.most_bytes / 4).max(1);
+        if self.segments.back().is_none_or(|last| last.bytes >= roll) {
+            self.begin_segment()?;
+        }
+        let last = self.segments.back_mut().expect("one was just begun");
+        let file = match &mut self.end {
+            Some(file) => file,
+            none => {
+                let path = segment_path(&self.directory, last.number);
+                none.insert(OpenOptions::new().append(true).open(path)?)
+            }
+        };
+        file.write_all(buffer)?;
+        file.sync_data()?;
+        last.bytes += buffer.len() as u64;
+        Ok(())
+    }
+
+    fn begin_segment(&mut self) -> io::Result<()> {
+        let number = self
+            .segments
+            .back()
+            .map_or(self.delivered.segment, |last| last.number)
+            + 1;
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o600)
+            .open(segment_path(&self.directory, number))?;
+        self.end = Some(file);
+        self.segments.push_back(Segment { number, bytes: 0 });
+        Ok(())
+    }
+
+    fn cut_back(&mut self) {
+        if let (Some(last), Some(file)) = (self.segments.back(), &self.end) {
+            // Where even this fails, the checksum tells when it is read.
+            let _ = file.set_len(last.bytes);
+        }
+    }
+
+    fn drop_oldest(&mut self) -> io::Result<u64> {
+        let Some(oldest) = self.segments.pop_front() else {
+            return Ok(0);
+        };
+        let path = segment_path(&self.directory, oldest.number);
+        let from = match self.delivered.segment == oldest.number {
+            true => self.delivered.offset,
+            false => 0,
+        };
+        let lost = count_records(&path, from)?;
+        std::fs::remove_file(path)?;
+        let next = self
+            .segments
+            .front()
+            .map_or(oldest.number + 1, |segment| segment.number);
+        self.set_delivered(Position {
+            segment: next,
+            offset: 0,
+        })?;
+        Ok(lost)
+    }
+
+    /// The record at a position and the position behind it; `None` at the end.
+    ///
+    /// # Errors
+    /// The file cannot be read. A damaged record ends its segment: reading goes
+    /// on with the next, and the damage is an error once.
+    pub fn read(&mut self, at: Position) -> io::Result<Option<(Vec<u8>, Position)>> {
+        let mut at = at.max(self.delivered);
+        loop {
+            let Some(segment) = self
+                .segments
+                .iter()
+                .find(|segment| segment.number >= at.segment)
+            else {
+                return Ok(None);
+            };
+            let segment = *segment;
+            if segment.number > at.segment {
+                at = Position {
+                    segment: segment.number,
+                    offset: 0,
+                };
+            }
+            if at.offset < segment.bytes {
+                let record = self.read_in(segment, at.offset)?;
+                let next = Position {
+                    segment: at.segment,
+                    offset: at.offset + (HEADER + record.len()) as u64,
+                };
+                return Ok(Some((record, next)));
+            }
+            at = Position {
+                segment: segment.number + 1,
+                offset: 0,
+            };
+        }
+    }
+
+    fn read_in(&mut self, segment: Segment, offset: u64) -> io::Result<Vec<u8>> {
+        let open = match &mut self.reader {
+            Some((number, _, _)) if *number == segment.number => &mut self.reader,
+            other => {
+                let file = File::open(segment_path(&self.directory, segment.number))?;
+                *other = Some((segment.number, BufReader::new(file), 0));
+                other
+            }
+        };
+        let (_, file, there) = open.as_mut().expect("it was just opened");
+        let distance =
+            i64::try_from(offset).unwrap_or(i64::MAX) - i64::try_from(*there).unwrap_or(i64::MAX);
+        file.seek_relative(distance)?;
+        match records::read(&mut *file)? {
+            Next::Record(record) => {
+                *there = offset + (HEADER + record.len()) as u64;
+                Ok(record)
+            }
+            Next::End | Next::Torn => {
+                self.reader = None;
+                self.cut_segment(segment.number, offset);
+                let reason = format!(
+                    "the spool segment {} is damaged at byte {offset}; the {} bytes behind it are lost",
+                    segment.number,
+                    segment.bytes - offset
+                );
+                Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+            }
+        }
+    }
+
+    fn cut_segment(&mut self, number: u64, at: u64) {
+        for segment in self
+            .segments
+            .iter_mut()
+            .filter(|segment| segment.number == number)
+        {
+            segment.bytes = at;
+        }
+        // The next record goes to a new segment.
+        self.end = None;
+        if self
+            .segments
+            .back()
+            .is_some_and(|last| last.number == number)
+        {
+            let path = segment_path(&self.directory, number);
+            let cut = OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(at));
+            // Where it fails, the same damage is found again after a restart.
+            let _ = cut;
+        }
+    }
+
+    /// Everything before this position is delivered.
+    ///
+    /// # Errors
+    /// The position cannot be written: after a restart some records would come
+    /// again.
+    pub fn set_delivered(&mut self, position: Position) -> io::Result<()> {
+        self.delivered = self.delivered.max(position);
+        let mut bytes = Vec::with_capacity(16);
+        bytes.extend_from_slice(&self.delivered.segment.to_le_bytes());
+        bytes.extend_from_slice(&self.delivered.offset.to_le_bytes());
+        self.position_file.write_all_at(&bytes, 0)?;
+        self.remove_delivered()
+    }
+
+    /// Removes segments that are delivered whole.
+    fn remove_delivered(&mut self) -> io::Result<()> {
+        while let Some(first) = self.segments.front() {
+            let behind = first.number < self.delivered.segment;
+            let whole =
+                first.number == self.delivered.segment && self.delivered.offset >= first.bytes;
+            if whole && !behind && self.segments.len() == 1 {
+                if first.bytes > 0 {
+                    self.start_over(first.number)?;
+                }
+                break;
+            }
+            if !whole && !behind {
+                break;
+            }
+            let number = first.number;
+            self.segments.pop_front();
+            std::fs::remove_file(segment_path(&self.directory, number))?;
+            if self
+                .reader
+                .as_ref()
+                .is_some_and(|(open, _, _)| *open == number)
+            {
+                self.reader = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// The only segment is delivered whole: it goes, and the next has a higher
+    /// number, so that no position ever means two things.
+    fn start_over(&mut self, number: u64) -> io::Result<()> {
+        self.segments.clear();
+        self.end = None;
+        self.reader = None;
+        std::fs::remove_file(segment_path(&self.directory, number))
+    }
+}
+
+fn segment_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:016}.spool"))
+}
+
+fn segment_number(path: &Path) -> Option<u64> {
+    if path.extension()? != "spool" {
+        return None;
+    }
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+fn read_position(file: &File) -> Position {
+    let mut bytes = [0; 16];
+    let known = file.read_exact_at(&mut bytes, 0).is_ok();
+    let (segment, offset) = bytes.split_at(8);
+    let number = |part: &[u8]| part.try_into().map_or(0, u64::from_le_bytes);
+    Position {
+        segment: if known { number(segment) } else { 0 },
+        offset: if known { number(offset) } else { 0 },
+    }
+}
+
+/// How many bytes at the beginning of a segment are whole records.
+fn whole_bytes(path: &Path) -> io::Result<u64> {
+    let mut file = BufReader::new(File::open(path)?);
+    let mut whole = 0;
+    while let Next::Record(record) = records::read(&mut file)? {
+        whole += (HEADER + record.len()) as u64;
+    }
+    Ok(whole)
+}
+
+fn count_records(path: &Path, from: u64) -> io::Result<u64> {
+    let mut file = BufReader::new(File::open(path)?);
+    file.seek(SeekFrom::Start(from))?;
+    let mut count = 0;
+    while let Next::Record(_) = records::read(file.by_ref())? {
+        count += 1;
+    }
+    Ok(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Bench(tempfile::TempDir);
+
+    impl Bench {
+        fn new() -> Self {
+            Bench(tempfile::tempdir().expect("a directory"))
+        }
+
+        fn open(&self, most_bytes: u64) -> (Spool, Damage) {
+            Spool::open(self.0.path(), most_bytes).expect("opened")
+        }
+
+        fn last_segment(&self) -> PathBuf {
+            let mut paths: Vec<PathBuf> = std::fs::read_dir(self.0.path())
+                .expect("listed")
+                .map(|entry| entry.expect("an entry").path())
+                .filter(|path| segment_number(path).is_some())
+                .collect();
+            paths.sort();
+            paths.pop().expect("a segment")
+        }
+    }
+
+    fn put(spool: &mut Spool, text: &str) -> u64 {
+        spool.push([text.as_bytes()]).expect("pushed")
+    }
+
+    /// Takes everything out.
+    fn take_all(spool: &mut Spool) -> Vec<String> {
+        let mut texts = Vec::new();
+        while let Some((record, next)) = spool.read(spool.delivered()).expect("read") {
+            texts.push(String::from_utf8(record).expect("text"));
+            spool.set_delivered(next).expect("remembered");
+        }
+        texts
+    }
+
+    #[test]
+    fn records_come_out_in_order_also_after_a_restart() {
+        let bench = Bench::new();
+        let (mut spool, _) = bench.open(1 << 20);
+        assert!(spool.is_empty());
+        for text in ["a", "b", "c"] {
+            put(&mut spool, text);
+        }
+        let (first, next) = spool
+            .read(spool.delivered())
+            .expect("read")
+            .expect("a record");
+        assert_eq!(first, b"a");
+        spool.set_delivered(next).expect("remembered");
+        drop(spool);
+        let (mut spool, damage) = bench.open(1 << 20);
+        assert_eq!(damage.torn_bytes, 0);
+        assert_eq!(take_all(&mut spool), ["b", "c"]);
+        assert!(spool.is_empty());
+        put(&mut spool, "d");
+        drop(spool);
+        assert_eq!(take_all(&mut bench.open(1 << 20).0), ["d"]);
+    }
+
+    #[test]
+    fn a_torn_record_is_cut_off_and_the_next_is_whole() {
+        let bench = Bench::new();
+        put(&mut bench.open(1 << 20).0, "whole");
+        let path = bench.last_segment();
+        let mut file = OpenOptions::new().append(true).open(path).expect("open");
+        file.write_all(&[200, 0, 0, 0, 1]).expect("written");
+        let (mut spool, damage) = bench.open(1 << 20);
+        assert_eq!(damage.torn_bytes, 5);
+        put(&mut spool, "next");
+        assert_eq!(take_all(&mut spool), ["whole", "next"]);
+    }
+
+    #[test]
+    fn damage_in_the_middle_costs_its_segment_only() {
+        let bench = Bench::new();
+        let (mut spool, _) = bench.open(400);
+        for number in 0..4 {
+            put(&mut spool, &format!("{number}{}", "x".repeat(99)));
+        }
+        let first = segment_path(bench.0.path(), spool.segments[0].number);
+        let file = OpenOptions::new().write(true).open(first).expect("open");
+        file.write_all_at(b"?", 20).expect("written");
+        let error = spool.read(spool.delivered()).expect_err("damaged");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        let rest = take_all(&mut spool);
+        assert!(rest.iter().all(|text| !text.starts_with('0')), "{rest:?}");
+        assert!(!rest.is_empty());
+    }
+
+    #[test]
+    fn at_the_limit_the_oldest_goes_and_is_counted() {
+        let bench = Bench::new();
+        let (mut spool, _) = bench.open(1000);
+        let lost: u64 = (0..100)
+            .map(|number| put(&mut spool, &format!("{number:050}")))
+            .sum();
+        let left = take_all(&mut spool);
+        assert_eq!(lost as usize + left.len(), 100);
+        assert!(left.len() >= 10, "{}", left.len());
+        assert!(left[left.len() - 1].ends_with("99"));
+    }
+
+    proptest::proptest! {
+        // Every step goes to the disk.
+        #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
+        /// Against a queue in memory, with restarts anywhere.
+        #[test]
+        fn it_is_a_queue(steps in proptest::collection::vec(0_u8..4, 1..60)) {
+            let bench = Bench::new();
+            let (mut spool, _) = bench.open(200);
+            spool.most_bytes = u64::MAX;
+            let mut model = VecDeque::new();
+            for (number, step) in steps.iter().enumerate() {
+                match step {
+                    0 | 1 => {
+                        put(&mut spool, &number.to_string());
+                        model.push_back(number.to_string());
+                    }
+                    2 => {
+                        let read = spool.read(spool.delivered()).expect("read");
+                        let expected = model.pop_front();
+                        proptest::prop_assert_eq!(
+                            read.as_ref().map(|(record, _)| String::from_utf8_lossy(record).into_owned()),
+                            expected
+                        );
+                        if let Some((_, next)) = read {
+                            spool.set_delivered(next).expect("remembered");
+                        }
+                    }
+                    _ => {
+                        drop(spool);
+                        spool = bench.open(u64::MAX).0;
+                    }
+                }
+                proptest::prop_assert_eq!(spool.is_empty(), model.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a text is no pattern, and where.
+
+use std::error::Error;
+use std::fmt;
+
+use super::{MAX_DEPTH, MAX_LENGTH};
+
+/// The place of a part of a pattern in its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Position {
+    /// Bytes before it.
+    pub offset: u32,
+    /// Its length in bytes.
+    pub length: u32,
+    /// The line, from 1; lines end with a line feed.
+    pub line: u32,
+    /// The column in characters, from 1.
+    pub column: u32,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}", self.line, self.column)
+    }
+}
+
+/// A text that is no pattern, or none that the official validator takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternError {
+    /// Where it goes wrong.
+    pub position: Position,
+    /// What is wrong.
+    pub reason: Reason,
+}
+
+/// What is wrong with a pattern.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The grammar wants something else here.
+    Expected {
+        /// What could stand here.
+        expected: &'static str,
+        /// What stands here.
+        found: String,
+    },
+    /// The same qualifier twice on one observation, which STIX 2.1 forbids.
+    RepeatedQualifier(&'static str),
+    /// More bytes than [`MAX_LENGTH`].
+    TooLong,
+    /// Parentheses nested more deeply than [`MAX_DEPTH`].
+    TooDeep,
+    /// The grammar allows it, but the official validator refuses it
+    /// ([`super::validate`] only).
+    Refused(String),
+}
+
+impl fmt::Display for PatternError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.position)?;
+        match &self.reason {
+            Reason::Expected { expected, found } => {
+                write!(f, "expected {expected}, found {found}")
+            }
+            Reason::RepeatedQualifier(name) => write!(
+                f,
+                "a second {name} on one observation (STIX 2.1 allows one of each; \
+                 parentheses around the first would make it two levels)"
+            ),
+            Reason::TooLong => write!(f, "the pattern is longer than {MAX_LENGTH} bytes"),
+            Reason::TooDeep => write!(f, "parentheses are nested more than {MAX_DEPTH} deep"),
+            Reason::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl Error for PatternError {}

@@ -1,0 +1,430 @@
+//! The tree of a pattern, and its canonical text.
+//!
+//! `AND`, `OR` and `FOLLOWEDBY` are associative, so a chain of them is one node
+//! with two or more parts, however it was parenthesised; a part is never a node
+//! of the same operator. Parentheses have no node of their own.
+//!
+//! [`fmt::Display`] writes a pattern that parses back to the same tree (but for
+//! positions), unless it is so close to a limit that the canonical text passes
+//! it. What both versions can say is written as STIX 2.1 has it.
+
+use std::fmt;
+
+use super::lexer::is_bare_key;
+use super::literal::{Value, quote};
+use super::{Position, Version};
+
+/// A whole pattern.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pattern {
+    /// The version of the language that it is valid in; 2.1 where it is in both.
+    pub version: Version,
+    /// What it asks for.
+    pub root: Observation,
+}
+
+/// What has to be observed.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// `[…]`: one observation that satisfies the comparison.
+    Single(Comparison),
+    /// All of these, each by an observation of its own.
+    And(Vec<Observation>),
+    /// Any one of these.
+    Or(Vec<Observation>),
+    /// All of these in this order of time.
+    FollowedBy(Vec<Observation>),
+    /// An observation under conditions of time or number.
+    Qualified {
+        /// What is observed.
+        inner: Box<Observation>,
+        /// The qualifiers in the order of the text, at least one.
+        qualifiers: Vec<Qualifier>,
+    },
+}
+
+/// A condition of time or number on an observation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Qualifier {
+    /// The condition.
+    pub kind: QualifierKind,
+    /// Its place in the text.
+    pub position: Position,
+}
+
+/// The kinds of qualifier.
+#[derive(Clone, Debug, PartialEq)]
+pub enum QualifierKind {
+    /// `WITHIN n SECONDS`: everything within this many seconds; finite and not
+    /// negative.
+    Within(f64),
+    /// `REPEATS n TIMES`: this many times; the grammar allows 0.
+    Repeats(u64),
+    /// `START … STOP …`: not before the first and before the second time.
+    StartStop {
+        /// The first time.
+        start: Text,
+        /// The time at which it ends; the grammar allows one before the start.
+        stop: Text,
+        /// How the times are written: `t'…'` in STIX 2.1, where they are
+        /// timestamps, and `'…'` in 2.0, where the grammar allows any text.
+        version: Version,
+    },
+}
+
+/// What one observation has to satisfy.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Comparison {
+    /// One test of one property.
+    Test(Test),
+    /// All of these.
+    And(Vec<Comparison>),
+    /// Any one of these.
+    Or(Vec<Comparison>),
+}
+
+/// One test of one property.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Test {
+    /// The property.
+    pub path: ObjectPath,
+    /// The path's place in the text.
+    pub path_position: Position,
+    /// Whether `NOT` stands before the operator; never with
+    /// [`Condition::Exists`].
+    pub negated: bool,
+    /// What is asked of the property.
+    pub condition: Condition,
+    /// The whole test's place in the text.
+    pub position: Position,
+}
+
+/// What a test asks of a property: the operator and its operand.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Condition {
+    /// `= != < <= > >=`; the last four never with a boolean.
+    Compare(Relation, Literal),
+    /// `IN (…)`: equal to one of these; the list may be empty.
+    In(Vec<Literal>),
+    /// `LIKE MATCHES ISSUBSET ISSUPERSET`.
+    Text(TextOperator, Text),
+    /// `EXISTS`: the property is there.
+    Exists,
+}
+
+/// An operator between a property and one value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Relation {
+    /// `=` or `==`.
+    Equal,
+    /// `!=` or `<>`.
+    NotEqual,
+    /// `<`.
+    Less,
+    /// `<=`.
+    LessOrEqual,
+    /// `>`.
+    Greater,
+    /// `>=`.
+    GreaterOrEqual,
+}
+
+/// An operator between a property and a string.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TextOperator {
+    /// `LIKE`: SQL's, with `%` for any text and `_` for one character.
+    Like,
+    /// `MATCHES`: a PCRE, found anywhere.
+    Matches,
+    /// `ISSUBSET`: the address or network lies in this one.
+    IsSubset,
+    /// `ISSUPERSET`: the network holds this address or network.
+    IsSuperset,
+}
+
+/// A literal and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Literal {
+    /// The value.
+    pub value: Value,
+    /// Its place in the text.
+    pub position: Position,
+}
+
+/// A literal that is text, and its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The text, unescaped.
+    pub text: String,
+    /// Its place in the text of the pattern.
+    pub position: Position,
+}
+
+/// The property of an object, such as `file:hashes.'SHA-256'`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ObjectPath {
+    /// The type of object, `file`.
+    pub object_type: String,
+    /// The way from the object to the property; the first step is a key.
+    pub steps: Vec<Step>,
+}
+
+/// One step of an object path.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// `.name` or `.'any name'`.
+    Key(String),
+    /// `[0]`; too large an index saturates.
+    Index(u64),
+    /// `[*]`: any element of the list.
+    AnyIndex,
+}
+
+impl Observation {
+    /// Calls `visit` with every test, in the order of the text.
+    pub fn for_each_test<'a>(&'a self, visit: &mut impl FnMut(&'a Test)) {
+        match self {
+            Observation::Single(comparison) => comparison.for_each_test(visit),
+            Observation::And(parts) | Observation::Or(parts) | Observation::FollowedBy(parts) => {
+                parts.iter().for_each(|part| part.for_each_test(visit));
+            }
+            Observation::Qualified { inner, .. } => inner.for_each_test(visit),
+        }
+    }
+}
+
+impl Comparison {
+    /// Calls `visit` with every test, in the order of the text.
+    pub fn for_each_test<'a>(&'a self, visit: &mut impl FnMut(&'a Test)) {
+        match self {
+            Comparison::Test(test) => visit(test),
+            Comparison::And(parts) | Comparison::Or(parts) => {
+                parts.iter().for_each(|part| part.for_each_test(visit));
+            }
+        }
+    }
+}
+
+impl Condition {
+    /// The operator as the canonical text has it.
+    pub fn operator(&self) -> &'static str {
+        match self {
+            Condition::Compare(relation, _) => relation.symbol(),
+            Condition::In(_) => "IN",
+            Condition::Text(operator, _) => operator.keyword(),
+            Condition::Exists => "EXISTS",
+        }
+    }
+}
+
+impl Relation {
+    /// The operator as the canonical text has it.
+    pub fn symbol(self) -> &'static str {
+        match self {
+            Relation::Equal => "=",
+            Relation::NotEqual => "!=",
+            Relation::Less => "<",
+            Relation::LessOrEqual => "<=",
+            Relation::Greater => ">",
+            Relation::GreaterOrEqual => ">=",
+        }
+    }
+}
+
+impl TextOperator {
+    /// The operator's keyword.
+    pub fn keyword(self) -> &'static str {
+        match self {
+            TextOperator::Like => "LIKE",
+            TextOperator::Matches => "MATCHES",
+            TextOperator::IsSubset => "ISSUBSET",
+            TextOperator::IsSuperset => "ISSUPERSET",
+        }
+    }
+}
+
+impl QualifierKind {
+    /// The qualifier's keyword; `START` stands for the whole of `START … STOP`.
+    pub fn keyword(&self) -> &'static str {
+        match self {
+            QualifierKind::Within(_) => "WITHIN",
+            QualifierKind::Repeats(_) => "REPEATS",
+            QualifierKind::StartStop { .. } => "START",
+        }
+    }
+}
+
+/// Whether a kind of qualifier occurs twice.
+fn any_repeated(qualifiers: &[Qualifier]) -> bool {
+    qualifiers.iter().enumerate().any(|(at, qualifier)| {
+        let before = &qualifiers[..at];
+        before
+            .iter()
+            .any(|other| other.kind.keyword() == qualifier.kind.keyword())
+    })
+}
+
+/// How tightly an operator binds; a part that binds less tightly than its place
+/// wants is put in parentheses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Binding {
+    FollowedBy,
+    Or,
+    And,
+    Unit,
+    /// What a qualifier can follow without another reading.
+    Unqualified,
+}
+
+fn join<T>(
+    f: &mut fmt::Formatter<'_>,
+    parts: &[T],
+    separator: &str,
+    write: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            f.write_str(separator)?;
+        }
+        write(part, f)?;
+    }
+    Ok(())
+}
+
+impl Observation {
+    fn binding(&self) -> Binding {
+        match self {
+            Observation::Single(_) => Binding::Unqualified,
+            Observation::Qualified { .. } => Binding::Unit,
+            Observation::And(_) => Binding::And,
+            Observation::Or(_) => Binding::Or,
+            Observation::FollowedBy(_) => Binding::FollowedBy,
+        }
+    }
+
+    /// Writes it where a part that binds like `place` or more tightly can stand.
+    fn write(&self, f: &mut fmt::Formatter<'_>, place: Binding) -> fmt::Result {
+        if self.binding() < place {
+            write!(f, "({self})")
+        } else {
+            write!(f, "{self}")
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.root.fmt(f)
+    }
+}
+
+impl fmt::Display for Observation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Observation::Single(comparison) => write!(f, "[{comparison}]"),
+            Observation::And(parts) => join(f, parts, " AND ", |p, f| p.write(f, Binding::Unit)),
+            Observation::Or(parts) => join(f, parts, " OR ", |p, f| p.write(f, Binding::And)),
+            Observation::FollowedBy(parts) => {
+                join(f, parts, " FOLLOWEDBY ", |p, f| p.write(f, Binding::Or))
+            }
+            Observation::Qualified { inner, qualifiers } => {
+                // STIX 2.1 allows the same qualifier twice after parentheses only.
+                if any_repeated(qualifiers) {
+                    write!(f, "({inner})")?;
+                } else {
+                    inner.write(f, Binding::Unqualified)?;
+                }
+                qualifiers.iter().try_for_each(|q| write!(f, " {q}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Qualifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            QualifierKind::Within(seconds) => write!(f, "WITHIN {seconds} SECONDS"),
+            QualifierKind::Repeats(times) => write!(f, "REPEATS {times} TIMES"),
+            QualifierKind::StartStop {
+                start,
+                stop,
+                version: Version::Stix21,
+            } => write!(f, "START t'{}' STOP t'{}'", start.text, stop.text),
+            QualifierKind::StartStop {
+                start,
+                stop,
+                version: Version::Stix20,
+            } => write!(f, "START {start} STOP {stop}"),
+        }
+    }
+}
+
+impl fmt::Display for Comparison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Comparison::Test(test) => test.fmt(f),
+            Comparison::And(parts) => join(f, parts, " AND ", |part, f| match part {
+                Comparison::Test(test) => test.fmt(f),
+                compound => write!(f, "({compound})"),
+            }),
+            Comparison::Or(parts) => join(f, parts, " OR ", |part, f| match part {
+                Comparison::Or(_) => write!(f, "({part})"),
+                tighter => tighter.fmt(f),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let operator = self.condition.operator();
+        if matches!(self.condition, Condition::Exists) {
+            return write!(f, "{operator} {}", self.path);
+        }
+        let not = if self.negated { "NOT " } else { "" };
+        write!(f, "{} {not}{operator} ", self.path)?;
+        match &self.condition {
+            Condition::Compare(_, literal) => literal.fmt(f),
+            Condition::In(literals) => {
+                f.write_str("(")?;
+                join(f, literals, ", ", |literal, f| literal.fmt(f))?;
+                f.write_str(")")
+            }
+            Condition::Text(_, text) => text.fmt(f),
+            Condition::Exists => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Literal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        quote(&self.text, f)
+    }
+}
+
+impl fmt::Display for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.object_type)?;
+        for (at, step) in self.steps.iter().enumerate() {
+            match step {
+                Step::Key(key) => {
+                    f.write_str(if at == 0 { ":" } else { "." })?;
+                    if is_bare_key(key) {
+                        f.write_str(key)?;
+                    } else {
+                        quote(key, f)?;
+                    }
+                }
+                Step::Index(index) => write!(f, "[{index}]")?,
+                Step::AnyIndex => f.write_str("[*]")?,
+            }
+        }
+        Ok(())
+    }
+}

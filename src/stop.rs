@@ -1,0 +1,251 @@
+//! How the program is told to stop, and how every blocking wait hears of it.
+//!
+//! Stopping has two steps. *Draining*: nothing new is taken in, what runs may
+//! finish until the grace period is over. *Now*: children are killed, waits end.
+//! Each step is the closing of one pipe end and one channel, so a thread that
+//! waits in `poll`, in `zmq_poll` or on a channel wakes at once and no thread
+//! has to look at a flag from time to time.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::event::{PollFd, PollFlags};
+
+/// One step of stopping: closed once, seen by all.
+struct Gate {
+    /// Readable (end of file) from the moment the gate closes.
+    pipe: UnixStream,
+    /// Disconnected from the moment the gate closes.
+    channel: Receiver<std::convert::Infallible>,
+    held: Mutex<Option<(UnixStream, Sender<std::convert::Infallible>)>>,
+}
+
+impl Gate {
+    fn new() -> std::io::Result<Self> {
+        let (pipe, other_end) = UnixStream::pair()?;
+        let (sender, channel) = bounded(0);
+        Ok(Gate {
+            pipe,
+            channel,
+            held: Mutex::new(Some((other_end, sender))),
+        })
+    }
+
+    fn close(&self) {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.held
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_none()
+    }
+}
+
+struct Inner {
+    drain: Gate,
+    now: Gate,
+    /// When draining ends; set by the call that starts it.
+    drained_by: OnceLock<Instant>,
+    unwanted: AtomicBool,
+}
+
+/// A handle on the program's end; clones share one state.
+#[derive(Clone)]
+pub struct Stop(Arc<Inner>);
+
+impl Stop {
+    /// Makes the two gates.
+    ///
+    /// # Errors
+    /// The system has no file descriptor left.
+    pub fn new() -> std::io::Result<Self> {
+        Ok(Stop(Arc::new(Inner {
+            drain: Gate::new()?,
+            now: Gate::new()?,
+            drained_by: OnceLock::new(),
+            unwanted: AtomicBool::new(false),
+        })))
+    }
+
+    /// Starts draining: no new work, and what runs has `grace` to finish.
+    pub fn drain(&self, grace: Duration) {
+        self.0
+            .drained_by
+            .get_or_init(|| Instant::now().checked_add(grace).unwrap_or_else(far_future));
+        self.0.drain.close();
+    }
+
+    /// Ends everything at once.
+    pub fn now(&self) {
+        self.drain(Duration::ZERO);
+        self.0.now.close();
+    }
+
+    /// Ends everything at once, since nobody wants what is left.
+    pub fn unwanted(&self) {
+        self.0.unwanted.store(true, Ordering::Relaxed);
+        self.now();
+    }
+
+    /// How grave it is that something is left undone at the end.
+    pub fn level_of_rest(&self) -> log::Level {
+        match self.0.unwanted.load(Ordering::Relaxed) {
+            true => log::Level::Debug,
+            false => log::Level::Warn,
+        }
+    }
+
+    /// Has draining begun?
+    pub fn is_draining(&self) -> bool {
+        self.0.drain.is_closed()
+    }
+
+    /// Must everything end at once?
+    pub fn is_now(&self) -> bool {
+        self.0.now.is_closed()
+    }
+
+    /// The end of the grace period, once draining has begun.
+    pub fn drained_by(&self) -> Option<Instant> {
+        self.0.drained_by.get().copied()
+    }
+
+    /// A descriptor that becomes readable when draining begins.
+    pub fn drain_fd(&self) -> BorrowedFd<'_> {
+        self.0.drain.pipe.as_fd()
+    }
+
+    /// A descriptor that becomes readable when everything must end.
+    pub fn now_fd(&self) -> BorrowedFd<'_> {
+        self.0.now.pipe.as_fd()
+    }
+
+    /// A channel that is disconnected when draining begins.
+    pub fn drain_channel(&self) -> &Receiver<std::convert::Infallible> {
+        &self.0.drain.channel
+    }
+
+    /// A channel that is disconnected when everything must end.
+    pub fn now_channel(&self) -> &Receiver<std::convert::Infallible> {
+        &self.0.now.channel
+    }
+
+    /// Sleeps for `pause`, or until draining begins; says whether it has begun.
+    pub fn sleep(&self, pause: Duration) -> bool {
+        let until = Instant::now() + pause;
+        loop {
+            if self.is_draining() {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            let mut fds = [PollFd::from_borrowed_fd(self.drain_fd(), PollFlags::IN)];
+            // An interrupted poll only means one more turn of the loop.
+            let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
+        }
+    }
+}
+
+/// A time that no run of this program reaches, for sums that overflow.
+fn far_future() -> Instant {
+    Instant::now() + Duration::from_secs(100 * 365 * 86_400)
+}
+
+/// A duration as `poll` takes it.
+pub(crate) fn poll_timeout(duration: Duration) -> rustix::event::Timespec {
+    rustix::event::Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: duration.subsec_nanos().into(),
+    }
+}
+
+/// Growing pauses between tries: 0.5 s, doubling to 30 s, each shortened by up
+/// to a quarter at random, so that many bridges do not ask in step after an
+/// outage.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    /// A pause that starts small.
+    pub fn new() -> Self {
+        Backoff { next: Self::FIRST }
+    }
+
+    /// The pause to make now; the next one is twice as long.
+    pub fn pause(&mut self) -> Duration {
+        let pause = self.next;
+        self.next = (pause * 2).min(Self::LONGEST);
+        pause.mul_f64(1.0 - 0.25 * random_fraction())
+    }
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff::new()
+    }
+}
+
+/// A number from 0 to 1, random enough for jitter: the keys that the standard
+/// library draws for each hash map.
+fn random_fraction() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let bits = RandomState::new().hash_one(0_u8) >> 32;
+    bits as f64 / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draining_wakes_a_sleeper_and_sets_a_deadline() {
+        let stop = Stop::new().expect("two socket pairs");
+        assert!(!stop.sleep(Duration::from_millis(1)));
+        assert_eq!(stop.drained_by(), None);
+        let other = stop.clone();
+        let waiter = std::thread::spawn(move || other.sleep(Duration::from_secs(60)));
+        stop.drain(Duration::from_secs(5));
+        assert!(waiter.join().expect("no panic"));
+        assert!(stop.is_draining() && !stop.is_now());
+        assert!(stop.drained_by().expect("draining") > Instant::now());
+        assert!(stop.drain_channel().recv().is_err());
+    }
+
+    #[test]
+    fn now_closes_both_gates_and_keeps_the_first_deadline() {
+        let stop = Stop::new().expect("two socket pairs");
+        stop.drain(Duration::from_secs(60));
+        let first = stop.drained_by();
+        stop.now();
+        assert!(stop.is_draining() && stop.is_now());
+        assert_eq!(stop.drained_by(), first);
+        assert!(stop.now_channel().recv().is_err());
+    }
+
+    #[test]
+    fn pauses_double_to_half_a_minute() {
+        let mut backoff = Backoff::new();
+        let pauses: Vec<Duration> = (0..9).map(|_| backoff.pause()).collect();
+        for (step, pause) in pauses.iter().enumerate() {
+            let full = Duration::from_millis(500 << step.min(6)).min(Duration::from_secs(30));
+            assert!(*pause <= full, "{step}: {pause:?}");
+            assert!(*pause >= full.mul_f64(0.75), "{step}: {pause:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Matching against the engine's own answers: the recorded queries for one
+//! value, over the recorded events of both builds.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use vast_threatbus::indicator::Observable;
+use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Slot, Verdict};
+
+/// One recorded call of the engine.
+#[derive(Deserialize)]
+struct Recording {
+    args: Vec<String>,
+    version: String,
+    /// Set where the call went to no engine.
+    endpoint: Option<String>,
+    stdout_lines: Option<usize>,
+}
+
+impl Recording {
+    /// The observable, if the call was the original bridge's query for one.
+    fn observable(&self) -> Option<Observable> {
+        let [export, json, query] = self.args.as_slice() else {
+            return None;
+        };
+        if export != "export" || json != "json" || self.endpoint.is_some() {
+            return None;
+        }
+        if let Ok(address) = query.parse() {
+            return Some(Observable::address(address));
+        }
+        let (quoted, rest) = query.split_once(" == ")?;
+        let text = quoted.trim_matches('"');
+        match rest.split_once(" || ") {
+            Some(("net.domain", _)) => Some(Observable::domain(text)),
+            None if rest == "net.uri" => Some(Observable::Url(text.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+fn recorded() -> Option<PathBuf> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
+    let shared = std::env::var_os("VAST_THREATBUS_SHARED").unwrap_or_else(|| default.into());
+    let vast = PathBuf::from(shared).join("vast");
+    let found = vast.is_dir().then_some(vast);
+    if found.is_none() {
+        println!("skipped: no recorded events");
+    }
+    found
+}
+
+/// All events of a build, bad bytes replaced.
+fn events(version: &Path) -> Vec<String> {
+    let mut lines = Vec::new();
+    for file in fs::read_dir(version.join("events")).expect("a folder of events") {
+        let path = file.expect("a file of events").path();
+        let mut bytes = Vec::new();
+        flate2::read::GzDecoder::new(File::open(path).expect("readable"))
+            .read_to_end(&mut bytes)
+            .expect("compressed events");
+        let text = String::from_utf8_lossy(&bytes);
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines
+}
+
+#[test]
+fn finds_what_the_engine_found() {
+    let Some(vast) = recorded() else { return };
+    let recordings = fs::read_to_string(vast.join("recordings.jsonl")).expect("recordings");
+    let recordings: Vec<Recording> = recordings
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a recording"))
+        .collect();
+    for version in ["2020.12.16", "2021.01.28"] {
+        let asked: Vec<(Observable, usize)> = recordings
+            .iter()
+            .filter(|recording| recording.version == version)
+            .filter_map(|recording| Some((recording.observable()?, recording.stdout_lines?)))
+            .collect();
+        assert!(asked.len() >= 9, "{version}: {} queries", asked.len());
+        let table = fs::read_to_string(vast.join(version).join("concepts.json"));
+        let concepts = Concepts::parse(&table.expect("a table")).expect("a table of concepts");
+        check(&asked, &events(&vast.join(version)), concepts);
+    }
+}
+
+/// The live matcher counts what the engine counted, and attribution agrees with
+/// it on each event.
+fn check(asked: &[(Observable, usize)], events: &[String], concepts: Concepts) {
+    let entries: Vec<[Observable; 1]> = asked.iter().map(|(one, _)| [one.clone()]).collect();
+    let batch = Attribution::new(&entries);
+    let mut matcher = LiveMatcher::new(concepts);
+    let slots: Vec<Slot> = asked.iter().map(|(one, _)| matcher.insert(one)).collect();
+    let mut counts = vec![0; asked.len()];
+    let (mut matched, mut verdict) = (Vec::new(), Verdict::default());
+    for line in events {
+        matcher.matches(line, &mut matched).expect("an event");
+        if matched.is_empty() {
+            continue;
+        }
+        batch.attribute(line, &mut verdict).expect("an event");
+        for (entry, slot) in slots.iter().enumerate() {
+            let live = matched.contains(slot);
+            counts[entry] += usize::from(live);
+            let certain = verdict.certain.contains(&entry);
+            let doubtful = verdict.doubtful.contains(&entry);
+            assert!(!certain || live, "{:?} {line}", asked[entry].0);
+            assert!(!live || certain || doubtful, "{:?} {line}", asked[entry].0);
+        }
+    }
+    for ((observable, expected), count) in asked.iter().zip(counts) {
+        assert_eq!(count, *expected, "{observable:?}");
+    }
+}

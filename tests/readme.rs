@@ -1,0 +1,173 @@
+//! The README is true to the program and to the repository.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use vast_threatbus::options::Text;
+
+fn read(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    fs::read_to_string(path).expect(file)
+}
+
+/// What stands between two marks, each exactly once there.
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
+    assert_eq!(text.matches(begin).count(), 1, "{begin}");
+    assert_eq!(text.matches(end).count(), 1, "{end}");
+    let (_, rest) = text.split_once(begin).expect("counted");
+    rest.split_once(end).expect("the end comes last").0
+}
+
+/// The text without its blocks of code.
+fn prose(markdown: &str) -> String {
+    let parts = markdown.split("```");
+    parts.step_by(2).collect::<Vec<_>>().join("\n")
+}
+
+/// The words between backticks.
+fn code_words(markdown: &str) -> Vec<String> {
+    let prose = prose(markdown);
+    let words = prose.split('`').skip(1).step_by(2);
+    words.map(str::to_owned).collect()
+}
+
+/// The targets of `[text](target)`.
+fn links(markdown: &str) -> Vec<String> {
+    let prose = prose(markdown);
+    let targets = prose.split("](").skip(1);
+    targets
+        .map(|rest| {
+            let (target, _) = rest.split_once(')').expect("a link has an end");
+            target.to_owned()
+        })
+        .collect()
+}
+
+/// The anchors that GitHub gives to the headings.
+fn anchors(markdown: &str) -> BTreeSet<String> {
+    let prose = prose(markdown);
+    let headings = prose.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let title = line.trim_start_matches('#').trim().to_lowercase();
+            let kept = title.chars().filter_map(|c| match c {
+                ' ' => Some('-'),
+                c if c.is_alphanumeric() || c == '-' || c == '_' => Some(c),
+                _ => None,
+            });
+            kept.collect()
+        })
+        .collect()
+}
+
+/// The names in the dependency sections of a manifest.
+fn dependencies(manifest: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once('=').filter(|_| inside) {
+            names.insert(name.trim().to_owned());
+        }
+    }
+    assert!(!names.is_empty(), "a manifest has dependencies");
+    names
+}
+
+#[test]
+fn the_options_are_those_of_the_table() {
+    let readme = read("README.md");
+    let block = between(&readme, "<!-- options:begin -->\n", "<!-- options:end -->");
+    assert!(
+        block == Text::Markdown.generate(),
+        "the options in README.md are out of date: run `make man`"
+    );
+}
+
+#[test]
+fn the_place_of_the_measurements_is_marked() {
+    let readme = read("README.md");
+    let block = between(
+        &readme,
+        "<!-- performance:begin -->\n",
+        "<!-- performance:end -->",
+    );
+    assert!(!block.trim().is_empty());
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for file in ["README.md", "CHANGELOG.md"] {
+        let text = read(file);
+        let anchors = anchors(&text);
+        for target in links(&text) {
+            if let Some(anchor) = target.strip_prefix('#') {
+                assert!(anchors.contains(anchor), "{file}: no heading for {target}");
+            } else if !target.starts_with("https://") {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&target);
+                assert!(path.exists(), "{file}: no file {target}");
+            }
+        }
+    }
+}
+
+#[test]
+fn files_of_the_repository_that_are_named_exist() {
+    const FOLDERS: [&str; 8] = [
+        ".ci/",
+        "benches/",
+        "completions/",
+        "demo/",
+        "docs/",
+        "man/",
+        "src/",
+        "tests/",
+    ];
+    for word in code_words(&read("README.md")) {
+        if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&word);
+            assert!(path.exists(), "README.md names {word}");
+        }
+    }
+}
+
+#[test]
+fn targets_of_make_that_are_named_exist() {
+    let makefile = read("Makefile");
+    let readme = read("README.md");
+    let lines = readme.lines().map(|line| line.trim_start_matches("sudo "));
+    let words = code_words(&readme);
+    let mut met = 0;
+    for text in lines.chain(words.iter().map(String::as_str)) {
+        let Some(target) = text.strip_prefix("make ") else {
+            continue;
+        };
+        met += 1;
+        let rule = format!("\n{target}:");
+        assert!(makefile.contains(&rule), "README.md names `make {target}`");
+    }
+    assert!(met > 0, "README.md shows how to run the demo and the tests");
+}
+
+#[test]
+fn every_dependency_has_a_row_and_every_row_a_dependency() {
+    let readme = read("README.md");
+    let (_, rest) = readme
+        .split_once("\n## Dependencies\n")
+        .expect("the section");
+    let section = rest.split("\n## ").next().unwrap_or(rest);
+    let rows: BTreeSet<String> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(name, reason)| {
+            let reason = reason.trim_end_matches('|').trim();
+            assert!(reason.len() > 5, "{name} needs a reason");
+            name.to_owned()
+        })
+        .collect();
+    let mut wanted = dependencies(&read("Cargo.toml"));
+    wanted.extend(dependencies(&read("tests/vast-standin/Cargo.toml")));
+    assert_eq!(rows, wanted);
+}

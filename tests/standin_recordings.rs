@@ -1,0 +1,162 @@
+//! The stand-in gives the answers that two real builds of the engine gave: every
+//! recorded call is made again, over the recorded events.
+
+use std::collections::HashMap;
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// The endpoint of the node for calls that were recorded without another one.
+const ENDPOINT: &str = "localhost:42000";
+
+#[derive(Deserialize)]
+struct Recording {
+    args: Vec<String>,
+    stdin: Option<String>,
+    endpoint: Option<String>,
+    version: String,
+    exit_status: i32,
+    stdout_lines: Option<usize>,
+    stdout_sorted_sha256: Option<String>,
+    stderr_last: String,
+}
+
+#[test]
+fn every_recorded_call_is_answered_alike() {
+    let Some(shared) = shared() else {
+        return;
+    };
+    let text = std::fs::read_to_string(shared.join("recordings.jsonl")).expect("recordings");
+    let recordings: Vec<Recording> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("a recording"))
+        .collect();
+    assert!(recordings.len() >= 88, "{} recordings", recordings.len());
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut programs: HashMap<String, PathBuf> = HashMap::new();
+    let mut differences = Vec::new();
+    for recording in &recordings {
+        let program = programs
+            .entry(recording.version.clone())
+            .or_insert_with(|| install(folder.path(), &shared, &recording.version));
+        if let Err(difference) = compare(recording, &call(program, recording)) {
+            let query: String = recording.args.join(" ").chars().take(200).collect();
+            differences.push(format!("{} {query}: {difference}", recording.version));
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// The folder with the recordings; without it the test is skipped, but not
+/// where everything has to be tested.
+fn shared() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shared = std::env::var_os("VAST_THREATBUS_SHARED")
+        .map_or_else(|| root.join("../shared"), PathBuf::from)
+        .join("vast");
+    if shared.join("recordings.jsonl").is_file() {
+        return Some(shared);
+    }
+    let must = std::env::var("CI").is_ok_and(|value| value == "true");
+    assert!(!must, "no recordings in {}", shared.display());
+    println!("skipped: no recordings in {}", shared.display());
+    None
+}
+
+/// A stand-in for one release, over its recorded events.
+fn install(folder: &Path, shared: &Path, version: &str) -> PathBuf {
+    let recorded = shared.join(version);
+    let program = folder.join(format!("vast-{version}"));
+    symlink(standin(), &program).expect("linked");
+    let config = serde_json::json!({
+        "version": version,
+        "endpoint": ENDPOINT,
+        "events": recorded.join("events"),
+        "concepts": recorded.join("concepts.json"),
+    });
+    let file = folder.join(format!("vast-{version}.json"));
+    std::fs::write(file, config.to_string()).expect("configured");
+    program
+}
+
+/// The stand-in beside this test's own program, built if it is not there.
+fn standin() -> PathBuf {
+    let own = std::env::current_exe().expect("the test's own path");
+    let folder = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let program = folder.join("vast-standin");
+    if !program.is_file() {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "vast-standin"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(status.success(), "the stand-in does not build");
+    }
+    program
+}
+
+fn call(program: &Path, recording: &Recording) -> Output {
+    let endpoint = recording.endpoint.as_deref().unwrap_or(ENDPOINT);
+    let mut child = Command::new(program)
+        .args(["-e", endpoint])
+        .args(&recording.args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the stand-in starts");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    if let Some(text) = &recording.stdin {
+        stdin.write_all(text.as_bytes()).expect("the query is read");
+    }
+    drop(stdin);
+    child.wait_with_output().expect("an answer")
+}
+
+fn compare(recording: &Recording, output: &Output) -> Result<(), String> {
+    same("status", output.status.code(), Some(recording.exit_status))?;
+    let body = output.stdout.strip_suffix(b"\n").unwrap_or(&output.stdout);
+    let mut lines: Vec<&[u8]> = body.split(|&byte| byte == b'\n').collect();
+    if body.is_empty() {
+        lines.clear();
+    }
+    if let Some(count) = recording.stdout_lines {
+        same("lines", lines.len(), count)?;
+    } else {
+        same("lines", lines.is_empty(), false)?;
+    }
+    if let Some(hash) = &recording.stdout_sorted_sha256 {
+        lines.sort_unstable();
+        let digest = Sha256::digest(lines.join(&b'\n'));
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        same("hash", &hex, hash)?;
+    }
+    same(
+        "stderr",
+        last_word(&output.stderr),
+        recording.stderr_last.clone(),
+    )
+}
+
+/// The last line of standard error, or nothing where all went well: a log
+/// line or a usage text that was asked for is not in the recordings.
+fn last_word(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    let last = text.lines().last().unwrap_or_default();
+    match last.starts_with('[') {
+        true => String::new(),
+        false => last.to_string(),
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
+    match found == expected {
+        true => Ok(()),
+        false => Err(format!("{what} is {found:?}, not {expected:?}")),
+    }
+}

@@ -1,0 +1,60 @@
+//! What the integration tests share: real brokers, plain ZeroMQ peers, the
+//! stand-in engine, and the built program under observation.
+// Each test binary compiles this module for itself and uses only a part of it.
+#![allow(dead_code)]
+
+pub mod bed;
+pub mod bridge;
+pub mod broker;
+pub mod fakebus;
+pub mod judge;
+pub mod manager;
+pub mod messages;
+pub mod observed;
+pub mod paths;
+pub mod peer;
+pub mod process;
+pub mod scene;
+pub mod standin;
+
+use std::time::{Duration, Instant};
+
+/// A directory of one test, removed with everything in it when it is dropped.
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    /// A new, empty directory.
+    pub fn new() -> Self {
+        let directory = tempfile::Builder::new()
+            .prefix("vast-threatbus-test-")
+            .tempdir()
+            .expect("the temporary directory can be written");
+        Self(directory)
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &std::path::Path {
+        self.0.path()
+    }
+
+    /// A file in it, with this content.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> std::path::PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).expect("a file in the test's own directory can be written");
+        path
+    }
+}
+
+/// Asks until the answer is yes, at most for `limit`; says whether it came.
+pub fn eventually(limit: Duration, mut question: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if question() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

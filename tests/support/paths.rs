@@ -1,0 +1,102 @@
+//! Where things are that the tests need but cargo does not make.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Whether this is a CI run, in which nothing may be left out silently.
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// The root of the repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of recordings beside the repository, or `None` (with a line that
+/// says so) where it is not there. `VAST_THREATBUS_SHARED` names another place.
+///
+/// # Panics
+///
+/// In a CI run without the folder.
+pub fn shared() -> Option<PathBuf> {
+    let path = match std::env::var_os("VAST_THREATBUS_SHARED") {
+        Some(path) => PathBuf::from(path),
+        None => repository().join("../shared"),
+    };
+    if path.is_dir() {
+        return Some(path);
+    }
+    assert!(!in_ci(), "CI has no recordings at {}", path.display());
+    println!("skipped: no recordings at {}", path.display());
+    None
+}
+
+/// The directory of this build's profile, where the binaries are
+/// (`target/debug`, say).
+pub fn profile_directory() -> PathBuf {
+    let test = std::env::current_exe().expect("a process knows its own program");
+    // PROFILE/deps/TEST-HASH
+    test.ancestors()
+        .nth(2)
+        .expect("cargo puts tests two levels below the profile's directory")
+        .to_owned()
+}
+
+/// A Python environment that `tests/setup` made: `target/venvs/NAME`, beside
+/// the profile's directory wherever the target directory is.
+///
+/// # Panics
+///
+/// Where it is missing: run `tests/setup`.
+pub fn venv(name: &str) -> PathBuf {
+    let profile = profile_directory();
+    profile
+        .ancestors()
+        .map(|directory| directory.join("venvs").join(name))
+        .find(|venv| venv.join("complete").is_file())
+        .unwrap_or_else(|| panic!("no {name} in target/venvs: run tests/setup (or make test)"))
+}
+
+/// The `fever` program, or `None` (with a line that says so) where it is not
+/// installed.
+///
+/// # Panics
+///
+/// In a CI run without it.
+pub fn fever() -> Option<PathBuf> {
+    let path = find_program("fever");
+    assert!(
+        path.is_some() || !in_ci(),
+        "CI has no fever: see tests/setup"
+    );
+    if path.is_none() {
+        println!("skipped: fever is not installed");
+    }
+    path
+}
+
+/// Looks a program up in `PATH`.
+fn find_program(name: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
+}
+
+/// A command that runs with nothing of this process's environment but `PATH`
+/// (and where coverage data goes), at home in `home`.
+pub fn clean_command(program: impl AsRef<std::ffi::OsStr>, home: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .envs(
+            ["PATH", "LLVM_PROFILE_FILE"]
+                .into_iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
+        .env("HOME", home)
+        .env("TMPDIR", home)
+        .env("LC_ALL", "C.UTF-8")
+        .current_dir(home);
+    command
+}

@@ -1,0 +1,143 @@
+//! The bridge between a broker and an engine, with an app on either side.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::bridge::Bridge;
+use super::broker::{Broker, BrokerKind};
+use super::messages::Ioc;
+use super::observed::{Observed, Reader};
+use super::peer::{Publisher, Subscriber};
+use super::standin::Standin;
+
+/// How long anything may take that takes moments on an idle machine.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// Everything that is started for one test. What is first ends first.
+pub struct Scene {
+    /// The bridge.
+    pub bridge: Observed,
+    /// Another app, which hears of sightings.
+    pub sightings: Subscriber,
+    /// Another app, which tells indicators.
+    pub publisher: Publisher,
+    /// The engine.
+    pub engine: Standin,
+    /// The broker.
+    pub broker: Broker,
+}
+
+impl Scene {
+    /// A bridge at the newest broker, subscribed.
+    pub fn start(engine: Standin, arguments: &[&str]) -> Self {
+        Self::with(BrokerKind::Ports, engine, arguments, Reader::Patient)
+    }
+
+    /// A bridge at this kind of broker, subscribed, whose standard output is read
+    /// like this.
+    pub fn with(kind: BrokerKind, engine: Standin, arguments: &[&str], reader: Reader) -> Self {
+        let broker = Broker::start(kind);
+        let sightings = Subscriber::sightings(&broker);
+        let publisher = Publisher::connect(&broker);
+        let bridge = Bridge::between(&broker.endpoint(), &engine)
+            .args(arguments)
+            .reader(reader)
+            .run();
+        bridge.wait_for_log("subscribed to", LIMIT);
+        Self {
+            bridge,
+            sightings,
+            publisher,
+            engine,
+            broker,
+        }
+    }
+
+    /// Publishes indicator number `n` about a domain, and gives its id back.
+    pub fn publish(&mut self, n: u64, domain: &str) -> String {
+        self.publisher.publish_indicator(n, Ioc::Domain(domain))
+    }
+
+    /// The contexts of the next `count` sightings, fewer when they do not come.
+    pub fn contexts(&self, count: usize) -> Vec<Value> {
+        let sightings = self.sightings.collect_sightings(count, LIMIT);
+        let kind = self.broker.kind();
+        sightings.into_iter().map(|s| context(kind, &s)).collect()
+    }
+
+    /// Waits until so many indicators are answered, by what is logged of each.
+    pub fn wait_for_answers(&self, count: usize) {
+        self.bridge.wait_for_logs(" sighting(s)", count, LIMIT);
+    }
+
+    /// Publishes an indicator that nothing was done about yet, waits for its
+    /// sighting, and gives every sighting that came up to then, but not its own:
+    /// what was reported before it has come when it comes.
+    pub fn contexts_until(&mut self, n: u64, domain: &str) -> Vec<Value> {
+        self.publish(n, domain);
+        let mut contexts = Vec::new();
+        loop {
+            let next = self.contexts(1).pop();
+            let next = next.unwrap_or_else(|| panic!("no more sightings:\n{}", self.bridge.log()));
+            if next["host"] == domain {
+                return contexts;
+            }
+            contexts.push(next);
+        }
+    }
+
+    /// Ends the bridge in an orderly way and gives the counters of its last line.
+    pub fn end(&mut self) -> String {
+        self.bridge.signal(rustix::process::Signal::TERM);
+        let status = self.bridge.wait(LIMIT);
+        assert_eq!(status.code(), Some(0), "{}", self.bridge.log());
+        assert!(self.bridge.leaves_nothing(LIMIT));
+        self.bridge.wait_for_log("ended after", LIMIT)
+    }
+}
+
+/// The context of a sighting, in the words of this kind of broker, without the
+/// source that a legacy one names.
+pub fn context(kind: BrokerKind, sighting: &Value) -> Value {
+    match kind {
+        BrokerKind::Legacy => {
+            let mut context = sighting["context"].clone();
+            let source = context.as_object_mut().and_then(|map| map.remove("source"));
+            assert_eq!(source, Some(json!("VAST")));
+            context
+        }
+        BrokerKind::Endpoints | BrokerKind::Ports => {
+            sighting["x_threatbus_sighting_context"].clone()
+        }
+    }
+}
+
+/// Number `n` of the requests to this host.
+pub fn request(host: &str, n: usize) -> Value {
+    json!({
+        "ts": format!("2024-03-05T09:{:02}:{:02}.250000000", n / 60, n % 60),
+        "uid": format!("C{n}"),
+        "host": host,
+        "uri": "/",
+    })
+}
+
+/// An engine that holds so many requests to each of these hosts.
+pub fn engine(hosts: &[(&str, usize)]) -> Standin {
+    let events: Vec<Value> = hosts
+        .iter()
+        .flat_map(|&(host, count)| (0..count).map(move |n| request(host, n)))
+        .collect();
+    Standin::holding(&[("zeek.http", &events)])
+}
+
+/// The `uid` of each context, in order.
+pub fn uids(contexts: &[Value]) -> Vec<String> {
+    let mut uids: Vec<String> = contexts
+        .iter()
+        .map(|context| context["uid"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    uids.sort_by_key(|uid| (uid.len(), uid.clone()));
+    uids
+}

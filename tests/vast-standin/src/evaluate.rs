@@ -1,0 +1,259 @@
+//! Does an event match a query? Answered in one pass over the event's JSON.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use crate::concepts::Concepts;
+use crate::query::{
+    Comparison, Extractor, Node, Number, Predicate, Query, Test, canonical_address, parse_instant,
+};
+use crate::scan::{Scalar, scan};
+use crate::schema::{Kind, Schema};
+
+/// What the name of a type alone says about a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Every event of the type matches.
+    Every,
+    /// No event of the type matches.
+    None,
+    /// The event decides.
+    Open,
+}
+
+/// A query made ready for the events of one type.
+pub struct Evaluator<'a> {
+    query: &'a Query,
+    schema: &'a Schema,
+    type_name: String,
+    /// What each predicate looks at, its concepts resolved.
+    targets: Vec<Target<'a>>,
+    /// The predicates that look at a field, by the field's path in the event.
+    layout: HashMap<String, Layout>,
+    /// What the event at hand gave for each predicate.
+    found: Vec<Found>,
+}
+
+enum Target<'a> {
+    Fields(HashSet<&'a str>),
+    Suffix(&'a str),
+    Address,
+    Time,
+    /// The type alone decides.
+    Known(bool),
+}
+
+#[derive(Clone)]
+struct Layout {
+    kind: Kind,
+    predicates: Vec<usize>,
+}
+
+/// Which answers the fields of an event gave to one predicate.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    hit: bool,
+    miss: bool,
+}
+
+impl<'a> Evaluator<'a> {
+    /// Makes a query ready for the events of a type.
+    pub fn new(
+        query: &'a Query,
+        concepts: &'a Concepts,
+        schema: &'a Schema,
+        type_name: &str,
+    ) -> Self {
+        let targets = query
+            .predicates
+            .iter()
+            .map(|predicate| target(predicate, concepts, type_name))
+            .collect();
+        Self {
+            query,
+            schema,
+            type_name: type_name.to_string(),
+            targets,
+            layout: HashMap::new(),
+            found: vec![Found::default(); query.predicates.len()],
+        }
+    }
+
+    /// What can be said before any event is read.
+    pub fn verdict(&self) -> Verdict {
+        match self.known(&self.query.root) {
+            Some(true) => Verdict::Every,
+            Some(false) => Verdict::None,
+            None => Verdict::Open,
+        }
+    }
+
+    fn known(&self, node: &Node) -> Option<bool> {
+        match node {
+            Node::Leaf(position) => match self.targets[*position] {
+                Target::Known(known) => Some(known),
+                _ => None,
+            },
+            Node::Not(inner) => self.known(inner).map(|known| !known),
+            Node::Any(nodes) => self.connective(nodes, true),
+            Node::All(nodes) => self.connective(nodes, false),
+        }
+    }
+
+    /// One node that is `deciding` decides; all nodes known to be the other
+    /// value give that value.
+    fn connective(&self, nodes: &[Node], deciding: bool) -> Option<bool> {
+        let mut all_known = true;
+        for node in nodes {
+            match self.known(node) {
+                Some(known) if known == deciding => return Some(deciding),
+                Some(_) => {}
+                None => all_known = false,
+            }
+        }
+        all_known.then_some(!deciding)
+    }
+
+    /// Whether an event matches; a line that is no JSON object matches nothing.
+    pub fn matches(&mut self, line: &[u8]) -> bool {
+        self.found.fill(Found::default());
+        let text = lossy(line);
+        let Self {
+            query,
+            schema,
+            type_name,
+            targets,
+            layout,
+            found,
+        } = self;
+        let well_formed = scan(&text, |path, value| {
+            if let Some(known) = layout.get(path) {
+                note(query, known, &value, found);
+            } else {
+                let fresh = lay_out(schema, type_name, targets, path);
+                note(query, &fresh, &value, found);
+                layout.insert(path.to_string(), fresh);
+            }
+        });
+        well_formed && self.decide(&self.query.root)
+    }
+
+    fn decide(&self, node: &Node) -> bool {
+        match node {
+            Node::Leaf(position) => match self.targets[*position] {
+                Target::Known(known) => known,
+                _ => {
+                    let found = self.found[*position];
+                    match self.query.predicates[*position].negated {
+                        false => found.hit,
+                        true => found.miss && !found.hit,
+                    }
+                }
+            },
+            Node::Not(inner) => !self.decide(inner),
+            Node::Any(nodes) => nodes.iter().any(|node| self.decide(node)),
+            Node::All(nodes) => nodes.iter().all(|node| self.decide(node)),
+        }
+    }
+}
+
+/// Engines print strings as they hold them; bytes that are not UTF-8 are
+/// replaced for the comparison alone.
+fn lossy(line: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(line)
+}
+
+fn target<'a>(predicate: &'a Predicate, concepts: &'a Concepts, type_name: &str) -> Target<'a> {
+    match &predicate.extractor {
+        Extractor::Address => Target::Address,
+        Extractor::Time => Target::Time,
+        Extractor::Type => {
+            let hit = text_hits(&predicate.test, type_name);
+            Target::Known(hit != predicate.negated)
+        }
+        Extractor::Field(name) => match concepts.fields(name) {
+            Some(fields) => Target::Fields(fields),
+            None => Target::Suffix(name),
+        },
+    }
+}
+
+/// Which predicates look at the field with this path.
+fn lay_out(schema: &Schema, type_name: &str, targets: &[Target<'_>], path: &str) -> Layout {
+    let kind = schema.kind(path);
+    let full = format!("{type_name}.{path}");
+    let looks = |target: &Target<'_>| match target {
+        Target::Fields(fields) => fields.contains(full.as_str()),
+        Target::Suffix(suffix) => is_suffix(&full, suffix),
+        Target::Address => kind == Kind::Address,
+        Target::Time => matches!(path, "ts" | "timestamp"),
+        Target::Known(_) => false,
+    };
+    let predicates = targets
+        .iter()
+        .enumerate()
+        .filter_map(|(position, target)| looks(target).then_some(position))
+        .collect();
+    Layout { kind, predicates }
+}
+
+/// Whether a name ends with these whole components.
+fn is_suffix(full: &str, suffix: &str) -> bool {
+    full.strip_suffix(suffix)
+        .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+fn note(query: &Query, layout: &Layout, value: &Scalar<'_>, found: &mut [Found]) {
+    for &position in &layout.predicates {
+        if hits(&query.predicates[position].test, layout.kind, value) {
+            found[position].hit = true;
+        } else {
+            found[position].miss = true;
+        }
+    }
+}
+
+/// Whether a value passes a test. A list passes none: the engine does not look
+/// into lists for equality.
+fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
+    match (kind, value) {
+        (Kind::Address, Scalar::Text(text)) => match (test, canonical_address(text)) {
+            (Test::Address(wanted), Some(address)) => wanted.contains(&address),
+            (Test::Network(network), Some(address)) => network.contains(address),
+            _ => false,
+        },
+        (Kind::Time, Scalar::Text(text)) => match (test, parse_instant(text)) {
+            (Test::Time(comparison, wanted), Some(time)) => comparison.holds(time.cmp(wanted)),
+            _ => false,
+        },
+        (Kind::Duration, _) => false,
+        (Kind::Plain, Scalar::Text(text)) => text_hits(test, text),
+        (_, Scalar::Number(number)) => number_hits(test, *number),
+        (_, Scalar::Bool(value)) => matches!(test, Test::Bool(wanted) if wanted == value),
+        (_, Scalar::Null | Scalar::List) => false,
+    }
+}
+
+fn text_hits(test: &Test, text: &str) -> bool {
+    match test {
+        Test::OneOf(wanted) => wanted.contains(text),
+        Test::Contains(wanted) => text.contains(wanted.as_str()),
+        Test::Pattern(pattern) => pattern.is_match(text),
+        _ => false,
+    }
+}
+
+fn number_hits(test: &Test, number: Number) -> bool {
+    let Test::Number(comparison, wanted) = test else {
+        return false;
+    };
+    let holds = |comparison: &Comparison, wanted: &Number| {
+        number
+            .order(*wanted)
+            .is_some_and(|order| comparison.holds(order))
+    };
+    wanted.iter().any(|wanted| holds(comparison, wanted))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The query language: what `vast-cli.md` describes of it and no more, so that
+//! a query that was never measured fails here instead of in the field.
+
+mod lexer;
+mod parser;
+mod value;
+
+pub use parser::parse;
+pub use value::{Instant, Network, Number, canonical_address, parse_instant};
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use regex::Regex;
+
+/// What a release of the engine understands where releases differ.
+#[derive(Debug, Clone)]
+pub struct Dialect {
+    /// The extractor of every field of type address: `:addr`, from 3.0 on `:ip`.
+    pub address_extractor: String,
+    /// The extractors of the event's own time: `#timestamp`, later `:timestamp`.
+    pub time_extractors: Vec<String>,
+}
+
+impl Default for Dialect {
+    fn default() -> Self {
+        Self {
+            address_extractor: ":addr".into(),
+            time_extractors: vec!["#timestamp".into()],
+        }
+    }
+}
+
+/// Why a query is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueryError {
+    /// Nothing but white space: the engine says `invalid_query`.
+    Empty,
+    /// Anything else that is no query: the engine says `parse_error`.
+    Syntax,
+}
+
+/// A parsed query: a tree over numbered predicates.
+#[derive(Debug)]
+pub struct Query {
+    /// The tree; its leaves are positions in [`Query::predicates`].
+    pub root: Node,
+    /// Every predicate, in the order of the text.
+    pub predicates: Vec<Predicate>,
+}
+
+/// A connective or a predicate of the query.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Node {
+    /// `a || b || …`
+    Any(Vec<Node>),
+    /// `a && b && …`
+    All(Vec<Node>),
+    /// `! a`
+    Not(Box<Node>),
+    /// The predicate at this position.
+    Leaf(usize),
+}
+
+/// One test of an event.
+#[derive(Debug)]
+pub struct Predicate {
+    /// What of the event is tested.
+    pub extractor: Extractor,
+    /// What it is tested for.
+    pub test: Test,
+    /// `!=`: the test must fail on every field that is there.
+    pub negated: bool,
+}
+
+/// What of an event a predicate looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Extractor {
+    /// A concept, a whole field name or the end of one.
+    Field(String),
+    /// Every field of type address.
+    Address,
+    /// The name of the event's type.
+    Type,
+    /// The event's own time.
+    Time,
+}
+
+/// What a predicate asks of a value.
+#[derive(Debug)]
+pub enum Test {
+    /// Equal to one of these strings.
+    OneOf(HashSet<String>),
+    /// Holds this string.
+    Contains(String),
+    /// Matches this pattern somewhere.
+    Pattern(Regex),
+    /// One of these addresses (IPv4-mapped ones stand as IPv4).
+    Address(HashSet<IpAddr>),
+    /// In this network.
+    Network(Network),
+    /// Compares like this with a number.
+    Number(Comparison, Vec<Number>),
+    /// Compares like this with a time.
+    Time(Comparison, Instant),
+    /// Equal to a boolean.
+    Bool(bool),
+}
+
+/// A comparison of ordered values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessEqual,
+    /// `==`
+    Equal,
+    /// `>=`
+    GreaterEqual,
+    /// `>`
+    Greater,
+}
+
+impl Comparison {
+    /// Whether values in this order satisfy the comparison.
+    pub fn holds(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Less => order.is_lt(),
+            Self::LessEqual => order.is_le(),
+            Self::Equal => order.is_eq(),
+            Self::GreaterEqual => order.is_ge(),
+            Self::Greater => order.is_gt(),
+        }
+    }
+}
+
+impl Query {
+    /// Every distinct string and address that the query asks for.
+    pub fn iocs(&self) -> HashSet<String> {
+        let mut iocs = HashSet::new();
+        for predicate in &self.predicates {
+            if matches!(predicate.extractor, Extractor::Type | Extractor::Time) {
+                continue;
+            }
+            match &predicate.test {
+                Test::OneOf(values) => iocs.extend(values.iter().cloned()),
+                Test::Contains(value) => {
+                    iocs.insert(value.clone());
+                }
+                Test::Address(values) => iocs.extend(values.iter().map(IpAddr::to_string)),
+                Test::Network(network) => {
+                    iocs.insert(network.to_string());
+                }
+                Test::Pattern(_) | Test::Number(..) | Test::Time(..) | Test::Bool(_) => {}
+            }
+        }
+        iocs
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,312 @@
+//! Tokens to a [`Query`]: recursive descent over
+//! `any := all ("||" all)*`, `all := unary ("&&" unary)*`,
+//! `unary := "!" unary | "(" any ")" | predicate`.
+
+use std::collections::HashSet;
+
+use regex::Regex;
+
+use super::lexer::{Token, tokens};
+use super::{Comparison, Dialect, Extractor, Node, Predicate, Query, QueryError, Test};
+
+/// Deeper nesting is refused instead of exhausting the stack.
+const DEPTH_LIMIT: usize = 128;
+
+/// Reads a query.
+///
+/// # Errors
+/// [`QueryError::Empty`] for nothing but white space, else
+/// [`QueryError::Syntax`] for anything that is not described.
+pub fn parse(query: &str, dialect: &Dialect) -> Result<Query, QueryError> {
+    let tokens = tokens(query)?;
+    if tokens.is_empty() {
+        return Err(QueryError::Empty);
+    }
+    let mut parser = Parser {
+        tokens: tokens.into_iter().peekable(),
+        dialect,
+        predicates: Vec::new(),
+    };
+    let root = parser.any(0)?;
+    match parser.tokens.next() {
+        None => Ok(Query {
+            root,
+            predicates: parser.predicates,
+        }),
+        Some(_) => Err(QueryError::Syntax),
+    }
+}
+
+struct Parser<'a> {
+    tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
+    dialect: &'a Dialect,
+    predicates: Vec<Predicate>,
+}
+
+/// One side of a predicate.
+enum Side {
+    Extractor(Extractor),
+    Literal(Token),
+    List(Vec<Token>),
+}
+
+/// The operators of a predicate.
+#[derive(Clone, Copy, PartialEq)]
+enum Operator {
+    In,
+    Match,
+    NotEqual,
+    Compare(Comparison),
+}
+
+impl Parser<'_> {
+    fn any(&mut self, depth: usize) -> Result<Node, QueryError> {
+        let mut nodes = vec![self.all(depth)?];
+        while self.accept("||") {
+            nodes.push(self.all(depth)?);
+        }
+        Ok(single_or(nodes, Node::Any))
+    }
+
+    fn all(&mut self, depth: usize) -> Result<Node, QueryError> {
+        let mut nodes = vec![self.unary(depth)?];
+        while self.accept("&&") {
+            nodes.push(self.unary(depth)?);
+        }
+        Ok(single_or(nodes, Node::All))
+    }
+
+    fn unary(&mut self, depth: usize) -> Result<Node, QueryError> {
+        if depth > DEPTH_LIMIT {
+            return Err(QueryError::Syntax);
+        }
+        if self.accept("!") {
+            return Ok(Node::Not(Box::new(self.unary(depth + 1)?)));
+        }
+        if self.accept("(") {
+            let inner = self.any(depth + 1)?;
+            self.expect(")")?;
+            return Ok(inner);
+        }
+        let predicate = self.predicate()?;
+        self.predicates.push(predicate);
+        Ok(Node::Leaf(self.predicates.len() - 1))
+    }
+
+    fn predicate(&mut self) -> Result<Predicate, QueryError> {
+        let left = self.side()?;
+        if let Side::Literal(Token::Address(address)) = left {
+            if !self.at_operator() {
+                return Ok(Predicate {
+                    extractor: Extractor::Address,
+                    test: Test::Address(HashSet::from([address])),
+                    negated: false,
+                });
+            }
+        }
+        let operator = self.operator()?;
+        let right = self.side()?;
+        build(left, operator, right).ok_or(QueryError::Syntax)
+    }
+
+    fn side(&mut self) -> Result<Side, QueryError> {
+        match self.tokens.next().ok_or(QueryError::Syntax)? {
+            Token::Name(name) => match name.as_str() {
+                "in" => Err(QueryError::Syntax),
+                "true" | "false" => Ok(Side::Literal(Token::Name(name))),
+                _ => self.extractor(name).map(Side::Extractor),
+            },
+            Token::Symbol("[") => self.list().map(Side::List),
+            Token::Symbol(_) => Err(QueryError::Syntax),
+            literal => Ok(Side::Literal(literal)),
+        }
+    }
+
+    fn extractor(&self, name: String) -> Result<Extractor, QueryError> {
+        if name == self.dialect.address_extractor {
+            Ok(Extractor::Address)
+        } else if name == "#type" {
+            Ok(Extractor::Type)
+        } else if self.dialect.time_extractors.contains(&name) {
+            Ok(Extractor::Time)
+        } else if name.starts_with([':', '#']) {
+            Err(QueryError::Syntax)
+        } else {
+            Ok(Extractor::Field(name))
+        }
+    }
+
+    /// The rest of a list, after its opening bracket.
+    fn list(&mut self) -> Result<Vec<Token>, QueryError> {
+        let mut values = Vec::new();
+        loop {
+            match self.tokens.next() {
+                Some(Token::Symbol(_) | Token::Name(_)) | None => return Err(QueryError::Syntax),
+                Some(value) => values.push(value),
+            }
+            if self.accept("]") {
+                return Ok(values);
+            }
+            self.expect(",")?;
+        }
+    }
+
+    fn at_operator(&mut self) -> bool {
+        match self.tokens.peek() {
+            Some(Token::Name(name)) => name == "in",
+            Some(Token::Symbol(symbol)) => {
+                matches!(*symbol, "==" | "!=" | "<" | "<=" | ">" | ">=" | "~")
+            }
+            _ => false,
+        }
+    }
+
+    fn operator(&mut self) -> Result<Operator, QueryError> {
+        let token = self.tokens.next().ok_or(QueryError::Syntax)?;
+        Ok(match token {
+            Token::Name(name) if name == "in" => Operator::In,
+            Token::Symbol("==") => Operator::Compare(Comparison::Equal),
+            Token::Symbol("!=") => Operator::NotEqual,
+            Token::Symbol("~") => Operator::Match,
+            Token::Symbol("<") => Operator::Compare(Comparison::Less),
+            Token::Symbol("<=") => Operator::Compare(Comparison::LessEqual),
+            Token::Symbol(">") => Operator::Compare(Comparison::Greater),
+            Token::Symbol(">=") => Operator::Compare(Comparison::GreaterEqual),
+            _ => return Err(QueryError::Syntax),
+        })
+    }
+
+    fn accept(&mut self, symbol: &str) -> bool {
+        self.tokens
+            .next_if(|token| matches!(token, Token::Symbol(found) if *found == symbol))
+            .is_some()
+    }
+
+    fn expect(&mut self, symbol: &str) -> Result<(), QueryError> {
+        self.accept(symbol).then_some(()).ok_or(QueryError::Syntax)
+    }
+}
+
+fn single_or(mut nodes: Vec<Node>, connective: fn(Vec<Node>) -> Node) -> Node {
+    match nodes.len() {
+        1 => nodes.remove(0),
+        _ => connective(nodes),
+    }
+}
+
+/// The predicate that two sides and an operator make, if they make one.
+fn build(left: Side, operator: Operator, right: Side) -> Option<Predicate> {
+    let (extractor, test) = match (left, right) {
+        (Side::Extractor(extractor), Side::Literal(value)) => {
+            let test = literal_test(&extractor, operator, value)?;
+            (extractor, test)
+        }
+        (Side::Extractor(extractor), Side::List(values)) if operator == Operator::In => {
+            let test = list_test(&extractor, values)?;
+            (extractor, test)
+        }
+        (Side::Literal(value), Side::Extractor(extractor)) => {
+            let test = match (operator, value) {
+                (Operator::In, Token::Text(text)) => field_only(&extractor, Test::Contains(text))?,
+                (Operator::In | Operator::Match, _) => return None,
+                (operator, value) => literal_test(&extractor, mirrored(operator), value)?,
+            };
+            (extractor, test)
+        }
+        _ => return None,
+    };
+    Some(Predicate {
+        extractor,
+        test,
+        negated: operator == Operator::NotEqual,
+    })
+}
+
+/// `extractor operator literal`; `!=` is tested as the equality it denies.
+fn literal_test(extractor: &Extractor, operator: Operator, value: Token) -> Option<Test> {
+    let comparison = match operator {
+        Operator::Compare(comparison) => comparison,
+        Operator::NotEqual => Comparison::Equal,
+        Operator::Match => {
+            return match (extractor, value) {
+                (Extractor::Field(_) | Extractor::Type, Token::Pattern(pattern)) => {
+                    Regex::new(&pattern).ok().map(Test::Pattern)
+                }
+                _ => None,
+            };
+        }
+        Operator::In => {
+            return match (extractor, value) {
+                (Extractor::Field(_) | Extractor::Address, Token::Network(network)) => {
+                    Some(Test::Network(network))
+                }
+                _ => None,
+            };
+        }
+    };
+    let equality = comparison == Comparison::Equal;
+    match (extractor, value) {
+        (Extractor::Time, Token::Time(time)) => Some(Test::Time(comparison, time)),
+        (Extractor::Time, _) => None,
+        (Extractor::Field(_) | Extractor::Address, Token::Address(address)) if equality => {
+            Some(Test::Address(HashSet::from([address])))
+        }
+        (Extractor::Address, _) => None,
+        (Extractor::Field(_) | Extractor::Type, Token::Text(text)) if equality => {
+            Some(Test::OneOf(HashSet::from([text])))
+        }
+        (Extractor::Field(_), Token::Number(number)) => {
+            Some(Test::Number(comparison, vec![number]))
+        }
+        (Extractor::Field(_), Token::Time(time)) => Some(Test::Time(comparison, time)),
+        (Extractor::Field(_), Token::Name(name)) if equality => Some(Test::Bool(name == "true")),
+        _ => None,
+    }
+}
+
+/// `extractor in [literal, …]`; the literals are of one kind.
+fn list_test(extractor: &Extractor, values: Vec<Token>) -> Option<Test> {
+    match (extractor, values.first()?) {
+        (Extractor::Field(_) | Extractor::Address, Token::Address(_)) => {
+            let addresses = values.into_iter().map(|value| match value {
+                Token::Address(address) => Some(address),
+                _ => None,
+            });
+            addresses.collect::<Option<_>>().map(Test::Address)
+        }
+        (Extractor::Field(_) | Extractor::Type, Token::Text(_)) => {
+            let texts = values.into_iter().map(|value| match value {
+                Token::Text(text) => Some(text),
+                _ => None,
+            });
+            texts.collect::<Option<_>>().map(Test::OneOf)
+        }
+        (Extractor::Field(_), Token::Number(_)) => {
+            let numbers = values.into_iter().map(|value| match value {
+                Token::Number(number) => Some(number),
+                _ => None,
+            });
+            let numbers = numbers.collect::<Option<_>>()?;
+            Some(Test::Number(Comparison::Equal, numbers))
+        }
+        _ => None,
+    }
+}
+
+fn field_only(extractor: &Extractor, test: Test) -> Option<Test> {
+    matches!(extractor, Extractor::Field(_)).then_some(test)
+}
+
+/// The operator as it reads with its sides exchanged.
+fn mirrored(operator: Operator) -> Operator {
+    let Operator::Compare(comparison) = operator else {
+        return operator;
+    };
+    Operator::Compare(match comparison {
+        Comparison::Less => Comparison::Greater,
+        Comparison::LessEqual => Comparison::GreaterEqual,
+        Comparison::Equal => Comparison::Equal,
+        Comparison::GreaterEqual => Comparison::LessEqual,
+        Comparison::Greater => Comparison::Less,
+    })
+}

@@ -1,0 +1,206 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn query(text: &str) -> Query {
+    parse(text, &Dialect::default()).unwrap_or_else(|error| panic!("{text}: {error:?}"))
+}
+
+fn only(text: &str) -> Predicate {
+    let mut query = query(text);
+    assert_eq!(query.root, Node::Leaf(0), "{text}");
+    query.predicates.remove(0)
+}
+
+fn texts(values: &[&str]) -> HashSet<String> {
+    values.iter().map(|value| value.to_string()).collect()
+}
+
+#[test]
+fn both_sides_can_hold_the_field() {
+    for text in [
+        r#""x" == net.domain"#,
+        r#"net.domain == "x""#,
+        "net.domain==\"x\"",
+    ] {
+        let predicate = only(text);
+        assert_eq!(predicate.extractor, Extractor::Field("net.domain".into()));
+        assert!(matches!(predicate.test, Test::OneOf(ref v) if *v == texts(&["x"])));
+        assert!(!predicate.negated);
+    }
+    assert!(only(r#""x" != host"#).negated);
+}
+
+#[test]
+fn strings_unescape_and_hold_any_text() {
+    let predicate = only("net.domain in [\"a\\\"b\", \"c\\\\d\", \"e'f\", \"ü.de\", \"x\ny\"]");
+    let expected = texts(&["a\"b", "c\\d", "e'f", "ü.de", "x\ny"]);
+    assert!(matches!(predicate.test, Test::OneOf(ref v) if *v == expected));
+    assert_eq!(query("\"a\" == host || \"a\" == url").iocs().len(), 1);
+}
+
+#[test]
+fn addresses_stand_bare_and_mapped_ones_are_ipv4() {
+    for text in [
+        "192.0.2.1",
+        ":addr == ::ffff:192.0.2.1",
+        ":addr in [192.0.2.1]",
+    ] {
+        let predicate = only(text);
+        assert_eq!(predicate.extractor, Extractor::Address);
+        let expected: HashSet<IpAddr> = ["192.0.2.1".parse().expect("an address")].into();
+        assert!(matches!(predicate.test, Test::Address(ref v) if *v == expected));
+    }
+    assert!(matches!(only(":addr in 10.0.0.0/8").test, Test::Network(_)));
+    assert!(matches!(only("ff02::fb").test, Test::Address(_)));
+    assert!(matches!(
+        only("net.src.ip in 2001:db8::/32").test,
+        Test::Network(_)
+    ));
+}
+
+#[test]
+fn conjunction_binds_tighter() {
+    let tree = query("1.1.1.1 || 2.2.2.2 && ! (3.3.3.3 || 4.4.4.4)").root;
+    let expected = Node::Any(vec![
+        Node::Leaf(0),
+        Node::All(vec![
+            Node::Leaf(1),
+            Node::Not(Box::new(Node::Any(vec![Node::Leaf(2), Node::Leaf(3)]))),
+        ]),
+    ]);
+    assert_eq!(tree, expected);
+}
+
+#[test]
+fn the_time_and_the_type_have_extractors() {
+    let predicate = only("#timestamp > 2009-11-19T08:00:00");
+    assert_eq!(predicate.extractor, Extractor::Time);
+    assert!(matches!(
+        predicate.test,
+        Test::Time(Comparison::Greater, 1_258_617_600_000_000_000)
+    ));
+    assert!(matches!(only("#type ~ /.*/").test, Test::Pattern(_)));
+    assert!(matches!(
+        only(r#"#type == "zeek.http""#).test,
+        Test::OneOf(_)
+    ));
+    assert!(
+        matches!(only(r"uri ~ /a\/b\.c/").test, Test::Pattern(ref p) if p.as_str() == r"a/b\.c")
+    );
+    let number = only("80 < net.dst.port");
+    assert!(matches!(number.test, Test::Number(Comparison::Greater, _)));
+}
+
+#[test]
+fn the_dialect_decides_on_the_extractors() {
+    let three = Dialect {
+        address_extractor: ":ip".into(),
+        time_extractors: vec![":timestamp".into()],
+    };
+    assert!(parse(":ip == 192.0.2.1", &three).is_ok());
+    assert!(parse(":timestamp > 2009-11-19T08:00:00", &three).is_ok());
+    for text in [":addr == 192.0.2.1", "#timestamp > 2009-11-19T08:00:00"] {
+        assert_eq!(
+            parse(text, &three).err(),
+            Some(QueryError::Syntax),
+            "{text}"
+        );
+        assert!(parse(text, &Dialect::default()).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_is_not_described_does_not_parse() {
+    let deep = format!("{}1.2.3.4{}", "(".repeat(10_000), ")".repeat(10_000));
+    let cases = [
+        "\"evil",
+        "foo bar",
+        "999.2.3.4",
+        "net.domain in [",
+        "net.domain in []",
+        "\"x\"",
+        "foo",
+        "10.0.0.0/8",
+        "1.2.3.4 1.2.3.4",
+        "1.2.3.4 ||",
+        "|| 1.2.3.4",
+        "(1.2.3.4",
+        "1.2.3.4)",
+        ":addr == \"x\"",
+        ":addr in [1.2.3.4, \"x\"]",
+        ":addr in [10.0.0.0/8]",
+        ":string == \"x\"",
+        "\"x\" == \"y\"",
+        "host == url",
+        "host ~ \"x\"",
+        "host ~ /(/",
+        "host ~ /x",
+        "\"a\\n\" == host",
+        "host in [\"a\",]",
+        "host in [\"a\" \"b\"]",
+        "1.2.3.4%eth0",
+        "true",
+        "in",
+        "host in \"x\"",
+        "#type > \"x\"",
+        "#timestamp > 5",
+        "host and url",
+        "'x' == host",
+        "1.2.3.4 && true",
+        "!",
+        "",
+        "fe80::1%1",
+        "1.2.3.4 \0",
+        deep.as_str(),
+    ];
+    for text in cases {
+        let expected = if text.is_empty() {
+            QueryError::Empty
+        } else {
+            QueryError::Syntax
+        };
+        assert_eq!(
+            parse(text, &Dialect::default()).err(),
+            Some(expected),
+            "{text:.80}"
+        );
+    }
+    assert_eq!(
+        parse(" \n ", &Dialect::default()).err(),
+        Some(QueryError::Empty)
+    );
+}
+
+/// The literal for any text, as the bridge has to write it.
+fn literal(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+proptest! {
+    #[test]
+    fn no_input_panics(text in any::<String>()) {
+        let _ = parse(&text, &Dialect::default());
+    }
+
+    #[test]
+    fn no_near_query_panics(parts in proptest::collection::vec(
+        prop::sample::select(vec![
+            "\"a\"", "1.2.3.4", "::1", "10.0.0.0/8", ":addr", "#type", "#timestamp", "net.domain",
+            "in", "==", "!=", "~", "/x/", "[", "]", ",", "(", ")", "&&", "||", "!", "<", "5", "\"",
+            "\\", "2009-11-19T08:00:00", " ", "ü",
+        ]), 0..12))
+    {
+        let _ = parse(&parts.join(" "), &Dialect::default());
+        let _ = parse(&parts.concat(), &Dialect::default());
+    }
+
+    #[test]
+    fn every_text_survives_as_a_literal(values in proptest::collection::vec(any::<String>(), 1..5)) {
+        let list: Vec<String> = values.iter().map(|value| literal(value)).collect();
+        let text = format!("net.domain in [{}]", list.join(", "));
+        let query = parse(&text, &Dialect::default()).expect("a list of literals");
+        let expected: HashSet<String> = values.into_iter().collect();
+        prop_assert_eq!(query.iocs(), expected);
+    }
+}
