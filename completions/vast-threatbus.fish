@@ -33,6 +33,7 @@ complete -c vast-threatbus -l deadline -x -d 'end the run after SECS seconds in 
 complete -c vast-threatbus -l exit-code -f -d 'end a run that ends with status 3 where nothing matched'
 complete -c vast-threatbus -l no-exit-code -f -d 'do not end a run that ends with status 3 where nothing matched'
 complete -c vast-threatbus -s l -l loglevel -xa 'DEBUG INFO WARNING ERROR CRITICAL NOTSET' -d 'how much to log to standard error; NOTSET = nothing'
+complete -c vast-threatbus -l log-format -xa 'text\\ttime,\\ level\\ and\\ message,\\ for\\ people json\\ta\\ JSON\\ object\\ (time,\\ level,\\ thread,\\ message)' -d 'how a line of the log looks'
 complete -c vast-threatbus -l metrics-prometheus -rF -d 'a file that always holds the present metrics, for Prometheus'
 complete -c vast-threatbus -s c -l config -rF -d 'read this configuration file'
 complete -c vast-threatbus -s h -l help -f -d 'print help: short with -h, long with --help'

@@ -21,7 +21,8 @@ use crate::engine::vast::client::Client;
 use crate::exit_code::ExitCode;
 use crate::indicators_source;
 use crate::job::{self, Deadline, Summary};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Peer};
+use crate::notify::{self, Watchdog};
 use crate::outbox::{Key, Outbox};
 use crate::progress;
 use crate::report::{Destination, Parcel, Settings as ReportSettings};
@@ -60,6 +61,7 @@ pub fn run(config: &Config) -> ExitCode {
             ExitCode::Software
         }
     };
+    notify::stopping();
     drop(telemetry);
     if config.jobs.once {
         info!("{}", Summary::new(&metrics, started.elapsed()));
@@ -68,17 +70,22 @@ pub fn run(config: &Config) -> ExitCode {
         "ended after {:.1} s: {metrics}",
         started.elapsed().as_secs_f64()
     );
+    log::logger().flush();
     code
 }
 
 fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitCode> {
     let stop = Stop::new()?;
-    let signals = Watcher::start(stop.clone())?;
+    let signals = Watcher::start(stop.clone(), metrics.clone())?;
+    let _watchdog = Watchdog::start()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     let matching = match config.jobs.events.is_empty() {
         true => connect_engine(config, &stop).map(|client| client.map(Choice::Vast)),
         false => Ok(Some(Choice::Files)),
     };
+    if let Ok(Some(Choice::Vast(_))) = &matching {
+        metrics.engine_up.set(Peer::Up);
+    }
     let code = match matching {
         Ok(Some(matching)) => run_with(config, matching, metrics, &stop)?,
         Ok(None) => ExitCode::Success,
@@ -137,7 +144,10 @@ fn run_with(
     let progress = progress::start(config, matching.progress(), metrics)?;
     end_after_grace(stop);
     let receiver = match config.jobs.indicators.clone() {
-        Some(path) => start_file(path, intake, metrics, stop)?,
+        Some(path) => {
+            notify::ready("reading indicators from a file");
+            start_file(path, intake, metrics, stop)?
+        }
         None => {
             take_up(state.left_over, &intake);
             let session = Session::new(

@@ -12,6 +12,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -165,6 +166,14 @@ pub fn run_to_end(
     Ok((outcome, output))
 }
 
+/// How many children run now.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+/// How many child processes this program runs at the moment.
+pub fn running() -> u64 {
+    RUNNING.load(Ordering::Relaxed)
+}
+
 /// A running child that is ended and reaped when it goes out of scope.
 struct Guard {
     child: Child,
@@ -191,6 +200,7 @@ impl Guard {
             child: command.spawn()?,
             pidfd: None,
         };
+        RUNNING.fetch_add(1, Ordering::Relaxed);
         guard.pidfd = guard
             .pid()
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
@@ -257,6 +267,7 @@ const NO_PID: io::ErrorKind = io::ErrorKind::InvalidData;
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
         if let Ok(None) = self.child.try_wait() {
             self.signal(Signal::KILL);
             let _ = self.child.wait();

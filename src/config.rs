@@ -15,7 +15,7 @@ use crate::command::{CommandTemplate, ProgramError, find_program};
 use crate::endpoint::Endpoint;
 use crate::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
 
-pub use crate::logging::{Logging, Verbosity};
+pub use crate::logging::{Format, Logging, Verbosity};
 pub use error::{Place, UsageError};
 pub use file::parse as parse_file;
 pub use settings::Settings;
@@ -307,6 +307,7 @@ mod tests {
             connect_timeout: Some(Duration::from_secs(30)),
             matcher_name: None,
             logging: Logging {
+                format: Format::Text,
                 console: Some(Verbosity::Info),
                 file: None,
             },

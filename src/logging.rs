@@ -1,17 +1,19 @@
-//! Logs for persons: standard error, and a file where asked. Never standard
+//! Logs: standard error, and a file where asked. Never standard
 //! output, which belongs to the sink.
+
+mod fold;
+mod logger;
 
 use std::fmt::{self, Display, Write as _};
 use std::fs::File;
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use log::LevelFilter;
-use simplelog::{
-    ColorChoice, CombinedLogger, ConfigBuilder, SharedLogger, TermLogger, TerminalMode, WriteLogger,
-};
-use time::macros::format_description;
+
+pub use logger::ASKED_FOR;
+use logger::Logger;
 
 /// How much is logged; each level holds those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +30,21 @@ pub enum Verbosity {
     Critical,
 }
 
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// Time, level and message, for people.
+    #[default]
+    Text,
+    /// One JSON object, for programs.
+    Json,
+}
+
 /// Where logs go; `None` is nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
+    /// How the lines look in both places.
+    pub format: Format,
     /// To standard error.
     pub console: Option<Verbosity>,
     /// To the end of a file.
@@ -60,31 +74,20 @@ impl Verbosity {
 /// Makes the `log` macros write where `logging` says, for the rest of the
 /// process.
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
-    let config = ConfigBuilder::new()
-        .set_time_format_custom(format_description!(
-            "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
-        ))
-        .set_max_level(LevelFilter::Error)
-        .set_thread_level(LevelFilter::Off)
-        .set_target_level(LevelFilter::Off)
-        .set_location_level(LevelFilter::Off)
-        .build();
-    let mut loggers: Vec<Box<dyn SharedLogger>> = Vec::new();
-    if let Some(verbosity) = logging.console {
-        let (mode, colour) = (TerminalMode::Stderr, colour_choice());
-        loggers.push(Box::new(OverStatus(TermLogger::new(
-            verbosity.filter(),
-            config.clone(),
-            mode,
-            colour,
-        ))));
-    }
-    if let Some((path, verbosity)) = &logging.file {
-        let file = File::options().append(true).create(true).open(path);
-        let file = file.map_err(|error| LoggingError::File(path.clone(), error))?;
-        loggers.push(WriteLogger::new(verbosity.filter(), config, file));
-    }
-    CombinedLogger::init(loggers).map_err(|_| LoggingError::Twice)
+    let console = logging.console.map(Verbosity::filter);
+    let file = match &logging.file {
+        Some((path, verbosity)) => {
+            let file = File::options().append(true).create(true).open(path);
+            let file = file.map_err(|error| LoggingError::File(path.clone(), error))?;
+            Some((verbosity.filter(), file))
+        }
+        None => None,
+    };
+    let logger = Logger::new(logging.format, console, file);
+    let level = logger.level();
+    log::set_boxed_logger(Box::new(logger)).map_err(|_| LoggingError::Twice)?;
+    log::set_max_level(level);
+    Ok(())
 }
 
 /// Whether the last line of the terminal is a status that a log line must not
@@ -112,49 +115,6 @@ pub fn clear_status() {
     let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::take(&mut *shown) {
         let _ = io::stderr().lock().write_all(CLEAR_LINE.as_bytes());
-    }
-}
-
-/// A logger that takes the status away first.
-struct OverStatus(Box<TermLogger>);
-
-impl log::Log for OverStatus {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            clear_status();
-            self.0.log(record);
-        }
-    }
-
-    fn flush(&self) {
-        log::Log::flush(&*self.0);
-    }
-}
-
-impl SharedLogger for OverStatus {
-    fn level(&self) -> LevelFilter {
-        self.0.level()
-    }
-
-    fn config(&self) -> Option<&simplelog::Config> {
-        self.0.config()
-    }
-
-    fn as_log(self: Box<Self>) -> Box<dyn log::Log> {
-        self
-    }
-}
-
-/// Colour is for a terminal, and for people who want it (<https://no-color.org>).
-fn colour_choice() -> ColorChoice {
-    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match io::stderr().is_terminal() && !unwanted {
-        true => ColorChoice::Auto,
-        false => ColorChoice::Never,
     }
 }
 
@@ -261,6 +221,7 @@ mod tests {
         let path = PathBuf::from("/nonexistent/vast-threatbus.log");
         let file = Some((path, Verbosity::Info));
         let error = init(&Logging {
+            format: Format::Text,
             console: None,
             file,
         })

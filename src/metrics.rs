@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// A number that only grows.
@@ -43,6 +43,38 @@ impl Gauge {
     }
 }
 
+/// Whether somebody that this program talks to is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer {
+    /// This run does without.
+    #[default]
+    Unused = 0,
+    /// It does not answer.
+    Down = 1,
+    /// It answered when it was last asked.
+    Up = 2,
+}
+
+/// A [`Peer`] that changes.
+#[derive(Debug, Default)]
+pub struct PeerGauge(AtomicU8);
+
+impl PeerGauge {
+    /// How it is now.
+    pub fn set(&self, peer: Peer) {
+        self.0.store(peer as u8, Ordering::Relaxed);
+    }
+
+    /// How it was last seen.
+    pub fn get(&self) -> Peer {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Peer::Unused,
+            1 => Peer::Down,
+            _ => Peer::Up,
+        }
+    }
+}
+
 /// Counts by a word.
 #[derive(Debug, Default)]
 pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
@@ -72,6 +104,8 @@ struct Measured {
     least: f64,
     greatest: f64,
     sum: f64,
+    /// Of the whole run: how many, and their sum.
+    total: (u64, f64),
 }
 
 impl Spread {
@@ -85,15 +119,27 @@ impl Spread {
         measured.least = measured.least.min(value);
         measured.greatest = measured.greatest.max(value);
         measured.sum += value;
+        measured.total.0 += 1;
+        measured.total.1 += value;
     }
 
     /// Least, greatest and mean since the last call; `None` where nothing was
     /// measured.
     pub fn take(&self) -> Option<[f64; 3]> {
         let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let measured = std::mem::take(&mut *measured);
+        let emptied = Measured {
+            total: measured.total,
+            ..Measured::default()
+        };
+        let measured = std::mem::replace(&mut *measured, emptied);
         let mean = measured.sum / measured.count as f64;
         (measured.count > 0).then_some([measured.least, measured.greatest, mean])
+    }
+
+    /// How much was measured in the whole run, and the sum of it.
+    pub fn totals(&self) -> (u64, f64) {
+        let measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        measured.total
     }
 }
 
@@ -111,9 +157,24 @@ macro_rules! counters {
             pub matches_per_indicator: Spread,
             /// What the queries for one indicator took, in seconds.
             pub query_time_per_indicator: Spread,
+            /// Indicators that one query asked for.
+            pub batch_size: Spread,
+            /// Whether the engine answers.
+            pub engine_up: PeerGauge,
+            /// Whether the subscription at the bus stands.
+            pub bus_up: PeerGauge,
         }
 
         impl Metrics {
+            /// Matches of this run that are on their way, or wait for the sink.
+            pub fn sightings_waiting(&self) -> u64 {
+                let done = self.sightings_sent.get()
+                    + self.sightings_failed.get()
+                    + self.sightings_lost.get()
+                    + self.sightings_withheld.get();
+                self.sightings_found.get().saturating_sub(done)
+            }
+
             /// Every counter: its name, its number, and its meaning.
             pub fn counters(&self) -> Vec<(&'static str, u64, &'static str)> {
                 vec![$((stringify!($name), self.$name.get(), $meaning),)*]
@@ -159,7 +220,9 @@ counters! {
     events_without_time: "Matched events with neither `ts` nor `timestamp`.",
     transforms_failed: "Contexts that could not be transformed.",
     sightings_found: "Matches.",
+    sightings_known: "Matches that an earlier run has reported (--report-once).",
     sightings_live: "Matches in events as they came.",
+    sightings_withheld: "Sightings that a sink did not get, as their contexts were not transformed.",
     sightings_sent: "Sightings handed to the bus, standard output or a command.",
     sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
     sightings_unconfirmed: "Sightings that the broker never confirmed.",

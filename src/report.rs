@@ -190,6 +190,7 @@ impl Reporter {
             );
             self.pack(indicator, context, time, match_type);
         } else {
+            self.metrics.sightings_withheld.add(1);
             warn!(
                 "indicator {id}: --transform-context failed: {reason}; \
                  the sink does not get this sighting"

@@ -1,13 +1,16 @@
-//! Signals: the first one drains, the second one ends.
+//! Signals: the first one drains, the second one ends. SIGUSR1 shows the status.
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::info;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
+use crate::metrics::Metrics;
 use crate::stop::Stop;
+use crate::{notify, status};
 
 /// How long running queries may take after the first signal.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -19,17 +22,23 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch for SIGINT, SIGTERM and SIGHUP.
+    /// Starts to watch for SIGINT, SIGTERM, SIGHUP and SIGUSR1.
     ///
     /// # Errors
     /// The system refuses the handlers or the thread.
-    pub fn start(stop: Stop) -> std::io::Result<Self> {
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    pub fn start(stop: Stop, metrics: Arc<Metrics>) -> std::io::Result<Self> {
+        let started = Instant::now();
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1])?;
         let handle = signals.handle();
         let thread = std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
+                    if signal == SIGUSR1 {
+                        status::log(&metrics, started.elapsed());
+                        continue;
+                    }
+                    notify::stopping();
                     let name = signal_hook::low_level::signal_name(signal).unwrap_or("a signal");
                     if stop.is_draining() {
                         info!("{name} again: ending at once");

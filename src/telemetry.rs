@@ -13,8 +13,9 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::{error, warn};
 
+use crate::child;
 use crate::config::Metrics as Config;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Peer};
 
 /// What both formats call this program.
 const MEASUREMENT: &str = "vast-threatbus";
@@ -88,12 +89,15 @@ impl Writer {
         if let Some(path) = &self.influx {
             let now = SystemTime::now();
             let since = now.duration_since(SystemTime::UNIX_EPOCH);
-            if let Some(line) = self.lines.next(&self.metrics, since.unwrap_or_default()) {
+            if let Some(line) =
+                self.lines
+                    .next(&self.metrics, child::running(), since.unwrap_or_default())
+            {
                 result = append(path, &line).map_err(|error| (path, error));
             }
         }
         if let Some(path) = &self.prometheus {
-            let written = replace(path, &prometheus(&self.metrics));
+            let written = replace(path, &prometheus(&self.metrics, child::running()));
             result = result.and(written.map_err(|error| (path, error)));
         }
         match result {
@@ -139,7 +143,7 @@ impl Lines {
     }
 
     /// The next line, with its end; `None` where nothing was counted.
-    fn next(&mut self, metrics: &Metrics, time: Duration) -> Option<String> {
+    fn next(&mut self, metrics: &Metrics, children: u64, time: Duration) -> Option<String> {
         let mut fields = String::new();
         let mut field = |name: &str, value: f64| {
             let comma = if fields.is_empty() { "" } else { "," };
@@ -163,6 +167,7 @@ impl Lines {
                 "retro_query_time_per_ioc",
                 &metrics.query_time_per_indicator,
             ),
+            ("batch_size", &metrics.batch_size),
         ] {
             for (end, value) in ["min", "max", "avg"]
                 .iter()
@@ -175,6 +180,18 @@ impl Lines {
             field("retro_match_backlog", metrics.backlog.get() as f64);
         }
         own.into_iter().for_each(|(name, new)| field(name, new));
+        let waiting = metrics.sightings_waiting();
+        if children > 0 || waiting > 0 || !fields.is_empty() {
+            let mut field = |name, value| {
+                let comma = if fields.is_empty() { "" } else { "," };
+                write!(fields, "{comma}{name}={value}").expect("a string takes all");
+            };
+            field("sightings_waiting", waiting);
+            field("child_processes", children);
+            for (name, peer) in peers(metrics) {
+                field(name, u64::from(peer == Peer::Up));
+            }
+        }
         let host = &self.host;
         let time = time.as_nanos();
         (!fields.is_empty()).then(|| format!("{MEASUREMENT},host={host} {fields} {time}\n"))
@@ -196,14 +213,39 @@ fn escape_tag(text: &str) -> String {
     }
 }
 
-/// The name of this machine as the system knows it.
+/// The name of this machine: with its domain, as the original wrote it, where
+/// /etc/hosts has that, or else as the kernel knows it.
 fn host_name() -> String {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    name.trim().to_owned()
+    let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+    qualified(name.trim(), &hosts)
+}
+
+/// The first name with a dot on a line that has this name too.
+fn qualified(name: &str, hosts: &str) -> String {
+    let lines = hosts.lines().map(|line| {
+        let line = line.split('#').next().unwrap_or_default();
+        line.split_whitespace().skip(1)
+    });
+    lines
+        .filter(|names| names.clone().any(|other| other == name))
+        .find_map(|mut names| names.find(|other| other.contains('.')))
+        .unwrap_or(name)
+        .to_owned()
+}
+
+/// Those that this run talks to.
+fn peers(metrics: &Metrics) -> impl Iterator<Item = (&'static str, Peer)> {
+    [
+        ("engine_up", metrics.engine_up.get()),
+        ("bus_up", metrics.bus_up.get()),
+    ]
+    .into_iter()
+    .filter(|(_, peer)| *peer != Peer::Unused)
 }
 
 /// All counters in the text format of Prometheus.
-fn prometheus(metrics: &Metrics) -> String {
+fn prometheus(metrics: &Metrics, children: u64) -> String {
     let mut text = String::new();
     let mut family = |name: String, kind: &str, meaning: &str, samples: &[(String, u64)]| {
         let meaning = meaning.replace('\\', "\\\\");
@@ -234,7 +276,54 @@ fn prometheus(metrics: &Metrics) -> String {
         "Indicators that wait for a query or are being asked for.",
         &[(String::new(), metrics.backlog.get())],
     );
+    let mut gauge = |name: &str, meaning: &str, number: u64| {
+        let name = format!("vast_threatbus_{name}");
+        family(name, "gauge", meaning, &[(String::new(), number)]);
+    };
+    gauge(
+        "sightings_waiting",
+        "Sightings that are on their way or wait for the sink.",
+        metrics.sightings_waiting(),
+    );
+    gauge("child_processes", "Child processes that run now.", children);
+    for (name, peer) in peers(metrics) {
+        let meaning = match name {
+            "bus_up" => "Whether the subscription at Threat Bus stands.",
+            _ => "Whether the engine answers.",
+        };
+        gauge(name, meaning, u64::from(peer == Peer::Up));
+    }
+    summaries(&mut text, metrics);
     text
+}
+
+/// What is measured, as its number and its sum.
+fn summaries(text: &mut String, metrics: &Metrics) {
+    for (name, meaning, spread) in [
+        (
+            "matches_per_indicator",
+            "Sightings of an indicator in stored events.",
+            &metrics.matches_per_indicator,
+        ),
+        (
+            "query_time_per_indicator_seconds",
+            "What the queries for an indicator took.",
+            &metrics.query_time_per_indicator,
+        ),
+        (
+            "batch_size",
+            "Indicators that a query asked for.",
+            &metrics.batch_size,
+        ),
+    ] {
+        let name = format!("vast_threatbus_{name}");
+        let (count, sum) = spread.totals();
+        write!(
+            text,
+            "# HELP {name} {meaning}\n# TYPE {name} summary\n{name}_sum {sum}\n{name}_count {count}\n"
+        )
+        .expect("a string takes all");
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +335,7 @@ mod tests {
         let metrics = Metrics::default();
         let mut lines = Lines::new("sensor 1,x");
         let time = Duration::new(1_600_000_000, 7);
-        assert_eq!(lines.next(&metrics, time), None);
+        assert_eq!(lines.next(&metrics, 0, time), None);
         metrics.indicators_received.add(3);
         metrics.indicators_withdrawn.add(1);
         metrics.sightings_live.add(2);
@@ -257,21 +346,71 @@ mod tests {
         }
         metrics.query_time_per_indicator.record(0.25);
         assert_eq!(
-            lines.next(&metrics, time).expect("something was counted"),
+            lines
+                .next(&metrics, 0, time)
+                .expect("something was counted"),
             "vast-threatbus,host=sensor\\ 1\\,x added_iocs=3,removed_iocs=1,\
              live_matcher_sightings=2,retro_matches_per_ioc_min=1,retro_matches_per_ioc_max=4,\
              retro_matches_per_ioc_avg=2,retro_query_time_per_ioc_min=0.25,\
              retro_query_time_per_ioc_max=0.25,retro_query_time_per_ioc_avg=0.25,\
-             retro_match_backlog=5,indicators_rejected=4 1600000000000000007\n"
+             retro_match_backlog=5,indicators_rejected=4,sightings_waiting=0,child_processes=0 \
+             1600000000000000007\n"
         );
         metrics.backlog.remove(5);
-        assert_eq!(lines.next(&metrics, time), None);
+        assert_eq!(lines.next(&metrics, 0, time), None);
         metrics.indicators_received.add(1);
-        let line = lines.next(&metrics, time).expect("something was counted");
+        let line = lines
+            .next(&metrics, 0, time)
+            .expect("something was counted");
         assert_eq!(
             line,
-            "vast-threatbus,host=sensor\\ 1\\,x added_iocs=1 1600000000000000007\n"
+            "vast-threatbus,host=sensor\\ 1\\,x added_iocs=1,sightings_waiting=0,child_processes=0 \
+             1600000000000000007\n"
         );
+    }
+
+    #[test]
+    fn a_host_has_its_domain_where_the_system_knows_it() {
+        let hosts =
+            "127.0.0.1 localhost # sensor.comment.example\n10.0.0.7\tsensor.example sensor\n";
+        assert_eq!(qualified("sensor", hosts), "sensor.example");
+        assert_eq!(qualified("localhost", hosts), "localhost");
+        assert_eq!(qualified("other", hosts), "other");
+    }
+
+    /// What `promtool check metrics` asks for, beyond the syntax.
+    #[test]
+    fn the_prometheus_file_follows_the_rules_of_promtool() {
+        let metrics = Metrics::default();
+        metrics.bus_up.set(Peer::Up);
+        metrics.batch_size.record(3.0);
+        let text = prometheus(&metrics, 0);
+        let mut kinds = HashMap::new();
+        let mut helped = Vec::new();
+        for line in text.lines() {
+            let words: Vec<&str> = line.splitn(4, ' ').collect();
+            match words[..] {
+                ["#", "HELP", name, meaning] => {
+                    assert!(!meaning.is_empty() && !helped.contains(&name), "{line}");
+                    helped.push(name);
+                }
+                ["#", "TYPE", name, kind] => {
+                    assert_eq!(helped.last(), Some(&name), "{line}");
+                    assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+                    assert!(["counter", "gauge", "summary"].contains(&kind), "{line}");
+                    kinds.insert(name, kind);
+                }
+                [sample, _] => {
+                    let name = sample.split('{').next().unwrap_or_default();
+                    let stem = name.trim_end_matches("_sum").trim_end_matches("_count");
+                    let kind = kinds.get(name).or(kinds.get(stem));
+                    assert!(kind.is_some(), "{line}");
+                    let letters = |c: char| c.is_ascii_lowercase() || c == '_';
+                    assert!(name.chars().all(letters), "{line}");
+                }
+                _ => panic!("{line}"),
+            }
+        }
     }
 
     #[test]
@@ -279,16 +418,16 @@ mod tests {
         let metrics = Metrics::default();
         metrics.queries.add(2);
         metrics.kinds.count("ipv4");
-        let text = prometheus(&metrics);
+        let text = prometheus(&metrics, 0);
         assert!(text.contains(
             "# HELP vast_threatbus_queries_total Queries that were put to the engine.\n\
              # TYPE vast_threatbus_queries_total counter\nvast_threatbus_queries_total 2\n"
         ));
         assert!(text.contains("vast_threatbus_indicators_by_kind_total{kind=\"ipv4\"} 1\n"));
-        assert!(text.ends_with("# TYPE vast_threatbus_backlog gauge\nvast_threatbus_backlog 0\n"));
+        assert!(text.contains("# TYPE vast_threatbus_backlog gauge\nvast_threatbus_backlog 0\n"));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, number) = line.rsplit_once(' ').expect("two words");
-            assert!(number.parse::<u64>().is_ok() && name.starts_with("vast_threatbus_"));
+            assert!(number.parse::<f64>().is_ok() && name.starts_with("vast_threatbus_"));
         }
     }
 
@@ -307,7 +446,7 @@ mod tests {
             drop(Telemetry::start(&config, &metrics));
         }
         let line = fs::read_to_string(directory.path().join("influx")).expect("it is written");
-        assert!(line.starts_with("vast-threatbus,host=") && line.contains(" queries=1 "));
+        assert!(line.starts_with("vast-threatbus,host=") && line.contains(" queries=1,"));
         let text = fs::read_to_string(directory.path().join("x.prom")).expect("it is written");
         assert!(text.contains("\nvast_threatbus_queries_total 1\n"));
         assert_eq!(

@@ -4,7 +4,7 @@ use std::fs;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use vast_threatbus::logging::{Logging, Verbosity, init};
+use vast_threatbus::logging::{Format, Logging, Verbosity, init};
 
 #[test]
 fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
@@ -13,6 +13,7 @@ fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
     fs::write(&path, "an earlier run\n").expect("a file");
     let file = Some((path.clone(), Verbosity::Info));
     let logging = Logging {
+        format: Format::Text,
         console: None,
         file,
     };

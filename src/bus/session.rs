@@ -23,7 +23,8 @@ use crate::config::ProtocolChoice;
 use crate::endpoint::Endpoint;
 use crate::indicator::{Message, Protocol, Rejection};
 use crate::logging::printable;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Peer};
+use crate::notify;
 use crate::outbox::Key;
 use crate::retro::Intake;
 use crate::state::journal::Journal;
@@ -175,7 +176,10 @@ impl Session {
     /// Runs until the program stops, or until the bus could not be reached in
     /// time at the start.
     pub fn run(mut self) -> Ended {
+        self.metrics.bus_up.set(Peer::Down);
         let result = self.converse();
+        self.metrics.bus_up.set(Peer::Down);
+        notify::no_more_beats();
         Ended {
             held: self.held,
             result,
@@ -193,6 +197,7 @@ impl Session {
                 ServeEnd::Stopped => return Ok(()),
                 ServeEnd::Lost(error) => {
                     self.metrics.subscriptions_lost.add(1);
+                    self.metrics.bus_up.set(Peer::Down);
                     warn!(
                         "the subscription at Threat Bus {} is lost: {error}; subscribing anew",
                         self.settings.endpoint
@@ -284,6 +289,7 @@ impl Session {
     /// Subscribes: in the order that needs no configuration and loses no
     /// message of a snapshot.
     fn establish(&mut self, days: u32, answer_time: Duration) -> Result<Link, ManageError> {
+        notify::beat();
         let context = self.context.clone();
         let stop = self.stop.clone();
         let manager = Manager::new(&context, self.settings.endpoint.clone(), Some(&stop));
@@ -318,6 +324,8 @@ impl Session {
             "subscribed to {bus_topic} at Threat Bus {} ({protocol}, snapshot of {days} days)",
             self.settings.endpoint
         );
+        self.metrics.bus_up.set(Peer::Up);
+        notify::ready(&format!("subscribed at {}", self.settings.endpoint));
         Ok(Link {
             topic: subscription.topic,
             echo_topic,
@@ -405,6 +413,7 @@ impl Session {
         let mut next_heartbeat = Instant::now() + HEARTBEAT;
         self.last_message = Instant::now();
         loop {
+            notify::beat();
             let left = next_heartbeat.saturating_duration_since(Instant::now());
             let left = self.idle_for_another().map_or(left, |idle| left.min(idle));
             let mut items = vec![
@@ -492,6 +501,7 @@ impl Session {
         };
         let mut next_heartbeat = Instant::now() + HEARTBEAT;
         while !finished.load(Ordering::Acquire) && !self.stop.is_now() {
+            notify::beat();
             if !self.stop.is_draining() && Instant::now() >= next_heartbeat {
                 let context = self.context.clone();
                 let manager = Manager::new(&context, self.settings.endpoint.clone(), None);

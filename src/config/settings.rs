@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Config, Jobs, Logging, Metrics, Place, ProtocolChoice, SinkChoice, UsageError, Verbosity,
+    Config, Format, Jobs, Logging, Metrics, Place, ProtocolChoice, SinkChoice, UsageError,
+    Verbosity,
 };
 use crate::command::CommandTemplate;
 use crate::endpoint::Endpoint;
@@ -42,6 +43,7 @@ pub struct Settings {
     pub spool_max_bytes: u64,
     pub protocol: ProtocolChoice,
     pub connect_timeout: Option<Duration>,
+    pub log_format: Format,
     pub console_verbosity: Option<Verbosity>,
     pub log_to_console: bool,
     pub log_to_file: bool,
@@ -235,7 +237,11 @@ impl Settings {
             }
         };
         let console = self.console_verbosity.filter(|_| self.log_to_console);
-        Ok(Logging { console, file })
+        Ok(Logging {
+            format: self.log_format,
+            console,
+            file,
+        })
     }
 }
 

@@ -84,7 +84,9 @@ fn environment() -> String {
         .collect();
     text += &names.join(",\n");
     text + ".\n.TP\n.B PATH\nwhere programs are looked for that are named without a slash.\n\
-            .TP\n.B NO_COLOR\nif it is set, logs have no colour.\n"
+            .TP\n.B NO_COLOR\nif it is set, logs have no colour.\n\
+            .TP\n.BR NOTIFY_SOCKET \", \" WATCHDOG_USEC \", \" WATCHDOG_PID\n\
+            how systemd(1) is told that the program is ready, stops, and is alive.\n"
 }
 
 fn files() -> String {
@@ -208,6 +210,10 @@ const SIGNALS_TO_END: &str = r#".SH SIGNALS
 Take in no more indicators, let running queries finish for at most 5 seconds,
 report what they found, unsubscribe, and end with status 0.
 A second signal ends it at once.
+.TP
+.B SIGUSR1
+Log a status, whatever the log level is: how long it has run, whether VAST and
+the bus are there, what waits, and all counters.
 .SH EXAMPLES
 Print what VAST has seen of the indicators of the last 30 days, and of those to
 come:

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
-use crate::config::ProtocolChoice;
+use crate::config::{Format, ProtocolChoice};
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
@@ -361,6 +361,29 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Logging,
         short_help: "how much to log to standard error; NOTSET = nothing",
         long_help: "On the command line it also overrides logging.console_verbosity.",
+    },
+    Opt {
+        name: Name::Anywhere("log-format"),
+        short: None,
+        value_name: "FORMAT",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "text",
+                help: "time, level and message, for people",
+                set: |settings| settings.log_format = Format::Text,
+            },
+            Pick {
+                name: "json",
+                help: "a JSON object (time, level, thread, message)",
+                set: |settings| settings.log_format = Format::Json,
+            },
+        ]),
+        default: Some("text"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "how a line of the log looks",
+        long_help: "It holds for standard error and for a log file. A warning that comes again \
+                    within a minute is not written again, but counted.",
     },
     Opt {
         name: Name::KeyOnly("logging.console"),

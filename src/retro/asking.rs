@@ -108,6 +108,7 @@ impl<E: Engine> Asker<'_, E> {
             .collect();
         let observables = observables(&indicators, group.part.clone());
         self.metrics.queries.add(1);
+        self.metrics.batch_size.record(indicators.len() as f64);
         let out = Out {
             reporter: &mut *self.reporter,
             metrics: self.metrics,

@@ -13,7 +13,7 @@ use super::ledger::Memory;
 use super::queue::Request;
 use crate::engine::vast::client::Client;
 use crate::logging::printable;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Peer};
 use crate::report::Reporter;
 use crate::stop::{Backoff, Stop};
 
@@ -108,7 +108,11 @@ impl Worker {
             };
             self.give_back(batch, done);
             if let Some(Interruption::Unreachable(reason)) = interruption {
+                self.metrics.engine_up.set(Peer::Down);
                 self.availability.wait(Instant::now(), &reason, &self.stop);
+                if !self.stop.is_draining() {
+                    self.metrics.engine_up.set(Peer::Up);
+                }
             }
         }
     }

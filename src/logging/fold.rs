@@ -1,0 +1,100 @@
+//! Folding: a warning that comes again and again is written once, and then how
+//! often it came.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// How long a warning is held back after it was written.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// How many different warnings are remembered at a time. Those beyond are
+/// written each time.
+const MOST: usize = 256;
+
+/// Longer ones are not remembered, in bytes.
+const LONGEST: usize = 2048;
+
+/// The warnings of the last minute.
+#[derive(Debug, Default)]
+pub struct Fold {
+    written: HashMap<String, Repeated>,
+    /// When the first of them is due.
+    due: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Repeated {
+    until: Instant,
+    count: u64,
+}
+
+impl Fold {
+    /// Notes a warning; says whether it is to be written now.
+    pub fn is_new(&mut self, text: &str, now: Instant) -> bool {
+        if let Some(repeated) = self.written.get_mut(text) {
+            repeated.count += 1;
+            return false;
+        }
+        if self.written.len() < MOST && text.len() <= LONGEST {
+            let until = now + WINDOW;
+            self.due.get_or_insert(until);
+            self.written
+                .insert(text.to_owned(), Repeated { until, count: 0 });
+        }
+        true
+    }
+
+    /// The warnings whose minute is over (with `all`, every one) and that came
+    /// again in it, and how often.
+    pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<(String, u64)> {
+        if !all && self.due.is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        let mut due = Vec::new();
+        self.written.retain(|text, repeated| {
+            let stays = !all && repeated.until > now;
+            if !stays && repeated.count > 0 {
+                due.push((text.clone(), repeated.count));
+            }
+            stays
+        });
+        due.sort();
+        self.due = self.written.values().map(|repeated| repeated.until).min();
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_again_is_counted_and_told_when_its_minute_is_over() {
+        let mut fold = Fold::default();
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(fold.is_new("a", start));
+        assert!(fold.is_new("b", after(30)));
+        assert!(!fold.is_new("a", after(31)));
+        assert!(!fold.is_new("a", after(32)));
+        assert!(fold.take_due(after(59), false).is_empty());
+        assert_eq!(fold.take_due(after(60), false), [("a".to_owned(), 2)]);
+        assert!(fold.is_new("a", after(61)));
+        assert!(!fold.is_new("b", after(62)));
+        assert_eq!(fold.take_due(after(63), true), [("b".to_owned(), 1)]);
+        assert!(fold.take_due(after(64), true).is_empty());
+        assert!(fold.is_new("b", after(65)));
+    }
+
+    #[test]
+    fn many_and_long_ones_are_not_remembered() {
+        let mut fold = Fold::default();
+        let now = Instant::now();
+        for number in 0..2 * MOST {
+            assert!(fold.is_new(&number.to_string(), now));
+        }
+        assert_eq!(fold.written.len(), MOST);
+        let long = "x".repeat(LONGEST + 1);
+        assert!(fold.is_new(&long, now) && fold.is_new(&long, now));
+    }
+}

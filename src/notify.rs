@@ -1,0 +1,226 @@
+//! Tells the service manager how the program is: the protocol of sd_notify(3),
+//! over the socket that `NOTIFY_SOCKET` names. Without that variable nothing is
+//! sent.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use log::warn;
+
+/// How long the thread that talks to the bus may be silent before the service
+/// manager is not told any more that all is well. Its longest wait is a pause
+/// between two tries, of 30 s.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// The one that started this process, if it wants to know.
+static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();
+static READY: AtomicBool = AtomicBool::new(false);
+static STOPPING: AtomicBool = AtomicBool::new(false);
+/// When the thread that talks to the bus was last seen at work; `None` where
+/// there is none.
+static LAST_BEAT: Mutex<Option<Instant>> = Mutex::new(None);
+
+/// The program does its work from now on. Only the first call counts.
+pub fn ready(status: &str) {
+    if !READY.swap(true, Ordering::Relaxed) {
+        tell(&format!("READY=1\nSTATUS={}\n", one_line(status)));
+    }
+}
+
+/// The program ends. Only the first call counts.
+pub fn stopping() {
+    if !STOPPING.swap(true, Ordering::Relaxed) {
+        tell("STOPPING=1\nSTATUS=stopping\n");
+    }
+}
+
+/// The thread that talks to the bus is at work.
+pub fn beat() {
+    *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+}
+
+/// That thread has ended as it should.
+pub fn no_more_beats() {
+    *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner) = None;
+}
+
+fn is_alive(last_beat: Option<Instant>, now: Instant) -> bool {
+    last_beat.is_none_or(|last| now.saturating_duration_since(last) < SILENCE)
+}
+
+fn tell(text: &str) {
+    let manager = MANAGER.get_or_init(|| {
+        let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty())?;
+        Manager::at(&name)
+            .inspect_err(|error| warn!("NOTIFY_SOCKET cannot be used: {error}"))
+            .ok()
+    });
+    if let Some(Err(error)) = manager.as_ref().map(|manager| manager.send(text)) {
+        warn!("the service manager cannot be told: {error}");
+    }
+}
+
+/// A status is one line.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The service manager's socket.
+#[derive(Debug)]
+struct Manager {
+    socket: UnixDatagram,
+    address: SocketAddr,
+}
+
+impl Manager {
+    /// A path, or a name in the abstract namespace behind an `@`.
+    fn at(name: &OsStr) -> io::Result<Self> {
+        let address = match name.as_bytes() {
+            [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name)?,
+            [b'/', ..] => SocketAddr::from_pathname(name)?,
+            _ => {
+                let reason = "it is neither a path from / nor a name behind @";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+            }
+        };
+        let socket = UnixDatagram::unbound()?;
+        // Nothing here may hang because the manager does.
+        socket.set_write_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Manager { socket, address })
+    }
+
+    fn send(&self, text: &str) -> io::Result<()> {
+        let sent = self.socket.send_to_addr(text.as_bytes(), &self.address)?;
+        match sent == text.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+}
+
+/// Tells the service manager from time to time that all is well, where it asks
+/// for that. Ends when it is dropped.
+pub struct Watchdog {
+    running: Option<Sender<std::convert::Infallible>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watchdog {
+    /// Starts, if `WATCHDOG_USEC` is set and meant for this process.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start() -> io::Result<Self> {
+        let variable = |name| std::env::var(name).ok();
+        let pause = pause(
+            variable("WATCHDOG_USEC").as_deref(),
+            variable("WATCHDOG_PID").as_deref(),
+            std::process::id(),
+        );
+        let Some(pause) = pause else {
+            return Ok(Watchdog {
+                running: None,
+                thread: None,
+            });
+        };
+        let (running, ended) = bounded::<std::convert::Infallible>(0);
+        let run = move || {
+            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                let last = *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner);
+                match is_alive(last, Instant::now()) {
+                    true => tell("WATCHDOG=1\n"),
+                    false => warn!("the thread that talks to the bus does not move any more"),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("watchdog".to_owned());
+        Ok(Watchdog {
+            running: Some(running),
+            thread: Some(thread.spawn(run)?),
+        })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.running.take());
+        if let Some(thread) = self.thread.take() {
+            // What it had to say is logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How often to tell: twice in the time that the manager waits, as
+/// sd_watchdog_enabled(3) has it.
+fn pause(microseconds: Option<&str>, meant_for: Option<&str>, own: u32) -> Option<Duration> {
+    let microseconds: u64 = microseconds?.trim().parse().ok()?;
+    let is_ours = meant_for.is_none_or(|pid| pid.trim().parse() == Ok(own));
+    let pause = Duration::from_micros(microseconds / 2);
+    (is_ours && !pause.is_zero()).then_some(pause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_sockets_are_told() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("notify");
+        let name = format!("vast-threatbus-test-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).expect("a short name");
+        for (socket, name) in [
+            (UnixDatagram::bind(&path), path.clone().into_os_string()),
+            (UnixDatagram::bind_addr(&address), format!("@{name}").into()),
+        ] {
+            let socket = socket.expect("a socket");
+            Manager::at(&name)
+                .and_then(|manager| manager.send("READY=1\n"))
+                .expect("somebody listens");
+            let mut bytes = [0; 100];
+            let length = socket.recv(&mut bytes).expect("a datagram");
+            assert_eq!(&bytes[..length], b"READY=1\n");
+        }
+        for bad in ["relative", "vsock:2:1234", ""] {
+            assert!(Manager::at(OsStr::new(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_watchdog_is_told_twice_in_its_time_if_it_is_ours() {
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(pause(Some("2000000"), None, 7), second);
+        assert_eq!(pause(Some("2000000"), Some("7"), 7), second);
+        for (time, pid) in [
+            (Some("2000000"), Some("8")),
+            (None, None),
+            (Some("soon"), None),
+            (Some("0"), None),
+            (Some("1"), None),
+        ] {
+            assert_eq!(pause(time, pid, 7), None);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_stands_still_is_noticed() {
+        let now = Instant::now();
+        assert!(is_alive(None, now + SILENCE));
+        assert!(is_alive(Some(now), now + SILENCE / 2));
+        assert!(!is_alive(Some(now), now + SILENCE));
+    }
+
+    #[test]
+    fn a_status_is_one_line() {
+        assert_eq!(one_line("a\nREADY=0"), "a READY=0");
+    }
+}
