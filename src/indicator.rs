@@ -12,6 +12,16 @@ use serde_json::value::RawValue;
 
 use crate::state::journal::Ticket;
 
+mod kind;
+mod network;
+mod property;
+mod validity;
+
+pub use kind::Kind;
+pub use network::Network;
+pub use property::{Facts, PROPERTIES, Property, Writing};
+pub use validity::{Standing, Validity, timestamp};
+
 /// The generation of bus messages that an indicator came in, and that its
 /// sightings are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,11 +55,20 @@ pub enum Observable {
     /// An IPv4 or IPv6 address, never an IPv4-mapped one
     /// ([`Observable::address`] unmaps it).
     Address(IpAddr),
+    /// A network of more than one address ([`Observable::network`]).
+    Network(Network),
     /// A domain or host name, without a trailing dot.
     Domain(String),
     /// A URL or URI, as it came.
     Url(String),
+    /// A text in a property, written as the property has it
+    /// ([`Observable::text`]).
+    Text(Property, String),
 }
+
+/// A query can hold thousands of values in a list, but each network is a
+/// predicate of its own: it counts as so many values.
+const NETWORK_WEIGHT: usize = 100;
 
 impl Observable {
     /// An address, with `::ffff:1.2.3.4` taken as `1.2.3.4`, as the engine
@@ -63,6 +82,29 @@ impl Observable {
         Observable::Domain(name.strip_suffix('.').unwrap_or(name).to_owned())
     }
 
+    /// A network; one of a single address is that address.
+    pub fn network(network: Network) -> Self {
+        match network.only_address() {
+            Some(address) => Observable::address(address),
+            None => Observable::Network(network),
+        }
+    }
+
+    /// A text in a property, in the one way that the property is written;
+    /// `None` where the text is no value of the property.
+    pub fn text(property: Property, value: &str) -> Option<Self> {
+        let written = property.write(value)?;
+        Some(Observable::Text(property, written.into_owned()))
+    }
+
+    /// How many values of a list it costs to ask for it.
+    pub fn weight(&self) -> usize {
+        match self {
+            Observable::Network(_) => NETWORK_WEIGHT,
+            _ => 1,
+        }
+    }
+
     /// The same observable, if the engine's query language can express it.
     ///
     /// # Errors
@@ -71,8 +113,8 @@ impl Observable {
     pub fn checked(self, id: &Arc<str>) -> Result<Self, Rejection> {
         let reject = |reason: String| Err(Rejection::new(id.clone(), reason));
         match &self {
-            Observable::Address(_) => {}
-            Observable::Domain(text) | Observable::Url(text) => {
+            Observable::Address(_) | Observable::Network(_) => {}
+            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
                 if text.is_empty() {
                     return reject("its value is empty".to_owned());
                 }
@@ -97,6 +139,8 @@ impl Observable {
             Observable::Address(IpAddr::V6(_)) => "ipv6",
             Observable::Domain(_) => "domain",
             Observable::Url(_) => "url",
+            Observable::Network(_) => "network",
+            Observable::Text(property, _) => property.facts().name,
         }
     }
 }
@@ -105,7 +149,10 @@ impl fmt::Display for Observable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Observable::Address(address) => address.fmt(f),
-            Observable::Domain(text) | Observable::Url(text) => f.write_str(text),
+            Observable::Network(network) => network.fmt(f),
+            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+                f.write_str(text)
+            }
         }
     }
 }
@@ -133,6 +180,8 @@ pub struct Indicator {
     /// What to look for: an event matches when it holds any one of these.
     /// Never empty.
     pub observables: Vec<Observable>,
+    /// When it counts.
+    pub validity: Validity,
     /// The values as the bus wrote them, for sightings and for `%ioc`.
     pub ioc: Vec<String>,
     /// The message's JSON as it came, where sightings carry it (STIX-2).
@@ -150,6 +199,11 @@ impl Indicator {
             true => first,
             false => "several",
         }
+    }
+
+    /// How many values of a list it costs to ask for it.
+    pub fn weight(&self) -> usize {
+        self.observables.iter().map(Observable::weight).sum()
     }
 
     /// About how much memory it takes, in bytes, for the bound on the queue.

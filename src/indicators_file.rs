@@ -12,7 +12,9 @@ use std::net::IpAddr;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::indicator::{Indicator, Message, Observable, Protocol, Rejection};
+use crate::indicator::{
+    Indicator, Message, Network, Observable, Property, Protocol, Rejection, Validity,
+};
 use crate::{legacy, stix};
 
 /// The mark that some editors put before UTF-8 text.
@@ -226,7 +228,7 @@ fn without_comment(line: &str) -> &str {
 fn plain_value(value: &str) -> Result<Message, Rejection> {
     let Some(observable) = by_form(value) else {
         let shown: String = value.chars().take(200).collect();
-        let reason = format!("{shown:?} is no address, domain or URL");
+        let reason = format!("{shown:?} is no address, network, domain, URL or hash");
         return Err(Rejection::without_id(reason));
     };
     let observable = observable.checked(&value.into())?;
@@ -235,6 +237,7 @@ fn plain_value(value: &str) -> Result<Message, Rejection> {
             id: value.into(),
             protocol: Protocol::Legacy,
             observables: vec![observable],
+            validity: Validity::ALWAYS,
             ioc: vec![value.to_owned()],
             original: None,
             ticket: None,
@@ -247,6 +250,10 @@ fn plain_value(value: &str) -> Result<Message, Rejection> {
 fn by_form(value: &str) -> Option<Observable> {
     if let Ok(address) = value.parse::<IpAddr>() {
         Some(Observable::address(address))
+    } else if let Some(network) = Network::parse(value) {
+        Some(Observable::network(network))
+    } else if let Some(hash) = hash(value) {
+        Some(hash)
     } else if value.starts_with('/') || value.contains("://") {
         Some(Observable::Url(value.to_owned()))
     } else if is_domain(value) {
@@ -254,6 +261,13 @@ fn by_form(value: &str) -> Option<Observable> {
     } else {
         None
     }
+}
+
+/// A hash is told by its length.
+fn hash(value: &str) -> Option<Observable> {
+    let properties = [Property::Md5, Property::Sha1, Property::Sha256];
+    let mut hashes = properties.into_iter();
+    hashes.find_map(|property| Observable::text(property, value))
 }
 
 /// Labels of letters, digits, `-` and `_` with dots between them (letters of any
@@ -332,7 +346,7 @@ mod tests {
 
     #[test]
     fn plain_text_is_read_by_its_form() {
-        let text = "# a list\n192.0.2.1\n2001:DB8::1 # six\n\n evil.example. \r\nhttp://a.example/#x\n/gate.php\nbücher.example";
+        let text = "# a list\n192.0.2.1\n2001:DB8::1 # six\n\n evil.example. \r\nhttp://a.example/#x\n/gate.php\nbücher.example\nD41D8CD98F00B204E9800998ECF8427E\n10.0.0.0/8";
         let expected = [
             "192.0.2.1",
             "2001:DB8::1",
@@ -340,6 +354,8 @@ mod tests {
             "http://a.example/#x",
             "/gate.php",
             "bücher.example",
+            "D41D8CD98F00B204E9800998ECF8427E",
+            "10.0.0.0/8",
         ];
         assert_eq!(values(text), expected);
     }

@@ -104,6 +104,7 @@ impl Summary {
                 ("repeated", metrics.indicators_repeated.get()),
                 ("withdrawn", metrics.indicators_withdrawn.get()),
                 ("unsupported", metrics.indicators_unsupported.get()),
+                ("inactive", metrics.indicators_inactive.get()),
                 ("rejected", metrics.indicators_rejected.get()),
                 ("timed out", metrics.indicators_timed_out.get()),
                 ("failed", metrics.indicators_failed.get()),

@@ -11,7 +11,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::indicator::{Indicator, Message, Observable, Protocol, Rejection};
+use crate::indicator::{
+    Indicator, Message, Network, Observable, Property, Protocol, Rejection, Validity,
+};
 use crate::sighting::{Context, EventTime, MatchType};
 
 /// The topic that indicators are published on.
@@ -27,6 +29,7 @@ enum Asks {
     Address,
     Domain,
     Url,
+    Text(Property),
     Nothing,
 }
 
@@ -37,23 +40,23 @@ const KINDS: [(&str, Asks); 47] = [
     ("IPDST", Asks::Address),
     ("IPSRC_PORT", Asks::Nothing),
     ("IPDST_PORT", Asks::Nothing),
-    ("EMAILSRC", Asks::Nothing),
+    ("EMAILSRC", Asks::Text(Property::Email)),
     ("EMAILDST", Asks::Nothing),
     ("TARGETEMAIL", Asks::Nothing),
     ("EMAILATTACHMENT", Asks::Nothing),
-    ("FILENAME", Asks::Nothing),
+    ("FILENAME", Asks::Text(Property::FileName)),
     ("HOSTNAME", Asks::Domain),
     ("DOMAIN", Asks::Domain),
     ("DOMAIN_IP", Asks::Domain),
     ("URL", Asks::Url),
     ("URI", Asks::Url),
-    ("USERAGENT", Asks::Nothing),
-    ("MD5", Asks::Nothing),
+    ("USERAGENT", Asks::Text(Property::UserAgent)),
+    ("MD5", Asks::Text(Property::Md5)),
     ("MALWARESAMPLE", Asks::Nothing),
     ("FILENAME_MD5", Asks::Nothing),
-    ("SHA1", Asks::Nothing),
+    ("SHA1", Asks::Text(Property::Sha1)),
     ("FILENAME_SHA1", Asks::Nothing),
-    ("SHA256", Asks::Nothing),
+    ("SHA256", Asks::Text(Property::Sha256)),
     ("FILENAME_SHA256", Asks::Nothing),
     ("X509FINGERPRINTSHA1", Asks::Nothing),
     ("PDB", Asks::Nothing),
@@ -152,12 +155,17 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 replaces: false,
             });
         }
-        Asks::Address => value.parse::<IpAddr>().map(Observable::address).ok(),
+        Asks::Address => address(value),
         Asks::Domain => Some(Observable::domain(value)),
         Asks::Url => Some(Observable::Url(value.clone().into_owned())),
+        Asks::Text(property) => Observable::text(property, value),
     };
     let Some(observable) = observable else {
-        let reason = format!("{value:?} is no IPv4 or IPv6 address");
+        let what = match asks {
+            Asks::Text(property) => property.facts().what,
+            _ => "IPv4 or IPv6 address",
+        };
+        let reason = format!("{value:?} is no {what}");
         return Err(Rejection::new(id, reason));
     };
     let observables = observable.checked(&id)?;
@@ -166,6 +174,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             id,
             protocol: Protocol::Legacy,
             observables: vec![observables],
+            validity: Validity::ALWAYS,
             ioc: intel
                 .data
                 .indicator
@@ -178,6 +187,14 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
         },
         replaces: false,
     })
+}
+
+/// An address or a network, as MISP writes both in the same attributes.
+fn address(value: &str) -> Option<Observable> {
+    match value.parse::<IpAddr>() {
+        Ok(address) => Some(Observable::address(address)),
+        Err(_) => Network::parse(value).map(Observable::network),
+    }
 }
 
 #[derive(Serialize)]
@@ -245,6 +262,13 @@ mod tests {
             let domain = Observable::Domain("evil.example".into());
             assert_eq!(observable("evil.example.", kind), domain);
         }
+        let hash = "D41D8CD98F00B204E9800998ECF8427E";
+        let md5 = Observable::Text(Property::Md5, hash.to_lowercase());
+        assert_eq!(observable(hash, 16), md5);
+        assert!(matches!(
+            observable("10.0.0.0/8", 1),
+            Observable::Network(_)
+        ));
         for kind in [13, 14] {
             assert_eq!(observable("/a?b=c", kind), Observable::Url("/a?b=c".into()));
         }
@@ -252,7 +276,11 @@ mod tests {
 
     #[test]
     fn the_other_kinds_are_unsupported_by_name() {
-        for (number, name) in [(3, "IPSRC_PORT"), (16, "MD5"), (47, "FILENAME_TLSH")] {
+        for (number, name) in [
+            (3, "IPSRC_PORT"),
+            (17, "MALWARESAMPLE"),
+            (47, "FILENAME_TLSH"),
+        ] {
             match read(&intel("x", number, "ADD")).expect("well-formed") {
                 Message::Unsupported { reason, .. } => assert!(reason.contains(name), "{reason}"),
                 other => panic!("{other:?}"),
@@ -277,6 +305,7 @@ mod tests {
                 "no IPv4 or IPv6 address",
             ),
             (intel("--write=x.json", 2, "ADD"), "no IPv4 or IPv6 address"),
+            (intel("abc", 16, "ADD"), "no MD5"),
             (intel("a", 0, "ADD"), "1 to 47"),
             (intel("a", 48, "ADD"), "1 to 47"),
             (intel("a", 11, "EDIT"), "ADD or REMOVE"),

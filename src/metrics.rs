@@ -204,6 +204,7 @@ counters! {
     messages_ignored: "Messages of other types than indicators.",
     indicators_rejected: "Messages that could not be read, and indicators with a wrong value.",
     indicators_unsupported: "Indicators that this program cannot ask the engine about.",
+    indicators_inactive: "Indicators that are expired, revoked or not yet valid, and not asked for.",
     indicators_received: "Indicators to match.",
     indicators_repeated: "Indicators that were known already and are not matched twice.",
     indicators_withdrawn: "Removals that the bus sent.",

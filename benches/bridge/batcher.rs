@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vast_threatbus::engine::vast::client::Client;
-use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol};
+use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use vast_threatbus::metrics::Metrics;
 use vast_threatbus::report::{Destination, Parcel, Settings as ReportSettings};
 use vast_threatbus::retro::{Retro, Settings};
@@ -79,6 +79,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 id: n.to_string().into(),
                 protocol: Protocol::Stix2,
                 observables: vec![Observable::domain(&name)],
+                validity: Validity::ALWAYS,
                 ioc: vec![name],
                 original: None,
                 ticket: Default::default(),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::concepts::Concepts;
-use super::index::{Found, Hit, Index, Kind, Slot};
+use super::index::{Found, Hit, Index, Slot};
 use super::json::ScanError;
 use crate::indicator::Observable;
 
@@ -134,13 +134,10 @@ impl Attribution {
         let Some(concepts) = &self.concepts else {
             return true;
         };
-        match self.index.kind(hit.slot) {
-            // `:addr` reaches every field of that type, which a printed event
-            // does not tell.
-            Kind::Address => true,
-            Kind::Domain => concepts.possible_uses(hit.path).domain,
-            Kind::Url => concepts.possible_uses(hit.path).url,
-        }
+        // `:addr` reaches every field of that type, which a printed event does
+        // not tell.
+        let kind = self.index.kind(hit.slot);
+        kind.is_of_addresses() || concepts.possible_uses(hit.path).holds(kind)
     }
 
     /// Sorts the owners of the verdict's slots into those that have `needed` of

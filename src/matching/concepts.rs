@@ -6,115 +6,41 @@ use std::fmt;
 
 use serde::Deserialize;
 
-/// Concepts whose fields a domain is looked for in.
-const DOMAIN: &[&str] = &["net.domain", "net.hostname"];
-/// Concepts whose fields a URL is looked for in.
-const URL: &[&str] = &["net.uri"];
-/// Concepts of text that no observable is looked for in.
-const OTHER_TEXT: &[&str] = &[
-    "file.hash.md5",
-    "file.hash.sha1",
-    "file.hash.sha256",
-    "file.name",
-];
+use crate::indicator::Kind;
 
-/// The table for engines that have none: concept, fields, concepts that it
-/// includes. The same as 2020.12.16 and 2021.01.28 have.
-const BUILT_IN: &[(&str, &[&str], &[&str])] = &[
-    (
-        "net.domain",
-        &[
-            "suricata.smb.smb.ntlmssp.domain",
-            "suricata.dns.dns.rrname",
-            "suricata.tls.sni",
-            "suricata.http.http.hostname",
-            "zeek.dns.answers",
-            "zeek.dns.query",
-            "zeek.http.domain",
-            "zeek.dhcp.domain",
-            "zeek.ntlm.domainname",
-            "zeek.ssl.server_name",
-        ],
-        &[],
-    ),
-    (
-        "net.hostname",
-        &[
-            "suricata.fileinfo.http.hostname",
-            "suricata.http.http.hostname",
-            "suricata.dhcp.dhcp.hostname",
-            "suricata.krb5.host",
-            "suricata.smb.host",
-            "suricata.smb.smb.ntlmssp.host",
-            "suricata.ssh.host",
-            "zeek.dhcp.host_name",
-            "zeek.ntlm.hostname",
-            "zeek.ntlm.server_dns_computer_name",
-            "zeek.http.host",
-            "zeek.software.host",
-        ],
-        &["net.dst.hostname", "net.src.hostname"],
-    ),
-    (
-        "net.dst.hostname",
-        &["sysmon.NetworkConnection.DestinationHostname"],
-        &[],
-    ),
-    (
-        "net.src.hostname",
-        &["sysmon.NetworkConnection.SourceHostname"],
-        &[],
-    ),
-    (
-        "net.uri",
-        &[
-            "suricata.http.http.url",
-            "zeek.http.uri",
-            "zeek.http.referrer",
-        ],
-        &[],
-    ),
-    ("file.hash.md5", &["suricata.fileinfo.fileinfo.md5"], &[]),
-    ("file.hash.sha1", &["suricata.fileinfo.fileinfo.sha1"], &[]),
-    (
-        "file.hash.sha256",
-        &["suricata.fileinfo.fileinfo.sha256"],
-        &[],
-    ),
-    (
-        "file.name",
-        &[
-            "suricata.ftp_data.ftp_data.filename",
-            "suricata.fileinfo.fileinfo.filename",
-            "suricata.smb.smb.filename",
-            "sysmon.FileCreate.TargetFilename",
-            "sysmon.FileCreateStreamHash.TargetFilename",
-            "sysmon.FileDelete.TargetFilename",
-            "sysmon.ImageLoaded.OriginalFileName",
-            "sysmon.ProcessChangedFileCreationTime.TargetFilename",
-        ],
-        &[],
-    ),
-];
+mod built_in;
 
-/// What a field can hold, by the concepts that it belongs to.
+use built_in::BUILT_IN;
+
+/// What a field can hold, by the concepts that it belongs to: a bit for each
+/// kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Uses {
-    pub(super) domain: bool,
-    pub(super) url: bool,
-    /// Any concept of text, the two above included.
-    pub(super) text: bool,
-}
+pub(super) struct Uses(u32);
+
+/// Every kind has its bit.
+const _: () = assert!(Kind::COUNT <= u32::BITS as usize);
 
 impl Uses {
+    fn of(kind: Kind) -> Self {
+        Uses(1 << kind.number())
+    }
+
     fn add(&mut self, other: Uses) {
-        self.domain |= other.domain;
-        self.url |= other.url;
-        self.text |= other.text;
+        self.0 |= other.0;
+    }
+
+    /// Whether the field is one that this kind is looked for in.
+    pub(super) fn holds(self, kind: Kind) -> bool {
+        self.0 & Uses::of(kind).0 != 0
+    }
+
+    /// Whether it is in any concept of text.
+    pub(super) fn is_text(self) -> bool {
+        self.0 != 0
     }
 }
 
-/// Which fields hold a domain or a URL.
+/// Which fields hold a domain, a URL, a hash and so on.
 ///
 /// The table names fields with the event's type in front, `zeek.http.host`; a
 /// printed event does not tell its type, so fields are known here by their path
@@ -186,7 +112,10 @@ impl Concepts {
         let printed: Vec<Printed> = serde_json::from_str(json).map_err(ConceptsError::Malformed)?;
         let table: Vec<Concept> = printed.into_iter().filter_map(|one| one.concept).collect();
         let concepts = Concepts::from_table(&table);
-        let usable = concepts.names.values().any(|uses| uses.domain || uses.url);
+        let usable = concepts
+            .names
+            .values()
+            .any(|uses| uses.holds(Kind::Domain) || uses.holds(Kind::Url));
         usable.then_some(concepts).ok_or(ConceptsError::NoFields)
     }
 
@@ -211,23 +140,16 @@ impl Concepts {
             names: HashMap::new(),
             tails: HashMap::new(),
         };
-        let domain = Uses {
-            domain: true,
-            text: true,
-            ..Uses::default()
-        };
-        let url = Uses {
-            url: true,
-            text: true,
-            ..Uses::default()
-        };
-        let text = Uses {
-            text: true,
-            ..Uses::default()
-        };
-        for (names, uses) in [(DOMAIN, domain), (URL, url), (OTHER_TEXT, text)] {
-            for field in fields_of(table, names) {
-                concepts.add(field, uses);
+        for kind in Kind::all() {
+            for &extractor in kind.extractors() {
+                let is_concept = table.iter().any(|concept| concept.name == extractor);
+                // What is no concept is the whole name of a field.
+                if !is_concept && BUILT_IN.iter().all(|(name, ..)| *name != extractor) {
+                    concepts.add(extractor, Uses::of(kind));
+                }
+            }
+            for field in fields_of(table, kind.extractors()) {
+                concepts.add(field, Uses::of(kind));
             }
         }
         concepts
@@ -319,32 +241,32 @@ mod tests {
             {"concept": {"name": "net.app", "fields": ["a.b.app"], "concepts": []}},
             {"model": {"name": "m"}}]"#;
         let concepts = Concepts::parse(table).expect("a table");
-        assert!(concepts.uses("host", None).domain);
-        assert!(concepts.uses("c.name", None).domain);
-        assert!(!concepts.uses("c.name", None).url);
-        assert!(!concepts.uses("name", None).domain);
+        assert!(concepts.uses("host", None).holds(Kind::Domain));
+        assert!(concepts.uses("c.name", None).holds(Kind::Domain));
+        assert!(!concepts.uses("c.name", None).holds(Kind::Url));
+        assert!(!concepts.uses("name", None).holds(Kind::Domain));
         assert_eq!(concepts.uses("app", None), Uses::default());
     }
 
     #[test]
     fn an_event_type_selects_the_fields_of_that_type() {
         let concepts = Concepts::built_in();
-        assert!(concepts.uses("http.url", Some("http")).url);
-        assert!(!concepts.uses("http.url", Some("fileinfo")).url);
-        assert!(!concepts.uses("http.url", Some("unknown")).url);
-        assert!(concepts.uses("http.url", None).url);
-        assert!(concepts.uses("fileinfo.md5", None).text);
-        assert!(!concepts.uses("fileinfo.md5", None).domain);
+        assert!(concepts.uses("http.url", Some("http")).holds(Kind::Url));
+        assert!(!concepts.uses("http.url", Some("fileinfo")).holds(Kind::Url));
+        assert!(!concepts.uses("http.url", Some("unknown")).holds(Kind::Url));
+        assert!(concepts.uses("http.url", None).holds(Kind::Url));
+        assert!(concepts.uses("fileinfo.md5", None).is_text());
+        assert!(!concepts.uses("fileinfo.md5", None).holds(Kind::Domain));
     }
 
     #[test]
     fn possible_uses_do_not_depend_on_the_words_of_the_type() {
         let concepts = Concepts::built_in();
         for path in ["host", "http.host", "zeek.http.host", "x.zeek.http.host"] {
-            assert!(concepts.possible_uses(path).domain, "{path}");
+            assert!(concepts.possible_uses(path).holds(Kind::Domain), "{path}");
         }
         for path in ["x.host", "xhost", "zeek.http", "user_agent"] {
-            assert!(!concepts.possible_uses(path).domain, "{path}");
+            assert!(!concepts.possible_uses(path).holds(Kind::Domain), "{path}");
         }
     }
 

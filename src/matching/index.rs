@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::json::{self, Path, ScanError};
 use super::prefilter::{Shapes, looks_like_address};
-use crate::indicator::Observable;
+use crate::indicator::{Kind, Network, Observable};
 
 /// The field that names the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";
@@ -43,11 +43,13 @@ pub struct Index {
     /// By slot; what a free slot says is void.
     places: Vec<Place>,
     free: Vec<u32>,
-    /// The values end to end: text as it is, addresses as octets.
+    /// The values end to end: text as it is, addresses and networks as octets.
     bytes: Vec<u8>,
     /// How many of these bytes belong to no slot.
     dead: usize,
     addresses: usize,
+    /// The lengths of networks, each with how many networks have it.
+    lengths: Vec<(u8, usize)>,
     shapes: Shapes,
     hasher: RandomState,
 }
@@ -56,21 +58,18 @@ pub struct Index {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: usize,
-    /// The length times four, plus the kind: 16 bytes a place in all.
+    /// The length, and the kind in the lowest bits: 16 bytes a place in all.
     length_and_kind: usize,
 }
 
-/// What a stored value can be found as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Address,
-    Domain,
-    Url,
-}
+/// How many bits hold a kind.
+const KIND_BITS: u32 = 5;
+
+const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 
 impl Place {
     fn new(at: usize, length: usize, kind: Kind) -> Self {
-        let length_and_kind = length << 2 | kind as usize;
+        let length_and_kind = length << KIND_BITS | kind.number();
         Place {
             at,
             length_and_kind,
@@ -78,15 +77,12 @@ impl Place {
     }
 
     fn kind(self) -> Kind {
-        match self.length_and_kind & 3 {
-            0 => Kind::Address,
-            1 => Kind::Domain,
-            _ => Kind::Url,
-        }
+        let number = self.length_and_kind & ((1 << KIND_BITS) - 1);
+        Kind::from_number(number).expect("a place is made of a kind")
     }
 
     fn length(self) -> usize {
-        self.length_and_kind >> 2
+        self.length_and_kind >> KIND_BITS
     }
 
     fn range(self) -> Range<usize> {
@@ -117,7 +113,7 @@ impl Index {
 
     /// The slot of an observable that is in the index.
     pub fn slot(&self, observable: &Observable) -> Option<Slot> {
-        let (kind, octets) = (kind_of(observable), Octets::of(observable));
+        let (kind, octets) = (Kind::of(observable), Octets::of(observable));
         let value = octets.bytes(observable);
         self.find(self.hash(value), kind, value)
     }
@@ -128,7 +124,7 @@ impl Index {
     ///
     /// At the 4,294,967,296th observable.
     pub fn insert(&mut self, observable: &Observable) -> Slot {
-        let (kind, octets) = (kind_of(observable), Octets::of(observable));
+        let (kind, octets) = (Kind::of(observable), Octets::of(observable));
         let value = octets.bytes(observable);
         let hash = self.hash(value);
         if let Some(slot) = self.find(hash, kind, value) {
@@ -136,9 +132,12 @@ impl Index {
         }
         let place = Place::new(self.bytes.len(), value.len(), kind);
         self.bytes.extend_from_slice(value);
-        match kind {
-            Kind::Address => self.addresses += 1,
-            Kind::Domain | Kind::Url => self.shapes.add(value),
+        match observable {
+            Observable::Address(_) => self.addresses += 1,
+            Observable::Network(network) => self.add_length(network.length()),
+            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {
+                self.shapes.add(value);
+            }
         }
         let slot = self.take_slot(place);
         let Index {
@@ -152,6 +151,20 @@ impl Index {
             hasher.hash_one(&bytes[places[slot as usize].range()])
         });
         Slot(slot)
+    }
+
+    fn add_length(&mut self, length: u8) {
+        match self.lengths.iter_mut().find(|(known, _)| *known == length) {
+            Some((_, count)) => *count += 1,
+            None => self.lengths.push((length, 1)),
+        }
+    }
+
+    fn remove_length(&mut self, length: u8) {
+        self.lengths.retain_mut(|(known, count)| {
+            *count -= usize::from(*known == length);
+            *count > 0
+        });
     }
 
     fn take_slot(&mut self, place: Place) -> u32 {
@@ -174,8 +187,10 @@ impl Index {
         entry.remove();
         self.free.push(slot.0);
         self.dead += place.length();
-        if place.kind() == Kind::Address {
-            self.addresses -= 1;
+        match observable {
+            Observable::Address(_) => self.addresses -= 1,
+            Observable::Network(network) => self.remove_length(network.length()),
+            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {}
         }
         if self.dead > MIN_COMPACTION && self.dead > self.bytes.len() / 2 {
             self.compact();
@@ -192,7 +207,7 @@ impl Index {
             let value = &self.bytes[place.range()];
             place.at = bytes.len();
             bytes.extend_from_slice(value);
-            if place.kind() != Kind::Address {
+            if !place.kind().is_of_addresses() {
                 self.shapes.add(value);
             }
         }
@@ -233,17 +248,24 @@ impl Index {
             // A domain and a URL of the same text are two observables.
             for &slot in self.table.iter_hash(self.hash(value)) {
                 let place = self.places[slot as usize];
-                if place.kind() != Kind::Address && &self.bytes[place.range()] == value {
+                if !place.kind().is_of_addresses() && &self.bytes[place.range()] == value {
                     show(Slot(slot));
                 }
             }
         }
-        if self.addresses > 0 && looks_like_address(value) {
+        let any_address = self.addresses > 0 || !self.lengths.is_empty();
+        if any_address && looks_like_address(value) {
             if let Ok(address) = text.parse::<IpAddr>() {
                 let octets = Octets::from(address);
                 let value = octets.as_bytes();
                 if let Some(slot) = self.find(self.hash(value), Kind::Address, value) {
                     show(slot);
+                }
+                for &(length, _) in &self.lengths {
+                    let value = Network::new(address, length).to_bytes();
+                    if let Some(slot) = self.find(self.hash(&value), Kind::Network, &value) {
+                        show(slot);
+                    }
                 }
             }
         }
@@ -277,52 +299,48 @@ impl Index {
     }
 }
 
-fn kind_of(observable: &Observable) -> Kind {
-    match observable {
-        Observable::Address(_) => Kind::Address,
-        Observable::Domain(_) => Kind::Domain,
-        Observable::Url(_) => Kind::Url,
-    }
-}
-
-/// The octets of an address in a buffer of their own.
+/// The octets of an address or a network in a buffer of their own.
 struct Octets {
-    octets: [u8; 16],
+    octets: [u8; 17],
     length: usize,
 }
 
 impl From<IpAddr> for Octets {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            IpAddr::V4(address) => {
-                let mut octets = [0; 16];
-                octets[..4].copy_from_slice(&address.octets());
-                Octets { octets, length: 4 }
-            }
-            IpAddr::V6(address) => Octets {
-                octets: address.octets(),
-                length: 16,
-            },
+            IpAddr::V4(address) => Octets::from_slice(&address.octets()),
+            IpAddr::V6(address) => Octets::from_slice(&address.octets()),
         }
     }
 }
 
 impl Octets {
+    fn from_slice(bytes: &[u8]) -> Self {
+        let mut octets = [0; 17];
+        octets[..bytes.len()].copy_from_slice(bytes);
+        Octets {
+            octets,
+            length: bytes.len(),
+        }
+    }
+
     fn of(observable: &Observable) -> Self {
         match observable {
             Observable::Address(address) => Octets::from(*address),
-            Observable::Domain(_) | Observable::Url(_) => Octets {
-                octets: [0; 16],
-                length: 0,
-            },
+            Observable::Network(network) => Octets::from_slice(&network.to_bytes()),
+            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {
+                Octets::from_slice(&[])
+            }
         }
     }
 
     /// What the index stores for an observable whose octets these are.
     fn bytes<'a>(&'a self, observable: &'a Observable) -> &'a [u8] {
         match observable {
-            Observable::Address(_) => self.as_bytes(),
-            Observable::Domain(text) | Observable::Url(text) => text.as_bytes(),
+            Observable::Address(_) | Observable::Network(_) => self.as_bytes(),
+            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+                text.as_bytes()
+            }
         }
     }
 
@@ -406,6 +424,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::indicator::Property;
 
     fn address(text: &str) -> Observable {
         Observable::address(text.parse().expect("an address"))
@@ -483,6 +502,31 @@ mod tests {
     }
 
     #[test]
+    fn an_address_is_found_with_all_its_networks() {
+        let network = |text: &str| Observable::network(Network::parse(text).expect("a network"));
+        let observables = [
+            network("192.0.2.0/24"),
+            network("192.0.0.0/16"),
+            address("192.0.2.1"),
+            network("10.0.0.0/8"),
+            network("::/0"),
+        ];
+        let mut index = Index::new(&observables);
+        let slots = |index: &Index, line| {
+            let mut slots: Vec<usize> = found(index, line).iter().map(|hit| hit.0).collect();
+            slots.sort_unstable();
+            slots
+        };
+        assert_eq!(slots(&index, r#"{"a": "192.0.2.1"}"#), [0, 1, 2, 4]);
+        assert_eq!(slots(&index, r#"{"a": "2001:db8::1"}"#), [4]);
+        assert!(slots(&index, r#"{"a": "192.0.2.0/24"}"#).is_empty());
+        index.remove(&observables[1]);
+        index.remove(&observables[4]);
+        assert_eq!(slots(&index, r#"{"a": "192.0.2.1"}"#), [0, 2]);
+        assert!(slots(&index, r#"{"a": "2001:db8::1"}"#).is_empty());
+    }
+
+    #[test]
     fn an_error_leaves_nothing_found() {
         let index = Index::new(&[Observable::domain("a")]);
         let mut found = Found::default();
@@ -516,6 +560,10 @@ mod tests {
             "[ab]{0,3}".prop_map(Observable::Domain),
             "[ab]{0,3}".prop_map(Observable::Url),
             (0u8..4).prop_map(|n| Observable::address([192, 0, 2, n].into())),
+            (0u8..4, 120u8..128)
+                .prop_map(|(n, length)| Network::new([192, 0, 2, n].into(), length))
+                .prop_map(Observable::network),
+            "[ab]{0,3}".prop_map(|text| Observable::Text(Property::FileName, text)),
         ]
     }
 
@@ -544,7 +592,11 @@ mod tests {
             prop_assert_eq!(distinct.len(), model.len());
             for (observable, &slot) in &model {
                 prop_assert_eq!(index.slot(observable), Some(slot));
-                let line = serde_json::json!({ "a": observable.to_string() }).to_string();
+                let value = match observable {
+                    Observable::Network(network) => network.first().to_string(),
+                    other => other.to_string(),
+                };
+                let line = serde_json::json!({ "a": value }).to_string();
                 let hits = found(&index, &line);
                 prop_assert!(hits.iter().any(|hit| hit.0 == slot.index()));
             }

@@ -2,17 +2,18 @@
 //! event match?
 
 use super::concepts::Concepts;
-use super::index::{Found, Index, Kind, Slot};
+use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use crate::indicator::Observable;
 
 /// All live observables and the knowledge of where they count.
 ///
 /// * A domain matches in the fields of `net.domain` and `net.hostname`, a URL in
-///   those of `net.uri`. A printed event does not tell its type, so a field of
+///   those of `net.uri`, other text in those of its property. A printed event does not tell its type, so a field of
 ///   the same path in another type matches too; Suricata events tell theirs in
 ///   `event_type`, and there only that type's fields match.
-/// * An address matches wherever the whole of a string value is that address,
+/// * An address matches wherever the whole of a string value is that address (or
+///   one of that network),
 ///   but not in a field that the concepts say holds text (a name, a URL, a hash,
 ///   a file name). So an address in a text field that no concept knows matches,
 ///   which a query would not; and one in `host` does not match although in one
@@ -79,10 +80,10 @@ impl LiveMatcher {
         let event_type = found.event_type();
         for hit in found.hits().filter(|hit| !hit.in_list) {
             let uses = self.concepts.uses(hit.path, event_type);
-            let counts = match self.index.kind(hit.slot) {
-                Kind::Address => !uses.text,
-                Kind::Domain => uses.domain,
-                Kind::Url => uses.url,
+            let kind = self.index.kind(hit.slot);
+            let counts = match kind.is_of_addresses() {
+                true => !uses.is_text(),
+                false => uses.holds(kind),
             };
             if counts {
                 out.push(hit.slot);
@@ -99,6 +100,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::indicator::Kind;
     use crate::matching::reference::{self, CONCEPTS};
 
     fn matcher(observables: &[Observable]) -> LiveMatcher {
@@ -201,7 +203,7 @@ mod tests {
                     // The one thing less than the engine: an address in a path
                     // that holds text in another type.
                     if event.matches(observable) && !live {
-                        let is_address = matches!(observable, Observable::Address(_));
+                        let is_address = Kind::of(observable).is_of_addresses();
                         prop_assert!(is_address && line.contains("\"host\""), "{}", line);
                     }
                 }

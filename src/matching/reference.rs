@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
-use crate::indicator::Observable;
+use crate::indicator::{Network, Observable, Property};
 
 /// The table of concepts, as the engine prints it. `any.note` has a type of one
 /// word; `net.name` is included by another concept.
@@ -20,6 +20,8 @@ pub(crate) const CONCEPTS: &str = r#"[
         "fields": ["zeek.http.uri", "suricata.http.http.url"]}},
     {"concept": {"name": "file.name", "description": "", "concepts": [],
         "fields": ["suricata.fileinfo.fileinfo.filename"]}},
+    {"concept": {"name": "file.hash.md5", "description": "", "concepts": [],
+        "fields": ["suricata.fileinfo.fileinfo.md5"]}},
     {"model": {"name": "net.connection"}}]"#;
 
 const DOMAIN_FIELDS: &[&str] = &[
@@ -34,7 +36,33 @@ const DOMAIN_FIELDS: &[&str] = &[
 
 const URL_FIELDS: &[&str] = &["zeek.http.uri", "suricata.http.http.url"];
 
-const TEXT_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.filename"];
+const FILE_NAME_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.filename"];
+
+const MD5_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.md5"];
+
+/// Of a property that has a field and no concept.
+const USER_AGENT_FIELDS: &[&str] = &["zeek.http.user_agent"];
+
+const TEXT_FIELDS: [&[&str]; 5] = [
+    DOMAIN_FIELDS,
+    URL_FIELDS,
+    FILE_NAME_FIELDS,
+    MD5_FIELDS,
+    USER_AGENT_FIELDS,
+];
+
+/// The fields that a text is looked for in.
+fn fields_of(observable: &Observable) -> &'static [&'static str] {
+    match observable {
+        Observable::Address(_) | Observable::Network(_) => &[],
+        Observable::Domain(_) => DOMAIN_FIELDS,
+        Observable::Url(_) => URL_FIELDS,
+        Observable::Text(Property::FileName, _) => FILE_NAME_FIELDS,
+        Observable::Text(Property::Md5, _) => MD5_FIELDS,
+        Observable::Text(Property::UserAgent, _) => USER_AGENT_FIELDS,
+        Observable::Text(property, _) => panic!("{property:?} is not in this schema"),
+    }
+}
 
 /// What a schema says about a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +128,7 @@ const SCHEMA: &[(&str, &[(&str, Type)])] = &[
         &[
             ("event_type", Type::Text),
             ("fileinfo.filename", Type::Text),
+            ("fileinfo.md5", Type::Text),
             ("http.hostname", Type::Text),
         ],
     ),
@@ -167,6 +196,7 @@ const TEXTS: &[&str] = &[
     "2001:db8::1",
     "2001:DB8:0::1",
     "dns",
+    "d41d8cd98f00b204e9800998ecf8427e",
     "",
 ];
 
@@ -185,11 +215,29 @@ fn address() -> impl Strategy<Value = IpAddr> {
     ])
 }
 
+fn network() -> impl Strategy<Value = Network> {
+    let networks = [
+        "192.0.2.0/31",
+        "192.0.2.0/24",
+        "2001:db8::/32",
+        "::/0",
+        "0.0.0.0/0",
+    ];
+    prop::sample::select(networks.to_vec())
+        .prop_map(|text| Network::parse(text).expect("a network"))
+}
+
+fn property() -> impl Strategy<Value = Property> {
+    prop::sample::select(vec![Property::FileName, Property::Md5, Property::UserAgent])
+}
+
 pub(crate) fn observable() -> impl Strategy<Value = Observable> {
     prop_oneof![
         address().prop_map(Observable::address),
         text().prop_map(Observable::Domain),
         text().prop_map(Observable::Url),
+        network().prop_map(Observable::network),
+        (property(), text()).prop_map(|(property, text)| Observable::Text(property, text)),
     ]
 }
 
@@ -241,12 +289,15 @@ impl Event {
                 (Observable::Address(wanted), Value::Address(address)) => {
                     address.to_canonical() == *wanted
                 }
-                (Observable::Domain(wanted), Value::Text(text)) => {
-                    wanted == text && self.is_in(path, DOMAIN_FIELDS)
+                (Observable::Network(network), Value::Address(address)) => {
+                    network.contains(*address)
                 }
-                (Observable::Url(wanted), Value::Text(text)) => {
-                    wanted == text && self.is_in(path, URL_FIELDS)
-                }
+                (
+                    Observable::Domain(wanted)
+                    | Observable::Url(wanted)
+                    | Observable::Text(_, wanted),
+                    Value::Text(text),
+                ) => wanted == text && self.is_in(path, fields_of(observable)),
                 _ => false,
             })
     }
@@ -266,16 +317,19 @@ impl Event {
                 _ => return false,
             };
             let is_live_field = |fields: &[&str]| self.is_live_field(path, fields);
+            let is_address = |wanted: &dyn Fn(IpAddr) -> bool| {
+                seen.parse().is_ok_and(wanted) && !TEXT_FIELDS.into_iter().any(is_live_field)
+            };
             match observable {
-                Observable::Domain(wanted) => seen == *wanted && is_live_field(DOMAIN_FIELDS),
-                Observable::Url(wanted) => seen == *wanted && is_live_field(URL_FIELDS),
-                Observable::Address(wanted) => {
-                    let address = seen.parse::<IpAddr>();
-                    address.is_ok_and(|address| address.to_canonical() == *wanted)
-                        && ![DOMAIN_FIELDS, URL_FIELDS, TEXT_FIELDS]
-                            .into_iter()
-                            .any(is_live_field)
+                Observable::Domain(wanted)
+                | Observable::Url(wanted)
+                | Observable::Text(_, wanted) => {
+                    seen == *wanted && is_live_field(fields_of(observable))
                 }
+                Observable::Address(wanted) => {
+                    is_address(&|address| address.to_canonical() == *wanted)
+                }
+                Observable::Network(network) => is_address(&|address| network.contains(address)),
             }
         })
     }

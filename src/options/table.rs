@@ -276,7 +276,7 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Jobs,
         short_help: "take indicators from a file and not from the bus; - = standard input",
         long_help: "A STIX-2 bundle, an array or lines of STIX-2 indicators or of the older Intel \
-                    objects, or plain text with one address, domain or URL a line. The run \
+                    objects, or plain text with one address, network, domain, URL or hash a line. The run \
                     ends when all are matched, and sightings go to standard output where no sink \
                     is named.",
     },

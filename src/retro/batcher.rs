@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender};
 use log::{debug, log};
 
-use super::Waiting;
 use super::queue::{Put, Queue, Request};
-use crate::indicator::{Indicator, Message};
+use super::{Waiting, note_inactive};
+use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::state::journal::Ticket;
@@ -181,10 +181,14 @@ impl Batcher {
                 indicator,
                 replaces,
             } => {
-                if replaces {
+                let standing = indicator.validity.now();
+                if replaces || standing == Standing::Revoked {
                     self.withdraw(&indicator.id);
                 }
-                self.push(indicator);
+                match standing {
+                    Standing::Active => self.push(indicator),
+                    _ => self.leave_out(indicator, standing),
+                }
             }
             Message::Withdraw(id) => self.withdraw(&id),
             // Counted and logged where it was read.
@@ -206,6 +210,14 @@ impl Batcher {
             self.metrics.backlog.remove(1);
             self.metrics.indicators_repeated.add(1);
         }
+    }
+
+    /// An indicator that does not count now is not asked for.
+    fn leave_out(&self, indicator: Indicator, standing: Standing) {
+        note_inactive(&indicator, standing, &self.metrics);
+        self.waiting.remove(indicator.size());
+        self.metrics.backlog.remove(1);
+        indicator.ticket.into_iter().for_each(Ticket::finish);
     }
 
     /// What is being asked for goes on, but is not asked for once more.

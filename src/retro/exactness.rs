@@ -17,7 +17,7 @@ use crate::child::Flow;
 use crate::engine::Engine;
 use crate::engine::vast::answer::Answer;
 use crate::engine::vast::client::{Bounds, Event as Piece};
-use crate::indicator::{Indicator, Observable, Protocol};
+use crate::indicator::{Indicator, Observable, Protocol, Validity};
 use crate::matching::reference::{self, Event, Style};
 use crate::metrics::Metrics;
 use crate::report::{Destination, Parcel, Reporter, Settings};
@@ -202,6 +202,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         id: number.to_string().into(),
         protocol: Protocol::Stix2,
         observables: observables.to_vec(),
+        validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
         original: None,
         ticket: None,

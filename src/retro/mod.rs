@@ -21,10 +21,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use log::error;
+use log::{error, info};
 
 use crate::engine::vast::client::Client;
-use crate::indicator::{Indicator, Message};
+use crate::indicator::{Indicator, Message, Standing};
+use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
 use crate::stop::Stop;
@@ -67,6 +68,15 @@ impl Waiting {
     fn remove(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
+}
+
+/// Counts and logs an indicator that does not count now, and is not asked for.
+pub fn note_inactive(indicator: &Indicator, standing: Standing, metrics: &Metrics) {
+    metrics.indicators_inactive.add(1);
+    info!(
+        "indicator {} is {standing}: it is not asked for",
+        printable(&indicator.id, 200)
+    );
 }
 
 /// The other side of an [`Intake`]: says what is done with.
@@ -122,7 +132,7 @@ impl Intake {
                 self.metrics.indicators_dropped.add(1);
                 error!(
                     "indicator {} is dropped: indicators that wait take {} MiB, the most they may",
-                    crate::logging::printable(&indicator.id, 200),
+                    printable(&indicator.id, 200),
                     QUEUE_BYTES >> 20
                 );
                 return;

@@ -77,7 +77,7 @@ impl Queue {
         {
             return Put::Folded;
         }
-        self.observables += request.indicator.observables.len();
+        self.observables += request.indicator.weight();
         self.by_id.entry(id.clone()).or_default().push(self.next);
         self.requests.insert(self.next, request);
         self.next += 1;
@@ -101,7 +101,7 @@ impl Queue {
         let mut taken = Vec::new();
         let mut sum = 0;
         while let Some(entry) = self.requests.first_entry() {
-            let more = entry.get().indicator.observables.len();
+            let more = entry.get().indicator.weight();
             if !taken.is_empty() && sum + more > observables {
                 break;
             }
@@ -128,7 +128,7 @@ impl Queue {
         self.requests.len()
     }
 
-    /// How many observables wait.
+    /// How many observables wait, by their weight.
     pub fn observables(&self) -> usize {
         self.observables
     }
@@ -142,20 +142,21 @@ impl Queue {
 fn count(requests: &[Request]) -> usize {
     requests
         .iter()
-        .map(|request| request.indicator.observables.len())
+        .map(|request| request.indicator.weight())
         .sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Observable, Protocol};
+    use crate::indicator::{Observable, Protocol, Validity};
 
     fn request(id: &str, value: &str) -> Request {
         Request::new(Indicator {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: vec![Observable::Domain(value.into())],
+            validity: Validity::ALWAYS,
             ioc: vec![value.into()],
             original: None,
             ticket: None,

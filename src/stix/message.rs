@@ -1,6 +1,7 @@
 //! Indicators and sightings as STIX 2.1 objects.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +9,10 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{NotSingle, single_equality};
-use crate::indicator::{Indicator, Message, Observable, Protocol, Rejection};
+use super::{NotSingle, paths, single_equality};
+use crate::indicator::{
+    Indicator, Kind, Message, Network, Observable, Protocol, Rejection, Validity, timestamp,
+};
 use crate::sighting::{Context, EventTime, MatchType, stix_time};
 
 /// The topic that indicators are published on.
@@ -29,6 +32,11 @@ struct StixIndicator<'a> {
     pattern: Option<Cow<'a, str>>,
     #[serde(borrow)]
     pattern_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    valid_from: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    valid_until: Option<Cow<'a, str>>,
+    revoked: Option<bool>,
     #[serde(borrow)]
     x_threatbus_update: Option<Cow<'a, str>>,
 }
@@ -95,6 +103,7 @@ fn read_pattern(
         }
     };
     let observable = observable.checked(&id)?;
+    let validity = validity(&id, stix)?;
     let original = RawValue::from_string(json.to_owned())
         .map_err(|error| Rejection::new(id.clone(), error.to_string()))?;
     Ok(Message::Match {
@@ -102,12 +111,30 @@ fn read_pattern(
             id,
             protocol: Protocol::Stix2,
             observables: vec![observable],
+            validity,
             ioc: vec![value],
             original: Some(original),
             ticket: None,
         },
         replaces,
     })
+}
+
+/// When the indicator counts.
+fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejection> {
+    if stix.revoked == Some(true) {
+        return Ok(Validity::REVOKED);
+    }
+    let read = |name: &str, text: &Option<Cow<'_, str>>| match text {
+        None => Ok(None),
+        Some(text) => timestamp(text).map(Some).ok_or_else(|| {
+            let reason = format!("its {name} {text:?} is no timestamp");
+            Rejection::new(id.clone(), reason)
+        }),
+    };
+    let from = read("valid_from", &stix.valid_from)?;
+    let until = read("valid_until", &stix.valid_until)?;
+    Ok(Validity::between(from, until))
 }
 
 /// `indicator--` and a UUID (STIX 2.1, section 2.9).
@@ -128,33 +155,38 @@ fn observable(pattern: &str) -> Result<(Observable, String), Refused> {
         NotSingle::Syntax(error) => Refused::Wrong(format!("its pattern does not parse: {error}")),
         NotSingle::Compound(reason) => Refused::Unsupported(format!("pattern with {reason}")),
     })?;
-    let path = equality.path.to_string();
+    let Some(row) = paths::find(&equality.path) else {
+        let reason = format!("object path {} cannot be asked for", equality.path);
+        return Err(Refused::Unsupported(reason));
+    };
     let value = equality.value;
-    let observable = match path.as_str() {
-        "ipv4-addr:value" => value
-            .parse()
-            .map(|ip| Observable::address(std::net::IpAddr::V4(ip))),
-        "ipv6-addr:value" => value
-            .parse()
-            .map(|ip| Observable::address(std::net::IpAddr::V6(ip))),
-        "domain-name:value" => Ok(Observable::domain(&value)),
-        "url:value" => Ok(Observable::Url(value.clone())),
-        _ => {
-            let reason = format!("object path {path} cannot be asked for");
-            return Err(Refused::Unsupported(reason));
-        }
+    let observable = match row.kind {
+        Kind::Address | Kind::Network => address(&value, row.path.starts_with("ipv4")),
+        Kind::Domain => Some(Observable::domain(&value)),
+        Kind::Url => Some(Observable::Url(value.clone())),
+        Kind::Text(property) => Observable::text(property, &value),
     };
     match observable {
-        Ok(observable) => Ok((observable, value)),
-        Err(_) if value.contains('/') => {
-            let reason = format!("network {value:?} cannot be asked for");
-            Err(Refused::Unsupported(reason))
+        Some(observable) => Ok((observable, value)),
+        None => {
+            let what = match row.kind {
+                Kind::Text(property) => property.facts().what,
+                _ if row.path.starts_with("ipv4") => "IPv4 address or network",
+                _ => "IPv6 address or network",
+            };
+            Err(Refused::Wrong(format!("{value:?} is no {what}")))
         }
-        Err(_) => {
-            let kind = &path[..4];
-            let kind = if kind == "ipv4" { "IPv4" } else { "IPv6" };
-            Err(Refused::Wrong(format!("{value:?} is no {kind} address")))
-        }
+    }
+}
+
+/// An address or a network, of the family that the path names.
+fn address(value: &str, is_v4: bool) -> Option<Observable> {
+    let (address, _) = value.split_once('/').unwrap_or((value, ""));
+    let address: IpAddr = address.parse().ok()?;
+    match (address.is_ipv4() == is_v4, value.contains('/')) {
+        (false, _) => None,
+        (true, false) => Some(Observable::address(address)),
+        (true, true) => Network::parse(value).map(Observable::network),
     }
 }
 
@@ -201,6 +233,7 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indicator::{Property, Standing};
 
     const ID: &str = "indicator--00000000-0000-4001-8000-000000000000";
 
@@ -239,6 +272,19 @@ mod tests {
                 "[url:value = 'http://a.example/?b=c']",
                 Observable::Url("http://a.example/?b=c".into()),
             ),
+            (
+                "[ipv4-addr:value = '10.1.2.3/8']",
+                Observable::Network(Network::parse("10.0.0.0/8").expect("a network")),
+            ),
+            ("[ipv4-addr:value = '6.6.0.1/32']", address("6.6.0.1")),
+            (
+                "[file:hashes.md5 = 'D41D8CD98F00B204E9800998ECF8427E']",
+                Observable::Text(Property::Md5, "d41d8cd98f00b204e9800998ecf8427e".into()),
+            ),
+            (
+                "[file:name = 'A.exe']",
+                Observable::Text(Property::FileName, "A.exe".into()),
+            ),
         ] {
             assert_eq!(matched(pattern).observables, [observable]);
         }
@@ -248,8 +294,8 @@ mod tests {
     #[test]
     fn other_patterns_are_unsupported_with_the_reason() {
         for (pattern, words) in [
-            ("[file:name = 'a.exe']", "file:name"),
-            ("[ipv4-addr:value = '10.0.0.0/8']", "10.0.0.0/8"),
+            ("[file:size = 'a.exe']", "file:size"),
+            ("[ipv4-addr:value = 5]", "5 is an integer"),
             ("[domain-name:value = 'a' OR domain-name:value = 'b']", "OR"),
             ("[domain-name:value LIKE 'a%']", "LIKE"),
         ] {
@@ -302,11 +348,51 @@ mod tests {
                 indicator("[ipv6-addr:value = '1.2.3.4']", None),
                 "no IPv6 address",
             ),
+            (indicator("[file:hashes.MD5 = 'a']", None), "no MD5"),
+            (
+                indicator("[ipv4-addr:value = '10.0.0.0/33']", None),
+                "no IPv4 address",
+            ),
+            (
+                indicator("[a:b = 'c']", None)
+                    .replace("[a:b", "[url:value")
+                    .replace("2021-02-24T15:26:49Z\",\"x", "yesterday\",\"x"),
+                "valid_from",
+            ),
             (indicator("[domain-name:value = 'a", None), "does not parse"),
             (indicator("[domain-name:value = 'a\0']", None), "NUL"),
         ] {
             let rejection = read(&json).expect_err(&json);
             assert!(rejection.reason.contains(words), "{}", rejection.reason);
+        }
+    }
+
+    #[test]
+    fn the_time_in_which_it_counts_is_read() {
+        let standing = |change: (&str, &str)| {
+            let json = indicator("[url:value = '/']", None).replace(change.0, change.1);
+            match read(&json).expect("an indicator") {
+                Message::Match { indicator, .. } => indicator.validity.now(),
+                other => panic!("{other:?}"),
+            }
+        };
+        let from = "\"valid_from\":\"2021-02-24T15:26:49Z\"";
+        assert!(indicator("", None).contains(from));
+        for (fields, expected) in [
+            (from, Standing::Active),
+            ("\"revoked\":false", Standing::Active),
+            ("\"revoked\":true", Standing::Revoked),
+            (
+                "\"valid_until\":\"2021-02-24T15:26:50.123Z\"",
+                Standing::Expired,
+            ),
+            ("\"valid_until\":\"9999-01-01T00:00:00Z\"", Standing::Active),
+            (
+                "\"valid_from\":\"9999-01-01T00:00:00Z\"",
+                Standing::NotYetValid,
+            ),
+        ] {
+            assert_eq!(standing((from, fields)), expected, "{fields}");
         }
     }
 

@@ -15,12 +15,13 @@ use super::read::Feed;
 use super::scan::{Chunk, Scanner, Source};
 use super::watchlist::{Put, Watchlist};
 use super::{Progress, Settings, When};
-use crate::indicator::{Indicator, Message};
+use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
-use crate::retro::Account;
+use crate::retro::{Account, note_inactive};
 use crate::sighting::MatchType;
+use crate::state::journal::Ticket;
 use crate::stop::Stop;
 
 /// A pause in the stream of indicators after which those that came are looked
@@ -154,10 +155,17 @@ impl Director {
                 replaces,
             } => {
                 self.account.finished(&indicator);
-                if replaces {
+                let standing = indicator.validity.now();
+                if replaces || standing == Standing::Revoked {
                     watchlist.remove(&indicator.id);
                 }
-                self.add(indicator, watchlist);
+                match standing {
+                    Standing::Active => self.add(indicator, watchlist),
+                    _ => {
+                        note_inactive(&indicator, standing, &self.metrics);
+                        indicator.ticket.into_iter().for_each(Ticket::finish);
+                    }
+                }
             }
             Message::Withdraw(id) => {
                 let count = watchlist.remove(&id);

@@ -173,13 +173,14 @@ impl Watchlist {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Observable, Protocol};
+    use crate::indicator::{Observable, Protocol, Validity};
 
     fn indicator(id: &str, values: &[&str]) -> Indicator {
         Indicator {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: values.iter().map(|name| Observable::domain(name)).collect(),
+            validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
             original: None,
             ticket: None,

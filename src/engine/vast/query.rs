@@ -3,12 +3,12 @@
 //! Nothing from outside becomes query text but inside a string literal, with
 //! backslash and quote escaped, or as an address that this program prints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use super::version::Version;
-use crate::indicator::Observable;
+use crate::indicator::{Kind, Network, Observable};
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,7 @@ impl Query {
         for observable in observables {
             values.add(observable);
         }
-        let text = match values.only() {
-            Some(observable) => single(&observable),
-            None => values.lists(version),
-        };
+        let text = values.write(version);
         (!text.is_empty()).then_some(Query(text))
     }
 }
@@ -47,62 +44,75 @@ impl Query {
 #[derive(Default)]
 struct Values<'a> {
     addresses: BTreeSet<IpAddr>,
-    domains: BTreeSet<&'a str>,
-    urls: BTreeSet<&'a str>,
+    networks: BTreeSet<Network>,
+    texts: BTreeMap<Kind, BTreeSet<&'a str>>,
 }
 
 impl<'a> Values<'a> {
     fn add(&mut self, observable: &'a Observable) {
         match observable {
-            Observable::Address(address) => self.addresses.insert(*address),
-            Observable::Domain(name) => self.domains.insert(name),
-            Observable::Url(url) => self.urls.insert(url),
-        };
+            Observable::Address(address) => {
+                self.addresses.insert(*address);
+            }
+            Observable::Network(network) => {
+                self.networks.insert(*network);
+            }
+            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+                self.texts
+                    .entry(Kind::of(observable))
+                    .or_default()
+                    .insert(text);
+            }
+        }
     }
 
-    /// The value, where there is exactly one.
-    fn only(&self) -> Option<Observable> {
-        if self.addresses.len() + self.domains.len() + self.urls.len() != 1 {
-            return None;
+    fn write(&self, version: &Version) -> String {
+        let texts = self.texts.values().map(BTreeSet::len).sum::<usize>();
+        match self.addresses.len() + self.networks.len() + texts {
+            1 => self.single(version),
+            _ => self.lists(version),
         }
-        let address = self.addresses.first().map(|ip| Observable::Address(*ip));
-        let domain = || self.domains.first().map(|name| (*name).to_owned());
-        let url = || self.urls.first().map(|url| (*url).to_owned());
-        address
-            .or_else(|| domain().map(Observable::Domain))
-            .or_else(|| url().map(Observable::Url))
+    }
+
+    /// One value, as the original bridge asks for it.
+    fn single(&self, version: &Version) -> String {
+        if let Some(address) = self.addresses.first() {
+            return address.to_string();
+        }
+        let mut predicates: Vec<String> = self.networks(version).collect();
+        for (kind, values) in &self.texts {
+            for value in values {
+                let value = literal(value);
+                let equals = |extractor: &&str| format!("{value} == {extractor}");
+                predicates.extend(kind.extractors().iter().map(equals));
+            }
+        }
+        predicates.join(" || ")
     }
 
     fn lists(&self, version: &Version) -> String {
-        let mut lists = Vec::new();
+        let mut predicates = Vec::new();
         if !self.addresses.is_empty() {
             let extractor = version.address_extractor();
-            lists.push(list(extractor, &self.addresses, |text, address| {
+            predicates.push(list(extractor, &self.addresses, |text, address| {
                 // Writing to a string cannot fail.
                 let _ = write!(text, "{address}");
             }));
         }
-        for (extractor, values) in [
-            ("net.domain", &self.domains),
-            ("net.hostname", &self.domains),
-            ("net.uri", &self.urls),
-        ] {
-            if !values.is_empty() {
-                lists.push(list(extractor, values, |text, value| quote(text, value)));
+        predicates.extend(self.networks(version));
+        for (kind, values) in &self.texts {
+            for extractor in kind.extractors() {
+                predicates.push(list(extractor, values, |text, value| quote(text, value)));
             }
         }
-        lists.join(" || ")
+        predicates.join(" || ")
     }
-}
 
-fn single(observable: &Observable) -> String {
-    match observable {
-        Observable::Address(address) => address.to_string(),
-        Observable::Domain(name) => {
-            let name = literal(name);
-            format!("{name} == net.domain || {name} == net.hostname")
-        }
-        Observable::Url(url) => format!("{} == net.uri", literal(url)),
+    /// The language has no list of networks: each is a predicate.
+    fn networks(&self, version: &Version) -> impl Iterator<Item = String> {
+        let extractor = version.address_extractor();
+        let networks = self.networks.iter();
+        networks.map(move |network| format!("{extractor} in {network}"))
     }
 }
 
@@ -139,6 +149,7 @@ fn quote(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indicator::Property;
 
     fn version(text: &str) -> Version {
         Version::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
@@ -190,6 +201,32 @@ mod tests {
         );
         assert_eq!(query(&observables, "v3.0.0"), format!(":ip {expected}"));
         assert_eq!(Query::any_of([], &version("v2.0.0")), None);
+    }
+
+    #[test]
+    fn every_kind_is_asked_for_in_its_fields() {
+        let network = |text: &str| Network::parse(text).map(Observable::network).expect("one");
+        let text = |property, value: &str| Observable::text(property, value).expect("a value");
+        let md5 = text(Property::Md5, "70041821acf87389e40ddcb092004184");
+        assert_eq!(
+            query(std::slice::from_ref(&md5), "v2.0.0"),
+            r#""70041821acf87389e40ddcb092004184" == file.hash.md5"#
+        );
+        assert_eq!(
+            query(&[network("10.0.0.0/8")], "v3.0.0"),
+            ":ip in 10.0.0.0/8"
+        );
+        let several = [
+            network("2001:db8::/32"),
+            md5,
+            text(Property::FileName, "a.exe"),
+            network("10.0.0.0/8"),
+            text(Property::UserAgent, "x"),
+        ];
+        assert_eq!(
+            query(&several, "2021.01.28"),
+            r#":addr in 10.0.0.0/8 || :addr in 2001:db8::/32 || file.hash.md5 in ["70041821acf87389e40ddcb092004184"] || file.name in ["a.exe"] || zeek.http.user_agent in ["x"] || suricata.http.http.http_user_agent in ["x"]"#
+        );
     }
 
     #[test]

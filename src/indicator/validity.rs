@@ -1,0 +1,162 @@
+//! When an indicator counts: `valid_from`, `valid_until` and `revoked` (STIX 2.1,
+//! section 4.7).
+
+use std::fmt;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The span of time in which an indicator counts, to the microsecond. It takes
+/// 16 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// Microseconds since 1970; the least number where there is no start.
+    from: i64,
+    /// Microseconds since 1970; the largest number where there is no end, the
+    /// least where it is revoked.
+    until: i64,
+}
+
+/// Whether an indicator counts at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts.
+    Active,
+    /// `valid_until` has passed.
+    Expired,
+    /// `valid_from` is still to come.
+    NotYetValid,
+    /// It was withdrawn by who made it, for all times.
+    Revoked,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Standing::Active => "active",
+            Standing::Expired => "expired",
+            Standing::NotYetValid => "not yet valid",
+            Standing::Revoked => "revoked",
+        })
+    }
+}
+
+impl Default for Validity {
+    fn default() -> Self {
+        Validity::ALWAYS
+    }
+}
+
+impl Validity {
+    /// Valid at any time.
+    pub const ALWAYS: Self = Validity {
+        from: i64::MIN,
+        until: i64::MAX,
+    };
+
+    /// Valid at no time.
+    pub const REVOKED: Self = Validity {
+        from: i64::MIN,
+        until: i64::MIN,
+    };
+
+    /// Valid from the first time on and before the second.
+    pub fn between(from: Option<OffsetDateTime>, until: Option<OffsetDateTime>) -> Self {
+        Validity {
+            from: from.map_or(i64::MIN, microseconds),
+            // An end before all times would read as revoked.
+            until: until.map_or(i64::MAX, |time| microseconds(time).max(i64::MIN + 1)),
+        }
+    }
+
+    /// Whether it counts at this time: `valid_from` belongs to the span,
+    /// `valid_until` does not.
+    pub fn at(&self, time: OffsetDateTime) -> Standing {
+        let time = microseconds(time);
+        if self.until == i64::MIN {
+            Standing::Revoked
+        } else if time >= self.until && self.until != i64::MAX {
+            Standing::Expired
+        } else if time < self.from {
+            Standing::NotYetValid
+        } else {
+            Standing::Active
+        }
+    }
+
+    /// Whether it counts now.
+    pub fn now(&self) -> Standing {
+        self.at(OffsetDateTime::now_utc())
+    }
+
+    /// The time at which it begins to count, if it has one.
+    pub fn from(&self) -> Option<OffsetDateTime> {
+        (self.from != i64::MIN).then(|| time(self.from)).flatten()
+    }
+
+    /// The time at which it counts no more, if it has one.
+    pub fn until(&self) -> Option<OffsetDateTime> {
+        let is_time = !matches!(self.until, i64::MIN | i64::MAX);
+        is_time.then(|| time(self.until)).flatten()
+    }
+}
+
+/// Reads a STIX timestamp.
+pub fn timestamp(text: &str) -> Option<OffsetDateTime> {
+    OffsetDateTime::parse(text, &Rfc3339).ok()
+}
+
+/// No time that can be written with four digits of a year overflows.
+fn microseconds(time: OffsetDateTime) -> i64 {
+    let micros = time.unix_timestamp_nanos().div_euclid(1000);
+    i64::try_from(micros).unwrap_or(if micros < 0 {
+        i64::MIN + 1
+    } else {
+        i64::MAX - 1
+    })
+}
+
+fn time(microseconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(microseconds) * 1000).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> OffsetDateTime {
+        timestamp(text).unwrap_or_else(|| panic!("{text}"))
+    }
+
+    #[test]
+    fn the_span_has_a_beginning_and_an_open_end() {
+        let (from, until) = (at("2021-01-01T00:00:00Z"), at("2021-02-01T00:00:00.5Z"));
+        let validity = Validity::between(Some(from), Some(until));
+        for (time, standing) in [
+            ("2020-12-31T23:59:59.999999Z", Standing::NotYetValid),
+            ("2021-01-01T00:00:00Z", Standing::Active),
+            ("2021-01-01T01:00:00+02:00", Standing::NotYetValid),
+            ("2021-02-01T00:00:00.499999Z", Standing::Active),
+            ("2021-02-01T00:00:00.5Z", Standing::Expired),
+        ] {
+            assert_eq!(validity.at(at(time)), standing, "{time}");
+        }
+        assert_eq!(validity.from(), Some(from));
+        assert_eq!(validity.until(), Some(until));
+        assert_eq!(size_of::<Validity>(), 16);
+    }
+
+    #[test]
+    fn without_bounds_it_is_always_active_and_revoked_never() {
+        for time in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"] {
+            assert_eq!(Validity::default().at(at(time)), Standing::Active);
+            assert_eq!(Validity::REVOKED.at(at(time)), Standing::Revoked);
+            let never = Validity::between(None, Some(at("0000-01-01T00:00:00Z")));
+            assert_eq!(never.at(at(time)), Standing::Expired);
+        }
+        assert_eq!(Validity::ALWAYS.from(), None);
+        assert_eq!(Validity::ALWAYS.until(), None);
+        assert_eq!(Validity::REVOKED.until(), None);
+        assert_eq!(timestamp("2021-01-01"), None);
+    }
+}

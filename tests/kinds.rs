@@ -1,0 +1,176 @@
+//! Every kind of indicator is found where its property stands, in stored events
+//! and in files, and not elsewhere; one that does not count now is not asked for.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::bridge::Bridge;
+use support::messages::stix_indicator;
+use support::standin::Standin;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+const MD5: &str = "70041821acf87389e40ddcb092004184";
+const SHA1: &str = "10928e1ca8d2ae0db6b01c8ba6d0e1cb33ac7c12";
+const SHA256: &str = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
+
+/// Events with every property, by the name of their type.
+fn events() -> Vec<(&'static str, Vec<Value>)> {
+    let time = "2024-03-05T09:00:00.250000000";
+    vec![
+        (
+            "suricata.fileinfo",
+            vec![json!({
+                "timestamp": time, "event_type": "fileinfo", "n": 1, "src_ip": "198.51.100.7",
+                "fileinfo": {"filename": "/a/b.exe", "md5": MD5, "sha1": SHA1, "sha256": SHA256},
+            })],
+        ),
+        (
+            "suricata.dhcp",
+            vec![json!({
+                "timestamp": time, "event_type": "dhcp", "n": 2, "src_ip": "2001:db8::7",
+                "dhcp": {"client_mac": "00:0a:95:9d:68:16"},
+            })],
+        ),
+        (
+            "zeek.http",
+            vec![
+                json!({"ts": time, "n": 3, "user_agent": "evil/1.0", "id": {"orig_h": "192.0.2.9"}}),
+            ],
+        ),
+        (
+            "zeek.smtp",
+            vec![json!({"ts": time, "n": 4, "mailfrom": "evil@example.org", "subject": MD5})],
+        ),
+        (
+            "sysmon.ProcessCreation",
+            vec![json!({
+                "ts": time, "n": 5, "Image": "C:\\evil.exe", "ParentImage": "C:\\bad.exe",
+                "CommandLine": "evil.exe -x", "User": "EVIL\\eve",
+            })],
+        ),
+    ]
+}
+
+/// Values with the numbers of the events that hold them.
+fn values() -> Vec<(String, Vec<u64>)> {
+    [
+        (format!("[file:hashes.MD5 = '{}']", MD5.to_uppercase()), vec![1]),
+        (format!("[file:hashes.'SHA-1' = '{SHA1}']"), vec![1]),
+        (format!("[file:hashes.sha256 = '{SHA256}']"), vec![1]),
+        ("[file:name = '/a/b.exe']".into(), vec![1]),
+        ("[file:name = 'b.exe']".into(), vec![]),
+        ("[mac-addr:value = '00-0A-95-9D-68-16']".into(), vec![2]),
+        ("[ipv4-addr:value = '198.51.100.0/24']".into(), vec![1]),
+        ("[ipv6-addr:value = '2001:db8::/32']".into(), vec![2]),
+        ("[ipv4-addr:value = '192.0.0.0/16']".into(), vec![3]),
+        ("[email-addr:value = 'evil@example.org']".into(), vec![4]),
+        (
+            "[network-traffic:extensions.'http-request-ext'.request_header.'User-Agent' = 'evil/1.0']".into(),
+            vec![3],
+        ),
+        (r"[process:name = 'C:\\evil.exe']".into(), vec![5]),
+        (r"[process:parent_ref.name = 'C:\\bad.exe']".into(), vec![5]),
+        ("[process:command_line = 'evil.exe -x']".into(), vec![5]),
+        (r"[user-account:user_id = 'EVIL\\eve']".into(), vec![5]),
+    ]
+    .into()
+}
+
+/// The numbers of the events that a run reports.
+fn numbers(bridge: Bridge, indicators: &[Value]) -> Vec<u64> {
+    let indicators: String = indicators.iter().map(|one| format!("{one}\n")).collect();
+    let mut run = bridge
+        .file("indicators", indicators)
+        .args(["--indicators", "indicators"])
+        .run();
+    assert!(run.wait(LIMIT).success(), "{}", run.log());
+    let events = run.rest(LIMIT);
+    let number = |line: &String| serde_json::from_str::<Value>(line).ok()?["n"].as_u64();
+    let mut numbers: Vec<u64> = events.iter().filter_map(number).collect();
+    numbers.sort_unstable();
+    numbers
+}
+
+fn engine() -> Standin {
+    let events = events();
+    let types: Vec<_> = events.iter().map(|(name, all)| (*name, &**all)).collect();
+    Standin::holding(&types)
+}
+
+/// A bridge that looks into files with the same events.
+fn files() -> Bridge {
+    let lines = events().into_iter().flat_map(|(_, events)| events);
+    let lines: String = lines.map(|event| format!("{event}\n")).collect();
+    Bridge::bare()
+        .file("events.json", lines)
+        .args(["--events", "events.json"])
+}
+
+#[test]
+fn every_kind_is_found_where_its_property_stands() {
+    let engine = engine();
+    let mut all = Vec::new();
+    let mut expected = Vec::new();
+    for (pattern, numbers) in values() {
+        let indicator = stix_indicator(all.len() as u64, &pattern, None);
+        let stored = self::numbers(
+            Bridge::between("127.0.0.1:9", &engine),
+            std::slice::from_ref(&indicator),
+        );
+        assert_eq!(stored, numbers, "{pattern}");
+        assert_eq!(
+            self::numbers(files(), std::slice::from_ref(&indicator)),
+            numbers,
+            "{pattern}"
+        );
+        all.push(indicator);
+        expected.extend(numbers);
+    }
+    expected.sort_unstable();
+    // All in one batch give the same.
+    let stored = numbers(Bridge::between("127.0.0.1:9", &engine), &all);
+    assert_eq!(stored, expected);
+    assert_eq!(numbers(files(), &all), expected);
+}
+
+#[test]
+fn what_does_not_count_now_is_not_asked_for() {
+    let engine = engine();
+    let pattern = format!("[file:hashes.MD5 = '{MD5}']");
+    let mut all = Vec::new();
+    for (key, value) in [
+        ("valid_until", json!("2021-01-01T00:00:00Z")),
+        ("valid_from", json!("9999-01-01T00:00:00Z")),
+        ("revoked", json!(true)),
+        ("valid_until", json!("soon")),
+    ] {
+        let mut indicator = stix_indicator(all.len() as u64, &pattern, None);
+        // The time at which it was made is the time from which it counts.
+        indicator["valid_from"] = json!("2020-01-01T00:00:00Z");
+        indicator[key] = value;
+        all.push(indicator);
+    }
+    let lines: String = all.iter().map(|one| format!("{one}\n")).collect();
+    for bridge in [Bridge::between("127.0.0.1:9", &engine), files()] {
+        let mut run = bridge
+            .file("indicators", &lines)
+            .args(["--indicators", "indicators"])
+            .run();
+        assert!(run.wait(LIMIT).success(), "{}", run.log());
+        assert!(run.rest(LIMIT).is_empty(), "{}", run.log());
+        for words in [
+            "is expired",
+            "is not yet valid",
+            "is revoked",
+            "valid_until \"soon\" is no timestamp",
+            "indicators_inactive=3",
+            "inactive 3",
+        ] {
+            assert!(run.log().contains(words), "{words}\n{}", run.log());
+        }
+    }
+    assert!(engine.exports().is_empty());
+}
