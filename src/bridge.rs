@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select, unbounded};
-use log::{debug, error, info};
+use log::{debug, error, info, warn};
 
 use crate::bus::echo;
 use crate::bus::manage::{ManageError, Manager};
@@ -29,6 +29,7 @@ use crate::report::{Destination, Parcel, Settings as ReportSettings};
 use crate::retro::Intake;
 use crate::signals::Watcher;
 use crate::sink;
+use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use crate::stop::Stop;
@@ -136,7 +137,8 @@ fn run_with(
         finished: finished.clone(),
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
-    let report = Arc::new(report_settings(config));
+    let reported = state.reported.clone();
+    let report = Arc::new(report_settings(config, state.reported));
     let (matching, intake) =
         Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
     // The workers hold the writer's other senders: it ends with the last.
@@ -181,6 +183,10 @@ fn run_with(
     matching.join();
     let written = writer.join(stop, metrics);
     drop(progress);
+    if let Some(reported) = reported {
+        remember_reported(&reported, written == Written::All, metrics);
+    }
+    let written = written != Written::Not;
     let held = give_up_topics(config, held);
     if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_none()) {
         if let Err(error) = topics.remember(&held) {
@@ -266,7 +272,20 @@ fn confirms(config: &Config) -> bool {
     config.confirm_delivery && config.sink == SinkChoice::Bus
 }
 
-fn report_settings(config: &Config) -> ReportSettings {
+/// Where a sighting did not get through, nobody knows which: all of this run are
+/// reported once more then, rather than one not at all.
+fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
+    let undelivered = metrics.sightings_lost.get() + metrics.sightings_failed.get();
+    let delivered = written && undelivered == 0;
+    if !delivered && metrics.sightings_found.get() > 0 {
+        warn!("not every sighting was delivered: the next run reports those of this one again");
+    }
+    if let Err(error) = reported.save(delivered) {
+        error!("what was reported cannot be remembered: {error}; the next run reports it again");
+    }
+}
+
+fn report_settings(config: &Config, reported: Option<Arc<Reported>>) -> ReportSettings {
     ReportSettings {
         destination: match config.sink {
             SinkChoice::Bus => Destination::Bus,
@@ -275,6 +294,7 @@ fn report_settings(config: &Config) -> ReportSettings {
         },
         transform: config.transform_context.clone(),
         unflatten: config.unflatten,
+        reported,
     }
 }
 
@@ -330,7 +350,7 @@ impl Writer {
 
     /// Waits for the writer; where the reader of standard output stands still,
     /// not for ever. Says whether the sink could be written.
-    fn join(self, stop: &Stop, metrics: &Metrics) -> bool {
+    fn join(self, stop: &Stop, metrics: &Metrics) -> Written {
         let ended = select! {
             recv(self.done) -> ended => ended.ok(),
             recv(stop.now_channel()) -> _ => match self.done.recv_timeout(WRITER_GRACE) {
@@ -349,6 +369,21 @@ impl Writer {
         if lost > 0 && ended != Some(sink::Ended::ReaderGone) {
             error!("{lost} sighting(s) could not be delivered before the end");
         }
-        matches!(ended, Some(sink::Ended::Done | sink::Ended::ReaderGone))
+        match ended {
+            Some(sink::Ended::Done) => Written::All,
+            Some(sink::Ended::ReaderGone) => Written::Enough,
+            Some(sink::Ended::Failed) | None => Written::Not,
+        }
     }
+}
+
+/// What the sink took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// All of it, but what is counted as lost.
+    All,
+    /// What its reader wanted.
+    Enough,
+    /// It failed.
+    Not,
 }

@@ -57,6 +57,9 @@ pub struct Config {
     pub state_dir: Option<PathBuf>,
     /// How much of the disk sightings may take that wait for the bus, in bytes.
     pub spool_max_bytes: u64,
+    /// For how many days reported sightings are remembered and not reported
+    /// again; `None` = not at all.
+    pub report_once: Option<u16>,
     /// The messages that the broker speaks.
     pub protocol: ProtocolChoice,
     /// How long to try to reach VAST and the bus at start; `None` = for ever.
@@ -303,6 +306,7 @@ mod tests {
             queue_max_bytes: 64 << 20,
             state_dir: None,
             spool_max_bytes: 1 << 30,
+            report_once: None,
             protocol: ProtocolChoice::Auto,
             connect_timeout: Some(Duration::from_secs(30)),
             matcher_name: None,

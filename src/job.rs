@@ -80,6 +80,7 @@ pub struct Summary {
     kinds: BTreeMap<&'static str, u64>,
     states: Vec<(&'static str, u64)>,
     found: u64,
+    known: u64,
     delivered: u64,
     failures: u64,
     elapsed: Duration,
@@ -111,6 +112,7 @@ impl Summary {
                 ("unfinished", unfinished),
             ],
             found: metrics.sightings_found.get(),
+            known: metrics.sightings_known.get(),
             delivered: metrics.sightings_sent.get(),
             failures: failures.iter().sum(),
             elapsed,
@@ -126,8 +128,15 @@ impl fmt::Display for Summary {
         write!(
             f,
             "summary: {total} indicator(s) by kind: {kinds}; by state: {states}; \
-             {} sighting(s), {} delivered; {} failure(s); {:.1} s",
-            self.found,
+             {} sighting(s)",
+            self.found
+        )?;
+        if self.known > 0 {
+            write!(f, " and {} that were reported before", self.known)?;
+        }
+        write!(
+            f,
+            ", {} delivered; {} failure(s); {:.1} s",
             self.delivered,
             self.failures,
             self.elapsed.as_secs_f64()

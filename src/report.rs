@@ -13,6 +13,7 @@ use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::sighting::{Context, EventTime, MatchType};
 use crate::state::journal::Ticket;
+use crate::state::reported::Reported;
 use crate::stix;
 use crate::stop::Stop;
 use crate::transform::transform;
@@ -86,6 +87,8 @@ pub struct Settings {
     pub transform: Option<CommandTemplate>,
     /// `--unflatten`.
     pub unflatten: bool,
+    /// `--report-once`.
+    pub reported: Option<Arc<Reported>>,
 }
 
 /// One thread's way to the writer.
@@ -124,6 +127,12 @@ impl Reporter {
 
     /// Reports one match. `context` is the event as the engine printed it.
     pub fn report(&mut self, indicator: &Indicator, context: &Context<'_>, match_type: MatchType) {
+        let reported = self.settings.reported.clone();
+        let is_known = |reported: &Arc<Reported>| !reported.is_new(&indicator.id, context.as_str());
+        if reported.as_ref().is_some_and(is_known) {
+            self.metrics.sightings_known.add(1);
+            return;
+        }
         self.metrics.sightings_found.add(1);
         if match_type == MatchType::Live {
             self.metrics.sightings_live.add(1);
@@ -133,6 +142,7 @@ impl Reporter {
             Destination::Bus => Some(self.event_time(indicator, context)),
             Destination::Stdout | Destination::Command => None,
         };
+        let event = context;
         // The event itself goes out untouched unless something changes it.
         let mut changed: Option<Context<'_>> = None;
         if indicator.protocol == Protocol::Legacy {
@@ -153,10 +163,19 @@ impl Reporter {
         let template = settings.transform.as_ref().expect("looked at above");
         match transform(template, context, ioc(indicator), match_type, &self.stop) {
             Ok(transformed) => self.pack(indicator, &transformed, time, match_type),
-            Err(reason) => self.untransformed(indicator, context, time, match_type, &reason),
+            Err(reason) => {
+                self.untransformed(indicator, context, time, match_type, &reason);
+                if let (Some(reported), false) = (reported, self.is_for_bus()) {
+                    reported.forget(&indicator.id, event.as_str());
+                }
+            }
         }
         // The next may take its 30 s.
         self.flush();
+    }
+
+    fn is_for_bus(&self) -> bool {
+        matches!(self.settings.destination, Destination::Bus)
     }
 
     fn event_time(&self, indicator: &Indicator, context: &Context<'_>) -> EventTime {

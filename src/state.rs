@@ -5,6 +5,7 @@
 
 pub mod journal;
 mod records;
+pub mod reported;
 pub mod spool;
 pub mod topics;
 

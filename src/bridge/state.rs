@@ -1,5 +1,7 @@
 //! What outlives a run: opened at the start, taken up again.
 
+use std::sync::Arc;
+
 use log::{error, info, warn};
 
 use crate::bus::receive::{self, Incoming};
@@ -8,6 +10,7 @@ use crate::exit_code::ExitCode;
 use crate::indicator::Message;
 use crate::retro::Intake;
 use crate::state::journal::{Journal, LeftOver};
+use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use crate::state::{StateDir, StateError};
@@ -21,6 +24,8 @@ pub struct State {
     pub journal: Option<Journal>,
     /// Messages whose indicators the last run did not finish.
     pub left_over: Vec<LeftOver>,
+    /// Sightings that need not be reported again.
+    pub reported: Option<Arc<Reported>>,
     /// What the broker holds for this program.
     pub topics: Option<Topics>,
     _directory: Option<StateDir>,
@@ -58,7 +63,16 @@ impl State {
                 warn!("the {name} ended in a torn record of {bytes} bytes, which is cut off");
             }
         }
+        let reported = match config.report_once {
+            Some(days) => {
+                let reported = Reported::open(directory.join("reported"), days).map_err(failed)?;
+                info!("{} reported sighting(s) are remembered", reported.len());
+                Some(Arc::new(reported))
+            }
+            None => None,
+        };
         Ok(State {
+            reported,
             spool: (config.sink == SinkChoice::Bus).then_some(spool),
             journal: Some(journal),
             left_over,

@@ -41,6 +41,8 @@ pub struct Settings {
     pub queue_max_bytes: u64,
     pub state_dir: Option<PathBuf>,
     pub spool_max_bytes: u64,
+    pub report_once: bool,
+    pub remember_days: u64,
     pub protocol: ProtocolChoice,
     pub connect_timeout: Option<Duration>,
     pub log_format: Format,
@@ -142,6 +144,7 @@ impl Settings {
             queue_max_bytes: usize::try_from(self.queue_max_bytes).unwrap_or(usize::MAX),
             state_dir: self.state_dir.clone(),
             spool_max_bytes: self.spool_max_bytes,
+            report_once: self.report_once()?,
             protocol: self.protocol,
             connect_timeout: self.connect_timeout,
             matcher_name: self.matcher_name.clone(),
@@ -157,6 +160,17 @@ impl Settings {
             file,
             warnings,
         })
+    }
+
+    /// For how many days reported sightings are remembered, where they are.
+    fn report_once(&self) -> Result<Option<u16>, UsageError> {
+        if self.report_once && self.state_dir.is_none() {
+            let place = self.place_of("report-once");
+            let problem = "it needs --state-dir DIR, to remember what was reported";
+            return Err(UsageError::Combination { place, problem });
+        }
+        let days = u16::try_from(self.remember_days).expect("the table limits it");
+        Ok(self.report_once.then_some(days))
     }
 
     /// What is read from files, and when the run ends.

@@ -237,10 +237,12 @@ vast\-threatbus \-\-retro\-match \e
   \-\-sink \(aqlogger \-t sighting \-\-size 64KiB\(aq
 .EE
 .PP
-A nightly job that looks for the indicators of the last 30 days and ends:
+A nightly job that looks for the indicators of the last 30 days, reports what it
+has not reported before, and ends:
 .PP
 .EX
-vast\-threatbus \-\-once \-\-retro\-match \-\-snapshot 30 \-\-deadline 14400
+vast\-threatbus \-\-once \-\-retro\-match \-\-snapshot 30 \-\-deadline 14400 \e
+  \-\-report\-once \-\-state\-dir /var/lib/vast\-threatbus
 .EE
 .PP
 Look for a list of addresses, domains, URLs and hashes in VAST, without a bus:

@@ -267,6 +267,30 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "Needs --state-dir. Beyond it the oldest sightings go, and that is logged.",
     },
     Opt {
+        name: Name::Anywhere("report-once"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.report_once = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::Output,
+        short_help: "report each match once, and not again in later runs",
+        long_help: "Needs --state-dir, which remembers 16 bytes for each. A match is an indicator's \
+                    id and an event as it was printed. What a run could not deliver is reported \
+                    by the next one.",
+    },
+    Opt {
+        name: Name::Anywhere("remember-days"),
+        short: None,
+        value_name: "DAYS",
+        kind: Kind::Whole(1..=3650, |settings, value| settings.remember_days = value),
+        default: Some("90"),
+        sample: None,
+        section: Section::Output,
+        short_help: "forget a reported match that was not met again for DAYS days",
+        long_help: "At most 1.8 million matches are remembered, the newest.",
+    },
+    Opt {
         name: Name::Anywhere("indicators"),
         short: None,
         value_name: "FILE",

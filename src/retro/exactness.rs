@@ -133,6 +133,7 @@ impl Run {
             destination: Destination::Command,
             transform: None,
             unflatten: false,
+            reported: None,
         };
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
