@@ -39,6 +39,8 @@ complete -c vast-threatbus -s l -l loglevel -xa 'DEBUG INFO WARNING ERROR CRITIC
 complete -c vast-threatbus -l log-format -xa 'text\\ttime,\\ level\\ and\\ message,\\ for\\ people json\\ta\\ JSON\\ object\\ (time,\\ level,\\ thread,\\ message)' -d 'how a line of the log looks'
 complete -c vast-threatbus -l metrics-prometheus -rF -d 'a file that always holds the present metrics, for Prometheus'
 complete -c vast-threatbus -s c -l config -rF -d 'read this configuration file'
+complete -c vast-threatbus -l check -f -d 'look whether everything is there, print a table, and end'
+complete -c vast-threatbus -l no-check -f -d 'do not look whether everything is there, print a table, and end'
 complete -c vast-threatbus -s h -l help -f -d 'print help: short with -h, long with --help'
 complete -c vast-threatbus -s V -l version -f -d 'print the version'
 complete -c vast-threatbus -f

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use log::{info, warn};
 
 use crate::bridge;
+use crate::check;
 use crate::config::{self, Config, Invocation};
 use crate::exit_code::ExitCode;
 use crate::logging;
@@ -47,5 +48,8 @@ fn run_bridge(config: &Config) -> ExitCode {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    bridge::run(config)
+    match config.check {
+        true => check::run(config),
+        false => bridge::run(config),
+    }
 }

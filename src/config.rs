@@ -72,6 +72,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// What is read from files, and when the run ends.
     pub jobs: Jobs,
+    /// Whether to look only whether everything is there.
+    pub check: bool,
     /// The configuration file that was read, to be named in the log.
     pub file: Option<PathBuf>,
     /// What is odd but no error, to be logged.
@@ -324,6 +326,7 @@ mod tests {
                 idle: Duration::from_secs(10),
                 ..Jobs::default()
             },
+            check: false,
             file: None,
             warnings: Vec::new(),
         };

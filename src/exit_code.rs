@@ -6,6 +6,8 @@
 pub enum ExitCode {
     /// It did what was asked, or was stopped by a signal.
     Success = 0,
+    /// Everything works, but `--check` has warnings.
+    Warning = 1,
     /// The command line, the environment or the configuration file is wrong.
     Usage = 2,
     /// The run is complete and nothing matched, where this was asked for.
@@ -39,6 +41,7 @@ mod tests {
     fn the_numbers_are_those_of_sysexits() {
         let numbers = [
             (ExitCode::Success, 0),
+            (ExitCode::Warning, 1),
             (ExitCode::Usage, 2),
             (ExitCode::NoMatch, 3),
             (ExitCode::Unavailable, 69),

@@ -5,6 +5,7 @@
 
 pub mod bridge;
 pub mod bus;
+pub mod check;
 pub mod child;
 pub mod cli;
 pub mod command;

@@ -214,11 +214,13 @@ fn escape_tag(text: &str) -> String {
 }
 
 /// The name of this machine: with its domain, as the original wrote it, where
-/// /etc/hosts has that, or else as the kernel knows it.
+/// /etc/hosts has that, or else as the kernel knows it (by a call: a hardened
+/// service does not see /proc/sys).
 fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let system = rustix::system::uname();
+    let name = system.nodename().to_string_lossy();
     let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-    qualified(name.trim(), &hosts)
+    qualified(&name, &hosts)
 }
 
 /// The first name with a dot on a line that has this name too.

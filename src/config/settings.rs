@@ -61,6 +61,7 @@ pub struct Settings {
     pub idle: Option<Duration>,
     pub deadline: Option<Duration>,
     pub exit_code: bool,
+    pub check: bool,
     places: HashMap<&'static str, Place>,
 }
 
@@ -157,6 +158,7 @@ impl Settings {
                 prometheus: self.metrics_prometheus.clone(),
             },
             jobs,
+            check: self.check,
             file,
             warnings,
         })

@@ -182,6 +182,10 @@ printed what was asked for, or a run that ends
 .RB ( \-\-once ", " \-\-indicators )
 did all that it had to do.
 .TP
+.B 1
+.B \-\-check
+has warnings.
+.TP
 .B 2
 The command line, the environment or the configuration file is wrong.
 .TP
@@ -191,7 +195,10 @@ Nothing matched, in a run with
 .TP
 .B 69
 Threat Bus or VAST could not be reached within
-.BR \-\-connect\-timeout .
+.BR \-\-connect\-timeout ,
+or
+.B \-\-check
+found that something is missing.
 .TP
 .B 70
 An error in the program itself.
@@ -201,6 +208,8 @@ A run that ends is not complete: the
 .B \-\-deadline
 passed, indicators could not be matched, a file could not be read to its end, or
 sightings could not be delivered.
+Or another process uses the
+.BR \-\-state\-dir .
 It can be run again.
 "#;
 
@@ -215,6 +224,12 @@ A second signal ends it at once.
 Log a status, whatever the log level is: how long it has run, whether VAST and
 the bus are there, what waits, and all counters.
 .SH EXAMPLES
+Look whether everything is there:
+.PP
+.EX
+vast\-threatbus \-\-check
+.EE
+.PP
 Print what VAST has seen of the indicators of the last 30 days, and of those to
 come:
 .PP

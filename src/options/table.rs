@@ -512,6 +512,19 @@ pub static OPTIONS: &[Opt] = &[
                     /etc/vast-threatbus/config.yaml that exists is read.",
     },
     Opt {
+        name: Name::FlagOnly("check"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.check = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::General,
+        short_help: "look whether everything is there, print a table, and end",
+        long_help: "It reads the configuration, asks VAST and the bus, subscribes and \
+                    unsubscribes. The status is that of the worst finding: 0, 1 for a warning, 69 \
+                    where something is missing.",
+    },
+    Opt {
         name: Name::FlagOnly("help"),
         short: Some('h'),
         value_name: "",

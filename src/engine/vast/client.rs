@@ -110,6 +110,17 @@ impl fmt::Display for Unreachable {
 }
 
 impl Client {
+    /// A client that has not asked for anything yet.
+    pub(super) fn unasked(binary: &Path, endpoint: &Endpoint) -> Self {
+        Client {
+            binary: binary.to_owned(),
+            endpoint: endpoint.clone(),
+            version: Version::unknown(),
+            low_priority: false,
+            habit: Arc::default(),
+        }
+    }
+
     /// Asks the program for its version and waits until the node answers, for
     /// at most `timeout`. `None` where the program is stopped meanwhile.
     ///
@@ -122,13 +133,7 @@ impl Client {
         stop: &Stop,
     ) -> Result<Option<Self>, Unreachable> {
         let started = Instant::now();
-        let mut client = Client {
-            binary: binary.to_owned(),
-            endpoint: endpoint.clone(),
-            version: Version::unknown(),
-            low_priority: false,
-            habit: Arc::default(),
-        };
+        let mut client = Client::unasked(binary, endpoint);
         client.learn_version(stop);
         let mut backoff = Backoff::new();
         loop {
@@ -249,7 +254,7 @@ impl Client {
         &self.endpoint
     }
 
-    fn node_command(&self) -> Command {
+    pub(super) fn node_command(&self) -> Command {
         let mut command = child::command(&self.binary);
         command.args(["-e", &self.endpoint.to_string()]);
         command
