@@ -11,7 +11,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	completions/vast-threatbus.bash completions/_vast-threatbus completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus test bench dev-mode man install
+.PHONY: help build demo demo-bus test bench dev-mode man install deb image recording
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,12 +59,31 @@ man: ## Write the man page, completions, example and the README's options anew
 		-e '/<!-- options:begin -->/r README.md.options' README.md > README.md.new; \
 	mv README.md.new README.md; rm README.md.options
 
+deb: build ## Build a Debian package, target/debian/vast-threatbus_*.deb
+	tests/setup --deb
+	$(TARGET_DIR)/tools/bin/cargo-deb --no-build --no-strip --locked
+	@ls $(TARGET_DIR)/debian/*.deb
+
+image: deb ## Build a container image of the package, where docker or podman is there
+	@engine=$$(command -v podman || command -v docker) || \
+		{ echo "make image: neither podman nor docker is installed" >&2; exit 1; }; \
+	context=$$(mktemp -d); trap 'rm -rf "$$context"' EXIT; \
+	cp $(TARGET_DIR)/debian/vast-threatbus_*.deb "$$context/vast-threatbus.deb"; \
+	"$$engine" build --tag vast-threatbus --file packaging/Containerfile "$$context"
+
+recording: build ## Record the demo anew, for the README
+	demo/record
+
 install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDIR if given
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/vast-threatbus
 	install -D -m 644 man/vast-threatbus.1 $(SHARE)/man/man1/vast-threatbus.1
 	install -D -m 644 completions/vast-threatbus.bash $(SHARE)/bash-completion/completions/vast-threatbus
 	install -D -m 644 completions/_vast-threatbus $(SHARE)/zsh/site-functions/_vast-threatbus
 	install -D -m 644 completions/vast-threatbus.fish $(SHARE)/fish/vendor_completions.d/vast-threatbus.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/vast-threatbus.service \
+		> $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
+	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
 	install -D -m 644 config.yaml.example $(SHARE)/doc/vast-threatbus/config.yaml.example
 
 # Built only where it is missing, so that "sudo make install" needs no cargo.

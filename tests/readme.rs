@@ -115,13 +115,14 @@ fn links_lead_somewhere() {
 
 #[test]
 fn files_of_the_repository_that_are_named_exist() {
-    const FOLDERS: [&str; 8] = [
+    const FOLDERS: [&str; 9] = [
         ".ci/",
         "benches/",
         "completions/",
         "demo/",
         "docs/",
         "man/",
+        "packaging/",
         "src/",
         "tests/",
     ];

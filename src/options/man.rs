@@ -98,7 +98,7 @@ fn files() -> String {
             _ => "The same, where those above do not exist.\n",
         };
     }
-    text
+    text + STATE_FILES
 }
 
 /// Running text: each sentence starts a line, as mandoc(1) asks for it, and
@@ -172,6 +172,16 @@ The configuration file is YAML.
 It takes every option above but the general ones, with underscores for dashes
 .RB ( retro_match " for " \-\-retro\-match ),
 and these, where a dot parts a group from a key in it:
+"#;
+
+const STATE_FILES: &str = r#".TP
+.IR DIR /spool\fR,\fP " " DIR /journal\fR,\fP " " DIR /topics\fR,\fP " " DIR /reported
+In the directory of
+.BR \-\-state\-dir :
+sightings that wait for the bus, indicators whose query is not finished, topics
+that the broker holds, and what
+.B \-\-report\-once
+remembers.
 "#;
 
 const EXIT_STATUS: &str = r#".SH EXIT STATUS
