@@ -34,6 +34,7 @@ test: ## Run all tests; sets up what they need first
 bench: ## Measure everything, side by side with the original bridges
 	tests/setup
 	tests/setup app-2020.11.26 app-2022.5.16
+	tests/setup --bench
 	$(CARGO) bench $(CARGO_FLAGS)
 
 dev-mode: ## Prepare this checkout for development
@@ -69,6 +70,7 @@ image: deb ## Build a container image of the package, where docker or podman is 
 		{ echo "make image: neither podman nor docker is installed" >&2; exit 1; }; \
 	context=$$(mktemp -d); trap 'rm -rf "$$context"' EXIT; \
 	cp $(TARGET_DIR)/debian/vast-threatbus_*.deb "$$context/vast-threatbus.deb"; \
+	cp packaging/minimal-root "$$context"; \
 	"$$engine" build --tag vast-threatbus --file packaging/Containerfile "$$context"
 
 recording: build ## Record the demo anew, for the README

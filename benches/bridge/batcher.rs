@@ -61,6 +61,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         destination: Destination::Stdout,
         transform: None,
         unflatten: false,
+        reported: None,
     };
     let settings = Settings {
         workers,
