@@ -124,13 +124,25 @@ impl Reporter {
 
     /// Reports one match. `context` is the event as the engine printed it.
     pub fn report(&mut self, indicator: &Indicator, context: &Context<'_>, match_type: MatchType) {
+        self.report_at(indicator, context, match_type, None);
+    }
+
+    /// Reports one match of an event that happened at this time, where that is
+    /// not for the context to tell.
+    pub fn report_at(
+        &mut self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        match_type: MatchType,
+        time: Option<EventTime>,
+    ) {
         self.metrics.sightings_found.add(1);
         if match_type == MatchType::Live {
             self.metrics.sightings_live.add(1);
         }
         // Only the bus is told when it happened.
         let time = match self.settings.destination {
-            Destination::Bus => Some(self.event_time(indicator, context)),
+            Destination::Bus => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
             Destination::Stdout | Destination::Command => None,
         };
         // The event itself goes out untouched unless something changes it.

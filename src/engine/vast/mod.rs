@@ -2,5 +2,6 @@
 
 pub mod answer;
 pub mod client;
+pub mod matcher;
 pub mod query;
 pub mod version;
