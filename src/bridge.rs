@@ -35,7 +35,7 @@ use crate::state::topics::Topics;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
-use matching::{Choice, Matching};
+use matching::{Choice, Matching, live_source};
 use state::{State, state_topics, take_up};
 
 /// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
@@ -81,10 +81,10 @@ fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitC
     let _watchdog = Watchdog::start()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     let matching = match config.jobs.events.is_empty() {
-        true => connect_engine(config, &stop).map(|client| client.map(Choice::Vast)),
+        true => connect_engine(config, &stop),
         false => Ok(Some(Choice::Files)),
     };
-    if let Ok(Some(Choice::Vast(_))) = &matching {
+    if let Ok(Some(Choice::Vast { .. })) = &matching {
         metrics.engine_up.set(Peer::Up);
     }
     let code = match matching {
@@ -103,8 +103,8 @@ fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitC
     })
 }
 
-fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Client>, ExitCode> {
-    Client::connect(
+fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCode> {
+    let client = Client::connect(
         &config.vast_binary,
         &config.vast,
         config.connect_timeout,
@@ -113,7 +113,15 @@ fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Client>, ExitCo
     .map_err(|error| {
         error!("{error}");
         ExitCode::Unavailable
-    })
+    })?;
+    let Some(client) = client else {
+        return Ok(None);
+    };
+    let live = match config.live_match {
+        true => Some(Box::new(live_source(config, &client, stop)?)),
+        false => None,
+    };
+    Ok(Some(Choice::Vast { client, live }))
 }
 
 fn run_with(
@@ -170,7 +178,7 @@ fn run_with(
     let Ok(ended) = receiver.join() else {
         error!("the receiver ended by a defect of this program");
         stop.now();
-        matching.join();
+        let _ = matching.join();
         writer.join(stop, metrics);
         return Ok(ExitCode::Software);
     };
@@ -180,7 +188,7 @@ fn run_with(
         // topics; sightings need none.
         held = give_up_topics(config, held);
     }
-    matching.join();
+    let is_good = matching.join();
     let written = writer.join(stop, metrics);
     drop(progress);
     if let Some(reported) = reported {
@@ -194,6 +202,8 @@ fn run_with(
         }
     }
     Ok(match ended.result {
+        // The engine does not take what the configuration asks for.
+        _ if !is_good => ExitCode::Usage,
         Ok(()) if written => ExitCode::Success,
         Ok(()) => ExitCode::Software,
         Err(error) => {

@@ -66,6 +66,8 @@ pub struct Config {
     pub connect_timeout: Option<Duration>,
     /// The matcher in VAST that live matching uses.
     pub matcher_name: Option<String>,
+    /// How live matching learns of matches in VAST.
+    pub live_engine: LiveEngine,
     /// Where logs go.
     pub logging: Logging,
     /// Where metrics go.
@@ -102,6 +104,20 @@ pub enum ProtocolChoice {
     Legacy,
     /// STIX-2 messages, Threat Bus from 2021.2.24 on.
     Stix2,
+}
+
+/// How live matching learns of matches in new events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LiveEngine {
+    /// Whatever this VAST knows.
+    #[default]
+    Auto,
+    /// A matcher that the node runs, 2021.08 to 3.x.
+    Attach,
+    /// A matcher of one's own, 2020.
+    Start,
+    /// Every new event is matched here.
+    Continuous,
 }
 
 /// Files in place of the bus and of VAST, and runs that end.
@@ -312,6 +328,7 @@ mod tests {
             protocol: ProtocolChoice::Auto,
             connect_timeout: Some(Duration::from_secs(30)),
             matcher_name: None,
+            live_engine: LiveEngine::Auto,
             logging: Logging {
                 format: Format::Text,
                 console: Some(Verbosity::Info),
@@ -403,44 +420,48 @@ mod tests {
     }
 
     #[test]
-    fn live_matching_is_refused_asked_for_or_not() {
-        for (file, args, start) in [
+    fn live_matching_is_meant_where_nothing_is_asked_for() {
+        for (file, args, expected) in [
+            ("", &[][..], (false, true)),
+            ("", &["--no-retro-match"], (false, true)),
+            ("retro_match: true", &["--no-retro-match"], (false, true)),
+            ("retro_match: true", &[], (true, false)),
+            ("retro_match: true", &["--live-match"], (true, true)),
             (
-                "",
-                &[][..],
-                "without --retro-match and --live-match, live matching is meant",
-            ),
-            ("", &["--no-retro-match"], "without --retro-match"),
-            (
-                "retro_match: true",
-                &["--no-retro-match"],
-                "without --retro-match",
-            ),
-            (
-                "",
-                &["--live-match"],
-                "--live-match: live matching is not built yet",
-            ),
-            (
-                "live_match: true\nretro_match: true",
-                &[],
-                "c.yaml, line 1: live_match: live",
+                "live_match: true",
+                &["--retro-match", "--no-live-match"],
+                (true, false),
             ),
         ] {
-            let message = load(file, &[], args)
-                .expect_err("it is not built")
-                .to_string();
-            assert!(message.starts_with(start), "{message}");
-            assert!(message.ends_with("; use --retro-match to match against stored events"));
+            let config = load(file, &[], args).expect("valid");
+            assert_eq!(
+                (config.retro_match, config.live_match),
+                expected,
+                "{args:?}"
+            );
         }
-        assert!(
-            load(
-                "live_match: true",
-                &[],
-                &["--retro-match", "--no-live-match"]
-            )
-            .is_ok()
-        );
+    }
+
+    #[test]
+    fn a_matcher_that_cannot_be_is_refused() {
+        for (args, start) in [
+            (
+                &["--live-engine", "attach"][..],
+                "--live-engine: attach needs --matcher-name",
+            ),
+            (&["--matcher-name=-x"], "--matcher-name: a name begins"),
+            (&["--matcher-name", "a,b"], "--matcher-name: a name begins"),
+            (&["--matcher-name", "a b"], "--matcher-name: a name begins"),
+        ] {
+            let message = load("", &[], args).expect_err("it cannot be").to_string();
+            assert!(message.starts_with(start), "{message}");
+        }
+        let args = ["--live-engine", "attach", "--matcher-name", "threatbus"];
+        let config = load("", &[], &args).expect("valid");
+        assert_eq!(config.live_engine, LiveEngine::Attach);
+        assert_eq!(config.matcher_name.as_deref(), Some("threatbus"));
+        // It is of no use there, and does no harm.
+        assert!(retro("live_engine: attach").is_ok());
     }
 
     #[test]

@@ -271,3 +271,44 @@ pub enum Message {
         replaces: bool,
     },
 }
+
+impl Message {
+    /// The same for live matching, which does not keep the message that an
+    /// indicator came in, nor its entry in the journal.
+    pub fn for_live(&self) -> Self {
+        match self {
+            Message::Match {
+                indicator,
+                replaces,
+            } => Message::Match {
+                indicator: Indicator {
+                    id: indicator.id.clone(),
+                    protocol: indicator.protocol,
+                    observables: indicator.observables.clone(),
+                    validity: indicator.validity,
+                    ioc: indicator.ioc.clone(),
+                    original: None,
+                    ticket: None,
+                },
+                replaces: *replaces,
+            },
+            Message::Withdraw(id) => Message::Withdraw(id.clone()),
+            Message::Unsupported {
+                id,
+                reason,
+                replaces,
+            } => Message::Unsupported {
+                id: id.clone(),
+                reason: reason.clone(),
+                replaces: *replaces,
+            },
+        }
+    }
+
+    /// Closes its entry in the journal, where it has one: nothing waits for it.
+    pub fn finish(self) {
+        if let Message::Match { indicator, .. } = self {
+            indicator.ticket.into_iter().for_each(Ticket::finish);
+        }
+    }
+}

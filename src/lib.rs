@@ -18,6 +18,7 @@ pub mod indicators_file;
 pub mod indicators_source;
 pub mod job;
 pub mod legacy;
+pub mod live;
 pub mod logging;
 pub mod matching;
 pub mod metrics;

@@ -37,6 +37,11 @@ impl Gauge {
         self.0.fetch_sub(count, Ordering::AcqRel);
     }
 
+    /// Becomes this number.
+    pub fn set(&self, number: u64) {
+        self.0.store(number, Ordering::Release);
+    }
+
     /// The number now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -151,6 +156,9 @@ macro_rules! counters {
             $(#[doc = $meaning] pub $name: Counter,)*
             /// Indicators that wait for a query or are being asked for.
             pub backlog: Gauge,
+            /// Values that are matched live, each counted for each indicator
+            /// that has it.
+            pub live_indicators: Gauge,
             /// Indicators to match, by kind.
             pub kinds: Tally,
             /// Sightings of one indicator in stored events.
@@ -212,10 +220,15 @@ counters! {
     indicators_matched: "Indicators whose retro query is finished.",
     indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
     indicators_failed: "Indicators whose retro query the engine refused or failed at.",
+    indicators_expired: "Indicators whose time ended while they were matched live.",
     observables_refused: "Values that the engine refuses, of indicators that have others.",
     queries: "Queries that were put to the engine.",
     queries_interrupted: "Queries that the engine did not finish, asked again.",
     lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
+    live_events: "Events that were looked at as they came.",
+    live_losses: "Times that the engine's child for live matching ended by itself.",
+    live_values_rejected: "Values that the engine's own matcher cannot have.",
+    live_changes_failed: "Values that the engine's own matcher did not take, or not let go.",
     passes: "Times that all log files were looked through.",
     files_failed: "Log files, or files of indicators, that could not be read to their end.",
     events_without_time: "Matched events with neither `ts` nor `timestamp`.",

@@ -127,6 +127,18 @@ impl Reporter {
 
     /// Reports one match. `context` is the event as the engine printed it.
     pub fn report(&mut self, indicator: &Indicator, context: &Context<'_>, match_type: MatchType) {
+        self.report_at(indicator, context, match_type, None);
+    }
+
+    /// Reports one match of an event that happened at this time, where that is
+    /// not for the context to tell.
+    pub fn report_at(
+        &mut self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        match_type: MatchType,
+        time: Option<EventTime>,
+    ) {
         let reported = self.settings.reported.clone();
         let is_known = |reported: &Arc<Reported>| !reported.is_new(&indicator.id, context.as_str());
         if reported.as_ref().is_some_and(is_known) {
@@ -139,7 +151,7 @@ impl Reporter {
         }
         // Only the bus is told when it happened.
         let time = match self.settings.destination {
-            Destination::Bus => Some(self.event_time(indicator, context)),
+            Destination::Bus => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
             Destination::Stdout | Destination::Command => None,
         };
         let event = context;

@@ -98,6 +98,11 @@ impl EventTime {
         })
     }
 
+    /// The moment, whatever zone it was written in.
+    pub fn utc(&self) -> OffsetDateTime {
+        self.utc
+    }
+
     /// As Python's `str(datetime)` writes it, which is what the legacy broker
     /// reads: no fraction where it is zero, else six digits; a zone only where
     /// there was one.

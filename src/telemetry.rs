@@ -287,6 +287,11 @@ fn prometheus(metrics: &Metrics, children: u64) -> String {
         "Sightings that are on their way or wait for the sink.",
         metrics.sightings_waiting(),
     );
+    gauge(
+        "live_indicators",
+        "Values that are matched live, each counted for each indicator that has it.",
+        metrics.live_indicators.get(),
+    );
     gauge("child_processes", "Child processes that run now.", children);
     for (name, peer) in peers(metrics) {
         let meaning = match name {
@@ -426,7 +431,10 @@ mod tests {
              # TYPE vast_threatbus_queries_total counter\nvast_threatbus_queries_total 2\n"
         ));
         assert!(text.contains("vast_threatbus_indicators_by_kind_total{kind=\"ipv4\"} 1\n"));
-        assert!(text.contains("# TYPE vast_threatbus_backlog gauge\nvast_threatbus_backlog 0\n"));
+        for gauge in ["backlog", "live_indicators"] {
+            let name = format!("vast_threatbus_{gauge}");
+            assert!(text.contains(&format!("# TYPE {name} gauge\n{name} 0\n")));
+        }
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, number) = line.rsplit_once(' ').expect("two words");
             assert!(number.parse::<f64>().is_ok() && name.starts_with("vast_threatbus_"));

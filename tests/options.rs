@@ -237,19 +237,6 @@ fn wrong_flags_and_variables_end_with_status_2() {
 }
 
 #[test]
-fn live_matching_is_refused_with_the_way_out() {
-    for args in [
-        &[][..],
-        &["--live-match"],
-        &["--retro-match", "--live-match"],
-    ] {
-        let message = usage_error(&run(args));
-        assert!(message.contains("live matching"), "{message}");
-        assert!(message.contains("use --retro-match"), "{message}");
-    }
-}
-
-#[test]
 fn programs_that_cannot_be_run_are_found_at_start() {
     let none = "cannot find `vast` in PATH: install VAST or name its program with --vast-binary";
     for (args, part) in [

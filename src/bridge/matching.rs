@@ -3,10 +3,16 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use log::{error, info};
 
-use crate::config::Config;
+use crate::config::{Config, LiveEngine};
 use crate::engine::files::{self, Files};
 use crate::engine::vast::client::Client;
+use crate::engine::vast::matcher::{Generation, How, Matcher, Watch};
+use crate::exit_code::ExitCode;
+use crate::live::feed::Registrar;
+use crate::live::{Live, Source};
+use crate::matching::Concepts;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Settings as ReportSettings};
 use crate::retro::{self, Intake, Retro};
@@ -15,17 +21,25 @@ use crate::stop::Stop;
 /// What answers, before it is started.
 pub enum Choice {
     /// VAST, which has answered once.
-    Vast(Client),
+    Vast {
+        /// The way to ask it.
+        client: Client,
+        /// Where live matches come from, if they are asked for.
+        live: Option<Box<Source<Client>>>,
+    },
     /// The files of `--events`.
     Files,
 }
 
 /// The threads that match.
-pub enum Matching {
-    /// In VAST.
-    Retro(Retro),
+#[derive(Default)]
+pub struct Matching {
+    /// In what VAST has stored.
+    retro: Option<Retro>,
+    /// In what comes into VAST.
+    live: Option<Live>,
     /// In files.
-    Files(Files),
+    files: Option<Files>,
 }
 
 impl Matching {
@@ -41,35 +55,104 @@ impl Matching {
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
-        match choice {
-            Choice::Vast(client) => {
-                let settings = retro_settings(config);
-                Retro::start(settings, client, report, writer, metrics, stop)
-                    .map(|(retro, intake)| (Matching::Retro(retro), intake))
-            }
+        let mut matching = Matching::default();
+        let (client, live) = match choice {
+            Choice::Vast { client, live } => (client, live),
             Choice::Files => {
                 let settings = files_settings(config);
-                Files::start(settings, report, writer, metrics, stop)
-                    .map(|(files, intake)| (Matching::Files(files), intake))
+                let (files, intake) = Files::start(settings, report, writer, metrics, stop)?;
+                matching.files = Some(files);
+                return Ok((matching, intake));
             }
+        };
+        let mut intakes = Vec::new();
+        if let Some(source) = live {
+            let (live, intake) = Live::start(*source, &report, writer, metrics, stop)?;
+            matching.live = Some(live);
+            intakes.push(intake);
         }
+        if config.retro_match {
+            let settings = retro_settings(config);
+            let (retro, intake) = Retro::start(settings, client, report, writer, metrics, stop)?;
+            matching.retro = Some(retro);
+            intakes.push(intake);
+        }
+        let intake = intakes.into_iter().reduce(Intake::and);
+        Ok((matching, intake.expect("one kind of matching is asked for")))
     }
 
     /// How much of the files is read, where there are files.
     pub fn progress(&self) -> Option<Arc<files::Progress>> {
-        match self {
-            Matching::Retro(_) => None,
-            Matching::Files(files) => Some(files.progress()),
-        }
+        self.files.as_ref().map(Files::progress)
     }
 
-    /// Waits for the end.
-    pub fn join(self) {
-        match self {
-            Matching::Retro(retro) => retro.join(),
-            Matching::Files(files) => files.join(),
+    /// Waits for the end; says whether the engine did what it was asked.
+    pub fn join(self) -> bool {
+        if let Some(retro) = self.retro {
+            retro.join();
         }
+        if let Some(files) = self.files {
+            files.join();
+        }
+        self.live.is_none_or(Live::join)
     }
+}
+
+/// How live matches come from this VAST.
+///
+/// # Errors
+/// The status to end with; the reason is logged.
+pub fn live_source(
+    config: &Config,
+    client: &Client,
+    stop: &Stop,
+) -> Result<Source<Client>, ExitCode> {
+    let engine = match config.live_engine {
+        LiveEngine::Auto => match client.matcher_generation(stop) {
+            Generation::Attach => LiveEngine::Attach,
+            Generation::Start => LiveEngine::Start,
+            Generation::None => {
+                info!("this VAST has no matcher: its new events are exported and matched here");
+                LiveEngine::Continuous
+            }
+        },
+        chosen => chosen,
+    };
+    let how = match (engine, config.matcher_name.clone()) {
+        (LiveEngine::Attach, Some(name)) => How::Attach(name),
+        (LiveEngine::Attach, None) => {
+            error!(
+                "this VAST has matchers that the node runs: name one with --matcher-name, or have \
+                 new events matched here with --live-engine continuous"
+            );
+            return Err(ExitCode::Usage);
+        }
+        (LiveEngine::Start, name) => How::Start(name.unwrap_or_else(random_name)),
+        (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
+    };
+    let concepts = client.concepts(stop).unwrap_or_else(|reason| {
+        info!("VAST has no table of concepts that can be used ({reason}); the built-in one serves");
+        Concepts::built_in()
+    });
+    let registrar = Matcher::new(client.clone(), how.clone());
+    Ok(Source {
+        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn Registrar>),
+        knows_events: !matches!(how, How::Start(_)),
+        feed: Box::new(Watch::new(client.clone(), how)),
+        engine: client.clone(),
+        concepts,
+        is_alone: !config.retro_match,
+        timeout: config.retro_match_timeout,
+    })
+}
+
+/// `threatbus-` and ten letters, as the original named its matchers.
+fn random_name() -> String {
+    let random = uuid::Uuid::new_v4();
+    let letters = random.as_bytes().iter().filter(|byte| **byte < 26 * 9);
+    let letters = letters.map(|byte| char::from(b'a' + byte % 26));
+    let letters: String = letters.chain(std::iter::repeat('x')).take(10).collect();
+    format!("threatbus-{letters}")
 }
 
 fn retro_settings(config: &Config) -> retro::Settings {

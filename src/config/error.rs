@@ -142,11 +142,6 @@ pub enum UsageError {
         /// What is wrong.
         problem: &'static str,
     },
-    /// Live matching was asked for, or meant because nothing was.
-    LiveMatching {
-        /// Where it was asked for.
-        asked: Option<Place>,
-    },
 }
 
 impl fmt::Display for Place {
@@ -252,17 +247,6 @@ impl fmt::Display for UsageError {
                 reason,
             } => write!(f, "{place}: cannot read {}: {reason}", shown(path)),
             Self::Combination { place, problem } => write!(f, "{place}: {problem}"),
-            Self::LiveMatching { asked } => {
-                match asked {
-                    Some(place) => write!(f, "{place}: live matching is not built yet")?,
-                    None => write!(
-                        f,
-                        "without --retro-match and --live-match, live matching is meant, \
-                         and that is not built yet"
-                    )?,
-                }
-                write!(f, "; use --retro-match to match against stored events")
-            }
         }
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Config, Format, Jobs, Logging, Metrics, Place, ProtocolChoice, SinkChoice, UsageError,
-    Verbosity,
+    Config, Format, Jobs, LiveEngine, Logging, Metrics, Place, ProtocolChoice, SinkChoice,
+    UsageError, Verbosity,
 };
 use crate::command::CommandTemplate;
 use crate::endpoint::Endpoint;
@@ -30,6 +30,7 @@ pub struct Settings {
     pub retro_match: bool,
     pub live_match: bool,
     pub matcher_name: Option<String>,
+    pub live_engine: LiveEngine,
     pub unflatten: bool,
     pub retro_match_max_events: u64,
     pub retro_match_timeout: Option<Duration>,
@@ -118,7 +119,7 @@ impl Settings {
         // As in the original: asking for neither means live matching.
         let nothing_asked = !self.retro_match && !self.live_match && self.events.is_empty();
         let jobs = self.jobs(nothing_asked)?;
-        self.reject_live_matching(nothing_asked)?;
+        self.check_matcher(self.live_match || nothing_asked)?;
         let logging = self.logging()?;
         let count = |number| usize::try_from(number).ok().and_then(NonZeroUsize::new);
         Ok(Config {
@@ -149,6 +150,7 @@ impl Settings {
             protocol: self.protocol,
             connect_timeout: self.connect_timeout,
             matcher_name: self.matcher_name.clone(),
+            live_engine: self.live_engine,
             logging,
             metrics: Metrics {
                 interval: self
@@ -231,15 +233,23 @@ impl Settings {
         })
     }
 
-    /// To be dropped, with [`UsageError::LiveMatching`], once live matching is
-    /// built.
-    fn reject_live_matching(&self, nothing_asked: bool) -> Result<(), UsageError> {
-        match self.live_match || nothing_asked {
-            true => Err(UsageError::LiveMatching {
-                asked: self.live_match.then(|| self.place_of("live-match")),
-            }),
-            false => Ok(()),
+    /// Whether the matcher of live matching can be what is asked for.
+    fn check_matcher(&self, is_live: bool) -> Result<(), UsageError> {
+        let fail = |option, problem| {
+            let place = self.place_of(option);
+            Err(UsageError::Combination { place, problem })
+        };
+        let is_good = |letter: char| letter.is_alphanumeric() || "-_.:".contains(letter);
+        let name = self.matcher_name.as_deref();
+        if name.is_some_and(|name| name.starts_with('-') || !name.chars().all(is_good)) {
+            let problem = "a name begins with no `-` and has letters, digits and - _ . : only";
+            return fail("matcher-name", problem);
         }
+        if is_live && self.live_engine == LiveEngine::Attach && name.is_none() {
+            let problem = "attach needs --matcher-name, the name of a matcher that the node runs";
+            return fail("live-engine", problem);
+        }
+        Ok(())
     }
 
     fn logging(&self) -> Result<Logging, UsageError> {

@@ -289,6 +289,25 @@ impl Index {
         self.places[slot.index()].kind()
     }
 
+    /// The observable in a slot that is taken.
+    pub fn observable(&self, slot: Slot) -> Observable {
+        let place = self.places[slot.index()];
+        let value = &self.bytes[place.range()];
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match place.kind() {
+            Kind::Address => Observable::Address(address(value)),
+            Kind::Network => Observable::Network(network(value)),
+            Kind::Domain => Observable::Domain(text()),
+            Kind::Url => Observable::Url(text()),
+            Kind::Text(property) => Observable::Text(property, text()),
+        }
+    }
+
+    /// How many bytes the value in a slot that is taken has.
+    pub fn length(&self, slot: Slot) -> usize {
+        self.places[slot.index()].length()
+    }
+
     /// The bytes that the index holds on the heap, for statistics.
     pub fn heap_size(&self) -> usize {
         self.table.allocation_size()
@@ -297,6 +316,24 @@ impl Index {
             + self.bytes.capacity()
             + Shapes::HEAP_SIZE
     }
+}
+
+/// The address of these octets, as many as one has.
+fn address(octets: &[u8]) -> IpAddr {
+    match <[u8; 4]>::try_from(octets) {
+        Ok(octets) => octets.into(),
+        Err(_) => {
+            let octets = <[u8; 16]>::try_from(octets);
+            octets.expect("an address has 4 or 16 octets").into()
+        }
+    }
+}
+
+/// The network of these octets, as [`Network::to_bytes`] gives them.
+fn network(octets: &[u8]) -> Network {
+    let (bits, length) = octets.split_at(16);
+    let bits = <[u8; 16]>::try_from(bits).expect("16 octets and the length");
+    Network::new(bits.into(), length[0])
 }
 
 /// The octets of an address or a network in a buffer of their own.
@@ -592,6 +629,7 @@ mod tests {
             prop_assert_eq!(distinct.len(), model.len());
             for (observable, &slot) in &model {
                 prop_assert_eq!(index.slot(observable), Some(slot));
+                prop_assert_eq!(&index.observable(slot), observable);
                 let value = match observable {
                     Observable::Network(network) => network.first().to_string(),
                     other => other.to_string(),

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
-use crate::config::{Format, ProtocolChoice};
+use crate::config::{Format, LiveEngine, ProtocolChoice};
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
@@ -112,10 +112,42 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Matching,
         short_help: "look for indicators in events as they are imported",
         long_help: "This is also meant where neither kind of matching is asked for. \
-                    It is not built yet: for now, ask for --retro-match alone.",
+                    With --retro-match as well, each indicator goes both ways.",
     },
     Opt {
-        name: Name::KeyOnly("matcher_name"),
+        name: Name::Anywhere("live-engine"),
+        short: None,
+        value_name: "ENGINE",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "auto",
+                help: "what this VAST knows: it is asked once",
+                set: |settings| settings.live_engine = LiveEngine::Auto,
+            },
+            Pick {
+                name: "attach",
+                help: "a matcher that the node runs, VAST 2021.08 to 3.x",
+                set: |settings| settings.live_engine = LiveEngine::Attach,
+            },
+            Pick {
+                name: "start",
+                help: "a matcher of this program's own, VAST 2020 with the plugin",
+                set: |settings| settings.live_engine = LiveEngine::Start,
+            },
+            Pick {
+                name: "continuous",
+                help: "every VAST: all new events are exported and matched here",
+                set: |settings| settings.live_engine = LiveEngine::Continuous,
+            },
+        ]),
+        default: Some("auto"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "how live matching learns of matches",
+        long_help: "",
+    },
+    Opt {
+        name: Name::Anywhere("matcher-name"),
         short: None,
         value_name: "NAME",
         kind: Kind::Text(|settings, value| settings.matcher_name = value),
@@ -123,7 +155,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("threatbus"),
         section: Section::Matching,
         short_help: "the matcher in VAST that live matching uses",
-        long_help: "Read from files of the original; retro matching does not need it.",
+        long_help: "With the live engine attach it has to be given: it names a matcher that the \
+                    node runs. With start it is `threatbus-` and ten random letters where it is \
+                    not.",
     },
     Opt {
         name: Name::Anywhere("retro-match-max-events"),

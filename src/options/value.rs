@@ -472,7 +472,7 @@ mod tests {
             let transform = apply("--transform-context", nothing.clone());
             assert_eq!(transform.map(|s| s.transform_context), Ok(None));
             assert_eq!(
-                apply("matcher_name", nothing.clone()).map(|s| s.matcher_name),
+                apply("--matcher-name", nothing.clone()).map(|s| s.matcher_name),
                 Ok(None)
             );
             assert_eq!(

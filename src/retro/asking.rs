@@ -100,6 +100,7 @@ impl<E: Engine> Asker<'_, E> {
         let bounds = Bounds {
             events: self.bound(&group),
             time: group.time,
+            since: None,
         };
         let indicators: Vec<Arc<Indicator>> = group
             .questions

@@ -51,21 +51,29 @@ pub struct Settings {
 /// Where indicators are put in. It never blocks.
 #[derive(Clone)]
 pub struct Intake {
+    lanes: Vec<Lane>,
+    metrics: Arc<Metrics>,
+}
+
+/// One way for indicators.
+#[derive(Clone)]
+struct Lane {
     sender: Sender<Message>,
     waiting: Arc<Waiting>,
-    metrics: Arc<Metrics>,
+    is_live: bool,
 }
 
 /// How much waits, in bytes.
 #[derive(Debug, Default)]
-struct Waiting(AtomicUsize);
+pub struct Waiting(AtomicUsize);
 
 impl Waiting {
     fn add(&self, bytes: usize) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn remove(&self, bytes: usize) {
+    /// So much waits no more.
+    pub fn remove(&self, bytes: usize) {
         self.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -97,24 +105,44 @@ impl Intake {
     /// A way for messages from the one who receives them to the one who looks
     /// for them.
     pub fn channel(metrics: Arc<Metrics>) -> (Self, Receiver<Message>, Account) {
+        let (intake, messages, waiting) = Intake::with_lane(metrics.clone(), false);
+        (intake, messages, Account { waiting, metrics })
+    }
+
+    /// The same to live matching, which gets indicators without the message that
+    /// they came in, and has no end that the journal would wait for.
+    pub fn live(metrics: Arc<Metrics>) -> (Self, Receiver<Message>, Arc<Waiting>) {
+        Intake::with_lane(metrics, true)
+    }
+
+    fn with_lane(metrics: Arc<Metrics>, is_live: bool) -> (Self, Receiver<Message>, Arc<Waiting>) {
         let (sender, messages) = unbounded();
         let waiting = Arc::new(Waiting::default());
-        let account = Account {
+        let lane = Lane {
+            sender,
             waiting: waiting.clone(),
-            metrics: metrics.clone(),
+            is_live,
         };
         let intake = Intake {
-            sender,
-            waiting,
+            lanes: vec![lane],
             metrics,
         };
-        (intake, messages, account)
+        (intake, messages, waiting)
+    }
+
+    /// Every message goes both ways.
+    pub fn and(mut self, other: Intake) -> Self {
+        self.lanes.extend(other.lanes);
+        // The message itself goes last, the other way gets a copy.
+        self.lanes.sort_by_key(|lane| !lane.is_live);
+        self
     }
 
     /// Waits until there is room for more indicators, or the program stops; for
     /// a source that can wait.
     pub fn wait_for_room(&self, stop: &Stop) {
-        while self.waiting.0.load(Ordering::Relaxed) > QUEUE_BYTES / 2 {
+        let is_full = |lane: &Lane| lane.waiting.0.load(Ordering::Relaxed) > QUEUE_BYTES / 2;
+        while self.lanes.iter().any(is_full) {
             // Nobody is woken for each that leaves; this source only has to be
             // faster than the queries.
             if stop.sleep(Duration::from_millis(20)) {
@@ -126,9 +154,26 @@ impl Intake {
     /// Queues one message. An indicator that finds the queue full is dropped,
     /// counted and logged.
     pub fn put(&self, message: Message) {
+        let Some((last, others)) = self.lanes.split_last() else {
+            return;
+        };
+        for lane in others {
+            self.put_in(lane, message.for_live());
+        }
+        match last.is_live {
+            true => {
+                let copy = message.for_live();
+                message.finish();
+                self.put_in(last, copy);
+            }
+            false => self.put_in(last, message),
+        }
+    }
+
+    fn put_in(&self, lane: &Lane, message: Message) {
         if let Message::Match { indicator, .. } = &message {
             let size = indicator.size();
-            if self.waiting.0.load(Ordering::Relaxed) + size > QUEUE_BYTES {
+            if lane.waiting.0.load(Ordering::Relaxed) + size > QUEUE_BYTES {
                 self.metrics.indicators_dropped.add(1);
                 error!(
                     "indicator {} is dropped: indicators that wait take {} MiB, the most they may",
@@ -137,11 +182,13 @@ impl Intake {
                 );
                 return;
             }
-            self.waiting.add(size);
-            self.metrics.backlog.add(1);
+            lane.waiting.add(size);
+            if !lane.is_live {
+                self.metrics.backlog.add(1);
+            }
         }
-        // The batcher is gone only when the program ends.
-        let _ = self.sender.send(message);
+        // The other side is gone only when the program ends.
+        let _ = lane.sender.send(message);
     }
 }
 

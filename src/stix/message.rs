@@ -200,7 +200,10 @@ struct StixSighting<'a> {
     modified: &'a str,
     last_seen: String,
     sighting_of_ref: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_indicator: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_indicator_value: Option<&'a str>,
     x_threatbus_match_type: &'static str,
     x_threatbus_sighting_context: &'a RawValue,
 }
@@ -225,6 +228,11 @@ pub fn write(
         last_seen: time.as_stix(),
         sighting_of_ref: &indicator.id,
         x_threatbus_indicator: indicator.original.as_deref(),
+        // As the originals did: the value alone where the message is not kept.
+        x_threatbus_indicator_value: match indicator.original {
+            Some(_) => None,
+            None => indicator.ioc.first().map(String::as_str),
+        },
         x_threatbus_match_type: match_type.as_str(),
         x_threatbus_sighting_context: serde_json::from_str(context.as_str())?,
     })
@@ -411,5 +419,19 @@ mod tests {
         assert_eq!(value["sighting_of_ref"], ID);
         assert_eq!(value["x_threatbus_match_type"], "RETRO");
         assert_eq!(value["x_threatbus_indicator"]["x_foo"]["a"][1], "☃");
+        assert!(!json.contains("x_threatbus_indicator_value"));
+    }
+
+    #[test]
+    fn a_live_sighting_carries_the_value() {
+        let mut indicator = matched("[domain-name:value = 'evil.com']");
+        indicator.original = None;
+        let context = Context::new("{}").expect("JSON");
+        let time = EventTime::now();
+        let json = write(&indicator, MatchType::Live, &time, &context).expect("JSON");
+        let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+        assert_eq!(value["x_threatbus_indicator_value"], "evil.com");
+        assert_eq!(value["x_threatbus_match_type"], "LIVE");
+        assert!(value.get("x_threatbus_indicator").is_none());
     }
 }

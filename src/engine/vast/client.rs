@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{Level, debug, info, log, warn};
+use time::OffsetDateTime;
 
 use super::answer::{Answer, Lines, Piece, judge};
 use super::query::Query;
@@ -44,6 +45,8 @@ pub struct Bounds {
     pub events: Option<u64>,
     /// The longest that it may take.
     pub time: Option<Duration>,
+    /// Only events that happened later, to the second, where the engine can tell.
+    pub since: Option<OffsetDateTime>,
 }
 
 /// A `vast` program and the node that it asks.
@@ -254,8 +257,14 @@ impl Client {
         &self.endpoint
     }
 
+    /// The program, with nothing said yet.
+    pub(super) fn command(&self) -> Command {
+        child::command(&self.binary)
+    }
+
+    /// The program, about to ask the node.
     pub(super) fn node_command(&self) -> Command {
-        let mut command = child::command(&self.binary);
+        let mut command = self.command();
         command.args(["-e", &self.endpoint.to_string()]);
         command
     }
@@ -308,6 +317,31 @@ impl Engine for Client {
         let Some(query) = Query::any_of(observables.iter().copied(), &self.version) else {
             return Answer::Complete;
         };
+        let Some(since) = bounds.since else {
+            return self.ask(&query, bounds, stop, consume);
+        };
+        // Which of the extractors of time a release has is not known for sure.
+        let mut answer = Answer::Complete;
+        for extractor in self.version.time_extractors() {
+            answer = self.ask(&query.since(extractor, since), bounds, stop, consume);
+            if !matches!(answer, Answer::Refused(_)) {
+                return answer;
+            }
+        }
+        debug!("vast refuses a bound on the time of events: {answer:?}; asking without it");
+        self.ask(&query, bounds, stop, consume)
+    }
+}
+
+impl Client {
+    /// Asks one query.
+    fn ask(
+        &self,
+        query: &Query,
+        bounds: Bounds,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
         let mut command = self.node_command();
         command.arg("export");
         if self.low_priority {

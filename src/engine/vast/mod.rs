@@ -3,5 +3,6 @@
 pub mod answer;
 pub mod check;
 pub mod client;
+pub mod matcher;
 pub mod query;
 pub mod version;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use time::{OffsetDateTime, UtcOffset};
+
 use super::version::Version;
 use crate::indicator::{Kind, Network, Observable};
 
@@ -37,6 +39,24 @@ impl Query {
         }
         let text = values.write(version);
         (!text.is_empty()).then_some(Query(text))
+    }
+}
+
+impl Query {
+    /// The same for events that happened after this time, or in the same second.
+    /// Times are written without a zone and mean UTC, as the engine prints them.
+    pub fn since(&self, extractor: &str, time: OffsetDateTime) -> Self {
+        let utc = time.to_offset(UtcOffset::UTC);
+        let Query(text) = self;
+        Query(format!(
+            "({text}) && {extractor} > {:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+            utc.year(),
+            u8::from(utc.month()),
+            utc.day(),
+            utc.hour(),
+            utc.minute(),
+            utc.second()
+        ))
     }
 }
 
@@ -226,6 +246,16 @@ mod tests {
         assert_eq!(
             query(&several, "2021.01.28"),
             r#":addr in 10.0.0.0/8 || :addr in 2001:db8::/32 || file.hash.md5 in ["70041821acf87389e40ddcb092004184"] || file.name in ["a.exe"] || zeek.http.user_agent in ["x"] || suricata.http.http.http_user_agent in ["x"]"#
+        );
+    }
+
+    #[test]
+    fn a_bound_on_the_time_holds_for_every_value() {
+        let query = Query::any_of(&[domain("a")], &version("2020.12.16")).expect("a query");
+        let time = time::macros::datetime!(2009-11-19 09:00:00.75 +1);
+        assert_eq!(
+            query.since("#timestamp", time).as_str(),
+            r#"("a" == net.domain || "a" == net.hostname) && #timestamp > 2009-11-19T08:00:00"#
         );
     }
 

@@ -57,6 +57,16 @@ impl Version {
             .map(|order| order >= (Era::Calendar, [2021, 9, 0]))
     }
 
+    /// The extractors for the time of an event, the likelier first: `#timestamp`
+    /// parses on both builds of the calendar (measured), `:timestamp` is that of
+    /// later releases (documented).
+    pub fn time_extractors(&self) -> [&'static str; 2] {
+        match self.order {
+            Some((Era::Semantic, _)) => [":timestamp", "#timestamp"],
+            _ => ["#timestamp", ":timestamp"],
+        }
+    }
+
     /// The extractor for fields of type address: the type's name changed in
     /// 3.0.
     pub fn address_extractor(&self) -> &'static str {

@@ -1,0 +1,489 @@
+//! The live side of VAST: its matcher plugin in both generations, and the
+//! export of every new event where there is none.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::answer::{Answer, Lines, Piece, judge};
+use super::client::{Client, Event};
+use crate::child::{self, End, Flow, Limits};
+use crate::indicator::Observable;
+use crate::live::feed::{Arrival, Ended, Feed, Match, Registrar, Told};
+use crate::logging::printable;
+use crate::matching::Concepts;
+use crate::sighting::EventTime;
+use crate::stop::Stop;
+
+/// How long a call may take that tells the matcher something; such calls take
+/// some 25 ms, and hang where the node stands still.
+const TELL_TIME: Duration = Duration::from_secs(60);
+
+/// How long a question takes that needs no node.
+const ASK_TIME: Duration = Duration::from_secs(10);
+
+/// The most that is read of the answer to such a question, in bytes.
+const MOST_ANSWER: usize = 16 << 20;
+
+/// How many indicators one `import` gets.
+const MOST_IMPORTED: usize = 10_000;
+
+/// The longest value that goes over a command line, in bytes. One argument of a
+/// process can have 128 KiB.
+const LONGEST_ARGUMENT: usize = 100_000;
+
+/// What stands before the id in a matcher's reference.
+const REFERENCE: &str = "threatbus__";
+
+/// Matches every event.
+const EVERYTHING: &str = "#type ~ /.*/";
+
+/// How this program learns of matches in new events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum How {
+    /// `matcher attach json NAME`: a matcher that the node runs (2021.08 to 3.x).
+    Attach(String),
+    /// `matcher start --name=NAME`: a matcher of one's own (2020).
+    Start(String),
+    /// `export --continuous`: every new event comes and is matched here.
+    Continuous,
+}
+
+/// The generations of the matcher plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generation {
+    /// `matcher attach`.
+    Attach,
+    /// `matcher start`.
+    Start,
+    /// No such plugin.
+    None,
+}
+
+impl Client {
+    /// Asks the program which matcher it knows. An unknown command ends with 1
+    /// and the usage text.
+    pub fn matcher_generation(&self, stop: &Stop) -> Generation {
+        let knows = |word: &str| {
+            let mut command = self.command();
+            command.args(["matcher", word, "--help"]);
+            let limits = Limits {
+                time: Some(ASK_TIME),
+                stop,
+            };
+            let asked = child::run_to_end(&mut command, b"", limits, MOST_ANSWER);
+            asked.is_ok_and(
+                |(outcome, _)| matches!(outcome.end, End::Exited(status) if status.success()),
+            )
+        };
+        if knows("attach") {
+            Generation::Attach
+        } else if knows("start") {
+            Generation::Start
+        } else {
+            Generation::None
+        }
+    }
+
+    /// The engine's own table of concepts.
+    ///
+    /// # Errors
+    /// It has none, or none that can be used: why, for a person.
+    pub fn concepts(&self, stop: &Stop) -> Result<Concepts, String> {
+        let mut command = self.node_command();
+        command.args(["dump", "concepts"]);
+        let limits = Limits {
+            time: Some(ASK_TIME),
+            stop,
+        };
+        let (outcome, output) = child::run_to_end(&mut command, b"", limits, MOST_ANSWER)
+            .map_err(|error| error.to_string())?;
+        match outcome.end {
+            End::Exited(status) if status.success() => {
+                Concepts::parse(&String::from_utf8_lossy(&output))
+                    .map_err(|error| error.to_string())
+            }
+            End::Exited(status) => Err(child::describe(status)),
+            End::TimedOut | End::Stopped | End::Enough => Err("no answer".to_owned()),
+        }
+    }
+}
+
+/// VAST as a source of matches, or of events.
+pub struct Watch {
+    client: Client,
+    how: How,
+}
+
+impl Watch {
+    /// A source that is not running yet.
+    pub fn new(client: Client, how: How) -> Self {
+        Watch { client, how }
+    }
+}
+
+impl Feed for Watch {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+        let mut command = self.client.node_command();
+        match &self.how {
+            How::Attach(name) => command.args(["matcher", "attach", "json", name]),
+            How::Start(name) => command.args(["matcher", "start", &format!("--name={name}")]),
+            How::Continuous => command.args([
+                "export",
+                "--continuous",
+                "--caf.scheduler.max-threads=1",
+                "json",
+                EVERYTHING,
+            ]),
+        };
+        let limits = Limits { time: None, stop };
+        let mut lines = Lines::default();
+        let mut any = false;
+        let result = child::run(&mut command, b"", limits, |bytes| {
+            any = true;
+            lines.push(bytes, |piece| match piece {
+                Piece::Line(line) => consume(Event::Line(&String::from_utf8_lossy(line))),
+                Piece::TooLong(start) => {
+                    let start = &start[..start.len().min(400)];
+                    consume(Event::TooLong(&String::from_utf8_lossy(start)));
+                }
+            });
+            consume(Event::Pause);
+            Flow::Continue
+        });
+        let outcome = match result {
+            Ok(outcome) => outcome,
+            Err(error) => return Ended::Lost(format!("it cannot be run: {error}")),
+        };
+        let End::Exited(status) = outcome.end else {
+            return Ended::Stopped;
+        };
+        let reason = format!("{}: {}", child::describe(status), outcome.last_words());
+        let is_away = matches!(judge(&outcome, 0), Answer::Unreachable(_));
+        // A command that is not known, or a matcher that is not: the node is there.
+        let refused = status.code() == Some(1) && !any && !is_away;
+        match refused && self.client.ping(stop).is_ok() {
+            true => Ended::Refused(reason),
+            false => Ended::Lost(reason),
+        }
+    }
+
+    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String> {
+        match self.how {
+            How::Continuous => Ok(Arrival::Event(line)),
+            How::Attach(_) | How::Start(_) => read_match(line).map(Arrival::Match),
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.how {
+            How::Attach(name) => format!("matcher {} of VAST", printable(name, 200)),
+            How::Start(name) => format!("matcher {} in VAST", printable(name, 200)),
+            How::Continuous => "export of new events from VAST".to_owned(),
+        }
+    }
+}
+
+/// What both generations print. That of 2020: `ioc` (later `value`),
+/// `reference`, `ts`, and perhaps `context`; that of 2021.08: `indicator`,
+/// `event`.
+#[derive(Deserialize)]
+struct Printed<'a> {
+    #[serde(borrow)]
+    ioc: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reference: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    ts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+    #[serde(borrow)]
+    indicator: Option<PrintedIndicator<'a>>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PrintedIndicator<'a> {
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(borrow)]
+    context: Option<&'a RawValue>,
+}
+
+/// Reads one sighting of either generation of the matcher.
+///
+/// # Errors
+/// It is none: why, for a person.
+pub fn read_match(line: &str) -> Result<Match<'_>, String> {
+    let printed: Printed<'_> =
+        serde_json::from_str(line).map_err(|error| format!("no sighting of a matcher: {error}"))?;
+    let is_object = |json: &&RawValue| json.get().starts_with('{');
+    let (value, reference, context) = match &printed.indicator {
+        Some(indicator) => {
+            let reference = indicator.context.and_then(text);
+            (indicator.value, reference, printed.event.filter(is_object))
+        }
+        None => (
+            printed.ioc.or(printed.value),
+            printed.reference,
+            printed.context.filter(is_object),
+        ),
+    };
+    let value = value.and_then(text);
+    let id = reference.as_deref().and_then(id_of);
+    if value.is_none() && id.is_none() {
+        return Err("no sighting of a matcher: it has neither value nor reference".to_owned());
+    }
+    let time = printed.ts.and_then(text);
+    Ok(Match {
+        value,
+        id,
+        context: context.map_or(Cow::Borrowed("{}"), |json| Cow::Borrowed(json.get())),
+        time: time.as_deref().and_then(EventTime::parse),
+    })
+}
+
+/// A JSON string's text, or any other value but null as it is.
+fn text(json: &RawValue) -> Option<Cow<'_, str>> {
+    match json.get() {
+        "null" => None,
+        quoted if quoted.starts_with('"') => {
+            serde_json::from_str::<String>(quoted).ok().map(Cow::Owned)
+        }
+        other => Some(Cow::Borrowed(other)),
+    }
+}
+
+/// The id in `threatbus__ID`, which may stand in quotes of its own.
+fn id_of(reference: &str) -> Option<Arc<str>> {
+    let unquoted = serde_json::from_str::<String>(reference);
+    let reference = unquoted.as_deref().unwrap_or(reference);
+    reference.strip_prefix(REFERENCE).map(Arc::from)
+}
+
+/// Tells VAST's matcher what to match.
+pub struct Matcher {
+    client: Client,
+    how: How,
+}
+
+impl Matcher {
+    /// For a matcher; `None` where there is none.
+    pub fn new(client: Client, how: How) -> Option<Self> {
+        (how != How::Continuous).then_some(Matcher { client, how })
+    }
+
+    fn tell(&self, arguments: &[&str], input: &[u8], stop: &Stop) -> Told {
+        let mut command = self.client.node_command();
+        command.args(arguments);
+        let limits = Limits {
+            time: Some(TELL_TIME),
+            stop,
+        };
+        let outcome = match child::run(&mut command, input, limits, |_| Flow::Continue) {
+            Ok(outcome) => outcome,
+            Err(error) => return Told::Refused(format!("it cannot be run: {error}")),
+        };
+        let reason = match &outcome.end {
+            End::Exited(status) if status.success() => return Told::Done,
+            End::Exited(status) => {
+                format!("{}: {}", child::describe(*status), outcome.last_words())
+            }
+            End::TimedOut => format!("no answer in {} s", TELL_TIME.as_secs()),
+            End::Stopped | End::Enough => return Told::Stopped,
+        };
+        match self.client.ping(stop) {
+            _ if stop.is_now() => Told::Stopped,
+            Ok(()) => Told::Refused(reason),
+            Err(_) => Told::Unreachable(reason),
+        }
+    }
+}
+
+impl Registrar for Matcher {
+    fn most_at_once(&self) -> usize {
+        match self.how {
+            How::Start(_) => MOST_IMPORTED,
+            How::Attach(_) | How::Continuous => 1,
+        }
+    }
+
+    fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> Told {
+        match &self.how {
+            How::Start(_) => {
+                let lines: String = values.iter().filter_map(import_line).collect();
+                let call = ["import", "json", "--type=intel.indicator"];
+                self.tell(&call, lines.as_bytes(), stop)
+            }
+            How::Attach(name) => {
+                for (value, id) in values {
+                    let (value, reference) = (value.to_string(), format!("{REFERENCE}{id}"));
+                    let call = ["matcher", "add", name, &value, &reference];
+                    match self.tell(&call, b"", stop) {
+                        Told::Done => {}
+                        other => return other,
+                    }
+                }
+                Told::Done
+            }
+            How::Continuous => Told::Done,
+        }
+    }
+
+    fn remove(&self, value: &Observable, stop: &Stop) -> Told {
+        let text = value.to_string();
+        match &self.how {
+            How::Attach(name) => self.tell(&["matcher", "remove", name, &text], b"", stop),
+            How::Start(name) => {
+                let kind = intel_kind(value).unwrap_or("domain");
+                let call = ["matcher", "ioc-remove", name, &text, kind];
+                self.tell(&call, b"", stop)
+            }
+            How::Continuous => Told::Done,
+        }
+    }
+
+    fn check(&self, value: &Observable, id: &str) -> Result<(), String> {
+        let text = value.to_string();
+        if text.starts_with('-') {
+            return Err(
+                "the command line of VAST's matcher takes a value with a leading `-` for an option"
+                    .to_owned(),
+            );
+        }
+        if text.len() > LONGEST_ARGUMENT || id.len() > LONGEST_ARGUMENT {
+            return Err(format!(
+                "it is longer than {LONGEST_ARGUMENT} bytes, the most that goes over a command line"
+            ));
+        }
+        if text.contains('\0') || id.contains('\0') {
+            return Err("it holds a NUL, which no command line can hold".to_owned());
+        }
+        let is_known = match self.how {
+            How::Start(_) => intel_kind(value).is_some(),
+            How::Attach(_) | How::Continuous => !matches!(value, Observable::Network(_)),
+        };
+        if !is_known {
+            return Err(format!(
+                "the matcher of this VAST knows no values of the kind {}",
+                value.kind()
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_there(&self, stop: &Stop) -> bool {
+        self.client.ping(stop).is_ok()
+    }
+
+    fn forgets(&self) -> bool {
+        matches!(self.how, How::Start(_))
+    }
+}
+
+/// What the generation of 2020 calls the kind of a value.
+fn intel_kind(value: &Observable) -> Option<&'static str> {
+    match value {
+        Observable::Address(address) if address.is_ipv6() => Some("ipv6"),
+        Observable::Address(_) => Some("ip"),
+        Observable::Domain(_) => Some("domain"),
+        Observable::Url(_) => Some("url"),
+        Observable::Network(_) | Observable::Text(..) => None,
+    }
+}
+
+/// A line of `import json --type=intel.indicator`.
+fn import_line((value, id): &(Observable, Arc<str>)) -> Option<String> {
+    let line = serde_json::json!({
+        "ioc": value.to_string(),
+        "type": intel_kind(value)?,
+        "reference": format!("{REFERENCE}{id}"),
+    });
+    Some(format!("{line}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sightings_of_every_generation_are_read() {
+        let match_2020 = r#"{"ts": "2020-11-26T12:34:56.5", "data_id": 8, "indicator_id": 5,
+            "matcher": "m", "ioc": "evil.example", "reference": "threatbus__43"}"#;
+        let read = read_match(match_2020).expect("a sighting");
+        assert_eq!(read.value.as_deref(), Some("evil.example"));
+        assert_eq!((read.id.as_deref(), &*read.context), (Some("43"), "{}"));
+        let time = read.time.expect("a time");
+        assert_eq!(time.as_stix(), "2020-11-26T12:34:56.500000Z");
+
+        let of_2021_04 = match_2020.replace("\"ioc\"", "\"context\": {\"a\": 1}, \"value\"");
+        let read = read_match(&of_2021_04).expect("a sighting");
+        assert_eq!(read.value.as_deref(), Some("evil.example"));
+        assert_eq!(&*read.context, "{\"a\": 1}");
+
+        let match_2021_08 = r#"{"indicator": {"value": "1.2.3.4", "context": "\"threatbus__indicator--7\""},
+            "type": "zeek.dns", "event": {"ts": "2020-11-26T12:34:56", "n": 1.50}}"#;
+        let read = read_match(match_2021_08).expect("a sighting");
+        assert_eq!(read.value.as_deref(), Some("1.2.3.4"));
+        assert_eq!(read.id.as_deref(), Some("indicator--7"));
+        assert_eq!(
+            &*read.context,
+            r#"{"ts": "2020-11-26T12:34:56", "n": 1.50}"#
+        );
+        assert!(read.time.is_none());
+
+        let probabilistic = r#"{"indicator": {"value": 80, "context": null}, "event": {}}"#;
+        let read = read_match(probabilistic).expect("a sighting");
+        assert_eq!((read.value.as_deref(), read.id), (Some("80"), None));
+        let other = r#"{"indicator": {"value": "x", "context": "\"somebody else's\""}}"#;
+        assert_eq!(read_match(other).expect("a sighting").id, None);
+    }
+
+    #[test]
+    fn what_is_no_sighting_is_told() {
+        for (line, words) in [
+            ("no json", "no sighting"),
+            ("[]", "no sighting"),
+            ("{}", "neither value nor reference"),
+            (r#"{"indicator": {"value": null}}"#, "neither"),
+        ] {
+            let error = read_match(line).expect_err(line);
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_indicator_is_imported_as_one_line_of_json() {
+        for (value, expected) in [
+            (
+                Observable::address("1.2.3.4".parse().expect("valid")),
+                r#"{"ioc":"1.2.3.4","reference":"threatbus__7","type":"ip"}"#,
+            ),
+            (
+                Observable::address("2001:db8::1".parse().expect("valid")),
+                r#"{"ioc":"2001:db8::1","reference":"threatbus__7","type":"ipv6"}"#,
+            ),
+            (
+                Observable::domain("a\"\n"),
+                r#"{"ioc":"a\"\n","reference":"threatbus__7","type":"domain"}"#,
+            ),
+        ] {
+            let line = import_line(&(value, "7".into())).expect("a kind of 2020");
+            assert_eq!(line, format!("{expected}\n"));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(line in ".{0,200}") {
+            let _ = read_match(&line);
+            let _ = read_match(&serde_json::json!({"ioc": line, "reference": line}).to_string());
+        }
+    }
+}

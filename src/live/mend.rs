@@ -1,0 +1,271 @@
+//! After a loss: the engine's matcher is told again what it forgot, and the
+//! events of the gap are looked through.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, select};
+use log::{debug, error, info, log, warn};
+use time::OffsetDateTime;
+
+use super::Shared;
+use super::pool::Way;
+use super::roster::{Change, Matched};
+use crate::child::Flow;
+use crate::engine::Engine;
+use crate::engine::vast::answer::Answer;
+use crate::engine::vast::client::{Bounds, Event};
+use crate::indicator::Observable;
+use crate::logging::printable;
+use crate::metrics::Metrics;
+use crate::report::Reporter;
+use crate::sighting::{Context, MatchType};
+use crate::stop::{Backoff, Stop};
+
+/// How many values one query asks for: 100,000 take some 20 s (measured).
+const VALUES_AT_ONCE: usize = 100_000;
+
+/// How often a query that fails while the engine answers is put.
+const TRIES: u32 = 3;
+
+/// The engine's child is up.
+pub struct Gap {
+    /// Since when it was not, where it was up before.
+    pub since: Option<SystemTime>,
+}
+
+/// The thread's own things.
+pub struct Mender<E> {
+    /// What is asked about the gap.
+    pub engine: E,
+    /// What is matched.
+    pub shared: Arc<Shared>,
+    /// Where an engine that forgets is told again.
+    pub forgetful: Option<Way>,
+    /// Where matches go.
+    pub reporter: Reporter,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The longest that one query may take.
+    pub timeout: Option<Duration>,
+    /// The end of live matching.
+    pub ending: Stop,
+    /// The end of the program.
+    pub stop: Stop,
+}
+
+/// Why a gap is not covered.
+enum Uncovered {
+    /// The engine is away: it is tried again when it is back.
+    Away(String),
+    /// It cannot be had.
+    Failed(String),
+    Stopped,
+}
+
+impl<E: Engine> Mender<E> {
+    /// Runs until nobody has a gap to cover any more.
+    pub fn run(mut self, gaps: &Receiver<Gap>) {
+        let mut open: Option<SystemTime> = None;
+        loop {
+            let gap = select! {
+                recv(gaps) -> gap => gap,
+                recv(self.ending.now_channel()) -> _ => return self.leave(open),
+            };
+            let Ok(gap) = gap else {
+                return self.leave(open);
+            };
+            self.remind();
+            open = open.into_iter().chain(gap.since).min();
+            let Some(since) = open else {
+                continue;
+            };
+            match self.cover(since) {
+                Ok(()) => open = None,
+                Err(Uncovered::Away(reason)) => debug!(
+                    "the events of the gap are asked for when VAST is back: {}",
+                    printable(&reason, 500)
+                ),
+                Err(Uncovered::Failed(reason)) => {
+                    open = None;
+                    self.metrics.queries_interrupted.add(1);
+                    error!(
+                        "the events since {} that were not seen as they came could not be looked \
+                         through: {}",
+                        shown(since),
+                        printable(&reason, 500)
+                    );
+                }
+                Err(Uncovered::Stopped) => return self.leave(open),
+            }
+        }
+    }
+
+    fn leave(&self, open: Option<SystemTime>) {
+        if let Some(since) = open {
+            log!(
+                self.stop.level_of_rest(),
+                "stopping: the events since {} that were not seen as they came are not looked \
+                 through",
+                shown(since)
+            );
+        }
+    }
+
+    /// Tells an engine that forgets everything again.
+    fn remind(&self) {
+        let Some(way) = &self.forgetful else {
+            return;
+        };
+        let mut next = Some(0);
+        while let Some(from) = next.filter(|_| !self.ending.is_now()) {
+            let values;
+            (values, next) = self.shared.roster().values(from, 1000);
+            for (value, id) in values {
+                way.bring(Change::Add(value, id));
+            }
+        }
+    }
+
+    /// Asks for all live values in the events since then.
+    fn cover(&mut self, since: SystemTime) -> Result<(), Uncovered> {
+        let before = self.metrics.sightings_found.get();
+        let (mut next, mut any) = (Some(0), false);
+        while let Some(from) = next {
+            let values;
+            (values, next) = self.shared.roster().values(from, VALUES_AT_ONCE);
+            let values: Vec<Observable> = values.into_iter().map(|(value, _)| value).collect();
+            any |= !values.is_empty();
+            self.ask_until_answered(&values, since)?;
+        }
+        if any {
+            let found = self.metrics.sightings_found.get() - before;
+            info!(
+                "looked through the events since {}: {found} sighting(s) meanwhile",
+                shown(since)
+            );
+        }
+        Ok(())
+    }
+
+    fn ask_until_answered(
+        &mut self,
+        values: &[Observable],
+        since: SystemTime,
+    ) -> Result<(), Uncovered> {
+        let mut backoff = Backoff::new();
+        let mut failures = 0;
+        loop {
+            let reason = match self.ask(values, since) {
+                Answer::Complete | Answer::Enough | Answer::Unconfirmed => return Ok(()),
+                Answer::Stopped => return Err(Uncovered::Stopped),
+                Answer::Unreachable(reason) => return Err(Uncovered::Away(reason)),
+                Answer::Refused(reason) => return self.halve(values, since, reason),
+                Answer::TimedOut => "it took too long (--retro-match-timeout)".to_owned(),
+                Answer::Broken(reason) => reason,
+            };
+            failures += 1;
+            if failures == TRIES {
+                return Err(Uncovered::Failed(reason));
+            }
+            if self.ending.sleep(backoff.pause()) {
+                return Err(Uncovered::Stopped);
+            }
+        }
+    }
+
+    /// One of several values may be what the engine does not take.
+    fn halve(
+        &mut self,
+        values: &[Observable],
+        since: SystemTime,
+        reason: String,
+    ) -> Result<(), Uncovered> {
+        match values {
+            [] => Ok(()),
+            [value] => {
+                self.metrics.observables_refused.add(1);
+                warn!(
+                    "the value {} is not looked for in the gap: VAST refuses the query: {}",
+                    printable(&value.to_string(), 200),
+                    printable(&reason, 500)
+                );
+                Ok(())
+            }
+            _ => {
+                let (first, second) = values.split_at(values.len() / 2);
+                self.ask_until_answered(first, since)?;
+                self.ask_until_answered(second, since)
+            }
+        }
+    }
+
+    fn ask(&mut self, values: &[Observable], since: SystemTime) -> Answer {
+        let since = OffsetDateTime::from(since);
+        let bounds = Bounds {
+            events: None,
+            time: self.timeout,
+            since: Some(since),
+        };
+        self.metrics.queries.add(1);
+        self.shared.recent().begin_query();
+        let values: Vec<&Observable> = values.iter().collect();
+        let Mender {
+            engine,
+            shared,
+            reporter,
+            metrics,
+            ending,
+            ..
+        } = self;
+        let mut matched = Vec::new();
+        let mut take = |event: Event<'_>| {
+            match event {
+                Event::Line(line) => {
+                    if !take(line.trim_ascii(), since, shared, reporter, &mut matched) {
+                        metrics.lines_rejected.add(1);
+                    }
+                }
+                Event::TooLong(_) => metrics.lines_rejected.add(1),
+                Event::Pause => reporter.flush(),
+            }
+            Flow::Continue
+        };
+        let answer = engine.export(&values, bounds, ending, &mut take);
+        self.reporter.flush();
+        answer
+    }
+}
+
+/// Reports an event of the gap; says whether the line is one.
+fn take(
+    line: &str,
+    since: OffsetDateTime,
+    shared: &Shared,
+    reporter: &mut Reporter,
+    matched: &mut Vec<Matched>,
+) -> bool {
+    if shared.roster().matches(line, matched).is_err() {
+        return false;
+    }
+    let context = Context::already_checked(line);
+    // Without a time nobody knows whether it is of the gap.
+    let Some(time) = context.time().filter(|time| time.utc() > since) else {
+        return true;
+    };
+    for one in matched.iter() {
+        // Known live by then, or it is for retro matching.
+        if time.utc() < OffsetDateTime::from(one.since) {
+            continue;
+        }
+        let mark = shared.mark(line, Some(time));
+        if shared.recent().queried(&one.indicator.id, mark) {
+            reporter.report(&one.indicator, &context, MatchType::Live);
+        }
+    }
+    true
+}
+
+fn shown(time: SystemTime) -> String {
+    crate::sighting::stix_time(OffsetDateTime::from(time))
+}

@@ -1,0 +1,362 @@
+//! Telling an engine's matcher what to match: a few threads, each of which runs
+//! one process at a time. What concerns one value goes through one thread, in
+//! order; where a value changes again before it was told, only the last counts.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{debug, error, info, log, warn};
+
+use super::feed::{Registrar, Told};
+use super::roster::Change;
+use crate::indicator::Observable;
+use crate::logging::printable;
+use crate::metrics::Metrics;
+use crate::stop::{Backoff, Stop};
+
+/// How many processes run at once.
+const WORKERS: usize = 4;
+
+/// How many changes wait for each of them; beyond that the one who brings them
+/// waits.
+const WAITING: usize = 4096;
+
+/// How long a change waits for company where one process tells many: a process
+/// takes longer.
+const COMPANY: Duration = Duration::from_millis(100);
+
+/// How many changes one thread holds to gather them.
+const GATHERED: usize = 10_000;
+
+/// The threads, and the way to them.
+pub struct Pool {
+    queues: Vec<Sender<Change>>,
+    threads: Vec<JoinHandle<()>>,
+    hasher: RandomState,
+    ending: Stop,
+}
+
+/// A way to the threads for one of those who bring changes.
+#[derive(Clone)]
+pub struct Way {
+    queues: Vec<Sender<Change>>,
+    hasher: RandomState,
+    ending: Stop,
+}
+
+impl Pool {
+    /// Starts the threads. They end when every [`Way`] is dropped, or with
+    /// `ending`.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        registrar: &Arc<dyn Registrar>,
+        metrics: &Arc<Metrics>,
+        ending: &Stop,
+        stop: &Stop,
+    ) -> std::io::Result<Self> {
+        let mut pool = Pool {
+            queues: Vec::new(),
+            threads: Vec::new(),
+            hasher: RandomState::new(),
+            ending: ending.clone(),
+        };
+        for number in 1..=WORKERS {
+            let (queue, changes) = bounded(WAITING);
+            let worker = Worker {
+                registrar: registrar.clone(),
+                metrics: metrics.clone(),
+                ending: ending.clone(),
+                stop: stop.clone(),
+                waiting: Waiting::default(),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("matcher-{number}"))
+                .spawn(move || worker.run(&changes))?;
+            pool.queues.push(queue);
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// A way to the threads.
+    pub fn way(&self) -> Way {
+        Way {
+            queues: self.queues.clone(),
+            hasher: self.hasher.clone(),
+            ending: self.ending.clone(),
+        }
+    }
+
+    /// Waits for the end.
+    pub fn join(self) {
+        drop(self.queues);
+        for thread in self.threads {
+            if thread.join().is_err() {
+                error!("a thread of the matcher ended by a defect of this program");
+            }
+        }
+    }
+}
+
+impl Way {
+    /// Brings a change, waiting while too many wait already.
+    pub fn bring(&self, change: Change) {
+        let value = match &change {
+            Change::Add(value, _) | Change::Remove(value) => value,
+        };
+        let worker = self.hasher.hash_one(value) as usize % self.queues.len();
+        select! {
+            // The thread is gone only when the program ends.
+            send(self.queues[worker], change) -> _ => {}
+            recv(self.ending.now_channel()) -> _ => {}
+        }
+    }
+}
+
+/// What a thread has to do, each value once.
+#[derive(Default)]
+struct Waiting {
+    order: VecDeque<Observable>,
+    /// The id to add a value with; none to remove it.
+    wanted: HashMap<Observable, Option<Arc<str>>>,
+}
+
+/// The next thing to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Add(Vec<(Observable, Arc<str>)>),
+    Remove(Observable),
+}
+
+impl Waiting {
+    fn put(&mut self, change: Change) {
+        let (value, wanted) = match change {
+            Change::Add(value, id) => (value, Some(id)),
+            Change::Remove(value) => (value, None),
+        };
+        if self.wanted.insert(value.clone(), wanted).is_none() {
+            self.order.push_back(value);
+        }
+    }
+
+    /// Undoes [`Waiting::next`], but for what has changed since.
+    fn put_back(&mut self, step: Step) {
+        let entries: Vec<(Observable, Option<Arc<str>>)> = match step {
+            Step::Add(values) => values.into_iter().map(|(v, id)| (v, Some(id))).collect(),
+            Step::Remove(value) => vec![(value, None)],
+        };
+        for (value, wanted) in entries.into_iter().rev() {
+            if !self.wanted.contains_key(&value) {
+                self.wanted.insert(value.clone(), wanted);
+                self.order.push_front(value);
+            }
+        }
+    }
+
+    /// Takes up to `most` additions that follow each other, or one removal.
+    fn next(&mut self, most: usize) -> Option<Step> {
+        let mut additions = Vec::new();
+        while let Some(value) = self.order.pop_front() {
+            match self.wanted.remove(&value) {
+                Some(Some(id)) => additions.push((value, id)),
+                Some(None) if additions.is_empty() => return Some(Step::Remove(value)),
+                Some(None) => {
+                    self.wanted.insert(value.clone(), None);
+                    self.order.push_front(value);
+                    break;
+                }
+                None => {}
+            }
+            if additions.len() == most {
+                break;
+            }
+        }
+        (!additions.is_empty()).then_some(Step::Add(additions))
+    }
+
+    fn len(&self) -> usize {
+        self.order.len()
+    }
+}
+
+struct Worker {
+    registrar: Arc<dyn Registrar>,
+    metrics: Arc<Metrics>,
+    ending: Stop,
+    stop: Stop,
+    waiting: Waiting,
+}
+
+impl Worker {
+    fn run(mut self, changes: &Receiver<Change>) {
+        let most = self.registrar.most_at_once();
+        loop {
+            if self.waiting.len() == 0 {
+                select! {
+                    recv(changes) -> change => match change {
+                        Ok(change) => self.waiting.put(change),
+                        Err(_) => return,
+                    },
+                    recv(self.ending.now_channel()) -> _ => return,
+                }
+            }
+            self.gather(changes, most);
+            if self.ending.is_now() {
+                return self.drop_waiting(changes);
+            }
+            if let Some(step) = self.waiting.next(most) {
+                self.tell(step);
+            }
+        }
+    }
+
+    /// Takes what waits, and where one process tells many, what comes within a
+    /// moment. More than the thread holds stays in the channel, which is bounded.
+    fn gather(&mut self, changes: &Receiver<Change>, most: usize) {
+        let until = Instant::now() + if most > 1 { COMPANY } else { Duration::ZERO };
+        while self.waiting.len() < GATHERED && !self.ending.is_now() {
+            match changes.recv_deadline(until) {
+                Ok(change) => self.waiting.put(change),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn tell(&mut self, step: Step) {
+        let told = match &step {
+            Step::Add(values) => self.registrar.add(values, &self.ending),
+            Step::Remove(value) => self.registrar.remove(value, &self.ending),
+        };
+        match told {
+            Told::Done => debug!("the matcher knows {}", describe(&step)),
+            Told::Stopped => self.waiting.put_back(step),
+            Told::Unreachable(reason) => {
+                self.waiting.put_back(step);
+                self.wait(&reason);
+            }
+            Told::Refused(reason) => self.refused(step, &reason),
+        }
+    }
+
+    /// Waits until the engine is back, or the program ends.
+    fn wait(&self, reason: &str) {
+        warn!(
+            "the matcher cannot be told what to match: {}; trying again",
+            printable(reason, 500)
+        );
+        let mut backoff = Backoff::new();
+        while !self.ending.sleep(backoff.pause()) {
+            if self.registrar.is_there(&self.ending) {
+                info!("the matcher can be told again what to match");
+                return;
+            }
+        }
+    }
+
+    /// One of several may be what the engine does not take.
+    fn refused(&mut self, step: Step, reason: &str) {
+        match step {
+            Step::Add(mut values) if values.len() > 1 => {
+                let second = values.split_off(values.len() / 2);
+                self.tell(Step::Add(values));
+                self.tell(Step::Add(second));
+            }
+            step => {
+                self.metrics.live_changes_failed.add(1);
+                error!(
+                    "the matcher does not take {}: {}",
+                    describe(&step),
+                    printable(reason, 500)
+                );
+            }
+        }
+    }
+
+    fn drop_waiting(&self, changes: &Receiver<Change>) {
+        let count = self.waiting.len() + changes.len();
+        if count > 0 {
+            log!(
+                self.stop.level_of_rest(),
+                "stopping: the matcher was not told of {count} value(s)"
+            );
+        }
+    }
+}
+
+fn describe(step: &Step) -> String {
+    match step {
+        Step::Add(values) => match &values[..] {
+            [(value, id)] => format!(
+                "the value {} of indicator {}",
+                printable(&value.to_string(), 200),
+                printable(id, 200)
+            ),
+            several => format!("{} values", several.len()),
+        },
+        Step::Remove(value) => format!(
+            "the removal of the value {}",
+            printable(&value.to_string(), 200)
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(value: &str, id: &str) -> Change {
+        Change::Add(Observable::domain(value), id.into())
+    }
+
+    fn remove(value: &str) -> Change {
+        Change::Remove(Observable::domain(value))
+    }
+
+    fn added(values: &[(&str, &str)]) -> Option<Step> {
+        let values = values.iter();
+        let values = values.map(|(value, id)| (Observable::domain(value), Arc::from(*id)));
+        Some(Step::Add(values.collect()))
+    }
+
+    #[test]
+    fn additions_are_gathered_up_to_a_removal() {
+        let mut waiting = Waiting::default();
+        for change in [
+            add("a", "1"),
+            add("b", "2"),
+            remove("c"),
+            add("d", "4"),
+            add("e", "5"),
+        ] {
+            waiting.put(change);
+        }
+        assert_eq!(waiting.next(9), added(&[("a", "1"), ("b", "2")]));
+        let removal = Some(Step::Remove(Observable::domain("c")));
+        assert_eq!(waiting.next(9), removal);
+        assert_eq!(waiting.next(1), added(&[("d", "4")]));
+        assert_eq!(waiting.next(1), added(&[("e", "5")]));
+        assert_eq!(waiting.next(1), None);
+    }
+
+    #[test]
+    fn the_last_change_of_a_value_counts() {
+        let mut waiting = Waiting::default();
+        for change in [add("a", "1"), remove("a"), add("b", "2"), add("a", "3")] {
+            waiting.put(change);
+        }
+        let step = waiting.next(9);
+        assert_eq!(step, added(&[("a", "3"), ("b", "2")]));
+        // It failed, and meanwhile one of them changed again.
+        waiting.put(remove("a"));
+        waiting.put_back(step.expect("some"));
+        assert_eq!(waiting.next(9), added(&[("b", "2")]));
+        assert_eq!(waiting.next(9), Some(Step::Remove(Observable::domain("a"))));
+        assert_eq!(waiting.next(9), None);
+    }
+}

@@ -1,0 +1,115 @@
+//! What was reported lately, so that a query for the events of a gap and the
+//! stream of new events report nothing twice.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+
+/// How many sightings are remembered: some 10 MB when it is full.
+const MOST: usize = 1 << 18;
+
+/// Sightings by indicator and event, each with how often it was seen on either
+/// way. The same event printed twice is two events.
+#[derive(Debug, Default)]
+pub struct Recent {
+    seen: HashMap<u64, Seen>,
+    order: VecDeque<u64>,
+    /// The number of the query whose answer is being read.
+    query: u32,
+    /// Seeded anew in each run: what an attacker prepares meets no known hash.
+    hasher: RandomState,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    live: u32,
+    queried: u32,
+    reported: u32,
+    query: u32,
+}
+
+/// What tells an event from others.
+#[derive(Clone, Copy, Debug, Hash)]
+pub enum Mark<'a> {
+    /// Its text.
+    Text(&'a str),
+    /// Its time in nanoseconds, where the text is not known.
+    Time(i128),
+}
+
+impl Recent {
+    /// An event came as it happened; says whether it is to be reported.
+    pub fn live(&mut self, id: &str, mark: Mark<'_>) -> bool {
+        let seen = self.entry(id, mark);
+        seen.live = seen.live.saturating_add(1);
+        let is_new = seen.live > seen.reported;
+        seen.reported = seen.reported.max(seen.live);
+        is_new
+    }
+
+    /// A query begins, whose answer can hold everything once more.
+    pub fn begin_query(&mut self) {
+        self.query = self.query.wrapping_add(1);
+    }
+
+    /// The answer of a query holds an event; says whether it is to be reported.
+    pub fn queried(&mut self, id: &str, mark: Mark<'_>) -> bool {
+        let query = self.query;
+        let seen = self.entry(id, mark);
+        if seen.query != query {
+            (seen.query, seen.queried) = (query, 0);
+        }
+        seen.queried = seen.queried.saturating_add(1);
+        let is_new = seen.queried > seen.reported;
+        seen.reported = seen.reported.max(seen.queried);
+        is_new
+    }
+
+    fn entry(&mut self, id: &str, mark: Mark<'_>) -> &mut Seen {
+        let key = self.hasher.hash_one((id, mark));
+        if !self.seen.contains_key(&key) {
+            if self.order.len() == MOST {
+                if let Some(oldest) = self.order.pop_front() {
+                    self.seen.remove(&oldest);
+                }
+            }
+            self.order.push_back(key);
+        }
+        self.seen.entry(key).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_on_one_way_is_not_reported_on_the_other() {
+        let mut recent = Recent::default();
+        let (a, b) = (Mark::Text("a"), Mark::Text("b"));
+        assert!(recent.live("1", a) && recent.live("1", a));
+        recent.begin_query();
+        assert!(!recent.queried("1", a) && !recent.queried("1", a));
+        // A third event of the same text, and others.
+        assert!(recent.queried("1", a) && recent.queried("2", a) && recent.queried("1", b));
+        // Printed late by the stream.
+        assert!(!recent.live("1", b) && recent.live("1", b));
+        // Asked again.
+        recent.begin_query();
+        for _ in 0..3 {
+            assert!(!recent.queried("1", a));
+        }
+        assert!(recent.queried("1", a));
+        assert!(recent.live("1", Mark::Time(7)) && !recent.queried("1", Mark::Time(7)));
+    }
+
+    #[test]
+    fn it_does_not_grow_without_a_bound() {
+        let mut recent = Recent::default();
+        for n in 0..MOST as i128 + 10 {
+            assert!(recent.live("1", Mark::Time(n)));
+        }
+        assert_eq!((recent.seen.len(), recent.order.len()), (MOST, MOST));
+    }
+}

@@ -1,0 +1,496 @@
+//! All live indicators, in little memory: whole messages are not kept, only id,
+//! protocol and values.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::id::ShortId;
+use crate::indicator::{Indicator, Observable, Protocol, Validity};
+use crate::matching::{Concepts, LiveMatcher, ScanError, Slot};
+
+/// The most memory that live indicators take, in bytes, about.
+const MOST_BYTES: usize = 1 << 30;
+
+/// What an indicator takes beside the text of its values: an entry, its places
+/// in four tables (measured by `cargo bench --bench live`).
+const BYTES_EACH: usize = 90;
+
+/// The end of a chain, and no time.
+const NONE: u32 = u32::MAX;
+
+/// Times are kept in hundredths of a second since the roster was made.
+const TICKS_A_SECOND: u32 = 100;
+
+/// One value of one indicator.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    id: ShortId,
+    protocol: Protocol,
+    slot: Slot,
+    /// The next entry with the same value.
+    next: u32,
+    /// When it was added.
+    added: u32,
+    /// When it expires, or [`NONE`].
+    expires: u32,
+}
+
+/// What became of an indicator that was put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is matched from the next event on.
+    Added,
+    /// It was there already.
+    Repeated,
+    /// There is no room for it.
+    Full,
+}
+
+/// A change of what has to be matched at all, whoever matches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The first indicator with this value came; this is its id.
+    Add(Observable, Arc<str>),
+    /// The last one went.
+    Remove(Observable),
+}
+
+/// An indicator that an event matches, as a sighting needs it.
+#[derive(Debug)]
+pub struct Matched {
+    /// Without the message that it came in.
+    pub indicator: Indicator,
+    /// Since when it is matched.
+    pub since: SystemTime,
+}
+
+/// All live indicators.
+#[derive(Debug)]
+pub struct Roster {
+    matcher: LiveMatcher,
+    /// By slot: the first entry with its value.
+    heads: Vec<u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Entries by the hash of their id.
+    by_id: HashTable<u32>,
+    hasher: RandomState,
+    long_ids: Vec<Arc<str>>,
+    free_long_ids: Vec<u32>,
+    /// By entry: values as the bus wrote them, where that is not how this
+    /// program writes them.
+    written: HashMap<u32, Box<[String]>>,
+    expiries: BinaryHeap<Reverse<(u32, u32)>>,
+    start: SystemTime,
+    bytes: usize,
+    most_bytes: usize,
+    slots: Vec<Slot>,
+    found: Vec<u32>,
+}
+
+impl Roster {
+    /// A roster without indicators.
+    pub fn new(concepts: Concepts, now: SystemTime) -> Self {
+        Roster {
+            matcher: LiveMatcher::new(concepts),
+            heads: Vec::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_id: HashTable::new(),
+            hasher: RandomState::default(),
+            long_ids: Vec::new(),
+            free_long_ids: Vec::new(),
+            written: HashMap::new(),
+            expiries: BinaryHeap::new(),
+            start: now,
+            bytes: 0,
+            most_bytes: MOST_BYTES,
+            slots: Vec::new(),
+            found: Vec::new(),
+        }
+    }
+
+    /// How many values are matched, each counted for each indicator that has it.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Whether nothing is matched.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// Matches an indicator from the next event on, until it `expires`; tells
+    /// which values are new.
+    pub fn add(
+        &mut self,
+        indicator: &Indicator,
+        expires: Option<SystemTime>,
+        now: SystemTime,
+        changes: &mut Vec<Change>,
+    ) -> Put {
+        let expires = expires.map_or(NONE, |time| self.ticks(time).saturating_add(1));
+        let known = self.entries_of(&indicator.id);
+        if self.is_repeated(&known, indicator) {
+            for entry in known {
+                self.set_expiry(entry, expires);
+            }
+            return Put::Repeated;
+        }
+        let text: usize = indicator.ioc.iter().map(String::len).sum();
+        let bytes = indicator.observables.len() * BYTES_EACH + indicator.id.len() + 2 * text;
+        if self.bytes + bytes > self.most_bytes {
+            return Put::Full;
+        }
+        let added = self.ticks(now);
+        for observable in &indicator.observables {
+            self.add_value(indicator, observable, added, expires, changes);
+        }
+        Put::Added
+    }
+
+    /// Whether these entries are this indicator, value for value.
+    fn is_repeated(&self, known: &[u32], indicator: &Indicator) -> bool {
+        let mut slots: Vec<Option<Slot>> = Vec::with_capacity(indicator.observables.len());
+        for observable in &indicator.observables {
+            slots.push(self.matcher.index().slot(observable));
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        let holds = |slot: &Option<Slot>| {
+            known.iter().any(|&entry| {
+                let entry = self.entries[entry as usize];
+                Some(entry.slot) == *slot && entry.protocol == indicator.protocol
+            })
+        };
+        known.len() == slots.len() && slots.iter().all(holds)
+    }
+
+    fn add_value(
+        &mut self,
+        indicator: &Indicator,
+        observable: &Observable,
+        added: u32,
+        expires: u32,
+        changes: &mut Vec<Change>,
+    ) {
+        let slot = self.matcher.insert(observable);
+        if slot.index() >= self.heads.len() {
+            self.heads.resize(slot.index() + 1, NONE);
+        }
+        let next = self.heads[slot.index()];
+        if next == NONE {
+            changes.push(Change::Add(observable.clone(), indicator.id.clone()));
+        } else if self.chain(next).any(|entry| {
+            self.entries[entry as usize].protocol == indicator.protocol
+                && self.has_id(entry, &indicator.id)
+        }) {
+            return;
+        }
+        let id = ShortId::of(&indicator.id).unwrap_or_else(|| self.keep_long(&indicator.id));
+        let entry = Entry {
+            id,
+            protocol: indicator.protocol,
+            slot,
+            next,
+            added,
+            expires: NONE,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.entries[number as usize] = entry;
+                number
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("memory has no room for more")
+            }
+        };
+        self.heads[slot.index()] = number;
+        self.bytes += self.size(number);
+        self.set_expiry(number, expires);
+        if *indicator.ioc != [observable.to_string()] {
+            self.written.insert(number, indicator.ioc.clone().into());
+        }
+        let Roster {
+            by_id,
+            hasher,
+            entries,
+            long_ids,
+            ..
+        } = self;
+        let hash = |&entry: &u32| hash(hasher, &entries[entry as usize].id, long_ids);
+        by_id.insert_unique(hash(&number), number, hash);
+    }
+
+    /// Matches no indicator with this id any more; gives how many values it had,
+    /// and tells which of them no other has.
+    pub fn remove(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
+        let entries = self.entries_of(id);
+        for &entry in &entries {
+            self.remove_entry(entry, changes);
+        }
+        entries.len()
+    }
+
+    /// Matches no more what has expired; gives the ids.
+    pub fn expire(&mut self, now: SystemTime, changes: &mut Vec<Change>) -> Vec<Arc<str>> {
+        let now = self.ticks(now);
+        let mut ids = Vec::new();
+        while let Some(&Reverse((expires, entry))) = self.expiries.peek() {
+            if expires > now {
+                break;
+            }
+            self.expiries.pop();
+            // An entry that went, or was given another time, or to another.
+            if self.entries[entry as usize].expires == expires {
+                ids.push(self.id(entry));
+                self.remove_entry(entry, changes);
+            }
+        }
+        ids.dedup();
+        ids
+    }
+
+    /// When the next one expires.
+    pub fn next_expiry(&self) -> Option<SystemTime> {
+        let &Reverse((expires, _)) = self.expiries.peek()?;
+        Some(self.time(expires))
+    }
+
+    /// Shows every indicator that the event in `line` matches, each once.
+    ///
+    /// # Errors
+    /// The line is not one JSON object.
+    pub fn matches(&mut self, line: &str, out: &mut Vec<Matched>) -> Result<(), ScanError> {
+        out.clear();
+        let mut slots = std::mem::take(&mut self.slots);
+        let scanned = self.matcher.matches(line, &mut slots);
+        if !slots.is_empty() {
+            let mut found = std::mem::take(&mut self.found);
+            found.clear();
+            for slot in &slots {
+                found.extend(self.chain(self.heads[slot.index()]));
+            }
+            let name = |entry: &u32| {
+                let entry = self.entries[*entry as usize];
+                (entry.id, entry.protocol == Protocol::Legacy)
+            };
+            // Of several values of one indicator, the first counts.
+            found.sort_by_key(name);
+            found.dedup_by_key(|entry| name(entry));
+            out.extend(found.iter().map(|&entry| self.matched(entry)));
+            self.found = found;
+        }
+        self.slots = slots;
+        scanned
+    }
+
+    /// The indicators that have one of these values, each once.
+    pub fn holders(&self, values: &[Observable]) -> Vec<Matched> {
+        let index = self.matcher.index();
+        let slots = values.iter().filter_map(|value| index.slot(value));
+        let entries = slots.flat_map(|slot| self.chain(self.heads[slot.index()]));
+        let mut matched: Vec<Matched> = entries.map(|entry| self.matched(entry)).collect();
+        matched.sort_by(|one, other| one.indicator.id.cmp(&other.indicator.id));
+        matched.dedup_by(|one, other| one.indicator.id == other.indicator.id);
+        matched
+    }
+
+    /// The indicator with this id, by one of its values.
+    pub fn with_id(&self, id: &str) -> Option<Matched> {
+        let entry = *self.entries_of(id).first()?;
+        Some(self.matched(entry))
+    }
+
+    /// The protocol of any indicator, where there is one.
+    pub fn any_protocol(&self) -> Option<Protocol> {
+        let entry = *self.by_id.iter().next()?;
+        Some(self.entries[entry as usize].protocol)
+    }
+
+    /// Distinct values from this slot on that cost no more than `most` to ask for,
+    /// each with the id of one indicator that has it, and the slot to go on from;
+    /// `None` behind the last.
+    pub fn values(&self, from: usize, most: usize) -> (Vec<(Observable, Arc<str>)>, Option<usize>) {
+        let (mut values, mut weight) = (Vec::new(), 0);
+        for (slot, &head) in self.heads.iter().enumerate().skip(from) {
+            if head == NONE {
+                continue;
+            }
+            if weight >= most {
+                return (values, Some(slot));
+            }
+            let value = self.value(head);
+            weight += value.weight();
+            values.push((value, self.id(head)));
+        }
+        (values, None)
+    }
+
+    /// About how many bytes it holds on the heap, for statistics.
+    pub fn heap_size(&self) -> usize {
+        self.matcher.index().heap_size()
+            + self.heads.capacity() * size_of::<u32>()
+            + self.entries.capacity() * size_of::<Entry>()
+            + self.free.capacity() * size_of::<u32>()
+            + self.by_id.allocation_size()
+            + self.expiries.capacity() * size_of::<(u32, u32)>()
+    }
+
+    fn matched(&self, entry: u32) -> Matched {
+        let value = self.value(entry);
+        let written = self.written.get(&entry);
+        let Entry {
+            protocol, added, ..
+        } = self.entries[entry as usize];
+        Matched {
+            indicator: Indicator {
+                id: self.id(entry),
+                protocol,
+                ioc: written.map_or_else(|| vec![value.to_string()], |all| all.to_vec()),
+                observables: vec![value],
+                validity: Validity::ALWAYS,
+                original: None,
+                ticket: None,
+            },
+            since: self.time(added),
+        }
+    }
+
+    fn value(&self, entry: u32) -> Observable {
+        let slot = self.entries[entry as usize].slot;
+        self.matcher.index().observable(slot)
+    }
+
+    fn id(&self, entry: u32) -> Arc<str> {
+        text_of(&self.entries[entry as usize].id, &self.long_ids)
+    }
+
+    fn has_id(&self, entry: u32, id: &str) -> bool {
+        let own = &self.entries[entry as usize].id;
+        match own.number() {
+            Some(number) => &*self.long_ids[number as usize] == id,
+            None => ShortId::of(id).is_some_and(|short| short == *own),
+        }
+    }
+
+    fn entries_of(&self, id: &str) -> Vec<u32> {
+        let hash = match ShortId::of(id) {
+            Some(short) => self.hasher.hash_one(short),
+            None => self.hasher.hash_one(id),
+        };
+        let same_hash = self.by_id.iter_hash(hash).copied();
+        same_hash.filter(|&entry| self.has_id(entry, id)).collect()
+    }
+
+    /// The entries from this one on that have the same value.
+    fn chain(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
+        let some = |entry: u32| (entry != NONE).then_some(entry);
+        std::iter::successors(some(first), move |&entry| {
+            some(self.entries[entry as usize].next)
+        })
+    }
+
+    fn remove_entry(&mut self, number: u32, changes: &mut Vec<Change>) {
+        let entry = self.entries[number as usize];
+        let slot = entry.slot.index();
+        let hash = hash(&self.hasher, &entry.id, &self.long_ids);
+        self.bytes -= self.size(number);
+        let before = self.chain(self.heads[slot]).find(|&other| {
+            let other: Entry = self.entries[other as usize];
+            other.next == number
+        });
+        match before {
+            Some(before) => self.entries[before as usize].next = entry.next,
+            None => self.heads[slot] = entry.next,
+        }
+        if self.heads[slot] == NONE {
+            let value = self.value(number);
+            self.matcher.remove(&value);
+            changes.push(Change::Remove(value));
+        }
+        if let Ok(found) = self.by_id.find_entry(hash, |&other| other == number) {
+            found.remove();
+        }
+        if let Some(long) = entry.id.number() {
+            self.long_ids[long as usize] = "".into();
+            self.free_long_ids.push(long);
+        }
+        self.written.remove(&number);
+        self.entries[number as usize].expires = NONE;
+        self.free.push(number);
+    }
+
+    /// About what an entry takes, in bytes; the same at its end as at its
+    /// beginning.
+    fn size(&self, number: u32) -> usize {
+        let entry = &self.entries[number as usize];
+        let index = self.matcher.index();
+        let long = entry.id.number();
+        let id = long.map_or(0, |long| self.long_ids[long as usize].len());
+        BYTES_EACH + id + index.length(entry.slot)
+    }
+
+    fn keep_long(&mut self, id: &Arc<str>) -> ShortId {
+        let number = match self.free_long_ids.pop() {
+            Some(number) => {
+                self.long_ids[number as usize] = id.clone();
+                number
+            }
+            None => {
+                self.long_ids.push(id.clone());
+                u32::try_from(self.long_ids.len() - 1).expect("memory has no room for more")
+            }
+        };
+        ShortId::numbered(number)
+    }
+
+    fn set_expiry(&mut self, entry: u32, expires: u32) {
+        let own = &mut self.entries[entry as usize].expires;
+        if std::mem::replace(own, expires) == expires || expires == NONE {
+            return;
+        }
+        self.expiries.push(Reverse((expires, entry)));
+        // Times of entries that went would stay until they pass.
+        if self.expiries.len() > 2 * self.entries.len() + 1024 {
+            let entries = &self.entries;
+            self.expiries
+                .retain(|Reverse((expires, entry))| entries[*entry as usize].expires == *expires);
+        }
+    }
+
+    fn ticks(&self, time: SystemTime) -> u32 {
+        let since = time.duration_since(self.start).unwrap_or_default();
+        let ticks = since.as_millis() / u128::from(1000 / TICKS_A_SECOND);
+        // After 497 days the clock stands still: what expires later does not.
+        u32::try_from(ticks).unwrap_or(NONE).min(NONE - 2)
+    }
+
+    fn time(&self, ticks: u32) -> SystemTime {
+        self.start + Duration::from_millis(u64::from(ticks) * u64::from(1000 / TICKS_A_SECOND))
+    }
+}
+
+fn hash(hasher: &RandomState, id: &ShortId, long_ids: &[Arc<str>]) -> u64 {
+    match id.number() {
+        Some(number) => hasher.hash_one(&*long_ids[number as usize]),
+        None => hasher.hash_one(id),
+    }
+}
+
+fn text_of(id: &ShortId, long_ids: &[Arc<str>]) -> Arc<str> {
+    match id.number() {
+        Some(number) => long_ids[number as usize].clone(),
+        None => id.text().expect("an id without a number is a text"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

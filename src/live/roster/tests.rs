@@ -1,0 +1,214 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
+}
+
+fn roster() -> Roster {
+    Roster::new(Concepts::built_in(), now())
+}
+
+fn indicator(id: &str, values: &[&str]) -> Indicator {
+    Indicator {
+        id: id.into(),
+        protocol: Protocol::Legacy,
+        observables: values.iter().map(|name| Observable::domain(name)).collect(),
+        validity: Validity::ALWAYS,
+        ioc: values.iter().map(|&value| value.to_owned()).collect(),
+        original: None,
+        ticket: None,
+    }
+}
+
+fn add(roster: &mut Roster, id: &str, values: &[&str]) -> Put {
+    roster.add(&indicator(id, values), None, now(), &mut Vec::new())
+}
+
+fn matches(roster: &mut Roster, line: &str) -> Vec<String> {
+    let mut matched = Vec::new();
+    roster.matches(line, &mut matched).expect("an event");
+    let mut ids: Vec<String> = matched
+        .iter()
+        .map(|one| one.indicator.id.to_string())
+        .collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn an_event_matches_an_indicator_once() {
+    let mut roster = roster();
+    assert_eq!(add(&mut roster, "1", &["a", "b"]), Put::Added);
+    assert_eq!(add(&mut roster, "2", &["b", "b"]), Put::Added);
+    assert_eq!(add(&mut roster, "1", &["a", "b"]), Put::Repeated);
+    assert_eq!(
+        matches(&mut roster, r#"{"host": "a", "query": "b"}"#),
+        ["1", "2"]
+    );
+    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1"]);
+    assert!(matches(&mut roster, r#"{"uri": "a"}"#).is_empty());
+    assert!(roster.matches("{", &mut Vec::new()).is_err());
+}
+
+#[test]
+fn only_what_no_other_indicator_has_is_a_change() {
+    let mut roster = roster();
+    let mut changes = Vec::new();
+    for (id, values) in [("1", &["a", "b"][..]), ("2", &["b"])] {
+        roster.add(&indicator(id, values), None, now(), &mut changes);
+    }
+    let value = Observable::domain;
+    assert_eq!(
+        std::mem::take(&mut changes),
+        [
+            Change::Add(value("a"), "1".into()),
+            Change::Add(value("b"), "1".into())
+        ]
+    );
+    assert_eq!(roster.remove("1", &mut changes), 2);
+    assert_eq!(std::mem::take(&mut changes), [Change::Remove(value("a"))]);
+    assert_eq!(roster.remove("1", &mut changes), 0);
+    assert_eq!(roster.remove("2", &mut changes), 1);
+    assert_eq!(changes, [Change::Remove(value("b"))]);
+    assert!(roster.is_empty());
+    assert_eq!(roster.bytes, 0);
+}
+
+#[test]
+fn ids_and_values_come_back_as_they_came() {
+    let mut roster = roster();
+    let address: Observable = Observable::address("2001:db8::1".parse().expect("valid"));
+    let long = "an id that is longer than any that has a short form";
+    for id in [long, "indicator--00000000-0000-4000-8000-000000000001", "7"] {
+        let one = Indicator {
+            id: id.into(),
+            protocol: Protocol::Stix2,
+            observables: vec![address.clone()],
+            validity: Validity::ALWAYS,
+            ioc: vec!["2001:DB8:0::1".to_owned()],
+            original: None,
+            ticket: None,
+        };
+        assert_eq!(roster.add(&one, None, now(), &mut Vec::new()), Put::Added);
+    }
+    let holders = roster.holders(&[address]);
+    let ids: Vec<&str> = holders.iter().map(|one| &*one.indicator.id).collect();
+    assert_eq!(
+        ids,
+        ["7", long, "indicator--00000000-0000-4000-8000-000000000001"]
+    );
+    for one in &holders {
+        assert_eq!(one.indicator.ioc, ["2001:DB8:0::1"]);
+        assert_eq!(one.since, now());
+    }
+    assert!(roster.with_id(long).is_some() && roster.with_id("8").is_none());
+    assert_eq!(roster.remove(long, &mut Vec::new()), 1);
+    assert!(roster.with_id(long).is_none());
+}
+
+#[test]
+fn what_expires_is_matched_no_more() {
+    let mut roster = roster();
+    let mut changes = Vec::new();
+    let at = |seconds: u64| now() + Duration::from_secs(seconds);
+    roster.add(&indicator("1", &["a"]), Some(at(10)), now(), &mut changes);
+    roster.add(&indicator("2", &["a"]), Some(at(20)), now(), &mut changes);
+    // Prolonged.
+    roster.add(&indicator("1", &["a"]), Some(at(30)), now(), &mut changes);
+    changes.clear();
+    assert!(roster.expire(at(9), &mut changes).is_empty());
+    assert!(roster.expire(at(11), &mut changes).is_empty());
+    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1", "2"]);
+    assert_eq!(*roster.expire(at(21), &mut changes), ["2".into()]);
+    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1"]);
+    assert!(changes.is_empty());
+    let next = roster.next_expiry().expect("one is left");
+    assert!(next > at(30) && next < at(31));
+    assert_eq!(*roster.expire(next, &mut changes), ["1".into()]);
+    assert_eq!(changes, [Change::Remove(Observable::domain("a"))]);
+    assert_eq!(roster.next_expiry(), None);
+}
+
+#[test]
+fn expiries_that_are_void_do_not_pile_up() {
+    let mut roster = roster();
+    for round in 0..10_000 {
+        let time = now() + Duration::from_secs(1_000_000 - round);
+        roster.add(&indicator("1", &["a"]), Some(time), now(), &mut Vec::new());
+    }
+    assert!(roster.expiries.len() < 2_000);
+}
+
+#[test]
+fn a_full_roster_takes_no_more() {
+    let mut roster = roster();
+    roster.most_bytes = 0;
+    assert_eq!(add(&mut roster, "1", &["a"]), Put::Full);
+    assert!(roster.is_empty());
+}
+
+#[test]
+fn values_are_listed_in_pieces() {
+    let mut roster = roster();
+    for n in 0..10 {
+        add(
+            &mut roster,
+            &n.to_string(),
+            &[&format!("{}.example", n / 2)],
+        );
+    }
+    let (mut all, mut next) = (BTreeSet::new(), Some(0));
+    while let Some(from) = next {
+        let values;
+        (values, next) = roster.values(from, 2);
+        assert!(values.len() <= 2);
+        all.extend(values.into_iter().map(|(value, _)| value.to_string()));
+    }
+    assert_eq!(all.len(), 5);
+}
+
+proptest! {
+    /// Against a plain map from ids to values.
+    #[test]
+    fn agrees_with_a_plain_map(
+        steps in prop::collection::vec(
+            (0u8..6, prop::collection::vec("[abc]", 1..3), any::<bool>()), 0..60),
+    ) {
+        let mut roster = roster();
+        let mut model: BTreeMap<String, Vec<BTreeSet<String>>> = BTreeMap::new();
+        let mut held: BTreeSet<Observable> = BTreeSet::new();
+        for (id, values, adds) in steps {
+            let id = format!("{}{id}", if id > 3 { "a rather long name " } else { "" });
+            let mut changes = Vec::new();
+            if adds {
+                let names: Vec<&str> = values.iter().map(String::as_str).collect();
+                roster.add(&indicator(&id, &names), None, now(), &mut changes);
+                model.entry(id).or_default().push(values.into_iter().collect());
+            } else {
+                roster.remove(&id, &mut changes);
+                model.remove(&id);
+            }
+            for change in changes {
+                match change {
+                    Change::Add(value, _) => prop_assert!(held.insert(value)),
+                    Change::Remove(value) => prop_assert!(held.remove(&value)),
+                }
+            }
+            for value in ["a", "b", "c"] {
+                let has = |sets: &Vec<BTreeSet<String>>| sets.iter().any(|set| set.contains(value));
+                let expected: Vec<String> = model
+                    .iter()
+                    .filter(|(_, sets)| has(sets))
+                    .map(|(id, _)| id.clone())
+                    .collect();
+                let line = format!("{{\"host\": \"{value}\"}}");
+                prop_assert_eq!(matches(&mut roster, &line), expected.clone());
+                prop_assert_eq!(held.contains(&Observable::domain(value)), !expected.is_empty());
+            }
+        }
+    }
+}

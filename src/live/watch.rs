@@ -1,0 +1,275 @@
+//! The thread that keeps the engine's child up and takes what it prints.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use log::{error, info, warn};
+
+use super::Shared;
+use super::feed::{Arrival, Ended, Feed, Match};
+use super::mend::Gap;
+use super::recent::Mark;
+use super::roster::Matched;
+use crate::engine::vast::client::Event;
+use crate::indicator::{Indicator, Kind, Observable, Protocol, Validity};
+use crate::logging::printable;
+use crate::metrics::{Metrics, Peer};
+use crate::report::Reporter;
+use crate::sighting::{Context, MatchType};
+use crate::stop::{Backoff, Stop};
+
+/// How long a child runs before it is taken to be connected: one that cannot
+/// connect, or that is refused, ends within 25 ms (measured).
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// A loss is noticed within that time; what happened in it belongs to the gap.
+const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+/// How many bad lines are logged one by one.
+const SHOWN: u64 = 3;
+
+/// What a sighting is of whose indicator nobody knows, as in the last original.
+const UNKNOWN: &str = "note--00000000-0000-4000-8000-000000000000";
+
+/// The thread's own things.
+pub struct Watcher {
+    /// What prints.
+    pub feed: Box<dyn Feed>,
+    /// What is matched.
+    pub shared: Arc<Shared>,
+    /// Where matches go.
+    pub reporter: Reporter,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The end of live matching.
+    pub ending: Stop,
+    /// Who covers gaps.
+    pub mender: Sender<Gap>,
+}
+
+/// An engine that does not do what it is asked: why, for a person.
+pub struct Refused(pub String);
+
+impl Watcher {
+    /// Runs until the end, which comes early where the engine refuses from the
+    /// beginning.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn run(mut self) -> Result<(), Refused> {
+        let name = self.feed.name();
+        let mut backoff = Backoff::new();
+        let mut lost: Option<(Instant, SystemTime)> = None;
+        let mut was_up = false;
+        loop {
+            let started = Instant::now();
+            let (is_up, ended) = self.run_once(&name, lost);
+            if is_up {
+                (was_up, lost) = (true, None);
+            }
+            let reason = match ended {
+                Ended::Stopped => return Ok(()),
+                Ended::Refused(reason) if !was_up => return Err(Refused(reason)),
+                Ended::Refused(reason) | Ended::Lost(reason) => reason,
+            };
+            if self.ending.is_now() {
+                return Ok(());
+            }
+            if lost.is_none() {
+                self.metrics.live_losses.add(1);
+                self.metrics.engine_up.set(Peer::Down);
+                warn!(
+                    "the {name} ended ({}); starting it again until it stays",
+                    printable(&reason, 500)
+                );
+                let since = SystemTime::now() - NOTICED_WITHIN;
+                lost = Some((Instant::now(), since));
+            }
+            if started.elapsed() > Duration::from_secs(60) {
+                backoff = Backoff::new();
+            }
+            if self.ending.sleep(backoff.pause()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One child from beginning to end; says whether it ever was connected.
+    fn run_once(&mut self, name: &str, lost: Option<(Instant, SystemTime)>) -> (bool, Ended) {
+        let (ended_sender, has_ended) = bounded::<std::convert::Infallible>(0);
+        let (mender, metrics) = (self.mender.clone(), self.metrics.clone());
+        std::thread::scope(|scope| {
+            let settling = scope.spawn(move || {
+                let is_up = has_ended.recv_timeout(SETTLED) == Err(RecvTimeoutError::Timeout);
+                if is_up {
+                    metrics.engine_up.set(Peer::Up);
+                    match lost {
+                        Some((at, _)) => info!(
+                            "the {name} is back after {:.1} s",
+                            at.elapsed().as_secs_f64()
+                        ),
+                        None => info!("matching new events: {name}"),
+                    }
+                    // Gone only when the program ends.
+                    let _ = mender.send(Gap {
+                        since: lost.map(|(_, since)| since),
+                    });
+                }
+                is_up
+            });
+            let ended = self.watch();
+            drop(ended_sender);
+            (settling.join().unwrap_or(false), ended)
+        })
+    }
+
+    fn watch(&mut self) -> Ended {
+        let Watcher {
+            feed,
+            shared,
+            reporter,
+            metrics,
+            ending,
+            ..
+        } = self;
+        let mut taker = Taker {
+            feed: &**feed,
+            shared,
+            reporter,
+            metrics,
+            rejected: 0,
+            matched: Vec::new(),
+        };
+        feed.run(ending, &mut |event| taker.take(&event))
+    }
+}
+
+/// Takes the lines of one child.
+struct Taker<'a> {
+    feed: &'a dyn Feed,
+    shared: &'a Shared,
+    reporter: &'a mut Reporter,
+    metrics: &'a Metrics,
+    rejected: u64,
+    matched: Vec<Matched>,
+}
+
+impl Taker<'_> {
+    fn take(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Line(line) => {
+                let line = line.trim_ascii();
+                if line.is_empty() {
+                    return;
+                }
+                if let Err(reason) = self.line(line) {
+                    self.reject(line, &reason);
+                }
+            }
+            Event::TooLong(start) => self.reject(start, "a line that is too long"),
+            // Nothing is held back for company.
+            Event::Pause => self.reporter.flush(),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> Result<(), String> {
+        match self.feed.read(line)? {
+            Arrival::Event(line) => self.event(line),
+            Arrival::Match(found) => {
+                self.found(&found);
+                Ok(())
+            }
+        }
+    }
+
+    /// An event that is matched here.
+    fn event(&mut self, line: &str) -> Result<(), String> {
+        self.metrics.live_events.add(1);
+        let mut matched = std::mem::take(&mut self.matched);
+        let scanned = self.shared.roster().matches(line, &mut matched);
+        // Reported without the lock: the writer may be slow.
+        for one in &matched {
+            let context = Context::already_checked(line);
+            if self
+                .shared
+                .recent()
+                .live(&one.indicator.id, Mark::Text(line))
+            {
+                self.reporter
+                    .report(&one.indicator, &context, MatchType::Live);
+            }
+        }
+        self.matched = matched;
+        scanned.map_err(|error| error.to_string())
+    }
+
+    /// A match that the engine found.
+    fn found(&mut self, found: &Match<'_>) {
+        let indicators = self.indicators_of(found);
+        let context = Context::already_checked(&found.context);
+        let mark = self.shared.mark(&found.context, found.time);
+        for indicator in &indicators {
+            if self.shared.recent().live(&indicator.id, mark) {
+                self.reporter
+                    .report_at(indicator, &context, MatchType::Live, found.time);
+            }
+        }
+    }
+
+    /// Whose match it is: that of all indicators with the value, as the matcher
+    /// knows one of them at the most; else of the one that it names, which may
+    /// be from an earlier run; else of nobody that is known.
+    fn indicators_of(&self, found: &Match<'_>) -> Vec<Indicator> {
+        let roster = self.shared.roster();
+        let value = found.value.as_deref();
+        let holders = value.map_or_else(Vec::new, |value| roster.holders(&readings(value)));
+        if !holders.is_empty() {
+            return holders.into_iter().map(|one| one.indicator).collect();
+        }
+        let known = found.id.as_deref().and_then(|id| roster.with_id(id));
+        let protocol = match (&known, &found.id) {
+            (Some(known), _) => known.indicator.protocol,
+            (None, Some(id)) if id.starts_with("indicator--") => Protocol::Stix2,
+            (None, Some(_)) => Protocol::Legacy,
+            (None, None) => roster.any_protocol().unwrap_or(Protocol::Stix2),
+        };
+        vec![Indicator {
+            id: found.id.clone().unwrap_or_else(|| UNKNOWN.into()),
+            protocol,
+            observables: Vec::new(),
+            validity: Validity::ALWAYS,
+            ioc: value.map(str::to_owned).into_iter().collect(),
+            original: None,
+            ticket: None,
+        }]
+    }
+
+    /// Counts a line that is no event and no match; the first ones are logged.
+    fn reject(&mut self, line: &str, reason: &str) {
+        self.metrics.lines_rejected.add(1);
+        self.rejected += 1;
+        if self.rejected <= SHOWN {
+            error!(
+                "the {} printed a line that cannot be used: {}: {}",
+                self.feed.name(),
+                printable(reason, 300),
+                printable(line, 200)
+            );
+        }
+    }
+}
+
+/// What a value in an engine's answer can be.
+fn readings(value: &str) -> Vec<Observable> {
+    if let Ok(address) = value.parse() {
+        return vec![Observable::address(address)];
+    }
+    let as_kind = |kind| match kind {
+        Kind::Address | Kind::Network => None,
+        Kind::Domain => Some(Observable::domain(value)),
+        Kind::Url => Some(Observable::Url(value.to_owned())),
+        Kind::Text(property) => Observable::text(property, value),
+    };
+    Kind::all().filter_map(as_kind).collect()
+}

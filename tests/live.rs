@@ -1,0 +1,427 @@
+//! Live matching from end to end, with each kind of engine on each bus protocol.
+
+mod support;
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use support::bed::indicator_of;
+use support::broker::{Broker, BrokerKind};
+use support::messages::{self, Ioc};
+use support::observed::Reader;
+use support::scene::{LIMIT, Scene, context, request, uids};
+use support::standin::{Down, Standin};
+
+/// The ways of live matching.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Engine {
+    Attach,
+    Start,
+    Continuous,
+}
+
+const ENGINES: [Engine; 3] = [Engine::Attach, Engine::Start, Engine::Continuous];
+
+impl Engine {
+    /// A stand-in of this kind that holds no event yet.
+    fn standin(self) -> Standin {
+        let standin = Standin::holding(&[("zeek.http", &[])]);
+        let state = standin.file("state");
+        match self {
+            Engine::Attach => standin
+                .with("version", json!("2021.08.26"))
+                .with("matcher", json!("attach"))
+                .with("matchers", json!(["threatbus"]))
+                .with("state", json!(state)),
+            Engine::Start => standin
+                .with("version", json!("2020.12.16"))
+                .with("matcher", json!("start"))
+                .with("state", json!(state)),
+            Engine::Continuous => standin,
+        }
+    }
+
+    /// What the log says when an indicator, or its end, has taken effect.
+    fn signs(self) -> (&'static str, &'static str) {
+        match self {
+            Engine::Attach | Engine::Start => (
+                "the matcher knows the value",
+                "the matcher knows the removal",
+            ),
+            Engine::Continuous => ("is matched live", "is withdrawn and matched no more"),
+        }
+    }
+}
+
+/// A bridge with live matching alone, up.
+fn live(kind: BrokerKind, engine: Engine, arguments: &[&str]) -> Scene {
+    let fixed = [
+        "--no-retro-match",
+        "--live-match",
+        "--matcher-name",
+        "threatbus",
+    ];
+    let arguments = [&fixed, arguments].concat();
+    let scene = Scene::with(kind, engine.standin(), &arguments, Reader::Patient);
+    scene.bridge.wait_for_log("matching new events", LIMIT);
+    scene
+}
+
+/// What a logger adds in one go: a request to this host, now.
+fn import(scene: &Scene, host: &str, n: usize) {
+    let mut event = request(host, n);
+    let now = time::OffsetDateTime::from(SystemTime::now());
+    let (date, time) = (now.date(), now.time());
+    event["ts"] = json!(format!("{date}T{time:09}"));
+    let path = scene.engine.file("events").join("zeek.http.json");
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let line = format!("{event}\n");
+    let written = file.and_then(|mut file| file.write_all(line.as_bytes()));
+    written.expect("a file of the test can be written");
+}
+
+/// The next sightings' indicators, in order, fewer where they do not come.
+fn indicators(scene: &Scene, count: usize) -> Vec<String> {
+    let sightings = scene.sightings.collect_sightings(count, LIMIT);
+    let kind = scene.broker.kind();
+    sightings
+        .iter()
+        .map(|one| indicator_of(kind, one))
+        .collect()
+}
+
+fn withdraw(scene: &mut Scene, n: u64, domain: &str) {
+    let kind = scene.broker.kind();
+    let removal = messages::removal(kind, n, Ioc::Domain(domain));
+    scene.publisher.send_indicator(&removal);
+}
+
+#[test]
+fn an_indicator_is_matched_from_its_coming_to_its_going() {
+    for engine in ENGINES {
+        for kind in BrokerKind::ALL {
+            let mut scene = live(kind, engine, &[]);
+            let (comes, goes) = engine.signs();
+            let one = scene.publish(1, "a.example");
+            let other = scene.publish(2, "b.example");
+            scene.bridge.wait_for_logs(comes, 2, LIMIT);
+            import(&scene, "a.example", 1);
+            assert_eq!(indicators(&scene, 1), [&*one], "{engine:?} {kind:?}");
+            withdraw(&mut scene, 1, "a.example");
+            scene.bridge.wait_for_log(goes, LIMIT);
+            import(&scene, "a.example", 2);
+            import(&scene, "b.example", 3);
+            assert_eq!(indicators(&scene, 1), [&*other], "{engine:?} {kind:?}");
+            scene.publish(1, "a.example");
+            scene.bridge.wait_for_logs(comes, 3, LIMIT);
+            import(&scene, "a.example", 4);
+            assert_eq!(indicators(&scene, 1), [&*one], "{engine:?} {kind:?}");
+            let counters = scene.end();
+            assert!(counters.contains("sightings_live=3"), "{counters}");
+        }
+    }
+}
+
+#[test]
+fn a_sighting_says_what_live_matching_knows() {
+    for engine in ENGINES {
+        let mut scene = live(BrokerKind::Ports, engine, &[]);
+        let id = scene.publish(1, "a.example.");
+        scene.bridge.wait_for_log(engine.signs().0, LIMIT);
+        import(&scene, "a.example", 1);
+        let sighting = scene.sightings.collect_sightings(1, LIMIT).remove(0);
+        assert_eq!(sighting["sighting_of_ref"], json!(id));
+        assert_eq!(sighting["x_threatbus_match_type"], "LIVE");
+        assert_eq!(sighting["x_threatbus_indicator_value"], "a.example.");
+        assert!(sighting.get("x_threatbus_indicator").is_none());
+        let context = context(BrokerKind::Ports, &sighting);
+        match engine {
+            Engine::Start => assert_eq!(context, json!({})),
+            Engine::Attach | Engine::Continuous => assert_eq!(context["uid"], "C1"),
+        }
+        // That of the event, not of the sighting.
+        assert!(sighting["last_seen"].as_str() < sighting["created"].as_str());
+    }
+}
+
+#[test]
+fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
+    let mut scene = live(BrokerKind::Ports, Engine::Attach, &[]);
+    scene.engine.set("matcher_probabilistic", json!(true));
+    // A child that knows nothing of it yet is started again.
+    scene.engine.down(Down::Stopped);
+    scene.bridge.wait_for_log("starting it again", LIMIT);
+    scene.engine.up();
+    scene.bridge.wait_for_log("is back after", LIMIT);
+    let id = scene.publish(1, "a.example");
+    scene.publisher.publish_indicator(2, Ioc::Ip("192.0.2.1"));
+    scene
+        .bridge
+        .wait_for_logs(Engine::Attach.signs().0, 2, LIMIT);
+    import(&scene, "a.example", 1);
+    assert_eq!(indicators(&scene, 1), [id]);
+    // A value that somebody else put there.
+    let state = json!({"change": "add", "matcher": "threatbus", "value": "b.example",
+        "reference": null});
+    let file = OpenOptions::new()
+        .append(true)
+        .open(scene.engine.file("state"));
+    let written = file.and_then(|mut file| writeln!(file, "{state}"));
+    written.expect("a file of the test can be written");
+    import(&scene, "b.example", 2);
+    let sighting = scene.sightings.collect_sightings(1, LIMIT).remove(0);
+    assert_eq!(
+        sighting["sighting_of_ref"],
+        "note--00000000-0000-4000-8000-000000000000"
+    );
+    assert_eq!(sighting["x_threatbus_indicator_value"], "b.example");
+}
+
+/// Every sighting's context, in order of their numbers, up to that of a request
+/// to this host.
+fn uids_until(scene: &mut Scene, n: u64, domain: &str) -> Vec<String> {
+    let (comes, _) = Engine::Continuous.signs();
+    let before = scene.bridge.count_logs(comes);
+    scene.publish(n, domain);
+    scene.bridge.wait_for_logs(comes, before + 1, LIMIT);
+    import(scene, domain, 1000);
+    let mut contexts = Vec::new();
+    loop {
+        let next = scene.contexts(1).pop();
+        let next = next.unwrap_or_else(|| panic!("no more:\n{}", scene.bridge.log()));
+        if next["host"] == domain {
+            return uids(&contexts);
+        }
+        contexts.push(next);
+    }
+}
+
+#[test]
+fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_told_twice() {
+    for retro in ["--retro-match", "--no-retro-match"] {
+        let mut scene = live(BrokerKind::Ports, Engine::Continuous, &[retro]);
+        scene.publish(1, "a.example");
+        scene.bridge.wait_for_log("is matched live", LIMIT);
+        if retro == "--retro-match" {
+            scene.wait_for_answers(1);
+        }
+        import(&scene, "a.example", 1);
+        assert_eq!(uids(&scene.contexts(1)), ["C1"]);
+        let continuous = |call: &&support::standin::Call| call.is("--continuous");
+        let calls = scene.engine.calls();
+        let child = calls.iter().find(continuous).expect("it runs");
+        support::process::kill(u32::try_from(child.pid).expect("a process id"));
+        scene.bridge.wait_for_log("starting it again", LIMIT);
+        import(&scene, "a.example", 2);
+        scene.bridge.wait_for_log("is back after", LIMIT);
+        scene
+            .bridge
+            .wait_for_log("looked through the events", LIMIT);
+        import(&scene, "a.example", 3);
+        assert_eq!(uids_until(&mut scene, 2, "z.example"), ["C2", "C3"]);
+        let queries = scene.engine.exports();
+        let gap = queries.iter().filter_map(|call| call.stdin.as_deref());
+        let gap: Vec<&str> = gap.filter(|query| query.contains("#timestamp >")).collect();
+        assert_eq!(gap.len(), 1, "{queries:?}");
+        let counters = scene.end();
+        assert!(counters.contains("sightings_live=4"), "{counters}");
+    }
+}
+
+#[test]
+fn what_is_imported_while_the_node_is_away_is_found_when_it_is_back() {
+    for engine in ENGINES {
+        for how in [Down::Killed, Down::Stopped] {
+            let mut scene = live(BrokerKind::Ports, engine, &[]);
+            let (comes, _) = engine.signs();
+            let id = scene.publish(1, "a.example");
+            scene.bridge.wait_for_log(comes, LIMIT);
+            scene.engine.down(how);
+            scene.bridge.wait_for_log("starting it again", LIMIT);
+            import(&scene, "a.example", 1);
+            std::thread::sleep(Duration::from_secs(2));
+            import(&scene, "a.example", 2);
+            scene.engine.up();
+            scene
+                .bridge
+                .wait_for_log("looked through the events", LIMIT);
+            assert_eq!(indicators(&scene, 2), [&*id, &*id], "{engine:?}");
+            if engine == Engine::Start {
+                // It has been told again.
+                scene.bridge.wait_for_logs(comes, 2, LIMIT);
+            }
+            import(&scene, "a.example", 3);
+            assert_eq!(indicators(&scene, 1), [id], "{engine:?}");
+            assert!(scene.sightings.drain(Duration::from_millis(500)).is_empty());
+            let log = scene.bridge.log();
+            assert_eq!(scene.bridge.count_logs("starting it again"), 1, "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_release_without_a_bound_on_time_is_asked_without_it() {
+    let mut scene = live(BrokerKind::Ports, Engine::Continuous, &[]);
+    scene.engine.set("time_extractors", json!([]));
+    scene.publish(1, "a.example");
+    scene.bridge.wait_for_log("is matched live", LIMIT);
+    import(&scene, "a.example", 1);
+    assert_eq!(uids(&scene.contexts(1)), ["C1"]);
+    // Long enough for what was before not to be of the gap.
+    std::thread::sleep(Duration::from_secs(2));
+    scene.engine.down(Down::Killed);
+    scene.bridge.wait_for_log("starting it again", LIMIT);
+    import(&scene, "a.example", 2);
+    scene.engine.up();
+    scene
+        .bridge
+        .wait_for_log("looked through the events", LIMIT);
+    assert_eq!(uids_until(&mut scene, 2, "z.example"), ["C2"]);
+}
+
+#[test]
+fn a_burst_of_indicators_is_matched_whole() {
+    for engine in [Engine::Start, Engine::Continuous] {
+        let mut scene = live(BrokerKind::Legacy, engine, &[]);
+        for n in 0..10_000 {
+            let domain = format!("{n}.example");
+            let indicator = messages::indicator(BrokerKind::Legacy, n, Ioc::Domain(&domain));
+            scene.publisher.send_indicator(&indicator);
+        }
+        let known = || match engine {
+            Engine::Continuous => scene.bridge.count_logs("is matched live"),
+            Engine::Attach | Engine::Start => imported(&scene.engine),
+        };
+        // Looked at rarely: it is much to look at.
+        let until = Instant::now() + Duration::from_secs(120);
+        while known() < 10_000 {
+            assert!(
+                Instant::now() < until,
+                "{} of 10,000:\n{}",
+                known(),
+                scene.bridge.log()
+            );
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        import(&scene, "0.example", 1);
+        import(&scene, "9999.example", 2);
+        let mut found = indicators(&scene, 2);
+        found.sort();
+        assert_eq!(found, ["0", "9999"], "{engine:?}");
+        // Gathered, where a process has to be started for them.
+        let calls = scene.engine.calls();
+        let imports = calls.iter().filter(|call| call.is("import")).count();
+        assert!(imports < 1000, "{imports}");
+    }
+}
+
+/// How many lines of indicators the engine got.
+fn imported(engine: &Standin) -> usize {
+    let calls = engine.calls();
+    let imports = calls.iter().filter(|call| call.is("import"));
+    let inputs = imports.filter_map(|call| call.stdin.as_deref());
+    inputs.map(|text| text.lines().count()).sum()
+}
+
+#[test]
+fn a_matcher_that_the_node_does_not_run_is_an_error() {
+    let engine = Engine::Attach.standin();
+    let broker = Broker::start(BrokerKind::Ports);
+    let run = |arguments: &[&str]| {
+        let fixed = ["--no-retro-match", "--live-match"];
+        let arguments = [&fixed, arguments].concat();
+        let mut bridge = support::bridge::Bridge::start(&broker, &engine, &arguments);
+        let status = bridge.wait(LIMIT);
+        assert_eq!(status.code(), Some(2), "{}", bridge.log());
+        bridge.log()
+    };
+    let log = run(&["--matcher-name", "nobody"]);
+    assert!(log.contains("unknown matcher nobody"), "{log}");
+    assert!(log.contains("--matcher-name"), "{log}");
+    // Which it has to be told.
+    let log = run(&[]);
+    assert!(log.contains("name one with --matcher-name"), "{log}");
+    let log = run(&["--live-engine", "start"]);
+    assert!(log.contains("--live-engine"), "{log}");
+}
+
+#[test]
+fn a_value_that_a_command_line_would_take_for_an_option_is_rejected() {
+    for engine in [Engine::Attach, Engine::Start] {
+        let mut scene = live(BrokerKind::Ports, engine, &[]);
+        scene.publish(1, "-x.example");
+        let line = scene
+            .bridge
+            .wait_for_log("rejected for live matching", LIMIT);
+        assert!(line.contains("leading `-`"), "{line}");
+        let id = scene.publish(2, "a.example");
+        scene.bridge.wait_for_log(engine.signs().0, LIMIT);
+        import(&scene, "a.example", 1);
+        assert_eq!(indicators(&scene, 1), [id]);
+        let calls = scene.engine.calls();
+        let mut inputs = calls.iter().filter_map(|call| call.stdin.as_deref());
+        assert!(!inputs.any(|text| text.contains("-x.example")));
+        assert!(!calls.iter().any(|call| call.is("-x.example")));
+    }
+}
+
+#[test]
+fn two_indicators_with_one_value_are_both_sighted() {
+    for engine in ENGINES {
+        let mut scene = live(BrokerKind::Ports, engine, &[]);
+        let one = scene.publish(1, "a.example");
+        let other = scene.publish(2, "a.example");
+        scene.bridge.wait_for_logs("is matched live", 2, LIMIT);
+        scene.bridge.wait_for_log(engine.signs().0, LIMIT);
+        import(&scene, "a.example", 1);
+        let mut found = indicators(&scene, 2);
+        found.sort();
+        assert_eq!(found, [&*one, &*other], "{engine:?}");
+        withdraw(&mut scene, 1, "a.example");
+        scene.bridge.wait_for_log("is withdrawn and", LIMIT);
+        import(&scene, "a.example", 2);
+        assert_eq!(indicators(&scene, 1), [other], "{engine:?}");
+    }
+}
+
+#[test]
+fn live_matching_is_what_is_done_where_nothing_is_asked_for() {
+    let broker = Broker::start(BrokerKind::Ports);
+    let engine = Engine::Continuous.standin();
+    let mut bridge = support::bridge::Bridge::bare()
+        .args(["-t", &broker.endpoint(), "-v", engine.endpoint(), "-b"])
+        .arg(engine.path())
+        .run();
+    let line = bridge.wait_for_log("this VAST has no matcher", LIMIT);
+    assert!(line.contains("INFO"), "{line}");
+    bridge.wait_for_log("matching new events", LIMIT);
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    assert!(bridge.leaves_nothing(LIMIT));
+    let calls = engine.calls();
+    let asked = |word: &str| calls.iter().filter(|call| call.is(word)).count();
+    assert_eq!(
+        (asked("attach"), asked("start"), asked("concepts")),
+        (1, 1, 1)
+    );
+}
+
+#[test]
+fn standard_output_gets_each_match_as_it_comes() {
+    let mut scene = live(
+        BrokerKind::Legacy,
+        Engine::Continuous,
+        &["--sink", "STDOUT"],
+    );
+    scene.publish(1, "a.example");
+    scene.bridge.wait_for_log("is matched live", LIMIT);
+    for n in 1..=3 {
+        import(&scene, "a.example", n);
+        let line = scene.bridge.line(LIMIT).expect("a match");
+        let event: Value = serde_json::from_str(&line).expect("an event");
+        assert_eq!(event["uid"], json!(format!("C{n}")));
+    }
+}
