@@ -11,7 +11,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	completions/vast-threatbus.bash completions/_vast-threatbus completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus test bench dev-mode man install deb image recording
+.PHONY: help build demo demo-bus test torture fuzz bench dev-mode man install deb image recording
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,15 @@ test: ## Run all tests; sets up what they need first
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
 	$(CARGO) test --workspace $(CARGO_FLAGS)
+
+torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
+	tests/setup
+	$(CARGO) build --workspace $(CARGO_FLAGS)
+	$(CARGO) test --test torture $(CARGO_FLAGS) -- $(FAULTS)
+
+fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
+	tests/setup --compiler
+	fuzz/run
 
 bench: ## Measure everything, side by side with the original bridges
 	tests/setup

@@ -79,7 +79,8 @@ pub struct Outbox {
     /// Confirmed, not long before the newest of them.
     recent: VecDeque<(Instant, Frame)>,
     recent_bytes: usize,
-    /// Confirmed by a broker that died: to be sent once more.
+    /// In the hands of a broker, or on the way to it, when it died: to be sent once
+    /// more.
     again: VecDeque<Frame>,
     confirm: Option<fn(&[u8]) -> Key>,
     /// No echo is overdue before this moment.
@@ -93,7 +94,7 @@ pub enum Next {
     New(Frame, Option<Position>),
     /// The message with this number in the window, once more.
     Again(Frame, u64),
-    /// One that was confirmed by a broker that died then.
+    /// One that was with a broker, or on the way to it, when it died.
     Doubted(Frame),
 }
 
@@ -424,6 +425,14 @@ impl Outbox {
         }
     }
 
+    /// These may not have reached the broker: they go once more, before the others.
+    /// Where echoes are awaited, those tell.
+    pub fn doubt(&mut self, frames: Vec<Frame>) {
+        if self.confirm.is_none() {
+            self.again.extend(frames);
+        }
+    }
+
     /// When an echo may be overdue; `None` where none is awaited.
     pub fn next_deadline(&self) -> Option<Instant> {
         (!self.window.is_empty()).then_some(self.check_at)
@@ -432,6 +441,14 @@ impl Outbox {
     /// How many messages are neither sent nor safe on disk, or, where delivery
     /// is confirmed, not confirmed.
     pub fn at_risk(&self) -> u64 {
+        let doubted = match self.confirm {
+            Some(_) => 0,
+            None => self.again.len() as u64,
+        };
+        doubted + self.not_safe()
+    }
+
+    fn not_safe(&self) -> u64 {
         match &self.store {
             Store::Memory { frames, .. } => {
                 let unconfirmed = self.window.iter().filter(|sent| !sent.confirmed).count();
@@ -536,6 +553,17 @@ mod tests {
         // Confirmed long before the connection was lost.
         outbox.reconnected(start, Instant::now() + 2 * LAG);
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn what_may_not_have_reached_the_broker_goes_first() {
+        let mut outbox = Outbox::in_memory(100, None);
+        push(&mut outbox, "b");
+        outbox.doubt(vec![b"a".to_vec()]);
+        assert_eq!(outbox.at_risk(), 2);
+        assert!(!outbox.is_bypassed());
+        assert_eq!(texts(&mut outbox, Instant::now()), ["a", "b"]);
+        assert!(outbox.is_empty() && outbox.at_risk() == 0);
     }
 
     #[test]

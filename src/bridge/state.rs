@@ -58,6 +58,12 @@ impl State {
             Spool::open(&directory.join("spool"), config.spool_max_bytes).map_err(failed)?;
         let (journal, left_over, torn) =
             Journal::open(&directory.join("journal")).map_err(failed)?;
+        if damage.position {
+            warn!(
+                "the spool's position is damaged: some sightings of an earlier run may be sent \
+                 once more"
+            );
+        }
         for (name, bytes) in [("spool", damage.torn_bytes), ("journal", torn)] {
             if bytes > 0 {
                 warn!("the {name} ended in a torn record of {bytes} bytes, which is cut off");

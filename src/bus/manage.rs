@@ -210,7 +210,10 @@ fn read_reply(reply: &[u8]) -> Result<Reply, ManageError> {
 
 /// Reads the reply to a subscription. `host` stands in for hosts that only the
 /// broker itself can use.
-fn read_subscription(bytes: &[u8], host: &str) -> Result<Subscription, ManageError> {
+///
+/// # Errors
+/// Not `success`, or a topic or an endpoint that cannot be used.
+pub fn read_subscription(bytes: &[u8], host: &str) -> Result<Subscription, ManageError> {
     let reply = read_reply(bytes)?;
     let topic = reply
         .topic

@@ -114,8 +114,13 @@ impl Outgoing {
     /// Whether the workers are still there.
     fn listen(&mut self, inputs: &mut Inputs, open: bool) -> bool {
         let mut open = open;
+        let look_again = self.look();
         if let Some(wait) = self.time_to_wait().filter(|_| open || !self.is_done()) {
-            self.wait(inputs, open, wait);
+            self.wait(
+                inputs,
+                open,
+                look_again.map_or(wait, |again| wait.min(again)),
+            );
         }
         while let Ok(broker) = inputs.brokers.try_recv() {
             self.connect(&broker);
@@ -134,6 +139,21 @@ impl Outgoing {
             }
         }
         open
+    }
+
+    /// Looks after what was sent a moment ago; gives the time after which to do it
+    /// again.
+    fn look(&mut self) -> Option<Duration> {
+        let look_again = self.publisher.look();
+        let doubtful = self.publisher.doubtful();
+        if !doubtful.is_empty() {
+            self.outbox.doubt(doubtful);
+            self.busy = true;
+        }
+        look_again.unwrap_or_else(|reason| {
+            warn!("reading the broker's subscriptions: {reason}");
+            None
+        })
     }
 
     fn takes_more(&self) -> bool {
@@ -299,7 +319,9 @@ impl Outgoing {
 
     /// Tries to send one frame; counts and logs one that never can be.
     fn send(&mut self, frame: &Frame) -> Sent {
-        match self.publisher.send(frame) {
+        let sent = self.publisher.send(frame);
+        self.outbox.doubt(self.publisher.doubtful());
+        match sent {
             Ok(Sent::Never) => {
                 self.metrics.sightings_failed.add(1);
                 warn!(

@@ -13,6 +13,13 @@ use super::records::{self, HEADER, Next};
 /// The size at which a new segment is begun, in bytes.
 const SEGMENT: u64 = 8 << 20;
 
+/// The highest number of a segment that this program could ever have written: far
+/// enough from the end of the numbers to count on.
+const LAST_SEGMENT: u64 = u64::MAX / 2;
+
+/// The size of the file with the position: two numbers and their checksum.
+const POSITION: usize = 20;
+
 /// A place between two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
@@ -46,6 +53,9 @@ pub struct Spool {
 pub struct Damage {
     /// Bytes at the end of the last segment that were no whole record.
     pub torn_bytes: u64,
+    /// The position of what is delivered could not be read: what the oldest
+    /// segment holds goes once more.
+    pub position: bool,
 }
 
 impl Spool {
@@ -87,16 +97,29 @@ impl Spool {
             segment: first,
             offset: 0,
         };
+        let delivered = match read_position(&position_file)? {
+            Some(position) if is_plausible(directory, position, &segments)? => position.max(start),
+            Some(_) => {
+                damage.position = true;
+                start
+            }
+            None => {
+                damage.position = position_file.metadata()?.len() > 0;
+                start
+            }
+        };
         let mut spool = Spool {
             directory: directory.to_owned(),
             most_bytes,
-            delivered: read_position(&position_file).max(start),
+            delivered,
             segments,
             end: None,
             position_file,
             reader: None,
         };
         spool.remove_delivered()?;
+        // So that it has its place on the disk before that is full.
+        spool.write_position()?;
         Ok((spool, damage))
     }
 
@@ -318,11 +341,15 @@ impl Spool {
     /// again.
     pub fn set_delivered(&mut self, position: Position) -> io::Result<()> {
         self.delivered = self.delivered.max(position);
-        let mut bytes = Vec::with_capacity(16);
-        bytes.extend_from_slice(&self.delivered.segment.to_le_bytes());
-        bytes.extend_from_slice(&self.delivered.offset.to_le_bytes());
-        self.position_file.write_all_at(&bytes, 0)?;
-        self.remove_delivered()
+        let written = self.write_position();
+        // On a full disk this makes the room that the position needs; where it is not
+        // written, a segment that is gone says as much.
+        self.remove_delivered().and(written)
+    }
+
+    fn write_position(&self) -> io::Result<()> {
+        self.position_file
+            .write_all_at(&position_bytes(self.delivered), 0)
     }
 
     /// Removes segments that are delivered whole.
@@ -372,18 +399,64 @@ fn segment_number(path: &Path) -> Option<u64> {
     if path.extension()? != "spool" {
         return None;
     }
-    path.file_stem()?.to_str()?.parse().ok()
+    let number = path.file_stem()?.to_str()?.parse().ok()?;
+    (number <= LAST_SEGMENT).then_some(number)
 }
 
-fn read_position(file: &File) -> Position {
-    let mut bytes = [0; 16];
-    let known = file.read_exact_at(&mut bytes, 0).is_ok();
-    let (segment, offset) = bytes.split_at(8);
-    let number = |part: &[u8]| part.try_into().map_or(0, u64::from_le_bytes);
-    Position {
-        segment: if known { number(segment) } else { 0 },
-        offset: if known { number(offset) } else { 0 },
+/// A position as its file holds it.
+fn position_bytes(position: Position) -> [u8; POSITION] {
+    let mut bytes = [0; POSITION];
+    bytes[..8].copy_from_slice(&position.segment.to_le_bytes());
+    bytes[8..16].copy_from_slice(&position.offset.to_le_bytes());
+    let checksum = crc32fast::hash(&bytes[..16]);
+    bytes[16..].copy_from_slice(&checksum.to_le_bytes());
+    bytes
+}
+
+/// The position in its file; `None` where there is none that its checksum
+/// confirms.
+fn read_position(file: &File) -> io::Result<Option<Position>> {
+    let mut bytes = [0; POSITION];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(error) => return Err(error),
     }
+    let (place, checksum) = bytes.split_at(16);
+    let (segment, offset) = place.split_at(8);
+    let number = |part: &[u8]| part.try_into().map_or(0, u64::from_le_bytes);
+    let whole = crc32fast::hash(place).to_le_bytes() == checksum;
+    Ok(whole.then(|| Position {
+        segment: number(segment),
+        offset: number(offset),
+    }))
+}
+
+/// A position lies behind a record of a segment that is there, or in one that is gone.
+/// One behind them all would have everything taken for delivered.
+fn is_plausible(
+    directory: &Path,
+    position: Position,
+    segments: &VecDeque<Segment>,
+) -> io::Result<bool> {
+    let Some(last) = segments.back() else {
+        return Ok(position.segment <= LAST_SEGMENT);
+    };
+    let mut numbers = segments.iter().map(|segment| segment.number);
+    if !numbers.any(|number| number == position.segment) {
+        return Ok(position.segment < last.number);
+    }
+    let path = segment_path(directory, position.segment);
+    let mut file = BufReader::new(File::open(path)?);
+    let mut whole = 0;
+    while whole < position.offset {
+        match records::read(&mut file)? {
+            Next::Record(record) => whole += (HEADER + record.len()) as u64,
+            // Cut off, or damaged before it: where records end is not known.
+            Next::End | Next::Torn => return Ok(true),
+        }
+    }
+    Ok(whole == position.offset)
 }
 
 /// How many bytes at the beginning of a segment are whole records.
@@ -498,6 +571,35 @@ mod tests {
         let rest = take_all(&mut spool);
         assert!(rest.iter().all(|text| !text.starts_with('0')), "{rest:?}");
         assert!(!rest.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_position_costs_repetitions_and_no_record() {
+        let far = Position {
+            segment: u64::MAX,
+            offset: 0,
+        };
+        let inside = Position {
+            segment: 1,
+            offset: 3,
+        };
+        for damaged in [
+            &b"short"[..],
+            &[0xff; POSITION],
+            &position_bytes(far),
+            &position_bytes(inside),
+        ] {
+            let bench = Bench::new();
+            put(&mut bench.open(1 << 20).0, "kept");
+            let file = bench.0.path().join("position");
+            std::fs::write(file, damaged).expect("written");
+            let (mut spool, damage) = bench.open(1 << 20);
+            assert!(damage.position);
+            put(&mut spool, "next");
+            assert_eq!(take_all(&mut spool), ["kept", "next"]);
+            drop(spool);
+            assert!(!bench.open(1 << 20).1.position);
+        }
     }
 
     #[test]

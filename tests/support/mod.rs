@@ -14,6 +14,7 @@ pub mod observed;
 pub mod paths;
 pub mod peer;
 pub mod process;
+pub mod query_judge;
 pub mod scene;
 pub mod standin;
 

@@ -1,0 +1,14 @@
+//! Opening and closing, in a process of its own so that nothing else counts.
+
+mod scenarios;
+mod support;
+
+use support::broker::BrokerKind;
+
+#[test]
+fn nothing_grows_with_what_is_opened_and_closed() {
+    for kind in [BrokerKind::Legacy, BrokerKind::Ports] {
+        let outcome = scenarios::cycles::opened_and_closed(kind, 100);
+        println!("{}", outcome.note);
+    }
+}

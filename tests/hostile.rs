@@ -1,0 +1,316 @@
+//! Values, ids and topics from outside that mean something to a query language, an
+//! argument parser, a shell, a file system, a terminal or a template: to this program
+//! they are text, all the way.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use support::Scratch;
+use support::bed::{Bed, expected_context};
+use support::broker::BrokerKind;
+use support::messages::{Ioc, indicator, indicator_id, legacy_intel, stix_indicator};
+use support::query_judge::{self, Value as Asked};
+use support::standin::Standin;
+use vast_threatbus::bus::manage::read_subscription;
+
+/// A broker of each protocol.
+const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
+
+/// The values of `tests/samples/hostile.jsonl`.
+fn values() -> Vec<String> {
+    let lines = include_str!("samples/hostile.jsonl").lines();
+    let values: Vec<String> = lines
+        .map(|line| serde_json::from_str(line).expect("a JSON string"))
+        .collect();
+    assert!(values.len() >= 200, "{}", values.len());
+    values
+}
+
+/// The events that hold the values, each once as a name and once as a path.
+struct Events {
+    names: Vec<Value>,
+    paths: Vec<Value>,
+}
+
+impl Events {
+    fn of(values: &[String]) -> Self {
+        let mut events = Events {
+            names: Vec::new(),
+            paths: Vec::new(),
+        };
+        for (n, value) in values.iter().enumerate() {
+            let name = value.strip_suffix('.').unwrap_or(value);
+            let time = "2024-03-05T09:37:18";
+            events
+                .names
+                .push(json!({"ts": time, "uid": format!("N{n}"), "query": name}));
+            events
+                .paths
+                .push(json!({"ts": time, "uid": format!("P{n}"), "uri": value}));
+        }
+        events
+    }
+}
+
+/// A transformation that writes its arguments down, each ended by a NUL, and changes
+/// nothing.
+fn recorder(scratch: &Scratch) -> String {
+    let folder = scratch.path().join("arguments");
+    std::fs::create_dir(&folder).expect("a directory");
+    let script = scratch.write(
+        "record.sh",
+        "file=$(mktemp \"$1/XXXXXXXX\"); shift; printf '%s\\0' \"$@\" > \"$file\"; exec cat\n",
+    );
+    format!(
+        "sh {} {} %ioc --x=%ioc/%matchtype",
+        script.display(),
+        folder.display()
+    )
+}
+
+/// The arguments of each recorded run.
+fn recorded(scratch: &Scratch) -> Vec<Vec<String>> {
+    let folder = std::fs::read_dir(scratch.path().join("arguments")).expect("listed");
+    folder
+        .map(|entry| {
+            let bytes = std::fs::read(entry.expect("an entry").path()).expect("a file");
+            let text = String::from_utf8(bytes).expect("what came in was UTF-8");
+            let arguments = text.strip_suffix('\0').expect("an end");
+            arguments.split('\0').map(str::to_owned).collect()
+        })
+        .collect()
+}
+
+fn hostile_values(kind: BrokerKind, arguments: &[&str]) {
+    let values = values();
+    let Events { names, paths } = Events::of(&values);
+    let engine = Standin::holding(&[("zeek.dns", &names), ("zeek.http", &paths)]);
+    let scratch = Scratch::new();
+    let record = recorder(&scratch);
+    let arguments = [arguments, &["--transform-context", &record]].concat();
+    let mut bed = Bed::start(kind, engine, &arguments);
+    let mut expected = Vec::new();
+    for (n, value) in (0..).zip(&values) {
+        // As an address it is none; nothing is asked for.
+        let address = match kind {
+            BrokerKind::Legacy => legacy_intel("a", 2, &[value], "ADD"),
+            _ => indicator(kind, 1_000_000 + n, Ioc::Ip(value)),
+        };
+        if value.parse::<std::net::IpAddr>().is_err() {
+            bed.publisher.send_indicator(&address);
+        }
+        for (id, ioc, event) in [
+            (2 * n, Ioc::Domain(value), &names[n as usize]),
+            (2 * n + 1, Ioc::Url(value), &paths[n as usize]),
+        ] {
+            bed.publisher.send_indicator(&indicator(kind, id, ioc));
+            expected.push((indicator_id(kind, id), expected_context(kind, event)));
+        }
+    }
+    bed.expect_sightings(expected);
+    check_queries(&bed, &values);
+    check_arguments(&scratch, &values);
+    check_log(&bed.bridge.log());
+    check_files(&bed);
+}
+
+/// Each argument of each call is one that this program writes, and each query asks
+/// for values of the list and for nothing else; together, for all of them.
+fn check_queries(bed: &Bed, values: &[String]) {
+    let known: BTreeSet<&str> = values
+        .iter()
+        .flat_map(|value| [value.as_str(), value.strip_suffix('.').unwrap_or(value)])
+        .collect();
+    let mut asked = BTreeSet::new();
+    for call in bed.engine.exports() {
+        assert_eq!(call.end.map(|(exit, _)| exit), Some(0), "{call:?}");
+        assert_eq!(call.arguments[..2], ["-e", bed.engine.endpoint()]);
+        for argument in &call.arguments[2..] {
+            let ours = [
+                "export",
+                "--caf.scheduler.max-threads=1",
+                "--read=-",
+                "json",
+            ];
+            assert!(ours.contains(&argument.as_str()), "{call:?}");
+        }
+        let query = call.stdin.as_deref().expect("the query comes on stdin");
+        for value in query_judge::asked(query).unwrap_or_else(|e| panic!("{e}: {query}")) {
+            match value {
+                Asked::Text(text) => {
+                    assert!(known.contains(text.as_str()), "{text:?} in {query}");
+                    asked.insert(text);
+                }
+                other => panic!("{other:?} in {query}"),
+            }
+        }
+    }
+    let missing: Vec<_> = values
+        .iter()
+        .filter(|value| !asked.contains(value.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "never asked for: {missing:?}");
+}
+
+/// The transformation ran once a sighting, with the value as one argument, just as it
+/// came, and inside another.
+fn check_arguments(scratch: &Scratch, values: &[String]) {
+    let mut found: BTreeMap<String, usize> = BTreeMap::new();
+    for arguments in recorded(scratch) {
+        let [ioc, inside] = &arguments[..] else {
+            panic!("{} arguments: {arguments:?}", arguments.len());
+        };
+        assert_eq!(*inside, format!("--x={ioc}/RETRO"));
+        *found.entry(ioc.clone()).or_default() += 1;
+    }
+    let expected: BTreeMap<String, usize> = values.iter().map(|value| (value.clone(), 2)).collect();
+    assert!(found == expected, "{found:?}");
+}
+
+/// No line is forged, and nothing moves the cursor or hides.
+fn check_log(log: &str) {
+    for line in log.lines() {
+        let time = line.as_bytes();
+        assert!(
+            time.len() > 24 && time[4] == b'-' && time[10] == b'T' && time[23] == b'Z',
+            "{line:?}"
+        );
+        let levels = ["[DEBUG]", "[INFO]", "[WARN]", "[ERROR]"];
+        assert!(
+            levels.iter().any(|level| line[24..].contains(level)),
+            "{line:?}"
+        );
+    }
+    let hidden = |c: char| {
+        (c.is_control() && c != '\n')
+            || ('\u{200b}'..='\u{200f}').contains(&c)
+            || ('\u{2028}'..='\u{202e}').contains(&c)
+            || ('\u{2060}'..='\u{2069}').contains(&c)
+            || "\u{ad}\u{61c}\u{feff}".contains(c)
+    };
+    let found = log.lines().find(|line| line.contains(hidden));
+    assert!(found.is_none(), "{found:?}");
+}
+
+/// The directory that it runs in, which is its home and its place for temporary
+/// files, is as empty as it was.
+fn check_files(bed: &Bed) {
+    let directory = format!("/proc/{}/cwd/", bed.bridge.pid());
+    let entries = std::fs::read_dir(Path::new(&directory)).expect("it runs");
+    let entries: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    assert!(entries.is_empty(), "{entries:?}");
+}
+
+#[test]
+fn hostile_values_one_by_one() {
+    for kind in BOTH {
+        hostile_values(kind, &["--batch-size", "1"]);
+    }
+}
+
+#[test]
+fn hostile_values_together() {
+    for kind in BOTH {
+        hostile_values(kind, &[]);
+    }
+}
+
+/// Ids of the legacy bus are any text, and come back as they were; those of STIX-2
+/// are refused.
+#[test]
+fn hostile_ids() {
+    for kind in BOTH {
+        let scratch = Scratch::new();
+        let record = recorder(&scratch);
+        let mut bed = Bed::start(
+            kind,
+            Standin::with_samples(),
+            &["--transform-context", &record],
+        );
+        let seen = "updates.example.com";
+        for id in values() {
+            let message = match kind {
+                BrokerKind::Legacy => legacy_intel(&id, 11, &[seen], "ADD"),
+                _ => {
+                    let mut message = stix_indicator(1, &Ioc::Domain(seen).pattern(), None);
+                    message["id"] = json!(id);
+                    message
+                }
+            };
+            bed.publisher.send_indicator(&message);
+        }
+        let query = format!("\"{seen}\" == net.domain || \"{seen}\" == net.hostname");
+        let events = bed.engine.answer(&query);
+        let accepted = values().into_iter().filter(|id| match kind {
+            BrokerKind::Legacy => true,
+            _ => id.starts_with("indicator--"),
+        });
+        let expected = accepted.flat_map(|id| {
+            let contexts = events.iter().map(|event| expected_context(kind, event));
+            contexts
+                .map(|context| (id.clone(), context))
+                .collect::<Vec<_>>()
+        });
+        bed.expect_sightings(expected.collect());
+        for call in bed.engine.exports() {
+            let query = call.query().expect("a query");
+            let asked = query_judge::asked(query).expect("a query");
+            assert_eq!(asked, [Asked::Text(seen.to_owned())]);
+        }
+        check_log(&bed.bridge.log());
+        check_files(&bed);
+    }
+}
+
+/// A topic names itself in requests, in a file with one topic a line, and in the log.
+#[test]
+fn hostile_topics() {
+    for topic in values() {
+        let reply = json!({
+            "topic": topic, "pub_port": 1, "sub_port": 2, "status": "success",
+        });
+        match read_subscription(reply.to_string().as_bytes(), "localhost") {
+            Ok(subscription) => {
+                assert_eq!(subscription.topic, topic);
+                assert!(
+                    topic.bytes().all(|byte| byte.is_ascii_graphic()),
+                    "{topic:?}"
+                );
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(!text.contains(|c: char| c.is_control()), "{text:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_judge_of_queries_tells_values_from_the_language() {
+    let text = |text: &str| Asked::Text(text.to_owned());
+    let plain = |text: &str| Asked::Plain(text.to_owned());
+    assert_eq!(query_judge::asked("1.2.3.4"), Ok(vec![plain("1.2.3.4")]));
+    let query = r#":addr in [1.2.3.4, ::1] || "a\" || \\" == net.domain && #timestamp > 2009-11-19T08:00:00"#;
+    let expected = vec![
+        plain("1.2.3.4"),
+        plain("::1"),
+        text("a\" || \\"),
+        plain("2009-11-19T08:00:00"),
+    ];
+    assert_eq!(query_judge::asked(query), Ok(expected));
+    for broken in [
+        "",
+        "\"a",
+        "\"a\" ==",
+        "net.uri in []",
+        "net.uri in [\"a\" \"b\"]",
+        "1.2.3.4 5.6.7.8",
+        "--write=x",
+        "(1.2.3.4",
+    ] {
+        assert!(query_judge::parse(broken).is_err(), "{broken}");
+    }
+}
