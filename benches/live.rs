@@ -90,6 +90,7 @@ impl Bed {
             destination: Destination::Stdout,
             transform: None,
             unflatten: false,
+            reported: None,
         });
         let started = Live::start(source, &report, &writer, &metrics, &stop);
         let (live, intake) = started.expect("threads");
