@@ -182,10 +182,10 @@ fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
 
 /// Every sighting's context, in order of their numbers, up to that of a request
 /// to this host.
-fn uids_until(scene: &mut Scene, n: u64, domain: &str) -> Vec<String> {
-    let (comes, _) = Engine::Continuous.signs();
+fn uids_until(scene: &mut Scene, engine: Engine, domain: &str) -> Vec<String> {
+    let (comes, _) = engine.signs();
     let before = scene.bridge.count_logs(comes);
-    scene.publish(n, domain);
+    scene.publish(999, domain);
     scene.bridge.wait_for_logs(comes, before + 1, LIMIT);
     import(scene, domain, 1000);
     let mut contexts = Vec::new();
@@ -201,18 +201,24 @@ fn uids_until(scene: &mut Scene, n: u64, domain: &str) -> Vec<String> {
 
 #[test]
 fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_told_twice() {
-    for retro in ["--retro-match", "--no-retro-match"] {
-        let mut scene = live(BrokerKind::Ports, Engine::Continuous, &[retro]);
+    for (engine, retro) in [
+        (Engine::Continuous, "--retro-match"),
+        (Engine::Continuous, "--no-retro-match"),
+        (Engine::Attach, "--no-retro-match"),
+    ] {
+        let mut scene = live(BrokerKind::Ports, engine, &[retro]);
         scene.publish(1, "a.example");
-        scene.bridge.wait_for_log("is matched live", LIMIT);
+        scene.bridge.wait_for_log(engine.signs().0, LIMIT);
         if retro == "--retro-match" {
             scene.wait_for_answers(1);
         }
         import(&scene, "a.example", 1);
         assert_eq!(uids(&scene.contexts(1)), ["C1"]);
-        let continuous = |call: &&support::standin::Call| call.is("--continuous");
+        let stays = |call: &&support::standin::Call| {
+            (call.is("--continuous") || call.is("attach")) && !call.is("--help")
+        };
         let calls = scene.engine.calls();
-        let child = calls.iter().find(continuous).expect("it runs");
+        let child = calls.iter().find(stays).expect("it runs");
         support::process::kill(u32::try_from(child.pid).expect("a process id"));
         scene.bridge.wait_for_log("starting it again", LIMIT);
         import(&scene, "a.example", 2);
@@ -221,13 +227,53 @@ fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_told_twice()
             .bridge
             .wait_for_log("looked through the events", LIMIT);
         import(&scene, "a.example", 3);
-        assert_eq!(uids_until(&mut scene, 2, "z.example"), ["C2", "C3"]);
+        assert_eq!(uids_until(&mut scene, engine, "z.example"), ["C2", "C3"]);
         let queries = scene.engine.exports();
         let gap = queries.iter().filter_map(|call| call.stdin.as_deref());
         let gap: Vec<&str> = gap.filter(|query| query.contains("#timestamp >")).collect();
         assert_eq!(gap.len(), 1, "{queries:?}");
         let counters = scene.end();
         assert!(counters.contains("sightings_live=4"), "{counters}");
+    }
+}
+
+#[test]
+fn what_expires_or_is_revoked_is_matched_no_more() {
+    for engine in [Engine::Attach, Engine::Continuous] {
+        let mut scene = live(BrokerKind::Ports, engine, &[]);
+        let (comes, _) = engine.signs();
+        let until = time::OffsetDateTime::from(SystemTime::now() + Duration::from_secs(5));
+        let until = until.format(&time::format_description::well_known::Rfc3339);
+        let mut expires = messages::stix_indicator(1, "[domain-name:value = 'a.example']", None);
+        expires["valid_until"] = json!(until.expect("a time"));
+        scene.publisher.send_indicator(&expires);
+        let mut revoked = messages::stix_indicator(2, "[domain-name:value = 'b.example']", None);
+        scene.publisher.send_indicator(&revoked);
+        let stays = scene.publish(3, "c.example");
+        scene.bridge.wait_for_logs(comes, 3, LIMIT);
+        revoked["revoked"] = json!(true);
+        scene.publisher.send_indicator(&revoked);
+        scene
+            .bridge
+            .wait_for_log("has expired and is matched no more", LIMIT);
+        if engine == Engine::Attach {
+            scene
+                .bridge
+                .wait_for_logs("the matcher knows the removal", 2, LIMIT);
+        }
+        // Long over by then.
+        expires["id"] = json!(messages::stix_id(4));
+        scene.publisher.send_indicator(&expires);
+        scene
+            .bridge
+            .wait_for_log("is expired: it is not asked for", LIMIT);
+        for host in ["a.example", "b.example", "c.example"] {
+            import(&scene, host, 1);
+        }
+        assert_eq!(indicators(&scene, 1), [stays], "{engine:?}");
+        let counters = scene.end();
+        assert!(counters.contains("sightings_live=1"), "{counters}");
+        assert!(counters.contains("indicators_expired=1"), "{counters}");
     }
 }
 
@@ -279,7 +325,10 @@ fn a_release_without_a_bound_on_time_is_asked_without_it() {
     scene
         .bridge
         .wait_for_log("looked through the events", LIMIT);
-    assert_eq!(uids_until(&mut scene, 2, "z.example"), ["C2"]);
+    assert_eq!(
+        uids_until(&mut scene, Engine::Continuous, "z.example"),
+        ["C2"]
+    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The thread that takes indicators in, and out when they are withdrawn or
 //! expire.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -20,6 +21,43 @@ use crate::stop::Stop;
 /// How long the thread sleeps at the most: the clock of the system may be set
 /// meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// How many indicators wait for their `valid_from`.
+const MOST_LATER: usize = 10_000;
+
+/// Indicators whose `valid_from` is still to come.
+#[derive(Default)]
+struct Later {
+    by_time: BTreeMap<(SystemTime, u64), Indicator>,
+    number: u64,
+}
+
+impl Later {
+    /// Keeps an indicator for its time, unless too many wait.
+    fn put(&mut self, indicator: Indicator) -> Result<(), Indicator> {
+        let from = indicator.validity.from();
+        let Some(from) = from.filter(|_| self.by_time.len() < MOST_LATER) else {
+            return Err(indicator);
+        };
+        self.number += 1;
+        self.by_time.insert((from.into(), self.number), indicator);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.by_time.retain(|_, indicator| &*indicator.id != id);
+    }
+
+    /// The next whose time has come.
+    fn take_due(&mut self, now: SystemTime) -> Option<Indicator> {
+        let first = self.by_time.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    fn next(&self) -> Option<SystemTime> {
+        self.by_time.keys().next().map(|(time, _)| *time)
+    }
+}
 
 /// The thread's own things.
 pub struct Keeper {
@@ -45,16 +83,19 @@ impl Keeper {
     /// Runs until no more messages come, or the program stops; then ends live
     /// matching.
     pub fn run(self, messages: &Receiver<Message>) {
-        let mut changes = Vec::new();
+        let (mut changes, mut later) = (Vec::new(), Later::default());
         loop {
-            let sleep = self.until_expiry();
+            let sleep = self.until_change(&later);
             select! {
                 recv(messages) -> message => match message {
-                    Ok(message) => self.take(message, &mut changes),
+                    Ok(message) => self.take(message, &mut later, &mut changes),
                     Err(_) => break,
                 },
                 recv(self.stop.drain_channel()) -> _ => break,
                 default(sleep) => {}
+            }
+            while let Some(indicator) = later.take_due(SystemTime::now()) {
+                self.add(indicator, &mut changes);
             }
             self.expire(&mut changes);
             let count = self.shared.roster().len() as u64;
@@ -64,13 +105,15 @@ impl Keeper {
         self.ending.now();
     }
 
-    fn until_expiry(&self) -> Duration {
-        let next = self.shared.roster().next_expiry();
+    /// How long until an indicator expires, or begins to count.
+    fn until_change(&self, later: &Later) -> Duration {
+        let expiry = self.shared.roster().next_expiry();
+        let next = expiry.into_iter().chain(later.next()).min();
         let left = |time: SystemTime| time.duration_since(SystemTime::now()).unwrap_or_default();
         next.map_or(LONGEST_SLEEP, |time| left(time).min(LONGEST_SLEEP))
     }
 
-    fn take(&self, message: Message, changes: &mut Vec<Change>) {
+    fn take(&self, message: Message, later: &mut Later, changes: &mut Vec<Change>) {
         match message {
             Message::Match {
                 indicator,
@@ -80,15 +123,16 @@ impl Keeper {
                 let standing = indicator.validity.now();
                 if replaces || standing != Standing::Active {
                     self.shared.roster().remove(&indicator.id, changes);
+                    later.remove(&indicator.id);
                 }
                 match standing {
                     Standing::Active => self.add(indicator, changes),
-                    _ if self.is_alone => note_inactive(&indicator, standing, &self.metrics),
-                    // Retro matching says so.
-                    _ => {}
+                    Standing::NotYetValid => self.wait_for(indicator, later),
+                    Standing::Expired | Standing::Revoked => self.leave(&indicator, standing),
                 }
             }
             Message::Withdraw(id) => {
+                later.remove(&id);
                 let count = self.shared.roster().remove(&id, changes);
                 if count > 0 {
                     debug!(
@@ -122,6 +166,25 @@ impl Keeper {
                     printable(&id, 200)
                 );
             }
+        }
+    }
+
+    /// An indicator that begins to count later.
+    fn wait_for(&self, indicator: Indicator, later: &mut Later) {
+        let id = indicator.id.clone();
+        match later.put(indicator) {
+            Ok(()) => debug!(
+                "indicator {} is matched live when its time comes",
+                printable(&id, 200)
+            ),
+            Err(indicator) => self.leave(&indicator, Standing::NotYetValid),
+        }
+    }
+
+    fn leave(&self, indicator: &Indicator, standing: Standing) {
+        // Else retro matching says so.
+        if self.is_alone {
+            note_inactive(indicator, standing, &self.metrics);
         }
     }
 
@@ -162,5 +225,43 @@ impl Keeper {
             Some(way) => changes.drain(..).for_each(|change| way.bring(change)),
             None => changes.clear(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Observable, Protocol, Validity};
+
+    fn indicator(id: &str, from: Option<SystemTime>) -> Indicator {
+        Indicator {
+            id: id.into(),
+            protocol: Protocol::Stix2,
+            observables: vec![Observable::domain("a")],
+            validity: Validity::between(from.map(Into::into), None),
+            ioc: vec!["a".to_owned()],
+            original: None,
+            ticket: None,
+        }
+    }
+
+    #[test]
+    fn indicators_wait_for_their_time_in_its_order() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut later = Later::default();
+        assert!(later.put(indicator("always", None)).is_err());
+        for (id, seconds) in [("2", 20), ("1", 10), ("3", 10), ("4", 5)] {
+            assert!(later.put(indicator(id, Some(at(seconds)))).is_ok());
+        }
+        later.remove("4");
+        assert_eq!(later.next(), Some(at(10)));
+        assert!(later.take_due(at(9)).is_none());
+        let mut due = |now| later.take_due(now).map(|one| one.id.to_string());
+        assert_eq!(due(at(10)).as_deref(), Some("1"));
+        assert_eq!(due(at(10)).as_deref(), Some("3"));
+        assert_eq!(due(at(10)), None);
+        assert_eq!(due(at(30)).as_deref(), Some("2"));
+        assert_eq!(later.next(), None);
     }
 }

@@ -199,3 +199,6 @@ impl Live {
         is_good
     }
 }
+
+#[cfg(test)]
+mod tests;

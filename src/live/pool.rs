@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{debug, error, info, log, warn};
+use log::{Level, debug, error, info, log, log_enabled, warn};
 
 use super::feed::{Registrar, Told};
 use super::roster::Change;
@@ -234,7 +234,7 @@ impl Worker {
             Step::Remove(value) => self.registrar.remove(value, &self.ending),
         };
         match told {
-            Told::Done => debug!("the matcher knows {}", describe(&step)),
+            Told::Done => note(&step),
             Told::Stopped => self.waiting.put_back(step),
             Told::Unreachable(reason) => {
                 self.waiting.put_back(step);
@@ -271,7 +271,7 @@ impl Worker {
                 self.metrics.live_changes_failed.add(1);
                 error!(
                     "the matcher does not take {}: {}",
-                    describe(&step),
+                    describe(&step).join(", "),
                     printable(reason, 500)
                 );
             }
@@ -289,20 +289,27 @@ impl Worker {
     }
 }
 
-fn describe(step: &Step) -> String {
+/// Logs what the matcher has been told.
+fn note(step: &Step) {
+    if !log_enabled!(Level::Debug) {
+        return;
+    }
+    for what in describe(step) {
+        debug!("the matcher knows {what}");
+    }
+}
+
+fn describe(step: &Step) -> Vec<String> {
+    let shown = |value: &Observable| printable(&value.to_string(), 200).to_string();
     match step {
-        Step::Add(values) => match &values[..] {
-            [(value, id)] => format!(
-                "the value {} of indicator {}",
-                printable(&value.to_string(), 200),
-                printable(id, 200)
-            ),
-            several => format!("{} values", several.len()),
-        },
-        Step::Remove(value) => format!(
-            "the removal of the value {}",
-            printable(&value.to_string(), 200)
-        ),
+        Step::Add(values) => values
+            .iter()
+            .map(|(value, id)| {
+                let id = printable(id, 200);
+                format!("the value {} of indicator {id}", shown(value))
+            })
+            .collect(),
+        Step::Remove(value) => vec![format!("the removal of the value {}", shown(value))],
     }
 }
 

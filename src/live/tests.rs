@@ -1,0 +1,203 @@
+//! All threads together, with an engine that does what the test says.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::feed::{Arrival, Ended};
+use super::*;
+use crate::child::Flow;
+use crate::engine::vast::answer::Answer;
+use crate::engine::vast::client::{Bounds, Event};
+use crate::indicator::{Indicator, Message, Observable, Protocol, Validity};
+use crate::report::Destination;
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Prints what it is handed, and ends with an empty line.
+struct Script {
+    lines: Receiver<String>,
+}
+
+impl Feed for Script {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+        loop {
+            crossbeam_channel::select! {
+                recv(self.lines) -> line => match line.as_deref() {
+                    Ok("") | Err(_) => return Ended::Lost("the end".to_owned()),
+                    Ok("refused") => return Ended::Refused("no such thing".to_owned()),
+                    Ok(line) => {
+                        consume(Event::Line(line));
+                        consume(Event::Pause);
+                    }
+                },
+                recv(stop.now_channel()) -> _ => return Ended::Stopped,
+            }
+        }
+    }
+
+    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String> {
+        Ok(Arrival::Event(line))
+    }
+
+    fn name(&self) -> String {
+        "script".to_owned()
+    }
+}
+
+/// Holds these events, and fails at first.
+#[derive(Clone)]
+struct Store {
+    events: Vec<String>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Engine for Store {
+    fn export(
+        &self,
+        values: &[&Observable],
+        bounds: Bounds,
+        _: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
+        assert_eq!(values, [&Observable::domain("a")]);
+        assert!(bounds.since.is_some());
+        let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
+        for event in self.events.iter().take(if is_first { 3 } else { 9 }) {
+            consume(Event::Line(event));
+        }
+        match is_first {
+            true => Answer::Broken("in the middle".to_owned()),
+            false => Answer::Complete,
+        }
+    }
+}
+
+fn event(number: usize, time: SystemTime) -> String {
+    let time = crate::sighting::stix_time(time.into());
+    format!("{{\"ts\": \"{time}\", \"host\": \"a\", \"n\": {number}}}")
+}
+
+struct Bed {
+    live: Live,
+    intake: Intake,
+    lines: Sender<String>,
+    parcels: Receiver<Parcel>,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+}
+
+fn start(store: Store) -> Bed {
+    let (lines, script) = bounded(0);
+    let (writer, parcels) = bounded(64);
+    let (metrics, stop) = (Arc::default(), Stop::new().expect("two socket pairs"));
+    let source = Source {
+        feed: Box::new(Script { lines: script }),
+        registrar: None,
+        engine: store,
+        concepts: Concepts::built_in(),
+        knows_events: true,
+        is_alone: true,
+        timeout: None,
+    };
+    let report = Arc::new(ReportSettings {
+        destination: Destination::Stdout,
+        transform: None,
+        unflatten: false,
+    });
+    let (live, intake) =
+        Live::start(source, &report, &writer, &metrics, &stop).expect("there are threads");
+    Bed {
+        live,
+        intake,
+        lines,
+        parcels,
+        metrics,
+        stop,
+    }
+}
+
+fn store(events: Vec<String>) -> Store {
+    Store {
+        events,
+        asked: Arc::default(),
+    }
+}
+
+impl Bed {
+    fn next(&self) -> String {
+        match self.parcels.recv_timeout(LIMIT) {
+            Ok(Parcel::Lines { bytes, .. }) => String::from_utf8(bytes).expect("JSON"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn wait(&self, ready: impl Fn() -> bool) {
+        let until = Instant::now() + LIMIT;
+        while !ready() {
+            assert!(Instant::now() < until, "it does not come");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+#[test]
+fn the_events_of_a_gap_are_reported_once() {
+    let now = SystemTime::now();
+    let soon = now + Duration::from_secs(60);
+    let events: Vec<String> = (0..4).map(|n| event(n, soon)).collect();
+    let long_ago = event(9, now - Duration::from_secs(3600));
+    let stored = [&events[1..], &events[3..], &[long_ago]].concat();
+    let bed = start(store(stored));
+    bed.intake.put(Message::Match {
+        indicator: Indicator {
+            id: "1".into(),
+            protocol: Protocol::Legacy,
+            observables: vec![Observable::domain("a")],
+            validity: Validity::ALWAYS,
+            ioc: vec!["a".to_owned()],
+            original: None,
+            ticket: None,
+        },
+        replaces: false,
+    });
+    bed.wait(|| bed.metrics.live_indicators.get() == 1);
+    let say = |line: &str| {
+        bed.lines
+            .send_timeout(line.to_owned(), LIMIT)
+            .expect("it runs")
+    };
+    say(&events[0]);
+    assert_eq!(bed.next(), format!("{}\n", events[0]));
+    say("");
+    // The next child prints one of the gap's events before it is asked for.
+    say(&events[1]);
+    assert_eq!(bed.next(), format!("{}\n", events[1]));
+    // Found by the query that breaks off, and not again by the one that does not.
+    let mut found = bed.next();
+    bed.wait(|| bed.metrics.queries.get() == 2);
+    while found.lines().count() < 3 {
+        found += &bed.next();
+    }
+    // The same text twice is two events.
+    assert_eq!(
+        found,
+        format!("{}\n{}\n{}\n", events[2], events[3], events[3])
+    );
+    // Late on the other way.
+    say(&events[2]);
+    say(&event(8, soon));
+    assert_eq!(bed.next(), format!("{}\n", event(8, soon)));
+    drop(bed.intake);
+    assert!(bed.live.join());
+    assert!(bed.parcels.try_recv().is_err());
+}
+
+#[test]
+fn an_engine_that_refuses_from_the_beginning_stops_the_program() {
+    let bed = start(store(Vec::new()));
+    bed.lines.send("refused".to_owned()).expect("it runs");
+    assert!(bed.stop.now_channel().recv_timeout(LIMIT).is_err());
+    assert!(bed.stop.is_now() && !bed.live.join());
+}
