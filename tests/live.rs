@@ -242,6 +242,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
     for engine in [Engine::Attach, Engine::Continuous] {
         let mut scene = live(BrokerKind::Ports, engine, &[]);
         let (comes, _) = engine.signs();
+        scene.publisher.wait_until_heard();
         let until = time::OffsetDateTime::from(SystemTime::now() + Duration::from_secs(5));
         let until = until.format(&time::format_description::well_known::Rfc3339);
         let mut expires = messages::stix_indicator(1, "[domain-name:value = 'a.example']", None);
@@ -335,6 +336,7 @@ fn a_release_without_a_bound_on_time_is_asked_without_it() {
 fn a_burst_of_indicators_is_matched_whole() {
     for engine in [Engine::Start, Engine::Continuous] {
         let mut scene = live(BrokerKind::Legacy, engine, &[]);
+        scene.publisher.wait_until_heard();
         for n in 0..10_000 {
             let domain = format!("{n}.example");
             let indicator = messages::indicator(BrokerKind::Legacy, n, Ioc::Domain(&domain));
