@@ -139,7 +139,9 @@ impl Reporter {
         match_type: MatchType,
         time: Option<EventTime>,
     ) {
-        let reported = self.settings.reported.clone();
+        // Where the context does not tell the event, it cannot tell that it is new.
+        let is_told = time.is_none();
+        let reported = self.settings.reported.clone().filter(|_| is_told);
         let is_known = |reported: &Arc<Reported>| !reported.is_new(&indicator.id, context.as_str());
         if reported.as_ref().is_some_and(is_known) {
             self.metrics.sightings_known.add(1);

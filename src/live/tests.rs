@@ -105,6 +105,7 @@ fn start(store: Store) -> Bed {
         destination: Destination::Stdout,
         transform: None,
         unflatten: false,
+        reported: None,
     });
     let (live, intake) =
         Live::start(source, &report, &writer, &metrics, &stop).expect("there are threads");
