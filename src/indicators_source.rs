@@ -65,6 +65,7 @@ fn take(message: Message, intake: &Intake, metrics: &Metrics, stop: &Stop) {
             replaces,
         } => {
             metrics.indicators_unsupported.add(1);
+            metrics.unsupported.count(reason);
             info!(
                 "indicator {} is unsupported: {}",
                 printable(id, 200),
@@ -86,6 +87,7 @@ fn withdraw_old(id: Option<Arc<str>>, intake: &Intake) {
 
 fn reject(rejection: &Rejection, name: &str, metrics: &Metrics) {
     metrics.indicators_rejected.add(1);
+    metrics.rejected.count(&rejection.reason);
     let reason = printable(&rejection.reason, 500);
     match &rejection.id {
         Some(id) => warn!(

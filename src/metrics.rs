@@ -98,6 +98,58 @@ impl Tally {
     }
 }
 
+/// Counts by what a reason for people says, without the text that it quotes.
+#[derive(Debug, Default)]
+pub struct Reasons(Mutex<BTreeMap<String, u64>>);
+
+impl Reasons {
+    /// So many reasons are told apart: text from outside may stand in one.
+    const MOST: usize = 32;
+
+    /// Counts one more with this reason.
+    pub fn count(&self, reason: &str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut word = reason_word(reason);
+        if counts.len() >= Self::MOST && !counts.contains_key(&word) {
+            word = "other".to_owned();
+        }
+        *counts.entry(word).or_default() += 1;
+    }
+
+    /// All that was counted, in the order of the words.
+    pub fn get(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.clone()
+    }
+}
+
+/// The first words of a reason, in the letters that a name may have.
+fn reason_word(reason: &str) -> String {
+    let mut quote = None;
+    let unquoted = |c: char| match quote {
+        Some(mark) => {
+            if c == mark {
+                quote = None;
+            }
+            ' '
+        }
+        None if matches!(c, '"' | '`') => {
+            quote = Some(c);
+            ' '
+        }
+        None => c.to_ascii_lowercase(),
+    };
+    let text: String = reason.chars().map(unquoted).collect();
+    let words = text.split(|c: char| !c.is_ascii_lowercase());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).take(5).collect();
+    let mut word = words.join("_");
+    word.truncate(48);
+    match word.is_empty() {
+        true => "other".to_owned(),
+        false => word,
+    }
+}
+
 /// The least, the greatest and the mean of what was measured since the last
 /// look.
 #[derive(Debug, Default)]
@@ -161,6 +213,10 @@ macro_rules! counters {
             pub live_indicators: Gauge,
             /// Indicators to match, by kind.
             pub kinds: Tally,
+            /// Rejected messages and indicators, by reason.
+            pub rejected: Reasons,
+            /// Unsupported indicators, by reason.
+            pub unsupported: Reasons,
             /// Sightings of one indicator in stored events.
             pub matches_per_indicator: Spread,
             /// What the queries for one indicator took, in seconds.
@@ -248,6 +304,27 @@ counters! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reasons_are_told_apart_by_their_words_and_not_by_what_they_quote() {
+        assert_eq!(reason_word("\"999.1.1.1\" is no address"), "is_no_address");
+        assert_eq!(
+            reason_word("no STIX-2 indicator: missing field `type` at line 1"),
+            "no_stix_indicator_missing_field"
+        );
+        assert_eq!(reason_word("\u{e9}\"\"7"), "other");
+        let reasons = Reasons::default();
+        for number in 0..2 * Reasons::MOST {
+            let letters: String = format!("{number:02}")
+                .bytes()
+                .map(|digit| char::from(digit - b'0' + b'a'))
+                .collect();
+            reasons.count(&letters);
+        }
+        let counts = reasons.get();
+        assert_eq!(counts.len(), Reasons::MOST + 1);
+        assert_eq!(counts["other"], Reasons::MOST as u64);
+    }
 
     #[test]
     fn only_what_was_counted_is_shown() {

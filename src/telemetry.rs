@@ -1,7 +1,7 @@
 //! What is counted, in files for other programs: lines of InfluxDB's line
 //! protocol as the original wrote them, and the text format of Prometheus.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -131,7 +131,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// What was counted since the last line.
 struct Lines {
     host: String,
-    before: HashMap<&'static str, u64>,
+    before: HashMap<String, u64>,
 }
 
 impl Lines {
@@ -151,14 +151,23 @@ impl Lines {
         };
         let mut own = Vec::new();
         for (name, number, _) in metrics.counters() {
-            let before = self.before.insert(name, number).unwrap_or(0);
+            let before = self.before.insert(name.to_owned(), number).unwrap_or(0);
             let new = number.saturating_sub(before) as f64;
             match name {
                 _ if new <= 0.0 => {}
                 "indicators_received" => field("added_iocs", new),
                 "indicators_withdrawn" => field("removed_iocs", new),
                 "sightings_live" => field("live_matcher_sightings", new),
-                _ => own.push((name, new)),
+                _ => own.push((name.to_owned(), new)),
+            }
+        }
+        for (name, _, reasons) in by_reason(metrics) {
+            for (reason, number) in reasons {
+                let name = format!("{name}_{reason}");
+                let before = self.before.insert(name.clone(), number).unwrap_or(0);
+                if number > before {
+                    own.push((name, (number - before) as f64));
+                }
             }
         }
         for (name, spread) in [
@@ -179,7 +188,7 @@ impl Lines {
         if metrics.backlog.get() > 0 {
             field("retro_match_backlog", metrics.backlog.get() as f64);
         }
-        own.into_iter().for_each(|(name, new)| field(name, new));
+        own.iter().for_each(|(name, new)| field(name, *new));
         let waiting = metrics.sightings_waiting();
         if children > 0 || waiting > 0 || !fields.is_empty() {
             let mut field = |name, value| {
@@ -236,6 +245,22 @@ fn qualified(name: &str, hosts: &str) -> String {
         .to_owned()
 }
 
+/// What was not matched, by the words of the reasons.
+fn by_reason(metrics: &Metrics) -> [(&'static str, &'static str, BTreeMap<String, u64>); 2] {
+    [
+        (
+            "indicators_rejected",
+            "Rejected messages and indicators, by reason.",
+            metrics.rejected.get(),
+        ),
+        (
+            "indicators_unsupported",
+            "Unsupported indicators, by reason.",
+            metrics.unsupported.get(),
+        ),
+    ]
+}
+
 /// Those that this run talks to.
 fn peers(metrics: &Metrics) -> impl Iterator<Item = (&'static str, Peer)> {
     [
@@ -272,6 +297,14 @@ fn prometheus(metrics: &Metrics, children: u64) -> String {
         "Indicators to match, by kind.",
         &kinds,
     );
+    for (name, meaning, reasons) in by_reason(metrics) {
+        let samples: Vec<_> = reasons
+            .into_iter()
+            .map(|(reason, number)| (format!("{{reason=\"{reason}\"}}"), number))
+            .collect();
+        let name = format!("vast_threatbus_{name}_by_reason_total");
+        family(name, "counter", meaning, &samples);
+    }
     family(
         "vast_threatbus_backlog".to_owned(),
         "gauge",
@@ -425,6 +458,7 @@ mod tests {
         let metrics = Metrics::default();
         metrics.queries.add(2);
         metrics.kinds.count("ipv4");
+        metrics.rejected.count("\"x\" is no address");
         let text = prometheus(&metrics, 0);
         assert!(text.contains(
             "# HELP vast_threatbus_queries_total Queries that were put to the engine.\n\
@@ -435,6 +469,7 @@ mod tests {
             let name = format!("vast_threatbus_{gauge}");
             assert!(text.contains(&format!("# TYPE {name} gauge\n{name} 0\n")));
         }
+        assert!(text.contains("_rejected_by_reason_total{reason=\"is_no_address\"} 1\n"));
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (name, number) = line.rsplit_once(' ').expect("two words");
             assert!(number.parse::<f64>().is_ok() && name.starts_with("vast_threatbus_"));

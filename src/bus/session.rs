@@ -578,6 +578,7 @@ impl Session {
             }
             Err(error) => {
                 self.metrics.indicators_rejected.add(1);
+                self.metrics.rejected.count(&error.to_string());
                 let start = &frame[..frame.len().min(256)];
                 warn!(
                     "rejected a message from the bus: {}: {}",
@@ -632,6 +633,7 @@ impl Session {
             Message::Withdraw(_) => self.metrics.indicators_withdrawn.add(1),
             Message::Unsupported { id, reason, .. } => {
                 self.metrics.indicators_unsupported.add(1);
+                self.metrics.unsupported.count(reason);
                 info!(
                     "indicator {} is unsupported: {}",
                     printable(id, 200),
