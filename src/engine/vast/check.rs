@@ -3,18 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::matcher::Generation;
 use super::version::Version;
 use crate::check::Finding;
-use crate::child::{self, End, Limits};
+use crate::child::{self, Limits};
 use crate::config::Config;
-use crate::matching::Concepts;
 use crate::stop::Stop;
 
 /// How long a question may take.
 const TIME: Duration = Duration::from_secs(10);
 
-/// The most that the table of concepts may have, in bytes.
-const MOST: usize = 16 << 20;
+/// The most that the answer may have, in bytes.
+const MOST: usize = 1 << 20;
 
 /// Asks the program and its node for all that a run needs of them.
 pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
@@ -59,16 +59,7 @@ fn version(config: &Config, stop: &Stop) -> Result<Version, String> {
 /// Where VAST looks for domains and URLs.
 fn concepts(client: &Client, stop: &Stop) -> Finding {
     const SUBJECT: &str = "VAST concepts";
-    let mut command = client.node_command();
-    command.args(["dump", "concepts"]);
-    let table = match child::run_to_end(&mut command, b"", limits(stop), MOST) {
-        Ok((outcome, output)) if has_succeeded(&outcome.end) => {
-            Concepts::parse(&String::from_utf8_lossy(&output)).map_err(|error| error.to_string())
-        }
-        Ok((outcome, _)) => Err(outcome.last_words()),
-        Err(error) => Err(error.to_string()),
-    };
-    match table {
+    match client.concepts(stop) {
         Ok(_) => Finding::good(
             SUBJECT,
             "the node's table names fields for domains and URLs",
@@ -82,27 +73,13 @@ fn concepts(client: &Client, stop: &Stop) -> Finding {
 
 /// Whether the program has the plugin that matches as events are imported.
 fn matcher(client: &Client, is_wanted: bool, stop: &Stop) -> Finding {
-    const SUBJECT: &str = "VAST matcher";
-    let knows = |word: &str| {
-        let mut command = client.node_command();
-        command.args(["matcher", word, "--help"]);
-        child::run_to_end(&mut command, b"", limits(stop), MOST)
-            .is_ok_and(|(outcome, _)| has_succeeded(&outcome.end))
+    let detail = match (client.matcher_generation(stop), is_wanted) {
+        (Generation::Attach, _) => "the plugin is there, with `matcher attach`",
+        (Generation::Start, _) => "the plugin is there, with `matcher start`",
+        (Generation::None, true) => "no plugin; live matching reads every new event instead",
+        (Generation::None, false) => "no plugin; retro matching needs none",
     };
-    if knows("attach") {
-        Finding::good(SUBJECT, "the plugin is there, with `matcher attach`")
-    } else if knows("start") {
-        Finding::good(SUBJECT, "the plugin is there, with `matcher start`")
-    } else if is_wanted {
-        let detail = "no plugin; live matching reads every new event in its place";
-        Finding::warning(SUBJECT, detail)
-    } else {
-        Finding::good(SUBJECT, "no plugin; retro matching needs none")
-    }
-}
-
-fn has_succeeded(end: &End) -> bool {
-    matches!(end, End::Exited(status) if status.success())
+    Finding::good("VAST matcher", detail)
 }
 
 fn limits(stop: &Stop) -> Limits<'_> {
