@@ -89,18 +89,18 @@ impl Tally {
             delivered: self.distinct(),
             duplicated: self.counts.values().map(|count| count - 1).sum(),
             silence: self.silence,
-            note: self.missing(expected),
+            note: match self.distinct() < expected {
+                true => self.missing(expected),
+                false => String::new(),
+            },
         }
     }
 
-    /// The numbers of the first events that are missing, if any are.
+    /// The numbers of the first events that are missing, of those that count from 0.
     fn missing(&self, expected: u64) -> String {
         let missing = (0..expected).filter(|n| !self.counts.contains_key(&format!("U{n}")));
         let numbers: Vec<String> = missing.take(20).map(|n| n.to_string()).collect();
-        match numbers.is_empty() {
-            true => String::new(),
-            false => format!("missing {}", numbers.join(", ")),
-        }
+        format!("missing {}", numbers.join(", "))
     }
 }
 
