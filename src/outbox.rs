@@ -425,12 +425,20 @@ impl Outbox {
         }
     }
 
-    /// These may not have reached the broker: they go once more, before the others.
-    /// Where echoes are awaited, those tell.
-    pub fn doubt(&mut self, frames: Vec<Frame>) {
-        if self.confirm.is_none() {
-            self.again.extend(frames);
+    /// These may not have reached the broker: they go once more, before the others, or,
+    /// where there is a spool, safe on disk at its end. Where echoes are awaited, those
+    /// tell. Gives the number of messages that a full spool lost for them.
+    pub fn doubt(&mut self, frames: Vec<Frame>) -> u64 {
+        if self.confirm.is_some() || frames.is_empty() {
+            return 0;
         }
+        if let Store::Disk { spool, .. } = &mut self.store {
+            if let Ok(lost) = spool.push(frames.iter().map(Vec::as_slice)) {
+                return lost;
+            }
+        }
+        self.again.extend(frames);
+        0
     }
 
     /// When an echo may be overdue; `None` where none is awaited.
@@ -559,11 +567,27 @@ mod tests {
     fn what_may_not_have_reached_the_broker_goes_first() {
         let mut outbox = Outbox::in_memory(100, None);
         push(&mut outbox, "b");
-        outbox.doubt(vec![b"a".to_vec()]);
+        assert_eq!(outbox.doubt(vec![b"a".to_vec()]), 0);
         assert_eq!(outbox.at_risk(), 2);
         assert!(!outbox.is_bypassed());
         assert_eq!(texts(&mut outbox, Instant::now()), ["a", "b"]);
         assert!(outbox.is_empty() && outbox.at_risk() == 0);
+    }
+
+    #[test]
+    fn on_disk_what_may_not_have_reached_the_broker_is_safe() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let open = || Spool::open(scratch.path(), 1 << 20).expect("opened").0;
+        let mut outbox = Outbox::on_disk(open(), 100, None);
+        push(&mut outbox, "a b");
+        let now = Instant::now();
+        let first = outbox.next(now).expect("read").expect("a message");
+        outbox.sent(first, now).expect("written");
+        assert_eq!(outbox.doubt(vec![b"a".to_vec()]), 0);
+        assert_eq!(outbox.at_risk(), 0);
+        drop(outbox);
+        let mut outbox = Outbox::on_disk(open(), 100, None);
+        assert_eq!(texts(&mut outbox, now), ["b", "a"]);
     }
 
     #[test]

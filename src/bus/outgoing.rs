@@ -145,15 +145,26 @@ impl Outgoing {
     /// again.
     fn look(&mut self) -> Option<Duration> {
         let look_again = self.publisher.look();
-        let doubtful = self.publisher.doubtful();
-        if !doubtful.is_empty() {
-            self.outbox.doubt(doubtful);
-            self.busy = true;
-        }
+        self.take_doubtful();
         look_again.unwrap_or_else(|reason| {
             warn!("reading the broker's subscriptions: {reason}");
             None
         })
+    }
+
+    /// Takes back what may not have reached a broker that died.
+    fn take_doubtful(&mut self) {
+        let doubtful = self.publisher.doubtful();
+        if doubtful.is_empty() {
+            return;
+        }
+        debug!(
+            "{} sighting(s) may not have arrived and go once more",
+            doubtful.len()
+        );
+        self.busy = true;
+        let lost = self.outbox.doubt(doubtful);
+        self.metrics.sightings_lost.add(lost);
     }
 
     fn takes_more(&self) -> bool {
@@ -320,7 +331,7 @@ impl Outgoing {
     /// Tries to send one frame; counts and logs one that never can be.
     fn send(&mut self, frame: &Frame) -> Sent {
         let sent = self.publisher.send(frame);
-        self.outbox.doubt(self.publisher.doubtful());
+        self.take_doubtful();
         match sent {
             Ok(Sent::Never) => {
                 self.metrics.sightings_failed.add(1);

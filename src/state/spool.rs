@@ -579,8 +579,9 @@ mod tests {
             segment: u64::MAX,
             offset: 0,
         };
+        // Segments count from 2, since 1 is where an empty spool begins.
         let inside = Position {
-            segment: 1,
+            segment: 2,
             offset: 3,
         };
         for damaged in [
