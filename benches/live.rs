@@ -263,6 +263,7 @@ fn indicator(nth: usize) -> Indicator {
         protocol: Protocol::Stix2,
         ioc: vec![value.to_string()],
         observables: vec![value],
+        condition: None,
         validity: Validity::ALWAYS,
         original: None,
         ticket: None,

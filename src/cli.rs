@@ -9,6 +9,7 @@ use crate::bridge;
 use crate::check;
 use crate::config::{self, Config, Invocation};
 use crate::exit_code::ExitCode;
+use crate::explain;
 use crate::logging;
 
 /// Runs the program with this process's arguments and environment.
@@ -24,6 +25,7 @@ fn run() -> ExitCode {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
             _ => ExitCode::Success,
         },
+        Ok(Invocation::Explain { file, summary }) => explain::run(&file, summary),
         Err(error) => usage(&error),
     }
 }

@@ -158,6 +158,13 @@ pub enum Invocation {
     Run(Box<Config>),
     /// To print a text, as it is, and end with success.
     Print(String),
+    /// To say what the indicators of a file would ask for.
+    Explain {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// Whether they are counted by plan and reason.
+        summary: bool,
+    },
 }
 
 /// Where a configuration file is looked for when none is named.
@@ -190,6 +197,11 @@ pub fn from_args(
         None => Vec::new(),
     };
     let settings = Settings::merge(&[&defaults(), &file, &environment, &command_line])?;
+    if let Some(file) = settings.explain {
+        // Nothing else of the configuration counts.
+        let summary = settings.summary;
+        return Ok(Invocation::Explain { file, summary });
+    }
     let config = settings.finish(path, warnings)?;
     check_programs(&settings, path_var.as_deref())?;
     check_files(&settings)?;

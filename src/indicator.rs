@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
+use crate::matching::condition::Condition;
 use crate::state::journal::Ticket;
 
 mod kind;
@@ -180,6 +181,9 @@ pub struct Indicator {
     /// What to look for: an event matches when it holds any one of these.
     /// Never empty.
     pub observables: Vec<Observable>,
+    /// What else an event has to be like that holds one of them; checked in the
+    /// event ([`Indicator::holds`]), whatever gave it.
+    pub condition: Option<Arc<Condition>>,
     /// When it counts.
     pub validity: Validity,
     /// The values as the bus wrote them, for sightings and for `%ioc`.
@@ -199,6 +203,18 @@ impl Indicator {
             true => first,
             false => "several",
         }
+    }
+
+    /// Whether an event that holds one of its observables is a match.
+    pub fn holds(&self, line: &str) -> bool {
+        self.condition
+            .as_ref()
+            .is_none_or(|condition| condition.holds(line))
+    }
+
+    /// Whether it asks for the same as another one.
+    pub fn asks_the_same(&self, other: &Indicator) -> bool {
+        self.observables == other.observables && self.condition == other.condition
     }
 
     /// How many values of a list it costs to ask for it.
@@ -265,6 +281,8 @@ pub enum Message {
     Unsupported {
         /// Its id.
         id: Arc<str>,
+        /// Its pattern or its value, as it came.
+        asked: String,
         /// Why, for a person.
         reason: String,
         /// As with [`Message::Match`].

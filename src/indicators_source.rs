@@ -63,6 +63,7 @@ fn take(message: Message, intake: &Intake, metrics: &Metrics, stop: &Stop) {
             id,
             reason,
             replaces,
+            ..
         } => {
             metrics.indicators_unsupported.add(1);
             metrics.unsupported.count(reason);

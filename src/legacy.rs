@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use crate::indicator::{
     Indicator, Message, Network, Observable, Property, Protocol, Rejection, Validity,
 };
+use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
 use crate::sighting::{Context, EventTime, MatchType};
 
 /// The topic that indicators are published on.
@@ -30,34 +31,46 @@ enum Asks {
     Domain,
     Url,
     Text(Property),
+    /// An address and a port of the same end of a connection.
+    AddressPort(End),
+    /// A domain and an address that it has, seen together.
+    DomainAddress,
+    /// A file with this name and this hash.
+    FileHash(Property),
     Nothing,
 }
+
+/// One end of a connection: its address and its port.
+type End = (Field, Field);
+
+const SOURCE: End = (Field::SourceAddress, Field::SourcePort);
+const DESTINATION: End = (Field::DestinationAddress, Field::DestinationPort);
 
 /// Every `IntelType`: its name, and what it asks for. The number is the
 /// position plus one.
 const KINDS: [(&str, Asks); 47] = [
     ("IPSRC", Asks::Address),
     ("IPDST", Asks::Address),
-    ("IPSRC_PORT", Asks::Nothing),
-    ("IPDST_PORT", Asks::Nothing),
+    ("IPSRC_PORT", Asks::AddressPort(SOURCE)),
+    ("IPDST_PORT", Asks::AddressPort(DESTINATION)),
     ("EMAILSRC", Asks::Text(Property::Email)),
     ("EMAILDST", Asks::Nothing),
     ("TARGETEMAIL", Asks::Nothing),
-    ("EMAILATTACHMENT", Asks::Nothing),
+    ("EMAILATTACHMENT", Asks::Text(Property::FileName)),
     ("FILENAME", Asks::Text(Property::FileName)),
     ("HOSTNAME", Asks::Domain),
     ("DOMAIN", Asks::Domain),
-    ("DOMAIN_IP", Asks::Domain),
+    ("DOMAIN_IP", Asks::DomainAddress),
     ("URL", Asks::Url),
     ("URI", Asks::Url),
     ("USERAGENT", Asks::Text(Property::UserAgent)),
     ("MD5", Asks::Text(Property::Md5)),
-    ("MALWARESAMPLE", Asks::Nothing),
-    ("FILENAME_MD5", Asks::Nothing),
+    ("MALWARESAMPLE", Asks::FileHash(Property::Md5)),
+    ("FILENAME_MD5", Asks::FileHash(Property::Md5)),
     ("SHA1", Asks::Text(Property::Sha1)),
-    ("FILENAME_SHA1", Asks::Nothing),
+    ("FILENAME_SHA1", Asks::FileHash(Property::Sha1)),
     ("SHA256", Asks::Text(Property::Sha256)),
-    ("FILENAME_SHA256", Asks::Nothing),
+    ("FILENAME_SHA256", Asks::FileHash(Property::Sha256)),
     ("X509FINGERPRINTSHA1", Asks::Nothing),
     ("PDB", Asks::Nothing),
     ("AUTHENTIHASH", Asks::Nothing),
@@ -144,36 +157,26 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
         );
         return Err(Rejection::new(id, reason));
     };
-    let Some(value) = intel.data.indicator.first() else {
+    if intel.data.indicator.is_empty() {
         return Err(Rejection::new(id, "it names no value".to_owned()));
-    };
-    let observable = match asks {
-        Asks::Nothing => {
-            return Ok(Message::Unsupported {
-                id,
-                reason: format!("intel type {name} cannot be asked for"),
-                replaces: false,
-            });
-        }
-        Asks::Address => address(value),
-        Asks::Domain => Some(Observable::domain(value)),
-        Asks::Url => Some(Observable::Url(value.clone().into_owned())),
-        Asks::Text(property) => Observable::text(property, value),
-    };
-    let Some(observable) = observable else {
-        let what = match asks {
-            Asks::Text(property) => property.facts().what,
-            _ => "IPv4 or IPv6 address",
-        };
-        let reason = format!("{value:?} is no {what}");
-        return Err(Rejection::new(id, reason));
-    };
-    let observables = observable.checked(&id)?;
+    }
+    if asks == Asks::Nothing {
+        return Ok(Message::Unsupported {
+            id,
+            asked: intel.data.indicator.join("|"),
+            reason: format!("intel type {name} cannot be asked for"),
+            replaces: false,
+        });
+    }
+    let asked = meaning(asks, &intel.data.indicator)
+        .map_err(|reason| Rejection::new(id.clone(), reason))?;
+    let observable = asked.observable.checked(&id)?;
     Ok(Message::Match {
         indicator: Indicator {
             id,
             protocol: Protocol::Legacy,
-            observables: vec![observables],
+            observables: vec![observable],
+            condition: asked.condition.map(Arc::new),
             validity: Validity::ALWAYS,
             ioc: intel
                 .data
@@ -186,6 +189,108 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             ticket: None,
         },
         replaces: false,
+    })
+}
+
+/// What an indicator asks for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    observable: Observable,
+    /// What else an event with it has to be like.
+    condition: Option<Condition>,
+}
+
+/// What these values mean; why they mean nothing, for a person.
+fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
+    let first = &*values[0];
+    let simple = |found: Option<Observable>, what: &str| match found {
+        Some(observable) => Ok(Asked {
+            observable,
+            condition: None,
+        }),
+        None => Err(format!("{first:?} is no {what}")),
+    };
+    match asks {
+        Asks::Address => simple(address(first), ADDRESS),
+        Asks::Domain => simple(Some(Observable::domain(first)), "domain"),
+        Asks::Url => simple(Some(Observable::Url(first.to_owned())), "URL"),
+        Asks::Text(property) => simple(Observable::text(property, first), property.facts().what),
+        Asks::AddressPort(end) => address_and_port(end, two(values)?),
+        Asks::DomainAddress => match two(values) {
+            Ok(parts) => domain_and_address(parts),
+            // Some senders give the domain alone.
+            Err(_) => simple(Some(Observable::domain(first)), "domain"),
+        },
+        Asks::FileHash(property) => file_and_hash(property, two(values)?),
+        Asks::Nothing => Err("it cannot be asked for".to_owned()),
+    }
+}
+
+/// What a value that is none is said not to be.
+const ADDRESS: &str = "IPv4 or IPv6 address";
+
+/// The two parts of a composite: two values, or one with `|` between them, as
+/// MISP writes it.
+fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
+    match values {
+        [one] => one
+            .split_once('|')
+            .ok_or_else(|| format!("{one:?} has one part, not two with | between them")),
+        [one, two] => Ok((one, two)),
+        more => Err(format!("it has {} values, and can have 2", more.len())),
+    }
+}
+
+fn test(place: Place, check: Check) -> Condition {
+    Condition::Test(Test {
+        place,
+        negated: false,
+        check,
+    })
+}
+
+fn networks(observable: &Observable) -> Check {
+    Check::Networks(match observable {
+        Observable::Network(network) => vec![*network],
+        Observable::Address(address) => vec![Network::new(*address, 128)],
+        _ => vec![],
+    })
+}
+
+fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, String> {
+    let observable = address(value).ok_or_else(|| format!("{value:?} is no {ADDRESS}"))?;
+    let number: u16 = port
+        .parse()
+        .map_err(|_| format!("{port:?} is no port number"))?;
+    let port = Check::Number(Order::Equal, vec![number.into()]);
+    let condition = Condition::All(vec![
+        test(Place::Field(end.0), networks(&observable)),
+        test(Place::Field(end.1), port),
+    ]);
+    Ok(Asked {
+        observable,
+        condition: Some(condition),
+    })
+}
+
+/// The answer of a DNS request holds the address in a list.
+fn domain_and_address((domain, value): (&str, &str)) -> Result<Asked, String> {
+    let address = address(value).ok_or_else(|| format!("{value:?} is no {ADDRESS}"))?;
+    Ok(Asked {
+        observable: Observable::domain(domain),
+        condition: Some(test(Place::Anywhere, networks(&address))),
+    })
+}
+
+/// The engine is asked for the hash, which says more; the name may have a path in
+/// front of it in the log.
+fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
+    let what = property.facts().what;
+    let observable =
+        Observable::text(property, hash).ok_or_else(|| format!("{hash:?} is no {what}"))?;
+    Ok(Asked {
+        observable,
+        condition: Some(Condition::Test(Test::file_named(name))),
     })
 }
 
@@ -276,15 +381,91 @@ mod tests {
 
     #[test]
     fn the_other_kinds_are_unsupported_by_name() {
-        for (number, name) in [
-            (3, "IPSRC_PORT"),
-            (17, "MALWARESAMPLE"),
-            (47, "FILENAME_TLSH"),
-        ] {
+        for (number, name) in [(7, "TARGETEMAIL"), (26, "SSDEEP"), (47, "FILENAME_TLSH")] {
             match read(&intel("x", number, "ADD")).expect("well-formed") {
                 Message::Unsupported { reason, .. } => assert!(reason.contains(name), "{reason}"),
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    fn composite(values: &[&str], kind: u16) -> Result<Indicator, String> {
+        let json = serde_json::json!({
+            "id": "43", "data": {"indicator": values, "intel_type": kind}, "operation": "ADD",
+        });
+        match read(&json.to_string()) {
+            Ok(Message::Match { indicator, .. }) => Ok(indicator),
+            Ok(other) => panic!("{other:?}"),
+            Err(rejection) => Err(rejection.reason),
+        }
+    }
+
+    #[test]
+    fn composites_need_both_parts_in_one_event() {
+        let hash = "70041821acf87389e40ddcb092004184";
+        let file = format!("b.exe|{hash}");
+        for (values, kind, line, expected) in [
+            (
+                vec![&*file],
+                18,
+                r#"{"fileinfo.filename": "/a/b.exe"}"#,
+                true,
+            ),
+            (
+                vec!["b.exe", hash],
+                17,
+                r#"{"fileinfo.filename": "c.exe"}"#,
+                false,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                4,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 80}"#,
+                true,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                4,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 81}"#,
+                false,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                3,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 80}"#,
+                false,
+            ),
+            (
+                vec!["a.example|192.0.2.1"],
+                12,
+                r#"{"query": "a.example", "answers": ["192.0.2.1"]}"#,
+                true,
+            ),
+            (
+                vec!["a.example", "192.0.2.1"],
+                12,
+                r#"{"query": "a.example"}"#,
+                false,
+            ),
+            (vec!["a.example"], 12, "{}", true),
+        ] {
+            let indicator = composite(&values, kind).expect("an indicator");
+            assert_eq!(indicator.holds(line), expected, "{values:?} {kind} {line}");
+        }
+        let file = composite(&["b.exe", hash], 18).expect("an indicator");
+        assert_eq!(
+            file.observables,
+            [Observable::Text(Property::Md5, hash.into())]
+        );
+        for (values, kind, words) in [
+            (vec!["b.exe"], 18, "one part"),
+            (vec!["b.exe|x"], 20, "no SHA-1"),
+            (vec!["192.0.2.1|x"], 3, "no port"),
+            (vec!["x|80"], 4, "no IPv4"),
+            (vec!["a", "b", "c"], 18, "3 values"),
+        ] {
+            let reason = composite(&values, kind).expect_err("it is none");
+            assert!(reason.contains(words), "{reason}");
         }
     }
 

@@ -13,6 +13,7 @@ pub mod config;
 pub mod endpoint;
 pub mod engine;
 pub mod exit_code;
+pub mod explain;
 pub mod indicator;
 pub mod indicators_file;
 pub mod indicators_source;

@@ -6,11 +6,13 @@
 //! * [`Attribution`] tells which entries of a batched query an event matched,
 //!   and which of them have to be asked again (retro matching).
 //! * [`Concepts`] is the engine's table of which fields hold a domain or a URL.
+//! * [`condition::Condition`] checks in an event what no engine was asked for.
 //! * [`LiveMatcher`] decides alone whether an event matches (live matching on an
 //!   engine that has no matcher).
 
 mod attribution;
 mod concepts;
+pub mod condition;
 mod index;
 mod json;
 mod live;

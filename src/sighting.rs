@@ -43,6 +43,11 @@ pub struct EventTime {
 }
 
 impl EventTime {
+    /// The moment, in UTC.
+    pub fn utc(&self) -> OffsetDateTime {
+        self.utc
+    }
+
     /// The present moment.
     pub fn now() -> Self {
         EventTime {

@@ -24,7 +24,7 @@ fn events() -> Vec<(&'static str, Vec<Value>)> {
             "suricata.fileinfo",
             vec![json!({
                 "timestamp": time, "event_type": "fileinfo", "n": 1, "src_ip": "198.51.100.7",
-                "fileinfo": {"filename": "/a/b.exe", "md5": MD5, "sha1": SHA1, "sha256": SHA256},
+                "fileinfo": {"filename": "/a/b.exe", "md5": MD5, "sha1": SHA1, "sha256": SHA256, "size": 1024},
             })],
         ),
         (
@@ -75,6 +75,27 @@ fn values() -> Vec<(String, Vec<u64>)> {
         (r"[process:parent_ref.name = 'C:\\bad.exe']".into(), vec![5]),
         ("[process:command_line = 'evil.exe -x']".into(), vec![5]),
         (r"[user-account:user_id = 'EVIL\\eve']".into(), vec![5]),
+        // Values of several kinds, and what is checked in the event here.
+        (
+            format!("[file:hashes.MD5 = '{MD5}' OR email-addr:value IN ('a', 'evil@example.org')]"),
+            vec![1, 4],
+        ),
+        ("[ipv4-addr:value ISSUBSET '192.0.0.0/16'] OR [url:value = 'x']".into(), vec![3]),
+        (
+            format!("[file:hashes.MD5 = '{MD5}' AND file:name LIKE '%.exe' AND file:size > 1000]"),
+            vec![1],
+        ),
+        (format!("[file:hashes.MD5 = '{MD5}' AND file:name != '/a/b.exe']"), vec![]),
+        ("[network-traffic:src_ref.value = '198.51.100.7']".into(), vec![1]),
+        ("[network-traffic:dst_ref.value = '198.51.100.7']".into(), vec![]),
+        (
+            "[email-addr:value = 'evil@example.org'] START t'2024-03-05T00:00:00Z' STOP t'2024-03-06T00:00:00Z'".into(),
+            vec![4],
+        ),
+        (
+            "[email-addr:value = 'evil@example.org'] START t'2024-03-06T00:00:00Z' STOP t'2024-03-07T00:00:00Z'".into(),
+            vec![],
+        ),
     ]
     .into()
 }

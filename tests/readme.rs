@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use vast_threatbus::indicator::{Kind, Writing};
+use vast_threatbus::matching::condition::Field;
 use vast_threatbus::options::Text;
+use vast_threatbus::stix::paths::{PATHS, Target};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -174,4 +177,50 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
     // What is tested is no dependency of the tests.
     wanted.remove("vast-threatbus");
     assert_eq!(rows, wanted);
+}
+
+/// The table of object paths, as the README has it.
+fn table_of_paths() -> String {
+    let mut table = String::from("| Object path | Where it is looked for |\n| --- | --- |\n");
+    for row in PATHS {
+        let quoted = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+            names.join(", ")
+        };
+        let place = match row.target {
+            Target::Ipv4 | Target::Ipv6 => "any field of type address; also networks".to_owned(),
+            Target::Text(kind) => {
+                let case = match kind {
+                    Kind::Text(property) if property.facts().writing != Writing::AsIs => {
+                        "; in any case and spelling"
+                    }
+                    _ => "",
+                };
+                format!("{}{case}", quoted(kind.extractors()))
+            }
+            Target::Address(field) => format!(
+                "any field of type address; that it is one of {} is checked here",
+                quoted(field.paths())
+            ),
+            Target::Number(field) => format!("{}; checked here", quoted(field.paths())),
+            Target::Protocol => {
+                let fields = quoted(Field::Protocol.paths());
+                format!("{fields}; checked here, case aside")
+            }
+        };
+        table.push_str(&format!("| `{}` | {place} |\n", row.path));
+    }
+    table
+}
+
+#[test]
+fn every_object_path_is_in_the_table() {
+    let readme = read("README.md");
+    let block = between(&readme, "<!-- paths:begin -->\n", "<!-- paths:end -->");
+    assert_eq!(
+        block,
+        table_of_paths(),
+        "this is what it should be:\n{}",
+        table_of_paths()
+    );
 }

@@ -80,6 +80,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 id: n.to_string().into(),
                 protocol: Protocol::Stix2,
                 observables: vec![Observable::domain(&name)],
+                condition: None,
                 validity: Validity::ALWAYS,
                 ioc: vec![name],
                 original: None,

@@ -61,6 +61,8 @@ pub struct Settings {
     pub once: bool,
     pub idle: Option<Duration>,
     pub deadline: Option<Duration>,
+    pub explain: Option<PathBuf>,
+    pub summary: bool,
     pub exit_code: bool,
     pub check: bool,
     places: HashMap<&'static str, Place>,
@@ -185,6 +187,9 @@ impl Settings {
         };
         let has_events = !self.events.is_empty();
         let standard_input = |path: &PathBuf| path.as_os_str() == "-";
+        if self.summary {
+            return fail("summary", "it needs --explain FILE");
+        }
         let indicators_given = self.indicators.is_some();
         let read_twice = self.indicators.iter().chain(&self.events);
         if read_twice.filter(|path| standard_input(path)).count() > 1 {

@@ -148,6 +148,15 @@ impl Keeper {
 
     fn add(&self, mut indicator: Indicator, changes: &mut Vec<Change>) {
         let id = indicator.id.clone();
+        if self.registrar.is_some() && indicator.condition.is_some() {
+            self.metrics.live_values_rejected.add(1);
+            warn!(
+                "indicator {} is rejected for live matching: a part of it has to be checked here, \
+                 and the engine's matcher knows values alone",
+                printable(&id, 200)
+            );
+            return;
+        }
         self.leave_out(&mut indicator);
         if indicator.observables.is_empty() {
             return;

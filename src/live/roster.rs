@@ -12,6 +12,7 @@ use hashbrown::HashTable;
 
 use super::id::ShortId;
 use crate::indicator::{Indicator, Observable, Protocol, Validity};
+use crate::matching::condition::Condition;
 use crate::matching::{Concepts, LiveMatcher, ScanError, Slot};
 
 /// The most memory that live indicators take, in bytes, about.
@@ -86,6 +87,8 @@ pub struct Roster {
     /// By entry: values as the bus wrote them, where that is not how this
     /// program writes them.
     written: HashMap<u32, Box<[String]>>,
+    /// What else an event has to be like, by entry, where there is something.
+    conditions: HashMap<u32, Arc<Condition>>,
     expiries: BinaryHeap<Reverse<(u32, u32)>>,
     start: SystemTime,
     bytes: usize,
@@ -107,6 +110,7 @@ impl Roster {
             long_ids: Vec::new(),
             free_long_ids: Vec::new(),
             written: HashMap::new(),
+            conditions: HashMap::new(),
             expiries: BinaryHeap::new(),
             start: now,
             bytes: 0,
@@ -169,6 +173,9 @@ impl Roster {
                 Some(entry.slot) == *slot && entry.protocol == indicator.protocol
             })
         };
+        let has_condition =
+            |entry: &u32| self.conditions.get(entry) == indicator.condition.as_ref();
+        let holds = |slot: &Option<Slot>| holds(slot) && known.iter().all(has_condition);
         known.len() == slots.len() && slots.iter().all(holds)
     }
 
@@ -187,10 +194,12 @@ impl Roster {
         let next = self.heads[slot.index()];
         if next == NONE {
             changes.push(Change::Add(observable.clone(), indicator.id.clone()));
-        } else if self.chain(next).any(|entry| {
+        } else if let Some(same) = self.chain(next).find(|&entry| {
             self.entries[entry as usize].protocol == indicator.protocol
                 && self.has_id(entry, &indicator.id)
         }) {
+            // What came last counts.
+            self.set_condition(same, indicator);
             return;
         }
         let id = ShortId::of(&indicator.id).unwrap_or_else(|| self.keep_long(&indicator.id));
@@ -215,6 +224,7 @@ impl Roster {
         self.heads[slot.index()] = number;
         self.bytes += self.size(number);
         self.set_expiry(number, expires);
+        self.set_condition(number, indicator);
         if *indicator.ioc != [observable.to_string()] {
             self.written.insert(number, indicator.ioc.clone().into());
         }
@@ -227,6 +237,13 @@ impl Roster {
         } = self;
         let hash = |&entry: &u32| hash(hasher, &entries[entry as usize].id, long_ids);
         by_id.insert_unique(hash(&number), number, hash);
+    }
+
+    fn set_condition(&mut self, entry: u32, indicator: &Indicator) {
+        match &indicator.condition {
+            Some(condition) => self.conditions.insert(entry, condition.clone()),
+            None => self.conditions.remove(&entry),
+        };
     }
 
     /// Matches no indicator with this id any more; gives how many values it had,
@@ -278,6 +295,11 @@ impl Roster {
             for slot in &slots {
                 found.extend(self.chain(self.heads[slot.index()]));
             }
+            let holds = |entry: &u32| {
+                let condition = self.conditions.get(entry);
+                condition.is_none_or(|condition| condition.holds(line))
+            };
+            found.retain(holds);
             let name = |entry: &u32| {
                 let entry = self.entries[*entry as usize];
                 (entry.id, entry.protocol == Protocol::Legacy)
@@ -356,6 +378,7 @@ impl Roster {
                 protocol,
                 ioc: written.map_or_else(|| vec![value.to_string()], |all| all.to_vec()),
                 observables: vec![value],
+                condition: self.conditions.get(&entry).cloned(),
                 validity: Validity::ALWAYS,
                 original: None,
                 ticket: None,
@@ -424,6 +447,7 @@ impl Roster {
             self.free_long_ids.push(long);
         }
         self.written.remove(&number);
+        self.conditions.remove(&number);
         self.entries[number as usize].expires = NONE;
         self.free.push(number);
     }

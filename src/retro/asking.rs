@@ -98,7 +98,7 @@ impl<E: Engine> Asker<'_, E> {
         }
         self.warn_of_repetitions(batch, &group);
         let bounds = Bounds {
-            events: self.bound(&group),
+            events: self.bound(batch, &group),
             time: group.time,
             since: None,
         };
@@ -127,11 +127,17 @@ impl<E: Engine> Asker<'_, E> {
 
     /// How many events a query is asked for: exactly the limit for a single
     /// question, room for all of them in a batch, everything where there is no
-    /// limit or where only certain events are looked for.
-    fn bound(&self, group: &Group) -> Option<u64> {
+    /// limit, where only certain events are looked for, or where the answer to a
+    /// single question holds events that are none of its.
+    fn bound(&self, batch: &Batch, group: &Group) -> Option<u64> {
         let limit = self.max_events?.get();
+        let is_checked_here = |number: &usize| {
+            let indicator = batch.questions[*number].indicator();
+            indicator.condition.is_some()
+        };
         match (group.purpose, group.questions.len()) {
             (Purpose::Doubts, _) => None,
+            (Purpose::AllEvents, 1) if group.questions.iter().any(is_checked_here) => None,
             (Purpose::AllEvents, 1) => Some(limit),
             (Purpose::AllEvents, questions) => {
                 Some(limit.saturating_mul(questions as u64).max(LEAST_BOUND))

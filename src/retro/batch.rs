@@ -86,7 +86,7 @@ pub(super) struct Out<'a> {
     pub(super) memory: &'a Memory,
 }
 
-/// What the engine is asked for once: all indicators with the same observables.
+/// What the engine is asked for once: all indicators that ask for the same.
 pub(super) struct Question {
     indicator: Arc<Indicator>,
     pub(super) entries: Vec<Entry>,
@@ -117,6 +117,11 @@ impl Question {
     /// What the engine is asked for.
     pub(super) fn observables(&self) -> &[Observable] {
         &self.indicator.observables
+    }
+
+    /// Whether an event that holds one of its observables is a match.
+    pub(super) fn holds(&self, line: &str) -> bool {
+        self.indicator.holds(line)
     }
 
     /// The indicator that stands for all of them.
@@ -276,15 +281,20 @@ impl Batch {
 }
 
 /// The number of each request's question, counted by first appearance.
+#[allow(
+    clippy::mutable_key_type,
+    reason = "what is mutable is the cache of a regular expression, and it is hashed by its text"
+)]
 fn number(requests: &[Request]) -> Vec<usize> {
-    let mut numbers: HashMap<&[Observable], usize> = HashMap::with_capacity(requests.len());
-    let observables = requests
-        .iter()
-        .map(|request| &request.indicator.observables);
-    observables
-        .map(|observables| {
+    let mut numbers: HashMap<_, usize> = HashMap::with_capacity(requests.len());
+    let asked = requests.iter().map(|request| {
+        let indicator = &request.indicator;
+        (&*indicator.observables, &indicator.condition)
+    });
+    asked
+        .map(|asked| {
             let next = numbers.len();
-            *numbers.entry(observables).or_insert(next)
+            *numbers.entry(asked).or_insert(next)
         })
         .collect()
 }

@@ -126,6 +126,20 @@ impl Run {
     /// The events reported for each indicator, with multiplicity. An outage is
     /// followed by the same batch again.
     fn sightings(&self, indicators: &[Vec<Observable>]) -> Vec<HashMap<String, usize>> {
+        let requests = indicators
+            .iter()
+            .enumerate()
+            .map(|(number, observables)| Request::new(indicator(number, observables)))
+            .collect();
+        self.sightings_of(vec![requests], indicators.len())
+    }
+
+    /// The same for batches of requests, of so many indicators in all.
+    fn sightings_of(
+        &self,
+        batches: Vec<Vec<Request>>,
+        indicators: usize,
+    ) -> Vec<HashMap<String, usize>> {
         let (sender, parcels) = unbounded();
         let stop = Stop::new().expect("two socket pairs");
         let settings = Settings {
@@ -137,29 +151,26 @@ impl Run {
         };
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
-        let mut requests: Vec<Request> = indicators
-            .iter()
-            .enumerate()
-            .map(|(number, observables)| Request::new(indicator(number, observables)))
-            .collect();
-        loop {
-            let mut asker = Asker {
-                engine: &self.engine,
-                reporter: &mut reporter,
-                metrics: &self.metrics,
-                memory: &self.memory,
-                stop: &stop,
-                max_events: self.max_events,
-                timeout: self.timeout,
-            };
-            match asker.ask(requests) {
-                Ok(()) => break,
-                Err((again, Interruption::Unreachable(_))) => requests = again,
-                Err((_, Interruption::Stopped)) => panic!("nobody stops it"),
+        for mut requests in batches {
+            loop {
+                let mut asker = Asker {
+                    engine: &self.engine,
+                    reporter: &mut reporter,
+                    metrics: &self.metrics,
+                    memory: &self.memory,
+                    stop: &stop,
+                    max_events: self.max_events,
+                    timeout: self.timeout,
+                };
+                match asker.ask(requests) {
+                    Ok(()) => break,
+                    Err((again, Interruption::Unreachable(_))) => requests = again,
+                    Err((_, Interruption::Stopped)) => panic!("nobody stops it"),
+                }
             }
         }
         drop(reporter);
-        collect(&parcels, indicators.len())
+        collect(&parcels, indicators)
     }
 
     /// What one query for an indicator gives.
@@ -203,6 +214,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         id: number.to_string().into(),
         protocol: Protocol::Stix2,
         observables: observables.to_vec(),
+        condition: None,
         validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
         original: None,
@@ -451,4 +463,40 @@ fn one_that_always_fails_is_given_up_alone() {
     assert!((1..=2).contains(&counts[1]), "{counts:?}");
     assert_eq!(run.metrics.indicators_failed.get(), 1);
     assert_eq!(run.metrics.indicators_matched.get(), 1);
+}
+
+#[test]
+fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
+    use crate::matching::condition::{Check, Condition, Place, Test};
+    let events = (0..30).map(|number| request("a.example", &format!("{}", number % 3)));
+    let mut run = Run::of(engine(events.collect()));
+    let note = |note: &str| {
+        Condition::Test(Test {
+            place: Place::Anywhere,
+            negated: false,
+            check: Check::OneOf(vec![note.to_owned()]),
+        })
+    };
+    let conditions = [Some(note("0")), Some(note("1")), None, Some(note("x"))];
+    for (limit, expected) in [(None, [10, 10, 30, 0]), (NonZeroU64::new(4), [4, 4, 4, 0])] {
+        run.max_events = limit;
+        for together in [true, false] {
+            let indicators = conditions.iter().cloned().enumerate();
+            let requests = indicators.map(|(number, condition)| {
+                let condition = condition.map(Arc::new);
+                Request::new(Indicator {
+                    condition,
+                    ..indicator(number, &[domain("a.example")])
+                })
+            });
+            let requests: Vec<Request> = requests.collect();
+            let batches: Vec<Vec<Request>> = match together {
+                true => vec![requests],
+                false => requests.into_iter().map(|one| vec![one]).collect(),
+            };
+            let sightings = run.sightings_of(batches, conditions.len());
+            let counts: Vec<usize> = sightings.iter().map(sum).collect();
+            assert_eq!(counts, expected, "{limit:?} {together}");
+        }
+    }
 }

@@ -65,7 +65,7 @@ impl Queue {
         let id = &request.indicator.id;
         let same = |number: &u64| {
             self.requests.get(number).is_some_and(|waiting| {
-                waiting.indicator.observables == request.indicator.observables
+                waiting.indicator.asks_the_same(&request.indicator)
                     && waiting.indicator.protocol == request.indicator.protocol
             })
         };
@@ -156,6 +156,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: vec![Observable::Domain(value.into())],
+            condition: None,
             validity: Validity::ALWAYS,
             ioc: vec![value.into()],
             original: None,

@@ -166,21 +166,26 @@ impl<'a> Reading<'a> {
     fn take_event(&mut self, line: &str, context: &Context<'_>, verdict: &Verdict) {
         let event = fingerprint(line);
         if self.attribution.is_none() {
-            return self.certain(self.asked[0], event, context);
+            return self.certain(self.asked[0], line, event, context);
         }
         for &position in &verdict.certain {
-            self.certain(self.asked[position], event, context);
+            self.certain(self.asked[position], line, event, context);
         }
         if !verdict.doubtful.is_empty() {
             let asked = self.asked;
             let doubtful = verdict.doubtful.iter().map(|&position| asked[position]);
+            // What fails its condition is no match, in doubt or not.
+            let doubtful = doubtful.filter(|&question| self.questions[question].holds(line));
             self.doubtful(&doubtful.collect::<Vec<usize>>(), event);
         }
         self.findings.unattributed |= verdict.nothing_found;
     }
 
-    fn certain(&mut self, question: usize, event: u64, context: &Context<'_>) {
+    fn certain(&mut self, question: usize, line: &str, event: u64, context: &Context<'_>) {
         let question = &mut self.questions[question];
+        if !question.holds(line) {
+            return;
+        }
         if !question.is_open() || self.purpose == Purpose::Doubts && !question.doubts.meet(event) {
             return;
         }

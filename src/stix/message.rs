@@ -1,7 +1,6 @@
 //! Indicators and sightings as STIX 2.1 objects.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -9,10 +8,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{NotSingle, paths, single_equality};
-use crate::indicator::{
-    Indicator, Kind, Message, Network, Observable, Protocol, Rejection, Validity, timestamp,
-};
+use super::pattern;
+use super::plan::{self, Refused};
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity, timestamp};
 use crate::sighting::{Context, EventTime, MatchType, stix_time};
 
 /// The topic that indicators are published on.
@@ -85,24 +83,30 @@ fn read_pattern(
         return Ok(Message::Unsupported {
             reason: format!("pattern_type {language:?} is not \"stix\""),
             id,
+            asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
             replaces,
         });
     }
     let Some(pattern) = &stix.pattern else {
         return Err(Rejection::new(id, "it has no pattern".to_owned()));
     };
-    let (observable, value) = match observable(pattern) {
-        Ok(found) => found,
+    let parsed = pattern::parse(pattern).map_err(|error| {
+        Rejection::new(id.clone(), format!("its pattern does not parse: {error}"))
+    })?;
+    let plan = match plan::plan(&parsed) {
+        Ok(plan) => plan,
         Err(Refused::Wrong(reason)) => return Err(Rejection::new(id, reason)),
         Err(Refused::Unsupported(reason)) => {
             return Ok(Message::Unsupported {
                 id,
+                asked: pattern.clone().into_owned(),
                 reason,
                 replaces,
             });
         }
     };
-    let observable = observable.checked(&id)?;
+    let checked = plan.observables.into_iter().map(|one| one.checked(&id));
+    let observables = checked.collect::<Result<Vec<_>, _>>()?;
     let validity = validity(&id, stix)?;
     let original = RawValue::from_string(json.to_owned())
         .map_err(|error| Rejection::new(id.clone(), error.to_string()))?;
@@ -110,9 +114,10 @@ fn read_pattern(
         indicator: Indicator {
             id,
             protocol: Protocol::Stix2,
-            observables: vec![observable],
+            observables,
+            condition: plan.condition.map(Arc::new),
             validity,
-            ioc: vec![value],
+            ioc: plan.values,
             original: Some(original),
             ticket: None,
         },
@@ -141,53 +146,6 @@ fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejecti
 fn is_indicator_id(id: &str) -> bool {
     id.strip_prefix("indicator--")
         .is_some_and(|uuid| uuid.len() == 36 && Uuid::try_parse(uuid).is_ok())
-}
-
-/// Why a pattern is not asked for.
-enum Refused {
-    Wrong(String),
-    Unsupported(String),
-}
-
-/// What a pattern asks for, and the value as it writes it.
-fn observable(pattern: &str) -> Result<(Observable, String), Refused> {
-    let equality = single_equality(pattern).map_err(|error| match error {
-        NotSingle::Syntax(error) => Refused::Wrong(format!("its pattern does not parse: {error}")),
-        NotSingle::Compound(reason) => Refused::Unsupported(format!("pattern with {reason}")),
-    })?;
-    let Some(row) = paths::find(&equality.path) else {
-        let reason = format!("object path {} cannot be asked for", equality.path);
-        return Err(Refused::Unsupported(reason));
-    };
-    let value = equality.value;
-    let observable = match row.kind {
-        Kind::Address | Kind::Network => address(&value, row.path.starts_with("ipv4")),
-        Kind::Domain => Some(Observable::domain(&value)),
-        Kind::Url => Some(Observable::Url(value.clone())),
-        Kind::Text(property) => Observable::text(property, &value),
-    };
-    match observable {
-        Some(observable) => Ok((observable, value)),
-        None => {
-            let what = match row.kind {
-                Kind::Text(property) => property.facts().what,
-                _ if row.path.starts_with("ipv4") => "IPv4 address or network",
-                _ => "IPv6 address or network",
-            };
-            Err(Refused::Wrong(format!("{value:?} is no {what}")))
-        }
-    }
-}
-
-/// An address or a network, of the family that the path names.
-fn address(value: &str, is_v4: bool) -> Option<Observable> {
-    let (address, _) = value.split_once('/').unwrap_or((value, ""));
-    let address: IpAddr = address.parse().ok()?;
-    match (address.is_ipv4() == is_v4, value.contains('/')) {
-        (false, _) => None,
-        (true, false) => Some(Observable::address(address)),
-        (true, true) => Network::parse(value).map(Observable::network),
-    }
 }
 
 #[derive(Serialize)]
@@ -241,7 +199,7 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Property, Standing};
+    use crate::indicator::{Network, Observable, Property, Standing};
 
     const ID: &str = "indicator--00000000-0000-4001-8000-000000000000";
 
@@ -302,10 +260,10 @@ mod tests {
     #[test]
     fn other_patterns_are_unsupported_with_the_reason() {
         for (pattern, words) in [
-            ("[file:size = 'a.exe']", "file:size"),
+            ("[file:ctime = 'a.exe']", "column 2: object path file:ctime"),
             ("[ipv4-addr:value = 5]", "5 is an integer"),
-            ("[domain-name:value = 'a' OR domain-name:value = 'b']", "OR"),
-            ("[domain-name:value LIKE 'a%']", "LIKE"),
+            ("[url:value = 'a'] AND [url:value = 'b']", "AND"),
+            ("[domain-name:value LIKE 'a%']", "looked up"),
         ] {
             match read(&indicator(pattern, None)).expect("well-formed") {
                 Message::Unsupported { reason, .. } => assert!(reason.contains(words), "{reason}"),

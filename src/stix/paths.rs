@@ -2,6 +2,25 @@
 
 use super::pattern::{ObjectPath, Step};
 use crate::indicator::{Kind, Property};
+use crate::matching::condition::Field;
+
+/// Where the values of an object path stand in events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Any field of type address; the value is written as IPv4.
+    Ipv4,
+    /// Any field of type address; the value is written as IPv6.
+    Ipv6,
+    /// The fields of this kind of text.
+    Text(Kind),
+    /// One end of a connection: the engine is asked for the address in any field,
+    /// and which field it stands in is checked here.
+    Address(Field),
+    /// A number; checked here, beside something that can be looked up.
+    Number(Field),
+    /// The protocols of a connection; checked here, case aside.
+    Protocol,
+}
 
 /// One object path that can be asked for.
 #[derive(Debug)]
@@ -9,31 +28,49 @@ pub struct Row {
     /// The path, as the canonical text has it; a hash's name in any of its
     /// spellings is the one that stands here.
     pub path: &'static str,
-    /// What a value of it is looked for as.
-    pub kind: Kind,
+    /// Where its values stand.
+    pub target: Target,
 }
 
-const fn row(path: &'static str, kind: Kind) -> Row {
-    Row { path, kind }
+const fn row(path: &'static str, target: Target) -> Row {
+    Row { path, target }
 }
 
 const fn text(path: &'static str, property: Property) -> Row {
-    row(path, Kind::Text(property))
+    row(path, Target::Text(Kind::Text(property)))
 }
 
 /// All of them.
 pub const PATHS: &[Row] = &[
-    row("ipv4-addr:value", Kind::Address),
-    row("ipv6-addr:value", Kind::Address),
-    row("domain-name:value", Kind::Domain),
-    row("url:value", Kind::Url),
+    row("ipv4-addr:value", Target::Ipv4),
+    row("ipv6-addr:value", Target::Ipv6),
+    row("domain-name:value", Target::Text(Kind::Domain)),
+    row("url:value", Target::Text(Kind::Url)),
     text("file:hashes.MD5", Property::Md5),
     text("file:hashes.'SHA-1'", Property::Sha1),
     text("file:hashes.'SHA-256'", Property::Sha256),
     text("file:name", Property::FileName),
+    row("file:size", Target::Number(Field::FileSize)),
     text("mac-addr:value", Property::Mac),
     text("email-addr:value", Property::Email),
     text("email-message:from_ref.value", Property::Email),
+    row(
+        "network-traffic:src_ref.value",
+        Target::Address(Field::SourceAddress),
+    ),
+    row(
+        "network-traffic:dst_ref.value",
+        Target::Address(Field::DestinationAddress),
+    ),
+    row(
+        "network-traffic:src_port",
+        Target::Number(Field::SourcePort),
+    ),
+    row(
+        "network-traffic:dst_port",
+        Target::Number(Field::DestinationPort),
+    ),
+    row("network-traffic:protocols[*]", Target::Protocol),
     text(
         "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
         Property::UserAgent,
@@ -76,19 +113,23 @@ fn canonical(path: &ObjectPath) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stix::single_equality;
+    use crate::stix::pattern;
 
-    fn kind(path: &str) -> Option<Kind> {
-        let equality = single_equality(&format!("[{path} = 'x']")).expect("an equality");
-        find(&equality.path).map(|row| row.kind)
+    fn target(path: &str) -> Option<Target> {
+        let pattern = pattern::parse(&format!("[{path} = 'x']")).expect("a pattern");
+        let mut target = None;
+        pattern.root.for_each_test(&mut |test| {
+            target = find(&test.path).map(|row| row.target);
+        });
+        target
     }
 
     #[test]
     fn every_row_is_found_by_its_own_text() {
         for row in PATHS {
-            assert_eq!(kind(row.path), Some(row.kind), "{}", row.path);
+            assert_eq!(target(row.path), Some(row.target), "{}", row.path);
         }
-        assert_eq!(kind("file:size"), None);
+        assert_eq!(target("file:parent_directory_ref.path"), None);
     }
 
     #[test]
@@ -102,10 +143,10 @@ mod tests {
             ),
         ] {
             for name in names {
-                let found = kind(&format!("file:hashes.{name}"));
-                assert_eq!(found, Some(Kind::Text(property)), "{name}");
+                let found = target(&format!("file:hashes.{name}"));
+                assert_eq!(found, Some(Target::Text(Kind::Text(property))), "{name}");
             }
         }
-        assert_eq!(kind("file:hashes.'SHA-512'"), None);
+        assert_eq!(target("file:hashes.'SHA-512'"), None);
     }
 }

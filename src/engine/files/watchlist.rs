@@ -73,7 +73,7 @@ impl Watchlist {
     pub fn add(&mut self, indicator: Indicator) -> Put {
         let known = self.by_id.get(&indicator.id);
         let same = |watched: &Arc<Watched>| {
-            watched.indicator.observables == indicator.observables
+            watched.indicator.asks_the_same(&indicator)
                 && watched.indicator.protocol == indicator.protocol
         };
         if known.is_some_and(|known| known.iter().any(same)) {
@@ -155,6 +155,11 @@ impl Watchlist {
     ) -> Result<(), ScanError> {
         let Scratch { found, slots } = scratch;
         self.matcher.matches_with(line, found, slots)?;
+        let mut show = |one: &'a Watched| {
+            if one.indicator.holds(line) {
+                show(one);
+            }
+        };
         match slots[..] {
             [] => {}
             [slot] => self.by_slot[slot.index()].iter().for_each(|one| show(one)),
@@ -180,6 +185,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: values.iter().map(|name| Observable::domain(name)).collect(),
+            condition: None,
             validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
             original: None,

@@ -26,7 +26,7 @@ impl Version {
     }
 
     /// What is assumed where a program does not tell.
-    pub(super) fn unknown() -> Self {
+    pub fn unknown() -> Self {
         Version {
             text: "of unknown version".to_owned(),
             order: None,

@@ -17,6 +17,7 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
         id: id.into(),
         protocol: Protocol::Legacy,
         observables: values.iter().map(|name| Observable::domain(name)).collect(),
+        condition: None,
         validity: Validity::ALWAYS,
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
         original: None,
@@ -88,6 +89,7 @@ fn ids_and_values_come_back_as_they_came() {
             id: id.into(),
             protocol: Protocol::Stix2,
             observables: vec![address.clone()],
+            condition: None,
             validity: Validity::ALWAYS,
             ioc: vec!["2001:DB8:0::1".to_owned()],
             original: None,
@@ -211,4 +213,40 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_else_an_event_has_to_be_like_is_checked() {
+    use crate::matching::condition::{Condition, Test};
+    let named = |name| Indicator {
+        condition: Some(Arc::new(Condition::Test(Test::file_named(name)))),
+        ..indicator("1", &["a.example"])
+    };
+    let mut roster = roster();
+    let changes = &mut Vec::new();
+    assert_eq!(
+        roster.add(&named("b.exe"), None, now(), changes),
+        Put::Added
+    );
+    assert_eq!(
+        roster.add(&named("b.exe"), None, now(), changes),
+        Put::Repeated
+    );
+    let count = |roster: &mut Roster, file: &str| {
+        let line = format!(r#"{{"host": "a.example", "fileinfo.filename": "{file}"}}"#);
+        let mut matched = Vec::new();
+        roster.matches(&line, &mut matched).expect("an event");
+        matched.len()
+    };
+    assert_eq!(count(&mut roster, "/x/b.exe"), 1);
+    assert_eq!(count(&mut roster, "c.exe"), 0);
+    // What came last counts.
+    assert_eq!(
+        roster.add(&named("c.exe"), None, now(), changes),
+        Put::Added
+    );
+    assert_eq!(count(&mut roster, "c.exe"), 1);
+    assert_eq!(count(&mut roster, "b.exe"), 0);
+    roster.remove("1", changes);
+    assert!(roster.conditions.is_empty());
 }

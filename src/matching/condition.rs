@@ -1,0 +1,271 @@
+//! What is checked here in an event, where the engine is asked for more than an
+//! indicator means.
+
+mod fields;
+mod text;
+
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+use time::OffsetDateTime;
+
+pub use fields::Field;
+pub use text::{Expression, like};
+
+use super::concepts::Concepts;
+use crate::indicator::{Kind, Network, Observable, Property};
+use crate::sighting::EventTime;
+
+/// What is known of fields, for printed events of any engine.
+static CONCEPTS: LazyLock<Concepts> = LazyLock::new(Concepts::built_in);
+
+/// What an event has to be like. Fields are known by their paths, as in
+/// [`super::LiveMatcher`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// All of these hold.
+    All(Vec<Condition>),
+    /// Any one of these holds.
+    Any(Vec<Condition>),
+    /// A value of the event passes this test.
+    Test(Test),
+    /// The event's own time is not before the first and before the second.
+    During(OffsetDateTime, OffsetDateTime),
+}
+
+/// A test of one property: it holds where any value of the property passes, as
+/// STIX has it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Test {
+    /// Which values.
+    pub place: Place,
+    /// The values have to fail the check.
+    pub negated: bool,
+    /// What is asked of a value.
+    pub check: Check,
+}
+
+/// Which values of an event are tested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// Those that an observable of this kind is looked for in; no elements of
+    /// lists.
+    Kind(Kind),
+    /// Those of a field of connections or files.
+    Field(Field),
+    /// All, those in lists as well.
+    Anywhere,
+}
+
+/// What is asked of a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// It is there.
+    Exists,
+    /// It is one of these texts.
+    OneOf(Vec<String>),
+    /// It is one of these texts, case aside.
+    OneOfAnyCase(Vec<String>),
+    /// It, or what follows the last slash or backslash in it, is this.
+    FileNamed(String),
+    /// It is an address in one of these networks.
+    Networks(Vec<Network>),
+    /// It is a number that compares like this with one of these.
+    Number(Order, Vec<i128>),
+    /// It passes SQL's `LIKE`: `%` is any text, `_` one character.
+    Like(String),
+    /// The expression is found in it.
+    Matches(Expression),
+}
+
+/// How numbers compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// `=`
+    Equal,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}
+
+impl Condition {
+    /// The condition that an event holds this observable.
+    pub fn holds_observable(observable: &Observable) -> Self {
+        let kind = Kind::of(observable);
+        let check = match observable {
+            Observable::Address(address) => Check::Networks(vec![Network::new(*address, 128)]),
+            Observable::Network(network) => Check::Networks(vec![*network]),
+            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+                Check::OneOf(vec![text.clone()])
+            }
+        };
+        Condition::Test(Test {
+            place: Place::Kind(kind),
+            negated: false,
+            check,
+        })
+    }
+
+    /// Whether the event of this line is like that; a line that is no JSON object
+    /// is not.
+    pub fn holds(&self, line: &str) -> bool {
+        let Ok(Value::Object(event)) = serde_json::from_str(line) else {
+            return false;
+        };
+        let mut values = Vec::new();
+        let mut path = String::new();
+        flatten(&event, &mut path, false, &mut values);
+        let event_type = values
+            .iter()
+            .find(|one| one.path == "event_type")
+            .and_then(|one| one.value.as_str());
+        self.holds_for(&values, event_type)
+    }
+
+    fn holds_for(&self, values: &[Printed<'_>], event_type: Option<&str>) -> bool {
+        match self {
+            Condition::All(parts) => parts.iter().all(|one| one.holds_for(values, event_type)),
+            Condition::Any(parts) => parts.iter().any(|one| one.holds_for(values, event_type)),
+            Condition::Test(test) => values.iter().any(|one| {
+                test.place.has(one, event_type) && test.check.passes(one.value) != test.negated
+            }),
+            Condition::During(start, stop) => {
+                let text = ["ts", "timestamp"].iter().find_map(|name| {
+                    let field = values.iter().find(|one| one.path == *name)?;
+                    EventTime::parse(field.value.as_str()?)
+                });
+                text.is_some_and(|time| (*start..*stop).contains(&time.utc()))
+            }
+        }
+    }
+}
+
+/// A value of a printed event that holds no others.
+struct Printed<'a> {
+    path: String,
+    in_list: bool,
+    value: &'a Value,
+}
+
+fn flatten<'a>(
+    object: &'a serde_json::Map<String, Value>,
+    path: &mut String,
+    in_list: bool,
+    values: &mut Vec<Printed<'a>>,
+) {
+    for (key, value) in object {
+        let length = path.len();
+        if length > 0 {
+            path.push('.');
+        }
+        path.push_str(key);
+        flatten_value(value, path, in_list, values);
+        path.truncate(length);
+    }
+}
+
+fn flatten_value<'a>(
+    value: &'a Value,
+    path: &mut String,
+    in_list: bool,
+    values: &mut Vec<Printed<'a>>,
+) {
+    match value {
+        Value::Object(object) => flatten(object, path, in_list, values),
+        Value::Array(elements) => {
+            for element in elements {
+                flatten_value(element, path, true, values);
+            }
+        }
+        // What is not there.
+        Value::Null => {}
+        value => values.push(Printed {
+            path: path.clone(),
+            in_list,
+            value,
+        }),
+    }
+}
+
+impl Place {
+    fn has(self, printed: &Printed<'_>, event_type: Option<&str>) -> bool {
+        let uses = || CONCEPTS.uses(&printed.path, event_type);
+        match self {
+            Place::Anywhere => true,
+            _ if printed.in_list => false,
+            Place::Kind(kind) if kind.is_of_addresses() => {
+                !uses().is_text() && address(printed.value).is_some()
+            }
+            Place::Kind(kind) => uses().holds(kind),
+            Place::Field(field) => field.has(&printed.path),
+        }
+    }
+}
+
+fn address(value: &Value) -> Option<IpAddr> {
+    value.as_str()?.parse().ok()
+}
+
+/// A number as it is printed: engines before 2020.12 print ports as `80/tcp`.
+fn number(value: &Value) -> Option<i128> {
+    match value {
+        Value::Number(number) => number.as_i128(),
+        Value::String(text) => text.split('/').next()?.parse().ok(),
+        _ => None,
+    }
+}
+
+impl Check {
+    fn passes(&self, value: &Value) -> bool {
+        let text = value.as_str();
+        match self {
+            Check::Exists => true,
+            Check::OneOf(wanted) => text.is_some_and(|text| wanted.iter().any(|one| one == text)),
+            Check::OneOfAnyCase(wanted) => {
+                text.is_some_and(|text| wanted.iter().any(|one| one.eq_ignore_ascii_case(text)))
+            }
+            Check::FileNamed(name) => text.is_some_and(|text| {
+                let last = text.rsplit(['/', '\\']).next();
+                text == name || last == Some(name)
+            }),
+            Check::Networks(networks) => address(value)
+                .is_some_and(|address| networks.iter().any(|network| network.contains(address))),
+            Check::Number(order, wanted) => number(value)
+                .is_some_and(|number| wanted.iter().any(|one| order.holds(number.cmp(one)))),
+            Check::Like(pattern) => text.is_some_and(|text| like(pattern, text)),
+            Check::Matches(expression) => text.is_some_and(|text| expression.is_found_in(text)),
+        }
+    }
+}
+
+impl Order {
+    fn holds(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Order::Equal => order.is_eq(),
+            Order::Less => order.is_lt(),
+            Order::LessOrEqual => order.is_le(),
+            Order::Greater => order.is_gt(),
+            Order::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
+impl Test {
+    /// A test for a file of this name, with or without a path in front of it.
+    pub fn file_named(name: &str) -> Self {
+        Test {
+            place: Place::Kind(Kind::Text(Property::FileName)),
+            negated: false,
+            check: Check::FileNamed(name.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,44 @@
+//! Fields of connections and files that narrow what an indicator means.
+
+/// A field, whatever the type of the event calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// The address that a connection comes from.
+    SourceAddress,
+    /// The address that it goes to.
+    DestinationAddress,
+    /// The port that it comes from.
+    SourcePort,
+    /// The port that it goes to.
+    DestinationPort,
+    /// Its protocols, of any layer.
+    Protocol,
+    /// The size of a file in bytes.
+    FileSize,
+}
+
+impl Field {
+    /// Its paths, in Suricata's, Zeek's, Sysmon's events and in packets.
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            Field::SourceAddress => &["src_ip", "id.orig_h", "SourceIp", "src"],
+            Field::DestinationAddress => &["dest_ip", "id.resp_h", "DestinationIp", "dst"],
+            Field::SourcePort => &["src_port", "id.orig_p", "SourcePort", "sport"],
+            Field::DestinationPort => &["dest_port", "id.resp_p", "DestinationPort", "dport"],
+            Field::Protocol => &[
+                "proto",
+                "app_proto",
+                "alert.app_proto",
+                "event_type",
+                "service",
+                "Protocol",
+            ],
+            Field::FileSize => &["fileinfo.size"],
+        }
+    }
+
+    /// Whether a field of this path is one.
+    pub fn has(self, path: &str) -> bool {
+        self.paths().contains(&path)
+    }
+}
