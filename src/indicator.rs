@@ -303,6 +303,7 @@ impl Message {
                     id: indicator.id.clone(),
                     protocol: indicator.protocol,
                     observables: indicator.observables.clone(),
+                    condition: indicator.condition.clone(),
                     validity: indicator.validity,
                     ioc: indicator.ioc.clone(),
                     original: None,
@@ -313,10 +314,12 @@ impl Message {
             Message::Withdraw(id) => Message::Withdraw(id.clone()),
             Message::Unsupported {
                 id,
+                asked,
                 reason,
                 replaces,
             } => Message::Unsupported {
                 id: id.clone(),
+                asked: asked.clone(),
                 reason: reason.clone(),
                 replaces: *replaces,
             },

@@ -43,11 +43,6 @@ pub struct EventTime {
 }
 
 impl EventTime {
-    /// The moment, in UTC.
-    pub fn utc(&self) -> OffsetDateTime {
-        self.utc
-    }
-
     /// The present moment.
     pub fn now() -> Self {
         EventTime {

@@ -194,10 +194,13 @@ impl Roster {
         let next = self.heads[slot.index()];
         if next == NONE {
             changes.push(Change::Add(observable.clone(), indicator.id.clone()));
-        } else if let Some(same) = self.chain(next).find(|&entry| {
+        }
+        let is_same = |&entry: &u32| {
             self.entries[entry as usize].protocol == indicator.protocol
                 && self.has_id(entry, &indicator.id)
-        }) {
+        };
+        let same = self.chain(next).find(is_same);
+        if let Some(same) = same {
             // What came last counts.
             self.set_condition(same, indicator);
             return;
