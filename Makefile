@@ -11,10 +11,10 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	completions/vast-threatbus.bash completions/_vast-threatbus completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus test torture fuzz bench dev-mode man install deb image recording
+.PHONY: help build demo demo-bus demo-tenzir test torture fuzz bench dev-mode man install deb image recording
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## Build the release, target/release/vast-threatbus
 	tests/setup --compiler
@@ -25,6 +25,9 @@ demo: ## Show the matching at work on sample events, without any server
 
 demo-bus: ## Show the bridge at work between a real Threat Bus and sample events
 	demo/run-bus
+
+demo-tenzir: ## Show the bridge at work between a real Threat Bus and a real Tenzir node
+	demo/run-tenzir
 
 test: ## Run all tests; sets up what they need first
 	tests/setup

@@ -14,9 +14,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use serde_json::json;
 use vast_threatbus::child::{self, Flow, Limits};
-use vast_threatbus::engine::Engine;
-use vast_threatbus::engine::vast::answer::{Answer, Lines, Piece};
-use vast_threatbus::engine::vast::client::{Bounds, Event};
+use vast_threatbus::engine::lines::{Lines, Piece};
+use vast_threatbus::engine::{Answer, Bounds, Engine, Event, Line, NotReady};
 use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use vast_threatbus::live::feed::{Arrival, Ended, Feed};
 use vast_threatbus::live::{Live, Source};
@@ -212,7 +211,10 @@ impl Feed for Cat {
         let outcome = child::run(&mut command, b"", limits, |bytes| {
             lines.push(bytes, |piece| {
                 if let Piece::Line(line) = piece {
-                    consume(Event::Line(&String::from_utf8_lossy(line)));
+                    consume(Event::Line(Line {
+                        text: &String::from_utf8_lossy(line),
+                        schema: "",
+                    }));
                 }
             });
             consume(Event::Pause);
@@ -237,6 +239,26 @@ impl Feed for Cat {
 struct Nothing;
 
 impl Engine for Nothing {
+    fn title(&self) -> &'static str {
+        "nothing"
+    }
+
+    fn name(&self) -> String {
+        "nothing".to_owned()
+    }
+
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn ready(&self, _: Duration, _: &Stop) -> Result<(), NotReady> {
+        Ok(())
+    }
+
+    fn question(&self) -> String {
+        "nothing".to_owned()
+    }
+
     fn export(
         &self,
         _: &[&Observable],

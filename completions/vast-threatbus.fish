@@ -1,6 +1,9 @@
 # Made from the table of options by `vast-threatbus --generate complete-fish`.
+complete -c vast-threatbus -l engine -xa 'auto\\tfiles\\ with\\ --events,\\ else\\ what\\ the\\ program\\ is vast\\tVAST tenzir\\tTenzir,\\ its\\ successor files\\tthe\\ log\\ files\\ of\\ --events' -d 'what indicators are looked for in'
 complete -c vast-threatbus -s v -l vast -x -d 'where VAST listens, HOST:PORT'
+complete -c vast-threatbus -l engine-endpoint -x -d 'another name of --vast'
 complete -c vast-threatbus -s b -l vast-binary -xa '(__fish_complete_command)' -d 'the program that VAST is asked with'
+complete -c vast-threatbus -l engine-binary -xa '(__fish_complete_command)' -d 'another name of --vast-binary'
 complete -c vast-threatbus -s t -l threatbus -x -d 'the management endpoint of Threat Bus, HOST:PORT'
 complete -c vast-threatbus -l protocol -xa 'auto\\tlet\\ the\\ broker\\ tell legacy\\tJSON\\ messages,\\ Threat\\ Bus\\ up\\ to\\ 2020.12 stix2\\tSTIX-2\\ messages,\\ Threat\\ Bus\\ from\\ 2021.2\\ on' -d 'the messages that the broker speaks'
 complete -c vast-threatbus -l connect-timeout -x -d 'how long to try to reach VAST and the bus at start; 0 = for ever'

@@ -17,7 +17,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{Config, SinkChoice};
-use crate::engine::vast::client::Client;
+use crate::engine;
 use crate::exit_code::ExitCode;
 use crate::indicators_source;
 use crate::job::{self, Deadline, Summary};
@@ -80,11 +80,8 @@ fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitC
     let signals = Watcher::start(stop.clone(), metrics.clone())?;
     let _watchdog = Watchdog::start()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
-    let matching = match config.jobs.events.is_empty() {
-        true => connect_engine(config, &stop),
-        false => Ok(Some(Choice::Files)),
-    };
-    if let Ok(Some(Choice::Vast { .. })) = &matching {
+    let matching = connect_engine(config, &stop);
+    if let Ok(Some(Choice::Engine { .. })) = &matching {
         metrics.engine_up.set(Peer::Up);
     }
     let code = match matching {
@@ -104,24 +101,29 @@ fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitC
 }
 
 fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCode> {
-    let client = Client::connect(
-        &config.vast_binary,
-        &config.vast,
-        config.connect_timeout,
-        stop,
-    )
-    .map_err(|error| {
+    if config.engine == engine::Choice::Files {
+        return Ok(Some(Choice::Files));
+    }
+    let limit = config.connect_timeout;
+    let engine = engine::connect(config.engine, &config.program, limit, stop).map_err(|error| {
         error!("{error}");
         ExitCode::Unavailable
     })?;
-    let Some(client) = client else {
+    let Some(engine) = engine else {
         return Ok(None);
     };
-    let live = match config.live_match {
-        true => Some(Box::new(live_source(config, &client, stop)?)),
-        false => None,
+    let live = match (config.live_match, engine.vast()) {
+        (false, _) => None,
+        (true, Some(client)) => Some(Box::new(live_source(config, client, stop)?)),
+        (true, None) => {
+            error!(
+                "{} cannot be matched live yet: ask for --retro-match alone",
+                engine.title()
+            );
+            return Err(ExitCode::Usage);
+        }
     };
-    Ok(Some(Choice::Vast { client, live }))
+    Ok(Some(Choice::Engine { engine, live }))
 }
 
 fn run_with(

@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::bus::manage::{ANSWER_TIME, ManageError, Manager};
 use crate::bus::publish::detect;
 use crate::config::{Config, ProtocolChoice};
-use crate::engine::vast;
+use crate::engine;
 use crate::exit_code::ExitCode;
 use crate::indicator::Protocol;
 use crate::logging::printable;
@@ -78,7 +78,7 @@ pub fn run(config: &Config) -> ExitCode {
 fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     let mut findings = configuration(config);
     match config.jobs.events.is_empty() {
-        true => findings.extend(vast::check::findings(config, stop)),
+        true => findings.extend(engine::findings(config, stop)),
         false => findings.extend(config.jobs.events.iter().map(|path| file("events", path))),
     }
     match &config.jobs.indicators {

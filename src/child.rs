@@ -101,6 +101,25 @@ pub struct Limits<'a> {
     pub stop: &'a Stop,
 }
 
+/// How a child is treated beside its limits.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// How long it may take to end when it is told to, before it is killed.
+    pub grace: Duration,
+    /// After so long without output, the consumer is called with none, and may
+    /// end the child; `None` = it is not.
+    pub silence: Option<Duration>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner {
+            grace: TERMINATION_GRACE,
+            silence: None,
+        }
+    }
+}
+
 /// The variables that children inherit; everything else of this program's
 /// environment is not theirs to know.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
@@ -128,12 +147,26 @@ pub fn run(
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
 ) -> io::Result<Outcome> {
+    run_in(Manner::default(), command, input, limits, consume)
+}
+
+/// As [`run`], in this manner.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
+    manner: Manner,
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits<'_>,
+    consume: impl FnMut(&[u8]) -> Flow,
+) -> io::Result<Outcome> {
     let started = Instant::now();
     let mut child = Guard::spawn(command, !input.is_empty())?;
-    let mut pipes = Pipes::take(&mut child.child, input)?;
+    let mut pipes = Pipes::take(&mut child.child, input, manner.silence)?;
     let end = match pipes.pump(started, limits, consume, &child)? {
         Some(end) => {
-            child.end()?;
+            child.end(manner.grace)?;
             end
         }
         None => End::Exited(child.child.wait()?),
@@ -253,9 +286,11 @@ impl Guard {
 
     /// Tells the child's group to end, and kills what then is left of it: the
     /// child after a moment, what the child has started as soon as it is gone.
-    fn end(&mut self) -> io::Result<()> {
-        self.signal(Signal::TERM);
-        self.await_exit(TERMINATION_GRACE)?;
+    fn end(&mut self, grace: Duration) -> io::Result<()> {
+        if !grace.is_zero() {
+            self.signal(Signal::TERM);
+            self.await_exit(grace)?;
+        }
         self.signal(Signal::KILL);
         self.child.wait()?;
         Ok(())
@@ -333,11 +368,14 @@ struct Pipes<'a> {
     stderr_tail: Vec<u8>,
     /// Time spent in `consume`: a slow reader is not the child's fault.
     time_consuming: Duration,
+    silence: Option<Duration>,
+    /// When there was output, or the consumer was told that there is none.
+    heard: Instant,
     buffer: Vec<u8>,
 }
 
 impl<'a> Pipes<'a> {
-    fn take(child: &mut Child, input: &'a [u8]) -> io::Result<Self> {
+    fn take(child: &mut Child, input: &'a [u8], silence: Option<Duration>) -> io::Result<Self> {
         let pipes = Pipes {
             stdin: child.stdin.take(),
             unsent: input,
@@ -345,6 +383,8 @@ impl<'a> Pipes<'a> {
             stderr: child.stderr.take(),
             stderr_tail: Vec::new(),
             time_consuming: Duration::ZERO,
+            silence,
+            heard: Instant::now(),
             buffer: vec![0; CHUNK],
         };
         if let Some(pipe) = &pipes.stdin {
@@ -378,7 +418,7 @@ impl<'a> Pipes<'a> {
             let left = match &child.pidfd {
                 // An exited child's pipes are emptied, not waited for.
                 _ if exited => Some(Duration::ZERO),
-                Some(_) => left,
+                Some(_) => self.until_silence(left),
                 None => Some(left.map_or(LOOK, |left| left.min(LOOK))),
             };
             let ready = self.wait(child.pidfd.as_ref().filter(|_| !exited), left, limits.stop)?;
@@ -390,9 +430,38 @@ impl<'a> Pipes<'a> {
             match self.forward(&mut consume)? {
                 Read1::Enough => return Ok(Some(End::Enough)),
                 Read1::Nothing if exited => return Ok(None),
+                Read1::Nothing if self.is_silent() => {
+                    if self.consume(0, &mut consume) == Flow::Enough {
+                        return Ok(Some(End::Enough));
+                    }
+                }
                 Read1::Some | Read1::Nothing => {}
             }
         }
+    }
+
+    /// The shorter of this time and what is left until the consumer is to hear of
+    /// the silence.
+    fn until_silence(&self, left: Option<Duration>) -> Option<Duration> {
+        let Some(silence) = self.silence else {
+            return left;
+        };
+        let silence = silence.saturating_sub(self.heard.elapsed());
+        Some(left.map_or(silence, |left| left.min(silence)))
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silence
+            .is_some_and(|silence| self.heard.elapsed() >= silence)
+    }
+
+    /// Hands out so many bytes of the buffer; the time is not the child's.
+    fn consume(&mut self, count: usize, consume: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
+        let before = Instant::now();
+        let flow = consume(&self.buffer[..count]);
+        self.time_consuming += before.elapsed();
+        self.heard = Instant::now();
+        flow
     }
 
     fn wait(
@@ -457,15 +526,10 @@ impl<'a> Pipes<'a> {
                 self.stdout = None;
                 Ok(Read1::Nothing)
             }
-            Ok(count) => {
-                let before = Instant::now();
-                let flow = consume(&self.buffer[..count]);
-                self.time_consuming += before.elapsed();
-                Ok(match flow {
-                    Flow::Continue => Read1::Some,
-                    Flow::Enough => Read1::Enough,
-                })
-            }
+            Ok(count) => Ok(match self.consume(count, consume) {
+                Flow::Continue => Read1::Some,
+                Flow::Enough => Read1::Enough,
+            }),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Read1::Nothing),
                 _ => Err(error),

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::command::{CommandTemplate, ProgramError, find_program};
 use crate::endpoint::Endpoint;
+use crate::engine;
 use crate::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
 
 pub use crate::logging::{Format, Logging, Verbosity};
@@ -23,10 +24,10 @@ pub use settings::Settings;
 /// A configuration that is complete and valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where VAST listens.
-    pub vast: Endpoint,
-    /// The program that VAST is asked with, as it was given: a name or a path.
-    pub vast_binary: PathBuf,
+    /// What indicators are looked for in.
+    pub engine: engine::Choice,
+    /// The engine's program and node.
+    pub program: engine::Program,
     /// The management endpoint of Threat Bus.
     pub threatbus: Endpoint,
     /// How many days of indicators to ask the bus for; 0 = only new ones.
@@ -232,11 +233,14 @@ fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), U
     let fail = |option: &str, error: ProgramError| UsageError::Program {
         place: settings.place_of(option),
         error,
-        is_engine: option == "vast-binary",
+        engine: settings::PROGRAM_OPTIONS
+            .contains(&option)
+            .then_some(settings.engine.title()),
     };
     if settings.events.is_empty() {
-        find_program(&settings.vast_binary, path_var)
-            .map_err(|error| fail("vast-binary", error))?;
+        let program = settings.program().path;
+        let program = program.unwrap_or_else(|| settings.engine.program().into());
+        find_program(&program, path_var).map_err(|error| fail(settings.program_option(), error))?;
     }
     if let SinkChoice::Command(command) = &settings.sink {
         command
@@ -319,8 +323,11 @@ mod tests {
     fn the_defaults_are_those_of_the_documentation() {
         let endpoint = |text: &str| text.parse::<Endpoint>().expect(text);
         let expected = Config {
-            vast: endpoint("localhost:42000"),
-            vast_binary: "vast".into(),
+            engine: engine::Choice::Auto,
+            program: engine::Program {
+                path: None,
+                endpoint: None,
+            },
             threatbus: endpoint("localhost:13370"),
             snapshot_days: 0,
             retro_match: true,
@@ -373,7 +380,8 @@ mod tests {
             &[],
         );
         let config = config.expect("a valid file");
-        assert_eq!(config.vast.to_string(), "vast.example:42000");
+        let vast = config.program.endpoint.map(|endpoint| endpoint.to_string());
+        assert_eq!(vast.as_deref(), Some("vast.example:42000"));
         assert_eq!(config.logging.console, Some(Verbosity::Debug));
         assert_eq!(config.sink, SinkChoice::Stdout);
         assert_eq!(config.snapshot_days, 30);

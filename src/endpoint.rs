@@ -49,6 +49,14 @@ impl Endpoint {
         })
     }
 
+    /// A port of this machine.
+    pub fn local(port: NonZeroU16) -> Self {
+        Self {
+            host: "localhost".to_owned(),
+            port,
+        }
+    }
+
     /// The host; an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host

@@ -24,4 +24,5 @@ pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
+pub(crate) use json::{Path, walk};
 pub use live::LiveMatcher;

@@ -449,7 +449,7 @@ fn an_engine_that_comes_in_time_is_waited_for_at_start() {
     let sightings = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
     let bridge = Bridge::start(&broker, &engine, &[]);
-    bridge.wait_for_logs("is not ready", 2, LIMIT);
+    bridge.wait_for_log("is not ready", LIMIT);
     engine.up();
     bridge.wait_for_log("subscribed to", LIMIT);
     publisher.publish_indicator(1, Ioc::Domain("a.example"));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vast_threatbus::engine::vast::client::Client;
+use vast_threatbus::engine::{Choice, Program, connect};
 use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use vast_threatbus::metrics::Metrics;
 use vast_threatbus::report::{Destination, Parcel, Settings as ReportSettings};
@@ -47,15 +47,14 @@ pub fn run(results: &mut Results) {
 fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) {
     let stop = Stop::new().expect("two socket pairs");
     let metrics = Arc::new(Metrics::default());
-    let endpoint = engine.endpoint().parse().expect("an endpoint");
-    let client = Client::connect(
-        engine.path(),
-        &endpoint,
-        Some(Duration::from_secs(10)),
-        &stop,
-    )
-    .expect("the stand-in answers")
-    .expect("nobody stops it");
+    let program = Program {
+        path: Some(engine.path().to_owned()),
+        endpoint: Some(engine.endpoint().parse().expect("an endpoint")),
+    };
+    let limit = Some(Duration::from_secs(10));
+    let client = connect(Choice::Vast, &program, limit, &stop)
+        .expect("the stand-in answers")
+        .expect("nobody stops it");
     let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
     let report = ReportSettings {
         destination: Destination::Stdout,

@@ -6,6 +6,7 @@ use crossbeam_channel::Sender;
 use log::{error, info};
 
 use crate::config::{Config, LiveEngine};
+use crate::engine::Engine;
 use crate::engine::files::{self, Files};
 use crate::engine::vast::client::Client;
 use crate::engine::vast::matcher::{Generation, How, Matcher, Watch};
@@ -20,10 +21,10 @@ use crate::stop::Stop;
 
 /// What answers, before it is started.
 pub enum Choice {
-    /// VAST, which has answered once.
-    Vast {
+    /// An engine that has answered once.
+    Engine {
         /// The way to ask it.
-        client: Client,
+        engine: Arc<dyn Engine + Send + Sync>,
         /// Where live matches come from, if they are asked for.
         live: Option<Box<Source<Client>>>,
     },
@@ -34,9 +35,9 @@ pub enum Choice {
 /// The threads that match.
 #[derive(Default)]
 pub struct Matching {
-    /// In what VAST has stored.
+    /// In what the engine has stored.
     retro: Option<Retro>,
-    /// In what comes into VAST.
+    /// In what comes into it.
     live: Option<Live>,
     /// In files.
     files: Option<Files>,
@@ -56,8 +57,8 @@ impl Matching {
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
         let mut matching = Matching::default();
-        let (client, live) = match choice {
-            Choice::Vast { client, live } => (client, live),
+        let (engine, live) = match choice {
+            Choice::Engine { engine, live } => (engine, live),
             Choice::Files => {
                 let settings = files_settings(config);
                 let (files, intake) = Files::start(settings, report, writer, metrics, stop)?;
@@ -73,7 +74,7 @@ impl Matching {
         }
         if config.retro_match {
             let settings = retro_settings(config);
-            let (retro, intake) = Retro::start(settings, client, report, writer, metrics, stop)?;
+            let (retro, intake) = Retro::start(settings, engine, report, writer, metrics, stop)?;
             matching.retro = Some(retro);
             intakes.push(intake);
         }

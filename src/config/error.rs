@@ -118,8 +118,8 @@ pub enum UsageError {
         place: Place,
         /// What is wrong with it.
         error: ProgramError,
-        /// Whether it is the one that VAST is asked with.
-        is_engine: bool,
+        /// The engine that is asked with it, if it is that one.
+        engine: Option<&'static str>,
     },
     /// Logs are to go to a file that has no name.
     NoLogFile {
@@ -222,15 +222,15 @@ impl fmt::Display for UsageError {
             Self::Program {
                 place,
                 error,
-                is_engine: true,
+                engine: Some(title),
             } => write!(
                 f,
-                "{place}: {error}: install VAST or name its program with --vast-binary"
+                "{place}: {error}: install {title} or name its program with --vast-binary"
             ),
             Self::Program {
                 place,
                 error,
-                is_engine: false,
+                engine: None,
             } => write!(
                 f,
                 "{place}: {error}: install the program or correct the command"

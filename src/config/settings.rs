@@ -12,6 +12,7 @@ use super::{
 };
 use crate::command::CommandTemplate;
 use crate::endpoint::Endpoint;
+use crate::engine;
 use crate::options::{Assignment, Kind, Name, OPTIONS, Opt};
 
 /// What the entries of the table of options set. See [`Config`] for the meaning
@@ -23,6 +24,7 @@ use crate::options::{Assignment, Kind, Name, OPTIONS, Opt};
 )]
 pub struct Settings {
     pub config_file: Option<PathBuf>,
+    pub engine: engine::Choice,
     pub vast: Option<Endpoint>,
     pub vast_binary: PathBuf,
     pub threatbus: Option<Endpoint>,
@@ -125,8 +127,11 @@ impl Settings {
         let logging = self.logging()?;
         let count = |number| usize::try_from(number).ok().and_then(NonZeroUsize::new);
         Ok(Config {
-            vast: self.vast.clone().expect("the table has a default"),
-            vast_binary: self.vast_binary.clone(),
+            engine: match jobs.events.is_empty() {
+                true => self.engine,
+                false => engine::Choice::Files,
+            },
+            program: self.program(),
             threatbus: self.threatbus.clone().expect("the table has a default"),
             snapshot_days: u32::try_from(self.snapshot_days).expect("the table limits it"),
             retro_match: self.retro_match && jobs.events.is_empty(),
@@ -179,6 +184,34 @@ impl Settings {
         Ok(self.report_once.then_some(days))
     }
 
+    /// What was given of the engine; the rest is as the engine has it.
+    pub(super) fn program(&self) -> engine::Program {
+        let is_given = |options: [&str; 2]| {
+            let mut places = options.iter().map(|option| self.places.get(option));
+            places.any(|place| !matches!(place, None | Some(Place::Default(_))))
+        };
+        let path = || self.vast_binary.clone();
+        engine::Program {
+            path: is_given(PROGRAM_OPTIONS).then(path),
+            endpoint: self
+                .vast
+                .clone()
+                .filter(|_| is_given(["vast", "engine-endpoint"])),
+        }
+    }
+
+    /// The option that names the engine's program, or would.
+    pub(super) fn program_option(&self) -> &'static str {
+        let is_given = |option: &&&str| {
+            let place = self.places.get(**option);
+            !matches!(place, None | Some(Place::Default(_)))
+        };
+        PROGRAM_OPTIONS
+            .iter()
+            .rfind(is_given)
+            .unwrap_or(&PROGRAM_OPTIONS[0])
+    }
+
     /// What is read from files, and when the run ends.
     fn jobs(&self, nothing_asked: bool) -> Result<Jobs, UsageError> {
         let fail = |option, problem| {
@@ -186,6 +219,12 @@ impl Settings {
             Err(UsageError::Combination { place, problem })
         };
         let has_events = !self.events.is_empty();
+        if self.engine == engine::Choice::Files && !has_events {
+            return fail("engine", "it needs --events FILE, the files to look into");
+        }
+        if has_events && !matches!(self.engine, engine::Choice::Auto | engine::Choice::Files) {
+            return fail("engine", "with --events the engine is `files`");
+        }
         let standard_input = |path: &PathBuf| path.as_os_str() == "-";
         if self.summary {
             return fail("summary", "it needs --explain FILE");
@@ -275,6 +314,9 @@ impl Settings {
         })
     }
 }
+
+/// The two names of the engine's program.
+pub(super) const PROGRAM_OPTIONS: [&str; 2] = ["vast-binary", "engine-binary"];
 
 fn name_of(option: &Opt) -> &'static str {
     let (Name::Anywhere(name) | Name::FlagOnly(name) | Name::KeyOnly(name)) = option.name;

@@ -1,18 +1,59 @@
 //! What can answer. Only this folder knows a query language or a command line
 //! of an engine.
 
+use std::time::Duration;
+
+use time::OffsetDateTime;
+
 use crate::child::Flow;
 use crate::indicator::Observable;
+use crate::matching::{Attribution, ScanError, Verdict};
 use crate::stop::Stop;
 
-use vast::answer::Answer;
-use vast::client::{Bounds, Event};
-
+pub mod connect;
 pub mod files;
+pub mod lines;
+pub mod tenzir;
 pub mod vast;
+
+pub use connect::{Choice, Program, connect, findings};
 
 /// Something that holds events and can be asked for them.
 pub trait Engine {
+    /// What people call it.
+    fn title(&self) -> &'static str;
+
+    /// What it is and where, as logs name it: `VAST at localhost:42000`.
+    fn name(&self) -> String;
+
+    /// The version of its program.
+    fn version(&self) -> String;
+
+    /// Whether it answers, within this time.
+    ///
+    /// # Errors
+    /// It does not, or it cannot be used.
+    fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady>;
+
+    /// The command that shows whether it answers, for a person to try.
+    fn question(&self) -> String;
+
+    /// The VAST that it is, if it is one: only VAST is matched live so far.
+    fn vast(&self) -> Option<&vast::client::Client> {
+        None
+    }
+
+    /// The most observables in one query; `None` = as many as there are.
+    fn most_observables(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whose are the events of a query for these entries? `None` where every
+    /// event of the answer matches every entry.
+    fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
+        (entries.len() > 1).then(|| Box::new(Attribution::new(entries)) as Box<dyn Attribute>)
+    }
+
     /// Asks once for every stored event that holds any of the observables, and
     /// hands out the lines of the answer as they come.
     fn export(
@@ -22,4 +63,93 @@ pub trait Engine {
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer;
+}
+
+/// Tells which entries of a query an event of its answer matched.
+pub trait Attribute {
+    /// Judges one event.
+    ///
+    /// # Errors
+    /// The line is not one JSON object; the verdict is empty then.
+    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError>;
+}
+
+impl Attribute for Attribution {
+    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
+        Attribution::attribute(self, event.text, verdict)
+    }
+}
+
+/// One event of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'a> {
+    /// The event as the engine printed it, bad bytes replaced.
+    pub text: &'a str,
+    /// The name of its schema; empty where the engine does not tell.
+    pub schema: &'a str,
+}
+
+/// What a query's consumer gets.
+pub enum Event<'a> {
+    /// One event.
+    Line(Line<'a>),
+    /// A line that was too long; this is how it begins.
+    TooLong(&'a str),
+    /// All that has arrived has been handed out; more may come.
+    Pause,
+}
+
+/// The bounds of one query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bounds {
+    /// The most events that it need give.
+    pub events: Option<u64>,
+    /// The longest that it may take.
+    pub time: Option<Duration>,
+    /// Only events that happened later, to the second, where the engine can tell.
+    pub since: Option<OffsetDateTime>,
+}
+
+/// How one query ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Every event that matches was printed, or as many as were asked for.
+    Complete,
+    /// The engine ended without an error and without saying how many events it
+    /// had sent. A node that is shut down ends queries in just this way.
+    Unconfirmed,
+    /// The engine has learned meanwhile of fields that the query left out: it is
+    /// to be put again.
+    Outdated,
+    /// The engine does not take the query: the reason in its words.
+    Refused(String),
+    /// The node is not there, or went away in the middle.
+    Unreachable(String),
+    /// Something else went wrong: what is missing is not known.
+    Broken(String),
+    /// Its time was over.
+    TimedOut,
+    /// The program stops.
+    Stopped,
+    /// We wanted no more.
+    Enough,
+}
+
+/// Why an engine cannot be asked.
+#[derive(Debug)]
+pub struct NotReady {
+    /// For a person.
+    pub reason: String,
+    /// Waiting does not help.
+    pub is_final: bool,
+}
+
+impl NotReady {
+    /// It may answer later.
+    pub fn now(reason: String) -> Self {
+        NotReady {
+            reason,
+            is_final: false,
+        }
+    }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::engine::vast::client::Event;
+use crate::engine::Event;
 use crate::indicator::Observable;
 use crate::sighting::EventTime;
 use crate::stop::Stop;

@@ -12,9 +12,9 @@ use super::Shared;
 use super::pool::Way;
 use super::roster::{Change, Matched};
 use crate::child::Flow;
+use crate::engine::Answer;
 use crate::engine::Engine;
-use crate::engine::vast::answer::Answer;
-use crate::engine::vast::client::{Bounds, Event};
+use crate::engine::{Bounds, Event};
 use crate::indicator::Observable;
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -163,6 +163,7 @@ impl<E: Engine> Mender<E> {
                 Answer::Refused(reason) => return self.halve(values, since, reason),
                 Answer::TimedOut => "it took too long (--retro-match-timeout)".to_owned(),
                 Answer::Broken(reason) => reason,
+                Answer::Outdated => "the engine has learned of new fields meanwhile".to_owned(),
             };
             failures += 1;
             if failures == TRIES {
@@ -222,7 +223,13 @@ impl<E: Engine> Mender<E> {
         let mut take = |event: Event<'_>| {
             match event {
                 Event::Line(line) => {
-                    if !take(line.trim_ascii(), since, shared, reporter, &mut matched) {
+                    if !take(
+                        line.text.trim_ascii(),
+                        since,
+                        shared,
+                        reporter,
+                        &mut matched,
+                    ) {
                         metrics.lines_rejected.add(1);
                     }
                 }

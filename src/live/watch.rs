@@ -11,7 +11,7 @@ use super::feed::{Arrival, Ended, Feed, Match};
 use super::mend::Gap;
 use super::recent::Mark;
 use super::roster::Matched;
-use crate::engine::vast::client::Event;
+use crate::engine::Event;
 use crate::indicator::{Indicator, Kind, Observable, Protocol, Validity};
 use crate::logging::printable;
 use crate::metrics::{Metrics, Peer};
@@ -159,7 +159,7 @@ impl Taker<'_> {
     fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Line(line) => {
-                let line = line.trim_ascii();
+                let line = line.text.trim_ascii();
                 if line.is_empty() {
                     return;
                 }

@@ -25,20 +25,20 @@ impl std::error::Error for ScanError {}
 
 /// The keys from a value up to the event, as a chain of stack frames: it costs
 /// nothing until somebody asks for the text.
-pub(super) struct Path<'a> {
+pub(crate) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     key: &'a str,
 }
 
 impl Path<'_> {
     /// Whether this is the field `name` of the event itself.
-    pub(super) fn is_top(&self, name: &str) -> bool {
+    pub(crate) fn is_top(&self, name: &str) -> bool {
         self.parent.is_none() && self.key == name
     }
 
     /// Appends the path, keys joined by dots: `id.orig_h`, however it was
     /// printed.
-    pub(super) fn push_to(&self, out: &mut String) {
+    pub(crate) fn push_to(&self, out: &mut String) {
         if let Some(parent) = self.parent {
             parent.push_to(out);
             out.push('.');
@@ -51,7 +51,7 @@ impl Path<'_> {
 /// somewhere above it, for every string value of the object in `line`.
 ///
 /// Keys are not values. On an error `visit` may have seen a part of the values.
-pub(super) fn walk(
+pub(crate) fn walk(
     line: &str,
     mut visit: impl FnMut(&str, &Path<'_>, bool),
 ) -> Result<(), ScanError> {

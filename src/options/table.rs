@@ -2,10 +2,44 @@
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
 use crate::config::{Format, LiveEngine, ProtocolChoice};
+use crate::engine::Choice;
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
 pub static OPTIONS: &[Opt] = &[
+    Opt {
+        name: Name::Anywhere("engine"),
+        short: None,
+        value_name: "ENGINE",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "auto",
+                help: "files with --events, else what the program is",
+                set: |settings| settings.engine = Choice::Auto,
+            },
+            Pick {
+                name: "vast",
+                help: "VAST",
+                set: |settings| settings.engine = Choice::Vast,
+            },
+            Pick {
+                name: "tenzir",
+                help: "Tenzir, its successor",
+                set: |settings| settings.engine = Choice::Tenzir,
+            },
+            Pick {
+                name: "files",
+                help: "the log files of --events",
+                set: |settings| settings.engine = Choice::Files,
+            },
+        ]),
+        default: Some("auto"),
+        sample: None,
+        section: Section::Connection,
+        short_help: "what indicators are looked for in",
+        long_help: "The program is the one of --vast-binary; it tells when it is asked for its \
+                    version.",
+    },
     Opt {
         name: Name::Anywhere("vast"),
         short: Some('v'),
@@ -15,7 +49,19 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Connection,
         short_help: "where VAST listens, HOST:PORT",
-        long_help: "An IPv6 address stands in brackets: [::1]:42000.",
+        long_help: "An IPv6 address stands in brackets: [::1]:42000. A Tenzir node is looked for \
+                    at localhost:5158 where nothing is given.",
+    },
+    Opt {
+        name: Name::Anywhere("engine-endpoint"),
+        short: None,
+        value_name: "EP",
+        kind: Kind::Endpoint(|settings, value| settings.vast = Some(value)),
+        default: None,
+        sample: Some("localhost:5158"),
+        section: Section::Connection,
+        short_help: "another name of --vast",
+        long_help: "",
     },
     Opt {
         name: Name::Anywhere("vast-binary"),
@@ -26,7 +72,19 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Connection,
         short_help: "the program that VAST is asked with",
-        long_help: "A name is looked for in PATH, a path is taken as it is.",
+        long_help: "A name is looked for in PATH, a path is taken as it is. With --engine tenzir it \
+                    is `tenzir` where nothing is given.",
+    },
+    Opt {
+        name: Name::Anywhere("engine-binary"),
+        short: None,
+        value_name: "PROGRAM",
+        kind: Kind::Program(|settings, value| settings.vast_binary = value),
+        default: None,
+        sample: Some("tenzir"),
+        section: Section::Connection,
+        short_help: "another name of --vast-binary",
+        long_help: "",
     },
     Opt {
         name: Name::Anywhere("threatbus"),

@@ -20,9 +20,7 @@ use super::batch::{Batch, Group, Out, Purpose};
 use super::ledger::Memory;
 use super::queue::Request;
 use super::reading::{Findings, Reading};
-use crate::engine::Engine;
-use crate::engine::vast::answer::Answer;
-use crate::engine::vast::client::Bounds;
+use crate::engine::{Answer, Bounds, Engine};
 use crate::indicator::{Indicator, Observable};
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -42,7 +40,7 @@ const LEAST_BOUND: u64 = 1000;
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 /// What a batch is asked with.
-pub struct Asker<'a, E> {
+pub struct Asker<'a, E: ?Sized> {
     /// The engine.
     pub engine: &'a E,
     /// Where matches go.
@@ -62,13 +60,13 @@ pub struct Asker<'a, E> {
 /// Why a batch could not be finished.
 #[derive(Debug)]
 pub enum Interruption {
-    /// VAST went away: the rest can be asked again later.
+    /// The engine went away: the rest can be asked again later.
     Unreachable(String),
     /// The program stops.
     Stopped,
 }
 
-impl<E: Engine> Asker<'_, E> {
+impl<E: Engine + ?Sized> Asker<'_, E> {
     /// Asks for a whole batch. What was interrupted comes back.
     pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         let mut batch = Batch::new(requests, self.timeout);
@@ -115,7 +113,7 @@ impl<E: Engine> Asker<'_, E> {
             metrics: self.metrics,
             memory: self.memory,
         };
-        let mut reading = Reading::new(batch, &group, self.max_events, out);
+        let mut reading = Reading::new(batch, &group, self.engine, self.max_events, out);
         let answer = self
             .engine
             .export(&observables, bounds, self.stop, &mut |event| {
@@ -174,6 +172,10 @@ impl<E: Engine> Asker<'_, E> {
                 batch.split(&group, time, 0);
             }
             Answer::Refused(reason) if single => self.refuse(batch, group, &reason),
+            Answer::Outdated => batch.groups.push(Group {
+                purpose: Purpose::AllEvents,
+                ..group
+            }),
             Answer::Refused(_) => batch.split(&group, group.time, 0),
             Answer::Broken(reason) => return self.retry(batch, group, &reason),
             Answer::Unreachable(reason) => {
@@ -248,7 +250,7 @@ impl<E: Engine> Asker<'_, E> {
     /// The engine does not take a single question: of several observables, it
     /// may take some.
     fn refuse(&self, batch: &mut Batch, group: Group, reason: &str) {
-        let reason = format!("VAST refuses the query: {reason}");
+        let reason = format!("{} refuses the query: {reason}", self.engine.title());
         let number = group.questions[0];
         let question = &mut batch.questions[number];
         let part = group.part.clone();
@@ -288,7 +290,7 @@ impl<E: Engine> Asker<'_, E> {
         question.close(self.metrics);
     }
 
-    /// A query that failed while VAST answers: put it again, then split it, and
+    /// A query that failed while the engine answers: put it again, then split it, and
     /// give up on an indicator only when it fails alone.
     fn retry(&self, batch: &mut Batch, mut group: Group, reason: &str) -> Result<(), Interruption> {
         self.metrics.queries_interrupted.add(1);

@@ -273,7 +273,7 @@ impl Batcher {
             self.metrics.indicators_dropped.add(count as u64);
             log!(
                 self.stop.level_of_rest(),
-                "stopping: {count} indicator(s) still waited for VAST and were not matched"
+                "stopping: {count} indicator(s) still waited for an answer and were not matched"
             );
         }
     }

@@ -14,9 +14,7 @@ use super::asking::{Asker, Interruption};
 use super::ledger::{Memory, Room, fingerprint};
 use super::queue::Request;
 use crate::child::Flow;
-use crate::engine::Engine;
-use crate::engine::vast::answer::Answer;
-use crate::engine::vast::client::{Bounds, Event as Piece};
+use crate::engine::{Answer, Bounds, Engine, Event as Piece, Line, NotReady};
 use crate::indicator::{Indicator, Observable, Protocol, Validity};
 use crate::matching::reference::{self, Event, Style};
 use crate::metrics::Metrics;
@@ -71,6 +69,26 @@ impl Plain {
 }
 
 impl Engine for Plain {
+    fn title(&self) -> &'static str {
+        "the engine"
+    }
+
+    fn name(&self) -> String {
+        "the engine in memory".to_owned()
+    }
+
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn question(&self) -> String {
+        "nothing".to_owned()
+    }
+
+    fn ready(&self, _: Duration, _: &Stop) -> Result<(), NotReady> {
+        Ok(())
+    }
+
     fn export(
         &self,
         observables: &[&Observable],
@@ -92,7 +110,11 @@ impl Engine for Plain {
             self.limits.borrow_mut().push(limit);
         }
         for (number, line) in lines[..count].iter().enumerate() {
-            if consume(Piece::Line(line)) == Flow::Enough {
+            if consume(Piece::Line(Line {
+                text: line,
+                schema: "",
+            })) == Flow::Enough
+            {
                 return Answer::Enough;
             }
             if number % 3 == 0 && consume(Piece::Pause) == Flow::Enough {

@@ -23,7 +23,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use log::{error, info};
 
-use crate::engine::vast::client::Client;
+use crate::engine::Engine;
 use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -206,24 +206,28 @@ impl Retro {
     /// The system has no thread left.
     pub fn start(
         settings: Settings,
-        client: Client,
+        engine: Arc<dyn Engine + Send + Sync>,
         report: Arc<ReportSettings>,
         writer: &Sender<Parcel>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
+        let mut settings = settings;
+        if let Some(most) = engine.most_observables() {
+            settings.batch_size = settings.batch_size.min(most);
+        }
         let (intake, messages, account) = Intake::channel(metrics.clone());
         // A batch is handed over only when a worker is free to take it: until
         // then it can still grow, and lose what is withdrawn.
         let (batches_sender, batches) = bounded(0);
         let (done_sender, done) = unbounded();
-        let availability = Arc::new(worker::Availability::new(client.clone()));
+        let availability = Arc::new(worker::Availability::new(engine.clone()));
         let memory = ledger::Memory::default();
         let mut workers = Vec::with_capacity(settings.workers);
         for number in 1..=settings.workers {
             let worker = worker::Worker::new(
                 settings.clone(),
-                client.clone(),
+                engine.clone(),
                 availability.clone(),
                 Reporter::new(
                     report.clone(),

@@ -8,9 +8,9 @@ use log::{error, warn};
 use super::batch::{Batch, Group, Out, Purpose, Question};
 use super::ledger::fingerprint;
 use crate::child::Flow;
-use crate::engine::vast::client::Event;
+use crate::engine::{Attribute, Engine, Event, Line};
 use crate::logging::printable;
-use crate::matching::{Attribution, Verdict};
+use crate::matching::Verdict;
 use crate::sighting::Context;
 
 /// What a finished answer left to know.
@@ -71,8 +71,9 @@ pub(super) struct Reading<'a> {
     asked: &'a [usize],
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
-    /// `None` for a single question, which every event matches.
-    attribution: Option<Attribution>,
+    title: &'static str,
+    /// `None` where every event matches.
+    attribution: Option<Box<dyn Attribute>>,
     verdict: Verdict,
     out: Out<'a>,
     open: usize,
@@ -84,21 +85,20 @@ impl<'a> Reading<'a> {
     pub(super) fn new(
         batch: &'a mut Batch,
         group: &'a Group,
+        engine: &(impl Engine + ?Sized),
         max_events: Option<NonZeroU64>,
         out: Out<'a>,
     ) -> Self {
         for &question in &group.questions {
             batch.questions[question].begin(group.purpose);
         }
-        let attribution = (!group.is_single()).then(|| {
-            let questions = group.questions.iter();
-            let observables: Vec<_> = questions
-                .map(|&question| batch.questions[question].observables())
-                .collect();
-            Attribution::new(&observables)
-        });
+        let questions = group.questions.iter();
+        let observables: Vec<_> = questions
+            .map(|&question| batch.questions[question].observables())
+            .collect();
         Reading {
-            attribution,
+            title: engine.title(),
+            attribution: engine.attribution(&observables),
             questions: &mut batch.questions,
             asked: &group.questions,
             purpose: group.purpose,
@@ -123,7 +123,8 @@ impl<'a> Reading<'a> {
                 self.findings.lines += 1;
                 self.out.metrics.lines_rejected.add(1);
                 error!(
-                    "VAST printed a line that is too long to read; it begins with {}",
+                    "{} printed a line that is too long to read; it begins with {}",
+                    self.title,
                     printable(start, 200)
                 );
             }
@@ -136,16 +137,17 @@ impl<'a> Reading<'a> {
         }
     }
 
-    fn take_line(&mut self, line: &str) {
+    fn take_line(&mut self, line: &Line<'_>) {
         self.findings.lines += 1;
         let mut verdict = std::mem::take(&mut self.verdict);
         match self.attribute(line, &mut verdict) {
-            Ok(context) => self.take_event(line, &context, &verdict),
+            Ok(context) => self.take_event(line.text, &context, &verdict),
             Err(reason) => {
                 self.out.metrics.lines_rejected.add(1);
                 warn!(
-                    "VAST printed a line that is no event ({reason}): {}",
-                    printable(line, 200)
+                    "{} printed a line that is no event ({reason}): {}",
+                    self.title,
+                    printable(line.text, 200)
                 );
             }
         }
@@ -153,14 +155,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Finds the event's owners; the line is checked on the way.
-    fn attribute<'l>(&self, line: &'l str, verdict: &mut Verdict) -> Result<Context<'l>, String> {
+    fn attribute<'l>(&self, line: &Line<'l>, verdict: &mut Verdict) -> Result<Context<'l>, String> {
         let Some(attribution) = &self.attribution else {
-            return Context::new(line).map_err(|error| error.to_string());
+            return Context::new(line.text).map_err(|error| error.to_string());
         };
         attribution
             .attribute(line, verdict)
             .map_err(|error| error.to_string())?;
-        Ok(Context::already_checked(line))
+        Ok(Context::already_checked(line.text))
     }
 
     fn take_event(&mut self, line: &str, context: &Context<'_>, verdict: &Verdict) {

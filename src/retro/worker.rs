@@ -1,4 +1,4 @@
-//! A worker: takes a batch, asks, reports, and waits while VAST is away.
+//! A worker: takes a batch, asks, reports, and waits while the engine is away.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -11,46 +11,47 @@ use super::asking::{Asker, Interruption};
 use super::batcher::{Done, Handed};
 use super::ledger::Memory;
 use super::queue::Request;
-use crate::engine::vast::client::Client;
+use crate::engine::Engine;
+use crate::engine::connect::ANSWER_TIME;
 use crate::logging::printable;
 use crate::metrics::{Metrics, Peer};
 use crate::report::Reporter;
 use crate::stop::{Backoff, Stop};
 
-/// Whether VAST answers, as far as the workers know. While it is away one of
+/// Whether the engine answers, as far as the workers know. While it is away one of
 /// them asks from time to time and the others wait for that one.
 pub struct Availability {
-    client: Client,
-    /// When VAST was last seen to answer after an outage.
+    engine: Arc<dyn Engine + Send + Sync>,
+    /// When it was last seen to answer after an outage.
     back: Mutex<Option<Instant>>,
 }
 
 impl Availability {
     /// Starts with an engine that answers.
-    pub fn new(client: Client) -> Self {
+    pub fn new(engine: Arc<dyn Engine + Send + Sync>) -> Self {
         Availability {
-            client,
+            engine,
             back: Mutex::new(None),
         }
     }
 
-    /// Waits until VAST answers again, or the program stops.
+    /// Waits until the engine answers again, or the program stops.
     fn wait(&self, failed_at: Instant, reason: &str, stop: &Stop) {
         let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
         if back.is_some_and(|back| back > failed_at) {
             return;
         }
         warn!(
-            "VAST at {} is away: {}; asking until it is back",
-            self.client.endpoint(),
+            "{} is away: {}; asking until it is back",
+            self.engine.name(),
             printable(reason, 500)
         );
         let mut backoff = Backoff::new();
         while !stop.sleep(backoff.pause()) {
-            if self.client.ping(stop).is_ok() {
+            if self.engine.ready(ANSWER_TIME, stop).is_ok() {
                 info!(
-                    "VAST at {} is back after {:.1} s",
-                    self.client.endpoint(),
+                    "{} is back after {:.1} s",
+                    self.engine.name(),
                     failed_at.elapsed().as_secs_f64()
                 );
                 *back = Some(Instant::now());
@@ -63,7 +64,7 @@ impl Availability {
 /// A worker's own things.
 pub struct Worker {
     settings: Settings,
-    client: Client,
+    engine: Arc<dyn Engine + Send + Sync>,
     availability: Arc<Availability>,
     reporter: Reporter,
     metrics: Arc<Metrics>,
@@ -75,7 +76,7 @@ impl Worker {
     /// Prepares a worker.
     pub fn new(
         settings: Settings,
-        client: Client,
+        engine: Arc<dyn Engine + Send + Sync>,
         availability: Arc<Availability>,
         reporter: Reporter,
         metrics: Arc<Metrics>,
@@ -84,7 +85,7 @@ impl Worker {
     ) -> Self {
         Worker {
             settings,
-            client,
+            engine,
             availability,
             reporter,
             metrics,
@@ -119,7 +120,7 @@ impl Worker {
 
     fn ask(&mut self, batch: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         Asker {
-            engine: &self.client,
+            engine: &*self.engine,
             reporter: &mut self.reporter,
             metrics: &self.metrics,
             memory: &self.memory,

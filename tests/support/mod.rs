@@ -17,6 +17,7 @@ pub mod process;
 pub mod query_judge;
 pub mod scene;
 pub mod standin;
+pub mod tenzir;
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! What `--check` says about VAST.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::client::Client;
@@ -18,16 +19,18 @@ const MOST: usize = 1 << 20;
 
 /// Asks the program and its node for all that a run needs of them.
 pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
-    let client = Client::unasked(&config.vast_binary, &config.vast);
-    let version = match version(config, stop) {
+    let binary = config.program.path.clone();
+    let binary = binary.unwrap_or_else(|| config.engine.program().into());
+    let client = Client::unasked(binary.clone(), config.program.endpoint.clone());
+    let version = match version(&binary, stop) {
         Ok(version) => version,
         Err(reason) => return vec![Finding::bad("VAST program", reason)],
     };
-    let program = format!("{}: version {version}", config.vast_binary.display());
+    let program = format!("{}: version {version}", binary.display());
     let mut findings = vec![Finding::good("VAST program", program)];
     let started = Instant::now();
     if let Err(reason) = client.ping(stop) {
-        let endpoint = &config.vast;
+        let endpoint = client.endpoint();
         let detail = format!("no node at {endpoint}: {reason}; is it running there (--vast)?");
         findings.push(Finding::bad("VAST node", detail));
         return findings;
@@ -36,7 +39,7 @@ pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
         "VAST node",
         format!(
             "{} answers in {} ms",
-            config.vast,
+            client.endpoint(),
             started.elapsed().as_millis()
         ),
     ));
@@ -45,10 +48,10 @@ pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     findings
 }
 
-fn version(config: &Config, stop: &Stop) -> Result<Version, String> {
-    let mut command = child::command(&config.vast_binary);
+fn version(binary: &Path, stop: &Stop) -> Result<Version, String> {
+    let mut command = child::command(binary);
     command.arg("version");
-    let name = config.vast_binary.display();
+    let name = binary.display();
     match child::run_to_end(&mut command, b"", limits(stop), MOST) {
         Ok((_, output)) => Version::read(&output)
             .ok_or_else(|| format!("`{name} version` does not name a version")),

@@ -1,53 +1,31 @@
 //! Running the `vast` command.
 
-use std::fmt;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use log::{Level, debug, info, log, warn};
-use time::OffsetDateTime;
+use log::{Level, debug, log, warn};
 
-use super::answer::{Answer, Lines, Piece, judge};
+use super::answer::judge;
 use super::query::Query;
 use super::version::Version;
 use crate::child::{self, End, Flow, Limits, Outcome};
 use crate::endpoint::Endpoint;
-use crate::engine::Engine;
+use crate::engine::connect::ANSWER_TIME;
+use crate::engine::lines::{Lines, Piece};
+use crate::engine::{Answer, Bounds, Engine, Event, Line, NotReady};
 use crate::indicator::Observable;
 use crate::logging::printable;
-use crate::stop::{Backoff, Stop};
+use crate::stop::Stop;
 
-/// How long `vast status` and `vast version` may take. They take 25 ms; with a
-/// frozen node `status` hangs (measured).
-const STATUS_TIME: Duration = Duration::from_secs(10);
+/// Where VAST's own default lets a node listen.
+const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(42_000).expect("it is not 0");
 
-/// How long the last try at start gets at the least, so that its answer, and not
-/// the lack of time for one, is what is told.
-const LEAST_TIME: Duration = Duration::from_secs(1);
-
-/// What a query's consumer gets.
-pub enum Event<'a> {
-    /// One line of the answer, bad bytes replaced.
-    Line(&'a str),
-    /// A line that was too long; this is how it begins.
-    TooLong(&'a str),
-    /// All that has arrived has been handed out; more may come.
-    Pause,
-}
-
-/// The bounds of one query.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Bounds {
-    /// The most events that it may give.
-    pub events: Option<u64>,
-    /// The longest that it may take.
-    pub time: Option<Duration>,
-    /// Only events that happened later, to the second, where the engine can tell.
-    pub since: Option<OffsetDateTime>,
-}
+/// How long `vast status` and `vast version` may take.
+const STATUS_TIME: Duration = ANSWER_TIME;
 
 /// A `vast` program and the node that it asks.
 #[derive(Clone, Debug)]
@@ -88,105 +66,33 @@ impl Habit {
     }
 }
 
-/// VAST did not answer when the program started.
-#[derive(Debug)]
-pub struct Unreachable {
-    endpoint: Endpoint,
-    binary: PathBuf,
-    tried_for: Duration,
-    last: String,
-}
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "cannot reach VAST at {}: tried `{} -e {} status` for {:.0} s, at last {}; \
-             is the node running there (--vast)?",
-            self.endpoint,
-            self.binary.display(),
-            self.endpoint,
-            self.tried_for.as_secs_f64(),
-            self.last
-        )
-    }
-}
-
 impl Client {
     /// A client that has not asked for anything yet.
-    pub(super) fn unasked(binary: &Path, endpoint: &Endpoint) -> Self {
+    pub(super) fn unasked(binary: PathBuf, endpoint: Option<Endpoint>) -> Self {
         Client {
-            binary: binary.to_owned(),
-            endpoint: endpoint.clone(),
+            binary,
+            endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
             version: Version::unknown(),
             low_priority: false,
             habit: Arc::default(),
         }
     }
 
-    /// Asks the program for its version and waits until the node answers, for
-    /// at most `timeout`. `None` where the program is stopped meanwhile.
-    ///
-    /// # Errors
-    /// The node did not answer in time.
-    pub fn connect(
-        binary: &Path,
-        endpoint: &Endpoint,
-        timeout: Option<Duration>,
-        stop: &Stop,
-    ) -> Result<Option<Self>, Unreachable> {
-        let started = Instant::now();
+    /// Asks the program for its version, for which it needs no node.
+    pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, stop: &Stop) -> Self {
         let mut client = Client::unasked(binary, endpoint);
         client.learn_version(stop);
-        let mut backoff = Backoff::new();
-        loop {
-            let spent = started.elapsed();
-            let left = timeout.map(|limit| limit.saturating_sub(spent));
-            let answer_time = left.map_or(STATUS_TIME, |left| left.clamp(LEAST_TIME, STATUS_TIME));
-            let error = match client.status(answer_time, stop) {
-                Ok(()) => {
-                    info!("VAST {} answers at {endpoint}", client.version);
-                    return Ok(Some(client));
-                }
-                Err(error) => error,
-            };
-            let pause = backoff.pause();
-            let left = timeout.map(|limit| limit.saturating_sub(started.elapsed()));
-            if left.is_some_and(|left| left.is_zero()) {
-                return Err(Unreachable {
-                    endpoint: endpoint.clone(),
-                    binary: binary.to_owned(),
-                    tried_for: started.elapsed(),
-                    last: error,
-                });
-            }
-            if stop.is_draining() {
-                return Ok(None);
-            }
-            warn!("VAST at {endpoint} is not ready: {error}; trying again");
-            if stop.sleep(left.map_or(pause, |left| left.min(pause))) {
-                return Ok(None);
-            }
-        }
+        client
     }
 
     /// Which `vast` this is; it needs no node for that.
     fn learn_version(&mut self, stop: &Stop) {
-        let mut command = child::command(&self.binary);
-        command.arg("version");
-        let limits = Limits {
-            time: Some(STATUS_TIME),
-            stop,
-        };
-        match child::run_to_end(&mut command, b"", limits, 1 << 20) {
-            Ok((_, output)) => match Version::read(&output) {
-                Some(version) => self.version = version,
-                None => warn!(
-                    "`{} version` does not name a version; taking it for one before 3.0",
-                    self.binary.display()
-                ),
-            },
-            Err(error) => warn!("`{} version` cannot be run: {error}", self.binary.display()),
+        match version(&self.binary, stop) {
+            Some(version) => self.version = version,
+            None => warn!(
+                "`{} version` does not name a version; taking it for one before 3.0",
+                self.binary.display()
+            ),
         }
         self.low_priority = self
             .version
@@ -218,7 +124,7 @@ impl Client {
     ///
     /// # Errors
     /// It does not: why, in words.
-    pub fn status(&self, time: Duration, stop: &Stop) -> Result<(), String> {
+    fn status(&self, time: Duration, stop: &Stop) -> Result<(), String> {
         let mut command = self.node_command();
         command.arg("status");
         let limits = Limits {
@@ -242,13 +148,13 @@ impl Client {
     /// Whether the node answers now, asked with the usual patience.
     ///
     /// # Errors
-    /// As [`Client::status`].
+    /// It does not: why, in words.
     pub fn ping(&self, stop: &Stop) -> Result<(), String> {
         self.status(STATUS_TIME, stop)
     }
 
-    /// The version of the program.
-    pub fn version(&self) -> &Version {
+    /// The program's version.
+    pub fn release(&self) -> &Version {
         &self.version
     }
 
@@ -304,7 +210,45 @@ impl Client {
     }
 }
 
+/// The version of a `vast` program; `None` where it is none.
+pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<Version> {
+    let mut command = child::command(binary);
+    command.arg("version");
+    let limits = Limits {
+        time: Some(STATUS_TIME),
+        stop,
+    };
+    let (_, output) = child::run_to_end(&mut command, b"", limits, 1 << 20)
+        .inspect_err(|error| warn!("`{} version` cannot be run: {error}", binary.display()))
+        .ok()?;
+    Version::read(&output)
+}
+
 impl Engine for Client {
+    fn title(&self) -> &'static str {
+        "VAST"
+    }
+
+    fn name(&self) -> String {
+        format!("VAST at {}", self.endpoint)
+    }
+
+    fn version(&self) -> String {
+        self.version.to_string()
+    }
+
+    fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady> {
+        self.status(time, stop).map_err(NotReady::now)
+    }
+
+    fn question(&self) -> String {
+        format!("{} -e {} status", self.binary.display(), self.endpoint)
+    }
+
+    fn vast(&self) -> Option<&Client> {
+        Some(self)
+    }
+
     /// The query goes over standard input: no limit on its length, and no
     /// indicator in the process list.
     fn export(
@@ -367,7 +311,10 @@ impl Client {
                 }
                 count += 1;
                 flow = match piece {
-                    Piece::Line(line) => consume(Event::Line(&String::from_utf8_lossy(line))),
+                    Piece::Line(line) => consume(Event::Line(Line {
+                        text: &String::from_utf8_lossy(line),
+                        schema: "",
+                    })),
                     Piece::TooLong(start) => {
                         let start = &start[..start.len().min(400)];
                         consume(Event::TooLong(&String::from_utf8_lossy(start)))

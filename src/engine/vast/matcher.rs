@@ -8,9 +8,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Answer, Lines, Piece, judge};
-use super::client::{Client, Event};
+use super::answer::judge;
+use super::client::Client;
 use crate::child::{self, End, Flow, Limits};
+use crate::engine::lines::{Lines, Piece};
+use crate::engine::{Answer, Event, Line};
 use crate::indicator::Observable;
 use crate::live::feed::{Arrival, Ended, Feed, Match, Registrar, Told};
 use crate::logging::printable;
@@ -145,7 +147,10 @@ impl Feed for Watch {
         let result = child::run(&mut command, b"", limits, |bytes| {
             any = true;
             lines.push(bytes, |piece| match piece {
-                Piece::Line(line) => consume(Event::Line(&String::from_utf8_lossy(line))),
+                Piece::Line(line) => consume(Event::Line(Line {
+                    text: &String::from_utf8_lossy(line),
+                    schema: "",
+                })),
                 Piece::TooLong(start) => {
                     let start = &start[..start.len().min(400)];
                     consume(Event::TooLong(&String::from_utf8_lossy(start)));

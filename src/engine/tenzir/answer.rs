@@ -1,0 +1,115 @@
+//! What a pipeline prints, and how it ended.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::fields::Field;
+use crate::child::{self, End, Outcome};
+use crate::engine::Answer;
+
+/// One line of [`super::query::any_of`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Printed<'a> {
+    /// The name of the event's schema.
+    #[serde(default, borrow)]
+    pub(super) schema: std::borrow::Cow<'a, str>,
+    /// The event.
+    #[serde(borrow)]
+    pub(super) event: Option<&'a RawValue>,
+    /// A field that the node knows.
+    pub(super) field: Option<Field>,
+}
+
+/// Judges an ended pipeline.
+pub(super) fn judge(outcome: &Outcome) -> Answer {
+    let status = match &outcome.end {
+        End::TimedOut => return Answer::TimedOut,
+        End::Stopped => return Answer::Stopped,
+        End::Enough => return Answer::Enough,
+        End::Exited(status) => *status,
+    };
+    if status.success() {
+        return Answer::Complete;
+    }
+    let stderr = String::from_utf8_lossy(&outcome.stderr);
+    let reason = format!("{}: {}", child::describe(status), error(&stderr));
+    let says = |sign: &str| stderr.contains(sign);
+    if status.code() != Some(1) {
+        Answer::Broken(reason)
+    } else if says("failed to connect to node") {
+        Answer::Unreachable(reason)
+    // What goes wrong while it runs has a code in front.
+    } else if says("!! ") || !says("error: ") {
+        Answer::Broken(reason)
+    } else {
+        Answer::Refused(reason)
+    }
+}
+
+/// The line that says what is wrong; an excerpt of the pipeline may follow it.
+pub(super) fn error(stderr: &str) -> &str {
+    let mut lines = stderr.lines().map(str::trim);
+    let error = lines.clone().find(|line| line.starts_with("error: "));
+    error
+        .or_else(|| lines.rfind(|line| !line.is_empty()))
+        .unwrap_or("nothing on standard error")
+}
+
+/// Whether program and node do not understand each other (measured: 6.0 and 6.12
+/// with a node of 6.20).
+pub(super) fn is_of_another_version(reason: &str) -> bool {
+    ["unexpected_message", "malformed_message"]
+        .iter()
+        .any(|sign| reason.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn ended(wait: i32, stderr: &str) -> Answer {
+        judge(&Outcome {
+            end: End::Exited(ExitStatus::from_raw(wait)),
+            stderr: stderr.as_bytes().to_vec(),
+        })
+    }
+
+    #[test]
+    fn exit_status_and_words_tell_what_happened() {
+        assert_eq!(ended(0, "warning: x"), Answer::Complete);
+        let away = "error: failed to connect to node: !! system_error: failed to connect to node \
+            at 127.0.0.1:42999: !! cannot_connect_to_node: cannot connect to host";
+        assert!(matches!(ended(1 << 8, away), Answer::Unreachable(_)));
+        let syntax = "error: expected expression, got `|`\n --> <input>:1:1\n  |\n1 | | x\n";
+        let refused = ended(1 << 8, syntax);
+        let expected = "exit status 1: error: expected expression, got `|`";
+        assert_eq!(refused, Answer::Refused(expected.to_owned()));
+        for broken in [
+            "error: !! broken_promise: lookup failed to retrieve events",
+            "error: failed to spawn export bridge: !! malformed_message",
+            "",
+        ] {
+            assert!(
+                matches!(ended(1 << 8, broken), Answer::Broken(_)),
+                "{broken}"
+            );
+        }
+        // The crash on thousands of terms.
+        assert!(matches!(ended(11, ""), Answer::Broken(reason) if reason.contains("signal 11")));
+        assert!(matches!(ended(139 << 8, ""), Answer::Broken(_)));
+    }
+
+    #[test]
+    fn a_line_is_an_event_or_a_field() {
+        let line = r#"{"schema":"zeek.dns","event":{"a": 1.50}}"#;
+        let printed: Printed = serde_json::from_str(line).expect("a line");
+        assert_eq!(printed.schema, "zeek.dns");
+        assert_eq!(printed.event.expect("an event").get(), r#"{"a": 1.50}"#);
+        let line = r#"{"field":{"schema":"s","path":["a","b"],"kind":"ip","lists":0}}"#;
+        let printed: Printed = serde_json::from_str(line).expect("a line");
+        assert!(printed.event.is_none() && printed.field.is_some());
+    }
+}

@@ -1,0 +1,444 @@
+//! Running the `tenzir` command.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use log::{debug, info, warn};
+use serde::Deserialize;
+
+use super::answer::{self, Printed, judge};
+use super::fields::Fields;
+use super::query;
+use super::tether::Tether;
+use super::typed::Typed;
+use crate::child::{self, Flow, Limits, Manner, Outcome};
+use crate::endpoint::Endpoint;
+use crate::engine::connect::ANSWER_TIME;
+use crate::engine::lines::{Lines, Piece};
+use crate::engine::{Answer, Attribute, Bounds, Engine, Event, Line, NotReady};
+use crate::indicator::Observable;
+use crate::logging::printable;
+use crate::stop::Stop;
+
+/// Where Tenzir's own default lets a node listen.
+const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
+
+/// The most that a node says of itself, in bytes.
+const MOST_SAID: usize = 64 << 20;
+
+/// A `tenzir` that was told to end may never do so (measured): it is killed.
+const AT_ONCE: Manner = Manner {
+    grace: Duration::ZERO,
+    silence: None,
+};
+
+/// How long a query may say nothing before it is looked whether its node is
+/// still the same.
+const SILENCE: Duration = Duration::from_secs(2);
+
+/// So many times in silence, the node is asked whether it answers: one that
+/// stands still keeps its connections.
+const SILENCES_TO_PING: u32 = 5;
+
+/// A `tenzir` program and the node that it asks.
+#[derive(Debug)]
+pub struct Client {
+    binary: PathBuf,
+    endpoint: Endpoint,
+    version: Option<String>,
+    /// As far as they are known; empty at first.
+    fields: Mutex<Arc<Fields>>,
+}
+
+/// What program and node say of themselves.
+#[derive(Deserialize)]
+struct About {
+    version: String,
+}
+
+impl Client {
+    /// Asks the program for its version, for which it needs no node.
+    pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, stop: &Stop) -> Self {
+        let version = version(&binary, stop);
+        if version.is_none() {
+            warn!(
+                "`{} '{}'` does not name a version",
+                binary.display(),
+                query::VERSION
+            );
+        }
+        Client {
+            binary,
+            endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
+            version,
+            fields: Mutex::default(),
+        }
+    }
+
+    /// A child that asks the node and does not keep trying: by itself it would for
+    /// five minutes.
+    fn node_command(&self) -> Command {
+        let mut command = command(&self.binary);
+        command.args(["-e", &self.endpoint.to_string()]);
+        command.args(["--connection-timeout=2s", "--connection-retry-delay=0s"]);
+        command
+    }
+
+    /// Runs a short pipeline and takes all that it prints.
+    fn ask(&self, pipeline: &str, time: Duration, stop: &Stop) -> Result<Vec<u8>, String> {
+        let mut command = self.node_command();
+        command.arg(pipeline);
+        let limits = Limits {
+            time: Some(time),
+            stop,
+        };
+        let mut output = Vec::new();
+        let outcome = child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
+            output.extend_from_slice(piece);
+            match output.len() > MOST_SAID {
+                true => Flow::Enough,
+                false => Flow::Continue,
+            }
+        });
+        let outcome = outcome.map_err(|error| format!("it cannot be run: {error}"))?;
+        match judge(&outcome) {
+            Answer::Complete => Ok(output),
+            Answer::Refused(reason) | Answer::Unreachable(reason) | Answer::Broken(reason) => {
+                Err(printable(&reason, 300).to_string())
+            }
+            Answer::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
+            Answer::Enough => Err("it says more than can be read".to_owned()),
+            Answer::Stopped | Answer::Unconfirmed | Answer::Outdated => {
+                Err("the program stops".to_owned())
+            }
+        }
+    }
+
+    /// The version of the node, which shows that it answers.
+    fn ping(&self, time: Duration, stop: &Stop) -> Result<String, String> {
+        // A program with nobody to talk to takes longer to say so.
+        Tether::hold(&self.endpoint)?;
+        let output = self.ask(query::PING, time, stop)?;
+        let about: About = serde_json::from_slice(&output)
+            .map_err(|error| format!("the node's answer is none ({error})"))?;
+        Ok(about.version)
+    }
+
+    fn fields(&self) -> Arc<Fields> {
+        let fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        fields.clone()
+    }
+
+    /// Learns of the fields of these lines; says whether any was new.
+    fn learn(&self, new: Vec<super::fields::Field>) -> bool {
+        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = Fields::clone(&fields);
+        let mut changed = false;
+        for field in new {
+            changed |= known.add(field);
+        }
+        if changed {
+            debug!(
+                "Tenzir: addresses are in {} field(s), text in {}",
+                known.addresses().count(),
+                known.texts().count()
+            );
+            *fields = Arc::new(known);
+        }
+        changed
+    }
+
+    fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
+        let output = self.ask(&query::fields(), time, stop)?;
+        let mut fields = Vec::new();
+        for line in String::from_utf8_lossy(&output).lines() {
+            let printed: Printed<'_> = serde_json::from_str(line)
+                .map_err(|error| format!("its list of fields cannot be read: {error}"))?;
+            fields.extend(printed.field);
+        }
+        self.learn(fields);
+        Ok(())
+    }
+
+    /// Finds out what an ambiguous end means, by asking whether the node is
+    /// there.
+    fn confirm(&self, answer: Answer, stop: &Stop) -> Answer {
+        let reason = match &answer {
+            Answer::Unconfirmed => "it ended without a word of the node",
+            Answer::Broken(reason) => reason,
+            // A node that stands still lets every query run out of time.
+            Answer::TimedOut => "a query ran out of time",
+            _ => return answer,
+        };
+        match self.ping(ANSWER_TIME, stop) {
+            Ok(_) if answer == Answer::Unconfirmed => Answer::Complete,
+            Ok(_) => answer,
+            Err(why) => Answer::Unreachable(format!("{reason}; the node does not answer: {why}")),
+        }
+    }
+}
+
+/// A child that opens no port: by itself, every `tenzir` listens on all
+/// interfaces.
+fn command(binary: &std::path::Path) -> Command {
+    let mut command = child::command(binary);
+    command.args([
+        "--caf.middleman.enable-automatic-connections=false",
+        "--console-verbosity=quiet",
+    ]);
+    command
+}
+
+/// The version of a `tenzir` program; `None` where it is none.
+pub(in super::super) fn version(binary: &std::path::Path, stop: &Stop) -> Option<String> {
+    let mut command = command(binary);
+    command.arg(query::VERSION);
+    let limits = Limits {
+        time: Some(ANSWER_TIME),
+        stop,
+    };
+    let mut output = Vec::new();
+    child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
+        output.extend_from_slice(piece);
+        match output.len() > 1 << 20 {
+            true => Flow::Enough,
+            false => Flow::Continue,
+        }
+    })
+    .ok()?;
+    let about: About = serde_json::from_slice(&output).ok()?;
+    Some(about.version)
+}
+
+impl Engine for Client {
+    fn title(&self) -> &'static str {
+        "Tenzir"
+    }
+
+    fn name(&self) -> String {
+        format!("Tenzir at {}", self.endpoint)
+    }
+
+    fn version(&self) -> String {
+        let version = self.version.as_deref().unwrap_or("unknown");
+        printable(version, 80).to_string()
+    }
+
+    /// The node answers, is of the program's version, and has told its fields.
+    fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady> {
+        let ours = self.version();
+        let final_reason = |reason| NotReady {
+            reason,
+            is_final: true,
+        };
+        let node = match self.ping(time, stop) {
+            Ok(node) => node,
+            Err(reason) if answer::is_of_another_version(&reason) => {
+                return Err(final_reason(format!(
+                    "the node does not understand `{}` {ours}: program and node must be of the \
+                     same version ({reason})",
+                    self.binary.display()
+                )));
+            }
+            Err(reason) => return Err(NotReady::now(reason)),
+        };
+        if self.version.as_ref().is_some_and(|ours| *ours != node) {
+            return Err(final_reason(format!(
+                "the node is {}, `{}` is {ours}: program and node must be of the same version",
+                printable(&node, 80),
+                self.binary.display()
+            )));
+        }
+        self.read_fields(time, stop).map_err(NotReady::now)
+    }
+
+    fn question(&self) -> String {
+        let binary = self.binary.display();
+        format!("{binary} -e {} '{}'", self.endpoint, query::PING)
+    }
+
+    fn most_observables(&self) -> Option<usize> {
+        Some(query::MOST_VALUES)
+    }
+
+    fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
+        Some(Box::new(Typed::new(entries, self.fields())))
+    }
+
+    /// The pipeline goes over standard input: no limit on its length, and no
+    /// indicator in the process list.
+    fn export(
+        &self,
+        observables: &[&Observable],
+        bounds: Bounds,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
+        let pipeline = query::any_of(observables, &self.fields(), bounds.events);
+        let mut running = match Running::begin(self, stop) {
+            Ok(running) => running,
+            Err(reason) => return Answer::Unreachable(reason),
+        };
+        let mut command = self.node_command();
+        command.args(["-f", "/dev/stdin"]);
+        let limits = Limits {
+            time: bounds.time,
+            stop,
+        };
+        let manner = Manner {
+            silence: Some(SILENCE),
+            ..AT_ONCE
+        };
+        let result = child::run_in(manner, &mut command, pipeline.as_bytes(), limits, |bytes| {
+            running.take(bytes, consume)
+        });
+        match result {
+            Ok(outcome) => running.conclude(&outcome),
+            Err(error) => Answer::Unreachable(format!(
+                "`{}` cannot be run: {error}",
+                self.binary.display()
+            )),
+        }
+    }
+}
+
+/// A query that runs.
+struct Running<'a> {
+    client: &'a Client,
+    stop: &'a Stop,
+    tether: Tether,
+    lines: Lines,
+    silences: u32,
+    /// The node has told its fields, so it was asked.
+    confirmed: bool,
+    /// A field was new.
+    outdated: bool,
+    gone: Option<String>,
+}
+
+impl<'a> Running<'a> {
+    fn begin(client: &'a Client, stop: &'a Stop) -> Result<Self, String> {
+        Ok(Running {
+            client,
+            stop,
+            tether: Tether::hold(&client.endpoint)?,
+            lines: Lines::default(),
+            silences: 0,
+            confirmed: false,
+            outdated: false,
+            gone: None,
+        })
+    }
+
+    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
+        if bytes.is_empty() {
+            return self.look_after_node();
+        }
+        self.silences = 0;
+        let mut lines = std::mem::take(&mut self.lines);
+        let mut flow = Flow::Continue;
+        let mut fields = Vec::new();
+        lines.push(bytes, |piece| {
+            if flow == Flow::Continue {
+                flow = take_piece(&piece, &mut fields, consume);
+            }
+        });
+        self.lines = lines;
+        if !fields.is_empty() {
+            self.confirmed = true;
+            self.outdated |= self.client.learn(fields);
+        }
+        if flow == Flow::Continue {
+            flow = consume(Event::Pause);
+        }
+        flow
+    }
+
+    fn look_after_node(&mut self) -> Flow {
+        self.silences += 1;
+        if !self.tether.holds() {
+            self.gone = Some("the node went away in the middle of a query".to_owned());
+        } else if self.silences % SILENCES_TO_PING == 0 {
+            self.gone =
+                self.client.ping(ANSWER_TIME, self.stop).err().map(|why| {
+                    format!("a query says nothing, and the node does not answer: {why}")
+                });
+        }
+        match self.gone {
+            Some(_) => Flow::Enough,
+            None => Flow::Continue,
+        }
+    }
+
+    fn conclude(mut self, outcome: &Outcome) -> Answer {
+        if let Some(reason) = self.gone {
+            return Answer::Unreachable(reason);
+        }
+        log_warnings(outcome);
+        let answer = match judge(outcome) {
+            Answer::Complete if !self.tether.holds() => {
+                return Answer::Unreachable("the node went away during a query".to_owned());
+            }
+            Answer::Complete if !self.lines.rest().is_empty() => {
+                Answer::Broken("its last line has no end".to_owned())
+            }
+            Answer::Complete if self.outdated => {
+                info!("Tenzir: there are new fields; a query is put again");
+                Answer::Outdated
+            }
+            Answer::Complete if !self.confirmed => Answer::Unconfirmed,
+            answer => answer,
+        };
+        self.client.confirm(answer, self.stop)
+    }
+}
+
+/// Hands out an event, or keeps a field.
+fn take_piece(
+    piece: &Piece<'_>,
+    fields: &mut Vec<super::fields::Field>,
+    consume: &mut dyn FnMut(Event<'_>) -> Flow,
+) -> Flow {
+    let line = match piece {
+        Piece::Line(line) => String::from_utf8_lossy(line),
+        Piece::TooLong(start) => {
+            let start = &start[..start.len().min(400)];
+            return consume(Event::TooLong(&String::from_utf8_lossy(start)));
+        }
+    };
+    match serde_json::from_str::<Printed<'_>>(&line) {
+        Ok(Printed {
+            field: Some(field), ..
+        }) => {
+            fields.push(field);
+            Flow::Continue
+        }
+        Ok(Printed {
+            schema,
+            event: Some(event),
+            ..
+        }) => consume(Event::Line(Line {
+            text: event.get(),
+            schema: &schema,
+        })),
+        // Neither: the reader says so.
+        _ => consume(Event::Line(Line {
+            text: &line,
+            schema: "",
+        })),
+    }
+}
+
+/// What a child left on standard error.
+fn log_warnings(outcome: &Outcome) {
+    if !outcome.stderr.is_empty() {
+        let text = String::from_utf8_lossy(&outcome.stderr);
+        debug!(
+            "`tenzir` says: {}",
+            printable(text.trim(), child::STDERR_KEPT)
+        );
+    }
+}

@@ -1,0 +1,316 @@
+//! Pipelines of Tenzir's query language.
+//!
+//! Nothing from outside becomes query text but inside a string literal, or as an
+//! address that this program prints.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::fields::Fields;
+use crate::indicator::{Network, Observable};
+
+/// The most values in one pipeline: a thousand take a second, more cost more than
+/// two pipelines do, and some thousand terms end the program with a crash.
+pub(super) const MOST_VALUES: usize = 1000;
+
+/// The pipeline that lists the fields of all events that the node holds.
+pub(super) const FIELDS: &str = "fields | where type.kind == \"ip\" or type.kind == \"string\" \
+     | summarize schema, path, kind=type.kind, lists=type.lists | this = {field: this}";
+
+/// How lines are printed: in one line each, without what is null.
+const PRINT: &str = "write_ndjson strip_null_fields=true";
+
+/// Asks the node for its version.
+pub(super) const PING: &str = "api \"/ping\" | write_ndjson";
+
+/// Asks the program for its version; the node has no part in it.
+pub(super) const VERSION: &str = "version | write_ndjson";
+
+/// Asks for the fields alone.
+pub(super) fn fields() -> String {
+    format!("{FIELDS} | {PRINT}")
+}
+
+/// Asks for every event that holds any of these values, in the fields that are
+/// known, and for the fields that the node knows now: both come as lines, in any
+/// order.
+///
+/// It may give events of a URL that hold the host of one and the path of another;
+/// [`super::typed::Typed`] tells.
+pub(super) fn any_of(observables: &[&Observable], fields: &Fields, most: Option<u64>) -> String {
+    let values = Values::of(observables);
+    let mut pipeline = String::new();
+    let condition = values.condition(fields, &mut pipeline);
+    if condition.is_empty() {
+        // Nothing of the kind is stored.
+        return self::fields();
+    }
+    // `quiet` around all of it: without, each schema that lacks a field warns;
+    // around `where` alone it keeps the condition from the node.
+    let _ = write!(
+        pipeline,
+        "quiet {{ export | where {condition} | this = {{schema: @name, event: this}}"
+    );
+    if let Some(most) = most.filter(|_| values.urls.len() < 2) {
+        let _ = write!(pipeline, " | head {most}");
+    }
+    let _ = write!(pipeline, " | merge {{ {FIELDS} }} }} | {PRINT}");
+    pipeline
+}
+
+/// The distinct values of one pipeline, by the way they are compared.
+#[derive(Default)]
+struct Values<'a> {
+    addresses: BTreeSet<IpAddr>,
+    networks: BTreeSet<Network>,
+    texts: BTreeSet<&'a str>,
+    urls: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> Values<'a> {
+    fn of(observables: &[&'a Observable]) -> Self {
+        let mut values = Values::default();
+        for observable in observables {
+            match observable {
+                Observable::Address(address) => {
+                    values.addresses.insert(*address);
+                }
+                Observable::Network(network) => {
+                    values.networks.insert(*network);
+                }
+                Observable::Domain(text) | Observable::Text(_, text) => {
+                    values.texts.insert(text);
+                }
+                Observable::Url(url) => {
+                    values.texts.insert(url);
+                    values.urls.extend(host_and_path(url));
+                }
+            }
+        }
+        values
+    }
+
+    /// The condition of `where`; the lists that it names go into `lists`.
+    fn condition(&self, fields: &Fields, lists: &mut String) -> String {
+        let mut terms = Vec::new();
+        if !self.addresses.is_empty() {
+            declare(
+                lists,
+                "addresses",
+                self.addresses.iter(),
+                |text, address| {
+                    let _ = write!(text, "{address}");
+                },
+            );
+            terms.extend(fields.addresses().map(|path| is_in(path, "$addresses")));
+        }
+        // A list of networks is not searched for the one that holds an address.
+        for network in &self.networks {
+            let network = network.to_string();
+            terms.extend(fields.addresses().map(|path| is_in(path, &network)));
+        }
+        if !self.texts.is_empty() {
+            declare(lists, "texts", self.texts.iter(), |text, value| {
+                quote(text, value)
+            });
+            terms.extend(fields.texts().map(|path| is_in(path, "$texts")));
+        }
+        if !self.urls.is_empty() {
+            let hosts: BTreeSet<&str> = self.urls.iter().map(|(host, _)| *host).collect();
+            let paths: BTreeSet<&str> = self.urls.iter().map(|(_, path)| *path).collect();
+            declare(lists, "hosts", hosts.iter(), |text, value| {
+                quote(text, value)
+            });
+            declare(lists, "paths", paths.iter(), |text, value| {
+                quote(text, value)
+            });
+            terms.extend(fields.hosts_and_paths().map(|(host, path)| {
+                format!("({} and {})", is_in(host, "$hosts"), is_in(&path, "$paths"))
+            }));
+        }
+        terms.join(" or ")
+    }
+}
+
+/// A URL as Suricata and Zeek store it: the host, without a port, and what
+/// follows it, without a fragment.
+pub(super) fn host_and_path(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    if !["http", "https"].contains(&scheme) {
+        return None;
+    }
+    let rest = rest.split('#').next().unwrap_or_default();
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let authority = authority.rsplit('@').next().unwrap_or_default();
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let path = match path {
+        "" => "/",
+        path => path,
+    };
+    (!host.is_empty()).then_some((host, path))
+}
+
+fn declare<T>(
+    lists: &mut String,
+    name: &str,
+    values: impl Iterator<Item = T>,
+    write: impl Fn(&mut String, T),
+) {
+    let _ = write!(lists, "let ${name} = [");
+    for (position, value) in values.enumerate() {
+        if position > 0 {
+            lists.push_str(", ");
+        }
+        write(lists, value);
+    }
+    lists.push_str("]\n");
+}
+
+/// `this["id"]["orig_h"] in $addresses`: whatever a field is called, its name is
+/// text. (With a `?` behind it nothing of the condition reaches the node.)
+fn is_in(path: &[String], list: &str) -> String {
+    let mut text = String::from("this");
+    for name in path {
+        text.push('[');
+        quote(&mut text, name);
+        text.push(']');
+    }
+    let _ = write!(text, " in {list}");
+    text
+}
+
+/// A string literal, as JSON writes it, but for `\/`, which is an error.
+fn quote(out: &mut String, text: &str) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04x}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::tenzir::fields::tests::field;
+
+    fn known() -> Fields {
+        let mut fields = Fields::default();
+        for (path, kind) in [
+            ("id.orig_h", "ip"),
+            ("src_ip", "ip"),
+            ("host", "string"),
+            ("uri", "string"),
+            ("a\"b", "string"),
+        ] {
+            fields.add(field("s", path, kind));
+        }
+        fields
+    }
+
+    #[test]
+    fn each_kind_is_asked_for_in_the_fields_of_its_type() {
+        let observables = [
+            Observable::address("::ffff:192.0.2.1".parse().expect("an address")),
+            Observable::address("2001:db8::1".parse().expect("an address")),
+            Observable::domain("evil.example"),
+            Observable::network(Network::parse("198.51.100.7/24").expect("a network")),
+        ];
+        let all: Vec<&Observable> = observables.iter().collect();
+        let expected = concat!(
+            "let $addresses = [192.0.2.1, 2001:db8::1]\n",
+            "let $texts = [\"evil.example\"]\n",
+            "quiet { export | where this[\"id\"][\"orig_h\"] in $addresses or ",
+            "this[\"src_ip\"] in $addresses or this[\"id\"][\"orig_h\"] in 198.51.100.0/24 or ",
+            "this[\"src_ip\"] in 198.51.100.0/24 or this[\"a\\\"b\"] in $texts or ",
+            "this[\"host\"] in $texts or this[\"uri\"] in $texts ",
+            "| this = {schema: @name, event: this} | head 7 | merge { ",
+        );
+        let pipeline = any_of(&all, &known(), Some(7));
+        assert!(pipeline.starts_with(expected), "{pipeline}");
+        assert!(pipeline.ends_with(&format!("merge {{ {FIELDS} }} }} | {PRINT}")));
+        // No field of the kind.
+        assert_eq!(any_of(&all, &Fields::default(), None), fields());
+    }
+
+    #[test]
+    fn urls_are_asked_for_whole_and_in_two_parts() {
+        let url = Observable::Url("http://h.example/p?q".to_owned());
+        let pipeline = any_of(&[&url], &known(), Some(3));
+        for part in [
+            "let $texts = [\"http://h.example/p?q\"]\n",
+            "let $hosts = [\"h.example\"]\nlet $paths = [\"/p?q\"]\n",
+            "or (this[\"host\"] in $hosts and this[\"uri\"] in $paths) |",
+            "| head 3 |",
+        ] {
+            assert!(pipeline.contains(part), "{part} is not in {pipeline}");
+        }
+        // Several: the pipeline gives more than what matches.
+        let other = Observable::Url("https://i.example".to_owned());
+        let pipeline = any_of(&[&url, &other], &known(), Some(3));
+        assert!(!pipeline.contains("head"), "{pipeline}");
+    }
+
+    #[test]
+    fn a_url_parts_into_host_and_path() {
+        for (url, parts) in [
+            ("http://h.example/p?q#f", Some(("h.example", "/p?q"))),
+            ("https://h.example:8443/p", Some(("h.example", "/p"))),
+            ("http://h.example", Some(("h.example", "/"))),
+            ("http://h.example?q", Some(("h.example", "?q"))),
+            ("http://u:p@h.example/", Some(("h.example", "/"))),
+            ("http://[2001:db8::1]:80/", Some(("[2001:db8::1]", "/"))),
+            ("http:///p", None),
+            ("ftp://h.example/p", None),
+            ("/p", None),
+        ] {
+            assert_eq!(host_and_path(url), parts, "{url}");
+        }
+    }
+
+    /// What a literal stands for, by the language's rules.
+    fn unquote(literal: &str) -> Option<String> {
+        let mut text = String::new();
+        let mut rest = literal.strip_prefix('"')?.strip_suffix('"')?.chars();
+        while let Some(c) = rest.next() {
+            match c {
+                '"' => return None,
+                c if c.is_control() => return None,
+                '\\' => match rest.next()? {
+                    c @ ('"' | '\\') => text.push(c),
+                    'u' => {
+                        let digits: String = rest.by_ref().take(4).collect();
+                        text.push(char::from_u32(u32::from_str_radix(&digits, 16).ok()?)?);
+                    }
+                    _ => return None,
+                },
+                c => text.push(c),
+            }
+        }
+        Some(text)
+    }
+
+    proptest! {
+        #[test]
+        fn a_literal_holds_any_text(text: String) {
+            let mut literal = String::new();
+            quote(&mut literal, &text);
+            prop_assert_eq!(unquote(&literal), Some(text));
+        }
+    }
+}

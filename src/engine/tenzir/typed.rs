@@ -1,0 +1,289 @@
+//! Which entries of a query does an event match? The node prints an address and
+//! the text of one alike; which it is, the field's type tells.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::fields::{Fields, Types, path_beside};
+use super::query::host_and_path;
+use crate::engine::{Attribute, Line};
+use crate::indicator::{Network, Observable};
+use crate::matching::{Path, ScanError, Verdict, walk};
+
+/// The entries of one query, ready to be found in its events.
+#[derive(Debug)]
+pub(super) struct Typed {
+    fields: Arc<Fields>,
+    entries: usize,
+    addresses: HashMap<IpAddr, Vec<usize>>,
+    /// A few, since each costs as much as a hundred other values.
+    networks: Vec<(Network, usize)>,
+    texts: HashMap<String, Vec<usize>>,
+    /// By what stands in the one field, then in the one beside it.
+    hosts: HashMap<String, HashMap<String, Vec<usize>>>,
+    /// What can stand there.
+    paths: HashSet<String>,
+}
+
+impl Typed {
+    /// Prepares for a query for these entries in these fields.
+    pub(super) fn new(entries: &[&[Observable]], fields: Arc<Fields>) -> Self {
+        let mut typed = Typed {
+            fields,
+            entries: entries.len(),
+            addresses: HashMap::new(),
+            networks: Vec::new(),
+            texts: HashMap::new(),
+            hosts: HashMap::new(),
+            paths: HashSet::new(),
+        };
+        for (entry, observables) in entries.iter().enumerate() {
+            for observable in *observables {
+                typed.insert(observable, entry);
+            }
+        }
+        typed
+    }
+
+    fn insert(&mut self, observable: &Observable, entry: usize) {
+        match observable {
+            Observable::Address(address) => own(&mut self.addresses, *address, entry),
+            Observable::Network(network) => self.networks.push((*network, entry)),
+            Observable::Domain(text) | Observable::Text(_, text) => {
+                own(&mut self.texts, text.clone(), entry);
+            }
+            Observable::Url(url) => {
+                own(&mut self.texts, url.clone(), entry);
+                if let Some((host, path)) = host_and_path(url) {
+                    let paths = self.hosts.entry(host.to_owned()).or_default();
+                    own(paths, path.to_owned(), entry);
+                    self.paths.insert(path.to_owned());
+                }
+            }
+        }
+    }
+
+    /// The owners of one value, by what its field can hold.
+    fn owners(&self, text: &str, types: impl Fn() -> Option<Types>, verdict: &mut Verdict) {
+        let as_text = self.texts.get(text).map_or(&[][..], Vec::as_slice);
+        let as_address = self.look_up_address(text);
+        if as_text.is_empty() && as_address.is_empty() {
+            return;
+        }
+        let Some(types) = types() else {
+            // A schema that came after the fields were read: they are read again.
+            verdict.doubtful.extend(as_text);
+            verdict.doubtful.extend(as_address);
+            return;
+        };
+        // Two layouts of one schema: the value does not tell which it is of.
+        let ambiguous = types.text && types.address && text.parse::<IpAddr>().is_ok();
+        for (owners, counts) in [(as_text, types.text), (&*as_address, types.address)] {
+            match ambiguous {
+                _ if !counts => {}
+                true => verdict.doubtful.extend(owners),
+                false => verdict.certain.extend(owners),
+            }
+        }
+    }
+
+    fn look_up_address(&self, text: &str) -> Vec<usize> {
+        let none = self.addresses.is_empty() && self.networks.is_empty();
+        // Most text is no address; this is told without parsing it.
+        if none || !text.contains(['.', ':']) || text.len() > 45 {
+            return Vec::new();
+        }
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Vec::new();
+        };
+        let address = address.to_canonical();
+        let mut owners = self.addresses.get(&address).cloned().unwrap_or_default();
+        let networks = self.networks.iter();
+        owners.extend(
+            networks
+                .filter(|(network, _)| network.contains(address))
+                .map(|(_, entry)| entry),
+        );
+        owners
+    }
+
+    /// The owners of URLs whose host and path stand side by side.
+    fn pairs(&self, parts: &[(String, String)], schema: &str, verdict: &mut Verdict) {
+        for (field, host) in parts {
+            let (Some(paths), Some(beside)) = (self.hosts.get(host), path_beside(field)) else {
+                continue;
+            };
+            for (_, path) in parts.iter().filter(|(other, _)| *other == beside) {
+                let Some(owners) = paths.get(path) else {
+                    continue;
+                };
+                let is_text = |field: &str| {
+                    let types = self.fields.types(schema, field);
+                    types.map(|types| (types.text, types.address))
+                };
+                match (is_text(field), is_text(&beside)) {
+                    (Some((true, false)), Some((true, false))) => verdict.certain.extend(owners),
+                    (Some((false, _)), _) | (_, Some((false, _))) => {}
+                    _ => verdict.doubtful.extend(owners),
+                }
+            }
+        }
+    }
+}
+
+/// Adds an owner to a value's.
+fn own<K: Hash + Eq>(owners: &mut HashMap<K, Vec<usize>>, value: K, entry: usize) {
+    let owners = owners.entry(value).or_default();
+    if owners.last() != Some(&entry) {
+        owners.push(entry);
+    }
+}
+
+impl Attribute for Typed {
+    /// An entry matches where one of its values stands in a field of its type,
+    /// outside lists. It is in doubt only where two layouts of the event's schema
+    /// give that field different types, or where the schema is a new one; a single
+    /// entry never is.
+    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
+        verdict.certain.clear();
+        verdict.doubtful.clear();
+        verdict.nothing_found = false;
+        let mut parts = Vec::new();
+        let scanned = walk(event.text, |text, path, in_list| {
+            if in_list {
+                return;
+            }
+            let types = || self.fields.types(event.schema, &joined(path));
+            self.owners(text, types, verdict);
+            if self.hosts.contains_key(text) || self.paths.contains(text) {
+                parts.push((joined(path), text.to_owned()));
+            }
+        });
+        if let Err(error) = scanned {
+            verdict.certain.clear();
+            verdict.doubtful.clear();
+            return Err(error);
+        }
+        self.pairs(&parts, event.schema, verdict);
+        if self.entries == 1 {
+            // The engine did answer with this event.
+            verdict.certain.append(&mut verdict.doubtful);
+        }
+        verdict.certain.sort_unstable();
+        verdict.certain.dedup();
+        let certain = &verdict.certain;
+        verdict
+            .doubtful
+            .retain(|entry| certain.binary_search(entry).is_err());
+        verdict.doubtful.sort_unstable();
+        verdict.doubtful.dedup();
+        Ok(())
+    }
+}
+
+fn joined(path: &Path<'_>) -> String {
+    let mut text = String::new();
+    path.push_to(&mut text);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tenzir::fields::tests::field;
+
+    fn fields() -> Arc<Fields> {
+        let mut fields = Fields::default();
+        for (schema, path, kind) in [
+            ("s", "src_ip", "ip"),
+            ("s", "http.hostname", "string"),
+            ("s", "http.url", "string"),
+            ("s", "note", "string"),
+            // Two layouts.
+            ("s", "peer", "ip"),
+            ("s", "peer", "string"),
+            ("other", "src_ip", "string"),
+        ] {
+            fields.add(field(schema, path, kind));
+        }
+        Arc::new(fields)
+    }
+
+    /// The certain and the doubtful entries of an event of schema `schema`.
+    fn judge(entries: &[Observable], schema: &str, text: &str) -> (Vec<usize>, Vec<usize>) {
+        let entries: Vec<&[Observable]> = entries.iter().map(std::slice::from_ref).collect();
+        let mut verdict = Verdict::default();
+        Typed::new(&entries, fields())
+            .attribute(&Line { text, schema }, &mut verdict)
+            .expect("an event");
+        (verdict.certain, verdict.doubtful)
+    }
+
+    fn address(text: &str) -> Observable {
+        Observable::address(text.parse().expect("an address"))
+    }
+
+    fn url(text: &str) -> Observable {
+        Observable::Url(text.to_owned())
+    }
+
+    #[test]
+    fn a_value_counts_in_fields_of_its_type() {
+        let entries = [
+            address("192.0.2.1"),
+            Observable::domain("192.0.2.1"),
+            Observable::domain("evil.example"),
+            Observable::network(Network::parse("198.51.100.0/24").expect("a network")),
+        ];
+        let typed = |schema, text| judge(&entries, schema, text);
+        assert_eq!(typed("s", r#"{"src_ip": "192.0.2.1"}"#).0, [0]);
+        assert_eq!(typed("s", r#"{"src_ip": "::ffff:192.0.2.1"}"#).0, [0]);
+        assert_eq!(typed("s", r#"{"src_ip": "198.51.100.9"}"#).0, [3]);
+        assert_eq!(typed("s", r#"{"note": "198.51.100.9"}"#).0, [0; 0]);
+        assert_eq!(typed("s", r#"{"note": "192.0.2.1"}"#).0, [1]);
+        assert_eq!(typed("other", r#"{"src_ip": "192.0.2.1"}"#).0, [1]);
+        assert_eq!(typed("s", r#"{"peer": "192.0.2.1"}"#), (vec![], vec![0, 1]));
+        assert_eq!(typed("s", r#"{"peer": "evil.example"}"#).0, [2]);
+        assert_eq!(typed("new", r#"{"x": "192.0.2.1"}"#), (vec![], vec![0, 1]));
+        let none = (vec![], vec![]);
+        for text in [
+            r#"{"note": ["evil.example"]}"#,
+            r#"{"note": "EVIL.example"}"#,
+            r#"{"unknown": "evil.example"}"#,
+            r#"{"evil.example": "note"}"#,
+        ] {
+            assert_eq!(typed("s", text), none, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_url_counts_whole_or_in_two_parts_side_by_side() {
+        let entries = [
+            url("http://h.example/p"),
+            url("http://i.example/q"),
+            url("/p"),
+        ];
+        let pair = |host, path| format!(r#"{{"http": {{"hostname": "{host}", "url": "{path}"}}}}"#);
+        assert_eq!(judge(&entries, "s", &pair("h.example", "/p")).0, [0, 2]);
+        assert_eq!(judge(&entries, "s", &pair("i.example", "/q")).0, [1]);
+        // One's host and the other's path.
+        assert_eq!(judge(&entries, "s", &pair("i.example", "/p")).0, [2]);
+        assert_eq!(judge(&entries, "s", &pair("i.example", "/")).0, [0; 0]);
+        let whole = pair("proxy", "http://h.example/p");
+        assert_eq!(judge(&entries, "s", &whole).0, [0]);
+        let elsewhere = r#"{"note": "h.example", "http": {"url": "/p"}}"#;
+        assert_eq!(judge(&entries, "s", elsewhere).0, [2]);
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_is_an_error() {
+        let typed = Typed::new(&[], fields());
+        let line = Line {
+            text: "[]",
+            schema: "s",
+        };
+        assert!(typed.attribute(&line, &mut Verdict::default()).is_err());
+    }
+}
