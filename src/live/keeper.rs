@@ -34,10 +34,10 @@ struct Later {
 
 impl Later {
     /// Keeps an indicator for its time, unless too many wait.
-    fn put(&mut self, indicator: Indicator) -> Result<(), Indicator> {
+    fn put(&mut self, indicator: Indicator) -> Result<(), Box<Indicator>> {
         let from = indicator.validity.from();
         let Some(from) = from.filter(|_| self.by_time.len() < MOST_LATER) else {
-            return Err(indicator);
+            return Err(Box::new(indicator));
         };
         self.number += 1;
         self.by_time.insert((from.into(), self.number), indicator);
@@ -247,6 +247,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Stix2,
             observables: vec![Observable::domain("a")],
+            condition: None,
             validity: Validity::between(from.map(Into::into), None),
             ioc: vec!["a".to_owned()],
             original: None,

@@ -8,8 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::feed::{Arrival, Ended};
 use super::*;
 use crate::child::Flow;
-use crate::engine::vast::answer::Answer;
-use crate::engine::vast::client::{Bounds, Event};
+use crate::engine::{Answer, Bounds, Event, Line, NotReady};
 use crate::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use crate::report::Destination;
 
@@ -24,16 +23,17 @@ impl Feed for Script {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
         loop {
             crossbeam_channel::select! {
-                recv(self.lines) -> line => match line.as_deref() {
-                    Ok("") | Err(_) => return Ended::Lost("the end".to_owned()),
-                    Ok("refused") => return Ended::Refused("no such thing".to_owned()),
-                    Ok(line) => {
-                        consume(Event::Line(line));
-                        consume(Event::Pause);
-                    }
-                },
-                recv(stop.now_channel()) -> _ => return Ended::Stopped,
-            }
+                           recv(self.lines) -> line => match line.as_deref() {
+                               Ok("") | Err(_) => return Ended::Lost("the end".to_owned()),
+                               Ok("refused") => return Ended::Refused("no such thing".to_owned()),
+                               Ok(line) => {
+                                   consume(Event::Line(Line {
+            text: line, schema: "" }));
+                                   consume(Event::Pause);
+                               }
+                           },
+                           recv(stop.now_channel()) -> _ => return Ended::Stopped,
+                       }
         }
     }
 
@@ -54,6 +54,26 @@ struct Store {
 }
 
 impl Engine for Store {
+    fn title(&self) -> &'static str {
+        "store"
+    }
+
+    fn name(&self) -> String {
+        "store".to_owned()
+    }
+
+    fn version(&self) -> String {
+        "0".to_owned()
+    }
+
+    fn ready(&self, _: Duration, _: &Stop) -> Result<(), NotReady> {
+        Ok(())
+    }
+
+    fn question(&self) -> String {
+        "store".to_owned()
+    }
+
     fn export(
         &self,
         values: &[&Observable],
@@ -65,7 +85,10 @@ impl Engine for Store {
         assert!(bounds.since.is_some());
         let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
         for event in self.events.iter().take(if is_first { 3 } else { 9 }) {
-            consume(Event::Line(event));
+            consume(Event::Line(Line {
+                text: event,
+                schema: "",
+            }));
         }
         match is_first {
             true => Answer::Broken("in the middle".to_owned()),
@@ -156,6 +179,7 @@ fn the_events_of_a_gap_are_reported_once() {
             id: "1".into(),
             protocol: Protocol::Legacy,
             observables: vec![Observable::domain("a")],
+            condition: None,
             validity: Validity::ALWAYS,
             ioc: vec!["a".to_owned()],
             original: None,
