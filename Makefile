@@ -32,7 +32,7 @@ demo-tenzir: ## Show the bridge at work between a real Threat Bus and a real Ten
 test: ## Run all tests; sets up what they need first
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
-	$(CARGO) test --workspace $(CARGO_FLAGS)
+	CARGO=$(CARGO) tests/run $(CARGO_FLAGS)
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup

@@ -33,7 +33,7 @@ enum Asks {
     Text(Property),
     /// An address and a port of the same end of a connection.
     AddressPort(End),
-    /// A domain and an address that it has, seen together.
+    /// A domain and an address that it had once: the domain.
     DomainAddress,
     /// A file with this name and this hash.
     FileHash(Property),
@@ -216,11 +216,12 @@ fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
         Asks::Url => simple(Some(Observable::Url(first.to_owned())), "URL"),
         Asks::Text(property) => simple(Observable::text(property, first), property.facts().what),
         Asks::AddressPort(end) => address_and_port(end, two(values)?),
-        Asks::DomainAddress => match two(values) {
-            Ok(parts) => domain_and_address(parts),
-            // Some senders give the domain alone.
-            Err(_) => simple(Some(Observable::domain(first)), "domain"),
-        },
+        Asks::DomainAddress => {
+            // Addresses change, and most events of a domain hold none of its own: an
+            // event that has to hold both would be missed too often.
+            let domain = two(values).map_or(first, |(domain, _)| domain);
+            simple(Some(Observable::domain(domain)), "domain")
+        }
         Asks::FileHash(property) => file_and_hash(property, two(values)?),
         Asks::Nothing => Err("it cannot be asked for".to_owned()),
     }
@@ -274,14 +275,6 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
 }
 
 /// The answer of a DNS request holds the address in a list.
-fn domain_and_address((domain, value): (&str, &str)) -> Result<Asked, String> {
-    let address = address(value).ok_or_else(|| format!("{value:?} is no {ADDRESS}"))?;
-    Ok(Asked {
-        observable: Observable::domain(domain),
-        condition: Some(test(Place::Anywhere, networks(&address))),
-    })
-}
-
 /// The engine is asked for the hash, which says more; the name may have a path in
 /// front of it in the log.
 fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
@@ -438,19 +431,17 @@ mod tests {
             (
                 vec!["a.example|192.0.2.1"],
                 12,
-                r#"{"query": "a.example", "answers": ["192.0.2.1"]}"#,
-                true,
-            ),
-            (
-                vec!["a.example", "192.0.2.1"],
-                12,
                 r#"{"query": "a.example"}"#,
-                false,
+                true,
             ),
             (vec!["a.example"], 12, "{}", true),
         ] {
             let indicator = composite(&values, kind).expect("an indicator");
             assert_eq!(indicator.holds(line), expected, "{values:?} {kind} {line}");
+        }
+        for values in [&["a.example|192.0.2.1"][..], &["a.example.", "192.0.2.1"]] {
+            let domain = composite(values, 12).expect("an indicator");
+            assert_eq!(domain.observables, [Observable::domain("a.example")]);
         }
         let file = composite(&["b.exe", hash], 18).expect("an indicator");
         assert_eq!(

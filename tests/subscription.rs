@@ -343,6 +343,8 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
         let count = sightings_of(&engine, SEEN);
         assert_eq!(subscriber.collect_sightings(count, LIMIT).len(), count);
 
+        // What was sent a moment before the broker goes away is sent once more.
+        std::thread::sleep(Duration::from_secs(3));
         // Before the bridge, which asks only once.
         let server = loop {
             broker.restart();

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use vast_threatbus::engine::vast::answer::{Lines, Piece};
+use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Verdict};
 use vast_threatbus::sighting::Context;

@@ -123,7 +123,8 @@ pub fn connect(
         let answer_time = left.map_or(ANSWER_TIME, |left| left.clamp(LEAST_TIME, ANSWER_TIME));
         let NotReady { reason, is_final } = match engine.ready(answer_time, stop) {
             Ok(()) => {
-                info!("{name} answers, version {}", engine.version());
+                let place = name.strip_prefix(engine.title()).unwrap_or_default();
+                info!("{} {} answers{place}", engine.title(), engine.version());
                 return Ok(Some(engine));
             }
             Err(error) => error,
