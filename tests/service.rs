@@ -121,9 +121,12 @@ fn sigusr1_is_answered_where_only_errors_are_logged() {
 
 #[test]
 fn repeated_warnings_are_folded_and_counted_and_every_line_is_json() {
-    // Three lines that are wrong in the same way: one text, thrice.
+    // Five lines that are wrong in the same way: three are written, two counted.
     let mut bridge = Bridge::bare()
-        .file("iocs.txt", "no value\nno value\nno value\nother value\n")
+        .file(
+            "iocs.txt",
+            "no value\nno value\nno value\nno value\nno value\nother value\n",
+        )
         .file("events.json", "{}\n")
         .args(["--indicators", "iocs.txt", "--events", "events.json"])
         .args(["--log-format", "json"])
@@ -135,7 +138,7 @@ fn repeated_warnings_are_folded_and_counted_and_every_line_is_json() {
         messages.push(record["message"].as_str().expect("text").to_owned());
     }
     let about = |text: &str| messages.iter().filter(|m| m.contains(text)).count();
-    assert_eq!(about("\"no value\""), 2, "{messages:?}");
+    assert_eq!(about("\"no value\""), 4, "{messages:?}");
     assert_eq!(
         about("2 more time(s): iocs.txt: rejected:"),
         1,
