@@ -5,12 +5,16 @@
 //! text, over the same file with the same values, where they are installed.
 //! Prints a table, then the same as JSON, one result a line.
 
+mod data;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use data::Random;
 
 const INDICATORS: usize = 100_000;
 /// One event in this many holds a value that is looked for.
@@ -199,16 +203,4 @@ fn event(random: &mut Random, nth: usize) -> String {
         ),
     };
     head + &body + "\n"
-}
-
-/// xorshift64: enough for test data.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % below
-    }
 }

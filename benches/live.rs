@@ -5,6 +5,8 @@
 //! from its line to the writer. Prints one result a line as JSON. All data is
 //! made here, the same in every run; the child is `cat`.
 
+mod data;
+
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
+use data::Random;
 use serde_json::json;
 use vast_threatbus::child::{self, Flow, Limits};
 use vast_threatbus::engine::lines::{Lines, Piece};
@@ -305,45 +308,7 @@ fn write_log(path: &Path) {
 
 /// A connection as VAST prints it, with its line end.
 fn conn(random: &mut Random, hit: bool) -> String {
-    let responder = match hit {
-        true => "198.0.0.5".to_owned(),
-        false => random.address(),
-    };
-    format!(
-        r#"{{"ts": "2021-03-{:02}T17:{:02}:51.{:09}", "uid": "C{:016x}", "id.orig_h": "{}", "id.orig_p": {}, "id.resp_h": "{responder}", "id.resp_p": 443, "proto": "tcp", "service": {}, "duration": "{}.{:02}ms", "orig_bytes": {}, "resp_bytes": {}, "conn_state": "SF", "local_orig": null, "local_resp": null, "missed_bytes": 0, "history": "ShADadFf", "orig_pkts": {}, "orig_ip_bytes": {}, "resp_pkts": {}, "resp_ip_bytes": {}, "tunnel_parents": []}}"#,
-        random.next(28) + 1,
-        random.next(60),
-        random.next(1_000_000_000),
-        random.next(usize::MAX),
-        random.address(),
-        random.next(65_536),
-        ["\"ssl\"", "\"dns\"", "null"][random.next(3)],
-        random.next(1000),
-        random.next(100),
-        random.next(100_000),
-        random.next(10_000_000),
-        random.next(100),
-        random.next(100_000),
-        random.next(10_000),
-        random.next(10_000_000),
-    ) + "\n"
-}
-
-/// xorshift64: enough for test data.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % below
-    }
-
-    fn address(&mut self) -> String {
-        let [a, b, c] = [self.next(256), self.next(256), self.next(254) + 1];
-        format!("10.{a}.{b}.{c}")
-    }
+    data::conn(random, hit.then(|| "198.0.0.5".to_owned())) + "\n"
 }
 
 /// The resident memory in bytes; 0 where the system does not tell.

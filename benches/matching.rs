@@ -3,10 +3,13 @@
 //! Prints a table, then the same as JSON, one result a line. All data is made
 //! here, the same in every run.
 
+mod data;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use data::Random;
 use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Verdict};
 
@@ -173,23 +176,6 @@ fn url(nth: usize) -> String {
     format!("/{}/{:x}/index.php?id={nth}", WORDS[nth / 5 % 16], nth * 31)
 }
 
-/// xorshift64: enough for test data.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self, below: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) as usize % below
-    }
-
-    fn address(&mut self) -> String {
-        let [a, b, c] = [self.next(256), self.next(256), self.next(254) + 1];
-        format!("10.{a}.{b}.{c}")
-    }
-}
-
 fn lines(random: &mut Random, make: fn(&mut Random, bool) -> String) -> Vec<String> {
     (0..EVENTS)
         .map(|nth| make(random, nth % HIT_EVERY == 0))
@@ -197,28 +183,7 @@ fn lines(random: &mut Random, make: fn(&mut Random, bool) -> String) -> Vec<Stri
 }
 
 fn conn(random: &mut Random, hit: bool) -> String {
-    let responder = match hit {
-        true => observable(5).to_string(),
-        false => random.address(),
-    };
-    format!(
-        r#"{{"ts": "2021-03-{:02}T17:{:02}:51.{:09}", "uid": "C{:016x}", "id.orig_h": "{}", "id.orig_p": {}, "id.resp_h": "{responder}", "id.resp_p": 443, "proto": "tcp", "service": {}, "duration": "{}.{:02}ms", "orig_bytes": {}, "resp_bytes": {}, "conn_state": "SF", "local_orig": null, "local_resp": null, "missed_bytes": 0, "history": "ShADadFf", "orig_pkts": {}, "orig_ip_bytes": {}, "resp_pkts": {}, "resp_ip_bytes": {}, "tunnel_parents": []}}"#,
-        random.next(28) + 1,
-        random.next(60),
-        random.next(1_000_000_000),
-        random.next(usize::MAX),
-        random.address(),
-        random.next(65_536),
-        ["\"ssl\"", "\"dns\"", "null"][random.next(3)],
-        random.next(1000),
-        random.next(100),
-        random.next(100_000),
-        random.next(10_000_000),
-        random.next(100),
-        random.next(100_000),
-        random.next(10_000),
-        random.next(10_000_000),
-    )
+    data::conn(random, hit.then(|| observable(5).to_string()))
 }
 
 fn http(random: &mut Random, hit: bool) -> String {

@@ -282,8 +282,7 @@ impl Publisher {
         };
         xpub.read_subscriptions()?;
         if std::mem::take(&mut xpub.was_away) {
-            self.is_away = true;
-            self.doubt_recent();
+            self.note_loss();
             return Ok(Sent::NotYet);
         }
         let now = self.stop.now_fd().as_raw_fd();
@@ -343,7 +342,8 @@ impl Publisher {
     }
 
     /// The connection is lost: what may have been on its way goes once more.
-    fn doubt_recent(&mut self) {
+    fn note_loss(&mut self) {
+        self.is_away = true;
         let was_full = self.full_at.is_some_and(|at| at.elapsed() < FULL_DOUBT);
         let certain = match was_full {
             true => self.recent.len().saturating_sub(QUEUE as usize),
@@ -372,8 +372,7 @@ impl Publisher {
         }
         xpub.read_subscriptions()?;
         if std::mem::take(&mut xpub.was_away) {
-            self.is_away = true;
-            self.doubt_recent();
+            self.note_loss();
         }
         Ok(Some(RECHECK))
     }

@@ -9,6 +9,7 @@ use log::{info, warn};
 
 use super::tenzir::client::Client as Tenzir;
 use super::vast::client::{self as vast, Client as Vast};
+use super::vast::version::Version;
 use super::{Engine, NotReady, tenzir};
 use crate::check::Finding;
 use crate::config::Config;
@@ -170,24 +171,41 @@ fn open(choice: Choice, program: &Program, stop: &Stop) -> Arc<dyn Engine + Send
     let path = program.path.clone();
     let path = path.unwrap_or_else(|| Path::new(choice.program()).to_owned());
     let endpoint = program.endpoint.clone();
-    let is_tenzir = match choice {
-        Choice::Tenzir => true,
-        Choice::Auto => is_tenzir(&path, stop),
-        Choice::Vast | Choice::Files => false,
+    let kind = match choice {
+        Choice::Tenzir => Kind::Tenzir(tenzir::client::version(&path, stop)),
+        Choice::Auto => recognise(&path, stop),
+        Choice::Vast | Choice::Files => Kind::Vast(vast::version(&path, stop)),
     };
-    match is_tenzir {
-        true => Arc::new(Tenzir::new(path, endpoint, stop)),
-        false => Arc::new(Vast::new(path, endpoint, stop)),
+    match kind {
+        Kind::Tenzir(version) => Arc::new(Tenzir::new(path, endpoint, version)),
+        Kind::Vast(version) => Arc::new(Vast::new(path, endpoint, version, stop)),
     }
 }
 
-/// Which of the two a program is. Its name only tells how it is asked first: a
-/// `tenzir` that is asked as one is asked a `vast` would open a port.
-fn is_tenzir(path: &Path, stop: &Stop) -> bool {
+/// Which of the two a program is, with the version that it names: it is asked for
+/// that once.
+enum Kind {
+    Vast(Result<Version, String>),
+    Tenzir(Option<String>),
+}
+
+/// Its name only tells how it is asked first: a `tenzir` that is asked as one is
+/// asked a `vast` would open a port.
+fn recognise(path: &Path, stop: &Stop) -> Kind {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let as_tenzir = || tenzir::client::version(path, stop);
+    let as_vast = || vast::version(path, stop);
     if name.contains("tenzir") {
-        return tenzir::client::version(path, stop).is_some()
-            || vast::version(path, stop).is_none();
+        return match as_tenzir() {
+            Some(version) => Kind::Tenzir(Some(version)),
+            None => as_vast().map_or(Kind::Tenzir(None), |version| Kind::Vast(Ok(version))),
+        };
     }
-    vast::version(path, stop).is_none() && tenzir::client::version(path, stop).is_some()
+    match as_vast() {
+        Ok(version) => Kind::Vast(Ok(version)),
+        Err(reason) => match as_tenzir() {
+            Some(version) => Kind::Tenzir(Some(version)),
+            None => Kind::Vast(Err(reason)),
+        },
+    }
 }

@@ -1,5 +1,7 @@
 //! The lines that a child prints.
 
+use super::{Event, Line};
+
 /// The longest line that is read, in bytes. Real ones have tens of kB.
 pub const LONGEST_LINE: usize = 16 << 20;
 
@@ -18,6 +20,26 @@ pub enum Piece<'a> {
     /// A line of more than [`LONGEST_LINE`] bytes; this is its beginning. The
     /// rest of it is passed over.
     TooLong(&'a [u8]),
+}
+
+/// How much of a line that is too long is shown, in bytes.
+const SHOWN: usize = 400;
+
+impl Piece<'_> {
+    /// Hands it out, bad bytes replaced: a line is an event whose schema is not
+    /// known.
+    pub fn hand_out<T>(&self, consume: impl FnOnce(Event<'_>) -> T) -> T {
+        match self {
+            Piece::Line(line) => consume(Event::Line(Line {
+                text: &String::from_utf8_lossy(line),
+                schema: "",
+            })),
+            Piece::TooLong(start) => {
+                let start = &start[..start.len().min(SHOWN)];
+                consume(Event::TooLong(&String::from_utf8_lossy(start)))
+            }
+        }
+    }
 }
 
 impl Lines {

@@ -175,8 +175,7 @@ impl Roster {
         };
         let has_condition =
             |entry: &u32| self.conditions.get(entry) == indicator.condition.as_ref();
-        let holds = |slot: &Option<Slot>| holds(slot) && known.iter().all(has_condition);
-        known.len() == slots.len() && slots.iter().all(holds)
+        known.len() == slots.len() && known.iter().all(has_condition) && slots.iter().all(holds)
     }
 
     fn add_value(

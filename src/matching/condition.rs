@@ -54,8 +54,6 @@ pub enum Place {
     Kind(Kind),
     /// Those of a field of connections or files.
     Field(Field),
-    /// All, those in lists as well.
-    Anywhere,
 }
 
 /// What is asked of a value.
@@ -197,7 +195,6 @@ impl Place {
     fn has(self, printed: &Printed<'_>, event_type: Option<&str>) -> bool {
         let uses = || CONCEPTS.uses(&printed.path, event_type);
         match self {
-            Place::Anywhere => true,
             _ if printed.in_list => false,
             Place::Kind(kind) if kind.is_of_addresses() => {
                 !uses().is_text() && address(printed.value).is_some()

@@ -489,12 +489,18 @@ fn one_that_always_fails_is_given_up_alone() {
 
 #[test]
 fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
+    use crate::indicator::Kind;
     use crate::matching::condition::{Check, Condition, Place, Test};
-    let events = (0..30).map(|number| request("a.example", &format!("{}", number % 3)));
+    let text = |text: &str| reference::Value::Text(text.to_owned());
+    let events = (0..30).map(|number| {
+        let note = format!("{}", number % 3);
+        let fields = vec![("query", text("a.example")), ("uri", text(&note))];
+        (Event::new("zeek.dns", fields), Style::default(), false)
+    });
     let mut run = Run::of(engine(events.collect()));
     let note = |note: &str| {
         Condition::Test(Test {
-            place: Place::Anywhere,
+            place: Place::Kind(Kind::Url),
             negated: false,
             check: Check::OneOf(vec![note.to_owned()]),
         })

@@ -26,12 +26,7 @@ pub fn killed(kind: BrokerKind, confirm: bool, times: u64, sightings: u64, seed:
     let engine = engine(sightings);
     let mut subscriber = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
-    let arguments: &[&str] = if confirm {
-        &["--confirm-delivery"]
-    } else {
-        &[]
-    };
-    let mut bridge = Bridge::start(&broker, &engine, arguments);
+    let mut bridge = Bridge::start(&broker, &engine, confirming(confirm));
     bridge.wait_for_log("subscribed to", LIMIT);
     let mut tally = Tally::new();
     publisher.publish_indicator(1, Ioc::Domain(DOMAIN));
@@ -110,12 +105,7 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
     let engine = engine(sightings);
     let subscriber = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
-    let arguments: &[&str] = if confirm {
-        &["--confirm-delivery"]
-    } else {
-        &[]
-    };
-    let mut bridge = Bridge::start(&broker, &engine, arguments);
+    let mut bridge = Bridge::start(&broker, &engine, confirming(confirm));
     bridge.wait_for_log("subscribed to", LIMIT);
     let mut tally = Tally::new();
     publisher.publish_indicator(1, Ioc::Domain(DOMAIN));
@@ -127,6 +117,13 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
     let outcome = tally.outcome(1, sightings);
     end(&mut bridge);
     outcome
+}
+
+fn confirming(confirm: bool) -> &'static [&'static str] {
+    match confirm {
+        true => &["--confirm-delivery"],
+        false => &[],
+    }
 }
 
 /// Ends the bridge in an orderly way and gives its last line.

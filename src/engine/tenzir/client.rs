@@ -61,8 +61,7 @@ struct About {
 
 impl Client {
     /// Asks the program for its version, for which it needs no node.
-    pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, stop: &Stop) -> Self {
-        let version = version(&binary, stop);
+    pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, version: Option<String>) -> Self {
         if version.is_none() {
             warn!(
                 "`{} '{}'` does not name a version",
@@ -404,10 +403,7 @@ fn take_piece(
 ) -> Flow {
     let line = match piece {
         Piece::Line(line) => String::from_utf8_lossy(line),
-        Piece::TooLong(start) => {
-            let start = &start[..start.len().min(400)];
-            return consume(Event::TooLong(&String::from_utf8_lossy(start)));
-        }
+        Piece::TooLong(_) => return piece.hand_out(consume),
     };
     match serde_json::from_str::<Printed<'_>>(&line) {
         Ok(Printed {

@@ -1,21 +1,12 @@
 //! What `--check` says about VAST.
 
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use super::client::Client;
+use super::client::{Client, version};
 use super::matcher::Generation;
-use super::version::Version;
 use crate::check::Finding;
-use crate::child::{self, Limits};
 use crate::config::Config;
 use crate::stop::Stop;
-
-/// How long a question may take.
-const TIME: Duration = Duration::from_secs(10);
-
-/// The most that the answer may have, in bytes.
-const MOST: usize = 1 << 20;
 
 /// Asks the program and its node for all that a run needs of them.
 pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
@@ -48,17 +39,6 @@ pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     findings
 }
 
-fn version(binary: &Path, stop: &Stop) -> Result<Version, String> {
-    let mut command = child::command(binary);
-    command.arg("version");
-    let name = binary.display();
-    match child::run_to_end(&mut command, b"", limits(stop), MOST) {
-        Ok((_, output)) => Version::read(&output)
-            .ok_or_else(|| format!("`{name} version` does not name a version")),
-        Err(error) => Err(format!("`{name} version` cannot be run: {error}")),
-    }
-}
-
 /// Where VAST looks for domains and URLs.
 fn concepts(client: &Client, stop: &Stop) -> Finding {
     const SUBJECT: &str = "VAST concepts";
@@ -83,11 +63,4 @@ fn matcher(client: &Client, is_wanted: bool, stop: &Stop) -> Finding {
         (Generation::None, false) => "no plugin; retro matching needs none",
     };
     Finding::good("VAST matcher", detail)
-}
-
-fn limits(stop: &Stop) -> Limits<'_> {
-    Limits {
-        time: Some(TIME),
-        stop,
-    }
 }

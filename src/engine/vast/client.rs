@@ -15,8 +15,8 @@ use super::version::Version;
 use crate::child::{self, End, Flow, Limits, Outcome};
 use crate::endpoint::Endpoint;
 use crate::engine::connect::ANSWER_TIME;
-use crate::engine::lines::{Lines, Piece};
-use crate::engine::{Answer, Bounds, Engine, Event, Line, NotReady};
+use crate::engine::lines::Lines;
+use crate::engine::{Answer, Bounds, Engine, Event, NotReady};
 use crate::indicator::Observable;
 use crate::logging::printable;
 use crate::stop::Stop;
@@ -78,22 +78,24 @@ impl Client {
         }
     }
 
-    /// Asks the program for its version, for which it needs no node.
-    pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, stop: &Stop) -> Self {
+    /// A client of the program that said this of its version.
+    pub fn new(
+        binary: PathBuf,
+        endpoint: Option<Endpoint>,
+        version: Result<Version, String>,
+        stop: &Stop,
+    ) -> Self {
         let mut client = Client::unasked(binary, endpoint);
-        client.learn_version(stop);
+        match version {
+            Ok(version) => client.version = version,
+            Err(reason) => warn!("{reason}; taking it for one before 3.0"),
+        }
+        client.learn_options(stop);
         client
     }
 
-    /// Which `vast` this is; it needs no node for that.
-    fn learn_version(&mut self, stop: &Stop) {
-        match version(&self.binary, stop) {
-            Some(version) => self.version = version,
-            None => warn!(
-                "`{} version` does not name a version; taking it for one before 3.0",
-                self.binary.display()
-            ),
-        }
+    /// Which options this `vast` has; it needs no node for that.
+    fn learn_options(&mut self, stop: &Stop) {
         self.low_priority = self
             .version
             .has_low_priority()
@@ -210,18 +212,23 @@ impl Client {
     }
 }
 
-/// The version of a `vast` program; `None` where it is none.
-pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<Version> {
+/// The version of a `vast` program; it needs no node to tell.
+///
+/// # Errors
+/// It does not tell, or it cannot be run: for a person.
+pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, String> {
     let mut command = child::command(binary);
     command.arg("version");
     let limits = Limits {
         time: Some(STATUS_TIME),
         stop,
     };
-    let (_, output) = child::run_to_end(&mut command, b"", limits, 1 << 20)
-        .inspect_err(|error| warn!("`{} version` cannot be run: {error}", binary.display()))
-        .ok()?;
-    Version::read(&output)
+    let name = binary.display();
+    match child::run_to_end(&mut command, b"", limits, 1 << 20) {
+        Ok((_, output)) => Version::read(&output)
+            .ok_or_else(|| format!("`{name} version` does not name a version")),
+        Err(error) => Err(format!("`{name} version` cannot be run: {error}")),
+    }
 }
 
 impl Engine for Client {
@@ -310,16 +317,7 @@ impl Client {
                     return;
                 }
                 count += 1;
-                flow = match piece {
-                    Piece::Line(line) => consume(Event::Line(Line {
-                        text: &String::from_utf8_lossy(line),
-                        schema: "",
-                    })),
-                    Piece::TooLong(start) => {
-                        let start = &start[..start.len().min(400)];
-                        consume(Event::TooLong(&String::from_utf8_lossy(start)))
-                    }
-                };
+                flow = piece.hand_out(&mut *consume);
             });
             if flow == Flow::Continue {
                 flow = consume(Event::Pause);

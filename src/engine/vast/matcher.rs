@@ -11,8 +11,8 @@ use serde_json::value::RawValue;
 use super::answer::judge;
 use super::client::Client;
 use crate::child::{self, End, Flow, Limits};
-use crate::engine::lines::{Lines, Piece};
-use crate::engine::{Answer, Event, Line};
+use crate::engine::lines::Lines;
+use crate::engine::{Answer, Event};
 use crate::indicator::Observable;
 use crate::live::feed::{Arrival, Ended, Feed, Match, Registrar, Told};
 use crate::logging::printable;
@@ -146,16 +146,7 @@ impl Feed for Watch {
         let mut any = false;
         let result = child::run(&mut command, b"", limits, |bytes| {
             any = true;
-            lines.push(bytes, |piece| match piece {
-                Piece::Line(line) => consume(Event::Line(Line {
-                    text: &String::from_utf8_lossy(line),
-                    schema: "",
-                })),
-                Piece::TooLong(start) => {
-                    let start = &start[..start.len().min(400)];
-                    consume(Event::TooLong(&String::from_utf8_lossy(start)));
-                }
-            });
+            lines.push(bytes, |piece| piece.hand_out(&mut *consume));
             consume(Event::Pause);
             Flow::Continue
         });
