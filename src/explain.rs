@@ -239,7 +239,7 @@ mod tests {
         );
         assert_eq!(lines[5]["reason"], "revoked");
         assert_eq!(lines[8]["value"], "x");
-        let wrong = "rejected: … is no IPv4 address or network".to_owned();
+        let wrong = "rejected: … is no address or network".to_owned();
         assert_eq!(counts[&(Plan::Unsupported, wrong)], 2);
     }
 }

@@ -202,6 +202,10 @@ fn table_of_paths() -> String {
                 "any field of type address; that it is one of {} is checked here",
                 quoted(field.paths())
             ),
+            Target::Family(field) => format!(
+                "`ipv4-addr` or `ipv6-addr`, by {}; checked here",
+                quoted(field.paths())
+            ),
             Target::Number(field) => format!("{}; checked here", quoted(field.paths())),
             Target::Protocol => {
                 let fields = quoted(Field::Protocol.paths());

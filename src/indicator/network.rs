@@ -1,7 +1,7 @@
 //! Networks of addresses.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Of the bits of an IPv4-mapped address, those before the IPv4 address.
 const MAPPED: u8 = 96;
@@ -41,6 +41,11 @@ impl Network {
             bits: wide(address) & mask,
             length,
         }
+    }
+
+    /// That of all IPv4 addresses.
+    pub fn ipv4() -> Self {
+        Network::new(Ipv4Addr::UNSPECIFIED.into(), MAPPED)
     }
 
     /// Whether the address lies in it.

@@ -308,7 +308,7 @@ mod tests {
             (no_pattern, "no pattern"),
             (
                 indicator("[ipv4-addr:value = '999.1.1.1']", None),
-                "no IPv4 address",
+                "no address",
             ),
             (
                 indicator("[ipv6-addr:value = '1.2.3.4']", None),
@@ -317,7 +317,7 @@ mod tests {
             (indicator("[file:hashes.MD5 = 'a']", None), "no MD5"),
             (
                 indicator("[ipv4-addr:value = '10.0.0.0/33']", None),
-                "no IPv4 address",
+                "no address",
             ),
             (
                 indicator("[a:b = 'c']", None)

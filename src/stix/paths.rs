@@ -7,7 +7,8 @@ use crate::matching::condition::Field;
 /// Where the values of an object path stand in events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Any field of type address; the value is written as IPv4.
+    /// Any field of type address; the value may be written as IPv6 too, as the MISP
+    /// plugin of Threat Bus does with every address.
     Ipv4,
     /// Any field of type address; the value is written as IPv6.
     Ipv6,
@@ -16,6 +17,8 @@ pub enum Target {
     /// One end of a connection: the engine is asked for the address in any field,
     /// and which field it stands in is checked here.
     Address(Field),
+    /// Which family the address at one end is of; checked here.
+    Family(Field),
     /// A number; checked here, beside something that can be looked up.
     Number(Field),
     /// The protocols of a connection; checked here, case aside.
@@ -45,6 +48,8 @@ pub const PATHS: &[Row] = &[
     row("ipv4-addr:value", Target::Ipv4),
     row("ipv6-addr:value", Target::Ipv6),
     row("domain-name:value", Target::Text(Kind::Domain)),
+    row("hostname:value", Target::Text(Kind::Domain)),
+    row("x-opencti-hostname:value", Target::Text(Kind::Domain)),
     row("url:value", Target::Text(Kind::Url)),
     text("file:hashes.MD5", Property::Md5),
     text("file:hashes.'SHA-1'", Property::Sha1),
@@ -63,6 +68,14 @@ pub const PATHS: &[Row] = &[
         Target::Address(Field::DestinationAddress),
     ),
     row(
+        "network-traffic:src_ref.type",
+        Target::Family(Field::SourceAddress),
+    ),
+    row(
+        "network-traffic:dst_ref.type",
+        Target::Family(Field::DestinationAddress),
+    ),
+    row(
         "network-traffic:src_port",
         Target::Number(Field::SourcePort),
     ),
@@ -75,6 +88,8 @@ pub const PATHS: &[Row] = &[
         "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
         Property::UserAgent,
     ),
+    text("user-agent:value", Property::UserAgent),
+    text("x-opencti-user-agent:value", Property::UserAgent),
     text("process:name", Property::ProcessName),
     text("process:image_ref.name", Property::ProcessName),
     text("process:parent_ref.name", Property::ParentProcessName),

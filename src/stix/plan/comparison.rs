@@ -77,6 +77,9 @@ impl Asked<'_> {
         }
         let texts = literals.iter().map(|literal| self.string(literal));
         let texts = texts.collect::<Result<Vec<&str>, _>>()?;
+        if let Target::Family(_) = self.target {
+            return self.family(&texts, negated);
+        }
         if let Target::Protocol = self.target {
             let texts = texts.into_iter().map(str::to_owned).collect();
             return Ok(self.checked(Check::OneOfAnyCase(texts), negated));
@@ -88,6 +91,29 @@ impl Asked<'_> {
         let observables = observables.collect::<Result<Vec<Observable>, _>>()?;
         let values = texts.into_iter().map(str::to_owned).collect();
         Ok(self.values(observables, values, negated))
+    }
+
+    /// Of any of these families, as the types of objects that stand for them.
+    fn family(&self, types: &[&str], negated: bool) -> Result<Part, Refused> {
+        let (mut four, mut six) = (false, false);
+        for name in types {
+            match *name {
+                "ipv4-addr" => four = true,
+                "ipv6-addr" => six = true,
+                other => {
+                    let reason = format!("{other:?} is neither \"ipv4-addr\" nor \"ipv6-addr\"");
+                    return self.unsupported(self.test.path_position, &reason);
+                }
+            }
+        }
+        let is_four = || Check::Networks(vec![Network::ipv4()]);
+        Ok(match (four, six) {
+            (true, true) => self.checked(Check::Exists, negated),
+            (true, false) => self.checked(is_four(), negated),
+            // What stands there is an address: of the one family or the other.
+            (false, true) => self.checked(is_four(), !negated),
+            (false, false) => self.checked(Check::Networks(vec![]), negated),
+        })
     }
 
     fn values(&self, observables: Vec<Observable>, values: Vec<String>, negated: bool) -> Part {
@@ -165,13 +191,20 @@ impl Asked<'_> {
     }
 
     fn number(&self, literal: &Literal) -> Result<i128, Refused> {
-        match &literal.value {
-            Value::Integer(number) => Ok(*number),
-            other => {
-                let reason = format!("{other} is {}, not an integer", other.kind());
+        let number = match &literal.value {
+            Value::Integer(number) => Some(*number),
+            // MISP exports every number as a string.
+            Value::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        number.map_or_else(
+            || {
+                let (value, kind) = (&literal.value, literal.value.kind());
+                let reason = format!("{value} is {kind}, not an integer");
                 self.unsupported(literal.position, &reason)
-            }
-        }
+            },
+            Ok,
+        )
     }
 }
 
@@ -200,7 +233,9 @@ impl Target {
         match self {
             Target::Ipv4 | Target::Ipv6 => Place::Kind(Kind::Address),
             Target::Text(kind) => Place::Kind(kind),
-            Target::Address(field) | Target::Number(field) => Place::Field(field),
+            Target::Address(field) | Target::Family(field) | Target::Number(field) => {
+                Place::Field(field)
+            }
             Target::Protocol => Place::Field(Field::Protocol),
         }
     }
@@ -221,11 +256,10 @@ impl Target {
     /// What a value of it is called.
     fn what(self) -> &'static str {
         match self {
-            Target::Ipv4 => "IPv4 address or network",
             Target::Ipv6 => "IPv6 address or network",
-            Target::Address(_) => "address or network",
+            Target::Ipv4 | Target::Address(_) => "address or network",
             Target::Text(Kind::Text(property)) => property.facts().what,
-            Target::Text(_) | Target::Protocol => "text",
+            Target::Text(_) | Target::Protocol | Target::Family(_) => "text",
             Target::Number(_) => "number",
         }
     }
@@ -233,17 +267,14 @@ impl Target {
     /// What is looked for to find this value of it.
     fn observable(self, value: &str) -> Option<Observable> {
         match self {
-            Target::Ipv4 => address(value)
-                .filter(|(_, is_v4)| *is_v4)
-                .map(|(one, _)| one),
             Target::Ipv6 => address(value)
                 .filter(|(_, is_v4)| !is_v4)
                 .map(|(one, _)| one),
-            Target::Address(_) => address(value).map(|(one, _)| one),
+            Target::Ipv4 | Target::Address(_) => address(value).map(|(one, _)| one),
             Target::Text(Kind::Domain) => Some(Observable::domain(value)),
             Target::Text(Kind::Url) => Some(Observable::Url(value.to_owned())),
             Target::Text(Kind::Text(property)) => Observable::text(property, value),
-            Target::Text(_) | Target::Number(_) | Target::Protocol => None,
+            Target::Text(_) | Target::Number(_) | Target::Protocol | Target::Family(_) => None,
         }
     }
 }

@@ -37,6 +37,8 @@ fn values_are_exact_wherever_each_makes_a_match() {
         ("[file:name = 'a'] OR [file:name = 'b']", &["a", "b"]),
         ("[ipv4-addr:value ISSUBSET '10.1.0.0/8']", &["10.0.0.0/8"]),
         ("[ipv6-addr:value = '2001:db8::/32']", &["2001:db8::/32"]),
+        ("[ipv4-addr:value = '2001:db8::1']", &["2001:db8::1"]),
+        ("[hostname:value = 'a.example']", &["a.example"]),
         (
             "[ipv4-addr:value ISSUPERSET '192.0.2.1/32']",
             &["192.0.2.1"],
@@ -131,7 +133,8 @@ fn what_cannot_be_asked_for_says_why_and_where() {
             "[domain-name:value = 5]",
             "column 22: domain-name:value: 5 is an integer",
         ),
-        ("[network-traffic:dst_port = '80']", "not an integer"),
+        ("[network-traffic:dst_port = '80/tcp']", "not an integer"),
+        ("[network-traffic:dst_ref.type = 'domain-name']", "neither"),
         ("[domain-name:value > 'a']", "compares numbers only"),
         (
             "[domain-name:value ISSUBSET '10.0.0.0/8']",
@@ -144,6 +147,39 @@ fn what_cannot_be_asked_for_says_why_and_where() {
     ] {
         let reason = reason(text);
         assert!(reason.contains(words), "{text}: {reason}");
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_is_of_the_family_that_its_type_names() {
+    let four = r#"{"dest_ip": "192.0.2.1", "dest_port": 80}"#;
+    let six = r#"{"dest_ip": "2001:db8::1", "dest_port": 80}"#;
+    let end = "network-traffic:dst_ref";
+    for (text, expected) in [
+        ("type = 'ipv4-addr'", [true, false]),
+        ("type != 'ipv4-addr'", [false, true]),
+        ("type = 'ipv6-addr'", [false, true]),
+        ("type NOT = 'ipv6-addr'", [true, false]),
+        ("type IN ('ipv4-addr', 'ipv6-addr')", [true, true]),
+        ("type NOT IN ('ipv4-addr', 'ipv6-addr')", [false, false]),
+        // MISP exports ports as strings.
+        (
+            "type = 'ipv4-addr' AND network-traffic:dst_port = '80'",
+            [true, false],
+        ),
+        (
+            "type = 'ipv4-addr' AND network-traffic:dst_port = '81'",
+            [false, false],
+        ),
+    ] {
+        let text = format!("[{end}.value IN ('192.0.2.1', '2001:db8::1') AND {end}.{text}]");
+        let plan = planned(&text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let condition = plan.condition.expect("the end is checked here");
+        assert_eq!(
+            [four, six].map(|event| condition.holds(event)),
+            expected,
+            "{text}"
+        );
     }
 }
 
