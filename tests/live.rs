@@ -193,10 +193,12 @@ fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
 /// Every sighting's context, in order of their numbers, up to that of a request
 /// to this host.
 fn uids_until(scene: &mut Scene, engine: Engine, domain: &str) -> Vec<String> {
-    let (comes, _) = engine.signs();
-    let before = scene.bridge.count_logs(comes);
     let last = scene.publish(999, domain);
-    scene.bridge.wait_for_logs(comes, before + 1, LIMIT);
+    let sign = match engine {
+        Engine::Attach | Engine::Start => format!("the matcher knows the value {domain}"),
+        Engine::Continuous => format!("indicator {last} is matched live"),
+    };
+    scene.bridge.wait_for_log(&sign, LIMIT);
     import(scene, domain, 1000);
     let kind = scene.broker.kind();
     let mut contexts = Vec::new();

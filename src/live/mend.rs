@@ -80,6 +80,10 @@ impl<E: Engine> Mender<E> {
             let Some(since) = open else {
                 continue;
             };
+            // What is imported before the matcher knows a value again is of the gap.
+            if let Some(way) = &self.forgetful {
+                way.wait_until_told();
+            }
             match self.cover(since) {
                 Ok(()) => open = None,
                 Err(Uncovered::Away(reason)) => debug!(

@@ -3,6 +3,7 @@
 //! order; where a value changes again before it was told, only the last counts.
 
 use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,9 +33,16 @@ const COMPANY: Duration = Duration::from_millis(100);
 /// How many changes one thread holds to gather them.
 const GATHERED: usize = 10_000;
 
+/// What comes to a thread.
+enum Order {
+    Tell(Change),
+    /// Drop this when everything before it has been told.
+    Report(Sender<Infallible>),
+}
+
 /// The threads, and the way to them.
 pub struct Pool {
-    queues: Vec<Sender<Change>>,
+    queues: Vec<Sender<Order>>,
     threads: Vec<JoinHandle<()>>,
     hasher: RandomState,
     ending: Stop,
@@ -43,7 +51,7 @@ pub struct Pool {
 /// A way to the threads for one of those who bring changes.
 #[derive(Clone)]
 pub struct Way {
-    queues: Vec<Sender<Change>>,
+    queues: Vec<Sender<Order>>,
     hasher: RandomState,
     ending: Stop,
 }
@@ -67,17 +75,18 @@ impl Pool {
             ending: ending.clone(),
         };
         for number in 1..=WORKERS {
-            let (queue, changes) = bounded(WAITING);
+            let (queue, orders) = bounded(WAITING);
             let worker = Worker {
                 registrar: registrar.clone(),
                 metrics: metrics.clone(),
                 ending: ending.clone(),
                 stop: stop.clone(),
                 waiting: Waiting::default(),
+                reports: VecDeque::new(),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("matcher-{number}"))
-                .spawn(move || worker.run(&changes))?;
+                .spawn(move || worker.run(&orders))?;
             pool.queues.push(queue);
             pool.threads.push(thread);
         }
@@ -111,9 +120,28 @@ impl Way {
             Change::Add(value, _) | Change::Remove(value) => value,
         };
         let worker = self.hasher.hash_one(value) as usize % self.queues.len();
+        self.send(worker, Order::Tell(change));
+    }
+
+    /// Waits until all changes that were brought before are told, or refused, or
+    /// until the end.
+    pub fn wait_until_told(&self) {
+        let (report, told) = bounded(0);
+        for worker in 0..self.queues.len() {
+            self.send(worker, Order::Report(report.clone()));
+        }
+        drop(report);
+        select! {
+            // All of them are dropped.
+            recv(told) -> _ => {}
+            recv(self.ending.now_channel()) -> _ => {}
+        }
+    }
+
+    fn send(&self, worker: usize, order: Order) {
         select! {
             // The thread is gone only when the program ends.
-            send(self.queues[worker], change) -> _ => {}
+            send(self.queues[worker], order) -> _ => {}
             recv(self.ending.now_channel()) -> _ => {}
         }
     }
@@ -132,6 +160,16 @@ struct Waiting {
 enum Step {
     Add(Vec<(Observable, Arc<str>)>),
     Remove(Observable),
+}
+
+impl Step {
+    /// How many values it is about.
+    fn len(&self) -> usize {
+        match self {
+            Step::Add(values) => values.len(),
+            Step::Remove(_) => 1,
+        }
+    }
 }
 
 impl Waiting {
@@ -191,24 +229,26 @@ struct Worker {
     ending: Stop,
     stop: Stop,
     waiting: Waiting,
+    /// Who wants to know, when so many more are told.
+    reports: VecDeque<(usize, Sender<Infallible>)>,
 }
 
 impl Worker {
-    fn run(mut self, changes: &Receiver<Change>) {
+    fn run(mut self, orders: &Receiver<Order>) {
         let most = self.registrar.most_at_once();
         loop {
             if self.waiting.len() == 0 {
                 select! {
-                    recv(changes) -> change => match change {
-                        Ok(change) => self.waiting.put(change),
+                    recv(orders) -> order => match order {
+                        Ok(order) => self.take(order),
                         Err(_) => return,
                     },
                     recv(self.ending.now_channel()) -> _ => return,
                 }
             }
-            self.gather(changes, most);
+            self.gather(orders, most);
             if self.ending.is_now() {
-                return self.drop_waiting(changes);
+                return self.drop_waiting(orders);
             }
             if let Some(step) = self.waiting.next(most) {
                 self.tell(step);
@@ -216,13 +256,33 @@ impl Worker {
         }
     }
 
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Tell(change) => self.waiting.put(change),
+            Order::Report(report) => {
+                self.reports.push_back((self.waiting.len(), report));
+                self.count_told(0);
+            }
+        }
+    }
+
+    /// So many more of those that wait longest are told.
+    fn count_told(&mut self, count: usize) {
+        for (left, _) in &mut self.reports {
+            *left = left.saturating_sub(count);
+        }
+        while self.reports.front().is_some_and(|(left, _)| *left == 0) {
+            self.reports.pop_front();
+        }
+    }
+
     /// Takes what waits, and where one process tells many, what comes within a
     /// moment. More than the thread holds stays in the channel, which is bounded.
-    fn gather(&mut self, changes: &Receiver<Change>, most: usize) {
+    fn gather(&mut self, orders: &Receiver<Order>, most: usize) {
         let until = Instant::now() + if most > 1 { COMPANY } else { Duration::ZERO };
         while self.waiting.len() < GATHERED && !self.ending.is_now() {
-            match changes.recv_deadline(until) {
-                Ok(change) => self.waiting.put(change),
+            match orders.recv_deadline(until) {
+                Ok(order) => self.take(order),
                 Err(_) => return,
             }
         }
@@ -234,7 +294,10 @@ impl Worker {
             Step::Remove(value) => self.registrar.remove(value, &self.ending),
         };
         match told {
-            Told::Done => note(&step),
+            Told::Done => {
+                note(&step);
+                self.count_told(step.len());
+            }
             Told::Stopped => self.waiting.put_back(step),
             Told::Unreachable(reason) => {
                 self.waiting.put_back(step);
@@ -269,6 +332,7 @@ impl Worker {
             }
             step => {
                 self.metrics.live_changes_failed.add(1);
+                self.count_told(step.len());
                 error!(
                     "the matcher does not take {}: {}",
                     describe(&step).join(", "),
@@ -278,8 +342,10 @@ impl Worker {
         }
     }
 
-    fn drop_waiting(&self, changes: &Receiver<Change>) {
-        let count = self.waiting.len() + changes.len();
+    fn drop_waiting(&self, orders: &Receiver<Order>) {
+        let orders = orders.try_iter();
+        let changes = orders.filter(|order| matches!(order, Order::Tell(_)));
+        let count = self.waiting.len() + changes.count();
         if count > 0 {
             log!(
                 self.stop.level_of_rest(),
@@ -365,5 +431,65 @@ mod tests {
         assert_eq!(waiting.next(9), added(&[("b", "2")]));
         assert_eq!(waiting.next(9), Some(Step::Remove(Observable::domain("a"))));
         assert_eq!(waiting.next(9), None);
+    }
+
+    /// An engine that takes its time, and refuses one value.
+    #[derive(Default)]
+    struct Slow(std::sync::Mutex<Vec<Observable>>);
+
+    impl Registrar for Slow {
+        fn most_at_once(&self) -> usize {
+            7
+        }
+
+        fn add(&self, values: &[(Observable, Arc<str>)], _: &Stop) -> Told {
+            std::thread::sleep(Duration::from_millis(2));
+            let refused = Observable::domain("refused");
+            if values.iter().any(|(value, _)| *value == refused) {
+                return Told::Refused("it is refused".to_owned());
+            }
+            let mut known = self.0.lock().expect("nobody panicked");
+            known.extend(values.iter().map(|(value, _)| value.clone()));
+            Told::Done
+        }
+
+        fn remove(&self, _: &Observable, _: &Stop) -> Told {
+            Told::Done
+        }
+
+        fn check(&self, _: &Observable, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn is_there(&self, _: &Stop) -> bool {
+            true
+        }
+
+        fn forgets(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn who_waits_until_all_is_told_waits_for_that_and_no_longer() {
+        let stop = Stop::new().expect("two socket pairs");
+        let slow = Arc::new(Slow::default());
+        let registrar: Arc<dyn Registrar> = slow.clone();
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::start(&registrar, &metrics, &stop, &stop).expect("threads");
+        let way = pool.way();
+        way.wait_until_told();
+        for round in 1..=3 {
+            for n in 0..100 {
+                way.bring(add(&format!("{round}-{n}"), "x"));
+            }
+            way.bring(add("refused", "x"));
+            way.bring(remove("0-0"));
+            way.wait_until_told();
+            let known = slow.0.lock().expect("nobody panicked").len();
+            assert_eq!(known, round * 100);
+        }
+        drop(way);
+        pool.join();
     }
 }
