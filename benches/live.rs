@@ -20,8 +20,8 @@ use vast_threatbus::child::{self, Flow, Limits};
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::{Answer, Bounds, Engine, Event, Line, NotReady};
 use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
-use vast_threatbus::live::feed::{Arrival, Ended, Feed};
-use vast_threatbus::live::{Live, Source};
+use vast_threatbus::live::feed::{Arrival, Ended, Feed, Source};
+use vast_threatbus::live::{Live, Settings as LiveSettings};
 use vast_threatbus::matching::Concepts;
 use vast_threatbus::metrics::Metrics;
 use vast_threatbus::report::{Destination, Parcel, Settings};
@@ -82,9 +82,11 @@ impl Bed {
                 opened,
             }),
             registrar: None,
-            engine: Nothing,
-            concepts: Concepts::built_in(),
+            reach: Box::new(Concepts::built_in()),
             knows_events: true,
+        };
+        let settings = LiveSettings {
+            engine: Arc::new(Nothing),
             is_alone: true,
             timeout: None,
         };
@@ -94,7 +96,7 @@ impl Bed {
             unflatten: false,
             reported: None,
         });
-        let started = Live::start(source, &report, &writer, &metrics, &stop);
+        let started = Live::start(source, settings, &report, &writer, &metrics, &stop);
         let (live, intake) = started.expect("threads");
         Bed {
             live,
@@ -216,7 +218,7 @@ impl Feed for Cat {
                 if let Piece::Line(line) = piece {
                     consume(Event::Line(Line {
                         text: &String::from_utf8_lossy(line),
-                        schema: "",
+                        ..Line::default()
                     }));
                 }
             });
@@ -229,8 +231,8 @@ impl Feed for Cat {
         Ended::Stopped
     }
 
-    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String> {
-        Ok(Arrival::Event(line))
+    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
+        Ok(Arrival::Event(line.text))
     }
 
     fn name(&self) -> String {

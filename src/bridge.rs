@@ -17,7 +17,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{Config, SinkChoice};
-use crate::engine;
+use crate::engine::{self, LiveWish};
 use crate::exit_code::ExitCode;
 use crate::indicators_source;
 use crate::job::{self, Deadline, Summary};
@@ -35,7 +35,7 @@ use crate::state::topics::Topics;
 use crate::stop::Stop;
 use crate::telemetry::Telemetry;
 
-use matching::{Choice, Matching, live_source};
+use matching::{Choice, Matching};
 use state::{State, state_topics, take_up};
 
 /// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
@@ -112,16 +112,16 @@ fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCo
     let Some(engine) = engine else {
         return Ok(None);
     };
-    let live = match (config.live_match, engine.vast()) {
-        (false, _) => None,
-        (true, Some(client)) => Some(Box::new(live_source(config, client, stop)?)),
-        (true, None) => {
-            error!(
-                "{} cannot be matched live yet: ask for --retro-match alone",
-                engine.title()
-            );
-            return Err(ExitCode::Usage);
+    let live = match config.live_match {
+        true => {
+            let source = engine.live(&LiveWish::of(config), stop);
+            let source = source.map_err(|reason| {
+                error!("{reason}");
+                ExitCode::Usage
+            })?;
+            Some(Box::new(source))
         }
+        false => None,
     };
     Ok(Some(Choice::Engine { engine, live }))
 }

@@ -8,7 +8,7 @@
 //! * [`Concepts`] is the engine's table of which fields hold a domain or a URL.
 //! * [`condition::Condition`] checks in an event what no engine was asked for.
 //! * [`LiveMatcher`] decides alone whether an event matches (live matching on an
-//!   engine that has no matcher).
+//!   engine that has no matcher); in which fields, its [`Reach`] tells.
 
 mod attribution;
 mod concepts;
@@ -17,6 +17,7 @@ mod index;
 mod json;
 mod live;
 mod prefilter;
+mod reach;
 #[cfg(test)]
 pub(crate) mod reference;
 
@@ -25,4 +26,5 @@ pub use concepts::{Concepts, ConceptsError};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};
-pub use live::LiveMatcher;
+pub use live::{Clarity, LiveMatcher};
+pub use reach::{Place, Reach, Reached, UrlParts};

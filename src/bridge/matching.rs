@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
-use log::{error, info};
 
-use crate::config::{Config, LiveEngine};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::files::{self, Files};
-use crate::engine::vast::client::Client;
-use crate::engine::vast::matcher::{Generation, How, Matcher, Watch};
-use crate::exit_code::ExitCode;
-use crate::live::feed::Registrar;
-use crate::live::{Live, Source};
-use crate::matching::Concepts;
+use crate::live::feed::Source;
+use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Settings as ReportSettings};
 use crate::retro::{self, Intake, Retro};
@@ -26,7 +21,7 @@ pub enum Choice {
         /// The way to ask it.
         engine: Arc<dyn Engine + Send + Sync>,
         /// Where live matches come from, if they are asked for.
-        live: Option<Box<Source<Client>>>,
+        live: Option<Box<Source>>,
     },
     /// The files of `--events`.
     Files,
@@ -68,7 +63,12 @@ impl Matching {
         };
         let mut intakes = Vec::new();
         if let Some(source) = live {
-            let (live, intake) = Live::start(*source, &report, writer, metrics, stop)?;
+            let settings = live::Settings {
+                engine: engine.clone(),
+                is_alone: !config.retro_match,
+                timeout: config.retro_match_timeout,
+            };
+            let (live, intake) = Live::start(*source, settings, &report, writer, metrics, stop)?;
             matching.live = Some(live);
             intakes.push(intake);
         }
@@ -97,63 +97,6 @@ impl Matching {
         }
         self.live.is_none_or(Live::join)
     }
-}
-
-/// How live matches come from this VAST.
-///
-/// # Errors
-/// The status to end with; the reason is logged.
-pub fn live_source(
-    config: &Config,
-    client: &Client,
-    stop: &Stop,
-) -> Result<Source<Client>, ExitCode> {
-    let engine = match config.live_engine {
-        LiveEngine::Auto => match client.matcher_generation(stop) {
-            Generation::Attach => LiveEngine::Attach,
-            Generation::Start => LiveEngine::Start,
-            Generation::None => {
-                info!("this VAST has no matcher: its new events are exported and matched here");
-                LiveEngine::Continuous
-            }
-        },
-        chosen => chosen,
-    };
-    let how = match (engine, config.matcher_name.clone()) {
-        (LiveEngine::Attach, Some(name)) => How::Attach(name),
-        (LiveEngine::Attach, None) => {
-            error!(
-                "this VAST has matchers that the node runs: name one with --matcher-name, or have \
-                 new events matched here with --live-engine continuous"
-            );
-            return Err(ExitCode::Usage);
-        }
-        (LiveEngine::Start, name) => How::Start(name.unwrap_or_else(random_name)),
-        (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
-    };
-    let concepts = client.concepts(stop).unwrap_or_else(|reason| {
-        info!("VAST has no table of concepts that can be used ({reason}); the built-in one serves");
-        Concepts::built_in()
-    });
-    let registrar = Matcher::new(client.clone(), how.clone());
-    Ok(Source {
-        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn Registrar>),
-        knows_events: !matches!(how, How::Start(_)),
-        feed: Box::new(Watch::new(client.clone(), how)),
-        engine: client.clone(),
-        concepts,
-        is_alone: !config.retro_match,
-        timeout: config.retro_match_timeout,
-    })
-}
-
-/// `threatbus-` and ten letters, as the original named its matchers.
-fn random_name() -> String {
-    let random = uuid::Uuid::new_v4();
-    let letters = random.as_bytes().iter().filter(|byte| **byte < 26 * 9);
-    let letters = letters.map(|byte| char::from(b'a' + byte % 26));
-    let letters: String = letters.chain(std::iter::repeat('x')).take(10).collect();
-    format!("threatbus-{letters}")
 }
 
 fn retro_settings(config: &Config) -> retro::Settings {

@@ -10,7 +10,7 @@ use log::{info, warn};
 use super::tenzir::client::Client as Tenzir;
 use super::vast::client::{self as vast, Client as Vast};
 use super::vast::version::Version;
-use super::{Engine, NotReady, tenzir};
+use super::{Engine, LiveWish, NotReady, tenzir};
 use crate::check::Finding;
 use crate::config::Config;
 use crate::endpoint::Endpoint;
@@ -151,20 +151,8 @@ pub fn connect(
 /// What `--check` says about the engine.
 pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     let engine = open(config.engine, &config.program, stop);
-    if engine.vast().is_some() {
-        return super::vast::check::findings(config, stop);
-    }
-    const SUBJECT: &str = "engine";
-    let (name, version) = (engine.name(), engine.version());
-    let mut findings = vec![match engine.ready(ANSWER_TIME, stop) {
-        Ok(()) => Finding::good(SUBJECT, format!("{name} answers, version {version}")),
-        Err(NotReady { reason, .. }) => Finding::bad(SUBJECT, format!("{name}: {reason}")),
-    }];
-    if config.live_match {
-        let detail = format!("{} cannot be matched live yet", engine.title());
-        findings.push(Finding::bad(SUBJECT, detail));
-    }
-    findings
+    let wish = config.live_match.then(|| LiveWish::of(config));
+    engine.findings(wish.as_ref(), stop)
 }
 
 fn open(choice: Choice, program: &Program, stop: &Stop) -> Arc<dyn Engine + Send + Sync> {

@@ -32,7 +32,7 @@ impl Piece<'_> {
         match self {
             Piece::Line(line) => consume(Event::Line(Line {
                 text: &String::from_utf8_lossy(line),
-                schema: "",
+                ..Line::default()
             })),
             Piece::TooLong(start) => {
                 let start = &start[..start.len().min(SHOWN)];

@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
+use crate::check::Finding;
 use crate::child::Flow;
+use crate::config::{Config, LiveEngine};
 use crate::indicator::Observable;
+use crate::live::feed::Source;
 use crate::matching::{Attribution, ScanError, Verdict};
 use crate::stop::Stop;
 
@@ -16,7 +19,7 @@ pub mod lines;
 pub mod tenzir;
 pub mod vast;
 
-pub use connect::{Choice, Program, connect, findings};
+pub use connect::{ANSWER_TIME, Choice, Program, connect, findings};
 
 /// Something that holds events and can be asked for them.
 pub trait Engine {
@@ -38,9 +41,21 @@ pub trait Engine {
     /// The command that shows whether it answers, for a person to try.
     fn question(&self) -> String;
 
-    /// The VAST that it is, if it is one: only VAST is matched live so far.
-    fn vast(&self) -> Option<&vast::client::Client> {
-        None
+    /// What `--check` says about it: about its program, its node, and live matching
+    /// where that is asked for.
+    fn findings(&self, _wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+        vec![match self.ready(ANSWER_TIME, stop) {
+            Ok(()) => Finding::good("engine", format!("{} answers", self.name())),
+            Err(error) => Finding::bad("engine", format!("{}: {}", self.name(), error.reason)),
+        }]
+    }
+
+    /// Where matches in new events come from. It runs nothing yet that stays.
+    ///
+    /// # Errors
+    /// The engine cannot do what is asked for: why, for a person.
+    fn live(&self, _wish: &LiveWish, _stop: &Stop) -> Result<Source, String> {
+        Err(format!("{} tells nothing of new events", self.title()))
     }
 
     /// The most observables in one query; `None` = as many as there are.
@@ -80,13 +95,34 @@ impl Attribute for Attribution {
     }
 }
 
+/// How live matches are to be had.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveWish {
+    /// Which of the ways that there are.
+    pub way: LiveEngine,
+    /// The engine's own matcher.
+    pub matcher_name: Option<String>,
+}
+
+impl LiveWish {
+    /// What this configuration asks for.
+    pub fn of(config: &Config) -> Self {
+        LiveWish {
+            way: config.live_engine,
+            matcher_name: config.matcher_name.clone(),
+        }
+    }
+}
+
 /// One event of an answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Line<'a> {
     /// The event as the engine printed it, bad bytes replaced.
     pub text: &'a str,
     /// The name of its schema; empty where the engine does not tell.
     pub schema: &'a str,
+    /// When the engine stored it, where it tells.
+    pub stored: Option<OffsetDateTime>,
 }
 
 /// What a query's consumer gets.
@@ -106,7 +142,8 @@ pub struct Bounds {
     pub events: Option<u64>,
     /// The longest that it may take.
     pub time: Option<Duration>,
-    /// Only events that happened later, to the second, where the engine can tell.
+    /// Only events that happened, or were stored, later, to the second, where the
+    /// engine can tell.
     pub since: Option<OffsetDateTime>,
 }
 

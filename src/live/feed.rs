@@ -3,11 +3,29 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use crate::engine::Event;
+use crate::engine::{Event, Line};
 use crate::indicator::Observable;
+use crate::matching::Reach;
 use crate::sighting::EventTime;
 use crate::stop::Stop;
+
+/// How long a loss may take to be noticed where the engine's child ends with it;
+/// what happened in that time belongs to the gap.
+pub(super) const NOTICED_WITHIN: Duration = Duration::from_secs(1);
+
+/// Where live matches come from, on one engine.
+pub struct Source {
+    /// What prints.
+    pub feed: Box<dyn Feed>,
+    /// Who is told, where the engine matches by itself.
+    pub registrar: Option<Arc<dyn Registrar>>,
+    /// Where a match can be, where it is found here.
+    pub reach: Box<dyn Reach>,
+    /// Whether the engine prints whole events.
+    pub knows_events: bool,
+}
 
 /// A child of an engine that prints a line for each new event, or for each
 /// match, as they come.
@@ -19,10 +37,22 @@ pub trait Feed: Send {
     ///
     /// # Errors
     /// What is wrong with the line, for a person.
-    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String>;
+    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String>;
 
     /// What it does, for the log: "matcher NAME", say.
     fn name(&self) -> String;
+
+    /// Whether a child that is connected gives a sign of life without an event;
+    /// else one that stays is taken to be connected.
+    fn greets(&self) -> bool {
+        false
+    }
+
+    /// Asks the engine anew which fields there are, after an event with a field
+    /// that is not known; says whether to look at that event again.
+    fn learn(&self, _stop: &Stop) -> bool {
+        false
+    }
 }
 
 /// How a feed ended.
@@ -30,10 +60,25 @@ pub trait Feed: Send {
 pub enum Ended {
     /// As it was told to.
     Stopped,
-    /// By itself: why, for a person.
-    Lost(String),
+    /// By itself, or because it gave no sign of life any more.
+    Lost {
+        /// Why, for a person.
+        reason: String,
+        /// Since when new events may be missing.
+        since: SystemTime,
+    },
     /// The engine answers, but does not take the command: why, for a person.
     Refused(String),
+}
+
+impl Ended {
+    /// It was lost a moment ago.
+    pub fn lost(reason: String) -> Self {
+        Ended::Lost {
+            reason,
+            since: SystemTime::now() - NOTICED_WITHIN,
+        }
+    }
 }
 
 /// What a line is.

@@ -12,9 +12,7 @@ use super::Shared;
 use super::pool::Way;
 use super::roster::{Change, Matched};
 use crate::child::Flow;
-use crate::engine::Answer;
-use crate::engine::Engine;
-use crate::engine::{Bounds, Event};
+use crate::engine::{Answer, Bounds, Engine, Event, Line};
 use crate::indicator::Observable;
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -22,7 +20,8 @@ use crate::report::Reporter;
 use crate::sighting::{Context, MatchType};
 use crate::stop::{Backoff, Stop};
 
-/// How many values one query asks for: 100,000 take some 20 s (measured).
+/// How many values one query asks for, where the engine takes as many: 100,000
+/// take some 20 s (measured).
 const VALUES_AT_ONCE: usize = 100_000;
 
 /// How often a query that fails while the engine answers is put.
@@ -35,9 +34,9 @@ pub struct Gap {
 }
 
 /// The thread's own things.
-pub struct Mender<E> {
+pub struct Mender {
     /// What is asked about the gap.
-    pub engine: E,
+    pub engine: Arc<dyn Engine + Send + Sync>,
     /// What is matched.
     pub shared: Arc<Shared>,
     /// Where an engine that forgets is told again.
@@ -63,7 +62,7 @@ enum Uncovered {
     Stopped,
 }
 
-impl<E: Engine> Mender<E> {
+impl Mender {
     /// Runs until nobody has a gap to cover any more.
     pub fn run(mut self, gaps: &Receiver<Gap>) {
         let mut open: Option<SystemTime> = None;
@@ -87,7 +86,8 @@ impl<E: Engine> Mender<E> {
             match self.cover(since) {
                 Ok(()) => open = None,
                 Err(Uncovered::Away(reason)) => debug!(
-                    "the events of the gap are asked for when VAST is back: {}",
+                    "the events of the gap are asked for when {} is back: {}",
+                    self.engine.title(),
                     printable(&reason, 500)
                 ),
                 Err(Uncovered::Failed(reason)) => {
@@ -133,11 +133,13 @@ impl<E: Engine> Mender<E> {
 
     /// Asks for all live values in the events since then.
     fn cover(&mut self, since: SystemTime) -> Result<(), Uncovered> {
+        let most = self.engine.most_observables();
+        let most = most.unwrap_or(VALUES_AT_ONCE).min(VALUES_AT_ONCE);
         let before = self.metrics.sightings_found.get();
         let (mut next, mut any) = (Some(0), false);
         while let Some(from) = next {
             let values;
-            (values, next) = self.shared.roster().values(from, VALUES_AT_ONCE);
+            (values, next) = self.shared.roster().values(from, most);
             let values: Vec<Observable> = values.into_iter().map(|(value, _)| value).collect();
             any |= !values.is_empty();
             self.ask_until_answered(&values, since)?;
@@ -191,8 +193,9 @@ impl<E: Engine> Mender<E> {
             [value] => {
                 self.metrics.observables_refused.add(1);
                 warn!(
-                    "the value {} is not looked for in the gap: VAST refuses the query: {}",
+                    "the value {} is not looked for in the gap: {} refuses the query: {}",
                     printable(&value.to_string(), 200),
+                    self.engine.title(),
                     printable(&reason, 500)
                 );
                 Ok(())
@@ -227,13 +230,7 @@ impl<E: Engine> Mender<E> {
         let mut take = |event: Event<'_>| {
             match event {
                 Event::Line(line) => {
-                    if !take(
-                        line.text.trim_ascii(),
-                        since,
-                        shared,
-                        reporter,
-                        &mut matched,
-                    ) {
+                    if !take(&line, since, shared, reporter, &mut matched) {
                         metrics.lines_rejected.add(1);
                     }
                 }
@@ -250,26 +247,30 @@ impl<E: Engine> Mender<E> {
 
 /// Reports an event of the gap; says whether the line is one.
 fn take(
-    line: &str,
+    event: &Line<'_>,
     since: OffsetDateTime,
     shared: &Shared,
     reporter: &mut Reporter,
     matched: &mut Vec<Matched>,
 ) -> bool {
-    if shared.roster().matches(line, matched).is_err() {
+    let line = event.text.trim_ascii();
+    let scanned = shared.roster().matches(event.schema, line, matched);
+    if scanned.is_err() {
         return false;
     }
     let context = Context::already_checked(line);
+    let time = context.time();
     // Without a time nobody knows whether it is of the gap.
-    let Some(time) = context.time().filter(|time| time.utc() > since) else {
+    let came = event.stored.or(time.map(|time| time.utc()));
+    let Some(came) = came.filter(|came| *came > since) else {
         return true;
     };
     for one in matched.iter() {
         // Known live by then, or it is for retro matching.
-        if time.utc() < OffsetDateTime::from(one.since) {
+        if came < OffsetDateTime::from(one.since) {
             continue;
         }
-        let mark = shared.mark(line, Some(time));
+        let mark = shared.mark(line, time);
         if shared.recent().queried(&one.indicator.id, mark) {
             reporter.report(&one.indicator, &context, MatchType::Live);
         }

@@ -22,14 +22,13 @@ use log::error;
 
 use crate::engine::Engine;
 use crate::logging::printable;
-use crate::matching::Concepts;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
 use crate::retro::Intake;
 use crate::sighting::EventTime;
 use crate::stop::Stop;
 
-use feed::{Feed, Registrar};
+use feed::Source;
 use keeper::Keeper;
 use mend::Mender;
 use pool::Pool;
@@ -37,18 +36,10 @@ use recent::{Mark, Recent};
 use roster::Roster;
 use watch::{Refused, Watcher};
 
-/// What is matched, and with which engine.
-pub struct Source<E> {
-    /// What prints.
-    pub feed: Box<dyn Feed>,
-    /// Who is told, where the engine matches by itself.
-    pub registrar: Option<Arc<dyn Registrar>>,
+/// What live matching needs beside its source.
+pub struct Settings {
     /// Who is asked about the events of a gap.
-    pub engine: E,
-    /// Where a match can be, where it is found here.
-    pub concepts: Concepts,
-    /// Whether the engine prints whole events.
-    pub knows_events: bool,
+    pub engine: Arc<dyn Engine + Send + Sync>,
     /// Whether live matching is all that is done.
     pub is_alone: bool,
     /// The longest that a query may take.
@@ -86,6 +77,8 @@ pub struct Live {
     watcher: JoinHandle<Result<(), Refused>>,
     mender: JoinHandle<()>,
     pool: Option<Pool>,
+    /// What people call the engine.
+    title: &'static str,
 }
 
 impl Live {
@@ -94,8 +87,9 @@ impl Live {
     ///
     /// # Errors
     /// The system has no thread left.
-    pub fn start<E: Engine + Send + 'static>(
-        source: Source<E>,
+    pub fn start(
+        source: Source,
+        settings: Settings,
         report: &Arc<ReportSettings>,
         writer: &Sender<Parcel>,
         metrics: &Arc<Metrics>,
@@ -105,7 +99,7 @@ impl Live {
         // Live matching ends at once where retro matching may finish.
         let ending = Stop::new()?;
         let shared = Arc::new(Shared {
-            roster: Mutex::new(Roster::new(source.concepts, SystemTime::now())),
+            roster: Mutex::new(Roster::new(source.reach, SystemTime::now())),
             recent: Mutex::default(),
             knows_events: source.knows_events,
         });
@@ -123,13 +117,14 @@ impl Live {
         };
         let forgets = source.registrar.as_ref().is_some_and(|one| one.forgets());
         let (gaps_sender, gaps) = unbounded();
+        let title = settings.engine.title();
         let mender = Mender {
-            engine: source.engine,
+            engine: settings.engine,
             shared: shared.clone(),
             forgetful: pool.as_ref().filter(|_| forgets).map(Pool::way),
             reporter: reporter(),
             metrics: metrics.clone(),
-            timeout: source.timeout,
+            timeout: settings.timeout,
             ending: ending.clone(),
             stop: stop.clone(),
         };
@@ -138,7 +133,7 @@ impl Live {
             registrar: source.registrar,
             way: pool.as_ref().map(Pool::way),
             waiting,
-            is_alone: source.is_alone,
+            is_alone: settings.is_alone,
             metrics: metrics.clone(),
             ending: ending.clone(),
             stop: stop.clone(),
@@ -166,6 +161,7 @@ impl Live {
                 watcher: named("live").spawn(watch)?,
                 mender: named("live-gap").spawn(move || mender.run(&gaps))?,
                 pool,
+                title,
             },
             intake,
         ))
@@ -180,10 +176,9 @@ impl Live {
             Ok(Err(Refused(reason))) => {
                 is_good = false;
                 error!(
-                    "VAST answers, but does not take the call for live matching: {}; is it a \
-                     matcher that the node runs (--matcher-name), or another kind of VAST \
-                     (--live-engine)?",
-                    printable(&reason, 500)
+                    "{} answers, but does not take the call for live matching: {}",
+                    self.title,
+                    printable(&reason, 700)
                 );
             }
             Err(_) => defect("live matching"),

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use super::id::ShortId;
 use crate::indicator::{Indicator, Observable, Protocol, Validity};
 use crate::matching::condition::Condition;
-use crate::matching::{Concepts, LiveMatcher, ScanError, Slot};
+use crate::matching::{Clarity, LiveMatcher, Reach, ScanError, Slot};
 
 /// The most memory that live indicators take, in bytes, about.
 const MOST_BYTES: usize = 1 << 30;
@@ -99,9 +99,9 @@ pub struct Roster {
 
 impl Roster {
     /// A roster without indicators.
-    pub fn new(concepts: Concepts, now: SystemTime) -> Self {
+    pub fn new(reach: Box<dyn Reach>, now: SystemTime) -> Self {
         Roster {
-            matcher: LiveMatcher::new(concepts),
+            matcher: LiveMatcher::of(reach),
             heads: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -283,14 +283,20 @@ impl Roster {
         Some(self.time(expires))
     }
 
-    /// Shows every indicator that the event in `line` matches, each once.
+    /// Shows every indicator that the event in `line`, of this schema, matches,
+    /// each once.
     ///
     /// # Errors
     /// The line is not one JSON object.
-    pub fn matches(&mut self, line: &str, out: &mut Vec<Matched>) -> Result<(), ScanError> {
+    pub fn matches(
+        &mut self,
+        schema: &str,
+        line: &str,
+        out: &mut Vec<Matched>,
+    ) -> Result<Clarity, ScanError> {
         out.clear();
         let mut slots = std::mem::take(&mut self.slots);
-        let scanned = self.matcher.matches(line, &mut slots);
+        let scanned = self.matcher.matches_in(schema, line, &mut slots);
         if !slots.is_empty() {
             let mut found = std::mem::take(&mut self.found);
             found.clear();

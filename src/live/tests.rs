@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use super::feed::{Arrival, Ended};
+use super::feed::{Arrival, Ended, Feed};
 use super::*;
 use crate::child::Flow;
 use crate::engine::{Answer, Bounds, Event, Line, NotReady};
 use crate::indicator::{Indicator, Message, Observable, Protocol, Validity};
+use crate::matching::Concepts;
 use crate::report::Destination;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -23,22 +24,21 @@ impl Feed for Script {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
         loop {
             crossbeam_channel::select! {
-                           recv(self.lines) -> line => match line.as_deref() {
-                               Ok("") | Err(_) => return Ended::Lost("the end".to_owned()),
-                               Ok("refused") => return Ended::Refused("no such thing".to_owned()),
-                               Ok(line) => {
-                                   consume(Event::Line(Line {
-            text: line, schema: "" }));
-                                   consume(Event::Pause);
-                               }
-                           },
-                           recv(stop.now_channel()) -> _ => return Ended::Stopped,
-                       }
+                recv(self.lines) -> line => match line.as_deref() {
+                    Ok("") | Err(_) => return Ended::lost("the end".to_owned()),
+                    Ok("refused") => return Ended::Refused("no such thing".to_owned()),
+                    Ok(line) => {
+                        consume(Event::Line(Line { text: line, ..Line::default() }));
+                        consume(Event::Pause);
+                    }
+                },
+                recv(stop.now_channel()) -> _ => return Ended::Stopped,
+            }
         }
     }
 
-    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String> {
-        Ok(Arrival::Event(line))
+    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
+        Ok(Arrival::Event(line.text))
     }
 
     fn name(&self) -> String {
@@ -87,7 +87,7 @@ impl Engine for Store {
         for event in self.events.iter().take(if is_first { 3 } else { 9 }) {
             consume(Event::Line(Line {
                 text: event,
-                schema: "",
+                ..Line::default()
             }));
         }
         match is_first {
@@ -118,9 +118,11 @@ fn start(store: Store) -> Bed {
     let source = Source {
         feed: Box::new(Script { lines: script }),
         registrar: None,
-        engine: store,
-        concepts: Concepts::built_in(),
+        reach: Box::new(Concepts::built_in()),
         knows_events: true,
+    };
+    let settings = Settings {
+        engine: Arc::new(store),
         is_alone: true,
         timeout: None,
     };
@@ -130,8 +132,8 @@ fn start(store: Store) -> Bed {
         unflatten: false,
         reported: None,
     });
-    let (live, intake) =
-        Live::start(source, &report, &writer, &metrics, &stop).expect("there are threads");
+    let (live, intake) = Live::start(source, settings, &report, &writer, &metrics, &stop)
+        .expect("there are threads");
     Bed {
         live,
         intake,

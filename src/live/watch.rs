@@ -3,28 +3,27 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info, warn};
 
 use super::Shared;
-use super::feed::{Arrival, Ended, Feed, Match};
+use super::feed::{Arrival, Ended, Feed, Match, NOTICED_WITHIN};
 use super::mend::Gap;
 use super::recent::Mark;
 use super::roster::Matched;
-use crate::engine::Event;
+use crate::engine::{Event, Line};
 use crate::indicator::{Indicator, Kind, Observable, Protocol, Validity};
 use crate::logging::printable;
+use crate::matching::Clarity;
 use crate::metrics::{Metrics, Peer};
 use crate::report::Reporter;
 use crate::sighting::{Context, MatchType};
 use crate::stop::{Backoff, Stop};
 
-/// How long a child runs before it is taken to be connected: one that cannot
-/// connect, or that is refused, ends within 25 ms (measured).
+/// How long a child runs, after its first sign of life where it gives one, before
+/// it is taken to be connected: one that cannot connect, or that is refused, ends
+/// within 25 ms (measured).
 const SETTLED: Duration = Duration::from_secs(1);
-
-/// A loss is noticed within that time; what happened in it belongs to the gap.
-const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 
 /// How many bad lines are logged one by one.
 const SHOWN: u64 = 3;
@@ -68,10 +67,11 @@ impl Watcher {
             if is_up {
                 (was_up, lost) = (true, None);
             }
-            let reason = match ended {
+            let (reason, since) = match ended {
                 Ended::Stopped => return Ok(()),
                 Ended::Refused(reason) if !was_up => return Err(Refused(reason)),
-                Ended::Refused(reason) | Ended::Lost(reason) => reason,
+                Ended::Refused(reason) => (reason, SystemTime::now() - NOTICED_WITHIN),
+                Ended::Lost { reason, since } => (reason, since),
             };
             if self.ending.is_now() {
                 return Ok(());
@@ -83,7 +83,6 @@ impl Watcher {
                     "the {name} ended ({}); starting it again until it stays",
                     printable(&reason, 500)
                 );
-                let since = SystemTime::now() - NOTICED_WITHIN;
                 lost = Some((Instant::now(), since));
             }
             if started.elapsed() > Duration::from_secs(60) {
@@ -97,11 +96,13 @@ impl Watcher {
 
     /// One child from beginning to end; says whether it ever was connected.
     fn run_once(&mut self, name: &str, lost: Option<(Instant, SystemTime)>) -> (bool, Ended) {
-        let (ended_sender, has_ended) = bounded::<std::convert::Infallible>(0);
+        // One sign of life waits; it is gone with the child.
+        let (sign, signs) = bounded::<()>(1);
         let (mender, metrics) = (self.mender.clone(), self.metrics.clone());
+        let greets = self.feed.greets();
         std::thread::scope(|scope| {
             let settling = scope.spawn(move || {
-                let is_up = has_ended.recv_timeout(SETTLED) == Err(RecvTimeoutError::Timeout);
+                let is_up = (!greets || signs.recv().is_ok()) && stays(&signs);
                 if is_up {
                     metrics.engine_up.set(Peer::Up);
                     match lost {
@@ -118,13 +119,13 @@ impl Watcher {
                 }
                 is_up
             });
-            let ended = self.watch();
-            drop(ended_sender);
+            let ended = self.watch(&sign);
+            drop(sign);
             (settling.join().unwrap_or(false), ended)
         })
     }
 
-    fn watch(&mut self) -> Ended {
+    fn watch(&mut self, sign: &Sender<()>) -> Ended {
         let Watcher {
             feed,
             shared,
@@ -138,10 +139,26 @@ impl Watcher {
             shared,
             reporter,
             metrics,
+            ending,
             rejected: 0,
             matched: Vec::new(),
         };
-        feed.run(ending, &mut |event| taker.take(&event))
+        feed.run(ending, &mut |event| {
+            // More than one says nothing more.
+            let _ = sign.try_send(());
+            taker.take(&event);
+        })
+    }
+}
+
+/// Whether a child, which holds the other end, stays until it is settled.
+fn stays(signs: &Receiver<()>) -> bool {
+    let until = Instant::now() + SETTLED;
+    loop {
+        match signs.recv_deadline(until) {
+            Ok(()) => {}
+            Err(error) => return error == RecvTimeoutError::Timeout,
+        }
     }
 }
 
@@ -151,6 +168,7 @@ struct Taker<'a> {
     shared: &'a Shared,
     reporter: &'a mut Reporter,
     metrics: &'a Metrics,
+    ending: &'a Stop,
     rejected: u64,
     matched: Vec<Matched>,
 }
@@ -159,12 +177,15 @@ impl Taker<'_> {
     fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Line(line) => {
-                let line = line.text.trim_ascii();
-                if line.is_empty() {
+                let line = Line {
+                    text: line.text.trim_ascii(),
+                    ..*line
+                };
+                if line.text.is_empty() {
                     return;
                 }
-                if let Err(reason) = self.line(line) {
-                    self.reject(line, &reason);
+                if let Err(reason) = self.line(&line) {
+                    self.reject(line.text, &reason);
                 }
             }
             Event::TooLong(start) => self.reject(start, "a line that is too long"),
@@ -173,9 +194,9 @@ impl Taker<'_> {
         }
     }
 
-    fn line(&mut self, line: &str) -> Result<(), String> {
+    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         match self.feed.read(line)? {
-            Arrival::Event(line) => self.event(line),
+            Arrival::Event(event) => self.event(line.schema, event),
             Arrival::Match(found) => {
                 self.found(&found);
                 Ok(())
@@ -184,10 +205,13 @@ impl Taker<'_> {
     }
 
     /// An event that is matched here.
-    fn event(&mut self, line: &str) -> Result<(), String> {
+    fn event(&mut self, schema: &str, line: &str) -> Result<(), String> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
-        let scanned = self.shared.roster().matches(line, &mut matched);
+        let mut scanned = self.shared.roster().matches(schema, line, &mut matched);
+        if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(self.ending) {
+            scanned = self.shared.roster().matches(schema, line, &mut matched);
+        }
         // Reported without the lock: the writer may be slow.
         for one in &matched {
             let context = Context::already_checked(line);
@@ -201,7 +225,7 @@ impl Taker<'_> {
             }
         }
         self.matched = matched;
-        scanned.map_err(|error| error.to_string())
+        scanned.map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// A match that the engine found.

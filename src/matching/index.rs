@@ -226,9 +226,24 @@ impl Index {
     ///
     /// The line is not one JSON object; `found` is empty then.
     pub fn scan(&self, line: &str, found: &mut Found) -> Result<(), ScanError> {
+        self.scan_and(line, found, |_, _, _| {})
+    }
+
+    /// As [`Index::scan`]; `visit` sees every string value as well.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Index::scan`].
+    pub(super) fn scan_and(
+        &self,
+        line: &str,
+        found: &mut Found,
+        mut visit: impl FnMut(&str, &Path<'_>, bool),
+    ) -> Result<(), ScanError> {
         found.clear();
         let scanned = json::walk(line, |text, path, in_list| {
             self.look_up(text, |slot| found.push(slot, path, in_list));
+            visit(text, path, in_list);
             if path.is_top(EVENT_TYPE) && !in_list {
                 found.event_type.replace_range(.., text);
                 found.has_event_type = true;
@@ -300,6 +315,18 @@ impl Index {
             Kind::Domain => Observable::Domain(text()),
             Kind::Url => Observable::Url(text()),
             Kind::Text(property) => Observable::Text(property, text()),
+        }
+    }
+
+    /// The text in a slot that is taken by one; empty where it is by an address or
+    /// a network.
+    pub(super) fn text(&self, slot: Slot) -> &str {
+        let place = self.places[slot.index()];
+        match place.kind() {
+            Kind::Address | Kind::Network => "",
+            Kind::Domain | Kind::Url | Kind::Text(_) => {
+                std::str::from_utf8(&self.bytes[place.range()]).unwrap_or_default()
+            }
         }
     }
 

@@ -36,6 +36,11 @@ impl Path<'_> {
         self.parent.is_none() && self.key == name
     }
 
+    /// The name of the field, or where it was printed flattened, the last word of it.
+    pub(crate) fn name(&self) -> &str {
+        self.key.rsplit('.').next().unwrap_or_default()
+    }
+
     /// Appends the path, keys joined by dots: `id.orig_h`, however it was
     /// printed.
     pub(crate) fn push_to(&self, out: &mut String) {

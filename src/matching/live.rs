@@ -1,12 +1,19 @@
 //! Live matching without help from the engine: which observables does a new
 //! event match?
 
-use super::concepts::Concepts;
+mod halves;
+
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
-use crate::indicator::Observable;
+use super::reach::{Place, Reach, Reached};
+use crate::indicator::{Kind, Observable};
 
-/// All live observables and the knowledge of where they count.
+use halves::{Halves, Parts};
+
+/// All live observables and the knowledge of where they count, which is the
+/// engine's [`Reach`].
+///
+/// With VAST's concepts:
 ///
 /// * A domain matches in the fields of `net.domain` and `net.hostname`, a URL in
 ///   those of `net.uri`, other text in those of its property. A printed event does not tell its type, so a field of
@@ -18,31 +25,59 @@ use crate::indicator::Observable;
 ///   a file name). So an address in a text field that no concept knows matches,
 ///   which a query would not; and one in `host` does not match although in one
 ///   type (`zeek.software`) that field is an address.
-/// * Nothing matches inside a list, as in the engine.
+///
+/// Nothing matches inside a list, as in the engines.
 #[derive(Debug)]
 pub struct LiveMatcher {
     index: Index,
-    concepts: Concepts,
+    reach: Box<dyn Reach>,
+    /// URLs by their parts, where the engine finds them so.
+    halves: Option<Halves>,
     found: Found,
+}
+
+/// Whether it is known of all fields that hold a value what they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Clarity {
+    /// It is.
+    Clear,
+    /// Not of all; what they hold counts as a match.
+    Unclear,
 }
 
 impl LiveMatcher {
     /// A matcher without observables.
-    pub fn new(concepts: Concepts) -> Self {
+    pub fn new(reach: impl Reach + 'static) -> Self {
+        Self::of(Box::new(reach))
+    }
+
+    /// The same for an engine that is not known before.
+    pub fn of(reach: Box<dyn Reach>) -> Self {
         LiveMatcher {
             index: Index::default(),
-            concepts,
+            halves: reach.url_parts().map(Halves::new),
+            reach,
             found: Found::default(),
         }
     }
 
     /// Matches an observable from the next event on; see [`Index::insert`].
     pub fn insert(&mut self, observable: &Observable) -> Slot {
-        self.index.insert(observable)
+        let slot = self.index.insert(observable);
+        if let (Observable::Url(_), Some(halves)) = (observable, &mut self.halves) {
+            halves.insert(slot, &self.index);
+        }
+        slot
     }
 
     /// Matches it no more; see [`Index::remove`].
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
+        if let (Observable::Url(url), Some(halves)) = (observable, &mut self.halves) {
+            if let Some(slot) = self.index.slot(observable) {
+                halves.remove(slot, url);
+            }
+        }
         self.index.remove(observable)
     }
 
@@ -52,19 +87,34 @@ impl LiveMatcher {
     }
 
     /// Puts the slots of all observables that the event matches into `out`, each
-    /// once; what was there goes.
+    /// once; what was there goes. The event's schema has no name.
     ///
     /// # Errors
     ///
     /// The line is not one JSON object; `out` is empty then.
     pub fn matches(&mut self, line: &str, out: &mut Vec<Slot>) -> Result<(), ScanError> {
+        self.matches_in("", line, out).map(|_| ())
+    }
+
+    /// The same for an event of this schema.
+    ///
+    /// # Errors
+    ///
+    /// As for [`LiveMatcher::matches`].
+    pub fn matches_in(
+        &mut self,
+        schema: &str,
+        line: &str,
+        out: &mut Vec<Slot>,
+    ) -> Result<Clarity, ScanError> {
         let mut found = std::mem::take(&mut self.found);
-        let matched = self.matches_with(line, &mut found, out);
+        let matched = self.find(schema, line, &mut found, out);
         self.found = found;
         matched
     }
 
-    /// The same for several threads at once, each with a `found` of its own.
+    /// As [`LiveMatcher::matches`], for several threads at once, each with a
+    /// `found` of its own.
     ///
     /// # Errors
     ///
@@ -75,23 +125,63 @@ impl LiveMatcher {
         found: &mut Found,
         out: &mut Vec<Slot>,
     ) -> Result<(), ScanError> {
+        self.find("", line, found, out).map(|_| ())
+    }
+
+    fn find(
+        &self,
+        schema: &str,
+        line: &str,
+        found: &mut Found,
+        out: &mut Vec<Slot>,
+    ) -> Result<Clarity, ScanError> {
         out.clear();
-        self.index.scan(line, found)?;
+        let mut parts = Parts::default();
+        match self.halves.as_ref().filter(|halves| !halves.is_empty()) {
+            None => self.index.scan(line, found)?,
+            Some(halves) => self.index.scan_and(line, found, |text, path, in_list| {
+                if !in_list {
+                    halves.collect(text, path, &mut parts);
+                }
+            })?,
+        }
+        let mut clarity = Clarity::Clear;
         let event_type = found.event_type();
-        for hit in found.hits().filter(|hit| !hit.in_list) {
-            let uses = self.concepts.uses(hit.path, event_type);
-            let kind = self.index.kind(hit.slot);
-            let counts = match kind.is_of_addresses() {
-                true => !uses.is_text(),
-                false => uses.holds(kind),
+        let mut counts = |path: &str, kind: Kind, text: &str| {
+            let place = Place {
+                schema,
+                event_type,
+                path,
+                kind,
+                text,
             };
-            if counts {
+            let reached = self.reach.reaches(&place);
+            if reached == Reached::Unknown {
+                clarity = Clarity::Unclear;
+            }
+            reached != Reached::No
+        };
+        for hit in found.hits().filter(|hit| !hit.in_list) {
+            if counts(
+                hit.path,
+                self.index.kind(hit.slot),
+                self.index.text(hit.slot),
+            ) {
                 out.push(hit.slot);
             }
         }
+        if let Some(halves) = &self.halves {
+            halves.find(&parts, &self.index, |slot, (host, path)| {
+                if counts(&host.path, Kind::Url, &host.text)
+                    && counts(&path.path, Kind::Url, &path.text)
+                {
+                    out.push(slot);
+                }
+            });
+        }
         out.sort_unstable();
         out.dedup();
-        Ok(())
+        Ok(clarity)
     }
 }
 
@@ -100,8 +190,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::indicator::Kind;
     use crate::matching::reference::{self, CONCEPTS};
+    use crate::matching::{Concepts, UrlParts};
 
     fn matcher(observables: &[Observable]) -> LiveMatcher {
         let mut matcher = LiveMatcher::new(Concepts::built_in());
@@ -181,6 +271,73 @@ mod tests {
         assert_eq!(slots.len(), 2);
         assert!(matcher.matches("{", &mut slots).is_err());
         assert!(slots.is_empty());
+    }
+
+    /// Finds URLs in two fields as well, and knows nothing of the schema "new".
+    #[derive(Debug)]
+    struct InParts;
+
+    impl Reach for InParts {
+        fn reaches(&self, place: &Place<'_>) -> Reached {
+            match (place.schema, place.path) {
+                ("new", _) => Reached::Unknown,
+                (_, "number") => Reached::No,
+                _ => Reached::Yes,
+            }
+        }
+
+        fn url_parts(&self) -> Option<UrlParts> {
+            Some(UrlParts {
+                names: &[("host", "uri"), ("name", "number")],
+                split: |url| url.strip_prefix("http://")?.split_once('|'),
+            })
+        }
+    }
+
+    #[test]
+    fn a_url_matches_in_two_fields_side_by_side() {
+        let mut matcher = LiveMatcher::new(InParts);
+        let url = |text: &str| Observable::Url(text.to_owned());
+        let slots = ["http://a|b", "http://a|c", "a|b"].map(|text| matcher.insert(&url(text)));
+        assert_eq!(matcher.insert(&url("http://a|b")), slots[0]);
+        let mut out = Vec::new();
+        let mut matched = |matcher: &mut LiveMatcher, schema: &str, line: &str| {
+            let clarity = matcher.matches_in(schema, line, &mut out);
+            (clarity.expect("an event"), out.clone())
+        };
+        use Clarity::{Clear, Unclear};
+        for (line, expected) in [
+            (r#"{"host": "a", "uri": "b"}"#, &slots[..1]),
+            (r#"{"x": {"uri": "c", "host": "a"}}"#, &slots[1..2]),
+            (r#"{"x.host": "a", "x.uri": "b"}"#, &slots[..1]),
+            (r#"{"host": "a", "x": {"uri": "b"}}"#, &[]),
+            (r#"{"host": ["a"], "uri": "b"}"#, &[]),
+            (r#"{"name": "a", "uri": "b"}"#, &[]),
+            (r#"{"name": "a", "number": "b"}"#, &[]),
+            (
+                r#"{"host": "http://a|b", "uri": "a|b"}"#,
+                &[slots[0], slots[2]],
+            ),
+        ] {
+            assert_eq!(
+                matched(&mut matcher, "s", line),
+                (Clear, expected.to_vec()),
+                "{line}"
+            );
+        }
+        let line = r#"{"host": "a", "uri": "b"}"#;
+        assert_eq!(
+            matched(&mut matcher, "new", line),
+            (Unclear, vec![slots[0]])
+        );
+        assert_eq!(
+            matched(&mut matcher, "new", r#"{"host": "a"}"#),
+            (Clear, vec![])
+        );
+        matcher.remove(&url("http://a|b"));
+        assert_eq!(matched(&mut matcher, "s", line), (Clear, vec![]));
+        let other = r#"{"host": "a", "uri": "c"}"#;
+        assert_eq!(matched(&mut matcher, "s", other), (Clear, vec![slots[1]]));
     }
 
     proptest! {

@@ -112,7 +112,7 @@ impl Engine for Plain {
         for (number, line) in lines[..count].iter().enumerate() {
             if consume(Piece::Line(Line {
                 text: line,
-                schema: "",
+                ..Line::default()
             })) == Flow::Enough
             {
                 return Answer::Enough;

@@ -419,11 +419,12 @@ fn take_piece(
         }) => consume(Event::Line(Line {
             text: event.get(),
             schema: &schema,
+            stored: None,
         })),
         // Neither: the reader says so.
         _ => consume(Event::Line(Line {
             text: &line,
-            schema: "",
+            ..Line::default()
         })),
     }
 }

@@ -216,7 +216,14 @@ mod tests {
         let entries: Vec<&[Observable]> = entries.iter().map(std::slice::from_ref).collect();
         let mut verdict = Verdict::default();
         Typed::new(&entries, fields())
-            .attribute(&Line { text, schema }, &mut verdict)
+            .attribute(
+                &Line {
+                    text,
+                    schema,
+                    stored: None,
+                },
+                &mut verdict,
+            )
             .expect("an event");
         (verdict.certain, verdict.doubtful)
     }
@@ -283,6 +290,7 @@ mod tests {
         let line = Line {
             text: "[]",
             schema: "s",
+            stored: None,
         };
         assert!(typed.attribute(&line, &mut Verdict::default()).is_err());
     }

@@ -2,22 +2,18 @@
 
 use std::time::Instant;
 
-use super::client::{Client, version};
+use super::client::Client;
 use super::matcher::Generation;
 use crate::check::Finding;
-use crate::config::Config;
 use crate::stop::Stop;
 
 /// Asks the program and its node for all that a run needs of them.
-pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
-    let binary = config.program.path.clone();
-    let binary = binary.unwrap_or_else(|| config.engine.program().into());
-    let client = Client::unasked(binary.clone(), config.program.endpoint.clone());
-    let version = match version(&binary, stop) {
+pub(super) fn findings(client: &Client, is_live: bool, stop: &Stop) -> Vec<Finding> {
+    let version = match client.release() {
         Ok(version) => version,
         Err(reason) => return vec![Finding::bad("VAST program", reason)],
     };
-    let program = format!("{}: version {version}", binary.display());
+    let program = format!("{}: version {version}", client.binary().display());
     let mut findings = vec![Finding::good("VAST program", program)];
     let started = Instant::now();
     if let Err(reason) = client.ping(stop) {
@@ -34,8 +30,8 @@ pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
             started.elapsed().as_millis()
         ),
     ));
-    findings.push(concepts(&client, stop));
-    findings.push(matcher(&client, config.live_match, stop));
+    findings.push(concepts(client, stop));
+    findings.push(matcher(client, is_live, stop));
     findings
 }
 

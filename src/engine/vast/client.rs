@@ -12,12 +12,15 @@ use log::{Level, debug, log, warn};
 use super::answer::judge;
 use super::query::Query;
 use super::version::Version;
+use super::{check, live};
+use crate::check::Finding;
 use crate::child::{self, End, Flow, Limits, Outcome};
 use crate::endpoint::Endpoint;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::Lines;
-use crate::engine::{Answer, Bounds, Engine, Event, NotReady};
+use crate::engine::{Answer, Bounds, Engine, Event, LiveWish, NotReady};
 use crate::indicator::Observable;
+use crate::live::feed::Source;
 use crate::logging::printable;
 use crate::stop::Stop;
 
@@ -33,6 +36,8 @@ pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Version,
+    /// Why the version is not known.
+    unversioned: Option<String>,
     low_priority: bool,
     habit: Arc<Habit>,
 }
@@ -67,17 +72,6 @@ impl Habit {
 }
 
 impl Client {
-    /// A client that has not asked for anything yet.
-    pub(super) fn unasked(binary: PathBuf, endpoint: Option<Endpoint>) -> Self {
-        Client {
-            binary,
-            endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
-            version: Version::unknown(),
-            low_priority: false,
-            habit: Arc::default(),
-        }
-    }
-
     /// A client of the program that said this of its version.
     pub fn new(
         binary: PathBuf,
@@ -85,11 +79,21 @@ impl Client {
         version: Result<Version, String>,
         stop: &Stop,
     ) -> Self {
-        let mut client = Client::unasked(binary, endpoint);
-        match version {
-            Ok(version) => client.version = version,
-            Err(reason) => warn!("{reason}; taking it for one before 3.0"),
-        }
+        let (version, unversioned) = match version {
+            Ok(version) => (version, None),
+            Err(reason) => {
+                warn!("{reason}; taking it for one before 3.0");
+                (Version::unknown(), Some(reason))
+            }
+        };
+        let mut client = Client {
+            binary,
+            endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
+            version,
+            unversioned,
+            low_priority: false,
+            habit: Arc::default(),
+        };
         client.learn_options(stop);
         client
     }
@@ -155,9 +159,20 @@ impl Client {
         self.status(STATUS_TIME, stop)
     }
 
+    /// The program, as it was named.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The program's version.
-    pub fn release(&self) -> &Version {
-        &self.version
+    ///
+    /// # Errors
+    /// Why it is not known, for a person.
+    pub(super) fn release(&self) -> Result<&Version, &str> {
+        match &self.unversioned {
+            Some(reason) => Err(reason),
+            None => Ok(&self.version),
+        }
     }
 
     /// The node's endpoint.
@@ -252,8 +267,12 @@ impl Engine for Client {
         format!("{} -e {} status", self.binary.display(), self.endpoint)
     }
 
-    fn vast(&self) -> Option<&Client> {
-        Some(self)
+    fn findings(&self, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+        check::findings(self, wish.is_some(), stop)
+    }
+
+    fn live(&self, wish: &LiveWish, stop: &Stop) -> Result<Source, String> {
+        live::source(self, wish, stop)
     }
 
     /// The query goes over standard input: no limit on its length, and no

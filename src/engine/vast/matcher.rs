@@ -12,7 +12,7 @@ use super::answer::judge;
 use super::client::Client;
 use crate::child::{self, End, Flow, Limits};
 use crate::engine::lines::Lines;
-use crate::engine::{Answer, Event};
+use crate::engine::{Answer, Event, Line};
 use crate::indicator::Observable;
 use crate::live::feed::{Arrival, Ended, Feed, Match, Registrar, Told};
 use crate::logging::printable;
@@ -152,7 +152,7 @@ impl Feed for Watch {
         });
         let outcome = match result {
             Ok(outcome) => outcome,
-            Err(error) => return Ended::Lost(format!("it cannot be run: {error}")),
+            Err(error) => return Ended::lost(format!("it cannot be run: {error}")),
         };
         let End::Exited(status) = outcome.end else {
             return Ended::Stopped;
@@ -162,15 +162,18 @@ impl Feed for Watch {
         // A command that is not known, or a matcher that is not: the node is there.
         let refused = status.code() == Some(1) && !any && !is_away;
         match refused && self.client.ping(stop).is_ok() {
-            true => Ended::Refused(reason),
-            false => Ended::Lost(reason),
+            true => Ended::Refused(format!(
+                "{reason}; is it a matcher that the node runs (--matcher-name), or another kind \
+                 of VAST (--live-engine)?"
+            )),
+            false => Ended::lost(reason),
         }
     }
 
-    fn read<'a>(&self, line: &'a str) -> Result<Arrival<'a>, String> {
+    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
         match self.how {
-            How::Continuous => Ok(Arrival::Event(line)),
-            How::Attach(_) | How::Start(_) => read_match(line).map(Arrival::Match),
+            How::Continuous => Ok(Arrival::Event(line.text)),
+            How::Attach(_) | How::Start(_) => read_match(line.text).map(Arrival::Match),
         }
     }
 

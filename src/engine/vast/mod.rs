@@ -1,8 +1,9 @@
 //! VAST, spoken to through its `vast` command.
 
 pub mod answer;
-pub mod check;
+mod check;
 pub mod client;
+mod live;
 pub mod matcher;
 pub mod query;
 pub mod version;

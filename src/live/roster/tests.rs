@@ -3,13 +3,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::matching::Concepts;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
 fn roster() -> Roster {
-    Roster::new(Concepts::built_in(), now())
+    Roster::new(Box::new(Concepts::built_in()), now())
 }
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {
@@ -31,7 +32,8 @@ fn add(roster: &mut Roster, id: &str, values: &[&str]) -> Put {
 
 fn matches(roster: &mut Roster, line: &str) -> Vec<String> {
     let mut matched = Vec::new();
-    roster.matches(line, &mut matched).expect("an event");
+    let clarity = roster.matches("", line, &mut matched);
+    assert_eq!(clarity.expect("an event"), Clarity::Clear);
     let mut ids: Vec<String> = matched
         .iter()
         .map(|one| one.indicator.id.to_string())
@@ -52,7 +54,7 @@ fn an_event_matches_an_indicator_once() {
     );
     assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1"]);
     assert!(matches(&mut roster, r#"{"uri": "a"}"#).is_empty());
-    assert!(roster.matches("{", &mut Vec::new()).is_err());
+    assert!(roster.matches("", "{", &mut Vec::new()).is_err());
 }
 
 #[test]
@@ -235,7 +237,8 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     let count = |roster: &mut Roster, file: &str| {
         let line = format!(r#"{{"host": "a.example", "fileinfo.filename": "{file}"}}"#);
         let mut matched = Vec::new();
-        roster.matches(&line, &mut matched).expect("an event");
+        let clarity = roster.matches("", &line, &mut matched);
+        assert_eq!(clarity.expect("an event"), Clarity::Clear);
         matched.len()
     };
     assert_eq!(count(&mut roster, "/x/b.exe"), 1);

@@ -1,0 +1,63 @@
+//! Where live matches of VAST come from: a matcher, or the export of new events.
+
+use std::sync::Arc;
+
+use log::info;
+
+use super::client::Client;
+use super::matcher::{Generation, How, Matcher, Watch};
+use crate::config::LiveEngine;
+use crate::engine::LiveWish;
+use crate::live::feed::{Registrar, Source};
+use crate::matching::Concepts;
+use crate::stop::Stop;
+
+/// What this VAST has of what is asked for.
+///
+/// # Errors
+/// It takes a matcher's name that nobody gave.
+pub(super) fn source(client: &Client, wish: &LiveWish, stop: &Stop) -> Result<Source, String> {
+    let way = match wish.way {
+        LiveEngine::Auto => match client.matcher_generation(stop) {
+            Generation::Attach => LiveEngine::Attach,
+            Generation::Start => LiveEngine::Start,
+            Generation::None => {
+                info!("this VAST has no matcher: its new events are exported and matched here");
+                LiveEngine::Continuous
+            }
+        },
+        chosen => chosen,
+    };
+    let how = match (way, wish.matcher_name.clone()) {
+        (LiveEngine::Attach, Some(name)) => How::Attach(name),
+        (LiveEngine::Attach, None) => {
+            return Err(
+                "this VAST has matchers that the node runs: name one with --matcher-name, or have \
+                 new events matched here with --live-engine continuous"
+                    .to_owned(),
+            );
+        }
+        (LiveEngine::Start, name) => How::Start(name.unwrap_or_else(random_name)),
+        (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
+    };
+    let concepts = client.concepts(stop).unwrap_or_else(|reason| {
+        info!("VAST has no table of concepts that can be used ({reason}); the built-in one serves");
+        Concepts::built_in()
+    });
+    let registrar = Matcher::new(client.clone(), how.clone());
+    Ok(Source {
+        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn Registrar>),
+        reach: Box::new(concepts),
+        knows_events: !matches!(how, How::Start(_)),
+        feed: Box::new(Watch::new(client.clone(), how)),
+    })
+}
+
+/// `threatbus-` and ten letters, as the original named its matchers.
+fn random_name() -> String {
+    let random = uuid::Uuid::new_v4();
+    let letters = random.as_bytes().iter().filter(|byte| **byte < 26 * 9);
+    let letters = letters.map(|byte| char::from(b'a' + byte % 26));
+    let letters: String = letters.chain(std::iter::repeat('x')).take(10).collect();
+    format!("threatbus-{letters}")
+}

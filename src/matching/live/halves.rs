@@ -1,0 +1,114 @@
+//! URLs whose host and rest stand in two fields side by side.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use crate::matching::index::{Index, Slot};
+use crate::matching::json::Path;
+use crate::matching::reach::UrlParts;
+
+/// Slots of URLs by the two parts of each.
+#[derive(Debug)]
+pub(super) struct Halves {
+    way: UrlParts,
+    table: HashTable<Slot>,
+    /// Seeded anew for each: the URLs come from the bus and may be hostile.
+    hasher: RandomState,
+}
+
+/// What an event holds in fields with the names of such parts.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    hosts: Vec<Part>,
+    rests: Vec<Part>,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// The keys down to the field, joined by dots.
+    pub(super) path: String,
+    /// Its value.
+    pub(super) text: String,
+}
+
+impl Halves {
+    pub(super) fn new(way: UrlParts) -> Self {
+        Halves {
+            way,
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Adds the URL in this slot of the index, unless it is there.
+    pub(super) fn insert(&mut self, slot: Slot, index: &Index) {
+        let Halves { way, table, hasher } = self;
+        let hash = |slot: &Slot| hasher.hash_one((way.split)(index.text(*slot)));
+        let own = hash(&slot);
+        let has_parts = (way.split)(index.text(slot)).is_some();
+        if has_parts && table.find(own, |other| *other == slot).is_none() {
+            table.insert_unique(own, slot, hash);
+        }
+    }
+
+    /// Takes the URL of this slot out.
+    pub(super) fn remove(&mut self, slot: Slot, url: &str) {
+        let hash = self.hasher.hash_one((self.way.split)(url));
+        if let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+
+    /// Keeps a value of an event that can be a part.
+    pub(super) fn collect(&self, text: &str, path: &Path<'_>, parts: &mut Parts) {
+        let name = path.name();
+        for (host, rest) in self.way.names {
+            let into = match name {
+                _ if name == *host => &mut parts.hosts,
+                _ if name == *rest => &mut parts.rests,
+                _ => continue,
+            };
+            let mut path_text = String::new();
+            path.push_to(&mut path_text);
+            into.push(Part {
+                path: path_text,
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    /// Shows every URL that two parts make, with the parts.
+    pub(super) fn find(
+        &self,
+        parts: &Parts,
+        index: &Index,
+        mut show: impl FnMut(Slot, (&Part, &Part)),
+    ) {
+        for host in &parts.hosts {
+            let beside = |rest: &&Part| self.is_beside(&host.path, &rest.path);
+            for rest in parts.rests.iter().filter(beside) {
+                let pair = Some((host.text.as_str(), rest.text.as_str()));
+                for &slot in self.table.iter_hash(self.hasher.hash_one(pair)) {
+                    if (self.way.split)(index.text(slot)) == pair {
+                        show(slot, (host, rest));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether two fields have one parent and the names that belong together.
+    fn is_beside(&self, host: &str, rest: &str) -> bool {
+        let own = |path: &str| path.rfind('.').map_or(0, |dot| dot + 1);
+        let (parent, host) = host.split_at(own(host));
+        let (other, rest) = rest.split_at(own(rest));
+        parent == other && self.way.names.contains(&(host, rest))
+    }
+}
