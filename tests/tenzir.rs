@@ -15,33 +15,11 @@ use support::broker::{Broker, BrokerKind};
 use support::messages::{Ioc, stix_id, stix_indicator};
 use support::observed::Observed;
 use support::peer::{Publisher, Subscriber};
-use support::process::Process;
-use support::tenzir::{Node, key, read};
+use support::process::{Process, listeners};
+use support::tenzir::{Node, SAMPLES, key, read};
 use support::{Scratch, eventually, paths};
 
 const LIMIT: Duration = Duration::from_secs(120);
-
-/// What is asked for of the sample events, each for a reason of its own.
-const SAMPLES: [Ioc; 15] = [
-    Ioc::Ip("203.0.113.66"),
-    Ioc::Ip("2001:DB8:BAD:0:0::1"),
-    Ioc::Ip("::ffff:203.0.113.5"),
-    // Stands in a field of text only.
-    Ioc::Ip("203.0.113.77"),
-    Ioc::Domain("203.0.113.77"),
-    Ioc::Domain("evil.example.net"),
-    Ioc::Domain("www.example.com."),
-    // Another case, and an element of a list.
-    Ioc::Domain("Evil.Example.NET"),
-    Ioc::Domain("cdn.example.org"),
-    Ioc::Url("/payload.exe"),
-    Ioc::Url("/größe?ж=☃"),
-    // Host and path are stored apart.
-    Ioc::Url("http://evil.example.net/payload.exe"),
-    Ioc::Url("http://evil.example.net/größe?ж=☃"),
-    Ioc::Url("http://www.example.com/"),
-    Ioc::Domain("6689635ce0ebe2702e583c57723fe831"),
-];
 
 type Sightings = BTreeMap<String, BTreeMap<String, usize>>;
 
@@ -369,26 +347,6 @@ fn program_and_node_must_be_of_one_version() {
     assert_eq!(bridge.wait(LIMIT).code(), Some(69));
 }
 
-/// The sockets that these processes listen on.
-fn listeners(pids: &[u32]) -> usize {
-    let mut listening = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            if words.get(3) == Some(&"0A") {
-                listening.extend(words.get(9).map(|inode| format!("socket:[{inode}]")));
-            }
-        }
-    }
-    let open = pids.iter().flat_map(|pid| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        files.into_iter().flatten().flatten()
-    });
-    open.filter_map(|file| std::fs::read_link(file.path()).ok())
-        .filter(|target| listening.contains(&*target.to_string_lossy()))
-        .count()
-}
-
 #[test]
 fn no_child_listens_on_a_port() {
     let mut node = Node::with_samples();
@@ -469,4 +427,28 @@ fn networks_hashes_and_other_texts_are_found() {
         total,
         patterns.iter().map(|(_, uids)| uids.len()).sum::<usize>()
     );
+}
+
+#[test]
+fn events_without_a_schema_are_found_and_elements_of_lists_are_not() {
+    let mut node = Node::start();
+    let grouped = json!({"A": ["203.0.113.66"], "CNAME": ["evil.example"]});
+    let answer = json!({"rrname": "x.example", "rdata": "203.0.113.66"});
+    node.import(
+        "suricata.dns",
+        vec![json!({"uid": "list", "dns": {"grouped": grouped, "answers": [answer]}})],
+    );
+    node.import(
+        "zeek.dns",
+        vec![json!({"uid": "list", "answers": ["evil.example", "203.0.113.66"]})],
+    );
+    // The node itself names their schema.
+    for event in ["ip: 203.0.113.66", "host: \"evil.example\""] {
+        node.run(&format!("from {{uid: \"alone\", {event}}} | import"));
+    }
+    let iocs = [Ioc::Ip("203.0.113.66"), Ioc::Domain("evil.example")];
+    let (found, log) = run(node.bridge(&lines(&iocs)));
+    let once = [(stix_id(1), 1), (stix_id(2), 1)].into_iter().collect();
+    assert_eq!(found.indicators, once, "{log}");
+    assert!(found.events.keys().all(|key| key.contains("alone")));
 }

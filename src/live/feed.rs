@@ -48,9 +48,9 @@ pub trait Feed: Send {
         false
     }
 
-    /// Asks the engine anew which fields there are, after an event with a field
-    /// that is not known; says whether to look at that event again.
-    fn learn(&self, _stop: &Stop) -> bool {
+    /// Asks the engine anew which fields there are, after an event of this schema
+    /// with a field that is not known; says whether to look at that event again.
+    fn learn(&self, _schema: &str, _stop: &Stop) -> bool {
         false
     }
 }

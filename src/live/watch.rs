@@ -209,7 +209,7 @@ impl Taker<'_> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
         let mut scanned = self.shared.roster().matches(schema, line, &mut matched);
-        if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(self.ending) {
+        if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(schema, self.ending) {
             scanned = self.shared.roster().matches(schema, line, &mut matched);
         }
         // Reported without the lock: the writer may be slow.

@@ -1,5 +1,6 @@
 //! Processes that end with the test, however it ends.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -200,4 +201,24 @@ pub fn memory(pid: u32, field: &str) -> Option<u64> {
         .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     let kibibytes: u64 = value.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kibibytes * 1024)
+}
+
+/// How many TCP sockets these processes listen on.
+pub fn listeners(pids: &[u32]) -> usize {
+    let mut listening = BTreeSet::new();
+    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+        for line in std::fs::read_to_string(table).unwrap_or_default().lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if words.get(3) == Some(&"0A") {
+                listening.extend(words.get(9).map(|inode| format!("socket:[{inode}]")));
+            }
+        }
+    }
+    let open = pids.iter().flat_map(|pid| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        files.into_iter().flatten().flatten()
+    });
+    open.filter_map(|file| std::fs::read_link(file.path()).ok())
+        .filter(|target| listening.contains(&*target.to_string_lossy()))
+        .count()
 }

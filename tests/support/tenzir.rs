@@ -32,6 +32,28 @@ const ADDRESSES: [&str; 6] = [
     "alert.target.ip",
 ];
 
+/// What is asked for of the sample events, each for a reason of its own.
+pub const SAMPLES: [Ioc; 15] = [
+    Ioc::Ip("203.0.113.66"),
+    Ioc::Ip("2001:DB8:BAD:0:0::1"),
+    Ioc::Ip("::ffff:203.0.113.5"),
+    // Stands in a field of text only.
+    Ioc::Ip("203.0.113.77"),
+    Ioc::Domain("203.0.113.77"),
+    Ioc::Domain("evil.example.net"),
+    Ioc::Domain("www.example.com."),
+    // Another case, and an element of a list.
+    Ioc::Domain("Evil.Example.NET"),
+    Ioc::Domain("cdn.example.org"),
+    Ioc::Url("/payload.exe"),
+    Ioc::Url("/größe?ж=☃"),
+    // Host and path are stored apart.
+    Ioc::Url("http://evil.example.net/payload.exe"),
+    Ioc::Url("http://evil.example.net/größe?ж=☃"),
+    Ioc::Url("http://www.example.com/"),
+    Ioc::Domain("6689635ce0ebe2702e583c57723fe831"),
+];
+
 /// A node with a state directory of its own; killed when it is dropped.
 pub struct Node {
     process: Option<Group>,

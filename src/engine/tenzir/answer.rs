@@ -1,13 +1,15 @@
 //! What a pipeline prints, and how it ended.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::fields::Field;
 use crate::child::{self, End, Outcome};
-use crate::engine::Answer;
+use crate::engine::{Answer, Line};
+use crate::sighting::EventTime;
 
-/// One line of [`super::query::any_of`].
+/// One line of [`super::query::any_of`], or of [`super::query::new_events`].
 #[derive(Debug, Deserialize)]
 pub(super) struct Printed<'a> {
     /// The name of the event's schema.
@@ -16,8 +18,34 @@ pub(super) struct Printed<'a> {
     /// The event.
     #[serde(borrow)]
     pub(super) event: Option<&'a RawValue>,
+    /// When the node stored the event, where it was asked for.
+    #[serde(default, borrow)]
+    stored: Option<std::borrow::Cow<'a, str>>,
     /// A field that the node knows.
     pub(super) field: Option<Field>,
+    /// The node is there.
+    pub(super) heartbeat: Option<IgnoredAny>,
+}
+
+impl<'a> Printed<'a> {
+    /// The event; where there is none, the whole line, which the reader refuses.
+    pub(super) fn line(&'a self, whole: &'a str) -> Line<'a> {
+        match self.event {
+            Some(event) => Line {
+                text: event.get(),
+                schema: &self.schema,
+                stored: self
+                    .stored
+                    .as_deref()
+                    .and_then(EventTime::parse)
+                    .map(|time| time.utc()),
+            },
+            None => Line {
+                text: whole,
+                ..Line::default()
+            },
+        }
+    }
 }
 
 /// Judges an ended pipeline.

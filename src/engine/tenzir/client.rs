@@ -1,7 +1,7 @@
 //! Running the `tenzir` command.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,16 +10,19 @@ use log::{debug, info, warn};
 use serde::Deserialize;
 
 use super::answer::{self, Printed, judge};
-use super::fields::Fields;
+use super::fields::{Field, Fields};
 use super::query;
 use super::tether::Tether;
 use super::typed::Typed;
+use super::{check, live};
+use crate::check::Finding;
 use crate::child::{self, Flow, Limits, Manner, Outcome};
 use crate::endpoint::Endpoint;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
-use crate::engine::{Answer, Attribute, Bounds, Engine, Event, Line, NotReady};
+use crate::engine::{Answer, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
 use crate::indicator::Observable;
+use crate::live::feed::Source;
 use crate::logging::printable;
 use crate::stop::Stop;
 
@@ -30,27 +33,59 @@ const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
 const MOST_SAID: usize = 64 << 20;
 
 /// A `tenzir` that was told to end may never do so (measured): it is killed.
-const AT_ONCE: Manner = Manner {
+pub(super) const AT_ONCE: Manner = Manner {
     grace: Duration::ZERO,
     silence: None,
 };
 
-/// How long a query may say nothing before it is looked whether its node is
+/// How long a child may say nothing before it is looked whether its node is
 /// still the same.
-const SILENCE: Duration = Duration::from_secs(2);
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
 /// So many times in silence, the node is asked whether it answers: one that
 /// stands still keeps its connections.
 const SILENCES_TO_PING: u32 = 5;
 
 /// A `tenzir` program and the node that it asks.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Option<String>,
-    /// As far as they are known; empty at first.
-    fields: Mutex<Arc<Fields>>,
+    fields: SharedFields,
+}
+
+/// The fields as far as they are known; empty at first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SharedFields(Arc<Mutex<Arc<Fields>>>);
+
+impl SharedFields {
+    /// As they are now.
+    pub(super) fn get(&self) -> Arc<Fields> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds what is new; says whether queries have to be put to more places.
+    pub(super) fn learn(&self, new: Vec<Field>) -> bool {
+        let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = Fields::clone(&fields);
+        for field in new {
+            known.add(field);
+        }
+        let is_news = known.places() > fields.places();
+        if is_news {
+            debug!(
+                "Tenzir: addresses are in {} field(s), text in {}",
+                known.addresses().count(),
+                known.texts().count()
+            );
+        }
+        *fields = Arc::new(known);
+        is_news
+    }
 }
 
 /// What program and node say of themselves.
@@ -73,13 +108,13 @@ impl Client {
             binary,
             endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
             version,
-            fields: Mutex::default(),
+            fields: SharedFields::default(),
         }
     }
 
     /// A child that asks the node and does not keep trying: by itself it would for
     /// five minutes.
-    fn node_command(&self) -> Command {
+    pub(super) fn node_command(&self) -> Command {
         let mut command = command(&self.binary);
         command.args(["-e", &self.endpoint.to_string()]);
         command.args(["--connection-timeout=2s", "--connection-retry-delay=0s"]);
@@ -126,31 +161,31 @@ impl Client {
         Ok(about.version)
     }
 
-    fn fields(&self) -> Arc<Fields> {
-        let fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        fields.clone()
+    /// The program, as it was named.
+    pub(super) fn binary(&self) -> &Path {
+        &self.binary
     }
 
-    /// Learns of the fields of these lines; says whether any was new.
-    fn learn(&self, new: Vec<super::fields::Field>) -> bool {
-        let mut fields = self.fields.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = Fields::clone(&fields);
-        let mut changed = false;
-        for field in new {
-            changed |= known.add(field);
-        }
-        if changed {
-            debug!(
-                "Tenzir: addresses are in {} field(s), text in {}",
-                known.addresses().count(),
-                known.texts().count()
-            );
-            *fields = Arc::new(known);
-        }
-        changed
+    /// The program's version, where it names one.
+    pub(super) fn release(&self) -> Option<&str> {
+        self.version.as_deref()
     }
 
-    fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
+    /// Where the node listens.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The fields, which change as they become known.
+    pub(super) fn shared_fields(&self) -> SharedFields {
+        self.fields.clone()
+    }
+
+    /// Asks the node which fields its events have.
+    ///
+    /// # Errors
+    /// It does not tell: why, in words.
+    pub(super) fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
         let output = self.ask(&query::fields(), time, stop)?;
         let mut fields = Vec::new();
         for line in String::from_utf8_lossy(&output).lines() {
@@ -158,7 +193,7 @@ impl Client {
                 .map_err(|error| format!("its list of fields cannot be read: {error}"))?;
             fields.extend(printed.field);
         }
-        self.learn(fields);
+        self.fields.learn(fields);
         Ok(())
     }
 
@@ -182,7 +217,7 @@ impl Client {
 
 /// A child that opens no port: by itself, every `tenzir` listens on all
 /// interfaces.
-fn command(binary: &std::path::Path) -> Command {
+fn command(binary: &Path) -> Command {
     let mut command = child::command(binary);
     command.args([
         "--caf.middleman.enable-automatic-connections=false",
@@ -192,7 +227,7 @@ fn command(binary: &std::path::Path) -> Command {
 }
 
 /// The version of a `tenzir` program; `None` where it is none.
-pub(in super::super) fn version(binary: &std::path::Path, stop: &Stop) -> Option<String> {
+pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<String> {
     let mut command = command(binary);
     command.arg(query::VERSION);
     let limits = Limits {
@@ -259,12 +294,20 @@ impl Engine for Client {
         format!("{binary} -e {} '{}'", self.endpoint, query::PING)
     }
 
+    fn findings(&self, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+        check::findings(self, wish, stop)
+    }
+
+    fn live(&self, wish: &LiveWish, _: &Stop) -> Result<Source, String> {
+        live::source(self, wish)
+    }
+
     fn most_observables(&self) -> Option<usize> {
         Some(query::MOST_VALUES)
     }
 
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
-        Some(Box::new(Typed::new(entries, self.fields())))
+        Some(Box::new(Typed::new(entries, self.fields.get())))
     }
 
     /// The pipeline goes over standard input: no limit on its length, and no
@@ -276,7 +319,7 @@ impl Engine for Client {
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
-        let pipeline = query::any_of(observables, &self.fields(), bounds.events);
+        let pipeline = query::any_of(observables, &self.fields.get(), &bounds);
         let mut running = match Running::begin(self, stop) {
             Ok(running) => running,
             Err(reason) => return Answer::Unreachable(reason),
@@ -348,7 +391,7 @@ impl<'a> Running<'a> {
         self.lines = lines;
         if !fields.is_empty() {
             self.confirmed = true;
-            self.outdated |= self.client.learn(fields);
+            self.outdated |= self.client.fields.learn(fields);
         }
         if flow == Flow::Continue {
             flow = consume(Event::Pause);
@@ -398,7 +441,7 @@ impl<'a> Running<'a> {
 /// Hands out an event, or keeps a field.
 fn take_piece(
     piece: &Piece<'_>,
-    fields: &mut Vec<super::fields::Field>,
+    fields: &mut Vec<Field>,
     consume: &mut dyn FnMut(Event<'_>) -> Flow,
 ) -> Flow {
     let line = match piece {
@@ -412,17 +455,9 @@ fn take_piece(
             fields.push(field);
             Flow::Continue
         }
-        Ok(Printed {
-            schema,
-            event: Some(event),
-            ..
-        }) => consume(Event::Line(Line {
-            text: event.get(),
-            schema: &schema,
-            stored: None,
-        })),
-        // Neither: the reader says so.
-        _ => consume(Event::Line(Line {
+        Ok(printed) => consume(Event::Line(printed.line(&line))),
+        // The reader says so.
+        Err(_) => consume(Event::Line(Line {
             text: &line,
             ..Line::default()
         })),
@@ -430,7 +465,7 @@ fn take_piece(
 }
 
 /// What a child left on standard error.
-fn log_warnings(outcome: &Outcome) {
+pub(super) fn log_warnings(outcome: &Outcome) {
     if !outcome.stderr.is_empty() {
         let text = String::from_utf8_lossy(&outcome.stderr);
         debug!(

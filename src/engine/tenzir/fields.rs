@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-/// A line of the pipeline that [`super::query::FIELDS`] is.
+/// A line of the pipelines that list fields.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Field {
     schema: String,
@@ -19,47 +19,81 @@ pub(super) struct Field {
 pub(super) struct Types {
     pub(super) address: bool,
     pub(super) text: bool,
+    /// Something else that is printed as a string.
+    other: bool,
 }
 
-/// Where a request's host and the rest of its URL stand, side by side.
-const HOST_AND_PATH: [(&str, &str); 2] = [("hostname", "url"), ("host", "uri")];
+/// The kinds of values that are printed as strings and are neither addresses nor
+/// text.
+const OTHERS: [&str; 6] = [
+    "time",
+    "duration",
+    "subnet",
+    "enumeration",
+    "blob",
+    "secret",
+];
 
-/// All fields with an address or a text in them, outside lists: no comparison
-/// reaches the elements of a list.
+/// Where a request's host and the rest of its URL stand, side by side.
+pub(super) const HOST_AND_PATH: [(&str, &str); 2] = [("hostname", "url"), ("host", "uri")];
+
+/// All fields with an address, a text or the like in them, outside lists: no
+/// comparison reaches the elements of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
     /// By schema, then by path, its names joined by dots.
     schemas: HashMap<String, HashMap<String, Types>>,
     addresses: BTreeSet<Vec<String>>,
     texts: BTreeSet<Vec<String>>,
+    /// How many fields hold addresses or text, each counted for each schema.
+    places: usize,
 }
 
 impl Fields {
-    /// Adds a field; says whether that changes anything.
-    pub(super) fn add(&mut self, field: Field) -> bool {
-        // What the node writes about itself is no event.
-        if field.lists > 0 || field.schema.starts_with("tenzir.") {
-            return false;
+    /// Adds a field.
+    pub(super) fn add(&mut self, field: Field) {
+        // What the node writes about itself is no event. (Events that nobody gave a
+        // schema have one of Tenzir's, like `tenzir.unknown`.)
+        let is_internal = |prefix| field.schema.starts_with(prefix);
+        if field.lists > 0
+            || ["tenzir.metrics.", "tenzir.diagnostic"]
+                .iter()
+                .any(is_internal)
+        {
+            return;
         }
-        let (paths, is_address) = match field.kind.as_str() {
-            "ip" => (&mut self.addresses, true),
-            "string" => (&mut self.texts, false),
-            _ => return false,
+        let path = field.path.join(".");
+        let types = self.schemas.entry(field.schema).or_default();
+        let types = types.entry(path).or_default();
+        let (known, paths) = match field.kind.as_str() {
+            "ip" => (&mut types.address, &mut self.addresses),
+            "string" => (&mut types.text, &mut self.texts),
+            kind => {
+                types.other |= OTHERS.contains(&kind);
+                return;
+            }
         };
-        let schema = self.schemas.entry(field.schema).or_default();
-        let types = schema.entry(field.path.join(".")).or_default();
-        let known = match is_address {
-            true => &mut types.address,
-            false => &mut types.text,
-        };
+        self.places += usize::from(!std::mem::replace(known, true));
         paths.insert(field.path);
-        !std::mem::replace(known, true)
+    }
+
+    /// How many places queries for addresses or text look at: it grows with each
+    /// that is new.
+    pub(super) fn places(&self) -> usize {
+        self.places
     }
 
     /// The types of a field; `None` where the schema is not known.
     pub(super) fn types(&self, schema: &str, path: &str) -> Option<Types> {
         let schema = self.schemas.get(schema)?;
         Some(schema.get(path).copied().unwrap_or_default())
+    }
+
+    /// The types of a field; `None` where no value of it can be printed as a string,
+    /// as far as it is known.
+    pub(super) fn known(&self, schema: &str, path: &str) -> Option<Types> {
+        let types = *self.schemas.get(schema)?.get(path)?;
+        (types != Types::default()).then_some(types)
     }
 
     /// Every field that holds addresses.
@@ -113,23 +147,39 @@ pub(super) mod tests {
     #[test]
     fn fields_are_told_apart_by_type_and_new_ones_are_noticed() {
         let mut fields = Fields::default();
-        assert!(fields.add(field("zeek.http", "id.orig_h", "ip")));
-        assert!(fields.add(field("zeek.http", "host", "string")));
-        assert!(!fields.add(field("zeek.http", "host", "string")));
-        assert!(!fields.add(field("zeek.http", "ts", "time")));
-        assert!(!fields.add(field("tenzir.metrics.cpu", "hostname", "string")));
+        let mut is_news = |field: Field| {
+            let before = fields.places();
+            fields.add(field);
+            fields.places() > before
+        };
+        assert!(is_news(field("zeek.http", "id.orig_h", "ip")));
+        assert!(is_news(field("zeek.http", "host", "string")));
+        assert!(!is_news(field("zeek.http", "host", "string")));
+        assert!(!is_news(field("zeek.http", "ts", "time")));
+        assert!(!is_news(field("zeek.http", "trans_depth", "uint64")));
+        assert!(!is_news(field("tenzir.metrics.cpu", "hostname", "string")));
         let list = Field {
             lists: 1,
             ..field("zeek.dns", "answers", "string")
         };
-        assert!(!fields.add(list));
+        assert!(!is_news(list));
         let types = fields.types("zeek.http", "id.orig_h").expect("known");
         assert!(types.address && !types.text);
-        assert_eq!(fields.types("zeek.http", "ts"), Some(Types::default()));
+        let none = Some((false, false));
+        let both = |types: Types| (types.address, types.text);
+        assert_eq!(fields.types("zeek.http", "ts").map(both), none);
+        assert_eq!(fields.known("zeek.http", "ts").map(both), none);
+        // A number, or nothing: what stands there as a string is news.
+        for path in ["trans_depth", "x"] {
+            assert_eq!(fields.types("zeek.http", path).map(both), none);
+            assert_eq!(fields.known("zeek.http", path), None);
+        }
         assert_eq!(fields.types("zeek.dns", "query"), None);
-        // Another layout, and another schema.
-        assert!(fields.add(field("zeek.http", "host", "ip")));
-        assert!(fields.add(field("zeek.dns", "host", "string")));
+        // Another layout, another schema, and events without one.
+        fields.add(field("zeek.http", "host", "ip"));
+        fields.add(field("zeek.dns", "host", "string"));
+        fields.add(field("tenzir.unknown", "host", "string"));
+        assert_eq!(fields.places(), 5);
         let types = fields.types("zeek.http", "host").expect("known");
         assert!(types.address && types.text);
         assert_eq!((fields.addresses().count(), fields.texts().count()), (2, 1));

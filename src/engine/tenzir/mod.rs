@@ -3,8 +3,10 @@
 //! by type. What is said to be measured here was measured on 6.20.0.
 
 mod answer;
+mod check;
 pub mod client;
 mod fields;
+mod live;
 mod query;
 mod tether;
 mod typed;

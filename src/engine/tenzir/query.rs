@@ -7,16 +7,31 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use super::fields::Fields;
+use time::{OffsetDateTime, UtcOffset};
+
+use super::fields::{Fields, HOST_AND_PATH};
+use crate::engine::Bounds;
 use crate::indicator::{Network, Observable};
+use crate::matching::UrlParts;
 
 /// The most values in one pipeline: a thousand take a second, more cost more than
 /// two pipelines do, and some thousand terms end the program with a crash.
 pub(super) const MOST_VALUES: usize = 1000;
 
-/// The pipeline that lists the fields of all events that the node holds.
-pub(super) const FIELDS: &str = "fields | where type.kind == \"ip\" or type.kind == \"string\" \
+/// The pipeline that lists the fields with addresses and text of all events that
+/// the node holds.
+const ASKABLE: &str = "fields | where type.kind == \"ip\" or type.kind == \"string\" \
      | summarize schema, path, kind=type.kind, lists=type.lists | this = {field: this}";
+
+/// The same for all fields.
+const FIELDS: &str =
+    "fields | summarize schema, path, kind=type.kind, lists=type.lists | this = {field: this}";
+
+/// All events as they come, and every few seconds a word of the node. It comes from
+/// what the node measures of itself; `now()` alone would come without a node.
+const NEW_EVENTS: &str = "quiet { export live=true | this = {schema: @name, event: this} \
+     | merge { metrics \"actor\", live=true | this = {heartbeat: now()} \
+     | throttle rate=1, window=2s, drop=true } }";
 
 /// How lines are printed: in one line each, without what is null.
 const PRINT: &str = "write_ndjson strip_null_fields=true";
@@ -27,7 +42,12 @@ pub(super) const PING: &str = "api \"/ping\" | write_ndjson";
 /// Asks the program for its version; the node has no part in it.
 pub(super) const VERSION: &str = "version | write_ndjson";
 
-/// Asks for the fields alone.
+/// Asks for all events as they come.
+pub(super) fn new_events() -> String {
+    format!("{NEW_EVENTS} | {PRINT}")
+}
+
+/// Asks for the fields alone, of any kind.
 pub(super) fn fields() -> String {
     format!("{FIELDS} | {PRINT}")
 }
@@ -38,7 +58,7 @@ pub(super) fn fields() -> String {
 ///
 /// It may give events of a URL that hold the host of one and the path of another;
 /// [`super::typed::Typed`] tells.
-pub(super) fn any_of(observables: &[&Observable], fields: &Fields, most: Option<u64>) -> String {
+pub(super) fn any_of(observables: &[&Observable], fields: &Fields, bounds: &Bounds) -> String {
     let values = Values::of(observables);
     let mut pipeline = String::new();
     let condition = values.condition(fields, &mut pipeline);
@@ -48,14 +68,22 @@ pub(super) fn any_of(observables: &[&Observable], fields: &Fields, most: Option<
     }
     // `quiet` around all of it: without, each schema that lacks a field warns;
     // around `where` alone it keeps the condition from the node.
-    let _ = write!(
-        pipeline,
-        "quiet {{ export | where {condition} | this = {{schema: @name, event: this}}"
-    );
-    if let Some(most) = most.filter(|_| values.urls.len() < 2) {
+    let _ = match bounds.since {
+        Some(since) => write!(
+            pipeline,
+            "quiet {{ export | where @import_time > {} and ({condition}) \
+             | this = {{schema: @name, stored: @import_time, event: this}}",
+            moment(since)
+        ),
+        None => write!(
+            pipeline,
+            "quiet {{ export | where {condition} | this = {{schema: @name, event: this}}"
+        ),
+    };
+    if let Some(most) = bounds.events.filter(|_| values.urls.len() < 2) {
         let _ = write!(pipeline, " | head {most}");
     }
-    let _ = write!(pipeline, " | merge {{ {FIELDS} }} }} | {PRINT}");
+    let _ = write!(pipeline, " | merge {{ {ASKABLE} }} }} | {PRINT}");
     pipeline
 }
 
@@ -133,6 +161,20 @@ impl<'a> Values<'a> {
     }
 }
 
+/// A time, to the second below.
+fn moment(time: OffsetDateTime) -> String {
+    let time = time.to_offset(UtcOffset::UTC);
+    let (date, (hour, minute, second)) = (time.date(), time.to_hms());
+    format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Where a request's host and the rest of its URL stand, side by side, and how a URL
+/// is parted for that.
+pub(super) const URL_PARTS: UrlParts = UrlParts {
+    names: &HOST_AND_PATH,
+    split: host_and_path,
+};
+
 /// A URL as Suricata and Zeek store it: the host, without a port, and what
 /// follows it, without a fragment.
 pub(super) fn host_and_path(url: &str) -> Option<(&str, &str)> {
@@ -209,6 +251,29 @@ mod tests {
     use super::*;
     use crate::engine::tenzir::fields::tests::field;
 
+    fn most(events: u64) -> Bounds {
+        Bounds {
+            events: Some(events),
+            ..Bounds::default()
+        }
+    }
+
+    #[test]
+    fn a_bound_on_time_is_one_on_when_it_was_stored() {
+        let bounds = Bounds {
+            since: Some(time::macros::datetime!(2026-01-02 03:04:05.6 +1)),
+            ..Bounds::default()
+        };
+        let host = Observable::domain("evil.example");
+        let pipeline = any_of(&[&host], &known(), &bounds);
+        let expected = concat!(
+            "where @import_time > 2026-01-02T02:04:05Z and (this[\"a\\\"b\"] in $texts or ",
+            "this[\"host\"] in $texts or this[\"uri\"] in $texts) ",
+            "| this = {schema: @name, stored: @import_time, event: this} | merge",
+        );
+        assert!(pipeline.contains(expected), "{pipeline}");
+    }
+
     fn known() -> Fields {
         let mut fields = Fields::default();
         for (path, kind) in [
@@ -241,17 +306,20 @@ mod tests {
             "this[\"host\"] in $texts or this[\"uri\"] in $texts ",
             "| this = {schema: @name, event: this} | head 7 | merge { ",
         );
-        let pipeline = any_of(&all, &known(), Some(7));
+        let pipeline = any_of(&all, &known(), &most(7));
         assert!(pipeline.starts_with(expected), "{pipeline}");
-        assert!(pipeline.ends_with(&format!("merge {{ {FIELDS} }} }} | {PRINT}")));
+        assert!(pipeline.ends_with(&format!("merge {{ {ASKABLE} }} }} | {PRINT}")));
         // No field of the kind.
-        assert_eq!(any_of(&all, &Fields::default(), None), fields());
+        assert_eq!(
+            any_of(&all, &Fields::default(), &Bounds::default()),
+            fields()
+        );
     }
 
     #[test]
     fn urls_are_asked_for_whole_and_in_two_parts() {
         let url = Observable::Url("http://h.example/p?q".to_owned());
-        let pipeline = any_of(&[&url], &known(), Some(3));
+        let pipeline = any_of(&[&url], &known(), &most(3));
         for part in [
             "let $texts = [\"http://h.example/p?q\"]\n",
             "let $hosts = [\"h.example\"]\nlet $paths = [\"/p?q\"]\n",
@@ -262,7 +330,7 @@ mod tests {
         }
         // Several: the pipeline gives more than what matches.
         let other = Observable::Url("https://i.example".to_owned());
-        let pipeline = any_of(&[&url, &other], &known(), Some(3));
+        let pipeline = any_of(&[&url, &other], &known(), &most(3));
         assert!(!pipeline.contains("head"), "{pipeline}");
     }
 

@@ -1,0 +1,323 @@
+//! New events of Tenzir: one long-lived child prints all of them, and they are
+//! matched here.
+//!
+//! A `tenzir` whose node dies goes on for ever and says nothing (measured). So the
+//! pipeline carries a heartbeat of the node in the same stream, and a connection is
+//! held beside it, which closes with the node.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{debug, warn};
+
+use super::answer::{Printed, judge};
+use super::client::{AT_ONCE, Client, SILENCE, SharedFields, log_warnings};
+use super::query;
+use super::tether::Tether;
+use crate::child::{self, End, Flow, Limits, Manner, Outcome};
+use crate::config::LiveEngine;
+use crate::engine::connect::ANSWER_TIME;
+use crate::engine::lines::{Lines, Piece};
+use crate::engine::{Answer, Event, Line, LiveWish};
+use crate::live::feed::{Arrival, Ended, Feed, Source};
+use crate::matching::{Place, Reach, Reached, UrlParts};
+use crate::stop::Stop;
+
+/// How long the child may give no sign of life: its heartbeat comes every two or
+/// three seconds.
+const LONGEST_SILENCE: Duration = Duration::from_secs(10);
+
+/// How long before the last sign of life events may have been stored that did not
+/// come: the node holds them back for a second, or what it is configured to.
+const HELD_BACK: Duration = Duration::from_secs(5);
+
+/// How long a schema is not asked about again where that told nothing new.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// How many schemas are remembered for that.
+const MOST_ASKED: usize = 1000;
+
+/// New events of this node.
+///
+/// # Errors
+/// A way is asked for that this engine does not have.
+pub(super) fn source(client: &Client, wish: &LiveWish) -> Result<Source, String> {
+    match wish.way {
+        LiveEngine::Auto | LiveEngine::Continuous => {}
+        LiveEngine::Attach | LiveEngine::Start => {
+            return Err(
+                "Tenzir has no matchers of that kind: its new events are exported and matched \
+                 here (--live-engine continuous)"
+                    .to_owned(),
+            );
+        }
+    }
+    Ok(Source {
+        feed: Box::new(NewEvents {
+            client: client.clone(),
+            in_vain: Mutex::default(),
+        }),
+        registrar: None,
+        reach: Box::new(ByType {
+            fields: client.shared_fields(),
+        }),
+        knows_events: true,
+    })
+}
+
+/// A value is looked for in the fields of its type, as in queries.
+#[derive(Debug)]
+struct ByType {
+    fields: SharedFields,
+}
+
+impl Reach for ByType {
+    fn reaches(&self, place: &Place<'_>) -> Reached {
+        let fields = self.fields.get();
+        let Some(types) = fields.known(place.schema, place.path) else {
+            return Reached::Unknown;
+        };
+        let counts = match place.kind.is_of_addresses() {
+            true => types.address,
+            false => types.text,
+        };
+        // Not what is known to stand there: another layout of the schema.
+        let is_news = || types.address && place.text.parse::<IpAddr>().is_err();
+        match counts {
+            true => Reached::Yes,
+            false if !place.kind.is_of_addresses() && is_news() => Reached::Unknown,
+            false => Reached::No,
+        }
+    }
+
+    fn url_parts(&self) -> Option<UrlParts> {
+        Some(query::URL_PARTS)
+    }
+}
+
+/// The export of all new events.
+struct NewEvents {
+    client: Client,
+    /// When the fields were asked for in vain because of a schema.
+    in_vain: Mutex<HashMap<String, Instant>>,
+}
+
+impl Feed for NewEvents {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+        let tether = match Tether::hold(self.client.endpoint()) {
+            Ok(tether) => tether,
+            Err(reason) => return Ended::lost(reason),
+        };
+        let mut running = Running {
+            tether,
+            lines: Lines::default(),
+            heard: Instant::now(),
+            heard_at: SystemTime::now(),
+            any: false,
+            gone: None,
+        };
+        let mut command = self.client.node_command();
+        command.args(["-f", "/dev/stdin"]);
+        let limits = Limits { time: None, stop };
+        let manner = Manner {
+            silence: Some(SILENCE),
+            ..AT_ONCE
+        };
+        let pipeline = query::new_events();
+        let result = child::run_in(manner, &mut command, pipeline.as_bytes(), limits, |bytes| {
+            running.take(bytes, consume)
+        });
+        match result {
+            Ok(outcome) => running.conclude(&outcome),
+            Err(error) => Ended::lost(format!("it cannot be run: {error}")),
+        }
+    }
+
+    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
+        match line.schema {
+            "" => Err("it is no event with its schema".to_owned()),
+            _ => Ok(Arrival::Event(line.text)),
+        }
+    }
+
+    fn name(&self) -> String {
+        "export of new events from Tenzir".to_owned()
+    }
+
+    fn greets(&self) -> bool {
+        true
+    }
+
+    fn learn(&self, schema: &str, stop: &Stop) -> bool {
+        let mut in_vain = self.in_vain.lock().unwrap_or_else(PoisonError::into_inner);
+        if in_vain
+            .get(schema)
+            .is_some_and(|at| at.elapsed() < ASK_AGAIN)
+        {
+            return false;
+        }
+        let before = self.client.shared_fields().get();
+        let read = self.client.read_fields(ANSWER_TIME, stop);
+        if let Err(reason) = &read {
+            warn!(
+                "Tenzir does not tell what the fields of a new event are: {reason}; a value of an \
+                 indicator counts there whatever its type"
+            );
+        }
+        if before != self.client.shared_fields().get() {
+            debug!("Tenzir: an event had a field that was new; the fields are read again");
+            in_vain.remove(schema);
+            return true;
+        }
+        if in_vain.len() >= MOST_ASKED {
+            in_vain.clear();
+        }
+        in_vain.insert(schema.to_owned(), Instant::now());
+        false
+    }
+}
+
+/// A child that prints new events.
+struct Running {
+    tether: Tether,
+    lines: Lines,
+    /// When it last printed something, by both clocks.
+    heard: Instant,
+    heard_at: SystemTime,
+    any: bool,
+    gone: Option<String>,
+}
+
+impl Running {
+    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(Event<'_>)) -> Flow {
+        if bytes.is_empty() {
+            return self.look_after_node();
+        }
+        self.any = true;
+        self.lines
+            .push(bytes, |piece| take_piece(&piece, &mut *consume));
+        consume(Event::Pause);
+        // Not before: what is done with events takes its time.
+        (self.heard, self.heard_at) = (Instant::now(), SystemTime::now());
+        Flow::Continue
+    }
+
+    fn look_after_node(&mut self) -> Flow {
+        if !self.tether.holds() {
+            self.gone = Some("the node went away".to_owned());
+        } else if self.heard.elapsed() >= LONGEST_SILENCE {
+            self.gone = Some(format!(
+                "no sign of life of the node for {} s",
+                self.heard.elapsed().as_secs()
+            ));
+        }
+        match self.gone {
+            Some(_) => Flow::Enough,
+            None => Flow::Continue,
+        }
+    }
+
+    fn conclude(self, outcome: &Outcome) -> Ended {
+        let reason = match (self.gone, &outcome.end) {
+            (_, End::Stopped) => return Ended::Stopped,
+            (Some(reason), _) => reason,
+            (None, End::TimedOut | End::Enough) => "it was ended".to_owned(),
+            (None, End::Exited(_)) => {
+                log_warnings(outcome);
+                match judge(outcome) {
+                    Answer::Refused(reason) if !self.any => return Ended::Refused(reason),
+                    Answer::Refused(reason)
+                    | Answer::Unreachable(reason)
+                    | Answer::Broken(reason) => reason,
+                    _ => "by itself".to_owned(),
+                }
+            }
+        };
+        Ended::Lost {
+            reason,
+            since: self.heard_at - HELD_BACK,
+        }
+    }
+}
+
+/// Hands out an event; a heartbeat is only that something came.
+fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(Event<'_>)) {
+    let line = match piece {
+        Piece::Line(line) => String::from_utf8_lossy(line),
+        Piece::TooLong(_) => return piece.hand_out(consume),
+    };
+    match serde_json::from_str::<Printed<'_>>(&line) {
+        Ok(printed) if printed.heartbeat.is_some() => {}
+        Ok(printed) => consume(Event::Line(printed.line(&line))),
+        // The reader says so.
+        Err(_) => consume(Event::Line(Line {
+            text: &line,
+            ..Line::default()
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::tenzir::fields::tests::field;
+    use crate::indicator::{Kind, Property};
+
+    #[test]
+    fn a_value_counts_in_fields_of_its_type_and_what_is_not_known_is_news() {
+        let fields = SharedFields::default();
+        let known = [
+            ("src_ip", "ip"),
+            ("host", "string"),
+            ("ts", "time"),
+            ("port", "uint64"),
+        ];
+        fields.learn(known.map(|(path, kind)| field("s", path, kind)).to_vec());
+        let reach = ByType { fields };
+        let reached = |schema, path, kind, text| {
+            reach.reaches(&Place {
+                schema,
+                event_type: None,
+                path,
+                kind,
+                text,
+            })
+        };
+        let hash = Kind::Text(Property::Md5);
+        assert_eq!(reached("s", "src_ip", Kind::Network, ""), Reached::Yes);
+        assert_eq!(reached("s", "host", Kind::Address, ""), Reached::No);
+        assert_eq!(reached("s", "host", Kind::Url, "x"), Reached::Yes);
+        assert_eq!(
+            reached("s", "src_ip", Kind::Domain, "192.0.2.1"),
+            Reached::No
+        );
+        // No address: the schema has got another layout.
+        assert_eq!(reached("s", "src_ip", hash, "x"), Reached::Unknown);
+        assert_eq!(reached("s", "ts", Kind::Domain, "x"), Reached::No);
+        assert_eq!(reached("s", "port", Kind::Domain, "x"), Reached::Unknown);
+        assert_eq!(reached("s", "new", Kind::Address, ""), Reached::Unknown);
+        assert_eq!(reached("new", "host", Kind::Domain, "x"), Reached::Unknown);
+    }
+
+    /// What a line is handed out as.
+    fn taken(line: &str) -> Vec<(String, String)> {
+        let mut lines = Vec::new();
+        take_piece(&Piece::Line(line.as_bytes()), &mut |event| match event {
+            Event::Line(line) => lines.push((line.schema.to_owned(), line.text.to_owned())),
+            Event::TooLong(_) | Event::Pause => {}
+        });
+        lines
+    }
+
+    #[test]
+    fn heartbeats_are_no_events_and_what_is_neither_is_refused_by_the_reader() {
+        let of = |schema: &str, text: &str| vec![(schema.to_owned(), text.to_owned())];
+        let event = r#"{"schema":"zeek.dns","event":{"heartbeat":1}}"#;
+        assert_eq!(taken(event), of("zeek.dns", r#"{"heartbeat":1}"#));
+        assert!(taken(r#"{"heartbeat":"2026-01-01T00:00:00Z"}"#).is_empty());
+        assert_eq!(taken("nonsense"), of("", "nonsense"));
+        assert_eq!(taken("{}"), of("", "{}"));
+    }
+}
