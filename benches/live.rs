@@ -18,7 +18,7 @@ use data::Random;
 use serde_json::json;
 use vast_threatbus::child::{self, Flow, Limits};
 use vast_threatbus::engine::lines::{Lines, Piece};
-use vast_threatbus::engine::{Answer, Bounds, Engine, Event, Line, NotReady};
+use vast_threatbus::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
 use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use vast_threatbus::live::feed::{Arrival, Ended, Feed, Source};
 use vast_threatbus::live::{Live, Settings as LiveSettings};
@@ -82,7 +82,8 @@ impl Bed {
                 opened,
             }),
             registrar: None,
-            reach: Box::new(Concepts::built_in()),
+            reach: Box::new(Concepts::shared()),
+            concepts: Concepts::shared(),
             knows_events: true,
         };
         let settings = LiveSettings {
@@ -266,7 +267,7 @@ impl Engine for Nothing {
 
     fn export(
         &self,
-        _: &[&Observable],
+        _: Asked<'_>,
         _: Bounds,
         _: &Stop,
         _: &mut dyn FnMut(Event<'_>) -> Flow,
@@ -290,6 +291,7 @@ fn indicator(nth: usize) -> Indicator {
         protocol: Protocol::Stix2,
         ioc: vec![value.to_string()],
         observables: vec![value],
+        selection: None,
         condition: None,
         validity: Validity::ALWAYS,
         original: None,

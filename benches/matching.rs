@@ -31,7 +31,7 @@ fn main() {
     // First, so that the memory is not what an earlier measurement left.
     for size in BATCHES {
         let before = resident();
-        let mut matcher = LiveMatcher::new(Concepts::built_in());
+        let mut matcher = LiveMatcher::new(Concepts::shared());
         for nth in 0..size {
             matcher.insert(&observable(nth));
         }

@@ -12,7 +12,7 @@ complete -c vast-threatbus -l retro-match -f -d 'look for indicators in the even
 complete -c vast-threatbus -l no-retro-match -f -d 'do not look for indicators in the events that VAST has stored'
 complete -c vast-threatbus -l live-match -f -d 'look for indicators in events as they are imported'
 complete -c vast-threatbus -l no-live-match -f -d 'do not look for indicators in events as they are imported'
-complete -c vast-threatbus -l live-engine -xa 'auto\\twhat\\ this\\ VAST\\ knows:\\ it\\ is\\ asked\\ once attach\\ta\\ matcher\\ that\\ the\\ node\\ runs,\\ VAST\\ 2021.08\\ to\\ 3.x start\\ta\\ matcher\\ of\\ this\\ program\'s\\ own,\\ VAST\\ 2020\\ with\\ the\\ plugin continuous\\tevery\\ VAST,\\ and\\ Tenzir:\\ all\\ new\\ events\\ are\\ exported\\ and\\ matched\\ here' -d 'how live matching learns of matches'
+complete -c vast-threatbus -l live-engine -xa 'auto\\twhat\\ this\\ VAST\\ knows:\\ it\\ is\\ asked\\ once attach\\ta\\ matcher\\ that\\ the\\ node\\ runs,\\ VAST\\ 2021.08\\ to\\ 3.x start\\ta\\ matcher\\ of\\ this\\ program\'s\\ own,\\ VAST\\ 2020\\ with\\ the\\ plugin continuous\\tany\\ engine:\\ all\\ new\\ events\\ are\\ exported\\ and\\ matched\\ here' -d 'how live matching learns of matches'
 complete -c vast-threatbus -l matcher-name -x -d 'the matcher in VAST that live matching uses'
 complete -c vast-threatbus -l retro-match-max-events -x -d 'report at most N matches of an indicator; 0 = all'
 complete -c vast-threatbus -l retro-match-timeout -x -d 'end a query after SECS seconds; 0 = never'

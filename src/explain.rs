@@ -19,7 +19,9 @@ use crate::indicators_file;
 enum Plan {
     /// Its values go into the lists of a query for many.
     Batch,
-    /// So do they, and what else it means is checked in each event.
+    /// It takes a query of its own, and each event that comes back is checked.
+    Single,
+    /// Its values go into such lists, and what else it means is checked in each event.
     Superset,
     /// It is not asked for.
     Unsupported,
@@ -131,17 +133,21 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
 
 fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
     let standing = indicator.validity.now();
-    let (plan, reason) = match (standing, &indicator.condition) {
-        (Standing::Active, None) => (Plan::Batch, None),
-        (Standing::Active, Some(_)) => {
+    let is_active = standing == Standing::Active;
+    let (plan, reason) = match (&indicator.selection, &indicator.condition) {
+        _ if !is_active => (Plan::Inactive, Some(standing.to_string())),
+        (Some(_), _) => {
+            let reason = "no value to look up: a query of its own, and the whole is checked in \
+                          each event";
+            (Plan::Single, Some(reason.to_owned()))
+        }
+        (None, None) => (Plan::Batch, None),
+        (None, Some(_)) => {
             let reason = "the query gives more than it means: the rest is checked in each event";
             (Plan::Superset, Some(reason.to_owned()))
         }
-        (standing, _) => (Plan::Inactive, Some(standing.to_string())),
     };
-    let query = (standing == Standing::Active)
-        .then(|| Query::any_of(&indicator.observables, &Version::unknown()))
-        .flatten();
+    let query = is_active.then(|| query(indicator)).flatten();
     let is_stix = indicator.protocol == Protocol::Stix2;
     Explanation {
         id: Some(&indicator.id),
@@ -150,6 +156,18 @@ fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
         plan,
         queries: query.iter().map(|one| one.as_str().to_owned()).collect(),
         reason,
+    }
+}
+
+/// What VAST would be asked for.
+fn query(indicator: &Indicator) -> Option<Query> {
+    let version = Version::unknown();
+    match &indicator.selection {
+        None => Query::any_of(&indicator.observables, &version),
+        Some(selection) => {
+            let [times, _] = version.time_extractors();
+            Query::selecting(selection, &version, Some(times))
+        }
     }
 }
 
@@ -180,7 +198,7 @@ fn without_details(reason: &str) -> String {
 
 fn print_summary(counts: &Counts) {
     let total: u64 = counts.values().sum();
-    let answered = |plan| matches!(plan, Plan::Batch | Plan::Superset);
+    let answered = |plan| matches!(plan, Plan::Batch | Plan::Single | Plan::Superset);
     let mine = counts.iter().filter(|((plan, _), _)| answered(*plan));
     let mine: u64 = mine.map(|(_, count)| count).sum();
     eprintln!("{total} indicator(s), {mine} of them asked for:");
@@ -226,12 +244,13 @@ mod tests {
             .iter()
             .filter_map(|one| one["plan"].as_str())
             .collect();
-        let expected = "batch superset unsupported unsupported unsupported inactive unsupported \
+        let expected = "batch superset single unsupported unsupported inactive unsupported \
                         unsupported unsupported";
         assert_eq!(plans.join(" "), expected);
         assert_eq!(lines[0]["queries"][0], r#""/" == net.uri"#);
         assert_eq!(lines[1]["pattern"], "[url:value = '/' AND file:size > 5]");
         assert_eq!(lines[1]["queries"][0], r#""/" == net.uri"#);
+        assert_eq!(lines[2]["queries"][0], "fileinfo.size > 5");
         let reason = lines[3]["reason"].as_str().unwrap_or_default();
         assert!(
             reason.starts_with("line 1, column 2: object path a:b"),

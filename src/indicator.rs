@@ -10,17 +10,19 @@ use std::sync::Arc;
 
 use serde_json::value::RawValue;
 
-use crate::matching::condition::Condition;
+use crate::matching::condition::{Condition, LazyEvent};
 use crate::state::journal::Ticket;
 
 mod kind;
 mod network;
 mod property;
+mod selection;
 mod validity;
 
 pub use kind::Kind;
 pub use network::Network;
 pub use property::{Facts, PROPERTIES, Property, Writing};
+pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
 
 /// The generation of bus messages that an indicator came in, and that its
@@ -178,9 +180,12 @@ pub struct Indicator {
     pub id: Arc<str>,
     /// The protocol that it came in and that its sightings go out in.
     pub protocol: Protocol,
-    /// What to look for: an event matches when it holds any one of these.
-    /// Never empty.
+    /// What to look for: an event matches when it holds any one of these. Empty
+    /// where there is a selection.
     pub observables: Vec<Observable>,
+    /// What a query of its own asks for, where there are no such values; there is a
+    /// condition then, which alone tells what matches.
+    pub selection: Option<Arc<Selection>>,
     /// What else an event has to be like that holds one of them; checked in the
     /// event ([`Indicator::holds`]), whatever gave it.
     pub condition: Option<Arc<Condition>>,
@@ -198,23 +203,25 @@ impl Indicator {
     /// The kind of what it looks for in one word, as statistics name it.
     pub fn kind(&self) -> &'static str {
         let mut kinds = self.observables.iter().map(Observable::kind);
-        let first = kinds.next().unwrap_or("none");
+        let first = kinds.next().unwrap_or("query");
         match kinds.all(|kind| kind == first) {
             true => first,
             false => "several",
         }
     }
 
-    /// Whether an event that holds one of its observables is a match.
-    pub fn holds(&self, line: &str) -> bool {
+    /// Whether an event that an engine gives for it is a match.
+    pub fn holds(&self, event: &LazyEvent<'_>) -> bool {
         self.condition
             .as_ref()
-            .is_none_or(|condition| condition.holds(line))
+            .is_none_or(|condition| event.fulfils(condition))
     }
 
     /// Whether it asks for the same as another one.
     pub fn asks_the_same(&self, other: &Indicator) -> bool {
-        self.observables == other.observables && self.condition == other.condition
+        self.observables == other.observables
+            && self.selection == other.selection
+            && self.condition == other.condition
     }
 
     /// How many values of a list it costs to ask for it.
@@ -227,7 +234,8 @@ impl Indicator {
         let original = self.original.as_ref().map_or(0, |json| json.get().len());
         let values = |text: &str| text.len() + size_of::<String>();
         let ioc: usize = self.ioc.iter().map(|text| values(text)).sum();
-        size_of::<Self>() + self.id.len() + original + 2 * ioc
+        let selection = self.selection.as_ref().map_or(0, |one| one.size());
+        size_of::<Self>() + self.id.len() + original + 2 * ioc + selection
     }
 }
 
@@ -303,6 +311,7 @@ impl Message {
                     id: indicator.id.clone(),
                     protocol: indicator.protocol,
                     observables: indicator.observables.clone(),
+                    selection: indicator.selection.clone(),
                     condition: indicator.condition.clone(),
                     validity: indicator.validity,
                     ioc: indicator.ioc.clone(),

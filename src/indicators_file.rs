@@ -237,6 +237,7 @@ fn plain_value(value: &str) -> Result<Message, Rejection> {
             id: value.into(),
             protocol: Protocol::Legacy,
             observables: vec![observable],
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: vec![value.to_owned()],

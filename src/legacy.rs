@@ -176,6 +176,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             id,
             protocol: Protocol::Legacy,
             observables: vec![observable],
+            selection: None,
             condition: asked.condition.map(Arc::new),
             validity: Validity::ALWAYS,
             ioc: intel
@@ -329,6 +330,8 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matching::Concepts;
+    use crate::matching::condition::LazyEvent;
 
     fn intel(value: &str, kind: u16, operation: &str) -> String {
         serde_json::json!({
@@ -437,7 +440,11 @@ mod tests {
             (vec!["a.example"], 12, "{}", true),
         ] {
             let indicator = composite(&values, kind).expect("an indicator");
-            assert_eq!(indicator.holds(line), expected, "{values:?} {kind} {line}");
+            assert_eq!(
+                indicator.holds(&LazyEvent::new(line, &Concepts::built_in())),
+                expected,
+                "{values:?} {kind} {line}"
+            );
         }
         for values in [&["a.example|192.0.2.1"][..], &["a.example.", "192.0.2.1"]] {
             let domain = composite(values, 12).expect("an indicator");

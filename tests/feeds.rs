@@ -155,6 +155,7 @@ fn what_the_events_hold_is_found() {
                     format!("[file:name = '/payload.exe' AND file:hashes.SHA256 = '{SHA256}']"),
                     1,
                 ),
+                ("[network-traffic:dst_port = '4444']".into(), 3),
                 (to_port, 3),
                 (connection("dst", "ipv4", "203.0.113.66"), 12),
                 (connection("dst", "ipv6", "2001:db8:ffff::53"), 2),

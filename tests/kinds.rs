@@ -24,6 +24,7 @@ fn events() -> Vec<(&'static str, Vec<Value>)> {
             "suricata.fileinfo",
             vec![json!({
                 "timestamp": time, "event_type": "fileinfo", "n": 1, "src_ip": "198.51.100.7",
+                "dest_port": 4444,
                 "fileinfo": {"filename": "/a/b.exe", "md5": MD5, "sha1": SHA1, "sha256": SHA256, "size": 1024},
             })],
         ),
@@ -94,6 +95,29 @@ fn values() -> Vec<(String, Vec<u64>)> {
         ),
         (
             "[email-addr:value = 'evil@example.org'] START t'2024-03-06T00:00:00Z' STOP t'2024-03-07T00:00:00Z'".into(),
+            vec![],
+        ),
+        // Nothing to look up: a query of its own.
+        ("[file:name LIKE '%.exe']".into(), vec![1]),
+        ("[file:name LIKE 'b%.exe']".into(), vec![]),
+        ("[file:name MATCHES '^/a/[a-z]+\\\\.exe$']".into(), vec![1]),
+        ("[file:size > 1000 AND file:name NOT LIKE '%.dll']".into(), vec![1]),
+        ("[file:size > 1000 AND file:name != '/a/b.exe']".into(), vec![]),
+        ("[file:size IN (5, 1024)]".into(), vec![1]),
+        ("[network-traffic:dst_port = 4444]".into(), vec![1]),
+        ("[network-traffic:src_port = 4444]".into(), vec![]),
+        ("[network-traffic:dst_port >= 4445]".into(), vec![]),
+        (
+            "[network-traffic:dst_port = 4444 OR email-addr:value = 'evil@example.org']".into(),
+            vec![1, 4],
+        ),
+        ("[process:command_line LIKE '%-x' OR user-account:user_id MATCHES 'eve']".into(), vec![5]),
+        (
+            "[file:size = 1024] START t'2024-03-05T09:00:00.2Z' STOP t'2024-03-05T09:00:00.3Z'".into(),
+            vec![1],
+        ),
+        (
+            "[file:size = 1024] START t'2024-03-05T09:00:00.3Z' STOP t'2024-03-05T09:00:01Z'".into(),
             vec![],
         ),
     ]

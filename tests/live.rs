@@ -109,6 +109,41 @@ fn withdraw(scene: &mut Scene, n: u64, domain: &str) {
     scene.publisher.send_indicator(&removal);
 }
 
+/// No value leads to it, so that a matcher of VAST's own cannot have it, and every
+/// event is checked here.
+#[test]
+fn a_pattern_without_a_value_to_look_up_is_live_where_events_are_matched_here() {
+    let pattern = "[domain-name:value LIKE '%.evil.example' AND url:value != '/good']";
+    let indicator = messages::stix_indicator(1, pattern, None);
+    let id = indicator["id"].as_str().expect("an id").to_owned();
+    let mut scene = live(BrokerKind::Ports, Engine::Attach, &[]);
+    scene.publisher.send_indicator(&indicator);
+    let words = "is rejected for live matching: a part of it has to be checked here";
+    scene.bridge.wait_for_log(words, LIMIT);
+    let mut scene = live(BrokerKind::Ports, Engine::Continuous, &[]);
+    scene.publisher.send_indicator(&indicator);
+    scene.bridge.wait_for_log("is matched live", LIMIT);
+    import(&scene, "evil.example", 1);
+    import(&scene, "a.evil.example", 2);
+    assert_eq!(indicators(&scene, 1), [&*id]);
+    // What is imported while nobody looks is asked for in a query of its own.
+    let calls = scene.engine.calls();
+    let child = calls.iter().find(|call| call.is("--continuous"));
+    support::process::kill(u32::try_from(child.expect("it runs").pid).expect("a process id"));
+    scene.bridge.wait_for_log("starting it again", LIMIT);
+    import(&scene, "b.evil.example", 3);
+    assert_eq!(indicators(&scene, 1), [&*id]);
+    let queries = scene.engine.exports();
+    let mut queries = queries.iter().filter_map(|call| call.stdin.as_deref());
+    let start =
+        r#"((".evil.example" in net.domain || ".evil.example" in net.hostname)) && #timestamp > "#;
+    assert!(
+        queries.any(|query| query.starts_with(start)),
+        "{:?}",
+        scene.engine.exports()
+    );
+}
+
 #[test]
 fn an_indicator_is_matched_from_its_coming_to_its_going() {
     for engine in ENGINES {

@@ -79,6 +79,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 id: n.to_string().into(),
                 protocol: Protocol::Stix2,
                 observables: vec![Observable::domain(&name)],
+                selection: None,
                 condition: None,
                 validity: Validity::ALWAYS,
                 ioc: vec![name],

@@ -1,6 +1,7 @@
 //! What can answer. Only this folder knows a query language or a command line
 //! of an engine.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
@@ -8,9 +9,9 @@ use time::OffsetDateTime;
 use crate::check::Finding;
 use crate::child::Flow;
 use crate::config::{Config, LiveEngine};
-use crate::indicator::Observable;
+use crate::indicator::{Observable, Selection};
 use crate::live::feed::Source;
-use crate::matching::{Attribution, ScanError, Verdict};
+use crate::matching::{Attribution, Concepts, ScanError, Verdict};
 use crate::stop::Stop;
 
 pub mod connect;
@@ -63,21 +64,41 @@ pub trait Engine {
         None
     }
 
+    /// Whether it can be asked for anything but values.
+    fn takes_selections(&self) -> bool {
+        false
+    }
+
+    /// What the fields of its events hold, for what is checked here.
+    fn concepts(&self, _stop: &Stop) -> Arc<Concepts> {
+        Concepts::shared()
+    }
+
     /// Whose are the events of a query for these entries? `None` where every
     /// event of the answer matches every entry.
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
         (entries.len() > 1).then(|| Box::new(Attribution::new(entries)) as Box<dyn Attribute>)
     }
 
-    /// Asks once for every stored event that holds any of the observables, and
-    /// hands out the lines of the answer as they come.
+    /// Asks once for every stored event of this kind, and hands out the lines of the
+    /// answer as they come.
     fn export(
         &self,
-        observables: &[&Observable],
+        asked: Asked<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer;
+}
+
+/// Which stored events a query asks for.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// Those that hold any of these.
+    Values(&'a [&'a Observable]),
+    /// These and perhaps others, of an engine that
+    /// [takes selections](Engine::takes_selections).
+    Selection(&'a Selection),
 }
 
 /// Tells which entries of a query an event of its answer matched.

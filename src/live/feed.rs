@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::{Event, Line};
 use crate::indicator::Observable;
-use crate::matching::Reach;
+use crate::matching::{Concepts, Reach};
 use crate::sighting::EventTime;
 use crate::stop::Stop;
 
@@ -23,6 +23,8 @@ pub struct Source {
     pub registrar: Option<Arc<dyn Registrar>>,
     /// Where a match can be, where it is found here.
     pub reach: Box<dyn Reach>,
+    /// What the fields of events hold, for what is checked here.
+    pub concepts: Arc<Concepts>,
     /// Whether the engine prints whole events.
     pub knows_events: bool,
 }

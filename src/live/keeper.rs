@@ -14,6 +14,7 @@ use super::pool::Way;
 use super::roster::{Change, Put};
 use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
+use crate::matching::condition::MOST_UNLISTED;
 use crate::metrics::Metrics;
 use crate::retro::{Waiting, note_inactive};
 use crate::stop::Stop;
@@ -158,7 +159,7 @@ impl Keeper {
             return;
         }
         self.leave_out(&mut indicator);
-        if indicator.observables.is_empty() {
+        if indicator.observables.is_empty() && indicator.selection.is_none() {
             return;
         }
         let now = SystemTime::now();
@@ -172,6 +173,15 @@ impl Keeper {
                 error!(
                     "indicator {} is dropped: those that are live take all the memory that they \
                      may",
+                    printable(&id, 200)
+                );
+            }
+            Put::TooMany => {
+                self.metrics.indicators_dropped.add(1);
+                error!(
+                    "indicator {} is not matched live: nothing in it is a value to look up, and \
+                     {MOST_UNLISTED} such indicators, the most there can be, are checked in every \
+                     event already",
                     printable(&id, 200)
                 );
             }
@@ -247,6 +257,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Stix2,
             observables: vec![Observable::domain("a")],
+            selection: None,
             condition: None,
             validity: Validity::between(from.map(Into::into), None),
             ioc: vec!["a".to_owned()],

@@ -12,7 +12,7 @@ use super::Shared;
 use super::pool::Way;
 use super::roster::{Change, Matched};
 use crate::child::Flow;
-use crate::engine::{Answer, Bounds, Engine, Event, Line};
+use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line};
 use crate::indicator::Observable;
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -131,7 +131,7 @@ impl Mender {
         }
     }
 
-    /// Asks for all live values in the events since then.
+    /// Asks for all live indicators in the events since then.
     fn cover(&mut self, since: SystemTime) -> Result<(), Uncovered> {
         let most = self.engine.most_observables();
         let most = most.unwrap_or(VALUES_AT_ONCE).min(VALUES_AT_ONCE);
@@ -143,6 +143,19 @@ impl Mender {
             let values: Vec<Observable> = values.into_iter().map(|(value, _)| value).collect();
             any |= !values.is_empty();
             self.ask_until_answered(&values, since)?;
+        }
+        let selections = self.shared.roster().selections();
+        any |= !selections.is_empty();
+        for (selection, id) in &selections {
+            let asked = Asked::Selection(selection);
+            if let Err(reason) = self.put_until_answered(asked, since)? {
+                self.metrics.observables_refused.add(1);
+                warn!(
+                    "indicator {} is not looked for in the gap: VAST refuses the query: {}",
+                    printable(id, 200),
+                    printable(&reason, 500)
+                );
+            }
         }
         if any {
             let found = self.metrics.sightings_found.get() - before;
@@ -159,14 +172,28 @@ impl Mender {
         values: &[Observable],
         since: SystemTime,
     ) -> Result<(), Uncovered> {
+        let all: Vec<&Observable> = values.iter().collect();
+        match self.put_until_answered(Asked::Values(&all), since)? {
+            Ok(()) => Ok(()),
+            Err(reason) => self.halve(values, since, reason),
+        }
+    }
+
+    /// Puts a query until it is answered, or the engine refuses it: why, in its
+    /// words.
+    fn put_until_answered(
+        &mut self,
+        asked: Asked<'_>,
+        since: SystemTime,
+    ) -> Result<Result<(), String>, Uncovered> {
         let mut backoff = Backoff::new();
         let mut failures = 0;
         loop {
-            let reason = match self.ask(values, since) {
-                Answer::Complete | Answer::Enough | Answer::Unconfirmed => return Ok(()),
+            let reason = match self.ask(asked, since) {
+                Answer::Complete | Answer::Enough | Answer::Unconfirmed => return Ok(Ok(())),
                 Answer::Stopped => return Err(Uncovered::Stopped),
                 Answer::Unreachable(reason) => return Err(Uncovered::Away(reason)),
-                Answer::Refused(reason) => return self.halve(values, since, reason),
+                Answer::Refused(reason) => return Ok(Err(reason)),
                 Answer::TimedOut => "it took too long (--retro-match-timeout)".to_owned(),
                 Answer::Broken(reason) => reason,
                 Answer::Outdated => "the engine has learned of new fields meanwhile".to_owned(),
@@ -208,7 +235,7 @@ impl Mender {
         }
     }
 
-    fn ask(&mut self, values: &[Observable], since: SystemTime) -> Answer {
+    fn ask(&mut self, asked: Asked<'_>, since: SystemTime) -> Answer {
         let since = OffsetDateTime::from(since);
         let bounds = Bounds {
             events: None,
@@ -217,7 +244,6 @@ impl Mender {
         };
         self.metrics.queries.add(1);
         self.shared.recent().begin_query();
-        let values: Vec<&Observable> = values.iter().collect();
         let Mender {
             engine,
             shared,
@@ -239,7 +265,7 @@ impl Mender {
             }
             Flow::Continue
         };
-        let answer = engine.export(&values, bounds, ending, &mut take);
+        let answer = engine.export(asked, bounds, ending, &mut take);
         self.reporter.flush();
         answer
     }

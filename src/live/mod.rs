@@ -99,7 +99,11 @@ impl Live {
         // Live matching ends at once where retro matching may finish.
         let ending = Stop::new()?;
         let shared = Arc::new(Shared {
-            roster: Mutex::new(Roster::new(source.reach, SystemTime::now())),
+            roster: Mutex::new(Roster::new(
+                source.reach,
+                source.concepts,
+                SystemTime::now(),
+            )),
             recent: Mutex::default(),
             knows_events: source.knows_events,
         });

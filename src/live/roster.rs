@@ -11,9 +11,13 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::id::ShortId;
-use crate::indicator::{Indicator, Observable, Protocol, Validity};
-use crate::matching::condition::Condition;
-use crate::matching::{Clarity, LiveMatcher, Reach, ScanError, Slot};
+use crate::indicator::{Indicator, Observable, Protocol, Selection, Validity};
+use crate::matching::condition::{Condition, LazyEvent};
+use crate::matching::{Clarity, Concepts, LiveMatcher, Reach, ScanError, Slot};
+
+mod unlisted;
+
+use unlisted::Unlisted;
 
 /// The most memory that live indicators take, in bytes, about.
 const MOST_BYTES: usize = 1 << 30;
@@ -51,6 +55,8 @@ pub enum Put {
     Repeated,
     /// There is no room for it.
     Full,
+    /// No value leads to it, and there are enough of those.
+    TooMany,
 }
 
 /// A change of what has to be matched at all, whoever matches.
@@ -75,6 +81,8 @@ pub struct Matched {
 #[derive(Debug)]
 pub struct Roster {
     matcher: LiveMatcher,
+    /// What fields hold, for what is checked in events.
+    concepts: Arc<Concepts>,
     /// By slot: the first entry with its value.
     heads: Vec<u32>,
     entries: Vec<Entry>,
@@ -89,6 +97,7 @@ pub struct Roster {
     written: HashMap<u32, Box<[String]>>,
     /// What else an event has to be like, by entry, where there is something.
     conditions: HashMap<u32, Arc<Condition>>,
+    unlisted: Unlisted,
     expiries: BinaryHeap<Reverse<(u32, u32)>>,
     start: SystemTime,
     bytes: usize,
@@ -99,9 +108,10 @@ pub struct Roster {
 
 impl Roster {
     /// A roster without indicators.
-    pub fn new(reach: Box<dyn Reach>, now: SystemTime) -> Self {
+    pub fn new(reach: Box<dyn Reach>, concepts: Arc<Concepts>, now: SystemTime) -> Self {
         Roster {
             matcher: LiveMatcher::of(reach),
+            concepts,
             heads: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -111,6 +121,7 @@ impl Roster {
             free_long_ids: Vec::new(),
             written: HashMap::new(),
             conditions: HashMap::new(),
+            unlisted: Unlisted::default(),
             expiries: BinaryHeap::new(),
             start: now,
             bytes: 0,
@@ -120,14 +131,15 @@ impl Roster {
         }
     }
 
-    /// How many values are matched, each counted for each indicator that has it.
+    /// How many values are matched, each counted for each indicator that has it, and
+    /// indicators that no value leads to.
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() + self.unlisted.len()
     }
 
     /// Whether nothing is matched.
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.len() == 0
     }
 
     /// Matches an indicator from the next event on, until it `expires`; tells
@@ -139,6 +151,9 @@ impl Roster {
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> Put {
+        if let Some(selection) = &indicator.selection {
+            return self.unlisted.add(indicator, selection, expires, now);
+        }
         let expires = expires.map_or(NONE, |time| self.ticks(time).saturating_add(1));
         let known = self.entries_of(&indicator.id);
         if self.is_repeated(&known, indicator) {
@@ -255,13 +270,13 @@ impl Roster {
         for &entry in &entries {
             self.remove_entry(entry, changes);
         }
-        entries.len()
+        entries.len() + self.unlisted.remove(id)
     }
 
     /// Matches no more what has expired; gives the ids.
     pub fn expire(&mut self, now: SystemTime, changes: &mut Vec<Change>) -> Vec<Arc<str>> {
+        let mut ids: Vec<Arc<str>> = self.unlisted.expire(now).collect();
         let now = self.ticks(now);
-        let mut ids = Vec::new();
         while let Some(&Reverse((expires, entry))) = self.expiries.peek() {
             if expires > now {
                 break;
@@ -279,8 +294,9 @@ impl Roster {
 
     /// When the next one expires.
     pub fn next_expiry(&self) -> Option<SystemTime> {
-        let &Reverse((expires, _)) = self.expiries.peek()?;
-        Some(self.time(expires))
+        let listed = self.expiries.peek();
+        let listed = listed.map(|&Reverse((expires, _))| self.time(expires));
+        listed.into_iter().chain(self.unlisted.next_expiry()).min()
     }
 
     /// Shows every indicator that the event in `line`, of this schema, matches,
@@ -297,6 +313,7 @@ impl Roster {
         out.clear();
         let mut slots = std::mem::take(&mut self.slots);
         let scanned = self.matcher.matches_in(schema, line, &mut slots);
+        let event = LazyEvent::new(line, &self.concepts);
         if !slots.is_empty() {
             let mut found = std::mem::take(&mut self.found);
             found.clear();
@@ -305,7 +322,7 @@ impl Roster {
             }
             let holds = |entry: &u32| {
                 let condition = self.conditions.get(entry);
-                condition.is_none_or(|condition| condition.holds(line))
+                condition.is_none_or(|condition| event.fulfils(condition))
             };
             found.retain(holds);
             let name = |entry: &u32| {
@@ -319,6 +336,9 @@ impl Roster {
             self.found = found;
         }
         self.slots = slots;
+        if scanned.is_ok() {
+            self.unlisted.matches(&event, out);
+        }
         scanned
     }
 
@@ -335,14 +355,23 @@ impl Roster {
 
     /// The indicator with this id, by one of its values.
     pub fn with_id(&self, id: &str) -> Option<Matched> {
-        let entry = *self.entries_of(id).first()?;
-        Some(self.matched(entry))
+        match self.entries_of(id).first() {
+            Some(&entry) => Some(self.matched(entry)),
+            None => self.unlisted.with_id(id),
+        }
     }
 
     /// The protocol of any indicator, where there is one.
     pub fn any_protocol(&self) -> Option<Protocol> {
-        let entry = *self.by_id.iter().next()?;
-        Some(self.entries[entry as usize].protocol)
+        match self.by_id.iter().next() {
+            Some(&entry) => Some(self.entries[entry as usize].protocol),
+            None => self.unlisted.any_protocol(),
+        }
+    }
+
+    /// What the indicators that no value leads to are asked for, each with its id.
+    pub fn selections(&self) -> Vec<(Arc<Selection>, Arc<str>)> {
+        self.unlisted.selections()
     }
 
     /// Distinct values from this slot on that cost no more than `most` to ask for,
@@ -386,6 +415,7 @@ impl Roster {
                 protocol,
                 ioc: written.map_or_else(|| vec![value.to_string()], |all| all.to_vec()),
                 observables: vec![value],
+                selection: None,
                 condition: self.conditions.get(&entry).cloned(),
                 validity: Validity::ALWAYS,
                 original: None,

@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, bounded};
 use super::feed::{Arrival, Ended, Feed};
 use super::*;
 use crate::child::Flow;
-use crate::engine::{Answer, Bounds, Event, Line, NotReady};
+use crate::engine::{Answer, Asked, Bounds, Event, Line, NotReady};
 use crate::indicator::{Indicator, Message, Observable, Protocol, Validity};
 use crate::matching::Concepts;
 use crate::report::Destination;
@@ -76,11 +76,14 @@ impl Engine for Store {
 
     fn export(
         &self,
-        values: &[&Observable],
+        asked: Asked<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
+        let Asked::Values(values) = asked else {
+            panic!("{asked:?} is not asked for here");
+        };
         assert_eq!(values, [&Observable::domain("a")]);
         assert!(bounds.since.is_some());
         let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
@@ -118,7 +121,8 @@ fn start(store: Store) -> Bed {
     let source = Source {
         feed: Box::new(Script { lines: script }),
         registrar: None,
-        reach: Box::new(Concepts::built_in()),
+        reach: Box::new(Concepts::shared()),
+        concepts: Concepts::shared(),
         knows_events: true,
     };
     let settings = Settings {
@@ -181,6 +185,7 @@ fn the_events_of_a_gap_are_reported_once() {
             id: "1".into(),
             protocol: Protocol::Legacy,
             observables: vec![Observable::domain("a")],
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: vec!["a".to_owned()],

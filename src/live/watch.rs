@@ -262,6 +262,7 @@ impl Taker<'_> {
             id: found.id.clone().unwrap_or_else(|| UNKNOWN.into()),
             protocol,
             observables: Vec::new(),
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: value.map(str::to_owned).into_iter().collect(),

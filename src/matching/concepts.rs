@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
@@ -131,6 +132,12 @@ impl Concepts {
             })
             .collect();
         Concepts::from_table(&table)
+    }
+
+    /// The same one for all.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: LazyLock<Arc<Concepts>> = LazyLock::new(|| Arc::new(Concepts::built_in()));
+        SHARED.clone()
     }
 
     fn from_table(table: &[Concept]) -> Self {

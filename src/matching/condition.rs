@@ -4,8 +4,8 @@
 mod fields;
 mod text;
 
+use std::cell::OnceCell;
 use std::net::IpAddr;
-use std::sync::LazyLock;
 
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -13,12 +13,9 @@ use time::OffsetDateTime;
 pub use fields::Field;
 pub use text::{Expression, like};
 
-use super::concepts::Concepts;
+use super::concepts::{Concepts, Uses};
 use crate::indicator::{Kind, Network, Observable, Property};
 use crate::sighting::EventTime;
-
-/// What is known of fields, for printed events of any engine.
-static CONCEPTS: LazyLock<Concepts> = LazyLock::new(Concepts::built_in);
 
 /// What an event has to be like. Fields are known by their paths, as in
 /// [`super::LiveMatcher`].
@@ -112,68 +109,119 @@ impl Condition {
 
     /// Whether the event of this line is like that; a line that is no JSON object
     /// is not.
-    pub fn holds(&self, line: &str) -> bool {
-        let Ok(Value::Object(event)) = serde_json::from_str(line) else {
-            return false;
-        };
-        let mut values = Vec::new();
-        let mut path = String::new();
-        flatten(&event, &mut path, false, &mut values);
-        let event_type = values
-            .iter()
-            .find(|one| one.path == "event_type")
-            .and_then(|one| one.value.as_str());
-        self.holds_for(&values, event_type)
+    pub fn holds(&self, line: &str, concepts: &Concepts) -> bool {
+        Event::read(line, concepts).is_some_and(|event| self.holds_in(&event))
     }
 
-    fn holds_for(&self, values: &[Printed<'_>], event_type: Option<&str>) -> bool {
+    /// The same for an event that was read before.
+    pub fn holds_in(&self, event: &Event) -> bool {
         match self {
-            Condition::All(parts) => parts.iter().all(|one| one.holds_for(values, event_type)),
-            Condition::Any(parts) => parts.iter().any(|one| one.holds_for(values, event_type)),
-            Condition::Test(test) => values.iter().any(|one| {
-                test.place.has(one, event_type) && test.check.passes(one.value) != test.negated
-            }),
+            Condition::All(parts) => parts.iter().all(|one| one.holds_in(event)),
+            Condition::Any(parts) => parts.iter().any(|one| one.holds_in(event)),
+            Condition::Test(test) => event
+                .values
+                .iter()
+                .any(|one| test.place.has(one) && test.check.passes(&one.value) != test.negated),
             Condition::During(start, stop) => {
-                let text = ["ts", "timestamp"].iter().find_map(|name| {
-                    let field = values.iter().find(|one| one.path == *name)?;
-                    EventTime::parse(field.value.as_str()?)
-                });
-                text.is_some_and(|time| (*start..*stop).contains(&time.utc()))
+                let time = event.time();
+                time.is_some_and(|time| (*start..*stop).contains(&time.utc()))
             }
         }
     }
 }
 
-/// A value of a printed event that holds no others.
-struct Printed<'a> {
-    path: String,
-    in_list: bool,
-    value: &'a Value,
+/// A printed event, read once for any number of conditions.
+#[derive(Debug)]
+pub struct Event {
+    values: Vec<Printed>,
 }
 
-fn flatten<'a>(
-    object: &'a serde_json::Map<String, Value>,
+impl Event {
+    /// Reads a line, in which these concepts tell what a field holds; `None` where it
+    /// is no JSON object.
+    pub fn read(line: &str, concepts: &Concepts) -> Option<Self> {
+        let Ok(Value::Object(object)) = serde_json::from_str(line) else {
+            return None;
+        };
+        let mut values = Vec::new();
+        flatten(object, &mut String::new(), false, &mut values);
+        let event_type = values.iter().find(|one| one.path == "event_type");
+        let event_type = event_type.and_then(|one| one.value.as_str());
+        let event_type = event_type.map(str::to_owned);
+        for one in &mut values {
+            one.uses = concepts.uses(&one.path, event_type.as_deref());
+        }
+        Some(Event { values })
+    }
+
+    /// When it happened.
+    fn time(&self) -> Option<EventTime> {
+        ["ts", "timestamp"].iter().find_map(|name| {
+            let field = self.values.iter().find(|one| one.path == *name)?;
+            EventTime::parse(field.value.as_str()?)
+        })
+    }
+}
+
+/// So many conditions, which no value leads to, are checked in every event of a
+/// stream or a file at the most.
+pub const MOST_UNLISTED: usize = 1000;
+
+/// A line that is read as an event only when a condition asks.
+pub struct LazyEvent<'a> {
+    line: &'a str,
+    concepts: &'a Concepts,
+    event: OnceCell<Option<Event>>,
+}
+
+impl<'a> LazyEvent<'a> {
+    /// A line that was not read yet.
+    pub fn new(line: &'a str, concepts: &'a Concepts) -> Self {
+        LazyEvent {
+            line,
+            concepts,
+            event: OnceCell::new(),
+        }
+    }
+
+    /// Whether the condition holds; it does not where the line is no event.
+    pub fn fulfils(&self, condition: &Condition) -> bool {
+        let event = self
+            .event
+            .get_or_init(|| Event::read(self.line, self.concepts));
+        event
+            .as_ref()
+            .is_some_and(|event| condition.holds_in(event))
+    }
+}
+
+/// A value of a printed event that holds no others.
+#[derive(Debug)]
+struct Printed {
+    path: String,
+    in_list: bool,
+    value: Value,
+    uses: Uses,
+}
+
+fn flatten(
+    object: serde_json::Map<String, Value>,
     path: &mut String,
     in_list: bool,
-    values: &mut Vec<Printed<'a>>,
+    values: &mut Vec<Printed>,
 ) {
     for (key, value) in object {
         let length = path.len();
         if length > 0 {
             path.push('.');
         }
-        path.push_str(key);
+        path.push_str(&key);
         flatten_value(value, path, in_list, values);
         path.truncate(length);
     }
 }
 
-fn flatten_value<'a>(
-    value: &'a Value,
-    path: &mut String,
-    in_list: bool,
-    values: &mut Vec<Printed<'a>>,
-) {
+fn flatten_value(value: Value, path: &mut String, in_list: bool, values: &mut Vec<Printed>) {
     match value {
         Value::Object(object) => flatten(object, path, in_list, values),
         Value::Array(elements) => {
@@ -187,19 +235,19 @@ fn flatten_value<'a>(
             path: path.clone(),
             in_list,
             value,
+            uses: Uses::default(),
         }),
     }
 }
 
 impl Place {
-    fn has(self, printed: &Printed<'_>, event_type: Option<&str>) -> bool {
-        let uses = || CONCEPTS.uses(&printed.path, event_type);
+    fn has(self, printed: &Printed) -> bool {
         match self {
             _ if printed.in_list => false,
             Place::Kind(kind) if kind.is_of_addresses() => {
-                !uses().is_text() && address(printed.value).is_some()
+                !printed.uses.is_text() && address(&printed.value).is_some()
             }
-            Place::Kind(kind) => uses().holds(kind),
+            Place::Kind(kind) => printed.uses.holds(kind),
             Place::Field(field) => field.has(&printed.path),
         }
     }
@@ -242,6 +290,18 @@ impl Check {
 }
 
 impl Order {
+    /// What holds of a number exactly where this does not; `None` for "not equal",
+    /// which is not one of these.
+    pub fn opposite(self) -> Option<Self> {
+        match self {
+            Order::Equal => None,
+            Order::Less => Some(Order::GreaterOrEqual),
+            Order::LessOrEqual => Some(Order::Greater),
+            Order::Greater => Some(Order::LessOrEqual),
+            Order::GreaterOrEqual => Some(Order::Less),
+        }
+    }
+
     fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
             Order::Equal => order.is_eq(),

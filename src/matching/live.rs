@@ -194,7 +194,7 @@ mod tests {
     use crate::matching::{Concepts, UrlParts};
 
     fn matcher(observables: &[Observable]) -> LiveMatcher {
-        let mut matcher = LiveMatcher::new(Concepts::built_in());
+        let mut matcher = LiveMatcher::new(Concepts::shared());
         for observable in observables {
             matcher.insert(observable);
         }

@@ -1,6 +1,7 @@
 //! In which fields of an event does an engine find a value?
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::concepts::Concepts;
 use crate::indicator::Kind;
@@ -66,5 +67,12 @@ impl Reach for Concepts {
             true => Reached::Yes,
             false => Reached::No,
         }
+    }
+}
+
+/// The same table for more than one.
+impl Reach for Arc<Concepts> {
+    fn reaches(&self, place: &Place<'_>) -> Reached {
+        Concepts::reaches(self, place)
     }
 }

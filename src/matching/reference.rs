@@ -4,8 +4,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
+use time::OffsetDateTime;
+use time::macros::datetime;
 
-use crate::indicator::{Network, Observable, Property};
+use super::condition::{Field, Order};
+use crate::indicator::{Kind, Network, Observable, Property, Selection};
 
 /// The table of concepts, as the engine prints it. `any.note` has a type of one
 /// word; `net.name` is included by another concept.
@@ -52,15 +55,24 @@ const TEXT_FIELDS: [&[&str]; 5] = [
 ];
 
 /// The fields that a text is looked for in.
-fn fields_of(observable: &Observable) -> &'static [&'static str] {
-    match observable {
-        Observable::Address(_) | Observable::Network(_) => &[],
-        Observable::Domain(_) => DOMAIN_FIELDS,
-        Observable::Url(_) => URL_FIELDS,
-        Observable::Text(Property::FileName, _) => FILE_NAME_FIELDS,
-        Observable::Text(Property::Md5, _) => MD5_FIELDS,
-        Observable::Text(Property::UserAgent, _) => USER_AGENT_FIELDS,
-        Observable::Text(property, _) => panic!("{property:?} is not in this schema"),
+fn fields_of(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Address | Kind::Network => &[],
+        Kind::Domain => DOMAIN_FIELDS,
+        Kind::Url => URL_FIELDS,
+        Kind::Text(Property::FileName) => FILE_NAME_FIELDS,
+        Kind::Text(Property::Md5) => MD5_FIELDS,
+        Kind::Text(Property::UserAgent) => USER_AGENT_FIELDS,
+        Kind::Text(property) => panic!("{property:?} is not in this schema"),
+    }
+}
+
+/// The numbers of this field, in any type of event.
+fn number_fields(field: Field) -> &'static [&'static str] {
+    match field {
+        Field::DestinationPort => &["id.resp_p", "dest_port"],
+        Field::FileSize => &["fileinfo.size"],
+        field => panic!("{field:?} is not in this schema"),
     }
 }
 
@@ -72,6 +84,7 @@ enum Type {
     Count,
     Addresses,
     Texts,
+    Time,
 }
 
 /// Types of events: name, and fields with their types. Some fields share their
@@ -82,7 +95,9 @@ const SCHEMA: &[(&str, &[(&str, Type)])] = &[
         "zeek.http",
         &[
             ("id.orig_h", Type::Address),
+            ("ts", Type::Time),
             ("id.resp_h", Type::Address),
+            ("id.resp_p", Type::Count),
             ("host", Type::Text),
             ("uri", Type::Text),
             ("status", Type::Count),
@@ -117,6 +132,8 @@ const SCHEMA: &[(&str, &[(&str, Type)])] = &[
         "suricata.http",
         &[
             ("src_ip", Type::Address),
+            ("timestamp", Type::Time),
+            ("dest_port", Type::Count),
             ("event_type", Type::Text),
             ("http.hostname", Type::Text),
             ("http.url", Type::Text),
@@ -129,6 +146,7 @@ const SCHEMA: &[(&str, &[(&str, Type)])] = &[
             ("event_type", Type::Text),
             ("fileinfo.filename", Type::Text),
             ("fileinfo.md5", Type::Text),
+            ("fileinfo.size", Type::Count),
             ("http.hostname", Type::Text),
         ],
     ),
@@ -160,6 +178,7 @@ pub(crate) enum Value {
     Count(u32),
     Addresses(Vec<IpAddr>),
     Texts(Vec<String>),
+    Time(OffsetDateTime),
 }
 
 /// An event as the engine stores it.
@@ -198,6 +217,15 @@ const TEXTS: &[&str] = &[
     "dns",
     "d41d8cd98f00b204e9800998ecf8427e",
     "",
+];
+
+const COUNTS: &[u32] = &[0, 79, 80, 81, u32::MAX];
+
+const TIMES: &[OffsetDateTime] = &[
+    datetime!(2024-03-05 08:59:59.999999999 UTC),
+    datetime!(2024-03-05 09:00:00 UTC),
+    datetime!(2024-03-05 09:00:00.25 UTC),
+    datetime!(2024-03-05 10:00:00 UTC),
 ];
 
 fn text() -> impl Strategy<Value = String> {
@@ -245,7 +273,8 @@ fn value(kind: Type) -> BoxedStrategy<Value> {
     let some = match kind {
         Type::Address => address().prop_map(Value::Address).boxed(),
         Type::Text => text().prop_map(Value::Text).boxed(),
-        Type::Count => any::<u32>().prop_map(Value::Count).boxed(),
+        Type::Count => prop::sample::select(COUNTS).prop_map(Value::Count).boxed(),
+        Type::Time => prop::sample::select(TIMES).prop_map(Value::Time).boxed(),
         Type::Addresses => prop::collection::vec(address(), 0..3)
             .prop_map(Value::Addresses)
             .boxed(),
@@ -297,7 +326,7 @@ impl Event {
                     | Observable::Url(wanted)
                     | Observable::Text(_, wanted),
                     Value::Text(text),
-                ) => wanted == text && self.is_in(path, fields_of(observable)),
+                ) => wanted == text && self.is_in(path, fields_of(Kind::of(observable))),
                 _ => false,
             })
     }
@@ -324,7 +353,7 @@ impl Event {
                 Observable::Domain(wanted)
                 | Observable::Url(wanted)
                 | Observable::Text(_, wanted) => {
-                    seen == *wanted && is_live_field(fields_of(observable))
+                    seen == *wanted && is_live_field(fields_of(Kind::of(observable)))
                 }
                 Observable::Address(wanted) => {
                     is_address(&|address| address.to_canonical() == *wanted)
@@ -345,6 +374,101 @@ impl Event {
             let type_words = if words.len() > 2 { 2 } else { 1 };
             words[type_words..].join(".") == path
         })
+    }
+
+    /// The texts of this kind, by the event's type or, as a printed event shows them,
+    /// by the path alone.
+    pub(crate) fn texts(&self, kind: Kind, by_path: bool) -> Vec<String> {
+        let fields = fields_of(kind);
+        let texts = self.fields.iter().filter_map(|(path, value)| {
+            let is_one = match by_path {
+                true => self.is_live_field(path, fields),
+                false => self.is_in(path, fields),
+            };
+            match value {
+                Value::Text(text) if is_one => Some(text.clone()),
+                // Printed like a text, under the path of one.
+                Value::Address(address) if is_one && by_path => Some(address.to_string()),
+                _ => None,
+            }
+        });
+        texts.collect()
+    }
+
+    /// The addresses, in the same way.
+    pub(crate) fn addresses(&self, by_path: bool) -> Vec<IpAddr> {
+        let addresses = self.fields.iter().filter_map(|(path, value)| {
+            let is_text = || {
+                let is_live_field = |fields: &[&str]| self.is_live_field(path, fields);
+                TEXT_FIELDS.into_iter().any(is_live_field)
+            };
+            match value {
+                Value::Address(address) if !by_path || !is_text() => Some(*address),
+                Value::Text(text) if by_path && !is_text() => text.parse().ok(),
+                _ => None,
+            }
+        });
+        addresses.map(|address| address.to_canonical()).collect()
+    }
+
+    /// The numbers in this field.
+    pub(crate) fn numbers(&self, field: Field) -> Vec<u64> {
+        let numbers = self.fields.iter().filter_map(|(path, value)| match value {
+            Value::Count(number) => number_fields(field)
+                .contains(path)
+                .then_some(u64::from(*number)),
+            _ => None,
+        });
+        numbers.collect()
+    }
+
+    /// When it happened.
+    pub(crate) fn time(&self) -> Option<OffsetDateTime> {
+        self.fields.iter().find_map(|(_, value)| match value {
+            Value::Time(time) => Some(*time),
+            _ => None,
+        })
+    }
+
+    /// Whether the engine returns the event for this selection.
+    pub(crate) fn is_selected(&self, selection: &Selection) -> bool {
+        match selection {
+            Selection::Values(values) => values.iter().any(|one| self.matches(one)),
+            Selection::Contains(kind, part) => {
+                let texts = self.texts(*kind, false);
+                texts.iter().any(|text| text.contains(part.as_str()))
+            }
+            Selection::Number(field, order, wanted) => {
+                let mut numbers = self.numbers(*field).into_iter();
+                numbers.any(|number| match order {
+                    Order::Equal => number == *wanted,
+                    Order::Less => number < *wanted,
+                    Order::LessOrEqual => number <= *wanted,
+                    Order::Greater => number > *wanted,
+                    Order::GreaterOrEqual => number >= *wanted,
+                })
+            }
+            Selection::During(start, stop) => self
+                .time()
+                .is_some_and(|time| *start <= time && time < *stop),
+            Selection::All(parts) => parts.iter().all(|one| self.is_selected(one)),
+            Selection::Any(parts) => parts.iter().any(|one| self.is_selected(one)),
+        }
+    }
+
+    /// Whether a printed event shows what kind each of its values is.
+    pub(crate) fn is_plain(&self) -> bool {
+        let kinds = [
+            Kind::Domain,
+            Kind::Url,
+            Kind::Text(Property::FileName),
+            Kind::Text(Property::Md5),
+            Kind::Text(Property::UserAgent),
+        ];
+        self.addresses(false) == self.addresses(true)
+            && kinds
+                .iter()
+                .all(|kind| self.texts(*kind, false) == self.texts(*kind, true))
     }
 
     /// The event as one line.
@@ -380,6 +504,13 @@ impl Value {
                 serde_json::Value::Array(printed.collect())
             }
             Value::Texts(texts) => texts.clone().into(),
+            Value::Time(time) => {
+                let date = (time.year(), u8::from(time.month()), time.day());
+                let (hour, minute, second, nano) = time.to_hms_nano();
+                let (year, month, day) = date;
+                format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nano:09}")
+                    .into()
+            }
         }
     }
 }

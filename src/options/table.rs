@@ -194,7 +194,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "continuous",
-                help: "every VAST, and Tenzir: all new events are exported and matched here",
+                help: "any engine: all new events are exported and matched here",
                 set: |settings| settings.live_engine = LiveEngine::Continuous,
             },
         ]),

@@ -20,9 +20,10 @@ use super::batch::{Batch, Group, Out, Purpose};
 use super::ledger::Memory;
 use super::queue::Request;
 use super::reading::{Findings, Reading};
-use crate::engine::{Answer, Bounds, Engine};
+use crate::engine::{Answer, Asked, Bounds, Engine};
 use crate::indicator::{Indicator, Observable};
 use crate::logging::printable;
+use crate::matching::Concepts;
 use crate::metrics::Metrics;
 use crate::report::Reporter;
 use crate::stop::{Backoff, Stop};
@@ -106,6 +107,12 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             .map(|&question| batch.questions[question].indicator().clone())
             .collect();
         let observables = observables(&indicators, group.part.clone());
+        let asked = match &*indicators {
+            // It has nothing else to ask for, and the queue lets it go alone.
+            [one] => one.selection.as_deref().map(Asked::Selection),
+            _ => None,
+        };
+        let asked = asked.unwrap_or(Asked::Values(&observables));
         self.metrics.queries.add(1);
         self.metrics.batch_size.record(indicators.len() as f64);
         let out = Out {
@@ -113,12 +120,16 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             metrics: self.metrics,
             memory: self.memory,
         };
-        let mut reading = Reading::new(batch, &group, self.engine, self.max_events, out);
+        // Only what is checked needs the table, which can take a process to read.
+        let is_checked = indicators.iter().any(|one| one.condition.is_some());
+        let concepts = match is_checked {
+            true => self.engine.concepts(self.stop),
+            false => Concepts::shared(),
+        };
+        let mut reading = Reading::new(batch, &group, self.engine, concepts, self.max_events, out);
         let answer = self
             .engine
-            .export(&observables, bounds, self.stop, &mut |event| {
-                reading.take(&event)
-            });
+            .export(asked, bounds, self.stop, &mut |event| reading.take(&event));
         let findings = reading.finish();
         self.conclude(batch, group, &findings, bounds, answer)
     }

@@ -13,6 +13,7 @@ use super::ledger::{Ledger, Memory};
 use super::queue::Request;
 use crate::indicator::{Indicator, Observable};
 use crate::logging::printable;
+use crate::matching::condition::LazyEvent;
 use crate::metrics::{Counter, Metrics};
 use crate::report::Reporter;
 use crate::sighting::{Context, MatchType};
@@ -119,9 +120,9 @@ impl Question {
         &self.indicator.observables
     }
 
-    /// Whether an event that holds one of its observables is a match.
-    pub(super) fn holds(&self, line: &str) -> bool {
-        self.indicator.holds(line)
+    /// Whether an event that the engine gives for it is a match.
+    pub(super) fn holds(&self, event: &LazyEvent<'_>) -> bool {
+        self.indicator.holds(event)
     }
 
     /// The indicator that stands for all of them.
@@ -165,7 +166,8 @@ impl Question {
     pub(super) fn close(&mut self, metrics: &Metrics) {
         self.parts = self.parts.saturating_sub(1);
         if self.parts == 0 {
-            let refused = self.refused == self.observables().len();
+            // A selection has no observables, none of which is refused.
+            let refused = self.refused > 0 && self.refused == self.observables().len();
             for entry in &mut self.entries {
                 let counter = match refused {
                     true => &metrics.indicators_failed,
@@ -289,7 +291,11 @@ fn number(requests: &[Request]) -> Vec<usize> {
     let mut numbers: HashMap<_, usize> = HashMap::with_capacity(requests.len());
     let asked = requests.iter().map(|request| {
         let indicator = &request.indicator;
-        (&*indicator.observables, &indicator.condition)
+        (
+            &*indicator.observables,
+            &indicator.selection,
+            &indicator.condition,
+        )
     });
     asked
         .map(|asked| {

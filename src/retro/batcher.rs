@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Select, Sender};
 use log::{debug, log};
 
 use super::queue::{Put, Queue, Request};
-use super::{Waiting, note_inactive};
+use super::{Waiting, note_inactive, note_unsupported};
 use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
 use crate::metrics::Metrics;
@@ -45,6 +45,8 @@ pub struct Done {
 /// The batcher's state; [`Batcher::run`] is its thread.
 pub struct Batcher {
     batch_size: usize,
+    /// Why the engine cannot be asked for anything but values, if it cannot.
+    lists_only: Option<String>,
     waiting: Arc<Waiting>,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -61,12 +63,14 @@ impl Batcher {
     /// A batcher with an empty queue.
     pub fn new(
         batch_size: usize,
+        lists_only: Option<String>,
         waiting: Arc<Waiting>,
         metrics: Arc<Metrics>,
         stop: Stop,
     ) -> Self {
         Batcher {
             batch_size,
+            lists_only,
             waiting,
             metrics,
             stop,
@@ -185,9 +189,16 @@ impl Batcher {
                 if replaces || standing == Standing::Revoked {
                     self.withdraw(&indicator.id);
                 }
-                match standing {
-                    Standing::Active => self.push(indicator),
-                    _ => self.leave_out(indicator, standing),
+                match (standing, &self.lists_only) {
+                    (Standing::Active, Some(reason)) if indicator.selection.is_some() => {
+                        note_unsupported(&indicator, reason, &self.metrics);
+                        self.leave_out(indicator);
+                    }
+                    (Standing::Active, _) => self.push(indicator),
+                    (standing, _) => {
+                        note_inactive(&indicator, standing, &self.metrics);
+                        self.leave_out(indicator);
+                    }
                 }
             }
             Message::Withdraw(id) => self.withdraw(&id),
@@ -212,9 +223,8 @@ impl Batcher {
         }
     }
 
-    /// An indicator that does not count now is not asked for.
-    fn leave_out(&self, indicator: Indicator, standing: Standing) {
-        note_inactive(&indicator, standing, &self.metrics);
+    /// An indicator that is not asked for.
+    fn leave_out(&self, indicator: Indicator) {
         self.waiting.remove(indicator.size());
         self.metrics.backlog.remove(1);
         indicator.ticket.into_iter().for_each(Ticket::finish);
@@ -275,6 +285,44 @@ impl Batcher {
                 self.stop.level_of_rest(),
                 "stopping: {count} indicator(s) still waited for an answer and were not matched"
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Protocol, Selection, Validity};
+    use crate::matching::condition::{Field, Order};
+
+    #[test]
+    fn what_the_engine_cannot_be_asked_is_counted_and_not_kept() {
+        let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
+        let indicator = || Indicator {
+            id: "1".into(),
+            protocol: Protocol::Stix2,
+            observables: vec![],
+            selection: Some(Arc::new(port.clone())),
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: vec!["80".to_owned()],
+            original: None,
+            ticket: None,
+        };
+        for (lists_only, unsupported, waits) in [(Some("why".to_owned()), 1, 0), (None, 0, 1)] {
+            let (metrics, waiting) = (Arc::new(Metrics::default()), Arc::new(Waiting::default()));
+            let indicator = indicator();
+            waiting.add(indicator.size());
+            metrics.backlog.add(1);
+            let stop = Stop::new().expect("two socket pairs");
+            let mut batcher = Batcher::new(10, lists_only, waiting.clone(), metrics.clone(), stop);
+            batcher.take(Message::Match {
+                indicator,
+                replaces: false,
+            });
+            assert_eq!(metrics.indicators_unsupported.get(), unsupported);
+            assert_eq!(metrics.backlog.get(), waits);
+            assert_eq!(batcher.queue.len() as u64, waits);
         }
     }
 }

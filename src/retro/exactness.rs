@@ -12,13 +12,16 @@ use proptest::prelude::*;
 
 use super::asking::{Asker, Interruption};
 use super::ledger::{Memory, Room, fingerprint};
-use super::queue::Request;
+use super::queue::{Queue, Request};
 use crate::child::Flow;
-use crate::engine::{Answer, Bounds, Engine, Event as Piece, Line, NotReady};
-use crate::indicator::{Indicator, Observable, Protocol, Validity};
-use crate::matching::reference::{self, Event, Style};
+use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
+use crate::indicator::{Indicator, Observable, Protocol, Selection, Validity};
+use crate::matching::Concepts;
+use crate::matching::reference::{self, CONCEPTS, Event, Style};
 use crate::metrics::Metrics;
 use crate::report::{Destination, Parcel, Reporter, Settings};
+use crate::stix::pattern;
+use crate::stix::plan::{meaning, plan};
 use crate::stop::Stop;
 
 /// An engine in memory, that evaluates each observable alone, and what goes
@@ -47,6 +50,12 @@ impl Plain {
             observables.any(|observable| event.matches(observable))
         });
         matching.map(|(_, line)| line.as_str()).collect()
+    }
+
+    fn selected(&self, selection: &Selection) -> Vec<&str> {
+        let events = self.events.iter();
+        let selected = events.filter(|(event, _)| event.is_selected(selection));
+        selected.map(|(_, line)| line.as_str()).collect()
     }
 
     fn ending(&self, observables: &[&Observable], lines: usize) -> (usize, Answer) {
@@ -89,16 +98,27 @@ impl Engine for Plain {
         Ok(())
     }
 
+    fn takes_selections(&self) -> bool {
+        true
+    }
+
+    fn concepts(&self, _: &Stop) -> Arc<Concepts> {
+        Arc::new(Concepts::parse(CONCEPTS).expect("a table"))
+    }
+
     fn export(
         &self,
-        observables: &[&Observable],
+        asked: Asked<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Piece<'_>) -> Flow,
     ) -> Answer {
         let query = self.queries.get() + 1;
         self.queries.set(query);
-        let mut lines = self.matches(observables);
+        let (observables, mut lines) = match asked {
+            Asked::Values(observables) => (observables, self.matches(observables)),
+            Asked::Selection(selection) => (&[][..], self.selected(selection)),
+        };
         if !lines.is_empty() {
             let middle = query % lines.len();
             lines.rotate_left(middle);
@@ -236,6 +256,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         id: number.to_string().into(),
         protocol: Protocol::Stix2,
         observables: observables.to_vec(),
+        selection: None,
         condition: None,
         validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
@@ -396,6 +417,52 @@ proptest! {
             prop_assert!(is_part_of(&expected, sightings), "{}", number);
             prop_assert!(sightings.keys().all(|line| expected.contains_key(line)), "{}", number);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    /// From the text of patterns to sightings: those that the trees mean.
+    #[test]
+    fn patterns_give_what_their_trees_mean(
+        events in events(),
+        patterns in prop::collection::vec(meaning::pattern_text(), 1..8),
+        max_events in max_events(),
+        outages in prop::collection::vec(0usize..20, 0..3),
+    ) {
+        let plain = events.into_iter().filter(|(event, _, hidden)| event.is_plain() && !hidden);
+        let mut run = Run::of(engine(plain.collect()));
+        run.max_events = max_events;
+        *run.engine.troubles.borrow_mut() = outages.into_iter().map(|after| (after, true)).collect();
+        let patterns = patterns.iter().map(|text| pattern::parse(text).expect("well-formed"));
+        // What nothing narrows is told when it is read.
+        let planned = patterns.filter_map(|pattern| Some((plan(&pattern).ok()?, pattern)));
+        let planned: Vec<_> = planned.collect();
+        let mut queue = Queue::default();
+        for (number, (plan, _)) in planned.iter().enumerate() {
+            queue.push(Request::new(Indicator {
+                selection: plan.selection.clone().map(Arc::new),
+                condition: plan.condition.clone().map(Arc::new),
+                ..indicator(number, &plan.observables)
+            }));
+        }
+        let mut batches = Vec::new();
+        while !queue.is_empty() {
+            batches.push(queue.take(100));
+        }
+        let sightings = run.sightings_of(batches, planned.len());
+        for ((_, pattern), sightings) in planned.iter().zip(&sightings) {
+            let mut expected: HashMap<String, usize> = HashMap::new();
+            for (event, line) in &run.engine.events {
+                if meaning::evaluate(&pattern.root, event) {
+                    *expected.entry(line.clone()).or_default() += 1;
+                }
+            }
+            prop_assert!(is_part_of(sightings, &expected), "{}", pattern);
+            prop_assert_eq!(sum(sightings), sum(&expected).min(run.most()), "{}", pattern);
+        }
+        prop_assert_eq!(run.metrics.indicators_matched.get(), planned.len() as u64);
     }
 }
 

@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use log::{error, info};
+use log::{error, info, warn};
 
 use crate::engine::Engine;
 use crate::indicator::{Indicator, Message, Standing};
@@ -83,6 +83,16 @@ pub fn note_inactive(indicator: &Indicator, standing: Standing, metrics: &Metric
     metrics.indicators_inactive.add(1);
     info!(
         "indicator {} is {standing}: it is not asked for",
+        printable(&indicator.id, 200)
+    );
+}
+
+/// Counts and logs an indicator that the engine at hand cannot be asked about.
+pub fn note_unsupported(indicator: &Indicator, reason: &str, metrics: &Metrics) {
+    metrics.indicators_unsupported.add(1);
+    metrics.unsupported.count(reason);
+    warn!(
+        "indicator {} is unsupported: {reason}",
         printable(&indicator.id, 200)
     );
 }
@@ -216,6 +226,10 @@ impl Retro {
         if let Some(most) = engine.most_observables() {
             settings.batch_size = settings.batch_size.min(most);
         }
+        let lists_only = (!engine.takes_selections()).then(|| {
+            let title = engine.title();
+            format!("nothing in it is a value to look up, and {title} is asked for values alone")
+        });
         let (intake, messages, account) = Intake::channel(metrics.clone());
         // A batch is handed over only when a worker is free to take it: until
         // then it can still grow, and lose what is withdrawn.
@@ -247,6 +261,7 @@ impl Retro {
         }
         let batcher = batcher::Batcher::new(
             settings.batch_size,
+            lists_only,
             account.waiting,
             metrics.clone(),
             stop.clone(),

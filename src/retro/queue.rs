@@ -44,7 +44,10 @@ impl Request {
 /// Waiting requests. An id can wait more than once, with different content.
 #[derive(Debug, Default)]
 pub struct Queue {
-    requests: BTreeMap<u64, Request>,
+    /// Those that go into the lists of a query with others.
+    listed: BTreeMap<u64, Request>,
+    /// Those that take a query of their own.
+    alone: BTreeMap<u64, Request>,
     by_id: HashMap<Arc<str>, Vec<u64>>,
     next: u64,
     observables: usize,
@@ -64,7 +67,7 @@ impl Queue {
     pub fn push(&mut self, request: Request) -> Put {
         let id = &request.indicator.id;
         let same = |number: &u64| {
-            self.requests.get(number).is_some_and(|waiting| {
+            self.get(*number).is_some_and(|waiting| {
                 waiting.indicator.asks_the_same(&request.indicator)
                     && waiting.indicator.protocol == request.indicator.protocol
             })
@@ -79,7 +82,10 @@ impl Queue {
         }
         self.observables += request.indicator.weight();
         self.by_id.entry(id.clone()).or_default().push(self.next);
-        self.requests.insert(self.next, request);
+        match request.indicator.selection {
+            None => self.listed.insert(self.next, request),
+            Some(_) => self.alone.insert(self.next, request),
+        };
         self.next += 1;
         Put::Queued
     }
@@ -89,18 +95,36 @@ impl Queue {
         let numbers = self.by_id.remove(id).unwrap_or_default();
         let removed: Vec<Request> = numbers
             .iter()
-            .filter_map(|number| self.requests.remove(number))
+            .filter_map(|number| {
+                let listed = self.listed.remove(number);
+                listed.or_else(|| self.alone.remove(number))
+            })
             .collect();
         self.observables -= count(&removed);
         removed
     }
 
+    fn get(&self, number: u64) -> Option<&Request> {
+        let listed = self.listed.get(&number);
+        listed.or_else(|| self.alone.get(&number))
+    }
+
     /// Takes out the oldest requests, as many as have at most `observables`
-    /// between them, but at least one if any waits.
+    /// between them, but at least one if any waits. One that takes a query of its
+    /// own is taken alone when it is the oldest.
     pub fn take(&mut self, observables: usize) -> Vec<Request> {
+        let oldest = self.listed.first_key_value().map(|(number, _)| *number);
         let mut taken = Vec::new();
+        if let Some(entry) = self.alone.first_entry() {
+            if oldest.is_none_or(|oldest| *entry.key() < oldest) {
+                let (number, request) = entry.remove_entry();
+                self.forget_number(&request.indicator.id, number);
+                taken.push(request);
+                return taken;
+            }
+        }
         let mut sum = 0;
-        while let Some(entry) = self.requests.first_entry() {
+        while let Some(entry) = self.listed.first_entry() {
             let more = entry.get().indicator.weight();
             if !taken.is_empty() && sum + more > observables {
                 break;
@@ -125,7 +149,7 @@ impl Queue {
 
     /// How many requests wait.
     pub fn len(&self) -> usize {
-        self.requests.len()
+        self.listed.len() + self.alone.len()
     }
 
     /// How many observables wait, by their weight.
@@ -135,7 +159,7 @@ impl Queue {
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.requests.is_empty()
+        self.listed.is_empty() && self.alone.is_empty()
     }
 }
 
@@ -156,6 +180,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: vec![Observable::Domain(value.into())],
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: vec![value.into()],
@@ -194,6 +219,32 @@ mod tests {
         begun.count = 7;
         assert_eq!(queue.push(begun), Put::Queued);
         assert_eq!(queue.len(), 3);
+    }
+
+    #[test]
+    fn a_query_of_its_own_is_taken_alone_and_parts_no_list() {
+        use crate::indicator::Selection;
+        use crate::matching::condition::{Field, Order};
+        let own = |id: &str| {
+            let Request { indicator, .. } = request(id, id);
+            let mut indicator = Arc::into_inner(indicator).expect("just made");
+            indicator.observables.clear();
+            let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
+            indicator.selection = Some(Arc::new(port));
+            Request::new(indicator)
+        };
+        let mut queue = Queue::default();
+        for request in [request("1", "a"), own("2"), request("3", "b"), own("4")] {
+            assert_eq!(queue.push(request), Put::Queued);
+        }
+        assert_eq!(queue.push(own("2")), Put::Folded);
+        assert_eq!((queue.len(), queue.observables()), (4, 2));
+        for expected in [&["1", "3"][..], &["2"], &["4"], &[]] {
+            assert_eq!(ids(&queue.take(9)), expected);
+        }
+        queue.push(own("2"));
+        assert_eq!(queue.remove("2").len(), 1);
+        assert!(queue.is_empty());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
+use std::sync::Arc;
 
 use log::{error, warn};
 
@@ -10,7 +11,8 @@ use super::ledger::fingerprint;
 use crate::child::Flow;
 use crate::engine::{Attribute, Engine, Event, Line};
 use crate::logging::printable;
-use crate::matching::Verdict;
+use crate::matching::condition::LazyEvent;
+use crate::matching::{Concepts, Verdict};
 use crate::sighting::Context;
 
 /// What a finished answer left to know.
@@ -72,6 +74,7 @@ pub(super) struct Reading<'a> {
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
     title: &'static str,
+    concepts: Arc<Concepts>,
     /// `None` where every event matches.
     attribution: Option<Box<dyn Attribute>>,
     verdict: Verdict,
@@ -86,6 +89,7 @@ impl<'a> Reading<'a> {
         batch: &'a mut Batch,
         group: &'a Group,
         engine: &(impl Engine + ?Sized),
+        concepts: Arc<Concepts>,
         max_events: Option<NonZeroU64>,
         out: Out<'a>,
     ) -> Self {
@@ -98,7 +102,12 @@ impl<'a> Reading<'a> {
             .collect();
         Reading {
             title: engine.title(),
-            attribution: engine.attribution(&observables),
+            concepts,
+            // A selection has an answer of its own, in which its condition tells.
+            attribution: match &*observables {
+                [[]] => None,
+                entries => engine.attribution(entries),
+            },
             questions: &mut batch.questions,
             asked: &group.questions,
             purpose: group.purpose,
@@ -141,7 +150,11 @@ impl<'a> Reading<'a> {
         self.findings.lines += 1;
         let mut verdict = std::mem::take(&mut self.verdict);
         match self.attribute(line, &mut verdict) {
-            Ok(context) => self.take_event(line.text, &context, &verdict),
+            Ok(context) => {
+                let concepts = self.concepts.clone();
+                let event = LazyEvent::new(line.text, &concepts);
+                self.take_event(line.text, &event, &context, &verdict);
+            }
             Err(reason) => {
                 self.out.metrics.lines_rejected.add(1);
                 warn!(
@@ -165,33 +178,45 @@ impl<'a> Reading<'a> {
         Ok(Context::already_checked(line.text))
     }
 
-    fn take_event(&mut self, line: &str, context: &Context<'_>, verdict: &Verdict) {
-        let event = fingerprint(line);
+    fn take_event(
+        &mut self,
+        line: &str,
+        event: &LazyEvent<'_>,
+        context: &Context<'_>,
+        verdict: &Verdict,
+    ) {
+        let number = fingerprint(line);
         if self.attribution.is_none() {
-            return self.certain(self.asked[0], line, event, context);
+            return self.certain(self.asked[0], event, number, context);
         }
         for &position in &verdict.certain {
-            self.certain(self.asked[position], line, event, context);
+            self.certain(self.asked[position], event, number, context);
         }
         if !verdict.doubtful.is_empty() {
             let asked = self.asked;
             let doubtful = verdict.doubtful.iter().map(|&position| asked[position]);
             // What fails its condition is no match, in doubt or not.
-            let doubtful = doubtful.filter(|&question| self.questions[question].holds(line));
-            self.doubtful(&doubtful.collect::<Vec<usize>>(), event);
+            let doubtful = doubtful.filter(|&question| self.questions[question].holds(event));
+            self.doubtful(&doubtful.collect::<Vec<usize>>(), number);
         }
         self.findings.unattributed |= verdict.nothing_found;
     }
 
-    fn certain(&mut self, question: usize, line: &str, event: u64, context: &Context<'_>) {
+    fn certain(
+        &mut self,
+        question: usize,
+        event: &LazyEvent<'_>,
+        number: u64,
+        context: &Context<'_>,
+    ) {
         let question = &mut self.questions[question];
-        if !question.holds(line) {
+        if !question.holds(event) {
             return;
         }
-        if !question.is_open() || self.purpose == Purpose::Doubts && !question.doubts.meet(event) {
+        if !question.is_open() || self.purpose == Purpose::Doubts && !question.doubts.meet(number) {
             return;
         }
-        question.report(event, context, &mut self.out, self.max_events);
+        question.report(number, context, &mut self.out, self.max_events);
         if !question.is_open() {
             self.open -= 1;
         }

@@ -1,20 +1,23 @@
 //! From the tree of a pattern to what an engine is asked for: values for the list
-//! of a batch, of which every matching event holds one, and what else is checked
-//! in the event here.
+//! of a batch, of which every matching event holds one, or else a query of its own;
+//! and what else is checked in the event here.
 
 mod comparison;
+mod fragments;
 
 use time::OffsetDateTime;
 
 use super::pattern::{Observation, Pattern, Position, Qualifier, QualifierKind};
-use crate::indicator::{Observable, timestamp};
+use crate::indicator::{Observable, Selection, timestamp};
 use crate::matching::condition::Condition;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Every matching event holds one of these. Never empty.
+    /// Every matching event holds one of these; empty where there is a selection.
     pub observables: Vec<Observable>,
+    /// What a query of its own asks for, where there are no such values.
+    pub selection: Option<Selection>,
     /// What else makes an event a match; `None` where each of them does.
     pub condition: Option<Condition>,
     /// The values as the pattern writes them.
@@ -36,12 +39,31 @@ impl Refused {
     }
 }
 
-/// What a part of a pattern means: the condition itself, and where one can be
-/// named the values of which every event that fulfils it holds one.
+/// What a part of a pattern means: the condition itself, and among which events
+/// those are that fulfil it.
 #[derive(Debug)]
 struct Part {
-    anchors: Option<Anchors>,
+    narrowing: Narrowing,
     condition: Condition,
+}
+
+/// Which events an engine has to be asked for.
+#[derive(Debug)]
+enum Narrowing {
+    /// Those that hold one of these values.
+    Anchored(Anchors),
+    /// Those that a query of its own gives.
+    Selected(Selected),
+    /// All of them.
+    Everything,
+}
+
+/// What a query of its own asks for.
+#[derive(Debug)]
+struct Selected {
+    selection: Selection,
+    /// What it looks for, as the pattern writes it.
+    values: Vec<String>,
 }
 
 /// Values of which every matching event holds one.
@@ -59,33 +81,55 @@ impl Anchors {
     fn cost(&self) -> usize {
         self.observables.iter().map(Observable::weight).sum()
     }
+
+    fn into_selected(self) -> Selected {
+        Selected {
+            selection: Selection::Values(self.observables),
+            values: self.values,
+        }
+    }
 }
 
 /// Plans a whole pattern.
 ///
 /// # Errors
-/// A value is none of its kind, or the pattern asks for what no query by values
-/// can narrow, or for several observations, which no single event can be.
+/// A value is none of its kind, or the pattern asks for what no query can narrow,
+/// or for several observations, which no single event can be.
 pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
-    let part = observation(&pattern.root)?;
-    let Some(mut anchors) = part.anchors else {
-        return Err(Refused::Unsupported(
-            "nothing in it is a value that can be looked up: it needs an equality, IN or \
-             ISSUBSET on a property of the table in every alternative"
+    let Part {
+        narrowing,
+        condition,
+    } = observation(&pattern.root)?;
+    match narrowing {
+        Narrowing::Anchored(anchors) => Ok(by_values(anchors)),
+        Narrowing::Selected(Selected { selection, values }) if selection.is_narrow() => Ok(Plan {
+            observables: vec![],
+            selection: Some(selection),
+            condition: Some(condition),
+            values,
+        }),
+        Narrowing::Selected(_) | Narrowing::Everything => Err(Refused::Unsupported(
+            "nothing in it narrows a query: every alternative needs a value to look up (=, IN, \
+             ISSUBSET), a text to search for (LIKE, MATCHES) or a number to compare with"
                 .to_owned(),
-        ));
-    };
+        )),
+    }
+}
+
+/// The plan for values that go into the lists of a batch.
+fn by_values(mut anchors: Anchors) -> Plan {
     let mut observables = anchors.observables;
     observables.sort_unstable();
     observables.dedup();
-    Ok(Plan {
+    Plan {
         observables,
+        selection: None,
         condition: match anchors.rest.len() {
             0 | 1 => anchors.rest.pop(),
             _ => Some(Condition::All(anchors.rest)),
         },
         values: anchors.values,
-    })
+    }
 }
 
 fn observation(observation: &Observation) -> Result<Part, Refused> {
@@ -104,8 +148,8 @@ fn observation(observation: &Observation) -> Result<Part, Refused> {
         Observation::Qualified { inner, qualifiers } => {
             let mut part = self::observation(inner)?;
             for qualifier in qualifiers {
-                if let Some(condition) = qualified(qualifier)? {
-                    part = all_of(vec![part, unanchored(condition)]);
+                if let Some((start, stop)) = qualified(qualifier)? {
+                    part = all_of(vec![part, during(start, stop)]);
                 }
             }
             Ok(part)
@@ -113,8 +157,9 @@ fn observation(observation: &Observation) -> Result<Part, Refused> {
     }
 }
 
-/// What a qualifier adds for a single event.
-fn qualified(qualifier: &Qualifier) -> Result<Option<Condition>, Refused> {
+/// What a qualifier adds for a single event: the time before which it cannot have
+/// been, and that before which it must.
+fn qualified(qualifier: &Qualifier) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, Refused> {
     match &qualifier.kind {
         // One event is within any span, and there once.
         QualifierKind::Within(_) | QualifierKind::Repeats(1) => Ok(None),
@@ -128,77 +173,129 @@ fn qualified(qualifier: &Qualifier) -> Result<Option<Condition>, Refused> {
                     Refused::unsupported(qualifier.position, format_args!("{text:?} is no time"))
                 })
             };
-            let (start, stop) = (time(&start.text)?, time(&stop.text)?);
-            Ok(Some(Condition::During(start, stop)))
+            Ok(Some((time(&start.text)?, time(&stop.text)?)))
         }
     }
 }
 
-fn unanchored(condition: Condition) -> Part {
+fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {
     Part {
-        anchors: None,
-        condition,
+        narrowing: Narrowing::Selected(Selected {
+            selection: Selection::During(start, stop),
+            values: vec![],
+        }),
+        condition: Condition::During(start, stop),
     }
 }
 
-/// Any of these: it has anchors where all of them have.
+/// Any of these: values do where all of them have some.
 fn any_of(parts: Vec<Part>) -> Part {
-    let (mut observables, mut values) = (Vec::new(), Vec::new());
-    let mut conditions = Vec::with_capacity(parts.len());
-    let (mut anchored, mut exact) = (true, true);
-    for part in parts {
-        conditions.push(part.condition);
-        match part.anchors {
-            Some(anchors) => {
-                exact &= anchors.rest.is_empty();
-                observables.extend(anchors.observables);
-                values.extend(anchors.values);
-            }
-            None => anchored = false,
-        }
-    }
+    let (narrowings, conditions): (Vec<Narrowing>, Vec<Condition>) = parts
+        .into_iter()
+        .map(|one| (one.narrowing, one.condition))
+        .unzip();
     let condition = Condition::Any(conditions);
-    // The rest of one is not that of another: all of it is checked.
-    let rest = if exact {
-        vec![]
-    } else {
-        vec![condition.clone()]
-    };
-    let anchors = Anchors {
-        observables,
-        values,
-        rest,
+    let is_anchored = |narrowing: &Narrowing| matches!(narrowing, Narrowing::Anchored(_));
+    let narrowing = match narrowings.iter().all(is_anchored) {
+        true => Narrowing::Anchored(any_anchors(narrowings, &condition)),
+        false => any_selected(narrowings),
     };
     Part {
-        anchors: anchored.then_some(anchors),
+        narrowing,
         condition,
     }
 }
 
-/// All of these: the cheapest anchors among theirs do.
+/// The values of all of these, which all have some.
+fn any_anchors(narrowings: Vec<Narrowing>, condition: &Condition) -> Anchors {
+    let mut all = Anchors {
+        observables: vec![],
+        values: vec![],
+        rest: vec![],
+    };
+    let mut is_exact = true;
+    for narrowing in narrowings {
+        if let Narrowing::Anchored(anchors) = narrowing {
+            is_exact &= anchors.rest.is_empty();
+            all.observables.extend(anchors.observables);
+            all.values.extend(anchors.values);
+        }
+    }
+    if !is_exact {
+        // The rest of one is not that of another: all of it is checked.
+        all.rest.push(condition.clone());
+    }
+    all
+}
+
+fn any_selected(narrowings: Vec<Narrowing>) -> Narrowing {
+    let (mut selections, mut values) = (Vec::new(), Vec::new());
+    for narrowing in narrowings {
+        let selected = match narrowing {
+            Narrowing::Anchored(anchors) => anchors.into_selected(),
+            Narrowing::Selected(selected) => selected,
+            Narrowing::Everything => return Narrowing::Everything,
+        };
+        selections.push(selected.selection);
+        values.extend(selected.values);
+    }
+    Narrowing::Selected(Selected {
+        selection: Selection::Any(selections),
+        values,
+    })
+}
+
+/// All of these: the cheapest values among theirs do, and where there are none,
+/// everything that narrows.
 fn all_of(parts: Vec<Part>) -> Part {
     let mut best: Option<(usize, Anchors)> = None;
+    let mut selected: Vec<Selected> = Vec::new();
     let mut conditions = Vec::with_capacity(parts.len());
     for (number, part) in parts.into_iter().enumerate() {
         conditions.push(part.condition);
-        if let Some(anchors) = part.anchors {
-            let is_cheaper = |(_, best): &(usize, Anchors)| anchors.cost() < best.cost();
-            if best.as_ref().is_none_or(is_cheaper) {
-                best = Some((number, anchors));
+        match part.narrowing {
+            Narrowing::Anchored(anchors) => {
+                let is_cheaper = |(_, best): &(usize, Anchors)| anchors.cost() < best.cost();
+                if best.as_ref().is_none_or(is_cheaper) {
+                    best = Some((number, anchors));
+                }
             }
+            Narrowing::Selected(one) => selected.push(one),
+            Narrowing::Everything => {}
         }
     }
-    let anchors = best.map(|(number, mut anchors)| {
-        let others = conditions.iter().enumerate();
-        let others = others.filter(|(other, _)| *other != number);
-        anchors.rest.extend(others.map(|(_, other)| other.clone()));
-        anchors
-    });
+    let narrowing = match best {
+        Some((number, mut anchors)) => {
+            let others = conditions.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != number);
+            anchors.rest.extend(others.map(|(_, other)| other.clone()));
+            Narrowing::Anchored(anchors)
+        }
+        None => all_selected(selected),
+    };
     Part {
-        anchors,
+        narrowing,
         condition: Condition::All(conditions),
     }
 }
 
+fn all_selected(mut selected: Vec<Selected>) -> Narrowing {
+    match selected.len() {
+        0 => return Narrowing::Everything,
+        1 => return Narrowing::Selected(selected.remove(0)),
+        _ => {}
+    }
+    let (selections, values): (Vec<Selection>, Vec<Vec<String>>) = selected
+        .into_iter()
+        .map(|one| (one.selection, one.values))
+        .unzip();
+    Narrowing::Selected(Selected {
+        selection: Selection::All(selections),
+        values: values.concat(),
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod meaning;
 #[cfg(test)]
 mod tests;

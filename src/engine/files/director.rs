@@ -17,6 +17,7 @@ use super::watchlist::{Put, Watchlist};
 use super::{Progress, Settings, When};
 use crate::indicator::{Indicator, Message, Standing};
 use crate::logging::printable;
+use crate::matching::condition::MOST_UNLISTED;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
 use crate::retro::{Account, note_inactive};
@@ -188,6 +189,15 @@ impl Director {
                 error!(
                     "indicator {} is dropped: those that are looked for take all the memory that \
                      they may",
+                    printable(&id, 200)
+                );
+            }
+            Put::TooMany => {
+                self.metrics.indicators_dropped.add(1);
+                error!(
+                    "indicator {} is dropped: nothing in it is a value to look up, and \
+                     {MOST_UNLISTED} such indicators, the most there can be, are checked in every \
+                     event already",
                     printable(&id, 200)
                 );
             }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::indicator::Indicator;
+use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
 use crate::matching::{Concepts, Found, LiveMatcher, ScanError, Slot};
 use crate::state::journal::Ticket;
 
@@ -38,6 +39,8 @@ pub enum Put {
     Repeated,
     /// There is no room for it.
     Full,
+    /// No value leads to it, and there are enough of those.
+    TooMany,
 }
 
 /// What one thread needs to match events, made once and used for all.
@@ -50,8 +53,11 @@ pub struct Scratch {
 /// All indicators that are looked for.
 pub struct Watchlist {
     matcher: LiveMatcher,
+    concepts: Arc<Concepts>,
     by_slot: Vec<Vec<Arc<Watched>>>,
     by_id: HashMap<Arc<str>, Vec<Arc<Watched>>>,
+    /// Those that no value leads to: they are checked in every event.
+    unlisted: Vec<Arc<Watched>>,
     bytes: usize,
     most_bytes: usize,
 }
@@ -61,9 +67,11 @@ impl Watchlist {
     /// not.
     pub fn new(bounded: bool) -> Self {
         Watchlist {
-            matcher: LiveMatcher::new(Concepts::built_in()),
+            matcher: LiveMatcher::new(Concepts::shared()),
+            concepts: Concepts::shared(),
             by_slot: Vec::new(),
             by_id: HashMap::new(),
+            unlisted: Vec::new(),
             bytes: 0,
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
         }
@@ -85,6 +93,10 @@ impl Watchlist {
         if bytes > self.most_bytes {
             return Put::Full;
         }
+        let is_unlisted = indicator.selection.is_some();
+        if is_unlisted && self.unlisted.len() >= MOST_UNLISTED {
+            return Put::TooMany;
+        }
         self.bytes = bytes;
         let watched = Arc::new(Watched {
             indicator,
@@ -100,6 +112,9 @@ impl Watchlist {
                 holders.push(watched.clone());
             }
         }
+        if is_unlisted {
+            self.unlisted.push(watched.clone());
+        }
         let id = watched.indicator.id.clone();
         self.by_id.entry(id).or_default().push(watched);
         Put::Added
@@ -110,6 +125,7 @@ impl Watchlist {
         let removed = self.by_id.remove(id).unwrap_or_default();
         for watched in &removed {
             self.bytes -= watched.indicator.size();
+            self.unlisted.retain(|other| !Arc::ptr_eq(other, watched));
             watched
                 .indicator
                 .ticket
@@ -155,11 +171,13 @@ impl Watchlist {
     ) -> Result<(), ScanError> {
         let Scratch { found, slots } = scratch;
         self.matcher.matches_with(line, found, slots)?;
+        let event = LazyEvent::new(line, &self.concepts);
         let mut show = |one: &'a Watched| {
-            if one.indicator.holds(line) {
+            if one.indicator.holds(&event) {
                 show(one);
             }
         };
+        self.unlisted.iter().for_each(|one| show(one));
         match slots[..] {
             [] => {}
             [slot] => self.by_slot[slot.index()].iter().for_each(|one| show(one)),
@@ -185,6 +203,7 @@ mod tests {
             id: id.into(),
             protocol: Protocol::Legacy,
             observables: values.iter().map(|name| Observable::domain(name)).collect(),
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
@@ -230,6 +249,34 @@ mod tests {
         list.remove("2");
         list.remove("3");
         assert_eq!((list.len(), list.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_no_value_leads_to_is_checked_in_every_event() {
+        use crate::indicator::{Kind, Selection};
+        use crate::matching::condition::{Check, Condition, Place, Test};
+        let own = |id: &str| Indicator {
+            selection: Some(Arc::new(Selection::Contains(Kind::Domain, ".evil".into()))),
+            condition: Some(Arc::new(Condition::Test(Test {
+                place: Place::Kind(Kind::Domain),
+                negated: false,
+                check: Check::Like("%.evil".into()),
+            }))),
+            ..indicator(id, &[])
+        };
+        let mut list = Watchlist::new(true);
+        assert_eq!(list.add(own("1")), Put::Added);
+        assert_eq!(list.add(own("1")), Put::Repeated);
+        list.add(indicator("2", &["b.evil"]));
+        assert_eq!(matches(&list, r#"{"host": "a.evil"}"#), ["1"]);
+        assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["1", "2"]);
+        assert!(matches(&list, r#"{"host": "evil"}"#).is_empty());
+        assert_eq!(list.remove("1"), 1);
+        assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["2"]);
+        for number in 0..MOST_UNLISTED {
+            assert_eq!(list.add(own(&number.to_string())), Put::Added);
+        }
+        assert_eq!(list.add(own("x")), Put::TooMany);
     }
 
     #[test]

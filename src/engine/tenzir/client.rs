@@ -20,7 +20,7 @@ use crate::child::{self, Flow, Limits, Manner, Outcome};
 use crate::endpoint::Endpoint;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
-use crate::engine::{Answer, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
+use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
 use crate::indicator::Observable;
 use crate::live::feed::Source;
 use crate::logging::printable;
@@ -314,11 +314,14 @@ impl Engine for Client {
     /// indicator in the process list.
     fn export(
         &self,
-        observables: &[&Observable],
+        asked: Asked<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
+        let Asked::Values(observables) = asked else {
+            return Answer::Refused("it is asked for values alone".to_owned());
+        };
         let pipeline = query::any_of(observables, &self.fields.get(), &bounds);
         let mut running = match Running::begin(self, stop) {
             Ok(running) => running,

@@ -22,7 +22,7 @@ use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::{Answer, Event, Line, LiveWish};
 use crate::live::feed::{Arrival, Ended, Feed, Source};
-use crate::matching::{Place, Reach, Reached, UrlParts};
+use crate::matching::{Concepts, Place, Reach, Reached, UrlParts};
 use crate::stop::Stop;
 
 /// How long the child may give no sign of life: its heartbeat comes every two or
@@ -63,6 +63,7 @@ pub(super) fn source(client: &Client, wish: &LiveWish) -> Result<Source, String>
         reach: Box::new(ByType {
             fields: client.shared_fields(),
         }),
+        concepts: Concepts::shared(),
         knows_events: true,
     })
 }

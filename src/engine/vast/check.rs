@@ -38,7 +38,7 @@ pub(super) fn findings(client: &Client, is_live: bool, stop: &Stop) -> Vec<Findi
 /// Where VAST looks for domains and URLs.
 fn concepts(client: &Client, stop: &Stop) -> Finding {
     const SUBJECT: &str = "VAST concepts";
-    match client.concepts(stop) {
+    match client.read_concepts(stop) {
         Ok(_) => Finding::good(
             SUBJECT,
             "the node's table names fields for domains and URLs",

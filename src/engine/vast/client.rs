@@ -3,11 +3,11 @@
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use log::{Level, debug, log, warn};
+use log::{Level, debug, info, log, warn};
 
 use super::answer::judge;
 use super::query::Query;
@@ -18,10 +18,11 @@ use crate::child::{self, End, Flow, Limits, Outcome};
 use crate::endpoint::Endpoint;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::Lines;
-use crate::engine::{Answer, Bounds, Engine, Event, LiveWish, NotReady};
-use crate::indicator::Observable;
+use crate::engine::{Answer, Asked, Bounds, Engine, Event, LiveWish, NotReady};
+use crate::indicator::Selection;
 use crate::live::feed::Source;
 use crate::logging::printable;
+use crate::matching::Concepts;
 use crate::stop::Stop;
 
 /// Where VAST's own default lets a node listen.
@@ -40,6 +41,8 @@ pub struct Client {
     unversioned: Option<String>,
     low_priority: bool,
     habit: Arc<Habit>,
+    /// The node's own table of concepts, once something had to be checked by it.
+    known_concepts: Arc<OnceLock<Arc<Concepts>>>,
 }
 
 /// Whether this `vast` says at the end of an answer how many events it sent. A
@@ -93,6 +96,7 @@ impl Client {
             unversioned,
             low_priority: false,
             habit: Arc::default(),
+            known_concepts: Arc::default(),
         };
         client.learn_options(stop);
         client
@@ -275,37 +279,90 @@ impl Engine for Client {
         live::source(self, wish, stop)
     }
 
+    fn takes_selections(&self) -> bool {
+        true
+    }
+
+    fn concepts(&self, stop: &Stop) -> Arc<Concepts> {
+        let read = || match self.read_concepts(stop) {
+            Ok(concepts) => Arc::new(concepts),
+            Err(reason) => {
+                info!(
+                    "VAST has no table of concepts that can be used ({reason}); the built-in one \
+                     serves"
+                );
+                Concepts::shared()
+            }
+        };
+        self.known_concepts.get_or_init(read).clone()
+    }
+
     /// The query goes over standard input: no limit on its length, and no
     /// indicator in the process list.
     fn export(
         &self,
-        observables: &[&Observable],
+        asked: Asked<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
-        let Some(query) = Query::any_of(observables.iter().copied(), &self.version) else {
-            return Answer::Complete;
-        };
-        let Some(since) = bounds.since else {
-            return self.ask(&query, bounds, stop, consume);
-        };
+        let is_time = |one: &Selection| matches!(one, Selection::During(..));
+        let has_time = bounds.since.is_some()
+            || matches!(asked, Asked::Selection(selection) if selection.has(&is_time));
+        if !has_time {
+            return self.ask(asked, bounds, None, stop, consume);
+        }
         // Which of the extractors of time a release has is not known for sure.
         let mut answer = Answer::Complete;
         for extractor in self.version.time_extractors() {
-            answer = self.ask(&query.since(extractor, since), bounds, stop, consume);
+            answer = self.ask(asked, bounds, Some(extractor), stop, consume);
             if !matches!(answer, Answer::Refused(_)) {
                 return answer;
             }
         }
         debug!("vast refuses a bound on the time of events: {answer:?}; asking without it");
-        self.ask(&query, bounds, stop, consume)
+        self.ask(asked, bounds, None, stop, consume)
     }
 }
 
 impl Client {
-    /// Asks one query.
+    /// Asks once, with bounds on the time of events where there is an extractor.
     fn ask(
+        &self,
+        asked: Asked<'_>,
+        bounds: Bounds,
+        times: Option<&str>,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
+        let query = match asked {
+            Asked::Values(values) => match Query::any_of(values.iter().copied(), &self.version) {
+                Some(query) => query,
+                None => return Answer::Complete,
+            },
+            Asked::Selection(selection) => {
+                match Query::selecting(selection, &self.version, times) {
+                    Some(query) => query,
+                    None => {
+                        return Answer::Refused(format!(
+                            "ports have a type of their own in VAST {}, and nothing else narrows the \
+                         query",
+                            self.version
+                        ));
+                    }
+                }
+            }
+        };
+        match times.zip(bounds.since) {
+            Some((extractor, since)) => {
+                self.put(&query.since(extractor, since), bounds, stop, consume)
+            }
+            None => self.put(&query, bounds, stop, consume),
+        }
+    }
+
+    /// Puts one query.
+    fn put(
         &self,
         query: &Query,
         bounds: Bounds,

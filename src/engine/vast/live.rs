@@ -7,9 +7,8 @@ use log::info;
 use super::client::Client;
 use super::matcher::{Generation, How, Matcher, Watch};
 use crate::config::LiveEngine;
-use crate::engine::LiveWish;
+use crate::engine::{Engine, LiveWish};
 use crate::live::feed::{Registrar, Source};
-use crate::matching::Concepts;
 use crate::stop::Stop;
 
 /// What this VAST has of what is asked for.
@@ -40,14 +39,12 @@ pub(super) fn source(client: &Client, wish: &LiveWish, stop: &Stop) -> Result<So
         (LiveEngine::Start, name) => How::Start(name.unwrap_or_else(random_name)),
         (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
     };
-    let concepts = client.concepts(stop).unwrap_or_else(|reason| {
-        info!("VAST has no table of concepts that can be used ({reason}); the built-in one serves");
-        Concepts::built_in()
-    });
+    let concepts = client.concepts(stop);
     let registrar = Matcher::new(client.clone(), how.clone());
     Ok(Source {
         registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn Registrar>),
-        reach: Box::new(concepts),
+        reach: Box::new(concepts.clone()),
+        concepts,
         knows_events: !matches!(how, How::Start(_)),
         feed: Box::new(Watch::new(client.clone(), how)),
     })

@@ -94,7 +94,7 @@ impl Client {
     ///
     /// # Errors
     /// It has none, or none that can be used: why, for a person.
-    pub fn concepts(&self, stop: &Stop) -> Result<Concepts, String> {
+    pub fn read_concepts(&self, stop: &Stop) -> Result<Concepts, String> {
         let mut command = self.node_command();
         command.args(["dump", "concepts"]);
         let limits = Limits {

@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use time::{OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime, UtcOffset};
 
 use super::version::Version;
-use crate::indicator::{Kind, Network, Observable};
+use crate::indicator::{Kind, Network, Observable, Selection};
+use crate::matching::condition::{Field, Order};
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,20 +44,111 @@ impl Query {
 }
 
 impl Query {
+    /// Asks for the events of a selection. What this engine cannot be asked is left
+    /// out, and so are times without the extractor for them; `None` where nothing is
+    /// left that narrows the query.
+    pub fn selecting(
+        selection: &Selection,
+        version: &Version,
+        times: Option<&str>,
+    ) -> Option<Self> {
+        let writer = Writer { version, times };
+        writer.selection(selection).map(Query)
+    }
+
     /// The same for events that happened after this time, or in the same second.
     /// Times are written without a zone and mean UTC, as the engine prints them.
     pub fn since(&self, extractor: &str, time: OffsetDateTime) -> Self {
-        let utc = time.to_offset(UtcOffset::UTC);
         let Query(text) = self;
-        Query(format!(
-            "({text}) && {extractor} > {:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-            utc.year(),
-            u8::from(utc.month()),
-            utc.day(),
-            utc.hour(),
-            utc.minute(),
-            utc.second()
-        ))
+        Query(format!("({text}) && {extractor} > {}", whole_second(time)))
+    }
+}
+
+/// A time without its fraction, in UTC.
+fn whole_second(time: OffsetDateTime) -> String {
+    let utc = time.to_offset(UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        utc.year(),
+        u8::from(utc.month()),
+        utc.day(),
+        utc.hour(),
+        utc.minute(),
+        utc.second()
+    )
+}
+
+/// Writes selections.
+///
+/// Only forms that are known to work stand in them (`vast-cli.md`, and the suite of
+/// tests that VAST publishes): lists of values, `"text" in field` for a part of a
+/// text, numbers against the end of a field's name, `#timestamp`, `&&` and `||`. A
+/// pattern, `field ~ /…/`, is not among them: it is known of `#type` alone, and the
+/// published index of text fields answers equality and parts, nothing else.
+struct Writer<'a> {
+    version: &'a Version,
+    times: Option<&'a str>,
+}
+
+impl Writer<'_> {
+    /// `None` stands for every event.
+    fn selection(&self, selection: &Selection) -> Option<String> {
+        match selection {
+            Selection::Values(values) => {
+                let query = Query::any_of(values, self.version)?;
+                Some(format!("({})", query.0))
+            }
+            Selection::Contains(kind, text) => {
+                let text = literal(text);
+                let holds = |extractor: &&str| format!("{text} in {extractor}");
+                joined(kind.extractors().iter().map(holds), " || ")
+            }
+            Selection::Number(field, order, number) => {
+                let is_port = matches!(field, Field::SourcePort | Field::DestinationPort);
+                if is_port && self.version.has_port_type() {
+                    return None;
+                }
+                let symbol = symbol(*order);
+                let compares = |name: &&str| format!("{name} {symbol} {number}");
+                joined(field.paths().iter().map(compares), " || ")
+            }
+            Selection::During(start, stop) => {
+                let extractor = self.times?;
+                // The last whole second that is surely before the start, and the
+                // first that is surely behind the end.
+                let second = Duration::SECOND;
+                let after = whole_second(start.saturating_sub(second));
+                let before = whole_second(stop.saturating_add(second));
+                Some(format!("({extractor} > {after} && {extractor} < {before})"))
+            }
+            Selection::All(parts) => {
+                joined(parts.iter().filter_map(|one| self.selection(one)), " && ")
+            }
+            Selection::Any(parts) => {
+                let parts = parts.iter().map(|one| self.selection(one));
+                joined(parts.collect::<Option<Vec<String>>>()?, " || ")
+            }
+        }
+    }
+}
+
+/// These in parentheses; `None` where there are none.
+fn joined(parts: impl IntoIterator<Item = String>, operator: &str) -> Option<String> {
+    let parts: Vec<String> = parts.into_iter().collect();
+    match &*parts {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => Some(format!("({})", parts.join(operator))),
+    }
+}
+
+fn symbol(order: Order) -> &'static str {
+    match order {
+        Order::Equal => "==",
+        Order::Less => "<",
+        Order::LessOrEqual => "<=",
+        Order::Greater => ">",
+        Order::GreaterOrEqual => ">=",
     }
 }
 
@@ -257,6 +349,66 @@ mod tests {
             query.since("#timestamp", time).as_str(),
             r#"("a" == net.domain || "a" == net.hostname) && #timestamp > 2009-11-19T08:00:00"#
         );
+    }
+
+    fn selecting(selection: &Selection, at: &str) -> Option<String> {
+        let query = Query::selecting(selection, &version(at), Some("#timestamp"));
+        query.map(|query| query.as_str().to_owned())
+    }
+
+    #[test]
+    fn a_selection_is_written_in_known_forms() {
+        let text = |text: &str| Selection::Contains(Kind::Domain, text.into());
+        let port = |order| Selection::Number(Field::DestinationPort, order, 4444);
+        let (start, stop) = (
+            time::macros::datetime!(2009-11-19 09:00:00.75 +1),
+            time::macros::datetime!(2009-11-19 09:00:00 UTC),
+        );
+        let during = || Selection::During(start, stop);
+        for (selection, expected) in [
+            (
+                text("a\" || \"/\\"),
+                r#"("a\" || \"/\\" in net.domain || "a\" || \"/\\" in net.hostname)"#,
+            ),
+            (
+                port(Order::GreaterOrEqual),
+                "(dest_port >= 4444 || id.resp_p >= 4444 || DestinationPort >= 4444 || dport >= 4444)",
+            ),
+            (
+                Selection::Contains(Kind::Url, "/x".into()),
+                r#""/x" in net.uri"#,
+            ),
+            (
+                Selection::All(vec![
+                    Selection::Number(Field::FileSize, Order::Less, 5),
+                    during(),
+                ]),
+                "(fileinfo.size < 5 && (#timestamp > 2009-11-19T07:59:59 && #timestamp < 2009-11-19T09:00:01))",
+            ),
+            (
+                Selection::Any(vec![
+                    Selection::Contains(Kind::Url, "x".into()),
+                    Selection::Values(vec![address("1.2.3.4")]),
+                ]),
+                r#"("x" in net.uri || (1.2.3.4))"#,
+            ),
+        ] {
+            assert_eq!(
+                selecting(&selection, "2020.12.16").as_deref(),
+                Some(expected)
+            );
+        }
+        // Ports of a type of their own, and times without an extractor.
+        assert_eq!(selecting(&port(Order::Equal), "2020.11.30"), None);
+        let rest = Selection::All(vec![port(Order::Equal), text("a")]);
+        let rest = selecting(&rest, "2020.11.30");
+        assert_eq!(
+            rest.as_deref(),
+            Some(r#"("a" in net.domain || "a" in net.hostname)"#)
+        );
+        let either = Selection::Any(vec![port(Order::Equal), text("a")]);
+        assert_eq!(selecting(&either, "2020.11.30"), None);
+        assert_eq!(Query::selecting(&during(), &version("v2.0.0"), None), None);
     }
 
     #[test]

@@ -67,6 +67,12 @@ impl Version {
         }
     }
 
+    /// Whether ports are of a type of their own, which numbers do not compare with.
+    pub fn has_port_type(&self) -> bool {
+        self.order
+            .is_some_and(|order| order < (Era::Calendar, [2020, 12, 0]))
+    }
+
     /// The extractor for fields of type address: the type's name changed in
     /// 3.0.
     pub fn address_extractor(&self) -> &'static str {
@@ -105,6 +111,9 @@ mod tests {
             assert_eq!(version.has_low_priority(), low_priority, "{text}");
             assert_eq!(version.address_extractor(), extractor, "{text}");
         }
+        let version = |text: &str| Version::parse(text).has_port_type();
+        assert!(version("2020.11.30") && !version("2020.12.16") && !version("v1.0.0"));
+        assert!(!Version::unknown().has_port_type());
         assert_eq!(Version::read(b"{}"), None);
         assert_eq!(Version::read(b"vast 1.0"), None);
     }

@@ -10,7 +10,7 @@ fn now() -> SystemTime {
 }
 
 fn roster() -> Roster {
-    Roster::new(Box::new(Concepts::built_in()), now())
+    Roster::new(Box::new(Concepts::shared()), Concepts::shared(), now())
 }
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {
@@ -18,6 +18,7 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
         id: id.into(),
         protocol: Protocol::Legacy,
         observables: values.iter().map(|name| Observable::domain(name)).collect(),
+        selection: None,
         condition: None,
         validity: Validity::ALWAYS,
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
@@ -91,6 +92,7 @@ fn ids_and_values_come_back_as_they_came() {
             id: id.into(),
             protocol: Protocol::Stix2,
             observables: vec![address.clone()],
+            selection: None,
             condition: None,
             validity: Validity::ALWAYS,
             ioc: vec!["2001:DB8:0::1".to_owned()],
@@ -215,6 +217,55 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn what_no_value_leads_to_is_checked_in_every_event() {
+    use crate::indicator::Selection;
+    use crate::matching::condition::{Check, Condition, Field, MOST_UNLISTED, Order, Place, Test};
+    let port = |id: &str, port: u64| Indicator {
+        observables: vec![],
+        selection: Some(Arc::new(Selection::Number(
+            Field::DestinationPort,
+            Order::Equal,
+            port,
+        ))),
+        condition: Some(Arc::new(Condition::Test(Test {
+            place: Place::Field(Field::DestinationPort),
+            negated: false,
+            check: Check::Number(Order::Equal, vec![port.into()]),
+        }))),
+        ..indicator(id, &["4444"])
+    };
+    let mut roster = roster();
+    let later = now() + Duration::from_secs(10);
+    let add = |roster: &mut Roster, one: &Indicator, expires| {
+        let mut changes = Vec::new();
+        let put = roster.add(one, expires, now(), &mut changes);
+        assert!(changes.is_empty());
+        put
+    };
+    assert_eq!(add(&mut roster, &port("1", 80), Some(later)), Put::Added);
+    assert_eq!(add(&mut roster, &port("1", 80), Some(later)), Put::Repeated);
+    assert_eq!(add(&mut roster, &port("2", 443), None), Put::Added);
+    let line = r#"{"dest_port": 80}"#;
+    assert_eq!(matches(&mut roster, line), ["1"]);
+    assert!(matches(&mut roster, r#"{"dest_port": 81}"#).is_empty());
+    assert_eq!(roster.selections().len(), 2);
+    assert!(roster.with_id("2").is_some());
+    assert_eq!((roster.len(), roster.next_expiry()), (2, Some(later)));
+    let expired = roster.expire(later, &mut Vec::new());
+    assert_eq!(*expired, ["1".into()]);
+    assert!(matches(&mut roster, line).is_empty());
+    assert_eq!(roster.remove("2", &mut Vec::new()), 1);
+    assert!(roster.is_empty());
+    for number in 0..MOST_UNLISTED {
+        assert_eq!(
+            add(&mut roster, &port(&number.to_string(), 1), None),
+            Put::Added
+        );
+    }
+    assert_eq!(add(&mut roster, &port("x", 1), None), Put::TooMany);
 }
 
 #[test]

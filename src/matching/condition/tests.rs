@@ -86,7 +86,11 @@ fn tests_look_where_the_property_stands() {
         (Condition::Test(Test::file_named("b.exe")), true),
         (Condition::Test(Test::file_named(".exe")), false),
     ] {
-        assert_eq!(condition.holds(EVENT), expected, "{condition:?}");
+        assert_eq!(
+            condition.holds(EVENT, &Concepts::built_in()),
+            expected,
+            "{condition:?}"
+        );
     }
 }
 
@@ -100,16 +104,22 @@ fn parts_join_and_times_bound() {
         (Condition::All(vec![]), true),
         (Condition::Any(vec![]), false),
     ] {
-        assert_eq!(condition.holds(EVENT), expected, "{condition:?}");
+        assert_eq!(
+            condition.holds(EVENT, &Concepts::built_in()),
+            expected,
+            "{condition:?}"
+        );
     }
     let time = |text| crate::indicator::timestamp(text).expect("a time");
     let (at, later) = (
         time("2024-03-05T09:00:00.25Z"),
         time("2024-03-05T09:00:01Z"),
     );
-    assert!(Condition::During(at, later).holds(EVENT));
-    assert!(!Condition::During(later, later).holds(EVENT));
-    assert!(!Condition::During(time("2020-01-01T00:00:00Z"), at).holds(EVENT));
-    assert!(!Condition::During(at, later).holds("{}"));
-    assert!(!Condition::All(vec![]).holds("no event"));
+    assert!(Condition::During(at, later).holds(EVENT, &Concepts::built_in()));
+    assert!(!Condition::During(later, later).holds(EVENT, &Concepts::built_in()));
+    assert!(
+        !Condition::During(time("2020-01-01T00:00:00Z"), at).holds(EVENT, &Concepts::built_in())
+    );
+    assert!(!Condition::During(at, later).holds("{}", &Concepts::built_in()));
+    assert!(!Condition::All(vec![]).holds("no event", &Concepts::built_in()));
 }

@@ -1,7 +1,7 @@
 //! Comparisons: tests of one property and what joins them.
 
-use super::{Anchors, Part, Refused, all_of, any_of};
-use crate::indicator::{Kind, Network, Observable};
+use super::{Anchors, Narrowing, Part, Refused, Selected, all_of, any_of, fragments};
+use crate::indicator::{Kind, Network, Observable, Selection};
 use crate::matching::condition::{Check, Condition, Expression, Field, Order, Place, Test};
 use crate::stix::paths::{self, Target};
 use crate::stix::pattern::{
@@ -43,17 +43,100 @@ fn test(test: &pattern::Test) -> Result<Part, Refused> {
     }
 }
 
+/// More numbers than these are asked for as a span.
+const MOST_NUMBERS: usize = 20;
+
+/// The numbers of a field that compare so with any of these: what an engine can be
+/// asked for, or a span that holds them. `None` where that is everything.
+fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
+    let one = |order: Order, number: i128| {
+        // What an engine counts is not negative.
+        let number = u64::try_from(number).ok()?;
+        Some(Selection::Number(field, order, number))
+    };
+    if order != Order::Equal {
+        let parts = numbers.iter().map(|number| one(order, *number));
+        return any(parts.collect::<Option<Vec<_>>>()?);
+    }
+    // One that is negative equals none.
+    let mut positive: Vec<i128> = numbers.iter().copied().filter(|one| *one >= 0).collect();
+    positive.sort_unstable();
+    positive.dedup();
+    if let (Some(first), Some(last), MOST_NUMBERS..) =
+        (positive.first(), positive.last(), positive.len())
+    {
+        return Some(Selection::All(vec![
+            one(Order::GreaterOrEqual, *first)?,
+            one(Order::LessOrEqual, *last)?,
+        ]));
+    }
+    let parts = positive.iter().map(|number| one(Order::Equal, *number));
+    any(parts.collect::<Option<Vec<_>>>()?)
+}
+
+/// Any of these selections, where there is one.
+fn any(mut parts: Vec<Selection>) -> Option<Selection> {
+    match parts.len() {
+        0 | 1 => parts.pop(),
+        _ => Some(Selection::Any(parts)),
+    }
+}
+
 impl Asked<'_> {
     /// The check alone: nothing narrows it.
     fn checked(&self, check: Check, negated: bool) -> Part {
         Part {
-            anchors: None,
+            narrowing: Narrowing::Everything,
             condition: Condition::Test(Test {
                 place: self.target.place(),
                 negated,
                 check,
             }),
         }
+    }
+
+    /// The check, and a query of its own where one narrows it.
+    fn selected(
+        &self,
+        check: Check,
+        negated: bool,
+        selection: Option<Selection>,
+        values: Vec<String>,
+    ) -> Part {
+        let part = self.checked(check, negated);
+        match selection {
+            Some(selection) => Part {
+                narrowing: Narrowing::Selected(Selected { selection, values }),
+                ..part
+            },
+            None => part,
+        }
+    }
+
+    fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> Part {
+        // All but some numbers is nearly everything; the others are the opposite.
+        let asked = match negated {
+            true => order.opposite(),
+            false => Some(order),
+        };
+        let field = match self.target {
+            Target::Number(field) => Some(field),
+            _ => None,
+        };
+        let selection = field
+            .zip(asked)
+            .and_then(|(field, order)| self::numbers(field, order, &numbers));
+        let values = numbers.iter().map(i128::to_string).collect();
+        self.selected(Check::Number(order, numbers), negated, selection, values)
+    }
+
+    /// A text that holds one of these for certain.
+    fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
+        let Target::Text(kind) = self.target else {
+            return None;
+        };
+        let parts = fragments?.into_iter();
+        any(parts.map(|text| Selection::Contains(kind, text)).collect())
     }
 
     fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, Refused> {
@@ -73,7 +156,7 @@ impl Asked<'_> {
         if self.target.is_number() {
             let numbers = literals.iter().map(|literal| self.number(literal));
             let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-            return Ok(self.checked(Check::Number(Order::Equal, numbers), negated));
+            return Ok(self.number_check(Order::Equal, numbers, negated));
         }
         let texts = literals.iter().map(|literal| self.string(literal));
         let texts = texts.collect::<Result<Vec<&str>, _>>()?;
@@ -127,10 +210,12 @@ impl Asked<'_> {
             values,
             rest,
         };
-        let is_anchored = !negated && !anchors.observables.is_empty();
-        Part {
-            anchors: is_anchored.then_some(anchors),
-            ..part
+        match negated || anchors.observables.is_empty() {
+            true => part,
+            false => Part {
+                narrowing: Narrowing::Anchored(anchors),
+                ..part
+            },
         }
     }
 
@@ -145,8 +230,7 @@ impl Asked<'_> {
             let reason = format!("{} compares numbers only", relation.symbol());
             return self.unsupported(literal.position, &reason);
         }
-        let check = Check::Number(order, vec![self.number(literal)?]);
-        Ok(self.checked(check, self.test.negated))
+        Ok(self.number_check(order, vec![self.number(literal)?], self.test.negated))
     }
 
     fn text(&self, operator: TextOperator, text: &Text) -> Result<Part, Refused> {
@@ -169,15 +253,37 @@ impl Asked<'_> {
                 Some(_) => self.unsupported(text.position, "events hold addresses, no networks"),
                 None => self.wrong(&text.text),
             },
-            TextOperator::Like => Ok(self.checked(Check::Like(text.text.clone()), negated)),
+            // Without a wildcard it is an equality.
+            TextOperator::Like if !text.text.contains(['%', '_']) => {
+                match self.target.observable(&text.text) {
+                    Some(one) => Ok(self.values(vec![one], vec![text.text.clone()], negated)),
+                    None => Ok(self.checked(Check::Like(text.text.clone()), negated)),
+                }
+            }
+            TextOperator::Like => {
+                let fragments = fragments::of_like(&text.text).map(|one| vec![one]);
+                let check = Check::Like(text.text.clone());
+                Ok(self.like(check, fragments, text))
+            }
             TextOperator::Matches => match Expression::new(&text.text) {
-                Ok(expression) => Ok(self.checked(Check::Matches(expression), negated)),
+                Ok(expression) => {
+                    let fragments = fragments::of_expression(&text.text);
+                    Ok(self.like(Check::Matches(expression), fragments, text))
+                }
                 Err(reason) => {
                     let reason = format!("MATCHES cannot be checked: {reason}");
                     self.unsupported(text.position, &reason)
                 }
             },
         }
+    }
+
+    /// A comparison that no text passes that holds none of these fragments.
+    fn like(&self, check: Check, fragments: Option<Vec<String>>, text: &Text) -> Part {
+        let negated = self.test.negated;
+        let fragments = fragments.filter(|_| !negated);
+        let selection = self.holding(fragments);
+        self.selected(check, negated, selection, vec![text.text.clone()])
     }
 
     fn string<'l>(&self, literal: &'l Literal) -> Result<&'l str, Refused> {

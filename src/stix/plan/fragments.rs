@@ -1,0 +1,304 @@
+//! What a text holds for certain, where it passes a `LIKE` or a `MATCHES`.
+//!
+//! An engine is asked for events whose text holds this, never with an expression
+//! from outside: engines match those with backtracking, which a hostile one makes
+//! take for ever.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+/// The longest fragment that is of use, in bytes: VAST's index holds the first
+/// 1,024 bytes of a text.
+const LONGEST: usize = 256;
+
+/// Deeper groups are not looked into.
+const DEEPEST: usize = 16;
+
+/// The longest fragment without a control character, and not too long.
+fn best<'a>(runs: impl Iterator<Item = &'a str>) -> Option<String> {
+    let plain = runs.flat_map(|run| run.split(char::is_control));
+    let longest = plain.max_by_key(|run| run.len())?;
+    let mut end = longest.len().min(LONGEST);
+    while !longest.is_char_boundary(end) {
+        end -= 1;
+    }
+    (end > 0).then(|| longest[..end].to_owned())
+}
+
+/// The longest text that everything holds that passes this `LIKE`.
+pub(super) fn of_like(pattern: &str) -> Option<String> {
+    best(pattern.split(['%', '_']))
+}
+
+/// Texts of which everything holds one that this expression is found in; `None`
+/// where none can be told. The expression is one that compiles.
+pub(super) fn of_expression(expression: &str) -> Option<Vec<String>> {
+    let mut reader = Reader {
+        rest: expression.chars().peekable(),
+        depth: 0,
+    };
+    let found = reader.alternatives().ok()?;
+    // A parenthesis that closes nothing does not compile.
+    reader.rest.next().is_none().then_some(found).flatten()
+}
+
+/// Something that is not understood here: nothing can be told of the whole.
+struct NotUnderstood;
+
+/// Reads an expression as far as it takes to tell what it needs.
+struct Reader<'a> {
+    rest: Peekable<Chars<'a>>,
+    depth: usize,
+}
+
+/// How often something occurs.
+#[derive(PartialEq)]
+enum Times {
+    /// Just once.
+    Once,
+    /// Once or more often.
+    Some,
+    /// Not at all, perhaps.
+    Any,
+}
+
+/// What of a sequence is known so far.
+#[derive(Default)]
+struct Sequence {
+    /// The text that is certain up to here.
+    run: String,
+    best: Option<Vec<String>>,
+}
+
+impl Sequence {
+    /// The text does not go on.
+    fn end_run(&mut self) {
+        let run = std::mem::take(&mut self.run);
+        let run = best(std::iter::once(run.as_str()));
+        self.offer(run.map(|one| vec![one]));
+    }
+
+    /// Keeps the texts of which the shortest is the longest.
+    fn offer(&mut self, texts: Option<Vec<String>>) {
+        let worth = |texts: &Vec<String>| texts.iter().map(String::len).min();
+        if texts.as_ref().and_then(worth) > self.best.as_ref().and_then(worth) {
+            self.best = texts;
+        }
+    }
+}
+
+impl Reader<'_> {
+    /// Any one of several sequences, up to the end or to a closing parenthesis.
+    fn alternatives(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
+        let mut all = self.sequence()?;
+        while self.rest.next_if_eq(&'|').is_some() {
+            let next = self.sequence()?;
+            all = all.zip(next).map(|(mut all, next)| {
+                all.extend(next);
+                all
+            });
+        }
+        Ok(all)
+    }
+
+    fn sequence(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
+        let mut sequence = Sequence::default();
+        while let Some(c) = self.rest.next_if(|c| !matches!(c, '|' | ')')) {
+            match c {
+                '(' => {
+                    let group = self.group()?;
+                    sequence.end_run();
+                    if self.times() != Times::Any {
+                        sequence.offer(group);
+                    }
+                }
+                '[' => {
+                    self.class()?;
+                    self.times();
+                    sequence.end_run();
+                }
+                '.' | '^' | '$' => {
+                    self.times();
+                    sequence.end_run();
+                }
+                '\\' => match self.escaped()? {
+                    Some(c) => self.literal(c, &mut sequence),
+                    None => {
+                        self.times();
+                        sequence.end_run();
+                    }
+                },
+                c => self.literal(c, &mut sequence),
+            }
+        }
+        sequence.end_run();
+        Ok(sequence.best)
+    }
+
+    fn literal(&mut self, c: char, sequence: &mut Sequence) {
+        match self.times() {
+            Times::Once => sequence.run.push(c),
+            Times::Some => {
+                sequence.run.push(c);
+                sequence.end_run();
+            }
+            Times::Any => sequence.end_run(),
+        }
+    }
+
+    /// What follows an opening parenthesis, with the closing one.
+    fn group(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
+        if self.rest.next_if_eq(&'?').is_some() {
+            // Flags change what letters mean.
+            match self.rest.next() {
+                Some(':') => {}
+                Some('P') if self.rest.next_if_eq(&'<').is_some() => self.name()?,
+                Some('<') => self.name()?,
+                _ => return Err(NotUnderstood),
+            }
+        }
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(NotUnderstood);
+        }
+        let inner = self.alternatives()?;
+        self.depth -= 1;
+        self.rest.next_if_eq(&')').ok_or(NotUnderstood)?;
+        Ok(inner)
+    }
+
+    fn name(&mut self) -> Result<(), NotUnderstood> {
+        let end = self.rest.find(|c| !c.is_alphanumeric() && *c != '_');
+        (end == Some('>')).then_some(()).ok_or(NotUnderstood)
+    }
+
+    /// The rest of a class of characters, after its opening bracket.
+    fn class(&mut self) -> Result<(), NotUnderstood> {
+        self.rest.next_if_eq(&'^');
+        let mut is_first = true;
+        loop {
+            match self.rest.next().ok_or(NotUnderstood)? {
+                ']' if !is_first => return Ok(()),
+                // What is in a class in a class has rules of its own.
+                '[' => return Err(NotUnderstood),
+                '\\' => {
+                    self.rest.next().ok_or(NotUnderstood)?;
+                }
+                _ => {}
+            }
+            is_first = false;
+        }
+    }
+
+    /// What a backslash stands for: a character, or something else of one
+    /// character or none.
+    fn escaped(&mut self) -> Result<Option<char>, NotUnderstood> {
+        match self.rest.next().ok_or(NotUnderstood)? {
+            '<' | '>' => Ok(None),
+            c if c.is_ascii_punctuation() => Ok(Some(c)),
+            'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'b' | 'B' | 'A' | 'z' => Ok(None),
+            'n' | 't' | 'r' | 'f' | 'v' | 'a' => Ok(None),
+            _ => Err(NotUnderstood),
+        }
+    }
+
+    /// Reads all that says how often the last thing occurs.
+    fn times(&mut self) -> Times {
+        let mut times = Times::Once;
+        while let Some(c) = self.rest.next_if(|c| matches!(c, '*' | '+' | '?' | '{')) {
+            times = match (c, times) {
+                ('+', Times::Once) => Times::Some,
+                _ => Times::Any,
+            };
+            if c == '{' {
+                self.rest.find(|c| *c == '}');
+            }
+        }
+        times
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::matching::condition::{Expression, like};
+
+    #[test]
+    fn the_longest_certain_text_is_found() {
+        for (pattern, expected) in [
+            ("%.exe", Some(".exe")),
+            ("evil%.com", Some(".com")),
+            ("a_bc%", Some("bc")),
+            ("%", None),
+            ("__", None),
+            ("", None),
+            ("%a\nbc%", Some("bc")),
+        ] {
+            assert_eq!(of_like(pattern).as_deref(), expected, "{pattern:?}");
+        }
+        let long = "ü".repeat(1000);
+        assert_eq!(of_like(&long).map(|text| text.len()), Some(LONGEST));
+    }
+
+    #[test]
+    fn an_expression_tells_what_it_needs() {
+        for (expression, expected) in [
+            ("^x.*", Some(&["x"][..])),
+            (r"evil\.(com|org)$", Some(&["evil."])),
+            ("^(foo|bar)$", Some(&["foo", "bar"])),
+            ("(?:foo|ba)+r?", Some(&["foo", "ba"])),
+            ("(?P<n>foo)x", Some(&["foo"])),
+            ("ab|cd", Some(&["ab", "cd"])),
+            ("ab|.", None),
+            ("ab?c", Some(&["a"])),
+            ("ab+c", Some(&["ab"])),
+            ("a{0}bc", Some(&["bc"])),
+            ("[abc]+", None),
+            (r"[]a\]]bc", Some(&["bc"])),
+            (r"a\d+bcd", Some(&["bcd"])),
+            (r"\.exe\z", Some(&[".exe"])),
+            ("(abc)?", None),
+            // What is not understood tells nothing.
+            ("(?i)abc", None),
+            (r"\x41bc", None),
+            ("[[:alpha:]]abc", None),
+            ("", None),
+            ("/etc/passwd", Some(&["/etc/passwd"])),
+        ] {
+            assert!(Expression::new(expression).is_ok(), "{expression}");
+            let found = of_expression(expression);
+            let found = found.as_ref().map(|all| all.iter().map(String::as_str));
+            let found: Option<Vec<&str>> = found.map(Iterator::collect);
+            assert_eq!(found.as_deref(), expected, "{expression}");
+        }
+        assert_eq!(of_expression(&"(".repeat(1000)), None);
+        assert_eq!(of_expression("abc)"), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4000))]
+
+        #[test]
+        fn what_passes_holds_the_fragment(pattern in "[ab%_]{0,6}", text in "[ab]{0,6}") {
+            if let (true, Some(fragment)) = (like(&pattern, &text), of_like(&pattern)) {
+                prop_assert!(text.contains(&fragment), "{} {}", pattern, text);
+            }
+        }
+
+        #[test]
+        fn what_an_expression_is_found_in_holds_a_fragment(
+            expression in r"([ab.^$|]|[ab][*+?]|\(\[?|[ab]\]?\)[*+?]?|\\[.dwb]|\[\^?\]?[ab]\]|a\{0,2\}){0,8}",
+            text in r"[ab.\]]{0,8}",
+        ) {
+            let Ok(compiled) = Expression::new(&expression) else {
+                return Ok(());
+            };
+            if let (true, Some(all)) = (compiled.is_found_in(&text), of_expression(&expression)) {
+                let any = all.iter().any(|fragment| text.contains(fragment));
+                prop_assert!(any, "{} {} {:?}", expression, text, all);
+            }
+        }
+    }
+}
