@@ -565,3 +565,39 @@ fn standard_output_gets_each_match_as_it_comes() {
         assert_eq!(event["uid"], json!(format!("C{n}")));
     }
 }
+
+#[test]
+fn what_live_matching_has_told_is_not_told_again_by_a_later_run() {
+    let engine = Engine::Continuous.standin();
+    let state = engine.file("state-directory").display().to_string();
+    let once = ["--report-once", "--state-dir", &state];
+    let arguments = [&once[..], &["--no-retro-match", "--live-match"]].concat();
+    let mut scene = Scene::with(BrokerKind::Ports, engine, &arguments, Reader::Patient);
+    scene.bridge.wait_for_log("matching new events", LIMIT);
+    let id = scene.publish(1, "a.example");
+    scene.bridge.wait_for_log("is matched live", LIMIT);
+    import(&scene, "a.example", 1);
+    assert_eq!(indicators(&scene, 1), [id]);
+    scene.end();
+    // Stored events, of which one is new.
+    import(&scene, "a.example", 2);
+    let mut job = support::bridge::Bridge::between(&scene.broker.endpoint(), &scene.engine)
+        .args(once)
+        .args([
+            "--no-live-match",
+            "--once",
+            "--idle",
+            "3",
+            "--sink",
+            "STDOUT",
+        ])
+        .run();
+    job.wait_for_log("subscribed to", LIMIT);
+    scene.publish(1, "a.example");
+    assert!(job.wait(LIMIT).success(), "{}", job.log());
+    let events = job.rest(LIMIT);
+    let events = events
+        .iter()
+        .map(|line| -> Value { serde_json::from_str(line).expect("JSON") });
+    assert_eq!(uids(&events.collect::<Vec<_>>()), ["C2"], "{}", job.log());
+}

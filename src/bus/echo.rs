@@ -4,6 +4,7 @@
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::outbox::Key;
@@ -15,7 +16,7 @@ static HASHER: LazyLock<foldhash::quality::RandomState> =
 /// legacy broker lets through. The broker writes JSON in its own way, so the
 /// content counts and not its text.
 pub fn key(frame: &[u8]) -> Key {
-    let json = memchr::memchr(b' ', frame).map_or(frame, |space| &frame[space + 1..]);
+    let json = json(frame);
     let mut hasher = HASHER.build_hasher();
     match serde_json::from_slice::<Value>(json) {
         Ok(Value::Object(sighting)) => match sighting.get("id") {
@@ -29,6 +30,22 @@ pub fn key(frame: &[u8]) -> Key {
         _ => json.hash(&mut hasher),
     }
     hasher.finish()
+}
+
+/// What stands behind the topic.
+fn json(frame: &[u8]) -> &[u8] {
+    memchr::memchr(b' ', frame).map_or(frame, |space| &frame[space + 1..])
+}
+
+/// The id of the indicator that a sighting is of; empty where it names none.
+pub fn indicator(frame: &[u8]) -> String {
+    #[derive(Default, Deserialize)]
+    struct Sighting {
+        #[serde(alias = "sighting_of_ref")]
+        intel: String,
+    }
+    let read = serde_json::from_slice::<Sighting>(json(frame));
+    read.unwrap_or_default().intel
 }
 
 /// Hashes by content: objects whatever their order, numbers by value.
@@ -70,6 +87,21 @@ mod tests {
         assert_eq!(key(sent), key(echo.as_bytes()));
         let other = echo.replace("1.5", "1.6");
         assert_ne!(key(sent), key(other.as_bytes()));
+    }
+
+    #[test]
+    fn a_sighting_names_its_indicator_in_either_protocol() {
+        for (frame, id) in [
+            (r#"threatbus/sighting {"ts":"x","intel":"43"}"#, "43"),
+            (
+                r#"stix2/sighting {"id":"s","sighting_of_ref":"indicator--7"}"#,
+                "indicator--7",
+            ),
+            ("stix2/sighting {}", ""),
+            ("no frame", ""),
+        ] {
+            assert_eq!(indicator(frame.as_bytes()), id, "{frame}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 use log::{debug, error, info, warn};
 
+use super::echo;
 use super::publish::{Publisher, Sent};
 use crate::endpoint::Endpoint;
 use crate::logging::printable;
@@ -319,7 +320,9 @@ impl Outgoing {
                 for message in given_up {
                     self.metrics.sightings_unconfirmed.add(1);
                     warn!(
-                        "a sighting was sent {} times and never confirmed by the broker",
+                        "a sighting of indicator {} was sent {} times and never confirmed by the \
+                         broker",
+                        printable(&echo::indicator(&message.frame), 200),
                         message.sendings
                     );
                 }
