@@ -298,6 +298,8 @@ fn shown(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    mod program;
+
     use proptest::prelude::*;
 
     use super::*;

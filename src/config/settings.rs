@@ -100,7 +100,14 @@ impl Settings {
                 value: given.describe(),
                 problem,
             })?;
-        self.places.insert(name_of(option), place.clone());
+        let name = name_of(option);
+        for [one, other] in [ENDPOINT_OPTIONS, PROGRAM_OPTIONS] {
+            // What was given by the other name does not count any more.
+            if name == one || name == other {
+                self.places.remove(if name == one { other } else { one });
+            }
+        }
+        self.places.insert(name, place.clone());
         Ok(())
     }
 
@@ -193,22 +200,16 @@ impl Settings {
         let path = || self.vast_binary.clone();
         engine::Program {
             path: is_given(PROGRAM_OPTIONS).then(path),
-            endpoint: self
-                .vast
-                .clone()
-                .filter(|_| is_given(["vast", "engine-endpoint"])),
+            endpoint: self.vast.clone().filter(|_| is_given(ENDPOINT_OPTIONS)),
         }
     }
 
     /// The option that names the engine's program, or would.
     pub(super) fn program_option(&self) -> &'static str {
-        let is_given = |option: &&&str| {
-            let place = self.places.get(**option);
-            !matches!(place, None | Some(Place::Default(_)))
-        };
+        let is_there = |option: &&&str| self.places.contains_key(**option);
         PROGRAM_OPTIONS
             .iter()
-            .rfind(is_given)
+            .find(is_there)
             .unwrap_or(&PROGRAM_OPTIONS[0])
     }
 
@@ -314,6 +315,9 @@ impl Settings {
         })
     }
 }
+
+/// The two names of the node's endpoint.
+const ENDPOINT_OPTIONS: [&str; 2] = ["vast", "engine-endpoint"];
 
 /// The two names of the engine's program.
 pub(super) const PROGRAM_OPTIONS: [&str; 2] = ["vast-binary", "engine-binary"];
