@@ -25,7 +25,11 @@ fn run() -> ExitCode {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
             _ => ExitCode::Success,
         },
-        Ok(Invocation::Explain { file, summary }) => explain::run(&file, summary),
+        Ok(Invocation::Explain {
+            file,
+            wider,
+            summary,
+        }) => explain::run(&file, wider, summary),
         Err(error) => usage(&error),
     }
 }

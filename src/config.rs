@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::command::{CommandTemplate, ProgramError, find_program};
 use crate::endpoint::Endpoint;
 use crate::engine;
+use crate::indicator::Wider;
 use crate::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
 
 pub use crate::logging::{Format, Logging, Verbosity};
@@ -42,6 +43,8 @@ pub struct Config {
     pub retro_match_max_events: Option<NonZeroU64>,
     /// When a query is ended; `None` = never.
     pub retro_match_timeout: Option<Duration>,
+    /// How much wider than equality indicators are looked for.
+    pub wider: Wider,
     /// The command that makes another context of each context.
     pub transform_context: Option<CommandTemplate>,
     /// Where sightings go.
@@ -165,6 +168,8 @@ pub enum Invocation {
         file: PathBuf,
         /// Whether they are counted by plan and reason.
         summary: bool,
+        /// How much wider than equality indicators are looked for.
+        wider: Wider,
     },
 }
 
@@ -198,10 +203,13 @@ pub fn from_args(
         None => Vec::new(),
     };
     let settings = Settings::merge(&[&defaults(), &file, &environment, &command_line])?;
-    if let Some(file) = settings.explain {
+    if let Some(file) = settings.explain.clone() {
         // Nothing else of the configuration counts.
-        let summary = settings.summary;
-        return Ok(Invocation::Explain { file, summary });
+        return Ok(Invocation::Explain {
+            wider: settings.wider(),
+            summary: settings.summary,
+            file,
+        });
     }
     let config = settings.finish(path, warnings)?;
     check_programs(&settings, path_var.as_deref())?;
@@ -337,6 +345,7 @@ mod tests {
             unflatten: false,
             retro_match_max_events: None,
             retro_match_timeout: Some(Duration::from_secs(3600)),
+            wider: Wider::default(),
             transform_context: None,
             sink: SinkChoice::Bus,
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),

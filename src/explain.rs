@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::engine::vast::query::Query;
 use crate::engine::vast::version::Version;
 use crate::exit_code::ExitCode;
-use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing};
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing, Wider};
 use crate::indicators_file;
 
 /// How an indicator is answered.
@@ -45,7 +45,7 @@ struct Explanation<'a> {
 /// Writes a line of JSON to standard output for each indicator of the file at
 /// `path` (`-`: standard input), and with `summary` a count by plan and reason to
 /// standard error.
-pub fn run(path: &Path, summary: bool) -> ExitCode {
+pub fn run(path: &Path, wider: Wider, summary: bool) -> ExitCode {
     let input: io::Result<Box<dyn BufRead>> = match path.as_os_str() == "-" {
         true => Ok(Box::new(io::stdin().lock())),
         false => File::open(path).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>),
@@ -59,7 +59,7 @@ pub fn run(path: &Path, summary: bool) -> ExitCode {
         Err(error) => return fail(error, ExitCode::Usage),
     };
     let mut output = BufWriter::new(io::stdout().lock());
-    match explain(input, &mut output) {
+    match explain(input, wider, &mut output) {
         Ok(counts) => {
             if summary {
                 print_summary(&counts);
@@ -75,10 +75,13 @@ pub fn run(path: &Path, summary: bool) -> ExitCode {
 /// How many indicators have each plan, and of those for one reason.
 type Counts = BTreeMap<(Plan, String), u64>;
 
-fn explain(input: impl BufRead, output: &mut impl Write) -> io::Result<Counts> {
+fn explain(input: impl BufRead, wider: Wider, output: &mut impl Write) -> io::Result<Counts> {
     let mut counts = Counts::new();
     let mut written = Ok(());
-    indicators_file::read(input, |found| {
+    indicators_file::read(input, |mut found| {
+        if let Ok(Message::Match { indicator, .. }) = &mut found {
+            wider.widen(indicator);
+        }
         let Some(explanation) = explanation(&found) else {
             return;
         };
@@ -234,7 +237,8 @@ mod tests {
         ]
         .join("\n");
         let mut output = Vec::new();
-        let counts = explain(file.as_bytes(), &mut output).expect("memory can be read");
+        let counts =
+            explain(file.as_bytes(), Wider::default(), &mut output).expect("memory can be read");
         let output = String::from_utf8(output).expect("text");
         let lines: Vec<serde_json::Value> = output
             .lines()

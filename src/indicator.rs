@@ -18,12 +18,14 @@ mod network;
 mod property;
 mod selection;
 mod validity;
+mod wider;
 
 pub use kind::Kind;
 pub use network::Network;
 pub use property::{Facts, PROPERTIES, Property, Writing};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
+pub use wider::{Wider, domains_above, is_subdomain};
 
 /// The generation of bus messages that an indicator came in, and that its
 /// sightings are written in.
@@ -67,11 +69,16 @@ pub enum Observable {
     /// A text in a property, written as the property has it
     /// ([`Observable::text`]).
     Text(Property, String),
+    /// Any name under this domain, but not the domain itself.
+    Subdomain(String),
+    /// A name or an address, as text, among the answers of DNS.
+    Answer(String),
 }
 
-/// A query can hold thousands of values in a list, but each network is a
-/// predicate of its own: it counts as so many values.
-const NETWORK_WEIGHT: usize = 100;
+/// A query can hold thousands of values in a list, but a network, a part of a name
+/// and an element of a list are predicates of their own: they count as so many
+/// values.
+const PREDICATE_WEIGHT: usize = 100;
 
 impl Observable {
     /// An address, with `::ffff:1.2.3.4` taken as `1.2.3.4`, as the engine
@@ -103,7 +110,9 @@ impl Observable {
     /// How many values of a list it costs to ask for it.
     pub fn weight(&self) -> usize {
         match self {
-            Observable::Network(_) => NETWORK_WEIGHT,
+            Observable::Network(_) | Observable::Subdomain(_) | Observable::Answer(_) => {
+                PREDICATE_WEIGHT
+            }
             _ => 1,
         }
     }
@@ -117,7 +126,11 @@ impl Observable {
         let reject = |reason: String| Err(Rejection::new(id.clone(), reason));
         match &self {
             Observable::Address(_) | Observable::Network(_) => {}
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Subdomain(text)
+            | Observable::Answer(text) => {
                 if text.is_empty() {
                     return reject("its value is empty".to_owned());
                 }
@@ -144,6 +157,8 @@ impl Observable {
             Observable::Url(_) => "url",
             Observable::Network(_) => "network",
             Observable::Text(property, _) => property.facts().name,
+            Observable::Subdomain(_) => "subdomain",
+            Observable::Answer(_) => "answer",
         }
     }
 }
@@ -153,9 +168,11 @@ impl fmt::Display for Observable {
         match self {
             Observable::Address(address) => address.fmt(f),
             Observable::Network(network) => network.fmt(f),
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
-                f.write_str(text)
-            }
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Subdomain(text)
+            | Observable::Answer(text) => f.write_str(text),
         }
     }
 }

@@ -182,6 +182,76 @@ fn every_kind_is_found_where_its_property_stands() {
 }
 
 #[test]
+fn options_let_values_match_in_more_places() {
+    let time = "2024-03-05T09:00:00.250000000";
+    let event = |n: u64, more: Value| {
+        let mut event = json!({"ts": time, "n": n});
+        let object = event.as_object_mut().expect("an object");
+        object.extend(more.as_object().expect("an object").clone());
+        event
+    };
+    let dns = [
+        event(
+            1,
+            json!({"query": "evil.example", "answers": ["192.0.2.1"]}),
+        ),
+        event(
+            2,
+            json!({"query": "www.evil.example", "answers": ["cdn.example", "203.0.113.9"]}),
+        ),
+        event(
+            3,
+            json!({"query": "x.example", "answers": ["evil.example", "2001:db8::9"]}),
+        ),
+        event(
+            4,
+            json!({"query": "www.evil.example.org", "answers": ["notevil.example"]}),
+        ),
+    ];
+    let engine = Standin::holding(&[("zeek.dns", &dns)]);
+    let lines: String = dns.iter().map(|one| format!("{one}\n")).collect();
+    let files = || {
+        Bridge::bare()
+            .file("events.json", lines.clone())
+            .args(["--events", "events.json"])
+    };
+    let stored = || Bridge::between("127.0.0.1:9", &engine);
+    let patterns = [
+        "[domain-name:value = 'evil.example']",
+        "[ipv4-addr:value = '203.0.113.9' OR ipv6-addr:value = '2001:DB8::9']",
+        "[url:value = 'http://Evil.example/x']",
+        "[url:value = '/' OR domain-name:value LIKE '%.org']",
+    ];
+    let all: Vec<Value> = (0..)
+        .zip(patterns)
+        .map(|(n, one)| stix_indicator(n, one, None))
+        .collect();
+    let (answers, names, hosts) = (
+        "--match-answers",
+        "--domains-match-subdomains",
+        "--urls-match-host",
+    );
+    for (options, expected) in [
+        (&[][..], &[1, 4][..]),
+        (&[answers], &[1, 2, 3, 3, 4]),
+        (&[names], &[1, 2, 4]),
+        (&[hosts], &[1, 1, 4]),
+        (&[answers, names, hosts], &[1, 1, 2, 2, 3, 3, 4]),
+    ] {
+        for bridge in [stored().args(options), files().args(options)] {
+            assert_eq!(numbers(bridge, &all), expected, "{options:?}");
+        }
+        // One by one, so that nothing tells whose event it is but the check.
+        let mut each: Vec<u64> = all
+            .chunks(1)
+            .flat_map(|one| numbers(stored().args(options), one))
+            .collect();
+        each.sort_unstable();
+        assert_eq!(each, expected, "{options:?}");
+    }
+}
+
+#[test]
 fn what_does_not_count_now_is_not_asked_for() {
     let engine = engine();
     let pattern = format!("[file:hashes.MD5 = '{MD5}']");

@@ -133,7 +133,7 @@ fn the_completions_are_valid_in_their_shells() {
 fn bash_completes_flags_words_and_both_forms_of_a_value() {
     let script = r#"source "$0"; t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vast_threatbus
         echo "${COMPREPLY[*]}"; }
-        t x --protocol ""; t x --protocol = s; t x --protocol =; t x --no-u; t x --vast x"#;
+        t x --protocol ""; t x --protocol = s; t x --protocol =; t x --no-un; t x --vast x"#;
     let file = Path::new(SOURCE).join("completions/vast-threatbus.bash");
     let Ok(output) = Command::new("bash").args(["-c", script]).arg(file).output() else {
         println!("skipped: there is no bash");

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crossbeam_channel::Sender;
+use log::warn;
 
 use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::files::{self, Files};
+use crate::indicator::Wider;
 use crate::live::feed::Source;
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
@@ -58,11 +60,14 @@ impl Matching {
                 let settings = files_settings(config);
                 let (files, intake) = Files::start(settings, report, writer, metrics, stop)?;
                 matching.files = Some(files);
-                return Ok((matching, intake));
+                return Ok((matching, intake.widened(config.wider)));
             }
         };
         let mut intakes = Vec::new();
         if let Some(source) = live {
+            // Its own matcher, where it has one, compares whole values.
+            let takes_parts = source.registrar.is_none() && engine.takes_selections();
+            let wider = wider(config, "live", takes_parts);
             let settings = live::Settings {
                 engine: engine.clone(),
                 is_alone: !config.retro_match,
@@ -70,13 +75,14 @@ impl Matching {
             };
             let (live, intake) = Live::start(*source, settings, &report, writer, metrics, stop)?;
             matching.live = Some(live);
-            intakes.push(intake);
+            intakes.push(intake.widened(wider));
         }
         if config.retro_match {
             let settings = retro_settings(config);
+            let wider = wider(config, "retro", engine.takes_selections());
             let (retro, intake) = Retro::start(settings, engine, report, writer, metrics, stop)?;
             matching.retro = Some(retro);
-            intakes.push(intake);
+            intakes.push(intake.widened(wider));
         }
         let intake = intakes.into_iter().reduce(Intake::and);
         Ok((matching, intake.expect("one kind of matching is asked for")))
@@ -97,6 +103,18 @@ impl Matching {
         }
         self.live.is_none_or(Live::join)
     }
+}
+
+/// How wide indicators are looked for, where that can be.
+fn wider(config: &Config, what: &str, takes_parts: bool) -> Wider {
+    if takes_parts || config.wider.is_nothing() {
+        return config.wider;
+    }
+    warn!(
+        "{what} matching looks for whole values alone on this engine: --match-answers, \
+         --domains-match-subdomains and --urls-match-host have no effect there"
+    );
+    Wider::default()
 }
 
 fn retro_settings(config: &Config) -> retro::Settings {

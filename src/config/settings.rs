@@ -13,6 +13,7 @@ use super::{
 use crate::command::CommandTemplate;
 use crate::endpoint::Endpoint;
 use crate::engine;
+use crate::indicator::Wider;
 use crate::options::{Assignment, Kind, Name, OPTIONS, Opt};
 
 /// What the entries of the table of options set. See [`Config`] for the meaning
@@ -36,6 +37,9 @@ pub struct Settings {
     pub unflatten: bool,
     pub retro_match_max_events: u64,
     pub retro_match_timeout: Option<Duration>,
+    pub match_answers: bool,
+    pub domains_match_subdomains: bool,
+    pub urls_match_host: bool,
     pub transform_context: Option<CommandTemplate>,
     pub sink: SinkChoice,
     pub max_background_tasks: u64,
@@ -146,6 +150,7 @@ impl Settings {
             unflatten: self.unflatten,
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
             retro_match_timeout: self.retro_match_timeout,
+            wider: self.wider(),
             transform_context: self.transform_context.clone(),
             sink: match &self.sink {
                 // Where there is no bus.
@@ -178,6 +183,15 @@ impl Settings {
             file,
             warnings,
         })
+    }
+
+    /// How much wider than equality indicators are looked for.
+    pub(super) fn wider(&self) -> Wider {
+        Wider {
+            answers: self.match_answers,
+            subdomains: self.domains_match_subdomains,
+            url_hosts: self.urls_match_host,
+        }
     }
 
     /// For how many days reported sightings are remembered, where they are.

@@ -6,6 +6,8 @@ use super::{Observable, PROPERTIES, Property};
 const DOMAIN: &[&str] = &["net.domain", "net.hostname"];
 /// Concepts whose fields a URL is looked for in.
 const URL: &[&str] = &["net.uri"];
+/// Fields that hold the answers of DNS, in lists.
+const ANSWERS: &[&str] = &["zeek.dns.answers"];
 
 /// What an observable is looked for as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,11 +22,15 @@ pub enum Kind {
     Url,
     /// A text in a property.
     Text(Property),
+    /// Any name under a domain.
+    Subdomain,
+    /// An answer of DNS.
+    Answer,
 }
 
 impl Kind {
     /// How many there are.
-    pub const COUNT: usize = 4 + PROPERTIES.len();
+    pub const COUNT: usize = 6 + PROPERTIES.len();
 
     /// The kind of an observable.
     pub fn of(observable: &Observable) -> Self {
@@ -34,6 +40,8 @@ impl Kind {
             Observable::Domain(_) => Kind::Domain,
             Observable::Url(_) => Kind::Url,
             Observable::Text(property, _) => Kind::Text(*property),
+            Observable::Subdomain(_) => Kind::Subdomain,
+            Observable::Answer(_) => Kind::Answer,
         }
     }
 
@@ -44,7 +52,9 @@ impl Kind {
             Kind::Network => 1,
             Kind::Domain => 2,
             Kind::Url => 3,
-            Kind::Text(property) => 4 + property as usize,
+            Kind::Subdomain => 4,
+            Kind::Answer => 5,
+            Kind::Text(property) => 6 + property as usize,
         }
     }
 
@@ -55,7 +65,9 @@ impl Kind {
             1 => Some(Kind::Network),
             2 => Some(Kind::Domain),
             3 => Some(Kind::Url),
-            _ => Property::from_number(number - 4).map(Kind::Text),
+            4 => Some(Kind::Subdomain),
+            5 => Some(Kind::Answer),
+            _ => Property::from_number(number - 6).map(Kind::Text),
         }
     }
 
@@ -69,13 +81,19 @@ impl Kind {
         matches!(self, Kind::Address | Kind::Network)
     }
 
+    /// Whether it is looked for among the elements of lists, and nowhere else.
+    pub fn is_in_lists(self) -> bool {
+        self == Kind::Answer
+    }
+
     /// The engine's concepts, or whole names of fields, that hold it; none for
     /// what is looked for in every field of type address.
     pub fn extractors(self) -> &'static [&'static str] {
         match self {
             Kind::Address | Kind::Network => &[],
-            Kind::Domain => DOMAIN,
+            Kind::Domain | Kind::Subdomain => DOMAIN,
             Kind::Url => URL,
+            Kind::Answer => ANSWERS,
             Kind::Text(property) => property.facts().extractors,
         }
     }

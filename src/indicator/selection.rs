@@ -59,7 +59,11 @@ impl Selection {
 fn size_of_value(value: &Observable) -> usize {
     let text = match value {
         Observable::Address(_) | Observable::Network(_) => 0,
-        Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => text.len(),
+        Observable::Domain(text)
+        | Observable::Url(text)
+        | Observable::Text(_, text)
+        | Observable::Subdomain(text)
+        | Observable::Answer(text) => text.len(),
     };
     size_of::<Observable>() + text
 }

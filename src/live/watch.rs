@@ -292,7 +292,7 @@ fn readings(value: &str) -> Vec<Observable> {
         return vec![Observable::address(address)];
     }
     let as_kind = |kind| match kind {
-        Kind::Address | Kind::Network => None,
+        Kind::Address | Kind::Network | Kind::Subdomain | Kind::Answer => None,
         Kind::Domain => Some(Observable::domain(value)),
         Kind::Url => Some(Observable::Url(value.to_owned())),
         Kind::Text(property) => Observable::text(property, value),

@@ -21,6 +21,9 @@ pub struct Attribution {
     starts: Vec<usize>,
     owners: Vec<usize>,
     entries: usize,
+    /// Domains with a dot in front, as parts of which the engine finds the names under
+    /// them, and other names.
+    parts: Vec<(Slot, String)>,
     concepts: Option<Arc<Concepts>>,
 }
 
@@ -36,6 +39,8 @@ pub struct Verdict {
     /// have matched; the two lists are empty then.
     pub nothing_found: bool,
     found: Found,
+    /// Texts with such a part, outside lists, by their paths.
+    with_part: Vec<(Slot, String)>,
     slots: Vec<Slot>,
     /// The owners of the found slots, one for each slot of theirs.
     owners: Vec<usize>,
@@ -56,6 +61,13 @@ impl Attribution {
         }
         pairs.sort_unstable();
         pairs.dedup();
+        let mut parts = Vec::new();
+        for (slot, _) in &pairs {
+            if let Observable::Subdomain(domain) = index.observable(*slot) {
+                parts.push((*slot, format!(".{domain}")));
+            }
+        }
+        parts.dedup();
         let mut starts = vec![0; index.len() + 1];
         for (slot, _) in &pairs {
             starts[slot.index() + 1] += 1;
@@ -68,6 +80,7 @@ impl Attribution {
             starts,
             owners: pairs.into_iter().map(|(_, entry)| entry).collect(),
             entries: entries.len(),
+            parts,
             concepts: None,
         }
     }
@@ -85,7 +98,7 @@ impl Attribution {
     /// The event is known to have matched an observable of the batch. It matched
     /// one in a place that a query can reach: not in a list (the engine's
     /// equalities and lists of values never match an element of a list, of
-    /// whatever kind), nor, where the concepts are known, in a field that is no
+    /// whatever kind; an answer matches there alone), nor, where the concepts are known, in a field that is no
     /// part of the observable's concept. With S the observables in such places:
     ///
     /// * an entry that has all of S did match;
@@ -108,16 +121,17 @@ impl Attribution {
             verdict.certain.push(0);
             return Ok(());
         }
-        self.index.scan(line, &mut verdict.found)?;
-        if verdict.found.is_empty() {
+        self.scan(line, verdict)?;
+        if verdict.found.is_empty() && verdict.with_part.is_empty() {
             verdict.nothing_found = true;
             return Ok(());
         }
-        let reachable = verdict.found.hits().filter(|hit| self.is_reachable(hit));
+        let hits = || verdict.found.hits().chain(hits_of(&verdict.with_part));
+        let reachable = hits().filter(|hit| self.is_reachable(hit));
         collect_slots(reachable, &mut verdict.slots);
         let needed = match verdict.slots.len() {
             0 => {
-                collect_slots(verdict.found.hits(), &mut verdict.slots);
+                collect_slots(hits(), &mut verdict.slots);
                 // More than any entry can have: none is certain.
                 usize::MAX
             }
@@ -127,8 +141,26 @@ impl Attribution {
         Ok(())
     }
 
+    fn scan(&self, line: &str, verdict: &mut Verdict) -> Result<(), ScanError> {
+        let Verdict {
+            found, with_part, ..
+        } = verdict;
+        with_part.clear();
+        if self.parts.is_empty() {
+            return self.index.scan(line, found);
+        }
+        self.index.scan_and(line, found, |text, path, in_list| {
+            let held = self.parts.iter().filter(|(_, part)| text.contains(part));
+            for (slot, _) in held.filter(|_| !in_list) {
+                let mut at = String::new();
+                path.push_to(&mut at);
+                with_part.push((*slot, at));
+            }
+        })
+    }
+
     fn is_reachable(&self, hit: &Hit<'_>) -> bool {
-        if hit.in_list {
+        if hit.in_list != self.index.kind(hit.slot).is_in_lists() {
             return false;
         }
         let Some(concepts) = &self.concepts else {
@@ -157,6 +189,14 @@ impl Attribution {
             }
         }
     }
+}
+
+fn hits_of(with_part: &[(Slot, String)]) -> impl Iterator<Item = Hit<'_>> {
+    with_part.iter().map(|(slot, path)| Hit {
+        slot: *slot,
+        path,
+        in_list: false,
+    })
 }
 
 /// The distinct slots of these hits.

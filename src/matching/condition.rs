@@ -14,7 +14,7 @@ pub use fields::Field;
 pub use text::{Expression, like};
 
 use super::concepts::{Concepts, Uses};
-use crate::indicator::{Kind, Network, Observable, Property};
+use crate::indicator::{Kind, Network, Observable, Property, is_subdomain};
 use crate::sighting::EventTime;
 
 /// What an event has to be like. Fields are known by their paths, as in
@@ -46,8 +46,8 @@ pub struct Test {
 /// Which values of an event are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// Those that an observable of this kind is looked for in; no elements of
-    /// lists.
+    /// Those that an observable of this kind is looked for in: elements of lists
+    /// only where the kind says so.
     Kind(Kind),
     /// Those of a field of connections or files.
     Field(Field),
@@ -62,6 +62,8 @@ pub enum Check {
     OneOf(Vec<String>),
     /// It is one of these texts, case aside.
     OneOfAnyCase(Vec<String>),
+    /// It is a name under this domain.
+    Under(String),
     /// It, or what follows the last slash or backslash in it, is this.
     FileNamed(String),
     /// It is an address in one of these networks.
@@ -96,15 +98,28 @@ impl Condition {
         let check = match observable {
             Observable::Address(address) => Check::Networks(vec![Network::new(*address, 128)]),
             Observable::Network(network) => Check::Networks(vec![*network]),
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
-                Check::OneOf(vec![text.clone()])
-            }
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Answer(text) => Check::OneOf(vec![text.clone()]),
+            Observable::Subdomain(text) => Check::Under(text.clone()),
         };
         Condition::Test(Test {
             place: Place::Kind(kind),
             negated: false,
             check,
         })
+    }
+
+    /// Whether any test in it is like this.
+    pub fn any_test(&self, is: &impl Fn(&Test) -> bool) -> bool {
+        match self {
+            Condition::All(parts) | Condition::Any(parts) => {
+                parts.iter().any(|one| one.any_test(is))
+            }
+            Condition::Test(test) => is(test),
+            Condition::During(..) => false,
+        }
     }
 
     /// Whether the event of this line is like that; a line that is no JSON object
@@ -242,8 +257,9 @@ fn flatten_value(value: Value, path: &mut String, in_list: bool, values: &mut Ve
 
 impl Place {
     fn has(self, printed: &Printed) -> bool {
+        let is_in_lists = matches!(self, Place::Kind(kind) if kind.is_in_lists());
         match self {
-            _ if printed.in_list => false,
+            _ if printed.in_list != is_in_lists => false,
             Place::Kind(kind) if kind.is_of_addresses() => {
                 !printed.uses.is_text() && address(&printed.value).is_some()
             }
@@ -275,6 +291,7 @@ impl Check {
             Check::OneOfAnyCase(wanted) => {
                 text.is_some_and(|text| wanted.iter().any(|one| one.eq_ignore_ascii_case(text)))
             }
+            Check::Under(domain) => text.is_some_and(|text| is_subdomain(text, domain)),
             Check::FileNamed(name) => text.is_some_and(|text| {
                 let last = text.rsplit(['/', '\\']).next();
                 text == name || last == Some(name)

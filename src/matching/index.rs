@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::json::{self, Path, ScanError};
 use super::prefilter::{Shapes, looks_like_address};
-use crate::indicator::{Kind, Network, Observable};
+use crate::indicator::{Kind, Network, Observable, domains_above};
 
 /// The field that names the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";
@@ -48,6 +48,8 @@ pub struct Index {
     /// How many of these bytes belong to no slot.
     dead: usize,
     addresses: usize,
+    /// How many domains are there for the names under them.
+    domains_above: usize,
     /// The lengths of networks, each with how many networks have it.
     lengths: Vec<(u8, usize)>,
     shapes: Shapes,
@@ -135,9 +137,14 @@ impl Index {
         match observable {
             Observable::Address(_) => self.addresses += 1,
             Observable::Network(network) => self.add_length(network.length()),
-            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {
+            Observable::Subdomain(_) => {
+                self.domains_above += 1;
                 self.shapes.add(value);
             }
+            Observable::Domain(_)
+            | Observable::Url(_)
+            | Observable::Text(..)
+            | Observable::Answer(_) => self.shapes.add(value),
         }
         let slot = self.take_slot(place);
         let Index {
@@ -190,7 +197,11 @@ impl Index {
         match observable {
             Observable::Address(_) => self.addresses -= 1,
             Observable::Network(network) => self.remove_length(network.length()),
-            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {}
+            Observable::Subdomain(_) => self.domains_above -= 1,
+            Observable::Domain(_)
+            | Observable::Url(_)
+            | Observable::Text(..)
+            | Observable::Answer(_) => {}
         }
         if self.dead > MIN_COMPACTION && self.dead > self.bytes.len() / 2 {
             self.compact();
@@ -263,8 +274,20 @@ impl Index {
             // A domain and a URL of the same text are two observables.
             for &slot in self.table.iter_hash(self.hash(value)) {
                 let place = self.places[slot as usize];
-                if !place.kind().is_of_addresses() && &self.bytes[place.range()] == value {
+                let kind = place.kind();
+                let is_text = !kind.is_of_addresses() && kind != Kind::Subdomain;
+                if is_text && &self.bytes[place.range()] == value {
                     show(Slot(slot));
+                }
+            }
+        }
+        if self.domains_above > 0 {
+            for above in domains_above(text) {
+                let value = above.as_bytes();
+                if self.shapes.may_hold(value) {
+                    if let Some(slot) = self.find(self.hash(value), Kind::Subdomain, value) {
+                        show(slot);
+                    }
                 }
             }
         }
@@ -315,6 +338,8 @@ impl Index {
             Kind::Domain => Observable::Domain(text()),
             Kind::Url => Observable::Url(text()),
             Kind::Text(property) => Observable::Text(property, text()),
+            Kind::Subdomain => Observable::Subdomain(text()),
+            Kind::Answer => Observable::Answer(text()),
         }
     }
 
@@ -324,7 +349,7 @@ impl Index {
         let place = self.places[slot.index()];
         match place.kind() {
             Kind::Address | Kind::Network => "",
-            Kind::Domain | Kind::Url | Kind::Text(_) => {
+            Kind::Domain | Kind::Url | Kind::Text(_) | Kind::Subdomain | Kind::Answer => {
                 std::str::from_utf8(&self.bytes[place.range()]).unwrap_or_default()
             }
         }
@@ -392,9 +417,11 @@ impl Octets {
         match observable {
             Observable::Address(address) => Octets::from(*address),
             Observable::Network(network) => Octets::from_slice(&network.to_bytes()),
-            Observable::Domain(_) | Observable::Url(_) | Observable::Text(..) => {
-                Octets::from_slice(&[])
-            }
+            Observable::Domain(_)
+            | Observable::Url(_)
+            | Observable::Text(..)
+            | Observable::Subdomain(_)
+            | Observable::Answer(_) => Octets::from_slice(&[]),
         }
     }
 
@@ -402,9 +429,11 @@ impl Octets {
     fn bytes<'a>(&'a self, observable: &'a Observable) -> &'a [u8] {
         match observable {
             Observable::Address(_) | Observable::Network(_) => self.as_bytes(),
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
-                text.as_bytes()
-            }
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Subdomain(text)
+            | Observable::Answer(text) => text.as_bytes(),
         }
     }
 

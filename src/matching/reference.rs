@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::condition::{Field, Order};
-use crate::indicator::{Kind, Network, Observable, Property, Selection};
+use crate::indicator::{Kind, Network, Observable, Property, Selection, is_subdomain};
 
 /// The table of concepts, as the engine prints it. `any.note` has a type of one
 /// word; `net.name` is included by another concept.
@@ -37,6 +37,9 @@ const DOMAIN_FIELDS: &[&str] = &[
     "any.note",
 ];
 
+/// Of the lists of answers of DNS.
+const ANSWER_FIELDS: &[&str] = &["zeek.dns.answers"];
+
 const URL_FIELDS: &[&str] = &["zeek.http.uri", "suricata.http.http.url"];
 
 const FILE_NAME_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.filename"];
@@ -58,7 +61,8 @@ const TEXT_FIELDS: [&[&str]; 5] = [
 fn fields_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Address | Kind::Network => &[],
-        Kind::Domain => DOMAIN_FIELDS,
+        Kind::Domain | Kind::Subdomain => DOMAIN_FIELDS,
+        Kind::Answer => ANSWER_FIELDS,
         Kind::Url => URL_FIELDS,
         Kind::Text(Property::FileName) => FILE_NAME_FIELDS,
         Kind::Text(Property::Md5) => MD5_FIELDS,
@@ -205,6 +209,8 @@ pub(crate) fn style() -> impl Strategy<Value = Style> {
 /// that is an address, and one text in many forms.
 const TEXTS: &[&str] = &[
     "evil.example",
+    "www.evil.example",
+    "www.evil.example.org",
     "Evil.example",
     "bücher.example",
     "a\"b\\c\n",
@@ -265,6 +271,8 @@ pub(crate) fn observable() -> impl Strategy<Value = Observable> {
         text().prop_map(Observable::Domain),
         text().prop_map(Observable::Url),
         network().prop_map(Observable::network),
+        text().prop_map(Observable::Subdomain),
+        text().prop_map(Observable::Answer),
         (property(), text()).prop_map(|(property, text)| Observable::Text(property, text)),
     ]
 }
@@ -321,6 +329,13 @@ impl Event {
                 (Observable::Network(network), Value::Address(address)) => {
                     network.contains(*address)
                 }
+                // A part of the text: more than names under the domain.
+                (Observable::Subdomain(wanted), Value::Text(text)) => {
+                    text.contains(&format!(".{wanted}")) && self.is_in(path, DOMAIN_FIELDS)
+                }
+                (Observable::Answer(wanted), Value::Texts(texts)) => {
+                    texts.contains(wanted) && self.is_in(path, ANSWER_FIELDS)
+                }
                 (
                     Observable::Domain(wanted)
                     | Observable::Url(wanted)
@@ -340,6 +355,9 @@ impl Event {
     /// this observable, by its own documented rules.
     pub(crate) fn matches_live(&self, observable: &Observable) -> bool {
         self.fields.iter().any(|(path, value)| {
+            if let (Observable::Answer(wanted), Value::Texts(texts)) = (observable, value) {
+                return texts.contains(wanted) && self.is_live_field(path, ANSWER_FIELDS);
+            }
             let seen = match value {
                 Value::Address(address) => address.to_string(),
                 Value::Text(text) => text.clone(),
@@ -355,6 +373,11 @@ impl Event {
                 | Observable::Text(_, wanted) => {
                     seen == *wanted && is_live_field(fields_of(Kind::of(observable)))
                 }
+                Observable::Subdomain(domain) => {
+                    is_subdomain(&seen, domain) && is_live_field(DOMAIN_FIELDS)
+                }
+                // In lists alone.
+                Observable::Answer(_) => false,
                 Observable::Address(wanted) => {
                     is_address(&|address| address.to_canonical() == *wanted)
                 }
@@ -409,6 +432,15 @@ impl Event {
             }
         });
         addresses.map(|address| address.to_canonical()).collect()
+    }
+
+    /// What stands in the lists of answers.
+    pub(crate) fn answers(&self) -> Vec<&str> {
+        let answers = self.fields.iter().filter_map(|(path, value)| match value {
+            Value::Texts(texts) if self.is_in(path, ANSWER_FIELDS) => Some(texts),
+            _ => None,
+        });
+        answers.flatten().map(String::as_str).collect()
     }
 
     /// The numbers in this field.

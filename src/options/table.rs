@@ -242,6 +242,42 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "What it found until then is reported.",
     },
     Opt {
+        name: Name::Anywhere("match-answers"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.match_answers = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "look for domains and addresses among the answers of DNS too",
+        long_help: "Answers are lists (zeek.dns.answers), which equality never looks into. A query \
+                    holds few such values, so this takes more queries.",
+    },
+    Opt {
+        name: Name::Anywhere("domains-match-subdomains"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.domains_match_subdomains = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "let a domain match the names under it too",
+        long_help: "The domain evil.example then matches www.evil.example. A query holds few such \
+                    values, so this takes more queries.",
+    },
+    Opt {
+        name: Name::Anywhere("urls-match-host"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.urls_match_host = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "look for the host of a URL too, as a domain or an address",
+        long_help: "The URL http://evil.example/x then matches whatever has to do with \
+                    evil.example.",
+    },
+    Opt {
         name: Name::Anywhere("batch-size"),
         short: None,
         value_name: "N",

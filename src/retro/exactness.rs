@@ -430,6 +430,7 @@ proptest! {
         patterns in prop::collection::vec(meaning::pattern_text(), 1..8),
         max_events in max_events(),
         outages in prop::collection::vec(0usize..20, 0..3),
+        wider in meaning::wider(),
     ) {
         let plain = events.into_iter().filter(|(event, _, hidden)| event.is_plain() && !hidden);
         let mut run = Run::of(engine(plain.collect()));
@@ -441,11 +442,12 @@ proptest! {
         let planned: Vec<_> = planned.collect();
         let mut queue = Queue::default();
         for (number, (plan, _)) in planned.iter().enumerate() {
-            queue.push(Request::new(Indicator {
-                selection: plan.selection.clone().map(Arc::new),
-                condition: plan.condition.clone().map(Arc::new),
-                ..indicator(number, &plan.observables)
-            }));
+            let mut indicator = Indicator {
+                id: number.to_string().into(),
+                ..meaning::indicator(plan.clone())
+            };
+            wider.widen(&mut indicator);
+            queue.push(Request::new(indicator));
         }
         let mut batches = Vec::new();
         while !queue.is_empty() {
@@ -455,7 +457,7 @@ proptest! {
         for ((_, pattern), sightings) in planned.iter().zip(&sightings) {
             let mut expected: HashMap<String, usize> = HashMap::new();
             for (event, line) in &run.engine.events {
-                if meaning::evaluate(&pattern.root, event) {
+                if meaning::evaluate(&pattern.root, event, wider) {
                     *expected.entry(line.clone()).or_default() += 1;
                 }
             }

@@ -24,7 +24,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use log::{error, info, warn};
 
 use crate::engine::Engine;
-use crate::indicator::{Indicator, Message, Standing};
+use crate::indicator::{Indicator, Message, Standing, Wider};
 use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
@@ -61,6 +61,7 @@ struct Lane {
     sender: Sender<Message>,
     waiting: Arc<Waiting>,
     is_live: bool,
+    wider: Wider,
 }
 
 /// How much waits, in bytes.
@@ -132,12 +133,19 @@ impl Intake {
             sender,
             waiting: waiting.clone(),
             is_live,
+            wider: Wider::default(),
         };
         let intake = Intake {
             lanes: vec![lane],
             metrics,
         };
         (intake, messages, waiting)
+    }
+
+    /// Indicators on these ways are made wider.
+    pub fn widened(mut self, wider: Wider) -> Self {
+        self.lanes.iter_mut().for_each(|lane| lane.wider = wider);
+        self
     }
 
     /// Every message goes both ways.
@@ -180,8 +188,9 @@ impl Intake {
         }
     }
 
-    fn put_in(&self, lane: &Lane, message: Message) {
-        if let Message::Match { indicator, .. } = &message {
+    fn put_in(&self, lane: &Lane, mut message: Message) {
+        if let Message::Match { indicator, .. } = &mut message {
+            lane.wider.widen(indicator);
             let size = indicator.size();
             if lane.waiting.0.load(Ordering::Relaxed) + size > QUEUE_BYTES {
                 self.metrics.indicators_dropped.add(1);

@@ -110,6 +110,8 @@ impl<'a> Values<'a> {
                 Observable::Domain(text) | Observable::Text(_, text) => {
                     values.texts.insert(text);
                 }
+                // Tenzir is not asked for these.
+                Observable::Subdomain(_) | Observable::Answer(_) => {}
                 Observable::Url(url) => {
                     values.texts.insert(url);
                     values.urls.extend(host_and_path(url));

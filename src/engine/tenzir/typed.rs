@@ -54,6 +54,7 @@ impl Typed {
             Observable::Domain(text) | Observable::Text(_, text) => {
                 own(&mut self.texts, text.clone(), entry);
             }
+            Observable::Subdomain(_) | Observable::Answer(_) => {}
             Observable::Url(url) => {
                 own(&mut self.texts, url.clone(), entry);
                 if let Some((host, path)) = host_and_path(url) {

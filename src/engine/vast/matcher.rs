@@ -393,7 +393,10 @@ fn intel_kind(value: &Observable) -> Option<&'static str> {
         Observable::Address(_) => Some("ip"),
         Observable::Domain(_) => Some("domain"),
         Observable::Url(_) => Some("url"),
-        Observable::Network(_) | Observable::Text(..) => None,
+        Observable::Network(_)
+        | Observable::Text(..)
+        | Observable::Subdomain(_)
+        | Observable::Answer(_) => None,
     }
 }
 

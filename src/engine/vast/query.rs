@@ -169,7 +169,11 @@ impl<'a> Values<'a> {
             Observable::Network(network) => {
                 self.networks.insert(*network);
             }
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Subdomain(text)
+            | Observable::Answer(text) => {
                 self.texts
                     .entry(Kind::of(observable))
                     .or_default()
@@ -193,10 +197,13 @@ impl<'a> Values<'a> {
         }
         let mut predicates: Vec<String> = self.networks(version).collect();
         for (kind, values) in &self.texts {
-            for value in values {
-                let value = literal(value);
-                let equals = |extractor: &&str| format!("{value} == {extractor}");
-                predicates.extend(kind.extractors().iter().map(equals));
+            match kind {
+                Kind::Subdomain | Kind::Answer => predicates.extend(memberships(*kind, values)),
+                _ => predicates.extend(values.iter().flat_map(|value| {
+                    let value = literal(value);
+                    let equals = move |extractor: &&str| format!("{value} == {extractor}");
+                    kind.extractors().iter().map(equals)
+                })),
             }
         }
         predicates.join(" || ")
@@ -213,8 +220,13 @@ impl<'a> Values<'a> {
         }
         predicates.extend(self.networks(version));
         for (kind, values) in &self.texts {
-            for extractor in kind.extractors() {
-                predicates.push(list(extractor, values, |text, value| quote(text, value)));
+            match kind {
+                Kind::Subdomain | Kind::Answer => predicates.extend(memberships(*kind, values)),
+                _ => predicates.extend(
+                    kind.extractors()
+                        .iter()
+                        .map(|extractor| list(extractor, values, |text, value| quote(text, value))),
+                ),
             }
         }
         predicates.join(" || ")
@@ -226,6 +238,17 @@ impl<'a> Values<'a> {
         let networks = self.networks.iter();
         networks.map(move |network| format!("{extractor} in {network}"))
     }
+}
+
+/// `in` finds a part of a text, and an element of a list that is the whole text. It
+/// takes one value: each is a predicate.
+fn memberships(kind: Kind, values: &BTreeSet<&str>) -> impl Iterator<Item = String> {
+    let dot = if kind == Kind::Subdomain { "." } else { "" };
+    values.iter().flat_map(move |value| {
+        let value = literal(&format!("{dot}{value}"));
+        let holds = move |extractor: &&str| format!("{value} in {extractor}");
+        kind.extractors().iter().map(holds)
+    })
 }
 
 fn list<T>(extractor: &str, values: &BTreeSet<T>, write: impl Fn(&mut String, &T)) -> String {
@@ -338,6 +361,26 @@ mod tests {
         assert_eq!(
             query(&several, "2021.01.28"),
             r#":addr in 10.0.0.0/8 || :addr in 2001:db8::/32 || file.hash.md5 in ["70041821acf87389e40ddcb092004184"] || file.name in ["a.exe"] || zeek.http.user_agent in ["x"] || suricata.http.http.http_user_agent in ["x"]"#
+        );
+    }
+
+    #[test]
+    fn parts_of_names_and_answers_are_predicates_of_their_own() {
+        let under = Observable::Subdomain("a.example".into());
+        let answer = |text: &str| Observable::Answer(text.into());
+        let under_text = r#"".a.example" in net.domain || ".a.example" in net.hostname"#;
+        assert_eq!(query(std::slice::from_ref(&under), "v2.0.0"), under_text);
+        let several = [
+            answer("b\""),
+            under,
+            domain("a.example"),
+            answer("192.0.2.1"),
+        ];
+        assert_eq!(
+            query(&several, "v2.0.0"),
+            format!(
+                r#"net.domain in ["a.example"] || net.hostname in ["a.example"] || {under_text} || "192.0.2.1" in zeek.dns.answers || "b\"" in zeek.dns.answers"#
+            )
         );
     }
 

@@ -325,6 +325,8 @@ fn check_of(observables: &[Observable]) -> Check {
             Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
                 texts.push(text.clone());
             }
+            // No path of the table makes these.
+            Observable::Subdomain(_) | Observable::Answer(_) => {}
         }
     }
     match networks.is_empty() {

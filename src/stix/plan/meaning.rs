@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::indicator::{Kind, Network, Property};
+use crate::indicator::{Indicator, Kind, Network, Property, Protocol, Validity, Wider};
 use crate::matching::Concepts;
 use crate::matching::condition::{Expression, Field};
 use crate::matching::reference::{self, CONCEPTS, Event};
@@ -12,7 +12,13 @@ use crate::stix::pattern::{self, Comparison, Literal, Relation, Test, Text, Text
 /// Tests over values that meet those of the events.
 fn leaf() -> impl Strategy<Value = String> {
     let paths = ["domain-name:value", "url:value", "file:name"];
-    let texts = ["evil.example", "Evil.example", "/a/b?c=d", "dns"];
+    let texts = [
+        "evil.example",
+        "Evil.example",
+        "/a/b?c=d",
+        "dns",
+        "http://evil.example/x",
+    ];
     let operators = ["=", "!=", "NOT =", "NOT !="];
     let likes = [
         "evil%",
@@ -90,11 +96,34 @@ pub(crate) fn pattern_text() -> impl Strategy<Value = String> {
     })
 }
 
+pub(crate) fn wider() -> impl Strategy<Value = Wider> {
+    any::<(bool, bool, bool)>().prop_map(|(answers, subdomains, url_hosts)| Wider {
+        answers,
+        subdomains,
+        url_hosts,
+    })
+}
+
+/// The indicator of a plan.
+pub(crate) fn indicator(plan: Plan) -> Indicator {
+    Indicator {
+        id: "1".into(),
+        protocol: Protocol::Stix2,
+        observables: plan.observables,
+        selection: plan.selection.map(Into::into),
+        condition: plan.condition.map(Into::into),
+        validity: Validity::ALWAYS,
+        ioc: plan.values,
+        original: None,
+        ticket: None,
+    }
+}
+
 /// Whether the event, as it is printed, is one that the pattern means.
-pub(crate) fn evaluate(observation: &Observation, event: &Event) -> bool {
+pub(crate) fn evaluate(observation: &Observation, event: &Event, wider: Wider) -> bool {
     match observation {
-        Observation::Single(comparison) => evaluate_comparison(comparison, event),
-        Observation::Or(parts) => parts.iter().any(|one| evaluate(one, event)),
+        Observation::Single(comparison) => evaluate_comparison(comparison, event, wider),
+        Observation::Or(parts) => parts.iter().any(|one| evaluate(one, event, wider)),
         Observation::Qualified { inner, qualifiers } => {
             let passes = |one: &Qualifier| match &one.kind {
                 QualifierKind::StartStop { start, stop, .. } => event.time().is_some_and(|time| {
@@ -103,17 +132,21 @@ pub(crate) fn evaluate(observation: &Observation, event: &Event) -> bool {
                 }),
                 _ => true,
             };
-            evaluate(inner, event) && qualifiers.iter().all(passes)
+            evaluate(inner, event, wider) && qualifiers.iter().all(passes)
         }
         other => panic!("{other:?} is not generated"),
     }
 }
 
-fn evaluate_comparison(comparison: &Comparison, event: &Event) -> bool {
+fn evaluate_comparison(comparison: &Comparison, event: &Event, wider: Wider) -> bool {
     match comparison {
-        Comparison::Test(test) => evaluate_test(test, event),
-        Comparison::And(parts) => parts.iter().all(|one| evaluate_comparison(one, event)),
-        Comparison::Or(parts) => parts.iter().any(|one| evaluate_comparison(one, event)),
+        Comparison::Test(test) => evaluate_test(test, event) || is_met(test, event, wider),
+        Comparison::And(parts) => parts
+            .iter()
+            .all(|one| evaluate_comparison(one, event, wider)),
+        Comparison::Or(parts) => parts
+            .iter()
+            .any(|one| evaluate_comparison(one, event, wider)),
     }
 }
 
@@ -147,6 +180,50 @@ fn evaluate_test(test: &Test, event: &Event) -> bool {
         };
         passes != test.negated
     })
+}
+
+/// Whether the event holds what is looked for besides the values that are named.
+fn is_met(test: &Test, event: &Event, wider: Wider) -> bool {
+    let named = named(test);
+    let mut named = named.into_iter();
+    let in_answers = |value: &str| wider.answers && event.answers().contains(&value);
+    match test.path.to_string().as_str() {
+        "domain-name:value" => named.any(|name| {
+            let under = format!(".{name}");
+            let names = event.texts(Kind::Domain, true);
+            let is_under = |text: &String| text.ends_with(&under) && text.len() > under.len();
+            in_answers(name) || wider.subdomains && names.iter().any(is_under)
+        }),
+        "url:value" => named.any(|url| {
+            let host = url
+                .strip_prefix("http://")
+                .and_then(|url| url.split('/').next());
+            let hosts = event.texts(Kind::Domain, true);
+            wider.url_hosts && host.is_some_and(|host| hosts.iter().any(|one| one == host))
+        }),
+        "ipv4-addr:value" => named.any(in_answers),
+        _ => false,
+    }
+}
+
+/// The values of which a test asks for one.
+fn named(test: &Test) -> Vec<&str> {
+    let literals = match (&test.condition, test.negated) {
+        (pattern::Condition::Compare(Relation::Equal, one), false)
+        | (pattern::Condition::Compare(Relation::NotEqual, one), true) => std::slice::from_ref(one),
+        (pattern::Condition::In(all), false) => all,
+        (pattern::Condition::Text(TextOperator::Like, text), false)
+            if !text.text.contains(['%', '_']) =>
+        {
+            return vec![&text.text];
+        }
+        _ => &[],
+    };
+    let texts = literals.iter().filter_map(|one| match &one.value {
+        Value::String(text) => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect()
 }
 
 fn like(pattern: &str, text: &str) -> bool {
@@ -223,12 +300,15 @@ proptest! {
     fn a_plan_means_what_its_pattern_means(
         text in pattern_text(),
         events in prop::collection::vec((reference::event(), reference::style()), 6),
+        wider in wider(),
     ) {
         let pattern = pattern::parse(&text).expect("it is well-formed");
         let Ok(plan) = plan(&pattern) else {
             // Nothing in it narrows a query.
             return Ok(());
         };
+        let mut plan = indicator(plan);
+        wider.widen(&mut plan);
         let concepts = Concepts::parse(CONCEPTS).expect("a table");
         for (event, style) in &events {
             if !event.is_plain() {
@@ -240,8 +320,8 @@ proptest! {
                 None => plan.observables.iter().any(|one| event.matches(one)),
             };
             let checked = plan.condition.as_ref().is_none_or(|one| one.holds(&line, &concepts));
-            let direct = evaluate(&pattern.root, event);
-            prop_assert_eq!(given && checked, direct, "{} {}", text, line);
+            let direct = evaluate(&pattern.root, event, wider);
+            prop_assert_eq!(given && checked, direct, "{} {:?} {}", text, wider, line);
         }
     }
 }

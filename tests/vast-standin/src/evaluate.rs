@@ -213,8 +213,9 @@ fn note(query: &Query, layout: &Layout, value: &Scalar<'_>, found: &mut [Found])
     }
 }
 
-/// Whether a value passes a test. A list passes none: the engine does not look
-/// into lists for equality.
+/// Whether a value passes a test. The engine does not look into lists for equality;
+/// `"x" in list` holds where an element is the whole text (published: the engine's
+/// index of lists answers membership, and nothing else).
 fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
     match (kind, value) {
         (Kind::Address, Scalar::Text(text)) => match (test, canonical_address(text)) {
@@ -230,7 +231,11 @@ fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
         (Kind::Plain, Scalar::Text(text)) => text_hits(test, text),
         (_, Scalar::Number(number)) => number_hits(test, *number),
         (_, Scalar::Bool(value)) => matches!(test, Test::Bool(wanted) if wanted == value),
-        (_, Scalar::Null | Scalar::List) => false,
+        (_, Scalar::List(elements)) => match test {
+            Test::Contains(wanted) => elements.contains(wanted),
+            _ => false,
+        },
+        (_, Scalar::Null) => false,
     }
 }
 

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::query::Number;
 
@@ -19,8 +19,8 @@ pub enum Scalar<'a> {
     Number(Number),
     /// A string.
     Text(Cow<'a, str>),
-    /// A list, whatever it holds.
-    List,
+    /// A list, by the strings that it holds itself.
+    List(Vec<String>),
 }
 
 /// Hands every value of a JSON object to `each`, with its path; a nested object
@@ -93,8 +93,13 @@ impl<'de, F: FnMut(&str, Scalar<'_>)> Visitor<'de> for Walk<'_, F> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        self.give(Scalar::List)
+        let mut texts = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            if let Element::Text(text) = element {
+                texts.push(text);
+            }
+        }
+        self.give(Scalar::List(texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
@@ -114,6 +119,14 @@ impl<'de, F: FnMut(&str, Scalar<'_>)> Visitor<'de> for Walk<'_, F> {
         self.path.truncate(length);
         Ok(())
     }
+}
+
+/// An element of a list.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Element {
+    Text(String),
+    Other(IgnoredAny),
 }
 
 /// Appends a key to the path.
@@ -158,8 +171,8 @@ mod tests {
 
     #[test]
     fn nested_and_flattened_objects_give_the_same_paths() {
-        let flat = all(r#"{"a": 1, "b.c": "x", "b.d.e": null, "f": [1, {"g": 2}]}"#);
-        let nested = all(r#"{"a": 1, "b": {"c": "x", "d": {"e": null}}, "f": [3]}"#);
+        let flat = all(r#"{"a": 1, "b.c": "x", "b.d.e": null, "f": [1, {"g": 2}, "y"]}"#);
+        let nested = all(r#"{"a": 1, "b": {"c": "x", "d": {"e": null}}, "f": ["y", [3]]}"#);
         assert_eq!(flat, nested);
         let paths: Vec<String> = flat
             .expect("an object")

@@ -76,13 +76,23 @@ fn addresses_match_in_address_fields_alone() {
 }
 
 #[test]
-fn elements_of_lists_never_match() {
+fn elements_of_lists_match_by_membership_alone() {
     for query in [
         r#""evil.example.net" == net.domain"#,
         r#"net.domain in ["evil.example.net"]"#,
         r#"answers == "evil.example.net""#,
     ] {
         assert!(!matches(query, "zeek.dns", DNS), "{query}");
+    }
+    for (query, expected) in [
+        (r#""evil.example.net" in zeek.dns.answers"#, true),
+        (r#""evil.example.net" in net.domain"#, true),
+        (r#""203.0.113.9" in answers"#, true),
+        // The whole element, and not a part of it.
+        (r#""example.net" in zeek.dns.answers"#, false),
+        (r#""203.0.113.9" in zeek.http.answers"#, false),
+    ] {
+        assert_eq!(matches(query, "zeek.dns", DNS), expected, "{query}");
     }
 }
 

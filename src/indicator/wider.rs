@@ -1,0 +1,355 @@
+//! What is looked for besides the values that an indicator names, where that is
+//! asked for. The original's meaning is equality, so that all of it is off.
+
+use std::net::IpAddr;
+
+use super::{Indicator, Kind, Observable, Selection};
+use crate::matching::condition::{Check, Condition, Field, Place, Test};
+
+/// How much wider than equality an indicator is looked for. Each works on the values
+/// that the indicator names, not on those that another adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wider {
+    /// Domains and addresses also among the answers of DNS, which are lists.
+    pub answers: bool,
+    /// Domains also as the end of a longer name.
+    pub subdomains: bool,
+    /// URLs also by their host alone.
+    pub url_hosts: bool,
+}
+
+/// A name has no more bytes than this (RFC 1035, section 2.3.4).
+const LONGEST_NAME: usize = 255;
+
+/// Whether `name` is a name under this domain, and not the domain itself.
+pub fn is_subdomain(name: &str, domain: &str) -> bool {
+    name.len() <= LONGEST_NAME
+        && name
+            .strip_suffix(domain)
+            .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
+}
+
+/// The domains that a name can be under, the longest first.
+pub fn domains_above(name: &str) -> impl Iterator<Item = &str> {
+    let name = if name.len() > LONGEST_NAME { "" } else { name };
+    let dots = name.match_indices('.').filter(|(at, _)| *at > 0);
+    dots.map(|(at, _)| &name[at + 1..])
+        .filter(|above| !above.is_empty())
+}
+
+/// The host of a URL with a scheme, in lower case: a domain or an address.
+fn host(url: &str) -> Option<Observable> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = authority.rsplit('@').next()?;
+    let host = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split(']').next()?,
+        None => host.split(':').next()?,
+    };
+    match host.parse::<IpAddr>() {
+        Ok(address) => Some(Observable::address(address)),
+        Err(_) => {
+            let plain = !host.is_empty() && !host.contains(char::is_control);
+            plain.then(|| Observable::domain(&host.to_lowercase()))
+        }
+    }
+}
+
+impl Wider {
+    /// Whether nothing is added.
+    pub fn is_nothing(self) -> bool {
+        self == Wider::default()
+    }
+
+    /// Makes an indicator wider. What it must not be (`!=`, `NOT`) and what it
+    /// compares otherwise (`LIKE`, one end of a connection) stays.
+    pub fn widen(self, indicator: &mut Indicator) {
+        if self.is_nothing() {
+            return;
+        }
+        let condition = indicator.condition.as_deref();
+        let names_ends = condition.is_some_and(|one| one.any_test(&is_of_an_end));
+        let wider = Wider {
+            answers: self.answers && !names_ends,
+            ..self
+        };
+        wider.widen_values(&mut indicator.observables);
+        if let Some(selection) = &mut indicator.selection {
+            let mut wide = (**selection).clone();
+            wider.widen_selection(&mut wide);
+            *selection = wide.into();
+        }
+        let condition = condition.cloned().map(|one| self.widened(one));
+        // An engine may give more than the names under a domain.
+        let is_inexact = |one: &Observable| matches!(one, Observable::Subdomain(_));
+        let condition = match indicator.observables.iter().any(is_inexact) {
+            true => {
+                let holds = indicator
+                    .observables
+                    .iter()
+                    .map(Condition::holds_observable);
+                let holds = Condition::Any(holds.collect());
+                Some(match condition {
+                    Some(condition) => Condition::All(vec![holds, condition]),
+                    None => holds,
+                })
+            }
+            false => condition,
+        };
+        indicator.condition = condition.map(Into::into);
+    }
+
+    fn widen_values(self, values: &mut Vec<Observable>) {
+        let added: Vec<Observable> = values.iter().flat_map(|one| self.of(one)).collect();
+        values.extend(added);
+        values.sort_unstable();
+        values.dedup();
+    }
+
+    /// What is looked for besides one value.
+    fn of(self, value: &Observable) -> Vec<Observable> {
+        let mut added = Vec::new();
+        match value {
+            Observable::Domain(name) => {
+                if self.subdomains {
+                    added.push(Observable::Subdomain(name.clone()));
+                }
+                if self.answers {
+                    added.push(Observable::Answer(name.clone()));
+                }
+            }
+            Observable::Address(address) if self.answers => {
+                added.push(Observable::Answer(address.to_string()));
+            }
+            Observable::Url(url) if self.url_hosts => added.extend(host(url)),
+            _ => {}
+        }
+        added
+    }
+
+    fn widen_selection(self, selection: &mut Selection) {
+        match selection {
+            Selection::Values(values) => self.widen_values(values),
+            Selection::All(parts) | Selection::Any(parts) => {
+                parts.iter_mut().for_each(|one| self.widen_selection(one));
+            }
+            Selection::Contains(..) | Selection::Number(..) | Selection::During(..) => {}
+        }
+    }
+
+    fn widened(self, condition: Condition) -> Condition {
+        match condition {
+            Condition::All(parts) => Condition::All(self.all_widened(parts)),
+            Condition::Any(parts) => Condition::Any(self.all_widened(parts)),
+            Condition::Test(test) => {
+                let added = values_of(&test).into_iter().flat_map(|one| self.of(&one));
+                let mut any: Vec<Condition> =
+                    added.map(|one| Condition::holds_observable(&one)).collect();
+                match any.is_empty() {
+                    true => Condition::Test(test),
+                    false => {
+                        any.insert(0, Condition::Test(test));
+                        Condition::Any(any)
+                    }
+                }
+            }
+            Condition::During(..) => condition,
+        }
+    }
+
+    fn all_widened(self, parts: Vec<Condition>) -> Vec<Condition> {
+        parts.into_iter().map(|one| self.widened(one)).collect()
+    }
+}
+
+/// The values that a test asks for one of.
+fn values_of(test: &Test) -> Vec<Observable> {
+    let texts = |make: &dyn Fn(&String) -> Observable| match &test.check {
+        Check::OneOf(texts) => texts.iter().map(make).collect(),
+        _ => vec![],
+    };
+    match test.place {
+        _ if test.negated => vec![],
+        Place::Kind(Kind::Domain) => texts(&|text| Observable::Domain(text.clone())),
+        Place::Kind(Kind::Url) => texts(&|text| Observable::Url(text.clone())),
+        Place::Kind(Kind::Address) => match &test.check {
+            Check::Networks(networks) => {
+                let networks = networks.iter().copied();
+                networks.map(Observable::network).collect()
+            }
+            _ => vec![],
+        },
+        Place::Kind(_) | Place::Field(_) => vec![],
+    }
+}
+
+/// An address at an end of a connection stands in no answer.
+fn is_of_an_end(test: &Test) -> bool {
+    let ends = [Field::SourceAddress, Field::DestinationAddress];
+    matches!(test.place, Place::Field(field) if ends.contains(&field))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Message, Network};
+    use crate::matching::Concepts;
+    use crate::matching::condition::LazyEvent;
+    use crate::stix;
+
+    const ALL: Wider = Wider {
+        answers: true,
+        subdomains: true,
+        url_hosts: true,
+    };
+
+    fn widened(pattern: &str, wider: Wider) -> Indicator {
+        let json = serde_json::json!({
+            "type": "indicator", "pattern": pattern,
+            "id": "indicator--00000000-0000-4001-8000-000000000000",
+        });
+        match stix::message::read(&json.to_string()) {
+            Ok(Message::Match { mut indicator, .. }) => {
+                wider.widen(&mut indicator);
+                indicator
+            }
+            other => panic!("{pattern}: {other:?}"),
+        }
+    }
+
+    fn address(text: &str) -> Observable {
+        Observable::address(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn each_adds_to_the_values_that_are_named() {
+        let domain = || Observable::domain("a.example");
+        let url = || Observable::Url("http://B.example:80/x".into());
+        for (pattern, wider, expected) in [
+            (
+                "[domain-name:value = 'a.example']",
+                Wider::default(),
+                vec![domain()],
+            ),
+            (
+                "[domain-name:value = 'a.example']",
+                ALL,
+                vec![
+                    domain(),
+                    Observable::Subdomain("a.example".into()),
+                    Observable::Answer("a.example".into()),
+                ],
+            ),
+            (
+                "[ipv6-addr:value = '2001:DB8::1']",
+                ALL,
+                vec![
+                    address("2001:db8::1"),
+                    Observable::Answer("2001:db8::1".into()),
+                ],
+            ),
+            (
+                "[ipv4-addr:value = '192.0.2.0/24']",
+                ALL,
+                vec![Observable::network(
+                    Network::parse("192.0.2.0/24").expect("a network"),
+                )],
+            ),
+            (
+                "[url:value = 'http://B.example:80/x']",
+                ALL,
+                vec![Observable::domain("b.example"), url()],
+            ),
+            (
+                "[network-traffic:dst_ref.value = '192.0.2.1']",
+                ALL,
+                vec![address("192.0.2.1")],
+            ),
+        ] {
+            assert_eq!(widened(pattern, wider).observables, expected, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_urls() {
+        for (url, expected) in [
+            (
+                "https://u:p@Evil.example:8080/x?y#z",
+                Some(Observable::domain("evil.example")),
+            ),
+            (
+                "http://evil.example?x",
+                Some(Observable::domain("evil.example")),
+            ),
+            ("http://192.0.2.1/x", Some(address("192.0.2.1"))),
+            ("ftp://[2001:db8::1]:21", Some(address("2001:db8::1"))),
+            ("/x", None),
+            ("http:///x", None),
+            ("http://", None),
+        ] {
+            assert_eq!(host(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_subdomain_has_something_in_front() {
+        for (name, expected) in [
+            ("www.evil.example", true),
+            ("evil.example", false),
+            (".evil.example", false),
+            ("notevil.example", false),
+            ("evil.example.org", false),
+        ] {
+            assert_eq!(is_subdomain(name, "evil.example"), expected, "{name}");
+            let above = domains_above(name).any(|one| one == "evil.example");
+            assert_eq!(above, expected, "{name}");
+        }
+        let long = format!("{}.evil.example", "a".repeat(255));
+        assert!(!is_subdomain(&long, "evil.example") && domains_above(&long).next().is_none());
+    }
+
+    #[test]
+    fn what_is_checked_is_as_wide_as_what_is_asked_for() {
+        let holds = |pattern: &str, wider: Wider, line: &str| {
+            let concepts = Concepts::built_in();
+            widened(pattern, wider).holds(&LazyEvent::new(line, &concepts))
+        };
+        let www = r#"{"host": "www.a.example", "fileinfo.size": 7}"#;
+        let answer = r#"{"query": "x", "answers": ["a.example", "192.0.2.1"]}"#;
+        let domain = "[domain-name:value = 'a.example']";
+        assert!(holds(domain, ALL, www) && holds(domain, ALL, answer));
+        let more = r#"{"host": "www.a.example.org"}"#;
+        assert!(!holds(domain, ALL, more));
+        for (pattern, line, expected) in [
+            (
+                "[url:value = '/' OR file:size > 5 AND domain-name:value = 'a.example']",
+                www,
+                true,
+            ),
+            (
+                "[file:size > 5 AND domain-name:value NOT IN ('a.example')]",
+                www,
+                true,
+            ),
+            (
+                "[file:size > 5 OR domain-name:value = 'b.example']",
+                answer,
+                false,
+            ),
+            (
+                "[file:size > 5 OR domain-name:value = 'a.example']",
+                answer,
+                true,
+            ),
+            (
+                "[file:size > 5 OR ipv4-addr:value = '192.0.2.1']",
+                answer,
+                true,
+            ),
+        ] {
+            assert_eq!(holds(pattern, ALL, line), expected, "{pattern}");
+        }
+        let plain = "[file:size > 5 OR domain-name:value = 'a.example']";
+        assert!(!holds(plain, Wider::default(), answer));
+    }
+}
