@@ -14,6 +14,7 @@ use crate::matching::condition::{Condition, LazyEvent};
 use crate::state::journal::Ticket;
 
 mod kind;
+mod later;
 mod network;
 mod property;
 mod selection;
@@ -21,6 +22,7 @@ mod validity;
 mod wider;
 
 pub use kind::Kind;
+pub use later::{LONGEST_SLEEP, Later};
 pub use network::Network;
 pub use property::{Facts, PROPERTIES, Property, Writing};
 pub use selection::Selection;

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::bed::{Bed, LIMIT, expected_context, indicator_of};
 use support::bridge::Bridge;
@@ -422,4 +424,33 @@ fn a_thousand_at_once_on_the_stix_broker_with_endpoints() {
 #[test]
 fn a_thousand_at_once_on_the_stix_broker_with_ports() {
     a_thousand_at_once(BrokerKind::Ports);
+}
+
+#[test]
+fn what_begins_to_count_later_is_asked_for_then() {
+    let engine = Standin::with_samples();
+    let mut bed = Bed::start(BrokerKind::Ports, engine, &[]);
+    let pattern = "[domain-name:value = 'evil.example.net']";
+    let from = OffsetDateTime::now_utc() + Duration::from_secs(8);
+    let from = from.replace_nanosecond(0).expect("a whole second");
+    let mut indicator = stix_indicator(1, pattern, None);
+    indicator["valid_from"] = json!(from.format(&Rfc3339).expect("a time"));
+    bed.publisher.send_indicator(&indicator);
+    // This one is withdrawn before its time.
+    let mut withdrawn = stix_indicator(2, pattern, None);
+    withdrawn["valid_from"] = indicator["valid_from"].clone();
+    bed.publisher.send_indicator(&withdrawn);
+    let words = "is not yet valid: it is asked for when it is";
+    bed.bridge.wait_for_logs(words, 2, LIMIT);
+    bed.publisher
+        .send_indicator(&stix_indicator(2, pattern, Some("REMOVE")));
+    let query = r#""evil.example.net" == net.domain || "evil.example.net" == net.hostname"#;
+    let events = bed.engine.answer(query);
+    assert!(OffsetDateTime::now_utc() < from, "the machine is too slow");
+    assert!(bed.engine.exports().is_empty());
+    let expected = events
+        .iter()
+        .map(|event| (stix_id(1), expected_context(BrokerKind::Ports, event)));
+    bed.expect_sightings(expected.collect());
+    assert!(OffsetDateTime::now_utc() >= from);
 }

@@ -1,7 +1,6 @@
 //! The thread that takes indicators in, and out when they are withdrawn or
 //! expire.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -12,53 +11,12 @@ use super::Shared;
 use super::feed::Registrar;
 use super::pool::Way;
 use super::roster::{Change, Put};
-use crate::indicator::{Indicator, Message, Standing};
+use crate::indicator::{Indicator, LONGEST_SLEEP, Later, Message, Standing};
 use crate::logging::printable;
 use crate::matching::condition::MOST_UNLISTED;
 use crate::metrics::Metrics;
 use crate::retro::{Waiting, note_inactive};
 use crate::stop::Stop;
-
-/// How long the thread sleeps at the most: the clock of the system may be set
-/// meanwhile.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-
-/// How many indicators wait for their `valid_from`.
-const MOST_LATER: usize = 10_000;
-
-/// Indicators whose `valid_from` is still to come.
-#[derive(Default)]
-struct Later {
-    by_time: BTreeMap<(SystemTime, u64), Indicator>,
-    number: u64,
-}
-
-impl Later {
-    /// Keeps an indicator for its time, unless too many wait.
-    fn put(&mut self, indicator: Indicator) -> Result<(), Box<Indicator>> {
-        let from = indicator.validity.from();
-        let Some(from) = from.filter(|_| self.by_time.len() < MOST_LATER) else {
-            return Err(Box::new(indicator));
-        };
-        self.number += 1;
-        self.by_time.insert((from.into(), self.number), indicator);
-        Ok(())
-    }
-
-    fn remove(&mut self, id: &str) {
-        self.by_time.retain(|_, indicator| &*indicator.id != id);
-    }
-
-    /// The next whose time has come.
-    fn take_due(&mut self, now: SystemTime) -> Option<Indicator> {
-        let first = self.by_time.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
-    }
-
-    fn next(&self) -> Option<SystemTime> {
-        self.by_time.keys().next().map(|(time, _)| *time)
-    }
-}
 
 /// The thread's own things.
 pub struct Keeper {
@@ -244,45 +202,5 @@ impl Keeper {
             Some(way) => changes.drain(..).for_each(|change| way.bring(change)),
             None => changes.clear(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::indicator::{Observable, Protocol, Validity};
-
-    fn indicator(id: &str, from: Option<SystemTime>) -> Indicator {
-        Indicator {
-            id: id.into(),
-            protocol: Protocol::Stix2,
-            observables: vec![Observable::domain("a")],
-            selection: None,
-            condition: None,
-            validity: Validity::between(from.map(Into::into), None),
-            ioc: vec!["a".to_owned()],
-            original: None,
-            ticket: None,
-        }
-    }
-
-    #[test]
-    fn indicators_wait_for_their_time_in_its_order() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        let at = |seconds| now + Duration::from_secs(seconds);
-        let mut later = Later::default();
-        assert!(later.put(indicator("always", None)).is_err());
-        for (id, seconds) in [("2", 20), ("1", 10), ("3", 10), ("4", 5)] {
-            assert!(later.put(indicator(id, Some(at(seconds)))).is_ok());
-        }
-        later.remove("4");
-        assert_eq!(later.next(), Some(at(10)));
-        assert!(later.take_due(at(9)).is_none());
-        let mut due = |now| later.take_due(now).map(|one| one.id.to_string());
-        assert_eq!(due(at(10)).as_deref(), Some("1"));
-        assert_eq!(due(at(10)).as_deref(), Some("3"));
-        assert_eq!(due(at(10)), None);
-        assert_eq!(due(at(30)).as_deref(), Some("2"));
-        assert_eq!(later.next(), None);
     }
 }

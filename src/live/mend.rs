@@ -151,8 +151,9 @@ impl Mender {
             if let Err(reason) = self.put_until_answered(asked, since)? {
                 self.metrics.observables_refused.add(1);
                 warn!(
-                    "indicator {} is not looked for in the gap: VAST refuses the query: {}",
+                    "indicator {} is not looked for in the gap: {} refuses the query: {}",
                     printable(id, 200),
+                    self.engine.title(),
                     printable(&reason, 500)
                 );
             }

@@ -3,14 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Select, Sender};
 use log::{debug, log};
 
 use super::queue::{Put, Queue, Request};
-use super::{Waiting, note_inactive, note_unsupported};
-use crate::indicator::{Indicator, Message, Standing};
+use super::{Waiting, note_inactive, note_later, note_unsupported};
+use crate::indicator::{Indicator, Later, Message, Standing};
 use crate::logging::printable;
 use crate::metrics::Metrics;
 use crate::state::journal::Ticket;
@@ -51,6 +51,8 @@ pub struct Batcher {
     metrics: Arc<Metrics>,
     stop: Stop,
     queue: Queue,
+    /// Indicators that do not count yet.
+    later: Later,
     /// The batches that are with workers, each with the ids that were not
     /// withdrawn meanwhile.
     running: HashMap<u64, HashSet<Arc<str>>>,
@@ -75,6 +77,7 @@ impl Batcher {
             metrics,
             stop,
             queue: Queue::default(),
+            later: Later::default(),
             running: HashMap::new(),
             handed: 0,
             oldest: Instant::now(),
@@ -95,9 +98,11 @@ impl Batcher {
             if self.stop.is_draining() {
                 break;
             }
+            self.take_due();
             intake = self.step(intake, done, &batches);
         }
         self.drop_waiting(intake, done);
+        self.leave_later();
     }
 
     /// Waits for one thing to happen and does it.
@@ -115,8 +120,10 @@ impl Batcher {
         let stop_at = select.recv(stop.drain_channel());
         let intake_at = intake.map(|intake| select.recv(intake));
         let batch_at = is_due.then(|| select.send(batches));
-        let selected = match due.filter(|_| !is_due) {
-            Some(due) => select.select_deadline(due),
+        let later = self.later.sleep().map(|sleep| Instant::now() + sleep);
+        let wake = due.filter(|_| !is_due).into_iter().chain(later).min();
+        let selected = match wake {
+            Some(wake) => select.select_deadline(wake),
             None => Ok(select.select()),
         };
         let Ok(operation) = selected else {
@@ -189,21 +196,64 @@ impl Batcher {
                 if replaces || standing == Standing::Revoked {
                     self.withdraw(&indicator.id);
                 }
-                match (standing, &self.lists_only) {
-                    (Standing::Active, Some(reason)) if indicator.selection.is_some() => {
-                        note_unsupported(&indicator, reason, &self.metrics);
-                        self.leave_out(indicator);
-                    }
-                    (Standing::Active, _) => self.push(indicator),
-                    (standing, _) => {
-                        note_inactive(&indicator, standing, &self.metrics);
-                        self.leave_out(indicator);
-                    }
-                }
+                self.sort_in(indicator, standing);
             }
             Message::Withdraw(id) => self.withdraw(&id),
             // Counted and logged where it was read.
             Message::Unsupported { .. } => {}
+        }
+    }
+
+    /// Puts an indicator where it belongs by its standing.
+    fn sort_in(&mut self, indicator: Indicator, standing: Standing) {
+        match (standing, &self.lists_only) {
+            (Standing::Active, Some(reason)) if indicator.selection.is_some() => {
+                note_unsupported(&indicator, reason, &self.metrics);
+                self.leave_out(indicator);
+            }
+            (Standing::Active, _) => self.push(indicator),
+            (Standing::NotYetValid, _) => self.put_off(indicator),
+            (Standing::Expired | Standing::Revoked, _) => {
+                note_inactive(&indicator, standing, &self.metrics);
+                self.leave_out(indicator);
+            }
+        }
+    }
+
+    /// An indicator that begins to count later is no work until then.
+    fn put_off(&mut self, indicator: Indicator) {
+        let (id, size) = (indicator.id.clone(), indicator.size());
+        match self.later.put(indicator) {
+            Ok(()) => {
+                self.waiting.remove(size);
+                self.metrics.backlog.remove(1);
+                note_later(&id);
+            }
+            Err(indicator) => {
+                note_inactive(&indicator, Standing::NotYetValid, &self.metrics);
+                self.leave_out(*indicator);
+            }
+        }
+    }
+
+    /// Takes up those whose time has come.
+    fn take_due(&mut self) {
+        while let Some(indicator) = self.later.take_due(SystemTime::now()) {
+            self.waiting.add(indicator.size());
+            self.metrics.backlog.add(1);
+            let standing = indicator.validity.now();
+            self.sort_in(indicator, standing);
+        }
+    }
+
+    /// At the end: what does not count yet is not asked for by this run. Where the
+    /// program is stopped, the journal keeps it for the next one.
+    fn leave_later(&mut self) {
+        for indicator in self.later.take_all() {
+            self.metrics.indicators_inactive.add(1);
+            if !self.stop.is_draining() {
+                indicator.ticket.into_iter().for_each(Ticket::finish);
+            }
         }
     }
 
@@ -234,6 +284,9 @@ impl Batcher {
     fn withdraw(&mut self, id: &str) {
         for ids in self.running.values_mut() {
             ids.remove(id);
+        }
+        for indicator in self.later.remove(id) {
+            indicator.ticket.into_iter().for_each(Ticket::finish);
         }
         for request in self.queue.remove(id) {
             self.waiting.remove(request.indicator.size());

@@ -88,6 +88,14 @@ pub fn note_inactive(indicator: &Indicator, standing: Standing, metrics: &Metric
     );
 }
 
+/// Logs that an indicator waits until it counts.
+pub fn note_later(id: &str) {
+    info!(
+        "indicator {} is not yet valid: it is asked for when it is, while the program runs",
+        printable(id, 200)
+    );
+}
+
 /// Counts and logs an indicator that the engine at hand cannot be asked about.
 pub fn note_unsupported(indicator: &Indicator, reason: &str, metrics: &Metrics) {
     metrics.indicators_unsupported.add(1);

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
 use log::{debug, error, info, log, warn};
@@ -15,12 +15,12 @@ use super::read::Feed;
 use super::scan::{Chunk, Scanner, Source};
 use super::watchlist::{Put, Watchlist};
 use super::{Progress, Settings, When};
-use crate::indicator::{Indicator, Message, Standing};
+use crate::indicator::{Indicator, Later, Message, Standing};
 use crate::logging::printable;
 use crate::matching::condition::MOST_UNLISTED;
 use crate::metrics::Metrics;
 use crate::report::{Parcel, Reporter, Settings as ReportSettings};
-use crate::retro::{Account, note_inactive};
+use crate::retro::{Account, note_inactive, note_later};
 use crate::sighting::MatchType;
 use crate::state::journal::Ticket;
 use crate::stop::Stop;
@@ -32,9 +32,19 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// How long a stream without a pause is gathered at the most.
 const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 
+/// How long to wait where nothing is due.
+const IDLE: Duration = Duration::from_secs(3600);
+
 /// How long what was found may take to be delivered, once all inputs of a run
 /// with `--follow` have ended.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Forgets what does not count yet under this id.
+fn forget(later: &mut Later, id: &str) {
+    for indicator in later.remove(id) {
+        indicator.ticket.into_iter().for_each(Ticket::finish);
+    }
+}
 
 /// The thread that directs the others.
 pub struct Director {
@@ -85,23 +95,25 @@ impl Director {
     /// Runs until no more indicators come and everything is looked through, or
     /// the program stops.
     pub fn run(self, messages: &Receiver<Message>) {
+        let mut later = Later::default();
         match self.settings.when {
             When::AtTheEnd => {
                 let mut watchlist = Watchlist::new(false);
-                match self.gather(messages, &mut watchlist, None) {
+                match self.gather(messages, &mut watchlist, &mut later, None) {
                     Gathered::Stopped => self.drop_unmatched(&watchlist),
                     Gathered::Pause | Gathered::All => self.pass(watchlist),
                 }
             }
-            When::ForEachBatch => self.batches(messages),
-            When::Following { from_start } => self.follow(messages, from_start),
+            When::ForEachBatch => self.batches(messages, &mut later),
+            When::Following { from_start } => self.follow(messages, &mut later, from_start),
         }
+        self.leave_later(later);
     }
 
-    fn batches(&self, messages: &Receiver<Message>) {
+    fn batches(&self, messages: &Receiver<Message>, later: &mut Later) {
         loop {
             let mut watchlist = Watchlist::new(true);
-            let gathered = self.gather(messages, &mut watchlist, Some(GATHERING));
+            let gathered = self.gather(messages, &mut watchlist, later, Some(GATHERING));
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
             }
@@ -119,17 +131,22 @@ impl Director {
         &self,
         messages: &Receiver<Message>,
         watchlist: &mut Watchlist,
+        later: &mut Later,
         pause: Option<Duration>,
     ) -> Gathered {
         let mut first = None;
         loop {
+            if self.take_due(watchlist, later) {
+                first.get_or_insert_with(Instant::now);
+            }
             let limit = match (pause, first) {
                 (Some(pause), Some(first)) => {
                     let longest: Instant = first + LONGEST_GATHERING;
                     longest.saturating_duration_since(Instant::now()).min(pause)
                 }
-                _ => Duration::from_secs(3600),
+                _ => IDLE,
             };
+            let limit = later.sleep().map_or(limit, |sleep| sleep.min(limit));
             let received = select! {
                 recv(messages) -> message => message.map_err(|_| RecvTimeoutError::Disconnected),
                 recv(self.stop.drain_channel()) -> _ => return Gathered::Stopped,
@@ -138,7 +155,7 @@ impl Director {
             match received {
                 Ok(message) => {
                     first.get_or_insert_with(Instant::now);
-                    self.take(message, watchlist);
+                    self.take(message, watchlist, later);
                 }
                 Err(RecvTimeoutError::Disconnected) => return Gathered::All,
                 Err(RecvTimeoutError::Timeout) if first.is_some() && pause.is_some() => {
@@ -149,7 +166,7 @@ impl Director {
         }
     }
 
-    fn take(&self, message: Message, watchlist: &mut Watchlist) {
+    fn take(&self, message: Message, watchlist: &mut Watchlist, later: &mut Later) {
         match message {
             Message::Match {
                 indicator,
@@ -159,16 +176,22 @@ impl Director {
                 let standing = indicator.validity.now();
                 if replaces || standing == Standing::Revoked {
                     watchlist.remove(&indicator.id);
+                    forget(later, &indicator.id);
                 }
                 match standing {
                     Standing::Active => self.add(indicator, watchlist),
-                    _ => {
-                        note_inactive(&indicator, standing, &self.metrics);
-                        indicator.ticket.into_iter().for_each(Ticket::finish);
+                    Standing::NotYetValid => {
+                        let id = indicator.id.clone();
+                        match later.put(indicator) {
+                            Ok(()) => note_later(&id),
+                            Err(indicator) => self.leave_out(*indicator, standing),
+                        }
                     }
+                    Standing::Expired | Standing::Revoked => self.leave_out(indicator, standing),
                 }
             }
             Message::Withdraw(id) => {
+                forget(later, &id);
                 let count = watchlist.remove(&id);
                 if count > 0 {
                     debug!("indicator {} is withdrawn", printable(&id, 200));
@@ -176,6 +199,37 @@ impl Director {
             }
             // Counted and logged where it was read.
             Message::Unsupported { .. } => {}
+        }
+    }
+
+    fn leave_out(&self, indicator: Indicator, standing: Standing) {
+        note_inactive(&indicator, standing, &self.metrics);
+        indicator.ticket.into_iter().for_each(Ticket::finish);
+    }
+
+    /// Looks for those that have begun to count; says whether there are any.
+    fn take_due(&self, watchlist: &mut Watchlist, later: &mut Later) -> bool {
+        let mut any = false;
+        while let Some(indicator) = later.take_due(SystemTime::now()) {
+            match indicator.validity.now() {
+                Standing::Active => {
+                    any = true;
+                    self.add(indicator, watchlist);
+                }
+                standing => self.leave_out(indicator, standing),
+            }
+        }
+        any
+    }
+
+    /// At the end: what does not count yet is not looked for by this run. Where the
+    /// program is stopped, the journal keeps it for the next one.
+    fn leave_later(&self, mut later: Later) {
+        for indicator in later.take_all() {
+            self.metrics.indicators_inactive.add(1);
+            if !self.stop.is_draining() {
+                indicator.ticket.into_iter().for_each(Ticket::finish);
+            }
         }
     }
 
@@ -266,10 +320,13 @@ impl Director {
 
     /// Looks at what is added to the files until the program ends, or all of
     /// them do.
-    fn follow(&self, messages: &Receiver<Message>, from_start: bool) {
+    fn follow(&self, messages: &Receiver<Message>, later: &mut Later, from_start: bool) {
         let mut watchlist = Watchlist::new(!from_start);
-        if from_start && self.gather(messages, &mut watchlist, None) == Gathered::Stopped {
-            return self.drop_unmatched(&watchlist);
+        if from_start {
+            let gathered = self.gather(messages, &mut watchlist, later, None);
+            if gathered == Gathered::Stopped {
+                return self.drop_unmatched(&watchlist);
+            }
         }
         let watchlist = RwLock::new(watchlist);
         let (ended, has_ended) = bounded::<()>(0);
@@ -286,7 +343,7 @@ impl Director {
                 });
                 drop(ended);
             });
-            self.keep_up(messages, watchlist, &has_ended);
+            self.keep_up(messages, watchlist, later, &has_ended);
         });
         if !self.stop.is_draining() {
             info!("all inputs have ended");
@@ -300,20 +357,24 @@ impl Director {
         &self,
         messages: &Receiver<Message>,
         watchlist: &RwLock<Watchlist>,
+        later: &mut Later,
         has_ended: &Receiver<()>,
     ) {
         let never = crossbeam_channel::never();
         let mut messages = messages;
+        let list = || watchlist.write().unwrap_or_else(PoisonError::into_inner);
         loop {
+            if later.sleep() == Some(Duration::ZERO) {
+                self.take_due(&mut list(), later);
+            }
+            let sleep = later.sleep().unwrap_or(IDLE);
             select! {
                 recv(messages) -> message => match message {
-                    Ok(message) => {
-                        let mut list = watchlist.write().unwrap_or_else(PoisonError::into_inner);
-                        self.take(message, &mut list);
-                    }
+                    Ok(message) => self.take(message, &mut list(), later),
                     Err(_) => messages = &never,
                 },
                 recv(has_ended) -> _ => return,
+                default(sleep) => {}
             }
         }
     }
