@@ -22,7 +22,7 @@ const PER_IOC: f64 = 0.00022;
 pub const MATCH_EVERY: usize = 10;
 
 /// Events that match nothing, beside those that do.
-const OTHERS: usize = 9_000;
+pub const OTHERS: usize = 9_000;
 
 /// The name that indicator number `n` asks for.
 pub fn name(n: usize) -> String {

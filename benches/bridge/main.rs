@@ -1,10 +1,11 @@
 //! How fast the whole program is: `cargo bench --bench bridge`, or a part of it
-//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start`.
+//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start tenzir`.
 //!
 //! The engine is the stand-in of the tests, at the cost that was measured on the
-//! engine itself; brokers and original bridges are the real ones (`tests/setup`,
-//! and `tests/setup app-2020.11.26 app-2022.5.16`). `BENCH_FULL=1` lets the
-//! originals have 10,000 indicators as well, which takes them many minutes.
+//! engine itself, and in the last part a real Tenzir node; brokers and original
+//! bridges are the real ones (`tests/setup`, and `tests/setup app-2020.11.26
+//! app-2022.5.16`). `BENCH_FULL=1` lets the originals have 10,000 indicators as well,
+//! which takes them many minutes.
 //!
 //! Prints a table for each part, then the same as JSON, one result a line.
 
@@ -18,6 +19,7 @@ mod results;
 mod side_by_side;
 mod start;
 mod stream;
+mod tenzir;
 
 use results::Results;
 
@@ -25,11 +27,12 @@ use results::Results;
 type Part = (&'static str, fn(&mut Results));
 
 fn main() {
-    let parts: [Part; 4] = [
+    let parts: [Part; 5] = [
         ("start", start::run),
         ("stream", stream::run),
         ("batcher", batcher::run),
         ("side-by-side", side_by_side::run),
+        ("tenzir", tenzir::run),
     ];
     // Cargo adds `--bench`.
     let wanted: Vec<String> = std::env::args()

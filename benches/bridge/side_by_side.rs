@@ -36,32 +36,11 @@ pub fn run(results: &mut Results) {
 fn measure(results: &mut Results, kind: BrokerKind, contender: Contender, indicators: usize) {
     let (engine, scratch) = engine(indicators);
     let list = list_query(&engine, indicators, scratch.path());
-    let broker = Broker::start(kind);
-    let sightings = Subscriber::sightings(&broker);
-    let plain = Subscriber::indicators(&broker);
-    let mut publisher = Publisher::connect(&broker);
-    let bridge = contender.start(kind, &broker.endpoint(), &engine);
-    await_subscription(kind, &bridge, &mut publisher, &sightings);
-    plain.drain(Duration::from_millis(500));
+    let mut course = Course::new(kind);
+    let bridge = contender.start(kind, &course.broker.endpoint(), &engine);
+    course.await_subscription(&bridge);
     let (calls, cpu) = (engine.exports().len(), cpu_seconds(bridge.pid()));
-
-    let messages: Vec<Value> = (0..indicators)
-        .map(|n| messages::indicator(kind, n as u64, Ioc::Domain(&name(n))))
-        .collect();
-    let started = Instant::now();
-    let (delivered, seen) = std::thread::scope(|scope| {
-        let delivery = scope.spawn(move || {
-            let got = (0..indicators).take_while(|_| plain.recv_text(CAP).is_some());
-            (got.count(), started.elapsed())
-        });
-        let reading = scope.spawn(move || last_sighting(kind, &sightings, indicators, started));
-        for message in &messages {
-            publisher.send_indicator(message);
-        }
-        (delivery.join(), reading.join())
-    });
-    let (got, delivery) = delivered.expect("the plain subscriber reads");
-    let (found, last) = seen.expect("the subscriber of sightings reads");
+    let run = course.run(indicators);
     // The last processes are still in their shut-down.
     std::thread::sleep(Duration::from_secs(2));
     let after = cpu_seconds(bridge.pid());
@@ -72,11 +51,11 @@ fn measure(results: &mut Results, kind: BrokerKind, contender: Contender, indica
             ("bus", json!(kind.version())),
             ("bridge", json!(contender.name(kind))),
             ("indicators", json!(indicators)),
-            ("seconds", round(last.as_secs_f64())),
-            ("sightings", json!(found)),
+            ("seconds", round(run.last.as_secs_f64())),
+            ("sightings", json!(run.found)),
             ("expected", json!(indicators.div_ceil(MATCH_EVERY))),
-            ("broker delivers in s", round(delivery.as_secs_f64())),
-            ("delivered", json!(got)),
+            ("broker delivers in s", round(run.delivery.as_secs_f64())),
+            ("delivered", json!(run.delivered)),
             ("one list query s", round(list.as_secs_f64())),
             ("processes", json!(engine.exports().len() - calls)),
             ("peak MiB", round(peak as f64 / 1_048_576.0)),
@@ -86,31 +65,94 @@ fn measure(results: &mut Results, kind: BrokerKind, contender: Contender, indica
     );
 }
 
-/// Publishes one indicator after the other until one is answered, and waits for
-/// the answers to the others.
-fn await_subscription(
+/// A broker, what publishes on it, and who sees what comes.
+pub struct Course {
     kind: BrokerKind,
-    bridge: &Observed,
-    publisher: &mut Publisher,
-    sightings: &Subscriber,
-) {
-    let deadline = Instant::now() + LIMIT;
-    for probe in PROBES.. {
-        assert!(
-            Instant::now() < deadline,
-            "not subscribed: {}",
-            bridge.log()
-        );
-        let known = name(0);
-        publisher.send_indicator(&messages::indicator(kind, probe, Ioc::Domain(&known)));
-        if !sightings
-            .collect_sightings(1, Duration::from_secs(1))
-            .is_empty()
-        {
-            break;
+    pub broker: Broker,
+    publisher: Publisher,
+    sightings: Subscriber,
+    plain: Subscriber,
+}
+
+/// From the first indicator published.
+pub struct Run {
+    /// To the last sighting.
+    pub last: Duration,
+    /// How many indicators had one.
+    pub found: usize,
+    /// To the last indicator at a plain subscriber.
+    pub delivery: Duration,
+    /// How many came there.
+    pub delivered: usize,
+}
+
+impl Course {
+    pub fn new(kind: BrokerKind) -> Self {
+        let broker = Broker::start(kind);
+        Course {
+            kind,
+            sightings: Subscriber::sightings(&broker),
+            plain: Subscriber::indicators(&broker),
+            publisher: Publisher::connect(&broker),
+            broker,
         }
     }
-    sightings.drain(Duration::from_secs(3));
+
+    /// Publishes one indicator after the other until one is answered, and waits
+    /// for the answers to the others.
+    pub fn await_subscription(&mut self, bridge: &Observed) {
+        let deadline = Instant::now() + LIMIT;
+        for probe in PROBES.. {
+            assert!(
+                Instant::now() < deadline,
+                "not subscribed: {}",
+                bridge.log()
+            );
+            let known = Ioc::Domain(&name(0));
+            self.publisher
+                .send_indicator(&messages::indicator(self.kind, probe, known));
+            let answers = self.sightings.collect_sightings(1, Duration::from_secs(1));
+            if !answers.is_empty() {
+                break;
+            }
+        }
+        self.sightings.drain(Duration::from_secs(3));
+        self.plain.drain(Duration::from_millis(500));
+    }
+
+    /// Publishes so many indicators.
+    pub fn run(self, indicators: usize) -> Run {
+        let Course {
+            kind,
+            broker: _broker,
+            mut publisher,
+            sightings,
+            plain,
+        } = self;
+        let messages: Vec<Value> = (0..indicators)
+            .map(|n| messages::indicator(kind, n as u64, Ioc::Domain(&name(n))))
+            .collect();
+        let started = Instant::now();
+        let (delivered, seen) = std::thread::scope(|scope| {
+            let delivery = scope.spawn(move || {
+                let got = (0..indicators).take_while(|_| plain.recv_text(CAP).is_some());
+                (got.count(), started.elapsed())
+            });
+            let reading = scope.spawn(move || last_sighting(kind, &sightings, indicators, started));
+            for message in &messages {
+                publisher.send_indicator(message);
+            }
+            (delivery.join(), reading.join())
+        });
+        let (delivered, delivery) = delivered.expect("the plain subscriber reads");
+        let (found, last) = seen.expect("the subscriber of sightings reads");
+        Run {
+            last,
+            found,
+            delivery,
+            delivered,
+        }
+    }
 }
 
 /// Reads sightings until every indicator that matches has one; gives their
