@@ -111,14 +111,7 @@ impl Feed for NewEvents {
             Ok(tether) => tether,
             Err(reason) => return Ended::lost(reason),
         };
-        let mut running = Running {
-            tether,
-            lines: Lines::default(),
-            heard: Instant::now(),
-            heard_at: SystemTime::now(),
-            any: false,
-            gone: None,
-        };
+        let mut running = Running::new(tether);
         let mut command = self.client.node_command();
         command.args(["-f", "/dev/stdin"]);
         let limits = Limits { time: None, stop };
@@ -187,21 +180,47 @@ struct Running {
     /// When it last printed something, by both clocks.
     heard: Instant,
     heard_at: SystemTime,
+    /// How long before that the last event had been stored: the node keeps events
+    /// for a reader that is slow.
+    lag: Duration,
     any: bool,
     gone: Option<String>,
 }
 
 impl Running {
+    fn new(tether: Tether) -> Self {
+        Running {
+            tether,
+            lines: Lines::default(),
+            heard: Instant::now(),
+            heard_at: SystemTime::now(),
+            lag: Duration::ZERO,
+            any: false,
+            gone: None,
+        }
+    }
+
     fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(Event<'_>)) -> Flow {
         if bytes.is_empty() {
             return self.look_after_node();
         }
         self.any = true;
+        let mut stored = None;
+        let mut consume = |event: Event<'_>| {
+            if let Event::Line(line) = &event {
+                stored = line.stored.or(stored);
+            }
+            consume(event);
+        };
         self.lines
-            .push(bytes, |piece| take_piece(&piece, &mut *consume));
+            .push(bytes, |piece| take_piece(&piece, &mut consume));
         consume(Event::Pause);
         // Not before: what is done with events takes its time.
         (self.heard, self.heard_at) = (Instant::now(), SystemTime::now());
+        if let Some(stored) = stored {
+            let lag = self.heard_at.duration_since(stored.into());
+            self.lag = lag.unwrap_or_default();
+        }
         Flow::Continue
     }
 
@@ -238,7 +257,7 @@ impl Running {
         };
         Ended::Lost {
             reason,
-            since: self.heard_at - HELD_BACK,
+            since: self.heard_at - self.lag - HELD_BACK,
         }
     }
 }
@@ -310,6 +329,31 @@ mod tests {
             Event::TooLong(_) | Event::Pause => {}
         });
         lines
+    }
+
+    #[test]
+    fn a_gap_begins_with_what_was_stored_and_not_read() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let tether = Tether::hold(&address.parse().expect("an endpoint"));
+        let mut running = Running::new(tether.expect("someone listens"));
+        let stored = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
+        let stored = crate::sighting::stix_time(stored);
+        let event = format!("{{\"schema\":\"s\",\"stored\":\"{stored}\",\"event\":{{}}}}\n");
+        running.take(event.as_bytes(), &mut |_| {});
+        running.take(b"{\"heartbeat\":1}\n", &mut |_| {});
+        assert_eq!(running.take(b"", &mut |_| {}), Flow::Continue);
+        let outcome = Outcome {
+            end: End::Enough,
+            stderr: Vec::new(),
+        };
+        let Ended::Lost { since, .. } = running.conclude(&outcome) else {
+            panic!("it is lost");
+        };
+        let ago = SystemTime::now()
+            .duration_since(since)
+            .expect("in the past");
+        assert!((3605..3700).contains(&ago.as_secs()), "{ago:?}");
     }
 
     #[test]

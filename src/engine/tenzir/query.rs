@@ -29,7 +29,8 @@ const FIELDS: &str =
 
 /// All events as they come, and every few seconds a word of the node. It comes from
 /// what the node measures of itself; `now()` alone would come without a node.
-const NEW_EVENTS: &str = "quiet { export live=true | this = {schema: @name, event: this} \
+const NEW_EVENTS: &str = "quiet { export live=true \
+     | this = {schema: @name, stored: @import_time, event: this} \
      | merge { metrics \"actor\", live=true | this = {heartbeat: now()} \
      | throttle rate=1, window=2s, drop=true } }";
 
