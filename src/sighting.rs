@@ -140,10 +140,10 @@ impl EventTime {
     }
 }
 
-/// A STIX timestamp: UTC, `Z`, six fraction digits or, where they are zero,
-/// none.
-pub(crate) fn stix_time(utc: OffsetDateTime) -> String {
-    let mut text = format!(
+/// A time in UTC without its fraction and without a zone.
+pub(crate) fn whole_second(time: OffsetDateTime) -> String {
+    let utc = time.to_offset(UtcOffset::UTC);
+    format!(
         "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
         utc.year(),
         u8::from(utc.month()),
@@ -151,7 +151,13 @@ pub(crate) fn stix_time(utc: OffsetDateTime) -> String {
         utc.hour(),
         utc.minute(),
         utc.second()
-    );
+    )
+}
+
+/// A STIX timestamp: UTC, `Z`, six fraction digits or, where they are zero,
+/// none.
+pub(crate) fn stix_time(utc: OffsetDateTime) -> String {
+    let mut text = whole_second(utc);
     if utc.microsecond() != 0 {
         text += &format!(".{:06}", utc.microsecond());
     }

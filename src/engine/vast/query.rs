@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use time::{Duration, OffsetDateTime, UtcOffset};
+use time::{Duration, OffsetDateTime};
 
 use super::version::Version;
 use crate::indicator::{Kind, Network, Observable, Selection};
 use crate::matching::condition::{Field, Order};
+use crate::sighting::whole_second;
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,20 +63,6 @@ impl Query {
         let Query(text) = self;
         Query(format!("({text}) && {extractor} > {}", whole_second(time)))
     }
-}
-
-/// A time without its fraction, in UTC.
-fn whole_second(time: OffsetDateTime) -> String {
-    let utc = time.to_offset(UtcOffset::UTC);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
-        utc.year(),
-        u8::from(utc.month()),
-        utc.day(),
-        utc.hour(),
-        utc.minute(),
-        utc.second()
-    )
 }
 
 /// Writes selections.
