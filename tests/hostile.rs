@@ -361,3 +361,72 @@ fn the_judge_of_queries_tells_values_from_the_language() {
         assert!(query_judge::parse(broken).is_err(), "{broken}");
     }
 }
+
+/// What is searched for in texts, and where else a value is looked for, is text from
+/// outside too: a query holds parts of it, as literals, and known names.
+#[test]
+fn hostile_parts_of_texts() {
+    use vast_threatbus::engine::vast::query::Query;
+    use vast_threatbus::engine::vast::version::Version;
+    use vast_threatbus::indicator::{Message, Wider};
+    use vast_threatbus::stix::message::read;
+    let wider = Wider {
+        answers: true,
+        subdomains: true,
+        url_hosts: true,
+    };
+    let names = [
+        "net.domain",
+        "net.hostname",
+        "net.uri",
+        "zeek.dns.answers",
+        ":addr",
+    ];
+    let (mut searched, mut looked_up) = (0, 0);
+    for value in values() {
+        let quoted = value.replace('\\', r"\\").replace('\'', r"\'");
+        for pattern in [
+            format!("[url:value LIKE '%{quoted}%']"),
+            format!("[url:value MATCHES '{quoted}']"),
+            format!("[domain-name:value = '{quoted}']"),
+            format!("[url:value = 'http://{quoted}']"),
+        ] {
+            let message = read(&stix_indicator(1, &pattern, None).to_string());
+            let Ok(Message::Match { mut indicator, .. }) = message else {
+                continue;
+            };
+            wider.widen(&mut indicator);
+            let version = Version::unknown();
+            let query = match &indicator.selection {
+                Some(selection) => Query::selecting(selection, &version, Some("#timestamp")),
+                None => Query::any_of(&indicator.observables, &version),
+            };
+            let query = query.expect("something is asked for");
+            let parsed = query_judge::parse(query.as_str());
+            let parsed = parsed.unwrap_or_else(|error| panic!("{error}: {query:?}"));
+            for predicate in parsed {
+                let field = predicate.field.as_deref();
+                assert!(field.is_none_or(|name| names.contains(&name)), "{query:?}");
+                for asked in predicate.values {
+                    match asked {
+                        Asked::Text(text) => {
+                            let text = text.strip_prefix('.').unwrap_or(&text);
+                            let whole = format!("http://{value}");
+                            let is_part =
+                                whole.contains(text) || whole.to_lowercase().contains(text);
+                            assert!(is_part, "{text:?} in {query:?}");
+                        }
+                        // The host of a URL can be an address.
+                        Asked::Plain(text) => assert!(value.contains(&text), "{query:?}"),
+                        other => panic!("{other:?} in {query:?}"),
+                    }
+                }
+            }
+            match indicator.selection {
+                Some(_) => searched += 1,
+                None => looked_up += 1,
+            }
+        }
+    }
+    assert!(searched > 200 && looked_up > 300, "{searched} {looked_up}");
+}
