@@ -26,11 +26,12 @@ const WINDOW: usize = 10_000;
 /// How long a confirmed sighting is remembered. A broker that dies may have sent
 /// one subscriber its copy and another not: what was confirmed shortly before
 /// the connection was lost goes once more.
-const DOUBT: Duration = Duration::from_secs(15);
+const DOUBT: Duration = Duration::from_secs(30);
 
 /// How long before the last sign of life a broker may have sent an echo whose
-/// other copies were still in its queues when it died.
-const LAG: Duration = Duration::from_secs(2);
+/// other copies were still in its queues when it died. An overloaded machine was
+/// seen to have a subscriber more than two seconds behind.
+const LAG: Duration = Duration::from_secs(10);
 
 /// A message as it waits: the whole frame.
 pub type Frame = Vec<u8>;
