@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, bounded};
+use time::OffsetDateTime;
 
 use super::feed::{Arrival, Ended, Feed};
 use super::*;
@@ -46,10 +47,11 @@ impl Feed for Script {
     }
 }
 
-/// Holds these events, and fails at first.
+/// Holds these events, each with when it was stored where that is known, takes one
+/// value at a time, and fails at first.
 #[derive(Clone)]
 struct Store {
-    events: Vec<String>,
+    events: Vec<(String, Option<OffsetDateTime>)>,
     asked: Arc<AtomicUsize>,
 }
 
@@ -74,6 +76,10 @@ impl Engine for Store {
         "store".to_owned()
     }
 
+    fn most_observables(&self) -> Option<usize> {
+        Some(1)
+    }
+
     fn export(
         &self,
         asked: Asked<'_>,
@@ -84,12 +90,16 @@ impl Engine for Store {
         let Asked::Values(values) = asked else {
             panic!("{asked:?} is not asked for here");
         };
-        assert_eq!(values, [&Observable::domain("a")]);
         assert!(bounds.since.is_some());
+        if values != [&Observable::domain("a")] {
+            assert_eq!(values, [&Observable::domain("b")]);
+            return Answer::Complete;
+        }
         let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
-        for event in self.events.iter().take(if is_first { 3 } else { 9 }) {
+        for (event, stored) in self.events.iter().take(if is_first { 3 } else { 9 }) {
             consume(Event::Line(Line {
                 text: event,
+                stored: *stored,
                 ..Line::default()
             }));
         }
@@ -148,7 +158,7 @@ fn start(store: Store) -> Bed {
     }
 }
 
-fn store(events: Vec<String>) -> Store {
+fn store(events: Vec<(String, Option<OffsetDateTime>)>) -> Store {
     Store {
         events,
         asked: Arc::default(),
@@ -178,23 +188,33 @@ fn the_events_of_a_gap_are_reported_once() {
     let soon = now + Duration::from_secs(60);
     let events: Vec<String> = (0..4).map(|n| event(n, soon)).collect();
     let long_ago = event(9, now - Duration::from_secs(3600));
-    let stored = [&events[1..], &events[3..], &[long_ago]].concat();
+    let without = [&events[1..], &events[3..], &[long_ago]].concat();
+    let mut stored: Vec<_> = without.into_iter().map(|event| (event, None)).collect();
+    // What happened before the gap, and was stored in it.
+    let late = event(7, now - Duration::from_secs(3600));
+    stored.push((late.clone(), Some(soon.into())));
+    stored.push((
+        event(6, soon),
+        Some((now - Duration::from_secs(3600)).into()),
+    ));
     let bed = start(store(stored));
-    bed.intake.put(Message::Match {
-        indicator: Indicator {
-            id: "1".into(),
-            protocol: Protocol::Legacy,
-            observables: vec![Observable::domain("a")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
-            ioc: vec!["a".to_owned()],
-            original: None,
-            ticket: None,
-        },
-        replaces: false,
-    });
-    bed.wait(|| bed.metrics.live_indicators.get() == 1);
+    for (id, name) in [("1", "a"), ("2", "b")] {
+        bed.intake.put(Message::Match {
+            indicator: Indicator {
+                id: id.into(),
+                protocol: Protocol::Legacy,
+                observables: vec![Observable::domain(name)],
+                selection: None,
+                condition: None,
+                validity: Validity::ALWAYS,
+                ioc: vec![name.to_owned()],
+                original: None,
+                ticket: None,
+            },
+            replaces: false,
+        });
+    }
+    bed.wait(|| bed.metrics.live_indicators.get() == 2);
     let say = |line: &str| {
         bed.lines
             .send_timeout(line.to_owned(), LIMIT)
@@ -208,14 +228,15 @@ fn the_events_of_a_gap_are_reported_once() {
     assert_eq!(bed.next(), format!("{}\n", events[1]));
     // Found by the query that breaks off, and not again by the one that does not.
     let mut found = bed.next();
-    bed.wait(|| bed.metrics.queries.get() == 2);
-    while found.lines().count() < 3 {
+    // One that fails, and one for each value.
+    bed.wait(|| bed.metrics.queries.get() == 3);
+    while found.lines().count() < 4 {
         found += &bed.next();
     }
     // The same text twice is two events.
     assert_eq!(
         found,
-        format!("{}\n{}\n{}\n", events[2], events[3], events[3])
+        format!("{}\n{}\n{}\n{late}\n", events[2], events[3], events[3])
     );
     // Late on the other way.
     say(&events[2]);
