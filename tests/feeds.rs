@@ -146,6 +146,12 @@ fn what_the_events_hold_is_found() {
         (
             "misp-export.json",
             vec![
+                (
+                    "[domain-name:value = 'cdn.example.org' AND \
+                     domain-name:resolves_to_refs[*].value = '203.0.113.66']"
+                        .into(),
+                    1,
+                ),
                 ("[domain-name:value = 'evil.example.net']".into(), 6),
                 ("[domain-name:value = 'mail.example.net']".into(), 1),
                 (format!("[file:hashes.MD5 = '{MD5}']"), 1),

@@ -31,6 +31,8 @@ enum Rule {
     Address,
     /// In the fields of these concepts, or with these whole names.
     Text(&'static [&'static str]),
+    /// Among the elements of lists with these whole names.
+    Elements(&'static [&'static str]),
     /// In fields of these paths, in any type of event.
     End(&'static [&'static str]),
     /// The same, and the value is the family.
@@ -48,6 +50,7 @@ fn rule(path: &str) -> Rule {
         "domain-name:value" | "hostname:value" | "x-opencti-hostname:value" => {
             Rule::Text(&["net.domain", "net.hostname"])
         }
+        "domain-name:resolves_to_refs[*].value" => Rule::Elements(&["zeek.dns.answers"]),
         "url:value" => Rule::Text(&["net.uri"]),
         "file:hashes.MD5" => Rule::Text(&["file.hash.md5"]),
         "file:hashes.'SHA-1'" => Rule::Text(&["file.hash.sha1"]),
@@ -89,19 +92,41 @@ fn rule(path: &str) -> Rule {
     }
 }
 
-/// A printed event, without what stands in lists.
+/// A printed event.
 struct Event {
     schema: String,
+    /// What stands in no list.
     values: Vec<(String, Value)>,
+    /// The elements of lists.
+    elements: Vec<(String, Value)>,
 }
 
 impl Event {
     fn new(schema: &str, object: &Map<String, Value>) -> Self {
-        let mut values = Vec::new();
-        flatten("", object, &mut values);
-        Event {
+        let mut event = Event {
             schema: schema.to_owned(),
-            values,
+            values: Vec::new(),
+            elements: Vec::new(),
+        };
+        event.take("", object);
+        event
+    }
+
+    fn take(&mut self, before: &str, object: &Map<String, Value>) {
+        for (key, value) in object {
+            let path = match before {
+                "" => key.clone(),
+                before => format!("{before}.{key}"),
+            };
+            match value {
+                Value::Object(object) => self.take(&path, object),
+                Value::Null => {}
+                Value::Array(elements) => {
+                    let elements = elements.iter().map(|one| (path.clone(), one.clone()));
+                    self.elements.extend(elements);
+                }
+                value => self.values.push((path, value.clone())),
+            }
         }
     }
 
@@ -125,6 +150,11 @@ impl Event {
                 let found = found.filter_map(|(_, value)| value.as_str());
                 found.map(str::to_owned).collect()
             }
+            Rule::Elements(names) => {
+                let is_one = |path: &str| names.contains(&&*format!("{}.{path}", self.schema));
+                let found = self.elements.iter().filter(|(path, _)| is_one(path));
+                found.map(|(_, value)| text(value)).collect()
+            }
             // Ports like `53/udp` are of a type that no number compares with.
             Rule::Number(paths) => {
                 let mut numbers = at(paths);
@@ -145,20 +175,6 @@ fn text(value: &Value) -> String {
     match text.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().to_string(),
         Err(_) => text.to_owned(),
-    }
-}
-
-fn flatten(before: &str, object: &Map<String, Value>, values: &mut Vec<(String, Value)>) {
-    for (key, value) in object {
-        let path = match before {
-            "" => key.clone(),
-            before => format!("{before}.{key}"),
-        };
-        match value {
-            Value::Object(object) => flatten(&path, object, values),
-            Value::Null | Value::Array(_) => {}
-            value => values.push((path, value.clone())),
-        }
     }
 }
 
@@ -298,7 +314,7 @@ fn patterns(
                 let end = "network-traffic:src_ref.value";
                 (format!("[{path} = {name} AND {end} = {source}]"), count)
             }
-            Rule::Address | Rule::Text(_) | Rule::End(_) => {
+            Rule::Address | Rule::Text(_) | Rule::Elements(_) | Rule::End(_) => {
                 (format!("[{path} = {}]", quoted(value)), count)
             }
         })

@@ -196,7 +196,12 @@ fn table_of_paths() -> String {
                     }
                     _ => "",
                 };
-                format!("{}{case}", quoted(kind.extractors()))
+                let of = if kind.is_in_lists() {
+                    "elements of "
+                } else {
+                    ""
+                };
+                format!("{of}{}{case}", quoted(kind.extractors()))
             }
             Target::Address(field) => format!(
                 "any field of type address; that it is one of {} is checked here",

@@ -48,6 +48,10 @@ pub const PATHS: &[Row] = &[
     row("ipv4-addr:value", Target::Ipv4),
     row("ipv6-addr:value", Target::Ipv6),
     row("domain-name:value", Target::Text(Kind::Domain)),
+    row(
+        "domain-name:resolves_to_refs[*].value",
+        Target::Text(Kind::Answer),
+    ),
     row("hostname:value", Target::Text(Kind::Domain)),
     row("x-opencti-hostname:value", Target::Text(Kind::Domain)),
     row("url:value", Target::Text(Kind::Url)),

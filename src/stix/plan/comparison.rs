@@ -322,11 +322,12 @@ fn check_of(observables: &[Observable]) -> Check {
         match observable {
             Observable::Address(address) => networks.push(Network::new(*address, 128)),
             Observable::Network(network) => networks.push(*network),
-            Observable::Domain(text) | Observable::Url(text) | Observable::Text(_, text) => {
-                texts.push(text.clone());
-            }
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Text(_, text)
+            | Observable::Answer(text) => texts.push(text.clone()),
             // No path of the table makes these.
-            Observable::Subdomain(_) | Observable::Answer(_) => {}
+            Observable::Subdomain(_) => {}
         }
     }
     match networks.is_empty() {
@@ -382,6 +383,11 @@ impl Target {
             Target::Text(Kind::Domain) => Some(Observable::domain(value)),
             Target::Text(Kind::Url) => Some(Observable::Url(value.to_owned())),
             Target::Text(Kind::Text(property)) => Observable::text(property, value),
+            // An address stands there as it is printed.
+            Target::Text(Kind::Answer) => Some(Observable::Answer(match address(value) {
+                Some((Observable::Address(address), _)) => address.to_string(),
+                _ => value.to_owned(),
+            })),
             Target::Text(_) | Target::Number(_) | Target::Protocol | Target::Family(_) => None,
         }
     }

@@ -39,6 +39,10 @@ fn values_are_exact_wherever_each_makes_a_match() {
         ("[ipv4-addr:value = '2001:db8::1']", &["2001:db8::1"]),
         ("[hostname:value = 'a.example']", &["a.example"]),
         (
+            "[domain-name:resolves_to_refs[*].value = '2001:DB8::0:1']",
+            &["2001:db8::1"],
+        ),
+        (
             "[ipv4-addr:value ISSUPERSET '192.0.2.1/32']",
             &["192.0.2.1"],
         ),
@@ -84,6 +88,11 @@ fn the_cheapest_part_is_asked_for_and_the_rest_is_checked() {
         (
             "[url:value = '/'] START t'2020-01-01T00:00:00Z' STOP t'2021-01-01T00:00:00Z'".into(),
             &["/"],
+        ),
+        (
+            "[domain-name:value = 'a' AND domain-name:resolves_to_refs[*].value = '192.0.2.1']"
+                .into(),
+            &["a"],
         ),
         (
             "[url:value = '/' AND url:value != 'x'] OR [file:name = 'b']".into(),
