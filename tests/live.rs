@@ -58,10 +58,14 @@ impl Engine {
 
 /// Does the same on every bus, at once: most of it is waiting.
 fn on_every_bus(check: impl Fn(BrokerKind) + Sync) {
+    on_each(&BrokerKind::ALL, check);
+}
+
+fn on_each(kinds: &[BrokerKind], check: impl Fn(BrokerKind) + Sync) {
     let check = &check;
     std::thread::scope(|scope| {
-        for kind in BrokerKind::ALL {
-            scope.spawn(move || check(kind));
+        for kind in kinds {
+            scope.spawn(move || check(*kind));
         }
     });
 }
@@ -414,8 +418,10 @@ fn a_release_without_a_bound_on_time_is_asked_without_it() {
 
 #[test]
 fn a_burst_of_indicators_is_matched_whole() {
+    // A process for each, with one of them: once for each protocol is enough.
+    let kinds = [BrokerKind::Legacy, BrokerKind::Ports];
     for engine in ENGINES {
-        on_every_bus(|kind| a_burst(kind, engine));
+        on_each(&kinds, |kind| a_burst(kind, engine));
     }
 }
 
@@ -434,7 +440,7 @@ fn a_burst(kind: BrokerKind, engine: Engine) {
         Engine::Start => imported(&scene.engine),
     };
     // Looked at rarely: it is much to look at.
-    let until = Instant::now() + Duration::from_secs(180);
+    let until = Instant::now() + Duration::from_secs(600);
     while known() < usize::try_from(COUNT).expect("a small number") {
         assert!(
             Instant::now() < until,
