@@ -7,8 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::engine::vast::query::Query;
-use crate::engine::vast::version::Version;
+use crate::engine::query_of;
 use crate::exit_code::ExitCode;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing, Wider};
 use crate::indicators_file;
@@ -150,27 +149,15 @@ fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
             (Plan::Superset, Some(reason.to_owned()))
         }
     };
-    let query = is_active.then(|| query(indicator)).flatten();
+    let query = is_active.then(|| query_of(indicator)).flatten();
     let is_stix = indicator.protocol == Protocol::Stix2;
     Explanation {
         id: Some(&indicator.id),
         pattern: is_stix.then(|| pattern(indicator)).flatten(),
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
-        queries: query.iter().map(|one| one.as_str().to_owned()).collect(),
+        queries: query.into_iter().collect(),
         reason,
-    }
-}
-
-/// What VAST would be asked for.
-fn query(indicator: &Indicator) -> Option<Query> {
-    let version = Version::unknown();
-    match &indicator.selection {
-        None => Query::any_of(&indicator.observables, &version),
-        Some(selection) => {
-            let [times, _] = version.time_extractors();
-            Query::selecting(selection, &version, Some(times))
-        }
     }
 }
 

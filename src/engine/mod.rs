@@ -20,6 +20,7 @@ pub mod lines;
 pub mod tenzir;
 pub mod vast;
 
+pub use self::vast::query::query_of;
 pub use connect::{ANSWER_TIME, Choice, Program, connect, findings};
 
 /// Something that holds events and can be asked for them.

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 
 use super::version::Version;
-use crate::indicator::{Kind, Network, Observable, Selection};
+use crate::indicator::{Indicator, Kind, Network, Observable, Selection};
 use crate::matching::condition::{Field, Order};
 use crate::sighting::whole_second;
 
@@ -44,6 +44,20 @@ impl Query {
     }
 }
 
+/// What a VAST of unknown version would be asked for to find an indicator alone;
+/// `None` where nothing narrows the query.
+pub fn query_of(indicator: &Indicator) -> Option<String> {
+    let version = Version::unknown();
+    let query = match &indicator.selection {
+        None => Query::any_of(&indicator.observables, &version),
+        Some(selection) => {
+            let [times, _] = version.time_extractors();
+            Query::selecting(selection, &version, Some(times))
+        }
+    };
+    query.map(|Query(text)| text)
+}
+
 impl Query {
     /// Asks for the events of a selection. What this engine cannot be asked is left
     /// out, and so are times without the extractor for them; `None` where nothing is
@@ -67,7 +81,7 @@ impl Query {
 
 /// Writes selections.
 ///
-/// Only forms that are known to work stand in them (`vast-cli.md`, and the suite of
+/// Only forms that are known to work stand in them (measured, or from the suite of
 /// tests that VAST publishes): lists of values, `"text" in field` for a part of a
 /// text, numbers against the end of a field's name, `#timestamp`, `&&` and `||`. A
 /// pattern, `field ~ /…/`, is not among them: it is known of `#type` alone, and the

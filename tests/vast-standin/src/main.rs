@@ -1,5 +1,5 @@
-//! A stand-in for the `vast` command: behaves like the command line that
-//! `vast-cli.md` describes, over events in files and without a node. It is
+//! A stand-in for the `vast` command: behaves as that was measured and recorded
+//! to, over events in files and without a node. It is
 //! configured by the file `PATH.json` beside the path that it is called as.
 
 mod calls;

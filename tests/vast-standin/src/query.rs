@@ -1,4 +1,4 @@
-//! The query language: what `vast-cli.md` describes of it and no more, so that
+//! The query language: what is known of the real one and no more, so that
 //! a query that was never measured fails here instead of in the field.
 
 mod lexer;
