@@ -427,6 +427,16 @@ fn networks_hashes_and_other_texts_are_found() {
         total,
         patterns.iter().map(|(_, uids)| uids.len()).sum::<usize>()
     );
+    // The host of a URL is a whole value; an answer is not, and a warning says so.
+    let url = stix_indicator(1, "[url:value = 'http://[2001:db8::7]:8080/x']", None);
+    let (found, log) = run(node
+        .bridge(&format!("{url}\n"))
+        .args(["--urls-match-host", "--match-answers"]));
+    assert_eq!(found.indicators[&stix_id(1)], 1, "{log}");
+    assert!(
+        log.contains("retro matching looks for whole values alone"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -105,16 +105,22 @@ impl Matching {
     }
 }
 
-/// How wide indicators are looked for, where that can be.
+/// How wide indicators are looked for, where that can be. The host of a URL is a
+/// whole value.
 fn wider(config: &Config, what: &str, takes_parts: bool) -> Wider {
-    if takes_parts || config.wider.is_nothing() {
-        return config.wider;
+    let wanted = config.wider;
+    let wider = Wider {
+        url_hosts: wanted.url_hosts,
+        ..Wider::default()
+    };
+    if takes_parts || wider == wanted {
+        return wanted;
     }
     warn!(
-        "{what} matching looks for whole values alone on this engine: --match-answers, \
-         --domains-match-subdomains and --urls-match-host have no effect there"
+        "{what} matching looks for whole values alone on this engine: --match-answers and \
+         --domains-match-subdomains have no effect there"
     );
-    Wider::default()
+    wider
 }
 
 fn retro_settings(config: &Config) -> retro::Settings {
