@@ -417,6 +417,11 @@ impl Director {
             // The scanners end with the last reader.
             drop(chunks_sender);
         });
+        // Known only once they have ended.
+        for source in self.sources.iter().filter(|source| source.rejected() > 0) {
+            let (name, count) = (&source.name, source.rejected());
+            warn!("{name}: {count} line(s) are no events");
+        }
     }
 
     fn reporter(&self) -> Reporter {
@@ -441,17 +446,10 @@ impl Director {
     }
 
     fn conclude(&self, source: usize, result: Result<(), super::read::Failure>) {
-        let source = &self.sources[source];
         if let Err(failure) = result {
             self.metrics.files_failed.add(1);
-            error!("{} could not be read to its end: {failure}", source.name);
-        }
-        if source.rejected() > 0 {
-            warn!(
-                "{}: {} line(s) are no events",
-                source.name,
-                source.rejected()
-            );
+            let name = &self.sources[source].name;
+            error!("{name} could not be read to its end: {failure}");
         }
     }
 }
