@@ -8,9 +8,12 @@ use query_judge::Value;
 use vast_threatbus::bus::receive::{self, Incoming};
 use vast_threatbus::engine::vast::query::Query;
 use vast_threatbus::engine::vast::version::Version;
-use vast_threatbus::indicator::{Indicator, Message};
+use vast_threatbus::indicator::{Indicator, Message, Observable, Selection};
 use vast_threatbus::sighting::{Context, EventTime, MatchType};
 use vast_threatbus::{legacy, stix};
+
+/// What an event's own time is asked for with.
+const TIME: &str = "#timestamp";
 
 /// Reads a message with this beginning, its topic.
 pub fn read(topic: &[u8], bytes: &[u8]) {
@@ -29,16 +32,44 @@ pub fn read(topic: &[u8], bytes: &[u8]) {
 
 fn check_query(indicator: &Indicator) {
     let version = Version::read(br#"{"VAST": "2021.01.28"}"#).expect("a version");
-    let query = Query::any_of(&indicator.observables, &version).expect("there is a value");
-    let asked = query_judge::asked(query.as_str()).expect("the query is of the language");
-    for value in &asked {
-        let known = indicator.observables.iter().any(|observable| match value {
-            Value::Text(text) | Value::Plain(text) => observable.to_string() == *text,
-            Value::Expression(_) => false,
-        });
-        assert!(known, "{value:?} is asked for: {}", query.as_str());
+    let mut known = Vec::new();
+    let query = match &indicator.selection {
+        None => {
+            known.extend(indicator.observables.iter().map(Observable::to_string));
+            Query::any_of(&indicator.observables, &version)
+        }
+        Some(selection) => {
+            note_values(selection, &mut known);
+            Query::selecting(selection, &version, Some(TIME))
+        }
+    };
+    let query = query.expect("something is asked for");
+    let predicates = query_judge::parse(query.as_str()).expect("the query is of the language");
+    for predicate in predicates {
+        let is_time = predicate.field.as_deref() == Some(TIME);
+        for value in predicate.values {
+            let is_known = match &value {
+                Value::Plain(text) if is_time => EventTime::parse(text).is_some(),
+                Value::Text(text) | Value::Plain(text) => known.contains(text),
+                Value::Expression(_) => false,
+            };
+            assert!(is_known, "{value:?} is asked for: {}", query.as_str());
+        }
     }
     assert!(!query.as_str().contains('\0'));
+}
+
+/// What a selection looks for, but for times.
+fn note_values(selection: &Selection, known: &mut Vec<String>) {
+    match selection {
+        Selection::Values(values) => known.extend(values.iter().map(Observable::to_string)),
+        Selection::Contains(_, text) => known.push(text.clone()),
+        Selection::Number(_, _, number) => known.push(number.to_string()),
+        Selection::During(..) => {}
+        Selection::All(parts) | Selection::Any(parts) => {
+            parts.iter().for_each(|part| note_values(part, known));
+        }
+    }
 }
 
 /// The sighting is one JSON object, whatever the message held.
