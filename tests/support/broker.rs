@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -19,6 +20,9 @@ use super::process::Group;
 /// How long a broker may take to serve: many times the longest that it took on an
 /// idle machine, since a busy one has been seen to need more than 20 s.
 const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// How the reason begins where a port is somebody else's.
+const PORT_TAKEN: &str = "a port is taken";
 
 /// The one ZeroMQ context of a test process. It is never terminated, so a
 /// socket that still has something to say to a dead broker holds nobody up.
@@ -153,10 +157,25 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
+/// Keeps a port while nobody listens on it, so that the system gives it to no
+/// connection of another test, nor to one that is tried to the port itself.
+/// Whoever listens on it, as ZeroMQ does, may do so all the same. `None` where it
+/// cannot be kept.
+fn keep(port: u16) -> Option<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+    let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
+    let kept = socket_with(family, SocketType::STREAM, flags, None).ok()?;
+    sockopt::set_socket_reuseaddr(&kept, true).ok()?;
+    bind(&kept, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).ok()?;
+    Some(kept)
+}
+
 /// A running broker, in a directory and with a home of its own.
 pub struct Broker {
     kind: BrokerKind,
     ports: Ports,
+    /// Held while the broker is away.
+    _kept: [Option<OwnedFd>; 3],
     scratch: Scratch,
     process: Option<Group>,
 }
@@ -187,6 +206,7 @@ impl Broker {
         Self {
             kind,
             ports,
+            _kept: [ports.manage, ports.publish, ports.subscribe].map(keep),
             scratch: Scratch::new(),
             process: None,
         }
@@ -214,10 +234,20 @@ impl Broker {
 
     /// Starts it anew on the same ports; it ends first where it still runs.
     pub fn restart(&mut self) {
-        self.kill();
-        if let Err(reason) = self.launch() {
-            panic!("broker {}: {reason}", self.kind.version());
+        let mut reason = String::new();
+        // Should somebody have a port all the same: for a moment at the most.
+        for _ in 0..10 {
+            self.kill();
+            match self.launch() {
+                Ok(()) => return,
+                Err(error) => reason = error,
+            }
+            if !reason.starts_with(PORT_TAKEN) {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
         }
+        panic!("broker {}: {reason}", self.kind.version());
     }
 
     /// Freezes the broker: it neither answers nor closes a connection.
@@ -274,7 +304,7 @@ impl Broker {
             let answer = self.manage(&probe, Duration::from_millis(250));
             // It goes on without the thread whose port is taken.
             if self.log().contains("Address already in use") {
-                return Err(format!("a port is taken:\n{}", self.log()));
+                return Err(format!("{PORT_TAKEN}:\n{}", self.log()));
             }
             if answer == Some(json!({"status": "error"})) {
                 return Ok(());
