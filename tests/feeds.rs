@@ -74,14 +74,11 @@ fn sighted(name: &str) -> Vec<(String, u64)> {
         .run();
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     let subjects = subjects(&feed);
-    let log = bridge.log();
-    let answers = log.lines().filter_map(|line| {
-        let (_, answer) = line.split_once("indicator ")?;
-        let (id, count) = answer.split_once(": ")?;
-        let count = count.strip_suffix(" sighting(s)")?.parse().ok()?;
-        Some((subjects.get(id)?.clone(), count))
-    });
-    let mut found: Vec<(String, u64)> = answers.filter(|(_, count)| *count > 0).collect();
+    let answers = bridge.answers().into_iter();
+    let answers = answers.filter(|(_, count)| *count > 0);
+    let mut found: Vec<(String, u64)> = answers
+        .map(|(id, count)| (subjects[&id].clone(), count))
+        .collect();
     found.sort();
     found
 }

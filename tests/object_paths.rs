@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use support::bridge::Bridge;
 use support::messages::{stix_id, stix_indicator};
-use support::paths::repository;
+use support::paths::{self, repository};
 use support::standin::Standin;
 use vast_threatbus::stix::paths::PATHS;
 
@@ -345,14 +345,7 @@ fn hold(engine: &Standin, events: &Path, concepts_file: &Path) -> Vec<&'static s
         .args(["--retro-match", "--indicators", "indicators"])
         .run();
     assert!(run.wait(LIMIT).success(), "{}", run.log());
-    let log = run.log();
-    let answers = log.lines().filter_map(|line| {
-        let (_, answer) = line.split_once("indicator ")?;
-        let (id, count) = answer.split_once(": ")?;
-        let count: u64 = count.strip_suffix(" sighting(s)")?.parse().ok()?;
-        Some((id.to_owned(), count))
-    });
-    let answers: BTreeMap<String, u64> = answers.collect();
+    let answers: BTreeMap<String, u64> = run.answers().into_iter().collect();
     for (n, (pattern, count)) in (0..).zip(&expected) {
         assert_eq!(answers.get(&stix_id(n)), Some(count), "{pattern}");
     }
@@ -365,9 +358,7 @@ fn sample_concepts() -> PathBuf {
 
 /// The recorded events of real builds, where they are.
 fn recorded() -> Option<PathBuf> {
-    let shared = std::env::var_os("VAST_THREATBUS_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| repository().join("../shared"));
-    Some(shared.join("vast")).filter(|vast| vast.is_dir())
+    paths::shared().map(|shared| shared.join("vast"))
 }
 
 #[test]
@@ -380,7 +371,6 @@ fn every_row_finds_what_the_sample_events_hold() {
 #[test]
 fn every_row_finds_what_the_recorded_events_hold() {
     let Some(vast) = recorded() else {
-        println!("skipped: no recorded events");
         return;
     };
     for version in ["2020.12.16", "2021.01.28"] {

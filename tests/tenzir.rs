@@ -108,15 +108,11 @@ fn run(bridge: Bridge) -> (Found, String) {
         let event: Value = serde_json::from_str(&line).expect("an event");
         *found.events.entry(key(&event)).or_default() += 1;
     }
-    let log = bridge.log();
-    for line in log.lines().filter(|line| line.ends_with(" sighting(s)")) {
-        let (_, rest) = line.split_once("] indicator ").expect("an indicator");
-        let (id, count) = rest.split_once(": ").expect("a count");
-        let count = count.trim_end_matches(" sighting(s)");
-        let count = count.parse().expect("a number");
-        found.indicators.insert(id.to_owned(), count);
+    for (id, count) in bridge.answers() {
+        let count = usize::try_from(count).expect("a small number");
+        found.indicators.insert(id, count);
     }
-    (found, log)
+    (found, bridge.log())
 }
 
 /// A node with the recorded Suricata events, or the samples where there are none.

@@ -171,6 +171,19 @@ impl Observed {
         log.lines().filter(|line| line.contains(text)).count()
     }
 
+    /// How many sightings each indicator that is answered by now has, by what is
+    /// logged of it.
+    pub fn answers(&self) -> Vec<(String, u64)> {
+        let log = self.log();
+        let answers = log.lines().filter_map(|line| {
+            let (_, answer) = line.split_once("] indicator ")?;
+            let (id, count) = answer.split_once(": ")?;
+            let count = count.strip_suffix(" sighting(s)")?.parse().ok()?;
+            Some((id.to_owned(), count))
+        });
+        answers.collect()
+    }
+
     /// Signals the process, not its children.
     pub fn signal(&mut self, signal: Signal) {
         self.group.signal(signal);
