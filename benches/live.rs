@@ -16,16 +16,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use data::Random;
 use serde_json::json;
-use vast_threatbus::child::{self, Flow, Limits};
 use vast_threatbus::engine::lines::{Lines, Piece};
+use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
-use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
-use vast_threatbus::live::feed::{Arrival, Ended, Feed, Source};
+use vast_threatbus::indicator::{Indicator, Message, Protocol, Validity};
 use vast_threatbus::live::{Live, Settings as LiveSettings};
 use vast_threatbus::matching::Concepts;
-use vast_threatbus::metrics::Metrics;
-use vast_threatbus::report::{Destination, Parcel, Settings};
-use vast_threatbus::stop::Stop;
+use vast_threatbus::observable::Observable;
+use vast_threatbus::observe::metrics::Metrics;
+use vast_threatbus::process::child::{self, Flow, Limits};
+use vast_threatbus::process::stop::Stop;
+use vast_threatbus::sighting::report::{Destination, Parcel, Settings};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;

@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use data::Random;
-use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Verdict};
+use vast_threatbus::observable::Observable;
 
 /// Events of each type; they fit no cache, like those of a pipe.
 const EVENTS: usize = 40_000;

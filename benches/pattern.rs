@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vast_threatbus::stix::{pattern, plan};
+use vast_threatbus::protocol::stix::{pattern, plan};
 
 /// A measurement repeats its pattern for this long.
 const AT_LEAST: Duration = Duration::from_millis(500);

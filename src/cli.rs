@@ -5,19 +5,17 @@ use std::io::{self, Write};
 
 use log::{info, warn};
 
-use crate::bridge;
-use crate::check;
 use crate::config::{self, Config, Invocation};
-use crate::exit_code::ExitCode;
-use crate::explain;
-use crate::logging;
+use crate::observe::logging;
+use crate::process::exit_code::ExitCode;
+use crate::run::{self, check, explain};
 
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> std::process::ExitCode {
-    run().into()
+    start().into()
 }
 
-fn run() -> ExitCode {
+fn start() -> ExitCode {
     match config::from_args(env::args_os().skip(1), env::vars_os()) {
         Ok(Invocation::Run(config)) => run_bridge(&config),
         Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
@@ -56,6 +54,6 @@ fn run_bridge(config: &Config) -> ExitCode {
     }
     match config.check {
         true => check::run(config),
-        false => bridge::run(config),
+        false => run::run(config),
     }
 }

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Slot, Verdict};
+use vast_threatbus::observable::Observable;
 
 /// One recorded call of the engine.
 #[derive(Deserialize)]

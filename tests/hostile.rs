@@ -369,7 +369,7 @@ fn hostile_parts_of_texts() {
     use vast_threatbus::engine::vast::query::Query;
     use vast_threatbus::engine::vast::version::Version;
     use vast_threatbus::indicator::{Message, Wider};
-    use vast_threatbus::stix::message::read;
+    use vast_threatbus::protocol::stix::message::read;
     let wider = Wider {
         answers: true,
         subdomains: true,

@@ -4,7 +4,7 @@ use std::fs;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use vast_threatbus::logging::{Format, Logging, Verbosity, init};
+use vast_threatbus::observe::logging::{Format, Logging, Verbosity, init};
 
 #[test]
 fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {

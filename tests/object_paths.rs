@@ -15,7 +15,7 @@ use support::bridge::Bridge;
 use support::messages::{stix_id, stix_indicator};
 use support::paths::{self, repository};
 use support::standin::Standin;
-use vast_threatbus::stix::paths::PATHS;
+use vast_threatbus::protocol::stix::paths::PATHS;
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+use vast_threatbus::config::options::version;
+use vast_threatbus::config::texts::Text;
 use vast_threatbus::config::{self, Config, Invocation, SinkChoice};
-use vast_threatbus::options::{Text, version};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
 

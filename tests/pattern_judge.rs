@@ -14,7 +14,7 @@ use std::thread;
 
 use random_patterns::{Random, Tokens, damage_text};
 use serde_json::{Value, json};
-use vast_threatbus::stix::pattern::{self, PatternError, Reason, Version};
+use vast_threatbus::protocol::stix::pattern::{self, PatternError, Reason, Version};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const VERSIONS: [Version; 2] = [Version::Stix21, Version::Stix20];

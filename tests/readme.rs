@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use vast_threatbus::indicator::{Kind, Writing};
+use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::condition::Field;
-use vast_threatbus::options::Text;
-use vast_threatbus::stix::paths::{PATHS, Target};
+use vast_threatbus::observable::{Kind, Writing};
+use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
 fn read(file: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);

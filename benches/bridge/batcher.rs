@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vast_threatbus::engine::{Choice, Program, connect};
-use vast_threatbus::indicator::{Indicator, Message, Observable, Protocol, Validity};
-use vast_threatbus::metrics::Metrics;
-use vast_threatbus::report::{Destination, Parcel, Settings as ReportSettings};
+use vast_threatbus::indicator::{Indicator, Message, Protocol, Validity};
+use vast_threatbus::observable::Observable;
+use vast_threatbus::observe::metrics::Metrics;
+use vast_threatbus::process::stop::Stop;
 use vast_threatbus::retro::{Retro, Settings};
-use vast_threatbus::stop::Stop;
+use vast_threatbus::sighting::report::{Destination, Parcel, Settings as ReportSettings};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};

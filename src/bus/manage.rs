@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
-use crate::endpoint::Endpoint;
-use crate::logging::printable;
-use crate::stop::Stop;
+use crate::observe::logging::printable;
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
 
 /// How long the broker may take for one answer. Ten times what a busy one was
 /// seen to take.

@@ -4,6 +4,7 @@
 mod alive;
 pub mod echo;
 pub mod manage;
+pub mod outbox;
 pub mod outgoing;
 pub mod publish;
 pub mod receive;

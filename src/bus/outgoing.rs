@@ -10,13 +10,13 @@ use log::{debug, error, info, warn};
 
 use super::echo;
 use super::publish::{Publisher, Sent};
-use crate::endpoint::Endpoint;
-use crate::logging::printable;
-use crate::metrics::Metrics;
-use crate::outbox::{Frame, Key, Next, Outbox};
-use crate::report::Parcel;
+use crate::bus::outbox::{Frame, Key, Next, Outbox};
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
+use crate::sighting::report::Parcel;
 use crate::state::journal::Ticket;
-use crate::stop::Stop;
 
 /// How long the last messages may take to reach the broker when the program
 /// ends, at least: even at a second signal nothing is thrown away at once.

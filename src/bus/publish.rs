@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::manage::poll_milliseconds;
-use crate::endpoint::Endpoint;
 use crate::indicator::Protocol;
-use crate::stop::Stop;
-use crate::{legacy, stix};
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
+use crate::protocol::{legacy, stix};
 
 /// How long the broker's subscriptions may take to tell its generation. They
 /// come within 6 ms (measured, all three kinds of broker).

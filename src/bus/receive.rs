@@ -4,7 +4,7 @@
 use std::fmt;
 
 use crate::indicator::{Message, Rejection};
-use crate::{legacy, stix};
+use crate::protocol::{legacy, stix};
 
 /// The longest message that is read, in bytes. The longest seen from a real
 /// feed has some 10 kB.

@@ -19,18 +19,18 @@ use super::publish::detect;
 use super::receive::{self, Incoming};
 use super::remembered::Remembered;
 use super::sub::Sub;
+use crate::bus::outbox::Key;
 use crate::config::ProtocolChoice;
-use crate::endpoint::Endpoint;
 use crate::indicator::{Message, Protocol, Rejection};
-use crate::logging::printable;
-use crate::metrics::{Metrics, Peer};
-use crate::notify;
-use crate::outbox::Key;
+use crate::observe::logging::printable;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::process::endpoint::Endpoint;
+use crate::process::notify;
+use crate::process::stop::{Backoff, Stop};
+use crate::protocol::{legacy, stix};
 use crate::retro::Intake;
 use crate::state::journal::Journal;
 use crate::state::topics::Topics;
-use crate::stop::{Backoff, Stop};
-use crate::{legacy, stix};
 
 /// The pause between heartbeats, as the original's.
 const HEARTBEAT: Duration = Duration::from_secs(5);

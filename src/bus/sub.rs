@@ -6,7 +6,7 @@ use log::warn;
 
 use super::manage::poll_milliseconds;
 use super::receive;
-use crate::endpoint::Endpoint;
+use crate::process::endpoint::Endpoint;
 
 /// How long a SUB socket may take to be connected before the subscription is
 /// made all the same.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{Place, UsageError, nearest};
-use crate::options::{Assignment, Given, OPTIONS, Opt, PREFIXES};
+use crate::config::options::{Assignment, Given, OPTIONS, Opt, PREFIXES};
 
 /// The values in an environment, in the order of the table, and warnings about
 /// variables that look like ours and mean nothing.
@@ -59,7 +59,7 @@ fn position(bare: &str) -> Option<usize> {
 }
 
 fn unknown(name: &str, bare: &str, prefix: &str) -> String {
-    let name = crate::logging::printable(name, 200);
+    let name = crate::observe::logging::printable(name, 200);
     let known = OPTIONS
         .iter()
         .filter_map(Opt::variable)

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::shown;
-use crate::command::ProgramError;
-use crate::logging::printable;
+use crate::observe::logging::printable;
+use crate::process::command::ProgramError;
 
 /// The most that a message shows of a text from outside.
 const MAX_SHOWN: usize = 200;

@@ -13,7 +13,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::settings::option_with_key;
 use super::{Place, UsageError, nearest};
-use crate::options::{Assignment, Given, Kind, OPTIONS, Opt};
+use crate::config::options::{Assignment, Given, Kind, OPTIONS, Opt};
 
 /// Far more than any configuration holds.
 const MAX_BYTES: u64 = 1 << 20;
@@ -254,7 +254,7 @@ impl<'a> Reader<'a> {
 }
 
 fn is_null(text: &str) -> bool {
-    Given::plain(text).form == crate::options::Form::Null
+    Given::plain(text).form == crate::config::options::Form::Null
 }
 
 fn is_group(key: &str) -> bool {

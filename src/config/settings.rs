@@ -10,11 +10,11 @@ use super::{
     Config, Format, Jobs, LiveEngine, Logging, Metrics, Place, ProtocolChoice, SinkChoice,
     UsageError, Verbosity,
 };
-use crate::command::CommandTemplate;
-use crate::endpoint::Endpoint;
+use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine;
 use crate::indicator::Wider;
-use crate::options::{Assignment, Kind, Name, OPTIONS, Opt};
+use crate::process::command::CommandTemplate;
+use crate::process::endpoint::Endpoint;
 
 /// What the entries of the table of options set. See [`Config`] for the meaning
 /// of the fields that have the same name there.

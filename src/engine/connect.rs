@@ -11,10 +11,9 @@ use super::tenzir::client::Client as Tenzir;
 use super::vast::client::{self as vast, Client as Vast};
 use super::vast::version::Version;
 use super::{Engine, LiveWish, NotReady, tenzir};
-use crate::check::Finding;
-use crate::config::Config;
-use crate::endpoint::Endpoint;
-use crate::stop::{Backoff, Stop};
+use crate::engine::Finding;
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::{Backoff, Stop};
 
 /// How long a node, or a program asked for its version, may take to answer. They
 /// take 25 ms; with a frozen node some never answer (measured).
@@ -149,10 +148,13 @@ pub fn connect(
 }
 
 /// What `--check` says about the engine.
-pub fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
-    let engine = open(config.engine, &config.program, stop);
-    let wish = config.live_match.then(|| LiveWish::of(config));
-    engine.findings(wish.as_ref(), stop)
+pub fn findings(
+    choice: Choice,
+    program: &Program,
+    wish: Option<&LiveWish>,
+    stop: &Stop,
+) -> Vec<Finding> {
+    open(choice, program, stop).findings(wish, stop)
 }
 
 fn open(choice: Choice, program: &Program, stop: &Stop) -> Arc<dyn Engine + Send + Sync> {

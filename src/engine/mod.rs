@@ -6,22 +6,23 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::check::Finding;
-use crate::child::Flow;
-use crate::config::{Config, LiveEngine};
-use crate::indicator::{Observable, Selection};
-use crate::live::feed::Source;
+use crate::indicator::Selection;
 use crate::matching::{Attribution, Concepts, ScanError, Verdict};
-use crate::stop::Stop;
+use crate::observable::Observable;
+use crate::process::child::Flow;
+use crate::process::stop::Stop;
 
 pub mod connect;
-pub mod files;
+pub mod finding;
 pub mod lines;
+pub mod live;
 pub mod tenzir;
 pub mod vast;
 
 pub use self::vast::query::query_of;
 pub use connect::{ANSWER_TIME, Choice, Program, connect, findings};
+pub use finding::Finding;
+use live::Source;
 
 /// Something that holds events and can be asked for them.
 pub trait Engine {
@@ -126,14 +127,18 @@ pub struct LiveWish {
     pub matcher_name: Option<String>,
 }
 
-impl LiveWish {
-    /// What this configuration asks for.
-    pub fn of(config: &Config) -> Self {
-        LiveWish {
-            way: config.live_engine,
-            matcher_name: config.matcher_name.clone(),
-        }
-    }
+/// How live matching learns of matches in new events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LiveEngine {
+    /// Whatever this VAST knows.
+    #[default]
+    Auto,
+    /// A matcher that the node runs, 2021.08 to 3.x.
+    Attach,
+    /// A matcher of one's own, 2020.
+    Start,
+    /// Every new event is matched here.
+    Continuous,
 }
 
 /// One event of an answer.

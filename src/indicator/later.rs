@@ -79,7 +79,8 @@ impl Later {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Observable, Protocol, Validity};
+    use crate::indicator::{Protocol, Validity};
+    use crate::observable::Observable;
 
     fn indicator(id: &str, from: Option<SystemTime>) -> Indicator {
         Indicator {

@@ -2,8 +2,8 @@
 
 use time::OffsetDateTime;
 
-use super::{Kind, Observable};
 use crate::matching::condition::{Field, Order};
+use crate::observable::{Kind, Observable};
 
 /// Which events an engine is asked for, in no engine's language. Every event that
 /// an indicator means is among them, and others may be: its condition tells.

@@ -8,15 +8,15 @@ use crossbeam_channel::{Receiver, select};
 use log::{debug, error, warn};
 
 use super::Shared;
-use super::feed::Registrar;
 use super::pool::Way;
 use super::roster::{Change, Put};
+use crate::engine::live::Registrar;
 use crate::indicator::{Indicator, LONGEST_SLEEP, Later, Message, Standing};
-use crate::logging::printable;
 use crate::matching::condition::MOST_UNLISTED;
-use crate::metrics::Metrics;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
 use crate::retro::{Waiting, note_inactive};
-use crate::stop::Stop;
 
 /// The thread's own things.
 pub struct Keeper {

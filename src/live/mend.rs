@@ -11,14 +11,14 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::pool::Way;
 use super::roster::{Change, Matched};
-use crate::child::Flow;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line};
-use crate::indicator::Observable;
-use crate::logging::printable;
-use crate::metrics::Metrics;
-use crate::report::Reporter;
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::child::Flow;
+use crate::process::stop::{Backoff, Stop};
+use crate::sighting::report::Reporter;
 use crate::sighting::{Context, MatchType};
-use crate::stop::{Backoff, Stop};
 
 /// How many values one query asks for, where the engine takes as many: 100,000
 /// take some 20 s (measured).

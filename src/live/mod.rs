@@ -4,7 +4,6 @@
 //! child) → writer. An engine that matches by itself is told by a pool of
 //! threads; after a loss, a mender looks through the events of the gap.
 
-pub mod feed;
 mod id;
 mod keeper;
 mod mend;
@@ -21,14 +20,14 @@ use crossbeam_channel::{Sender, unbounded};
 use log::error;
 
 use crate::engine::Engine;
-use crate::logging::printable;
-use crate::metrics::Metrics;
-use crate::report::{Parcel, Reporter, Settings as ReportSettings};
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
 use crate::retro::Intake;
 use crate::sighting::EventTime;
-use crate::stop::Stop;
+use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
-use feed::Source;
+use crate::engine::live::Source;
 use keeper::Keeper;
 use mend::Mender;
 use pool::Pool;

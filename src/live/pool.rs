@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, log, log_enabled, warn};
 
-use super::feed::{Registrar, Told};
 use super::roster::Change;
-use crate::indicator::Observable;
-use crate::logging::printable;
-use crate::metrics::Metrics;
-use crate::stop::{Backoff, Stop};
+use crate::engine::live::{Registrar, Told};
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::{Backoff, Stop};
 
 /// How many processes run at once.
 const WORKERS: usize = 4;

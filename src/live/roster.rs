@@ -11,9 +11,10 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::id::ShortId;
-use crate::indicator::{Indicator, Observable, Protocol, Selection, Validity};
+use crate::indicator::{Indicator, Protocol, Selection, Validity};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{Clarity, Concepts, LiveMatcher, Reach, ScanError, Slot};
+use crate::observable::Observable;
 
 mod unlisted;
 

@@ -6,13 +6,14 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, bounded};
 use time::OffsetDateTime;
 
-use super::feed::{Arrival, Ended, Feed};
 use super::*;
-use crate::child::Flow;
+use crate::engine::live::{Arrival, Ended, Feed};
 use crate::engine::{Answer, Asked, Bounds, Event, Line, NotReady};
-use crate::indicator::{Indicator, Message, Observable, Protocol, Validity};
+use crate::indicator::{Indicator, Message, Protocol, Validity};
 use crate::matching::Concepts;
-use crate::report::Destination;
+use crate::observable::Observable;
+use crate::process::child::Flow;
+use crate::sighting::report::Destination;
 
 const LIMIT: Duration = Duration::from_secs(30);
 

@@ -7,18 +7,19 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info, warn};
 
 use super::Shared;
-use super::feed::{Arrival, Ended, Feed, Match, NOTICED_WITHIN};
 use super::mend::Gap;
 use super::recent::Mark;
 use super::roster::Matched;
+use crate::engine::live::{Arrival, Ended, Feed, Match, NOTICED_WITHIN};
 use crate::engine::{Event, Line};
-use crate::indicator::{Indicator, Kind, Observable, Protocol, Validity};
-use crate::logging::printable;
+use crate::indicator::{Indicator, Protocol, Validity};
 use crate::matching::Clarity;
-use crate::metrics::{Metrics, Peer};
-use crate::report::Reporter;
+use crate::observable::{Kind, Observable};
+use crate::observe::logging::printable;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::process::stop::{Backoff, Stop};
+use crate::sighting::report::Reporter;
 use crate::sighting::{Context, MatchType};
-use crate::stop::{Backoff, Stop};
 
 /// How long a child runs, after its first sign of life where it gives one, before
 /// it is taken to be connected: one that cannot connect, or that is refused, ends

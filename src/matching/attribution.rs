@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::concepts::Concepts;
 use super::index::{Found, Hit, Index, Slot};
 use super::json::ScanError;
-use crate::indicator::Observable;
+use crate::observable::Observable;
 
 /// The entries of one batched query, ready to tell for each event that the
 /// query returned which of them it matched.

@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
-use crate::indicator::Kind;
+use crate::observable::Kind;
 
 mod built_in;
 

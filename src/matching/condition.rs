@@ -14,7 +14,7 @@ pub use fields::Field;
 pub use text::{Expression, like};
 
 use super::concepts::{Concepts, Uses};
-use crate::indicator::{Kind, Network, Observable, Property, is_subdomain};
+use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
 use crate::sighting::EventTime;
 
 /// What an event has to be like. Fields are known by their paths, as in

@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::json::{self, Path, ScanError};
 use super::prefilter::{Shapes, looks_like_address};
-use crate::indicator::{Kind, Network, Observable, domains_above};
+use crate::observable::{Kind, Network, Observable, domains_above};
 
 /// The field that names the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";

@@ -6,7 +6,7 @@ mod halves;
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::reach::{Place, Reach, Reached};
-use crate::indicator::{Kind, Observable};
+use crate::observable::{Kind, Observable};
 
 use halves::{Halves, Parts};
 

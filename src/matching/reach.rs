@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::concepts::Concepts;
-use crate::indicator::Kind;
+use crate::observable::Kind;
 
 /// Which fields an engine looks into, for each kind of value.
 pub trait Reach: fmt::Debug + Send + Sync {

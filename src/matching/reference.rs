@@ -8,7 +8,8 @@ use time::OffsetDateTime;
 use time::macros::datetime;
 
 use super::condition::{Field, Order};
-use crate::indicator::{Kind, Network, Observable, Property, Selection, is_subdomain};
+use crate::indicator::Selection;
+use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
 
 /// The table of concepts, as the engine prints it. `any.note` has a type of one
 /// word; `net.name` is included by another concept.

@@ -21,12 +21,13 @@ use super::ledger::Memory;
 use super::queue::Request;
 use super::reading::{Findings, Reading};
 use crate::engine::{Answer, Asked, Bounds, Engine};
-use crate::indicator::{Indicator, Observable};
-use crate::logging::printable;
+use crate::indicator::Indicator;
 use crate::matching::Concepts;
-use crate::metrics::Metrics;
-use crate::report::Reporter;
-use crate::stop::{Backoff, Stop};
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::{Backoff, Stop};
+use crate::sighting::report::Reporter;
 
 /// How often a query that fails for no known reason is put, before it is split
 /// or given up.

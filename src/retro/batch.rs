@@ -11,11 +11,12 @@ use log::debug;
 
 use super::ledger::{Ledger, Memory};
 use super::queue::Request;
-use crate::indicator::{Indicator, Observable};
-use crate::logging::printable;
+use crate::indicator::Indicator;
 use crate::matching::condition::LazyEvent;
-use crate::metrics::{Counter, Metrics};
-use crate::report::Reporter;
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::observe::metrics::{Counter, Metrics};
+use crate::sighting::report::Reporter;
 use crate::sighting::{Context, MatchType};
 
 /// One indicator and how far it is.

@@ -11,10 +11,10 @@ use log::{debug, log};
 use super::queue::{Put, Queue, Request};
 use super::{Waiting, note_inactive, note_later, note_unsupported};
 use crate::indicator::{Indicator, Later, Message, Standing};
-use crate::logging::printable;
-use crate::metrics::Metrics;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
 use crate::state::journal::Ticket;
-use crate::stop::Stop;
 
 /// How long an indicator waits for company at the most, with a worker free.
 const LONGEST_DELAY: Duration = Duration::from_millis(100);

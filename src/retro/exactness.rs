@@ -13,16 +13,17 @@ use proptest::prelude::*;
 use super::asking::{Asker, Interruption};
 use super::ledger::{Memory, Room, fingerprint};
 use super::queue::{Queue, Request};
-use crate::child::Flow;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
-use crate::indicator::{Indicator, Observable, Protocol, Selection, Validity};
+use crate::indicator::{Indicator, Protocol, Selection, Validity};
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
-use crate::metrics::Metrics;
-use crate::report::{Destination, Parcel, Reporter, Settings};
-use crate::stix::pattern;
-use crate::stix::plan::{meaning, plan};
-use crate::stop::Stop;
+use crate::observable::Observable;
+use crate::observe::metrics::Metrics;
+use crate::process::child::Flow;
+use crate::process::stop::Stop;
+use crate::protocol::stix::pattern;
+use crate::protocol::stix::plan::{meaning, plan};
+use crate::sighting::report::{Destination, Parcel, Reporter, Settings};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -558,8 +559,8 @@ fn one_that_always_fails_is_given_up_alone() {
 
 #[test]
 fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
-    use crate::indicator::Kind;
     use crate::matching::condition::{Check, Condition, Place, Test};
+    use crate::observable::Kind;
     let text = |text: &str| reference::Value::Text(text.to_owned());
     let events = (0..30).map(|number| {
         let note = format!("{}", number % 3);

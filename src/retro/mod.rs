@@ -25,10 +25,10 @@ use log::{error, info, warn};
 
 use crate::engine::Engine;
 use crate::indicator::{Indicator, Message, Standing, Wider};
-use crate::logging::printable;
-use crate::metrics::Metrics;
-use crate::report::{Parcel, Reporter, Settings as ReportSettings};
-use crate::stop::Stop;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
+use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 /// How much memory waiting indicators may take, in bytes. The receiver never
 /// blocks, so this is the one queue that grows; it grows while the engine is

@@ -173,7 +173,8 @@ fn count(requests: &[Request]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Observable, Protocol, Validity};
+    use crate::indicator::{Protocol, Validity};
+    use crate::observable::Observable;
 
     fn request(id: &str, value: &str) -> Request {
         Request::new(Indicator {

@@ -8,11 +8,11 @@ use log::{error, warn};
 
 use super::batch::{Batch, Group, Out, Purpose, Question};
 use super::ledger::fingerprint;
-use crate::child::Flow;
 use crate::engine::{Attribute, Engine, Event, Line};
-use crate::logging::printable;
 use crate::matching::condition::LazyEvent;
 use crate::matching::{Concepts, Verdict};
+use crate::observe::logging::printable;
+use crate::process::child::Flow;
 use crate::sighting::Context;
 
 /// What a finished answer left to know.

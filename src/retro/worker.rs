@@ -13,10 +13,10 @@ use super::ledger::Memory;
 use super::queue::Request;
 use crate::engine::Engine;
 use crate::engine::connect::ANSWER_TIME;
-use crate::logging::printable;
-use crate::metrics::{Metrics, Peer};
-use crate::report::Reporter;
-use crate::stop::{Backoff, Stop};
+use crate::observe::logging::printable;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::process::stop::{Backoff, Stop};
+use crate::sighting::report::Reporter;
 
 /// Whether the engine answers, as far as the workers know. While it is away one of
 /// them asks from time to time and the others wait for that one.

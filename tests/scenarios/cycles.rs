@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use vast_threatbus::bus::manage::Manager;
 use vast_threatbus::bus::publish::{Publisher, Sent, detect};
-use vast_threatbus::child;
-use vast_threatbus::endpoint::Endpoint;
+use vast_threatbus::process::child;
+use vast_threatbus::process::endpoint::Endpoint;
+use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::StateDir;
 use vast_threatbus::state::journal::Journal;
 use vast_threatbus::state::spool::Spool;
-use vast_threatbus::stop::Stop;
 
 use super::Outcome;
 use crate::support::broker::{Broker, BrokerKind};

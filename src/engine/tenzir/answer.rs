@@ -5,8 +5,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::fields::Field;
-use crate::child::{self, End, Outcome};
 use crate::engine::{Answer, Line};
+use crate::process::child::{self, End, Outcome};
 use crate::sighting::EventTime;
 
 /// One line of [`super::query::any_of`], or of [`super::query::new_events`].

@@ -5,11 +5,11 @@ use std::time::Instant;
 use super::client::Client;
 use super::live;
 use super::query;
-use crate::check::Finding;
+use crate::engine::Finding;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::{Engine, LiveWish};
-use crate::logging::printable;
-use crate::stop::Stop;
+use crate::observe::logging::printable;
+use crate::process::stop::Stop;
 
 /// Asks the program and its node for all that a run needs of them.
 pub(super) fn findings(client: &Client, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {

@@ -15,16 +15,16 @@ use super::query;
 use super::tether::Tether;
 use super::typed::Typed;
 use super::{check, live};
-use crate::check::Finding;
-use crate::child::{self, Flow, Limits, Manner, Outcome};
-use crate::endpoint::Endpoint;
+use crate::engine::Finding;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
+use crate::engine::live::Source;
 use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
-use crate::indicator::Observable;
-use crate::live::feed::Source;
-use crate::logging::printable;
-use crate::stop::Stop;
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::process::child::{self, Flow, Limits, Manner, Outcome};
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
 
 /// Where Tenzir's own default lets a node listen.
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");

@@ -16,14 +16,14 @@ use super::answer::{Printed, judge};
 use super::client::{AT_ONCE, Client, SILENCE, SharedFields, log_warnings};
 use super::query;
 use super::tether::Tether;
-use crate::child::{self, End, Flow, Limits, Manner, Outcome};
-use crate::config::LiveEngine;
+use crate::engine::LiveEngine;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
+use crate::engine::live::{Arrival, Ended, Feed, Source};
 use crate::engine::{Answer, Event, Line, LiveWish};
-use crate::live::feed::{Arrival, Ended, Feed, Source};
 use crate::matching::{Concepts, Place, Reach, Reached, UrlParts};
-use crate::stop::Stop;
+use crate::process::child::{self, End, Flow, Limits, Manner, Outcome};
+use crate::process::stop::Stop;
 
 /// How long the child may give no sign of life: its heartbeat comes every two or
 /// three seconds.
@@ -283,7 +283,7 @@ fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(Event<'_>)) {
 mod tests {
     use super::*;
     use crate::engine::tenzir::fields::tests::field;
-    use crate::indicator::{Kind, Property};
+    use crate::observable::{Kind, Property};
 
     #[test]
     fn a_value_counts_in_fields_of_its_type_and_what_is_not_known_is_news() {

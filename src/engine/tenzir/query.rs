@@ -11,8 +11,8 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::fields::{Fields, HOST_AND_PATH};
 use crate::engine::Bounds;
-use crate::indicator::{Network, Observable};
 use crate::matching::UrlParts;
+use crate::observable::{Network, Observable};
 
 /// The most values in one pipeline: a thousand take a second, more cost more than
 /// two pipelines do, and some thousand terms end the program with a crash.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use crate::endpoint::Endpoint;
+use crate::process::endpoint::Endpoint;
 
 /// How long connecting may take.
 const CONNECTING: Duration = Duration::from_secs(2);

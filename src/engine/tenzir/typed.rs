@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::fields::{Fields, Types, path_beside};
 use super::query::host_and_path;
 use crate::engine::{Attribute, Line};
-use crate::indicator::{Network, Observable};
 use crate::matching::{Path, ScanError, Verdict, walk};
+use crate::observable::{Network, Observable};
 
 /// The entries of one query, ready to be found in its events.
 #[derive(Debug)]

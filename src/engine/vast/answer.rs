@@ -1,8 +1,8 @@
 //! How a `vast export` ended: its exit status and some words on standard error
 //! tell whether the lines that it printed were all.
 
-use crate::child::{self, End, Outcome};
 use crate::engine::Answer;
+use crate::process::child::{self, End, Outcome};
 
 /// Judges an ended `vast export` that printed `lines` whole lines.
 pub fn judge(outcome: &Outcome, lines: u64) -> Answer {

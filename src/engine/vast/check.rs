@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use super::client::Client;
 use super::matcher::Generation;
-use crate::check::Finding;
-use crate::stop::Stop;
+use crate::engine::Finding;
+use crate::process::stop::Stop;
 
 /// Asks the program and its node for all that a run needs of them.
 pub(super) fn findings(client: &Client, is_live: bool, stop: &Stop) -> Vec<Finding> {

@@ -13,17 +13,17 @@ use super::answer::judge;
 use super::query::Query;
 use super::version::Version;
 use super::{check, live};
-use crate::check::Finding;
-use crate::child::{self, End, Flow, Limits, Outcome};
-use crate::endpoint::Endpoint;
+use crate::engine::Finding;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::Lines;
+use crate::engine::live::Source;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event, LiveWish, NotReady};
 use crate::indicator::Selection;
-use crate::live::feed::Source;
-use crate::logging::printable;
 use crate::matching::Concepts;
-use crate::stop::Stop;
+use crate::observe::logging::printable;
+use crate::process::child::{self, End, Flow, Limits, Outcome};
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
 
 /// Where VAST's own default lets a node listen.
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(42_000).expect("it is not 0");

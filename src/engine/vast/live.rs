@@ -6,10 +6,10 @@ use log::info;
 
 use super::client::Client;
 use super::matcher::{Generation, How, Matcher, Watch};
-use crate::config::LiveEngine;
+use crate::engine::LiveEngine;
+use crate::engine::live::{Registrar, Source};
 use crate::engine::{Engine, LiveWish};
-use crate::live::feed::{Registrar, Source};
-use crate::stop::Stop;
+use crate::process::stop::Stop;
 
 /// What this VAST has of what is asked for.
 ///

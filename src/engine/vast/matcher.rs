@@ -10,15 +10,15 @@ use serde_json::value::RawValue;
 
 use super::answer::judge;
 use super::client::Client;
-use crate::child::{self, End, Flow, Limits};
 use crate::engine::lines::Lines;
+use crate::engine::live::{Arrival, Ended, Feed, Match, Registrar, Told};
 use crate::engine::{Answer, Event, Line};
-use crate::indicator::Observable;
-use crate::live::feed::{Arrival, Ended, Feed, Match, Registrar, Told};
-use crate::logging::printable;
 use crate::matching::Concepts;
+use crate::observable::Observable;
+use crate::observe::logging::printable;
+use crate::process::child::{self, End, Flow, Limits};
+use crate::process::stop::Stop;
 use crate::sighting::EventTime;
-use crate::stop::Stop;
 
 /// How long a call may take that tells the matcher something; such calls take
 /// some 25 ms, and hang where the node stands still.

@@ -10,8 +10,9 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 
 use super::version::Version;
-use crate::indicator::{Indicator, Kind, Network, Observable, Selection};
+use crate::indicator::{Indicator, Selection};
 use crate::matching::condition::{Field, Order};
+use crate::observable::{Kind, Network, Observable};
 use crate::sighting::whole_second;
 
 /// One expression.
@@ -285,7 +286,7 @@ fn quote(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::Property;
+    use crate::observable::Property;
 
     fn version(text: &str) -> Version {
         Version::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")

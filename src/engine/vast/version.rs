@@ -85,7 +85,7 @@ impl Version {
 
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", crate::logging::printable(&self.text, 80))
+        write!(f, "{}", crate::observe::logging::printable(&self.text, 80))
     }
 }
 

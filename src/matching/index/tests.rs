@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::indicator::Property;
+use crate::observable::Property;
 
 fn address(text: &str) -> Observable {
     Observable::address(text.parse().expect("an address"))

@@ -1,0 +1,578 @@
+//! What a run of the bridge is to do: defaults, overridden by the configuration
+//! file, by the environment, and by the command line.
+
+mod environment;
+mod error;
+mod file;
+pub mod options;
+mod settings;
+pub mod texts;
+
+use std::ffi::{OsStr, OsString};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::config::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
+use crate::engine::{self, LiveEngine, LiveWish};
+use crate::indicator::Wider;
+use crate::process::command::{CommandTemplate, ProgramError, find_program};
+use crate::process::endpoint::Endpoint;
+
+pub use crate::observe::logging::{Format, Logging, Verbosity};
+pub use crate::observe::telemetry::Files as Metrics;
+pub use error::{Place, UsageError};
+pub use file::parse as parse_file;
+pub use settings::Settings;
+
+/// A configuration that is complete and valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What indicators are looked for in.
+    pub engine: engine::Choice,
+    /// The engine's program and node.
+    pub program: engine::Program,
+    /// The management endpoint of Threat Bus.
+    pub threatbus: Endpoint,
+    /// How many days of indicators to ask the bus for; 0 = only new ones.
+    pub snapshot_days: u32,
+    /// Whether to look into stored events.
+    pub retro_match: bool,
+    /// Whether to look at events as they are imported.
+    pub live_match: bool,
+    /// Whether keys with dots become nested objects in contexts.
+    pub unflatten: bool,
+    /// The most matches of an indicator that are reported; `None` = all.
+    pub retro_match_max_events: Option<NonZeroU64>,
+    /// When a query is ended; `None` = never.
+    pub retro_match_timeout: Option<Duration>,
+    /// How much wider than equality indicators are looked for.
+    pub wider: Wider,
+    /// The command that makes another context of each context.
+    pub transform_context: Option<CommandTemplate>,
+    /// Where sightings go.
+    pub sink: SinkChoice,
+    /// How many queries may run at the same time.
+    pub max_background_tasks: NonZeroUsize,
+    /// The most values that one query asks for.
+    pub batch_size: NonZeroUsize,
+    /// Whether to keep each sighting until the broker has sent it back.
+    pub confirm_delivery: bool,
+    /// How much memory sightings may take that wait for the bus, in bytes.
+    pub queue_max_bytes: usize,
+    /// Where state is kept that outlives the process; `None` = nowhere.
+    pub state_dir: Option<PathBuf>,
+    /// How much of the disk sightings may take that wait for the bus, in bytes.
+    pub spool_max_bytes: u64,
+    /// For how many days reported sightings are remembered and not reported
+    /// again; `None` = not at all.
+    pub report_once: Option<u16>,
+    /// The messages that the broker speaks.
+    pub protocol: ProtocolChoice,
+    /// How long to try to reach VAST and the bus at start; `None` = for ever.
+    pub connect_timeout: Option<Duration>,
+    /// The matcher in VAST that live matching uses.
+    pub matcher_name: Option<String>,
+    /// How live matching learns of matches in VAST.
+    pub live_engine: LiveEngine,
+    /// Where logs go.
+    pub logging: Logging,
+    /// Where metrics go.
+    pub metrics: Metrics,
+    /// What is read from files, and when the run ends.
+    pub jobs: Jobs,
+    /// Whether to look only whether everything is there.
+    pub check: bool,
+    /// The configuration file that was read, to be named in the log.
+    pub file: Option<PathBuf>,
+    /// What is odd but no error, to be logged.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// How live matches are to be had, where they are.
+    pub fn live_wish(&self) -> Option<LiveWish> {
+        self.live_match.then(|| LiveWish {
+            way: self.live_engine,
+            matcher_name: self.matcher_name.clone(),
+        })
+    }
+}
+
+/// Where sightings go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SinkChoice {
+    /// To Threat Bus.
+    #[default]
+    Bus,
+    /// Their contexts to standard output.
+    Stdout,
+    /// Their contexts to a command, one run for each.
+    Command(CommandTemplate),
+}
+
+/// Which messages to subscribe to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProtocolChoice {
+    /// Those that the broker speaks.
+    #[default]
+    Auto,
+    /// JSON messages, Threat Bus up to 2020.12.16.
+    Legacy,
+    /// STIX-2 messages, Threat Bus from 2021.2.24 on.
+    Stix2,
+}
+
+/// Files in place of the bus and of VAST, and runs that end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Jobs {
+    /// The file of indicators that is read in place of the bus; `-` is standard
+    /// input.
+    pub indicators: Option<PathBuf>,
+    /// The logs that are looked into in place of VAST; `-` is standard input.
+    pub events: Vec<PathBuf>,
+    /// Whether the run stays at the end of these.
+    pub follow: bool,
+    /// Whether the run ends when everything is matched.
+    pub once: bool,
+    /// How long no indicator comes before the bus is taken to have no more.
+    pub idle: Duration,
+    /// When the run ends in any case; `None` = never.
+    pub deadline: Option<Duration>,
+    /// Whether the exit status tells that nothing matched.
+    pub exit_code: bool,
+}
+
+/// What the program is started for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    /// To run the bridge.
+    Run(Box<Config>),
+    /// To print a text, as it is, and end with success.
+    Print(String),
+    /// To say what the indicators of a file would ask for.
+    Explain {
+        /// The file; `-` is standard input.
+        file: PathBuf,
+        /// Whether they are counted by plan and reason.
+        summary: bool,
+        /// How much wider than equality indicators are looked for.
+        wider: Wider,
+    },
+}
+
+/// Where a configuration file is looked for when none is named.
+pub const DEFAULT_FILES: [&str; 3] = [
+    "./config.yaml",
+    "./config.yml",
+    "/etc/vast-threatbus/config.yaml",
+];
+
+/// Makes a configuration out of the arguments behind the program's name, the
+/// environment, and the configuration file. Reads that file, and looks whether
+/// the programs that are named can be run (by the `PATH` of `env`).
+pub fn from_args(
+    args: impl Iterator<Item = OsString>,
+    env: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Invocation, UsageError> {
+    let env: Vec<_> = env.collect();
+    let path_var = env.iter().find(|(name, _)| name == "PATH");
+    let path_var = path_var.map(|(_, value)| value.clone());
+    let command_line = match parse_command_line(args)? {
+        CommandLine::Print(text) => return Ok(Invocation::Print(text)),
+        CommandLine::Assignments(assignments) => assignments,
+    };
+    let (environment, warnings) = environment::assignments(env)?;
+    // Twice, since the file is named by what overrides it.
+    let early = Settings::merge(&[&environment, &command_line])?;
+    let path = early.config_file.clone().or_else(default_file);
+    let file = match &path {
+        Some(path) => file::read(path)?,
+        None => Vec::new(),
+    };
+    let settings = Settings::merge(&[&defaults(), &file, &environment, &command_line])?;
+    if let Some(file) = settings.explain.clone() {
+        // Nothing else of the configuration counts.
+        return Ok(Invocation::Explain {
+            wider: settings.wider(),
+            summary: settings.summary,
+            file,
+        });
+    }
+    let config = settings.finish(path, warnings)?;
+    check_programs(&settings, path_var.as_deref())?;
+    check_files(&settings)?;
+    Ok(Invocation::Run(Box::new(config)))
+}
+
+fn default_file() -> Option<PathBuf> {
+    DEFAULT_FILES
+        .iter()
+        .map(PathBuf::from)
+        .find(|path| path.exists())
+}
+
+/// The defaults of the table, as if someone had given them.
+fn defaults() -> Vec<Assignment> {
+    let with_default = |option: &'static crate::config::options::Opt| {
+        option.default.map(|text| Assignment {
+            option,
+            given: Given::untyped(text),
+            place: Place::Default(option.title()),
+        })
+    };
+    OPTIONS.iter().filter_map(with_default).collect()
+}
+
+/// Every program must be there before the first indicator arrives.
+fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), UsageError> {
+    let fail = |option: &str, error: ProgramError| UsageError::Program {
+        place: settings.place_of(option),
+        error,
+        engine: settings::PROGRAM_OPTIONS
+            .contains(&option)
+            .then_some(settings.engine.title()),
+    };
+    if settings.events.is_empty() {
+        let program = settings.program().path;
+        let program = program.unwrap_or_else(|| settings.engine.program().into());
+        find_program(&program, path_var).map_err(|error| fail(settings.program_option(), error))?;
+    }
+    if let SinkChoice::Command(command) = &settings.sink {
+        command
+            .resolve(path_var)
+            .map_err(|error| fail("sink", error))?;
+    }
+    if let Some(command) = &settings.transform_context {
+        command
+            .resolve(path_var)
+            .map_err(|error| fail("transform-context", error))?;
+    }
+    Ok(())
+}
+
+/// Files that are to be read must be there, unless they are waited for.
+fn check_files(settings: &Settings) -> Result<(), UsageError> {
+    let indicators = settings.indicators.iter().map(|path| ("indicators", path));
+    let events = settings.events.iter().map(|path| ("events", path));
+    for (option, path) in indicators.chain(events) {
+        if path.as_os_str() == "-" {
+            continue;
+        }
+        let reason = match path.metadata() {
+            Ok(metadata) if metadata.is_dir() => "it is a directory, not a file".to_owned(),
+            Err(_) if settings.follow && option == "events" => continue,
+            Err(error) => error.to_string(),
+            Ok(_) => continue,
+        };
+        return Err(UsageError::File {
+            place: settings.place_of(option),
+            path: path.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+/// The name among `names` that `name` was most likely meant to be.
+pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
+    let name = name.to_lowercase();
+    // Edit distance takes the product of both lengths.
+    if name.len() > 64 {
+        return None;
+    }
+    let distance = |known: &str| strsim::damerau_levenshtein(&name, known);
+    let best = names.min_by_key(|known| distance(known))?;
+    (distance(&best) <= 1 + name.chars().count() / 4).then_some(best)
+}
+
+/// `path` with a leading `./` dropped, as messages show it.
+fn shown(path: &Path) -> String {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    crate::observe::logging::printable(&path.to_string_lossy(), 4096).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    mod program;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What a run with these sources is to do. The programs are not looked for.
+    fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, UsageError> {
+        let file = parse_file(file, Path::new("c.yaml"))?;
+        let env = env.iter().map(|(name, value)| (name.into(), value.into()));
+        let (environment, warnings) = environment::assignments(env.collect())?;
+        let CommandLine::Assignments(command_line) =
+            parse_command_line(args.iter().map(OsString::from))?
+        else {
+            panic!("nothing is to be printed");
+        };
+        Settings::merge(&[&defaults(), &file, &environment, &command_line])?.finish(None, warnings)
+    }
+
+    fn retro(file: &str) -> Result<Config, UsageError> {
+        load(file, &[], &["--retro-match"])
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_documentation() {
+        let endpoint = |text: &str| text.parse::<Endpoint>().expect(text);
+        let expected = Config {
+            engine: engine::Choice::Auto,
+            program: engine::Program {
+                path: None,
+                endpoint: None,
+            },
+            threatbus: endpoint("localhost:13370"),
+            snapshot_days: 0,
+            retro_match: true,
+            live_match: false,
+            unflatten: false,
+            retro_match_max_events: None,
+            retro_match_timeout: Some(Duration::from_secs(3600)),
+            wider: Wider::default(),
+            transform_context: None,
+            sink: SinkChoice::Bus,
+            max_background_tasks: NonZeroUsize::new(8).expect("not 0"),
+            batch_size: NonZeroUsize::new(10_000).expect("not 0"),
+            confirm_delivery: false,
+            queue_max_bytes: 64 << 20,
+            state_dir: None,
+            spool_max_bytes: 1 << 30,
+            report_once: None,
+            protocol: ProtocolChoice::Auto,
+            connect_timeout: Some(Duration::from_secs(30)),
+            matcher_name: None,
+            live_engine: LiveEngine::Auto,
+            logging: Logging {
+                format: Format::Text,
+                console: Some(Verbosity::Info),
+                file: None,
+            },
+            metrics: Metrics {
+                interval: Duration::from_secs(10),
+                filename: None,
+                prometheus: None,
+            },
+            jobs: Jobs {
+                idle: Duration::from_secs(10),
+                ..Jobs::default()
+            },
+            check: false,
+            file: None,
+            warnings: Vec::new(),
+        };
+        assert_eq!(retro(""), Ok(expected));
+    }
+
+    #[test]
+    fn a_file_of_2020_loads() {
+        let config = load(
+            "vast: \"vast.example:42000\"\nvast_binary: vast\nthreatbus: \"localhost:13370\"\n\
+             snapshot: 30\nloglevel: DEBUG\nretro_match: true\nretro_match_max_events: 0\n\
+             unflatten: true\nmax_background_tasks: 100\n\
+             transform_context: fever alertify --alert-prefix 'MY PREFIX' --ioc %ioc\nsink: STDOUT\n",
+            &[],
+            &[],
+        );
+        let config = config.expect("a valid file");
+        let vast = config.program.endpoint.map(|endpoint| endpoint.to_string());
+        assert_eq!(vast.as_deref(), Some("vast.example:42000"));
+        assert_eq!(config.logging.console, Some(Verbosity::Debug));
+        assert_eq!(config.sink, SinkChoice::Stdout);
+        assert_eq!(config.snapshot_days, 30);
+        assert!(config.unflatten && config.retro_match && !config.live_match);
+        let transform = config.transform_context.expect("it is given");
+        assert_eq!(
+            transform.arguments("x", ""),
+            ["alertify", "--alert-prefix", "MY PREFIX", "--ioc", "x"]
+        );
+    }
+
+    #[test]
+    fn a_file_of_2022_loads() {
+        let text = "logging:\n  console: true\n  console_verbosity: WARNING\n  file: true\n  \
+                    file_verbosity: DEBUG\n  filename: bridge.log\nmetrics:\n  interval: 10\n  \
+                    filename: metrics.log\nlive_match: false\nmatcher_name: null\nretro_match: yes\n\
+                    retro_match_timeout: 5.\nsink: ~\ntransform_context:\n";
+        let config = load(text, &[], &[]).expect("a valid file");
+        assert_eq!(config.retro_match_timeout, Some(Duration::from_secs(5)));
+        assert_eq!(config.logging.console, Some(Verbosity::Warning));
+        assert_eq!(
+            config.logging.file,
+            Some(("bridge.log".into(), Verbosity::Debug))
+        );
+        assert_eq!(config.metrics.filename, Some("metrics.log".into()));
+        assert_eq!(
+            (config.sink, config.transform_context),
+            (SinkChoice::Bus, None)
+        );
+    }
+
+    #[test]
+    fn the_flag_for_the_log_level_beats_the_file_in_both_spellings() {
+        let file = "logging: {console_verbosity: ERROR}\nloglevel: WARNING";
+        let console =
+            |env: &[_], args: &[&str]| load(file, env, args).expect("valid").logging.console;
+        assert_eq!(console(&[], &["--retro-match"]), Some(Verbosity::Error));
+        let env = [("VAST_THREATBUS_LOGLEVEL", "critical")];
+        assert_eq!(console(&env, &["--retro-match"]), Some(Verbosity::Critical));
+        assert_eq!(
+            console(&env, &["--retro-match", "-l", "debug"]),
+            Some(Verbosity::Debug)
+        );
+        assert_eq!(console(&env, &["--retro-match", "-l", "NOTSET"]), None);
+        let off = retro("logging: {console: false, file: true, file_verbosity: notset}");
+        let off = off.expect("valid").logging;
+        assert_eq!((off.console, off.file), (None, None));
+    }
+
+    #[test]
+    fn a_log_file_needs_a_name() {
+        let error = retro("logging:\n  file: true\n  filename: ~").expect_err("it has none");
+        let message = "c.yaml, line 3: logging.filename: logging to a file is on, but the file \
+                       has no name";
+        assert_eq!(error.to_string(), message);
+    }
+
+    #[test]
+    fn live_matching_is_meant_where_nothing_is_asked_for() {
+        for (file, args, expected) in [
+            ("", &[][..], (false, true)),
+            ("", &["--no-retro-match"], (false, true)),
+            ("retro_match: true", &["--no-retro-match"], (false, true)),
+            ("retro_match: true", &[], (true, false)),
+            ("retro_match: true", &["--live-match"], (true, true)),
+            (
+                "live_match: true",
+                &["--retro-match", "--no-live-match"],
+                (true, false),
+            ),
+        ] {
+            let config = load(file, &[], args).expect("valid");
+            assert_eq!(
+                (config.retro_match, config.live_match),
+                expected,
+                "{args:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_matcher_that_cannot_be_is_refused() {
+        for (args, start) in [
+            (
+                &["--live-engine", "attach"][..],
+                "--live-engine: attach needs --matcher-name",
+            ),
+            (&["--matcher-name=-x"], "--matcher-name: a name begins"),
+            (&["--matcher-name", "a,b"], "--matcher-name: a name begins"),
+            (&["--matcher-name", "a b"], "--matcher-name: a name begins"),
+        ] {
+            let message = load("", &[], args).expect_err("it cannot be").to_string();
+            assert!(message.starts_with(start), "{message}");
+        }
+        let args = ["--live-engine", "attach", "--matcher-name", "threatbus"];
+        let config = load("", &[], &args).expect("valid");
+        assert_eq!(config.live_engine, LiveEngine::Attach);
+        assert_eq!(config.matcher_name.as_deref(), Some("threatbus"));
+        // It is of no use there, and does no harm.
+        assert!(retro("live_engine: attach").is_ok());
+    }
+
+    #[test]
+    fn errors_name_place_value_and_what_is_accepted() {
+        for (file, env, args, message) in [
+            (
+                "a: 1\n",
+                None,
+                "",
+                "c.yaml, line 1: a: unknown key (got the number 1); the keys here are ",
+            ),
+            (
+                "retro_match: true\nsnapshot: 4000",
+                None,
+                "",
+                "c.yaml, line 2: snapshot: got the number 4000; it takes a whole number from 0 to 3650",
+            ),
+            (
+                "unflatten: \"yes\"",
+                None,
+                "",
+                "c.yaml, line 1: unflatten: got the text \"yes\"; it takes true or false",
+            ),
+            (
+                "vast: localhost",
+                None,
+                "",
+                "c.yaml, line 1: vast: got the text \"localhost\"; it names a host without a port: \
+                 write `localhost:42000`",
+            ),
+            (
+                "",
+                Some(("PYVAST_THREATBUS_METRICS__INTERVAL", "0")),
+                "",
+                "environment variable PYVAST_THREATBUS_METRICS__INTERVAL: got \"0\"; it takes a \
+                 number of seconds from 1 to 315360000",
+            ),
+            (
+                "",
+                None,
+                "-U0",
+                "-U: got \"0\"; it takes a whole number from 1 to 1000",
+            ),
+        ] {
+            let env: Vec<_> = env.into_iter().collect();
+            let args: Vec<_> = args.split_whitespace().collect();
+            let error = load(file, &env, &args).expect_err(message).to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_nothing_far() {
+        let known = || ["sink", "snapshot", "vast"].map(str::to_owned).into_iter();
+        assert_eq!(nearest("snapsoht", known()).as_deref(), Some("snapshot"));
+        assert_eq!(nearest("SINK", known()).as_deref(), Some("sink"));
+        assert_eq!(nearest("threatbus", known()), None);
+        assert_eq!(nearest(&"s".repeat(1000), known()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn the_last_source_that_has_a_value_wins(
+            file in proptest::option::of(1..100_u64),
+            ours in proptest::option::of(1..100_u64),
+            original in proptest::option::of(1..100_u64),
+            flags in proptest::collection::vec(1..100_u64, 0..3),
+            option in 0..3_usize,
+        ) {
+            let flag = ["--snapshot", "--max-background-tasks", "--retro-match-max-events"][option];
+            let key = flag[2..].replace('-', "_");
+            let text = file.map_or(String::new(), |value| format!("{key}: {value}"));
+            let set = |prefix: &str, value: Option<u64>| {
+                value.map(|value| (prefix.to_owned() + &key.to_uppercase(), value.to_string()))
+            };
+            let env: Vec<_> = [set("VAST_THREATBUS_", ours), set("PYVAST_THREATBUS_", original)]
+                .into_iter().flatten().collect();
+            let env: Vec<_> = env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+            let mut args = vec!["--retro-match".to_owned()];
+            args.extend(flags.iter().map(|value| format!("{flag}={value}")));
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+
+            let config = load(&text, &env, &args).expect("all are in range");
+            let values = [
+                u64::from(config.snapshot_days),
+                config.max_background_tasks.get() as u64,
+                config.retro_match_max_events.map_or(0, NonZeroU64::get),
+            ];
+            let given = flags.last().copied().or(ours).or(original).or(file);
+            let mut expected = [0, 8, 0];
+            expected[option] = given.unwrap_or(expected[option]);
+            prop_assert_eq!(values, expected);
+        }
+    }
+}

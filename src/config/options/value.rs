@@ -1,0 +1,527 @@
+//! From the text of a value to a setting, or to the reason why it is none.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Kind, Opt};
+use crate::config::{Settings, SinkChoice};
+use crate::observe::logging::{Verbosity, printable};
+use crate::process::command::CommandTemplate;
+use crate::process::endpoint::{Endpoint, EndpointError};
+
+/// A value as it was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// Its text, without the quotes of YAML.
+    pub text: String,
+    /// What YAML makes of it.
+    pub form: Form,
+}
+
+/// The type of a scalar in YAML. Flags and environment variables have none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Any type that the option wants.
+    Untyped,
+    /// `null`, `~`, or nothing.
+    Null,
+    /// `true`, `false`, and what YAML 1.1 takes for those.
+    Truth,
+    /// A number.
+    Number,
+    /// Everything else, and everything in quotes.
+    Text,
+}
+
+/// The levels of logging, by the names of the original.
+pub(super) const LOG_LEVELS: [(&str, Option<Verbosity>); 6] = [
+    ("DEBUG", Some(Verbosity::Debug)),
+    ("INFO", Some(Verbosity::Info)),
+    ("WARNING", Some(Verbosity::Warning)),
+    ("ERROR", Some(Verbosity::Error)),
+    ("CRITICAL", Some(Verbosity::Critical)),
+    ("NOTSET", None),
+];
+
+/// Ten years: more than any wait, and far from where adding it to the time of
+/// day could overflow.
+const MAX_SECONDS: f64 = 315_360_000.0;
+
+/// The most that an error message shows of a value.
+const MAX_SHOWN: usize = 200;
+
+impl Given {
+    /// A value of the command line or the environment.
+    pub fn untyped(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            text,
+            form: Form::Untyped,
+        }
+    }
+
+    /// An unquoted scalar of a YAML file, typed as the originals' YAML 1.1
+    /// library does it for what their options take.
+    pub fn plain(text: impl Into<String>) -> Self {
+        let text = text.into();
+        let form = match text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => Form::Null,
+            word if parse_truth(word).is_some() && !word.starts_with(['0', '1']) => Form::Truth,
+            word if is_number(word) => Form::Number,
+            _ => Form::Text,
+        };
+        Self { text, form }
+    }
+
+    /// A quoted scalar of a YAML file.
+    pub fn quoted(text: impl Into<String>) -> Self {
+        let text = text.into();
+        Self {
+            text,
+            form: Form::Text,
+        }
+    }
+
+    /// The value as an error message shows it, with its type where YAML gave
+    /// it one.
+    pub fn describe(&self) -> String {
+        let text = printable(&self.text, MAX_SHOWN);
+        match self.form {
+            Form::Null => "nothing (null)".to_owned(),
+            Form::Truth => format!("the truth value {text}"),
+            Form::Number => format!("the number {text}"),
+            Form::Text => format!("the text \"{text}\""),
+            Form::Untyped => format!("\"{text}\""),
+        }
+    }
+}
+
+/// Whether YAML takes an unquoted word for a number.
+fn is_number(word: &str) -> bool {
+    let unsigned = word.trim_start_matches(['+', '-']);
+    unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && (word.parse::<f64>().is_ok() || matches!(unsigned, ".inf" | ".Inf" | ".INF"))
+        || matches!(word, ".nan" | ".NaN" | ".NAN")
+}
+
+fn parse_truth(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Some(true),
+        "false" | "no" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+impl Opt {
+    /// Puts a value into the settings.
+    ///
+    /// # Errors
+    ///
+    /// What the option takes and, where it helps, what is wrong with the
+    /// value, in words that go on after “it”.
+    pub fn apply(&self, settings: &mut Settings, given: &Given) -> Result<(), String> {
+        let text = given.text.as_str();
+        if !self.takes_form(given.form) {
+            return Err(self.takes());
+        }
+        match &self.kind {
+            Kind::Action(_) => Err(self.takes()),
+            Kind::Switch(set) => {
+                set(settings, parse_truth(text).ok_or_else(|| self.takes())?);
+                Ok(())
+            }
+            Kind::Whole(range, set) => {
+                set(
+                    settings,
+                    parse_whole(text, range).ok_or_else(|| self.takes())?,
+                );
+                Ok(())
+            }
+            Kind::Seconds(least, set) => {
+                set(
+                    settings,
+                    parse_seconds(text, *least).ok_or_else(|| self.takes())?,
+                );
+                Ok(())
+            }
+            Kind::Endpoint(set) => {
+                set(
+                    settings,
+                    text.parse()
+                        .map_err(|error| self.bad_endpoint(text, &error))?,
+                );
+                Ok(())
+            }
+            Kind::Text(set) => {
+                set(settings, some_text(text, given.form).map(str::to_owned));
+                Ok(())
+            }
+            Kind::File(set) => {
+                set(settings, some_text(text, given.form).map(PathBuf::from));
+                Ok(())
+            }
+            Kind::Files(files) => {
+                let path = some_text(text, given.form).ok_or_else(|| self.takes())?;
+                files(settings).push(PathBuf::from(path));
+                Ok(())
+            }
+            Kind::Program(set) => {
+                let program = some_text(text, given.form).ok_or_else(|| self.takes())?;
+                set(settings, PathBuf::from(program));
+                Ok(())
+            }
+            Kind::Command(set) => {
+                set(settings, parse_command(text, given.form)?);
+                Ok(())
+            }
+            Kind::Sink(set) => {
+                set(settings, parse_sink(text, given.form)?);
+                Ok(())
+            }
+            Kind::Choice(picks) => {
+                let pick = picks
+                    .iter()
+                    .find(|pick| pick.name.eq_ignore_ascii_case(text));
+                (pick.ok_or_else(|| self.takes())?.set)(settings);
+                Ok(())
+            }
+            Kind::LogLevel(set) => {
+                let level = LOG_LEVELS
+                    .iter()
+                    .find(|level| level.0.eq_ignore_ascii_case(text));
+                set(settings, level.ok_or_else(|| self.takes())?.1);
+                Ok(())
+            }
+        }
+    }
+
+    fn takes_form(&self, form: Form) -> bool {
+        match (&self.kind, form) {
+            (_, Form::Untyped) => true,
+            (Kind::Switch(_), form) => form == Form::Truth,
+            (Kind::Whole(..) | Kind::Seconds(..), form) => form == Form::Number,
+            (Kind::Text(_) | Kind::File(_) | Kind::Command(_) | Kind::Sink(_), Form::Null) => true,
+            (_, form) => form == Form::Text,
+        }
+    }
+
+    /// What the option takes, in words that go on after “it”.
+    pub fn takes(&self) -> String {
+        let words = || {
+            self.words()
+                .iter()
+                .map(|word| word.0)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        match &self.kind {
+            Kind::Action(super::Action::Generate) => format!("takes one of {}", words()),
+            Kind::Action(_) => "takes no value".to_owned(),
+            Kind::Switch(_) => "takes true or false".to_owned(),
+            Kind::Whole(range, _) if *range.end() == u64::MAX => {
+                format!("takes a whole number from {} up", range.start())
+            }
+            Kind::Whole(range, _) => {
+                format!(
+                    "takes a whole number from {} to {}",
+                    range.start(),
+                    range.end()
+                )
+            }
+            Kind::Seconds(least, _) => {
+                format!("takes a number of seconds from {least} to {MAX_SECONDS}")
+            }
+            Kind::Endpoint(_) => format!("takes HOST:PORT, for example {}", self.sample_value()),
+            Kind::Text(_) => "takes a text (a number or a word like `yes` needs quotes)".to_owned(),
+            Kind::File(_) => "takes the path of a file".to_owned(),
+            Kind::Files(_) => "takes the paths of one or more files".to_owned(),
+            Kind::Program(_) => "takes the name or the path of a program".to_owned(),
+            Kind::Command(_) => "takes a command with its arguments".to_owned(),
+            Kind::Sink(_) => "takes STDOUT or a command with its arguments".to_owned(),
+            Kind::Choice(_) | Kind::LogLevel(_) => format!("takes one of {}", words()),
+        }
+    }
+
+    /// The value that examples show.
+    pub fn sample_value(&self) -> &'static str {
+        self.sample.or(self.default).unwrap_or_default()
+    }
+
+    fn bad_endpoint(&self, text: &str, error: &EndpointError) -> String {
+        let default = self.sample_value();
+        match (error, default.rsplit_once(':')) {
+            (EndpointError::NoPort, Some((_, port))) if !text.is_empty() => {
+                let host = text.trim_end_matches(':');
+                let whole = format!("{host}:{port}");
+                match whole.parse::<Endpoint>() {
+                    Ok(endpoint) => format!("names a host without a port: write `{endpoint}`"),
+                    Err(_) => self.takes(),
+                }
+            }
+            _ => format!(
+                "{}: {}",
+                self.takes(),
+                printable(&error.to_string(), MAX_SHOWN)
+            ),
+        }
+    }
+}
+
+fn parse_whole(text: &str, range: &RangeInclusive<u64>) -> Option<u64> {
+    let number = text.parse().ok()?;
+    range.contains(&number).then_some(number)
+}
+
+/// A time, where 0 is `None`; the outer `None` is an error.
+fn parse_seconds(text: &str, least: u32) -> Option<Option<Duration>> {
+    let seconds: f64 = text.parse().ok()?;
+    if !(f64::from(least)..=MAX_SECONDS).contains(&seconds) {
+        return None;
+    }
+    // A time too short to be counted must not turn into no limit at all.
+    let shortest = Duration::from_millis(1);
+    Some((seconds > 0.0).then(|| Duration::from_secs_f64(seconds).max(shortest)))
+}
+
+fn some_text(text: &str, form: Form) -> Option<&str> {
+    (form != Form::Null && !text.trim().is_empty()).then_some(text)
+}
+
+fn parse_command(text: &str, form: Form) -> Result<Option<CommandTemplate>, String> {
+    some_text(text, form)
+        .map(CommandTemplate::parse)
+        .transpose()
+        .map_err(|error| format!("takes a command with its arguments: {error}"))
+}
+
+fn parse_sink(text: &str, form: Form) -> Result<SinkChoice, String> {
+    if text.trim().eq_ignore_ascii_case("stdout") {
+        return Ok(SinkChoice::Stdout);
+    }
+    Ok(parse_command(text, form)?.map_or(SinkChoice::Bus, SinkChoice::Command))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::config::ProtocolChoice;
+    use crate::config::options::OPTIONS;
+
+    fn option(title: &str) -> &'static Opt {
+        let found = OPTIONS.iter().find(|option| option.title() == title);
+        found.expect("an option of the table")
+    }
+
+    /// Applies a value to fresh settings.
+    fn apply(title: &str, given: Given) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        option(title)
+            .apply(&mut settings, &given)
+            .map(|()| settings)
+    }
+
+    fn flag(title: &str, text: &str) -> Result<Settings, String> {
+        apply(title, Given::untyped(text))
+    }
+
+    #[test]
+    fn scalars_have_the_types_that_the_originals_see() {
+        for (form, words) in [
+            (Form::Null, &["", "~", "null", "NULL"][..]),
+            (Form::Truth, &["true", "False", "YES", "no", "on", "Off"]),
+            (
+                Form::Number,
+                &[
+                    "0", "-1", "+5", "5.", ".5", "5.25", "1e3", ".inf", "-.INF", ".nan",
+                ],
+            ),
+            (
+                Form::Text,
+                &[
+                    "localhost:42000",
+                    "y",
+                    "1:30",
+                    "inf",
+                    "nan",
+                    "-",
+                    ".",
+                    "0x",
+                    "null ",
+                ],
+            ),
+        ] {
+            for word in words {
+                assert_eq!(Given::plain(*word).form, form, "{word:?}");
+                assert_eq!(Given::quoted(*word).form, Form::Text);
+            }
+        }
+    }
+
+    #[test]
+    fn switches() {
+        for (text, state) in [
+            ("true", true),
+            ("YES", true),
+            ("1", true),
+            ("off", false),
+            ("0", false),
+        ] {
+            assert_eq!(
+                flag("--unflatten", text).map(|s| s.unflatten),
+                Ok(state),
+                "{text}"
+            );
+        }
+        for bad in [
+            Given::untyped(""),
+            Given::untyped("maybe"),
+            Given::plain("1"),
+            Given::quoted("true"),
+        ] {
+            assert_eq!(apply("--unflatten", bad), Err("takes true or false".into()));
+        }
+    }
+
+    #[test]
+    fn whole_numbers() {
+        let snapshot = |given| apply("--snapshot", given).map(|settings| settings.snapshot_days);
+        assert_eq!(snapshot(Given::plain("3650")), Ok(3650));
+        assert_eq!(snapshot(Given::untyped("0")), Ok(0));
+        for bad in [
+            "-1",
+            "3651",
+            "1.5",
+            "5.",
+            "",
+            " 1",
+            "99999999999999999999999",
+        ] {
+            let error = snapshot(Given::untyped(bad));
+            assert_eq!(
+                error,
+                Err("takes a whole number from 0 to 3650".into()),
+                "{bad}"
+            );
+        }
+        assert!(snapshot(Given::quoted("30")).is_err(), "text is no number");
+        assert!(flag("--max-background-tasks", "0").is_err());
+        let most = flag("--retro-match-max-events", &u64::MAX.to_string());
+        assert_eq!(
+            most.map(|settings| settings.retro_match_max_events),
+            Ok(u64::MAX)
+        );
+    }
+
+    #[test]
+    fn seconds() {
+        let timeout = |text: &str| {
+            apply("--retro-match-timeout", Given::plain(text)).map(|s| s.retro_match_timeout)
+        };
+        assert_eq!(timeout("5."), Ok(Some(Duration::from_secs(5))));
+        assert_eq!(timeout("0.25"), Ok(Some(Duration::from_millis(250))));
+        assert_eq!(timeout("1e-30"), Ok(Some(Duration::from_millis(1))));
+        for none in ["0", "0.0", "-0"] {
+            assert_eq!(timeout(none), Ok(None), "{none}");
+        }
+        for bad in ["-1", ".inf", ".nan", "315360001", "1e999", "soon", ""] {
+            let accepted = "takes a number of seconds from 0 to 315360000";
+            assert_eq!(timeout(bad), Err(accepted.into()), "{bad}");
+        }
+        assert!(flag("--retro-match-timeout", "nan").is_err());
+        assert!(flag("metrics.interval", "0").is_err());
+    }
+
+    #[test]
+    fn endpoints() {
+        let good = flag("--threatbus", "[::1]:1").map(|settings| settings.threatbus);
+        assert_eq!(good, Ok("[::1]:1".parse().ok()));
+        for (text, hint) in [
+            (
+                "bus.example",
+                "names a host without a port: write `bus.example:13370`",
+            ),
+            (
+                "bus.example:",
+                "names a host without a port: write `bus.example:13370`",
+            ),
+            ("[::1]", "names a host without a port: write `[::1]:13370`"),
+            (
+                "",
+                "takes HOST:PORT, for example localhost:13370: a host without a port",
+            ),
+        ] {
+            assert_eq!(flag("--threatbus", text), Err(hint.into()));
+        }
+        let number = apply("--threatbus", Given::plain("13370"));
+        assert_eq!(
+            number,
+            Err("takes HOST:PORT, for example localhost:13370".into())
+        );
+    }
+
+    #[test]
+    fn what_may_be_absent_may_be_empty_or_null() {
+        for nothing in [Given::untyped(""), Given::plain("~"), Given::quoted(" ")] {
+            assert_eq!(
+                apply("--sink", nothing.clone()).map(|s| s.sink),
+                Ok(SinkChoice::Bus)
+            );
+            let transform = apply("--transform-context", nothing.clone());
+            assert_eq!(transform.map(|s| s.transform_context), Ok(None));
+            assert_eq!(
+                apply("--matcher-name", nothing.clone()).map(|s| s.matcher_name),
+                Ok(None)
+            );
+            assert_eq!(
+                apply("metrics.filename", nothing).map(|s| s.metrics_file),
+                Ok(None)
+            );
+        }
+        assert!(apply("--vast-binary", Given::untyped("")).is_err());
+        assert!(apply("--snapshot", Given::plain("")).is_err());
+    }
+
+    #[test]
+    fn sinks() {
+        for text in ["STDOUT", "stdout", "StdOut"] {
+            assert_eq!(flag("--sink", text).map(|s| s.sink), Ok(SinkChoice::Stdout));
+        }
+        let command = CommandTemplate::parse("logger -t x").map(SinkChoice::Command);
+        assert_eq!(
+            flag("--sink", "logger -t x").map(|s| s.sink).ok(),
+            command.ok()
+        );
+        let error = flag("--sink", "logger 'x").expect_err("an open quote");
+        assert!(error.contains("quote is not closed"), "{error}");
+    }
+
+    #[test]
+    fn words_are_taken_in_any_case() {
+        let protocol = flag("--protocol", "Stix2").map(|settings| settings.protocol);
+        assert_eq!(protocol, Ok(ProtocolChoice::Stix2));
+        let error = Err("takes one of auto, legacy, stix2".into());
+        assert_eq!(flag("--protocol", "stix"), error);
+        let level = |text| flag("--loglevel", text).map(|settings| settings.console_verbosity);
+        assert_eq!(level("cRitical"), Ok(Some(Verbosity::Critical)));
+        assert_eq!(level("notset"), Ok(None));
+        assert!(level("verbose").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_makes_an_option_panic(
+            text in "\\PC{0,30}|[-+0-9.eE:\\[\\]'\"\\\\ ]{0,12}",
+            index in 0..OPTIONS.len(),
+        ) {
+            for given in [Given::untyped(&*text), Given::plain(&*text), Given::quoted(&*text)] {
+                if let Err(reason) = OPTIONS[index].apply(&mut Settings::default(), &given) {
+                    prop_assert!(reason.starts_with("takes") || reason.starts_with("names"));
+                    prop_assert!(!reason.contains(char::is_control));
+                }
+            }
+        }
+    }
+}

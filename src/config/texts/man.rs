@@ -1,0 +1,294 @@
+//! The manual page, in the macros of man(7).
+
+use super::help::sentence;
+use super::wrap;
+use crate::config::DEFAULT_FILES;
+use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
+
+/// The day on which its texts were last written; not that of the build, so that
+/// two builds of the same source are the same.
+const DATE: &str = "2026-11-23";
+
+pub(super) fn page() -> String {
+    let mut page = format!(
+        ".\\\" Made from the table of options by `vast-threatbus --generate man`.\n\
+         .TH VAST\\-THREATBUS 1 {DATE} \"vast\\-threatbus {}\" \"User Commands\"\n",
+        escape(env!("CARGO_PKG_VERSION"))
+    );
+    page += NAME_TO_DESCRIPTION;
+    page += ".SH OPTIONS\n";
+    page += "A switch has a form that starts with\n.B \\-\\-no\\-\nand undoes what a \
+             configuration file or an environment variable asks for.\n";
+    for section in Section::SHOWN {
+        page += &format!(".SS {}\n", escape(section.title()));
+        for option in section.options().filter(|option| option.long().is_some()) {
+            page += &entry(option, &flags(option));
+        }
+    }
+    page += CONFIGURATION;
+    for option in OPTIONS {
+        if let Name::KeyOnly(key) = option.name {
+            page += &entry(option, &format!("\\fB{}\\fR", escape(key)));
+        }
+    }
+    page + &environment() + EXIT_STATUS + &files() + SIGNALS_TO_END
+}
+
+/// A paragraph with a tag: what an option is called, and what it means.
+fn entry(option: &Opt, tag: &str) -> String {
+    let mut text = format!(".TP\n{tag}\n{}\n", escape(sentence(option.short_help)));
+    if !option.long_help.is_empty() {
+        text += &lines(option.long_help);
+    }
+    if matches!(option.kind, Kind::LogLevel(_)) {
+        let words: Vec<_> = option.words().iter().map(|word| word.0).collect();
+        text += &format!("One of {}.\n", words.join(", "));
+    }
+    if let Some(default) = option.default {
+        text += &format!("Default: \\fB{}\\fR.\n", escape(default));
+    }
+    if let Kind::Choice(picks) = &option.kind {
+        for pick in *picks {
+            let (name, help) = (escape(pick.name), escape(sentence(pick.help)));
+            text += &format!(".RS\n.TP\n\\fB{name}\\fR\n{help}\n.RE\n");
+        }
+    }
+    text
+}
+
+fn flags(option: &Opt) -> String {
+    let short = option.short.map(|letter| format!("\\fB\\-{letter}\\fR"));
+    let long = option
+        .long()
+        .map(|name| format!("\\fB\\-\\-{}\\fR", escape(name)));
+    let negated = option.long().filter(|_| option.is_switch());
+    let negated = negated.map(|name| format!("\\fB\\-\\-no\\-{}\\fR", escape(name)));
+    let forms: Vec<_> = [short, long, negated].into_iter().flatten().collect();
+    match option.value_name {
+        "" => forms.join(", "),
+        name => format!("{} \\fI{name}\\fR", forms.join(", ")),
+    }
+}
+
+fn environment() -> String {
+    let [ours, original] = PREFIXES.map(escape);
+    let mut text = format!(
+        ".SH ENVIRONMENT\nEvery option can be given in a variable: \\fB{ours}\\fR and its key in\n\
+         capitals, with two underscores between a group and a key.\n\
+         The prefix \\fB{original}\\fR of the original is taken too.\n\
+         An unknown variable with such a name is warned about.\nThe variables are\n"
+    );
+    let names: Vec<_> = OPTIONS.iter().filter_map(Opt::variable).collect();
+    let names: Vec<_> = names
+        .iter()
+        .map(|name| format!("\\fB{ours}{name}\\fR"))
+        .collect();
+    text += &names.join(",\n");
+    text + ".\n.TP\n.B PATH\nwhere programs are looked for that are named without a slash.\n\
+            .TP\n.B NO_COLOR\nif it is set, logs have no colour.\n\
+            .TP\n.BR NOTIFY_SOCKET \", \" WATCHDOG_USEC \", \" WATCHDOG_PID\n\
+            how systemd(1) is told that the program is ready, stops, and is alive.\n"
+}
+
+fn files() -> String {
+    let mut text = String::from(".SH FILES\n");
+    for (rank, file) in DEFAULT_FILES.iter().enumerate() {
+        text += &format!(".TP\n.I {}\n", escape(file));
+        text += match rank {
+            0 => "The configuration, where no \\fB\\-\\-config\\fR is given.\n",
+            _ => "The same, where those above do not exist.\n",
+        };
+    }
+    text + STATE_FILES
+}
+
+/// Running text: each sentence starts a line, as mandoc(1) asks for it, and
+/// what stands in backticks is bold.
+fn lines(text: &str) -> String {
+    let mut page = String::new();
+    for (rank, part) in text.split('`').enumerate() {
+        match rank % 2 {
+            0 => page += &escape(part),
+            _ => page += &format!("\\fB{}\\fR", escape(part)),
+        }
+    }
+    let mut text = String::new();
+    for line in page
+        .split_inclusive(". ")
+        .flat_map(|sentence| wrap(sentence, 78))
+    {
+        // A dot or a quote at the start would be a request to roff.
+        let guard = if line.starts_with(['.', '\'']) {
+            "\\&"
+        } else {
+            ""
+        };
+        text += &format!("{guard}{line}\n");
+    }
+    text
+}
+
+/// Text that roff prints as it is, but for a dot at the start of a line.
+fn escape(text: impl AsRef<str>) -> String {
+    let mut escaped = String::new();
+    for c in text.as_ref().chars() {
+        match c {
+            '\\' => escaped += "\\e",
+            '-' => escaped += "\\-",
+            '\'' => escaped += "\\(aq",
+            '`' => escaped += "\\(ga",
+            '~' => escaped += "\\(ti",
+            '^' => escaped += "\\(ha",
+            '"' => escaped += "\\(dq",
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+const NAME_TO_DESCRIPTION: &str = r#".SH NAME
+vast\-threatbus \- match threat intelligence from Threat Bus in VAST
+.SH SYNOPSIS
+.B vast\-threatbus
+.RI [ OPTIONS ]
+.SH DESCRIPTION
+.B vast\-threatbus
+connects Threat Bus, a broker for threat intelligence, and VAST, an engine for
+network telemetry.
+It subscribes to the indicators of compromise that the bus hands out, looks for
+them in VAST, and reports every match as a sighting: to the bus, to standard
+output, or to a command.
+.PP
+It is a drop\-in for
+.B pyvast\-threatbus
+and its successor of the same name, and speaks both generations of messages of
+Threat Bus.
+.PP
+A value on the command line overrides one in the environment, which overrides
+one in the configuration file, which overrides the default.
+"#;
+
+const CONFIGURATION: &str = r#".SH CONFIGURATION
+The configuration file is YAML.
+It takes every option above but the general ones, with underscores for dashes
+.RB ( retro_match " for " \-\-retro\-match ),
+and these, where a dot parts a group from a key in it:
+"#;
+
+const STATE_FILES: &str = r#".TP
+.IR DIR /spool\fR,\fP " " DIR /journal\fR,\fP " " DIR /topics\fR,\fP " " DIR /reported
+In the directory of
+.BR \-\-state\-dir :
+sightings that wait for the bus, indicators whose query is not finished, topics
+that the broker holds, and what
+.B \-\-report\-once
+remembers.
+"#;
+
+const EXIT_STATUS: &str = r#".SH EXIT STATUS
+.TP
+.B 0
+It was stopped by a signal, the reader of its standard output went away, it
+printed what was asked for, or a run that ends
+.RB ( \-\-once ", " \-\-indicators )
+did all that it had to do.
+.TP
+.B 1
+.B \-\-check
+has warnings.
+.TP
+.B 2
+The command line, the environment or the configuration file is wrong.
+.TP
+.B 3
+Nothing matched, in a run with
+.BR \-\-exit\-code .
+.TP
+.B 69
+Threat Bus or VAST could not be reached within
+.BR \-\-connect\-timeout ,
+or
+.B \-\-check
+found that something is missing.
+.TP
+.B 70
+An error in the program itself.
+.TP
+.B 75
+A run that ends is not complete: the
+.B \-\-deadline
+passed, indicators could not be matched, a file could not be read to its end, or
+sightings could not be delivered.
+Or another process uses the
+.BR \-\-state\-dir .
+It can be run again.
+"#;
+
+const SIGNALS_TO_END: &str = r#".SH SIGNALS
+.TP
+.BR SIGINT ", " SIGTERM ", " SIGHUP
+Take in no more indicators, let running queries finish for at most 5 seconds,
+report what they found, unsubscribe, and end with status 0.
+A second signal ends it at once.
+.TP
+.B SIGUSR1
+Log a status, whatever the log level is: how long it has run, whether VAST and
+the bus are there, what waits, and all counters.
+.SH EXAMPLES
+Look whether everything is there:
+.PP
+.EX
+vast\-threatbus \-\-check
+.EE
+.PP
+Print what VAST has seen of the indicators of the last 30 days, and of those to
+come:
+.PP
+.EX
+vast\-threatbus \-\-retro\-match \-\-snapshot 30 \-\-sink STDOUT | jq .
+.EE
+.PP
+Report sightings to the bus, with a broker and a node on other machines:
+.PP
+.EX
+vast\-threatbus \-\-retro\-match \-t bus.example.org:13370 \-v vast.example.org:42000
+.EE
+.PP
+Turn every match into an alert and hand it to
+.BR logger (1):
+.PP
+.EX
+vast\-threatbus \-\-retro\-match \e
+  \-\-transform\-context \(aqfever alertify \-\-alert\-prefix VAST \-\-ioc %ioc\(aq \e
+  \-\-sink \(aqlogger \-t sighting \-\-size 64KiB\(aq
+.EE
+.PP
+A nightly job that looks for the indicators of the last 30 days, reports what it
+has not reported before, and ends:
+.PP
+.EX
+vast\-threatbus \-\-once \-\-retro\-match \-\-snapshot 30 \-\-deadline 14400 \e
+  \-\-report\-once \-\-state\-dir /var/lib/vast\-threatbus
+.EE
+.PP
+Look for a list of addresses, domains, URLs and hashes in VAST, without a bus:
+.PP
+.EX
+vast\-threatbus \-\-indicators iocs.txt \-\-retro\-match | jq .
+.EE
+.PP
+Look for it in logs, without VAST:
+.PP
+.EX
+vast\-threatbus \-\-indicators iocs.txt \-\-events /var/log/suricata/eve.json*
+.EE
+.PP
+Report to the bus what Suricata writes from now on:
+.PP
+.EX
+vast\-threatbus \-\-events /var/log/suricata/eve.json \-\-follow
+.EE
+.SH SEE ALSO
+.BR jq (1),
+.BR logger (1)
+"#;

@@ -1,0 +1,226 @@
+//! What the bus asks for: an indicator of compromise, and the observables that
+//! it names.
+//!
+//! Everything here is already checked: text from the bus becomes one of these
+//! types in [`crate::protocol::legacy`] or [`crate::protocol::stix`], or it becomes a rejection.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+
+use crate::matching::condition::{Condition, LazyEvent};
+use crate::observable::Observable;
+use crate::state::journal::Ticket;
+
+mod later;
+mod selection;
+mod validity;
+mod wider;
+
+pub use later::{LONGEST_SLEEP, Later};
+pub use selection::Selection;
+pub use validity::{Standing, Validity, timestamp};
+pub use wider::Wider;
+
+/// The generation of bus messages that an indicator came in, and that its
+/// sightings are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `Intel` and `Sighting` JSON, Threat Bus up to 2020.12.16.
+    Legacy,
+    /// STIX 2.1 objects, Threat Bus from 2021.2.24 on.
+    Stix2,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Legacy => "legacy",
+            Protocol::Stix2 => "stix2",
+        })
+    }
+}
+
+/// What the bus wants done with an indicator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A new indicator: match it.
+    Add,
+    /// A changed indicator (`x_threatbus_update: EDIT`): replaces the one that
+    /// waits under the same id.
+    Edit,
+    /// The indicator is withdrawn (`REMOVE`): stop asking for it.
+    Remove,
+}
+
+/// One indicator of compromise, as the bridge works with it.
+#[derive(Debug)]
+pub struct Indicator {
+    /// The bus's id: any text on the legacy protocol, `indicator--UUID` on
+    /// STIX-2.
+    pub id: Arc<str>,
+    /// The protocol that it came in and that its sightings go out in.
+    pub protocol: Protocol,
+    /// What to look for: an event matches when it holds any one of these. Empty
+    /// where there is a selection.
+    pub observables: Vec<Observable>,
+    /// What a query of its own asks for, where there are no such values; there is a
+    /// condition then, which alone tells what matches.
+    pub selection: Option<Arc<Selection>>,
+    /// What else an event has to be like that holds one of them; checked in the
+    /// event ([`Indicator::holds`]), whatever gave it.
+    pub condition: Option<Arc<Condition>>,
+    /// When it counts.
+    pub validity: Validity,
+    /// The values as the bus wrote them, for sightings and for `%ioc`.
+    pub ioc: Vec<String>,
+    /// The message's JSON as it came, where sightings carry it (STIX-2).
+    pub original: Option<Box<RawValue>>,
+    /// Its entry in the journal, where there is one.
+    pub ticket: Option<Ticket>,
+}
+
+impl Indicator {
+    /// The kind of what it looks for in one word, as statistics name it.
+    pub fn kind(&self) -> &'static str {
+        let mut kinds = self.observables.iter().map(Observable::kind);
+        let first = kinds.next().unwrap_or("query");
+        match kinds.all(|kind| kind == first) {
+            true => first,
+            false => "several",
+        }
+    }
+
+    /// Whether an event that an engine gives for it is a match.
+    pub fn holds(&self, event: &LazyEvent<'_>) -> bool {
+        self.condition
+            .as_ref()
+            .is_none_or(|condition| event.fulfils(condition))
+    }
+
+    /// Whether it asks for the same as another one.
+    pub fn asks_the_same(&self, other: &Indicator) -> bool {
+        self.observables == other.observables
+            && self.selection == other.selection
+            && self.condition == other.condition
+    }
+
+    /// How many values of a list it costs to ask for it.
+    pub fn weight(&self) -> usize {
+        self.observables.iter().map(Observable::weight).sum()
+    }
+
+    /// About how much memory it takes, in bytes, for the bound on the queue.
+    pub fn size(&self) -> usize {
+        let original = self.original.as_ref().map_or(0, |json| json.get().len());
+        let values = |text: &str| text.len() + size_of::<String>();
+        let ioc: usize = self.ioc.iter().map(|text| values(text)).sum();
+        let selection = self.selection.as_ref().map_or(0, |one| one.size());
+        size_of::<Self>() + self.id.len() + original + 2 * ioc + selection
+    }
+}
+
+/// Why a message from the bus cannot be used at all.
+#[derive(Debug)]
+pub struct Rejection {
+    /// The indicator's id, where the message got far enough to have one.
+    pub id: Option<Arc<str>>,
+    /// The reason, for a person. It may quote text from outside, with control
+    /// characters escaped.
+    pub reason: String,
+    /// It was to take the place of the indicator with the same id, which is
+    /// out of date all the same.
+    pub replaces: bool,
+}
+
+impl Rejection {
+    /// A rejected indicator.
+    pub fn new(id: Arc<str>, reason: String) -> Self {
+        Rejection {
+            id: Some(id),
+            reason,
+            replaces: false,
+        }
+    }
+
+    /// A message that holds no indicator.
+    pub fn without_id(reason: String) -> Self {
+        Rejection {
+            id: None,
+            reason,
+            replaces: false,
+        }
+    }
+}
+
+/// The result of reading one indicator message.
+#[derive(Debug)]
+pub enum Message {
+    /// An indicator to match; `replaces` says that it takes the place of the one
+    /// with the same id.
+    Match {
+        /// The indicator.
+        indicator: Indicator,
+        /// Add or edit: never [`Operation::Remove`].
+        replaces: bool,
+    },
+    /// The indicator with this id is withdrawn.
+    Withdraw(Arc<str>),
+    /// A well-formed indicator that this program cannot ask VAST about.
+    Unsupported {
+        /// Its id.
+        id: Arc<str>,
+        /// Its pattern or its value, as it came.
+        asked: String,
+        /// Why, for a person.
+        reason: String,
+        /// As with [`Message::Match`].
+        replaces: bool,
+    },
+}
+
+impl Message {
+    /// The same for live matching, which does not keep the message that an
+    /// indicator came in, nor its entry in the journal.
+    pub fn for_live(&self) -> Self {
+        match self {
+            Message::Match {
+                indicator,
+                replaces,
+            } => Message::Match {
+                indicator: Indicator {
+                    id: indicator.id.clone(),
+                    protocol: indicator.protocol,
+                    observables: indicator.observables.clone(),
+                    selection: indicator.selection.clone(),
+                    condition: indicator.condition.clone(),
+                    validity: indicator.validity,
+                    ioc: indicator.ioc.clone(),
+                    original: None,
+                    ticket: None,
+                },
+                replaces: *replaces,
+            },
+            Message::Withdraw(id) => Message::Withdraw(id.clone()),
+            Message::Unsupported {
+                id,
+                asked,
+                reason,
+                replaces,
+            } => Message::Unsupported {
+                id: id.clone(),
+                asked: asked.clone(),
+                reason: reason.clone(),
+                replaces: *replaces,
+            },
+        }
+    }
+
+    /// Closes its entry in the journal, where it has one: nothing waits for it.
+    pub fn finish(self) {
+        if let Message::Match { indicator, .. } = self {
+            indicator.ticket.into_iter().for_each(Ticket::finish);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Log files in place of an engine: Suricata EVE and Zeek logs in JSON lines,
+//! looked through with the matcher of live matching.
+//!
+//! Threads that read → blocks of lines → threads that look through them →
+//! writer. Every channel is bounded, so a slow writer holds the reading back.
+
+mod decode;
+mod director;
+mod follow;
+mod lines;
+mod read;
+mod scan;
+mod watchlist;
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::Sender;
+use log::error;
+
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
+use crate::retro::Intake;
+use crate::sighting::report::{Parcel, Settings as ReportSettings};
+
+use director::Director;
+
+pub use read::wait_readable;
+
+/// When files are looked through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// Once, when no more indicators come.
+    AtTheEnd,
+    /// For each batch of indicators.
+    ForEachBatch,
+    /// All the time, as they grow.
+    Following {
+        /// What they hold already is looked through first, when no more
+        /// indicators come.
+        from_start: bool,
+    },
+}
+
+/// What is looked through, and how.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The files; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// When.
+    pub when: When,
+    /// The most sightings for an indicator in stored events.
+    pub max_events: Option<NonZeroU64>,
+}
+
+/// How far a pass over the files is, in stored bytes.
+#[derive(Debug, Default)]
+pub struct Progress {
+    read: AtomicU64,
+    total: AtomicU64,
+}
+
+impl Progress {
+    /// Bytes read, and bytes that there are to read; the latter is 0 where
+    /// nobody knows.
+    pub fn get(&self) -> (u64, u64) {
+        let read = self.read.load(Ordering::Relaxed);
+        (read, self.total.load(Ordering::Relaxed))
+    }
+}
+
+/// The thread that directs the others.
+pub struct Files {
+    director: JoinHandle<()>,
+    progress: Arc<Progress>,
+}
+
+impl Files {
+    /// Starts. It ends when every [`Intake`] is dropped and everything is
+    /// looked through.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start(
+        settings: Settings,
+        report: Arc<ReportSettings>,
+        writer: &Sender<Parcel>,
+        metrics: &Arc<Metrics>,
+        stop: &Stop,
+    ) -> std::io::Result<(Self, Intake)> {
+        let (intake, messages, account) = Intake::channel(metrics.clone());
+        let progress = Arc::new(Progress::default());
+        let director = Director::new(
+            settings,
+            report,
+            writer.clone(),
+            metrics.clone(),
+            stop.clone(),
+            account,
+            progress.clone(),
+        );
+        let director = std::thread::Builder::new()
+            .name("files".to_owned())
+            .spawn(move || director.run(&messages))?;
+        Ok((Files { director, progress }, intake))
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    /// Waits for the end.
+    pub fn join(self) {
+        if self.director.join().is_err() {
+            error!("the matching of files ended by a defect of this program");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What SIGUSR1 shows: how the program is at a moment, on one screen.
+
+use std::time::Duration;
+
+use log::info;
+
+use crate::observe::logging::ASKED_FOR;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::process::child;
+
+/// Logs the status, whatever the log level is.
+pub fn log(metrics: &Metrics, elapsed: Duration) {
+    for line in lines(metrics, elapsed, child::running()) {
+        info!(target: ASKED_FOR, "status: {line}");
+    }
+}
+
+fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
+    let kinds = metrics.kinds.get();
+    let kinds: Vec<String> = kinds
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    let seconds = elapsed.as_secs();
+    vec![
+        format!(
+            "running for {} d {:02}:{:02}:{:02}; engine {}; bus {}; {children} child process(es)",
+            seconds / 86_400,
+            seconds / 3600 % 24,
+            seconds / 60 % 60,
+            seconds % 60,
+            metrics.engine_up.get().word(),
+            metrics.bus_up.get().word(),
+        ),
+        format!(
+            "indicators: {} received ({}), {} matched, {} waiting or in work",
+            metrics.indicators_received.get(),
+            match kinds.is_empty() {
+                true => "none".to_owned(),
+                false => kinds.join(", "),
+            },
+            metrics.indicators_matched.get(),
+            metrics.backlog.get(),
+        ),
+        format!(
+            "sightings: {} found, {} delivered, {} waiting, {} failed, {} lost",
+            metrics.sightings_found.get(),
+            metrics.sightings_sent.get(),
+            metrics.sightings_waiting(),
+            metrics.sightings_failed.get(),
+            metrics.sightings_lost.get(),
+        ),
+        format!("all counters: {metrics}"),
+    ]
+}
+
+impl Peer {
+    fn word(self) -> &'static str {
+        match self {
+            Peer::Unused => "not used",
+            Peer::Down => "down",
+            Peer::Up => "up",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_fits_a_screen_and_names_what_matters() {
+        let metrics = Metrics::default();
+        metrics.bus_up.set(Peer::Up);
+        metrics.engine_up.set(Peer::Down);
+        metrics.kinds.count("ipv4");
+        metrics.indicators_received.add(1);
+        metrics.backlog.add(1);
+        metrics.sightings_found.add(5);
+        metrics.sightings_sent.add(2);
+        metrics.sightings_lost.add(1);
+        let lines = lines(&metrics, Duration::from_secs(90_061), 3);
+        assert_eq!(
+            lines,
+            [
+                "running for 1 d 01:01:01; engine down; bus up; 3 child process(es)",
+                "indicators: 1 received (ipv4 1), 0 matched, 1 waiting or in work",
+                "sightings: 5 found, 2 delivered, 2 waiting, 0 failed, 1 lost",
+                "all counters: indicators_received=1 sightings_found=5 sightings_sent=2 \
+                 sightings_lost=1",
+            ]
+        );
+    }
+}

@@ -1,0 +1,580 @@
+//! Running other programs: `vast`, the context transformation, a sink command.
+//!
+//! One call runs one child, on the calling thread, from start to reaped. It
+//! feeds standard input, hands out standard output as it comes, keeps the end
+//! of standard error, and holds a deadline, all in one `poll` loop without
+//! helper threads. On every way out of it the child is gone: where it did not
+//! exit by itself, its process group is told to end (SIGTERM), killed after a
+//! moment, and waited for. Should this program itself die, the kernel kills its
+//! children (parent-death signal).
+
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use crate::process::stop::{Stop, poll_timeout};
+
+/// How much of a child's standard error is kept for the log, in bytes.
+pub const STDERR_KEPT: usize = 4096;
+
+/// How long a child that was told to end may take before it is killed. The
+/// engine's own shut-down takes 0.9 s (measured, `vast` 2020.12.16).
+const TERMINATION_GRACE: Duration = Duration::from_secs(2);
+
+/// How much is read from a pipe at once, in bytes: a pipe holds this much.
+const CHUNK: usize = 64 * 1024;
+
+/// How much of standard error is read in one go, in pieces of 4 kB. A child that
+/// writes it faster than it is read must not keep the limits from being looked at.
+const STDERR_PIECES: usize = 64;
+
+/// How often a child is looked at where the kernel has no pidfd (before 5.3).
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What the consumer of a child's output wants next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    /// More output.
+    Continue,
+    /// No more output: end the child.
+    Enough,
+}
+
+/// How a child came to its end.
+#[derive(Debug)]
+pub enum End {
+    /// By itself.
+    Exited(ExitStatus),
+    /// Ended by us, because its time was over.
+    TimedOut,
+    /// Ended by us, because the program stops.
+    Stopped,
+    /// Ended by us, because its output was enough.
+    Enough,
+}
+
+/// What a child left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// The last [`STDERR_KEPT`] bytes of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Outcome {
+    /// The last line of standard error that says something.
+    pub fn last_words(&self) -> String {
+        let text = String::from_utf8_lossy(&self.stderr);
+        text.lines()
+            .rev()
+            .map(str::trim)
+            .find(|line| !line.is_empty())
+            .unwrap_or("nothing on standard error")
+            .to_owned()
+    }
+}
+
+/// An exit status in words: "exit status 1", "signal 9".
+pub fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+/// The limits that a child runs under.
+#[derive(Clone, Copy)]
+pub struct Limits<'a> {
+    /// How long it may run, not counting the time that its output is being
+    /// consumed; `None` for as long as it likes.
+    pub time: Option<Duration>,
+    /// The program's end: draining shortens the time to what is left of the
+    /// grace period, "now" ends the child at once.
+    pub stop: &'a Stop,
+}
+
+/// How a child is treated beside its limits.
+#[derive(Clone, Copy)]
+pub struct Manner {
+    /// How long it may take to end when it is told to, before it is killed.
+    pub grace: Duration,
+    /// After so long without output, the consumer is called with none, and may
+    /// end the child; `None` = it is not.
+    pub silence: Option<Duration>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Manner {
+            grace: TERMINATION_GRACE,
+            silence: None,
+        }
+    }
+}
+
+/// The variables that children inherit; everything else of this program's
+/// environment is not theirs to know.
+const PASSED_ON: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
+
+/// A command for `program` with a clean environment.
+pub fn command(program: &std::path::Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear();
+    for name in PASSED_ON {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Runs `command` with `input` on standard input until it has exited and its
+/// standard output is read, calling `consume` with each piece of it.
+///
+/// # Errors
+/// The program cannot be started, or the system refuses a pipe.
+pub fn run(
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits<'_>,
+    consume: impl FnMut(&[u8]) -> Flow,
+) -> io::Result<Outcome> {
+    run_in(Manner::default(), command, input, limits, consume)
+}
+
+/// As [`run`], in this manner.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_in(
+    manner: Manner,
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits<'_>,
+    consume: impl FnMut(&[u8]) -> Flow,
+) -> io::Result<Outcome> {
+    let started = Instant::now();
+    let mut child = Guard::spawn(command, !input.is_empty())?;
+    let mut pipes = Pipes::take(&mut child.child, input, manner.silence)?;
+    let end = match pipes.pump(started, limits, consume, &child)? {
+        Some(end) => {
+            child.end(manner.grace)?;
+            end
+        }
+        None => End::Exited(child.child.wait()?),
+    };
+    pipes.drain_stderr();
+    Ok(Outcome {
+        end,
+        stderr: pipes.stderr_tail,
+    })
+}
+
+/// Collects a child's whole standard output, up to `most` bytes.
+///
+/// # Errors
+/// As [`run`]. Output beyond `most` ends the child with [`End::Enough`].
+pub fn run_to_end(
+    command: &mut Command,
+    input: &[u8],
+    limits: Limits<'_>,
+    most: usize,
+) -> io::Result<(Outcome, Vec<u8>)> {
+    let mut output = Vec::new();
+    let outcome = run(command, input, limits, |piece| {
+        if output.len() + piece.len() > most {
+            return Flow::Enough;
+        }
+        output.extend_from_slice(piece);
+        Flow::Continue
+    })?;
+    Ok((outcome, output))
+}
+
+/// How many children run now.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+/// How many child processes this program runs at the moment.
+pub fn running() -> u64 {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+/// A running child that is ended and reaped when it goes out of scope.
+struct Guard {
+    child: Child,
+    /// Becomes readable when the child exits.
+    pidfd: Option<OwnedFd>,
+}
+
+impl Guard {
+    fn spawn(command: &mut Command, wants_input: bool) -> io::Result<Self> {
+        command
+            .stdin(if wants_input {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: a Ctrl-C at the terminal is for this program,
+            // which decides what its children do; and ending the group also
+            // ends what the child has started.
+            .process_group(0);
+        die_with_parent(command);
+        let mut guard = Guard {
+            child: command.spawn()?,
+            pidfd: None,
+        };
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        guard.pidfd = guard
+            .pid()
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(guard)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            // The group may be gone already; that is what is wanted.
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    /// Whether the child has exited. It stays a zombie, so that its number, and
+    /// that of its group, remain its own.
+    fn has_exited(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match rustix::process::waitid(WaitId::Pid(self.pid().ok_or(NO_PID)?), options) {
+            Ok(status) => Ok(status.is_some()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for the child's exit; says whether it came.
+    fn await_exit(&self, limit: Duration) -> io::Result<bool> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.has_exited()? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            match &self.pidfd {
+                Some(pidfd) => {
+                    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+                    // An interrupted poll only means one more turn of the loop.
+                    let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
+                }
+                None => std::thread::sleep(left.min(LOOK)),
+            }
+        }
+    }
+
+    /// Tells the child's group to end, and kills what then is left of it: the
+    /// child after a moment, what the child has started as soon as it is gone.
+    fn end(&mut self, grace: Duration) -> io::Result<()> {
+        if !grace.is_zero() {
+            self.signal(Signal::TERM);
+            self.await_exit(grace)?;
+        }
+        self.signal(Signal::KILL);
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+/// A process has a positive number.
+const NO_PID: io::ErrorKind = io::ErrorKind::InvalidData;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        RUNNING.fetch_sub(1, Ordering::Relaxed);
+        if let Ok(None) = self.child.try_wait() {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// Has the kernel kill the child when the thread that started it is gone:
+/// the last defence against orphans when this program is itself killed. Every
+/// child is waited for by the thread that started it, so a thread that ends
+/// earlier than its child does so by a crash.
+#[allow(unsafe_code)] // `pre_exec` has no safe form; see SAFETY.
+fn die_with_parent(command: &mut Command) {
+    let parent = Some(rustix::process::getpid());
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed;
+    // the closure makes two system calls, allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A parent that died before that sends no signal any more.
+            if rustix::process::getppid() != parent {
+                return Err(rustix::io::Errno::SRCH.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+/// What the limits leave.
+enum TimeLeft {
+    Until(Option<Duration>),
+    Over(End),
+}
+
+fn time_left(started: Instant, not_counted: Duration, limits: Limits<'_>) -> TimeLeft {
+    if limits.stop.is_now() {
+        return TimeLeft::Over(End::Stopped);
+    }
+    let now = Instant::now();
+    let mut left = limits.time.map(|time| {
+        time.saturating_add(not_counted)
+            .saturating_sub(now.saturating_duration_since(started))
+    });
+    if left == Some(Duration::ZERO) {
+        return TimeLeft::Over(End::TimedOut);
+    }
+    if let Some(deadline) = limits.stop.drained_by() {
+        let grace = deadline.saturating_duration_since(now);
+        if grace.is_zero() {
+            return TimeLeft::Over(End::Stopped);
+        }
+        left = Some(left.map_or(grace, |left| left.min(grace)));
+    }
+    TimeLeft::Until(left)
+}
+
+/// The three pipes of one child, and what has gone through them.
+struct Pipes<'a> {
+    stdin: Option<std::process::ChildStdin>,
+    unsent: &'a [u8],
+    stdout: Option<std::process::ChildStdout>,
+    stderr: Option<std::process::ChildStderr>,
+    stderr_tail: Vec<u8>,
+    /// Time spent in `consume`: a slow reader is not the child's fault.
+    time_consuming: Duration,
+    silence: Option<Duration>,
+    /// When there was output, or the consumer was told that there is none.
+    heard: Instant,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Pipes<'a> {
+    fn take(child: &mut Child, input: &'a [u8], silence: Option<Duration>) -> io::Result<Self> {
+        let pipes = Pipes {
+            stdin: child.stdin.take(),
+            unsent: input,
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            stderr_tail: Vec::new(),
+            time_consuming: Duration::ZERO,
+            silence,
+            heard: Instant::now(),
+            buffer: vec![0; CHUNK],
+        };
+        if let Some(pipe) = &pipes.stdin {
+            set_nonblocking(pipe)?;
+        }
+        if let Some(pipe) = &pipes.stdout {
+            set_nonblocking(pipe)?;
+        }
+        if let Some(pipe) = &pipes.stderr {
+            set_nonblocking(pipe)?;
+        }
+        Ok(pipes)
+    }
+
+    /// Moves bytes until the child exits or a limit is reached; `None` where it
+    /// has exited and its output is read. Closed output alone is no end: such a
+    /// child may still read its input and write to standard error.
+    fn pump(
+        &mut self,
+        started: Instant,
+        limits: Limits<'_>,
+        mut consume: impl FnMut(&[u8]) -> Flow,
+        child: &Guard,
+    ) -> io::Result<Option<End>> {
+        let mut exited = false;
+        loop {
+            let left = match time_left(started, self.time_consuming, limits) {
+                TimeLeft::Over(end) => return Ok(Some(end)),
+                TimeLeft::Until(left) => left,
+            };
+            let left = match &child.pidfd {
+                // An exited child's pipes are emptied, not waited for.
+                _ if exited => Some(Duration::ZERO),
+                Some(_) => self.until_silence(left),
+                None => Some(left.map_or(LOOK, |left| left.min(LOOK))),
+            };
+            let ready = self.wait(child.pidfd.as_ref().filter(|_| !exited), left, limits.stop)?;
+            if !exited && (ready.exited || child.pidfd.is_none()) {
+                exited = child.has_exited()?;
+            }
+            self.feed();
+            self.drain_stderr();
+            match self.forward(&mut consume)? {
+                Read1::Enough => return Ok(Some(End::Enough)),
+                Read1::Nothing if exited => return Ok(None),
+                Read1::Nothing if self.is_silent() => {
+                    if self.consume(0, &mut consume) == Flow::Enough {
+                        return Ok(Some(End::Enough));
+                    }
+                }
+                Read1::Some | Read1::Nothing => {}
+            }
+        }
+    }
+
+    /// The shorter of this time and what is left until the consumer is to hear of
+    /// the silence.
+    fn until_silence(&self, left: Option<Duration>) -> Option<Duration> {
+        let Some(silence) = self.silence else {
+            return left;
+        };
+        let silence = silence.saturating_sub(self.heard.elapsed());
+        Some(left.map_or(silence, |left| left.min(silence)))
+    }
+
+    fn is_silent(&self) -> bool {
+        self.silence
+            .is_some_and(|silence| self.heard.elapsed() >= silence)
+    }
+
+    /// Hands out so many bytes of the buffer; the time is not the child's.
+    fn consume(&mut self, count: usize, consume: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
+        let before = Instant::now();
+        let flow = consume(&self.buffer[..count]);
+        self.time_consuming += before.elapsed();
+        self.heard = Instant::now();
+        flow
+    }
+
+    fn wait(
+        &self,
+        pidfd: Option<&OwnedFd>,
+        left: Option<Duration>,
+        stop: &Stop,
+    ) -> io::Result<Ready> {
+        let mut fds = Vec::with_capacity(5);
+        // Draining changes the deadline, "now" ends the wait.
+        let gate = if stop.is_draining() {
+            stop.now_fd()
+        } else {
+            stop.drain_fd()
+        };
+        fds.push(PollFd::from_borrowed_fd(gate, PollFlags::IN));
+        if let Some(pipe) = &self.stdout {
+            fds.push(PollFd::new(pipe, PollFlags::IN));
+        }
+        if let Some(pipe) = &self.stderr {
+            fds.push(PollFd::new(pipe, PollFlags::IN));
+        }
+        if let Some(pipe) = &self.stdin {
+            fds.push(PollFd::new(pipe, PollFlags::OUT));
+        }
+        let pidfd_at = pidfd.map(|pidfd| {
+            fds.push(PollFd::new(pidfd, PollFlags::IN));
+            fds.len() - 1
+        });
+        match rustix::event::poll(&mut fds, left.map(poll_timeout).as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Ready {
+            exited: pidfd_at.is_some_and(|at| !fds[at].revents().is_empty()),
+        })
+    }
+
+    /// Writes what standard input takes now. A child that does not read its
+    /// input is no error: many commands do not need it.
+    fn feed(&mut self) {
+        while let Some(pipe) = &mut self.stdin {
+            match pipe.write(self.unsent) {
+                Ok(count) => self.unsent = &self.unsent[count..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.unsent = &[],
+            }
+            if self.unsent.is_empty() {
+                self.stdin = None;
+            }
+        }
+    }
+
+    /// Reads one piece of standard output and hands it on.
+    fn forward(&mut self, consume: &mut impl FnMut(&[u8]) -> Flow) -> io::Result<Read1> {
+        let Some(pipe) = &mut self.stdout else {
+            return Ok(Read1::Nothing);
+        };
+        match pipe.read(&mut self.buffer) {
+            Ok(0) => {
+                self.stdout = None;
+                Ok(Read1::Nothing)
+            }
+            Ok(count) => Ok(match self.consume(count, consume) {
+                Flow::Continue => Read1::Some,
+                Flow::Enough => Read1::Enough,
+            }),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Read1::Nothing),
+                _ => Err(error),
+            },
+        }
+    }
+
+    /// Reads what is there on standard error, keeping its end.
+    fn drain_stderr(&mut self) {
+        let mut buffer = [0; 4096];
+        for _ in 0..STDERR_PIECES {
+            let Some(pipe) = &mut self.stderr else {
+                return;
+            };
+            match pipe.read(&mut buffer) {
+                Ok(0) => self.stderr = None,
+                Ok(count) => {
+                    self.stderr_tail.extend_from_slice(&buffer[..count]);
+                    let surplus = self.stderr_tail.len().saturating_sub(STDERR_KEPT);
+                    self.stderr_tail.drain(..surplus);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => self.stderr = None,
+            }
+        }
+    }
+}
+
+struct Ready {
+    exited: bool,
+}
+
+/// What one read of standard output brought.
+enum Read1 {
+    Some,
+    Nothing,
+    Enough,
+}
+
+fn set_nonblocking(pipe: &impl AsFd) -> io::Result<()> {
+    let flags = rustix::fs::fcntl_getfl(pipe)?;
+    rustix::fs::fcntl_setfl(pipe, flags | rustix::fs::OFlags::NONBLOCK)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

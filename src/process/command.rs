@@ -1,0 +1,305 @@
+//! Commands that a user configures: split into arguments once, filled in for
+//! every sighting.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Access, access};
+
+use crate::observe::logging::printable;
+
+/// The most that an error message shows of a path.
+const MAX_SHOWN: usize = 4096;
+
+/// A program and its arguments, in which `%ioc` and `%matchtype` stand for
+/// what is known only later.
+///
+/// The text is split like a shell does it, before anything is filled in: a
+/// value from outside can neither add an argument nor change another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandTemplate {
+    program: String,
+    arguments: Vec<String>,
+}
+
+/// Why a text is no [`CommandTemplate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandError {
+    /// A quote is not closed, or a backslash stands at the end.
+    Unbalanced,
+    /// There is no program in it.
+    Empty,
+    /// It holds a NUL character, which no argument can.
+    Nul,
+}
+
+/// Why a program cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProgramError {
+    /// No directory of `PATH` has a program of this name.
+    NotInPath(PathBuf),
+    /// There is no file at this path.
+    Missing(PathBuf),
+    /// There is a file at this path, but it cannot be executed.
+    NotExecutable(PathBuf),
+}
+
+impl CommandTemplate {
+    /// Splits a command line like a shell: blanks part arguments; single quotes,
+    /// double quotes and backslashes keep them together. There are no
+    /// variables, no wildcards, no comments and no pipes.
+    pub fn parse(text: &str) -> Result<Self, CommandError> {
+        if text.contains('\0') {
+            return Err(CommandError::Nul);
+        }
+        // `shlex` takes a `#` at the start of a word for a comment, which would
+        // drop the rest of the command silently. NUL stands in for it.
+        let words = shlex::split(&text.replace('#', "\0")).ok_or(CommandError::Unbalanced)?;
+        let mut words = words.into_iter().map(|word| word.replace('\0', "#"));
+        let program = words.next().filter(|program| !program.is_empty());
+        Ok(Self {
+            program: program.ok_or(CommandError::Empty)?,
+            arguments: words.collect(),
+        })
+    }
+
+    /// The program, a name or a path. Placeholders in it stay as they are.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
+    /// The arguments with `%ioc` and `%matchtype` replaced, in one pass: a
+    /// placeholder inside `ioc` stays as it is.
+    pub fn arguments(&self, ioc: &str, match_type: &str) -> Vec<String> {
+        let fill =
+            |argument: &String| fill_in(argument, &[("%ioc", ioc), ("%matchtype", match_type)]);
+        self.arguments.iter().map(fill).collect()
+    }
+
+    /// The file that the program is, by [`find_program`].
+    pub fn resolve(&self, path_var: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
+        find_program(Path::new(&self.program), path_var)
+    }
+}
+
+impl fmt::Display for CommandTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = std::iter::once(&self.program).chain(&self.arguments);
+        let line = shlex::try_join(words.map(String::as_str));
+        f.write_str(&line.expect("a template has no NUL, the one thing that cannot be quoted"))
+    }
+}
+
+fn fill_in(template: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(template.len());
+    let mut rest = template;
+    while let Some(at) = rest.find('%') {
+        filled.push_str(&rest[..at]);
+        rest = &rest[at..];
+        match values.iter().find(|(name, _)| rest.starts_with(name)) {
+            Some((name, value)) => {
+                filled.push_str(value);
+                rest = &rest[name.len()..];
+            }
+            None => {
+                filled.push('%');
+                rest = &rest[1..];
+            }
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+/// Where a program is: a name with a slash is a path, any other is looked for
+/// in the directories of `path_var`, as `execvp(3)` does it.
+pub fn find_program(program: &Path, path_var: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return match () {
+            () if is_executable(program) => Ok(program.to_owned()),
+            () if program.exists() => Err(ProgramError::NotExecutable(program.to_owned())),
+            () => Err(ProgramError::Missing(program.to_owned())),
+        };
+    }
+    let path_var = path_var.unwrap_or(OsStr::new("/bin:/usr/bin"));
+    let mut met = None;
+    for directory in std::env::split_paths(path_var) {
+        let candidate = match directory.as_os_str().is_empty() {
+            true => Path::new(".").join(program),
+            false => directory.join(program),
+        };
+        if is_executable(&candidate) {
+            return Ok(candidate);
+        }
+        if candidate.is_file() {
+            met.get_or_insert(candidate);
+        }
+    }
+    Err(match met {
+        Some(file) => ProgramError::NotExecutable(file),
+        None => ProgramError::NotInPath(program.to_owned()),
+    })
+}
+
+fn is_executable(path: &Path) -> bool {
+    path.is_file() && access(path, Access::EXEC_OK).is_ok()
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unbalanced => "a quote is not closed, or a backslash stands at the end",
+            Self::Empty => "it names no program",
+            Self::Nul => "it holds a NUL character",
+        })
+    }
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NotInPath(path) | Self::Missing(path) | Self::NotExecutable(path)) = self;
+        let path = path.to_string_lossy();
+        let path = printable(&path, MAX_SHOWN);
+        match self {
+            Self::NotInPath(_) => write!(f, "cannot find `{path}` in PATH"),
+            Self::Missing(_) => write!(f, "there is no file `{path}`"),
+            Self::NotExecutable(_) => write!(f, "`{path}` is not an executable file"),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}
+impl std::error::Error for ProgramError {}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(text: &str) -> CommandTemplate {
+        CommandTemplate::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_command_is_split_like_a_shell_does_it() {
+        let command =
+            parse(r#"fever alertify --alert-prefix 'MY PREFIX' "a\"b" c\ d '' --ioc=%ioc"#);
+        assert_eq!(command.program(), "fever");
+        assert_eq!(
+            command.arguments("x y", "RETRO"),
+            [
+                "alertify",
+                "--alert-prefix",
+                "MY PREFIX",
+                "a\"b",
+                "c d",
+                "",
+                "--ioc=x y"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hash_sign_is_no_comment() {
+        assert_eq!(
+            parse(r"a #b '#c' \# d#").arguments("", ""),
+            ["#b", "#c", "#", "d#"]
+        );
+    }
+
+    #[test]
+    fn what_is_no_command_says_why() {
+        for (text, error) in [
+            ("", CommandError::Empty),
+            (" \t", CommandError::Empty),
+            ("'' x", CommandError::Empty),
+            ("fever 'x", CommandError::Unbalanced),
+            ("fever \"x", CommandError::Unbalanced),
+            ("fever \\", CommandError::Unbalanced),
+            ("a \0", CommandError::Nul),
+        ] {
+            assert_eq!(CommandTemplate::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn placeholders_are_replaced_once_and_not_in_the_program() {
+        let command = parse("%ioc %ioc,%matchtype %% %iocs %");
+        assert_eq!(command.program(), "%ioc");
+        assert_eq!(
+            command.arguments("%matchtype", "%ioc"),
+            ["%matchtype,%ioc", "%%", "%matchtypes", "%"]
+        );
+    }
+
+    #[test]
+    fn programs_are_looked_for_as_the_system_does_it() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let (first, second) = (directory.path().join("1"), directory.path().join("2"));
+        for (place, name, mode) in [
+            (&first, "tool", 0o644),
+            (&second, "tool", 0o755),
+            (&first, "text", 0o644),
+        ] {
+            fs::create_dir_all(place).expect("a directory");
+            fs::write(place.join(name), "").expect("a file");
+            fs::set_permissions(place.join(name), Permissions::from_mode(mode)).expect("its mode");
+        }
+        let path = std::env::join_paths([&first, &second]).expect("no colon in it");
+        let find = |name: &Path| find_program(name, Some(&path));
+
+        assert_eq!(find(Path::new("tool")), Ok(second.join("tool")));
+        assert_eq!(
+            find(Path::new("text")),
+            Err(ProgramError::NotExecutable(first.join("text")))
+        );
+        assert_eq!(
+            find(Path::new("none")),
+            Err(ProgramError::NotInPath("none".into()))
+        );
+        assert_eq!(find(&second.join("tool")), Ok(second.join("tool")));
+        assert_eq!(
+            find(&first),
+            Err(ProgramError::NotExecutable(first.clone()))
+        );
+        assert_eq!(
+            find(&first.join("none")),
+            Err(ProgramError::Missing(first.join("none")))
+        );
+        assert!(find_program(Path::new("sh"), None).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_command_or_an_error(text in "[\\PC'\"\\\\ #\n\0]{0,40}") {
+            if let Ok(command) = CommandTemplate::parse(&text) {
+                prop_assert_eq!(CommandTemplate::parse(&command.to_string()), Ok(command));
+            }
+        }
+
+        #[test]
+        fn joined_words_come_back(words in vec("[^\0]{1,12}", 1..6)) {
+            let line = shlex::try_join(words.iter().map(String::as_str)).expect("no NUL");
+            let command = CommandTemplate::parse(&line).expect("quoted by the library");
+            prop_assert_eq!(command.program(), &words[0]);
+            prop_assert_eq!(command.arguments("%ioc", "%matchtype"), &words[1..]);
+        }
+
+        #[test]
+        fn filling_in_never_changes_the_number_of_arguments(
+            text in "a [ '\"%iocmatchtype]{0,40}",
+            ioc in "\\PC{0,20}",
+        ) {
+            if let Ok(command) = CommandTemplate::parse(&text) {
+                let count = command.arguments("", "").len();
+                prop_assert_eq!(command.arguments(&ioc, "LIVE").len(), count);
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Processes, its own and its children: starting, stopping, signals, ends.
+
+pub mod child;
+pub mod command;
+pub mod endpoint;
+pub mod exit_code;
+pub mod notify;
+pub mod signals;
+pub mod stop;

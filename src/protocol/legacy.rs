@@ -1,0 +1,528 @@
+//! The `Intel` and `Sighting` messages of Threat Bus up to 2020.12.16.
+//!
+//! An indicator is `{"ts": …, "id": "43", "data": {"indicator": ["6.6.0.1"],
+//! "intel_type": 2}, "operation": "ADD"}`; the kinds are numbers from 1 to 47
+//! (Threat Bus, `threatbus.data.IntelType`).
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
+use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
+use crate::observable::{Network, Observable, Property};
+use crate::sighting::{Context, EventTime, MatchType};
+
+/// The topic that indicators are published on.
+pub const INTEL_TOPIC: &str = "threatbus/intel";
+/// The topic that sightings are published on.
+pub const SIGHTING_TOPIC: &str = "threatbus/sighting";
+/// What follows the own topic's name on a message that holds an indicator.
+pub const INTEL_SUFFIX: &str = "intel";
+
+/// What this program does with a kind of intel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Address,
+    Domain,
+    Url,
+    Text(Property),
+    /// An address and a port of the same end of a connection.
+    AddressPort(End),
+    /// A domain and an address that it had once: the domain.
+    DomainAddress,
+    /// A file with this name and this hash.
+    FileHash(Property),
+    Nothing,
+}
+
+/// One end of a connection: its address and its port.
+type End = (Field, Field);
+
+const SOURCE: End = (Field::SourceAddress, Field::SourcePort);
+const DESTINATION: End = (Field::DestinationAddress, Field::DestinationPort);
+
+/// Every `IntelType`: its name, and what it asks for. The number is the
+/// position plus one.
+const KINDS: [(&str, Asks); 47] = [
+    ("IPSRC", Asks::Address),
+    ("IPDST", Asks::Address),
+    ("IPSRC_PORT", Asks::AddressPort(SOURCE)),
+    ("IPDST_PORT", Asks::AddressPort(DESTINATION)),
+    ("EMAILSRC", Asks::Text(Property::Email)),
+    ("EMAILDST", Asks::Nothing),
+    ("TARGETEMAIL", Asks::Nothing),
+    ("EMAILATTACHMENT", Asks::Text(Property::FileName)),
+    ("FILENAME", Asks::Text(Property::FileName)),
+    ("HOSTNAME", Asks::Domain),
+    ("DOMAIN", Asks::Domain),
+    ("DOMAIN_IP", Asks::DomainAddress),
+    ("URL", Asks::Url),
+    ("URI", Asks::Url),
+    ("USERAGENT", Asks::Text(Property::UserAgent)),
+    ("MD5", Asks::Text(Property::Md5)),
+    ("MALWARESAMPLE", Asks::FileHash(Property::Md5)),
+    ("FILENAME_MD5", Asks::FileHash(Property::Md5)),
+    ("SHA1", Asks::Text(Property::Sha1)),
+    ("FILENAME_SHA1", Asks::FileHash(Property::Sha1)),
+    ("SHA256", Asks::Text(Property::Sha256)),
+    ("FILENAME_SHA256", Asks::FileHash(Property::Sha256)),
+    ("X509FINGERPRINTSHA1", Asks::Nothing),
+    ("PDB", Asks::Nothing),
+    ("AUTHENTIHASH", Asks::Nothing),
+    ("SSDEEP", Asks::Nothing),
+    ("IMPHASH", Asks::Nothing),
+    ("PEHASH", Asks::Nothing),
+    ("IMPFUZZY", Asks::Nothing),
+    ("SHA224", Asks::Nothing),
+    ("SHA384", Asks::Nothing),
+    ("SHA512", Asks::Nothing),
+    ("SHA512_224", Asks::Nothing),
+    ("SHA512_256", Asks::Nothing),
+    ("TLSH", Asks::Nothing),
+    ("CDHASH", Asks::Nothing),
+    ("FILENAME_AUTHENTIHASH", Asks::Nothing),
+    ("FILENAME_SSDEEP", Asks::Nothing),
+    ("FILENAME_IMPHASH", Asks::Nothing),
+    ("FILENAME_PEHASH", Asks::Nothing),
+    ("FILENAME_IMPFUZZY", Asks::Nothing),
+    ("FILENAME_SHA224", Asks::Nothing),
+    ("FILENAME_SHA384", Asks::Nothing),
+    ("FILENAME_SHA512", Asks::Nothing),
+    ("FILENAME_SHA512_224", Asks::Nothing),
+    ("FILENAME_SHA512_256", Asks::Nothing),
+    ("FILENAME_TLSH", Asks::Nothing),
+];
+
+#[derive(Deserialize)]
+struct Intel<'a> {
+    #[serde(borrow)]
+    id: Id<'a>,
+    #[serde(borrow)]
+    data: Data<'a>,
+    #[serde(borrow)]
+    operation: Cow<'a, str>,
+}
+
+/// Ids arrive as strings; a sender that skipped the broker's normalisation may
+/// use a number.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id<'a> {
+    Text(#[serde(borrow)] Cow<'a, str>),
+    Number(i64),
+}
+
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    indicator: Vec<Cow<'a, str>>,
+    intel_type: u16,
+}
+
+/// Reads one indicator message.
+///
+/// # Errors
+/// The text is no such message, or names a value that is not of its kind.
+pub fn read(json: &str) -> Result<Message, Rejection> {
+    let intel: Intel<'_> = serde_json::from_str(json)
+        .map_err(|error| Rejection::without_id(format!("no legacy indicator: {error}")))?;
+    let id: Arc<str> = match intel.id {
+        Id::Text(text) => text.into(),
+        Id::Number(number) => number.to_string().into(),
+    };
+    let adds = match &*intel.operation {
+        "ADD" => true,
+        "REMOVE" => false,
+        other => {
+            let reason = format!("operation is {other:?}, and can be ADD or REMOVE");
+            return Err(Rejection::new(id, reason));
+        }
+    };
+    if !adds {
+        return Ok(Message::Withdraw(id));
+    }
+    let Some(&(name, asks)) = usize::from(intel.data.intel_type)
+        .checked_sub(1)
+        .and_then(|position| KINDS.get(position))
+    else {
+        let reason = format!(
+            "intel_type is {}, and can be 1 to {}",
+            intel.data.intel_type,
+            KINDS.len()
+        );
+        return Err(Rejection::new(id, reason));
+    };
+    if intel.data.indicator.is_empty() {
+        return Err(Rejection::new(id, "it names no value".to_owned()));
+    }
+    if asks == Asks::Nothing {
+        return Ok(Message::Unsupported {
+            id,
+            asked: intel.data.indicator.join("|"),
+            reason: format!("intel type {name} cannot be asked for"),
+            replaces: false,
+        });
+    }
+    let asked = meaning(asks, &intel.data.indicator)
+        .map_err(|reason| Rejection::new(id.clone(), reason))?;
+    let observable = asked
+        .observable
+        .checked()
+        .map_err(|reason| Rejection::new(id.clone(), reason))?;
+    Ok(Message::Match {
+        indicator: Indicator {
+            id,
+            protocol: Protocol::Legacy,
+            observables: vec![observable],
+            selection: None,
+            condition: asked.condition.map(Arc::new),
+            validity: Validity::ALWAYS,
+            ioc: intel
+                .data
+                .indicator
+                .iter()
+                .map(|v| v.clone().into_owned())
+                .collect(),
+            // Legacy sightings carry the id alone.
+            original: None,
+            ticket: None,
+        },
+        replaces: false,
+    })
+}
+
+/// What an indicator asks for.
+#[derive(Debug, PartialEq)]
+struct Asked {
+    observable: Observable,
+    /// What else an event with it has to be like.
+    condition: Option<Condition>,
+}
+
+/// What these values mean; why they mean nothing, for a person.
+fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
+    let first = &*values[0];
+    let simple = |found: Option<Observable>, what: &str| match found {
+        Some(observable) => Ok(Asked {
+            observable,
+            condition: None,
+        }),
+        None => Err(format!("{first:?} is no {what}")),
+    };
+    match asks {
+        Asks::Address => simple(address(first), ADDRESS),
+        Asks::Domain => simple(Some(Observable::domain(first)), "domain"),
+        Asks::Url => simple(Some(Observable::Url(first.to_owned())), "URL"),
+        Asks::Text(property) => simple(Observable::text(property, first), property.facts().what),
+        Asks::AddressPort(end) => address_and_port(end, two(values)?),
+        Asks::DomainAddress => {
+            // Addresses change, and most events of a domain hold none of its own: an
+            // event that has to hold both would be missed too often.
+            let domain = two(values).map_or(first, |(domain, _)| domain);
+            simple(Some(Observable::domain(domain)), "domain")
+        }
+        Asks::FileHash(property) => file_and_hash(property, two(values)?),
+        Asks::Nothing => Err("it cannot be asked for".to_owned()),
+    }
+}
+
+/// What a value that is none is said not to be.
+const ADDRESS: &str = "IPv4 or IPv6 address";
+
+/// The two parts of a composite: two values, or one with `|` between them, as
+/// MISP writes it.
+fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
+    match values {
+        [one] => one
+            .split_once('|')
+            .ok_or_else(|| format!("{one:?} has one part, not two with | between them")),
+        [one, two] => Ok((one, two)),
+        more => Err(format!("it has {} values, and can have 2", more.len())),
+    }
+}
+
+fn test(place: Place, check: Check) -> Condition {
+    Condition::Test(Test {
+        place,
+        negated: false,
+        check,
+    })
+}
+
+fn networks(observable: &Observable) -> Check {
+    Check::Networks(match observable {
+        Observable::Network(network) => vec![*network],
+        Observable::Address(address) => vec![Network::new(*address, 128)],
+        _ => vec![],
+    })
+}
+
+fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, String> {
+    let observable = address(value).ok_or_else(|| format!("{value:?} is no {ADDRESS}"))?;
+    let number: u16 = port
+        .parse()
+        .map_err(|_| format!("{port:?} is no port number"))?;
+    let port = Check::Number(Order::Equal, vec![number.into()]);
+    let condition = Condition::All(vec![
+        test(Place::Field(end.0), networks(&observable)),
+        test(Place::Field(end.1), port),
+    ]);
+    Ok(Asked {
+        observable,
+        condition: Some(condition),
+    })
+}
+
+/// The answer of a DNS request holds the address in a list.
+/// The engine is asked for the hash, which says more; the name may have a path in
+/// front of it in the log.
+fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
+    let what = property.facts().what;
+    let observable =
+        Observable::text(property, hash).ok_or_else(|| format!("{hash:?} is no {what}"))?;
+    Ok(Asked {
+        observable,
+        condition: Some(Condition::Test(Test::file_named(name))),
+    })
+}
+
+/// An address or a network, as MISP writes both in the same attributes.
+fn address(value: &str) -> Option<Observable> {
+    match value.parse::<IpAddr>() {
+        Ok(address) => Some(Observable::address(address)),
+        Err(_) => Network::parse(value).map(Observable::network),
+    }
+}
+
+#[derive(Serialize)]
+struct Sighting<'a> {
+    ts: String,
+    intel: &'a str,
+    reference: String,
+    ioc: &'a [String],
+    context: &'a RawValue,
+}
+
+/// Writes one sighting, without its topic.
+///
+/// The match type has no place in this format.
+///
+/// # Errors
+/// The context is no JSON (a defect of the caller).
+pub fn write(
+    indicator: &Indicator,
+    _match_type: MatchType,
+    time: &EventTime,
+    context: &Context<'_>,
+) -> serde_json::Result<String> {
+    let context = context.with_source("VAST")?;
+    serde_json::to_string(&Sighting {
+        ts: time.as_python(),
+        intel: &indicator.id,
+        reference: format!("threatbus__{}", indicator.id),
+        ioc: &indicator.ioc,
+        context: &context,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matching::Concepts;
+    use crate::matching::condition::LazyEvent;
+
+    fn intel(value: &str, kind: u16, operation: &str) -> String {
+        serde_json::json!({
+            "ts": "2020-11-26 12:00:00", "id": "43",
+            "data": {"indicator": [value], "intel_type": kind, "extra": {"a": 1}},
+            "operation": operation, "extra": 1,
+        })
+        .to_string()
+    }
+
+    fn observable(value: &str, kind: u16) -> Observable {
+        match read(&intel(value, kind, "ADD")).expect("an indicator") {
+            Message::Match { mut indicator, .. } => {
+                assert_eq!(&*indicator.id, "43");
+                assert_eq!(indicator.ioc, [value]);
+                indicator.observables.remove(0)
+            }
+            other => panic!("{value}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn kinds_become_observables() {
+        let address = |text: &str| Observable::Address(text.parse().expect("an address"));
+        assert_eq!(observable("6.6.0.1", 1), address("6.6.0.1"));
+        assert_eq!(observable("::FFFF:6.6.0.1", 2), address("6.6.0.1"));
+        assert_eq!(observable("2001:DB8::1", 2), address("2001:db8::1"));
+        for kind in [10, 11, 12] {
+            let domain = Observable::Domain("evil.example".into());
+            assert_eq!(observable("evil.example.", kind), domain);
+        }
+        let hash = "D41D8CD98F00B204E9800998ECF8427E";
+        let md5 = Observable::Text(Property::Md5, hash.to_lowercase());
+        assert_eq!(observable(hash, 16), md5);
+        assert!(matches!(
+            observable("10.0.0.0/8", 1),
+            Observable::Network(_)
+        ));
+        for kind in [13, 14] {
+            assert_eq!(observable("/a?b=c", kind), Observable::Url("/a?b=c".into()));
+        }
+    }
+
+    #[test]
+    fn the_other_kinds_are_unsupported_by_name() {
+        for (number, name) in [(7, "TARGETEMAIL"), (26, "SSDEEP"), (47, "FILENAME_TLSH")] {
+            match read(&intel("x", number, "ADD")).expect("well-formed") {
+                Message::Unsupported { reason, .. } => assert!(reason.contains(name), "{reason}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn composite(values: &[&str], kind: u16) -> Result<Indicator, String> {
+        let json = serde_json::json!({
+            "id": "43", "data": {"indicator": values, "intel_type": kind}, "operation": "ADD",
+        });
+        match read(&json.to_string()) {
+            Ok(Message::Match { indicator, .. }) => Ok(indicator),
+            Ok(other) => panic!("{other:?}"),
+            Err(rejection) => Err(rejection.reason),
+        }
+    }
+
+    #[test]
+    fn composites_need_both_parts_in_one_event() {
+        let hash = "70041821acf87389e40ddcb092004184";
+        let file = format!("b.exe|{hash}");
+        for (values, kind, line, expected) in [
+            (
+                vec![&*file],
+                18,
+                r#"{"fileinfo.filename": "/a/b.exe"}"#,
+                true,
+            ),
+            (
+                vec!["b.exe", hash],
+                17,
+                r#"{"fileinfo.filename": "c.exe"}"#,
+                false,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                4,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 80}"#,
+                true,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                4,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 81}"#,
+                false,
+            ),
+            (
+                vec!["192.0.2.1|80"],
+                3,
+                r#"{"dest_ip": "192.0.2.1", "dest_port": 80}"#,
+                false,
+            ),
+            (
+                vec!["a.example|192.0.2.1"],
+                12,
+                r#"{"query": "a.example"}"#,
+                true,
+            ),
+            (vec!["a.example"], 12, "{}", true),
+        ] {
+            let indicator = composite(&values, kind).expect("an indicator");
+            assert_eq!(
+                indicator.holds(&LazyEvent::new(line, &Concepts::built_in())),
+                expected,
+                "{values:?} {kind} {line}"
+            );
+        }
+        for values in [&["a.example|192.0.2.1"][..], &["a.example.", "192.0.2.1"]] {
+            let domain = composite(values, 12).expect("an indicator");
+            assert_eq!(domain.observables, [Observable::domain("a.example")]);
+        }
+        let file = composite(&["b.exe", hash], 18).expect("an indicator");
+        assert_eq!(
+            file.observables,
+            [Observable::Text(Property::Md5, hash.into())]
+        );
+        for (values, kind, words) in [
+            (vec!["b.exe"], 18, "one part"),
+            (vec!["b.exe|x"], 20, "no SHA-1"),
+            (vec!["192.0.2.1|x"], 3, "no port"),
+            (vec!["x|80"], 4, "no IPv4"),
+            (vec!["a", "b", "c"], 18, "3 values"),
+        ] {
+            let reason = composite(&values, kind).expect_err("it is none");
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn remove_needs_no_valid_value() {
+        let message = read(&intel("999.1.1.1", 1, "REMOVE")).expect("well-formed");
+        assert!(matches!(message, Message::Withdraw(id) if &*id == "43"));
+    }
+
+    #[test]
+    fn bad_messages_are_rejected_with_the_reason() {
+        for (json, words) in [
+            ("[1, 2]".to_owned(), "no legacy indicator"),
+            ("{}".to_owned(), "missing field"),
+            (intel("999.1.1.1", 1, "ADD"), "no IPv4 or IPv6 address"),
+            (
+                intel("1.2.3.4 || true", 1, "ADD"),
+                "no IPv4 or IPv6 address",
+            ),
+            (intel("--write=x.json", 2, "ADD"), "no IPv4 or IPv6 address"),
+            (intel("abc", 16, "ADD"), "no MD5"),
+            (intel("a", 0, "ADD"), "1 to 47"),
+            (intel("a", 48, "ADD"), "1 to 47"),
+            (intel("a", 11, "EDIT"), "ADD or REMOVE"),
+            (intel("a\0b", 11, "ADD"), "NUL"),
+            (intel("", 11, "ADD"), "empty"),
+        ] {
+            let rejection = read(&json).expect_err(&json);
+            assert!(rejection.reason.contains(words), "{}", rejection.reason);
+        }
+    }
+
+    #[test]
+    fn numbers_are_ids_too() {
+        let json = intel("a.example", 11, "ADD").replace("\"43\"", "77");
+        match read(&json).expect("an indicator") {
+            Message::Match { indicator, .. } => assert_eq!(&*indicator.id, "77"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_sighting_is_what_the_broker_reads() {
+        let Ok(Message::Match { indicator, .. }) = read(&intel("foobar.com", 11, "ADD")) else {
+            panic!("an indicator");
+        };
+        let context =
+            Context::new(r#"{"ts": "2020-09-04T11:21:13.663164","n":1.50}"#).expect("JSON");
+        let time = EventTime::parse("2020-09-04T11:21:13.663164").expect("a time");
+        let json = write(&indicator, MatchType::Retro, &time, &context).expect("JSON");
+        assert_eq!(
+            json,
+            concat!(
+                r#"{"ts":"2020-09-04 11:21:13.663164","intel":"43","reference":"threatbus__43","#,
+                r#""ioc":["foobar.com"],"context":{"ts":"2020-09-04T11:21:13.663164","n":1.50,"#,
+                r#""source":"VAST"}}"#
+            )
+        );
+    }
+}

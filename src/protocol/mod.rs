@@ -1,0 +1,6 @@
+//! What indicators and sightings look like outside the program: the messages of
+//! both generations of Threat Bus, and files of indicators.
+
+pub mod file;
+pub mod legacy;
+pub mod stix;

@@ -1,0 +1,239 @@
+//! `--check`: is everything there that a run with this configuration needs? Goes
+//! once through all of it, changes nothing, and prints a table.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Instant;
+
+use crate::bus::manage::{ANSWER_TIME, ManageError, Manager};
+use crate::bus::publish::detect;
+use crate::config::{Config, ProtocolChoice};
+use crate::engine;
+use crate::engine::finding::{Finding, Verdict};
+use crate::indicator::Protocol;
+use crate::observe::logging::printable;
+use crate::process::exit_code::ExitCode;
+use crate::process::stop::Stop;
+use crate::protocol::{legacy, stix};
+
+/// Looks at everything, prints it, and ends with the status of the worst.
+pub fn run(config: &Config) -> ExitCode {
+    let findings = match Stop::new() {
+        Ok(stop) => findings(config, &stop),
+        Err(error) => vec![Finding::bad("system", error.to_string())],
+    };
+    match io::stdout().write_all(Table(&findings).to_string().as_bytes()) {
+        // A reader that went away, like `head`, has what it wanted.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
+        _ => status(&findings),
+    }
+}
+
+fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
+    let mut findings = configuration(config);
+    match config.jobs.events.is_empty() {
+        true => findings.extend(engine::findings(
+            config.engine,
+            &config.program,
+            config.live_wish().as_ref(),
+            stop,
+        )),
+        false => findings.extend(config.jobs.events.iter().map(|path| file("events", path))),
+    }
+    match &config.jobs.indicators {
+        Some(path) => findings.push(file("indicators", path)),
+        None => findings.extend(bus(config, stop)),
+    }
+    findings.extend(config.state_dir.as_ref().map(|path| state_dir(path)));
+    findings
+}
+
+fn configuration(config: &Config) -> Vec<Finding> {
+    let file = match &config.file {
+        Some(file) => format!("{} is read", file.display()),
+        None => "no file; defaults, environment and command line".to_owned(),
+    };
+    let warnings = config.warnings.iter();
+    let warnings = warnings.map(|warning| Finding::warning("configuration", warning.as_str()));
+    std::iter::once(Finding::good("configuration", file))
+        .chain(warnings)
+        .collect()
+}
+
+fn file(subject: &'static str, path: &std::path::Path) -> Finding {
+    if path.as_os_str() == "-" {
+        return Finding::good(subject, "standard input");
+    }
+    match std::fs::File::open(path).and_then(|file| file.metadata()) {
+        Ok(metadata) => {
+            let detail = format!("{}: {} bytes", path.display(), metadata.len());
+            Finding::good(subject, detail)
+        }
+        Err(error) => Finding::bad(subject, format!("{}: {error}", path.display())),
+    }
+}
+
+fn state_dir(path: &std::path::Path) -> Finding {
+    if !path.exists() {
+        let detail = format!("{} is made by the first run", path.display());
+        return Finding::good("state directory", detail);
+    }
+    match crate::state::StateDir::open(path) {
+        Ok(_) => Finding::good("state directory", path.display().to_string()),
+        Err(error @ crate::state::StateError::InUse(_)) => {
+            Finding::warning("state directory", error.to_string())
+        }
+        Err(error) => Finding::bad("state directory", error.to_string()),
+    }
+}
+
+/// A name under which nothing is published.
+const OWN_NAME: &str = "vast-threatbus/check";
+
+/// Subscribes, looks who is there, and unsubscribes.
+fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
+    let context = zmq::Context::new();
+    let endpoint = &config.threatbus;
+    let manager = Manager::new(&context, endpoint.clone(), Some(stop));
+    let started = Instant::now();
+    match manager.heartbeat(OWN_NAME, ANSWER_TIME) {
+        Ok(()) | Err(ManageError::Refused(_)) => {}
+        Err(error) => {
+            let detail = format!(
+                "cannot reach Threat Bus at {endpoint}: {error}; is the broker running with its \
+                 zmq plugin, and is this its management port (--threatbus)?"
+            );
+            return vec![Finding::bad("bus", detail)];
+        }
+    }
+    let answered = format!(
+        "Threat Bus answers at {endpoint} in {} ms",
+        started.elapsed().as_millis()
+    );
+    let mut findings = vec![Finding::good("bus", answered)];
+    let ports = match manager.subscribe(OWN_NAME, 0, ANSWER_TIME) {
+        Ok(ports) => ports,
+        Err(error) => {
+            findings.push(Finding::bad("bus subscription", error.to_string()));
+            return findings;
+        }
+    };
+    findings.push(protocol(config.protocol, || {
+        detect(&context, &ports.sub_endpoint, stop).map_err(|error| error.to_string())
+    }));
+    findings.push(match manager.unsubscribe(&ports.topic, ANSWER_TIME) {
+        Ok(()) => Finding::good(
+            "bus subscription",
+            format!(
+                "subscribed and unsubscribed; it publishes at {}, and takes sightings at {}",
+                ports.pub_endpoint, ports.sub_endpoint
+            ),
+        ),
+        Err(error) => {
+            let detail = format!("a subscription could not be given up: {error}");
+            Finding::warning("bus subscription", detail)
+        }
+    });
+    findings
+}
+
+/// Which messages a run would speak, and whether the broker does.
+fn protocol(
+    choice: ProtocolChoice,
+    detect: impl FnOnce() -> Result<Option<Protocol>, String>,
+) -> Finding {
+    const SUBJECT: &str = "bus protocol";
+    let wanted = match choice {
+        ProtocolChoice::Auto => None,
+        ProtocolChoice::Legacy => Some(Protocol::Legacy),
+        ProtocolChoice::Stix2 => Some(Protocol::Stix2),
+    };
+    let topic = |protocol| match protocol {
+        Protocol::Legacy => legacy::INTEL_TOPIC,
+        Protocol::Stix2 => stix::message::INDICATOR_TOPIC,
+    };
+    match (detect(), wanted) {
+        (Err(error), _) => Finding::bad(SUBJECT, error),
+        (Ok(Some(told)), Some(wanted)) if told != wanted => {
+            let detail = format!("the broker speaks {told}, and --protocol {wanted} is asked for");
+            Finding::bad(SUBJECT, detail)
+        }
+        (Ok(Some(told)), _) => Finding::good(SUBJECT, format!("{told} ({})", topic(told))),
+        (Ok(None), Some(wanted)) => Finding::good(
+            SUBJECT,
+            format!("{wanted}, as asked for; the broker does not tell"),
+        ),
+        (Ok(None), None) => {
+            let detail = "the broker does not tell; a run takes stix2 (--protocol sets it)";
+            Finding::warning(SUBJECT, detail)
+        }
+    }
+}
+
+fn status(findings: &[Finding]) -> ExitCode {
+    match findings.iter().map(|finding| finding.verdict).max() {
+        Some(Verdict::Bad) => ExitCode::Unavailable,
+        Some(Verdict::Warning) => ExitCode::Warning,
+        Some(Verdict::Good) | None => ExitCode::Success,
+    }
+}
+
+/// The findings in columns.
+struct Table<'a>(&'a [Finding]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|finding| finding.subject.len()).max();
+        let width = width.unwrap_or_default();
+        for finding in self.0 {
+            let verdict = match finding.verdict {
+                Verdict::Good => "ok",
+                Verdict::Warning => "warning",
+                Verdict::Bad => "FAILED",
+            };
+            let detail = printable(&finding.detail, 1000);
+            writeln!(f, "{:<width$}  {verdict:<7}  {detail}", finding.subject)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_status_is_that_of_the_worst() {
+        let good = Finding::good("a", "x");
+        let warning = Finding::warning("b", "x");
+        let bad = Finding::bad("c", "x");
+        assert_eq!(status(&[]), ExitCode::Success);
+        assert_eq!(status(std::slice::from_ref(&good)), ExitCode::Success);
+        assert_eq!(status(&[warning.clone(), good.clone()]), ExitCode::Warning);
+        assert_eq!(status(&[bad, warning, good]), ExitCode::Unavailable);
+    }
+
+    #[test]
+    fn the_table_has_columns_and_no_text_that_moves_a_cursor() {
+        let findings = [
+            Finding::good("bus", "it answers"),
+            Finding::bad("bus protocol", "\x1b[2J"),
+        ];
+        assert_eq!(
+            Table(&findings).to_string(),
+            "bus           ok       it answers\nbus protocol  FAILED   \\u{1b}[2J\n"
+        );
+    }
+
+    #[test]
+    fn the_protocol_is_what_the_broker_tells_or_what_is_asked_for() {
+        use ProtocolChoice::{Auto, Legacy, Stix2};
+        let verdict = |choice, told| protocol(choice, || Ok(told)).verdict;
+        assert_eq!(verdict(Auto, Some(Protocol::Legacy)), Verdict::Good);
+        assert_eq!(verdict(Stix2, Some(Protocol::Stix2)), Verdict::Good);
+        assert_eq!(verdict(Stix2, Some(Protocol::Legacy)), Verdict::Bad);
+        assert_eq!(verdict(Legacy, None), Verdict::Good);
+        assert_eq!(verdict(Auto, None), Verdict::Warning);
+        assert_eq!(protocol(Auto, || Err("x".into())).verdict, Verdict::Bad);
+    }
+}

@@ -1,0 +1,255 @@
+//! What each indicator of a file would ask VAST for, without asking.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::engine::query_of;
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing, Wider};
+use crate::process::exit_code::ExitCode;
+use crate::protocol::file;
+
+/// How an indicator is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Plan {
+    /// Its values go into the lists of a query for many.
+    Batch,
+    /// It takes a query of its own, and each event that comes back is checked.
+    Single,
+    /// Its values go into such lists, and what else it means is checked in each event.
+    Superset,
+    /// It is not asked for.
+    Unsupported,
+    /// It does not count now.
+    Inactive,
+}
+
+/// One line of the answer.
+#[derive(Debug, Serialize)]
+struct Explanation<'a> {
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    plan: Plan,
+    queries: Vec<String>,
+    reason: Option<String>,
+}
+
+/// Writes a line of JSON to standard output for each indicator of the file at
+/// `path` (`-`: standard input), and with `summary` a count by plan and reason to
+/// standard error.
+pub fn run(path: &Path, wider: Wider, summary: bool) -> ExitCode {
+    let input: io::Result<Box<dyn BufRead>> = match path.as_os_str() == "-" {
+        true => Ok(Box::new(io::stdin().lock())),
+        false => File::open(path).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>),
+    };
+    let fail = |error: io::Error, code| {
+        eprintln!("vast-threatbus: {}: {error}", path.display());
+        code
+    };
+    let input = match input {
+        Ok(input) => input,
+        Err(error) => return fail(error, ExitCode::Usage),
+    };
+    let mut output = BufWriter::new(io::stdout().lock());
+    match explain(input, wider, &mut output) {
+        Ok(counts) => {
+            if summary {
+                print_summary(&counts);
+            }
+            ExitCode::Success
+        }
+        // A reader that went away, like `head`, has what it wanted.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,
+        Err(error) => fail(error, ExitCode::Software),
+    }
+}
+
+/// How many indicators have each plan, and of those for one reason.
+type Counts = BTreeMap<(Plan, String), u64>;
+
+fn explain(input: impl BufRead, wider: Wider, output: &mut impl Write) -> io::Result<Counts> {
+    let mut counts = Counts::new();
+    let mut written = Ok(());
+    file::read(input, |mut found| {
+        if let Ok(Message::Match { indicator, .. }) = &mut found {
+            wider.widen(indicator);
+        }
+        let Some(explanation) = explanation(&found) else {
+            return;
+        };
+        let reason = explanation.reason.as_deref().unwrap_or_default();
+        let reason = without_details(reason);
+        *counts.entry((explanation.plan, reason)).or_default() += 1;
+        if written.is_ok() {
+            written = serde_json::to_writer(&mut *output, &explanation)
+                .map_err(io::Error::from)
+                .and_then(|()| output.write_all(b"\n"));
+        }
+    })?;
+    written?;
+    output.flush()?;
+    Ok(counts)
+}
+
+fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
+    let none = |id, reason: &str| Explanation {
+        id,
+        pattern: None,
+        value: None,
+        plan: Plan::Unsupported,
+        queries: vec![],
+        reason: Some(reason.to_owned()),
+    };
+    match found {
+        Ok(Message::Match { indicator, .. }) => Some(explain_indicator(indicator)),
+        Ok(Message::Unsupported {
+            id, asked, reason, ..
+        }) => {
+            let explanation = none(Some(&**id), reason);
+            let asked = Some(asked.clone());
+            Some(match id.starts_with("indicator--") {
+                true => Explanation {
+                    pattern: asked,
+                    ..explanation
+                },
+                false => Explanation {
+                    value: asked,
+                    ..explanation
+                },
+            })
+        }
+        Ok(Message::Withdraw(_)) => None,
+        Err(rejection) => Some(none(
+            rejection.id.as_deref(),
+            &format!("rejected: {}", rejection.reason),
+        )),
+    }
+}
+
+fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
+    let standing = indicator.validity.now();
+    let is_active = standing == Standing::Active;
+    let (plan, reason) = match (&indicator.selection, &indicator.condition) {
+        _ if !is_active => (Plan::Inactive, Some(standing.to_string())),
+        (Some(_), _) => {
+            let reason = "no value to look up: a query of its own, and the whole is checked in \
+                          each event";
+            (Plan::Single, Some(reason.to_owned()))
+        }
+        (None, None) => (Plan::Batch, None),
+        (None, Some(_)) => {
+            let reason = "the query gives more than it means: the rest is checked in each event";
+            (Plan::Superset, Some(reason.to_owned()))
+        }
+    };
+    let query = is_active.then(|| query_of(indicator)).flatten();
+    let is_stix = indicator.protocol == Protocol::Stix2;
+    Explanation {
+        id: Some(&indicator.id),
+        pattern: is_stix.then(|| pattern(indicator)).flatten(),
+        value: (!is_stix).then(|| indicator.ioc.join("|")),
+        plan,
+        queries: query.into_iter().collect(),
+        reason,
+    }
+}
+
+/// The pattern of an indicator as it came.
+fn pattern(indicator: &Indicator) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Stix {
+        pattern: String,
+    }
+    let original = indicator.original.as_ref()?;
+    let stix: Stix = serde_json::from_str(original.get()).ok()?;
+    Some(stix.pattern)
+}
+
+/// A reason without the place and the value that are this indicator's own, so that
+/// equal reasons count together.
+fn without_details(reason: &str) -> String {
+    let reason = match reason.strip_prefix("line ") {
+        Some(placed) => placed.split_once(": ").map_or(reason, |(_, rest)| rest),
+        None => reason,
+    };
+    let mut plain = String::new();
+    for (number, part) in reason.split('"').enumerate() {
+        plain.push_str(if number % 2 == 0 { part } else { "…" });
+    }
+    plain
+}
+
+fn print_summary(counts: &Counts) {
+    let total: u64 = counts.values().sum();
+    let answered = |plan| matches!(plan, Plan::Batch | Plan::Single | Plan::Superset);
+    let mine = counts.iter().filter(|((plan, _), _)| answered(*plan));
+    let mine: u64 = mine.map(|(_, count)| count).sum();
+    eprintln!("{total} indicator(s), {mine} of them asked for:");
+    for ((plan, reason), count) in counts {
+        let plan = format!("{plan:?}").to_lowercase();
+        let reason = crate::observe::logging::printable(reason, 200);
+        eprintln!("{count:>9} {plan:<11} {reason}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_indicator_is_explained_on_a_line() {
+        let stix = |pattern: &str, more: &str| {
+            format!(
+                r#"{{"type": "indicator", "id": "indicator--00000000-0000-4001-8000-000000000001", "pattern": "{pattern}"{more}}}"#
+            )
+        };
+        let file = [
+            stix("[url:value = '/']", ""),
+            stix("[url:value = '/' AND file:size > 5]", ""),
+            stix("[file:size > 5]", ""),
+            stix("[a:b = 'c']", ""),
+            stix("[d:e = 'f']", r#", "valid_until": "2020-01-01T00:00:00Z""#),
+            stix("[url:value = '/']", r#", "revoked": true"#),
+            stix("[ipv4-addr:value = 'x']", ""),
+            stix("[ipv4-addr:value = 'y']", ""),
+            r#"{"id": "7", "data": {"indicator": ["x"], "intel_type": 26}, "operation": "ADD"}"#
+                .into(),
+        ]
+        .join("\n");
+        let mut output = Vec::new();
+        let counts =
+            explain(file.as_bytes(), Wider::default(), &mut output).expect("memory can be read");
+        let output = String::from_utf8(output).expect("text");
+        let lines: Vec<serde_json::Value> = output
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let plans: Vec<&str> = lines
+            .iter()
+            .filter_map(|one| one["plan"].as_str())
+            .collect();
+        let expected = "batch superset single unsupported unsupported inactive unsupported \
+                        unsupported unsupported";
+        assert_eq!(plans.join(" "), expected);
+        assert_eq!(lines[0]["queries"][0], r#""/" == net.uri"#);
+        assert_eq!(lines[1]["pattern"], "[url:value = '/' AND file:size > 5]");
+        assert_eq!(lines[1]["queries"][0], r#""/" == net.uri"#);
+        assert_eq!(lines[2]["queries"][0], "fileinfo.size > 5");
+        let reason = lines[3]["reason"].as_str().unwrap_or_default();
+        assert!(
+            reason.starts_with("line 1, column 2: object path a:b"),
+            "{reason}"
+        );
+        assert_eq!(lines[5]["reason"], "revoked");
+        assert_eq!(lines[8]["value"], "x");
+        let wrong = "rejected: … is no address or network".to_owned();
+        assert_eq!(counts[&(Plan::Unsupported, wrong)], 2);
+    }
+}

@@ -1,0 +1,404 @@
+//! Builds the threads and channels, and joins them from left to right.
+
+pub mod check;
+pub mod end;
+pub mod explain;
+mod from_file;
+mod matching;
+mod progress;
+mod state;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select, unbounded};
+use log::{debug, error, info, warn};
+
+use crate::bus::echo;
+use crate::bus::manage::{ManageError, Manager};
+use crate::bus::outbox::{Key, Outbox};
+use crate::bus::outgoing::{Inputs, Listening, Outgoing};
+use crate::bus::session::{self, Session};
+use crate::config::{Config, SinkChoice};
+use crate::engine;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::observe::telemetry::Telemetry;
+use crate::process::exit_code::ExitCode;
+use crate::process::notify::{self, Watchdog};
+use crate::process::signals::Watcher;
+use crate::process::stop::Stop;
+use crate::retro::Intake;
+use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings};
+use crate::sighting::writer;
+use crate::state::reported::Reported;
+use crate::state::spool::Spool;
+use crate::state::topics::Topics;
+use end::{Deadline, Summary};
+
+use matching::{Choice, Matching};
+use state::{State, state_topics, take_up};
+
+/// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
+/// writer that is slower holds the workers back.
+const PARCELS: usize = 64;
+
+/// How long the topics may take to be given up at the end, each.
+const GIVING_UP: Duration = Duration::from_secs(2);
+
+/// How long the writer may take when everything else has ended at once: the end
+/// of a sink command, and what the bus is given at the least.
+const WRITER_GRACE: Duration = Duration::from_secs(3);
+
+/// Runs the bridge until a signal, until everything is matched where that was
+/// asked for, or until it cannot be started.
+pub fn run(config: &Config) -> ExitCode {
+    let started = Instant::now();
+    let metrics = Arc::new(Metrics::default());
+    let telemetry = Telemetry::start(&config.metrics, &metrics);
+    let code = match run_counted(config, &metrics) {
+        Ok(code) => code,
+        Err(error) => {
+            error!("the system does not provide what is needed: {error}");
+            ExitCode::Software
+        }
+    };
+    notify::stopping();
+    drop(telemetry);
+    if config.jobs.once {
+        info!("{}", Summary::new(&metrics, started.elapsed()));
+    }
+    info!(
+        "ended after {:.1} s: {metrics}",
+        started.elapsed().as_secs_f64()
+    );
+    log::logger().flush();
+    code
+}
+
+fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitCode> {
+    let stop = Stop::new()?;
+    let signals = Watcher::start(stop.clone(), metrics.clone())?;
+    let _watchdog = Watchdog::start()?;
+    let deadline = Deadline::start(config.jobs.deadline, &stop)?;
+    let matching = connect_engine(config, &stop);
+    if let Ok(Some(Choice::Engine { .. })) = &matching {
+        metrics.engine_up.set(Peer::Up);
+    }
+    let code = match matching {
+        Ok(Some(matching)) => run_with(config, matching, metrics, &stop)?,
+        Ok(None) => ExitCode::Success,
+        Err(code) => code,
+    };
+    let is_complete = !stop.is_draining();
+    signals.end();
+    Ok(match code {
+        ExitCode::Success if deadline.has_passed() => ExitCode::TempFail,
+        ExitCode::Success if config.jobs.once && is_complete => {
+            end::verdict(metrics, config.jobs.exit_code)
+        }
+        code => code,
+    })
+}
+
+fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCode> {
+    if config.engine == engine::Choice::Files {
+        return Ok(Some(Choice::Files));
+    }
+    let limit = config.connect_timeout;
+    let engine = engine::connect(config.engine, &config.program, limit, stop).map_err(|error| {
+        error!("{error}");
+        ExitCode::Unavailable
+    })?;
+    let Some(engine) = engine else {
+        return Ok(None);
+    };
+    let live = match config.live_wish() {
+        Some(wish) => {
+            let source = engine.live(&wish, stop);
+            let source = source.map_err(|reason| {
+                error!("{reason}");
+                ExitCode::Usage
+            })?;
+            Some(Box::new(source))
+        }
+        None => None,
+    };
+    Ok(Some(Choice::Engine { engine, live }))
+}
+
+fn run_with(
+    config: &Config,
+    matching: Choice,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+) -> std::io::Result<ExitCode> {
+    let state = match State::open(config) {
+        Ok(state) => state,
+        Err(code) => return Ok(code),
+    };
+    let (parcels_sender, parcels) = bounded::<Parcel>(PARCELS);
+    let (broker_sender, brokers) = unbounded::<Listening>();
+    let (echo_sender, echoes) = unbounded();
+    let finished = Arc::new(AtomicBool::new(false));
+    let inputs = Inputs {
+        parcels,
+        brokers,
+        echoes,
+        finished: finished.clone(),
+    };
+    let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
+    let reported = state.reported.clone();
+    let report = Arc::new(report_settings(config, state.reported));
+    let (matching, intake) =
+        Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
+    // The workers hold the writer's other senders: it ends with the last.
+    drop(parcels_sender);
+    let progress = progress::start(config, matching.progress(), metrics)?;
+    end_after_grace(stop);
+    let receiver = match config.jobs.indicators.clone() {
+        Some(path) => {
+            notify::ready("reading indicators from a file");
+            start_file(path, intake, metrics, stop)?
+        }
+        None => {
+            take_up(state.left_over, &intake);
+            let session = Session::new(
+                session_settings(config, state.topics),
+                stop.clone(),
+                metrics.clone(),
+                intake,
+                broker_sender,
+                confirms(config).then_some(session::Echoes {
+                    keys: echo_sender,
+                    finished,
+                }),
+                state.journal,
+            );
+            receiver_thread().spawn(move || session.run())?
+        }
+    };
+    let Ok(ended) = receiver.join() else {
+        error!("the receiver ended by a defect of this program");
+        stop.now();
+        let _ = matching.join();
+        writer.join(stop, metrics);
+        return Ok(ExitCode::Software);
+    };
+    let mut held = ended.held;
+    if !stop.is_draining() {
+        // A pass over files may follow that takes longer than the broker keeps
+        // topics; sightings need none.
+        held = give_up_topics(config, held);
+    }
+    let is_good = matching.join();
+    let written = writer.join(stop, metrics);
+    drop(progress);
+    if let Some(reported) = reported {
+        remember_reported(&reported, written == Written::All, metrics);
+    }
+    let written = written != Written::Not;
+    let held = give_up_topics(config, held);
+    if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_none()) {
+        if let Err(error) = topics.remember(&held) {
+            error!("the topics cannot be remembered for the next run: {error}");
+        }
+    }
+    Ok(match ended.result {
+        // The engine does not take what the configuration asks for.
+        _ if !is_good => ExitCode::Usage,
+        Ok(()) if written => ExitCode::Success,
+        Ok(()) => ExitCode::Software,
+        Err(error) => {
+            error!("{error}");
+            ExitCode::Unavailable
+        }
+    })
+}
+
+fn receiver_thread() -> std::thread::Builder {
+    std::thread::Builder::new().name("receiver".to_owned())
+}
+
+/// Starts the thread that reads indicators from a file.
+fn start_file(
+    path: PathBuf,
+    intake: Intake,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+) -> std::io::Result<JoinHandle<session::Ended>> {
+    let (metrics, stop) = (metrics.clone(), stop.clone());
+    receiver_thread().spawn(move || {
+        from_file::run(&path, &intake, &metrics, &stop);
+        session::Ended {
+            held: Vec::new(),
+            result: Ok(()),
+        }
+    })
+}
+
+/// Ends what still runs, and what waits for a sink that stands still, when the
+/// grace period is over.
+fn end_after_grace(stop: &Stop) {
+    let stop = stop.clone();
+    let wait = move || {
+        let _ = stop.drain_channel().recv();
+        let until = stop.drained_by().unwrap_or_else(Instant::now);
+        let left = until.saturating_duration_since(Instant::now());
+        let _ = stop.now_channel().recv_timeout(left);
+        stop.now();
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("grace".to_owned())
+        .spawn(wait)
+    {
+        error!("no thread to end the grace period: {error}");
+    }
+}
+
+/// Unsubscribes what is still held, when the last sighting is out; gives what
+/// could not be given up.
+fn give_up_topics(config: &Config, mut topics: Vec<String>) -> Vec<String> {
+    let context = zmq::Context::new();
+    let manager = Manager::new(&context, config.threatbus.clone(), None);
+    while let Some(topic) = topics.last() {
+        match manager.unsubscribe(topic, GIVING_UP) {
+            Ok(()) => info!("unsubscribed"),
+            // A topic from before the broker was restarted.
+            Err(ManageError::Refused(_)) => debug!("a topic was not known any more"),
+            Err(error) => {
+                error!(
+                    "a topic at Threat Bus {} could not be given up: {error}",
+                    config.threatbus
+                );
+                // A broker that does not answer once will not the next time.
+                return topics;
+            }
+        }
+        topics.pop();
+    }
+    topics
+}
+
+/// Whether sightings are to be confirmed, which only the bus can do.
+fn confirms(config: &Config) -> bool {
+    config.confirm_delivery && config.sink == SinkChoice::Bus
+}
+
+/// Where a sighting did not get through, nobody knows which: all of this run are
+/// reported once more then, rather than one not at all.
+fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
+    let undelivered = metrics.sightings_lost.get() + metrics.sightings_failed.get();
+    let delivered = written && undelivered == 0;
+    if !delivered && metrics.sightings_found.get() > 0 {
+        warn!("not every sighting was delivered: the next run reports those of this one again");
+    }
+    if let Err(error) = reported.save(delivered) {
+        error!("what was reported cannot be remembered: {error}; the next run reports it again");
+    }
+}
+
+fn report_settings(config: &Config, reported: Option<Arc<Reported>>) -> ReportSettings {
+    ReportSettings {
+        destination: match config.sink {
+            SinkChoice::Bus => Destination::Bus,
+            SinkChoice::Stdout => Destination::Stdout,
+            SinkChoice::Command(_) => Destination::Command,
+        },
+        transform: config.transform_context.clone(),
+        unflatten: config.unflatten,
+        reported,
+    }
+}
+
+fn session_settings(config: &Config, topics: Option<Topics>) -> session::Settings {
+    session::Settings {
+        topics,
+        endpoint: config.threatbus.clone(),
+        protocol: config.protocol,
+        snapshot_days: config.snapshot_days,
+        connect_timeout: config.connect_timeout,
+        idle: config.jobs.once.then_some(config.jobs.idle),
+    }
+}
+
+/// The writer's thread, and a way to know that it has ended.
+struct Writer {
+    done: Receiver<writer::Ended>,
+}
+
+impl Writer {
+    fn start(
+        config: &Config,
+        spool: Option<Spool>,
+        metrics: &Arc<Metrics>,
+        stop: &Stop,
+        inputs: Inputs,
+    ) -> std::io::Result<Self> {
+        let key: Option<fn(&[u8]) -> Key> = confirms(config).then_some(echo::key);
+        let outbox = match spool {
+            Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
+            None => Outbox::in_memory(config.queue_max_bytes, key),
+        };
+        let choice = match &config.sink {
+            SinkChoice::Bus => writer::Choice::Bus(Box::new(Outgoing::new(
+                outbox,
+                metrics.clone(),
+                stop.clone(),
+            ))),
+            SinkChoice::Stdout => writer::Choice::Stdout,
+            SinkChoice::Command(template) => writer::Choice::Command(template.clone()),
+        };
+        let write = writer::writer(choice, metrics.clone(), stop.clone())?;
+        let (done_sender, done) = bounded(1);
+        std::thread::Builder::new()
+            .name("writer".to_owned())
+            .spawn(move || {
+                let ended = write(inputs);
+                // Nobody listens any more where the end was not waited for.
+                let _ = done_sender.send(ended);
+            })?;
+        Ok(Writer { done })
+    }
+
+    /// Waits for the writer; where the reader of standard output stands still,
+    /// not for ever. Says whether the sink could be written.
+    fn join(self, stop: &Stop, metrics: &Metrics) -> Written {
+        let ended = select! {
+            recv(self.done) -> ended => ended.ok(),
+            recv(stop.now_channel()) -> _ => match self.done.recv_timeout(WRITER_GRACE) {
+                Err(RecvTimeoutError::Timeout) => {
+                    error!("the sink does not take what is left; giving it up");
+                    Some(writer::Ended::Done)
+                }
+                ended => ended.ok(),
+            },
+        };
+        if ended.is_none() {
+            error!("the writer ended by a defect of this program");
+        }
+        let lost = metrics.sightings_lost.get();
+        // A reader that went away wanted no more.
+        if lost > 0 && ended != Some(writer::Ended::ReaderGone) {
+            error!("{lost} sighting(s) could not be delivered before the end");
+        }
+        match ended {
+            Some(writer::Ended::Done) => Written::All,
+            Some(writer::Ended::ReaderGone) => Written::Enough,
+            Some(writer::Ended::Failed) | None => Written::Not,
+        }
+    }
+}
+
+/// What the sink took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// All of it, but what is counted as lost.
+    All,
+    /// What its reader wanted.
+    Enough,
+    /// It failed.
+    Not,
+}

@@ -1,0 +1,125 @@
+//! What outlives a run: opened at the start, taken up again.
+
+use std::sync::Arc;
+
+use log::{error, info, warn};
+
+use crate::bus::receive::{self, Incoming};
+use crate::config::{Config, SinkChoice};
+use crate::indicator::Message;
+use crate::process::exit_code::ExitCode;
+use crate::retro::Intake;
+use crate::state::journal::{Journal, LeftOver};
+use crate::state::reported::Reported;
+use crate::state::spool::Spool;
+use crate::state::topics::Topics;
+use crate::state::{StateDir, StateError};
+
+/// What is kept on disk, where there is a state directory.
+#[derive(Default)]
+pub struct State {
+    /// Sightings that wait for the bus.
+    pub spool: Option<Spool>,
+    /// Indicators that are not finished.
+    pub journal: Option<Journal>,
+    /// Messages whose indicators the last run did not finish.
+    pub left_over: Vec<LeftOver>,
+    /// Sightings that need not be reported again.
+    pub reported: Option<Arc<Reported>>,
+    /// What the broker holds for this program.
+    pub topics: Option<Topics>,
+    _directory: Option<StateDir>,
+}
+
+impl State {
+    /// Opens it, for this process alone.
+    ///
+    /// # Errors
+    /// The status to end with; the reason is logged.
+    pub fn open(config: &Config) -> Result<Self, ExitCode> {
+        let Some(path) = &config.state_dir else {
+            return Ok(State::default());
+        };
+        let directory = StateDir::open(path).map_err(|error| {
+            error!("{error}");
+            match error {
+                StateError::InUse(_) => ExitCode::TempFail,
+                StateError::Io(..) => ExitCode::Usage,
+            }
+        })?;
+        let failed = |error: std::io::Error| {
+            error!(
+                "the state directory {} cannot be used: {error}",
+                path.display()
+            );
+            ExitCode::Usage
+        };
+        let (spool, damage) =
+            Spool::open(&directory.join("spool"), config.spool_max_bytes).map_err(failed)?;
+        let (journal, left_over, torn) =
+            Journal::open(&directory.join("journal")).map_err(failed)?;
+        if damage.position {
+            warn!(
+                "the spool's position is damaged: some sightings of an earlier run may be sent \
+                 once more"
+            );
+        }
+        for (name, bytes) in [("spool", damage.torn_bytes), ("journal", torn)] {
+            if bytes > 0 {
+                warn!("the {name} ended in a torn record of {bytes} bytes, which is cut off");
+            }
+        }
+        let reported = match config.report_once {
+            Some(days) => {
+                let reported = Reported::open(directory.join("reported"), days).map_err(failed)?;
+                info!("{} reported sighting(s) are remembered", reported.len());
+                Some(Arc::new(reported))
+            }
+            None => None,
+        };
+        Ok(State {
+            reported,
+            spool: (config.sink == SinkChoice::Bus).then_some(spool),
+            journal: Some(journal),
+            left_over,
+            topics: state_topics(config),
+            _directory: Some(directory),
+        })
+    }
+}
+
+/// The topics of the state directory.
+pub fn state_topics(config: &Config) -> Option<Topics> {
+    let path = config.state_dir.as_ref()?;
+    Some(Topics::new(path.join("topics")))
+}
+
+/// Asks again for what the last run did not finish.
+pub fn take_up(left_over: Vec<LeftOver>, intake: &Intake) {
+    if left_over.is_empty() {
+        return;
+    }
+    info!(
+        "{} indicator(s) of an earlier run were not finished and are matched now",
+        left_over.len()
+    );
+    for (message, ticket) in left_over {
+        match receive::read(&message, "") {
+            Ok(Incoming::Indicator(Message::Match {
+                mut indicator,
+                replaces,
+            })) => {
+                indicator.ticket = Some(ticket);
+                intake.put(Message::Match {
+                    indicator,
+                    replaces,
+                });
+            }
+            // It was readable when it was written down: another version wrote it.
+            _ => {
+                warn!("an indicator of an earlier run cannot be read any more");
+                ticket.finish();
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The context transformation: a command that gets the matched event and prints
+//! what takes its place.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::process::child::{self, End, Limits};
+use crate::process::command::CommandTemplate;
+use crate::process::stop::Stop;
+use crate::sighting::{Context, MatchType};
+
+/// How long one run may take.
+pub const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The most that a transformation may print, in bytes.
+const LONGEST_OUTPUT: usize = 16 << 20;
+
+/// Why there is no transformed context.
+#[derive(Debug)]
+pub struct Failure(String);
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Runs the command on one context.
+///
+/// # Errors
+/// The command cannot be started, exits with an error, takes too long, or
+/// prints anything but one JSON value.
+pub fn transform(
+    template: &CommandTemplate,
+    context: &Context<'_>,
+    ioc: &str,
+    match_type: MatchType,
+    stop: &Stop,
+) -> Result<Context<'static>, Failure> {
+    let output = run_command(template, context, ioc, match_type, stop)?;
+    Context::from_command(output).map_err(|error| Failure(error.to_string()))
+}
+
+/// Runs a command for one sighting, with the context on its standard input;
+/// gives what it printed.
+///
+/// # Errors
+/// The command cannot be started, exits with an error or takes too long.
+pub fn run_command(
+    template: &CommandTemplate,
+    context: &Context<'_>,
+    ioc: &str,
+    match_type: MatchType,
+    stop: &Stop,
+) -> Result<Vec<u8>, Failure> {
+    let limits = Limits {
+        time: Some(TIME_LIMIT),
+        stop,
+    };
+    run_within(limits, template, context, ioc, match_type)
+}
+
+fn run_within(
+    limits: Limits<'_>,
+    template: &CommandTemplate,
+    context: &Context<'_>,
+    ioc: &str,
+    match_type: MatchType,
+) -> Result<Vec<u8>, Failure> {
+    let mut command = child::command(Path::new(template.program()));
+    command.args(template.arguments(ioc, match_type.as_str()));
+    let input = format!("{}\n", context.as_str());
+    let (outcome, output) =
+        child::run_to_end(&mut command, input.as_bytes(), limits, LONGEST_OUTPUT)
+            .map_err(|error| Failure(format!("it cannot be run: {error}")))?;
+    let reason = match outcome.end {
+        End::Exited(status) if status.success() => return Ok(output),
+        End::Exited(status) => format!(
+            "{}, {}",
+            child::describe(status),
+            crate::observe::logging::printable(&outcome.last_words(), 500)
+        ),
+        End::TimedOut => format!(
+            "it took longer than {:.1} s",
+            limits.time.unwrap_or_default().as_secs_f64()
+        ),
+        End::Stopped => "the program was stopped".to_owned(),
+        End::Enough => format!("it printed more than {LONGEST_OUTPUT} bytes"),
+    };
+    Err(Failure(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(command: &str, time: Duration) -> Result<Vec<u8>, Failure> {
+        let stop = Stop::new().expect("two socket pairs");
+        let limits = Limits {
+            time: Some(time),
+            stop: &stop,
+        };
+        let template = CommandTemplate::parse(command).expect("a command");
+        let context = Context::new("{}").expect("an object");
+        run_within(limits, &template, &context, "a.example", MatchType::Live)
+    }
+
+    #[test]
+    fn a_command_that_takes_too_long_is_a_failure() {
+        let failure = run("sh -c 'cat; sleep 600'", Duration::from_millis(200));
+        let failure = failure.expect_err("its time is over").to_string();
+        assert_eq!(failure, "it took longer than 0.2 s");
+    }
+
+    #[test]
+    fn output_without_end_is_a_failure() {
+        let failure = run("yes %matchtype", TIME_LIMIT)
+            .expect_err("too much")
+            .to_string();
+        assert_eq!(failure, "it printed more than 16777216 bytes");
+    }
+
+    #[test]
+    fn a_command_that_cannot_be_run_is_a_failure() {
+        let failure = run("/nonexistent/command", TIME_LIMIT).expect_err("no such file");
+        assert!(failure.to_string().starts_with("it cannot be run: "));
+    }
+}

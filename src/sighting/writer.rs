@@ -1,0 +1,196 @@
+//! The writer: the one thread that puts sightings out.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use log::{debug, error, warn};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::bus::outgoing::{Inputs, Outgoing};
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::command::CommandTemplate;
+use crate::process::stop::Stop;
+use crate::sighting::report::Parcel;
+use crate::sighting::transform::run_command;
+use crate::state::journal::Ticket;
+
+/// Why the writer has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// No more sightings come.
+    Done,
+    /// The reader of standard output went away: it has what it wanted.
+    ReaderGone,
+    /// Standard output cannot be written any more.
+    Failed,
+}
+
+/// Something that takes sightings.
+trait Sink {
+    /// Puts out one parcel; gives the number of sightings that went out.
+    fn deliver(&mut self, parcel: Parcel) -> u64;
+
+    /// Why there is no use in going on, where there is none.
+    fn gone(&self) -> Option<Ended> {
+        None
+    }
+}
+
+/// Which sink, and what it needs.
+pub enum Choice {
+    /// The bus.
+    Bus(Box<Outgoing>),
+    /// Standard output.
+    Stdout,
+    /// A command.
+    Command(CommandTemplate),
+}
+
+/// The writer's thread: delivers until the workers are gone.
+///
+/// # Errors
+/// Standard output is closed from the start.
+pub fn writer(
+    choice: Choice,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) -> io::Result<impl FnOnce(Inputs) -> Ended + Send> {
+    let sink: Result<Box<dyn Sink + Send>, Box<Outgoing>> = match choice {
+        Choice::Bus(outgoing) => Err(outgoing),
+        Choice::Stdout => Ok(Box::new(StdoutSink {
+            stdout: File::from(io::stdout().as_fd().try_clone_to_owned()?),
+            gone: None,
+            stop,
+            metrics: metrics.clone(),
+        })),
+        Choice::Command(template) => Ok(Box::new(CommandSink {
+            template,
+            stop,
+            metrics: metrics.clone(),
+        })),
+    };
+    Ok(move |inputs: Inputs| match sink {
+        Ok(sink) => write_all(sink, &inputs.parcels, &metrics),
+        Err(outgoing) => {
+            outgoing.run(inputs);
+            Ended::Done
+        }
+    })
+}
+
+fn write_all(
+    mut sink: Box<dyn Sink + Send>,
+    parcels: &Receiver<Parcel>,
+    metrics: &Metrics,
+) -> Ended {
+    for parcel in parcels {
+        if let Parcel::Finished(tickets) = parcel {
+            tickets.into_iter().for_each(Ticket::finish);
+            continue;
+        }
+        let count = sink.deliver(parcel);
+        metrics.sightings_sent.add(count);
+        if let Some(ended) = sink.gone() {
+            return ended;
+        }
+    }
+    Ended::Done
+}
+
+/// Contexts on standard output, one a line.
+struct StdoutSink {
+    stdout: File,
+    gone: Option<Ended>,
+    stop: Stop,
+    metrics: Arc<Metrics>,
+}
+
+impl Sink for StdoutSink {
+    fn deliver(&mut self, parcel: Parcel) -> u64 {
+        let Parcel::Lines { bytes, count } = parcel else {
+            return 0;
+        };
+        match write_patiently(&mut self.stdout, &bytes) {
+            Ok(()) => count,
+            Err(error) => {
+                self.metrics.sightings_lost.add(count);
+                self.gone = Some(if error.kind() == io::ErrorKind::BrokenPipe {
+                    // `| head -1` has what it wanted: a quiet success.
+                    debug!("the reader of standard output is gone");
+                    self.stop.unwanted();
+                    Ended::ReaderGone
+                } else {
+                    error!("standard output cannot be written: {error}; stopping");
+                    Ended::Failed
+                });
+                self.stop.now();
+                0
+            }
+        }
+    }
+
+    fn gone(&self) -> Option<Ended> {
+        self.gone
+    }
+}
+
+/// Writes all of it, also where whoever shares standard output has made it
+/// non-blocking.
+fn write_patiently(stdout: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stdout.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = &bytes[count..],
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock => {
+                    let mut fds = [PollFd::new(stdout, PollFlags::OUT)];
+                    // An interrupted poll only means one more turn of the loop.
+                    let _ = rustix::event::poll(&mut fds, None);
+                }
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// A command that is run for each sighting.
+struct CommandSink {
+    template: CommandTemplate,
+    stop: Stop,
+    metrics: Arc<Metrics>,
+}
+
+impl Sink for CommandSink {
+    fn deliver(&mut self, parcel: Parcel) -> u64 {
+        let Parcel::Command {
+            ioc,
+            match_type,
+            context,
+            indicator,
+        } = parcel
+        else {
+            return 0;
+        };
+        if self.stop.is_now() {
+            self.metrics.sightings_lost.add(1);
+            return 0;
+        }
+        match run_command(&self.template, &context, &ioc, match_type, &self.stop) {
+            Ok(_) => 1,
+            Err(reason) => {
+                self.metrics.sightings_failed.add(1);
+                warn!(
+                    "indicator {}: the sink command failed: {reason}",
+                    printable(&indicator, 200)
+                );
+                0
+            }
+        }
+    }
+}
