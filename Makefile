@@ -9,7 +9,7 @@ DEBUG := $(TARGET_DIR)/debug/vast-threatbus
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 GENERATED := man/vast-threatbus.1 config.yaml.example \
-	completions/vast-threatbus.bash completions/_vast-threatbus completions/vast-threatbus.fish
+	packaging/completions/vast-threatbus.bash packaging/completions/_vast-threatbus packaging/completions/vast-threatbus.fish
 
 .PHONY: help build demo demo-bus demo-tenzir test torture fuzz bench dev-mode man install deb image recording
 
@@ -41,7 +41,7 @@ torture: ## Every fault in its long form, with a table; FAULTS="words" chooses r
 
 fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
 	tests/setup --compiler
-	fuzz/run
+	tests/fuzz/run
 
 bench: ## Measure everything, side by side with the original bridges
 	tests/setup
@@ -58,14 +58,14 @@ dev-mode: ## Prepare this checkout for development
 
 man: ## Write the man page, completions, example and the README's options anew
 	$(CARGO) build $(CARGO_FLAGS)
-	mkdir -p man completions
+	mkdir -p man packaging/completions
 	@set -e; generate() { echo "generate $$1 > $$2"; \
 		$(DEBUG) --generate "$$1" > "$$2.new" || { rm -f "$$2.new"; exit 1; }; \
 		mv "$$2.new" "$$2"; }; \
 	generate man man/vast-threatbus.1; \
-	generate complete-bash completions/vast-threatbus.bash; \
-	generate complete-zsh completions/_vast-threatbus; \
-	generate complete-fish completions/vast-threatbus.fish; \
+	generate complete-bash packaging/completions/vast-threatbus.bash; \
+	generate complete-zsh packaging/completions/_vast-threatbus; \
+	generate complete-fish packaging/completions/vast-threatbus.fish; \
 	generate config-example config.yaml.example; \
 	generate options-markdown README.md.options; \
 	sed -e '/<!-- options:begin -->/,/<!-- options:end -->/{//!d}' \
@@ -91,9 +91,9 @@ recording: build ## Record the demo anew, for the README
 install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDIR if given
 	install -D -m 755 $(RELEASE) $(DESTDIR)$(PREFIX)/bin/vast-threatbus
 	install -D -m 644 man/vast-threatbus.1 $(SHARE)/man/man1/vast-threatbus.1
-	install -D -m 644 completions/vast-threatbus.bash $(SHARE)/bash-completion/completions/vast-threatbus
-	install -D -m 644 completions/_vast-threatbus $(SHARE)/zsh/site-functions/_vast-threatbus
-	install -D -m 644 completions/vast-threatbus.fish $(SHARE)/fish/vendor_completions.d/vast-threatbus.fish
+	install -D -m 644 packaging/completions/vast-threatbus.bash $(SHARE)/bash-completion/completions/vast-threatbus
+	install -D -m 644 packaging/completions/_vast-threatbus $(SHARE)/zsh/site-functions/_vast-threatbus
+	install -D -m 644 packaging/completions/vast-threatbus.fish $(SHARE)/fish/vendor_completions.d/vast-threatbus.fish
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/vast-threatbus.service \
 		> $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service

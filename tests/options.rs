@@ -56,9 +56,9 @@ fn load(file: &Path) -> Box<Config> {
 fn the_texts_in_the_repository_are_those_of_the_table() {
     for (text, file) in [
         (Text::Man, "man/vast-threatbus.1"),
-        (Text::Bash, "completions/vast-threatbus.bash"),
-        (Text::Zsh, "completions/_vast-threatbus"),
-        (Text::Fish, "completions/vast-threatbus.fish"),
+        (Text::Bash, "packaging/completions/vast-threatbus.bash"),
+        (Text::Zsh, "packaging/completions/_vast-threatbus"),
+        (Text::Fish, "packaging/completions/vast-threatbus.fish"),
         (Text::ConfigExample, "config.yaml.example"),
     ] {
         let there = fs::read_to_string(Path::new(SOURCE).join(file)).expect(file);
@@ -119,7 +119,7 @@ fn the_completions_are_valid_in_their_shells() {
         ("zsh", "_vast-threatbus"),
         ("fish", "vast-threatbus.fish"),
     ] {
-        let file = Path::new(SOURCE).join("completions").join(file);
+        let file = Path::new(SOURCE).join("packaging/completions").join(file);
         match Command::new(shell).arg("-n").arg(file).output() {
             Ok(output) => {
                 let findings = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -135,7 +135,7 @@ fn bash_completes_flags_words_and_both_forms_of_a_value() {
     let script = r#"source "$0"; t() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _vast_threatbus
         echo "${COMPREPLY[*]}"; }
         t x --protocol ""; t x --protocol = s; t x --protocol =; t x --no-un; t x --vast x"#;
-    let file = Path::new(SOURCE).join("completions/vast-threatbus.bash");
+    let file = Path::new(SOURCE).join("packaging/completions/vast-threatbus.bash");
     let Ok(output) = Command::new("bash").args(["-c", script]).arg(file).output() else {
         println!("skipped: there is no bash");
         return;

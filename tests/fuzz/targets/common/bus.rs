@@ -1,7 +1,7 @@
 //! From the bytes of a message to the query: whatever comes, the query asks for
 //! the values of the message and for nothing else.
 
-#[path = "../../../tests/support/query_judge.rs"]
+#[path = "../../../support/query_judge.rs"]
 mod query_judge;
 
 use query_judge::Value;
