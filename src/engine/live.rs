@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use crate::engine::{Event, Line};
 use crate::matching::{Concepts, Reach};
+use crate::observable::EventTime;
 use crate::observable::Observable;
 use crate::process::stop::Stop;
-use crate::sighting::EventTime;
 
 /// How long a loss may take to be noticed where the engine's child ends with it;
 /// what happened in that time belongs to the gap.

@@ -2,7 +2,7 @@
 //! it names.
 //!
 //! Everything here is already checked: text from the bus becomes one of these
-//! types in [`crate::protocol::legacy`] or [`crate::protocol::stix`], or it becomes a rejection.
+//! types where messages are read (`protocol/`), or it becomes a rejection.
 
 use std::fmt;
 use std::sync::Arc;

@@ -17,8 +17,8 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::{Backoff, Stop};
+use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
-use crate::sighting::{Context, MatchType};
 
 /// How many values one query asks for, where the engine takes as many: 100,000
 /// take some 20 s (measured).
@@ -306,5 +306,5 @@ fn take(
 }
 
 fn shown(time: SystemTime) -> String {
-    crate::sighting::stix_time(OffsetDateTime::from(time))
+    crate::observable::stix_time(OffsetDateTime::from(time))
 }

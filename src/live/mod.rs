@@ -20,11 +20,11 @@ use crossbeam_channel::{Sender, unbounded};
 use log::error;
 
 use crate::engine::Engine;
+use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::retro::Intake;
-use crate::sighting::EventTime;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 use crate::engine::live::Source;

@@ -112,7 +112,7 @@ impl Engine for Store {
 }
 
 fn event(number: usize, time: SystemTime) -> String {
-    let time = crate::sighting::stix_time(time.into());
+    let time = crate::observable::stix_time(time.into());
     format!("{{\"ts\": \"{time}\", \"host\": \"a\", \"n\": {number}}}")
 }
 

@@ -18,8 +18,8 @@ use crate::observable::{Kind, Observable};
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::stop::{Backoff, Stop};
+use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
-use crate::sighting::{Context, MatchType};
 
 /// How long a child runs, after its first sign of life where it gives one, before
 /// it is taken to be connected: one that cannot connect, or that is refused, ends

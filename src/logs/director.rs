@@ -20,8 +20,8 @@ use crate::matching::condition::MOST_UNLISTED;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::protocol::MatchType;
 use crate::retro::{Account, note_inactive, note_later};
-use crate::sighting::MatchType;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 use crate::state::journal::Ticket;
 

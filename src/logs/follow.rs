@@ -12,7 +12,7 @@ use log::{info, warn};
 use super::decode::Format;
 use super::lines::{AtEnd, Fill, Lines};
 use super::read::{Failure, Feed};
-use crate::sighting::MatchType;
+use crate::protocol::MatchType;
 
 /// How often a file is looked at that has nothing new.
 const PAUSE: Duration = Duration::from_millis(200);

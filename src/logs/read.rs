@@ -15,7 +15,7 @@ use super::lines::{AtEnd, Block, Fill, Lines};
 use super::scan::{Chunk, Source};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::MatchType;
+use crate::protocol::MatchType;
 
 /// Why a file could not be read to its end.
 #[derive(Debug)]

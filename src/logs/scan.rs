@@ -13,8 +13,8 @@ use super::watchlist::{Scratch, Watchlist};
 use crate::matching::ScanError;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
+use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
-use crate::sighting::{Context, MatchType};
 
 /// How many bad lines of a file are logged one by one.
 const SHOWN: u64 = 3;

@@ -14,8 +14,8 @@ pub use fields::Field;
 pub use text::{Expression, like};
 
 use super::concepts::{Concepts, Uses};
+use crate::observable::EventTime;
 use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
-use crate::sighting::EventTime;
 
 /// What an event has to be like. Fields are known by their paths, as in
 /// [`super::LiveMatcher`].

@@ -1,5 +1,5 @@
 //! The values that can be looked for in events: addresses, networks, names, URLs,
-//! and texts in properties.
+//! and texts in properties; and the times of events.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,11 +8,13 @@ mod domain;
 mod kind;
 mod network;
 mod property;
+mod time;
 
 pub use domain::{domains_above, is_subdomain};
 pub use kind::Kind;
 pub use network::Network;
 pub use property::{Facts, PROPERTIES, Property, Writing};
+pub use time::{EventTime, stix_time, whole_second};
 
 /// The longest text that is asked for, in bytes. A URL of this length fits no
 /// log that an engine reads.

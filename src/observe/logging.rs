@@ -4,7 +4,7 @@
 mod fold;
 mod logger;
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use log::LevelFilter;
 
+pub use crate::process::text::printable;
 pub use logger::ASKED_FOR;
 use logger::Logger;
 
@@ -118,49 +119,6 @@ pub fn clear_status() {
     }
 }
 
-/// Text from outside, fit for a log and a terminal: control characters and
-/// those that reorder or hide text are escaped, and it is cut behind its first
-/// `max_bytes` bytes, with its whole size added.
-pub fn printable(text: &str, max_bytes: usize) -> impl Display {
-    Printable { text, max_bytes }
-}
-
-struct Printable<'a> {
-    text: &'a str,
-    max_bytes: usize,
-}
-
-impl Display for Printable<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut end = self.max_bytes.min(self.text.len());
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        for c in self.text[..end].chars() {
-            match c {
-                '\n' | '\r' | '\t' => write!(f, "{}", c.escape_default())?,
-                c if is_unsafe(c) => write!(f, "{}", c.escape_unicode())?,
-                c => f.write_char(c)?,
-            }
-        }
-        if end < self.text.len() {
-            write!(f, "… ({} bytes)", self.text.len())?;
-        }
-        Ok(())
-    }
-}
-
-/// Characters that move the cursor, break the line, or make text look like
-/// other text: controls (C0, DEL, C1), bidirectional controls, separators, and
-/// what has no width (Unicode Technical Report 36).
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e0000}'..='\u{e007f}')
-}
-
 impl Display for LoggingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -179,35 +137,7 @@ impl std::error::Error for LoggingError {}
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    #[test]
-    fn plain_text_stays_as_it_is() {
-        let text = r#"{"ioc": "bücher.example\\", "日本": 1}"#;
-        assert_eq!(printable(text, 200).to_string(), text);
-        assert_eq!(printable(text, text.len()).to_string(), text);
-    }
-
-    #[test]
-    fn what_a_terminal_would_obey_is_escaped() {
-        assert_eq!(
-            printable(
-                "a\x1b[31m\r\n\t\u{7f}\u{9b}2J\u{202e}\u{2066}\u{200b}\u{e0041}b\0",
-                200
-            )
-            .to_string(),
-            "a\\u{1b}[31m\\r\\n\\t\\u{7f}\\u{9b}2J\\u{202e}\\u{2066}\\u{200b}\\u{e0041}b\\u{0}"
-        );
-    }
-
-    #[test]
-    fn long_text_is_cut_between_characters() {
-        assert_eq!(printable("aé!", 2).to_string(), "a… (4 bytes)");
-        assert_eq!(printable("abc", 0).to_string(), "… (3 bytes)");
-        assert_eq!(printable("", 0).to_string(), "");
-    }
 
     #[test]
     fn levels_are_those_of_the_original() {
@@ -231,18 +161,5 @@ mod tests {
                 .to_string()
                 .contains("/nonexistent/vast-threatbus.log")
         );
-    }
-
-    proptest! {
-        #[test]
-        fn nothing_unsafe_gets_through_and_nothing_grows(text in any::<String>(), max in 0..50_usize) {
-            let shown = printable(&text, max).to_string();
-            prop_assert!(!shown.chars().any(is_unsafe));
-            prop_assert!(shown.len() <= max * 10 + 40);
-            if text.len() > max {
-                let size = format!("… ({} bytes)", text.len());
-                prop_assert!(shown.ends_with(&size));
-            }
-        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
-use crate::observe::logging::printable;
+use crate::process::text::printable;
 
 /// The most that an error message shows of a path.
 const MAX_SHOWN: usize = 4096;

@@ -5,5 +5,5 @@ pub mod command;
 pub mod endpoint;
 pub mod exit_code;
 pub mod notify;
-pub mod signals;
 pub mod stop;
+pub mod text;

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
 use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
+use crate::observable::EventTime;
 use crate::observable::{Network, Observable, Property};
-use crate::sighting::{Context, EventTime, MatchType};
+use crate::protocol::{Context, MatchType};
 
 /// The topic that indicators are published on.
 pub const INTEL_TOPIC: &str = "threatbus/intel";

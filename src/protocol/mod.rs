@@ -1,6 +1,9 @@
 //! What indicators and sightings look like outside the program: the messages of
 //! both generations of Threat Bus, and files of indicators.
 
+mod context;
 pub mod file;
 pub mod legacy;
 pub mod stix;
+
+pub use context::{Context, MatchType, NoContext};

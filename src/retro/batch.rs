@@ -16,8 +16,8 @@ use crate::matching::condition::LazyEvent;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Counter, Metrics};
+use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
-use crate::sighting::{Context, MatchType};
 
 /// One indicator and how far it is.
 pub(super) struct Entry {

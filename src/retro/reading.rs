@@ -13,7 +13,7 @@ use crate::matching::condition::LazyEvent;
 use crate::matching::{Concepts, Verdict};
 use crate::observe::logging::printable;
 use crate::process::child::Flow;
-use crate::sighting::Context;
+use crate::protocol::Context;
 
 /// What a finished answer left to know.
 #[derive(Default)]

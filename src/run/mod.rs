@@ -6,6 +6,7 @@ pub mod explain;
 mod from_file;
 mod matching;
 mod progress;
+mod signals;
 mod state;
 
 use std::path::PathBuf;
@@ -28,9 +29,9 @@ use crate::observe::metrics::{Metrics, Peer};
 use crate::observe::telemetry::Telemetry;
 use crate::process::exit_code::ExitCode;
 use crate::process::notify::{self, Watchdog};
-use crate::process::signals::Watcher;
 use crate::process::stop::Stop;
 use crate::retro::Intake;
+use crate::run::signals::Watcher;
 use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings};
 use crate::sighting::writer;
 use crate::state::reported::Reported;
@@ -337,21 +338,7 @@ impl Writer {
         stop: &Stop,
         inputs: Inputs,
     ) -> std::io::Result<Self> {
-        let key: Option<fn(&[u8]) -> Key> = confirms(config).then_some(echo::key);
-        let outbox = match spool {
-            Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
-            None => Outbox::in_memory(config.queue_max_bytes, key),
-        };
-        let choice = match &config.sink {
-            SinkChoice::Bus => writer::Choice::Bus(Box::new(Outgoing::new(
-                outbox,
-                metrics.clone(),
-                stop.clone(),
-            ))),
-            SinkChoice::Stdout => writer::Choice::Stdout,
-            SinkChoice::Command(template) => writer::Choice::Command(template.clone()),
-        };
-        let write = writer::writer(choice, metrics.clone(), stop.clone())?;
+        let write = Self::prepare(config, spool, metrics, stop)?;
         let (done_sender, done) = bounded(1);
         std::thread::Builder::new()
             .name("writer".to_owned())
@@ -361,6 +348,33 @@ impl Writer {
                 let _ = done_sender.send(ended);
             })?;
         Ok(Writer { done })
+    }
+
+    /// What the thread is to do, for this configuration's sink.
+    fn prepare(
+        config: &Config,
+        spool: Option<Spool>,
+        metrics: &Arc<Metrics>,
+        stop: &Stop,
+    ) -> std::io::Result<Box<dyn FnOnce(Inputs) -> writer::Ended + Send>> {
+        let choice = match &config.sink {
+            SinkChoice::Bus => {
+                let key: Option<fn(&[u8]) -> Key> = confirms(config).then_some(echo::key);
+                let outbox = match spool {
+                    Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
+                    None => Outbox::in_memory(config.queue_max_bytes, key),
+                };
+                let outgoing = Outgoing::new(outbox, metrics.clone(), stop.clone());
+                return Ok(Box::new(move |inputs| {
+                    outgoing.run(inputs);
+                    writer::Ended::Done
+                }));
+            }
+            SinkChoice::Stdout => writer::Choice::Stdout,
+            SinkChoice::Command(template) => writer::Choice::Command(template.clone()),
+        };
+        let write = writer::writer(choice, metrics.clone(), stop.clone())?;
+        Ok(Box::new(move |inputs: Inputs| write(&inputs.parcels)))
     }
 
     /// Waits for the writer; where the reader of standard output stands still,

@@ -7,14 +7,15 @@ use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, warn};
 
 use crate::indicator::{Indicator, Protocol};
+use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::protocol::legacy;
 use crate::protocol::stix;
+use crate::protocol::{Context, MatchType};
 use crate::sighting::transform::transform;
-use crate::sighting::{Context, EventTime, MatchType};
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::process::child::{self, End, Limits};
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
-use crate::sighting::{Context, MatchType};
+use crate::protocol::{Context, MatchType};
 
 /// How long one run may take.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);

@@ -1,4 +1,5 @@
-//! The writer: the one thread that puts sightings out.
+//! The writer where sightings do not go to the bus: the one thread that puts them
+//! out.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +10,6 @@ use crossbeam_channel::Receiver;
 use log::{debug, error, warn};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::bus::outgoing::{Inputs, Outgoing};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
@@ -40,10 +40,8 @@ trait Sink {
     }
 }
 
-/// Which sink, and what it needs.
+/// Which sink beside the bus, and what it needs.
 pub enum Choice {
-    /// The bus.
-    Bus(Box<Outgoing>),
     /// Standard output.
     Stdout,
     /// A command.
@@ -58,28 +56,21 @@ pub fn writer(
     choice: Choice,
     metrics: Arc<Metrics>,
     stop: Stop,
-) -> io::Result<impl FnOnce(Inputs) -> Ended + Send> {
-    let sink: Result<Box<dyn Sink + Send>, Box<Outgoing>> = match choice {
-        Choice::Bus(outgoing) => Err(outgoing),
-        Choice::Stdout => Ok(Box::new(StdoutSink {
+) -> io::Result<impl FnOnce(&Receiver<Parcel>) -> Ended + Send> {
+    let sink: Box<dyn Sink + Send> = match choice {
+        Choice::Stdout => Box::new(StdoutSink {
             stdout: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             gone: None,
             stop,
             metrics: metrics.clone(),
-        })),
-        Choice::Command(template) => Ok(Box::new(CommandSink {
+        }),
+        Choice::Command(template) => Box::new(CommandSink {
             template,
             stop,
             metrics: metrics.clone(),
-        })),
+        }),
     };
-    Ok(move |inputs: Inputs| match sink {
-        Ok(sink) => write_all(sink, &inputs.parcels, &metrics),
-        Err(outgoing) => {
-            outgoing.run(inputs);
-            Ended::Done
-        }
-    })
+    Ok(move |parcels: &Receiver<Parcel>| write_all(sink, parcels, &metrics))
 }
 
 fn write_all(

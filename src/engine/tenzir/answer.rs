@@ -6,8 +6,8 @@ use serde_json::value::RawValue;
 
 use super::fields::Field;
 use crate::engine::{Answer, Line};
+use crate::observable::EventTime;
 use crate::process::child::{self, End, Outcome};
-use crate::sighting::EventTime;
 
 /// One line of [`super::query::any_of`], or of [`super::query::new_events`].
 #[derive(Debug, Deserialize)]

@@ -338,7 +338,7 @@ mod tests {
         let tether = Tether::hold(&address.parse().expect("an endpoint"));
         let mut running = Running::new(tether.expect("someone listens"));
         let stored = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
-        let stored = crate::sighting::stix_time(stored);
+        let stored = crate::observable::stix_time(stored);
         let event = format!("{{\"schema\":\"s\",\"stored\":\"{stored}\",\"event\":{{}}}}\n");
         running.take(event.as_bytes(), &mut |_| {});
         running.take(b"{\"heartbeat\":1}\n", &mut |_| {});

@@ -14,11 +14,11 @@ use crate::engine::lines::Lines;
 use crate::engine::live::{Arrival, Ended, Feed, Match, Registrar, Told};
 use crate::engine::{Answer, Event, Line};
 use crate::matching::Concepts;
+use crate::observable::EventTime;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::process::child::{self, End, Flow, Limits};
 use crate::process::stop::Stop;
-use crate::sighting::EventTime;
 
 /// How long a call may take that tells the matcher something; such calls take
 /// some 25 ms, and hang where the node stands still.

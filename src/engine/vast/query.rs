@@ -12,8 +12,8 @@ use time::{Duration, OffsetDateTime};
 use super::version::Version;
 use crate::indicator::{Indicator, Selection};
 use crate::matching::condition::{Field, Order};
+use crate::observable::whole_second;
 use crate::observable::{Kind, Network, Observable};
-use crate::sighting::whole_second;
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,8 @@ use super::pattern;
 use super::plan::{self, Refused};
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity, timestamp};
 use crate::observable::Observable;
-use crate::sighting::{Context, EventTime, MatchType, stix_time};
+use crate::observable::{EventTime, stix_time};
+use crate::protocol::{Context, MatchType};
 
 /// The topic that indicators are published on.
 pub const INDICATOR_TOPIC: &str = "stix2/indicator";

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Verdict};
-use vast_threatbus::sighting::Context;
+use vast_threatbus::protocol::Context;
 
 static ATTRIBUTION: LazyLock<Attribution> = LazyLock::new(|| {
     let address = |text: &str| Observable::address(text.parse().expect("an address"));

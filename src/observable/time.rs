@@ -1,0 +1,138 @@
+//! The times of events, as sensors write them and as sightings carry them.
+
+use std::borrow::Cow;
+
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
+
+/// When an event happened. The engine prints times without a zone and means
+/// UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventTime {
+    utc: OffsetDateTime,
+    /// The offset that was written, if any: the legacy format repeats it.
+    written_offset: Option<UtcOffset>,
+}
+
+impl EventTime {
+    /// The present moment.
+    pub fn now() -> Self {
+        EventTime {
+            utc: OffsetDateTime::now_utc(),
+            written_offset: Some(UtcOffset::UTC),
+        }
+    }
+
+    /// Reads `2009-11-18T17:00:51.841527040`, with a space for the `T`, up to
+    /// nine fraction digits, and with or without a zone.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let text: Cow<'_, str> = match text.as_bytes().get(10) {
+            Some(b' ') => text.replacen(' ', "T", 1).into(),
+            _ => text.into(),
+        };
+        if let Ok(time) = OffsetDateTime::parse(&text, &Rfc3339) {
+            return Some(EventTime {
+                utc: time.to_offset(UtcOffset::UTC),
+                written_offset: Some(time.offset()),
+            });
+        }
+        // Suricata's own logs write the offset without a colon.
+        let compact = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second][optional [.[subsecond]]][offset_hour sign:mandatory][offset_minute]"
+        );
+        if let Ok(time) = OffsetDateTime::parse(&text, &compact) {
+            return Some(EventTime {
+                utc: time.to_offset(UtcOffset::UTC),
+                written_offset: Some(time.offset()),
+            });
+        }
+        let zoneless = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second][optional [.[subsecond]]]"
+        );
+        let time = PrimitiveDateTime::parse(&text, &zoneless).ok()?;
+        Some(EventTime {
+            utc: time.assume_utc(),
+            written_offset: None,
+        })
+    }
+
+    /// Seconds since 1970, as Zeek's own JSON logs write times.
+    pub fn from_seconds(seconds: f64) -> Option<Self> {
+        let nanoseconds = seconds * 1e9;
+        if !nanoseconds.is_finite() || nanoseconds.abs() >= i128::MAX as f64 {
+            return None;
+        }
+        let utc = OffsetDateTime::from_unix_timestamp_nanos(nanoseconds as i128).ok()?;
+        Some(EventTime {
+            utc,
+            written_offset: None,
+        })
+    }
+
+    /// The moment, whatever zone it was written in.
+    pub fn utc(&self) -> OffsetDateTime {
+        self.utc
+    }
+
+    /// As Python's `str(datetime)` writes it, which is what the legacy broker
+    /// reads: no fraction where it is zero, else six digits; a zone only where
+    /// there was one.
+    pub fn as_python(&self) -> String {
+        let offset = self.written_offset.unwrap_or(UtcOffset::UTC);
+        let time = self.utc.to_offset(offset);
+        let mut text = format!(
+            "{:04}-{:02}-{:02} {:02}:{:02}:{:02}",
+            time.year(),
+            u8::from(time.month()),
+            time.day(),
+            time.hour(),
+            time.minute(),
+            time.second()
+        );
+        if time.microsecond() != 0 {
+            text += &format!(".{:06}", time.microsecond());
+        }
+        if self.written_offset.is_some() {
+            let (hours, minutes, _) = offset.as_hms();
+            let sign = if offset.is_negative() { '-' } else { '+' };
+            text += &format!(
+                "{sign}{:02}:{:02}",
+                hours.unsigned_abs(),
+                minutes.unsigned_abs()
+            );
+        }
+        text
+    }
+
+    /// As STIX writes it: UTC with `Z`, at most microseconds (what the `stix2`
+    /// library reads).
+    pub fn as_stix(&self) -> String {
+        stix_time(self.utc)
+    }
+}
+
+/// A time in UTC without its fraction and without a zone.
+pub fn whole_second(time: OffsetDateTime) -> String {
+    let utc = time.to_offset(UtcOffset::UTC);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}",
+        utc.year(),
+        u8::from(utc.month()),
+        utc.day(),
+        utc.hour(),
+        utc.minute(),
+        utc.second()
+    )
+}
+
+/// A STIX timestamp: UTC, `Z`, six fraction digits or, where they are zero,
+/// none.
+pub fn stix_time(utc: OffsetDateTime) -> String {
+    let mut text = whole_second(utc);
+    if utc.microsecond() != 0 {
+        text += &format!(".{:06}", utc.microsecond());
+    }
+    text + "Z"
+}

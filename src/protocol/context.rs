@@ -1,0 +1,385 @@
+//! What goes out: the matched event (its *context*), the time that it happened,
+//! and how it was found.
+//!
+//! A context stays text. Numbers keep every digit, properties keep their order,
+//! and an event that needs no change is never taken apart.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::observable::EventTime;
+
+/// How an indicator met an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MatchType {
+    /// The event was stored when the indicator came.
+    Retro,
+    /// The indicator was known when the event came.
+    Live,
+}
+
+impl MatchType {
+    /// As it is written in STIX-2 sightings and for `%matchtype`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            MatchType::Retro => "RETRO",
+            MatchType::Live => "LIVE",
+        }
+    }
+}
+
+/// A matched event as one JSON value.
+#[derive(Clone, Debug)]
+pub struct Context<'a> {
+    json: Cow<'a, str>,
+}
+
+/// Why a text is no context.
+#[derive(Debug)]
+pub struct NoContext(String);
+
+impl fmt::Display for NoContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The top-level members of an object, in order, values untouched.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> serde::Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut members = Vec::new();
+                while let Some(Key(key)) = map.next_key()? {
+                    members.push((key, map.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
+    }
+}
+
+/// A key, borrowed where it holds no escape.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> serde::Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+impl<'a> Context<'a> {
+    /// An event as the engine printed it.
+    ///
+    /// # Errors
+    /// The line is no JSON object.
+    pub fn new(line: &'a str) -> Result<Self, NoContext> {
+        if !line.starts_with('{') && !line.trim_start().starts_with('{') {
+            return Err(NoContext("it is no JSON object".to_owned()));
+        }
+        serde_json::from_str::<&RawValue>(line)
+            .map_err(|error| NoContext(format!("it is no JSON: {error}")))?;
+        Ok(Context { json: line.into() })
+    }
+
+    /// An event that has been checked already, on the way here.
+    pub fn already_checked(line: &'a str) -> Self {
+        Context { json: line.into() }
+    }
+
+    /// The output of a transformation: any one JSON value.
+    ///
+    /// # Errors
+    /// The text is not exactly one JSON value in UTF-8.
+    pub fn from_command(output: Vec<u8>) -> Result<Context<'static>, NoContext> {
+        let text = String::from_utf8(output)
+            .map_err(|_| NoContext("it printed text that is not UTF-8".to_owned()))?;
+        serde_json::from_str::<&RawValue>(&text)
+            .map_err(|error| NoContext(format!("it did not print one JSON value: {error}")))?;
+        Ok(Context {
+            json: compact(text.trim()).into(),
+        })
+    }
+
+    /// The same context, owning its text.
+    pub fn into_owned(self) -> Context<'static> {
+        Context {
+            json: self.json.into_owned().into(),
+        }
+    }
+
+    /// The JSON text.
+    pub fn as_str(&self) -> &str {
+        &self.json
+    }
+
+    /// When the event happened: its `ts`, else its `timestamp`; `None` where it
+    /// has neither.
+    pub fn time(&self) -> Option<EventTime> {
+        #[derive(serde::Deserialize)]
+        struct Times<'a> {
+            #[serde(borrow)]
+            ts: Option<&'a RawValue>,
+            #[serde(borrow)]
+            timestamp: Option<&'a RawValue>,
+        }
+        let times: Times<'_> = serde_json::from_str(&self.json).ok()?;
+        [times.ts, times.timestamp]
+            .into_iter()
+            .flatten()
+            .find_map(|raw| {
+                if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+                    EventTime::parse(&text)
+                } else {
+                    let seconds: f64 = serde_json::from_str(raw.get()).ok()?;
+                    EventTime::from_seconds(seconds)
+                }
+            })
+    }
+
+    fn members(&self) -> serde_json::Result<Members<'_>> {
+        serde_json::from_str(&self.json)
+    }
+
+    /// The same object with `"source": SOURCE`; a context that is no object
+    /// (only a transformation makes one) stays as it is.
+    pub(crate) fn with_source(&self, source: &str) -> serde_json::Result<Box<RawValue>> {
+        let Ok(members) = self.members() else {
+            return RawValue::from_string(self.json.clone().into_owned());
+        };
+        let mut json = String::with_capacity(self.json.len() + source.len() + 16);
+        let mut writer = ObjectWriter::new(&mut json);
+        for (key, value) in members.0.iter().filter(|(key, _)| key != "source") {
+            writer.member(key, value.get())?;
+        }
+        writer.member("source", &serde_json::to_string(source)?)?;
+        writer.end();
+        RawValue::from_string(json)
+    }
+
+    /// The port notation of engines before 2020.12, `"53/udp"`, as a number,
+    /// in top-level members. Unchanged where there is none.
+    pub fn with_plain_ports(self) -> Self {
+        // Cheap to rule out: a digit, a slash, a protocol and the string's end.
+        let bytes = self.json.as_bytes();
+        let suspect = memchr::memchr_iter(b'/', bytes).any(|slash| {
+            let after_digit = slash > 0 && bytes[slash - 1].is_ascii_digit();
+            after_digit && begins_with_port_protocol(&bytes[slash + 1..])
+        });
+        if !suspect {
+            return self;
+        }
+        let rewritten = self.members().ok().and_then(|members| {
+            let mut json = String::with_capacity(self.json.len());
+            let mut writer = ObjectWriter::new(&mut json);
+            for (key, value) in &members.0 {
+                let value = port_number(value.get()).unwrap_or(value.get());
+                writer.member(key, value).ok()?;
+            }
+            writer.end();
+            Some(json)
+        });
+        match rewritten {
+            Some(json) => Context { json: json.into() },
+            None => self,
+        }
+    }
+
+    /// Keys with dots as nested objects. Where a key is both a value and the
+    /// beginning of others (`a` and `a.b`), the dotted key stays as it is.
+    pub fn unflattened(self) -> Self {
+        let Ok(members) = self.members() else {
+            return self;
+        };
+        if !members.0.iter().any(|(key, _)| key.contains('.')) {
+            return self;
+        }
+        let keys: HashSet<&str> = members.0.iter().map(|(key, _)| &**key).collect();
+        let mut root = Tree::default();
+        for (key, value) in &members.0 {
+            if nests(key, &keys) {
+                root.insert(key, value.get());
+            } else {
+                root.put(key, Node::Value(value.get()));
+            }
+        }
+        let mut json = String::with_capacity(self.json.len());
+        match root.write(&mut json) {
+            Ok(()) => Context { json: json.into() },
+            Err(_) => self,
+        }
+    }
+}
+
+/// The protocols that the engine's port type had.
+const PORT_PROTOCOLS: [&str; 6] = ["udp", "tcp", "icmp", "icmp6", "sctp", "?"];
+
+fn begins_with_port_protocol(bytes: &[u8]) -> bool {
+    PORT_PROTOCOLS.iter().any(|protocol| {
+        let rest = bytes.strip_prefix(protocol.as_bytes());
+        rest.is_some_and(|rest| rest.first() == Some(&b'"'))
+    })
+}
+
+/// `"53/udp"` → `53`: digits, a slash, and one of the protocols that the
+/// engine's port type had.
+fn port_number(json: &str) -> Option<&str> {
+    let inner = json.strip_prefix('"')?.strip_suffix('"')?;
+    let (digits, protocol) = inner.split_once('/')?;
+    let known = PORT_PROTOCOLS.contains(&protocol);
+    // A number of a port, in the one way JSON writes it.
+    let plain = digits
+        .parse::<u16>()
+        .is_ok_and(|number| number.to_string() == digits);
+    (known && plain).then_some(digits)
+}
+
+/// Writes the members of one object.
+struct ObjectWriter<'a> {
+    json: &'a mut String,
+    first: bool,
+}
+
+impl<'a> ObjectWriter<'a> {
+    fn new(json: &'a mut String) -> Self {
+        json.push('{');
+        ObjectWriter { json, first: true }
+    }
+
+    fn key(&mut self, key: &str) -> serde_json::Result<()> {
+        if !std::mem::take(&mut self.first) {
+            self.json.push(',');
+        }
+        self.json.push_str(&serde_json::to_string(key)?);
+        self.json.push(':');
+        Ok(())
+    }
+
+    fn member(&mut self, key: &str, value: &str) -> serde_json::Result<()> {
+        self.key(key)?;
+        self.json.push_str(value);
+        Ok(())
+    }
+
+    fn end(self) {
+        self.json.push('}');
+    }
+}
+
+/// An object that is being nested, in the order of first appearance.
+#[derive(Default)]
+struct Tree<'a> {
+    children: Vec<(&'a str, Node<'a>)>,
+    /// Where in `children` a name stands.
+    names: HashMap<&'a str, usize>,
+}
+
+enum Node<'a> {
+    Value(&'a str),
+    Object(Tree<'a>),
+}
+
+/// Does a key become a path? Not where one of its beginnings is a key itself.
+fn nests(key: &str, keys: &HashSet<&str>) -> bool {
+    /// JSON readers stop at a depth of 128.
+    const DEEPEST: usize = 100;
+    let dots: Vec<usize> = memchr::memchr_iter(b'.', key.as_bytes()).collect();
+    dots.len() < DEEPEST
+        && key.split('.').all(|part| !part.is_empty())
+        && dots.iter().all(|&dot| !keys.contains(&key[..dot]))
+}
+
+impl<'a> Tree<'a> {
+    /// Puts a value under the path that `key` spells; [`nests`] has made sure
+    /// that no value stands on the way.
+    fn insert(&mut self, key: &'a str, value: &'a str) {
+        let Some((first, rest)) = key.split_once('.') else {
+            return self.put(key, Node::Value(value));
+        };
+        let at = self.names.get(first).copied().unwrap_or_else(|| {
+            self.put(first, Node::Object(Tree::default()));
+            self.children.len() - 1
+        });
+        if let Node::Object(tree) = &mut self.children[at].1 {
+            tree.insert(rest, value);
+        }
+    }
+
+    /// A name that appears twice keeps its last value, as JSON readers do.
+    fn put(&mut self, name: &'a str, node: Node<'a>) {
+        match self.names.get(name).copied() {
+            Some(at) => self.children[at].1 = node,
+            None => {
+                self.names.insert(name, self.children.len());
+                self.children.push((name, node));
+            }
+        }
+    }
+
+    fn write(&self, json: &mut String) -> serde_json::Result<()> {
+        let mut writer = ObjectWriter::new(json);
+        for (name, node) in &self.children {
+            match node {
+                Node::Value(value) => writer.member(name, value)?,
+                Node::Object(tree) => {
+                    writer.key(name)?;
+                    tree.write(writer.json)?;
+                }
+            }
+        }
+        writer.end();
+        Ok(())
+    }
+}
+
+/// Valid JSON without the white space between its parts.
+fn compact(json: &str) -> String {
+    let mut result = String::with_capacity(json.len());
+    let mut in_string = false;
+    let mut escaped = false;
+    for character in json.chars() {
+        if in_string {
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+        } else if character.is_ascii_whitespace() {
+            continue;
+        } else {
+            in_string = character == '"';
+        }
+        result.push(character);
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests;
