@@ -1,18 +1,13 @@
 //! Which engine is it, and does it answer?
 
 use std::fmt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::tenzir::client::Client as Tenzir;
-use super::vast::client::{self as vast, Client as Vast};
-use super::vast::version::Version;
-use super::{Engine, LiveWish, NotReady, tenzir};
-use crate::engine::Finding;
-use crate::process::endpoint::Endpoint;
+use super::choice::{Choice, Identified, Program, Row, SharedEngine};
+use super::{ENGINES, Finding, LiveWish, NotReady};
 use crate::process::stop::{Backoff, Stop};
 
 /// How long a node, or a program asked for its version, may take to answer. They
@@ -22,47 +17,6 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How long the last try at start gets at the least, so that its answer, and not
 /// the lack of time for one, is what is told.
 const LEAST_TIME: Duration = Duration::from_secs(1);
-
-/// Which engine to ask.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
-    /// What the program says that it is.
-    #[default]
-    Auto,
-    /// VAST.
-    Vast,
-    /// Tenzir.
-    Tenzir,
-    /// None: log files are read.
-    Files,
-}
-
-impl Choice {
-    /// The program that it is asked with where none is named.
-    pub fn program(self) -> &'static str {
-        match self {
-            Choice::Tenzir => "tenzir",
-            Choice::Auto | Choice::Vast | Choice::Files => "vast",
-        }
-    }
-
-    /// What people call it.
-    pub fn title(self) -> &'static str {
-        match self {
-            Choice::Tenzir => "Tenzir",
-            Choice::Auto | Choice::Vast | Choice::Files => "VAST",
-        }
-    }
-}
-
-/// A program, and the node that it asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Program {
-    /// Its name or path; `None` = the engine's own.
-    pub path: Option<PathBuf>,
-    /// Where the node listens; `None` = where the engine's nodes do.
-    pub endpoint: Option<Endpoint>,
-}
 
 /// The engine did not answer when the program started, or cannot be used.
 #[derive(Debug)]
@@ -105,7 +59,7 @@ pub fn connect(
     program: &Program,
     timeout: Option<Duration>,
     stop: &Stop,
-) -> Result<Option<Arc<dyn Engine + Send + Sync>>, Unreachable> {
+) -> Result<Option<SharedEngine>, Unreachable> {
     let started = Instant::now();
     let engine = open(choice, program, stop);
     let name = engine.name();
@@ -157,45 +111,32 @@ pub fn findings(
     open(choice, program, stop).findings(wish, stop)
 }
 
-fn open(choice: Choice, program: &Program, stop: &Stop) -> Arc<dyn Engine + Send + Sync> {
+fn open(choice: Choice, program: &Program, stop: &Stop) -> SharedEngine {
     let path = program.path.clone();
     let path = path.unwrap_or_else(|| Path::new(choice.program()).to_owned());
-    let endpoint = program.endpoint.clone();
-    let kind = match choice {
-        Choice::Tenzir => Kind::Tenzir(tenzir::client::version(&path, stop)),
-        Choice::Auto => recognise(&path, stop),
-        Choice::Vast | Choice::Files => Kind::Vast(vast::version(&path, stop)),
+    let identified = match choice.row() {
+        Some(row) => (row.identify)(&path, stop),
+        None => recognise(&path, stop),
     };
-    match kind {
-        Kind::Tenzir(version) => Arc::new(Tenzir::new(path, endpoint, version)),
-        Kind::Vast(version) => Arc::new(Vast::new(path, endpoint, version, stop)),
-    }
+    (identified.open)(path, program.endpoint.clone(), stop)
 }
 
-/// Which of the two a program is, with the version that it names: it is asked for
-/// that once.
-enum Kind {
-    Vast(Result<Version, String>),
-    Tenzir(Option<String>),
-}
-
-/// Its name only tells how it is asked first: a `tenzir` that is asked as one is
-/// asked a `vast` would open a port.
-fn recognise(path: &Path, stop: &Stop) -> Kind {
+/// Which of the engines a program is. Its name only tells how it is asked first: a
+/// `tenzir` that is asked as a `vast` would open a port. Where it says of none that it
+/// is that one, it counts as the first that was asked.
+fn recognise(path: &Path, stop: &Stop) -> Identified {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let as_tenzir = || tenzir::client::version(path, stop);
-    let as_vast = || vast::version(path, stop);
-    if name.contains("tenzir") {
-        return match as_tenzir() {
-            Some(version) => Kind::Tenzir(Some(version)),
-            None => as_vast().map_or(Kind::Tenzir(None), |version| Kind::Vast(Ok(version))),
-        };
+    let is_named = |row: &&&Row| name.contains(row.program);
+    // A name with both is a Tenzir that took the other's place.
+    let named = ENGINES.iter().filter(is_named).rev();
+    let others = ENGINES.iter().filter(|row| !is_named(row));
+    let mut first = None;
+    for row in named.chain(others) {
+        let identified = (row.identify)(path, stop);
+        if identified.is_it {
+            return identified;
+        }
+        first.get_or_insert(identified);
     }
-    match as_vast() {
-        Ok(version) => Kind::Vast(Ok(version)),
-        Err(reason) => match as_tenzir() {
-            Some(version) => Kind::Tenzir(Some(version)),
-            None => Kind::Vast(Err(reason)),
-        },
-    }
+    first.expect("the table of engines is not empty")
 }

@@ -12,6 +12,7 @@ use crate::observable::Observable;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
 
+mod choice;
 pub mod connect;
 pub mod finding;
 pub mod lines;
@@ -20,9 +21,13 @@ pub mod tenzir;
 pub mod vast;
 
 pub use self::vast::query::query_of;
-pub use connect::{ANSWER_TIME, Choice, Program, connect, findings};
+pub use choice::{Choice, LiveEngine, Program, SharedEngine};
+pub use connect::{ANSWER_TIME, connect, findings};
 pub use finding::Finding;
 use live::Source;
+
+/// The engines that can be searched: a new one is a folder, and its row here.
+const ENGINES: [&choice::Row; 2] = [&vast::ROW, &tenzir::ROW];
 
 /// Something that holds events and can be asked for them.
 pub trait Engine {
@@ -125,20 +130,6 @@ pub struct LiveWish {
     pub way: LiveEngine,
     /// The engine's own matcher.
     pub matcher_name: Option<String>,
-}
-
-/// How live matching learns of matches in new events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LiveEngine {
-    /// Whatever this VAST knows.
-    #[default]
-    Auto,
-    /// A matcher that the node runs, 2021.08 to 3.x.
-    Attach,
-    /// A matcher of one's own, 2020.
-    Start,
-    /// Every new event is matched here.
-    Continuous,
 }
 
 /// One event of an answer.

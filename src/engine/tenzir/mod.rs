@@ -10,3 +10,27 @@ mod live;
 mod query;
 mod tether;
 mod typed;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::choice::{Choice, Identified, Row};
+use crate::process::stop::Stop;
+
+/// Its row in the table of engines.
+pub(super) const ROW: Row = Row {
+    choice: Choice::Tenzir,
+    title: "Tenzir",
+    program: "tenzir",
+    identify,
+};
+
+fn identify(program: &Path, stop: &Stop) -> Identified {
+    let version = client::version(program, stop);
+    Identified {
+        is_it: version.is_some(),
+        open: Box::new(|program, endpoint, _| {
+            Arc::new(client::Client::new(program, endpoint, version))
+        }),
+    }
+}

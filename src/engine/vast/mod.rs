@@ -7,3 +7,27 @@ mod live;
 pub mod matcher;
 pub mod query;
 pub mod version;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::choice::{Choice, Identified, Row};
+use crate::process::stop::Stop;
+
+/// Its row in the table of engines.
+pub(super) const ROW: Row = Row {
+    choice: Choice::Vast,
+    title: "VAST",
+    program: "vast",
+    identify,
+};
+
+fn identify(program: &Path, stop: &Stop) -> Identified {
+    let version = client::version(program, stop);
+    Identified {
+        is_it: version.is_ok(),
+        open: Box::new(|program, endpoint, stop| {
+            Arc::new(client::Client::new(program, endpoint, version, stop))
+        }),
+    }
+}

@@ -1,0 +1,93 @@
+//! Which engines there are, and what is said of the one to search.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{ENGINES, Engine};
+use crate::process::endpoint::Endpoint;
+use crate::process::stop::Stop;
+
+/// An engine that several threads use.
+pub type SharedEngine = Arc<dyn Engine + Send + Sync>;
+
+/// One engine in the table of them.
+pub struct Row {
+    /// The choice that names it.
+    pub choice: Choice,
+    /// What people call it.
+    pub title: &'static str,
+    /// The program that it is asked with where none is named.
+    pub program: &'static str,
+    /// Asks a program whether it is this engine's, and for its version.
+    pub identify: fn(&Path, &Stop) -> Identified,
+}
+
+/// What a program said of itself.
+pub struct Identified {
+    /// Whether it said that it is the program of this engine.
+    pub is_it: bool,
+    /// Makes an engine of the program and the node that it is to ask.
+    pub open: Box<Open>,
+}
+
+/// Of a program, and the node that it is to ask.
+type Open = dyn FnOnce(PathBuf, Option<Endpoint>, &Stop) -> SharedEngine;
+
+/// Which engine to ask.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Choice {
+    /// What the program says that it is.
+    #[default]
+    Auto,
+    /// VAST.
+    Vast,
+    /// Tenzir.
+    Tenzir,
+    /// None: log files are read.
+    Files,
+}
+
+impl Choice {
+    /// The engine's row; `None` where the program tells, or files are read.
+    pub(super) fn row(self) -> Option<&'static Row> {
+        ENGINES.into_iter().find(|row| row.choice == self)
+    }
+
+    /// The row of the engine that is meant where nothing is known of it.
+    fn row_or_first(self) -> &'static Row {
+        self.row().unwrap_or(ENGINES[0])
+    }
+
+    /// The program that it is asked with where none is named.
+    pub fn program(self) -> &'static str {
+        self.row_or_first().program
+    }
+
+    /// What people call it.
+    pub fn title(self) -> &'static str {
+        self.row_or_first().title
+    }
+}
+
+/// A program, and the node that it asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name or path; `None` = the engine's own.
+    pub path: Option<PathBuf>,
+    /// Where the node listens; `None` = where the engine's nodes do.
+    pub endpoint: Option<Endpoint>,
+}
+
+/// How live matching learns of matches in new events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LiveEngine {
+    /// Whatever this VAST knows.
+    #[default]
+    Auto,
+    /// A matcher that the node runs, 2021.08 to 3.x.
+    Attach,
+    /// A matcher of one's own, 2020.
+    Start,
+    /// Every new event is matched here.
+    Continuous,
+}
