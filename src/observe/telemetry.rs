@@ -7,14 +7,13 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::{error, warn};
 
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::child;
+use crate::process::ticker::Ticker;
 
 /// What both formats call this program.
 const MEASUREMENT: &str = "vast-threatbus";
@@ -30,59 +29,23 @@ pub struct Files {
     pub prometheus: Option<PathBuf>,
 }
 
-/// The thread that writes; it writes once more, and ends, when this is dropped.
-pub struct Telemetry {
-    running: Option<Sender<std::convert::Infallible>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Telemetry {
-    /// Starts to write, if any file is asked for.
-    pub fn start(config: &Files, metrics: &Arc<Metrics>) -> Self {
-        let none = Telemetry {
-            running: None,
-            thread: None,
-        };
-        if config.filename.is_none() && config.prometheus.is_none() {
-            return none;
-        }
-        let (running, ended) = bounded::<std::convert::Infallible>(0);
-        let mut writer = Writer {
-            influx: config.filename.clone(),
-            prometheus: config.prometheus.clone(),
-            metrics: metrics.clone(),
-            lines: Lines::new(&host_name()),
-            is_failing: false,
-        };
-        let interval = config.interval;
-        let run = move || {
-            while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
-                writer.write();
-            }
-            writer.write();
-        };
-        let thread = std::thread::Builder::new().name("metrics".to_owned());
-        match thread.spawn(run) {
-            Ok(thread) => Telemetry {
-                running: Some(running),
-                thread: Some(thread),
-            },
-            Err(error) => {
-                error!("no thread to write metrics: {error}");
-                none
-            }
-        }
+/// Starts to write, if any file is asked for. Once more, and for the last time, when
+/// the result is dropped.
+pub fn start(files: &Files, metrics: &Arc<Metrics>) -> Ticker {
+    if files.filename.is_none() && files.prometheus.is_none() {
+        return Ticker::none();
     }
-}
-
-impl Drop for Telemetry {
-    fn drop(&mut self) {
-        drop(self.running.take());
-        if let Some(thread) = self.thread.take() {
-            // What it had to say is logged.
-            let _ = thread.join();
-        }
-    }
+    let mut writer = Writer {
+        influx: files.filename.clone(),
+        prometheus: files.prometheus.clone(),
+        metrics: metrics.clone(),
+        lines: Lines::new(&host_name()),
+        is_failing: false,
+    };
+    Ticker::start("metrics", files.interval, move |_| writer.write()).unwrap_or_else(|error| {
+        error!("no thread to write metrics: {error}");
+        Ticker::none()
+    })
 }
 
 struct Writer {
@@ -498,7 +461,7 @@ mod tests {
                 filename: place(influx),
                 prometheus: place(prom),
             };
-            drop(Telemetry::start(&config, &metrics));
+            drop(start(&config, &metrics));
         }
         let line = fs::read_to_string(directory.path().join("influx")).expect("it is written");
         assert!(line.starts_with("vast-threatbus,host=") && line.contains(" queries=1,"));

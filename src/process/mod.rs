@@ -7,3 +7,4 @@ pub mod exit_code;
 pub mod notify;
 pub mod stop;
 pub mod text;
+pub mod ticker;

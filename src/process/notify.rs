@@ -9,11 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
+
+use super::ticker::{Ticker, Wake};
 
 /// How long the thread that talks to the bus may be silent before the service
 /// manager is not told any more that all is well. Its longest wait is a pause
@@ -106,57 +106,33 @@ impl Manager {
     }
 }
 
-/// Tells the service manager from time to time that all is well, where it asks
-/// for that. Ends when it is dropped.
-pub struct Watchdog {
-    running: Option<Sender<std::convert::Infallible>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Watchdog {
-    /// Starts, if `WATCHDOG_USEC` is set and meant for this process.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub fn start() -> io::Result<Self> {
-        let variable = |name| std::env::var(name).ok();
-        let pause = pause(
-            variable("WATCHDOG_USEC").as_deref(),
-            variable("WATCHDOG_PID").as_deref(),
-            std::process::id(),
-        );
-        let Some(pause) = pause else {
-            return Ok(Watchdog {
-                running: None,
-                thread: None,
-            });
-        };
-        let (running, ended) = bounded::<std::convert::Infallible>(0);
-        let run = move || {
-            while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-                let last = *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner);
-                match is_alive(last, Instant::now()) {
-                    true => tell("WATCHDOG=1\n"),
-                    false => warn!("the thread that talks to the bus does not move any more"),
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("watchdog".to_owned());
-        Ok(Watchdog {
-            running: Some(running),
-            thread: Some(thread.spawn(run)?),
-        })
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        drop(self.running.take());
-        if let Some(thread) = self.thread.take() {
-            // What it had to say is logged.
-            let _ = thread.join();
+/// Tells the service manager from time to time that all is well, where it asks for
+/// that: `WATCHDOG_USEC` is set and meant for this process. Ends when the result is
+/// dropped.
+///
+/// # Errors
+/// The system has no thread left.
+pub fn start_watchdog() -> io::Result<Ticker> {
+    let variable = |name| std::env::var(name).ok();
+    let pause = pause(
+        variable("WATCHDOG_USEC").as_deref(),
+        variable("WATCHDOG_PID").as_deref(),
+        std::process::id(),
+    );
+    let Some(pause) = pause else {
+        return Ok(Ticker::none());
+    };
+    Ticker::start("watchdog", pause, |wake| {
+        if wake == Wake::End {
+            return;
         }
-    }
+        let last = *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_alive(last, Instant::now()) {
+            tell("WATCHDOG=1\n");
+        } else {
+            warn!("the thread that talks to the bus does not move any more");
+        }
+    })
 }
 
 /// How often to tell: twice in the time that the manager waits, as

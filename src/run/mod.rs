@@ -26,9 +26,9 @@ use crate::bus::session::{self, Session};
 use crate::config::{Config, SinkChoice};
 use crate::engine;
 use crate::observe::metrics::{Metrics, Peer};
-use crate::observe::telemetry::Telemetry;
+use crate::observe::telemetry;
 use crate::process::exit_code::ExitCode;
-use crate::process::notify::{self, Watchdog};
+use crate::process::notify;
 use crate::process::stop::Stop;
 use crate::retro::Intake;
 use crate::run::signals::Watcher;
@@ -58,7 +58,7 @@ const WRITER_GRACE: Duration = Duration::from_secs(3);
 pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());
-    let telemetry = Telemetry::start(&config.metrics, &metrics);
+    let telemetry = telemetry::start(&config.metrics, &metrics);
     let code = match run_counted(config, &metrics) {
         Ok(code) => code,
         Err(error) => {
@@ -82,7 +82,7 @@ pub fn run(config: &Config) -> ExitCode {
 fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitCode> {
     let stop = Stop::new()?;
     let signals = Watcher::start(stop.clone(), metrics.clone())?;
-    let _watchdog = Watchdog::start()?;
+    let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     let matching = connect_engine(config, &stop);
     if let Ok(Some(Choice::Engine { .. })) = &matching {

@@ -5,35 +5,18 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
-
 use crate::config::{Config, SinkChoice};
 use crate::logs::Progress as FilesProgress;
 use crate::observe::logging;
 use crate::observe::metrics::Metrics;
+use crate::process::ticker::{Ticker, Wake};
 
 /// How often the line is written anew.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The thread that writes; it ends, and takes its line away, when this is
-/// dropped.
-pub struct Progress {
-    running: Option<Sender<std::convert::Infallible>>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        drop(self.running.take());
-        if let Some(thread) = self.thread.take() {
-            // It has nothing to say that matters.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Shows the progress of a run over files on standard error, if that is a
-/// terminal and sightings do not go to one as well.
+/// terminal and sightings do not go to one as well. The line goes when the result is
+/// dropped.
 ///
 /// # Errors
 /// The system has no thread left.
@@ -41,31 +24,20 @@ pub fn start(
     config: &Config,
     files: Option<Arc<FilesProgress>>,
     metrics: &Arc<Metrics>,
-) -> io::Result<Progress> {
+) -> io::Result<Ticker> {
     let mixes = config.sink == SinkChoice::Stdout && io::stdout().is_terminal();
     let wanted = config.jobs.once && config.jobs.indicators.is_some();
     if !wanted || mixes || !io::stderr().is_terminal() {
-        return Ok(Progress {
-            running: None,
-            thread: None,
-        });
+        return Ok(Ticker::none());
     }
-    let (running, ended) = bounded::<std::convert::Infallible>(0);
     let metrics = metrics.clone();
     let started = Instant::now();
-    let show = move || {
-        while ended.recv_timeout(PAUSE) == Err(RecvTimeoutError::Timeout) {
-            let line = State::now(files.as_deref(), &metrics, started.elapsed());
-            logging::show_status(|terminal| write!(terminal, "{line}"));
+    Ticker::start("progress", PAUSE, move |wake| {
+        if wake == Wake::End {
+            return logging::clear_status();
         }
-        logging::clear_status();
-    };
-    let thread = std::thread::Builder::new()
-        .name("progress".to_owned())
-        .spawn(show)?;
-    Ok(Progress {
-        running: Some(running),
-        thread: Some(thread),
+        let line = State::now(files.as_deref(), &metrics, started.elapsed());
+        logging::show_status(|terminal| write!(terminal, "{line}"));
     })
 }
 
