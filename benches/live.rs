@@ -285,7 +285,7 @@ fn indicator(nth: usize) -> Indicator {
             let [_, b, c, d] = (nth as u32).to_be_bytes();
             Observable::address([198, b, c, d].into())
         }
-        _ => Observable::Url(format!("/{:x}/index.php?id={nth}", nth * 31)),
+        _ => Observable::Url(format!("/{:x}/index.php?id={nth}", nth * 31).into()),
     };
     Indicator {
         id: format!("indicator--00000000-0000-4000-8000-{nth:012x}").into(),

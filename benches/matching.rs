@@ -157,7 +157,7 @@ fn observable(nth: usize) -> Observable {
             let [_, b, c, d] = (nth as u32).to_be_bytes();
             Observable::address([198, b, c, d].into())
         }
-        _ => Observable::Url(url(nth)),
+        _ => Observable::Url(url(nth).into()),
     }
 }
 

@@ -35,7 +35,7 @@ impl Recording {
         let text = quoted.trim_matches('"');
         match rest.split_once(" || ") {
             Some(("net.domain", _)) => Some(Observable::domain(text)),
-            None if rest == "net.uri" => Some(Observable::Url(text.to_owned())),
+            None if rest == "net.uri" => Some(Observable::Url(text.into())),
             _ => None,
         }
     }

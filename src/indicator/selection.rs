@@ -57,14 +57,7 @@ impl Selection {
 }
 
 fn size_of_value(value: &Observable) -> usize {
-    let text = match value {
-        Observable::Address(_) | Observable::Network(_) => 0,
-        Observable::Domain(text)
-        | Observable::Url(text)
-        | Observable::Text(_, text)
-        | Observable::Subdomain(text)
-        | Observable::Answer(text) => text.len(),
-    };
+    let text = value.spelled().map_or(0, |text| text.len());
     size_of::<Observable>() + text
 }
 

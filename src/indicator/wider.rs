@@ -101,7 +101,7 @@ impl Wider {
                 }
             }
             Observable::Address(address) if self.answers => {
-                added.push(Observable::Answer(address.to_string()));
+                added.push(Observable::Answer(address.to_string().into()));
             }
             Observable::Url(url) if self.url_hosts => added.extend(host(url)),
             _ => {}
@@ -152,8 +152,8 @@ fn values_of(test: &Test) -> Vec<Observable> {
     };
     match test.place {
         _ if test.negated => vec![],
-        Place::Kind(Kind::Domain) => texts(&|text| Observable::Domain(text.clone())),
-        Place::Kind(Kind::Url) => texts(&|text| Observable::Url(text.clone())),
+        Place::Kind(Kind::Domain) => texts(&|text| Observable::Domain(text.as_str().into())),
+        Place::Kind(Kind::Url) => texts(&|text| Observable::Url(text.as_str().into())),
         Place::Kind(Kind::Address) => match &test.check {
             Check::Networks(networks) => {
                 let networks = networks.iter().copied();

@@ -293,10 +293,15 @@ fn readings(value: &str) -> Vec<Observable> {
         return vec![Observable::address(address)];
     }
     let as_kind = |kind| match kind {
-        Kind::Address | Kind::Network | Kind::Subdomain | Kind::Answer => None,
+        Kind::Address
+        | Kind::Endpoint
+        | Kind::Network
+        | Kind::Hash
+        | Kind::Subdomain
+        | Kind::Answer => None,
         Kind::Domain => Some(Observable::domain(value)),
-        Kind::Url => Some(Observable::Url(value.to_owned())),
-        Kind::Text(property) => Observable::text(property, value),
+        Kind::Url => Some(Observable::Url(value.into())),
+        Kind::Text(property) => Observable::text(property, value).ok(),
     };
     Kind::all().filter_map(as_kind).collect()
 }

@@ -16,10 +16,10 @@ use built_in::BUILT_IN;
 /// What a field can hold, by the concepts that it belongs to: a bit for each
 /// kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Uses(u32);
+pub(super) struct Uses(u64);
 
 /// Every kind has its bit.
-const _: () = assert!(Kind::COUNT <= u32::BITS as usize);
+const _: () = assert!(Kind::COUNT <= u64::BITS as usize);
 
 impl Uses {
     fn of(kind: Kind) -> Self {

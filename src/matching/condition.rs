@@ -96,13 +96,16 @@ impl Condition {
     pub fn holds_observable(observable: &Observable) -> Self {
         let kind = Kind::of(observable);
         let check = match observable {
-            Observable::Address(address) => Check::Networks(vec![Network::new(*address, 128)]),
+            Observable::Address(address) | Observable::Endpoint(address, _) => {
+                Check::Networks(vec![Network::new(*address, 128)])
+            }
             Observable::Network(network) => Check::Networks(vec![*network]),
             Observable::Domain(text)
             | Observable::Url(text)
+            | Observable::Hash(text)
             | Observable::Text(_, text)
-            | Observable::Answer(text) => Check::OneOf(vec![text.clone()]),
-            Observable::Subdomain(text) => Check::Under(text.clone()),
+            | Observable::Answer(text) => Check::OneOf(vec![text.as_written().to_owned()]),
+            Observable::Subdomain(text) => Check::Under(text.as_written().to_owned()),
         };
         Condition::Test(Test {
             place: Place::Kind(kind),

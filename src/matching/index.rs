@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::json::{self, Path, ScanError};
 use super::prefilter::{Shapes, looks_like_address};
-use crate::observable::{Kind, Network, Observable, domains_above};
+use crate::observable::{Kind, Network, Observable, Spelled, domains_above};
 
 /// The field that names the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";
@@ -65,7 +65,7 @@ struct Place {
 }
 
 /// How many bits hold a kind.
-const KIND_BITS: u32 = 5;
+const KIND_BITS: u32 = 6;
 
 const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 
@@ -141,8 +141,10 @@ impl Index {
                 self.domains_above += 1;
                 self.shapes.add(value);
             }
+            Observable::Endpoint(..) => {}
             Observable::Domain(_)
             | Observable::Url(_)
+            | Observable::Hash(_)
             | Observable::Text(..)
             | Observable::Answer(_) => self.shapes.add(value),
         }
@@ -198,8 +200,10 @@ impl Index {
             Observable::Address(_) => self.addresses -= 1,
             Observable::Network(network) => self.remove_length(network.length()),
             Observable::Subdomain(_) => self.domains_above -= 1,
-            Observable::Domain(_)
+            Observable::Endpoint(..)
+            | Observable::Domain(_)
             | Observable::Url(_)
+            | Observable::Hash(_)
             | Observable::Text(..)
             | Observable::Answer(_) => {}
         }
@@ -331,13 +335,23 @@ impl Index {
     pub fn observable(&self, slot: Slot) -> Observable {
         let place = self.places[slot.index()];
         let value = &self.bytes[place.range()];
-        let text = || String::from_utf8_lossy(value).into_owned();
+        let text = || -> Spelled { String::from_utf8_lossy(value).into_owned().into() };
         match place.kind() {
             Kind::Address => Observable::Address(address(value)),
+            Kind::Endpoint => {
+                let (octets, port) = value.split_at(value.len() - 2);
+                let port = u16::from_be_bytes([port[0], port[1]]);
+                Observable::Endpoint(address(octets), port)
+            }
             Kind::Network => Observable::Network(network(value)),
-            Kind::Domain => Observable::Domain(text()),
+            Kind::Domain => Observable::domain(&text()),
+            Kind::Hash => Observable::Hash(text()),
             Kind::Url => Observable::Url(text()),
-            Kind::Text(property) => Observable::Text(property, text()),
+            Kind::Text(property) => {
+                let text = text();
+                let known = Observable::text(property, &text);
+                known.unwrap_or(Observable::Text(property, text))
+            }
             Kind::Subdomain => Observable::Subdomain(text()),
             Kind::Answer => Observable::Answer(text()),
         }
@@ -348,10 +362,13 @@ impl Index {
     pub(super) fn text(&self, slot: Slot) -> &str {
         let place = self.places[slot.index()];
         match place.kind() {
-            Kind::Address | Kind::Network => "",
-            Kind::Domain | Kind::Url | Kind::Text(_) | Kind::Subdomain | Kind::Answer => {
-                std::str::from_utf8(&self.bytes[place.range()]).unwrap_or_default()
-            }
+            Kind::Address | Kind::Endpoint | Kind::Network => "",
+            Kind::Domain
+            | Kind::Url
+            | Kind::Hash
+            | Kind::Text(_)
+            | Kind::Subdomain
+            | Kind::Answer => std::str::from_utf8(&self.bytes[place.range()]).unwrap_or_default(),
         }
     }
 
@@ -390,7 +407,7 @@ fn network(octets: &[u8]) -> Network {
 
 /// The octets of an address or a network in a buffer of their own.
 struct Octets {
-    octets: [u8; 17],
+    octets: [u8; 18],
     length: usize,
 }
 
@@ -405,7 +422,7 @@ impl From<IpAddr> for Octets {
 
 impl Octets {
     fn from_slice(bytes: &[u8]) -> Self {
-        let mut octets = [0; 17];
+        let mut octets = [0; 18];
         octets[..bytes.len()].copy_from_slice(bytes);
         Octets {
             octets,
@@ -417,8 +434,16 @@ impl Octets {
         match observable {
             Observable::Address(address) => Octets::from(*address),
             Observable::Network(network) => Octets::from_slice(&network.to_bytes()),
+            Observable::Endpoint(address, port) => {
+                let mut octets = Octets::from(*address);
+                let end = octets.length + 2;
+                octets.octets[octets.length..end].copy_from_slice(&port.to_be_bytes());
+                octets.length = end;
+                octets
+            }
             Observable::Domain(_)
             | Observable::Url(_)
+            | Observable::Hash(_)
             | Observable::Text(..)
             | Observable::Subdomain(_)
             | Observable::Answer(_) => Octets::from_slice(&[]),
@@ -428,12 +453,15 @@ impl Octets {
     /// What the index stores for an observable whose octets these are.
     fn bytes<'a>(&'a self, observable: &'a Observable) -> &'a [u8] {
         match observable {
-            Observable::Address(_) | Observable::Network(_) => self.as_bytes(),
+            Observable::Address(_) | Observable::Endpoint(..) | Observable::Network(_) => {
+                self.as_bytes()
+            }
             Observable::Domain(text)
             | Observable::Url(text)
+            | Observable::Hash(text)
             | Observable::Text(_, text)
             | Observable::Subdomain(text)
-            | Observable::Answer(text) => text.as_bytes(),
+            | Observable::Answer(text) => text.as_written().as_bytes(),
         }
     }
 

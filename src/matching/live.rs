@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_url_matches_in_two_fields_side_by_side() {
         let mut matcher = LiveMatcher::new(InParts);
-        let url = |text: &str| Observable::Url(text.to_owned());
+        let url = |text: &str| Observable::Url(text.into());
         let slots = ["http://a|b", "http://a|c", "a|b"].map(|text| matcher.insert(&url(text)));
         assert_eq!(matcher.insert(&url("http://a|b")), slots[0]);
         let mut out = Vec::new();

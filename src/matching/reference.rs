@@ -61,7 +61,7 @@ const TEXT_FIELDS: [&[&str]; 5] = [
 /// The fields that a text is looked for in.
 fn fields_of(kind: Kind) -> &'static [&'static str] {
     match kind {
-        Kind::Address | Kind::Network => &[],
+        Kind::Address | Kind::Endpoint | Kind::Network | Kind::Hash => &[],
         Kind::Domain | Kind::Subdomain => DOMAIN_FIELDS,
         Kind::Answer => ANSWER_FIELDS,
         Kind::Url => URL_FIELDS,
@@ -269,12 +269,12 @@ fn property() -> impl Strategy<Value = Property> {
 pub(crate) fn observable() -> impl Strategy<Value = Observable> {
     prop_oneof![
         address().prop_map(Observable::address),
-        text().prop_map(Observable::Domain),
-        text().prop_map(Observable::Url),
+        text().prop_map(|text| Observable::Domain(text.into())),
+        text().prop_map(|text| Observable::Url(text.into())),
         network().prop_map(Observable::network),
-        text().prop_map(Observable::Subdomain),
-        text().prop_map(Observable::Answer),
-        (property(), text()).prop_map(|(property, text)| Observable::Text(property, text)),
+        text().prop_map(|text| Observable::Subdomain(text.into())),
+        text().prop_map(|text| Observable::Answer(text.into())),
+        (property(), text()).prop_map(|(property, text)| Observable::Text(property, text.into())),
     ]
 }
 
@@ -335,14 +335,18 @@ impl Event {
                     text.contains(&format!(".{wanted}")) && self.is_in(path, DOMAIN_FIELDS)
                 }
                 (Observable::Answer(wanted), Value::Texts(texts)) => {
-                    texts.contains(wanted) && self.is_in(path, ANSWER_FIELDS)
+                    texts.iter().any(|text| *text == wanted.as_written())
+                        && self.is_in(path, ANSWER_FIELDS)
                 }
                 (
                     Observable::Domain(wanted)
                     | Observable::Url(wanted)
                     | Observable::Text(_, wanted),
                     Value::Text(text),
-                ) => wanted == text && self.is_in(path, fields_of(Kind::of(observable))),
+                ) => {
+                    wanted.as_written() == *text
+                        && self.is_in(path, fields_of(Kind::of(observable)))
+                }
                 _ => false,
             })
     }
@@ -357,7 +361,8 @@ impl Event {
     pub(crate) fn matches_live(&self, observable: &Observable) -> bool {
         self.fields.iter().any(|(path, value)| {
             if let (Observable::Answer(wanted), Value::Texts(texts)) = (observable, value) {
-                return texts.contains(wanted) && self.is_live_field(path, ANSWER_FIELDS);
+                return texts.iter().any(|text| *text == wanted.as_written())
+                    && self.is_live_field(path, ANSWER_FIELDS);
             }
             let seen = match value {
                 Value::Address(address) => address.to_string(),
@@ -372,7 +377,7 @@ impl Event {
                 Observable::Domain(wanted)
                 | Observable::Url(wanted)
                 | Observable::Text(_, wanted) => {
-                    seen == *wanted && is_live_field(fields_of(Kind::of(observable)))
+                    seen == wanted.as_written() && is_live_field(fields_of(Kind::of(observable)))
                 }
                 Observable::Subdomain(domain) => {
                     is_subdomain(&seen, domain) && is_live_field(DOMAIN_FIELDS)
@@ -383,6 +388,8 @@ impl Event {
                     is_address(&|address| address.to_canonical() == *wanted)
                 }
                 Observable::Network(network) => is_address(&|address| network.contains(address)),
+                // Not looked for in this way.
+                Observable::Endpoint(..) | Observable::Hash(_) => false,
             }
         })
     }

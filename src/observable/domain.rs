@@ -1,7 +1,108 @@
-//! Names and the names under them.
+//! Names, their canonical form, and the names under them.
+
+use std::borrow::Cow;
+
+use idna::AsciiDenyList;
+use idna::uts46::{DnsLength, Hyphens, Uts46};
+
+use super::not_a_value::NotAValue;
 
 /// A name has no more bytes than this (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
+
+/// A label has no more bytes than this.
+const LONGEST_LABEL: usize = 63;
+
+/// A name's canonical form: ASCII in lower case, without the dot of the root, letters
+/// of other scripts as `xn--` (UTS 46, non-transitional; neither the STD3 rules nor those
+/// for hyphens hold, since `_ldap` and `r1---sn` are names). It is `text` itself or what
+/// was put into `buffer`; what cannot be a name stays as it is but for its case.
+pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
+    let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
+    if text.bytes().all(is_plain) {
+        return without_root(text);
+    }
+    buffer.clear();
+    match is_ascii_or_mapped(text) {
+        Some(mapped) => buffer.push_str(&mapped),
+        None => buffer.push_str(text),
+    }
+    buffer.make_ascii_lowercase();
+    without_root(buffer)
+}
+
+/// A text in ASCII as it is; any other as UTS 46 maps it, where it can.
+fn is_ascii_or_mapped(text: &str) -> Option<Cow<'_, str>> {
+    if text.is_ascii() {
+        return Some(Cow::Borrowed(text));
+    }
+    let mapped = Uts46::new().to_ascii(
+        text.as_bytes(),
+        AsciiDenyList::EMPTY,
+        Hyphens::Allow,
+        DnsLength::Ignore,
+    );
+    mapped.ok()
+}
+
+fn without_root(text: &str) -> &str {
+    text.strip_suffix('.').unwrap_or(text)
+}
+
+/// The name in the letters of its script, where its canonical form is another.
+pub fn unicode(canonical: &str) -> Option<String> {
+    if !canonical.contains("xn--") {
+        return None;
+    }
+    let (text, _) =
+        Uts46::new().to_unicode(canonical.as_bytes(), AsciiDenyList::EMPTY, Hyphens::Allow);
+    (text != canonical).then(|| text.into_owned())
+}
+
+/// The name that a feed writes, in its canonical form.
+///
+/// # Errors
+/// It is none: why.
+pub fn parse(text: &str) -> Result<String, NotAValue> {
+    const WHAT: &str = "domain name";
+    let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
+    if is_ascii_or_mapped(text).is_none() {
+        return why_not("it has letters that no name can have");
+    }
+    let mut buffer = String::new();
+    let name = read(text, &mut buffer);
+    if name.is_empty() {
+        return why_not("it is empty");
+    }
+    let is_forbidden = |c: char| c.is_ascii_control() || FORBIDDEN.contains(c);
+    if let Some(c) = name.chars().find(|c| is_forbidden(*c)) {
+        return why_not(&format!("{c:?} stands in no name"));
+    }
+    if name
+        .split('.')
+        .any(|label| label.is_empty() || label.len() > LONGEST_LABEL)
+    {
+        return why_not("between two dots stand 1 to 63 characters");
+    }
+    if name.len() > LONGEST_NAME {
+        return why_not("it has more than 255 characters");
+    }
+    Ok(name.to_owned())
+}
+
+/// Characters that are syntax of URLs, lists and texts, and stand in no host name
+/// (WHATWG's forbidden ones, with quotation marks, commas and the like).
+const FORBIDDEN: &str = " #%/:<>?@[\\]^|\"'`,;(){}=&$!+~";
+
+/// Whether a canonical name can be told from other words by its form alone: it has a
+/// dot, its labels are of letters, digits, `-` and `_`, and the last is no number.
+pub(super) fn is_evident(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    let last = name.rsplit('.').next().unwrap_or_default();
+    name.contains('.')
+        && name.bytes().all(is_plain)
+        && !last.bytes().all(|byte| byte.is_ascii_digit())
+}
 
 /// Whether `name` is a name under this domain, and not the domain itself.
 pub fn is_subdomain(name: &str, domain: &str) -> bool {
@@ -22,6 +123,51 @@ pub fn domains_above(name: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_one_form() {
+        let mut buffer = String::new();
+        for (text, form) in [
+            ("evil.example", "evil.example"),
+            ("Evil.EXAMPLE.", "evil.example"),
+            ("BÜCHER.example", "xn--bcher-kva.example"),
+            ("bücher.example.", "xn--bcher-kva.example"),
+            ("xn--BCHER-kva.example", "xn--bcher-kva.example"),
+            // Not "fussball".
+            ("fußball.example", "xn--fuball-cta.example"),
+            ("_ldap._tcp.Evil.example", "_ldap._tcp.evil.example"),
+            ("r1---sn.example", "r1---sn.example"),
+            ("evil。example", "evil.example"),
+            ("xn--bogus--.example", "xn--bogus--.example"),
+        ] {
+            assert_eq!(read(text, &mut buffer), form, "{text}");
+            assert_eq!(parse(text).as_deref(), Ok(form), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_named() {
+        for (text, words) in [
+            ("", "it is empty"),
+            (".", "it is empty"),
+            ("a..b", "between two dots"),
+            ("a b.example", "' ' stands in no name"),
+            ("http://a.example", "':' stands in no name"),
+            ("a\u{0}b.example", "stands in no name"),
+            (&format!("{}.example", "a".repeat(64)), "between two dots"),
+            (&"a.".repeat(130), "255 characters"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_letters_of_its_script() {
+        let form = unicode("xn--bcher-kva.example");
+        assert_eq!(form.as_deref(), Some("bücher.example"));
+        assert_eq!(unicode("evil.example"), None);
+    }
 
     #[test]
     fn a_subdomain_has_something_in_front() {

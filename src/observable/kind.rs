@@ -6,20 +6,29 @@ use super::{Observable, PROPERTIES, Property};
 const DOMAIN: &[&str] = &["net.domain", "net.hostname"];
 /// Concepts whose fields a URL is looked for in.
 const URL: &[&str] = &["net.uri"];
+/// Concepts whose fields hold the hashes of files.
+const HASHES: &[&str] = &["file.hash.md5", "file.hash.sha1", "file.hash.sha256"];
 /// Fields that hold the answers of DNS, in lists.
 const ANSWERS: &[&str] = &["zeek.dns.answers"];
+
+/// The number of the first kind of text in a property.
+const FIRST_PROPERTY: usize = 8;
 
 /// What an observable is looked for as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// One address.
     Address,
+    /// An address and a port.
+    Endpoint,
     /// All addresses of a network.
     Network,
     /// A domain or host name.
     Domain,
     /// A URL.
     Url,
+    /// A hash of whatever it is.
+    Hash,
     /// A text in a property.
     Text(Property),
     /// Any name under a domain.
@@ -30,15 +39,17 @@ pub enum Kind {
 
 impl Kind {
     /// How many there are.
-    pub const COUNT: usize = 6 + PROPERTIES.len();
+    pub const COUNT: usize = FIRST_PROPERTY + PROPERTIES.len();
 
     /// The kind of an observable.
     pub fn of(observable: &Observable) -> Self {
         match observable {
             Observable::Address(_) => Kind::Address,
+            Observable::Endpoint(..) => Kind::Endpoint,
             Observable::Network(_) => Kind::Network,
             Observable::Domain(_) => Kind::Domain,
             Observable::Url(_) => Kind::Url,
+            Observable::Hash(_) => Kind::Hash,
             Observable::Text(property, _) => Kind::Text(*property),
             Observable::Subdomain(_) => Kind::Subdomain,
             Observable::Answer(_) => Kind::Answer,
@@ -54,7 +65,9 @@ impl Kind {
             Kind::Url => 3,
             Kind::Subdomain => 4,
             Kind::Answer => 5,
-            Kind::Text(property) => 6 + property as usize,
+            Kind::Endpoint => 6,
+            Kind::Hash => 7,
+            Kind::Text(property) => FIRST_PROPERTY + property as usize,
         }
     }
 
@@ -67,7 +80,9 @@ impl Kind {
             3 => Some(Kind::Url),
             4 => Some(Kind::Subdomain),
             5 => Some(Kind::Answer),
-            _ => Property::from_number(number - 6).map(Kind::Text),
+            6 => Some(Kind::Endpoint),
+            7 => Some(Kind::Hash),
+            _ => Property::from_number(number - FIRST_PROPERTY).map(Kind::Text),
         }
     }
 
@@ -78,7 +93,7 @@ impl Kind {
 
     /// Whether it is looked for in fields of type address.
     pub fn is_of_addresses(self) -> bool {
-        matches!(self, Kind::Address | Kind::Network)
+        matches!(self, Kind::Address | Kind::Endpoint | Kind::Network)
     }
 
     /// Whether it is looked for among the elements of lists, and nowhere else.
@@ -90,10 +105,11 @@ impl Kind {
     /// what is looked for in every field of type address.
     pub fn extractors(self) -> &'static [&'static str] {
         match self {
-            Kind::Address | Kind::Network => &[],
+            Kind::Address | Kind::Endpoint | Kind::Network => &[],
             Kind::Domain | Kind::Subdomain => DOMAIN,
             Kind::Url => URL,
             Kind::Answer => ANSWERS,
+            Kind::Hash => HASHES,
             Kind::Text(property) => property.facts().extractors,
         }
     }
@@ -109,7 +125,7 @@ mod tests {
         assert_eq!(kinds.len(), Kind::COUNT);
         for (number, kind) in kinds.iter().enumerate() {
             assert_eq!(kind.number(), number);
-            assert_eq!(kind.extractors().is_empty(), kind.is_of_addresses());
+            assert!(kind.extractors().is_empty() || !kind.is_of_addresses());
         }
     }
 }

@@ -1,48 +1,75 @@
 //! The values that can be looked for in events: addresses, networks, names, URLs,
-//! and texts in properties; and the times of events.
+//! hashes, and texts in properties; each in one canonical form, whoever wrote
+//! it; and the times of events.
+//!
+//! * What a feed writes becomes an [`Observable`] by a constructor of its kind, or
+//!   by [`of_line`] where nothing tells the kind; what is none is a [`NotAValue`] with the
+//!   reason. Defanged values are made whole ([`refang`]).
+//! * What an event holds is read by the modules of the kinds ([`domain::read`],
+//!   [`url::target`], …) into the same forms, without a copy where it is written so.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
-mod domain;
+pub mod address;
+pub mod domain;
+pub mod file_name;
+pub mod hash;
 mod kind;
+mod line;
+pub mod mac;
+pub mod mail;
 mod network;
+mod not_a_value;
 mod property;
+pub mod protocol;
+mod refang;
+mod spelled;
+pub mod text;
 mod time;
+pub mod url;
 
 pub use domain::{domains_above, is_subdomain};
 pub use kind::Kind;
+pub use line::of_line;
 pub use network::Network;
+pub use not_a_value::NotAValue;
 pub use property::{Facts, PROPERTIES, Property, Writing};
+pub use refang::refang;
+pub use spelled::Spelled;
 pub use time::{EventTime, stix_time, whole_second};
 
 /// The longest text that is asked for, in bytes. A URL of this length fits no
 /// log that an engine reads.
 pub const LONGEST_VALUE: usize = 1 << 20;
 
-/// A value that can be looked for in events.
+/// A value that can be looked for in events, canonical by construction.
 ///
-/// Two observables are equal exactly when the engine's answers to them are
-/// equal: addresses compare as addresses (an IPv4-mapped IPv6 address is its
-/// IPv4 address, as in the engine), text byte for byte.
+/// Texts remember how they were written ([`Spelled::as_written`]), for engines and modes
+/// that compare texts and not what they name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Observable {
     /// An IPv4 or IPv6 address, never an IPv4-mapped one
     /// ([`Observable::address`] unmaps it).
     Address(IpAddr),
+    /// An address and a port, of the same end of a connection.
+    Endpoint(IpAddr, u16),
     /// A network of more than one address ([`Observable::network`]).
     Network(Network),
     /// A domain or host name, without a trailing dot.
-    Domain(String),
-    /// A URL or URI, as it came.
-    Url(String),
+    Domain(Spelled),
+    /// A URL, with or without a scheme, or the target of one alone ([`url`]).
+    Url(Spelled),
+    /// A hash that counts among everything of its length, in files and certificates.
+    Hash(Spelled),
     /// A text in a property, written as the property has it
     /// ([`Observable::text`]).
-    Text(Property, String),
+    Text(Property, Spelled),
     /// Any name under this domain, but not the domain itself.
-    Subdomain(String),
+    Subdomain(Spelled),
     /// A name or an address, as text, among the answers of DNS.
-    Answer(String),
+    Answer(Spelled),
 }
 
 /// A query can hold thousands of values in a list, but a network, a part of a name
@@ -57,9 +84,12 @@ impl Observable {
         Observable::Address(address.to_canonical())
     }
 
-    /// A domain name; one trailing dot (the root) is not part of the name.
+    /// The canonical form of a name that is known to be one.
     pub fn domain(name: &str) -> Self {
-        Observable::Domain(name.strip_suffix('.').unwrap_or(name).to_owned())
+        let written = name.strip_suffix('.').unwrap_or(name);
+        let mut buffer = String::new();
+        let canonical = domain::read(written, &mut buffer).to_owned();
+        Observable::Domain(Spelled::new(canonical, written))
     }
 
     /// A network; one of a single address is that address.
@@ -70,11 +100,138 @@ impl Observable {
         }
     }
 
-    /// A text in a property, in the one way that the property is written;
-    /// `None` where the text is no value of the property.
-    pub fn text(property: Property, value: &str) -> Option<Self> {
-        let written = property.write(value)?;
-        Some(Observable::Text(property, written.into_owned()))
+    /// An address or a network (`192.0.2.0/24`, `192.0.2.0/255.255.255.0`).
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_address(text: &str) -> Result<Self, NotAValue> {
+        let text = &*refang(text);
+        match text.contains('/') {
+            true => Network::parse(text)
+                .map(Observable::network)
+                .ok_or_else(|| NotAValue::plainly(text, "network of addresses")),
+            false => address::parse(text).map(Observable::Address),
+        }
+    }
+
+    /// The same, or a range of addresses (`192.0.2.1-192.0.2.7`), as the networks that
+    /// make it up.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_addresses(text: &str) -> Result<Vec<Self>, NotAValue> {
+        let text = &*refang(text);
+        match text.split_once('-') {
+            Some((first, last)) => {
+                let first = address::parse(first.trim_end())?;
+                let last = address::parse(last.trim_start())?;
+                let networks = Network::of_range(first, last).ok_or_else(|| {
+                    let why = "a range goes from a lower address to a higher one of its family";
+                    NotAValue::because(text, "range of addresses", why)
+                })?;
+                Ok(networks.into_iter().map(Observable::network).collect())
+            }
+            None => Ok(vec![Observable::of_address(text)?]),
+        }
+    }
+
+    /// An address with a port (`192.0.2.1:80`, `[2001:db8::1]:80`).
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_endpoint(text: &str) -> Result<Self, NotAValue> {
+        let (address, port) = address::parse_with_port(&refang(text))?;
+        Ok(Observable::Endpoint(address, port))
+    }
+
+    /// A domain name, or with `*.` in front the names under it.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_domain(text: &str) -> Result<Self, NotAValue> {
+        let text = &*refang(text);
+        let (name, make): (&str, fn(Spelled) -> Self) = match text.strip_prefix("*.") {
+            Some(name) => (name, Observable::Subdomain),
+            None => (text, Observable::Domain),
+        };
+        let written = name.strip_suffix('.').unwrap_or(name);
+        Ok(make(Spelled::new(domain::parse(name)?, written)))
+    }
+
+    /// A URL, with or without a scheme, or its target alone, which begins with `/`.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_url(text: &str) -> Result<Self, NotAValue> {
+        let text = &*refang(text);
+        Ok(Observable::Url(Spelled::new(url::parse(text)?, text)))
+    }
+
+    /// The same where nothing says that it is a URL: its form has to.
+    fn of_evident_url(text: &str) -> Result<Self, NotAValue> {
+        let canonical = url::parse_evident(text)?;
+        Ok(Observable::Url(Spelled::new(canonical, text)))
+    }
+
+    /// An MD5, SHA-1, SHA-256 or SHA-512 of whatever it is.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_hash(text: &str) -> Result<Self, NotAValue> {
+        hash::of_length(text, &hash::LENGTHS)
+            .map(|digits| Observable::Hash(digits.into()))
+            .ok_or_else(|| NotAValue::plainly(text, "MD5, SHA-1, SHA-256 or SHA-512"))
+    }
+
+    /// A mail address, of a sender or a recipient.
+    ///
+    /// # Errors
+    /// The text is none.
+    pub fn of_mail(text: &str) -> Result<Self, NotAValue> {
+        Observable::text(Property::Email, text)
+    }
+
+    /// A text in a property, in the one way that the property is written.
+    ///
+    /// # Errors
+    /// The text is no value of the property.
+    pub fn text(property: Property, text: &str) -> Result<Self, NotAValue> {
+        let text = match property.facts().writing {
+            Writing::MailAddress => refang(text),
+            _ => Cow::Borrowed(text),
+        };
+        let canonical = property.parse(&text)?;
+        let spelled = match property.facts().writing.keeps_spelling() {
+            true => Spelled::new(canonical, &text),
+            false => canonical.into(),
+        };
+        Ok(Observable::Text(property, spelled))
+    }
+
+    /// An address or a name among the answers of DNS.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn of_answer(text: &str) -> Result<Self, NotAValue> {
+        let text = &*refang(text);
+        let canonical = match address::parse(text) {
+            Ok(address) => address.to_string(),
+            Err(_) => domain::parse(text)?,
+        };
+        Ok(Observable::Answer(Spelled::new(canonical, text)))
+    }
+
+    /// The text that it is compared by; none of what is of addresses.
+    pub fn spelled(&self) -> Option<&Spelled> {
+        match self {
+            Observable::Address(_) | Observable::Endpoint(..) | Observable::Network(_) => None,
+            Observable::Domain(text)
+            | Observable::Url(text)
+            | Observable::Hash(text)
+            | Observable::Text(_, text)
+            | Observable::Subdomain(text)
+            | Observable::Answer(text) => Some(text),
+        }
     }
 
     /// How many values of a list it costs to ask for it.
@@ -93,27 +250,20 @@ impl Observable {
     /// Empty text, a NUL (the language has no escape for it), or a value of
     /// more than [`LONGEST_VALUE`] bytes.
     pub fn checked(self) -> Result<Self, String> {
-        let reject = |reason: String| Err(reason);
-        match &self {
-            Observable::Address(_) | Observable::Network(_) => {}
-            Observable::Domain(text)
-            | Observable::Url(text)
-            | Observable::Text(_, text)
-            | Observable::Subdomain(text)
-            | Observable::Answer(text) => {
-                if text.is_empty() {
-                    return reject("its value is empty".to_owned());
-                }
-                if text.contains('\0') {
-                    return reject("its value holds a NUL, which no query can hold".to_owned());
-                }
-                if text.len() > LONGEST_VALUE {
-                    return reject(format!(
-                        "its value has {} bytes, and can have {LONGEST_VALUE}",
-                        text.len()
-                    ));
-                }
-            }
+        let Some(text) = self.spelled() else {
+            return Ok(self);
+        };
+        if text.is_empty() {
+            return Err("its value is empty".to_owned());
+        }
+        if text.contains('\0') {
+            return Err("its value holds a NUL, which no query can hold".to_owned());
+        }
+        if text.len() > LONGEST_VALUE {
+            return Err(format!(
+                "its value has {} bytes, and can have {LONGEST_VALUE}",
+                text.len()
+            ));
         }
         Ok(self)
     }
@@ -123,9 +273,11 @@ impl Observable {
         match self {
             Observable::Address(IpAddr::V4(_)) => "ipv4",
             Observable::Address(IpAddr::V6(_)) => "ipv6",
+            Observable::Endpoint(..) => "endpoint",
             Observable::Domain(_) => "domain",
             Observable::Url(_) => "url",
             Observable::Network(_) => "network",
+            Observable::Hash(_) => "hash",
             Observable::Text(property, _) => property.facts().name,
             Observable::Subdomain(_) => "subdomain",
             Observable::Answer(_) => "answer",
@@ -137,9 +289,11 @@ impl fmt::Display for Observable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Observable::Address(address) => address.fmt(f),
+            Observable::Endpoint(address, port) => SocketAddr::new(*address, *port).fmt(f),
             Observable::Network(network) => network.fmt(f),
             Observable::Domain(text)
             | Observable::Url(text)
+            | Observable::Hash(text)
             | Observable::Text(_, text)
             | Observable::Subdomain(text)
             | Observable::Answer(text) => f.write_str(text),

@@ -15,17 +15,48 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `ADDRESS/LENGTH`; host bits are dropped.
+    /// Reads `ADDRESS/LENGTH`, or for IPv4 `ADDRESS/MASK`; host bits are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        if let (IpAddr::V4(_), Ok(mask)) = (address, length.parse::<Ipv4Addr>()) {
+            let mask = u32::from(mask);
+            let is_mask = mask.leading_ones() + mask.trailing_zeros() == 32;
+            let length = u8::try_from(mask.leading_ones()).ok()?;
+            return is_mask.then(|| Network::new(address, length + MAPPED));
+        }
         let digits = (1..=3).contains(&length.len()) && length.bytes().all(|b| b.is_ascii_digit());
         let length: u8 = digits.then(|| length.parse().ok()).flatten()?;
-        let address: IpAddr = address.parse().ok()?;
         match address {
             IpAddr::V4(_) if length <= 32 => Some(Network::new(address, length + MAPPED)),
             IpAddr::V6(_) if length <= 128 => Some(Network::new(address, length)),
             _ => None,
         }
+    }
+
+    /// The fewest networks that hold the addresses from `first` to `last` and no others;
+    /// `None` where `last` is the lower one or of the other family.
+    pub fn of_range(first: IpAddr, last: IpAddr) -> Option<Vec<Self>> {
+        if first.is_ipv4() != last.is_ipv4() {
+            return None;
+        }
+        let (mut from, last) = (wide(first), wide(last));
+        let mut networks = Vec::new();
+        while from <= last {
+            // As long as the first address begins the network and the last is not passed.
+            let left = (last - from).checked_add(1).map_or(128, u128::ilog2);
+            let most = from.trailing_zeros().min(left);
+            let length = u8::try_from(128 - most).expect("128 at the most");
+            networks.push(Network::new(IpAddr::V6(from.into()), length));
+            let next = 1u128
+                .checked_shl(most)
+                .and_then(|size| from.checked_add(size));
+            match next {
+                Some(next) => from = next,
+                None => break,
+            }
+        }
+        (!networks.is_empty()).then_some(networks)
     }
 
     /// The network of this address with so many of its 128 bits fixed.
@@ -129,8 +160,49 @@ mod tests {
     }
 
     #[test]
+    fn a_range_is_as_few_networks_as_hold_it() {
+        let of = |first: &str, last: &str| {
+            let address = |text: &str| text.parse().expect("an address");
+            let networks = Network::of_range(address(first), address(last));
+            networks.map(|all| all.iter().map(Network::to_string).collect::<Vec<_>>())
+        };
+        for (first, last, expected) in [
+            ("192.0.2.0", "192.0.2.255", &["192.0.2.0/24"][..]),
+            ("192.0.2.1", "192.0.2.1", &["192.0.2.1/32"]),
+            (
+                "192.0.2.1",
+                "192.0.2.4",
+                &["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/32"],
+            ),
+            ("0.0.0.0", "255.255.255.255", &["0.0.0.0/0"]),
+            (
+                "255.255.255.254",
+                "255.255.255.255",
+                &["255.255.255.254/31"],
+            ),
+            ("2001:db8::", "2001:db8::1:ffff", &["2001:db8::/111"]),
+        ] {
+            assert_eq!(
+                of(first, last).as_deref(),
+                Some(
+                    &expected
+                        .iter()
+                        .map(|one| one.to_string())
+                        .collect::<Vec<_>>()[..]
+                )
+            );
+        }
+        let most = of("::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff").expect("a range");
+        assert_eq!(most.len(), 128);
+        assert_eq!(of("192.0.2.2", "192.0.2.1"), None);
+        assert_eq!(of("192.0.2.2", "2001:db8::"), None);
+    }
+
+    #[test]
     fn networks_have_one_form() {
         for (text, form) in [
+            ("10.1.2.3/255.0.0.0", "10.0.0.0/8"),
+            ("10.1.2.3/0.0.0.0", "0.0.0.0/0"),
             ("10.1.2.3/8", "10.0.0.0/8"),
             ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
             ("2001:DB8::1/32", "2001:db8::/32"),
@@ -142,6 +214,8 @@ mod tests {
         for text in [
             "10.0.0.0",
             "10.0.0.0/33",
+            "10.0.0.0/255.0.255.0",
+            "::/255.0.0.0",
             "10.0.0.0/+8",
             "::/129",
             "x/8",

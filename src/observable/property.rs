@@ -1,7 +1,8 @@
 //! The properties of events, other than addresses, domains and URLs, that a text
 //! can be looked for in.
 
-use std::borrow::Cow;
+use super::not_a_value::NotAValue;
+use super::{file_name, hash, mac, mail, text};
 
 /// A property that holds one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -13,13 +14,13 @@ pub enum Property {
     Sha1,
     /// The SHA-256 of a file.
     Sha256,
-    /// The name of a file, as the log has it (often with a path).
+    /// The name of a file, or the end of its path.
     FileName,
     /// A hardware address.
     Mac,
     /// The user agent of an HTTP client.
     UserAgent,
-    /// The sender or the recipient of a mail.
+    /// The sender or a recipient of a mail.
     Email,
     /// The image that a process runs.
     ProcessName,
@@ -29,19 +30,77 @@ pub enum Property {
     CommandLine,
     /// The name of a user.
     UserName,
+    /// The SHA-512 of a file.
+    Sha512,
+    /// The MD5 of a certificate.
+    CertificateMd5,
+    /// The SHA-1 of a certificate.
+    CertificateSha1,
+    /// The SHA-256 of a certificate.
+    CertificateSha256,
+    /// A certificate's serial number.
+    CertificateSerial,
+    /// The distinguished name of who issued a certificate.
+    CertificateIssuer,
+    /// The distinguished name of whom a certificate is for.
+    CertificateSubject,
+    /// The fingerprint of a TLS client (JA3).
+    Ja3,
+    /// The fingerprint of a TLS server (JA3S).
+    Ja3s,
+    /// The fingerprint of a TLS or QUIC client (JA4).
+    Ja4,
+    /// The fingerprint of an SSH client (HASSH).
+    HasshClient,
+    /// The fingerprint of an SSH server (HASSH).
+    HasshServer,
+    /// The sender of a mail.
+    EmailSender,
+    /// A recipient of a mail.
+    EmailRecipient,
+    /// The subject of a mail.
+    EmailSubject,
+    /// The method of an HTTP request.
+    HttpMethod,
+    /// A cookie of an HTTP request.
+    Cookie,
 }
 
-/// How a text is written before it is compared, byte for byte, with the logs.
+/// How a text is written before it is compared with the logs; events are read so too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writing {
-    /// As it came: case counts.
+    /// As it came, in NFC: case counts.
     AsIs,
-    /// So many hexadecimal digits in lower case, as Suricata and Zeek write
-    /// hashes.
+    /// In lower case.
+    LowerCase,
+    /// So many hexadecimal digits ([`hash`]).
     Hexadecimal(usize),
-    /// Six pairs of hexadecimal digits in lower case with colons between them,
-    /// as STIX and Suricata write hardware addresses.
+    /// Hexadecimal digits without zeros in front ([`hash::serial`]).
+    Serial,
+    /// Pairs of digits with colons between them ([`mac`]).
     HardwareAddress,
+    /// `name@domain` ([`mail`]).
+    MailAddress,
+    /// The name of a file, or the components at the end of a path ([`file_name`]).
+    FileName,
+    /// Attributes and their values ([`text::distinguished_name`]).
+    DistinguishedName,
+}
+
+impl Writing {
+    /// Whether an engine that compares texts is asked for the text as it came.
+    pub(super) fn keeps_spelling(self) -> bool {
+        match self {
+            Writing::AsIs
+            | Writing::LowerCase
+            | Writing::Serial
+            | Writing::MailAddress
+            | Writing::FileName
+            | Writing::DistinguishedName => true,
+            // As all logs write them.
+            Writing::Hexadecimal(_) | Writing::HardwareAddress => false,
+        }
+    }
 }
 
 /// What is known of a property.
@@ -60,7 +119,7 @@ pub struct Facts {
 }
 
 /// All properties, in the order of their numbers.
-pub const PROPERTIES: [Facts; 11] = [
+pub const PROPERTIES: [Facts; 28] = [
     Facts {
         property: Property::Md5,
         name: "md5",
@@ -87,7 +146,7 @@ pub const PROPERTIES: [Facts; 11] = [
         name: "filename",
         what: "file name",
         extractors: &["file.name"],
-        writing: Writing::AsIs,
+        writing: Writing::FileName,
     },
     Facts {
         property: Property::Mac,
@@ -108,7 +167,7 @@ pub const PROPERTIES: [Facts; 11] = [
         name: "email",
         what: "mail address",
         extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
-        writing: Writing::AsIs,
+        writing: Writing::MailAddress,
     },
     Facts {
         property: Property::ProcessName,
@@ -138,6 +197,133 @@ pub const PROPERTIES: [Facts; 11] = [
         extractors: &["proc.user_name"],
         writing: Writing::AsIs,
     },
+    Facts {
+        property: Property::Sha512,
+        name: "sha512",
+        what: "SHA-512",
+        extractors: &[],
+        writing: Writing::Hexadecimal(128),
+    },
+    Facts {
+        property: Property::CertificateMd5,
+        name: "x509_md5",
+        what: "MD5 of a certificate",
+        extractors: &[],
+        writing: Writing::Hexadecimal(32),
+    },
+    Facts {
+        property: Property::CertificateSha1,
+        name: "x509_sha1",
+        what: "SHA-1 of a certificate",
+        extractors: &["suricata.tls.tls.fingerprint"],
+        writing: Writing::Hexadecimal(40),
+    },
+    Facts {
+        property: Property::CertificateSha256,
+        name: "x509_sha256",
+        what: "SHA-256 of a certificate",
+        extractors: &[],
+        writing: Writing::Hexadecimal(64),
+    },
+    Facts {
+        property: Property::CertificateSerial,
+        name: "x509_serial",
+        what: "serial number",
+        extractors: &["suricata.tls.tls.serial", "zeek.x509.certificate.serial"],
+        writing: Writing::Serial,
+    },
+    Facts {
+        property: Property::CertificateIssuer,
+        name: "x509_issuer",
+        what: "distinguished name",
+        extractors: &[
+            "suricata.tls.tls.issuerdn",
+            "zeek.ssl.issuer",
+            "zeek.x509.certificate.issuer",
+        ],
+        writing: Writing::DistinguishedName,
+    },
+    Facts {
+        property: Property::CertificateSubject,
+        name: "x509_subject",
+        what: "distinguished name",
+        extractors: &[
+            "suricata.tls.tls.subject",
+            "zeek.ssl.subject",
+            "zeek.x509.certificate.subject",
+        ],
+        writing: Writing::DistinguishedName,
+    },
+    Facts {
+        property: Property::Ja3,
+        name: "ja3",
+        what: "JA3",
+        extractors: &["suricata.tls.tls.ja3.hash"],
+        writing: Writing::Hexadecimal(32),
+    },
+    Facts {
+        property: Property::Ja3s,
+        name: "ja3s",
+        what: "JA3S",
+        extractors: &["suricata.tls.tls.ja3s.hash"],
+        writing: Writing::Hexadecimal(32),
+    },
+    Facts {
+        property: Property::Ja4,
+        name: "ja4",
+        what: "JA4",
+        extractors: &[],
+        writing: Writing::LowerCase,
+    },
+    Facts {
+        property: Property::HasshClient,
+        name: "hassh",
+        what: "HASSH",
+        extractors: &[],
+        writing: Writing::Hexadecimal(32),
+    },
+    Facts {
+        property: Property::HasshServer,
+        name: "hassh_server",
+        what: "HASSH",
+        extractors: &[],
+        writing: Writing::Hexadecimal(32),
+    },
+    Facts {
+        property: Property::EmailSender,
+        name: "email_sender",
+        what: "mail address",
+        extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
+        writing: Writing::MailAddress,
+    },
+    Facts {
+        property: Property::EmailRecipient,
+        name: "email_recipient",
+        what: "mail address",
+        extractors: &[],
+        writing: Writing::MailAddress,
+    },
+    Facts {
+        property: Property::EmailSubject,
+        name: "email_subject",
+        what: "subject",
+        extractors: &["zeek.smtp.subject"],
+        writing: Writing::AsIs,
+    },
+    Facts {
+        property: Property::HttpMethod,
+        name: "http_method",
+        what: "method",
+        extractors: &["zeek.http.method", "suricata.http.http.http_method"],
+        writing: Writing::AsIs,
+    },
+    Facts {
+        property: Property::Cookie,
+        name: "cookie",
+        what: "cookie",
+        extractors: &[],
+        writing: Writing::AsIs,
+    },
 ];
 
 impl Property {
@@ -151,46 +337,25 @@ impl Property {
         PROPERTIES.get(number).map(|facts| facts.property)
     }
 
-    /// The value as it is looked for; `None` where it is none of this kind.
-    pub fn write(self, value: &str) -> Option<Cow<'_, str>> {
-        match self.facts().writing {
-            Writing::AsIs => Some(Cow::Borrowed(value)),
-            Writing::Hexadecimal(digits) => {
-                let is_hash = value.len() == digits && value.bytes().all(|b| b.is_ascii_hexdigit());
-                is_hash.then(|| lower_case(value))
-            }
-            Writing::HardwareAddress => hardware_address(value),
-        }
+    /// The canonical form of a value that a feed writes.
+    ///
+    /// # Errors
+    /// The text is none of this kind.
+    pub fn parse(self, value: &str) -> Result<String, NotAValue> {
+        let Facts { what, writing, .. } = self.facts();
+        let mut buffer = String::new();
+        let canonical = match writing {
+            Writing::AsIs => Some(text::nfc(value).into_owned()),
+            Writing::LowerCase => Some(value.to_lowercase()),
+            Writing::Hexadecimal(digits) => hash::of_length(value, &[*digits]),
+            Writing::Serial => hash::serial(value, &mut buffer).map(str::to_owned),
+            Writing::HardwareAddress => mac::read(value, &mut buffer).map(str::to_owned),
+            Writing::DistinguishedName => Some(text::distinguished_name(value)),
+            Writing::MailAddress => return mail::parse(value),
+            Writing::FileName => return file_name::parse(value),
+        };
+        canonical.ok_or_else(|| NotAValue::plainly(value, what))
     }
-}
-
-fn lower_case(value: &str) -> Cow<'_, str> {
-    match value.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => Cow::Owned(value.to_ascii_lowercase()),
-        false => Cow::Borrowed(value),
-    }
-}
-
-/// Pairs with `:` or `-` between them, or three groups of four with dots.
-fn hardware_address(value: &str) -> Option<Cow<'_, str>> {
-    let (separator, width) = match value.len() {
-        17 => (value.as_bytes()[2], 2),
-        14 => (value.as_bytes()[4], 4),
-        _ => return None,
-    };
-    let fits = matches!((separator, width), (b':' | b'-', 2) | (b'.', 4));
-    let mut groups = value.split(char::from(separator));
-    let group = |group: &str| group.len() == width && group.bytes().all(|b| b.is_ascii_hexdigit());
-    if !fits || !groups.all(group) {
-        return None;
-    }
-    if separator == b':' {
-        return Some(lower_case(value));
-    }
-    let digits: Vec<char> = value.chars().filter(char::is_ascii_hexdigit).collect();
-    let pairs = digits.chunks(2).map(|pair| pair.iter().collect::<String>());
-    let written = pairs.collect::<Vec<_>>().join(":");
-    Some(Cow::Owned(written.to_ascii_lowercase()))
 }
 
 #[cfg(test)]
@@ -207,33 +372,46 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_digits_in_lower_case() {
+    fn every_property_has_one_form() {
         let hash = "D41D8CD98F00B204E9800998ECF8427E";
-        assert_eq!(
-            Property::Md5.write(hash).as_deref(),
-            Some(&*hash.to_lowercase())
-        );
-        assert_eq!(Property::Sha1.write(hash), None);
-        assert_eq!(Property::Md5.write(&hash.replace('D', "g")), None);
-        assert_eq!(Property::FileName.write("A.exe").as_deref(), Some("A.exe"));
-    }
-
-    #[test]
-    fn hardware_addresses_have_one_form() {
-        for text in ["00:0A:95:9d:68:16", "00-0a-95-9D-68-16", "000a.959d.6816"] {
-            let written = Property::Mac.write(text);
-            assert_eq!(written.as_deref(), Some("00:0a:95:9d:68:16"), "{text}");
-        }
-        for text in [
-            "",
-            "00:0a:95:9d:68",
-            "00:0a:95:9d:68:1g",
-            "00:0a-95:9d:68:16",
-            "000a:959d:6816",
-            "é0:0a:95:9d:68:1",
-            "ééééééé",
+        for (property, value, form) in [
+            (
+                Property::Md5,
+                hash,
+                Some("d41d8cd98f00b204e9800998ecf8427e"),
+            ),
+            (Property::Sha1, hash, None),
+            (Property::Md5, "g41D8CD98F00B204E9800998ECF8427E", None),
+            (Property::FileName, "A.exe", Some("a.exe")),
+            (
+                Property::UserAgent,
+                "Mozilla/5.0 (X)",
+                Some("Mozilla/5.0 (X)"),
+            ),
+            (
+                Property::EmailRecipient,
+                "<A@B.example>",
+                Some("a@b.example"),
+            ),
+            (
+                Property::Ja4,
+                "T13d1516h2_8daaf6152771_B186095e22b6",
+                Some("t13d1516h2_8daaf6152771_b186095e22b6"),
+            ),
+            (Property::CertificateSerial, "00:AB", Some("ab")),
+            (
+                Property::CertificateIssuer,
+                "CN=R3,C=US",
+                Some("C=US,CN=R3"),
+            ),
+            (
+                Property::Mac,
+                "00-0A-95-9d-68-16",
+                Some("00:0a:95:9d:68:16"),
+            ),
+            (Property::Mac, "00", None),
         ] {
-            assert_eq!(Property::Mac.write(text), None, "{text}");
+            assert_eq!(property.parse(value).ok().as_deref(), form, "{value}");
         }
     }
 }

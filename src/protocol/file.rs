@@ -258,7 +258,7 @@ fn by_form(value: &str) -> Option<Observable> {
     } else if let Some(hash) = hash(value) {
         Some(hash)
     } else if value.starts_with('/') || value.contains("://") {
-        Some(Observable::Url(value.to_owned()))
+        Some(Observable::Url(value.into()))
     } else if is_domain(value) {
         Some(Observable::domain(value))
     } else {
@@ -270,7 +270,7 @@ fn by_form(value: &str) -> Option<Observable> {
 fn hash(value: &str) -> Option<Observable> {
     let properties = [Property::Md5, Property::Sha1, Property::Sha256];
     let mut hashes = properties.into_iter();
-    hashes.find_map(|property| Observable::text(property, value))
+    hashes.find_map(|property| Observable::text(property, value).ok())
 }
 
 /// Labels of letters, digits, `-` and `_` with dots between them (letters of any

@@ -217,8 +217,11 @@ fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
     match asks {
         Asks::Address => simple(address(first), ADDRESS),
         Asks::Domain => simple(Some(Observable::domain(first)), "domain"),
-        Asks::Url => simple(Some(Observable::Url(first.to_owned())), "URL"),
-        Asks::Text(property) => simple(Observable::text(property, first), property.facts().what),
+        Asks::Url => simple(Some(Observable::Url(first.into())), "URL"),
+        Asks::Text(property) => simple(
+            Observable::text(property, first).ok(),
+            property.facts().what,
+        ),
         Asks::AddressPort(end) => address_and_port(end, two(values)?),
         Asks::DomainAddress => {
             // Addresses change, and most events of a domain hold none of its own: an
@@ -284,7 +287,7 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
 fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
     let what = property.facts().what;
     let observable =
-        Observable::text(property, hash).ok_or_else(|| format!("{hash:?} is no {what}"))?;
+        Observable::text(property, hash).map_err(|_| format!("{hash:?} is no {what}"))?;
     Ok(Asked {
         observable,
         condition: Some(Condition::Test(Test::file_named(name))),
@@ -367,7 +370,7 @@ mod tests {
             assert_eq!(observable("evil.example.", kind), domain);
         }
         let hash = "D41D8CD98F00B204E9800998ECF8427E";
-        let md5 = Observable::Text(Property::Md5, hash.to_lowercase());
+        let md5 = Observable::Text(Property::Md5, hash.to_lowercase().into());
         assert_eq!(observable(hash, 16), md5);
         assert!(matches!(
             observable("10.0.0.0/8", 1),

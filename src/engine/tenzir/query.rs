@@ -102,20 +102,20 @@ impl<'a> Values<'a> {
         let mut values = Values::default();
         for observable in observables {
             match observable {
-                Observable::Address(address) => {
+                Observable::Address(address) | Observable::Endpoint(address, _) => {
                     values.addresses.insert(*address);
                 }
                 Observable::Network(network) => {
                     values.networks.insert(*network);
                 }
-                Observable::Domain(text) | Observable::Text(_, text) => {
-                    values.texts.insert(text);
+                Observable::Domain(text) | Observable::Hash(text) | Observable::Text(_, text) => {
+                    values.texts.insert(text.as_written());
                 }
                 // Tenzir is not asked for these.
                 Observable::Subdomain(_) | Observable::Answer(_) => {}
                 Observable::Url(url) => {
-                    values.texts.insert(url);
-                    values.urls.extend(host_and_path(url));
+                    values.texts.insert(url.as_written());
+                    values.urls.extend(host_and_path(url.as_written()));
                 }
             }
         }
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn urls_are_asked_for_whole_and_in_two_parts() {
-        let url = Observable::Url("http://h.example/p?q".to_owned());
+        let url = Observable::Url("http://h.example/p?q".into());
         let pipeline = any_of(&[&url], &known(), &most(3));
         for part in [
             "let $texts = [\"http://h.example/p?q\"]\n",
@@ -332,7 +332,7 @@ mod tests {
             assert!(pipeline.contains(part), "{part} is not in {pipeline}");
         }
         // Several: the pipeline gives more than what matches.
-        let other = Observable::Url("https://i.example".to_owned());
+        let other = Observable::Url("https://i.example".into());
         let pipeline = any_of(&[&url, &other], &known(), &most(3));
         assert!(!pipeline.contains("head"), "{pipeline}");
     }

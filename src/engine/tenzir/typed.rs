@@ -49,15 +49,17 @@ impl Typed {
 
     fn insert(&mut self, observable: &Observable, entry: usize) {
         match observable {
-            Observable::Address(address) => own(&mut self.addresses, *address, entry),
+            Observable::Address(address) | Observable::Endpoint(address, _) => {
+                own(&mut self.addresses, *address, entry)
+            }
             Observable::Network(network) => self.networks.push((*network, entry)),
-            Observable::Domain(text) | Observable::Text(_, text) => {
-                own(&mut self.texts, text.clone(), entry);
+            Observable::Domain(text) | Observable::Hash(text) | Observable::Text(_, text) => {
+                own(&mut self.texts, text.as_written().to_owned(), entry);
             }
             Observable::Subdomain(_) | Observable::Answer(_) => {}
             Observable::Url(url) => {
-                own(&mut self.texts, url.clone(), entry);
-                if let Some((host, path)) = host_and_path(url) {
+                own(&mut self.texts, url.as_written().to_owned(), entry);
+                if let Some((host, path)) = host_and_path(url.as_written()) {
                     let paths = self.hosts.entry(host.to_owned()).or_default();
                     own(paths, path.to_owned(), entry);
                     self.paths.insert(path.to_owned());
@@ -234,7 +236,7 @@ mod tests {
     }
 
     fn url(text: &str) -> Observable {
-        Observable::Url(text.to_owned())
+        Observable::Url(text.into())
     }
 
     #[test]

@@ -393,7 +393,9 @@ fn intel_kind(value: &Observable) -> Option<&'static str> {
         Observable::Address(_) => Some("ip"),
         Observable::Domain(_) => Some("domain"),
         Observable::Url(_) => Some("url"),
-        Observable::Network(_)
+        Observable::Endpoint(..)
+        | Observable::Network(_)
+        | Observable::Hash(_)
         | Observable::Text(..)
         | Observable::Subdomain(_)
         | Observable::Answer(_) => None,

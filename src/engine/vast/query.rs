@@ -165,7 +165,7 @@ struct Values<'a> {
 impl<'a> Values<'a> {
     fn add(&mut self, observable: &'a Observable) {
         match observable {
-            Observable::Address(address) => {
+            Observable::Address(address) | Observable::Endpoint(address, _) => {
                 self.addresses.insert(*address);
             }
             Observable::Network(network) => {
@@ -173,13 +173,14 @@ impl<'a> Values<'a> {
             }
             Observable::Domain(text)
             | Observable::Url(text)
+            | Observable::Hash(text)
             | Observable::Text(_, text)
             | Observable::Subdomain(text)
             | Observable::Answer(text) => {
                 self.texts
                     .entry(Kind::of(observable))
                     .or_default()
-                    .insert(text);
+                    .insert(text.as_written());
             }
         }
     }

@@ -136,13 +136,13 @@ fn removed_text_is_given_back() {
 
 fn observable() -> impl Strategy<Value = Observable> {
     prop_oneof![
-        "[ab]{0,3}".prop_map(Observable::Domain),
-        "[ab]{0,3}".prop_map(Observable::Url),
+        "[ab]{0,3}".prop_map(|text| Observable::Domain(text.into())),
+        "[ab]{0,3}".prop_map(|text| Observable::Url(text.into())),
         (0u8..4).prop_map(|n| Observable::address([192, 0, 2, n].into())),
         (0u8..4, 120u8..128)
             .prop_map(|(n, length)| Network::new([192, 0, 2, n].into(), length))
             .prop_map(Observable::network),
-        "[ab]{0,3}".prop_map(|text| Observable::Text(Property::FileName, text)),
+        "[ab]{0,3}".prop_map(|text| Observable::Text(Property::FileName, text.into())),
     ]
 }
 

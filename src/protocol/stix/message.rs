@@ -255,7 +255,7 @@ mod tests {
             ),
             (
                 "[file:name = 'A.exe']",
-                Observable::Text(Property::FileName, "A.exe".into()),
+                Observable::text(Property::FileName, "A.exe").expect("a name"),
             ),
         ] {
             assert_eq!(matched(pattern).observables, [observable]);

@@ -321,12 +321,15 @@ fn check_of(observables: &[Observable]) -> Check {
     let mut texts = Vec::new();
     for observable in observables {
         match observable {
-            Observable::Address(address) => networks.push(Network::new(*address, 128)),
+            Observable::Address(address) | Observable::Endpoint(address, _) => {
+                networks.push(Network::new(*address, 128));
+            }
             Observable::Network(network) => networks.push(*network),
             Observable::Domain(text)
             | Observable::Url(text)
+            | Observable::Hash(text)
             | Observable::Text(_, text)
-            | Observable::Answer(text) => texts.push(text.clone()),
+            | Observable::Answer(text) => texts.push(text.as_written().to_owned()),
             // No path of the table makes these.
             Observable::Subdomain(_) => {}
         }
@@ -382,12 +385,12 @@ impl Target {
                 .map(|(one, _)| one),
             Target::Ipv4 | Target::Address(_) => address(value).map(|(one, _)| one),
             Target::Text(Kind::Domain) => Some(Observable::domain(value)),
-            Target::Text(Kind::Url) => Some(Observable::Url(value.to_owned())),
-            Target::Text(Kind::Text(property)) => Observable::text(property, value),
+            Target::Text(Kind::Url) => Some(Observable::Url(value.into())),
+            Target::Text(Kind::Text(property)) => Observable::text(property, value).ok(),
             // An address stands there as it is printed.
             Target::Text(Kind::Answer) => Some(Observable::Answer(match address(value) {
-                Some((Observable::Address(address), _)) => address.to_string(),
-                _ => value.to_owned(),
+                Some((Observable::Address(address), _)) => address.to_string().into(),
+                _ => value.into(),
             })),
             Target::Text(_) | Target::Number(_) | Target::Protocol | Target::Family(_) => None,
         }

@@ -1,0 +1,172 @@
+//! Addresses, alone, with a port, and as they stand in fields for hosts.
+
+use std::net::IpAddr;
+
+use super::not_a_value::NotAValue;
+
+/// What an address is called in messages.
+const ADDRESS: &str = "IPv4 or IPv6 address";
+
+/// The address of an event's text: the zone of a link (`%eth0`) is no part of it, and
+/// an IPv4-mapped one is the IPv4 address.
+pub fn read(text: &str) -> Option<IpAddr> {
+    if !may_be_one(text.as_bytes()) {
+        return None;
+    }
+    let address = match text.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => without_zone(text)?.parse::<IpAddr>().ok()?,
+    };
+    Some(address.to_canonical())
+}
+
+/// The longest text of an address without a zone:
+/// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
+const LONGEST: usize = 45;
+
+/// A test that is cheaper than the parser, and true for all that it takes.
+fn may_be_one(text: &[u8]) -> bool {
+    text.len() >= 2
+        && matches!(text[0], b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':')
+        && text[1..5.min(text.len())]
+            .iter()
+            .any(|byte| matches!(byte, b'.' | b':'))
+        && (text.len() <= LONGEST || text.contains(&b'%'))
+}
+
+/// Only addresses of IPv6 have a zone.
+fn without_zone(text: &str) -> Option<&str> {
+    let (address, zone) = text.split_once('%')?;
+    (address.contains(':') && !zone.is_empty()).then_some(address)
+}
+
+/// The address that a feed writes, in brackets or not.
+///
+/// # Errors
+/// It is none.
+pub fn parse(text: &str) -> Result<IpAddr, NotAValue> {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .filter(|inner| inner.contains(':'));
+    read(inner.unwrap_or(text)).ok_or_else(|| NotAValue::plainly(text, ADDRESS))
+}
+
+/// An address and a port: `192.0.2.1:80`, `[2001:db8::1]:80`.
+///
+/// # Errors
+/// It is none.
+pub fn parse_with_port(text: &str) -> Result<(IpAddr, u16), NotAValue> {
+    const WHAT: &str = "address with a port";
+    let parts = match text.strip_prefix('[') {
+        Some(rest) => rest.split_once("]:"),
+        None => text.split_once(':').filter(|(_, port)| !port.contains(':')),
+    };
+    let Some((address, port)) = parts else {
+        return Err(NotAValue::plainly(text, WHAT));
+    };
+    let address = read(address).ok_or_else(|| {
+        NotAValue::because(text, WHAT, format_args!("{address:?} is no {ADDRESS}"))
+    })?;
+    match self::port(port) {
+        Some(port) if port > 0 => Ok((address, port)),
+        _ => Err(NotAValue::because(text, WHAT, "the port can be 1 to 65535")),
+    }
+}
+
+/// A number of digits alone.
+pub(super) fn port(digits: &str) -> Option<u16> {
+    let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
+    are_digits.then(|| digits.parse().ok()).flatten()
+}
+
+/// The host of a field for hosts, without brackets, and the port behind it:
+/// `evil.example:8080`, `[2001:db8::1]:80`. What has more than one colon and no bracket
+/// is an address of IPv6.
+pub fn host_and_port(text: &str) -> (&str, Option<u16>) {
+    if let Some(rest) = text.strip_prefix('[') {
+        return match rest.split_once(']') {
+            Some((host, rest)) => (host, rest.strip_prefix(':').and_then(port)),
+            None => (text, None),
+        };
+    }
+    let Some(colon) = memchr::memchr(b':', text.as_bytes()) else {
+        return (text, None);
+    };
+    match text[colon + 1..].parse::<u16>() {
+        Ok(number) if port(&text[colon + 1..]).is_some() => (&text[..colon], Some(number)),
+        _ if colon + 1 == text.len() => (&text[..colon], None),
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_many_spellings() {
+        for (text, form) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::FFFF:192.0.2.1", "192.0.2.1"),
+            ("2001:0DB8:0000::0001", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("::", "::"),
+        ] {
+            let address = parse(text).expect(text);
+            assert_eq!(address.to_string(), form, "{text}");
+        }
+        for text in [
+            "",
+            "192.0.2",
+            "192.0.2.1%eth0",
+            "fe80::1%",
+            "[192.0.2.1]",
+            "010.0.0.1",
+            "192.0.2.1 ",
+            "evil.example",
+            "999.1.1.1",
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.ends_with("is no IPv4 or IPv6 address"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_a_number_behind_an_address() {
+        let of =
+            |text: &str| parse_with_port(text).map(|(address, port)| (address.to_string(), port));
+        assert_eq!(of("192.0.2.1:80"), Ok(("192.0.2.1".to_owned(), 80)));
+        assert_eq!(of("[2001:DB8::1]:443"), Ok(("2001:db8::1".to_owned(), 443)));
+        for text in [
+            "192.0.2.1",
+            "192.0.2.1:",
+            "192.0.2.1:0",
+            "192.0.2.1:65536",
+            "192.0.2.1:+80",
+            "2001:db8::1",
+            "evil.example:80",
+            "[192.0.2.1",
+        ] {
+            assert!(of(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_for_hosts_has_a_host_and_perhaps_a_port() {
+        for (text, host, port) in [
+            ("evil.example", "evil.example", None),
+            ("evil.example:8080", "evil.example", Some(8080)),
+            ("evil.example:", "evil.example", None),
+            ("evil.example:http", "evil.example:http", None),
+            ("192.0.2.1:80", "192.0.2.1", Some(80)),
+            ("[2001:db8::1]:80", "2001:db8::1", Some(80)),
+            ("[2001:db8::1]", "2001:db8::1", None),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("", "", None),
+        ] {
+            assert_eq!(host_and_port(text), (host, port), "{text}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Names of files: the components of a path from its end, ASCII case aside.
+
+use super::not_a_value::NotAValue;
+
+/// A path has no more bytes than this, about.
+const LONGEST: usize = 32 * 1024;
+
+/// Shows the end of a path in its canonical form: the name alone, then with each
+/// component before it; no more components than `most`.
+pub fn each_end<'t>(
+    text: &'t str,
+    most: usize,
+    buffer: &'t mut String,
+    mut show: impl FnMut(&str),
+) {
+    if text.len() > LONGEST {
+        return;
+    }
+    let canonical = read(text, buffer);
+    let separators = memchr::memrchr_iter(b'/', canonical.as_bytes());
+    let starts = separators.map(|at| at + 1).chain([0]);
+    for start in starts.take(most) {
+        if start < canonical.len() {
+            show(&canonical[start..]);
+        }
+    }
+}
+
+/// A whole path: components in lower case with one `/` between them.
+pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
+    let bytes = text.as_bytes();
+    let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && *byte != b'\\';
+    let is_one = !bytes.windows(2).any(|pair| pair == b"//");
+    if bytes.iter().all(is_plain) && is_one {
+        return text.trim_matches('/');
+    }
+    buffer.clear();
+    for component in text.split(['/', '\\']).filter(|one| !one.is_empty()) {
+        if !buffer.is_empty() {
+            buffer.push('/');
+        }
+        buffer.extend(component.chars().map(|c| c.to_ascii_lowercase()));
+    }
+    buffer
+}
+
+/// How many components a canonical name has.
+pub fn components(canonical: &str) -> usize {
+    1 + memchr::memchr_iter(b'/', canonical.as_bytes()).count()
+}
+
+/// The name, or the end of a path, that a feed writes.
+///
+/// # Errors
+/// There is no component in it.
+pub fn parse(text: &str) -> Result<String, NotAValue> {
+    let mut buffer = String::new();
+    let canonical = read(text, &mut buffer);
+    if canonical.is_empty() || canonical.len() > LONGEST {
+        return Err(NotAValue::plainly(text, "file name"));
+    }
+    Ok(canonical.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(text: &str, most: usize) -> Vec<String> {
+        let (mut buffer, mut all) = (String::new(), Vec::new());
+        each_end(text, most, &mut buffer, |one| all.push(one.to_owned()));
+        all
+    }
+
+    #[test]
+    fn a_path_has_its_ends() {
+        for text in ["/a/b/c.exe", "a\\B\\C.EXE", "//a//b/c.exe"] {
+            let expected = ["c.exe", "b/c.exe", "a/b/c.exe"];
+            assert_eq!(ends(text, 9), expected, "{text}");
+            assert_eq!(ends(text, 1), expected[..1], "{text}");
+        }
+        assert_eq!(ends("c.exe", 9), ["c.exe"]);
+        assert!(ends("/", 9).is_empty() && ends("", 9).is_empty());
+    }
+
+    #[test]
+    fn a_feed_names_a_file_or_the_end_of_a_path() {
+        assert_eq!(parse("Evil.EXE").as_deref(), Ok("evil.exe"));
+        assert_eq!(parse("C:\\Temp\\x.dll").as_deref(), Ok("c:/temp/x.dll"));
+        assert_eq!(components("c:/temp/x.dll"), 3);
+        assert!(parse("").is_err() && parse("\\").is_err());
+    }
+}

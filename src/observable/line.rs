@@ -1,0 +1,132 @@
+//! What a line of a list is.
+
+use super::domain::is_evident;
+use super::not_a_value::NotAValue;
+use super::{Observable, refang};
+
+/// What can stand in a list, for messages.
+const WHAT: &str =
+    "address, network, range of addresses, address with a port, hash, mail address, domain or URL";
+
+/// The values that a line of a list names, by its form alone: a range of addresses is as
+/// many networks as it takes, anything else is one value. Forms are tried in the order
+/// that [`NotAValue`] names them in; defanged values are made whole.
+///
+/// # Errors
+/// It is none of these for certain.
+pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
+    let whole = refang(line.trim());
+    let text = &*whole;
+    if let Ok(addresses) = Observable::of_addresses(text) {
+        return Ok(addresses);
+    }
+    let one = [
+        Observable::of_endpoint(text),
+        Observable::of_hash(text),
+        Observable::of_mail(text),
+    ];
+    if let Some(one) = one.into_iter().find_map(Result::ok) {
+        return Ok(vec![one]);
+    }
+    if let Ok(name) = Observable::of_domain(text) {
+        if name.spelled().is_some_and(|name| is_evident(name)) {
+            return Ok(vec![name]);
+        }
+    }
+    match Observable::of_evident_url(text) {
+        Ok(url) => Ok(vec![url]),
+        // Only of what looks like one it helps to know why it is none.
+        Err(error) if text.contains("://") => Err(error),
+        Err(_) => Err(NotAValue::plainly(text, WHAT)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Kind and canonical text of each value.
+    fn forms(line: &str) -> Vec<String> {
+        let values = of_line(line).unwrap_or_else(|error| panic!("{error}"));
+        let form = |one: &Observable| format!("{} {one}", one.kind());
+        values.iter().map(form).collect()
+    }
+
+    #[test]
+    fn a_line_is_what_its_form_says() {
+        for (line, form) in [
+            ("192.0.2.1", "ipv4 192.0.2.1"),
+            ("192.0.2[.]1", "ipv4 192.0.2.1"),
+            ("::ffff:192.0.2.1", "ipv4 192.0.2.1"),
+            ("[2001:DB8::1]", "ipv6 2001:db8::1"),
+            ("192.0.2.7/24", "network 192.0.2.0/24"),
+            ("192.0.2.7/255.255.255.0", "network 192.0.2.0/24"),
+            ("192.0.2.7/32", "ipv4 192.0.2.7"),
+            ("192.0.2.0-192.0.2.255", "network 192.0.2.0/24"),
+            ("192.0.2.1:4444", "endpoint 192.0.2.1:4444"),
+            ("[2001:db8::1]:80", "endpoint [2001:db8::1]:80"),
+            (
+                "D41D8CD98F00B204E9800998ECF8427E",
+                "hash d41d8cd98f00b204e9800998ecf8427e",
+            ),
+            ("A@Evil.example", "email a@evil.example"),
+            ("Name <a@evil.example>", "email a@evil.example"),
+            ("*.Evil.example", "subdomain evil.example"),
+            ("bad(.)example", "domain bad.example"),
+            ("BÜCHER.example.", "domain xn--bcher-kva.example"),
+            ("_dmarc.evil.example", "domain _dmarc.evil.example"),
+            ("evil.example/", "url //evil.example/"),
+            ("evil.example:8080", "url //evil.example:8080/"),
+            ("evil.example/x", "url //evil.example/x"),
+            ("hxxp://evil[.]example/x#y", "url http://evil.example/x"),
+            (" http://evil/x ", "url http://evil/x"),
+        ] {
+            assert_eq!(forms(line), [form], "{line}");
+        }
+        let range = forms("192.0.2.1 - 192.0.2.4");
+        let expected = ["ipv4 192.0.2.1", "network 192.0.2.2/31", "ipv4 192.0.2.4"];
+        assert_eq!(range, expected);
+    }
+
+    #[test]
+    fn what_is_none_for_certain_is_none() {
+        for line in [
+            "",
+            "evil",
+            "two words",
+            "N/A",
+            "and/or",
+            "999.1.1.1",
+            "192.0.2.0/33",
+            "192.0.2.9-192.0.2.1",
+            "192.0.2.1:0",
+            "a..example",
+            "hxxp:evil",
+            "/gate.php",
+            "d41d8cd98f00b204e9800998ecf8427",
+            "1,http://evil.example/x y",
+            "\"1\",\"http://evil.example/\"",
+            "00:0a:95:9d:68:16",
+        ] {
+            assert!(of_line(line).is_err(), "{line}: {:?}", of_line(line));
+        }
+        let error = of_line("http://evil.example:99999/")
+            .expect_err("a port")
+            .to_string();
+        assert!(error.contains("1 to 65535"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_panics_and_forms_stay(line in "[ -~ü]{0,24}") {
+            if let Ok(values) = of_line(&line) {
+                for one in values.iter().filter(|one| one.kind() != "subdomain") {
+                    let text = one.to_string();
+                    prop_assert_eq!(of_line(&text).map(|again| again[0].to_string()), Ok(text));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Names of protocols.
+
+use std::borrow::Cow;
+
+/// The protocol in lower case; what one sensor calls `tls` is what the other calls
+/// `ssl`.
+pub fn canonical(name: &str) -> Cow<'_, str> {
+    let lower = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(name.to_ascii_lowercase()),
+        false => Cow::Borrowed(name),
+    };
+    match &*lower {
+        "tls" => Cow::Borrowed("ssl"),
+        _ => lower,
+    }
+}
+
+/// The elements of a text that lists protocols with commas, as Zeek's `service` does.
+pub fn elements(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    text.split(',').map(|one| canonical(one.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_protocol_has_one_name() {
+        let all: Vec<_> = elements("TLS,http, SSL,gssapi").collect();
+        assert_eq!(all, ["ssl", "http", "ssl", "gssapi"]);
+    }
+}

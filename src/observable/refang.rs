@@ -1,0 +1,131 @@
+//! Defanged values, as reports and mails write them, made whole again.
+
+use std::borrow::Cow;
+
+/// What stands for a sign of an address, a name or a URL, in lower case.
+const TOKENS: &[(&str, &str)] = &[
+    ("[.]", "."),
+    ("(.)", "."),
+    ("[dot]", "."),
+    ("[://]", "://"),
+    ("[:]", ":"),
+    ("[@]", "@"),
+];
+
+/// What stands for a scheme, in lower case.
+const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp")];
+
+/// The value that a defanged one stands for; any other as it is.
+///
+/// In the path of a URL nothing is changed, unless something was in front of it: `[.]`
+/// can stand in a path.
+pub fn refang(text: &str) -> Cow<'_, str> {
+    let (scheme, rest) = split_scheme(text);
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let whole_authority = replace(authority);
+    let path = match &whole_authority {
+        Cow::Owned(_) => replace(path),
+        Cow::Borrowed(_) => Cow::Borrowed(path),
+    };
+    let whole = format!("{scheme}{whole_authority}{path}");
+    match whole == text {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(whole),
+    }
+}
+
+/// The scheme with its `://`, made whole, and what follows.
+fn split_scheme(text: &str) -> (Cow<'_, str>, &str) {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-'));
+    let (word, rest) = text.split_at(end.unwrap_or(0));
+    let marks = ["://", "[://]", "[:]//"];
+    let Some(mark) = marks.iter().find(|mark| rest.starts_with(**mark)) else {
+        return (Cow::Borrowed(""), text);
+    };
+    let known = SCHEMES
+        .iter()
+        .find(|(defanged, _)| word.eq_ignore_ascii_case(defanged));
+    let scheme = match (known, *mark) {
+        (None, "://") => Cow::Borrowed(&text[..word.len() + mark.len()]),
+        _ => Cow::Owned(format!("{}://", known.map_or(word, |(_, scheme)| scheme))),
+    };
+    (scheme, &rest[mark.len()..])
+}
+
+fn replace(text: &str) -> Cow<'_, str> {
+    if !text.contains(['[', '(']) {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['[', '(']) {
+        whole.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let begins = |token: &str| {
+            let start = rest.get(..token.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(token))
+        };
+        let (length, sign) = match TOKENS.iter().find(|(token, _)| begins(token)) {
+            Some((token, sign)) => (token.len(), *sign),
+            None => (1, &rest[..1]),
+        };
+        whole.push_str(sign);
+        rest = &rest[length..];
+    }
+    whole.push_str(rest);
+    match whole == text {
+        true => Cow::Borrowed(text),
+        false => Cow::Owned(whole),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_defang_is_undone() {
+        for (text, whole) in [
+            ("192.0.2[.]1", "192.0.2.1"),
+            ("192[.]0[.]2[.]1[:]80", "192.0.2.1:80"),
+            ("bad(.)example", "bad.example"),
+            ("bad[DOT]evil[dot]example", "bad.evil.example"),
+            ("a[@]bad[.]example", "a@bad.example"),
+            ("hxxp://bad.example/x", "http://bad.example/x"),
+            ("hXXps[:]//bad[.]example/a", "https://bad.example/a"),
+            ("HXXP[://]bad.example", "http://bad.example"),
+            ("fxp://bad.example/", "ftp://bad.example/"),
+            ("http[://]bad.example", "http://bad.example"),
+            ("hxxp://bad[.]example/a[.]php", "http://bad.example/a.php"),
+            ("bad[.]example/a[.]php", "bad.example/a.php"),
+        ] {
+            assert_eq!(refang(text), whole, "{text}");
+            assert_eq!(refang(whole), whole, "{whole}");
+        }
+    }
+
+    #[test]
+    fn what_is_whole_stays() {
+        for text in [
+            "",
+            "http://bad.example/a[.]php?b[dot]c",
+            "http://[2001:db8::1]:80/",
+            "[2001:db8::1]",
+            "/a[.]b",
+            "hxxp",
+            "Mozilla/4.0 (x; y)",
+            "ü[ü(",
+        ] {
+            assert!(
+                matches!(refang(text), Cow::Borrowed(same) if same == text),
+                "{text}"
+            );
+        }
+        // The scheme alone says nothing of the path.
+        assert_eq!(
+            refang("hxxp://bad.example/a[.]b"),
+            "http://bad.example/a[.]b"
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Texts that are compared as they are, in Unicode's composed form (NFC).
+
+use std::borrow::Cow;
+
+use icu_normalizer::ComposingNormalizerBorrowed;
+
+/// The text in NFC.
+pub fn nfc(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    ComposingNormalizerBorrowed::new_nfc().normalize(text)
+}
+
+/// A distinguished name, however it is written: `C=US, O=X, CN=y`, `CN=y,O=X,C=US` and
+/// `/C=US/O=X/CN=y` are one; the parts in order, as the order is that of the writer.
+pub fn distinguished_name(text: &str) -> String {
+    let mut parts: Vec<String> = parts_of_name(text)
+        .map(|(name, value)| format!("{}={value}", name.to_ascii_uppercase()))
+        .collect();
+    if parts.is_empty() {
+        return nfc(text.trim()).into_owned();
+    }
+    parts.sort_unstable();
+    nfc(&parts.join(",")).into_owned()
+}
+
+/// The common name in a distinguished name.
+pub fn common_name(text: &str) -> Option<&str> {
+    // Most names are asked for nothing else: no memory for them.
+    let mut parts = parts_of_name(text);
+    let is_common = |name: &str| name.eq_ignore_ascii_case("CN");
+    parts
+        .find(|(name, _)| is_common(name))
+        .map(|(_, value)| value)
+}
+
+/// The attributes of a distinguished name and their values, as they are written.
+fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    let (rest, separator) = match text.strip_prefix('/') {
+        Some(rest) => (rest, b'/'),
+        None => (text, b','),
+    };
+    let mut rest = rest;
+    std::iter::from_fn(move || {
+        while !rest.is_empty() {
+            let mut escaped = false;
+            let mut quoted = false;
+            let end = rest.bytes().position(|byte| {
+                let was_escaped = std::mem::replace(&mut escaped, false);
+                match byte {
+                    b'\\' => escaped = !was_escaped,
+                    b'"' if !was_escaped => quoted = !quoted,
+                    _ => return byte == separator && !was_escaped && !quoted,
+                }
+                false
+            });
+            let end = end.unwrap_or(rest.len());
+            let part = &rest[..end];
+            rest = rest.get(end + 1..).unwrap_or_default();
+            if let Some((name, value)) = part.split_once('=') {
+                return Some((name.trim(), value.trim()));
+            }
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn composed_and_decomposed_letters_are_one() {
+        assert_eq!(nfc("u\u{308}"), "\u{fc}");
+        assert!(matches!(nfc("plain"), Cow::Borrowed("plain")));
+    }
+
+    #[test]
+    fn a_distinguished_name_has_one_form() {
+        for text in [
+            "C=US, O=Let's Encrypt, CN=R3",
+            "CN=R3,O=Let's Encrypt,C=US",
+            "/C=US/O=Let's Encrypt/CN=R3",
+            "c=US , cn=R3, o=Let's Encrypt",
+        ] {
+            let form = distinguished_name(text);
+            assert_eq!(form, "C=US,CN=R3,O=Let's Encrypt", "{text}");
+        }
+        assert_eq!(distinguished_name("plain"), "plain");
+        assert_eq!(distinguished_name("O=a\\, b,CN=x"), "CN=x,O=a\\, b");
+    }
+
+    #[test]
+    fn the_common_name_is_found() {
+        for (text, expected) in [
+            ("CN=evil.example", Some("evil.example")),
+            ("C=US, O=X, CN=evil.example", Some("evil.example")),
+            ("O=\"CN=no, CN=no\", cn=yes", Some("yes")),
+            ("O=a\\,CN=no", None),
+            ("/C=US/CN=evil.example", Some("evil.example")),
+            ("XCN=evil.example", None),
+            ("", None),
+        ] {
+            assert_eq!(common_name(text), expected, "{text}");
+        }
+    }
+}

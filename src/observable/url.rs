@@ -1,0 +1,403 @@
+//! URLs: one canonical form for both sides.
+//!
+//! `scheme://host[:port]/target`, `//host[:port]/target` where the scheme is not told, or
+//! `/target` alone. Scheme and host are in lower case, the host is a domain or an address
+//! in its own canonical form; the scheme's own port, the user and the fragment are gone;
+//! no path is `/`; escapes of unreserved characters are decoded, others have capital
+//! digits (RFC 3986, section 6.2.2), and characters beyond ASCII are escaped (RFC 3987,
+//! section 3.1). The query keeps its order. Dot segments, backslashes and numeric hosts
+//! stay what they are, as logs show what was asked for and not what a browser makes of it.
+
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use super::not_a_value::NotAValue;
+use super::{address, domain};
+
+/// What a URL is called in messages.
+const WHAT: &str = "URL";
+
+/// The parts of a URL in its canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parts<'a> {
+    /// Where it is told.
+    pub scheme: Option<&'a str>,
+    /// A domain, or an address without brackets; none in a target alone.
+    pub host: Option<&'a str>,
+    /// Where it is told, and not the scheme's own.
+    pub port: Option<u16>,
+    /// Path and query; it begins with `/`.
+    pub target: &'a str,
+}
+
+/// Takes a canonical URL apart.
+pub fn parts(canonical: &str) -> Parts<'_> {
+    let alone = |target| Parts {
+        scheme: None,
+        host: None,
+        port: None,
+        target,
+    };
+    let (scheme, rest) = match canonical.split_once("//") {
+        Some(("", rest)) => (None, rest),
+        Some((scheme, rest)) if scheme.ends_with(':') && !scheme.contains('/') => {
+            (Some(&scheme[..scheme.len() - 1]), rest)
+        }
+        _ => return alone(canonical),
+    };
+    let end = rest.find('/').unwrap_or(rest.len());
+    let (host, port) = address::host_and_port(&rest[..end]);
+    Parts {
+        scheme,
+        host: Some(host),
+        port,
+        target: &rest[end..],
+    }
+}
+
+/// The port that a scheme has where the URL tells none.
+pub fn own_port(scheme: &str) -> Option<u16> {
+    match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        "ftp" => Some(21),
+        _ => None,
+    }
+}
+
+/// The URL that a feed writes where it says that it is one: whole, without a scheme, or
+/// a target alone.
+///
+/// # Errors
+/// It is none: why.
+pub fn parse(text: &str) -> Result<String, NotAValue> {
+    if text.contains(char::is_control) {
+        return Err(NotAValue::because(text, WHAT, "it has a control character"));
+    }
+    if text.starts_with('/') && !text.starts_with("//") {
+        let mut target = String::new();
+        write_target(text, &mut target);
+        return Ok(target);
+    }
+    let mut whole = String::new();
+    match read(text, &mut whole) {
+        Ok(()) => Ok(whole),
+        Err(why) => Err(NotAValue::because(text, WHAT, why)),
+    }
+}
+
+/// The same where nothing says that it is one: it has a scheme and a host, or a host
+/// that is an address or a name with a dot, and neither blanks nor the syntax of a table.
+///
+/// # Errors
+/// It is none: why.
+pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
+    let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
+    if text.contains(char::is_whitespace) {
+        return why_not("it has a blank");
+    }
+    if text.contains("\",\"") {
+        return why_not("it has the syntax of a table");
+    }
+    if text.starts_with('/') && !text.starts_with("//") {
+        return why_not("it has no host");
+    }
+    let canonical = parse(text)?;
+    if !text.contains("://") {
+        let Parts { host, target, .. } = parts(&canonical);
+        let host = host.unwrap_or_default();
+        let is_mask = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+        if address::read(host).is_some() && target[1..].bytes().all(is_mask) && target != "/" {
+            return why_not("it is no network either");
+        }
+        if address::read(host).is_none() && !domain::is_evident(host) {
+            return why_not("it has no scheme, and its host is no name with a dot");
+        }
+    }
+    Ok(canonical)
+}
+
+/// Whether a text is a whole URL: it has a scheme and a host.
+pub fn is_whole(text: &str) -> bool {
+    split_scheme(text).is_some()
+}
+
+/// The scheme, and what follows its `://`.
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
+    let begins = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    (begins && scheme.bytes().all(is_plain)).then_some((scheme, rest))
+}
+
+/// Puts the canonical form of a URL with a host behind `whole`.
+///
+/// # Errors
+/// It is none: why.
+pub fn read(text: &str, whole: &mut String) -> Result<(), &'static str> {
+    let (scheme, rest) = match split_scheme(text) {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, text.strip_prefix("//").unwrap_or(text)),
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@') {
+        Some(_) if scheme.is_none() => return Err("it has a user and no scheme"),
+        Some((_, authority)) => authority,
+        None => authority,
+    };
+    let scheme = scheme.map(str::to_ascii_lowercase);
+    if let Some(scheme) = &scheme {
+        whole.push_str(scheme);
+        whole.push(':');
+    }
+    whole.push_str("//");
+    let (host, port) = split_port(authority)?;
+    write_host(host, whole)?;
+    let own = scheme.as_deref().and_then(own_port);
+    if let Some(port) = port.filter(|port| Some(*port) != own) {
+        write!(whole, ":{port}").expect("a string takes all");
+    }
+    write_target(target, whole);
+    Ok(())
+}
+
+/// A host, in brackets where it has some, and its port.
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, rest) = match authority.strip_prefix('[') {
+        Some(rest) => rest.split_once(']').ok_or("its host has one bracket")?,
+        None => match authority.find(':') {
+            Some(at) => authority.split_at(at),
+            None => (authority, ""),
+        },
+    };
+    let digits = match rest.strip_prefix(':') {
+        Some(digits) => digits,
+        None if rest.is_empty() => "",
+        None => return Err("something stands behind its host"),
+    };
+    match digits {
+        "" => Ok((host, None)),
+        _ => match address::port(digits) {
+            Some(port) if port > 0 => Ok((host, Some(port))),
+            _ => Err("its port can be 1 to 65535"),
+        },
+    }
+}
+
+fn write_host(host: &str, whole: &mut String) -> Result<(), &'static str> {
+    if host.is_empty() {
+        return Err("it has no host");
+    }
+    match address::read(host) {
+        Some(IpAddr::V4(address)) => write!(whole, "{address}"),
+        Some(IpAddr::V6(address)) => write!(whole, "[{address}]"),
+        None if host.contains('%') => {
+            let mut decoded = String::new();
+            write_escaped(host, &mut decoded);
+            let name = domain::parse(&decoded).map_err(|_| "its host is no name")?;
+            whole.write_str(&name)
+        }
+        None => {
+            let name = domain::parse(host).map_err(|_| "its host is no name")?;
+            whole.write_str(&name)
+        }
+    }
+    .expect("a string takes all");
+    Ok(())
+}
+
+/// Puts the canonical form of what follows the host behind `out`.
+pub fn write_target(target: &str, out: &mut String) {
+    let target = target.split('#').next().unwrap_or_default();
+    if !target.starts_with('/') {
+        out.push('/');
+    }
+    write_escaped(target, out);
+}
+
+/// The target of a request in its canonical form: `text` itself, or what was put into
+/// `buffer`.
+pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
+    let is_plain = |byte: u8| byte.is_ascii() && !matches!(byte, b'%' | b'#');
+    if text.starts_with('/') && text.bytes().all(is_plain) {
+        return text;
+    }
+    buffer.clear();
+    write_target(text, buffer);
+    buffer
+}
+
+/// Escapes in one form: those of unreserved characters decoded, others with capital
+/// digits, characters beyond ASCII escaped.
+fn write_escaped(text: &str, out: &mut String) {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        let escaped = match byte {
+            b'%' => bytes.get(at..at + 2).and_then(hexadecimal),
+            _ => None,
+        };
+        match (escaped, byte) {
+            (Some(byte), _) => {
+                at += 2;
+                match is_unreserved(byte) {
+                    true => out.push(char::from(byte)),
+                    false => write!(out, "%{byte:02X}").expect("a string takes all"),
+                }
+            }
+            (None, 0x80..) => write!(out, "%{byte:02X}").expect("a string takes all"),
+            (None, byte) => out.push(char::from(byte)),
+        }
+    }
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let value = digit(digits[0])? * 16 + digit(digits[1])?;
+    u8::try_from(value).ok()
+}
+
+/// RFC 3986, section 2.3.
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_url_has_one_form() {
+        for (text, form) in [
+            ("http://evil.example/a?b=c", "http://evil.example/a?b=c"),
+            ("HTTP://Evil.EXAMPLE./a", "http://evil.example/a"),
+            ("http://evil.example", "http://evil.example/"),
+            ("http://evil.example?x", "http://evil.example/?x"),
+            ("http://evil.example:80/", "http://evil.example/"),
+            ("https://evil.example:443/", "https://evil.example/"),
+            ("http://evil.example:443/", "http://evil.example:443/"),
+            ("http://evil.example:/", "http://evil.example/"),
+            ("ftp://u:p@evil.example:21/x", "ftp://evil.example/x"),
+            ("http://u@v@evil.example/", "http://evil.example/"),
+            ("http://evil.example/a#b?c", "http://evil.example/a"),
+            (
+                "http://evil.example/%7eA%2fb%3F",
+                "http://evil.example/~A%2Fb%3F",
+            ),
+            ("http://evil.example/%zz%", "http://evil.example/%zz%"),
+            ("http://evil.example/ü", "http://evil.example/%C3%BC"),
+            ("http://evil.example/%c3%bc", "http://evil.example/%C3%BC"),
+            (
+                "http://evil.example/a/../b\\c",
+                "http://evil.example/a/../b\\c",
+            ),
+            ("http://bücher.example/", "http://xn--bcher-kva.example/"),
+            ("http://%65vil.example/", "http://evil.example/"),
+            ("http://[2001:DB8::1]:80/", "http://[2001:db8::1]/"),
+            ("http://[::ffff:192.0.2.1]/", "http://192.0.2.1/"),
+            ("http://3221225985/", "http://3221225985/"),
+            ("evil.example/x", "//evil.example/x"),
+            ("evil.example:80/x", "//evil.example:80/x"),
+            ("//evil.example/x", "//evil.example/x"),
+            ("/gate.php?a=%41", "/gate.php?a=A"),
+        ] {
+            assert_eq!(parse(text).as_deref(), Ok(form), "{text}");
+            assert_eq!(parse(form).as_deref(), Ok(form), "{form}");
+        }
+    }
+
+    #[test]
+    fn a_canonical_url_has_parts() {
+        let of = |scheme, host, port, target| Parts {
+            scheme,
+            host,
+            port,
+            target,
+        };
+        for (url, expected) in [
+            (
+                "http://a.example/x//y",
+                of(Some("http"), Some("a.example"), None, "/x//y"),
+            ),
+            (
+                "//a.example:80/",
+                of(None, Some("a.example"), Some(80), "/"),
+            ),
+            (
+                "ftp://[2001:db8::1]:22/",
+                of(Some("ftp"), Some("2001:db8::1"), Some(22), "/"),
+            ),
+            ("/x?y=http://z/", of(None, None, None, "/x?y=http://z/")),
+            ("/a//b", of(None, None, None, "/a//b")),
+        ] {
+            assert_eq!(parts(url), expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_is_named() {
+        for (text, words) in [
+            ("", "no host"),
+            ("http://", "no host"),
+            ("http:///x", "no host"),
+            ("http://a:b:c/", "port"),
+            ("http://a.example:99999/", "1 to 65535"),
+            ("http://[::1/", "bracket"),
+            ("http://[::1]x/", "behind its host"),
+            ("http://a b/", "no name"),
+            ("http://a\nb/", "control"),
+            ("mailto:x@a.example", "a user and no scheme"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_evident_is_one_in_a_list() {
+        for text in [
+            "http://evil/x",
+            "evil.example/x",
+            "192.0.2.1/x",
+            "192.0.2.1:8080/x",
+            "evil.example:8080",
+            "http://evil.example/a,b",
+        ] {
+            assert!(parse_evident(text).is_ok(), "{text}");
+        }
+        for text in [
+            "N/A",
+            "and/or",
+            "/gate.php",
+            "http://evil.example/a b",
+            "\"1\",\"http://evil.example/\",\"x\"",
+            "1.2.3/4",
+            "192.0.2.0/33",
+            "javascript:alert",
+        ] {
+            assert!(parse_evident(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_of_a_form_is_the_same(text in "(https?://)?[a-zA-Z0-9.:@\\[\\]%]{0,12}[/?#]?[ -~ü]{0,12}") {
+            if let Ok(form) = parse(&text) {
+                prop_assert_eq!(parse(&form), Ok(form.clone()), "{}", text);
+                let Parts { host, target, .. } = parts(&form);
+                prop_assert!(target.starts_with('/') && host != Some(""), "{}", form);
+            }
+        }
+
+        #[test]
+        fn a_target_has_the_form_that_the_url_has(text in "/[ -~ü]{0,16}") {
+            let url = parse(&format!("http://a.example{text}")).expect("a URL");
+            let mut buffer = String::new();
+            prop_assert_eq!(target(&text, &mut buffer), parts(&url).target);
+        }
+    }
+}
