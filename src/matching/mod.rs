@@ -16,6 +16,7 @@ pub mod condition;
 mod index;
 mod json;
 mod live;
+pub mod places;
 mod prefilter;
 mod reach;
 #[cfg(test)]

@@ -15,6 +15,14 @@ pub enum Field {
     Protocol,
     /// The size of a file in bytes.
     FileSize,
+    /// How many bytes the source sent.
+    SourceBytes,
+    /// How many bytes the destination sent.
+    DestinationBytes,
+    /// How many packets the source sent.
+    SourcePackets,
+    /// How many packets the destination sent.
+    DestinationPackets,
 }
 
 impl Field {
@@ -34,6 +42,10 @@ impl Field {
                 "Protocol",
             ],
             Field::FileSize => &["fileinfo.size"],
+            Field::SourceBytes => &["flow.bytes_toserver", "orig_bytes"],
+            Field::DestinationBytes => &["flow.bytes_toclient", "resp_bytes"],
+            Field::SourcePackets => &["flow.pkts_toserver", "orig_pkts"],
+            Field::DestinationPackets => &["flow.pkts_toclient", "resp_pkts"],
         }
     }
 

@@ -1,0 +1,384 @@
+//! Where in an event what stands, and how it is read: the one table ([`TABLE`]) of kinds
+//! and places, compiled for looking fields up.
+//!
+//! A field counts however the event is laid out: flattened or nested, wrapped by the name
+//! of a schema (`{"dns": {…}}`) or by what exported it, with `_` for `.`. In a schema that
+//! the table does not know, an address counts in a field whose name ends like one of
+//! addresses ([`ADDRESS_ENDINGS`]).
+
+mod reading;
+mod table;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use super::condition::Field;
+use crate::observable::{Kind, Property};
+
+pub use reading::{Buffers, Reading, Seen};
+pub use table::{Row, TABLE};
+
+/// What a field holds that somebody can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sought {
+    /// Values of a kind.
+    Kind(Kind),
+    /// What is known of a connection or a file.
+    Field(Field),
+    /// A part of something that stands in several fields.
+    Joined(Joined),
+}
+
+/// A part of a request or an answer that means something with the others only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Joined {
+    /// The host that a request is for.
+    RequestHost,
+    /// Path and query of a request, or a whole URL.
+    RequestTarget,
+    /// The query of a request, where it stands alone.
+    RequestQuery,
+    /// The port that a request is for.
+    RequestPort,
+    /// The type of an answer of DNS, which says whether its data is a name.
+    RecordType,
+}
+
+/// A set of kinds: a bit for each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u64);
+
+const _: () = assert!(Kind::COUNT <= u64::BITS as usize);
+
+impl Kinds {
+    /// None.
+    pub const NONE: Kinds = Kinds(0);
+
+    /// One kind.
+    pub fn of(kind: Kind) -> Self {
+        Kinds(1 << kind.number())
+    }
+
+    /// Whether the kind is one of them.
+    pub fn has(self, kind: Kind) -> bool {
+        self.0 & Kinds::of(kind).0 != 0
+    }
+
+    /// Those of both.
+    pub fn and(self, other: Kinds) -> Self {
+        Kinds(self.0 | other.0)
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// A field of events whose place in the table is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PlaceId(u16);
+
+impl PlaceId {
+    /// That of fields in which nothing is looked for.
+    pub const NONE: PlaceId = PlaceId(0);
+
+    /// That of fields that hold addresses by their name alone.
+    pub const ADDRESS: PlaceId = PlaceId(1);
+
+    /// Whether nothing is looked for in it.
+    pub fn is_none(self) -> bool {
+        self == PlaceId::NONE
+    }
+}
+
+/// How a field's text is read, and for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    /// How.
+    pub reading: Reading,
+    /// For values of these kinds; for none where it is a part of something.
+    pub kinds: Kinds,
+    /// Answers of DNS.
+    pub is_answer: bool,
+}
+
+/// What a place is for.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Each way of reading it once.
+    pub uses: Vec<Use>,
+    /// What it holds of connections and files.
+    pub fields: Vec<Field>,
+    /// What it is a part of.
+    pub joined: Vec<Joined>,
+}
+
+impl Place {
+    fn add(&mut self, row: &Row) {
+        match row.sought {
+            Sought::Field(field) => {
+                if !self.fields.contains(&field) {
+                    self.fields.push(field);
+                }
+                // An end of a connection is an address like any other.
+                if row.reading == Reading::Address {
+                    self.add_use(Kind::Address, row.reading);
+                }
+            }
+            Sought::Joined(joined) => self.joined.push(joined),
+            Sought::Kind(kind) => self.add_use(kind, row.reading),
+        }
+    }
+
+    fn add_use(&mut self, kind: Kind, reading: Reading) {
+        let kinds = with_wider(kind, reading);
+        match self.uses.iter_mut().find(|one| one.reading == reading) {
+            Some(known) => known.kinds = known.kinds.and(kinds),
+            None => self.uses.push(Use {
+                reading,
+                kinds,
+                is_answer: reading == Reading::Answer,
+            }),
+        }
+    }
+}
+
+/// The kinds that find what a row holds: that of the row, and those that mean more.
+fn with_wider(kind: Kind, reading: Reading) -> Kinds {
+    let kinds = Kinds::of(kind);
+    let wider = match kind {
+        Kind::Address => &[Kind::Network][..],
+        Kind::Domain => &[Kind::Subdomain],
+        Kind::Text(Property::EmailSender | Property::EmailRecipient) => {
+            &[Kind::Text(Property::Email)]
+        }
+        _ if reading == Reading::Hexadecimal => &[Kind::Hash],
+        _ => &[],
+    };
+    let wider = wider.iter().map(|kind| Kinds::of(*kind));
+    wider.fold(kinds, Kinds::and)
+}
+
+/// How the names of fields end that hold addresses, whatever their schema; case aside.
+pub const ADDRESS_ENDINGS: &[&str] = &["ip", "addr", "address", "host", "_h", "src", "dst"];
+
+/// What wraps an event as a whole, beside the names of Zeek's logs.
+const WRAPPERS: &[&str] = &[
+    "zeek", "bro", "suricata", "eve", "_source", "result", "event", "data", "json", "fields",
+    "value", "record",
+];
+
+/// So many names at the most wrap an event.
+const MOST_WRAPPERS: usize = 4;
+
+/// All places, by the paths of fields.
+#[derive(Debug)]
+pub struct Places {
+    places: Vec<Place>,
+    /// By path, `_` for `.` in it.
+    paths: HashMap<Box<str>, PlaceId>,
+    /// Names of Zeek's logs, which wrap events in some exports.
+    logs: Vec<&'static str>,
+}
+
+impl Places {
+    /// Those of the table.
+    pub fn shared() -> &'static Self {
+        static SHARED: LazyLock<Places> = LazyLock::new(|| Places::of(TABLE));
+        &SHARED
+    }
+
+    fn of(table: &[Row]) -> Self {
+        let address = Place {
+            uses: vec![Use {
+                reading: Reading::Address,
+                kinds: with_wider(Kind::Address, Reading::Address),
+                is_answer: false,
+            }],
+            ..Place::default()
+        };
+        let mut places = Places {
+            places: vec![Place::default(), address],
+            paths: HashMap::new(),
+            logs: Vec::new(),
+        };
+        for row in table {
+            for path in row.eve.iter().chain(row.ecs).chain(row.others) {
+                places.add(path, row);
+            }
+            for path in row.zeek {
+                places.add(path, row);
+                if let Some((log, field)) = path.split_once('.') {
+                    places.add(field, row);
+                    if !places.logs.contains(&log) {
+                        places.logs.push(log);
+                    }
+                }
+            }
+        }
+        places
+    }
+
+    fn add(&mut self, path: &str, row: &Row) {
+        let id = *self.paths.entry(normal(path)).or_insert_with(|| {
+            self.places.push(Place::default());
+            let number = u16::try_from(self.places.len() - 1);
+            PlaceId(number.expect("the table has fewer fields"))
+        });
+        self.places[usize::from(id.0)].add(row);
+    }
+
+    /// The place of the field with this path: the keys down to it, joined by dots.
+    ///
+    /// Where it is known of which log of Zeek a field is, as in its tab-separated
+    /// files, the log's name stands in front: `dns.query`.
+    pub fn resolve(&self, path: &str) -> PlaceId {
+        let mut rest = path;
+        for _ in 0..=MOST_WRAPPERS {
+            if let Some(id) = self.paths.get(&normal(rest)) {
+                return *id;
+            }
+            match rest.split_once('.') {
+                Some((first, tail)) if tail.contains('.') || self.wraps(first) => rest = tail,
+                _ => break,
+            }
+        }
+        match is_named_like_an_address(path) {
+            true => PlaceId::ADDRESS,
+            false => PlaceId::NONE,
+        }
+    }
+
+    fn wraps(&self, name: &str) -> bool {
+        WRAPPERS.contains(&name) || self.logs.contains(&name)
+    }
+
+    /// What a place is for.
+    pub fn get(&self, id: PlaceId) -> &Place {
+        &self.places[usize::from(id.0)]
+    }
+}
+
+/// A path with one separator.
+fn normal(path: &str) -> Box<str> {
+    path.replace('_', ".").into()
+}
+
+fn is_named_like_an_address(path: &str) -> bool {
+    let name = path.rsplit('.').next().unwrap_or_default().as_bytes();
+    ADDRESS_ENDINGS.iter().any(|ending| {
+        let start = name.len().checked_sub(ending.len());
+        start.is_some_and(|start| name[start..].eq_ignore_ascii_case(ending.as_bytes()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(path: &str) -> Kinds {
+        let places = Places::shared();
+        let uses = &places.get(places.resolve(path)).uses;
+        uses.iter()
+            .map(|one| one.kinds)
+            .fold(Kinds::NONE, Kinds::and)
+    }
+
+    #[test]
+    fn a_field_counts_however_the_event_is_laid_out() {
+        for path in [
+            "dns.rrname",
+            "dns_rrname",
+            "suricata.dns.dns.rrname",
+            "_source.dns.rrname",
+            "query",
+            "dns.query",
+            "zeek.dns.query",
+            "dns.question.name",
+            "server_name",
+            "tls.sni",
+            "http.hostname",
+            "host",
+        ] {
+            assert!(kinds(path).has(Kind::Domain), "{path}");
+            assert!(kinds(path).has(Kind::Subdomain), "{path}");
+        }
+        for path in [
+            "alert.signature",
+            "alert.metadata.query",
+            "dns.type",
+            "dns.question.registered_domain",
+            "message",
+            "query.x",
+            "",
+            ".",
+        ] {
+            assert!(!kinds(path).has(Kind::Domain), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_told_by_the_name_of_its_field() {
+        for path in [
+            "src_ip",
+            "id.orig_h",
+            "id_orig_h",
+            "conn.id.orig_h",
+            "source.ip",
+            "clientIP",
+            "x.remote_addr",
+            "tx_hosts",
+            "dns.answers.rdata",
+        ] {
+            assert!(kinds(path).has(Kind::Address), "{path}");
+            assert!(kinds(path).has(Kind::Network), "{path}");
+        }
+        for path in ["version", "http.http_user_agent", "uid", "ip.x"] {
+            assert!(
+                kinds(path).is_empty() || !kinds(path).has(Kind::Address),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hash_counts_as_what_it_is_and_as_any() {
+        let places = kinds("tls.fingerprint");
+        let has = |property| places.has(Kind::Text(property));
+        assert!(has(Property::CertificateSha1) && places.has(Kind::Hash));
+        assert!(!has(Property::Sha1));
+        assert!(kinds("smtp.rcpt_to").has(Kind::Text(Property::Email)));
+    }
+
+    #[test]
+    fn ends_of_connections_have_fields() {
+        let places = Places::shared();
+        for (path, field) in [
+            ("src_ip", Field::SourceAddress),
+            ("id.resp_h", Field::DestinationAddress),
+            ("id_resp_h", Field::DestinationAddress),
+            ("destination.ip", Field::DestinationAddress),
+            ("conn.id.resp_p", Field::DestinationPort),
+            ("total_bytes", Field::FileSize),
+        ] {
+            let place = places.get(places.resolve(path));
+            assert!(place.fields.contains(&field), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_table_names_each_field_once_for_each_thing() {
+        let mut seen = std::collections::HashSet::new();
+        for row in TABLE {
+            let columns = [row.eve, row.zeek, row.ecs, row.others];
+            assert!(columns.iter().any(|column| !column.is_empty()));
+            for (number, column) in columns.into_iter().enumerate() {
+                for field in column {
+                    let is_new = seen.insert((row.sought, row.reading, number, field));
+                    assert!(is_new, "{field}");
+                }
+            }
+        }
+    }
+}

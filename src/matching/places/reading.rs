@@ -1,0 +1,265 @@
+//! How the text of a field is read into canonical values.
+
+use std::net::IpAddr;
+
+use crate::observable::{address, domain, file_name, hash, mac, mail, protocol, text, url};
+
+/// How the text of a field is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reading {
+    /// An address.
+    Address,
+    /// Addresses with commas, blanks or arrows between them, in brackets or with a port
+    /// at times.
+    Addresses,
+    /// A name, or an address.
+    Name,
+    /// A host, with a port at times.
+    Host,
+    /// The common name in a distinguished name: a host.
+    CommonName,
+    /// Data of an answer of DNS: a name or an address.
+    Answer,
+    /// A name for Kerberos: `host/dc.example@REALM`.
+    Principal,
+    /// A whole URL; anything else is none.
+    Url,
+    /// Path and query of a request, or a whole URL.
+    Target,
+    /// Digits of a hash.
+    Hexadecimal,
+    /// Digits of a serial number.
+    Serial,
+    /// A hardware address.
+    Mac,
+    /// The name or the path of a file.
+    FileName,
+    /// Mail addresses as headers and envelopes have them.
+    Mail,
+    /// A distinguished name.
+    DistinguishedName,
+    /// A text in lower case.
+    LowerCase,
+    /// A text as it is.
+    Text,
+    /// Protocols with commas between them.
+    Protocols,
+    /// A number.
+    Number,
+    /// A word that is looked at as it is.
+    Plain,
+}
+
+/// A canonical value in a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// An address.
+    Address(IpAddr),
+    /// A text.
+    Text(&'a str),
+    /// The end of a path: fewer components than the path has may be named.
+    Ending(&'a str),
+    /// A whole URL in its canonical form.
+    Url(&'a str),
+}
+
+/// Memory for canonical forms, made once and used for all events.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    first: String,
+    second: String,
+}
+
+/// So many components of a path are looked at.
+const MOST_COMPONENTS: usize = 32;
+
+impl Reading {
+    /// Shows every canonical value in the text of a field.
+    #[inline]
+    pub fn each(self, text: &str, buffers: &mut Buffers, mut show: impl FnMut(Seen<'_>)) {
+        let Buffers { first, second } = buffers;
+        let mut all = |text: &str| show(Seen::Text(text));
+        match self {
+            Reading::Address => {
+                if let Some(address) = address::read(text) {
+                    show(Seen::Address(address));
+                }
+            }
+            Reading::Addresses => addresses(text, &mut show),
+            Reading::Name | Reading::Answer => host(text, first, &mut show),
+            Reading::Host => {
+                let (name, _) = address::host_and_port(bracketed(text));
+                host(name, first, &mut show);
+            }
+            Reading::CommonName => {
+                if let Some(name) = text::common_name(text) {
+                    host(name, first, &mut show);
+                }
+            }
+            Reading::Principal => {
+                for part in text.split(['/', '@']) {
+                    host(part, first, &mut show);
+                }
+            }
+            Reading::Url => whole_url(text, first, &mut show),
+            Reading::Target => {
+                if !url::is_whole(text) {
+                    show(Seen::Text(url::target(text, first)));
+                }
+            }
+            Reading::Hexadecimal => {
+                if let Some(digits) = hash::read(text, first) {
+                    all(digits);
+                }
+            }
+            Reading::Serial => {
+                if let Some(digits) = hash::serial(text, first) {
+                    all(digits);
+                }
+            }
+            Reading::Mac => {
+                if let Some(form) = mac::read(text, first) {
+                    all(form);
+                }
+            }
+            Reading::FileName => {
+                file_name::each_end(text, MOST_COMPONENTS, second, |end| {
+                    show(Seen::Ending(end));
+                });
+            }
+            Reading::Mail => mail::each(text, first, all),
+            Reading::DistinguishedName => all(&text::distinguished_name(text)),
+            Reading::LowerCase => all(&text.to_lowercase()),
+            Reading::Text => all(&text::nfc(text)),
+            Reading::Protocols => protocol::elements(text).for_each(|one| all(&one)),
+            Reading::Number | Reading::Plain => all(text),
+        }
+    }
+}
+
+/// The text without brackets around an address of IPv4, as a greeting of SMTP has them.
+fn bracketed(text: &str) -> &str {
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    inner.unwrap_or(text)
+}
+
+#[inline]
+fn host(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
+    let name = bracketed(text);
+    match address::read(name) {
+        Some(address) => show(Seen::Address(address)),
+        None => show(Seen::Text(domain::read(name, buffer))),
+    }
+}
+
+fn addresses(text: &str, show: &mut impl FnMut(Seen<'_>)) {
+    for part in text.split([',', ' ', '>', ';']) {
+        let (host, _) = address::host_and_port(part);
+        if let Some(address) = address::read(host) {
+            show(Seen::Address(address));
+        }
+    }
+}
+
+/// The URL, and its host.
+fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
+    // A target has no scheme, and most fields hold one.
+    if text.starts_with('/') || (!url::is_whole(text) && !has_host(text)) {
+        return;
+    }
+    buffer.clear();
+    if url::read(text, buffer).is_err() {
+        return;
+    }
+    show(Seen::Url(buffer));
+    if let Some(name) = url::parts(buffer).host {
+        match address::read(name) {
+            Some(address) => show(Seen::Address(address)),
+            None => show(Seen::Text(name)),
+        }
+    }
+}
+
+/// Whether a text without a scheme begins like a host with a dot and goes on with a path
+/// or a port: `evil.example/x`, `evil.example:443`.
+fn has_host(text: &str) -> bool {
+    let end = text.find(['/', ':']).unwrap_or(0);
+    text[..end].contains('.') && !text.contains(char::is_whitespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(reading: Reading, text: &str) -> Vec<String> {
+        let mut all = Vec::new();
+        reading.each(text, &mut Buffers::default(), |one| {
+            all.push(match one {
+                Seen::Address(address) => format!("@{address}"),
+                Seen::Text(text) | Seen::Ending(text) => text.to_owned(),
+                Seen::Url(url) => format!("<{url}>"),
+            });
+        });
+        all
+    }
+
+    #[test]
+    fn each_reading_gives_canonical_values() {
+        for (reading, text, expected) in [
+            (Reading::Address, "::FFFF:192.0.2.1", &["@192.0.2.1"][..]),
+            (Reading::Address, "evil.example", &[]),
+            (
+                Reading::Addresses,
+                "192.0.2.1, 192.0.2.2",
+                &["@192.0.2.1", "@192.0.2.2"],
+            ),
+            (
+                Reading::Addresses,
+                "X-FORWARDED-FOR -> 192.0.2.1",
+                &["@192.0.2.1"],
+            ),
+            (Reading::Addresses, "[192.0.2.1]", &["@192.0.2.1"]),
+            (Reading::Name, "Evil.example.", &["evil.example"]),
+            (Reading::Name, "[192.0.2.1]", &["@192.0.2.1"]),
+            (Reading::Host, "Evil.example:8080", &["evil.example"]),
+            (Reading::Host, "[2001:db8::1]:80", &["@2001:db8::1"]),
+            (Reading::Host, "[2001:db8::1]", &["@2001:db8::1"]),
+            (
+                Reading::CommonName,
+                "C=X, CN=Evil.example",
+                &["evil.example"],
+            ),
+            (Reading::CommonName, "evil.example", &[]),
+            (
+                Reading::Principal,
+                "host/dc.example@EXAMPLE",
+                &["host", "dc.example", "example"],
+            ),
+            (
+                Reading::Url,
+                "HTTP://Evil.example/x",
+                &["<http://evil.example/x>", "evil.example"],
+            ),
+            (Reading::Url, "/x?http://y/", &[]),
+            (
+                Reading::Url,
+                "evil.example:443",
+                &["<//evil.example:443/>", "evil.example"],
+            ),
+            (Reading::Url, "RETR x", &[]),
+            (Reading::Target, "/%7ex", &["/~x"]),
+            (Reading::Target, "http://evil.example/", &[]),
+            (Reading::Hexadecimal, "AB:CD", &["abcd"]),
+            (Reading::Serial, "00AB", &["ab"]),
+            (Reading::Mac, "00-0A-95-9d-68-16", &["00:0a:95:9d:68:16"]),
+            (Reading::FileName, "a\\B", &["b", "a/b"]),
+            (Reading::Mail, "X <A@b.example>", &["a@b.example"]),
+            (Reading::DistinguishedName, "CN=x,C=y", &["C=y,CN=x"]),
+            (Reading::Protocols, "ssl,HTTP", &["ssl", "http"]),
+        ] {
+            assert_eq!(seen(reading, text), expected, "{reading:?} {text}");
+        }
+    }
+}

@@ -1,0 +1,619 @@
+//! The table of kinds and places: which fields of which logs hold what, and how their
+//! text is read. Data alone; everything that looks into events derives from it.
+//!
+//! The reference for *where* is Zeek's Intel framework (its `seen` scripts), the schema of
+//! Suricata's EVE (6 to 8) and the Elastic Common Schema. A name is that of a field: of EVE
+//! and ECS the path in the event, of Zeek the log and the field in it, of other schemas
+//! the last part of the path.
+
+use super::{Joined, Reading, Sought};
+use crate::matching::condition::Field;
+use crate::observable::{Kind, Property};
+
+/// Fields that hold the same and are read in the same way.
+#[derive(Debug)]
+pub struct Row {
+    /// What they hold.
+    pub sought: Sought,
+    /// How their text is read.
+    pub reading: Reading,
+    /// Of Suricata's EVE, versions 6 to 8.
+    pub eve: &'static [&'static str],
+    /// Of Zeek's logs, versions 3 to 7 with the common packages: `LOG.FIELD`.
+    pub zeek: &'static [&'static str],
+    /// Of the Elastic Common Schema.
+    pub ecs: &'static [&'static str],
+    /// Of other schemas that the engines' concepts know.
+    pub others: &'static [&'static str],
+}
+
+impl Row {
+    const fn eve(mut self, fields: &'static [&'static str]) -> Self {
+        self.eve = fields;
+        self
+    }
+
+    const fn zeek(mut self, fields: &'static [&'static str]) -> Self {
+        self.zeek = fields;
+        self
+    }
+
+    const fn ecs(mut self, fields: &'static [&'static str]) -> Self {
+        self.ecs = fields;
+        self
+    }
+
+    const fn others(mut self, fields: &'static [&'static str]) -> Self {
+        self.others = fields;
+        self
+    }
+}
+
+const fn row(sought: Sought, reading: Reading) -> Row {
+    Row {
+        sought,
+        reading,
+        eve: &[],
+        zeek: &[],
+        ecs: &[],
+        others: &[],
+    }
+}
+
+const fn kind(kind: Kind, reading: Reading) -> Row {
+    row(Sought::Kind(kind), reading)
+}
+
+const fn text(property: Property, reading: Reading) -> Row {
+    row(Sought::Kind(Kind::Text(property)), reading)
+}
+
+const fn field(field: Field, reading: Reading) -> Row {
+    row(Sought::Field(field), reading)
+}
+
+/// The answers of DNS that are objects with a type (`rrtype`) and data (`rdata`).
+const RECORDS: &[&str] = &[
+    "dns.rdata",
+    "dns.answers.rdata",
+    "dns.answer.rdata",
+    "dns.authorities.rdata",
+    "dns.additionals.rdata",
+    "dns.answer.answers.rdata",
+    "dns.answer.authorities.rdata",
+    "dns.answer.additionals.rdata",
+    "mdns.answers.rdata",
+    "mdns.authorities.rdata",
+    "mdns.additionals.rdata",
+    "llmnr.answers.rdata",
+    "llmnr.authorities.rdata",
+    "llmnr.additionals.rdata",
+];
+
+/// The types of those.
+const RECORD_TYPES: &[&str] = &[
+    "dns.rrtype",
+    "dns.answers.rrtype",
+    "dns.answer.rrtype",
+    "dns.authorities.rrtype",
+    "dns.additionals.rrtype",
+    "dns.answer.answers.rrtype",
+    "dns.answer.authorities.rrtype",
+    "dns.answer.additionals.rrtype",
+    "mdns.answers.rrtype",
+    "mdns.authorities.rrtype",
+    "mdns.additionals.rrtype",
+    "llmnr.answers.rrtype",
+    "llmnr.authorities.rrtype",
+    "llmnr.additionals.rrtype",
+];
+
+/// Names and addresses in answers of DNS, which have a field of their own each.
+const ANSWERED: &[&str] = &[
+    "dns.grouped.A",
+    "dns.grouped.AAAA",
+    "dns.grouped.CNAME",
+    "dns.grouped.NS",
+    "dns.grouped.MX",
+    "dns.grouped.PTR",
+    "dns.grouped.SOA.mname",
+    "dns.grouped.SOA.rname",
+    "dns.grouped.SRV.name",
+    "dns.answers.soa.mname",
+    "dns.answers.soa.rname",
+    "dns.answers.srv.name",
+    "dns.answers.cname",
+    "dns.answer.answers.soa.mname",
+    "dns.answer.answers.soa.rname",
+    "dns.answer.answers.srv.name",
+    "dns.authorities.soa.mname",
+    "dns.authorities.soa.rname",
+    "dns.answer.authorities.soa.mname",
+    "dns.answer.authorities.soa.rname",
+    "dns.additionals.srv.name",
+    "llmnr.grouped.A",
+    "llmnr.grouped.AAAA",
+    "llmnr.grouped.CNAME",
+    "llmnr.grouped.SOA.mname",
+    "llmnr.grouped.SOA.rname",
+    "llmnr.answers.cname",
+    "llmnr.answers.soa.mname",
+    "llmnr.answers.soa.rname",
+    "llmnr.answers.srv.name",
+    "llmnr.authorities.cname",
+    "llmnr.authorities.soa.mname",
+    "llmnr.authorities.soa.rname",
+    "llmnr.additionals.cname",
+];
+
+const ZEEK_ANSWERS: &[&str] = &["dns.answers", "dns.auth", "dns.addl"];
+
+const ECS_ANSWERS: &[&str] = &["dns.answers.data", "dns.resolved_ip"];
+
+/// Host fields of requests, with a port at times.
+const EVE_HOSTS: &[&str] = &["http.hostname", "fileinfo.http.hostname"];
+
+/// Fields that hold whole URLs, whatever else they can hold.
+const EVE_URLS: &[&str] = &["http.url", "http.http_refer", "email.url", "sip.uri"];
+const ZEEK_URLS: &[&str] = &[
+    "http.uri",
+    "http.referrer",
+    "http.origin",
+    "ftp.arg",
+    "x509.san.uri",
+    "x509.uri",
+    "sip.uri",
+];
+const ECS_URLS: &[&str] = &["url.full", "url.original", "http.request.referrer"];
+
+/// Lists of proxies and of whom they act for.
+const EVE_PROXIED: &[&str] = &["xff", "http.xff", "alert.xff"];
+
+/// Distinguished names of whom certificates are for.
+const EVE_SUBJECTS: &[&str] = &["tls.subject", "tls.client.subject"];
+const ZEEK_SUBJECTS: &[&str] = &[
+    "ssl.subject",
+    "ssl.client_subject",
+    "x509.certificate.subject",
+    "x509.subject",
+    "known_certs.subject",
+    "kerberos.client_cert_subject",
+    "kerberos.server_cert_subject",
+];
+const ECS_SUBJECTS: &[&str] = &[
+    "tls.server.subject",
+    "tls.client.subject",
+    "tls.server.x509.subject.distinguished_name",
+    "tls.client.x509.subject.distinguished_name",
+    "file.x509.subject.distinguished_name",
+];
+
+/// Names of hosts, alone.
+const EVE_NAMES: &[&str] = &[
+    "dns.rrname",
+    "dns.query.rrname",
+    "dns.queries.rrname",
+    "dns.answer.rrname",
+    "dns.answers.rrname",
+    "dns.authorities.rrname",
+    "dns.additionals.rrname",
+    "dns.answer.answers.rrname",
+    "dns.answer.authorities.rrname",
+    "dns.answer.additionals.rrname",
+    "mdns.queries.rrname",
+    "mdns.answers.rrname",
+    "mdns.authorities.rrname",
+    "mdns.additionals.rrname",
+    "llmnr.queries.rrname",
+    "llmnr.answers.rrname",
+    "llmnr.authorities.rrname",
+    "llmnr.additionals.rrname",
+    "tls.sni",
+    "tls.subjectaltname",
+    "tls.client.subjectaltname",
+    "quic.sni",
+    "smtp.helo",
+    "dhcp.hostname",
+    "dhcp.domain",
+    "krb5.host",
+    "smb.host",
+    "smb.ntlmssp.domain",
+    "smb.ntlmssp.host",
+    "ssh.host",
+    "rdp.client.client_name",
+    "rpc.creds.machine_name",
+];
+const ZEEK_NAMES: &[&str] = &[
+    "dns.query",
+    "ssl.server_name",
+    "quic.server_name",
+    "x509.san.dns",
+    "x509.dns",
+    "smtp.helo",
+    "dhcp.host_name",
+    "dhcp.client_fqdn",
+    "dhcp.domain",
+    "ntlm.hostname",
+    "ntlm.domainname",
+    "ntlm.server_dns_computer_name",
+    "ntlm.server_nb_computer_name",
+    "ntlm.server_tree_name",
+    "rdp.client_name",
+    "socks.request.name",
+    "http.domain",
+];
+const ECS_NAMES: &[&str] = &[
+    "dns.question.name",
+    "dns.answers.name",
+    "tls.client.server_name",
+    "tls.client.x509.alternative_names",
+    "tls.server.x509.alternative_names",
+    "tls.client.x509.subject.common_name",
+    "tls.server.x509.subject.common_name",
+    "file.x509.alternative_names",
+    "file.x509.subject.common_name",
+    "url.domain",
+    "client.domain",
+    "server.domain",
+    "source.domain",
+    "destination.domain",
+    "client.address",
+    "server.address",
+    "source.address",
+    "destination.address",
+    "related.hosts",
+];
+
+/// Addresses that no rule for names of fields finds.
+const ADDRESSES: &[&str] = &["dest_ip", "src_ip"];
+
+/// Fingerprints of certificates.
+const EVE_CERTIFICATES: &[&str] = &["tls.fingerprint", "tls.client.fingerprint"];
+const ZEEK_CERTIFICATES: &[&str] = &[
+    "x509.fingerprint",
+    "ssl.cert_chain_fps",
+    "ssl.client_cert_chain_fps",
+];
+
+/// Everything.
+pub const TABLE: &[Row] = &[
+    // Addresses, beside those that are told by the name of their field.
+    kind(Kind::Address, Reading::Address)
+        .eve(ADDRESSES)
+        .zeek(&[
+            "conn.id.orig_h",
+            "conn.id.resp_h",
+            "files.tx_hosts",
+            "files.rx_hosts",
+            "x509.san.ip",
+            "x509.ip",
+            "smtp.path",
+            "socks.bound.host",
+            "socks.request.host",
+            "known_hosts.host",
+            "known_certs.host",
+            "known_services.host",
+            "software.host",
+            "notice.src",
+            "notice.dst",
+        ])
+        .ecs(&[
+            "related.ip",
+            "host.ip",
+            "observer.ip",
+            "network.forwarded_ip",
+        ]),
+    kind(Kind::Address, Reading::Addresses)
+        .eve(EVE_PROXIED)
+        .zeek(&["http.proxied", "smtp.x_originating_ip"]),
+    kind(Kind::Address, Reading::Host)
+        .eve(EVE_HOSTS)
+        .zeek(&["http.host"])
+        .ecs(&["url.domain"]),
+    kind(Kind::Address, Reading::Name)
+        .eve(EVE_NAMES)
+        .zeek(ZEEK_NAMES)
+        .ecs(ECS_NAMES),
+    kind(Kind::Address, Reading::Url)
+        .eve(EVE_URLS)
+        .zeek(ZEEK_URLS)
+        .ecs(ECS_URLS),
+    kind(Kind::Address, Reading::CommonName)
+        .eve(EVE_SUBJECTS)
+        .zeek(ZEEK_SUBJECTS)
+        .ecs(ECS_SUBJECTS),
+    kind(Kind::Address, Reading::Answer)
+        .eve(RECORDS)
+        .zeek(ZEEK_ANSWERS)
+        .ecs(ECS_ANSWERS),
+    kind(Kind::Address, Reading::Answer).eve(ANSWERED),
+    // Domains.
+    kind(Kind::Domain, Reading::Name)
+        .eve(EVE_NAMES)
+        .zeek(ZEEK_NAMES)
+        .ecs(ECS_NAMES)
+        .others(&["DestinationHostname", "SourceHostname", "sni", "QueryName"]),
+    kind(Kind::Domain, Reading::Host)
+        .eve(EVE_HOSTS)
+        .zeek(&["http.host"])
+        .ecs(&["url.domain"]),
+    kind(Kind::Domain, Reading::Url)
+        .eve(EVE_URLS)
+        .zeek(ZEEK_URLS)
+        .ecs(ECS_URLS),
+    kind(Kind::Domain, Reading::CommonName)
+        .eve(EVE_SUBJECTS)
+        .zeek(ZEEK_SUBJECTS)
+        .ecs(ECS_SUBJECTS),
+    kind(Kind::Domain, Reading::Answer)
+        .eve(RECORDS)
+        .zeek(ZEEK_ANSWERS)
+        .ecs(ECS_ANSWERS),
+    kind(Kind::Domain, Reading::Answer).eve(ANSWERED),
+    kind(Kind::Domain, Reading::Principal)
+        .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
+        .zeek(&["kerberos.client", "kerberos.service"]),
+    // Answers of DNS, where only they are meant.
+    kind(Kind::Answer, Reading::Answer)
+        .eve(RECORDS)
+        .zeek(ZEEK_ANSWERS)
+        .ecs(ECS_ANSWERS),
+    kind(Kind::Answer, Reading::Answer).eve(ANSWERED),
+    row(Sought::Joined(Joined::RecordType), Reading::Plain).eve(RECORD_TYPES),
+    // URLs: whole, and in parts.
+    kind(Kind::Url, Reading::Url)
+        .eve(EVE_URLS)
+        .zeek(ZEEK_URLS)
+        .ecs(ECS_URLS),
+    row(Sought::Joined(Joined::RequestHost), Reading::Host)
+        .eve(EVE_HOSTS)
+        .zeek(&["http.host"])
+        .ecs(&["url.domain"]),
+    row(Sought::Joined(Joined::RequestTarget), Reading::Target)
+        .eve(&["http.url", "fileinfo.http.url"])
+        .zeek(&["http.uri"])
+        .ecs(&["url.path", "url.original"]),
+    row(Sought::Joined(Joined::RequestQuery), Reading::Plain).ecs(&["url.query"]),
+    row(Sought::Joined(Joined::RequestPort), Reading::Number)
+        .eve(&["http.http_port"])
+        .ecs(&["url.port"]),
+    // Files.
+    text(Property::Md5, Reading::Hexadecimal)
+        .eve(&["fileinfo.md5", "files.md5"])
+        .zeek(&["files.md5"])
+        .ecs(&[
+            "file.hash.md5",
+            "process.hash.md5",
+            "email.attachments.file.hash.md5",
+        ]),
+    text(Property::Sha1, Reading::Hexadecimal)
+        .eve(&["fileinfo.sha1", "files.sha1"])
+        .zeek(&["files.sha1"])
+        .ecs(&[
+            "file.hash.sha1",
+            "process.hash.sha1",
+            "email.attachments.file.hash.sha1",
+        ]),
+    text(Property::Sha256, Reading::Hexadecimal)
+        .eve(&["fileinfo.sha256", "files.sha256"])
+        .zeek(&["files.sha256"])
+        .ecs(&[
+            "file.hash.sha256",
+            "process.hash.sha256",
+            "email.attachments.file.hash.sha256",
+        ]),
+    text(Property::Sha512, Reading::Hexadecimal).ecs(&[
+        "file.hash.sha512",
+        "process.hash.sha512",
+        "email.attachments.file.hash.sha512",
+    ]),
+    kind(Kind::Hash, Reading::Hexadecimal)
+        .eve(&[
+            "dns.answers.sshfp.fingerprint",
+            "dns.grouped.SSHFP.fingerprint",
+        ])
+        .zeek(&["ssh.host_key"])
+        .ecs(&["related.hash"]),
+    text(Property::FileName, Reading::FileName)
+        .eve(&[
+            "fileinfo.filename",
+            "files.filename",
+            "smb.filename",
+            "smb.rename.from",
+            "smb.rename.to",
+            "ftp_data.filename",
+            "nfs.filename",
+            "nfs.rename.from",
+            "nfs.rename.to",
+            "tftp.file",
+            "email.attachment",
+        ])
+        .zeek(&[
+            "files.filename",
+            "smb_files.name",
+            "smb_files.prev_name",
+            "ftp.arg",
+            "http.orig_filenames",
+            "http.resp_filenames",
+            "irc.dcc_file_name",
+        ])
+        .ecs(&["file.name", "file.path", "email.attachments.file.name"])
+        .others(&["TargetFilename", "OriginalFileName"]),
+    field(Field::FileSize, Reading::Number)
+        .eve(&["fileinfo.size", "files.size", "smb.size"])
+        .zeek(&["files.total_bytes", "files.seen_bytes", "smb_files.size"])
+        .ecs(&["file.size", "email.attachments.file.size"]),
+    // Certificates.
+    text(Property::CertificateSha1, Reading::Hexadecimal)
+        .eve(EVE_CERTIFICATES)
+        .zeek(ZEEK_CERTIFICATES)
+        .ecs(&["tls.server.hash.sha1", "tls.client.hash.sha1"]),
+    text(Property::CertificateSha256, Reading::Hexadecimal)
+        .eve(EVE_CERTIFICATES)
+        .zeek(ZEEK_CERTIFICATES)
+        .ecs(&["tls.server.hash.sha256", "tls.client.hash.sha256"]),
+    text(Property::CertificateMd5, Reading::Hexadecimal)
+        .eve(EVE_CERTIFICATES)
+        .zeek(ZEEK_CERTIFICATES)
+        .ecs(&["tls.server.hash.md5", "tls.client.hash.md5"]),
+    text(Property::CertificateSerial, Reading::Serial)
+        .eve(&["tls.serial", "tls.client.serial"])
+        .zeek(&[
+            "x509.certificate.serial",
+            "x509.serial",
+            "known_certs.serial",
+        ])
+        .ecs(&[
+            "tls.server.x509.serial_number",
+            "tls.client.x509.serial_number",
+            "file.x509.serial_number",
+        ]),
+    text(Property::CertificateIssuer, Reading::DistinguishedName)
+        .eve(&["tls.issuerdn", "tls.client.issuerdn"])
+        .zeek(&[
+            "ssl.issuer",
+            "ssl.client_issuer",
+            "x509.certificate.issuer",
+            "x509.issuer",
+            "known_certs.issuer_subject",
+        ])
+        .ecs(&[
+            "tls.server.issuer",
+            "tls.client.issuer",
+            "tls.server.x509.issuer.distinguished_name",
+            "tls.client.x509.issuer.distinguished_name",
+            "file.x509.issuer.distinguished_name",
+        ]),
+    text(Property::CertificateSubject, Reading::DistinguishedName)
+        .eve(EVE_SUBJECTS)
+        .zeek(ZEEK_SUBJECTS)
+        .ecs(ECS_SUBJECTS),
+    // Fingerprints of clients and servers.
+    text(Property::Ja3, Reading::Hexadecimal)
+        .eve(&["tls.ja3.hash", "quic.ja3.hash", "tls.ja3_hash"])
+        .zeek(&["ssl.ja3"])
+        .ecs(&["tls.client.ja3"]),
+    text(Property::Ja3s, Reading::Hexadecimal)
+        .eve(&["tls.ja3s.hash", "quic.ja3s.hash"])
+        .zeek(&["ssl.ja3s"])
+        .ecs(&["tls.server.ja3s"]),
+    text(Property::Ja4, Reading::LowerCase)
+        .eve(&["tls.ja4", "quic.ja4"])
+        .zeek(&["ssl.ja4", "quic.ja4"])
+        .ecs(&["tls.client.ja4"]),
+    text(Property::HasshClient, Reading::Hexadecimal)
+        .eve(&["ssh.client.hassh.hash"])
+        .zeek(&["ssh.hassh"]),
+    text(Property::HasshServer, Reading::Hexadecimal)
+        .eve(&["ssh.server.hassh.hash"])
+        .zeek(&["ssh.hasshServer"]),
+    // Mail.
+    text(Property::EmailSender, Reading::Mail)
+        .eve(&["smtp.mail_from", "email.from"])
+        .zeek(&["smtp.mailfrom", "smtp.from"])
+        .ecs(&["email.from.address", "email.sender.address"]),
+    text(Property::EmailRecipient, Reading::Mail)
+        .eve(&["smtp.rcpt_to", "email.to", "email.cc"])
+        .zeek(&["smtp.rcptto", "smtp.to", "smtp.cc"])
+        .ecs(&["email.to.address", "email.cc.address", "email.bcc.address"]),
+    text(Property::Email, Reading::Mail)
+        .eve(&["email.reply_to"])
+        .zeek(&["smtp.reply_to", "x509.san.email", "x509.email"])
+        .ecs(&["email.reply_to.address"]),
+    text(Property::EmailSubject, Reading::Text)
+        .eve(&["email.subject"])
+        .zeek(&["smtp.subject"])
+        .ecs(&["email.subject"]),
+    // Hardware addresses.
+    text(Property::Mac, Reading::Mac)
+        .eve(&[
+            "ether.src_mac",
+            "ether.dest_mac",
+            "ether.src_macs",
+            "ether.dest_macs",
+            "dhcp.client_mac",
+            "arp.src_mac",
+            "arp.dest_mac",
+        ])
+        .zeek(&[
+            "dhcp.mac",
+            "conn.orig_l2_addr",
+            "conn.resp_l2_addr",
+            "radius.mac",
+        ])
+        .ecs(&[
+            "source.mac",
+            "destination.mac",
+            "client.mac",
+            "server.mac",
+            "host.mac",
+            "observer.mac",
+        ]),
+    // Requests.
+    text(Property::UserAgent, Reading::Text)
+        .eve(&["http.http_user_agent", "email.x_mailer"])
+        .zeek(&["http.user_agent", "smtp.user_agent", "sip.user_agent"])
+        .ecs(&["user_agent.original"]),
+    text(Property::HttpMethod, Reading::Text)
+        .eve(&["http.http_method"])
+        .zeek(&["http.method"])
+        .ecs(&["http.request.method"]),
+    text(Property::Cookie, Reading::Text)
+        .eve(&["http.cookie", "http.request_headers.cookie"])
+        .zeek(&["http.cookie_vars", "http.cookie"]),
+    // Processes and users.
+    text(Property::ProcessName, Reading::Text)
+        .ecs(&["process.executable", "process.name"])
+        .others(&["Image", "ImageLoaded", "SourceImage", "TargetImage"]),
+    text(Property::ParentProcessName, Reading::Text)
+        .ecs(&["process.parent.executable", "process.parent.name"])
+        .others(&["ParentImage"]),
+    text(Property::CommandLine, Reading::Text)
+        .ecs(&["process.command_line"])
+        .others(&["CommandLine"]),
+    text(Property::UserName, Reading::Text)
+        .ecs(&["user.name", "source.user.name", "destination.user.name"])
+        .others(&["User"]),
+    // Connections: their ends and what goes over them.
+    field(Field::SourceAddress, Reading::Address)
+        .eve(&["src_ip"])
+        .zeek(&["conn.id.orig_h", "notice.src", "signatures.src_addr"])
+        .ecs(&["source.ip", "client.ip"])
+        .others(&["SourceIp", "src"]),
+    field(Field::DestinationAddress, Reading::Address)
+        .eve(&["dest_ip"])
+        .zeek(&["conn.id.resp_h", "notice.dst", "signatures.dst_addr"])
+        .ecs(&["destination.ip", "server.ip"])
+        .others(&["DestinationIp", "dst"]),
+    field(Field::SourcePort, Reading::Number)
+        .eve(&["src_port"])
+        .zeek(&["conn.id.orig_p"])
+        .ecs(&["source.port", "client.port"])
+        .others(&["SourcePort", "sport"]),
+    field(Field::DestinationPort, Reading::Number)
+        .eve(&["dest_port"])
+        .zeek(&["conn.id.resp_p"])
+        .ecs(&["destination.port", "server.port"])
+        .others(&["DestinationPort", "dport"]),
+    field(Field::Protocol, Reading::Protocols)
+        .eve(&["proto", "app_proto", "alert.app_proto", "event_type"])
+        .zeek(&["conn.proto", "conn.service"])
+        .ecs(&["network.transport", "network.protocol", "network.type"])
+        .others(&["Protocol"]),
+    field(Field::SourceBytes, Reading::Number)
+        .eve(&["flow.bytes_toserver"])
+        .zeek(&["conn.orig_bytes"])
+        .ecs(&["source.bytes", "client.bytes"]),
+    field(Field::DestinationBytes, Reading::Number)
+        .eve(&["flow.bytes_toclient"])
+        .zeek(&["conn.resp_bytes"])
+        .ecs(&["destination.bytes", "server.bytes"]),
+    field(Field::SourcePackets, Reading::Number)
+        .eve(&["flow.pkts_toserver"])
+        .zeek(&["conn.orig_pkts"])
+        .ecs(&["source.packets", "client.packets"]),
+    field(Field::DestinationPackets, Reading::Number)
+        .eve(&["flow.pkts_toclient"])
+        .zeek(&["conn.resp_pkts"])
+        .ecs(&["destination.packets", "server.packets"]),
+];
