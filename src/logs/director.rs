@@ -19,6 +19,7 @@ use crate::indicator::{Indicator, Later, Message, Standing};
 use crate::matching::condition::MOST_UNLISTED;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
+use crate::process::input;
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 use crate::retro::{Account, note_inactive, note_later};
@@ -335,7 +336,7 @@ impl Director {
             scope.spawn(move || {
                 self.look_through(watchlist, self.settings.files.len(), |feed, source| {
                     let path = &self.settings.files[source];
-                    let result = match path.as_os_str() == "-" {
+                    let result = match input::is_standard_input(path) {
                         true => feed.read(source, path, MatchType::Live),
                         false => follow(feed, source, path, from_start),
                     };
@@ -455,11 +456,7 @@ impl Director {
 }
 
 fn source(path: &Path) -> Source {
-    let name = match path.as_os_str() == "-" {
-        true => "standard input".to_owned(),
-        false => printable(&path.to_string_lossy(), 4096).to_string(),
-    };
-    Source::new(name)
+    Source::new(input::name(path))
 }
 
 fn threads() -> usize {

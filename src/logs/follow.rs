@@ -12,6 +12,7 @@ use log::{info, warn};
 use super::decode::Format;
 use super::lines::{AtEnd, Fill, Lines};
 use super::read::{Failure, Feed};
+use crate::process::input::Input;
 use crate::protocol::MatchType;
 
 /// How often a file is looked at that has nothing new.
@@ -23,7 +24,7 @@ const AFTER_ROTATION: Duration = Duration::from_secs(5);
 
 /// One file of which the end is read.
 struct Tail {
-    file: File,
+    input: Input,
     identity: (u64, u64),
     position: u64,
     lines: Lines,
@@ -33,14 +34,15 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(file: File, metadata: &Metadata) -> Self {
+    fn new(input: Input) -> Self {
+        let metadata = input.metadata();
         Tail {
-            file,
             identity: (metadata.dev(), metadata.ino()),
             position: 0,
             lines: Lines::default(),
             is_live: false,
             existing: metadata.len(),
+            input,
         }
     }
 
@@ -52,14 +54,14 @@ impl Tail {
         while end > 0 {
             let count = end.min(buffer.len() as u64);
             let part = &mut buffer[..count as usize];
-            self.file.read_exact_at(part, end - count)?;
+            self.input.file().read_exact_at(part, end - count)?;
             if let Some(at) = memchr::memrchr(b'\n', part) {
                 end = end - count + at as u64 + 1;
                 break;
             }
             end -= count;
         }
-        self.position = self.file.seek(SeekFrom::Start(end))?;
+        self.position = self.input.file().seek(SeekFrom::Start(end))?;
         self.is_live = true;
         Ok(())
     }
@@ -69,7 +71,7 @@ impl Tail {
     fn read_new(&mut self, feed: &Feed<'_>, source: usize, at_end: AtEnd) -> io::Result<bool> {
         loop {
             let mut block = feed.block();
-            let mut counted = Counted(&self.file, 0);
+            let mut counted = Counted(self.input.file(), 0);
             let whole = self
                 .lines
                 .next(&mut counted, &mut block, Fill::Eager, at_end);
@@ -106,7 +108,7 @@ impl Read for Counted<'_> {
 enum Change {
     Nothing,
     Shorter,
-    Other(File, Metadata),
+    Other(Input),
 }
 
 /// Follows the file at `path` until the program ends. What it holds at first is
@@ -121,24 +123,23 @@ pub fn follow(
     from_start: bool,
 ) -> Result<(), Failure> {
     let name = &feed.sources[source].name;
-    let Some((file, metadata)) = wait_for(feed, path) else {
+    let Some(input) = wait_for(feed, path) else {
         return Ok(());
     };
-    if !metadata.is_file() {
-        // A named pipe: it has no end to stay at.
-        drop(file);
-        return feed.read(source, path, MatchType::Live);
+    if input.is_stream() {
+        // It has no end to stay at.
+        return feed.read_open(source, input, MatchType::Live);
     }
     let mut beginning = [0; 4];
-    let count = file.read_at(&mut beginning, 0)?;
+    let count = input.file().read_at(&mut beginning, 0)?;
     if Format::of(&beginning[..count]) != Format::Plain {
         warn!("{name} is compressed: it does not grow, and is not followed");
         return match from_start {
-            true => feed.read(source, path, MatchType::Retro),
+            true => feed.read_open(source, input, MatchType::Retro),
             false => Ok(()),
         };
     }
-    let mut current = Tail::new(file, &metadata);
+    let mut current = Tail::new(input);
     if !from_start {
         current.skip_existing()?;
     }
@@ -156,16 +157,16 @@ pub fn follow(
         if !current.read_new(feed, source, AtEnd::Keep)? || feed.stop.sleep(PAUSE) {
             return Ok(());
         }
-        match look(path, &current)? {
+        match look(feed, path, &current)? {
             Change::Nothing => {}
             Change::Shorter => {
                 info!("{name} was cut short; reading it from its start");
                 current.lines.forget();
-                current.position = current.file.seek(SeekFrom::Start(0))?;
+                current.position = current.input.file().seek(SeekFrom::Start(0))?;
             }
-            Change::Other(file, metadata) => {
+            Change::Other(input) => {
                 info!("{name} is another file now; reading that");
-                let mut new = Tail::new(file, &metadata);
+                let mut new = Tail::new(input);
                 new.is_live = true;
                 let mut old = std::mem::replace(&mut current, new);
                 if let Some((mut oldest, _)) = former.take() {
@@ -179,10 +180,10 @@ pub fn follow(
 }
 
 /// Opens a file, when it is there; `None` where the program ends before.
-fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<(File, Metadata)> {
+fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<Input> {
     let mut is_told = false;
     loop {
-        match File::open(path).and_then(|file| file.metadata().map(|metadata| (file, metadata))) {
+        match Input::open(path, feed.stop) {
             Ok(opened) => return Some(opened),
             Err(error) if !is_told => {
                 warn!("{}: {error}; waiting for it", path.display());
@@ -196,21 +197,17 @@ fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<(File, Metadata)> {
     }
 }
 
-fn look(path: &Path, current: &Tail) -> io::Result<Change> {
+fn look(feed: &Feed<'_>, path: &Path, current: &Tail) -> io::Result<Change> {
     let by_name = path.metadata();
     let is_same = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == current.identity;
     if !by_name.as_ref().is_ok_and(is_same) {
         // Where the name is gone, the next one is not there yet.
-        let opened = File::open(path).and_then(|file| {
-            let metadata = file.metadata()?;
-            Ok((file, metadata))
-        });
-        return Ok(match opened {
-            Ok((file, metadata)) if !is_same(&metadata) => Change::Other(file, metadata),
+        return Ok(match Input::open(path, feed.stop) {
+            Ok(input) if !input.is_stream() && !is_same(input.metadata()) => Change::Other(input),
             _ => Change::Nothing,
         });
     }
-    match current.file.metadata()?.len() < current.position {
+    match current.input.file().metadata()?.len() < current.position {
         true => Ok(Change::Shorter),
         false => Ok(Change::Nothing),
     }

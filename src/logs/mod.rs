@@ -28,8 +28,6 @@ use crate::sighting::report::{Parcel, Settings as ReportSettings};
 
 use director::Director;
 
-pub use read::wait_readable;
-
 /// When files are looked through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {

@@ -1,19 +1,17 @@
 //! Reading files and standard input into blocks of lines.
 
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, select};
-use rustix::event::{PollFd, PollFlags};
 
 use super::decode::{Format, decoded};
 use super::lines::{AtEnd, Block, Fill, Lines};
 use super::scan::{Chunk, Source};
 use crate::observe::metrics::Metrics;
+use crate::process::input::Input;
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 
@@ -84,15 +82,23 @@ impl Feed<'_> {
     /// # Errors
     /// What was read until then is handed over.
     pub fn read(&self, source: usize, path: &Path, match_type: MatchType) -> Result<(), Failure> {
-        let file = match path.as_os_str() == "-" {
-            true => File::from(io::stdin().as_fd().try_clone_to_owned()?),
-            false => File::open(path)?,
-        };
-        let is_pipe = !file.metadata()?.is_file();
-        let input = Input {
-            file,
-            is_pipe,
-            feed: self,
+        self.read_open(source, Input::open(path, self.stop)?, match_type)
+    }
+
+    /// The same with what is open already.
+    ///
+    /// # Errors
+    /// What was read until then is handed over.
+    pub fn read_open(
+        &self,
+        source: usize,
+        input: Input,
+        match_type: MatchType,
+    ) -> Result<(), Failure> {
+        let is_pipe = input.is_stream();
+        let input = Counted {
+            input,
+            bytes_read: self.bytes_read,
         };
         let (format, mut reader) = decoded(input)?;
         let fill = match is_pipe && format == Format::Plain {
@@ -119,44 +125,16 @@ impl Feed<'_> {
     }
 }
 
-/// A file as it is stored, which ends when the program does.
-struct Input<'a> {
-    file: File,
-    is_pipe: bool,
-    feed: &'a Feed<'a>,
+/// Counts what is read of an input as it is stored.
+struct Counted<'a> {
+    input: Input,
+    bytes_read: &'a AtomicU64,
 }
 
-impl Read for Input<'_> {
+impl Read for Counted<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_pipe {
-            wait_readable(&self.file, self.feed.stop)?;
-        }
-        if self.feed.stop.is_draining() {
-            return Ok(0);
-        }
-        let read = self.file.read(buffer)?;
-        self.feed
-            .bytes_read
-            .fetch_add(read as u64, Ordering::Relaxed);
+        let read = self.input.read(buffer)?;
+        self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
-    }
-}
-
-/// Waits until something can be read, or the program ends.
-///
-/// # Errors
-/// The system refuses to wait.
-pub fn wait_readable(file: &impl AsFd, stop: &Stop) -> io::Result<()> {
-    loop {
-        let drain = stop.drain_fd();
-        let mut fds = [
-            PollFd::new(file, PollFlags::IN),
-            PollFd::from_borrowed_fd(drain, PollFlags::IN),
-        ];
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) => return Ok(()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }

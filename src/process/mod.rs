@@ -4,6 +4,7 @@ pub mod child;
 pub mod command;
 pub mod endpoint;
 pub mod exit_code;
+pub mod input;
 pub mod notify;
 pub mod stop;
 pub mod text;

@@ -62,6 +62,15 @@ struct Inner {
 #[derive(Clone)]
 pub struct Stop(Arc<Inner>);
 
+impl std::fmt::Debug for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stop")
+            .field("is_draining", &self.is_draining())
+            .field("is_now", &self.is_now())
+            .finish()
+    }
+}
+
 impl Stop {
     /// Makes the two gates.
     ///

@@ -13,6 +13,7 @@ use crate::engine::finding::{Finding, Verdict};
 use crate::indicator::Protocol;
 use crate::observe::logging::printable;
 use crate::process::exit_code::ExitCode;
+use crate::process::input;
 use crate::process::stop::Stop;
 use crate::protocol::{legacy, stix};
 
@@ -61,12 +62,16 @@ fn configuration(config: &Config) -> Vec<Finding> {
 }
 
 fn file(subject: &'static str, path: &std::path::Path) -> Finding {
-    if path.as_os_str() == "-" {
+    if input::is_standard_input(path) {
         return Finding::good(subject, "standard input");
     }
-    match std::fs::File::open(path).and_then(|file| file.metadata()) {
-        Ok(metadata) => {
+    match input::look(path) {
+        Ok(metadata) if metadata.is_file() => {
             let detail = format!("{}: {} bytes", path.display(), metadata.len());
+            Finding::good(subject, detail)
+        }
+        Ok(_) => {
+            let detail = format!("{}: what is written to it is read", path.display());
             Finding::good(subject, detail)
         }
         Err(error) => Finding::bad(subject, format!("{}: {error}", path.display())),

@@ -1,17 +1,15 @@
 //! Indicators from a file, or from standard input, in place of the bus.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read};
-use std::os::fd::AsFd;
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
 use log::{debug, error, info, warn};
 
 use crate::indicator::{Message, Rejection};
-use crate::logs::wait_readable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
+use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::file;
 use crate::retro::Intake;
@@ -19,17 +17,9 @@ use crate::retro::Intake;
 /// Reads the file at `path` (`-`: standard input) and puts in what it holds,
 /// no faster than it is looked for. Ends with the file, or with the program.
 pub fn run(path: &Path, intake: &Intake, metrics: &Metrics, stop: &Stop) {
-    let is_standard_input = path.as_os_str() == "-";
-    let name = match is_standard_input {
-        true => "standard input".to_owned(),
-        false => printable(&path.to_string_lossy(), 4096).to_string(),
-    };
-    let opened = match is_standard_input {
-        true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-        false => File::open(path),
-    };
-    let read = opened.and_then(|file| {
-        let input = BufReader::with_capacity(64 << 10, Input::new(file, stop)?);
+    let name = input::name(path);
+    let read = Input::open(path, stop).and_then(|input| {
+        let input = BufReader::with_capacity(64 << 10, input);
         file::read(input, |found| match found {
             Ok(message) => take(message, intake, metrics, stop),
             Err(rejection) => {
@@ -96,36 +86,5 @@ fn reject(rejection: &Rejection, name: &str, metrics: &Metrics) {
             printable(id, 200)
         ),
         None => warn!("{name}: rejected: {reason}"),
-    }
-}
-
-/// A file that ends when the program does, even where it is a pipe that nobody
-/// writes to.
-struct Input<'a> {
-    file: File,
-    is_pipe: bool,
-    stop: &'a Stop,
-}
-
-impl<'a> Input<'a> {
-    fn new(file: File, stop: &'a Stop) -> io::Result<Self> {
-        let is_pipe = !file.metadata()?.is_file();
-        Ok(Input {
-            file,
-            is_pipe,
-            stop,
-        })
-    }
-}
-
-impl Read for Input<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.is_pipe {
-            wait_readable(&self.file, self.stop)?;
-        }
-        match self.stop.is_draining() {
-            true => Ok(0),
-            false => self.file.read(buffer),
-        }
     }
 }
