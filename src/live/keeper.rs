@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, select};
-use log::{debug, error, warn};
+use log::{debug, error, log, warn};
 
 use super::Shared;
 use super::pool::Way;
@@ -198,9 +198,20 @@ impl Keeper {
 
     /// Hands on what the engine's matcher has to know.
     fn tell(&self, changes: &mut Vec<Change>) {
-        match &self.way {
-            Some(way) => changes.drain(..).for_each(|change| way.bring(change)),
-            None => changes.clear(),
+        let Some(way) = &self.way else {
+            return changes.clear();
+        };
+        let mut untold = 0;
+        for change in changes.drain(..) {
+            if untold > 0 || !way.bring(change) {
+                untold += 1;
+            }
+        }
+        if untold > 0 {
+            log!(
+                self.stop.level_of_rest(),
+                "stopping: the matcher was not told of {untold} value(s)"
+            );
         }
     }
 }

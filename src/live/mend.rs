@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Receiver, select};
-use log::{debug, error, info, log, warn};
+use crossbeam_channel::{Receiver, after, never, select};
+use log::{error, info, log, warn};
 use time::OffsetDateTime;
 
 use super::Shared;
@@ -55,7 +55,7 @@ pub struct Mender {
 
 /// Why a gap is not covered.
 enum Uncovered {
-    /// The engine is away: it is tried again when it is back.
+    /// The engine is away: it is asked until it is back.
     Away(String),
     /// It cannot be had.
     Failed(String),
@@ -66,16 +66,24 @@ impl Mender {
     /// Runs until nobody has a gap to cover any more.
     pub fn run(mut self, gaps: &Receiver<Gap>) {
         let mut open: Option<SystemTime> = None;
+        let mut backoff = Backoff::new();
         loop {
-            let gap = select! {
-                recv(gaps) -> gap => gap,
+            let again = match open {
+                Some(_) => after(backoff.pause()),
+                None => never(),
+            };
+            select! {
+                recv(gaps) -> gap => match gap {
+                    Ok(gap) => {
+                        self.remind();
+                        open = open.into_iter().chain(gap.since).min();
+                        backoff = Backoff::new();
+                    }
+                    Err(_) => return self.leave(open),
+                },
+                recv(again) -> _ => {}
                 recv(self.ending.now_channel()) -> _ => return self.leave(open),
-            };
-            let Ok(gap) = gap else {
-                return self.leave(open);
-            };
-            self.remind();
-            open = open.into_iter().chain(gap.since).min();
+            }
             let Some(since) = open else {
                 continue;
             };
@@ -85,8 +93,10 @@ impl Mender {
             }
             match self.cover(since) {
                 Ok(()) => open = None,
-                Err(Uncovered::Away(reason)) => debug!(
-                    "the events of the gap are asked for when {} is back: {}",
+                Err(Uncovered::Away(reason)) => warn!(
+                    "the events since {} that were not seen as they came cannot be asked for \
+                     now, and are until {} answers: {}",
+                    shown(since),
                     self.engine.title(),
                     printable(&reason, 500)
                 ),
@@ -126,7 +136,9 @@ impl Mender {
             let values;
             (values, next) = self.shared.roster().values(from, 1000);
             for (value, id) in values {
-                way.bring(Change::Add(value, id));
+                if !way.bring(Change::Add(value, id)) {
+                    return;
+                }
             }
         }
     }

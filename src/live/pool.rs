@@ -46,6 +46,7 @@ pub struct Pool {
     threads: Vec<JoinHandle<()>>,
     hasher: RandomState,
     ending: Stop,
+    stop: Stop,
 }
 
 /// A way to the threads for one of those who bring changes.
@@ -54,6 +55,7 @@ pub struct Way {
     queues: Vec<Sender<Order>>,
     hasher: RandomState,
     ending: Stop,
+    stop: Stop,
 }
 
 impl Pool {
@@ -73,6 +75,7 @@ impl Pool {
             threads: Vec::new(),
             hasher: RandomState::new(),
             ending: ending.clone(),
+            stop: stop.clone(),
         };
         for number in 1..=WORKERS {
             let (queue, orders) = bounded(WAITING);
@@ -99,6 +102,7 @@ impl Pool {
             queues: self.queues.clone(),
             hasher: self.hasher.clone(),
             ending: self.ending.clone(),
+            stop: self.stop.clone(),
         }
     }
 
@@ -114,13 +118,14 @@ impl Pool {
 }
 
 impl Way {
-    /// Brings a change, waiting while too many wait already.
-    pub fn bring(&self, change: Change) {
+    /// Brings a change, waiting while too many wait already, but not beyond the end;
+    /// says whether it got there.
+    pub fn bring(&self, change: Change) -> bool {
         let value = match &change {
             Change::Add(value, _) | Change::Remove(value) => value,
         };
         let worker = self.hasher.hash_one(value) as usize % self.queues.len();
-        self.send(worker, Order::Tell(change));
+        self.send(worker, Order::Tell(change))
     }
 
     /// Waits until all changes that were brought before are told, or refused, or
@@ -135,14 +140,18 @@ impl Way {
             // All of them are dropped.
             recv(told) -> _ => {}
             recv(self.ending.now_channel()) -> _ => {}
+            recv(self.stop.drain_channel()) -> _ => {}
         }
     }
 
-    fn send(&self, worker: usize, order: Order) {
+    /// The end of live matching may be for the very thread to bring about that waits
+    /// here, so the end of the program counts too.
+    fn send(&self, worker: usize, order: Order) -> bool {
         select! {
             // The thread is gone only when the program ends.
-            send(self.queues[worker], order) -> _ => {}
-            recv(self.ending.now_channel()) -> _ => {}
+            send(self.queues[worker], order) -> sent => sent.is_ok(),
+            recv(self.ending.now_channel()) -> _ => false,
+            recv(self.stop.drain_channel()) -> _ => false,
         }
     }
 }
