@@ -1,15 +1,14 @@
 //! Looking through blocks of lines, on several threads.
 
-use std::borrow::Cow;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 use log::warn;
 
 use super::lines::{Block, LONGEST_LINE};
-use super::watchlist::{Scratch, Watchlist};
+use super::watchlist::{Scratch, Watched, Watchlist};
 use crate::matching::ScanError;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -18,6 +17,9 @@ use crate::sighting::report::Reporter;
 
 /// How many bad lines of a file are logged one by one.
 const SHOWN: u64 = 3;
+
+/// How many matches and bad lines are gathered before they are reported.
+const AT_ONCE: usize = 256;
 
 /// A file that lines come from.
 #[derive(Debug)]
@@ -118,54 +120,62 @@ impl Scanner<'_> {
     }
 
     fn look_through(&mut self, chunk: &Chunk, scratch: &mut Scratch) {
-        let watchlist = self
-            .watchlist
-            .read()
-            .unwrap_or_else(PoisonError::into_inner);
+        // Checked, and where something is wrong mended, in one go.
+        let text = String::from_utf8_lossy(chunk.block.bytes());
         let source = &self.sources[chunk.source];
-        let bytes = chunk.block.bytes();
-        // Checked in one go; only where something is wrong line by line.
-        match std::str::from_utf8(bytes) {
-            Ok(text) => {
-                let mut start = 0;
-                for end in memchr::memchr_iter(b'\n', bytes).chain([bytes.len()]) {
-                    let line = &text[start..end];
-                    start = (end + 1).min(bytes.len());
-                    self.line(&watchlist, source, line, chunk.match_type, scratch);
-                }
-            }
-            Err(_) => {
-                for line in bytes.split(|byte| *byte == b'\n') {
-                    let line: Cow<'_, str> = String::from_utf8_lossy(line);
-                    self.line(&watchlist, source, &line, chunk.match_type, scratch);
+        let limit = self
+            .max_events
+            .filter(|_| chunk.match_type == MatchType::Retro);
+        let (mut from, mut found) = (0, Vec::new());
+        while from < text.len() {
+            from = self.find(&text, from, &mut found, scratch);
+            for (line, found) in found.drain(..) {
+                match found {
+                    Ok(watched) if watched.claim(limit) => {
+                        let context = Context::already_checked(line);
+                        self.reporter
+                            .report(&watched.indicator, &context, chunk.match_type);
+                    }
+                    Ok(_) => {}
+                    Err(error) => source.reject(line, &error, self.metrics),
                 }
             }
         }
     }
 
-    fn line(
-        &mut self,
-        watchlist: &Watchlist,
-        source: &Source,
-        line: &str,
-        match_type: MatchType,
+    /// Looks through the lines from this place on until there is enough to report;
+    /// gives the place to go on from. The list is held no longer than this takes: a
+    /// report may take as long as a command, and who wants to change the list keeps
+    /// all others waiting.
+    fn find<'t>(
+        &self,
+        text: &'t str,
+        from: usize,
+        found: &mut Vec<(&'t str, Result<Arc<Watched>, ScanError>)>,
         scratch: &mut Scratch,
-    ) {
-        let line = line.trim_ascii();
-        if line.is_empty() {
-            return;
-        }
-        let limit = self.max_events.filter(|_| match_type == MatchType::Retro);
-        let reporter = &mut self.reporter;
-        let scanned = watchlist.matches(line, scratch, |watched| {
-            if watched.claim(limit) {
-                let context = Context::already_checked(line);
-                reporter.report(&watched.indicator, &context, match_type);
+    ) -> usize {
+        let watchlist = self.watchlist.read();
+        let watchlist = watchlist.unwrap_or_else(PoisonError::into_inner);
+        let rest = &text.as_bytes()[from..];
+        let ends = memchr::memchr_iter(b'\n', rest).map(|at| from + at);
+        let mut start = from;
+        for end in ends.chain([text.len()]) {
+            let line = text[start..end].trim_ascii();
+            start = (end + 1).min(text.len());
+            if line.is_empty() {
+                continue;
             }
-        });
-        if let Err(error) = scanned {
-            source.reject(line, &error, self.metrics);
+            let matched = watchlist.matches(line, scratch, |watched| {
+                found.push((line, Ok(watched.clone())));
+            });
+            if let Err(error) = matched {
+                found.push((line, Err(error)));
+            }
+            if found.len() >= AT_ONCE {
+                return start;
+            }
         }
+        text.len()
     }
 }
 

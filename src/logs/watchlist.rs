@@ -167,12 +167,12 @@ impl Watchlist {
         &'a self,
         line: &str,
         scratch: &mut Scratch,
-        mut show: impl FnMut(&'a Watched),
+        mut show: impl FnMut(&'a Arc<Watched>),
     ) -> Result<(), ScanError> {
         let Scratch { found, slots } = scratch;
         self.matcher.matches_with(line, found, slots)?;
         let event = LazyEvent::new(line, &self.concepts);
-        let mut show = |one: &'a Watched| {
+        let mut show = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
                 show(one);
             }
