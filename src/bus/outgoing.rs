@@ -10,7 +10,7 @@ use log::{debug, error, info, warn};
 
 use super::echo;
 use super::publish::{Publisher, Sent};
-use crate::bus::outbox::{Frame, Key, Next, Outbox};
+use crate::bus::outbox::{CONFIRMATION_TIME, Frame, Key, Next, Outbox};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::endpoint::Endpoint;
@@ -24,6 +24,10 @@ const LEAST_LINGER: Duration = Duration::from_millis(500);
 
 /// How long to wait before a full disk is tried again.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a run that is to end by itself waits for a broker that takes nothing,
+/// where all that is left is safe on disk.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How many messages are sent before the inputs are looked at again.
 const AT_ONCE: usize = 256;
@@ -59,6 +63,8 @@ pub struct Outgoing {
     retry_disk_at: Instant,
     /// Whether something may be there to be sent.
     busy: bool,
+    /// When the bus last took or confirmed a sighting, or one came.
+    moved: Instant,
     connected: bool,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -74,6 +80,7 @@ impl Outgoing {
             refused_tickets: Vec::new(),
             retry_disk_at: Instant::now(),
             busy: true,
+            moved: Instant::now(),
             connected: false,
             metrics,
             stop,
@@ -91,7 +98,7 @@ impl Outgoing {
         }
         let mut open = true;
         while open || !self.is_done() {
-            if self.is_over() {
+            if self.is_over() || !open && self.may_leave() {
                 break;
             }
             open = self.listen(&mut inputs, open);
@@ -105,7 +112,25 @@ impl Outgoing {
         self.outbox.is_empty() && self.refused.is_empty()
     }
 
-    /// Whether the grace period is over, or what is left is safe on disk.
+    /// Whether what is left can go to the next run: it is safe on disk, and the bus does
+    /// not take it.
+    fn may_leave(&self) -> bool {
+        self.is_safe() && self.moved.elapsed() >= self.patience()
+    }
+
+    /// A sighting whose echo is awaited is sent again by itself.
+    fn patience(&self) -> Duration {
+        match self.outbox.next_deadline() {
+            Some(_) => CONFIRMATION_TIME + PATIENCE,
+            None => PATIENCE,
+        }
+    }
+
+    fn is_safe(&self) -> bool {
+        self.refused.is_empty() && self.outbox.at_risk() == 0 && self.outbox.spooled_bytes() > 0
+    }
+
+    /// Whether the grace period is over.
     fn is_over(&self) -> bool {
         let over = |until: Instant| until <= Instant::now();
         self.stop.is_now() || self.stop.drained_by().is_some_and(over)
@@ -115,7 +140,11 @@ impl Outgoing {
     /// Whether the workers are still there.
     fn listen(&mut self, inputs: &mut Inputs, open: bool) -> bool {
         let mut open = open;
-        let look_again = self.look();
+        let mut look_again = self.look();
+        if !open && self.is_safe() {
+            let left = self.patience().saturating_sub(self.moved.elapsed());
+            look_again = Some(look_again.map_or(left, |again| again.min(left)));
+        }
         if let Some(wait) = self.time_to_wait().filter(|_| open || !self.is_done()) {
             self.wait(
                 inputs,
@@ -128,13 +157,16 @@ impl Outgoing {
         }
         while let Ok(key) = inputs.echoes.try_recv() {
             // A place in the window may be free now.
-            self.busy = true;
+            (self.busy, self.moved) = (true, Instant::now());
             let confirmed = self.outbox.confirmed(key);
             self.note(confirmed);
         }
         while open && self.takes_more() {
             match inputs.parcels.try_recv() {
-                Ok(parcel) => self.take(parcel),
+                Ok(parcel) => {
+                    self.moved = Instant::now();
+                    self.take(parcel);
+                }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => open = false,
             }
@@ -336,6 +368,10 @@ impl Outgoing {
         let sent = self.publisher.send(frame);
         self.take_doubtful();
         match sent {
+            Ok(Sent::Yes) => {
+                self.moved = Instant::now();
+                Sent::Yes
+            }
             Ok(Sent::Never) => {
                 self.metrics.sightings_failed.add(1);
                 warn!(
