@@ -37,7 +37,10 @@ pub struct Evaluator<'a> {
 enum Target<'a> {
     Fields(HashSet<&'a str>),
     Suffix(&'a str),
-    Address,
+    /// Every field of this type.
+    Typed(Kind),
+    Count,
+    Lists(Kind),
     Time,
     /// The type alone decides.
     Known(bool),
@@ -46,6 +49,8 @@ enum Target<'a> {
 #[derive(Clone)]
 struct Layout {
     kind: Kind,
+    /// A part of a text can be asked for.
+    has_parts: bool,
     predicates: Vec<usize>,
 }
 
@@ -57,17 +62,23 @@ struct Found {
 }
 
 impl<'a> Evaluator<'a> {
-    /// Makes a query ready for the events of a type.
+    /// Makes a query ready for the events of a type; predicates at the `ambiguous`
+    /// positions hold for none.
     pub fn new(
         query: &'a Query,
+        ambiguous: &HashSet<usize>,
         concepts: &'a Concepts,
         schema: &'a Schema,
         type_name: &str,
     ) -> Self {
-        let targets = query
-            .predicates
-            .iter()
-            .map(|predicate| target(predicate, concepts, type_name))
+        let numbered = query.predicates.iter().enumerate();
+        let targets = numbered
+            .map(
+                |(position, predicate)| match ambiguous.contains(&position) {
+                    true => Target::Known(false),
+                    false => target(predicate, concepts, type_name),
+                },
+            )
             .collect();
         Self {
             query,
@@ -117,7 +128,7 @@ impl<'a> Evaluator<'a> {
     /// Whether an event matches; a line that is no JSON object matches nothing.
     pub fn matches(&mut self, line: &[u8]) -> bool {
         self.found.fill(Found::default());
-        let text = lossy(line);
+        let text = lossless(line);
         let Self {
             query,
             schema,
@@ -157,15 +168,32 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-/// Engines print strings as they hold them; bytes that are not UTF-8 are
-/// replaced for the comparison alone.
-fn lossy(line: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(line)
+/// Where bytes that are not UTF-8 are kept: in the private use area, behind all
+/// that has a use there.
+const RAW: u32 = 0x10_FF00;
+
+/// Engines print strings as they hold them, and take them so in queries; for the
+/// comparison, a byte that is not UTF-8 becomes one character.
+pub fn lossless(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(bytes.len() + 8);
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let raw = chunk.invalid().iter();
+        text.extend(raw.filter_map(|&byte| char::from_u32(RAW + u32::from(byte))));
+    }
+    Cow::Owned(text)
 }
 
 fn target<'a>(predicate: &'a Predicate, concepts: &'a Concepts, type_name: &str) -> Target<'a> {
     match &predicate.extractor {
-        Extractor::Address => Target::Address,
+        Extractor::Address => Target::Typed(Kind::Address),
+        Extractor::Text => Target::Typed(Kind::Plain),
+        Extractor::Count => Target::Count,
+        Extractor::Texts => Target::Lists(Kind::Plain),
+        Extractor::Addresses => Target::Lists(Kind::Address),
         Extractor::Time => Target::Time,
         Extractor::Type => {
             let hit = text_hits(&predicate.test, type_name);
@@ -180,12 +208,14 @@ fn target<'a>(predicate: &'a Predicate, concepts: &'a Concepts, type_name: &str)
 
 /// Which predicates look at the field with this path.
 fn lay_out(schema: &Schema, type_name: &str, targets: &[Target<'_>], path: &str) -> Layout {
-    let kind = schema.kind(path);
+    let kind = schema.kind(type_name, path);
     let full = format!("{type_name}.{path}");
     let looks = |target: &Target<'_>| match target {
         Target::Fields(fields) => fields.contains(full.as_str()),
-        Target::Suffix(suffix) => is_suffix(&full, suffix),
-        Target::Address => kind == Kind::Address,
+        // The end of a name as text, not at dots (measured).
+        Target::Suffix(suffix) => full.ends_with(suffix),
+        Target::Typed(typed) | Target::Lists(typed) => kind == *typed,
+        Target::Count => true,
         Target::Time => matches!(path, "ts" | "timestamp"),
         Target::Known(_) => false,
     };
@@ -194,18 +224,20 @@ fn lay_out(schema: &Schema, type_name: &str, targets: &[Target<'_>], path: &str)
         .enumerate()
         .filter_map(|(position, target)| looks(target).then_some(position))
         .collect();
-    Layout { kind, predicates }
-}
-
-/// Whether a name ends with these whole components.
-fn is_suffix(full: &str, suffix: &str) -> bool {
-    full.strip_suffix(suffix)
-        .is_some_and(|before| before.is_empty() || before.ends_with('.'))
+    Layout {
+        kind,
+        has_parts: schema.has_parts(type_name, path),
+        predicates,
+    }
 }
 
 fn note(query: &Query, layout: &Layout, value: &Scalar<'_>, found: &mut [Found]) {
     for &position in &layout.predicates {
-        if hits(&query.predicates[position].test, layout.kind, value) {
+        let predicate = &query.predicates[position];
+        if !looks_at(&predicate.extractor, value) {
+            continue;
+        }
+        if hits(&predicate.test, layout, value) {
             found[position].hit = true;
         } else {
             found[position].miss = true;
@@ -213,11 +245,31 @@ fn note(query: &Query, layout: &Layout, value: &Scalar<'_>, found: &mut [Found])
     }
 }
 
+/// Whether an extractor of a type looks at a value, which may be a list.
+fn looks_at(extractor: &Extractor, value: &Scalar<'_>) -> bool {
+    match extractor {
+        Extractor::Text | Extractor::Address => matches!(value, Scalar::Text(_)),
+        Extractor::Texts | Extractor::Addresses => matches!(value, Scalar::List(_)),
+        Extractor::Count => matches!(value, Scalar::Number(_)),
+        Extractor::Field(_) | Extractor::Type | Extractor::Time => true,
+    }
+}
+
+/// So many bytes of a text are searched for a part of it (measured).
+const SEARCHED: usize = 1024;
+
 /// Whether a value passes a test. The engine does not look into lists for equality;
-/// `"x" in list` holds where an element is the whole text (published: the engine's
-/// index of lists answers membership, and nothing else).
-fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
-    match (kind, value) {
+/// `"x" in list` holds where an element is the whole text (measured).
+fn hits(test: &Test, layout: &Layout, value: &Scalar<'_>) -> bool {
+    match (layout.kind, value) {
+        (_, Scalar::List(elements)) => match (layout.kind, test) {
+            (Kind::Plain, Test::Contains(wanted)) => elements.contains(wanted),
+            (Kind::Address, Test::Address(wanted)) => elements
+                .iter()
+                .filter_map(|element| canonical_address(element))
+                .any(|address| wanted.contains(&address)),
+            _ => false,
+        },
         (Kind::Address, Scalar::Text(text)) => match (test, canonical_address(text)) {
             (Test::Address(wanted), Some(address)) => wanted.contains(&address),
             (Test::Network(network), Some(address)) => network.contains(address),
@@ -228,13 +280,12 @@ fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
             _ => false,
         },
         (Kind::Duration, _) => false,
-        (Kind::Plain, Scalar::Text(text)) => text_hits(test, text),
+        (Kind::Plain | Kind::Enumeration, Scalar::Text(text)) => match test {
+            Test::Contains(_) if !layout.has_parts => false,
+            _ => text_hits(test, text),
+        },
         (_, Scalar::Number(number)) => number_hits(test, *number),
         (_, Scalar::Bool(value)) => matches!(test, Test::Bool(wanted) if wanted == value),
-        (_, Scalar::List(elements)) => match test {
-            Test::Contains(wanted) => elements.contains(wanted),
-            _ => false,
-        },
         (_, Scalar::Null) => false,
     }
 }
@@ -242,7 +293,13 @@ fn hits(test: &Test, kind: Kind, value: &Scalar<'_>) -> bool {
 fn text_hits(test: &Test, text: &str) -> bool {
     match test {
         Test::OneOf(wanted) => wanted.contains(text),
-        Test::Contains(wanted) => text.contains(wanted.as_str()),
+        Test::Contains(wanted) => {
+            let mut end = text.len().min(SEARCHED);
+            while !text.is_char_boundary(end) {
+                end -= 1;
+            }
+            text[..end].contains(wanted.as_str())
+        }
         Test::Pattern(pattern) => pattern.is_match(text),
         _ => false,
     }

@@ -1,7 +1,7 @@
 //! `export json`: runs a query over the stored events, or over new ones.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use crate::cli::Export;
 use crate::concepts::Concepts;
 use crate::ending::Ending;
-use crate::evaluate::{Evaluator, Verdict};
+use crate::evaluate::{Evaluator, Verdict, lossless};
 use crate::events::{Tail, files};
 use crate::faults::Printer;
+use crate::partition::ambiguous;
 use crate::query::{Query, QueryError, parse};
 use crate::schema::Schema;
 use crate::session::Session;
@@ -43,6 +44,13 @@ pub fn run(session: &Session, export: &Export, endpoint: Option<&str>) -> Result
         Err(QueryError::Syntax) => {
             session.shut_down()?;
             return Err(Ending::error("parse_error"));
+        }
+        Err(QueryError::Pattern(pattern)) => {
+            session.shut_down()?;
+            return Err(Ending::error(&format!(
+                "syntax_error: \"failed to create regular expression from pattern\" \
+                 \"{pattern}\" \"Invalid '(?...)' zero-width assertion in regular expression\""
+            )));
         }
     };
     let mut printer = Printer::new(session, export, &query)?;
@@ -82,7 +90,7 @@ fn query_text(session: &Session, export: &Export) -> Result<String, Ending> {
             "invalid_argument: got a query on the command line and one to read",
         ));
     }
-    String::from_utf8(bytes).map_err(|_| Ending::error("parse_error"))
+    Ok(lossless(&bytes).into_owned())
 }
 
 /// What many IoCs cost the engine.
@@ -105,9 +113,12 @@ fn history(
 ) -> Result<(), Ending> {
     let start = Instant::now();
     let mut candidates = 0;
+    let ambiguous = ambiguous(query, concepts, schema, &session.config.events)?;
+    let evaluator =
+        |type_name: &str| Evaluator::new(query, &ambiguous, concepts, schema, type_name);
     loop {
         let before = printer.shipped();
-        if let ControlFlow::Continue(seen) = pass(session, query, concepts, schema, printer)? {
+        if let ControlFlow::Continue(seen) = pass(session, &evaluator, printer)? {
             candidates = seen;
         }
         if !printer.again(before)? {
@@ -118,16 +129,14 @@ fn history(
 }
 
 /// One pass over all stored events; breaks when the printer wants no more.
-fn pass(
+fn pass<'a>(
     session: &Session,
-    query: &Query,
-    concepts: &Concepts,
-    schema: &Schema,
+    evaluator: &impl Fn(&str) -> Evaluator<'a>,
     printer: &mut Printer<'_>,
 ) -> Result<ControlFlow<(), u64>, Ending> {
     let mut candidates = 0;
     for file in files(&session.config.events)? {
-        let mut evaluator = Evaluator::new(query, concepts, schema, &file.type_name);
+        let mut evaluator = evaluator(&file.type_name);
         let verdict = evaluator.verdict();
         if verdict == Verdict::None {
             continue;
@@ -166,7 +175,8 @@ fn follow(
             let (verdict, evaluator) = match evaluators.entry(type_name.to_string()) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(vacant) => {
-                    let evaluator = Evaluator::new(query, concepts, schema, type_name);
+                    let evaluator =
+                        Evaluator::new(query, &HashSet::new(), concepts, schema, type_name);
                     vacant.insert((evaluator.verdict(), evaluator))
                 }
             };

@@ -15,6 +15,7 @@ mod flatten;
 mod matcher;
 mod node;
 mod output;
+mod partition;
 mod query;
 mod scan;
 mod schema;

@@ -326,7 +326,7 @@ impl Matching {
 
     /// What to look up for a field, if the matcher looks at it at all.
     fn key_of(&self, type_name: &str, path: &str, text: &str) -> Option<String> {
-        match self.schema.kind(path) {
+        match self.schema.kind(type_name, path) {
             Kind::Address => canonical_address(text).map(|address: IpAddr| address.to_string()),
             Kind::Plain => {
                 let field = format!("{type_name}.{path}");
@@ -338,7 +338,7 @@ impl Matching {
                     tables.peek().is_none() || tables.any(|fields| fields.contains(&*field));
                 (covered && canonical_address(text).is_none()).then(|| text.to_string())
             }
-            Kind::Time | Kind::Duration => None,
+            Kind::Enumeration | Kind::Time | Kind::Duration => None,
         }
     }
 

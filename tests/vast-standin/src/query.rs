@@ -1,6 +1,7 @@
 //! The query language: what is known of the real one and no more, so that
 //! a query that was never measured fails here instead of in the field.
 
+mod build;
 mod lexer;
 mod parser;
 mod value;
@@ -32,10 +33,13 @@ impl Default for Dialect {
 }
 
 /// Why a query is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum QueryError {
     /// Nothing but white space: the engine says `invalid_query`.
     Empty,
+    /// A pattern with a group that the engine has not, like `(?i)`: it says
+    /// `syntax_error`, with the pattern.
+    Pattern(String),
     /// Anything else that is no query: the engine says `parse_error`.
     Syntax,
 }
@@ -71,6 +75,9 @@ pub struct Predicate {
     pub test: Test,
     /// `!=`: the test must fail on every field that is there.
     pub negated: bool,
+    /// `==` or `!=`, and not a list of one: it finds nothing where the name means
+    /// fields of several types.
+    pub equality: bool,
 }
 
 /// What of an event a predicate looks at.
@@ -80,6 +87,14 @@ pub enum Extractor {
     Field(String),
     /// Every field of type address.
     Address,
+    /// Every field of type string.
+    Text,
+    /// Every field of type count.
+    Count,
+    /// Every list of strings.
+    Texts,
+    /// Every list of addresses.
+    Addresses,
     /// The name of the event's type.
     Type,
     /// The event's own time.
@@ -91,10 +106,12 @@ pub enum Extractor {
 pub enum Test {
     /// Equal to one of these strings.
     OneOf(HashSet<String>),
-    /// Holds this string.
+    /// Holds this string; of a list: as a whole element.
     Contains(String),
-    /// Matches this pattern somewhere.
+    /// Matches this pattern somewhere; known of `#type` alone.
     Pattern(Regex),
+    /// What parses and never holds, with the strings that it asks for.
+    Never(Vec<String>),
     /// One of these addresses (IPv4-mapped ones stand as IPv4).
     Address(HashSet<IpAddr>),
     /// In this network.
@@ -145,6 +162,7 @@ impl Query {
             }
             match &predicate.test {
                 Test::OneOf(values) => iocs.extend(values.iter().cloned()),
+                Test::Never(values) => iocs.extend(values.iter().cloned()),
                 Test::Contains(value) => {
                     iocs.insert(value.clone());
                 }

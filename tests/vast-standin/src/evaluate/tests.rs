@@ -17,7 +17,8 @@ fn matches(query: &str, type_name: &str, event: &str) -> bool {
     let concepts = Concepts::parse(TABLE).expect("a table");
     let query = parse(query, &Dialect::default()).expect(query);
     let schema = Schema::default();
-    let mut evaluator = Evaluator::new(&query, &concepts, &schema, type_name);
+    let none = HashSet::new();
+    let mut evaluator = Evaluator::new(&query, &none, &concepts, &schema, type_name);
     let first = evaluator.matches(event.as_bytes());
     // The second pass uses the layout that the first one made.
     assert_eq!(first, evaluator.matches(event.as_bytes()));
@@ -31,10 +32,11 @@ fn fields_are_found_by_concept_name_and_suffix() {
         (r#"net.domain in ["a", "www.example.com"]"#, true),
         (r#"zeek.dns.query == "www.example.com""#, true),
         (r#"query == "www.example.com""#, true),
-        (r#"uery == "www.example.com""#, false),
+        (r#"uery == "www.example.com""#, true),
+        (r#"zeek.dn.query == "www.example.com""#, false),
         (r#""example" in query"#, true),
         (r#""example" == query"#, false),
-        (r#"query ~ /^www\..*com$/"#, true),
+        (r#"query ~ /^www\..*com$/"#, false),
         (r#""x" == nosuch.concept"#, false),
         (r#"rejected == false"#, true),
         (r#"id.resp_p == 53"#, true),
@@ -135,7 +137,8 @@ fn the_type_alone_can_decide() {
         (r#"! #type == "zeek.http""#, Verdict::Every),
     ] {
         let query = parse(text, &Dialect::default()).expect(text);
-        let evaluator = Evaluator::new(&query, &concepts, &schema, "zeek.dns");
+        let none = HashSet::new();
+        let evaluator = Evaluator::new(&query, &none, &concepts, &schema, "zeek.dns");
         assert_eq!(evaluator.verdict(), expected, "{text}");
     }
 }
@@ -146,6 +149,75 @@ fn bad_lines_match_nothing_and_bad_bytes_are_no_obstacle() {
     let concepts = Concepts::default();
     let schema = Schema::default();
     let query = parse("192.0.2.1", &Dialect::default()).expect("an address");
-    let mut evaluator = Evaluator::new(&query, &concepts, &schema, "zeek.http");
+    let none = HashSet::new();
+    let mut evaluator = Evaluator::new(&query, &none, &concepts, &schema, "zeek.http");
     assert!(evaluator.matches(b"{\"user_agent\": \"\xae\", \"id.orig_h\": \"192.0.2.1\"}"));
+}
+
+#[test]
+fn types_are_asked_for_wherever_they_are() {
+    let files = r#"{"tx_hosts": ["192.0.2.1", "::ffff:192.0.2.7"], "conn_uids": ["C1"],
+        "source": "HTTP", "sha256": "ab", "seen_bytes": 53, "mime": ["192.0.2.9"]}"#;
+    for (query, expected) in [
+        (r#":string == "HTTP""#, true),
+        (r#":string in ["x", "ab"]"#, true),
+        (r#""TT" in :string"#, true),
+        (r#":string == "C1""#, false),
+        (r#""C1" in :string"#, false),
+        (r#":string == "192.0.2.1""#, false),
+        (r#""C1" in :list<string>"#, true),
+        (r#":list<string> ni "C1""#, true),
+        (r#""C" in :list<string>"#, false),
+        (r#""192.0.2.1" in :list<string>"#, false),
+        ("192.0.2.7 in :list<addr>", true),
+        ("192.0.2.9 in :list<addr>", false),
+        ("192.0.2.0/24 in :list<addr>", false),
+        (":addr in [192.0.2.1]", false),
+        (":count in [1, 53]", true),
+        (":count in [1]", false),
+        (r#"["C1"] in conn_uids"#, false),
+        (r#"conn_uids == ["C1"]"#, false),
+        (r#"source ~ /HTTP/"#, false),
+    ] {
+        assert_eq!(matches(query, "zeek.files", files), expected, "{query}");
+    }
+}
+
+#[test]
+fn parts_are_found_at_the_beginning_and_not_where_hashes_are_the_index() {
+    let long = format!(r#"{{"http": {{"url": "{}needle"}}}}"#, "ü".repeat(509));
+    assert!(matches(r#""needle" in http.url"#, "suricata.http", &long));
+    let longer = long.replace("needle", "xneedle");
+    assert!(!matches(
+        r#""needle" in http.url"#,
+        "suricata.http",
+        &longer
+    ));
+    let file = r#"{"fileinfo": {"md5": "abcd", "filename": "abcd"}}"#;
+    for (query, expected) in [
+        (r#""bc" in fileinfo.md5"#, false),
+        (r#"fileinfo.md5 == "abcd""#, true),
+        (r#""bc" in filename"#, true),
+    ] {
+        assert_eq!(
+            matches(query, "suricata.fileinfo", file),
+            expected,
+            "{query}"
+        );
+    }
+    assert!(!matches(
+        r#""bc" in :string"#,
+        "suricata.fileinfo",
+        r#"{"fileinfo": {"sha1": "abc"}}"#
+    ));
+    let kind = r#"{"dns": {"type": "query"}}"#;
+    assert!(!matches(r#":string == "query""#, "suricata.dns", kind));
+}
+
+#[test]
+fn bytes_that_are_no_text_are_told_apart() {
+    let text = lossless(b"a\xaeb");
+    assert_ne!(text, lossless(b"a\xafb"));
+    assert_eq!(text.chars().count(), 3);
+    assert_eq!(lossless("ü".as_bytes()), "ü");
 }

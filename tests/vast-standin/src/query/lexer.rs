@@ -26,6 +26,9 @@ pub enum Token {
     Symbol(&'static str),
 }
 
+/// Extractors with a type in angle brackets.
+const LISTS: [&str; 3] = [":list<string>", ":list<addr>", ":list<ip>"];
+
 /// Longer symbols stand before the shorter ones that they begin with.
 const SYMBOLS: [&str; 15] = [
     "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "~", "(", ")", "[", "]", ",",
@@ -56,6 +59,11 @@ fn token(text: &str) -> Result<(Token, &str), QueryError> {
             return Ok((Token::Symbol(symbol), rest));
         }
     }
+    for list in LISTS {
+        if let Some(rest) = text.strip_prefix(list) {
+            return Ok((Token::Name(list.to_owned()), rest));
+        }
+    }
     let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
     let (word, rest) = text.split_at(end);
     Ok((classify(word).ok_or(QueryError::Syntax)?, rest))
@@ -65,23 +73,27 @@ fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '/' | '_' | '-' | '+' | '#')
 }
 
-/// A string literal after its opening quote. Only a quote and a backslash are
-/// known to be escaped.
+/// A string literal after its opening quote. A backslash is itself, but before a
+/// quote; control characters have no place in it.
 fn string(text: &str) -> Result<(Token, &str), QueryError> {
     let mut value = String::new();
     let mut rest = text;
     loop {
         let stop = rest.find(['"', '\\']).ok_or(QueryError::Syntax)?;
         value.push_str(&rest[..stop]);
-        if rest[stop..].starts_with('"') {
-            return Ok((Token::Text(value), &rest[stop + 1..]));
+        if let Some(after) = rest[stop..].strip_prefix('"') {
+            return match value.contains(|c: char| c.is_ascii_control()) {
+                true => Err(QueryError::Syntax),
+                false => Ok((Token::Text(value), after)),
+            };
         }
-        let escaped = rest[stop + 1..].chars().next();
-        match escaped {
-            Some(c @ ('"' | '\\')) => value.push(c),
-            _ => return Err(QueryError::Syntax),
+        if let Some(after) = rest[stop..].strip_prefix("\\\"") {
+            value.push('"');
+            rest = after;
+        } else {
+            value.push('\\');
+            rest = &rest[stop + 1..];
         }
-        rest = &rest[stop + 2..];
     }
 }
 

@@ -4,8 +4,7 @@
 
 use std::collections::HashSet;
 
-use regex::Regex;
-
+use super::build::{Operator, Side, build};
 use super::lexer::{Token, tokens};
 use super::{Comparison, Dialect, Extractor, Node, Predicate, Query, QueryError, Test};
 
@@ -41,22 +40,6 @@ struct Parser<'a> {
     tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
     dialect: &'a Dialect,
     predicates: Vec<Predicate>,
-}
-
-/// One side of a predicate.
-enum Side {
-    Extractor(Extractor),
-    Literal(Token),
-    List(Vec<Token>),
-}
-
-/// The operators of a predicate.
-#[derive(Clone, Copy, PartialEq)]
-enum Operator {
-    In,
-    Match,
-    NotEqual,
-    Compare(Comparison),
 }
 
 impl Parser<'_> {
@@ -101,18 +84,19 @@ impl Parser<'_> {
                     extractor: Extractor::Address,
                     test: Test::Address(HashSet::from([address])),
                     negated: false,
+                    equality: true,
                 });
             }
         }
         let operator = self.operator()?;
         let right = self.side()?;
-        build(left, operator, right).ok_or(QueryError::Syntax)
+        build(left, operator, right)
     }
 
     fn side(&mut self) -> Result<Side, QueryError> {
         match self.tokens.next().ok_or(QueryError::Syntax)? {
             Token::Name(name) => match name.as_str() {
-                "in" => Err(QueryError::Syntax),
+                "in" | "ni" => Err(QueryError::Syntax),
                 "true" | "false" => Ok(Side::Literal(Token::Name(name))),
                 _ => self.extractor(name).map(Side::Extractor),
             },
@@ -127,6 +111,14 @@ impl Parser<'_> {
             Ok(Extractor::Address)
         } else if name == "#type" {
             Ok(Extractor::Type)
+        } else if name == ":string" {
+            Ok(Extractor::Text)
+        } else if name == ":count" {
+            Ok(Extractor::Count)
+        } else if name == ":list<string>" {
+            Ok(Extractor::Texts)
+        } else if name == format!(":list<{}>", &self.dialect.address_extractor[1..]) {
+            Ok(Extractor::Addresses)
         } else if self.dialect.time_extractors.contains(&name) {
             Ok(Extractor::Time)
         } else if name.starts_with([':', '#']) {
@@ -153,7 +145,7 @@ impl Parser<'_> {
 
     fn at_operator(&mut self) -> bool {
         match self.tokens.peek() {
-            Some(Token::Name(name)) => name == "in",
+            Some(Token::Name(name)) => matches!(name.as_str(), "in" | "ni"),
             Some(Token::Symbol(symbol)) => {
                 matches!(*symbol, "==" | "!=" | "<" | "<=" | ">" | ">=" | "~")
             }
@@ -165,6 +157,7 @@ impl Parser<'_> {
         let token = self.tokens.next().ok_or(QueryError::Syntax)?;
         Ok(match token {
             Token::Name(name) if name == "in" => Operator::In,
+            Token::Name(name) if name == "ni" => Operator::Ni,
             Token::Symbol("==") => Operator::Compare(Comparison::Equal),
             Token::Symbol("!=") => Operator::NotEqual,
             Token::Symbol("~") => Operator::Match,
@@ -192,121 +185,4 @@ fn single_or(mut nodes: Vec<Node>, connective: fn(Vec<Node>) -> Node) -> Node {
         1 => nodes.remove(0),
         _ => connective(nodes),
     }
-}
-
-/// The predicate that two sides and an operator make, if they make one.
-fn build(left: Side, operator: Operator, right: Side) -> Option<Predicate> {
-    let (extractor, test) = match (left, right) {
-        (Side::Extractor(extractor), Side::Literal(value)) => {
-            let test = literal_test(&extractor, operator, value)?;
-            (extractor, test)
-        }
-        (Side::Extractor(extractor), Side::List(values)) if operator == Operator::In => {
-            let test = list_test(&extractor, values)?;
-            (extractor, test)
-        }
-        (Side::Literal(value), Side::Extractor(extractor)) => {
-            let test = match (operator, value) {
-                (Operator::In, Token::Text(text)) => field_only(&extractor, Test::Contains(text))?,
-                (Operator::In | Operator::Match, _) => return None,
-                (operator, value) => literal_test(&extractor, mirrored(operator), value)?,
-            };
-            (extractor, test)
-        }
-        _ => return None,
-    };
-    Some(Predicate {
-        extractor,
-        test,
-        negated: operator == Operator::NotEqual,
-    })
-}
-
-/// `extractor operator literal`; `!=` is tested as the equality it denies.
-fn literal_test(extractor: &Extractor, operator: Operator, value: Token) -> Option<Test> {
-    let comparison = match operator {
-        Operator::Compare(comparison) => comparison,
-        Operator::NotEqual => Comparison::Equal,
-        Operator::Match => {
-            return match (extractor, value) {
-                (Extractor::Field(_) | Extractor::Type, Token::Pattern(pattern)) => {
-                    Regex::new(&pattern).ok().map(Test::Pattern)
-                }
-                _ => None,
-            };
-        }
-        Operator::In => {
-            return match (extractor, value) {
-                (Extractor::Field(_) | Extractor::Address, Token::Network(network)) => {
-                    Some(Test::Network(network))
-                }
-                _ => None,
-            };
-        }
-    };
-    let equality = comparison == Comparison::Equal;
-    match (extractor, value) {
-        (Extractor::Time, Token::Time(time)) => Some(Test::Time(comparison, time)),
-        (Extractor::Time, _) => None,
-        (Extractor::Field(_) | Extractor::Address, Token::Address(address)) if equality => {
-            Some(Test::Address(HashSet::from([address])))
-        }
-        (Extractor::Address, _) => None,
-        (Extractor::Field(_) | Extractor::Type, Token::Text(text)) if equality => {
-            Some(Test::OneOf(HashSet::from([text])))
-        }
-        (Extractor::Field(_), Token::Number(number)) => {
-            Some(Test::Number(comparison, vec![number]))
-        }
-        (Extractor::Field(_), Token::Time(time)) => Some(Test::Time(comparison, time)),
-        (Extractor::Field(_), Token::Name(name)) if equality => Some(Test::Bool(name == "true")),
-        _ => None,
-    }
-}
-
-/// `extractor in [literal, …]`; the literals are of one kind.
-fn list_test(extractor: &Extractor, values: Vec<Token>) -> Option<Test> {
-    match (extractor, values.first()?) {
-        (Extractor::Field(_) | Extractor::Address, Token::Address(_)) => {
-            let addresses = values.into_iter().map(|value| match value {
-                Token::Address(address) => Some(address),
-                _ => None,
-            });
-            addresses.collect::<Option<_>>().map(Test::Address)
-        }
-        (Extractor::Field(_) | Extractor::Type, Token::Text(_)) => {
-            let texts = values.into_iter().map(|value| match value {
-                Token::Text(text) => Some(text),
-                _ => None,
-            });
-            texts.collect::<Option<_>>().map(Test::OneOf)
-        }
-        (Extractor::Field(_), Token::Number(_)) => {
-            let numbers = values.into_iter().map(|value| match value {
-                Token::Number(number) => Some(number),
-                _ => None,
-            });
-            let numbers = numbers.collect::<Option<_>>()?;
-            Some(Test::Number(Comparison::Equal, numbers))
-        }
-        _ => None,
-    }
-}
-
-fn field_only(extractor: &Extractor, test: Test) -> Option<Test> {
-    matches!(extractor, Extractor::Field(_)).then_some(test)
-}
-
-/// The operator as it reads with its sides exchanged.
-fn mirrored(operator: Operator) -> Operator {
-    let Operator::Compare(comparison) = operator else {
-        return operator;
-    };
-    Operator::Compare(match comparison {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessEqual => Comparison::GreaterEqual,
-        Comparison::Equal => Comparison::Equal,
-        Comparison::GreaterEqual => Comparison::LessEqual,
-        Comparison::Greater => Comparison::Less,
-    })
 }
