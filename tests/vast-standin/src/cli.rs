@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::config::MatcherPlugin;
+use crate::import::Format;
 use crate::usage::Usage;
 use crate::version::Version;
 
@@ -28,6 +29,8 @@ pub enum Command {
     Help(Usage),
     /// `export … json`
     Export(Export),
+    /// `import suricata` or `import zeek`, from standard input
+    Import(Format),
     /// `import json --type=intel.indicator`
     ImportIndicators,
     /// `matcher start --name=NAME`
@@ -106,7 +109,7 @@ pub fn parse(arguments: &[String], features: Features<'_>) -> Result<Call, Usage
             Some("concepts") => arguments.end(Command::DumpConcepts)?,
             _ => return Err(Usage::Root),
         },
-        "import" if features.matcher == MatcherPlugin::Start => import(arguments)?,
+        "import" => import(arguments, features)?,
         "matcher" if features.matcher == MatcherPlugin::Start => matcher_start(arguments)?,
         "matcher" if features.matcher == MatcherPlugin::Attach => matcher_attach(arguments)?,
         _ => return Err(Usage::Root),
@@ -216,10 +219,15 @@ fn json(
     Ok(Command::Export(export))
 }
 
-fn import(mut arguments: Arguments<'_>) -> Result<Command, Usage> {
+fn import(mut arguments: Arguments<'_>, features: Features<'_>) -> Result<Command, Usage> {
     arguments.usage = Usage::Import;
+    let takes_indicators = features.matcher == MatcherPlugin::Start;
     match (arguments.word(), arguments.option()) {
-        (Some("json"), Some("--type=intel.indicator")) => arguments.end(Command::ImportIndicators),
+        (Some("suricata"), None) => arguments.end(Command::Import(Format::Suricata)),
+        (Some("zeek"), None) => arguments.end(Command::Import(Format::Zeek)),
+        (Some("json"), Some("--type=intel.indicator")) if takes_indicators => {
+            arguments.end(Command::ImportIndicators)
+        }
         _ => Err(Usage::Import),
     }
 }

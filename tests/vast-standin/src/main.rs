@@ -12,6 +12,7 @@ mod events;
 mod export;
 mod faults;
 mod flatten;
+mod import;
 mod matcher;
 mod node;
 mod output;
@@ -119,6 +120,7 @@ fn run(session: &Session) -> Result<(), Ending> {
             session.log.begin(&session.arguments, None);
             tell(session, &call.command, endpoint)
         }
+        Command::Import(format) => import::run(session, format, endpoint),
         command => matcher::run(session, &command, endpoint),
     }
 }

@@ -79,6 +79,17 @@ impl Node {
         }
     }
 
+    /// Ends the node, as if it was killed, where it can be away.
+    ///
+    /// # Errors
+    /// When the file that says so cannot be written.
+    pub fn die(&self) -> std::io::Result<()> {
+        match &self.down_file {
+            Some(file) => std::fs::write(file, "killed"),
+            None => Ok(()),
+        }
+    }
+
     /// Looks for the node in mid-call; a frozen one is waited for.
     ///
     /// # Errors

@@ -83,8 +83,10 @@ options:
 ";
 
 const IMPORT: &str = "\
-usage: vast import json --type=<string>
-  json  imports JSON lines from standard input
+usage: vast import <format> [options]
+  json      imports JSON lines from standard input, with --type=<string>
+  suricata  imports EVE lines from standard input
+  zeek      imports tab-separated logs from standard input
 ";
 
 const MATCHER_START: &str = "\
