@@ -1,22 +1,34 @@
 //! Values from a configuration file.
 //!
-//! The file is read event by event, so that every message can name its line.
-//! YAML is taken as the originals' library takes it where their files need it
-//! (`yes`, `off`, `5.`). Anchors, aliases and tags have no use here and are
-//! rejected.
+//! One seed, for a mapping, knows the table of options: the seed of its keys finds
+//! the option (or the one that was meant), and the seed of its values what that
+//! takes. What is no YAML is the parser's error, with its place. Every other
+//! mistake is a value, so that it can name file, line, key, what stands there and
+//! what is accepted.
+//!
+//! The parser has YAML 1.2, the originals' has 1.1. Plain words are typed as the
+//! latter does it where files for them need that (`yes`, `off`). Aliases are
+//! followed; tags have no use here and are rejected.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
+use serde::Deserializer as _;
+use serde::de::{DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_yaml::Deserializer;
 
 use super::settings::option_with_key;
 use super::{Place, UsageError, nearest};
-use crate::config::options::{Assignment, Given, Kind, OPTIONS, Opt};
+use crate::config::options::{Assignment, Form, Given, Kind, OPTIONS, Opt};
 
 /// Far more than any configuration holds.
 const MAX_BYTES: u64 = 1 << 20;
+
+/// Far more `[` and `{` than any configuration holds. Where they stand in each
+/// other, the parser's time grows with the square of their number.
+const MAX_BRACKETS: usize = 5_000;
 
 /// Reads the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, UsageError> {
@@ -44,17 +56,32 @@ pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, UsageError> {
 ///
 /// # Errors
 ///
-/// What is no YAML, unknown keys, keys that stand there twice, lists and
-/// mappings where a single value belongs. Whether a value is a good one is not
+/// What is no YAML, thousands of brackets, unknown keys, keys that stand there
+/// twice, lists and mappings where a single value belongs. Whether a value is a good one is not
 /// looked at here.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Assignment>, UsageError> {
-    let mut reader = Reader {
-        parser: Parser::new_from_str(text.trim_start_matches('\u{feff}')),
-        path,
-        found: Vec::new(),
-    };
-    reader.document()?;
-    let mut found = reader.found;
+    let text = text.trim_start_matches('\u{feff}');
+    if text.matches(['[', '{']).count() > MAX_BRACKETS {
+        return Err(UsageError::Unreadable {
+            path: path.to_owned(),
+            reason: format!("it has more than {MAX_BRACKETS} brackets"),
+        });
+    }
+    let source = Source { text, path };
+    let mut documents = Deserializer::from_str(text);
+    let mut found = Vec::new();
+    if let Some(document) = documents.next() {
+        let mapping = Mapping {
+            source,
+            group: None,
+        };
+        let read = mapping.deserialize(document);
+        found = read.map_err(|error| source.syntax(&error))??;
+    }
+    if let Some(document) = documents.next() {
+        let refused = document.deserialize_any(NoMore);
+        refused.map_err(|error| source.syntax(&error))?;
+    }
     found.sort_by_key(|assignment| position(assignment.option));
     Ok(found)
 }
@@ -64,197 +91,310 @@ fn position(option: &Opt) -> usize {
     OPTIONS.iter().position(same).unwrap_or(OPTIONS.len())
 }
 
-struct Reader<'a> {
-    parser: Parser<'a, StrInput<'a>>,
-    path: &'a Path,
-    found: Vec<Assignment>,
+/// A file: its text, and what messages call it.
+#[derive(Clone, Copy)]
+struct Source<'de> {
+    text: &'de str,
+    path: &'de Path,
 }
 
-/// The keys of one mapping that were met, with their lines.
-type Met = Vec<(String, usize)>;
-
-/// A value that is not looked into.
-enum Value {
-    Scalar(Given),
-    /// Its elements, or `None` where one of them is no scalar.
-    List(Option<Vec<Given>>),
-    Mapping,
-}
-
-impl Value {
-    fn describe(&self) -> String {
-        match self {
-            Value::Scalar(given) => given.describe(),
-            Value::List(_) => "a list".to_owned(),
-            Value::Mapping => "a mapping".to_owned(),
-        }
+impl<'de> Source<'de> {
+    /// The text before a part that the parser has lent out of it. It lends
+    /// scalars on one line and without escapes, and copies all others.
+    fn before(&self, part: &'de str) -> &'de str {
+        let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        self.text.get(..offset).unwrap_or(self.text)
     }
-}
 
-impl<'a> Reader<'a> {
-    fn next(&mut self) -> Result<(Event<'a>, Marker), UsageError> {
-        match self.parser.next_event() {
-            Some(Ok((event, span))) => Ok((event, span.start)),
-            Some(Err(error)) => Err(self.scan_error(&error)),
-            None => Ok((Event::StreamEnd, Marker::default())),
+    /// The line, from 1, on which a part of the text begins.
+    fn line(&self, part: &'de str) -> usize {
+        1 + self.before(part).matches('\n').count()
+    }
+
+    /// A scalar that the text holds as it is meant. The parser does not tell
+    /// whether it is quoted, but a quote can stand before nothing else.
+    fn given(&self, part: &'de str) -> Given {
+        match self.before(part).ends_with(['"', '\'']) {
+            true => Given::quoted(part),
+            false => Given::plain(part),
         }
     }
 
-    fn scan_error(&self, error: &ScanError) -> UsageError {
-        self.syntax(*error.marker(), format!("no valid YAML: {}", error.info()))
-    }
-
-    fn syntax(&self, at: Marker, reason: impl Into<String>) -> UsageError {
+    fn syntax(&self, error: &serde_yaml::Error) -> UsageError {
+        let place = error.location();
+        let (line, column) = place.map_or((1, 1), |at| (at.line(), at.column()));
+        let at = format!(" at line {line} column {column}");
         UsageError::Syntax {
             path: self.path.to_owned(),
-            line: at.line(),
-            column: at.col() + 1,
-            reason: reason.into(),
-        }
-    }
-
-    fn document(&mut self) -> Result<(), UsageError> {
-        let mut documents = 0;
-        loop {
-            let (event, at) = self.next()?;
-            match event {
-                Event::StreamEnd => return Ok(()),
-                Event::DocumentStart(_) => documents += 1,
-                Event::MappingStart(..) if documents == 1 => self.mapping(None)?,
-                Event::Scalar(text, ScalarStyle::Plain, ..) if is_null(&text) => {}
-                Event::StreamStart | Event::DocumentEnd | Event::Nothing => {}
-                _ if documents > 1 => {
-                    return Err(self.syntax(at, "a second document; the file takes one"));
-                }
-                _ => return Err(self.syntax(at, "the file takes lines of the form `key: value`")),
-            }
-        }
-    }
-
-    /// Reads a mapping behind its start: that of the file, or that of a group.
-    fn mapping(&mut self, group: Option<&str>) -> Result<(), UsageError> {
-        let mut met = Met::new();
-        loop {
-            let (key, at) = match self.next()? {
-                (Event::MappingEnd | Event::StreamEnd, _) => return Ok(()),
-                (Event::Scalar(key, _, _, None), at) => (key.into_owned(), at),
-                (_, at) => return Err(self.syntax(at, "a key must be a plain word")),
-            };
-            self.entry(group, &key, at.line(), &mut met)?;
-        }
-    }
-
-    fn entry(
-        &mut self,
-        group: Option<&str>,
-        key: &str,
-        line: usize,
-        met: &mut Met,
-    ) -> Result<(), UsageError> {
-        let place = Place::File {
-            path: self.path.to_owned(),
             line,
-            key: group.map_or(key.to_owned(), |group| format!("{group}.{key}")),
-        };
-        if let Some((_, first)) = met.iter().find(|(other, _)| other == key) {
-            return Err(UsageError::DuplicateKey {
-                place,
-                first: *first,
-            });
-        }
-        met.push((key.to_owned(), line));
-        if group.is_none() && is_group(key) {
-            return self.group(key, place);
-        }
-        let value = self.value()?;
-        let Some(option) = option_with_key(group, key) else {
-            return Err(unknown_key(place, group, key, &value));
-        };
-        match value {
-            Value::Scalar(given) => {
-                self.found.push(Assignment {
-                    option,
-                    given,
-                    place,
-                });
-                Ok(())
-            }
-            Value::List(Some(all)) if matches!(option.kind, Kind::Files(_)) => {
-                self.found.extend(all.into_iter().map(|given| Assignment {
-                    option,
-                    given,
-                    place: place.clone(),
-                }));
-                Ok(())
-            }
-            value => Err(UsageError::Value {
-                place,
-                value: value.describe(),
-                problem: option.takes(),
-            }),
-        }
-    }
-
-    fn group(&mut self, name: &str, place: Place) -> Result<(), UsageError> {
-        let value = match self.next()? {
-            (Event::MappingStart(_, None), _) => return self.mapping(Some(name)),
-            (event, at) => self.value_from(event, at)?,
-        };
-        match value {
-            // What remains when every line of the group is a comment.
-            Value::Scalar(given)
-                if given == Given::plain(given.text.clone()) && is_null(&given.text) =>
-            {
-                Ok(())
-            }
-            value => Err(UsageError::Value {
-                place,
-                value: value.describe(),
-                problem: format!("takes the keys {}", keys_of(Some(name)).join(", ")),
-            }),
-        }
-    }
-
-    fn value(&mut self) -> Result<Value, UsageError> {
-        let (event, at) = self.next()?;
-        self.value_from(event, at)
-    }
-
-    /// Reads a list behind its start, if it is one of scalars. Of any other the
-    /// rest stays unread: it is an error for every option.
-    fn list(&mut self) -> Result<Option<Vec<Given>>, UsageError> {
-        let mut all = Vec::new();
-        loop {
-            let (event, at) = self.next()?;
-            if matches!(event, Event::SequenceEnd) {
-                return Ok(Some(all));
-            }
-            match event {
-                Event::Scalar(..) => match self.value_from(event, at)? {
-                    Value::Scalar(given) => all.push(given),
-                    Value::List(_) | Value::Mapping => return Ok(None),
-                },
-                _ => return Ok(None),
-            }
-        }
-    }
-
-    fn value_from(&mut self, event: Event<'a>, at: Marker) -> Result<Value, UsageError> {
-        match event {
-            Event::Scalar(text, ScalarStyle::Plain, _, None) => {
-                Ok(Value::Scalar(Given::plain(text)))
-            }
-            Event::Scalar(text, _, _, None) => Ok(Value::Scalar(Given::quoted(text))),
-            Event::SequenceStart(_, None) => self.list().map(Value::List),
-            Event::MappingStart(_, None) => Ok(Value::Mapping),
-            Event::Alias(_) => Err(self.syntax(at, "aliases (`*name`) are not taken here")),
-            _ => Err(self.syntax(at, "tags (`!name`) are not taken here")),
+            column,
+            reason: error.to_string().replacen(&at, "", 1),
         }
     }
 }
 
-fn is_null(text: &str) -> bool {
-    Given::plain(text).form == crate::config::options::Form::Null
+/// What a part of the file sets, or the first mistake in it.
+type Found = Result<Vec<Assignment>, UsageError>;
+
+/// A mapping: that of the file, or that of a group.
+#[derive(Clone, Copy)]
+struct Mapping<'de, 'g> {
+    source: Source<'de>,
+    group: Option<&'g str>,
+}
+
+impl<'de> DeserializeSeed<'de> for Mapping<'de, '_> {
+    type Value = Found;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Mapping<'de, '_> {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lines of the form `key: value`")
+    }
+
+    /// An empty file.
+    fn visit_none<E>(self) -> Result<Found, E> {
+        Ok(Ok(Vec::new()))
+    }
+
+    /// A document without keys.
+    fn visit_unit<E>(self) -> Result<Found, E> {
+        Ok(Ok(Vec::new()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+        let mut found = Ok(Vec::new());
+        let mut met: Vec<(&str, usize)> = Vec::new();
+        while let Some(key) = map.next_key_seed(KeySeed(self))? {
+            let first = met.iter().find(|(name, _)| *name == key.name);
+            let new = match first.map(|(_, line)| *line) {
+                Some(first) => {
+                    map.next_value::<IgnoredAny>()?;
+                    let place = key.place;
+                    Err(UsageError::DuplicateKey { place, first })
+                }
+                None => {
+                    met.push((key.name, self.source.line(key.name)));
+                    let source = self.source;
+                    map.next_value_seed(ValueSeed { key: &key, source })?
+                }
+            };
+            // The first mistake is told; the parser is to be read to its end.
+            found = found.and_then(|mut all: Vec<Assignment>| {
+                all.extend(new?);
+                Ok(all)
+            });
+        }
+        Ok(found)
+    }
+}
+
+/// The key of a mapping, as it is met.
+struct Key<'de> {
+    name: &'de str,
+    place: Place,
+    means: Meaning,
+}
+
+/// What a key stands for.
+enum Meaning {
+    Option(&'static Opt),
+    Group,
+    /// For nothing; which keys there are, and which of them was meant.
+    Unknown {
+        nearest: Option<String>,
+        known: Vec<String>,
+    },
+}
+
+/// The key of a mapping: finds its option.
+struct KeySeed<'de, 'g>(Mapping<'de, 'g>);
+
+impl<'de> DeserializeSeed<'de> for KeySeed<'de, '_> {
+    type Value = Key<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Key<'de>, D::Error> {
+        from.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for KeySeed<'de, '_> {
+    type Value = Key<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key that is a plain word")
+    }
+
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+        let Mapping { source, group } = self.0;
+        let means = match option_with_key(group, name) {
+            Some(option) => Meaning::Option(option),
+            None if group.is_none() && is_group(name) => Meaning::Group,
+            None => {
+                let known = keys_of(group);
+                let nearest = nearest(&name.replace('-', "_"), known.iter().cloned());
+                Meaning::Unknown { nearest, known }
+            }
+        };
+        let place = Place::File {
+            path: source.path.to_owned(),
+            line: source.line(name),
+            key: group.map_or(name.to_owned(), |group| format!("{group}.{name}")),
+        };
+        Ok(Key { name, place, means })
+    }
+}
+
+/// The value of a key: knows what that takes.
+#[derive(Clone, Copy)]
+struct ValueSeed<'de, 'k> {
+    key: &'k Key<'de>,
+    source: Source<'de>,
+}
+
+impl ValueSeed<'_, '_> {
+    fn scalar(self, given: Given) -> Found {
+        match self.key.means {
+            Meaning::Option(option) => Ok(vec![Assignment {
+                option,
+                given,
+                place: self.key.place.clone(),
+            }]),
+            // What remains when every line of the group is a comment.
+            Meaning::Group if given.form == Form::Null => Ok(Vec::new()),
+            _ => self.refuse(given.describe()),
+        }
+    }
+
+    /// What is said of a value, described like this, that cannot stand there.
+    fn refuse(self, value: String) -> Found {
+        let place = self.key.place.clone();
+        Err(match &self.key.means {
+            Meaning::Option(option) => UsageError::Value {
+                place,
+                value,
+                problem: option.takes(),
+            },
+            Meaning::Group => UsageError::Value {
+                place,
+                value,
+                problem: format!("takes the keys {}", keys_of(Some(self.key.name)).join(", ")),
+            },
+            Meaning::Unknown { nearest, known } => UsageError::UnknownKey {
+                place,
+                value,
+                nearest: nearest.clone(),
+                known: known.clone().into(),
+            },
+        })
+    }
+
+    fn number(self, text: String) -> Found {
+        let form = Form::Number;
+        self.scalar(Given { text, form })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for ValueSeed<'de, '_> {
+    type Value = Found;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
+    type Value = Found;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Found, E> {
+        Ok(self.scalar(Given::plain("")))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Found, E> {
+        Ok(self.scalar(Given::plain(value.to_string())))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Found, E> {
+        Ok(self.number(value.to_string()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Found, E> {
+        Ok(self.number(value.to_string()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Found, E> {
+        Ok(self.number(value.to_string()))
+    }
+
+    fn visit_u128<E>(self, value: u128) -> Result<Found, E> {
+        Ok(self.number(value.to_string()))
+    }
+
+    /// The form with a point tells it from a whole number.
+    fn visit_f64<E>(self, value: f64) -> Result<Found, E> {
+        Ok(self.number(format!("{value:?}")))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found, E> {
+        Ok(self.scalar(self.source.given(text)))
+    }
+
+    /// In quotes with escapes, or on several lines.
+    fn visit_str<E>(self, text: &str) -> Result<Found, E> {
+        Ok(self.scalar(Given::quoted(text)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
+        let takes_lists = matches!(self.key.means, Meaning::Option(option) if matches!(option.kind, Kind::Files(_)));
+        let mut found = match takes_lists {
+            true => Ok(Vec::new()),
+            false => self.refuse("a list".to_owned()),
+        };
+        while let Some(new) = list.next_element_seed(self)? {
+            found = found.and_then(|mut all| {
+                all.extend(new?);
+                Ok(all)
+            });
+        }
+        Ok(found)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+        if matches!(self.key.means, Meaning::Group) {
+            let group = Some(self.key.name);
+            let source = self.source;
+            return Mapping { source, group }.visit_map(map);
+        }
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(self.refuse("a mapping".to_owned()))
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
+        Err(serde::de::Error::custom(
+            "tags (`!name`) are not taken here",
+        ))
+    }
+}
+
+/// What comes behind the first document: nothing may.
+struct NoMore;
+
+impl Visitor<'_> for NoMore {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no second document")
+    }
 }
 
 fn is_group(key: &str) -> bool {
@@ -286,209 +426,5 @@ fn keys_of(group: Option<&str>) -> Vec<String> {
     keys
 }
 
-fn unknown_key(place: Place, group: Option<&str>, key: &str, value: &Value) -> UsageError {
-    let known = keys_of(group);
-    UsageError::UnknownKey {
-        place,
-        value: value.describe(),
-        nearest: nearest(&key.replace('-', "_"), known.iter().cloned()),
-        known: known.into(),
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn read_text(text: &str) -> Result<Vec<(String, String, usize)>, String> {
-        let found = parse(text, Path::new("./c.yaml")).map_err(|error| error.to_string())?;
-        let row = |assignment: Assignment| match assignment.place {
-            Place::File { line, key, .. } => (key, assignment.given.text, line),
-            place => panic!("{place} is in no file"),
-        };
-        Ok(found.into_iter().map(row).collect())
-    }
-
-    fn error(text: &str) -> String {
-        read_text(text).expect_err(text)
-    }
-
-    fn row(key: &str, value: &str, line: usize) -> (String, String, usize) {
-        (key.into(), value.into(), line)
-    }
-
-    #[test]
-    fn keys_are_found_in_block_and_flow_style_in_the_order_of_the_table() {
-        let expected = |lines: [usize; 3]| {
-            Ok(vec![
-                row("vast", "a:1", lines[0]),
-                row("snapshot", "30", lines[1]),
-                row("logging.console", "true", lines[2]),
-            ])
-        };
-        let block = "---\n# c\nlogging:\n  console: true # c\nsnapshot: 30\n\nvast: \"a:1\"\n...\n";
-        assert_eq!(read_text(block), expected([7, 5, 4]));
-        let flow = "{\"vast\": 'a:1',\n logging: {console: true}, snapshot: 30}";
-        assert_eq!(read_text(flow), expected([1, 2, 2]));
-        let windows = "\u{feff}vast: a:1\r\nsnapshot: 30\r\nlogging: {console: true}\r\n";
-        assert_eq!(read_text(windows), expected([1, 2, 3]));
-    }
-
-    #[test]
-    fn a_file_without_keys_is_fine() {
-        for text in [
-            "",
-            "# nothing\n",
-            "---\n",
-            "~",
-            "{}",
-            "logging:\n  # console: true\nmetrics: ~",
-        ] {
-            assert_eq!(read_text(text), Ok(vec![]), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn unknown_keys_are_named_with_those_that_were_meant() {
-        for (text, start, meant) in [
-            (
-                "\nsnapshots: 3",
-                "c.yaml, line 2: snapshots: unknown key (got the number 3)",
-                "snapshot",
-            ),
-            (
-                "retro-match: true",
-                "c.yaml, line 1: retro-match: unknown key (got the truth value true)",
-                "retro_match",
-            ),
-            (
-                "Snapshot: [1]",
-                "c.yaml, line 1: Snapshot: unknown key (got a list)",
-                "snapshot",
-            ),
-            (
-                "loging: {}",
-                "c.yaml, line 1: loging: unknown key (got a mapping)",
-                "logging",
-            ),
-            (
-                "logging:\n  file: true\n  filenam: 'x'",
-                "c.yaml, line 3: logging.filenam: unknown key (got the text \"x\")",
-                "filename",
-            ),
-        ] {
-            let message = error(text);
-            assert!(message.starts_with(start), "{message}");
-            assert!(message.contains(&format!("; did you mean {meant}?; the keys here are ")));
-        }
-        let far = error("metrics:\n  frobnicate: 1");
-        assert!(
-            far.ends_with("(got the number 1); the keys here are interval, filename"),
-            "{far}"
-        );
-        assert!(error("logging.console: true").contains("unknown key"));
-        assert!(error("console: true").contains("unknown key"));
-        assert!(!error("\"a\\e[31m\": 1").contains('\u{1b}'));
-    }
-
-    #[test]
-    fn a_wrong_shape_is_named() {
-        for (text, message) in [
-            (
-                "vast: [a]",
-                "c.yaml, line 1: vast: got a list; it takes HOST:PORT, for example localhost:42000",
-            ),
-            (
-                "\nsnapshot: {a: 1}",
-                "c.yaml, line 2: snapshot: got a mapping; it takes a whole number from 0 to 3650",
-            ),
-            (
-                "metrics: 5",
-                "c.yaml, line 1: metrics: got the number 5; it takes the keys interval, filename",
-            ),
-            (
-                "metrics: ''",
-                "c.yaml, line 1: metrics: got the text \"\"; it takes the keys interval, filename",
-            ),
-            (
-                "vast: a:1\nvast: b:1",
-                "c.yaml, line 2: vast: the key is already set in line 1; remove one of them",
-            ),
-            (
-                "metrics:\n  interval: 1\nvast: a:1\nmetrics: {}",
-                "c.yaml, line 4: metrics: the key is already set in line 1; remove one of them",
-            ),
-            (
-                "- vast",
-                "c.yaml, line 1, column 1: the file takes lines of the form `key: value`",
-            ),
-            (
-                "vast",
-                "c.yaml, line 1, column 1: the file takes lines of the form `key: value`",
-            ),
-            (
-                "vast: a:1\n---\nvast: b:1",
-                "c.yaml, line 3, column 1: a second document; the file takes one",
-            ),
-            (
-                "? [a]\n: 1",
-                "c.yaml, line 1, column 3: a key must be a plain word",
-            ),
-            (
-                "vast: &x a:1\nthreatbus: *x",
-                "c.yaml, line 2, column 12: aliases (`*name`) are not taken here",
-            ),
-            (
-                "vast: !x a:1",
-                "c.yaml, line 1, column 7: tags (`!name`) are not taken here",
-            ),
-        ] {
-            assert_eq!(error(text), message);
-        }
-    }
-
-    #[test]
-    fn broken_yaml_is_named_with_line_and_column() {
-        let unclosed = error("vast: a:1\nsink: \"x\n");
-        assert!(unclosed.starts_with("c.yaml, line "), "{unclosed}");
-        assert!(unclosed.contains("no valid YAML"), "{unclosed}");
-        let indented = error("vast: a:1\n  snapshot: 1\n");
-        assert!(
-            indented.starts_with("c.yaml, line 2, column "),
-            "{indented}"
-        );
-    }
-
-    #[test]
-    fn deep_nesting_does_no_harm() {
-        for open in ["[", "{a: ", "- "] {
-            assert!(parse(&open.repeat(100_000), Path::new("c")).is_err());
-            assert!(parse(&format!("vast: {}", open.repeat(100_000)), Path::new("c")).is_err());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn no_text_makes_it_panic(text in "\\PC{0,60}|[-a: \n\t\\[\\]{}&*!|>'\"%@#?,~0-9.]{0,60}") {
-            if let Err(error) = parse(&text, Path::new("c")) {
-                prop_assert!(error.to_string().starts_with("c, line "), "{}", error);
-            }
-        }
-
-        #[test]
-        fn no_broken_configuration_makes_it_panic(
-            cut in 0..300_usize,
-            insert in "[-a: \n\t\\[\\]{}&*!|>'\"%@#?,~]{0,4}",
-        ) {
-            let good = "vast: \"a:1\"\nlogging:\n  console: true\n  filename: 'x'\n\
-                        metrics: {interval: 5., filename: m}\nsink: STDOUT\nmatcher_name: ~\n";
-            let (head, tail) = good.split_at(cut % good.len());
-            match parse(&format!("{head}{insert}{tail}"), Path::new("c")) {
-                Ok(found) => prop_assert!(found.len() <= 7),
-                Err(error) => prop_assert!(error.to_string().starts_with("c, line "), "{}", error),
-            }
-        }
-    }
-}
+mod tests;
