@@ -1,6 +1,8 @@
 //! What a log file holds. One test, since a process has one logger.
 
 use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -24,7 +26,26 @@ fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
     log::info!("second");
     assert!(init(&logging).is_err(), "a second logger must be refused");
 
-    let text = fs::read_to_string(&path).expect("the log");
+    check_lines(&path, start);
+    check_moved(&path);
+}
+
+/// The file that was moved away is let go within a second, without a signal, and
+/// without a line that would be written to it.
+fn check_moved(path: &Path) {
+    let moved = path.with_extension("1");
+    let before = fs::read(path).expect("the log");
+    fs::rename(path, &moved).expect("rename");
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(fs::read(path).expect("a new file"), b"");
+    log::info!("third");
+    let text = fs::read_to_string(path).expect("the log");
+    assert!(text.ends_with("[INFO] third\n"), "{text}");
+    assert_eq!(fs::read(&moved).expect("the old log"), before);
+}
+
+fn check_lines(path: &Path, start: OffsetDateTime) {
+    let text = fs::read_to_string(path).expect("the log");
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], "an earlier run");
     assert_eq!(lines.len(), 3, "{text}");

@@ -320,11 +320,11 @@ impl Session {
             endpoint: ports.sub_endpoint,
             alive: self.alive,
         });
+        self.metrics.bus_up.set(Peer::Up);
         info!(
             "subscribed to {bus_topic} at Threat Bus {} ({protocol}, snapshot of {days} days)",
             self.settings.endpoint
         );
-        self.metrics.bus_up.set(Peer::Up);
         notify::ready(&format!("subscribed at {}", self.settings.endpoint));
         Ok(Link {
             topic: subscription.topic,

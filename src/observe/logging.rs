@@ -1,20 +1,25 @@
 //! Logs: standard error, and a file where asked. Never standard
 //! output, which belongs to the sink.
 
+mod file;
 mod fold;
+mod json;
 mod logger;
 
 use std::fmt::{self, Display};
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use log::LevelFilter;
 
+use crate::process::ticker::{Ticker, Wake};
+use file::LogFile;
+use logger::Logger;
+
 pub use crate::process::text::printable;
 pub use logger::ASKED_FOR;
-use logger::Logger;
 
 /// How much is logged; each level holds those below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +62,8 @@ pub struct Logging {
 pub enum LoggingError {
     /// The log file cannot be opened for writing.
     File(PathBuf, io::Error),
+    /// There is no thread to look after it.
+    Thread(io::Error),
     /// The process has a logger already.
     Twice,
 }
@@ -72,23 +79,49 @@ impl Verbosity {
     }
 }
 
+/// How often the log is looked after: whether folded warnings are due, and
+/// whether its file was moved away.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The logger of this process, and the thread that looks after it.
+static LOGGER: OnceLock<(&Logger, Ticker)> = OnceLock::new();
+
 /// Makes the `log` macros write where `logging` says, for the rest of the
 /// process.
+///
+/// # Errors
+/// The log file cannot be opened, the system has no thread left, or this was
+/// called before.
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
     let console = logging.console.map(Verbosity::filter);
     let file = match &logging.file {
         Some((path, verbosity)) => {
-            let file = File::options().append(true).create(true).open(path);
+            let file = LogFile::open(path);
             let file = file.map_err(|error| LoggingError::File(path.clone(), error))?;
             Some((verbosity.filter(), file))
         }
         None => None,
     };
-    let logger = Logger::new(logging.format, console, file);
-    let level = logger.level();
-    log::set_boxed_logger(Box::new(logger)).map_err(|_| LoggingError::Twice)?;
-    log::set_max_level(level);
-    Ok(())
+    let logger: &Logger = Box::leak(Box::new(Logger::new(logging.format, console, file)));
+    log::set_logger(logger).map_err(|_| LoggingError::Twice)?;
+    log::set_max_level(logger.level());
+    let tick = |wake| {
+        if wake == Wake::Pause {
+            logger.tick(Instant::now());
+        }
+    };
+    let ticker = Ticker::start("log", TICK, tick).map_err(LoggingError::Thread)?;
+    LOGGER
+        .set((logger, ticker))
+        .map_err(|_| LoggingError::Twice)
+}
+
+/// Opens the log file anew, if its path names another, without waiting for the
+/// next look at it.
+pub fn reopen() {
+    if let Some((logger, _)) = LOGGER.get() {
+        logger.tick(Instant::now());
+    }
 }
 
 /// Whether the last line of the terminal is a status that a log line must not
@@ -128,6 +161,7 @@ impl Display for LoggingError {
                  or set logging.file to false",
                 path.display()
             ),
+            Self::Thread(error) => write!(f, "no thread to look after the log: {error}"),
             Self::Twice => f.write_str("logging was set up twice"),
         }
     }

@@ -556,8 +556,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "how a line of the log looks",
-        long_help: "It holds for standard error and for a log file. A warning that comes again \
-                    within a minute is not written again, but counted.",
+        long_help: "It holds for standard error and for a log file. A warning that comes again and \
+                    again within a minute is written three times. At the end of the minute a \
+                    line says how often it came after that.",
     },
     Opt {
         name: Name::KeyOnly("logging.console"),
@@ -612,7 +613,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "the file to log to, at its end",
-        long_help: "",
+        long_help: "Where it is moved away, as logrotate does it, it is opened anew.",
     },
     Opt {
         name: Name::KeyOnly("metrics.interval"),

@@ -1,34 +1,46 @@
-//! The logger: one line a record, as text or as JSON, to standard error and to
-//! a file.
+//! The logger: repeated warnings are folded, and the rest is written by simplelog
+//! as text, or as JSON, to standard error and to a file.
 
-use std::fs::File;
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, IsTerminal};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use serde_json::json;
-use time::OffsetDateTime;
+use simplelog::{
+    Color, ColorChoice, CombinedLogger, ConfigBuilder, LevelPadding, SharedLogger, TermLogger,
+    TerminalMode, WriteLogger,
+};
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::file::LogFile;
 use super::fold::Fold;
+use super::json::JsonLogger;
 use super::{Format, clear_status};
 
 /// Records for this target are written whatever the level: somebody asked for
 /// them.
 pub const ASKED_FOR: &str = "asked for";
 
-const TIME: &[BorrowedFormatItem<'_>] =
+/// How times look in both formats: RFC 3339, in UTC.
+pub(super) const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Where records go, and how they look there.
+/// Folds, and hands on to those who write.
 pub struct Logger {
-    format: Format,
-    /// Standard error, and whether it takes colour.
-    console: Option<(LevelFilter, bool)>,
-    file: Option<(LevelFilter, Mutex<File>)>,
-    fold: Mutex<Fold>,
+    writers: Box<CombinedLogger>,
+    /// How much goes to standard error, and to any place.
+    console: LevelFilter,
+    level: LevelFilter,
+    file: Option<LogFile>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    fold: Fold,
+    /// Whether the log file could not be opened anew; told once.
+    is_lost: bool,
 }
 
 impl Logger {
@@ -36,156 +48,233 @@ impl Logger {
     pub fn new(
         format: Format,
         console: Option<LevelFilter>,
-        file: Option<(LevelFilter, File)>,
+        file: Option<(LevelFilter, LogFile)>,
     ) -> Self {
+        let mut writers: Vec<Box<dyn SharedLogger>> = Vec::new();
+        if let Some(level) = console {
+            match format {
+                Format::Json => writers.push(JsonLogger::new(level, io::stderr())),
+                Format::Text => writers.extend(both(level, |level, config| {
+                    TermLogger::new(level, config, TerminalMode::Stderr, colour())
+                })),
+            }
+        }
+        if let Some((level, file)) = &file {
+            match format {
+                Format::Json => writers.push(JsonLogger::new(*level, file.clone())),
+                Format::Text => writers.extend(both(*level, |level, config| {
+                    WriteLogger::new(level, config, file.clone())
+                })),
+            }
+        }
+        let level = console.into_iter().chain(file.iter().map(|file| file.0));
         Logger {
-            format,
-            console: console.map(|level| (level, wants_colour())),
-            file: file.map(|(level, file)| (level, Mutex::new(file))),
-            fold: Mutex::default(),
+            writers: CombinedLogger::new(writers),
+            console: console.unwrap_or(LevelFilter::Off),
+            level: level.max().unwrap_or(LevelFilter::Off),
+            file: file.map(|(_, file)| file),
+            state: Mutex::default(),
         }
     }
 
     /// The most that any of its places takes.
     pub fn level(&self) -> LevelFilter {
-        let console = self.console.iter().map(|(level, _)| *level);
-        let levels = console.chain(self.file.iter().map(|(level, _)| *level));
-        let level = levels.max().unwrap_or(LevelFilter::Off);
-        match level {
-            LevelFilter::Off => level,
+        match self.level {
+            LevelFilter::Off => LevelFilter::Off,
             // What is asked for has this level.
             level => level.max(LevelFilter::Info),
         }
     }
 
-    fn write(&self, level: Level, is_asked_for: bool, message: &str) {
-        let now = OffsetDateTime::now_utc();
-        let takes = |filter: LevelFilter| level <= filter || is_asked_for;
-        if let Some((_, colour)) = self.console.filter(|(filter, _)| takes(*filter)) {
-            clear_status();
-            let line = self.line(now, level, message, colour);
-            // There is nobody left to be told.
-            let _ = io::stderr().lock().write_all(line.as_bytes());
-        }
-        if let Some((_, file)) = self.file.as_ref().filter(|(filter, _)| takes(*filter)) {
-            let line = self.line(now, level, message, false);
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            // A full disk must not end what is logged about.
-            let _ = file.write_all(line.as_bytes());
+    /// What is to be done from time to time: tells the folded warnings whose
+    /// minute is over, and looks where the log file is.
+    pub fn tick(&self, now: Instant) {
+        self.tell_folded(now, false);
+        let Some(Err(error)) = self.file.as_ref().map(LogFile::follow) else {
+            self.state().is_lost = false;
+            return;
+        };
+        if !std::mem::replace(&mut self.state().is_lost, true) {
+            let message = format!("the log file was moved, and no new one can be opened: {error}");
+            self.write(Level::Warn, &message);
         }
     }
 
-    fn line(&self, now: OffsetDateTime, level: Level, message: &str, colour: bool) -> String {
-        let time = now.format(TIME).expect("the format fits every time");
-        match self.format {
-            Format::Json => {
-                let thread = std::thread::current();
-                let thread = thread.name().unwrap_or("unnamed");
-                let record = json!({
-                    "time": time, "level": level.as_str(), "thread": thread, "message": message,
-                });
-                format!("{record}\n")
-            }
-            Format::Text if colour => {
-                let code = match level {
-                    Level::Error => 31,
-                    Level::Warn => 33,
-                    Level::Info => 34,
-                    Level::Debug | Level::Trace => 36,
-                };
-                format!("{time} \x1b[{code}m[{level}]\x1b[0m {message}\n")
-            }
-            Format::Text => format!("{time} [{level}] {message}\n"),
-        }
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write_folded(&self, all: bool) {
-        let mut fold = self.fold.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = fold.take_due(Instant::now(), all);
-        drop(fold);
+    fn tell_folded(&self, now: Instant, all: bool) {
+        let due = self.state().fold.take_due(now, all);
         for (message, count) in due {
-            let message = format!("{count} more time(s): {message}");
-            self.write(Level::Warn, false, &message);
+            self.write(Level::Warn, &format!("{count} more time(s): {message}"));
         }
+    }
+
+    fn write(&self, level: Level, message: &str) {
+        self.hand_on(
+            &Record::builder()
+                .level(level)
+                .args(format_args!("{message}"))
+                .build(),
+        );
+    }
+
+    fn hand_on(&self, record: &Record<'_>) {
+        if record.level() <= self.console || record.target() == ASKED_FOR {
+            clear_status();
+        }
+        self.writers.log(record);
     }
 }
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_asked_for = metadata.target() == ASKED_FOR;
-        let console = self.console.iter().map(|(level, _)| *level);
-        let mut levels = console.chain(self.file.iter().map(|(level, _)| *level));
-        levels.any(|filter| is_asked_for || metadata.level() <= filter)
+        let is_asked_for = metadata.target() == ASKED_FOR && self.level != LevelFilter::Off;
+        metadata.level() <= self.level || is_asked_for
     }
 
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        self.write_folded(false);
-        let message = record.args().to_string();
+        let now = Instant::now();
+        self.tell_folded(now, false);
         if record.level() == Level::Warn {
-            let mut fold = self.fold.lock().unwrap_or_else(PoisonError::into_inner);
-            if !fold.is_new(&message, Instant::now()) {
+            let message = record.args().to_string();
+            if !self.state().fold.is_new(&message, now) {
                 return;
             }
         }
-        let is_asked_for = record.metadata().target() == ASKED_FOR;
-        self.write(record.level(), is_asked_for, &message);
+        self.hand_on(record);
     }
 
     /// Tells what is still held back.
     fn flush(&self) {
-        self.write_folded(true);
+        self.tell_folded(Instant::now(), true);
+        self.writers.flush();
     }
 }
 
+/// The two text loggers of a place: one up to its level, and one for what was
+/// asked for.
+fn both<L: SharedLogger + 'static>(
+    level: LevelFilter,
+    logger: impl Fn(LevelFilter, simplelog::Config) -> Box<L>,
+) -> [Box<dyn SharedLogger>; 2] {
+    let mut config = ConfigBuilder::new();
+    config
+        .set_time_format_custom(TIME)
+        .set_level_padding(LevelPadding::Off)
+        .set_thread_level(LevelFilter::Off)
+        .set_target_level(LevelFilter::Off)
+        .set_location_level(LevelFilter::Off)
+        .set_level_color(Level::Error, Some(Color::Red))
+        .set_level_color(Level::Warn, Some(Color::Yellow))
+        .set_level_color(Level::Info, Some(Color::Blue))
+        .set_level_color(Level::Debug, Some(Color::Cyan));
+    let asked = config.clone().add_filter_allow_str(ASKED_FOR).build();
+    let usual = config.add_filter_ignore_str(ASKED_FOR).build();
+    [logger(level, usual), logger(LevelFilter::Info, asked)]
+}
+
 /// Colour is for a terminal, and for people who want it (<https://no-color.org>).
-fn wants_colour() -> bool {
+fn colour() -> ColorChoice {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !unwanted
+    match io::stderr().is_terminal() && !unwanted {
+        true => ColorChoice::Always,
+        false => ColorChoice::Never,
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use tempfile::TempDir;
+
     use super::*;
 
-    #[test]
-    fn json_lines_hold_time_level_thread_and_message() {
-        let logger = Logger::new(Format::Json, None, None);
-        let now = OffsetDateTime::UNIX_EPOCH;
-        let line = logger.line(now, Level::Warn, "indicator \"a\"\n is odd", true);
-        assert_eq!(line.matches('\n').count(), 1);
-        let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
-        assert_eq!(record["time"], "1970-01-01T00:00:00.000Z");
-        assert_eq!(record["level"], "WARN");
-        assert_eq!(record["message"], "indicator \"a\"\n is odd");
-        assert!(record["thread"].is_string());
+    /// A logger to a file, and that.
+    fn to_file(format: Format, level: LevelFilter) -> (Logger, TempDir) {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = LogFile::open(&directory.path().join("log")).expect("a new file");
+        (Logger::new(format, None, Some((level, file))), directory)
     }
 
-    #[test]
-    fn text_has_colour_only_where_it_is_wanted() {
-        let logger = Logger::new(Format::Text, None, None);
-        let line = |colour| logger.line(OffsetDateTime::UNIX_EPOCH, Level::Error, "x", colour);
-        assert_eq!(line(false), "1970-01-01T00:00:00.000Z [ERROR] x\n");
-        assert_eq!(
-            line(true),
-            "1970-01-01T00:00:00.000Z \x1b[31m[ERROR]\x1b[0m x\n"
+    fn log(logger: &Logger, target: &str, level: Level, message: &str) {
+        logger.log(
+            &Record::builder()
+                .target(target)
+                .level(level)
+                .args(format_args!("{message}"))
+                .build(),
         );
     }
 
+    /// The lines of the log, without their times.
+    fn lines(directory: &TempDir) -> Vec<String> {
+        let text = fs::read_to_string(directory.path().join("log")).expect("it is there");
+        let without_time = |line: &str| line.split_once(' ').expect("a time").1.to_owned();
+        text.lines().map(without_time).collect()
+    }
+
     #[test]
-    fn what_is_asked_for_is_written_at_any_level_but_none() {
+    fn what_is_asked_for_is_written_once_at_any_level_but_none() {
+        for (level, written) in [
+            (LevelFilter::Error, vec!["[INFO] asked"]),
+            (LevelFilter::Debug, vec!["[INFO] asked", "[INFO] other"]),
+        ] {
+            let (logger, directory) = to_file(Format::Text, level);
+            assert!(logger.level() >= LevelFilter::Info);
+            log(&logger, ASKED_FOR, Level::Info, "asked");
+            log(&logger, "other", Level::Info, "other");
+            assert_eq!(lines(&directory), written);
+            let (logger, directory) = to_file(Format::Json, level);
+            log(&logger, ASKED_FOR, Level::Info, "asked");
+            log(&logger, "other", Level::Info, "other");
+            let text = fs::read_to_string(directory.path().join("log")).expect("it is there");
+            assert_eq!(text.lines().count(), written.len(), "{text}");
+        }
+        let silent = Logger::new(Format::Text, None, None);
         let asked = Metadata::builder()
             .level(Level::Info)
             .target(ASKED_FOR)
             .build();
-        let other = Metadata::builder().level(Level::Info).build();
-        let logger = Logger::new(Format::Text, Some(LevelFilter::Error), None);
-        assert!(logger.enabled(&asked) && !logger.enabled(&other));
-        assert_eq!(logger.level(), LevelFilter::Info);
-        let silent = Logger::new(Format::Text, None, None);
         assert!(!silent.enabled(&asked));
         assert_eq!(silent.level(), LevelFilter::Off);
+    }
+
+    #[test]
+    fn folded_warnings_are_told_when_their_minute_is_over_though_nothing_is_logged() {
+        let (logger, directory) = to_file(Format::Text, LevelFilter::Info);
+        let start = Instant::now();
+        for _ in 0..5 {
+            log(&logger, "", Level::Warn, "odd");
+        }
+        logger.tick(start + Duration::from_secs(59));
+        assert_eq!(lines(&directory), ["[WARN] odd"; 3]);
+        logger.tick(start + Duration::from_secs(61));
+        assert_eq!(lines(&directory)[3..], ["[WARN] 2 more time(s): odd"]);
+    }
+
+    #[test]
+    fn a_log_file_that_is_lost_is_told_once() {
+        let (logger, directory) = to_file(Format::Text, LevelFilter::Info);
+        let (folder, moved) = (directory.path(), directory.path().with_extension("moved"));
+        fs::rename(folder, &moved).expect("rename");
+        for _ in 0..3 {
+            logger.tick(Instant::now());
+        }
+        let text = fs::read_to_string(moved.join("log")).expect("it is there");
+        assert_eq!(
+            text.matches("no new one can be opened").count(),
+            1,
+            "{text}"
+        );
+        fs::rename(&moved, folder).expect("rename");
+        logger.tick(Instant::now());
+        assert!(!logger.state().is_lost);
     }
 }

@@ -1,0 +1,95 @@
+//! Log lines for programs: one JSON object a record.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use log::{LevelFilter, Log, Metadata, Record};
+use serde_json::json;
+use simplelog::{Config, SharedLogger};
+use time::OffsetDateTime;
+
+use super::logger::{ASKED_FOR, TIME};
+
+/// Writes records as JSON, up to a level; those that were asked for at any.
+pub struct JsonLogger<W> {
+    level: LevelFilter,
+    to: Mutex<W>,
+}
+
+impl<W: Write + Send + 'static> JsonLogger<W> {
+    /// To write there.
+    pub fn new(level: LevelFilter, to: W) -> Box<Self> {
+        Box::new(JsonLogger {
+            level,
+            to: Mutex::new(to),
+        })
+    }
+}
+
+impl<W: Write + Send + 'static> Log for JsonLogger<W> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= self.level || metadata.target() == ASKED_FOR
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = line(record, OffsetDateTime::now_utc());
+            let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
+            // A full disk must not end what is logged about.
+            let _ = to.write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl<W: Write + Send + 'static> SharedLogger for JsonLogger<W> {
+    /// The most that it may write: what is asked for is at INFO.
+    fn level(&self) -> LevelFilter {
+        self.level.max(LevelFilter::Info)
+    }
+
+    fn config(&self) -> Option<&Config> {
+        None
+    }
+
+    fn as_log(self: Box<Self>) -> Box<dyn Log> {
+        self
+    }
+}
+
+fn line(record: &Record<'_>, now: OffsetDateTime) -> String {
+    let thread = std::thread::current();
+    let object = json!({
+        "time": now.format(TIME).expect("the format fits every time"),
+        "level": record.level().as_str(),
+        "thread": thread.name().unwrap_or("unnamed"),
+        "message": record.args().to_string(),
+    });
+    format!("{object}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use log::Level;
+
+    use super::*;
+
+    #[test]
+    fn json_lines_hold_time_level_thread_and_message() {
+        let message = "indicator \"a\"\n is odd";
+        let line = line(
+            &Record::builder()
+                .args(format_args!("{message}"))
+                .level(Level::Warn)
+                .build(),
+            OffsetDateTime::UNIX_EPOCH,
+        );
+        assert_eq!(line.matches('\n').count(), 1);
+        let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(record["time"], "1970-01-01T00:00:00.000Z");
+        assert_eq!(record["level"], "WARN");
+        assert_eq!(record["message"], message);
+        assert!(record["thread"].is_string());
+    }
+}
