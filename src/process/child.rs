@@ -5,20 +5,24 @@
 //! of standard error, and holds a deadline, all in one `poll` loop without
 //! helper threads. On every way out of it the child is gone: where it did not
 //! exit by itself, its process group is told to end (SIGTERM), killed after a
-//! moment, and waited for. Should this program itself die, the kernel kills its
+//! moment, and waited for, for so long that no thread hangs on a child that the
+//! kernel does not let go. Should this program itself die, the kernel kills its
 //! children (parent-death signal).
+
+mod guard;
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
 use crate::process::stop::{Stop, poll_timeout};
+use guard::{Guard, LOOK};
+
+pub use guard::running;
 
 /// How much of a child's standard error is kept for the log, in bytes.
 pub const STDERR_KEPT: usize = 4096;
@@ -33,9 +37,6 @@ const CHUNK: usize = 64 * 1024;
 /// How much of standard error is read in one go, in pieces of 4 kB. A child that
 /// writes it faster than it is read must not keep the limits from being looked at.
 const STDERR_PIECES: usize = 64;
-
-/// How often a child is looked at where the kernel has no pidfd (before 5.3).
-const LOOK: Duration = Duration::from_millis(20);
 
 /// What the consumer of a child's output wants next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,7 +170,7 @@ pub fn run_in(
             child.end(manner.grace)?;
             end
         }
-        None => End::Exited(child.child.wait()?),
+        None => End::Exited(child.reap()?),
     };
     pipes.drain_stderr();
     Ok(Outcome {
@@ -197,138 +198,6 @@ pub fn run_to_end(
         Flow::Continue
     })?;
     Ok((outcome, output))
-}
-
-/// How many children run now.
-static RUNNING: AtomicU64 = AtomicU64::new(0);
-
-/// How many child processes this program runs at the moment.
-pub fn running() -> u64 {
-    RUNNING.load(Ordering::Relaxed)
-}
-
-/// A running child that is ended and reaped when it goes out of scope.
-struct Guard {
-    child: Child,
-    /// Becomes readable when the child exits.
-    pidfd: Option<OwnedFd>,
-}
-
-impl Guard {
-    fn spawn(command: &mut Command, wants_input: bool) -> io::Result<Self> {
-        command
-            .stdin(if wants_input {
-                Stdio::piped()
-            } else {
-                Stdio::null()
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own: a Ctrl-C at the terminal is for this program,
-            // which decides what its children do; and ending the group also
-            // ends what the child has started.
-            .process_group(0);
-        die_with_parent(command);
-        let mut guard = Guard {
-            child: command.spawn()?,
-            pidfd: None,
-        };
-        RUNNING.fetch_add(1, Ordering::Relaxed);
-        guard.pidfd = guard
-            .pid()
-            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
-        Ok(guard)
-    }
-
-    fn pid(&self) -> Option<Pid> {
-        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(pid) = self.pid() {
-            // The group may be gone already; that is what is wanted.
-            let _ = rustix::process::kill_process_group(pid, signal);
-        }
-    }
-
-    /// Whether the child has exited. It stays a zombie, so that its number, and
-    /// that of its group, remain its own.
-    fn has_exited(&self) -> io::Result<bool> {
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match rustix::process::waitid(WaitId::Pid(self.pid().ok_or(NO_PID)?), options) {
-            Ok(status) => Ok(status.is_some()),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Waits for the child's exit; says whether it came.
-    fn await_exit(&self, limit: Duration) -> io::Result<bool> {
-        let until = Instant::now() + limit;
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            if self.has_exited()? {
-                return Ok(true);
-            }
-            if left.is_zero() {
-                return Ok(false);
-            }
-            match &self.pidfd {
-                Some(pidfd) => {
-                    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-                    // An interrupted poll only means one more turn of the loop.
-                    let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
-                }
-                None => std::thread::sleep(left.min(LOOK)),
-            }
-        }
-    }
-
-    /// Tells the child's group to end, and kills what then is left of it: the
-    /// child after a moment, what the child has started as soon as it is gone.
-    fn end(&mut self, grace: Duration) -> io::Result<()> {
-        if !grace.is_zero() {
-            self.signal(Signal::TERM);
-            self.await_exit(grace)?;
-        }
-        self.signal(Signal::KILL);
-        self.child.wait()?;
-        Ok(())
-    }
-}
-
-/// A process has a positive number.
-const NO_PID: io::ErrorKind = io::ErrorKind::InvalidData;
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        RUNNING.fetch_sub(1, Ordering::Relaxed);
-        if let Ok(None) = self.child.try_wait() {
-            self.signal(Signal::KILL);
-            let _ = self.child.wait();
-        }
-    }
-}
-
-/// Has the kernel kill the child when the thread that started it is gone:
-/// the last defence against orphans when this program is itself killed. Every
-/// child is waited for by the thread that started it, so a thread that ends
-/// earlier than its child does so by a crash.
-#[allow(unsafe_code)] // `pre_exec` has no safe form; see SAFETY.
-fn die_with_parent(command: &mut Command) {
-    let parent = Some(rustix::process::getpid());
-    // SAFETY: between fork and exec only async-signal-safe calls are allowed;
-    // the closure makes two system calls, allocates nothing and takes no lock.
-    unsafe {
-        command.pre_exec(move || {
-            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // A parent that died before that sends no signal any more.
-            if rustix::process::getppid() != parent {
-                return Err(rustix::io::Errno::SRCH.into());
-            }
-            Ok(())
-        });
-    }
 }
 
 /// What the limits leave.

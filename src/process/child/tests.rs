@@ -1,5 +1,7 @@
 //! Children of every kind, run to their end.
 
+use rustix::process::Pid;
+
 use super::*;
 
 fn shell(script: &str) -> Command {
@@ -97,6 +99,53 @@ fn endless_standard_error_does_not_outlive_the_limit() {
     let (outcome, _) = run_shell("yes >&2", b"", Duration::from_millis(300));
     assert!(matches!(outcome.end, End::TimedOut));
     assert!(started.elapsed() < LONG);
+}
+
+/// Whoever traces a process is told first of its end, and until he has taken
+/// note, its parent waits: as for one that sleeps where no signal reaches it.
+#[test]
+fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
+    const TRACER: &str = "import ctypes, sys, time\n\
+         seized = ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None)\n\
+         print(seized, flush=True)\n\
+         time.sleep(600)\n";
+    let stop = Stop::new().expect("two socket pairs");
+    let time = Some(Duration::from_secs(1));
+    let limits = Limits { time, stop: &stop };
+    let mut tracer = None;
+    let started = Instant::now();
+    let outcome = run(&mut shell("echo $$; exec sleep 600"), b"", limits, |pid| {
+        let mut python = Command::new("python3");
+        python.args(["-c", TRACER, String::from_utf8_lossy(pid).trim()]);
+        tracer = python.stdout(std::process::Stdio::piped()).spawn().ok();
+        Flow::Continue
+    });
+    let Some(mut tracer) = tracer else {
+        println!("skipped: there is no python3");
+        return;
+    };
+    let took = started.elapsed();
+    tracer.kill().expect("it runs");
+    let mut seized = String::new();
+    let mut said = tracer.stdout.take().expect("a pipe");
+    said.read_to_string(&mut seized).expect("a line");
+    tracer.wait().expect("it was killed");
+    if seized.trim() != "0" {
+        println!("skipped: no process may be traced here");
+        return;
+    }
+    assert!(matches!(outcome.expect("sh starts").end, End::TimedOut));
+    assert!(
+        took > Duration::from_secs(2),
+        "it was not hard to reap: {took:?}"
+    );
+    assert!(took < Duration::from_secs(30), "{took:?}");
+    // It is reaped in passing, once it can be.
+    let until = Instant::now() + LONG;
+    while !guard::nothing_is_left() {
+        assert!(Instant::now() < until, "a zombie stays");
+        run_shell("true", b"", LONG);
+    }
 }
 
 #[test]

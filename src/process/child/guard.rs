@@ -1,0 +1,219 @@
+//! A running child, which is ended and reaped on every way out.
+//!
+//! The numbers of processes and groups are used again, so a group may be
+//! signalled only while its number is certain to be its own. That is so as long
+//! as its leader, the child, is not reaped: a process that has exited keeps its
+//! number until its parent has waited for it, and the kernel gives a number that
+//! a process has to no other process and no other group. So whether a child has
+//! exited is learnt without reaping it (pidfd, `WNOWAIT`), all signals are sent
+//! before it is reaped, and none after that.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use log::{debug, warn};
+use rustix::event::{PollFd, PollFlags};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use wait_timeout::ChildExt;
+
+use crate::process::stop::poll_timeout;
+
+/// How often a child is looked at where the kernel has no pidfd (before 5.3).
+pub(super) const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a child that has exited, or was killed, is waited for. The kernel
+/// does not let it go as long as it sleeps where no signal reaches it, on a dead
+/// network share for example.
+const REAPING: Duration = Duration::from_secs(2);
+
+/// How many children run now.
+static RUNNING: AtomicU64 = AtomicU64::new(0);
+
+/// Children that were killed and could not be reaped in time. They are looked
+/// for when the next one is started.
+static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+/// How many child processes this program runs at the moment.
+pub fn running() -> u64 {
+    RUNNING.load(Ordering::Relaxed)
+}
+
+/// A running child that is ended and reaped when it goes out of scope.
+pub(super) struct Guard {
+    pub(super) child: Child,
+    /// Becomes readable when the child exits.
+    pub(super) pidfd: Option<OwnedFd>,
+    /// Its number may be another's from then on.
+    is_reaped: bool,
+}
+
+impl Guard {
+    /// Starts a child, in a group of its own.
+    pub(super) fn spawn(command: &mut Command, wants_input: bool) -> io::Result<Self> {
+        command
+            .stdin(if wants_input {
+                Stdio::piped()
+            } else {
+                Stdio::null()
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // A group of its own: a Ctrl-C at the terminal is for this program,
+            // which decides what its children do; and ending the group also
+            // ends what the child has started.
+            .process_group(0);
+        die_with_parent(command);
+        reap_left();
+        let mut guard = Guard {
+            child: command.spawn()?,
+            pidfd: None,
+            is_reaped: false,
+        };
+        RUNNING.fetch_add(1, Ordering::Relaxed);
+        guard.pidfd = guard
+            .pid()
+            .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()).ok());
+        Ok(guard)
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid().filter(|_| !self.is_reaped) {
+            // The group may be gone already; that is what is wanted.
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    /// Whether the child has exited. It stays a zombie, so that its number, and
+    /// that of its group, remain its own.
+    pub(super) fn has_exited(&self) -> io::Result<bool> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match rustix::process::waitid(WaitId::Pid(self.pid().ok_or(NO_PID)?), options) {
+            Ok(status) => Ok(status.is_some()),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for the child's exit; says whether it came.
+    fn await_exit(&self, limit: Duration) -> io::Result<bool> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if self.has_exited()? {
+                return Ok(true);
+            }
+            if left.is_zero() {
+                return Ok(false);
+            }
+            match &self.pidfd {
+                Some(pidfd) => {
+                    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+                    // An interrupted poll only means one more turn of the loop.
+                    let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
+                }
+                None => std::thread::sleep(left.min(LOOK)),
+            }
+        }
+    }
+
+    /// Tells the child's group to end, and kills what then is left of it: the
+    /// child after a moment, what the child has started as soon as it is gone.
+    /// A child that does not even end then is left behind; that is logged.
+    pub(super) fn end(&mut self, grace: Duration) -> io::Result<()> {
+        if !grace.is_zero() {
+            self.signal(Signal::TERM);
+            self.await_exit(grace)?;
+        }
+        self.signal(Signal::KILL);
+        match self.reap() {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Ok(()),
+            status => status.map(|_| ()),
+        }
+    }
+
+    /// Waits for a child that has exited, or was killed. No signal is sent to its
+    /// group from then on.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::TimedOut`] where the kernel does not let it go: it is left
+    /// behind.
+    pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait_timeout(REAPING)?;
+        self.is_reaped = true;
+        if let Some(status) = status {
+            RUNNING.fetch_sub(1, Ordering::Relaxed);
+            return Ok(status);
+        }
+        let id = self.child.id();
+        warn!("process {id} does not end, though it was killed: it is left behind");
+        left().extend(self.pid());
+        Err(io::ErrorKind::TimedOut.into())
+    }
+}
+
+fn left() -> std::sync::MutexGuard<'static, Vec<Pid>> {
+    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reaps those that were left behind and have ended since.
+fn reap_left() {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    left().retain(
+        |pid| match rustix::process::waitid(WaitId::Pid(*pid), options) {
+            Ok(None) | Err(rustix::io::Errno::INTR) => true,
+            Ok(Some(_)) | Err(_) => {
+                debug!("process {} has ended after all", pid.as_raw_nonzero());
+                RUNNING.fetch_sub(1, Ordering::Relaxed);
+                false
+            }
+        },
+    );
+}
+
+/// A process has a positive number.
+const NO_PID: io::ErrorKind = io::ErrorKind::InvalidData;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            self.signal(Signal::KILL);
+            // That it could not be waited for is logged.
+            let _ = self.reap();
+        }
+    }
+}
+
+/// Has the kernel kill the child when the thread that started it is gone:
+/// the last defence against orphans when this program is itself killed. Every
+/// child is waited for by the thread that started it, so a thread that ends
+/// earlier than its child does so by a crash.
+#[allow(unsafe_code)] // `pre_exec` has no safe form; see SAFETY.
+fn die_with_parent(command: &mut Command) {
+    let parent = Some(rustix::process::getpid());
+    // SAFETY: between fork and exec only async-signal-safe calls are allowed;
+    // the closure makes two system calls, allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(move || {
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+            // A parent that died before that sends no signal any more.
+            if rustix::process::getppid() != parent {
+                return Err(rustix::io::Errno::SRCH.into());
+            }
+            Ok(())
+        });
+    }
+}
+
+#[cfg(test)]
+pub(super) fn nothing_is_left() -> bool {
+    left().is_empty()
+}
