@@ -2,6 +2,7 @@
 //! indicator means.
 
 mod fields;
+mod pcre;
 mod text;
 
 use std::cell::OnceCell;

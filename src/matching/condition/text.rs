@@ -3,41 +3,73 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use regex_lite::{Regex, RegexBuilder};
+use regex::{Regex, RegexBuilder};
+
+use super::pcre::{self, Respelled};
 
 /// The most memory that a compiled expression may take, in bytes.
-const LARGEST: usize = 1 << 20;
+const LARGEST: usize = 1 << 21;
 
-/// A regular expression; the compiled one belongs to the text.
+/// A Perl-compatible regular expression, as far as it takes linear time; the compiled one
+/// belongs to the text.
 #[derive(Clone)]
-pub struct Expression(Regex);
+pub struct Expression {
+    text: String,
+    compiled: Regex,
+    ends_before_line_feed: bool,
+}
 
 impl Expression {
-    /// Compiles an expression.
+    /// Compiles an expression; classes and case are those of Unicode.
     ///
     /// # Errors
     /// It is none, or uses what takes more than linear time (look-around,
-    /// back-references), or is too large; why, in words.
+    /// back-references), or is too large; why and where, in words.
     pub fn new(text: &str) -> Result<Self, String> {
-        let compiled = RegexBuilder::new(text).size_limit(LARGEST).build();
-        compiled.map(Expression).map_err(|error| error.to_string())
+        let Respelled {
+            text: respelled,
+            ends_before_line_feed,
+        } = pcre::respell(text).map_err(|why| why.to_string())?;
+        let compiled = RegexBuilder::new(&respelled).size_limit(LARGEST).build();
+        Ok(Expression {
+            text: text.to_owned(),
+            compiled: compiled.map_err(|error| in_a_line(&error))?,
+            ends_before_line_feed,
+        })
     }
 
     /// Whether it matches anywhere in the text.
     pub fn is_found_in(&self, text: &str) -> bool {
-        self.0.is_match(text)
+        let before_end = text
+            .strip_suffix('\n')
+            .filter(|_| self.ends_before_line_feed);
+        self.compiled.is_match(text) || before_end.is_some_and(|text| self.compiled.is_match(text))
+    }
+}
+
+/// What is wrong with an expression, without the drawing that goes with it.
+fn in_a_line(error: &regex::Error) -> String {
+    match error {
+        regex::Error::CompiledTooBig(limit) => {
+            format!("compiled it takes more than {} MiB", limit >> 20)
+        }
+        error => {
+            let text = error.to_string();
+            let reason = text.rsplit("error: ").next().unwrap_or_default();
+            reason.split_whitespace().collect::<Vec<_>>().join(" ")
+        }
     }
 }
 
 impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Expression({:?})", self.0.as_str())
+        write!(f, "Expression({:?})", self.text)
     }
 }
 
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
@@ -45,7 +77,7 @@ impl Eq for Expression {}
 
 impl Hash for Expression {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.as_str().hash(state);
+        self.text.hash(state);
     }
 }
 
@@ -109,8 +141,17 @@ mod tests {
         let expression = Expression::new(r"evil\.(com|org)$").expect("an expression");
         assert!(expression.is_found_in("very.evil.org"));
         assert!(!expression.is_found_in("evil.org.example"));
-        for text in ["(", "(?=a)b", r"(a)\1"] {
-            assert!(Expression::new(text).is_err(), "{text}");
+        for (text, words) in [
+            ("(", "unclosed group"),
+            ("(?=a)b", "look-ahead at its character 1"),
+            (r"(a)\1", "a back-reference at its character 4"),
+            (r"\w{1,1000}", "more than 2 MiB"),
+        ] {
+            let reason = Expression::new(text).expect_err(text);
+            assert!(
+                reason.contains(words) && !reason.contains('\n'),
+                "{text}: {reason}"
+            );
         }
     }
 

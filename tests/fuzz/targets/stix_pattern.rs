@@ -2,10 +2,10 @@
 //! for the places where things stand.
 #![no_main]
 
-use vast_threatbus::stix::pattern::{self, Version};
+use vast_threatbus::protocol::stix::pattern::{self, Version};
 
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    let _ = pattern::validate(text);
+    let _ = pattern::parse(text);
     for version in [Version::Stix20, Version::Stix21] {
         if let Ok(parsed) = pattern::parse_as(text, version) {
             let written = parsed.to_string();

@@ -24,7 +24,7 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text that is no pattern, or none that the official validator takes.
+/// A text that is no pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PatternError {
     /// Where it goes wrong.
@@ -45,13 +45,12 @@ pub enum Reason {
     },
     /// The same qualifier twice on one observation, which STIX 2.1 forbids.
     RepeatedQualifier(&'static str),
+    /// A `WITHIN` of no time, or a `REPEATS` of no times.
+    Nothing(&'static str),
     /// More bytes than [`MAX_LENGTH`].
     TooLong,
     /// Parentheses nested more deeply than [`MAX_DEPTH`].
     TooDeep,
-    /// The grammar allows it, but the official validator refuses it
-    /// ([`super::validate`] only).
-    Refused(String),
 }
 
 impl fmt::Display for PatternError {
@@ -66,9 +65,9 @@ impl fmt::Display for PatternError {
                 "a second {name} on one observation (STIX 2.1 allows one of each; \
                  parentheses around the first would make it two levels)"
             ),
+            Reason::Nothing(name) => write!(f, "{name} 0, where it has to be more than nothing"),
             Reason::TooLong => write!(f, "the pattern is longer than {MAX_LENGTH} bytes"),
             Reason::TooDeep => write!(f, "parentheses are nested more than {MAX_DEPTH} deep"),
-            Reason::Refused(why) => f.write_str(why),
         }
     }
 }

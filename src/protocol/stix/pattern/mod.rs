@@ -1,16 +1,14 @@
 //! The STIX patterning language, versions 2.1 and 2.0
 //! (OASIS STIX 2.1, part 9; STIX 2.0, part 5).
 //!
-//! [`parse`] reads a pattern as the grammar has it. [`validate`] adds what the
-//! official validator refuses beyond the grammar, so that its verdict is the
-//! validator's on every text.
+//! [`parse`] reads a pattern as the grammar has it, and refuses what the grammar lets
+//! through although it means nothing: `WITHIN 0`, `REPEATS 0`.
 
 mod error;
 mod lexer;
 mod literal;
 mod parser;
 mod tree;
-mod verdict;
 
 use std::fmt;
 
@@ -54,9 +52,21 @@ impl fmt::Display for Version {
 ///
 /// # Errors
 ///
-/// Where it is neither: that of the version in which more of it could be read.
+/// Where it is neither: that of the version in which more of it could be read. The older
+/// one is not tried where the newer forbids what it could read, the same qualifier twice.
 pub fn parse(text: &str) -> Result<Pattern, PatternError> {
-    either(|version| parse_as(text, version))
+    parse_as(text, Version::Stix21).or_else(|newer| {
+        if matches!(newer.reason, Reason::RepeatedQualifier(_)) {
+            return Err(newer);
+        }
+        parse_as(text, Version::Stix20).map_err(|older| {
+            if older.position.offset > newer.position.offset {
+                older
+            } else {
+                newer
+            }
+        })
+    })
 }
 
 /// Parses a pattern of one version.
@@ -67,43 +77,6 @@ pub fn parse(text: &str) -> Result<Pattern, PatternError> {
 /// passes.
 pub fn parse_as(text: &str, version: Version) -> Result<Pattern, PatternError> {
     parser::parse(text, version)
-}
-
-/// Parses a pattern of STIX 2.1, or else of 2.0, that the official validator
-/// takes as well.
-///
-/// # Errors
-///
-/// As [`parse`], and [`Reason::Refused`].
-pub fn validate(text: &str) -> Result<Pattern, PatternError> {
-    either(|version| validate_as(text, version))
-}
-
-/// Parses a pattern of one version that the official validator takes as well.
-///
-/// # Errors
-///
-/// As [`parse_as`], and [`Reason::Refused`].
-pub fn validate_as(text: &str, version: Version) -> Result<Pattern, PatternError> {
-    let pattern = parse_as(text, version)?;
-    match verdict::objection(text, &pattern) {
-        Some(error) => Err(error),
-        None => Ok(pattern),
-    }
-}
-
-fn either(
-    read: impl Fn(Version) -> Result<Pattern, PatternError>,
-) -> Result<Pattern, PatternError> {
-    read(Version::Stix21).or_else(|newer| {
-        read(Version::Stix20).map_err(|older| {
-            if older.position.offset > newer.position.offset {
-                older
-            } else {
-                newer
-            }
-        })
-    })
 }
 
 #[cfg(test)]

@@ -268,6 +268,9 @@ impl<'a> Parser<'a> {
             }
             _ => return Err(self.unexpected("a number of seconds that is not negative")),
         };
+        if seconds <= 0.0 {
+            return Err(self.fail(Reason::Nothing("WITHIN")));
+        }
         self.advance();
         self.expect_keyword(Keyword::Seconds, "SECONDS")?;
         Ok(QualifierKind::Within(seconds))
@@ -278,6 +281,9 @@ impl<'a> Parser<'a> {
             return Err(self.unexpected("a whole number that is not negative"));
         }
         let times = literal::natural(self.source());
+        if times == 0 {
+            return Err(self.fail(Reason::Nothing("REPEATS")));
+        }
         self.advance();
         self.expect_keyword(Keyword::Times, "TIMES")?;
         Ok(QualifierKind::Repeats(times))

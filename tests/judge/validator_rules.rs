@@ -5,16 +5,12 @@
 //! own, and wrong in places: a list of hashes after `IN` is compared as if it
 //! were one hash, and two parentheses at the start count as no bracket.
 
-use super::error::{PatternError, Position, Reason};
-use super::tree::{Condition, ObjectPath, Pattern, Step, Test};
+use vast_threatbus::protocol::stix::pattern::{Condition, ObjectPath, Pattern, Step, Test};
 
 /// The first thing that the validator would object to in a pattern that parsed.
-pub(super) fn objection(text: &str, pattern: &Pattern) -> Option<PatternError> {
+pub fn objection(text: &str, pattern: &Pattern) -> Option<String> {
     if !begins_with_bracket(text) {
-        let start = text.len() - text.trim_start().len();
-        let position = super::lexer::Places::new(text).position(start, start);
-        let why = "the official validator wants [ or ([ at the very start".to_owned();
-        return Some(refused(position, why));
+        return Some("it wants [ or ([ at the very start".to_owned());
     }
     let mut found = None;
     pattern.root.for_each_test(&mut |test| {
@@ -23,13 +19,6 @@ pub(super) fn objection(text: &str, pattern: &Pattern) -> Option<PatternError> {
         }
     });
     found
-}
-
-fn refused(position: Position, why: String) -> PatternError {
-    PatternError {
-        position,
-        reason: Reason::Refused(why),
-    }
 }
 
 /// Whether the first two characters, white space (of ASCII) removed, are such as
@@ -46,7 +35,7 @@ fn begins_with_bracket(text: &str) -> bool {
 
 /// The objection to the value of a hash, told by the literal's source as the
 /// validator does: a list is never a hash, and `LIKE 'abc%'` is none either.
-fn hash_objection(text: &str, test: &Test) -> Option<PatternError> {
+fn hash_objection(text: &str, test: &Test) -> Option<String> {
     let operand = match &test.condition {
         Condition::Exists => return None,
         Condition::Compare(_, literal) => Some(literal.position),
@@ -54,20 +43,18 @@ fn hash_objection(text: &str, test: &Test) -> Option<PatternError> {
         Condition::In(_) => None,
     };
     let Step::Key(name) = step_under_hashes(&test.path)? else {
-        let why = "the official validator cannot read an index after hashes".to_owned();
-        return Some(refused(test.path_position, why));
+        return Some("it cannot read an index after hashes".to_owned());
     };
     let shape = HashShape::of(name)?;
     let Some(position) = operand else {
-        let why = format!("the official validator takes a list for no valid {name} hash");
-        return Some(refused(test.position, why));
+        return Some(format!("it takes a list for no valid {name} hash"));
     };
     let start = position.offset as usize;
     let source = &text[start..start + position.length as usize];
     if shape.accepts(&source.replace('\'', "")) {
         return None;
     }
-    Some(refused(position, format!("{source} is no {name} hash")))
+    Some(format!("{source} is no {name} hash"))
 }
 
 /// The last step of a path that has a step `hashes`.
