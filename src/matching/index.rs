@@ -9,8 +9,13 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::json::{self, Path, ScanError};
+use super::places::Kinds;
 use super::prefilter::{Shapes, looks_like_address};
-use crate::observable::{Kind, Network, Observable, Spelled, domains_above};
+use crate::observable::{
+    Kind, Network, Observable, Property, Spelled, domains_above, file_name, url,
+};
+
+mod find;
 
 /// The field that names the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";
@@ -31,13 +36,60 @@ impl Slot {
     }
 }
 
+/// By which of their texts observables are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// As they were written, byte for byte.
+    #[default]
+    Spelling,
+    /// In their canonical form; URLs are found by host and target.
+    Meaning,
+}
+
+/// How many observables there are that need a lookup of their own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    addresses: usize,
+    endpoints: usize,
+    /// Domains, for the names under them.
+    above: usize,
+    answers: usize,
+    urls: usize,
+    /// Targets of URLs, of any host.
+    targets: usize,
+    /// Ends of paths with more than one component.
+    paths: usize,
+}
+
+impl Counts {
+    /// The count that an observable belongs to.
+    fn of(&mut self, observable: &Observable) -> Option<&mut usize> {
+        match observable {
+            Observable::Address(_) => Some(&mut self.addresses),
+            Observable::Endpoint(..) => Some(&mut self.endpoints),
+            Observable::Subdomain(_) => Some(&mut self.above),
+            Observable::Answer(_) => Some(&mut self.answers),
+            Observable::Url(url) if url::parts(url).host.is_none() => Some(&mut self.targets),
+            Observable::Url(_) => Some(&mut self.urls),
+            Observable::Text(Property::FileName, name) if file_name::components(name) > 1 => {
+                Some(&mut self.paths)
+            }
+            Observable::Network(_)
+            | Observable::Domain(_)
+            | Observable::Hash(_)
+            | Observable::Text(..) => None,
+        }
+    }
+}
+
 /// A set of observables, with a lookup whose cost does not depend on how many
 /// there are.
 ///
 /// About 50 bytes a value are kept for names of 20 bytes. The hash is seeded
 /// anew for each index, as the values come from the bus and may be hostile.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Index {
+    by: By,
     /// Slots by the hash of their value.
     table: HashTable<u32>,
     /// By slot; what a free slot says is void.
@@ -47,9 +99,9 @@ pub struct Index {
     bytes: Vec<u8>,
     /// How many of these bytes belong to no slot.
     dead: usize,
-    addresses: usize,
-    /// How many domains are there for the names under them.
-    domains_above: usize,
+    counts: Counts,
+    /// How many there are of each kind.
+    of_kind: [u32; Kind::COUNT],
     /// The lengths of networks, each with how many networks have it.
     lengths: Vec<(u8, usize)>,
     shapes: Shapes,
@@ -92,6 +144,12 @@ impl Place {
     }
 }
 
+impl Default for Index {
+    fn default() -> Self {
+        Index::by(By::Spelling)
+    }
+}
+
 impl Index {
     /// An index of these observables; those that are equal share a slot, and
     /// slots are given in order of first appearance, from 0.
@@ -101,6 +159,29 @@ impl Index {
             index.insert(observable);
         }
         index
+    }
+
+    /// An index without observables.
+    pub fn by(by: By) -> Self {
+        Index {
+            by,
+            table: HashTable::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            bytes: Vec::new(),
+            dead: 0,
+            counts: Counts::default(),
+            of_kind: [0; Kind::COUNT],
+            lengths: Vec::new(),
+            shapes: Shapes::default(),
+            hasher: RandomState::default(),
+        }
+    }
+
+    /// The kinds of which there are any.
+    pub(super) fn kinds(&self) -> Kinds {
+        let kinds = Kind::all().filter(|kind| self.of_kind[kind.number()] > 0);
+        kinds.map(Kinds::of).fold(Kinds::NONE, Kinds::and)
     }
 
     /// The number of distinct observables.
@@ -116,8 +197,8 @@ impl Index {
     /// The slot of an observable that is in the index.
     pub fn slot(&self, observable: &Observable) -> Option<Slot> {
         let (kind, octets) = (Kind::of(observable), Octets::of(observable));
-        let value = octets.bytes(observable);
-        self.find(self.hash(value), kind, value)
+        let value = octets.bytes(observable, self.by);
+        self.find(self.key(kind, value), kind, value)
     }
 
     /// Adds an observable, unless it is there; its slot in any case.
@@ -127,29 +208,24 @@ impl Index {
     /// At the 4,294,967,296th observable.
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         let (kind, octets) = (Kind::of(observable), Octets::of(observable));
-        let value = octets.bytes(observable);
-        let hash = self.hash(value);
+        let value = octets.bytes(observable, self.by);
+        let hash = self.key(kind, value);
         if let Some(slot) = self.find(hash, kind, value) {
             return slot;
         }
         let place = Place::new(self.bytes.len(), value.len(), kind);
         self.bytes.extend_from_slice(value);
-        match observable {
-            Observable::Address(_) => self.addresses += 1,
-            Observable::Network(network) => self.add_length(network.length()),
-            Observable::Subdomain(_) => {
-                self.domains_above += 1;
-                self.shapes.add(value);
-            }
-            Observable::Endpoint(..) => {}
-            Observable::Domain(_)
-            | Observable::Url(_)
-            | Observable::Hash(_)
-            | Observable::Text(..)
-            | Observable::Answer(_) => self.shapes.add(value),
+        if let Observable::Network(network) = observable {
+            self.add_length(network.length());
         }
+        if let Some(count) = self.counts.of(observable) {
+            *count += 1;
+        }
+        self.of_kind[kind.number()] += 1;
+        self.add_shape(kind, value);
         let slot = self.take_slot(place);
         let Index {
+            by,
             table,
             places,
             bytes,
@@ -157,9 +233,18 @@ impl Index {
             ..
         } = self;
         table.insert_unique(hash, slot, |&slot| {
-            hasher.hash_one(&bytes[places[slot as usize].range()])
+            let place = places[slot as usize];
+            key(*by, hasher, place.kind(), &bytes[place.range()])
         });
         Slot(slot)
+    }
+
+    fn add_shape(&mut self, kind: Kind, value: &[u8]) {
+        match kind {
+            kind if kind.is_of_addresses() => {}
+            Kind::Url if self.by == By::Meaning => self.shapes.add(target_of(value)),
+            _ => self.shapes.add(value),
+        }
     }
 
     fn add_length(&mut self, length: u8) {
@@ -191,22 +276,18 @@ impl Index {
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         let slot = self.slot(observable)?;
         let place = self.places[slot.index()];
-        let hash = self.hash(&self.bytes[place.range()]);
+        let hash = self.key(place.kind(), &self.bytes[place.range()]);
         let entry = self.table.find_entry(hash, |&other| other == slot.0).ok()?;
         entry.remove();
         self.free.push(slot.0);
         self.dead += place.length();
-        match observable {
-            Observable::Address(_) => self.addresses -= 1,
-            Observable::Network(network) => self.remove_length(network.length()),
-            Observable::Subdomain(_) => self.domains_above -= 1,
-            Observable::Endpoint(..)
-            | Observable::Domain(_)
-            | Observable::Url(_)
-            | Observable::Hash(_)
-            | Observable::Text(..)
-            | Observable::Answer(_) => {}
+        if let Observable::Network(network) = observable {
+            self.remove_length(network.length());
         }
+        if let Some(count) = self.counts.of(observable) {
+            *count -= 1;
+        }
+        self.of_kind[place.kind().number()] -= 1;
         if self.dead > MIN_COMPACTION && self.dead > self.bytes.len() / 2 {
             self.compact();
         }
@@ -222,12 +303,15 @@ impl Index {
             let value = &self.bytes[place.range()];
             place.at = bytes.len();
             bytes.extend_from_slice(value);
-            if !place.kind().is_of_addresses() {
-                self.shapes.add(value);
-            }
         }
         self.bytes = bytes;
         self.dead = 0;
+        let slots: Vec<u32> = self.table.iter().copied().collect();
+        for slot in slots {
+            let place = self.places[slot as usize];
+            let value = self.bytes[place.range()].to_vec();
+            self.add_shape(place.kind(), &value);
+        }
     }
 
     /// Finds every indexed value in the event of this line, which must be one
@@ -285,7 +369,7 @@ impl Index {
                 }
             }
         }
-        if self.domains_above > 0 {
+        if self.counts.above > 0 {
             for above in domains_above(text) {
                 let value = above.as_bytes();
                 if self.shapes.may_hold(value) {
@@ -295,7 +379,7 @@ impl Index {
                 }
             }
         }
-        let any_address = self.addresses > 0 || !self.lengths.is_empty();
+        let any_address = self.counts.addresses > 0 || !self.lengths.is_empty();
         if any_address && looks_like_address(value) {
             if let Ok(address) = text.parse::<IpAddr>() {
                 let octets = Octets::from(address);
@@ -326,6 +410,10 @@ impl Index {
         self.hasher.hash_one(value)
     }
 
+    fn key(&self, kind: Kind, value: &[u8]) -> u64 {
+        key(self.by, &self.hasher, kind, value)
+    }
+
     /// The kind of the observable in a slot that is taken.
     pub(super) fn kind(&self, slot: Slot) -> Kind {
         self.places[slot.index()].kind()
@@ -344,13 +432,19 @@ impl Index {
                 Observable::Endpoint(address(octets), port)
             }
             Kind::Network => Observable::Network(network(value)),
-            Kind::Domain => Observable::domain(&text()),
+            Kind::Domain => match self.by {
+                By::Spelling => Observable::domain(&text()),
+                By::Meaning => Observable::Domain(text()),
+            },
             Kind::Hash => Observable::Hash(text()),
             Kind::Url => Observable::Url(text()),
             Kind::Text(property) => {
                 let text = text();
-                let known = Observable::text(property, &text);
-                known.unwrap_or(Observable::Text(property, text))
+                match self.by {
+                    By::Spelling => Observable::text(property, &text)
+                        .unwrap_or(Observable::Text(property, text)),
+                    By::Meaning => Observable::Text(property, text),
+                }
             }
             Kind::Subdomain => Observable::Subdomain(text()),
             Kind::Answer => Observable::Answer(text()),
@@ -385,6 +479,23 @@ impl Index {
             + self.bytes.capacity()
             + Shapes::HEAP_SIZE
     }
+}
+
+/// What an observable's slot is found by.
+fn key(by: By, hasher: &RandomState, kind: Kind, value: &[u8]) -> u64 {
+    match (by, kind) {
+        (By::Meaning, Kind::Url) => {
+            let parts = url::parts(std::str::from_utf8(value).unwrap_or_default());
+            hasher.hash_one((parts.host, parts.target))
+        }
+        _ => hasher.hash_one(value),
+    }
+}
+
+/// The target of a URL.
+fn target_of(value: &[u8]) -> &[u8] {
+    let url = std::str::from_utf8(value).unwrap_or_default();
+    url::parts(url).target.as_bytes()
 }
 
 /// The address of these octets, as many as one has.
@@ -434,13 +545,7 @@ impl Octets {
         match observable {
             Observable::Address(address) => Octets::from(*address),
             Observable::Network(network) => Octets::from_slice(&network.to_bytes()),
-            Observable::Endpoint(address, port) => {
-                let mut octets = Octets::from(*address);
-                let end = octets.length + 2;
-                octets.octets[octets.length..end].copy_from_slice(&port.to_be_bytes());
-                octets.length = end;
-                octets
-            }
+            Observable::Endpoint(address, port) => Octets::with_port(*address, *port),
             Observable::Domain(_)
             | Observable::Url(_)
             | Observable::Hash(_)
@@ -450,18 +555,20 @@ impl Octets {
         }
     }
 
+    fn with_port(address: IpAddr, port: u16) -> Self {
+        let mut octets = Octets::from(address);
+        let end = octets.length + 2;
+        octets.octets[octets.length..end].copy_from_slice(&port.to_be_bytes());
+        octets.length = end;
+        octets
+    }
+
     /// What the index stores for an observable whose octets these are.
-    fn bytes<'a>(&'a self, observable: &'a Observable) -> &'a [u8] {
-        match observable {
-            Observable::Address(_) | Observable::Endpoint(..) | Observable::Network(_) => {
-                self.as_bytes()
-            }
-            Observable::Domain(text)
-            | Observable::Url(text)
-            | Observable::Hash(text)
-            | Observable::Text(_, text)
-            | Observable::Subdomain(text)
-            | Observable::Answer(text) => text.as_written().as_bytes(),
+    fn bytes<'a>(&'a self, observable: &'a Observable, by: By) -> &'a [u8] {
+        match (observable.spelled(), by) {
+            (None, _) => self.as_bytes(),
+            (Some(text), By::Spelling) => text.as_written().as_bytes(),
+            (Some(text), By::Meaning) => text.as_bytes(),
         }
     }
 

@@ -23,6 +23,12 @@ impl fmt::Display for ScanError {
 
 impl std::error::Error for ScanError {}
 
+impl From<serde_json::Error> for ScanError {
+    fn from(error: serde_json::Error) -> Self {
+        ScanError(error)
+    }
+}
+
 /// The keys from a value up to the event, as a chain of stack frames: it costs
 /// nothing until somebody asks for the text.
 pub(crate) struct Path<'a> {
@@ -102,7 +108,7 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Object<'_, F> {
 
 /// A key, borrowed from the line unless it has escapes. (A plain `Cow` would
 /// always be a copy.)
-struct Key;
+pub(super) struct Key;
 
 impl<'de> DeserializeSeed<'de> for Key {
     type Value = Cow<'de, str>;

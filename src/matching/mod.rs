@@ -1,6 +1,9 @@
 //! Which observables does a printed event hold, and which indicators did it
 //! match? Pure functions of text: no I/O, no clock.
 //!
+//! * [`places`] is the one table of kinds of values and the fields that hold them.
+//! * [`Matcher`] says which observables an event holds, as the table and the canonical
+//!   forms of [`crate::observable`] have it.
 //! * [`Index`] finds every indexed value in one event, in one pass over its
 //!   JSON, at a cost that does not grow with the number of values.
 //! * [`Attribution`] tells which entries of a batched query an event matched,
@@ -15,17 +18,23 @@ mod concepts;
 pub mod condition;
 mod index;
 mod json;
+mod keys;
 mod live;
+mod matcher;
 pub mod places;
 mod prefilter;
 mod reach;
 #[cfg(test)]
 pub(crate) mod reference;
+mod walk;
 
 pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};
+pub use keys::Node;
 pub use live::{Clarity, LiveMatcher};
+pub use matcher::{Holding, Matcher, Scan, Scratch};
 pub use reach::{Place, Reach, Reached, UrlParts};
+pub use walk::At;

@@ -216,6 +216,12 @@ pub fn write_target(target: &str, out: &mut String) {
     write_escaped(target, out);
 }
 
+/// Puts a query, where it stands apart from its path, behind `out`.
+pub fn write_query(query: &str, out: &mut String) {
+    out.push('?');
+    write_escaped(query.strip_prefix('?').unwrap_or(query), out);
+}
+
 /// The target of a request in its canonical form: `text` itself, or what was put into
 /// `buffer`.
 pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {

@@ -64,6 +64,11 @@ impl Kinds {
         self.0 & Kinds::of(kind).0 != 0
     }
 
+    /// Those that are in both.
+    pub fn common(self, other: Kinds) -> Self {
+        Kinds(self.0 & other.0)
+    }
+
     /// Those of both.
     pub fn and(self, other: Kinds) -> Self {
         Kinds(self.0 | other.0)
@@ -85,6 +90,11 @@ impl PlaceId {
 
     /// That of fields that hold addresses by their name alone.
     pub const ADDRESS: PlaceId = PlaceId(1);
+
+    /// Its number, from 0 on without gaps.
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
 
     /// Whether nothing is looked for in it.
     pub fn is_none(self) -> bool {
@@ -138,7 +148,7 @@ impl Place {
             None => self.uses.push(Use {
                 reading,
                 kinds,
-                is_answer: reading == Reading::Answer,
+                is_answer: matches!(reading, Reading::Answer | Reading::Record),
             }),
         }
     }
@@ -254,9 +264,15 @@ impl Places {
         WRAPPERS.contains(&name) || self.logs.contains(&name)
     }
 
+    /// All places, in the order of their numbers.
+    pub fn ids(&self) -> impl Iterator<Item = PlaceId> + use<> {
+        let count = u16::try_from(self.places.len()).expect("the table has fewer fields");
+        (0..count).map(PlaceId)
+    }
+
     /// What a place is for.
     pub fn get(&self, id: PlaceId) -> &Place {
-        &self.places[usize::from(id.0)]
+        &self.places[id.index()]
     }
 }
 

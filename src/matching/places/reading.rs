@@ -20,6 +20,8 @@ pub enum Reading {
     CommonName,
     /// Data of an answer of DNS: a name or an address.
     Answer,
+    /// The same, beside the type of the answer, which can say that it is neither.
+    Record,
     /// A name for Kerberos: `host/dc.example@REALM`.
     Principal,
     /// A whole URL; anything else is none.
@@ -86,7 +88,7 @@ impl Reading {
                 }
             }
             Reading::Addresses => addresses(text, &mut show),
-            Reading::Name | Reading::Answer => host(text, first, &mut show),
+            Reading::Name | Reading::Answer | Reading::Record => host(text, first, &mut show),
             Reading::Host => {
                 let (name, _) = address::host_and_port(bracketed(text));
                 host(name, first, &mut show);

@@ -322,11 +322,11 @@ pub const TABLE: &[Row] = &[
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
+    kind(Kind::Address, Reading::Record).eve(RECORDS),
     kind(Kind::Address, Reading::Answer)
-        .eve(RECORDS)
+        .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
-    kind(Kind::Address, Reading::Answer).eve(ANSWERED),
     // Domains.
     kind(Kind::Domain, Reading::Name)
         .eve(EVE_NAMES)
@@ -345,20 +345,20 @@ pub const TABLE: &[Row] = &[
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
+    kind(Kind::Domain, Reading::Record).eve(RECORDS),
     kind(Kind::Domain, Reading::Answer)
-        .eve(RECORDS)
+        .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
-    kind(Kind::Domain, Reading::Answer).eve(ANSWERED),
     kind(Kind::Domain, Reading::Principal)
         .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
         .zeek(&["kerberos.client", "kerberos.service"]),
     // Answers of DNS, where only they are meant.
+    kind(Kind::Answer, Reading::Record).eve(RECORDS),
     kind(Kind::Answer, Reading::Answer)
-        .eve(RECORDS)
+        .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
-    kind(Kind::Answer, Reading::Answer).eve(ANSWERED),
     row(Sought::Joined(Joined::RecordType), Reading::Plain).eve(RECORD_TYPES),
     // URLs: whole, and in parts.
     kind(Kind::Url, Reading::Url)

@@ -1,0 +1,210 @@
+//! Numbers for the fields of events: what a field means is looked up when it is first
+//! seen, and found by its key from then on.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::places::{PlaceId, Places};
+
+/// A field that was seen, or the event itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Node(u32);
+
+impl Node {
+    /// The event itself.
+    pub const EVENT: Node = Node(0);
+
+    /// A field of an event that has more fields than are remembered; nothing is looked
+    /// for in it.
+    const LOST: Node = Node(u32::MAX);
+}
+
+/// From so many fields on they are forgotten before the next event. Sensors have a few
+/// hundred.
+const MANY: usize = 1 << 14;
+
+/// So many fields are remembered in one event at the most.
+const MOST: usize = 1 << 16;
+
+/// A field's key, and what it means.
+#[derive(Debug)]
+struct Field {
+    parent: Node,
+    key: Box<str>,
+    /// The field that came after this one last time, and is tried first.
+    next: Node,
+    place: PlaceId,
+}
+
+/// All fields that were seen: one for each thread that looks through events.
+#[derive(Debug)]
+pub struct Keys {
+    fields: Vec<Field>,
+    /// By parent and key.
+    table: HashTable<u32>,
+    /// Seeded anew for each: the keys come with the logs and may be hostile.
+    hasher: RandomState,
+    last: Node,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        let mut keys = Keys {
+            fields: Vec::new(),
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            last: Node::EVENT,
+        };
+        keys.clear();
+        keys
+    }
+}
+
+impl Keys {
+    fn clear(&mut self) {
+        self.table.clear();
+        self.fields.clear();
+        self.fields.push(Field {
+            parent: Node::LOST,
+            key: "".into(),
+            next: Node::LOST,
+            place: PlaceId::NONE,
+        });
+    }
+
+    /// An event begins.
+    pub fn begin(&mut self) {
+        self.last = Node::EVENT;
+        if self.fields.len() >= MANY {
+            self.clear();
+        }
+    }
+
+    /// The field with this key in an object.
+    #[inline]
+    pub fn field(&mut self, parent: Node, key: &str, places: &Places) -> Node {
+        // Events of one type have their keys in one order.
+        let last = self.last.0 as usize;
+        let next = self.fields.get(last).map_or(Node::LOST, |field| field.next);
+        if let Some(field) = self.fields.get(next.0 as usize) {
+            if field.parent == parent && *field.key == *key {
+                self.last = next;
+                return next;
+            }
+        }
+        let node = self.look_up(parent, key, places);
+        if let Some(field) = self.fields.get_mut(last) {
+            field.next = node;
+        }
+        self.last = node;
+        node
+    }
+
+    fn look_up(&mut self, parent: Node, key: &str, places: &Places) -> Node {
+        let Keys {
+            fields,
+            table,
+            hasher,
+            ..
+        } = self;
+        let hash = hasher.hash_one((parent, key));
+        let is_it = |number: &u32| {
+            let field = &fields[*number as usize];
+            field.parent == parent && *field.key == *key
+        };
+        if let Some(number) = table.find(hash, is_it) {
+            return Node(*number);
+        }
+        if fields.len() >= MOST || parent == Node::LOST {
+            return Node::LOST;
+        }
+        let mut path = String::new();
+        push_path(fields, parent, &mut path);
+        if !path.is_empty() {
+            path.push('.');
+        }
+        path.push_str(key);
+        let number = u32::try_from(fields.len()).expect("fewer than the most");
+        fields.push(Field {
+            parent,
+            key: key.into(),
+            next: Node::LOST,
+            place: places.resolve(&path),
+        });
+        table.insert_unique(hash, number, |number| {
+            let field = &fields[*number as usize];
+            hasher.hash_one((field.parent, &*field.key))
+        });
+        Node(number)
+    }
+
+    /// What the field means.
+    #[inline]
+    pub fn place(&self, node: Node) -> PlaceId {
+        let field = self.fields.get(node.0 as usize);
+        field.map_or(PlaceId::NONE, |field| field.place)
+    }
+
+    /// Puts the keys down to the field, joined by dots, behind `out`.
+    pub fn push_path(&self, node: Node, out: &mut String) {
+        push_path(&self.fields, node, out);
+    }
+}
+
+fn push_path(fields: &[Field], node: Node, out: &mut String) {
+    if node == Node::EVENT {
+        return;
+    }
+    let Some(field) = fields.get(node.0 as usize) else {
+        return;
+    };
+    if field.parent != Node::EVENT {
+        push_path(fields, field.parent, out);
+        out.push('.');
+    }
+    out.push_str(&field.key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(keys: &Keys, node: Node) -> String {
+        let mut path = String::new();
+        keys.push_path(node, &mut path);
+        path
+    }
+
+    #[test]
+    fn a_field_keeps_its_number() {
+        let (mut keys, places) = (Keys::default(), Places::shared());
+        let dns = keys.field(Node::EVENT, "dns", places);
+        let name = keys.field(dns, "rrname", places);
+        assert_eq!(path(&keys, name), "dns.rrname");
+        assert_eq!(keys.place(name), places.resolve("dns.rrname"));
+        for _ in 0..3 {
+            keys.begin();
+            let flat = keys.field(Node::EVENT, "dns.rrname", places);
+            assert_eq!(path(&keys, flat), "dns.rrname");
+            assert_eq!(keys.place(flat), keys.place(name));
+            assert_eq!(keys.field(Node::EVENT, "dns", places), dns);
+            assert_eq!(keys.field(dns, "rrname", places), name);
+        }
+        assert_eq!(keys.fields.len(), 4);
+    }
+
+    #[test]
+    fn keys_that_never_end_take_no_more_memory() {
+        let (mut keys, places) = (Keys::default(), Places::shared());
+        for number in 0..3 * MANY {
+            keys.begin();
+            keys.field(Node::EVENT, &number.to_string(), places);
+        }
+        assert!(keys.fields.len() <= MANY);
+        keys.begin();
+        let host = keys.field(Node::EVENT, "host", places);
+        assert_eq!(keys.place(host), places.resolve("host"));
+    }
+}

@@ -1,0 +1,601 @@
+//! Which observables does an event hold? The one piece of code that says so, for log
+//! files, for live events, and for what engines answer.
+//!
+//! A [`Matcher`] is shared by all threads; each has a [`Scratch`] of its own. An event is
+//! shown to a [`Scan`] value by value: JSON text by [`Matcher::matches`], anything else by
+//! [`Scan::begin`], [`Scan::text`] and [`Scan::number`] for each field, and [`Scan::end`].
+//! What a field is for is looked up once ([`Scratch::field`]) and not in every event.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::condition::Field;
+use super::index::{By, Index, Slot};
+use super::json::ScanError;
+use super::keys::{Keys, Node};
+use super::places::{Buffers, Joined, Kinds, PlaceId, Places, Reading, Seen, Use};
+use super::walk::{self, At, Visit};
+use crate::observable::{Kind, Observable, address, url};
+
+/// A set of observables, and where they count.
+#[derive(Debug)]
+pub struct Matcher {
+    index: Index,
+    places: &'static Places,
+    /// Whether answers of DNS count as what they are.
+    answers: bool,
+    /// By place: what is looked for in it now.
+    wanted: Vec<Wanted>,
+}
+
+/// What is looked for in a place.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    uses: Vec<Use>,
+    joined: Vec<Joined>,
+    /// Ends of connections, for addresses with a port and ports of URLs.
+    fields: Vec<Field>,
+}
+
+impl Wanted {
+    fn is_nothing(&self) -> bool {
+        self.uses.is_empty() && self.joined.is_empty() && self.fields.is_empty()
+    }
+}
+
+/// What one thread needs to match events, made once and used for all.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    keys: Keys,
+    buffers: Buffers,
+    hits: Vec<Occurrence>,
+    /// The values that were hit, end to end.
+    texts: String,
+    requests: Requests,
+    ends: [End; 2],
+    /// Objects that are answers of DNS whose data is no name and no address.
+    without_names: Vec<u32>,
+}
+
+/// The parts of requests that an event has so far.
+#[derive(Debug, Default)]
+struct Requests {
+    /// Hosts and targets, end to end.
+    texts: String,
+    hosts: Vec<Host>,
+    targets: Vec<Target>,
+    query: Option<Range<usize>>,
+    port: Option<u16>,
+}
+
+#[derive(Debug)]
+struct Host {
+    text: Range<usize>,
+    port: Option<u16>,
+    element: u32,
+}
+
+#[derive(Debug)]
+struct Target {
+    text: Range<usize>,
+    at: At,
+    /// The value as it is in the event.
+    raw: Range<usize>,
+}
+
+/// One end of the connection: what is known of it.
+#[derive(Debug, Default)]
+struct End {
+    addresses: Vec<(IpAddr, Node)>,
+    port: Option<u16>,
+}
+
+/// One value that was found.
+#[derive(Clone, Debug)]
+struct Occurrence {
+    slot: Slot,
+    node: Node,
+    text: Range<usize>,
+    /// The object that it is the data of, where it is an answer of DNS.
+    answer: Option<u32>,
+}
+
+/// One place where an event holds an observable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holding<'a> {
+    /// Which observable.
+    pub slot: Slot,
+    /// The keys down to the field, joined by dots.
+    pub path: String,
+    /// The field's text.
+    pub text: &'a str,
+}
+
+impl Scratch {
+    /// The field with this path in a table of the log with this name, for [`Scan::text`];
+    /// good until the next event of JSON is looked at with this scratch.
+    pub fn field(&mut self, path: &str) -> Node {
+        self.keys.field(Node::EVENT, path, Places::shared())
+    }
+
+    /// Where the last event holds what, in its order.
+    pub fn holdings(&self) -> impl Iterator<Item = Holding<'_>> {
+        self.hits.iter().map(|hit| {
+            let mut path = String::new();
+            self.keys.push_path(hit.node, &mut path);
+            Holding {
+                slot: hit.slot,
+                path,
+                text: &self.texts[hit.text.clone()],
+            }
+        })
+    }
+
+    fn clear(&mut self) {
+        self.hits.clear();
+        self.texts.clear();
+        let Requests {
+            texts,
+            hosts,
+            targets,
+            query,
+            port,
+        } = &mut self.requests;
+        texts.clear();
+        hosts.clear();
+        targets.clear();
+        (*query, *port) = (None, None);
+        for end in &mut self.ends {
+            end.addresses.clear();
+            end.port = None;
+        }
+        self.without_names.clear();
+    }
+}
+
+impl Matcher {
+    /// A matcher without observables; whether answers of DNS count like any other name
+    /// and address.
+    pub fn new(answers: bool) -> Self {
+        Matcher {
+            index: Index::by(By::Meaning),
+            places: Places::shared(),
+            answers,
+            wanted: Vec::new(),
+        }
+    }
+
+    /// Matches an observable from the next event on; see [`Index::insert`].
+    pub fn insert(&mut self, observable: &Observable) -> Slot {
+        let before = self.index.kinds();
+        let slot = self.index.insert(observable);
+        self.want(before);
+        slot
+    }
+
+    /// Matches it no more; see [`Index::remove`].
+    pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
+        let before = self.index.kinds();
+        let slot = self.index.remove(observable);
+        self.want(before);
+        slot
+    }
+
+    /// The observables that are matched.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// Sets what is looked for in each place, where that has changed.
+    fn want(&mut self, before: Kinds) {
+        let kinds = self.index.kinds();
+        if kinds == before && !self.wanted.is_empty() {
+            return;
+        }
+        let ids = self.places.ids();
+        self.wanted = ids.map(|id| self.wanted_in(id, kinds)).collect();
+    }
+
+    fn wanted_in(&self, id: PlaceId, kinds: Kinds) -> Wanted {
+        let place = self.places.get(id);
+        let has_urls = kinds.has(Kind::Url);
+        let uses = place.uses.iter().filter_map(|one| {
+            let mut counting = one.kinds.common(kinds);
+            if one.is_answer && !self.answers {
+                counting = counting.common(Kinds::of(Kind::Answer));
+            }
+            // Addresses in names are worth reading only where some are looked for.
+            (!counting.is_empty()).then_some(Use {
+                kinds: counting,
+                ..*one
+            })
+        });
+        let uses: Vec<Use> = uses.collect();
+        let joined = place.joined.iter().copied();
+        let joined = joined.filter(|one| match one {
+            Joined::RecordType => true,
+            _ => has_urls,
+        });
+        let fields = place.fields.iter().copied();
+        let fields = fields.filter(|field| match field {
+            Field::DestinationPort => has_urls || kinds.has(Kind::Endpoint),
+            Field::SourceAddress | Field::DestinationAddress | Field::SourcePort => {
+                kinds.has(Kind::Endpoint)
+            }
+            _ => false,
+        });
+        Wanted {
+            uses,
+            joined: joined.collect(),
+            fields: fields.collect(),
+        }
+    }
+
+    /// Puts the slots of all observables that the event holds into `out`, each once; what
+    /// was there goes.
+    ///
+    /// # Errors
+    /// The line is not one JSON object; `out` is empty then.
+    pub fn matches(
+        &self,
+        line: &str,
+        scratch: &mut Scratch,
+        out: &mut Vec<Slot>,
+    ) -> Result<(), ScanError> {
+        out.clear();
+        let mut scan = self.scan(scratch);
+        let walked = walk::walk(line, &mut scan);
+        match walked {
+            Ok(()) => scan.end(out),
+            Err(_) => scan.begin(),
+        }
+        walked
+    }
+
+    /// Looks at events with this scratch.
+    pub fn scan<'a>(&'a self, scratch: &'a mut Scratch) -> Scan<'a> {
+        Scan {
+            matcher: self,
+            scratch,
+        }
+    }
+}
+
+/// An event that is looked at.
+pub struct Scan<'a> {
+    matcher: &'a Matcher,
+    scratch: &'a mut Scratch,
+}
+
+impl Visit for Scan<'_> {
+    fn begin(&mut self) {
+        self.scratch.keys.begin();
+        Scan::begin(self);
+    }
+
+    #[inline]
+    fn field(&mut self, parent: Node, key: &str) -> Node {
+        let places = self.matcher.places;
+        self.scratch.keys.field(parent, key, places)
+    }
+
+    #[inline]
+    fn wants(&self, node: Node) -> bool {
+        let place = self.scratch.keys.place(node);
+        !place.is_none() && {
+            let wanted = self.matcher.wanted.get(place.index());
+            wanted.is_some_and(|wanted| !wanted.is_nothing())
+        }
+    }
+
+    fn text(&mut self, at: At, text: &str) {
+        Scan::text(self, at, text);
+    }
+
+    fn number(&mut self, at: At, number: &str) {
+        Scan::number(self, at, number);
+    }
+}
+
+impl Scan<'_> {
+    /// An event begins.
+    pub fn begin(&mut self) {
+        self.scratch.clear();
+    }
+
+    /// A string of the event.
+    pub fn text(&mut self, at: At, text: &str) {
+        let place = self.scratch.keys.place(at.node);
+        let Some(wanted) = self.matcher.wanted.get(place.index()) else {
+            return;
+        };
+        for one in &wanted.uses {
+            self.look_up(one, at, text);
+        }
+        for joined in &wanted.joined {
+            self.join(*joined, at, text);
+        }
+        for field in &wanted.fields {
+            self.know(*field, at, text);
+        }
+    }
+
+    /// A number of the event, as it is written.
+    pub fn number(&mut self, at: At, number: &str) {
+        let place = self.scratch.keys.place(at.node);
+        let Some(wanted) = self.matcher.wanted.get(place.index()) else {
+            return;
+        };
+        for joined in &wanted.joined {
+            self.join(*joined, at, number);
+        }
+        for field in &wanted.fields {
+            self.know(*field, at, number);
+        }
+    }
+
+    #[inline]
+    fn look_up(&mut self, one: &Use, at: At, text: &str) {
+        let Scratch {
+            buffers,
+            hits,
+            texts,
+            ..
+        } = &mut *self.scratch;
+        let index = &self.matcher.index;
+        let answer = (one.reading == Reading::Record).then_some(at.element);
+        let mut hit = |slot| push(hits, texts, slot, at.node, text, answer);
+        let kinds = one.kinds;
+        let any_address = kinds.has(Kind::Address) || kinds.has(Kind::Network);
+        one.reading.each(text, buffers, |seen| match seen {
+            Seen::Address(address) => {
+                if any_address {
+                    index.find_address(address, &mut hit);
+                }
+                if index.has_answers() && kinds.has(Kind::Answer) {
+                    let text = address.to_string();
+                    index.find_text(&text, Kinds::of(Kind::Answer), &mut hit);
+                }
+                if kinds.has(Kind::Domain) {
+                    index.find_text(&address.to_string(), Kinds::of(Kind::Domain), &mut hit);
+                }
+            }
+            Seen::Text(text) => index.find_text(text, kinds, &mut hit),
+            Seen::Ending(end) => {
+                if index.has_paths() || !end.contains('/') {
+                    index.find_text(end, kinds, &mut hit);
+                }
+            }
+            Seen::Url(text) => {
+                if kinds.has(Kind::Url) {
+                    find_whole(index, &url::parts(text), &mut hit);
+                }
+            }
+        });
+    }
+
+    fn join(&mut self, joined: Joined, at: At, text: &str) {
+        let Scratch {
+            buffers,
+            requests,
+            texts,
+            without_names,
+            ..
+        } = &mut *self.scratch;
+        match joined {
+            Joined::RecordType => {
+                if !NAMES_AND_ADDRESSES.contains(&text) {
+                    without_names.push(at.element);
+                }
+            }
+            Joined::RequestHost => {
+                let (_, port) = address::host_and_port(text);
+                Reading::Host.each(text, buffers, |seen| {
+                    let start = requests.texts.len();
+                    match seen {
+                        Seen::Address(address) => requests.texts.push_str(&address.to_string()),
+                        Seen::Text(name) => requests.texts.push_str(name),
+                        Seen::Ending(_) | Seen::Url(_) => {}
+                    }
+                    requests.hosts.push(Host {
+                        text: start..requests.texts.len(),
+                        port,
+                        element: at.element,
+                    });
+                });
+            }
+            Joined::RequestTarget => {
+                Reading::Target.each(text, buffers, |seen| {
+                    if let Seen::Text(target) = seen {
+                        let start = requests.texts.len();
+                        requests.texts.push_str(target);
+                        let raw = texts.len();
+                        texts.push_str(text);
+                        requests.targets.push(Target {
+                            text: start..requests.texts.len(),
+                            at,
+                            raw: raw..texts.len(),
+                        });
+                    }
+                });
+            }
+            Joined::RequestQuery => {
+                let start = requests.texts.len();
+                requests.texts.push_str(text);
+                requests.query = Some(start..requests.texts.len());
+            }
+            Joined::RequestPort => requests.port = number(text),
+        }
+    }
+
+    /// Keeps what is known of an end of the connection.
+    fn know(&mut self, field: Field, at: At, text: &str) {
+        let [source, destination] = &mut self.scratch.ends;
+        match field {
+            Field::SourceAddress => source.add(text, at.node),
+            Field::DestinationAddress => destination.add(text, at.node),
+            Field::SourcePort => source.port = number(text),
+            Field::DestinationPort => destination.port = number(text),
+            _ => {}
+        }
+    }
+
+    /// The event ends: puts the slots of what it holds behind `out`, each once.
+    pub fn end(&mut self, out: &mut Vec<Slot>) {
+        if !self.scratch.requests.targets.is_empty() {
+            self.find_requests();
+        }
+        if self.matcher.index.has_endpoints() {
+            self.find_endpoints();
+        }
+        let Scratch {
+            hits,
+            without_names,
+            ..
+        } = &mut *self.scratch;
+        if hits.is_empty() {
+            return;
+        }
+        let is_name = |hit: &Occurrence| {
+            let answer = hit.answer.as_ref();
+            answer.is_none_or(|element| !without_names.contains(element))
+        };
+        hits.retain(is_name);
+        let start = out.len();
+        out.extend(hits.iter().map(|hit| hit.slot));
+        out[start..].sort_unstable();
+        out.dedup();
+    }
+
+    fn find_requests(&mut self) {
+        let Scratch {
+            hits,
+            requests,
+            ends,
+            ..
+        } = &mut *self.scratch;
+        let index = &self.matcher.index;
+        let mut whole = String::new();
+        for Target { text, at, raw } in &requests.targets {
+            let mut target = &requests.texts[text.clone()];
+            if let Some(query) = requests.query.clone().filter(|_| !target.contains('?')) {
+                whole.clear();
+                url::write_target(target, &mut whole);
+                url::write_query(&requests.texts[query], &mut whole);
+                target = &whole;
+            }
+            let mut hit = |slot| {
+                hits.push(Occurrence {
+                    slot,
+                    node: at.node,
+                    text: raw.clone(),
+                    answer: None,
+                });
+            };
+            if index.has_targets() {
+                index.find_urls(None, target, |slot, _| hit(slot));
+            }
+            let hosts = requests.hosts.iter();
+            for host in hosts.filter(|host| host.element == at.element) {
+                let port = host.port.or(requests.port).or(ends[1].port);
+                let name = Some(&requests.texts[host.text.clone()]);
+                index.find_urls(name, target, |slot, parts| {
+                    if is_of_http(parts.scheme) && is_port(parts.port, port) {
+                        hit(slot);
+                    }
+                });
+            }
+        }
+    }
+
+    fn find_endpoints(&mut self) {
+        let Scratch {
+            hits, texts, ends, ..
+        } = &mut *self.scratch;
+        for end in ends {
+            let Some(port) = end.port else {
+                continue;
+            };
+            for (address, node) in &end.addresses {
+                if let Some(slot) = self.matcher.index.find_endpoint(*address, port) {
+                    push(hits, texts, slot, *node, &address.to_string(), None);
+                }
+            }
+        }
+    }
+}
+
+impl End {
+    fn add(&mut self, text: &str, node: Node) {
+        if let Some(address) = address::read(text) {
+            self.addresses.push((address, node));
+        }
+    }
+}
+
+/// The types of answers of DNS whose data is a name or an address.
+const NAMES_AND_ADDRESSES: &[&str] = &[
+    "A", "AAAA", "CNAME", "DNAME", "NS", "MX", "PTR", "SOA", "SRV", "HTTPS", "SVCB",
+];
+
+#[cold]
+fn push(
+    hits: &mut Vec<Occurrence>,
+    texts: &mut String,
+    slot: Slot,
+    node: Node,
+    text: &str,
+    answer: Option<u32>,
+) {
+    let start = texts.len();
+    texts.push_str(text);
+    hits.push(Occurrence {
+        slot,
+        node,
+        text: start..texts.len(),
+        answer,
+    });
+}
+
+/// A URL that stands whole in an event: its port is known.
+fn find_whole(index: &Index, seen: &url::Parts<'_>, hit: &mut impl FnMut(Slot)) {
+    if index.has_targets() {
+        index.find_urls(None, seen.target, |slot, _| hit(slot));
+    }
+    if !index.has_urls() {
+        return;
+    }
+    let port = seen.port.or(seen.scheme.and_then(url::own_port));
+    index.find_urls(seen.host, seen.target, |slot, parts| {
+        if are_one_scheme(parts.scheme, seen.scheme) && is_port(parts.port, port) {
+            hit(slot);
+        }
+    });
+}
+
+/// Whether a URL of this scheme can be asked for by a request of HTTP; a proxy's or a
+/// decrypting sensor's log shows those of `https` too.
+fn is_of_http(scheme: Option<&str>) -> bool {
+    matches!(scheme, None | Some("http" | "https"))
+}
+
+fn are_one_scheme(wanted: Option<&str>, seen: Option<&str>) -> bool {
+    match (wanted, seen) {
+        (None, _) | (_, None) => true,
+        (wanted, seen) if is_of_http(wanted) => is_of_http(seen),
+        (wanted, seen) => wanted == seen,
+    }
+}
+
+/// Whether the port that a URL names, if any, is that of the event, as far as it is known.
+fn is_port(wanted: Option<u16>, known: Option<u16>) -> bool {
+    wanted.is_none() || known.is_none() || wanted == known
+}
+
+/// A port, as it is printed: engines before 2020.12 print `80/tcp`.
+fn number(text: &str) -> Option<u16> {
+    text.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,590 @@
+//! One pass over a JSON object that shows every value with its place, and builds nothing.
+//!
+//! Fields are numbered: a field keeps its number as long as the [`Keys`] live, so that
+//! what it means is looked up once and not in every event. The scanner here takes the
+//! JSON that sensors write, fast; what it does not take for sure (numbers with an
+//! exponent, a depth of a hundred, an error), `serde_json` reads again from the start,
+//! so that what counts as JSON, and what is said of a line that is none, is its business.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::json::{Key, ScanError};
+use super::keys::Node;
+
+/// Where a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct At {
+    /// The field.
+    pub node: Node,
+    /// The number of the innermost object that is an element of a list, from 1 in each
+    /// event; 0 where there is none around it.
+    pub element: u32,
+    /// Whether a list stands anywhere above it.
+    pub in_list: bool,
+}
+
+/// Takes what a walk shows.
+pub trait Visit {
+    /// An event begins; what was shown before is void.
+    fn begin(&mut self);
+    /// The field with this key in an object.
+    fn field(&mut self, parent: Node, key: &str) -> Node;
+    /// Whether the values of a field are looked at.
+    fn wants(&self, node: Node) -> bool;
+    /// A string.
+    fn text(&mut self, at: At, text: &str);
+    /// A number, as it is written.
+    fn number(&mut self, at: At, number: &str);
+}
+
+/// Shows every string and number of the object in `line` that is looked at.
+///
+/// # Errors
+/// The line is not one JSON object. A part of the values has been shown.
+pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
+    visit.begin();
+    let mut scanner = Scanner {
+        line,
+        bytes: line.as_bytes(),
+        at: 0,
+        elements: 0,
+        visit,
+    };
+    if scanner.event().is_some() {
+        return Ok(());
+    }
+    visit.begin();
+    let mut deserializer = serde_json::Deserializer::from_str(line);
+    let mut elements = 0;
+    let event = Slow {
+        at: At {
+            node: Node::EVENT,
+            element: 0,
+            in_list: false,
+        },
+        elements: &mut elements,
+        visit,
+    };
+    let walked = deserializer.deserialize_map(event);
+    walked
+        .and_then(|()| deserializer.end())
+        .map_err(ScanError::from)
+}
+
+/// Deeper is left to `serde_json`, which has a limit of its own.
+const DEEPEST: usize = 64;
+
+struct Scanner<'a, V> {
+    line: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    elements: u32,
+    visit: &'a mut V,
+}
+
+/// `None` where the scanner gives up.
+impl<V: Visit> Scanner<'_, V> {
+    fn event(&mut self) -> Option<()> {
+        self.blanks();
+        let at = At {
+            node: Node::EVENT,
+            element: 0,
+            in_list: false,
+        };
+        self.expect(b'{')?;
+        self.object(at, 0)?;
+        self.blanks();
+        (self.at == self.bytes.len()).then_some(())
+    }
+
+    #[inline]
+    fn blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\t' | b'\r') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        if *self.bytes.get(self.at)? != byte {
+            return None;
+        }
+        self.at += 1;
+        Some(())
+    }
+
+    /// The rest of an object, behind its brace.
+    fn object(&mut self, at: At, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        self.blanks();
+        if self.bytes.get(self.at) == Some(&b'}') {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.expect(b'"')?;
+            let (start, end, is_plain) = self.string()?;
+            let node = match is_plain {
+                true => self.visit.field(at.node, &self.line[start..end]),
+                false => {
+                    let key = self.decoded(start, end)?;
+                    self.visit.field(at.node, &key)
+                }
+            };
+            self.blanks();
+            self.expect(b':')?;
+            self.blanks();
+            self.value(At { node, ..at }, depth)?;
+            self.blanks();
+            match self.bytes.get(self.at)? {
+                b',' => self.at += 1,
+                b'}' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+            self.blanks();
+        }
+    }
+
+    #[inline]
+    fn value(&mut self, at: At, depth: usize) -> Option<()> {
+        match *self.bytes.get(self.at)? {
+            b'"' => {
+                self.at += 1;
+                let (start, end, is_plain) = self.string()?;
+                if self.visit.wants(at.node) {
+                    match is_plain {
+                        true => self.visit.text(at, &self.line[start..end]),
+                        false => {
+                            let text = self.decoded(start, end)?;
+                            self.visit.text(at, &text);
+                        }
+                    }
+                } else if !is_plain {
+                    self.decoded(start, end)?;
+                }
+                Some(())
+            }
+            b'{' => {
+                self.at += 1;
+                self.object(at, depth + 1)
+            }
+            b'[' => {
+                self.at += 1;
+                self.list(at, depth + 1)
+            }
+            b't' => self.word(b"true"),
+            b'f' => self.word(b"false"),
+            b'n' => self.word(b"null"),
+            _ => self.number(at),
+        }
+    }
+
+    fn list(&mut self, at: At, depth: usize) -> Option<()> {
+        if depth > DEEPEST {
+            return None;
+        }
+        let at = At {
+            in_list: true,
+            ..at
+        };
+        self.blanks();
+        if self.bytes.get(self.at) == Some(&b']') {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            let at = match self.bytes.get(self.at)? {
+                b'{' => {
+                    self.elements += 1;
+                    let element = self.elements;
+                    At { element, ..at }
+                }
+                _ => at,
+            };
+            self.value(at, depth)?;
+            self.blanks();
+            match self.bytes.get(self.at)? {
+                b',' => self.at += 1,
+                b']' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                _ => return None,
+            }
+            self.blanks();
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Option<()> {
+        let end = self.at + word.len();
+        if self.bytes.get(self.at..end)? != word {
+            return None;
+        }
+        self.at = end;
+        Some(())
+    }
+
+    /// A number of up to a hundred digits, with a fraction at times.
+    fn number(&mut self, at: At) -> Option<()> {
+        const MOST_DIGITS: usize = 100;
+        let start = self.at;
+        if self.bytes[start] == b'-' {
+            self.at += 1;
+        }
+        let first = self.at;
+        self.digits();
+        let whole = self.at - first;
+        if whole == 0 || whole > MOST_DIGITS || whole > 1 && self.bytes[first] == b'0' {
+            return None;
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            let first = self.at;
+            self.digits();
+            if !(1..=MOST_DIGITS).contains(&(self.at - first)) {
+                return None;
+            }
+        }
+        if let Some(b'e' | b'E') = self.bytes.get(self.at) {
+            return None;
+        }
+        if self.visit.wants(at.node) {
+            self.visit.number(at, &self.line[start..self.at]);
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn digits(&mut self) {
+        while let Some(b'0'..=b'9') = self.bytes.get(self.at) {
+            self.at += 1;
+        }
+    }
+
+    /// A string behind its opening quotation mark: where its text begins and ends, and
+    /// whether nothing in it is escaped.
+    #[inline]
+    fn string(&mut self) -> Option<(usize, usize, bool)> {
+        let start = self.at;
+        let mut is_plain = true;
+        loop {
+            self.at += plain_length(&self.bytes[self.at..]);
+            match *self.bytes.get(self.at)? {
+                b'"' => {
+                    let end = self.at;
+                    self.at += 1;
+                    return Some((start, end, is_plain));
+                }
+                b'\\' => {
+                    is_plain = false;
+                    self.at += 2;
+                    if self.at > self.bytes.len() {
+                        return None;
+                    }
+                }
+                // A control character.
+                _ => return None,
+            }
+        }
+    }
+
+    fn decoded(&self, start: usize, end: usize) -> Option<String> {
+        serde_json::from_str(self.line.get(start - 1..=end)?).ok()
+    }
+}
+
+/// How many bytes stand before the first quotation mark, backslash or control character,
+/// looked at eight at a time.
+#[inline]
+fn plain_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let mut length = 0;
+    for chunk in bytes.chunks_exact(8) {
+        let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
+        // A byte is zero where it had that value: the usual trick, whose first hit is right.
+        let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
+        let quote = has_zero(word ^ (ONES * u64::from(b'"')));
+        let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
+        let control = word.wrapping_sub(ONES * 0x20) & !word;
+        let found = (quote | backslash | control) & HIGH;
+        if found != 0 {
+            return length + found.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+    let rest = &bytes[length..];
+    length + rest.iter().position(is_special).unwrap_or(rest.len())
+}
+
+/// An object for `serde_json`, and where it stands.
+struct Slow<'a, V> {
+    at: At,
+    elements: &'a mut u32,
+    visit: &'a mut V,
+}
+
+impl<'de, V: Visit> Visitor<'de> for Slow<'_, V> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
+        while let Some(key) = fields.next_key_seed(Key)? {
+            let node = self.visit.field(self.at.node, &key);
+            fields.next_value_seed(Value {
+                at: At { node, ..self.at },
+                is_element: false,
+                elements: &mut *self.elements,
+                visit: &mut *self.visit,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Any value and where it stands.
+struct Value<'a, V> {
+    at: At,
+    is_element: bool,
+    elements: &'a mut u32,
+    visit: &'a mut V,
+}
+
+impl<V: Visit> Value<'_, V> {
+    fn number(self, number: &str) {
+        if self.visit.wants(self.at.node) {
+            self.visit.number(self.at, number);
+        }
+    }
+}
+
+impl<'de, V: Visit> DeserializeSeed<'de> for Value<'_, V> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, V: Visit> Visitor<'de> for Value<'_, V> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        if self.visit.wants(self.at.node) {
+            self.visit.text(self.at, text);
+        }
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<(), E> {
+        self.number(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<(), E> {
+        self.number(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<(), E> {
+        self.number(&number.to_string());
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let mut more = Some(());
+        while more.is_some() {
+            more = list.next_element_seed(Value {
+                at: At {
+                    in_list: true,
+                    ..self.at
+                },
+                is_element: true,
+                elements: &mut *self.elements,
+                visit: &mut *self.visit,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<(), A::Error> {
+        let mut at = self.at;
+        if self.is_element {
+            *self.elements += 1;
+            at.element = *self.elements;
+        }
+        let object = Slow {
+            at,
+            elements: self.elements,
+            visit: self.visit,
+        };
+        object.visit_map(fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::matching::keys::Keys;
+    use crate::matching::places::Places;
+
+    /// Writes down all that it is shown.
+    #[derive(Default)]
+    struct All {
+        keys: Keys,
+        seen: Vec<String>,
+    }
+
+    impl Visit for All {
+        fn begin(&mut self) {
+            self.seen.clear();
+        }
+
+        fn field(&mut self, parent: Node, key: &str) -> Node {
+            self.keys.field(parent, key, Places::shared())
+        }
+
+        fn wants(&self, _: Node) -> bool {
+            true
+        }
+
+        fn text(&mut self, at: At, text: &str) {
+            let mut path = String::new();
+            self.keys.push_path(at.node, &mut path);
+            let At {
+                element, in_list, ..
+            } = at;
+            self.seen
+                .push(format!("{path} {element} {in_list} {text:?}"));
+        }
+
+        fn number(&mut self, at: At, number: &str) {
+            let number: f64 = number.parse().expect("a number");
+            self.text(at, &number.to_string());
+        }
+    }
+
+    fn shown(line: &str) -> Result<Vec<String>, ScanError> {
+        let mut all = All::default();
+        walk(line, &mut all)?;
+        Ok(all.seen)
+    }
+
+    /// The same from a parsed value; `path` of `None` is the event itself.
+    fn expected(value: &Json, path: &str, at: (u32, bool), all: &mut (u32, Vec<String>)) {
+        let (element, in_list) = at;
+        match value {
+            Json::String(text) => all.1.push(format!("{path} {element} {in_list} {text:?}")),
+            Json::Number(number) => {
+                let number = number.as_f64().expect("a number").to_string();
+                all.1.push(format!("{path} {element} {in_list} {number:?}"));
+            }
+            Json::Array(list) => {
+                for one in list {
+                    let mut element = element;
+                    if one.is_object() {
+                        all.0 += 1;
+                        element = all.0;
+                    }
+                    expected(one, path, (element, true), all);
+                }
+            }
+            Json::Object(fields) => {
+                for (key, field) in fields {
+                    let path = match path {
+                        "" => key.clone(),
+                        _ => format!("{path}.{key}"),
+                    };
+                    expected(field, &path, at, all);
+                }
+            }
+            Json::Null | Json::Bool(_) => {}
+        }
+    }
+
+    fn json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            any::<i32>().prop_map(|eighths| Json::from(f64::from(eighths) / 8.0)),
+            (-20i32..53).prop_map(|power| Json::from(f64::from(power).exp2())),
+            any::<String>().prop_map(Json::from),
+            "[a-z\"\\\\]{0,20}".prop_map(Json::from),
+        ];
+        let key = prop_oneof!["[a-z_.]{1,8}", "[\"\\\\ü\n]{1,2}"];
+        let value = leaf.prop_recursive(4, 32, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+                prop::collection::hash_map(key.clone(), inner, 0..6)
+                    .prop_map(|fields| Json::Object(fields.into_iter().collect())),
+            ]
+        });
+        prop::collection::hash_map("[a-z]{1,3}", value, 0..6)
+            .prop_map(|fields| Json::Object(fields.into_iter().collect()))
+    }
+
+    proptest! {
+        #[test]
+        fn shows_every_value_with_its_place(event in json(), pretty: bool) {
+            let line = if pretty { format!("{event:#}") } else { event.to_string() };
+            let mut all = (0, Vec::new());
+            expected(&event, "", (0, false), &mut all);
+            prop_assert_eq!(shown(&line).expect("an event"), all.1);
+        }
+
+        #[test]
+        fn takes_what_is_json_and_nothing_else(
+            tail in "[]\\[{}:,\"\\\\ub0-9e+.a -]{0,24}",
+            wild: String,
+            number in "-?[0-9.eE+-]{0,6}",
+            text in "[\\\\\"a-fu0-9\u{1f}\u{20}\n]{0,12}",
+        ) {
+            for line in [
+                format!("{{{tail}"),
+                format!("{{\"a\":{tail}}}"),
+                format!("{{\"a\":{number}}}"),
+                format!("{{\"src_ip\":\"{text}\"}}"),
+                format!("{{\"{text}\":\"x\" }} "),
+                wild,
+            ] {
+                let parsed = serde_json::from_str::<Json>(&line);
+                let is_event = parsed.is_ok_and(|value| value.is_object());
+                prop_assert_eq!(shown(&line).is_ok(), is_event, "{}", line);
+            }
+        }
+
+        #[test]
+        fn plain_text_ends_where_it_ends(text in "[ -~\u{1}\u{7f}-\u{ff}]{0,40}") {
+            let is_special = |byte: u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+            let end = text.bytes().position(is_special).unwrap_or(text.len());
+            prop_assert_eq!(plain_length(text.as_bytes()), end);
+        }
+    }
+}
