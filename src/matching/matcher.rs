@@ -534,7 +534,7 @@ impl End {
 }
 
 /// The types of answers of DNS whose data is a name or an address.
-const NAMES_AND_ADDRESSES: &[&str] = &[
+pub(super) const NAMES_AND_ADDRESSES: &[&str] = &[
     "A", "AAAA", "CNAME", "DNAME", "NS", "MX", "PTR", "SOA", "SRV", "HTTPS", "SVCB",
 ];
 

@@ -16,6 +16,7 @@
 mod attribution;
 mod concepts;
 pub mod condition;
+pub mod event;
 mod index;
 mod json;
 mod keys;

@@ -1,0 +1,586 @@
+//! All that an event holds of what the table of places knows, for the tests of patterns.
+//!
+//! [`Event::read`] takes JSON text; an event in another form is put together by a
+//! [`Builder`]. [`Event::each`] then shows every canonical value of a kind or a field, with
+//! the text that it was read from, where it stands, and which object of the event it
+//! belongs to: tests of one pattern on objects of one type hold for one object only if all
+//! of them pass on values that have the same [`Object`].
+//!
+//! It costs what the event has, and is meant for the few events that hold a value which a
+//! condition goes with; which observables an event holds, a [`super::Matcher`] tells.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::ops::Range;
+
+use super::condition::Field;
+use super::keys::{Keys, Node};
+use super::places::{Buffers, Joined, Places, Reading, Seen, Sought};
+use super::walk::{self, At, Visit};
+use crate::observable::{EventTime, Kind, Property, address, url};
+
+/// The fields that tell when an event happened, the first that can be read counts.
+const TIMES: &[&str] = &["ts", "timestamp", "@timestamp"];
+
+/// An event, read once for any number of tests.
+#[derive(Debug)]
+pub struct Event {
+    keys: Keys,
+    fields: Vec<Printed>,
+    /// The texts of the fields, end to end.
+    texts: String,
+    time: Option<EventTime>,
+    buffers: RefCell<Buffers>,
+}
+
+/// A field's value as the event has it.
+#[derive(Clone, Debug)]
+struct Printed {
+    at: At,
+    text: Range<usize>,
+}
+
+/// What stands behind a value: values with equal objects belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Object {
+    /// The end that a connection comes from.
+    Source,
+    /// The end that it goes to.
+    Destination,
+    /// The connection itself.
+    Connection,
+    /// A file: the number of the element of a list that it is, or 0.
+    File(u32),
+    /// The certificate of a server.
+    Certificate(u32),
+    /// The certificate of a client.
+    ClientCertificate(u32),
+    /// A mail.
+    Mail(u32),
+    /// A request.
+    Request(u32),
+    /// A process.
+    Process(u32),
+    /// The parent of a process.
+    ParentProcess(u32),
+    /// An object of which the event knows nothing else: each value is one.
+    Value(usize),
+}
+
+/// A canonical value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An address.
+    Address(IpAddr),
+    /// A text.
+    Text(&'a str),
+    /// The end of a path: a file is shown by its name alone, then with each component
+    /// in front of it.
+    Ending(&'a str),
+    /// A URL that stands whole in the event ([`url::parts`]).
+    Url(&'a str),
+    /// A request: a URL in parts. Its port is that of the Host header, else that of the
+    /// request, else that of the connection.
+    Request {
+        /// A domain, or an address without brackets.
+        host: Option<&'a str>,
+        /// As far as it is known.
+        port: Option<u16>,
+        /// Path and query.
+        target: &'a str,
+    },
+    /// A number.
+    Number(i128),
+}
+
+/// A value of an event and where it comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// In its canonical form.
+    pub value: Value<'a>,
+    /// As the event has it: the whole text of the field.
+    pub raw: &'a str,
+    /// The keys down to the field, joined by dots.
+    pub path: &'a str,
+    /// Whether a list stands above it.
+    pub in_list: bool,
+    /// What it is a property of.
+    pub object: Object,
+}
+
+/// Puts an event together, field by field.
+#[derive(Debug, Default)]
+pub struct Builder {
+    keys: Keys,
+    fields: Vec<Printed>,
+    texts: String,
+    time: Option<(usize, EventTime)>,
+}
+
+impl Builder {
+    /// The field with this path; see [`super::Scratch::field`].
+    pub fn column(&mut self, path: &str) -> Node {
+        self.keys.field(Node::EVENT, path, Places::shared())
+    }
+
+    /// A string of the event.
+    pub fn text(&mut self, at: At, text: &str) {
+        self.see_time(at, || EventTime::parse(text));
+        let start = self.texts.len();
+        self.texts.push_str(text);
+        self.fields.push(Printed {
+            at,
+            text: start..self.texts.len(),
+        });
+    }
+
+    /// A number of the event, as it is written.
+    pub fn number(&mut self, at: At, number: &str) {
+        let seconds = || number.parse().ok().and_then(EventTime::from_seconds);
+        self.see_time(at, seconds);
+        self.text(at, number);
+    }
+
+    fn see_time(&mut self, at: At, read: impl Fn() -> Option<EventTime>) {
+        if at.in_list {
+            return;
+        }
+        let mut path = String::new();
+        self.keys.push_path(at.node, &mut path);
+        let name = path.rsplit('.').next().unwrap_or_default();
+        let Some(rank) = TIMES.iter().position(|one| *one == name) else {
+            return;
+        };
+        // That of a wrapped event counts where the event itself has none.
+        let rank = rank + TIMES.len() * path.matches('.').count();
+        if self.time.as_ref().is_none_or(|(known, _)| rank < *known) {
+            self.time = read().map(|time| (rank, time)).or(self.time.take());
+        }
+    }
+
+    /// The event.
+    pub fn build(self) -> Event {
+        Event {
+            keys: self.keys,
+            fields: self.fields,
+            texts: self.texts,
+            time: self.time.map(|(_, time)| time),
+            buffers: RefCell::default(),
+        }
+    }
+}
+
+impl Visit for Builder {
+    fn begin(&mut self) {
+        self.fields.clear();
+        self.texts.clear();
+        self.time = None;
+    }
+
+    fn field(&mut self, parent: Node, key: &str) -> Node {
+        self.keys.field(parent, key, Places::shared())
+    }
+
+    fn wants(&self, _: Node) -> bool {
+        true
+    }
+
+    fn text(&mut self, at: At, text: &str) {
+        Builder::text(self, at, text);
+    }
+
+    fn number(&mut self, at: At, number: &str) {
+        Builder::number(self, at, number);
+    }
+}
+
+impl Event {
+    /// Reads a line; `None` where it is no JSON object.
+    pub fn read(line: &str) -> Option<Self> {
+        let mut builder = Builder::default();
+        walk::walk(line, &mut builder).ok()?;
+        Some(builder.build())
+    }
+
+    /// When it happened.
+    pub fn time(&self) -> Option<&EventTime> {
+        self.time.as_ref()
+    }
+
+    /// Shows every value of what is asked for; of answers of DNS only where they
+    /// count as what they are (`answers`), or are asked for.
+    pub fn each(&self, sought: Sought, answers: bool, mut show: impl FnMut(&Held<'_>)) {
+        match sought {
+            Sought::Kind(kind) => {
+                self.each_of(kind, answers, &mut show);
+                if kind == Kind::Url {
+                    self.each_request(&mut show);
+                }
+            }
+            Sought::Field(field) => {
+                self.each_in(field, &mut show);
+                if field == Field::Protocol {
+                    self.each_family(&mut show);
+                }
+            }
+            Sought::Joined(_) => {}
+        }
+    }
+
+    fn each_of(&self, kind: Kind, answers: bool, show: &mut impl FnMut(&Held<'_>)) {
+        let places = Places::shared();
+        for (number, printed) in self.fields.iter().enumerate() {
+            let place = places.get(self.keys.place(printed.at.node));
+            let uses = place.uses.iter().filter(|one| {
+                let counts = !one.is_answer || answers || kind == Kind::Answer;
+                counts && one.kinds.has(kind)
+            });
+            for one in uses {
+                if one.reading == Reading::Record && self.has_no_name(printed.at.element) {
+                    continue;
+                }
+                self.show(
+                    printed,
+                    one.reading,
+                    |path| object(kind, path, printed.at, number),
+                    |seen| {
+                        let is_address = matches!(seen, Value::Address(_));
+                        let is_url = matches!(seen, Value::Url(_));
+                        match kind {
+                            Kind::Address | Kind::Network => is_address,
+                            Kind::Url => is_url,
+                            Kind::Answer => true,
+                            _ => !is_address && !is_url,
+                        }
+                    },
+                    show,
+                );
+            }
+        }
+    }
+
+    fn each_in(&self, field: Field, show: &mut impl FnMut(&Held<'_>)) {
+        let places = Places::shared();
+        for printed in &self.fields {
+            let place = places.get(self.keys.place(printed.at.node));
+            if !place.fields.contains(&field) {
+                continue;
+            }
+            let of = |_: &str| match field {
+                Field::SourceAddress | Field::SourcePort => Object::Source,
+                Field::DestinationAddress | Field::DestinationPort => Object::Destination,
+                Field::FileSize => Object::File(printed.at.element),
+                _ => Object::Connection,
+            };
+            let reading = match field {
+                Field::SourceAddress | Field::DestinationAddress => Reading::Address,
+                Field::Protocol => Reading::Protocols,
+                _ => Reading::Number,
+            };
+            self.show(printed, reading, of, |_| true, show);
+        }
+    }
+
+    /// Shows the families of the addresses at the ends as protocols.
+    fn each_family(&self, show: &mut impl FnMut(&Held<'_>)) {
+        for end in [Field::SourceAddress, Field::DestinationAddress] {
+            self.each_in(end, &mut |held| {
+                if let Value::Address(address) = held.value {
+                    let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
+                    show(&Held {
+                        value: Value::Text(family),
+                        object: Object::Connection,
+                        ..*held
+                    });
+                }
+            });
+        }
+    }
+
+    /// Shows what a field holds and `counts`, in canonical form.
+    fn show(
+        &self,
+        printed: &Printed,
+        reading: Reading,
+        object: impl Fn(&str) -> Object,
+        counts: impl Fn(&Value<'_>) -> bool,
+        show: &mut impl FnMut(&Held<'_>),
+    ) {
+        let raw = &self.texts[printed.text.clone()];
+        let mut path = String::new();
+        self.keys.push_path(printed.at.node, &mut path);
+        // Taken, as what is shown may look into the event again.
+        let mut buffers = self.buffers.take();
+        reading.each(raw, &mut buffers, |seen| {
+            let value = match seen {
+                Seen::Text(text) if reading == Reading::Number => match number(text) {
+                    Some(number) => Value::Number(number),
+                    None => return,
+                },
+                Seen::Address(address) => Value::Address(address),
+                Seen::Text(text) => Value::Text(text),
+                Seen::Ending(text) => Value::Ending(text),
+                Seen::Url(text) => Value::Url(text),
+            };
+            if counts(&value) {
+                show(&Held {
+                    value,
+                    raw,
+                    path: &path,
+                    in_list: printed.at.in_list,
+                    object: object(&path),
+                });
+            }
+        });
+        self.buffers.replace(buffers);
+    }
+
+    /// The fields that are this part of something.
+    fn parts(&self, joined: Joined) -> impl Iterator<Item = (&Printed, &str)> {
+        let places = Places::shared();
+        let is_part = move |printed: &&Printed| {
+            let place = places.get(self.keys.place(printed.at.node));
+            place.joined.contains(&joined)
+        };
+        let parts = self.fields.iter().filter(is_part);
+        parts.map(|printed| (printed, &self.texts[printed.text.clone()]))
+    }
+
+    /// Whether the answer of DNS that is this object has data that is no name.
+    fn has_no_name(&self, element: u32) -> bool {
+        self.parts(Joined::RecordType).any(|(printed, text)| {
+            printed.at.element == element && !super::matcher::NAMES_AND_ADDRESSES.contains(&text)
+        })
+    }
+
+    fn each_request(&self, show: &mut impl FnMut(&Held<'_>)) {
+        let mut buffer = String::new();
+        let query = self
+            .parts(Joined::RequestQuery)
+            .next()
+            .map(|(_, text)| text);
+        for (printed, raw) in self.parts(Joined::RequestTarget) {
+            if url::is_whole(raw) {
+                continue;
+            }
+            let mut target = url::target(raw, &mut buffer).to_owned();
+            if let Some(query) = query.filter(|_| !target.contains('?')) {
+                url::write_query(query, &mut target);
+            }
+            let mut path = String::new();
+            self.keys.push_path(printed.at.node, &mut path);
+            let mut request = |host: Option<&str>, port: Option<u16>| {
+                show(&Held {
+                    value: Value::Request {
+                        host,
+                        port,
+                        target: &target,
+                    },
+                    raw,
+                    path: &path,
+                    in_list: printed.at.in_list,
+                    object: Object::Request(printed.at.element),
+                });
+            };
+            let mut has_host = false;
+            for (_, text) in self
+                .parts(Joined::RequestHost)
+                .filter(|(host, _)| host.at.element == printed.at.element)
+            {
+                has_host = true;
+                let (_, port) = address::host_and_port(text);
+                let port = port.or_else(|| self.request_port());
+                let mut hosts = Vec::new();
+                Reading::Host.each(text, &mut Buffers::default(), |seen| match seen {
+                    Seen::Address(address) => hosts.push(address.to_string()),
+                    Seen::Text(name) => hosts.push(name.to_owned()),
+                    Seen::Ending(_) | Seen::Url(_) => {}
+                });
+                hosts.iter().for_each(|host| request(Some(host), port));
+            }
+            if !has_host {
+                request(None, self.request_port());
+            }
+        }
+    }
+
+    /// The port of the request, else that of the connection.
+    fn request_port(&self) -> Option<u16> {
+        let own = self.parts(Joined::RequestPort);
+        let own = own.filter_map(|(_, text)| text.parse().ok()).next();
+        let mut known = own;
+        if known.is_none() {
+            self.each_in(Field::DestinationPort, &mut |held| {
+                if let Value::Number(number) = held.value {
+                    known = known.or(u16::try_from(number).ok());
+                }
+            });
+        }
+        known
+    }
+}
+
+/// A number as it is printed: engines before 2020.12 print ports as `80/tcp`.
+fn number(text: &str) -> Option<i128> {
+    text.split(['/', '.']).next()?.parse().ok()
+}
+
+/// What a value is a property of.
+fn object(kind: Kind, path: &str, at: At, number: usize) -> Object {
+    let Kind::Text(property) = kind else {
+        return Object::Value(number);
+    };
+    match property {
+        Property::Md5
+        | Property::Sha1
+        | Property::Sha256
+        | Property::Sha512
+        | Property::FileName => Object::File(at.element),
+        Property::CertificateMd5
+        | Property::CertificateSha1
+        | Property::CertificateSha256
+        | Property::CertificateSerial
+        | Property::CertificateIssuer
+        | Property::CertificateSubject => match path.contains("client") {
+            true => Object::ClientCertificate(at.element),
+            false => Object::Certificate(at.element),
+        },
+        Property::EmailSender | Property::EmailRecipient | Property::EmailSubject => {
+            Object::Mail(at.element)
+        }
+        Property::UserAgent | Property::HttpMethod | Property::Cookie => {
+            Object::Request(at.element)
+        }
+        Property::ProcessName | Property::CommandLine => Object::Process(at.element),
+        Property::ParentProcessName => Object::ParentProcess(at.element),
+        Property::Mac
+        | Property::Email
+        | Property::UserName
+        | Property::Ja3
+        | Property::Ja3s
+        | Property::Ja4
+        | Property::HasshClient
+        | Property::HasshServer => Object::Value(number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(line: &str, sought: Sought) -> Vec<String> {
+        let event = Event::read(line).expect("an event");
+        let mut all = Vec::new();
+        event.each(sought, true, |held| {
+            all.push(format!("{:?} {} {:?}", held.value, held.path, held.object));
+        });
+        all
+    }
+
+    #[test]
+    fn values_are_shown_with_what_they_belong_to() {
+        let line = r#"{"src_ip": "::ffff:192.0.2.1", "dest_ip": "2001:db8::1", "dest_port": 80,
+            "proto": "TCP", "fileinfo": {"filename": "/a/B", "size": 7},
+            "files": [{"filename": "c", "md5": "AB"}, {"md5": "cd"}],
+            "http": {"hostname": "Evil.example:8080", "url": "/x"}}"#;
+        for (sought, expected) in [
+            (
+                Sought::Kind(Kind::Address),
+                &[
+                    "Address(192.0.2.1) src_ip Value(0)",
+                    "Address(2001:db8::1) dest_ip Value(1)",
+                ][..],
+            ),
+            (
+                Sought::Field(Field::DestinationAddress),
+                &["Address(2001:db8::1) dest_ip Destination"],
+            ),
+            (
+                Sought::Field(Field::DestinationPort),
+                &["Number(80) dest_port Destination"],
+            ),
+            (
+                Sought::Field(Field::Protocol),
+                &[
+                    "Text(\"tcp\") proto Connection",
+                    "Text(\"ipv4\") src_ip Connection",
+                    "Text(\"ipv6\") dest_ip Connection",
+                ],
+            ),
+            (
+                Sought::Kind(Kind::Text(Property::FileName)),
+                &[
+                    "Ending(\"b\") fileinfo.filename File(0)",
+                    "Ending(\"a/b\") fileinfo.filename File(0)",
+                    "Ending(\"c\") files.filename File(1)",
+                ],
+            ),
+            (
+                Sought::Kind(Kind::Text(Property::Md5)),
+                &[
+                    "Text(\"ab\") files.md5 File(1)",
+                    "Text(\"cd\") files.md5 File(2)",
+                ],
+            ),
+            (
+                Sought::Field(Field::FileSize),
+                &["Number(7) fileinfo.size File(0)"],
+            ),
+            (
+                Sought::Kind(Kind::Domain),
+                &["Text(\"evil.example\") http.hostname Value(9)"],
+            ),
+            (
+                Sought::Kind(Kind::Url),
+                &[
+                    "Request { host: Some(\"evil.example\"), port: Some(8080), target: \"/x\" } http.url Request(0)",
+                ],
+            ),
+        ] {
+            assert_eq!(shown(line, sought), expected, "{sought:?}");
+        }
+    }
+
+    #[test]
+    fn answers_are_shown_where_they_are_names() {
+        let line = r#"{"dns": {"answers": [{"rdata": "a.example", "rrtype": "CNAME"},
+            {"rdata": "b.example", "rrtype": "TXT"}]}}"#;
+        let expected = ["Text(\"a.example\") dns.answers.rdata Value(0)"];
+        assert_eq!(shown(line, Sought::Kind(Kind::Domain)), expected);
+        assert_eq!(shown(line, Sought::Kind(Kind::Answer)), expected);
+        let event = Event::read(line).expect("an event");
+        event.each(Sought::Kind(Kind::Domain), false, |held| panic!("{held:?}"));
+    }
+
+    #[test]
+    fn the_time_is_a_text_or_a_number() {
+        for (line, expected) in [
+            (
+                r#"{"ts": 1709632888.5}"#,
+                Some("2024-03-05T10:01:28.500000Z"),
+            ),
+            (
+                r#"{"timestamp": "2024-03-05T11:01:28.5+0100"}"#,
+                Some("2024-03-05T10:01:28.500000Z"),
+            ),
+            (
+                r#"{"@timestamp": "2024-03-05T10:01:28Z"}"#,
+                Some("2024-03-05T10:01:28Z"),
+            ),
+            (
+                r#"{"timestamp": "x", "ts": "2024-03-05T10:01:28Z"}"#,
+                Some("2024-03-05T10:01:28Z"),
+            ),
+            (
+                r#"{"conn": {"ts": 1709632888}}"#,
+                Some("2024-03-05T10:01:28Z"),
+            ),
+            (r#"{"start": "2024-03-05T10:01:28Z"}"#, None),
+        ] {
+            let event = Event::read(line).expect("an event");
+            let time = event.time().map(EventTime::as_stix);
+            assert_eq!(time.as_deref(), expected, "{line}");
+        }
+        assert!(Event::read("[]").is_none());
+    }
+}
