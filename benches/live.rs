@@ -19,7 +19,7 @@ use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
-use vast_threatbus::indicator::{Indicator, Message, Protocol, Validity};
+use vast_threatbus::indicator::{Indicator, Protocol, Validity};
 use vast_threatbus::live::{Live, Settings as LiveSettings};
 use vast_threatbus::matching::Concepts;
 use vast_threatbus::observable::Observable;
@@ -63,7 +63,7 @@ fn main() {
 /// Live matching with a child of our own.
 struct Bed {
     live: Live,
-    intake: vast_threatbus::retro::Intake,
+    intake: vast_threatbus::intake::Intake,
     parcels: Receiver<Parcel>,
     metrics: Arc<Metrics>,
     gate: crossbeam_channel::Sender<()>,
@@ -114,10 +114,7 @@ impl Bed {
     fn fill(&self) {
         for number in 0..INDICATORS {
             let indicator = indicator(number);
-            self.intake.put(Message::Match {
-                indicator,
-                replaces: false,
-            });
+            self.intake.add(indicator, None);
             if number % 1000 == 0 {
                 while self.metrics.live_indicators.get() + 2000 < number as u64 {
                     std::thread::yield_now();
@@ -170,10 +167,7 @@ fn latency(folder: &Path) {
     )
     .expect("a named pipe");
     let bed = Bed::start(&pipe);
-    bed.intake.put(Message::Match {
-        indicator: indicator(5),
-        replaces: false,
-    });
+    bed.intake.add(indicator(5), None);
     bed.gate.send(()).expect("the child waits");
     let mut lines = File::options().write(true).open(&pipe).expect("a pipe");
     let mut random = Random(7);
@@ -296,7 +290,6 @@ fn indicator(nth: usize) -> Indicator {
         condition: None,
         validity: Validity::ALWAYS,
         original: None,
-        ticket: None,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod engine;
 pub mod indicator;
+pub mod intake;
 pub mod live;
 pub mod logs;
 pub mod matching;

@@ -18,6 +18,7 @@ const LAYERS: &[&str] = &[
     "protocol",
     // The way of an indicator and of a sighting.
     "sighting",
+    "intake",
     "engine",
     "config",
     "retro",

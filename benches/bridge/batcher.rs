@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vast_threatbus::engine::{Choice, Program, connect};
-use vast_threatbus::indicator::{Indicator, Message, Protocol, Validity};
+use vast_threatbus::indicator::{Indicator, Protocol, Validity};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
@@ -75,8 +75,8 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let started = Instant::now();
     for n in 0..INDICATORS {
         let name = name(n);
-        intake.put(Message::Match {
-            indicator: Indicator {
+        intake.add(
+            Indicator {
                 id: n.to_string().into(),
                 protocol: Protocol::Stix2,
                 observables: vec![Observable::domain(&name)],
@@ -85,10 +85,9 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 validity: Validity::ALWAYS,
                 ioc: vec![name],
                 original: None,
-                ticket: Default::default(),
             },
-            replaces: false,
-        });
+            None,
+        );
     }
     drop(intake);
     let (mut sightings, mut last) = (0, started);

@@ -431,6 +431,7 @@ impl Outgoing {
         self.sweep(inputs);
         let lost = self.outbox.at_risk() + self.refused.len() as u64;
         self.metrics.sightings_lost.add(lost);
+        self.refused_tickets.drain(..).for_each(Ticket::keep);
         if self.outbox.spooled_bytes() > 0 {
             info!(
                 "{} bytes of sightings stay in the spool for the next run",

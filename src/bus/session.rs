@@ -21,14 +21,14 @@ use super::remembered::Remembered;
 use super::sub::Sub;
 use crate::bus::outbox::Key;
 use crate::config::ProtocolChoice;
-use crate::indicator::{Message, Protocol, Rejection};
+use crate::indicator::{Indicator, Message, Protocol, Rejection};
+use crate::intake::Intake;
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::endpoint::Endpoint;
 use crate::process::notify;
 use crate::process::stop::{Backoff, Stop};
 use crate::protocol::{legacy, stix};
-use crate::retro::Intake;
 use crate::state::journal::Journal;
 use crate::state::topics::Topics;
 
@@ -300,21 +300,18 @@ impl Session {
             Err(error) => return Err(error),
         }
         let ports = manager.subscribe(OWN_NAME, 0, answer_time)?;
+        let held = self.held.len();
         self.hold(&ports.topic);
-        let protocol = self.generation(&ports)?;
-        let sub = Sub::connect(&context, &ports.pub_endpoint, self.subscriptions)?;
-        self.subscriptions += 1;
-        let bus_topic = match protocol {
-            Protocol::Legacy => legacy::INTEL_TOPIC,
-            Protocol::Stix2 => stix::message::INDICATOR_TOPIC,
+        let subscribed = self.subscribe_all(&manager, &ports, days, answer_time);
+        // Those of a subscription that is not made whole are of no use, and with each
+        // try there would be more of them.
+        let useless = match &subscribed {
+            Ok(_) => vec![ports.topic],
+            Err(_) => self.held.split_off(held),
         };
-        let subscription = manager.subscribe(bus_topic, days, answer_time)?;
-        sub.socket.set_subscribe(subscription.topic.as_bytes())?;
-        self.hold(&subscription.topic);
-        let echo_topic = self.subscribe_echo(&manager, protocol, &sub, answer_time)?;
-        self.held.retain(|topic| *topic != ports.topic);
-        self.give_up(&manager, ports.topic);
-        self.remember_held();
+        self.held.retain(|topic| !useless.contains(topic));
+        self.give_up_all(&manager, useless);
+        let (protocol, link) = subscribed?;
         // Only now, so that no echo is missed.
         let _ = self.writer.send(Listening {
             endpoint: ports.sub_endpoint,
@@ -322,16 +319,36 @@ impl Session {
         });
         self.metrics.bus_up.set(Peer::Up);
         info!(
-            "subscribed to {bus_topic} at Threat Bus {} ({protocol}, snapshot of {days} days)",
+            "subscribed to {} at Threat Bus {} ({protocol}, snapshot of {days} days)",
+            bus_topic(protocol),
             self.settings.endpoint
         );
         notify::ready(&format!("subscribed at {}", self.settings.endpoint));
-        Ok(Link {
+        Ok(link)
+    }
+
+    /// Subscribes to all that is wanted of the broker with these ports.
+    fn subscribe_all(
+        &mut self,
+        manager: &Manager<'_>,
+        ports: &Subscription,
+        days: u32,
+        answer_time: Duration,
+    ) -> Result<(Protocol, Link), ManageError> {
+        let protocol = self.generation(ports)?;
+        let sub = Sub::connect(&self.context, &ports.pub_endpoint, self.subscriptions)?;
+        self.subscriptions += 1;
+        let subscription = manager.subscribe(bus_topic(protocol), days, answer_time)?;
+        sub.socket.set_subscribe(subscription.topic.as_bytes())?;
+        self.hold(&subscription.topic);
+        let echo_topic = self.subscribe_echo(manager, protocol, &sub, answer_time)?;
+        let link = Link {
             topic: subscription.topic,
             echo_topic,
             number: self.subscriptions,
             sub,
-        })
+        };
+        Ok((protocol, link))
     }
 
     /// With `--confirm-delivery`, subscribes to sightings too.
@@ -372,17 +389,19 @@ impl Session {
     }
 
     /// Unsubscribes a topic that is not needed any more; one that the broker
-    /// does not answer for is tried again at the next occasion.
-    fn give_up(&mut self, manager: &Manager<'_>, topic: String) {
+    /// does not answer for is tried again at the next occasion. Says whether it
+    /// answered.
+    fn give_up(&mut self, manager: &Manager<'_>, topic: String) -> bool {
         match manager.unsubscribe(&topic, ANSWER_TIME) {
             // Refused: a restarted broker does not know it, which is as good.
-            Ok(()) | Err(ManageError::Refused(_)) => {}
+            Ok(()) | Err(ManageError::Refused(_)) => true,
             Err(error) => {
                 debug!(
                     "topic {} is not given up yet: {error}",
                     printable(&topic, 64)
                 );
                 self.held.push(topic);
+                false
             }
         }
     }
@@ -465,7 +484,7 @@ impl Session {
             .idle?
             .saturating_sub(self.last_message.elapsed());
         // The last query may take hours; nothing wakes this thread when it ends.
-        let is_busy = left.is_zero() && self.metrics.backlog.get() > 0;
+        let is_busy = left.is_zero() && self.indicators.as_ref().is_some_and(Intake::is_busy);
         Some(if is_busy { LOOK_AGAIN } else { left })
     }
 
@@ -486,9 +505,20 @@ impl Session {
         if old.is_empty() {
             return;
         }
-        for topic in old {
-            self.give_up(manager, topic);
+        self.give_up_all(manager, old);
+    }
+
+    fn give_up_all(&mut self, manager: &Manager<'_>, topics: Vec<String>) {
+        let mut topics = topics.into_iter();
+        for topic in topics.by_ref() {
+            // There may be hundreds, of a run that crashed again and again.
+            notify::beat();
+            if !self.give_up(manager, topic) {
+                break;
+            }
         }
+        // A broker that does not answer for one does not for the next.
+        self.held.extend(topics);
         self.remember_held();
     }
 
@@ -591,63 +621,71 @@ impl Session {
                     ..
                 }) = error
                 {
-                    self.withdraw(id);
+                    self.withdraw(&id);
                 }
             }
         }
     }
 
     /// What waits under this id is out of date.
-    fn withdraw(&mut self, id: Arc<str>) {
-        self.remembered.forget(&id);
-        self.put(Message::Withdraw(id));
-    }
-
-    fn put(&self, message: Message) {
+    fn withdraw(&mut self, id: &Arc<str>) {
+        self.remembered.forget(id);
         // Closed while the program stops: nothing new is taken in.
         if let Some(indicators) = &self.indicators {
-            indicators.put(message);
+            indicators.withdraw(id);
         }
     }
 
-    fn take_message(&mut self, mut message: Message, content: &[u8], subscription: u64) {
-        match &mut message {
+    fn take_message(&mut self, message: Message, content: &[u8], subscription: u64) {
+        match message {
             Message::Match { indicator, .. } => {
-                if self
-                    .remembered
-                    .is_repeated(&indicator.id, content, subscription)
-                {
-                    self.metrics.indicators_repeated.add(1);
-                    debug!(
-                        "indicator {} is known already",
-                        printable(&indicator.id, 200)
-                    );
-                    return;
-                }
-                self.metrics.indicators_received.add(1);
-                self.metrics.kinds.count(indicator.kind());
-                if self.indicators.is_some() {
-                    indicator.ticket = self.journal.as_ref().map(|journal| journal.begin(content));
-                }
+                self.take_indicator(indicator, content, subscription);
             }
-            Message::Withdraw(_) => self.metrics.indicators_withdrawn.add(1),
-            Message::Unsupported { id, reason, .. } => {
+            Message::Withdraw(id) => {
+                self.metrics.indicators_withdrawn.add(1);
+                self.withdraw(&id);
+            }
+            Message::Unsupported {
+                id,
+                reason,
+                replaces,
+                ..
+            } => {
                 self.metrics.indicators_unsupported.add(1);
-                self.metrics.unsupported.count(reason);
+                self.metrics.unsupported.count(&reason);
                 info!(
                     "indicator {} is unsupported: {}",
-                    printable(id, 200),
-                    printable(reason, 500)
+                    printable(&id, 200),
+                    printable(&reason, 500)
                 );
+                if replaces {
+                    self.withdraw(&id);
+                }
             }
         }
-        match message {
-            Message::Match { .. } => self.put(message),
-            Message::Withdraw(id)
-            | Message::Unsupported {
-                id, replaces: true, ..
-            } => self.withdraw(id),
-            Message::Unsupported { .. } => {}
+    }
+
+    fn take_indicator(&mut self, indicator: Indicator, content: &[u8], subscription: u64) {
+        let id = &indicator.id;
+        if self.remembered.is_repeated(id, content, subscription) {
+            self.metrics.indicators_repeated.add(1);
+            debug!("indicator {} is known already", printable(id, 200));
+            return;
         }
+        self.metrics.indicators_received.add(1);
+        self.metrics.kinds.count(indicator.kind());
+        // Closed while the program stops: nothing new is taken in.
+        if let Some(indicators) = &self.indicators {
+            let journal = self.journal.as_ref();
+            indicators.add(indicator, journal.map(|journal| journal.begin(content)));
+        }
+    }
+}
+
+/// What the indicators of a generation are published on.
+fn bus_topic(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Legacy => legacy::INTEL_TOPIC,
+        Protocol::Stix2 => stix::message::INDICATOR_TOPIC,
     }
 }

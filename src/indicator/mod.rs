@@ -11,14 +11,11 @@ use serde_json::value::RawValue;
 
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::observable::Observable;
-use crate::state::journal::Ticket;
 
-mod later;
 mod selection;
 mod validity;
 mod wider;
 
-pub use later::{LONGEST_SLEEP, Later};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
 pub use wider::Wider;
@@ -77,8 +74,6 @@ pub struct Indicator {
     pub ioc: Vec<String>,
     /// The message's JSON as it came, where sightings carry it (STIX-2).
     pub original: Option<Box<RawValue>>,
-    /// Its entry in the journal, where there is one.
-    pub ticket: Option<Ticket>,
 }
 
 impl Indicator {
@@ -104,6 +99,20 @@ impl Indicator {
         self.observables == other.observables
             && self.selection == other.selection
             && self.condition == other.condition
+    }
+
+    /// The same without the message that it came in, which live matching does not keep.
+    pub fn for_live(&self) -> Self {
+        Indicator {
+            id: self.id.clone(),
+            protocol: self.protocol,
+            observables: self.observables.clone(),
+            selection: self.selection.clone(),
+            condition: self.condition.clone(),
+            validity: self.validity,
+            ioc: self.ioc.clone(),
+            original: None,
+        }
     }
 
     /// How many values of a list it costs to ask for it.
@@ -178,49 +187,4 @@ pub enum Message {
         /// As with [`Message::Match`].
         replaces: bool,
     },
-}
-
-impl Message {
-    /// The same for live matching, which does not keep the message that an
-    /// indicator came in, nor its entry in the journal.
-    pub fn for_live(&self) -> Self {
-        match self {
-            Message::Match {
-                indicator,
-                replaces,
-            } => Message::Match {
-                indicator: Indicator {
-                    id: indicator.id.clone(),
-                    protocol: indicator.protocol,
-                    observables: indicator.observables.clone(),
-                    selection: indicator.selection.clone(),
-                    condition: indicator.condition.clone(),
-                    validity: indicator.validity,
-                    ioc: indicator.ioc.clone(),
-                    original: None,
-                    ticket: None,
-                },
-                replaces: *replaces,
-            },
-            Message::Withdraw(id) => Message::Withdraw(id.clone()),
-            Message::Unsupported {
-                id,
-                asked,
-                reason,
-                replaces,
-            } => Message::Unsupported {
-                id: id.clone(),
-                asked: asked.clone(),
-                reason: reason.clone(),
-                replaces: *replaces,
-            },
-        }
-    }
-
-    /// Closes its entry in the journal, where it has one: nothing waits for it.
-    pub fn finish(self) {
-        if let Message::Match { indicator, .. } = self {
-            indicator.ticket.into_iter().for_each(Ticket::finish);
-        }
-    }
 }

@@ -4,7 +4,6 @@
 //! child) → writer. An engine that matches by itself is told by a pool of
 //! threads; after a loss, a mender looks through the events of the gap.
 
-mod id;
 mod keeper;
 mod mend;
 mod pool;
@@ -20,11 +19,11 @@ use crossbeam_channel::{Sender, unbounded};
 use log::error;
 
 use crate::engine::Engine;
+use crate::intake::Intake;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::retro::Intake;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 use crate::engine::live::Source;
@@ -94,7 +93,7 @@ impl Live {
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
-        let (intake, messages, waiting) = Intake::live(metrics.clone());
+        let (intake, arrivals, _) = Intake::live(metrics.clone());
         // Live matching ends at once where retro matching may finish.
         let ending = Stop::new()?;
         let shared = Arc::new(Shared {
@@ -135,7 +134,6 @@ impl Live {
             shared: shared.clone(),
             registrar: source.registrar,
             way: pool.as_ref().map(Pool::way),
-            waiting,
             is_alone: settings.is_alone,
             metrics: metrics.clone(),
             ending: ending.clone(),
@@ -160,7 +158,7 @@ impl Live {
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         Ok((
             Live {
-                keeper: named("live-keeper").spawn(move || keeper.run(&messages))?,
+                keeper: named("live-keeper").spawn(move || keeper.run(&arrivals))?,
                 watcher: named("live").spawn(watch)?,
                 mender: named("live-gap").spawn(move || mender.run(&gaps))?,
                 pool,

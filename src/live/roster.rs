@@ -1,8 +1,7 @@
 //! All live indicators, in little memory: whole messages are not kept, only id,
 //! protocol and values.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::id::ShortId;
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{Clarity, Concepts, LiveMatcher, Reach, ScanError, Slot};
 use crate::observable::Observable;
@@ -27,11 +26,11 @@ const MOST_BYTES: usize = 1 << 30;
 /// in four tables (measured by `cargo bench --bench live`).
 const BYTES_EACH: usize = 90;
 
-/// The end of a chain, and no time.
+/// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// Times are kept in hundredths of a second since the roster was made.
-const TICKS_A_SECOND: u32 = 100;
+/// Times are kept in tenths of a second since the roster was made: 13 years.
+const TICKS_A_SECOND: u32 = 10;
 
 /// One value of one indicator.
 #[derive(Clone, Copy, Debug)]
@@ -43,21 +42,8 @@ struct Entry {
     next: u32,
     /// When it was added.
     added: u32,
-    /// When it expires, or [`NONE`].
-    expires: u32,
-}
-
-/// What became of an indicator that was put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// It is matched from the next event on.
-    Added,
-    /// It was there already.
-    Repeated,
-    /// There is no room for it.
-    Full,
-    /// No value leads to it, and there are enough of those.
-    TooMany,
+    /// When its indicator ends.
+    end: Option<Ending>,
 }
 
 /// A change of what has to be matched at all, whoever matches.
@@ -99,7 +85,6 @@ pub struct Roster {
     /// What else an event has to be like, by entry, where there is something.
     conditions: HashMap<u32, Arc<Condition>>,
     unlisted: Unlisted,
-    expiries: BinaryHeap<Reverse<(u32, u32)>>,
     start: SystemTime,
     bytes: usize,
     most_bytes: usize,
@@ -123,7 +108,6 @@ impl Roster {
             written: HashMap::new(),
             conditions: HashMap::new(),
             unlisted: Unlisted::default(),
-            expiries: BinaryHeap::new(),
             start: now,
             bytes: 0,
             most_bytes: MOST_BYTES,
@@ -143,36 +127,55 @@ impl Roster {
         self.len() == 0
     }
 
-    /// Matches an indicator from the next event on, until it `expires`; tells
-    /// which values are new.
-    pub fn add(
+    /// Matches an indicator from the next event on, up to its end, in place of what has
+    /// the same id; tells which values are new, and which no indicator has any more.
+    pub fn put(
         &mut self,
         indicator: &Indicator,
-        expires: Option<SystemTime>,
+        end: Option<Ending>,
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> Put {
-        if let Some(selection) = &indicator.selection {
-            return self.unlisted.add(indicator, selection, expires, now);
-        }
-        let expires = expires.map_or(NONE, |time| self.ticks(time).saturating_add(1));
         let known = self.entries_of(&indicator.id);
+        if let Some(selection) = &indicator.selection {
+            let put = self.unlisted.put(indicator, selection, end, now);
+            self.remove_entries(known, changes);
+            return put;
+        }
+        self.unlisted.remove(&indicator.id);
         if self.is_repeated(&known, indicator) {
             for entry in known {
-                self.set_expiry(entry, expires);
+                self.entries[entry as usize].end = end;
             }
             return Put::Repeated;
         }
         let text: usize = indicator.ioc.iter().map(String::len).sum();
         let bytes = indicator.observables.len() * BYTES_EACH + indicator.id.len() + 2 * text;
         if self.bytes + bytes > self.most_bytes {
-            return Put::Full;
+            return Put::Full(NoRoom::Memory);
         }
         let added = self.ticks(now);
+        let mut dropped = known;
         for observable in &indicator.observables {
-            self.add_value(indicator, observable, added, expires, changes);
+            let entry = self.put_value(indicator, observable, added, end, changes);
+            dropped.retain(|other| *other != entry);
         }
+        self.remove_entries(dropped, changes);
         Put::Added
+    }
+
+    fn remove_entries(&mut self, entries: Vec<u32>, changes: &mut Vec<Change>) {
+        for entry in entries {
+            self.remove_entry(entry, changes);
+        }
+    }
+
+    /// When the indicator with this id ends, if it is there and does.
+    pub fn end(&self, id: &str) -> Option<Ending> {
+        match self.entries_of(id).first() {
+            Some(&entry) => self.entries[entry as usize].end,
+            None => self.unlisted.end(id),
+        }
     }
 
     /// Whether these entries are this indicator, value for value.
@@ -194,14 +197,15 @@ impl Roster {
         known.len() == slots.len() && known.iter().all(has_condition) && slots.iter().all(holds)
     }
 
-    fn add_value(
+    /// Gives the entry that the value has now: the one that it had, where it had one.
+    fn put_value(
         &mut self,
         indicator: &Indicator,
         observable: &Observable,
         added: u32,
-        expires: u32,
+        end: Option<Ending>,
         changes: &mut Vec<Change>,
-    ) {
+    ) -> u32 {
         let slot = self.matcher.insert(observable);
         if slot.index() >= self.heads.len() {
             self.heads.resize(slot.index() + 1, NONE);
@@ -217,8 +221,10 @@ impl Roster {
         let same = self.chain(next).find(is_same);
         if let Some(same) = same {
             // What came last counts.
+            self.entries[same as usize].end = end;
             self.set_condition(same, indicator);
-            return;
+            self.set_written(same, indicator, observable);
+            return same;
         }
         let id = ShortId::of(&indicator.id).unwrap_or_else(|| self.keep_long(&indicator.id));
         let entry = Entry {
@@ -227,7 +233,7 @@ impl Roster {
             slot,
             next,
             added,
-            expires: NONE,
+            end,
         };
         let number = match self.free.pop() {
             Some(number) => {
@@ -241,11 +247,8 @@ impl Roster {
         };
         self.heads[slot.index()] = number;
         self.bytes += self.size(number);
-        self.set_expiry(number, expires);
         self.set_condition(number, indicator);
-        if *indicator.ioc != [observable.to_string()] {
-            self.written.insert(number, indicator.ioc.clone().into());
-        }
+        self.set_written(number, indicator, observable);
         let Roster {
             by_id,
             hasher,
@@ -255,6 +258,15 @@ impl Roster {
         } = self;
         let hash = |&entry: &u32| hash(hasher, &entries[entry as usize].id, long_ids);
         by_id.insert_unique(hash(&number), number, hash);
+        number
+    }
+
+    fn set_written(&mut self, entry: u32, indicator: &Indicator, observable: &Observable) {
+        if *indicator.ioc == [observable.to_string()] {
+            self.written.remove(&entry);
+        } else {
+            self.written.insert(entry, indicator.ioc.clone().into());
+        }
     }
 
     fn set_condition(&mut self, entry: u32, indicator: &Indicator) {
@@ -268,36 +280,9 @@ impl Roster {
     /// and tells which of them no other has.
     pub fn remove(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
         let entries = self.entries_of(id);
-        for &entry in &entries {
-            self.remove_entry(entry, changes);
-        }
-        entries.len() + self.unlisted.remove(id)
-    }
-
-    /// Matches no more what has expired; gives the ids.
-    pub fn expire(&mut self, now: SystemTime, changes: &mut Vec<Change>) -> Vec<Arc<str>> {
-        let mut ids: Vec<Arc<str>> = self.unlisted.expire(now).collect();
-        let now = self.ticks(now);
-        while let Some(&Reverse((expires, entry))) = self.expiries.peek() {
-            if expires > now {
-                break;
-            }
-            self.expiries.pop();
-            // An entry that went, or was given another time, or to another.
-            if self.entries[entry as usize].expires == expires {
-                ids.push(self.id(entry));
-                self.remove_entry(entry, changes);
-            }
-        }
-        ids.dedup();
-        ids
-    }
-
-    /// When the next one expires.
-    pub fn next_expiry(&self) -> Option<SystemTime> {
-        let listed = self.expiries.peek();
-        let listed = listed.map(|&Reverse((expires, _))| self.time(expires));
-        listed.into_iter().chain(self.unlisted.next_expiry()).min()
+        let count = entries.len();
+        self.remove_entries(entries, changes);
+        count + self.unlisted.remove(id)
     }
 
     /// Shows every indicator that the event in `line`, of this schema, matches,
@@ -401,7 +386,6 @@ impl Roster {
             + self.entries.capacity() * size_of::<Entry>()
             + self.free.capacity() * size_of::<u32>()
             + self.by_id.allocation_size()
-            + self.expiries.capacity() * size_of::<(u32, u32)>()
     }
 
     fn matched(&self, entry: u32) -> Matched {
@@ -420,7 +404,6 @@ impl Roster {
                 condition: self.conditions.get(&entry).cloned(),
                 validity: Validity::ALWAYS,
                 original: None,
-                ticket: None,
             },
             since: self.time(added),
         }
@@ -487,7 +470,6 @@ impl Roster {
         }
         self.written.remove(&number);
         self.conditions.remove(&number);
-        self.entries[number as usize].expires = NONE;
         self.free.push(number);
     }
 
@@ -515,25 +497,10 @@ impl Roster {
         ShortId::numbered(number)
     }
 
-    fn set_expiry(&mut self, entry: u32, expires: u32) {
-        let own = &mut self.entries[entry as usize].expires;
-        if std::mem::replace(own, expires) == expires || expires == NONE {
-            return;
-        }
-        self.expiries.push(Reverse((expires, entry)));
-        // Times of entries that went would stay until they pass.
-        if self.expiries.len() > 2 * self.entries.len() + 1024 {
-            let entries = &self.entries;
-            self.expiries
-                .retain(|Reverse((expires, entry))| entries[*entry as usize].expires == *expires);
-        }
-    }
-
     fn ticks(&self, time: SystemTime) -> u32 {
         let since = time.duration_since(self.start).unwrap_or_default();
         let ticks = since.as_millis() / u128::from(1000 / TICKS_A_SECOND);
-        // After 497 days the clock stands still: what expires later does not.
-        u32::try_from(ticks).unwrap_or(NONE).min(NONE - 2)
+        u32::try_from(ticks).unwrap_or(u32::MAX)
     }
 
     fn time(&self, ticks: u32) -> SystemTime {

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::engine::live::{Arrival, Ended, Feed};
 use crate::engine::{Answer, Asked, Bounds, Event, Line, NotReady};
-use crate::indicator::{Indicator, Message, Protocol, Validity};
+use crate::indicator::{Indicator, Protocol, Validity};
 use crate::matching::Concepts;
 use crate::observable::Observable;
 use crate::process::child::Flow;
@@ -200,8 +200,8 @@ fn the_events_of_a_gap_are_reported_once() {
     ));
     let bed = start(store(stored));
     for (id, name) in [("1", "a"), ("2", "b")] {
-        bed.intake.put(Message::Match {
-            indicator: Indicator {
+        bed.intake.add(
+            Indicator {
                 id: id.into(),
                 protocol: Protocol::Legacy,
                 observables: vec![Observable::domain(name)],
@@ -210,10 +210,9 @@ fn the_events_of_a_gap_are_reported_once() {
                 validity: Validity::ALWAYS,
                 ioc: vec![name.to_owned()],
                 original: None,
-                ticket: None,
             },
-            replaces: false,
-        });
+            None,
+        );
     }
     bed.wait(|| bed.metrics.live_indicators.get() == 2);
     let say = |line: &str| {

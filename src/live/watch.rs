@@ -268,7 +268,6 @@ impl Taker<'_> {
             validity: Validity::ALWAYS,
             ioc: value.map(str::to_owned).into_iter().collect(),
             original: None,
-            ticket: None,
         }]
     }
 

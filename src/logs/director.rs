@@ -6,25 +6,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select};
-use log::{debug, error, info, log, warn};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{error, info, log, warn};
 
 use super::follow::follow;
 use super::lines::Block;
 use super::read::Feed;
 use super::scan::{Chunk, Scanner, Source};
-use super::watchlist::{Put, Watchlist};
+use super::watchlist::Watchlist;
 use super::{Progress, Settings, When};
-use crate::indicator::{Indicator, Later, Message, Standing};
-use crate::matching::condition::MOST_UNLISTED;
-use crate::observe::logging::printable;
+use crate::intake::{Arrival, Input, Life, Output, Table, Way, note, note_left};
 use crate::observe::metrics::Metrics;
 use crate::process::input;
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
-use crate::retro::{Account, note_inactive, note_later};
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
-use crate::state::journal::Ticket;
 
 /// A pause in the stream of indicators after which those that came are looked
 /// for together: a pass over the files costs the same for one and for many.
@@ -33,19 +29,9 @@ const GATHERING: Duration = Duration::from_secs(1);
 /// How long a stream without a pause is gathered at the most.
 const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 
-/// How long to wait where nothing is due.
-const IDLE: Duration = Duration::from_secs(3600);
-
 /// How long what was found may take to be delivered, once all inputs of a run
 /// with `--follow` have ended.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Forgets what does not count yet under this id.
-fn forget(later: &mut Later, id: &str) {
-    for indicator in later.remove(id) {
-        indicator.ticket.into_iter().for_each(Ticket::finish);
-    }
-}
 
 /// The thread that directs the others.
 pub struct Director {
@@ -55,7 +41,6 @@ pub struct Director {
     writer: Sender<Parcel>,
     metrics: Arc<Metrics>,
     stop: Stop,
-    account: Account,
     progress: Arc<Progress>,
 }
 
@@ -78,7 +63,6 @@ impl Director {
         writer: Sender<Parcel>,
         metrics: Arc<Metrics>,
         stop: Stop,
-        account: Account,
         progress: Arc<Progress>,
     ) -> Self {
         Director {
@@ -88,37 +72,43 @@ impl Director {
             writer,
             metrics,
             stop,
-            account,
             progress,
         }
     }
 
     /// Runs until no more indicators come and everything is looked through, or
     /// the program stops.
-    pub fn run(self, messages: &Receiver<Message>) {
-        let mut later = Later::default();
+    pub fn run(self, arrivals: &Receiver<Arrival>) {
+        let mut life = Life::new(SystemTime::now());
         match self.settings.when {
             When::AtTheEnd => {
                 let mut watchlist = Watchlist::new(false);
-                match self.gather(messages, &mut watchlist, &mut later, None) {
+                match self.gather(arrivals, &mut watchlist, &mut life, None) {
                     Gathered::Stopped => self.drop_unmatched(&watchlist),
                     Gathered::Pause | Gathered::All => self.pass(watchlist),
                 }
             }
-            When::ForEachBatch => self.batches(messages, &mut later),
-            When::Following { from_start } => self.follow(messages, &mut later, from_start),
+            When::ForEachBatch => self.batches(arrivals, &mut life),
+            When::Following { from_start } => self.follow(arrivals, &mut life, from_start),
         }
-        self.leave_later(later);
+        note_left(life.later(), self.way(), &self.metrics);
     }
 
-    fn batches(&self, messages: &Receiver<Message>, later: &mut Later) {
+    fn way(&self) -> Way {
+        match self.settings.when {
+            When::AtTheEnd | When::ForEachBatch => Way::Files,
+            When::Following { .. } => Way::Following,
+        }
+    }
+
+    fn batches(&self, arrivals: &Receiver<Arrival>, life: &mut Life) {
         loop {
             let mut watchlist = Watchlist::new(true);
-            let gathered = self.gather(messages, &mut watchlist, later, Some(GATHERING));
+            let gathered = self.gather(arrivals, &mut watchlist, life, Some(GATHERING));
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
             }
-            if watchlist.len() > 0 {
+            if !watchlist.is_empty() {
                 self.pass(watchlist);
             }
             if gathered == Gathered::All {
@@ -130,133 +120,52 @@ impl Director {
     /// Takes indicators until no more come, for `pause` if there is one.
     fn gather(
         &self,
-        messages: &Receiver<Message>,
+        arrivals: &Receiver<Arrival>,
         watchlist: &mut Watchlist,
-        later: &mut Later,
+        life: &mut Life,
         pause: Option<Duration>,
     ) -> Gathered {
-        let mut first = None;
+        let (mut first, mut newest) = (None, Instant::now());
         loop {
-            if self.take_due(watchlist, later) {
-                first.get_or_insert_with(Instant::now);
+            let due = first.zip(pause).map(|(first, pause): (Instant, Duration)| {
+                (newest + pause).min(first + LONGEST_GATHERING)
+            });
+            if due.is_some_and(|due| due <= Instant::now()) {
+                return Gathered::Pause;
             }
-            let limit = match (pause, first) {
-                (Some(pause), Some(first)) => {
-                    let longest: Instant = first + LONGEST_GATHERING;
-                    longest.saturating_duration_since(Instant::now()).min(pause)
-                }
-                _ => IDLE,
-            };
-            let limit = later.sleep().map_or(limit, |sleep| sleep.min(limit));
-            let received = select! {
-                recv(messages) -> message => message.map_err(|_| RecvTimeoutError::Disconnected),
+            let sleep = life.sleep(SystemTime::now());
+            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+            let arrival = select! {
+                recv(arrivals) -> arrival => match arrival {
+                    Ok(arrival) => Some(arrival),
+                    Err(_) => return Gathered::All,
+                },
                 recv(self.stop.drain_channel()) -> _ => return Gathered::Stopped,
-                default(limit) => Err(RecvTimeoutError::Timeout),
+                default(left.map_or(sleep, |left| left.min(sleep))) => None,
             };
-            match received {
-                Ok(message) => {
-                    first.get_or_insert_with(Instant::now);
-                    self.take(message, watchlist, later);
-                }
-                Err(RecvTimeoutError::Disconnected) => return Gathered::All,
-                Err(RecvTimeoutError::Timeout) if first.is_some() && pause.is_some() => {
-                    return Gathered::Pause;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
+            let outputs = self.step(arrival, watchlist, life);
+            let is_new = outputs.iter().any(|one| matches!(one, Output::Sought(_)));
+            note(outputs, self.way(), &self.metrics);
+            if is_new {
+                newest = Instant::now();
+                first.get_or_insert(newest);
             }
         }
     }
 
-    fn take(&self, message: Message, watchlist: &mut Watchlist, later: &mut Later) {
-        match message {
-            Message::Match {
-                indicator,
-                replaces,
-            } => {
-                self.account.finished(&indicator);
-                let standing = indicator.validity.now();
-                if replaces || standing == Standing::Revoked {
-                    watchlist.remove(&indicator.id);
-                    forget(later, &indicator.id);
-                }
-                match standing {
-                    Standing::Active => self.add(indicator, watchlist),
-                    Standing::NotYetValid => {
-                        let id = indicator.id.clone();
-                        match later.put(indicator) {
-                            Ok(()) => note_later(&id),
-                            Err(indicator) => self.leave_out(*indicator, standing),
-                        }
-                    }
-                    Standing::Expired | Standing::Revoked => self.leave_out(indicator, standing),
-                }
-            }
-            Message::Withdraw(id) => {
-                forget(later, &id);
-                let count = watchlist.remove(&id);
-                if count > 0 {
-                    debug!("indicator {} is withdrawn", printable(&id, 200));
-                }
-            }
-            // Counted and logged where it was read.
-            Message::Unsupported { .. } => {}
+    /// Takes what came, if something did, and what is due.
+    fn step(
+        &self,
+        arrival: Option<Arrival>,
+        watchlist: &mut Watchlist,
+        life: &mut Life,
+    ) -> Vec<Output> {
+        let (mut input, _place) = arrival.map_or((Input::Time, None), Arrival::into_input);
+        if let (Input::Came(_, ticket), Way::Following) = (&mut input, self.way()) {
+            // There is no end that the journal would wait for.
+            *ticket = None;
         }
-    }
-
-    fn leave_out(&self, indicator: Indicator, standing: Standing) {
-        note_inactive(&indicator, standing, &self.metrics);
-        indicator.ticket.into_iter().for_each(Ticket::finish);
-    }
-
-    /// Looks for those that have begun to count; says whether there are any.
-    fn take_due(&self, watchlist: &mut Watchlist, later: &mut Later) -> bool {
-        let mut any = false;
-        while let Some(indicator) = later.take_due(SystemTime::now()) {
-            match indicator.validity.now() {
-                Standing::Active => {
-                    any = true;
-                    self.add(indicator, watchlist);
-                }
-                standing => self.leave_out(indicator, standing),
-            }
-        }
-        any
-    }
-
-    /// At the end: what does not count yet is not looked for by this run. Where the
-    /// program is stopped, the journal keeps it for the next one.
-    fn leave_later(&self, mut later: Later) {
-        for indicator in later.take_all() {
-            self.metrics.indicators_inactive.add(1);
-            if !self.stop.is_draining() {
-                indicator.ticket.into_iter().for_each(Ticket::finish);
-            }
-        }
-    }
-
-    fn add(&self, indicator: Indicator, watchlist: &mut Watchlist) {
-        let id = indicator.id.clone();
-        match watchlist.add(indicator) {
-            Put::Added => {}
-            Put::Repeated => self.metrics.indicators_repeated.add(1),
-            Put::Full => {
-                self.metrics.indicators_dropped.add(1);
-                error!(
-                    "indicator {} is dropped: those that are looked for take all the memory that \
-                     they may",
-                    printable(&id, 200)
-                );
-            }
-            Put::TooMany => {
-                self.metrics.indicators_dropped.add(1);
-                error!(
-                    "indicator {} is dropped: nothing in it is a value to look up, and \
-                     {MOST_UNLISTED} such indicators, the most there can be, are checked in every \
-                     event already",
-                    printable(&id, 200)
-                );
-            }
-        }
+        life.step(SystemTime::now(), input, watchlist)
     }
 
     /// At the end: says how many indicators were never looked for.
@@ -305,9 +214,9 @@ impl Director {
         }
         // Behind the last sighting on the same way.
         let mut reporter = self.reporter();
-        watchlist
-            .iter()
-            .for_each(|indicator| reporter.finish(indicator));
+        for ticket in watchlist.into_tickets() {
+            reporter.finish(ticket);
+        }
         reporter.flush();
         self.metrics.passes.add(1);
         self.metrics.indicators_matched.add(count as u64);
@@ -321,10 +230,10 @@ impl Director {
 
     /// Looks at what is added to the files until the program ends, or all of
     /// them do.
-    fn follow(&self, messages: &Receiver<Message>, later: &mut Later, from_start: bool) {
+    fn follow(&self, arrivals: &Receiver<Arrival>, life: &mut Life, from_start: bool) {
         let mut watchlist = Watchlist::new(!from_start);
         if from_start {
-            let gathered = self.gather(messages, &mut watchlist, later, None);
+            let gathered = self.gather(arrivals, &mut watchlist, life, None);
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
             }
@@ -344,7 +253,7 @@ impl Director {
                 });
                 drop(ended);
             });
-            self.keep_up(messages, watchlist, later, &has_ended);
+            self.keep_up(arrivals, watchlist, life, &has_ended);
         });
         if !self.stop.is_draining() {
             info!("all inputs have ended");
@@ -352,31 +261,33 @@ impl Director {
         }
     }
 
-    /// Takes what comes into the list that is in use, until all inputs have
-    /// ended.
+    /// Takes what comes into the list that is in use, and what expires out of it, until
+    /// all inputs have ended.
     fn keep_up(
         &self,
-        messages: &Receiver<Message>,
+        arrivals: &Receiver<Arrival>,
         watchlist: &RwLock<Watchlist>,
-        later: &mut Later,
+        life: &mut Life,
         has_ended: &Receiver<()>,
     ) {
         let never = crossbeam_channel::never();
-        let mut messages = messages;
-        let list = || watchlist.write().unwrap_or_else(PoisonError::into_inner);
+        let mut arrivals = arrivals;
         loop {
-            if later.sleep() == Some(Duration::ZERO) {
-                self.take_due(&mut list(), later);
-            }
-            let sleep = later.sleep().unwrap_or(IDLE);
-            select! {
-                recv(messages) -> message => match message {
-                    Ok(message) => self.take(message, &mut list(), later),
-                    Err(_) => messages = &never,
+            let arrival = select! {
+                recv(arrivals) -> arrival => match arrival {
+                    Ok(arrival) => Some(arrival),
+                    Err(_) => {
+                        arrivals = &never;
+                        continue;
+                    }
                 },
                 recv(has_ended) -> _ => return,
-                default(sleep) => {}
-            }
+                default(life.sleep(SystemTime::now())) => None,
+            };
+            let mut list = watchlist.write().unwrap_or_else(PoisonError::into_inner);
+            let outputs = self.step(arrival, &mut list, life);
+            drop(list);
+            note(outputs, self.way(), &self.metrics);
         }
     }
 

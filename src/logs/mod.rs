@@ -21,9 +21,9 @@ use std::thread::JoinHandle;
 use crossbeam_channel::Sender;
 use log::error;
 
+use crate::intake::Intake;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::retro::Intake;
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
 
 use director::Director;
@@ -89,7 +89,7 @@ impl Files {
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
-        let (intake, messages, account) = Intake::channel(metrics.clone());
+        let (intake, arrivals, _) = Intake::stored(metrics.clone());
         let progress = Arc::new(Progress::default());
         let director = Director::new(
             settings,
@@ -97,12 +97,11 @@ impl Files {
             writer.clone(),
             metrics.clone(),
             stop.clone(),
-            account,
             progress.clone(),
         );
         let director = std::thread::Builder::new()
             .name("files".to_owned())
-            .spawn(move || director.run(&messages))?;
+            .spawn(move || director.run(&arrivals))?;
         Ok((Files { director, progress }, intake))
     }
 

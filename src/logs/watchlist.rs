@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::indicator::Indicator;
+use crate::intake::{Ending, NoRoom, Put, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
 use crate::matching::{Concepts, Found, LiveMatcher, ScanError, Slot};
 use crate::state::journal::Ticket;
@@ -30,17 +31,13 @@ impl Watched {
     }
 }
 
-/// What became of an indicator that was put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// It is looked for.
-    Added,
-    /// The same one is looked for already.
-    Repeated,
-    /// There is no room for it.
-    Full,
-    /// No value leads to it, and there are enough of those.
-    TooMany,
+/// An indicator in the list, with what only the list needs.
+struct Held {
+    watched: Arc<Watched>,
+    /// Its entry in the journal, where it has one.
+    ticket: Option<Ticket>,
+    /// When its validity ends.
+    end: Option<Ending>,
 }
 
 /// What one thread needs to match events, made once and used for all.
@@ -55,7 +52,7 @@ pub struct Watchlist {
     matcher: LiveMatcher,
     concepts: Arc<Concepts>,
     by_slot: Vec<Vec<Arc<Watched>>>,
-    by_id: HashMap<Arc<str>, Vec<Arc<Watched>>>,
+    by_id: HashMap<Arc<str>, Held>,
     /// Those that no value leads to: they are checked in every event.
     unlisted: Vec<Arc<Watched>>,
     bytes: usize,
@@ -76,87 +73,96 @@ impl Watchlist {
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
         }
     }
+}
 
-    /// Looks for an indicator from now on.
-    pub fn add(&mut self, indicator: Indicator) -> Put {
-        let known = self.by_id.get(&indicator.id);
-        let same = |watched: &Arc<Watched>| {
-            watched.indicator.asks_the_same(&indicator)
-                && watched.indicator.protocol == indicator.protocol
-        };
-        if known.is_some_and(|known| known.iter().any(same)) {
-            // The one that is there has a ticket of its own.
-            indicator.ticket.into_iter().for_each(Ticket::finish);
+impl Table for Watchlist {
+    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+        let known = self.by_id.get_mut(&indicator.id);
+        if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
+            // What came last counts; the one that is there has a ticket of its own.
+            known.end = end;
             return Put::Repeated;
         }
+        self.remove(&indicator.id);
         let bytes = self.bytes.saturating_add(indicator.size());
         if bytes > self.most_bytes {
-            return Put::Full;
+            return Put::Full(NoRoom::Memory);
         }
-        let is_unlisted = indicator.selection.is_some();
-        if is_unlisted && self.unlisted.len() >= MOST_UNLISTED {
-            return Put::TooMany;
+        if indicator.selection.is_some() && self.unlisted.len() >= MOST_UNLISTED {
+            return Put::Full(NoRoom::Checks);
         }
         self.bytes = bytes;
         let watched = Arc::new(Watched {
             indicator,
             reported: AtomicU64::new(0),
         });
+        self.lead_to(&watched);
+        let held = Held {
+            watched: watched.clone(),
+            ticket,
+            end,
+        };
+        self.by_id.insert(watched.indicator.id.clone(), held);
+        Put::Added
+    }
+
+    fn remove(&mut self, id: &str) -> bool {
+        let Some(Held { watched, .. }) = self.by_id.remove(id) else {
+            return false;
+        };
+        self.bytes -= watched.indicator.size();
+        self.unlisted.retain(|other| !Arc::ptr_eq(other, &watched));
+        for observable in &watched.indicator.observables {
+            let Some(slot) = self.matcher.index().slot(observable) else {
+                continue;
+            };
+            let holders = &mut self.by_slot[slot.index()];
+            holders.retain(|holder| !Arc::ptr_eq(holder, &watched));
+            if holders.is_empty() {
+                self.matcher.remove(observable);
+            }
+        }
+        true
+    }
+
+    fn end(&self, id: &str) -> Option<Ending> {
+        self.by_id.get(id)?.end
+    }
+
+    fn len(&self) -> usize {
+        self.by_id.len()
+    }
+}
+
+impl Held {
+    /// Whether an indicator with the same id asks for the same, in the same words.
+    fn is_same(&self, other: &Indicator) -> bool {
+        let own = &self.watched.indicator;
+        own.asks_the_same(other) && own.protocol == other.protocol
+    }
+}
+
+impl Watchlist {
+    /// Has its values, or every event, lead to an indicator.
+    fn lead_to(&mut self, watched: &Arc<Watched>) {
         for observable in &watched.indicator.observables {
             let slot = self.matcher.insert(observable).index();
             if slot >= self.by_slot.len() {
                 self.by_slot.resize_with(slot + 1, Vec::new);
             }
             let holders = &mut self.by_slot[slot];
-            if !holders.iter().any(|holder| Arc::ptr_eq(holder, &watched)) {
+            if !holders.iter().any(|holder| Arc::ptr_eq(holder, watched)) {
                 holders.push(watched.clone());
             }
         }
-        if is_unlisted {
+        if watched.indicator.selection.is_some() {
             self.unlisted.push(watched.clone());
         }
-        let id = watched.indicator.id.clone();
-        self.by_id.entry(id).or_default().push(watched);
-        Put::Added
     }
 
-    /// Looks no more for any indicator with this id; gives how many there were.
-    pub fn remove(&mut self, id: &str) -> usize {
-        let removed = self.by_id.remove(id).unwrap_or_default();
-        for watched in &removed {
-            self.bytes -= watched.indicator.size();
-            self.unlisted.retain(|other| !Arc::ptr_eq(other, watched));
-            watched
-                .indicator
-                .ticket
-                .clone()
-                .into_iter()
-                .for_each(Ticket::finish);
-            for observable in &watched.indicator.observables {
-                let Some(slot) = self.matcher.index().slot(observable) else {
-                    continue;
-                };
-                let holders = &mut self.by_slot[slot.index()];
-                holders.retain(|holder| !Arc::ptr_eq(holder, watched));
-                if holders.is_empty() {
-                    self.matcher.remove(observable);
-                }
-            }
-        }
-        removed.len()
-    }
-
-    /// All indicators that are looked for.
-    pub fn iter(&self) -> impl Iterator<Item = &Indicator> {
-        self.by_id
-            .values()
-            .flatten()
-            .map(|watched| &watched.indicator)
-    }
-
-    /// How many indicators are looked for.
-    pub fn len(&self) -> usize {
-        self.by_id.values().map(Vec::len).sum()
+    /// The tickets of all of them.
+    pub fn into_tickets(self) -> impl Iterator<Item = Option<Ticket>> {
+        self.by_id.into_values().map(|held| held.ticket)
     }
 
     /// Shows every indicator that the event in `line` matches, each once.
@@ -177,16 +183,16 @@ impl Watchlist {
                 show(one);
             }
         };
-        self.unlisted.iter().for_each(|one| show(one));
+        self.unlisted.iter().for_each(&mut show);
         match slots[..] {
             [] => {}
-            [slot] => self.by_slot[slot.index()].iter().for_each(|one| show(one)),
+            [slot] => self.by_slot[slot.index()].iter().for_each(&mut show),
             _ => {
                 let holders = slots.iter().flat_map(|slot| &self.by_slot[slot.index()]);
                 let mut all: Vec<&Arc<Watched>> = holders.collect();
                 all.sort_unstable_by_key(|one| Arc::as_ptr(one));
                 all.dedup_by(|one, other| Arc::ptr_eq(one, other));
-                all.into_iter().for_each(|one| show(one));
+                all.into_iter().for_each(show);
             }
         }
         Ok(())
@@ -209,8 +215,11 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
             original: None,
-            ticket: None,
         }
+    }
+
+    fn add(list: &mut Watchlist, indicator: Indicator) -> Put {
+        list.put(indicator, None, None)
     }
 
     fn matches(list: &Watchlist, line: &str) -> Vec<String> {
@@ -226,9 +235,9 @@ mod tests {
     #[test]
     fn an_event_matches_an_indicator_once() {
         let mut list = Watchlist::new(true);
-        assert_eq!(list.add(indicator("1", &["a", "b"])), Put::Added);
-        assert_eq!(list.add(indicator("2", &["b", "b"])), Put::Added);
-        assert_eq!(list.add(indicator("1", &["a", "b"])), Put::Repeated);
+        assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Added);
+        assert_eq!(add(&mut list, indicator("2", &["b", "b"])), Put::Added);
+        assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Repeated);
         assert_eq!(matches(&list, r#"{"host": "a", "query": "b"}"#), ["1", "2"]);
         assert_eq!(matches(&list, r#"{"host": "a"}"#), ["1"]);
         assert!(matches(&list, r#"{"uri": "a"}"#).is_empty());
@@ -238,18 +247,29 @@ mod tests {
     #[test]
     fn what_is_withdrawn_matches_no_more() {
         let mut list = Watchlist::new(true);
-        list.add(indicator("1", &["a", "b"]));
-        list.add(indicator("1", &["c"]));
-        list.add(indicator("2", &["b"]));
-        assert_eq!((list.remove("1"), list.remove("1")), (2, 0));
+        add(&mut list, indicator("1", &["a", "b"]));
+        add(&mut list, indicator("2", &["b"]));
+        assert_eq!((list.remove("1"), list.remove("1")), (true, false));
         assert!(matches(&list, r#"{"host": "a", "query": "c"}"#).is_empty());
         assert_eq!(matches(&list, r#"{"host": "b"}"#), ["2"]);
         // The slots are given to others.
-        list.add(indicator("3", &["d"]));
+        add(&mut list, indicator("3", &["d"]));
         assert_eq!(matches(&list, r#"{"host": "d", "query": "a"}"#), ["3"]);
         list.remove("2");
         list.remove("3");
         assert_eq!((list.len(), list.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_came_last_counts() {
+        let mut list = Watchlist::new(true);
+        add(&mut list, indicator("1", &["a", "b"]));
+        assert_eq!(add(&mut list, indicator("1", &["b", "c"])), Put::Added);
+        assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
+        for value in ["b", "c"] {
+            assert_eq!(matches(&list, &format!("{{\"host\": \"{value}\"}}")), ["1"]);
+        }
+        assert_eq!(list.len(), 1);
     }
 
     #[test]
@@ -267,25 +287,28 @@ mod tests {
             ..indicator(id, &[])
         };
         let mut list = Watchlist::new(true);
-        assert_eq!(list.add(own("1")), Put::Added);
-        assert_eq!(list.add(own("1")), Put::Repeated);
-        list.add(indicator("2", &["b.evil"]));
+        assert_eq!(add(&mut list, own("1")), Put::Added);
+        assert_eq!(add(&mut list, own("1")), Put::Repeated);
+        add(&mut list, indicator("2", &["b.evil"]));
         assert_eq!(matches(&list, r#"{"host": "a.evil"}"#), ["1"]);
         assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["1", "2"]);
         assert!(matches(&list, r#"{"host": "evil"}"#).is_empty());
-        assert_eq!(list.remove("1"), 1);
+        assert!(list.remove("1"));
         assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["2"]);
         for number in 0..MOST_UNLISTED {
-            assert_eq!(list.add(own(&number.to_string())), Put::Added);
+            assert_eq!(add(&mut list, own(&number.to_string())), Put::Added);
         }
-        assert_eq!(list.add(own("x")), Put::TooMany);
+        assert_eq!(add(&mut list, own("x")), Put::Full(NoRoom::Checks));
     }
 
     #[test]
     fn a_full_list_takes_no_more() {
         let mut list = Watchlist::new(true);
         list.most_bytes = 0;
-        assert_eq!(list.add(indicator("1", &["a"])), Put::Full);
+        assert_eq!(
+            add(&mut list, indicator("1", &["a"])),
+            Put::Full(NoRoom::Memory)
+        );
         assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
     }
 

@@ -190,7 +190,6 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 .collect(),
             // Legacy sightings carry the id alone.
             original: None,
-            ticket: None,
         },
         replaces: false,
     })

@@ -80,8 +80,8 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             }
         }
         // What is found goes first, the journal's entries are closed behind it.
-        for indicator in batch.answered() {
-            self.reporter.finish(indicator);
+        for ticket in batch.answered() {
+            self.reporter.finish(ticket);
         }
         self.reporter.flush();
         result.map_err(|interruption| (batch.into_open(), interruption))

@@ -18,6 +18,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::{Counter, Metrics};
 use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
+use crate::state::journal::Ticket;
 
 /// One indicator and how far it is.
 pub(super) struct Entry {
@@ -262,11 +263,11 @@ impl Batch {
         }
     }
 
-    /// The indicators that are not asked for any more.
-    pub(super) fn answered(&self) -> impl Iterator<Item = &Indicator> {
-        let entries = self.questions.iter().flat_map(|one| &one.entries);
+    /// The tickets of the indicators that are not asked for any more.
+    pub(super) fn answered(&mut self) -> impl Iterator<Item = Option<Ticket>> {
+        let entries = self.questions.iter_mut().flat_map(|one| &mut one.entries);
         let closed = entries.filter(|entry| !entry.open);
-        closed.map(|entry| &*entry.request.indicator)
+        closed.map(|entry| entry.request.ticket.take())
     }
 
     /// The questions of a group that still wait for an answer.

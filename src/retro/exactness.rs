@@ -15,6 +15,7 @@ use super::ledger::{Memory, Room, fingerprint};
 use super::queue::{Queue, Request};
 use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::intake::{Account, Table};
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
 use crate::observable::Observable;
@@ -262,7 +263,6 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
         original: None,
-        ticket: None,
     }
 }
 
@@ -441,18 +441,19 @@ proptest! {
         // What nothing narrows is told when it is read.
         let planned = patterns.filter_map(|pattern| Some((plan(&pattern).ok()?, pattern)));
         let planned: Vec<_> = planned.collect();
-        let mut queue = Queue::default();
+        let metrics = Arc::new(Metrics::default());
+        let mut queue = Queue::new(None, Account::new(metrics.clone(), false), metrics);
         for (number, (plan, _)) in planned.iter().enumerate() {
             let mut indicator = Indicator {
                 id: number.to_string().into(),
                 ..meaning::indicator(plan.clone())
             };
             wider.widen(&mut indicator);
-            queue.push(Request::new(indicator));
+            queue.put(indicator, None, None);
         }
         let mut batches = Vec::new();
         while !queue.is_empty() {
-            batches.push(queue.take(100));
+            batches.push(queue.hand_out(100).1);
         }
         let sightings = run.sightings_of(batches, planned.len());
         for ((_, pattern), sightings) in planned.iter().zip(&sightings) {

@@ -1,16 +1,29 @@
-//! The indicators that wait for a worker, in the order they came.
+//! The indicators that wait for a worker, in the order they came, and those that are
+//! with one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use log::debug;
+
 use super::ledger::Ledger;
 use crate::indicator::Indicator;
+use crate::intake::{Account, Ending, Place, Put, Table, note_unsupported};
+use crate::observe::metrics::Metrics;
+use crate::process::text::printable;
+use crate::state::journal::Ticket;
 
 /// One indicator on its way through retro matching.
 #[derive(Debug)]
 pub struct Request {
     /// What to ask for.
     pub indicator: Arc<Indicator>,
+    /// Its entry in the journal, where it has one.
+    pub ticket: Option<Ticket>,
+    /// Its place among what waits and is in work.
+    pub place: Option<Place>,
+    /// When its validity ends.
+    end: Option<Ending>,
     /// How many sightings were reported for it already, by queries that were not
     /// finished.
     pub count: u64,
@@ -25,6 +38,9 @@ impl Request {
     pub fn new(indicator: Indicator) -> Self {
         Request {
             indicator: Arc::new(indicator),
+            ticket: None,
+            place: None,
+            end: None,
             count: 0,
             reported: Ledger::default(),
             forgotten: 0,
@@ -32,17 +48,15 @@ impl Request {
     }
 }
 
-impl Request {
-    /// Nobody wants the answer any more.
-    pub fn abandon(self) {
-        if let Some(ticket) = self.indicator.ticket.clone() {
-            ticket.finish();
-        }
-    }
+/// What a worker was given of one indicator.
+#[derive(Debug)]
+struct Running {
+    indicator: Arc<Indicator>,
+    end: Option<Ending>,
 }
 
-/// Waiting requests. An id can wait more than once, with different content.
-#[derive(Debug, Default)]
+/// Requests that wait or are in work: the [`Table`] of retro matching.
+#[derive(Debug)]
 pub struct Queue {
     /// Those that go into the lists of a query with others.
     listed: BTreeMap<u64, Request>,
@@ -51,34 +65,126 @@ pub struct Queue {
     by_id: HashMap<Arc<str>, Vec<u64>>,
     next: u64,
     observables: usize,
+    /// The batches that are with workers, each with what is still wanted of it.
+    running: HashMap<u64, HashMap<Arc<str>, Running>>,
+    batches: u64,
+    /// Why the engine cannot be asked for anything but values, if it cannot.
+    lists_only: Option<String>,
+    account: Arc<Account>,
+    metrics: Arc<Metrics>,
 }
 
 /// What became of a request that was put in.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum Pushed {
     /// It waits.
     Queued,
     /// The same id with the same observables waits already.
     Folded,
 }
 
-impl Queue {
-    /// Puts a request at the end.
-    pub fn push(&mut self, request: Request) -> Put {
-        let id = &request.indicator.id;
-        let same = |number: &u64| {
-            self.get(*number).is_some_and(|waiting| {
-                waiting.indicator.asks_the_same(&request.indicator)
-                    && waiting.indicator.protocol == request.indicator.protocol
-            })
-        };
-        if request.count == 0
-            && self
-                .by_id
-                .get(id)
-                .is_some_and(|numbers| numbers.iter().any(same))
+impl Table for Queue {
+    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+        if let Some(reason) = self
+            .lists_only
+            .as_ref()
+            .filter(|_| indicator.selection.is_some())
         {
-            return Put::Folded;
+            note_unsupported(&indicator, reason, &self.metrics);
+            return Put::Refused;
+        }
+        self.forget_others(&indicator);
+        let place = self.account.place(indicator.size());
+        let request = Request {
+            ticket,
+            place: Some(place),
+            end,
+            ..Request::new(indicator)
+        };
+        match self.push(request) {
+            Pushed::Queued => Put::Added,
+            Pushed::Folded => Put::Repeated,
+        }
+    }
+
+    /// What is being asked for goes on, but is not asked for once more.
+    fn remove(&mut self, id: &str) -> bool {
+        for wanted in self.running.values_mut() {
+            wanted.remove(id);
+        }
+        !self.take_out(id).is_empty()
+    }
+
+    fn end(&self, id: &str) -> Option<Ending> {
+        let waiting = self.by_id.get(id).into_iter().flatten();
+        let waiting = waiting.filter_map(|number| self.get(*number)?.end);
+        let running = self
+            .running
+            .values()
+            .filter_map(|wanted| wanted.get(id)?.end);
+        waiting.chain(running).max()
+    }
+
+    fn len(&self) -> usize {
+        self.listed.len() + self.alone.len()
+    }
+}
+
+impl Queue {
+    /// An empty queue; `lists_only` says why the engine cannot be asked for anything
+    /// but values, if it cannot.
+    pub fn new(lists_only: Option<String>, account: Arc<Account>, metrics: Arc<Metrics>) -> Self {
+        Queue {
+            listed: BTreeMap::new(),
+            alone: BTreeMap::new(),
+            by_id: HashMap::new(),
+            next: 0,
+            observables: 0,
+            running: HashMap::new(),
+            batches: 0,
+            lists_only,
+            account,
+            metrics,
+        }
+    }
+
+    /// What has the same id and asks for something else is out of date.
+    fn forget_others(&mut self, indicator: &Indicator) {
+        let is_other = |other: &Indicator| !is_same(other, indicator);
+        for wanted in self.running.values_mut() {
+            if wanted
+                .get(&indicator.id)
+                .is_some_and(|one| is_other(&one.indicator))
+            {
+                wanted.remove(&indicator.id);
+            }
+        }
+        let waiting = self.by_id.get(&indicator.id).into_iter().flatten();
+        let mut waiting = waiting.filter_map(|number| self.get(*number));
+        if waiting.any(|one| is_other(&one.indicator)) {
+            self.take_out(&indicator.id);
+        }
+    }
+
+    /// Puts a request at the end.
+    fn push(&mut self, request: Request) -> Pushed {
+        let id = &request.indicator.id;
+        let numbers = self.by_id.get(id).cloned().unwrap_or_default();
+        let same = |number: &u64| {
+            let waiting = self.get(*number);
+            waiting.is_some_and(|waiting| is_same(&waiting.indicator, &request.indicator))
+        };
+        if let Some(number) = numbers
+            .into_iter()
+            .find(same)
+            .filter(|_| request.count == 0)
+        {
+            let listed = self.listed.get_mut(&number);
+            if let Some(waiting) = listed.or_else(|| self.alone.get_mut(&number)) {
+                // What came last counts; the one that waits has a ticket of its own.
+                waiting.end = request.end;
+            }
+            return Pushed::Folded;
         }
         self.observables += request.indicator.weight();
         self.by_id.entry(id.clone()).or_default().push(self.next);
@@ -87,11 +193,11 @@ impl Queue {
             Some(_) => self.alone.insert(self.next, request),
         };
         self.next += 1;
-        Put::Queued
+        Pushed::Queued
     }
 
     /// Takes out every request for this id.
-    pub fn remove(&mut self, id: &str) -> Vec<Request> {
+    fn take_out(&mut self, id: &str) -> Vec<Request> {
         let numbers = self.by_id.remove(id).unwrap_or_default();
         let removed: Vec<Request> = numbers
             .iter()
@@ -104,6 +210,48 @@ impl Queue {
         removed
     }
 
+    /// Takes out the next batch for a worker, with its number.
+    pub fn hand_out(&mut self, observables: usize) -> (u64, Vec<Request>) {
+        let mut requests = self.take(observables);
+        let number = self.batches;
+        self.batches += 1;
+        let wanted = requests.iter_mut().map(|request| {
+            request.place.iter_mut().for_each(Place::begin);
+            let running = Running {
+                indicator: request.indicator.clone(),
+                end: request.end,
+            };
+            (request.indicator.id.clone(), running)
+        });
+        let wanted = wanted.collect();
+        self.running.insert(number, wanted);
+        (number, requests)
+    }
+
+    /// Takes back what a worker could not have answered of a batch, unless nobody
+    /// wants it any more.
+    pub fn take_back(&mut self, number: u64, unanswered: Vec<Request>) {
+        let wanted = self.running.remove(&number).unwrap_or_default();
+        for mut request in unanswered {
+            let Some(running) = wanted.get(&request.indicator.id) else {
+                debug!(
+                    "indicator {} was withdrawn while it was asked for",
+                    printable(&request.indicator.id, 200)
+                );
+                continue;
+            };
+            request.end = running.end;
+            let size = request.indicator.size();
+            request.place.iter_mut().for_each(|place| place.wait(size));
+            self.push(request);
+        }
+    }
+
+    /// Whether a worker still has something.
+    pub fn is_running(&self) -> bool {
+        !self.running.is_empty()
+    }
+
     fn get(&self, number: u64) -> Option<&Request> {
         let listed = self.listed.get(&number);
         listed.or_else(|| self.alone.get(&number))
@@ -112,7 +260,7 @@ impl Queue {
     /// Takes out the oldest requests, as many as have at most `observables`
     /// between them, but at least one if any waits. One that takes a query of its
     /// own is taken alone when it is the oldest.
-    pub fn take(&mut self, observables: usize) -> Vec<Request> {
+    fn take(&mut self, observables: usize) -> Vec<Request> {
         let oldest = self.listed.first_key_value().map(|(number, _)| *number);
         let mut taken = Vec::new();
         if let Some(entry) = self.alone.first_entry() {
@@ -147,20 +295,15 @@ impl Queue {
         }
     }
 
-    /// How many requests wait.
-    pub fn len(&self) -> usize {
-        self.listed.len() + self.alone.len()
-    }
-
     /// How many observables wait, by their weight.
     pub fn observables(&self) -> usize {
         self.observables
     }
+}
 
-    /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
-        self.listed.is_empty() && self.alone.is_empty()
-    }
+/// Whether two requests with the same id ask for the same, in the same words.
+fn is_same(one: &Indicator, other: &Indicator) -> bool {
+    one.asks_the_same(other) && one.protocol == other.protocol
 }
 
 fn count(requests: &[Request]) -> usize {
@@ -186,8 +329,12 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: vec![value.into()],
             original: None,
-            ticket: None,
         })
+    }
+
+    fn queue() -> Queue {
+        let metrics = Arc::new(Metrics::default());
+        Queue::new(None, Account::new(metrics.clone(), false), metrics)
     }
 
     fn ids(requests: &[Request]) -> Vec<&str> {
@@ -199,9 +346,9 @@ mod tests {
 
     #[test]
     fn requests_leave_in_order_and_by_number() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         for id in ["1", "2", "3"] {
-            assert_eq!(queue.push(request(id, id)), Put::Queued);
+            assert_eq!(queue.push(request(id, id)), Pushed::Queued);
         }
         assert_eq!(ids(&queue.take(2)), ["1", "2"]);
         assert_eq!((queue.len(), queue.observables()), (1, 1));
@@ -211,14 +358,14 @@ mod tests {
 
     #[test]
     fn duplicates_fold_and_changes_do_not() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(request("1", "a"));
-        assert_eq!(queue.push(request("1", "a")), Put::Folded);
-        assert_eq!(queue.push(request("1", "b")), Put::Queued);
+        assert_eq!(queue.push(request("1", "a")), Pushed::Folded);
+        assert_eq!(queue.push(request("1", "b")), Pushed::Queued);
         // A query that was begun carries what it has reported.
         let mut begun = request("1", "a");
         begun.count = 7;
-        assert_eq!(queue.push(begun), Put::Queued);
+        assert_eq!(queue.push(begun), Pushed::Queued);
         assert_eq!(queue.len(), 3);
     }
 
@@ -234,30 +381,79 @@ mod tests {
             indicator.selection = Some(Arc::new(port));
             Request::new(indicator)
         };
-        let mut queue = Queue::default();
+        let mut queue = queue();
         for request in [request("1", "a"), own("2"), request("3", "b"), own("4")] {
-            assert_eq!(queue.push(request), Put::Queued);
+            assert_eq!(queue.push(request), Pushed::Queued);
         }
-        assert_eq!(queue.push(own("2")), Put::Folded);
+        assert_eq!(queue.push(own("2")), Pushed::Folded);
         assert_eq!((queue.len(), queue.observables()), (4, 2));
         for expected in [&["1", "3"][..], &["2"], &["4"], &[]] {
             assert_eq!(ids(&queue.take(9)), expected);
         }
         queue.push(own("2"));
-        assert_eq!(queue.remove("2").len(), 1);
+        assert_eq!(queue.take_out("2").len(), 1);
         assert!(queue.is_empty());
     }
 
     #[test]
     fn a_removed_id_is_gone_whole() {
-        let mut queue = Queue::default();
+        let mut queue = queue();
         queue.push(request("1", "a"));
         queue.push(request("2", "b"));
         queue.push(request("1", "c"));
-        assert_eq!(queue.remove("1").len(), 2);
-        assert!(queue.remove("1").is_empty());
+        assert_eq!(queue.take_out("1").len(), 2);
+        assert!(!queue.remove("1"));
         assert_eq!(queue.observables(), 1);
         assert_eq!(ids(&queue.take(9)), ["2"]);
-        assert_eq!(queue.push(request("2", "b")), Put::Queued);
+        assert_eq!(queue.push(request("2", "b")), Pushed::Queued);
+    }
+
+    fn indicator(id: &str, value: &str) -> Indicator {
+        let Request { indicator, .. } = request(id, value);
+        Arc::into_inner(indicator).expect("just made")
+    }
+
+    #[test]
+    fn what_came_last_counts_also_for_what_is_in_work() {
+        let mut queue = queue();
+        assert_eq!(queue.put(indicator("1", "a"), None, None), Put::Added);
+        assert_eq!(queue.put(indicator("1", "b"), None, None), Put::Added);
+        assert_eq!(queue.put(indicator("1", "b"), None, None), Put::Repeated);
+        assert_eq!(queue.len(), 1);
+        let (number, requests) = queue.hand_out(9);
+        assert!(queue.is_empty() && queue.is_running());
+        queue.put(indicator("1", "c"), None, None);
+        queue.take_back(number, requests);
+        let (number, requests) = queue.hand_out(9);
+        assert_eq!(requests.len(), 1);
+        assert_eq!(requests[0].indicator.ioc, ["c"]);
+        // The same once more, and withdrawn in the end.
+        queue.put(indicator("1", "c"), None, None);
+        queue.take_back(number, requests);
+        let (number, requests) = queue.hand_out(9);
+        assert_eq!(requests.len(), 1);
+        assert!(!queue.remove("1"));
+        queue.take_back(number, requests);
+        assert!(queue.is_empty() && !queue.is_running());
+        assert_eq!(queue.metrics.backlog.get(), 0);
+    }
+
+    #[test]
+    fn what_the_engine_cannot_be_asked_is_counted_and_not_kept() {
+        use crate::indicator::Selection;
+        use crate::matching::condition::{Field, Order};
+        let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
+        for (lists_only, put) in [(Some("why".to_owned()), Put::Refused), (None, Put::Added)] {
+            let mut queue = Queue {
+                lists_only,
+                ..queue()
+            };
+            let mut indicator = indicator("1", "80");
+            indicator.selection = Some(Arc::new(port.clone()));
+            let unsupported = u64::from(put == Put::Refused);
+            assert_eq!(queue.put(indicator, None, None), put);
+            assert_eq!(queue.metrics.indicators_unsupported.get(), unsupported);
+            assert_eq!(queue.metrics.backlog.get(), 1 - unsupported);
+        }
     }
 }

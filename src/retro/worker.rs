@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
-use log::{info, log, warn};
+use log::{info, warn};
 
 use super::Settings;
 use super::asking::{Asker, Interruption};
@@ -97,17 +97,12 @@ impl Worker {
     /// Works until there are no more batches.
     pub fn run(mut self, batches: &Receiver<Handed>, done: &Sender<Done>) {
         while let Ok(Handed { number, requests }) = batches.recv() {
-            let asked = requests.len();
             let (unanswered, interruption) = match self.ask(requests) {
                 Ok(()) => (Vec::new(), None),
                 Err((unanswered, interruption)) => (unanswered, Some(interruption)),
             };
-            let batch = Done {
-                number,
-                asked,
-                unanswered,
-            };
-            self.give_back(batch, done);
+            // Gone only where it ended by a defect.
+            let _ = done.send(Done { number, unanswered });
             if let Some(Interruption::Unreachable(reason)) = interruption {
                 self.metrics.engine_up.set(Peer::Down);
                 self.availability.wait(Instant::now(), &reason, &self.stop);
@@ -129,20 +124,5 @@ impl Worker {
             timeout: self.settings.timeout,
         }
         .ask(batch)
-    }
-
-    /// Says that the batch is done. At the end of the program nobody takes the
-    /// rest: it is counted.
-    fn give_back(&self, batch: Done, done: &Sender<Done>) {
-        if let Err(refused) = done.send(batch) {
-            let count = refused.0.unanswered.len();
-            if count > 0 {
-                self.metrics.indicators_dropped.add(count as u64);
-                log!(
-                    self.stop.level_of_rest(),
-                    "stopping: the queries for {count} indicator(s) were not finished"
-                );
-            }
-        }
     }
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use log::{debug, error, info, warn};
 
 use crate::indicator::{Message, Rejection};
+use crate::intake::Intake;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::file;
-use crate::retro::Intake;
 
 /// Reads the file at `path` (`-`: standard input) and puts in what it holds,
 /// no faster than it is looked for. Ends with the file, or with the program.
@@ -41,14 +41,18 @@ pub fn run(path: &Path, intake: &Intake, metrics: &Metrics, stop: &Stop) {
 }
 
 fn take(message: Message, intake: &Intake, metrics: &Metrics, stop: &Stop) {
-    match &message {
+    match message {
         Message::Match { indicator, .. } => {
             metrics.indicators_received.add(1);
             metrics.kinds.count(indicator.kind());
             debug!("indicator {} is read", printable(&indicator.id, 200));
             intake.wait_for_room(stop);
+            intake.add(indicator, None);
         }
-        Message::Withdraw(_) => metrics.indicators_withdrawn.add(1),
+        Message::Withdraw(id) => {
+            metrics.indicators_withdrawn.add(1);
+            intake.withdraw(&id);
+        }
         Message::Unsupported {
             id,
             reason,
@@ -56,23 +60,21 @@ fn take(message: Message, intake: &Intake, metrics: &Metrics, stop: &Stop) {
             ..
         } => {
             metrics.indicators_unsupported.add(1);
-            metrics.unsupported.count(reason);
+            metrics.unsupported.count(&reason);
             info!(
                 "indicator {} is unsupported: {}",
-                printable(id, 200),
-                printable(reason, 500)
+                printable(&id, 200),
+                printable(&reason, 500)
             );
-            withdraw_old(replaces.then(|| id.clone()), intake);
-            return;
+            withdraw_old(replaces.then_some(id), intake);
         }
     }
-    intake.put(message);
 }
 
 /// What an edit that cannot be used was to replace is out of date all the same.
 fn withdraw_old(id: Option<Arc<str>>, intake: &Intake) {
     if let Some(id) = id {
-        intake.put(Message::Withdraw(id));
+        intake.withdraw(&id);
     }
 }
 

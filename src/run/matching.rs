@@ -9,11 +9,12 @@ use crate::config::Config;
 use crate::engine::Engine;
 use crate::engine::live::Source;
 use crate::indicator::Wider;
+use crate::intake::Intake;
 use crate::live::{self, Live};
 use crate::logs::{self, Files};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::retro::{self, Intake, Retro};
+use crate::retro::{self, Retro};
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
 
 /// What answers, before it is started.

@@ -25,12 +25,12 @@ use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{Config, SinkChoice};
 use crate::engine;
+use crate::intake::Intake;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::observe::telemetry;
 use crate::process::exit_code::ExitCode;
 use crate::process::notify;
 use crate::process::stop::Stop;
-use crate::retro::Intake;
 use crate::run::signals::Watcher;
 use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings};
 use crate::sighting::writer;
@@ -136,7 +136,7 @@ fn run_with(
     metrics: &Arc<Metrics>,
     stop: &Stop,
 ) -> std::io::Result<ExitCode> {
-    let state = match State::open(config) {
+    let state = match State::open(config, stop) {
         Ok(state) => state,
         Err(code) => return Ok(code),
     };

@@ -7,8 +7,9 @@ use log::{error, info, warn};
 use crate::bus::receive::{self, Incoming};
 use crate::config::{Config, SinkChoice};
 use crate::indicator::Message;
+use crate::intake::Intake;
 use crate::process::exit_code::ExitCode;
-use crate::retro::Intake;
+use crate::process::stop::Stop;
 use crate::state::journal::{Journal, LeftOver};
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
@@ -36,7 +37,7 @@ impl State {
     ///
     /// # Errors
     /// The status to end with; the reason is logged.
-    pub fn open(config: &Config) -> Result<Self, ExitCode> {
+    pub fn open(config: &Config, stop: &Stop) -> Result<Self, ExitCode> {
         let Some(path) = &config.state_dir else {
             return Ok(State::default());
         };
@@ -57,7 +58,7 @@ impl State {
         let (spool, damage) =
             Spool::open(&directory.join("spool"), config.spool_max_bytes).map_err(failed)?;
         let (journal, left_over, torn) =
-            Journal::open(&directory.join("journal")).map_err(failed)?;
+            Journal::open(&directory.join("journal"), stop).map_err(failed)?;
         if damage.position {
             warn!(
                 "the spool's position is damaged: some sightings of an earlier run may be sent \
@@ -105,15 +106,8 @@ pub fn take_up(left_over: Vec<LeftOver>, intake: &Intake) {
     );
     for (message, ticket) in left_over {
         match receive::read(&message, "") {
-            Ok(Incoming::Indicator(Message::Match {
-                mut indicator,
-                replaces,
-            })) => {
-                indicator.ticket = Some(ticket);
-                intake.put(Message::Match {
-                    indicator,
-                    replaces,
-                });
+            Ok(Incoming::Indicator(Message::Match { indicator, .. })) => {
+                intake.add(indicator, Some(ticket));
             }
             // It was readable when it was written down: another version wrote it.
             _ => {

@@ -321,8 +321,8 @@ impl Reporter {
 
     /// The indicator is answered: once its sightings are safe, its entry in the
     /// journal can be closed.
-    pub fn finish(&mut self, indicator: &Indicator) {
-        self.finished.extend(indicator.ticket.clone());
+    pub fn finish(&mut self, ticket: Option<Ticket>) {
+        self.finished.extend(ticket);
     }
 
     /// Waits for the writer as long as it takes, but not beyond the end.
@@ -330,16 +330,22 @@ impl Reporter {
         let count = parcel.count();
         // A free place is taken even at the very end, where `select!` would
         // toss a coin.
-        let delivered = match self.writer.try_send(parcel) {
-            Ok(()) => true,
-            Err(TrySendError::Disconnected(_)) => false,
+        let undelivered = match self.writer.try_send(parcel) {
+            Ok(()) => None,
+            Err(TrySendError::Disconnected(parcel)) => Some(parcel),
             Err(TrySendError::Full(parcel)) => select! {
-                send(self.writer, parcel) -> sent => sent.is_ok(),
-                recv(self.stop.now_channel()) -> _ => false,
+                send(self.writer, parcel) -> sent => sent.err().map(|error| error.0),
+                recv(self.stop.now_channel()) -> _ => {
+                    return self.metrics.sightings_lost.add(count);
+                }
             },
         };
-        if !delivered {
+        if let Some(parcel) = undelivered {
             self.metrics.sightings_lost.add(count);
+            // There is no writer that would know whether all before it is safe.
+            if let Parcel::Finished(tickets) = parcel {
+                tickets.into_iter().for_each(Ticket::keep);
+            }
         }
     }
 }

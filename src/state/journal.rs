@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use log::error;
 
 use super::records::{self, Next};
+use crate::process::stop::Stop;
 
 /// How many bytes of finished entries are tolerated before the file is written
 /// anew.
@@ -43,14 +44,19 @@ pub type LeftOver = (Vec<u8>, Ticket);
 
 /// The journal; clones share one file.
 #[derive(Clone)]
-pub struct Journal(Arc<Mutex<Inner>>);
+pub struct Journal {
+    inner: Arc<Mutex<Inner>>,
+    /// The end of the program.
+    stop: Stop,
+}
 
-/// An open entry. It stays open unless [`Ticket::finish`] is called, whatever
-/// becomes of the ticket: what a crash interrupts is begun again.
-#[derive(Clone)]
+/// An open entry. When it is dropped, nothing waits for its indicator any more, and
+/// the entry is closed, but for two cases: the program stops, so that what was not
+/// finished is begun again by the next run, or a thread ends by a defect.
 pub struct Ticket {
     number: u64,
-    journal: Journal,
+    /// Gone once it is decided.
+    journal: Option<Journal>,
 }
 
 impl std::fmt::Debug for Ticket {
@@ -60,9 +66,28 @@ impl std::fmt::Debug for Ticket {
 }
 
 impl Ticket {
-    /// The indicator is answered and its sightings are safe.
-    pub fn finish(self) {
-        self.journal.finish(self.number);
+    /// The indicator is answered and its sightings are safe, also while the program
+    /// stops.
+    pub fn finish(mut self) {
+        if let Some(journal) = self.journal.take() {
+            journal.finish(self.number);
+        }
+    }
+
+    /// The entry stays open for the next run.
+    pub fn keep(mut self) {
+        self.journal = None;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let Some(journal) = self.journal.take() else {
+            return;
+        };
+        if !journal.stop.is_draining() && !std::thread::panicking() {
+            journal.finish(self.number);
+        }
     }
 }
 
@@ -72,7 +97,7 @@ impl Journal {
     ///
     /// # Errors
     /// The system refuses.
-    pub fn open(path: &Path) -> io::Result<(Self, Vec<LeftOver>, u64)> {
+    pub fn open(path: &Path, stop: &Stop) -> io::Result<(Self, Vec<LeftOver>, u64)> {
         let (left_over, torn) = read_all(path)?;
         let (mut buffer, mut open) = (Vec::new(), BTreeMap::new());
         for (&number, message) in &left_over {
@@ -91,10 +116,13 @@ impl Journal {
             open_bytes: left_over.values().map(|message| message.len() as u64).sum(),
             failed: false,
         };
-        let journal = Journal(Arc::new(Mutex::new(inner)));
+        let journal = Journal {
+            inner: Arc::new(Mutex::new(inner)),
+            stop: stop.clone(),
+        };
         let ticket = |number| Ticket {
             number,
-            journal: journal.clone(),
+            journal: Some(journal.clone()),
         };
         let left_over = left_over
             .into_iter()
@@ -119,7 +147,7 @@ impl Journal {
         drop(inner);
         Ticket {
             number,
-            journal: self.clone(),
+            journal: Some(self.clone()),
         }
     }
 
@@ -137,7 +165,7 @@ impl Journal {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -251,45 +279,80 @@ mod tests {
         left_over.iter().map(text).collect()
     }
 
+    fn open(path: &Path) -> (Journal, Vec<LeftOver>, u64, Stop) {
+        let stop = Stop::new().expect("two socket pairs");
+        let (journal, left_over, torn) = Journal::open(path, &stop).expect("opened");
+        (journal, left_over, torn, stop)
+    }
+
     #[test]
-    fn what_is_not_finished_comes_back() {
+    fn what_is_kept_comes_back_and_what_is_dropped_does_not() {
         let scratch = tempfile::tempdir().expect("a directory");
         let path = scratch.path().join("journal");
-        let (journal, left_over, torn) = Journal::open(&path).expect("opened");
+        let (journal, left_over, torn, _) = open(&path);
         assert!(left_over.is_empty() && torn == 0);
-        let tickets: Vec<Ticket> = ["a", "b", "c"]
-            .iter()
-            .map(|text| journal.begin(text.as_bytes()))
-            .collect();
-        tickets[1].clone().finish();
-        tickets[1].clone().finish();
-        drop((tickets, journal));
+        let begin = |text: &str| journal.begin(text.as_bytes());
+        begin("finished").finish();
+        begin("kept").keep();
+        let dropped = begin("dropped");
+        begin("kept too").keep();
+        drop(dropped);
+        drop(journal);
         let mut file = OpenOptions::new().append(true).open(&path).expect("open");
         file.write_all(b"torn").expect("written");
-        let (_, left_over, torn) = Journal::open(&path).expect("opened");
-        assert_eq!(messages(&left_over), ["a", "c"]);
+        let (_, left_over, torn, _) = open(&path);
+        assert_eq!(messages(&left_over), ["kept", "kept too"]);
         assert_eq!(torn, 4);
-        // Not finished this time either, but for one.
-        left_over[0].1.clone().finish();
+        // Taken up by this run, one of them is not finished either.
+        let mut left_over = left_over.into_iter().map(|(_, ticket)| ticket);
+        left_over.next().expect("two are left").keep();
         drop(left_over);
-        let (_, left_over, _) = Journal::open(&path).expect("opened");
-        assert_eq!(messages(&left_over), ["c"]);
+        let (_, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["kept"]);
+    }
+
+    #[test]
+    fn a_stop_keeps_what_is_not_finished() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        let (journal, _, _, stop) = open(&path);
+        let [one, other, third] = ["1", "2", "3"].map(|text| journal.begin(text.as_bytes()));
+        drop(one);
+        stop.drain(std::time::Duration::ZERO);
+        other.finish();
+        drop(third);
+        let (_, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["3"]);
+    }
+
+    #[test]
+    fn a_defect_keeps_what_it_was_about() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        let (journal, _, _, _) = open(&path);
+        let ticket = journal.begin(b"it");
+        let thread = std::thread::spawn(move || {
+            let _ticket = ticket;
+            panic!("on purpose");
+        });
+        assert!(thread.join().is_err());
+        let (_, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["it"]);
     }
 
     #[test]
     fn finished_entries_do_not_pile_up() {
         let scratch = tempfile::tempdir().expect("a directory");
         let path = scratch.path().join("journal");
-        let (journal, _, _) = Journal::open(&path).expect("opened");
-        let kept = journal.begin(b"kept");
+        let (journal, _, _, _) = open(&path);
+        journal.begin(b"kept").keep();
         let message = vec![b'x'; 1 << 20];
         for _ in 0..40 {
             journal.begin(&message).finish();
         }
         let size = std::fs::metadata(&path).expect("there").len();
         assert!(size < 2 * GARBAGE, "{size}");
-        drop(kept);
-        let (_, left_over, _) = Journal::open(&path).expect("opened");
+        let (_, left_over, _, _) = open(&path);
         assert_eq!(messages(&left_over), ["kept"]);
     }
 }

@@ -91,7 +91,7 @@ fn cycle(broker: &Broker, scratch: &Scratch) {
     spool
         .set_delivered(read.expect("a record").1)
         .expect("written");
-    let (journal, _, _) = Journal::open(&directory.join("journal")).expect("opened");
+    let (journal, _, _) = Journal::open(&directory.join("journal"), &stop).expect("opened");
     journal.begin(frame.as_bytes()).finish();
 }
 

@@ -3,7 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::intake::{Input, Life, Output, Table};
 use crate::matching::Concepts;
+use crate::state::journal::Ticket;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
@@ -23,12 +25,11 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
         original: None,
-        ticket: None,
     }
 }
 
 fn add(roster: &mut Roster, id: &str, values: &[&str]) -> Put {
-    roster.add(&indicator(id, values), None, now(), &mut Vec::new())
+    roster.put(&indicator(id, values), None, now(), &mut Vec::new())
 }
 
 fn matches(roster: &mut Roster, line: &str) -> Vec<String> {
@@ -63,7 +64,7 @@ fn only_what_no_other_indicator_has_is_a_change() {
     let mut roster = roster();
     let mut changes = Vec::new();
     for (id, values) in [("1", &["a", "b"][..]), ("2", &["b"])] {
-        roster.add(&indicator(id, values), None, now(), &mut changes);
+        roster.put(&indicator(id, values), None, now(), &mut changes);
     }
     let value = Observable::domain;
     assert_eq!(
@@ -97,9 +98,8 @@ fn ids_and_values_come_back_as_they_came() {
             validity: Validity::ALWAYS,
             ioc: vec!["2001:DB8:0::1".to_owned()],
             original: None,
-            ticket: None,
         };
-        assert_eq!(roster.add(&one, None, now(), &mut Vec::new()), Put::Added);
+        assert_eq!(roster.put(&one, None, now(), &mut Vec::new()), Put::Added);
     }
     let holders = roster.holders(&[address]);
     let ids: Vec<&str> = holders.iter().map(|one| &*one.indicator.id).collect();
@@ -117,43 +117,83 @@ fn ids_and_values_come_back_as_they_came() {
 }
 
 #[test]
-fn what_expires_is_matched_no_more() {
+fn a_new_version_takes_the_place_of_the_old_one() {
     let mut roster = roster();
-    let mut changes = Vec::new();
+    let (mut life, mut changes) = (Life::new(now()), Vec::new());
     let at = |seconds: u64| now() + Duration::from_secs(seconds);
-    roster.add(&indicator("1", &["a"]), Some(at(10)), now(), &mut changes);
-    roster.add(&indicator("2", &["a"]), Some(at(20)), now(), &mut changes);
-    // Prolonged.
-    roster.add(&indicator("1", &["a"]), Some(at(30)), now(), &mut changes);
-    changes.clear();
-    assert!(roster.expire(at(9), &mut changes).is_empty());
-    assert!(roster.expire(at(11), &mut changes).is_empty());
-    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1", "2"]);
-    assert_eq!(*roster.expire(at(21), &mut changes), ["2".into()]);
-    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1"]);
-    assert!(changes.is_empty());
-    let next = roster.next_expiry().expect("one is left");
-    assert!(next > at(30) && next < at(31));
-    assert_eq!(*roster.expire(next, &mut changes), ["1".into()]);
-    assert_eq!(changes, [Change::Remove(Observable::domain("a"))]);
-    assert_eq!(roster.next_expiry(), None);
+    let version = |values: &[&str], until: u64| Indicator {
+        validity: Validity::between(None, Some(at(until).into())),
+        ..indicator("1", values)
+    };
+    let mut step = |seconds: u64, input: Input| {
+        let mut table = Timed(&mut roster, at(seconds), &mut changes);
+        life.step(at(seconds), input, &mut table)
+    };
+    step(0, Input::Came(version(&["a", "b"], 10), None));
+    step(1, Input::Came(version(&["b", "c"], 20), None));
+    step(2, Input::Came(indicator("2", &["b"]), None));
+    assert!(step(10, Input::Time).is_empty());
+    assert_eq!(
+        matches(&mut roster, r#"{"host": "b", "query": "a"}"#),
+        ["1", "2"]
+    );
+    assert!(matches(&mut roster, r#"{"host": "a"}"#).is_empty());
+    assert_eq!(matches(&mut roster, r#"{"host": "c"}"#), ["1"]);
+    let since = |roster: &Roster, value| {
+        let holders = roster.holders(&[Observable::domain(value)]);
+        holders.first().map(|one| one.since)
+    };
+    assert_eq!(
+        (since(&roster, "b"), since(&roster, "c")),
+        (Some(now()), Some(at(1)))
+    );
+    // Shortened, for all of its values.
+    let mut step = |seconds: u64, input: Input| {
+        let mut table = Timed(&mut roster, at(seconds), &mut changes);
+        life.step(at(seconds), input, &mut table)
+    };
+    step(11, Input::Came(version(&["b", "c"], 12), None));
+    assert_eq!(step(12, Input::Time), [Output::Expired("1".into())]);
+    let value = Observable::domain;
+    assert_eq!(
+        changes,
+        [
+            Change::Add(value("a"), "1".into()),
+            Change::Add(value("b"), "1".into()),
+            Change::Add(value("c"), "1".into()),
+            Change::Remove(value("a")),
+            Change::Remove(value("c")),
+        ]
+    );
+    assert_eq!(roster.len(), 1);
 }
 
-#[test]
-fn expiries_that_are_void_do_not_pile_up() {
-    let mut roster = roster();
-    for round in 0..10_000 {
-        let time = now() + Duration::from_secs(1_000_000 - round);
-        roster.add(&indicator("1", &["a"]), Some(time), now(), &mut Vec::new());
+/// A roster at a time.
+struct Timed<'a>(&'a mut Roster, SystemTime, &'a mut Vec<Change>);
+
+impl Table for Timed<'_> {
+    fn put(&mut self, indicator: Indicator, _: Option<Ticket>, end: Option<Ending>) -> Put {
+        self.0.put(&indicator, end, self.1, self.2)
     }
-    assert!(roster.expiries.len() < 2_000);
+
+    fn remove(&mut self, id: &str) -> bool {
+        self.0.remove(id, self.2) > 0
+    }
+
+    fn end(&self, id: &str) -> Option<Ending> {
+        self.0.end(id)
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
 }
 
 #[test]
 fn a_full_roster_takes_no_more() {
     let mut roster = roster();
     roster.most_bytes = 0;
-    assert_eq!(add(&mut roster, "1", &["a"]), Put::Full);
+    assert_eq!(add(&mut roster, "1", &["a"]), Put::Full(NoRoom::Memory));
     assert!(roster.is_empty());
 }
 
@@ -185,15 +225,15 @@ proptest! {
             (0u8..6, prop::collection::vec("[abc]", 1..3), any::<bool>()), 0..60),
     ) {
         let mut roster = roster();
-        let mut model: BTreeMap<String, Vec<BTreeSet<String>>> = BTreeMap::new();
+        let mut model: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut held: BTreeSet<Observable> = BTreeSet::new();
         for (id, values, adds) in steps {
             let id = format!("{}{id}", if id > 3 { "a rather long name " } else { "" });
             let mut changes = Vec::new();
             if adds {
                 let names: Vec<&str> = values.iter().map(String::as_str).collect();
-                roster.add(&indicator(&id, &names), None, now(), &mut changes);
-                model.entry(id).or_default().push(values.into_iter().collect());
+                roster.put(&indicator(&id, &names), None, now(), &mut changes);
+                model.insert(id, values.into_iter().collect());
             } else {
                 roster.remove(&id, &mut changes);
                 model.remove(&id);
@@ -205,10 +245,9 @@ proptest! {
                 }
             }
             for value in ["a", "b", "c"] {
-                let has = |sets: &Vec<BTreeSet<String>>| sets.iter().any(|set| set.contains(value));
                 let expected: Vec<String> = model
                     .iter()
-                    .filter(|(_, sets)| has(sets))
+                    .filter(|(_, values)| values.contains(value))
                     .map(|(id, _)| id.clone())
                     .collect();
                 let line = format!("{{\"host\": \"{value}\"}}");
@@ -238,34 +277,30 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
         ..indicator(id, &["4444"])
     };
     let mut roster = roster();
-    let later = now() + Duration::from_secs(10);
-    let add = |roster: &mut Roster, one: &Indicator, expires| {
+    let add = |roster: &mut Roster, one: &Indicator| {
         let mut changes = Vec::new();
-        let put = roster.add(one, expires, now(), &mut changes);
+        let put = roster.put(one, None, now(), &mut changes);
         assert!(changes.is_empty());
         put
     };
-    assert_eq!(add(&mut roster, &port("1", 80), Some(later)), Put::Added);
-    assert_eq!(add(&mut roster, &port("1", 80), Some(later)), Put::Repeated);
-    assert_eq!(add(&mut roster, &port("2", 443), None), Put::Added);
+    assert_eq!(add(&mut roster, &port("1", 80)), Put::Added);
+    assert_eq!(add(&mut roster, &port("1", 80)), Put::Repeated);
+    assert_eq!(add(&mut roster, &port("2", 8443)), Put::Added);
+    assert_eq!(add(&mut roster, &port("2", 443)), Put::Added);
     let line = r#"{"dest_port": 80}"#;
     assert_eq!(matches(&mut roster, line), ["1"]);
     assert!(matches(&mut roster, r#"{"dest_port": 81}"#).is_empty());
     assert_eq!(roster.selections().len(), 2);
     assert!(roster.with_id("2").is_some());
-    assert_eq!((roster.len(), roster.next_expiry()), (2, Some(later)));
-    let expired = roster.expire(later, &mut Vec::new());
-    assert_eq!(*expired, ["1".into()]);
+    assert_eq!(roster.len(), 2);
+    assert_eq!(roster.remove("1", &mut Vec::new()), 1);
     assert!(matches(&mut roster, line).is_empty());
     assert_eq!(roster.remove("2", &mut Vec::new()), 1);
     assert!(roster.is_empty());
     for number in 0..MOST_UNLISTED {
-        assert_eq!(
-            add(&mut roster, &port(&number.to_string(), 1), None),
-            Put::Added
-        );
+        assert_eq!(add(&mut roster, &port(&number.to_string(), 1)), Put::Added);
     }
-    assert_eq!(add(&mut roster, &port("x", 1), None), Put::TooMany);
+    assert_eq!(add(&mut roster, &port("x", 1)), Put::Full(NoRoom::Checks));
 }
 
 #[test]
@@ -278,11 +313,11 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     let mut roster = roster();
     let changes = &mut Vec::new();
     assert_eq!(
-        roster.add(&named("b.exe"), None, now(), changes),
+        roster.put(&named("b.exe"), None, now(), changes),
         Put::Added
     );
     assert_eq!(
-        roster.add(&named("b.exe"), None, now(), changes),
+        roster.put(&named("b.exe"), None, now(), changes),
         Put::Repeated
     );
     let count = |roster: &mut Roster, file: &str| {
@@ -296,7 +331,7 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     assert_eq!(count(&mut roster, "c.exe"), 0);
     // What came last counts.
     assert_eq!(
-        roster.add(&named("c.exe"), None, now(), changes),
+        roster.put(&named("c.exe"), None, now(), changes),
         Put::Added
     );
     assert_eq!(count(&mut roster, "c.exe"), 1);

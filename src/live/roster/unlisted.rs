@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::{Matched, Put};
+use super::Matched;
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::intake::{Ending, NoRoom, Put};
 use crate::matching::condition::{Condition, LazyEvent, MOST_UNLISTED};
 
 /// One of them, without the message that it came in.
@@ -17,7 +18,7 @@ struct One {
     condition: Arc<Condition>,
     ioc: Box<[String]>,
     since: SystemTime,
-    expires: Option<SystemTime>,
+    end: Option<Ending>,
 }
 
 impl One {
@@ -32,14 +33,9 @@ impl One {
                 validity: Validity::ALWAYS,
                 ioc: self.ioc.to_vec(),
                 original: None,
-                ticket: None,
             },
             since: self.since,
         }
-    }
-
-    fn has_expired(&self, now: SystemTime) -> bool {
-        self.expires.is_some_and(|time| time <= now)
     }
 }
 
@@ -52,29 +48,33 @@ impl Unlisted {
         self.0.len()
     }
 
-    /// Checks an indicator in every event from the next one on; of one without a
-    /// condition nothing is left to check.
-    pub(super) fn add(
+    /// Checks an indicator in every event from the next one on, in place of the one with
+    /// the same id; of one without a condition nothing is left to check.
+    pub(super) fn put(
         &mut self,
         indicator: &Indicator,
         selection: &Arc<Selection>,
-        expires: Option<SystemTime>,
+        end: Option<Ending>,
         now: SystemTime,
     ) -> Put {
         let Some(condition) = &indicator.condition else {
-            return Put::Full;
+            return Put::Full(NoRoom::Checks);
         };
-        let known = self.0.iter_mut().find(|one| {
-            one.id == indicator.id
-                && one.protocol == indicator.protocol
-                && one.condition == *condition
-        });
+        let known = self.0.iter_mut().find(|one| one.id == indicator.id);
         if let Some(known) = known {
-            known.expires = expires;
-            return Put::Repeated;
+            known.end = end;
+            if known.protocol == indicator.protocol && known.condition == *condition {
+                return Put::Repeated;
+            }
+            known.protocol = indicator.protocol;
+            known.selection = selection.clone();
+            known.condition = condition.clone();
+            known.ioc = indicator.ioc.clone().into();
+            known.since = now;
+            return Put::Added;
         }
         if self.0.len() >= MOST_UNLISTED {
-            return Put::TooMany;
+            return Put::Full(NoRoom::Checks);
         }
         self.0.push(One {
             id: indicator.id.clone(),
@@ -83,9 +83,13 @@ impl Unlisted {
             condition: condition.clone(),
             ioc: indicator.ioc.clone().into(),
             since: now,
-            expires,
+            end,
         });
         Put::Added
+    }
+
+    pub(super) fn end(&self, id: &str) -> Option<Ending> {
+        self.0.iter().find(|one| &*one.id == id)?.end
     }
 
     /// Gives how many there were.
@@ -93,19 +97,6 @@ impl Unlisted {
         let before = self.0.len();
         self.0.retain(|one| &*one.id != id);
         before - self.0.len()
-    }
-
-    /// Takes out what has expired; gives the ids.
-    pub(super) fn expire(&mut self, now: SystemTime) -> impl Iterator<Item = Arc<str>> + use<> {
-        let (gone, left) = std::mem::take(&mut self.0)
-            .into_iter()
-            .partition(|one: &One| one.has_expired(now));
-        self.0 = left;
-        gone.into_iter().map(|one: One| one.id)
-    }
-
-    pub(super) fn next_expiry(&self) -> Option<SystemTime> {
-        self.0.iter().filter_map(|one| one.expires).min()
     }
 
     /// Adds those that the event matches, and that are not there already.

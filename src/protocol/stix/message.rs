@@ -124,7 +124,6 @@ fn read_pattern(
             validity,
             ioc: plan.values,
             original: Some(original),
-            ticket: None,
         },
         replaces,
     })

@@ -118,7 +118,6 @@ pub(crate) fn indicator(plan: Plan) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: plan.values,
         original: None,
-        ticket: None,
     }
 }
 

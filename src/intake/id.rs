@@ -9,7 +9,7 @@ const STIX: &str = "indicator--";
 
 /// An id in its short form, where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct ShortId {
+pub struct ShortId {
     bytes: [u8; 16],
     /// The length of the text in `bytes`, or [`UUID`], or [`LONG`].
     form: u8,
@@ -23,7 +23,7 @@ const LONG: u8 = 254;
 impl ShortId {
     /// The short form of `indicator--UUID` in lower case, and of text of up to
     /// 16 bytes.
-    pub(super) fn of(id: &str) -> Option<Self> {
+    pub fn of(id: &str) -> Option<Self> {
         if let Some(uuid) = id.strip_prefix(STIX).and_then(|uuid| uuid.parse().ok()) {
             let short = ShortId {
                 bytes: Uuid::into_bytes(uuid),
@@ -41,20 +41,20 @@ impl ShortId {
     }
 
     /// The id that stands in a table under this number.
-    pub(super) fn numbered(number: u32) -> Self {
+    pub fn numbered(number: u32) -> Self {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         ShortId { bytes, form: LONG }
     }
 
     /// Its number, where it stands in a table.
-    pub(super) fn number(&self) -> Option<u32> {
+    pub fn number(&self) -> Option<u32> {
         let [a, b, c, d, ..] = self.bytes;
         (self.form == LONG).then(|| u32::from_le_bytes([a, b, c, d]))
     }
 
     /// The id, where it does not stand in a table.
-    pub(super) fn text(&self) -> Option<Arc<str>> {
+    pub fn text(&self) -> Option<Arc<str>> {
         match self.form {
             LONG => None,
             UUID => Some(format!("{STIX}{}", Uuid::from_bytes(self.bytes)).into()),

@@ -1,0 +1,133 @@
+//! Indicators whose `valid_from` is still to come.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use crate::indicator::Indicator;
+use crate::state::journal::Ticket;
+
+/// How many of them wait.
+const MOST: usize = 10_000;
+
+/// The most memory that they take, in bytes, about.
+const MOST_BYTES: usize = 64 << 20;
+
+/// One that waits, with its entry in the journal.
+type Waiting = (Indicator, Option<Ticket>);
+
+/// Those that wait, by their time, one for each id.
+#[derive(Debug, Default)]
+pub(super) struct Later {
+    by_time: BTreeMap<(SystemTime, u64), Waiting>,
+    by_id: HashMap<Arc<str>, (SystemTime, u64)>,
+    number: u64,
+    bytes: usize,
+}
+
+impl Later {
+    /// Keeps an indicator for its time, in place of the one with the same id; `false`
+    /// where it has no such time, or there is no room for it.
+    pub(super) fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>) -> bool {
+        self.remove(&indicator.id);
+        let bytes = self.bytes + indicator.size();
+        let has_room = self.by_time.len() < MOST && bytes <= MOST_BYTES;
+        let Some(from) = indicator.validity.from().filter(|_| has_room) else {
+            return false;
+        };
+        self.bytes = bytes;
+        self.number += 1;
+        let key = (from.into(), self.number);
+        self.by_id.insert(indicator.id.clone(), key);
+        self.by_time.insert(key, (indicator, ticket));
+        true
+    }
+
+    /// Takes out the one with this id; whether there was one.
+    pub(super) fn remove(&mut self, id: &str) -> bool {
+        let key = self.by_id.remove(id);
+        let removed = key.and_then(|key| self.by_time.remove(&key));
+        if let Some((indicator, _)) = &removed {
+            self.bytes -= indicator.size();
+        }
+        removed.is_some()
+    }
+
+    /// The next whose time has come.
+    pub(super) fn take_due(&mut self, now: SystemTime) -> Option<Waiting> {
+        let first = self.by_time.first_entry()?;
+        let due = (first.key().0 <= now).then(|| first.remove())?;
+        self.bytes -= due.0.size();
+        self.by_id.remove(&due.0.id);
+        Some(due)
+    }
+
+    /// When the next one begins to count.
+    pub(super) fn next(&self) -> Option<SystemTime> {
+        self.by_time.keys().next().map(|(time, _)| *time)
+    }
+
+    /// How many wait.
+    pub(super) fn len(&self) -> usize {
+        self.by_time.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+    use crate::observable::Observable;
+
+    fn indicator(id: &str, from: Option<SystemTime>) -> Indicator {
+        Indicator {
+            id: id.into(),
+            protocol: Protocol::Stix2,
+            observables: vec![Observable::domain("a")],
+            selection: None,
+            condition: None,
+            validity: Validity::between(from.map(Into::into), None),
+            ioc: vec!["a".to_owned()],
+            original: None,
+        }
+    }
+
+    #[test]
+    fn indicators_wait_for_their_time_in_its_order() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let mut later = Later::default();
+        assert!(!later.put(indicator("always", None), None));
+        for (id, seconds) in [("2", 20), ("1", 10), ("3", 10), ("4", 5), ("4", 7)] {
+            assert!(later.put(indicator(id, Some(at(seconds))), None));
+        }
+        assert_eq!(later.len(), 4);
+        assert!(later.remove("4") && !later.remove("4"));
+        assert_eq!(later.next(), Some(at(10)));
+        assert!(later.take_due(at(9)).is_none());
+        let mut due = |now| later.take_due(now).map(|(one, _)| one.id.to_string());
+        assert_eq!(due(at(10)).as_deref(), Some("1"));
+        assert_eq!(due(at(10)).as_deref(), Some("3"));
+        assert_eq!(due(at(10)), None);
+        assert_eq!(due(at(30)).as_deref(), Some("2"));
+        assert_eq!((later.next(), later.bytes, later.len()), (None, 0, 0));
+    }
+
+    #[test]
+    fn only_so_many_wait() {
+        let far = SystemTime::now() + Duration::from_secs(1_000_000);
+        let mut later = Later::default();
+        for number in 0..MOST {
+            assert!(later.put(indicator(&number.to_string(), Some(far)), None));
+        }
+        assert!(!later.put(indicator("x", Some(far)), None));
+        let mut large = indicator("0", Some(far));
+        large.ioc = vec!["a".repeat(MOST_BYTES)];
+        assert!(!later.put(large, None));
+        // What it was before is out of date.
+        assert_eq!(later.len(), MOST - 1);
+        assert!(later.put(indicator("x", Some(far)), None));
+    }
+}

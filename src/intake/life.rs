@@ -1,0 +1,280 @@
+//! The life of an indicator, once for all who look for indicators: a machine without
+//! a thread, a clock or a disk. Who drives it brings what happened and the time, and
+//! a table that it keeps of what is looked for.
+//!
+//! | | comes, valid | comes, valid later | comes, expired or revoked | withdrawn | its time begins | its time is over |
+//! |---|---|---|---|---|---|---|
+//! | *unknown* | sought | later | unknown | unknown | | |
+//! | *later* | sought | later, as it is now | unknown | unknown | sought | unknown |
+//! | *sought* | sought, as it is now | later | unknown | unknown | | unknown |
+//!
+//! What came last under an id counts, also where nothing marks it as an edit. What
+//! finds no room is unknown from then on. A ticket of the journal goes with its
+//! indicator: it is dropped, and so finished, wherever that becomes unknown.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use time::OffsetDateTime;
+
+use super::id::ShortId;
+use super::later::Later;
+use crate::indicator::{Indicator, Standing};
+use crate::state::journal::Ticket;
+
+/// How long to sleep at the most until something is due: the clock of the system may
+/// be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
+/// The end of an indicator's validity, in tenths of a second since the program
+/// started, rounded up, and one more. It takes 4 bytes, also where there may be none,
+/// and lasts for 13 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ending(NonZeroU32);
+
+const TICKS_A_SECOND: u32 = 10;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// An indicator came, with its entry in the journal, where it has one.
+    Came(Indicator, Option<Ticket>),
+    /// The indicator with this id is withdrawn.
+    Withdrawn(Arc<str>),
+    /// Time went by.
+    Time,
+}
+
+/// What became of it, each with the id of the indicator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// It is looked for, perhaps in place of what it was before.
+    Sought(Arc<str>),
+    /// It was looked for in the same way already.
+    Repeated(Arc<str>),
+    /// It is looked for when its time comes.
+    Later(Arc<str>),
+    /// It does not count now, and is not looked for.
+    Inactive(Arc<str>, Standing),
+    /// It was looked for, or was to be, and is withdrawn.
+    Withdrawn(Arc<str>),
+    /// It was looked for, and its time is over.
+    Expired(Arc<str>),
+    /// It is not looked for, since there is no room for it.
+    Dropped(Arc<str>, NoRoom),
+    /// It is not looked for; the table has said why.
+    Refused(Arc<str>),
+}
+
+/// What there is no room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRoom {
+    /// Those that are looked for take all the memory that they may.
+    Memory,
+    /// No value leads to it, and enough of those are checked in every event.
+    Checks,
+}
+
+/// What became of an indicator that was put into a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// It is looked for from now on.
+    Added,
+    /// It was there already, and asks for the same. Its end is the new one.
+    Repeated,
+    /// There is no room for it.
+    Full(NoRoom),
+    /// It cannot be looked for here; the table has said why.
+    Refused,
+}
+
+/// What is looked for, by who looks for it.
+pub trait Table {
+    /// Looks for an indicator up to an end, in place of whatever has the same id. A
+    /// table that has no use for the ticket drops it.
+    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put;
+
+    /// Looks no more for what has this id; whether there was anything.
+    fn remove(&mut self, id: &str) -> bool;
+
+    /// When what has this id ends, if it is there and does.
+    fn end(&self, id: &str) -> Option<Ending>;
+
+    /// About how many there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// The state of all indicators, but for the table of those that are looked for.
+#[derive(Debug)]
+pub struct Life {
+    start: SystemTime,
+    later: Later,
+    /// When those that are looked for end. Some of these are void: the indicator went,
+    /// or has another end by now, which the table tells.
+    ends: BinaryHeap<Reverse<(Ending, Id)>>,
+}
+
+/// An id in as little memory as there is for it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Id {
+    Short(ShortId),
+    Long(Arc<str>),
+}
+
+impl Id {
+    fn of(id: &Arc<str>) -> Self {
+        ShortId::of(id).map_or_else(|| Id::Long(id.clone()), Id::Short)
+    }
+
+    fn text(&self) -> Arc<str> {
+        match self {
+            Id::Short(short) => short.text().expect("it was made of a text"),
+            Id::Long(text) => text.clone(),
+        }
+    }
+}
+
+impl Life {
+    /// No indicator is known. Times from now on can be told apart.
+    pub fn new(now: SystemTime) -> Self {
+        Life {
+            start: now,
+            later: Later::default(),
+            ends: BinaryHeap::new(),
+        }
+    }
+
+    /// Does what is due by now, and then what happened; gives what became of each.
+    pub fn step(&mut self, now: SystemTime, input: Input, table: &mut impl Table) -> Vec<Output> {
+        let mut outputs = Vec::new();
+        self.expire(now, table, &mut outputs);
+        while let Some((indicator, ticket)) = self.later.take_due(now) {
+            outputs.push(self.sort_in(now, indicator, ticket, table));
+        }
+        match input {
+            Input::Came(indicator, ticket) => {
+                self.later.remove(&indicator.id);
+                outputs.push(self.sort_in(now, indicator, ticket, table));
+            }
+            Input::Withdrawn(id) => {
+                let waited = self.later.remove(&id);
+                if table.remove(&id) || waited {
+                    outputs.push(Output::Withdrawn(id));
+                }
+            }
+            Input::Time => {}
+        }
+        outputs
+    }
+
+    /// How long nothing is due, at the most.
+    pub fn sleep(&self, now: SystemTime) -> Duration {
+        let end = self.ends.peek().map(|Reverse((end, _))| self.time(*end));
+        let next = self.later.next().into_iter().chain(end).min();
+        let left = |time: SystemTime| time.duration_since(now).unwrap_or_default();
+        next.map_or(LONGEST_SLEEP, |time| left(time).min(LONGEST_SLEEP))
+    }
+
+    /// How many wait for their time to begin.
+    pub fn later(&self) -> usize {
+        self.later.len()
+    }
+
+    /// Puts an indicator where it belongs by its validity.
+    fn sort_in(
+        &mut self,
+        now: SystemTime,
+        indicator: Indicator,
+        ticket: Option<Ticket>,
+        table: &mut impl Table,
+    ) -> Output {
+        let id = indicator.id.clone();
+        let standing = indicator.validity.at(OffsetDateTime::from(now));
+        let inactive = match standing {
+            Standing::Active => return self.seek(indicator, ticket, table),
+            Standing::NotYetValid if self.later.put(indicator, ticket) => Output::Later(id.clone()),
+            standing => Output::Inactive(id.clone(), standing),
+        };
+        table.remove(&id);
+        inactive
+    }
+
+    fn seek(
+        &mut self,
+        indicator: Indicator,
+        ticket: Option<Ticket>,
+        table: &mut impl Table,
+    ) -> Output {
+        let id = indicator.id.clone();
+        let until = indicator.validity.until();
+        let end = until.map(|until| self.ending(until.into()));
+        let put = table.put(indicator, ticket, end);
+        match put {
+            Put::Added | Put::Repeated => {
+                if let Some(end) = end {
+                    self.ends.push(Reverse((end, Id::of(&id))));
+                    self.drop_void(table);
+                }
+            }
+            // What it was before is out of date all the same.
+            Put::Full(_) | Put::Refused => {
+                table.remove(&id);
+            }
+        }
+        match put {
+            Put::Added => Output::Sought(id),
+            Put::Repeated => Output::Repeated(id),
+            Put::Full(what) => Output::Dropped(id, what),
+            Put::Refused => Output::Refused(id),
+        }
+    }
+
+    fn expire(&mut self, now: SystemTime, table: &mut impl Table, outputs: &mut Vec<Output>) {
+        while let Some(Reverse((end, _))) = self.ends.peek() {
+            if self.time(*end) > now {
+                return;
+            }
+            let Some(Reverse((end, id))) = self.ends.pop() else {
+                return;
+            };
+            let id = id.text();
+            if table.end(&id) == Some(end) {
+                table.remove(&id);
+                outputs.push(Output::Expired(id));
+            }
+        }
+    }
+
+    /// Ends of indicators that went would stay until they pass.
+    fn drop_void(&mut self, table: &impl Table) {
+        if self.ends.len() > 2 * table.len() + 1024 {
+            self.ends
+                .retain(|Reverse((end, id))| table.end(&id.text()) == Some(*end));
+        }
+    }
+
+    fn ending(&self, time: SystemTime) -> Ending {
+        let since = time.duration_since(self.start).unwrap_or_default();
+        let ticks = since
+            .as_nanos()
+            .div_ceil(u128::from(1_000_000_000 / TICKS_A_SECOND));
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        Ending(NonZeroU32::MIN.saturating_add(ticks))
+    }
+
+    fn time(&self, end: Ending) -> SystemTime {
+        let ticks = u64::from(end.0.get() - 1);
+        self.start + Duration::from_millis(ticks * u64::from(1000 / TICKS_A_SECOND))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,14 @@
+//! What arrives, and what becomes of it: the way from who receives indicators to who
+//! looks for them ([`Intake`]), and the one life of an indicator ([`Life`]) that
+//! stored events, new events and log files share.
+
+mod id;
+mod lanes;
+mod later;
+mod life;
+mod notes;
+
+pub use id::ShortId;
+pub use lanes::{Account, Arrival, Intake, Place, QUEUE_BYTES};
+pub use life::{Ending, Input, Life, NoRoom, Output, Put, Table};
+pub use notes::{Way, note, note_left, note_unsupported};

@@ -1,0 +1,137 @@
+//! What is logged and counted of the life of indicators.
+
+use std::sync::Arc;
+
+use log::{debug, error, info, warn};
+
+use super::life::{NoRoom, Output};
+use crate::indicator::{Indicator, Standing};
+use crate::matching::condition::MOST_UNLISTED;
+use crate::observe::metrics::Metrics;
+use crate::process::text::printable;
+
+/// Who looks for indicators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// Queries over stored events.
+    Stored,
+    /// New events of an engine. Where others look for the same indicators, they say
+    /// what is not looked for at all.
+    Live {
+        /// Nobody else does.
+        is_alone: bool,
+    },
+    /// Log files, once for what comes together.
+    Files,
+    /// Log files as they grow.
+    Following,
+}
+
+impl Way {
+    fn is_live(self) -> bool {
+        matches!(self, Way::Live { .. })
+    }
+
+    /// Whether an indicator stays until something ends it.
+    fn stays(self) -> bool {
+        matches!(self, Way::Live { .. } | Way::Following)
+    }
+
+    /// What is done with an indicator.
+    fn verb(self) -> &'static str {
+        match self {
+            Way::Stored => "asked for",
+            Way::Live { .. } => "matched",
+            Way::Files | Way::Following => "looked for",
+        }
+    }
+}
+
+/// Logs and counts what became of indicators.
+pub fn note(outputs: Vec<Output>, way: Way, metrics: &Metrics) {
+    for output in outputs {
+        note_one(output, way, metrics);
+    }
+}
+
+fn note_one(output: Output, way: Way, metrics: &Metrics) {
+    let shown = |id: &str| printable(id, 200).to_string();
+    match output {
+        Output::Sought(id) if way.is_live() => {
+            debug!("indicator {} is matched live", shown(&id));
+        }
+        Output::Sought(_) | Output::Refused(_) => {}
+        Output::Repeated(id) if way.is_live() => {
+            debug!("indicator {} is live already", shown(&id));
+        }
+        Output::Repeated(_) => metrics.indicators_repeated.add(1),
+        Output::Later(id) if way == (Way::Live { is_alone: false }) => {
+            debug!("indicator {} is matched live when it is valid", shown(&id));
+        }
+        Output::Later(id) => info!(
+            "indicator {} is not yet valid: it is asked for when it is, while the program runs",
+            shown(&id)
+        ),
+        Output::Inactive(id, standing) => {
+            if way != (Way::Live { is_alone: false }) {
+                note_inactive(&id, standing, metrics);
+            }
+        }
+        Output::Withdrawn(id) => debug!(
+            "indicator {} is withdrawn and {} no more",
+            shown(&id),
+            way.verb()
+        ),
+        Output::Expired(id) => {
+            let counter = match way.stays() {
+                true => &metrics.indicators_expired,
+                false => &metrics.indicators_inactive,
+            };
+            counter.add(1);
+            debug!(
+                "indicator {} has expired and is {} no more",
+                shown(&id),
+                way.verb()
+            );
+        }
+        Output::Dropped(id, why) => {
+            metrics.indicators_dropped.add(1);
+            error!("indicator {} is dropped: {}", shown(&id), because(why));
+        }
+    }
+}
+
+fn because(why: NoRoom) -> String {
+    match why {
+        NoRoom::Memory => "those that are looked for take all the memory that they may".to_owned(),
+        NoRoom::Checks => format!(
+            "nothing in it is a value to look up, and {MOST_UNLISTED} such indicators, the most \
+             there can be, are checked in every event already"
+        ),
+    }
+}
+
+fn note_inactive(id: &Arc<str>, standing: Standing, metrics: &Metrics) {
+    metrics.indicators_inactive.add(1);
+    info!(
+        "indicator {} is {standing}: it is not asked for",
+        printable(id, 200)
+    );
+}
+
+/// Counts those that waited for their time when the run ended.
+pub fn note_left(count: usize, way: Way, metrics: &Metrics) {
+    if way != (Way::Live { is_alone: false }) {
+        metrics.indicators_inactive.add(count as u64);
+    }
+}
+
+/// Counts and logs an indicator that the engine at hand cannot be asked about.
+pub fn note_unsupported(indicator: &Indicator, reason: &str, metrics: &Metrics) {
+    metrics.indicators_unsupported.add(1);
+    metrics.unsupported.count(reason);
+    warn!(
+        "indicator {} is unsupported: {reason}",
+        printable(&indicator.id, 200)
+    );
+}
