@@ -16,6 +16,9 @@ use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
 use crate::observable::{Network, Observable, Property};
 use crate::protocol::{legacy, stix};
 
+/// The longest line that is read, in bytes, as for messages from the bus.
+const LONGEST_LINE: u64 = 16 << 20;
+
 /// The mark that some editors put before UTF-8 text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -28,12 +31,12 @@ pub fn read(
     mut each: impl FnMut(Result<Message, Rejection>),
 ) -> io::Result<()> {
     let mut lines = Lines::default();
-    let Some(first) = lines.next(&mut reader)? else {
+    let Some(first) = lines.next(&mut reader, &mut each)? else {
         return Ok(());
     };
     if !is_json(&first) {
         show_text(&first, lines.number, &mut each);
-        while let Some(line) = lines.next(&mut reader)? {
+        while let Some(line) = lines.next(&mut reader, &mut each)? {
             show_text(&line, lines.number, &mut each);
         }
         return Ok(());
@@ -42,7 +45,7 @@ pub fn read(
         Err(error) if error.is_eof() => read_stream(Cursor::new(first).chain(reader), &mut each),
         _ => {
             show_json_line(&first, lines.number, &mut each);
-            while let Some(line) = lines.next(&mut reader)? {
+            while let Some(line) = lines.next(&mut reader, &mut each)? {
                 show_json_line(&line, lines.number, &mut each);
             }
             Ok(())
@@ -58,20 +61,51 @@ struct Lines {
 }
 
 impl Lines {
-    fn next(&mut self, reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    /// The next line. One that is too long is skipped and shown as no indicator; the
+    /// first of a JSON file is left as it is, since a list of indicators can be one line.
+    fn next(
+        &mut self,
+        reader: &mut impl BufRead,
+        each: &mut impl FnMut(Result<Message, Rejection>),
+    ) -> io::Result<Option<Vec<u8>>> {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if reader.read_until(b'\n', &mut line)? == 0 {
+            let mut limited = reader.by_ref().take(LONGEST_LINE + 1);
+            if limited.read_until(b'\n', &mut line)? == 0 {
                 return Ok(None);
             }
             self.number += 1;
             if self.number == 1 && line.starts_with(BYTE_ORDER_MARK) {
                 line.drain(..BYTE_ORDER_MARK.len());
             }
+            let is_whole = line.ends_with(b"\n") || line.len() as u64 <= LONGEST_LINE;
+            if !is_whole && !(self.number == 1 && is_json(&line)) {
+                skip_line(reader)?;
+                let reason = format!(
+                    "line {} is longer than {} MiB, the most that is read",
+                    self.number,
+                    LONGEST_LINE >> 20
+                );
+                each(Err(Rejection::without_id(reason)));
+                continue;
+            }
             if !line.trim_ascii().is_empty() {
                 return Ok(Some(line));
             }
+        }
+    }
+}
+
+/// Reads to the end of a line, and keeps nothing of it.
+fn skip_line(reader: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let there = reader.fill_buf()?;
+        let end = memchr::memchr(b'\n', there);
+        let read = end.map_or(there.len(), |at| at + 1);
+        reader.consume(read);
+        if end.is_some() || read == 0 {
+            return Ok(());
         }
     }
 }
@@ -243,7 +277,6 @@ fn plain_value(value: &str) -> Result<Message, Rejection> {
             validity: Validity::ALWAYS,
             ioc: vec![value.to_owned()],
             original: None,
-            ticket: None,
         },
         replaces: false,
     })
@@ -391,6 +424,30 @@ mod tests {
         }
         assert!(values(b"a.example\n\xff\n")[1].contains("line 2 is not UTF-8"));
         assert!(values(format!("{{\n\"a\": }}\n{a}"))[0].contains("no JSON from here"));
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_named_and_the_rest_is_read() {
+        let mut text = b"a.example\n".to_vec();
+        text.resize(text.len() + 3 * LONGEST_LINE as usize, b'x');
+        text.extend_from_slice(b"\nb.example\n");
+        let found = values(&text);
+        assert_eq!((&*found[0], &*found[2]), ("a.example", "b.example"));
+        assert!(
+            found[1].contains("line 2 is longer than 16 MiB"),
+            "{}",
+            found[1]
+        );
+        // It is the first one.
+        let found = values(&text["a.example\n".len()..]);
+        assert!(found[0].contains("line 1 is longer"), "{}", found[0]);
+        assert_eq!(found[1], "b.example");
+        // A list of indicators, which can be one line.
+        let one = format!("{}, ", indicator("a.example"));
+        let list = one.repeat(LONGEST_LINE as usize / one.len() + 1);
+        let list = format!("[{}]", list.trim_end_matches(", "));
+        assert!(list.len() as u64 > LONGEST_LINE);
+        assert!(values(list).iter().all(|value| value == "a.example"));
     }
 
     proptest! {
