@@ -283,6 +283,8 @@ impl Outbox {
             Next::Again(_, number) => {
                 if let Some(sent) = self.at(number) {
                     sent.confirmed = true;
+                    let key = sent.key;
+                    self.await_no_more(key, number);
                 }
             }
             Next::Doubted(_) => {
@@ -306,6 +308,17 @@ impl Outbox {
             }
         }
         self.close_front()
+    }
+
+    /// No echo is for the message with this number any more: the next one with its key is
+    /// for another.
+    fn await_no_more(&mut self, key: Key, number: u64) {
+        if let Some(numbers) = self.awaited.get_mut(&key) {
+            numbers.retain(|awaited| *awaited != number);
+            if numbers.is_empty() {
+                self.awaited.remove(&key);
+            }
+        }
     }
 
     fn leave_store(&mut self, frame: &Frame, end: Option<Position>) {
@@ -397,12 +410,7 @@ impl Outbox {
                 sendings: sent.sendings,
             });
             let (key, number) = (sent.key, self.first + position as u64);
-            if let Some(numbers) = self.awaited.get_mut(&key) {
-                numbers.retain(|awaited| *awaited != number);
-                if numbers.is_empty() {
-                    self.awaited.remove(&key);
-                }
-            }
+            self.await_no_more(key, number);
         }
         if !given_up.is_empty() {
             self.close_front()?;

@@ -11,14 +11,20 @@ pub struct Remembered {
     always: bool,
     handing_over: bool,
     hasher: RandomState,
-    /// By hash of the id: hash of the content, and the subscription in which
-    /// it was last seen.
-    seen: HashMap<u64, (u64, u64)>,
+    /// Those that came last.
+    seen: Seen,
+    /// Those that came before them, as many as may be remembered without growing; when
+    /// as many more have come they make room.
+    before: Seen,
 }
 
+/// By hash of the id: hash of the content, and the subscription in which it was last
+/// seen.
+type Seen = HashMap<u64, (u64, u64)>;
+
 impl Remembered {
-    /// The most indicators that are remembered: some 20 MB. Beyond it, what
-    /// comes again is matched again.
+    /// The most indicators that are remembered: some 20 MB. Beyond it the oldest are
+    /// forgotten, and what comes again of them is matched again.
     const MOST: usize = 500_000;
 
     /// Remembers `always`, or only while subscriptions change.
@@ -27,7 +33,8 @@ impl Remembered {
             always,
             handing_over: false,
             hasher: RandomState::new(),
-            seen: HashMap::new(),
+            seen: Seen::new(),
+            before: Seen::new(),
         }
     }
 
@@ -40,7 +47,7 @@ impl Remembered {
     pub fn settle(&mut self) {
         self.handing_over = false;
         if !self.always {
-            self.seen = HashMap::new();
+            (self.seen, self.before) = (Seen::new(), Seen::new());
         }
     }
 
@@ -51,10 +58,12 @@ impl Remembered {
         }
         let id = self.hasher.hash_one(id);
         let now = (self.hasher.hash_one(content), subscription);
-        if self.seen.len() >= Self::MOST && !self.seen.contains_key(&id) {
-            return false;
+        let former = self.before.remove(&id);
+        let former = self.seen.insert(id, now).or(former);
+        if self.seen.len() >= Self::MOST / 2 {
+            self.before = std::mem::take(&mut self.seen);
         }
-        match self.seen.insert(id, now) {
+        match former {
             Some((content, subscription)) => content == now.0 && subscription != now.1,
             None => false,
         }
@@ -64,6 +73,7 @@ impl Remembered {
     pub fn forget(&mut self, id: &str) {
         let id = self.hasher.hash_one(id);
         self.seen.remove(&id);
+        self.before.remove(&id);
     }
 }
 
@@ -99,5 +109,18 @@ mod tests {
         assert!(remembered.is_repeated("2", b"intel {2}", 2));
         remembered.settle();
         assert!(!remembered.is_repeated("2", b"intel {2}", 1));
+    }
+
+    #[test]
+    fn the_oldest_make_room() {
+        let mut remembered = Remembered::new(true);
+        let most = Remembered::MOST;
+        for n in 0..2 * most {
+            assert!(!remembered.is_repeated(&n.to_string(), b"intel", 1));
+        }
+        assert!(remembered.seen.len() + remembered.before.len() <= most);
+        assert!(remembered.is_repeated(&(2 * most - 1).to_string(), b"intel", 2));
+        assert!(remembered.is_repeated(&(2 * most - most / 2).to_string(), b"intel", 2));
+        assert!(!remembered.is_repeated("1", b"intel", 2));
     }
 }

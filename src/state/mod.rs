@@ -102,7 +102,17 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         .open(&new)?;
     file.write_all(content)?;
     file.sync_data()?;
-    std::fs::rename(&new, path)
+    std::fs::rename(&new, path)?;
+    sync_directory_of(path)
+}
+
+/// Has the name of a new file, or the new name of an old one, outlive a loss of power:
+/// it stands in the directory, not in the file.
+fn sync_directory_of(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

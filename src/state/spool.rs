@@ -8,6 +8,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use log::warn;
+
 use super::records::{self, HEADER, Next};
 
 /// The size at which a new segment is begun, in bytes.
@@ -41,6 +43,8 @@ pub struct Spool {
     segments: VecDeque<Segment>,
     /// The last segment, open at its end.
     end: Option<File>,
+    /// The last segment takes no more.
+    is_closed: bool,
     position_file: File,
     /// Everything before it is delivered.
     delivered: Position,
@@ -114,6 +118,7 @@ impl Spool {
             delivered,
             segments,
             end: None,
+            is_closed: false,
             position_file,
             reader: None,
         };
@@ -135,7 +140,7 @@ impl Spool {
 
     /// How many bytes wait, headers included.
     pub fn bytes(&self) -> u64 {
-        let all: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        let all = self.size();
         let read = match self.segments.front() {
             Some(first) if first.number == self.delivered.segment => self.delivered.offset,
             _ => 0,
@@ -164,23 +169,30 @@ impl Spool {
         }
         written?;
         let mut lost = 0;
-        while self.segments.len() > 1
-            && self
-                .segments
-                .iter()
-                .map(|segment| segment.bytes)
-                .sum::<u64>()
-                > self.most_bytes
-        {
-            lost += self.drop_oldest()?;
+        while self.segments.len() > 1 && self.size() > self.most_bytes {
+            match self.drop_oldest() {
+                Ok(count) => lost += count,
+                // The records are put, and must not be put again; room is made with
+                // the next ones.
+                Err(error) => {
+                    warn!("the oldest segment of the spool cannot be removed: {error}");
+                    break;
+                }
+            }
         }
         Ok(lost)
     }
 
+    fn size(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
     fn append(&mut self, buffer: &[u8]) -> io::Result<()> {
         let roll = SEGMENT.min(self.most_bytes / 4).max(1);
-        if self.segments.back().is_none_or(|last| last.bytes >= roll) {
+        let is_full = self.segments.back().is_none_or(|last| last.bytes >= roll);
+        if is_full || self.is_closed {
             self.begin_segment()?;
+            self.is_closed = false;
         }
         let last = self.segments.back_mut().expect("one was just begun");
         let file = match &mut self.end {
@@ -202,25 +214,34 @@ impl Spool {
             .back()
             .map_or(self.delivered.segment, |last| last.number)
             + 1;
+        let path = segment_path(&self.directory, number);
+        // One that is there already was begun, and its name was not safe.
         let file = OpenOptions::new()
-            .create_new(true)
+            .create(true)
             .append(true)
             .mode(0o600)
-            .open(segment_path(&self.directory, number))?;
+            .open(&path)?;
+        file.set_len(0)?;
+        super::sync_directory_of(&path)?;
         self.end = Some(file);
         self.segments.push_back(Segment { number, bytes: 0 });
         Ok(())
     }
 
+    /// Whole records may stand there that were not safe on disk, and are put again.
     fn cut_back(&mut self) {
-        if let (Some(last), Some(file)) = (self.segments.back(), &self.end) {
-            // Where even this fails, the checksum tells when it is read.
-            let _ = file.set_len(last.bytes);
+        let (Some(last), Some(file)) = (self.segments.back(), &self.end) else {
+            return;
+        };
+        if file.set_len(last.bytes).is_err() {
+            // What comes now must not stand behind them.
+            self.end = None;
+            self.is_closed = true;
         }
     }
 
     fn drop_oldest(&mut self) -> io::Result<u64> {
-        let Some(oldest) = self.segments.pop_front() else {
+        let Some(&oldest) = self.segments.front() else {
             return Ok(0);
         };
         let path = segment_path(&self.directory, oldest.number);
@@ -230,6 +251,7 @@ impl Spool {
         };
         let lost = count_records(&path, from)?;
         std::fs::remove_file(path)?;
+        self.segments.pop_front();
         let next = self
             .segments
             .front()
@@ -279,6 +301,30 @@ impl Spool {
     }
 
     fn read_in(&mut self, segment: Segment, offset: u64) -> io::Result<Vec<u8>> {
+        // Bytes that were read before can be old ones, and a read that failed leaves
+        // nobody knows where: only what a second look finds damaged is.
+        for is_last in [false, true] {
+            match self.try_read_in(segment, offset) {
+                Ok(Next::Record(record)) => return Ok(record),
+                Ok(Next::End | Next::Torn) => self.reader = None,
+                Err(error) => {
+                    self.reader = None;
+                    if is_last {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        self.cut_segment(segment.number, offset);
+        let reason = format!(
+            "the spool segment {} is damaged at byte {offset}; the {} bytes behind it are lost",
+            segment.number,
+            segment.bytes - offset
+        );
+        Err(io::Error::new(io::ErrorKind::InvalidData, reason))
+    }
+
+    fn try_read_in(&mut self, segment: Segment, offset: u64) -> io::Result<Next> {
         let open = match &mut self.reader {
             Some((number, _, _)) if *number == segment.number => &mut self.reader,
             other => {
@@ -291,22 +337,12 @@ impl Spool {
         let distance =
             i64::try_from(offset).unwrap_or(i64::MAX) - i64::try_from(*there).unwrap_or(i64::MAX);
         file.seek_relative(distance)?;
-        match records::read(&mut *file)? {
-            Next::Record(record) => {
-                *there = offset + (HEADER + record.len()) as u64;
-                Ok(record)
-            }
-            Next::End | Next::Torn => {
-                self.reader = None;
-                self.cut_segment(segment.number, offset);
-                let reason = format!(
-                    "the spool segment {} is damaged at byte {offset}; the {} bytes behind it are lost",
-                    segment.number,
-                    segment.bytes - offset
-                );
-                Err(io::Error::new(io::ErrorKind::InvalidData, reason))
-            }
+        *there = offset;
+        let next = records::read(&mut *file)?;
+        if let Next::Record(record) = &next {
+            *there = offset + (HEADER + record.len()) as u64;
         }
+        Ok(next)
     }
 
     fn cut_segment(&mut self, number: u64, at: u64) {

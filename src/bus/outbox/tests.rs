@@ -157,3 +157,18 @@ fn on_disk_only_the_delivered_is_forgotten() {
     assert!(outbox.is_empty());
     assert!(Outbox::on_disk(open(), 100, None).is_empty());
 }
+
+#[test]
+fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
+    let mut outbox = Outbox::in_memory(100, Some(key));
+    let start = Instant::now();
+    // Two sightings whose echoes look the same.
+    push(&mut outbox, "1a 2a");
+    assert_eq!(texts(&mut outbox, start), ["1a", "2a"]);
+    let again = outbox.next(start + CONFIRMATION_TIME).expect("memory");
+    let again = again.expect("its echo is overdue");
+    assert_eq!(again.frame(), b"1a");
+    outbox.dropped(again).expect("memory");
+    outbox.confirmed(u64::from(b'a')).expect("memory");
+    assert!(outbox.is_empty());
+}

@@ -162,6 +162,42 @@ fn at_the_limit_the_oldest_goes_and_is_counted() {
     assert!(left[left.len() - 1].ends_with("99"));
 }
 
+#[test]
+fn a_segment_that_cannot_be_removed_does_not_have_records_put_twice() {
+    let bench = Bench::new();
+    let (mut spool, _) = bench.open(400);
+    for number in 0..2 {
+        put(&mut spool, &format!("{number}{}", "x".repeat(150)));
+    }
+    let oldest = segment_path(bench.0.path(), spool.segments[0].number);
+    std::fs::remove_file(&oldest).expect("a segment");
+    std::fs::create_dir(&oldest).expect("in its place");
+    put(&mut spool, &format!("2{}", "x".repeat(150)));
+    // They are there, which the caller must know.
+    std::fs::remove_dir(&oldest).expect("made above");
+    let numbers: Vec<u64> = spool.segments.iter().map(|one| one.number).collect();
+    let last = numbers.last().map(|number| Position {
+        segment: *number,
+        offset: 0,
+    });
+    let found = spool.read(last.expect("a segment")).expect("read");
+    assert!(found.expect("a record").0.starts_with(b"2"));
+}
+
+#[test]
+fn a_reader_that_went_astray_costs_no_segment() {
+    let bench = Bench::new();
+    let (mut spool, _) = bench.open(1 << 20);
+    for text in ["a", "b"] {
+        put(&mut spool, text);
+    }
+    let number = spool.segments[0].number;
+    let mut file = File::open(bench.last_segment()).expect("a segment");
+    file.seek(SeekFrom::Start(3)).expect("it is longer");
+    spool.reader = Some((number, BufReader::new(file), 0));
+    assert_eq!(take_all(&mut spool), ["a", "b"]);
+}
+
 proptest::proptest! {
     // Every step goes to the disk.
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
