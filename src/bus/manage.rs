@@ -1,11 +1,11 @@
 //! The management protocol: one JSON frame each way over REQ.
 
-use std::fmt;
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::observe::logging::printable;
 use crate::process::endpoint::Endpoint;
@@ -27,11 +27,16 @@ pub struct Subscription {
 }
 
 /// Why there is no usable answer.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ManageError {
     /// Nothing came in time.
+    #[error("no answer in {:.1} s", .0.as_secs_f64())]
     NoAnswer(Duration),
     /// Something came that is no answer to this request.
+    #[error(
+        "an answer that {reason}: {}",
+        printable(&String::from_utf8_lossy(reply), 200)
+    )]
     Unusable {
         /// What is wrong with it.
         reason: String,
@@ -39,40 +44,14 @@ pub enum ManageError {
         reply: Vec<u8>,
     },
     /// The broker said no: its `status`.
+    #[error("the broker answered with status \"{}\"", printable(.0, 50))]
     Refused(String),
     /// The ZeroMQ library failed.
-    Socket(zmq::Error),
+    #[error(transparent)]
+    Socket(#[from] zmq::Error),
     /// The program stops.
+    #[error("the program stops")]
     Stopped,
-}
-
-impl From<zmq::Error> for ManageError {
-    fn from(error: zmq::Error) -> Self {
-        ManageError::Socket(error)
-    }
-}
-
-impl fmt::Display for ManageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ManageError::NoAnswer(time) => {
-                write!(f, "no answer in {:.1} s", time.as_secs_f64())
-            }
-            ManageError::Unusable { reason, reply } => {
-                let reply = String::from_utf8_lossy(reply);
-                write!(f, "an answer that {reason}: {}", printable(&reply, 200))
-            }
-            ManageError::Refused(status) => {
-                write!(
-                    f,
-                    "the broker answered with status \"{}\"",
-                    printable(status, 50)
-                )
-            }
-            ManageError::Socket(error) => write!(f, "{error}"),
-            ManageError::Stopped => f.write_str("the program stops"),
-        }
-    }
 }
 
 /// Management requests to one broker.

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use thiserror::Error;
+
 use super::shown;
 use crate::observe::logging::printable;
 use crate::process::command::ProgramError;
@@ -32,9 +34,14 @@ pub enum Place {
 }
 
 /// Why the program cannot be started as it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UsageError {
     /// A flag that does not exist, and one that does.
+    #[error(
+        "unknown option {}{}; --help lists all",
+        outside(flag),
+        suggestion(nearest)
+    )]
     UnknownFlag {
         /// With its dashes.
         flag: String,
@@ -42,11 +49,16 @@ pub enum UsageError {
         nearest: Option<String>,
     },
     /// An argument that belongs to no flag.
+    #[error(
+        "unexpected argument \"{}\": every value belongs to an option",
+        outside(value)
+    )]
     UnexpectedArgument {
         /// The argument.
         value: String,
     },
     /// A flag without the value that it takes.
+    #[error("{flag} has no value: it {takes}")]
     MissingValue {
         /// With its dashes.
         flag: String,
@@ -54,6 +66,7 @@ pub enum UsageError {
         takes: String,
     },
     /// A value for a flag that takes none.
+    #[error("{} takes no value, but got \"{}\"", outside(flag), outside(value))]
     UnwantedValue {
         /// With its dashes.
         flag: String,
@@ -61,13 +74,16 @@ pub enum UsageError {
         value: String,
     },
     /// Anything else that the command line's parser finds wrong.
+    #[error("{}", outside(.0))]
     CommandLine(String),
     /// A value that is not UTF-8.
+    #[error("{place}: the value is not UTF-8")]
     NotUnicode {
         /// Where it stands.
         place: Place,
     },
     /// A value that the option does not take.
+    #[error("{place}: got {value}; it {problem}")]
     Value {
         /// Where it stands.
         place: Place,
@@ -77,6 +93,7 @@ pub enum UsageError {
         problem: String,
     },
     /// A configuration file that cannot be read.
+    #[error("cannot read the configuration file {}: {reason}", shown(path))]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -84,6 +101,7 @@ pub enum UsageError {
         reason: String,
     },
     /// A configuration file that is no YAML, or of another shape.
+    #[error("{}, line {line}, column {column}: {}", shown(path), outside(reason))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -95,6 +113,11 @@ pub enum UsageError {
         reason: String,
     },
     /// A configuration key that does not exist.
+    #[error(
+        "{place}: unknown key (got {value}){}; the keys here are {}",
+        suggestion(nearest),
+        known.join(", ")
+    )]
     UnknownKey {
         /// Where it stands.
         place: Place,
@@ -106,6 +129,7 @@ pub enum UsageError {
         known: Box<[String]>,
     },
     /// A configuration key that stands in a file twice.
+    #[error("{place}: the key is already set in line {first}; remove one of them")]
     DuplicateKey {
         /// Where it stands the second time.
         place: Place,
@@ -113,6 +137,7 @@ pub enum UsageError {
         first: usize,
     },
     /// A program that cannot be run.
+    #[error("{place}: {error}: {}", remedy(engine))]
     Program {
         /// Where it was named.
         place: Place,
@@ -122,11 +147,13 @@ pub enum UsageError {
         engine: Option<&'static str>,
     },
     /// Logs are to go to a file that has no name.
+    #[error("{place}: logging to a file is on, but the file has no name")]
     NoLogFile {
         /// Where the name should be.
         place: Place,
     },
     /// A file that is to be read and cannot be.
+    #[error("{place}: cannot read {}: {reason}", shown(path))]
     File {
         /// Where it was named.
         place: Place,
@@ -136,6 +163,7 @@ pub enum UsageError {
         reason: String,
     },
     /// Options that do not go together.
+    #[error("{place}: {problem}")]
     Combination {
         /// One of them.
         place: Place,
@@ -160,102 +188,23 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::UnknownFlag { flag, nearest } => {
-                write!(f, "unknown option {}", printable(flag, MAX_SHOWN))?;
-                suggest(f, nearest.as_deref())?;
-                write!(f, "; --help lists all")
-            }
-            Self::UnexpectedArgument { value } => write!(
-                f,
-                "unexpected argument \"{}\": every value belongs to an option",
-                printable(value, MAX_SHOWN)
-            ),
-            Self::MissingValue { flag, takes } => write!(f, "{flag} has no value: it {takes}"),
-            Self::UnwantedValue { flag, value } => write!(
-                f,
-                "{} takes no value, but got \"{}\"",
-                printable(flag, MAX_SHOWN),
-                printable(value, MAX_SHOWN)
-            ),
-            Self::CommandLine(error) => write!(f, "{}", printable(error, MAX_SHOWN)),
-            Self::NotUnicode { place } => write!(f, "{place}: the value is not UTF-8"),
-            Self::Value {
-                place,
-                value,
-                problem,
-            } => write!(f, "{place}: got {value}; it {problem}"),
-            Self::Unreadable { path, reason } => {
-                write!(
-                    f,
-                    "cannot read the configuration file {}: {reason}",
-                    shown(path)
-                )
-            }
-            Self::Syntax {
-                path,
-                line,
-                column,
-                reason,
-            } => {
-                let reason = printable(reason, MAX_SHOWN);
-                write!(f, "{}, line {line}, column {column}: {reason}", shown(path))
-            }
-            Self::UnknownKey {
-                place,
-                value,
-                nearest,
-                known,
-            } => {
-                write!(f, "{place}: unknown key (got {value})")?;
-                suggest(f, nearest.as_deref())?;
-                write!(f, "; the keys here are {}", known.join(", "))
-            }
-            Self::DuplicateKey { place, first } => {
-                write!(
-                    f,
-                    "{place}: the key is already set in line {first}; remove one of them"
-                )
-            }
-            Self::Program {
-                place,
-                error,
-                engine: Some(title),
-            } => write!(
-                f,
-                "{place}: {error}: install {title} or name its program with --vast-binary"
-            ),
-            Self::Program {
-                place,
-                error,
-                engine: None,
-            } => write!(
-                f,
-                "{place}: {error}: install the program or correct the command"
-            ),
-            Self::NoLogFile { place } => {
-                write!(
-                    f,
-                    "{place}: logging to a file is on, but the file has no name"
-                )
-            }
-            Self::File {
-                place,
-                path,
-                reason,
-            } => write!(f, "{place}: cannot read {}: {reason}", shown(path)),
-            Self::Combination { place, problem } => write!(f, "{place}: {problem}"),
-        }
-    }
-}
-
-fn suggest(f: &mut fmt::Formatter<'_>, nearest: Option<&str>) -> fmt::Result {
+/// What was meant, where there is something near.
+fn suggestion(nearest: &Option<String>) -> String {
     match nearest {
-        Some(name) => write!(f, "; did you mean {name}?"),
-        None => Ok(()),
+        Some(name) => format!("; did you mean {name}?"),
+        None => String::new(),
     }
 }
 
-impl std::error::Error for UsageError {}
+/// How a program can be had.
+fn remedy(engine: &Option<&str>) -> String {
+    match engine {
+        Some(title) => format!("install {title} or name its program with --vast-binary"),
+        None => "install the program or correct the command".to_owned(),
+    }
+}
+
+/// A text from outside, fit for a message.
+fn outside(text: &str) -> impl fmt::Display {
+    printable(text, MAX_SHOWN)
+}

@@ -2,10 +2,10 @@
 //! domain, a URL, a hash or a file name.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
+use thiserror::Error;
 
 use crate::observable::Kind;
 
@@ -61,31 +61,18 @@ pub struct Concepts {
 }
 
 /// A table of concepts that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ConceptsError {
     /// It is not what `vast dump concepts` prints.
+    #[error(
+        "cannot read the table of concepts: {0}; expected a list of \
+         {{\"concept\": {{\"name\", \"fields\", \"concepts\"}}}}"
+    )]
     Malformed(serde_json::Error),
     /// None of the concepts that indicators are matched by has a field.
+    #[error("the table of concepts has no field for net.domain, net.hostname or net.uri")]
     NoFields,
 }
-
-impl fmt::Display for ConceptsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ConceptsError::Malformed(error) => {
-                write!(
-                    f,
-                    "cannot read the table of concepts: {error}; expected a list of {{\"concept\": {{\"name\", \"fields\", \"concepts\"}}}}"
-                )
-            }
-            ConceptsError::NoFields => f.write_str(
-                "the table of concepts has no field for net.domain, net.hostname or net.uri",
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ConceptsError {}
 
 /// One element of the printed table; elements of other kinds have no concept.
 #[derive(Deserialize)]

@@ -6,13 +6,13 @@ mod fold;
 mod json;
 mod logger;
 
-use std::fmt::{self, Display};
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use log::LevelFilter;
+use thiserror::Error;
 
 use crate::process::ticker::{Ticker, Wake};
 use file::LogFile;
@@ -58,13 +58,20 @@ pub struct Logging {
 }
 
 /// Why logging could not be set up.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LoggingError {
     /// The log file cannot be opened for writing.
+    #[error(
+        "cannot open the log file `{}`: {}; name another with logging.filename, or set \
+         logging.file to false",
+        .0.display(), .1
+    )]
     File(PathBuf, io::Error),
     /// There is no thread to look after it.
+    #[error("no thread to look after the log: {0}")]
     Thread(io::Error),
     /// The process has a logger already.
+    #[error("logging was set up twice")]
     Twice,
 }
 
@@ -151,23 +158,6 @@ pub fn clear_status() {
         let _ = io::stderr().lock().write_all(CLEAR_LINE.as_bytes());
     }
 }
-
-impl Display for LoggingError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(path, error) => write!(
-                f,
-                "cannot open the log file `{}`: {error}; name another with logging.filename, \
-                 or set logging.file to false",
-                path.display()
-            ),
-            Self::Thread(error) => write!(f, "no thread to look after the log: {error}"),
-            Self::Twice => f.write_str("logging was set up twice"),
-        }
-    }
-}
-
-impl std::error::Error for LoggingError {}
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use thiserror::Error;
 
 use crate::process::text::printable;
 
@@ -24,24 +25,30 @@ pub struct CommandTemplate {
 }
 
 /// Why a text is no [`CommandTemplate`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// A quote is not closed, or a backslash stands at the end.
+    #[error("a quote is not closed, or a backslash stands at the end")]
     Unbalanced,
     /// There is no program in it.
+    #[error("it names no program")]
     Empty,
     /// It holds a NUL character, which no argument can.
+    #[error("it holds a NUL character")]
     Nul,
 }
 
 /// Why a program cannot be run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ProgramError {
     /// No directory of `PATH` has a program of this name.
+    #[error("cannot find `{}` in PATH", shown(.0))]
     NotInPath(PathBuf),
     /// There is no file at this path.
+    #[error("there is no file `{}`", shown(.0))]
     Missing(PathBuf),
     /// There is a file at this path, but it cannot be executed.
+    #[error("`{}` is not an executable file", shown(.0))]
     NotExecutable(PathBuf),
 }
 
@@ -146,31 +153,10 @@ fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
-impl fmt::Display for CommandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unbalanced => "a quote is not closed, or a backslash stands at the end",
-            Self::Empty => "it names no program",
-            Self::Nul => "it holds a NUL character",
-        })
-    }
+/// A path, fit for a message.
+fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy(), MAX_SHOWN).to_string()
 }
-
-impl fmt::Display for ProgramError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::NotInPath(path) | Self::Missing(path) | Self::NotExecutable(path)) = self;
-        let path = path.to_string_lossy();
-        let path = printable(&path, MAX_SHOWN);
-        match self {
-            Self::NotInPath(_) => write!(f, "cannot find `{path}` in PATH"),
-            Self::Missing(_) => write!(f, "there is no file `{path}`"),
-            Self::NotExecutable(_) => write!(f, "`{path}` is not an executable file"),
-        }
-    }
-}
-
-impl std::error::Error for CommandError {}
-impl std::error::Error for ProgramError {}
 
 #[cfg(test)]
 mod tests {

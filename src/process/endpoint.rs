@@ -5,6 +5,8 @@ use std::net::Ipv6Addr;
 use std::num::NonZeroU16;
 use std::str::FromStr;
 
+use thiserror::Error;
+
 /// A host and a port, written `host:port`, or `[::1]:port` for an IPv6
 /// address.
 ///
@@ -17,19 +19,25 @@ pub struct Endpoint {
 }
 
 /// Why a text is no [`Endpoint`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
     /// Nothing stands before the colon.
+    #[error("no host before the port")]
     NoHost,
     /// There is no colon with a port behind it.
+    #[error("a host without a port")]
     NoPort,
     /// What stands behind the colon is no number from 1 to 65535.
+    #[error("the port {0:?} is no number from 1 to 65535")]
     BadPort(String),
     /// An IPv6 address without its brackets; holds the address.
+    #[error("an IPv6 address needs brackets: [{0}]:PORT")]
     Unbracketed(String),
     /// It starts like a URL; holds the scheme with its `://`.
+    #[error("{0:?} does not belong to an endpoint")]
     Scheme(String),
     /// The host is no address and no name.
+    #[error("the host {0:?} is no address and no host name")]
     BadHost(String),
 }
 
@@ -138,23 +146,6 @@ impl fmt::Display for Endpoint {
         }
     }
 }
-
-impl fmt::Display for EndpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoHost => write!(f, "no host before the port"),
-            Self::NoPort => write!(f, "a host without a port"),
-            Self::BadPort(port) => write!(f, "the port {port:?} is no number from 1 to 65535"),
-            Self::Unbracketed(address) => {
-                write!(f, "an IPv6 address needs brackets: [{address}]:PORT")
-            }
-            Self::Scheme(scheme) => write!(f, "{scheme:?} does not belong to an endpoint"),
-            Self::BadHost(host) => write!(f, "the host {host:?} is no address and no host name"),
-        }
-    }
-}
-
-impl std::error::Error for EndpointError {}
 
 #[cfg(test)]
 mod tests {

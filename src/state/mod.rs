@@ -15,6 +15,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use thiserror::Error;
 
 /// The directory, locked for this process.
 #[derive(Debug)]
@@ -25,32 +26,17 @@ pub struct StateDir {
 }
 
 /// Why the directory cannot be used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum StateError {
     /// Another process uses it.
+    #[error(
+        "the state directory {} is in use by another vast-threatbus; give each its own --state-dir",
+        .0.display()
+    )]
     InUse(PathBuf),
     /// The system refuses.
+    #[error("the state directory cannot be used: {}: {}", .0.display(), .1)]
     Io(PathBuf, io::Error),
-}
-
-impl std::fmt::Display for StateError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            StateError::InUse(path) => write!(
-                f,
-                "the state directory {} is in use by another vast-threatbus; give each its own \
-                 --state-dir",
-                path.display()
-            ),
-            StateError::Io(path, error) => {
-                write!(
-                    f,
-                    "the state directory cannot be used: {}: {error}",
-                    path.display()
-                )
-            }
-        }
-    }
 }
 
 impl StateDir {

@@ -1,7 +1,8 @@
 //! Why a text is no pattern, and where.
 
-use std::error::Error;
 use std::fmt;
+
+use thiserror::Error;
 
 use super::{MAX_DEPTH, MAX_LENGTH};
 
@@ -25,7 +26,8 @@ impl fmt::Display for Position {
 }
 
 /// A text that is no pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{position}: {reason}")]
 pub struct PatternError {
     /// Where it goes wrong.
     pub position: Position,
@@ -34,9 +36,10 @@ pub struct PatternError {
 }
 
 /// What is wrong with a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
     /// The grammar wants something else here.
+    #[error("expected {expected}, found {found}")]
     Expected {
         /// What could stand here.
         expected: &'static str,
@@ -44,32 +47,18 @@ pub enum Reason {
         found: String,
     },
     /// The same qualifier twice on one observation, which STIX 2.1 forbids.
+    #[error(
+        "a second {0} on one observation (STIX 2.1 allows one of each; parentheses around the \
+         first would make it two levels)"
+    )]
     RepeatedQualifier(&'static str),
     /// A `WITHIN` of no time, or a `REPEATS` of no times.
+    #[error("{0} 0, where it has to be more than nothing")]
     Nothing(&'static str),
     /// More bytes than [`MAX_LENGTH`].
+    #[error("the pattern is longer than {MAX_LENGTH} bytes")]
     TooLong,
     /// Parentheses nested more deeply than [`MAX_DEPTH`].
+    #[error("parentheses are nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }
-
-impl fmt::Display for PatternError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.position)?;
-        match &self.reason {
-            Reason::Expected { expected, found } => {
-                write!(f, "expected {expected}, found {found}")
-            }
-            Reason::RepeatedQualifier(name) => write!(
-                f,
-                "a second {name} on one observation (STIX 2.1 allows one of each; \
-                 parentheses around the first would make it two levels)"
-            ),
-            Reason::Nothing(name) => write!(f, "{name} 0, where it has to be more than nothing"),
-            Reason::TooLong => write!(f, "the pattern is longer than {MAX_LENGTH} bytes"),
-            Reason::TooDeep => write!(f, "parentheses are nested more than {MAX_DEPTH} deep"),
-        }
-    }
-}
-
-impl Error for PatternError {}
