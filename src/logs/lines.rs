@@ -106,7 +106,8 @@ impl Lines {
                 break;
             }
             let fresh = filled;
-            filled += self.skip(&mut buffer[fresh..fresh + read]);
+            let kept = self.skip(&mut buffer[fresh..fresh + read]);
+            filled += without_nul(&mut buffer[fresh..fresh + kept]);
             if let Some(at) = memchr::memrchr(b'\n', &buffer[fresh..filled]) {
                 cut = fresh + at + 1;
                 if fill == Fill::Eager {
@@ -147,6 +148,23 @@ impl Lines {
             None => 0,
         }
     }
+}
+
+/// Takes NUL bytes out, which neither JSON nor Zeek's logs have: a writer that goes on
+/// where it was after its file was cut short leaves any number of them before its next
+/// line. Gives how many bytes are left, at the front.
+fn without_nul(fresh: &mut [u8]) -> usize {
+    let Some(first) = memchr::memchr(0, fresh) else {
+        return fresh.len();
+    };
+    let mut kept = first;
+    for at in first..fresh.len() {
+        if fresh[at] != 0 {
+            fresh[kept] = fresh[at];
+            kept += 1;
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -222,6 +240,12 @@ mod tests {
         }
         assert_eq!(all, b"first\nlast\n");
         assert_eq!((lines.take_too_long(), lines.take_too_long()), (1, 0));
+    }
+
+    #[test]
+    fn nul_bytes_are_no_part_of_a_line() {
+        let text = b"\0\0a\0b\n\0\nc\0";
+        assert_eq!(blocks(&mut &text[..], Fill::Full).concat(), b"ab\n\nc");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod decode;
 mod director;
 mod follow;
+mod format;
 mod lines;
 mod read;
 mod scan;

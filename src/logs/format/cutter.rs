@@ -1,0 +1,217 @@
+//! From the bytes of a log to blocks of lines, each with what makes events of them.
+
+use std::io::{self, Read};
+
+use super::json_array::Flatten;
+use super::zeek_tsv::Head;
+use super::{BEGINNING, Detected, Form, Reading, detect};
+use crate::logs::lines::{AtEnd, Block, Fill, Lines};
+
+/// Where a log of which nothing was told yet gets its bytes from first.
+#[derive(Debug, Default)]
+struct Beginning {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub enum Cut {
+    /// A block of whole lines, and how they are read.
+    Block(Reading),
+    /// There is no whole line before the end.
+    Nothing,
+    /// It cannot be read, for this reason.
+    Unreadable(&'static str),
+}
+
+/// The state between two blocks of one log. A log is read from its start; where only
+/// its end is wanted, the blocks before it are thrown away.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    form: Option<Form>,
+    beginning: Beginning,
+    flatten: Option<Flatten>,
+    head: Head,
+    lines: Lines,
+}
+
+impl Cutter {
+    /// For the rest of a log whose form is known, from the start of a line.
+    pub fn behind(form: Form) -> Self {
+        Cutter {
+            form: Some(form),
+            flatten: form.flatten(),
+            ..Cutter::default()
+        }
+    }
+
+    /// The form, once it is told.
+    pub fn form(&self) -> Option<Form> {
+        self.form
+    }
+
+    /// The first bytes; empty once they are read.
+    pub fn beginning(&self) -> &[u8] {
+        &self.beginning.bytes
+    }
+
+    /// How many lines were too long since this was last asked.
+    pub fn take_too_long(&mut self) -> u64 {
+        self.lines.take_too_long()
+    }
+
+    /// Reads the next block into `block`, whose content is lost.
+    ///
+    /// # Errors
+    /// Those of the reader. What was read before is kept for the next call.
+    pub fn next(
+        &mut self,
+        reader: &mut impl Read,
+        block: &mut Block,
+        fill: Fill,
+        at_end: AtEnd,
+    ) -> io::Result<Cut> {
+        if self.form.is_none() {
+            match self.detect(reader, at_end)? {
+                Detected::Form(form) => {
+                    self.form = Some(form);
+                    self.flatten = form.flatten();
+                }
+                Detected::Unreadable(reason) => return Ok(Cut::Unreadable(reason)),
+                Detected::More => return Ok(Cut::Nothing),
+            }
+        }
+        let mut whole = Whole {
+            beginning: &mut self.beginning,
+            reader,
+        };
+        let more = match &mut self.flatten {
+            Some(flatten) => {
+                let mut lines = flatten.over(&mut whole);
+                self.lines.next(&mut lines, block, fill, at_end)?
+            }
+            None => self.lines.next(&mut whole, block, fill, at_end)?,
+        };
+        Ok(if more {
+            Cut::Block(self.reading(block.bytes()))
+        } else {
+            Cut::Nothing
+        })
+    }
+
+    fn detect(&mut self, reader: &mut impl Read, at_end: AtEnd) -> io::Result<Detected> {
+        let bytes = &mut self.beginning.bytes;
+        loop {
+            let known = bytes.len();
+            let detected = detect(bytes, false);
+            if detected != Detected::More {
+                return Ok(detected);
+            }
+            bytes.resize(BEGINNING, 0);
+            let read = reader.read(&mut bytes[known..]);
+            bytes.truncate(known + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) if at_end == AtEnd::Finish => return Ok(detect(bytes, true)),
+                Ok(0) => return Ok(Detected::More),
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+                Ok(_) | Err(_) => {}
+            }
+        }
+    }
+
+    /// What makes events of the lines of this block, which comes next.
+    fn reading(&mut self, block: &[u8]) -> Reading {
+        match self.form {
+            Some(Form::Zeek) => {
+                let reading = Reading::Zeek(self.head.clone());
+                self.head.take_all(block);
+                reading
+            }
+            Some(Form::JsonLines | Form::JsonArray(_)) | None => Reading::Json,
+        }
+    }
+}
+
+/// The beginning of a log, and then the rest.
+struct Whole<'a, R> {
+    beginning: &'a mut Beginning,
+    reader: &'a mut R,
+}
+
+impl<R: Read> Read for Whole<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Beginning { bytes, at } = &mut *self.beginning;
+        if bytes.is_empty() {
+            return self.reader.read(buffer);
+        }
+        let count = buffer.len().min(bytes.len() - *at);
+        buffer[..count].copy_from_slice(&bytes[*at..*at + count]);
+        *at += count;
+        if *at == bytes.len() {
+            *self.beginning = Beginning::default();
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[u8]) -> (Option<Form>, Vec<String>) {
+        let (mut cutter, mut block) = (Cutter::default(), Block::default());
+        let mut events = Vec::new();
+        let mut reader = text;
+        while let Cut::Block(reading) = cutter
+            .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
+            .expect("memory does not fail")
+        {
+            reading.each(block.bytes(), |event| {
+                let mut buffer = String::new();
+                let event = event.map(|event| event.json(&mut buffer).to_owned());
+                events.push(event.unwrap_or_else(|no| no.reason.to_string()));
+            });
+        }
+        (cutter.form(), events)
+    }
+
+    #[test]
+    fn the_events_of_every_form_are_the_same() {
+        let events = ["{\"a\":\"x\",\"n\":1}", "{\"a\":\"y\"}"];
+        let zeek = "#separator \\x09\n#fields\ta\tn\n#types\tstring\tcount\nx\t1\n\
+                    #close\n\n#separator \\x09\n#fields\ta\n#types\tstring\ny\n";
+        for text in [
+            events.join("\n"),
+            format!("[{}]", events.join(",")),
+            format!("\0\0\u{feff}[\n{}\n]\n", events.join(",\n")),
+            zeek.to_owned(),
+        ] {
+            assert_eq!(read(text.as_bytes()).1, events, "{text}");
+        }
+    }
+
+    #[test]
+    fn nul_bytes_before_a_line_are_passed_over() {
+        let text = [&vec![0; 40 << 20][..], b"{\"a\":1}\n\0\0{\"b\":2}\n"].concat();
+        assert_eq!(read(&text).1, ["{\"a\":1}", "{\"b\":2}"]);
+    }
+
+    #[test]
+    fn half_a_beginning_waits_for_the_rest() {
+        let (mut cutter, mut block) = (Cutter::default(), Block::default());
+        let mut next = |text: &[u8]| {
+            let mut reader = text;
+            let cut = cutter.next(&mut reader, &mut block, Fill::Eager, AtEnd::Keep);
+            match cut.expect("memory does not fail") {
+                Cut::Block(_) => Some(block.bytes().to_vec()),
+                _ => None,
+            }
+        };
+        assert_eq!(next(b"#sep"), None);
+        assert_eq!(next(b"arator \\x09\n#fie"), Some(b"#separator \\x09\n".to_vec()));
+        assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
+        assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
+        assert_eq!(cutter.form(), Some(Form::Zeek));
+    }
+}

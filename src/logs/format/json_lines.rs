@@ -1,0 +1,155 @@
+//! One JSON object a line: what stands before it on the line, and what exports wrap
+//! around an event.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::lines;
+
+/// Shows every line of a block that is not blank. What is no UTF-8 is replaced.
+pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
+    let mut line = |line: &str| {
+        let line = line.trim_ascii();
+        if !line.is_empty() {
+            show(line);
+        }
+    };
+    // Checked in one go; only where something is wrong line by line.
+    match std::str::from_utf8(block) {
+        Ok(text) => text.split('\n').for_each(line),
+        Err(_) => lines(block).for_each(|bytes| line(&String::from_utf8_lossy(bytes))),
+    }
+}
+
+/// The object in a line that is none as a whole: behind a byte order mark, the head that
+/// syslog puts before it or the rest of a line that was cut short, and before the comma
+/// that one element of a list a line ends with.
+pub fn within(line: &str) -> Option<&str> {
+    let start = memmem::find_iter(line.as_bytes(), b"{").find(|start| {
+        let rest = line[start + 1..].trim_ascii_start();
+        rest.starts_with(['"', '}'])
+    })?;
+    let object = line[start..].trim_ascii_end();
+    let object = object.trim_end_matches([',', ']']).trim_ascii_end();
+    (object.len() < line.len()).then_some(object)
+}
+
+/// The names of the members that Elasticsearch and Splunk put before an event.
+const FIRST_MEMBERS: [&str; 8] = [
+    "_index", "_id", "_type", "_score", "_source", "preview", "result", "offset",
+];
+
+/// Whether a line may be an event in the wrapping of an export. It costs next to nothing
+/// to say no.
+pub fn may_be_wrapped(line: &str) -> bool {
+    let Some(rest) = line.strip_prefix("{") else {
+        return false;
+    };
+    let rest = rest.trim_ascii_start();
+    let Some(rest) = rest.strip_prefix('"') else {
+        return false;
+    };
+    matches!(rest.as_bytes().first(), Some(b'_' | b'p' | b'r' | b'o'))
+        && FIRST_MEMBERS.iter().any(|name| {
+            let behind = rest.strip_prefix(name);
+            behind.is_some_and(|behind| behind.starts_with('"'))
+        })
+}
+
+/// What exports of Elasticsearch (`_source`) and Splunk (`result`, `_raw`) hold an event
+/// in.
+#[derive(serde::Deserialize)]
+struct Wrapping<'a> {
+    #[serde(borrow, rename = "_source")]
+    source: Option<&'a RawValue>,
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_raw")]
+    raw: Option<&'a RawValue>,
+}
+
+/// The event in an element of an export; the line itself where it is in no wrapping.
+pub fn unwrapped(line: &str) -> Cow<'_, str> {
+    let Ok(wrapping) = serde_json::from_str::<Wrapping<'_>>(line) else {
+        return Cow::Borrowed(line);
+    };
+    let inner = [wrapping.source, wrapping.result].into_iter().flatten();
+    let inner = inner
+        .map(RawValue::get)
+        .find(|inner| inner.starts_with('{'));
+    let raw = match inner {
+        // Splunk's fields are made of the event; `_raw` is the event.
+        Some(inner) => match serde_json::from_str::<Wrapping<'_>>(inner) {
+            Ok(Wrapping { raw: Some(raw), .. }) => Some(raw),
+            _ => return Cow::Borrowed(inner),
+        },
+        None => wrapping.raw,
+    };
+    let event = raw.and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+    match event {
+        Some(event) if event.starts_with('{') && !event.contains('\n') => Cow::Owned(event),
+        _ => Cow::Borrowed(inner.unwrap_or(line)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_object_in_a_line_is_found() {
+        for (line, expected) in [
+            ("\u{feff}{\"a\": 1}", Some("{\"a\": 1}")),
+            (
+                "<13>Mar  5 10:00:00 sensor suricata[7]: {\"a\": {\"b\": 1}}",
+                Some("{\"a\": {\"b\": 1}}"),
+            ),
+            ("host {0}: { \"a\": 1}", Some("{ \"a\": 1}")),
+            ("{\"a\": 1},", Some("{\"a\": 1}")),
+            ("{\"a\": 1} ]", Some("{\"a\": 1}")),
+            ("@cee: {}", Some("{}")),
+            // Nothing else can be made of these.
+            ("{\"a\": 1", None),
+            ("no json", None),
+            ("", None),
+        ] {
+            assert_eq!(within(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn events_are_taken_out_of_exports() {
+        let event = r#"{"src_ip":"192.0.2.1"}"#;
+        for line in [
+            r#"{"_index":"logs","_id":"1","_source":{"src_ip":"192.0.2.1"},"sort":[1]}"#,
+            r#"{"preview":false,"offset":0,"result":{"src_ip":"192.0.2.1"}}"#,
+            r#"{"result":{"_raw":"{\"src_ip\":\"192.0.2.1\"}","src_ip":"x"}}"#,
+            r#"{"_raw":"{\"src_ip\":\"192.0.2.1\"}","host":"splunk"}"#,
+        ] {
+            assert_eq!(unwrapped(line), event, "{line}");
+        }
+        for line in [
+            event,
+            r#"{"result":"ok","src_ip":"192.0.2.1"}"#,
+            r#"{"_raw":"Mar 5 text","src_ip":"192.0.2.1"}"#,
+            "no json",
+        ] {
+            assert_eq!(unwrapped(line), line);
+        }
+        // A `_raw` that is no event leaves the fields.
+        let line = r#"{"result":{"_raw":"text","src_ip":"x"}}"#;
+        assert_eq!(unwrapped(line), r#"{"_raw":"text","src_ip":"x"}"#);
+    }
+
+    #[test]
+    fn a_wrapping_is_told_by_its_first_member() {
+        assert!(may_be_wrapped(r#"{"_index":"x"}"#));
+        assert!(may_be_wrapped(r#"{ "result": {}}"#));
+        assert!(!may_be_wrapped(r#"{"_path":"conn"}"#));
+        assert!(!may_be_wrapped(r#"{"timestamp":"x"}"#));
+        assert!(!may_be_wrapped(r#"{"_indexes":1}"#));
+        assert!(!may_be_wrapped("_index"));
+    }
+}

@@ -1,0 +1,236 @@
+//! The forms in which logs come, each told by its content.
+//!
+//! A form says how its bytes become lines ([`Form::flatten`]) and what makes events of
+//! the lines ([`Reading`]); one that is new has its entry in [`FORMS`], an arm in
+//! [`detect`] and a file with its reader. How a log is compressed is another matter
+//! (`decode`), and both passes over files and the following of them read by [`Cutter`].
+
+mod cutter;
+pub mod json_array;
+pub mod json_lines;
+pub mod unreadable;
+pub mod zeek_json;
+pub mod zeek_tsv;
+
+use json_array::{Answer, Flatten, Place};
+use zeek_tsv::{NoRow, Row};
+
+pub use cutter::{Cut, Cutter};
+
+/// How much of a log is looked at, at the most, to tell its form, in bytes.
+pub const BEGINNING: usize = 64 << 10;
+
+/// A form that is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One JSON object a line.
+    JsonLines,
+    /// Arrays of JSON objects, and objects over several lines.
+    JsonArray(Place),
+    /// Zeek's own.
+    Zeek,
+}
+
+/// An entry of the table of forms.
+pub struct Entry {
+    /// What it is called.
+    pub name: &'static str,
+    /// What is taken.
+    pub taken: &'static str,
+}
+
+/// The forms, for the documentation and for messages.
+pub const FORMS: [Entry; 3] = [
+    Entry {
+        name: "JSON lines",
+        taken: "Suricata EVE, Zeek's JSON: one object a line. A byte order mark, CRLF, NUL bytes \
+                that a truncating rotation leaves, a head of syslog before the object and a comma \
+                behind it are passed over; exports of Splunk (`result`, `_raw`) and Elasticsearch \
+                (`_source`) are unwrapped",
+    },
+    Entry {
+        name: "JSON arrays",
+        taken: "the same events in an array, on one line, one a line or pretty-printed (`jq -s`), \
+                and the answers of Elasticsearch (`hits.hits`) and Splunk (`results`)",
+    },
+    Entry {
+        name: "Zeek, tab-separated",
+        taken: "Zeek's default: all of its ASCII format, other separators too; a sighting shows \
+                the event as Zeek's JSON writer would print it",
+    },
+];
+
+impl Form {
+    /// Its name, as it stands in the log.
+    pub fn name(self) -> &'static str {
+        let entry = match self {
+            Form::JsonLines => &FORMS[0],
+            Form::JsonArray(_) => &FORMS[1],
+            Form::Zeek => &FORMS[2],
+        };
+        entry.name
+    }
+
+    /// What makes lines of its bytes, where they are none.
+    fn flatten(self) -> Option<Flatten> {
+        match self {
+            Form::JsonArray(place) => Some(Flatten::new(place)),
+            Form::JsonLines | Form::Zeek => None,
+        }
+    }
+
+    /// Whether a line means nothing without what stands before it in the log.
+    pub fn needs_start(self) -> bool {
+        match self {
+            Form::JsonLines => false,
+            Form::JsonArray(_) | Form::Zeek => true,
+        }
+    }
+}
+
+/// What was made of the beginning of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// It is in this form, or in the one that needs no certain beginning.
+    Form(Form),
+    /// It cannot be read, for this reason.
+    Unreadable(&'static str),
+    /// There is too little of it.
+    More,
+}
+
+/// The form of a log that begins so; `is_all` where nothing follows.
+pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
+    let is_all = is_all || beginning.len() >= BEGINNING;
+    if let Some(reason) = unreadable::reason(beginning) {
+        return Detected::Unreadable(reason);
+    }
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
+    let start = beginning.iter().position(|byte| !blank(byte));
+    let form = match start.map(|start| &beginning[start..]) {
+        None => is_all.then_some(Form::JsonLines),
+        Some(text) => match text[0] {
+            b'#' => match zeek_tsv::begins(text) {
+                Some(true) => Some(Form::Zeek),
+                Some(false) => Some(Form::JsonLines),
+                None => is_all.then_some(Form::JsonLines),
+            },
+            b'[' => array(&text[1..], is_all),
+            b'{' => object(text, is_all),
+            _ => Some(Form::JsonLines),
+        },
+    };
+    form.map_or(Detected::More, Detected::Form)
+}
+
+/// What begins with `[`: an array of objects, or a line of something else.
+fn array(text: &[u8], is_all: bool) -> Option<Form> {
+    match text.trim_ascii_start().first() {
+        Some(b'{' | b']') => Some(Form::JsonArray(Place::Top)),
+        Some(_) => Some(Form::JsonLines),
+        None if is_all => Some(Form::JsonArray(Place::Top)),
+        None => None,
+    }
+}
+
+/// What begins with `{`: a line, an object over several lines, or an answer that
+/// holds events.
+fn object(text: &[u8], is_all: bool) -> Option<Form> {
+    let is_undecided = match json_array::answer(text) {
+        Answer::Place(place) => return Some(Form::JsonArray(place)),
+        Answer::No => false,
+        Answer::More => !is_all,
+    };
+    let Some(end) = memchr::memchr(b'\n', text) else {
+        return is_all.then_some(Form::JsonLines);
+    };
+    let (first, rest) = text.split_at(end);
+    if serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok() {
+        return Some(Form::JsonLines);
+    }
+    match rest[1..].first() {
+        // An answer may show its events later.
+        Some(next) if b" \t\"}\r\n".contains(next) => {
+            (!is_undecided).then_some(Form::JsonArray(Place::Top))
+        }
+        None if !is_all => None,
+        _ => Some(Form::JsonLines),
+    }
+}
+
+/// What makes events of the lines of one block.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// Every line is one JSON object.
+    Json,
+    /// The lines are rows below this header, or below those among them.
+    Zeek(zeek_tsv::Head),
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug)]
+pub enum Event<'a> {
+    /// One line, which may still prove to be no JSON.
+    Json(&'a str),
+    /// A row.
+    Row(Row<'a>),
+}
+
+impl<'a> Event<'a> {
+    /// The event as JSON; a row is printed into `buffer`.
+    pub fn json(&self, buffer: &'a mut String) -> &'a str {
+        match self {
+            Event::Json(line) => line,
+            Event::Row(row) => {
+                buffer.clear();
+                zeek_json::print(row, buffer);
+                buffer
+            }
+        }
+    }
+}
+
+/// A line that is no event, and why.
+#[derive(Clone, Copy, Debug)]
+pub struct NoEvent<'a> {
+    /// The line.
+    pub line: &'a [u8],
+    /// The reason.
+    pub reason: NoRow,
+}
+
+impl Reading {
+    /// Shows what every line of a block is that says something.
+    pub fn each(self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
+        match self {
+            Reading::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
+            Reading::Zeek(mut head) => {
+                for line in lines(block).filter(|line| !line.trim_ascii().is_empty()) {
+                    if line.starts_with(b"#") {
+                        head.take(line);
+                        continue;
+                    }
+                    let row = Row::new(head.header(), line);
+                    show(match row {
+                        Ok(row) => Ok(Event::Row(row)),
+                        Err(reason) => Err(NoEvent { line, reason }),
+                    });
+                }
+            }
+        }
+    }
+}
+
+/// The lines of a block, without their ends.
+fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = memchr::memchr_iter(b'\n', block).chain([block.len()]);
+    let mut start = 0;
+    ends.map(move |end| {
+        let line = &block[start..end];
+        start = (end + 1).min(block.len());
+        line
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,97 @@
+//! What is no log that can be read, by its first bytes, and what to do with it.
+
+/// What such a file begins with, and what is said of it.
+const KNOWN: [(&[u8], &str); 15] = [
+    (
+        b"\xfd7zXZ\x00",
+        "it is compressed with xz: pipe it (`xz -dc FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"BZh",
+        "it is compressed with bzip2: pipe it (`bzip2 -dc FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"\x04\x22\x4d\x18",
+        "it is compressed with LZ4: pipe it (`lz4 -dc FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"\x5d\x00\x00",
+        "it is compressed with LZMA: pipe it (`xz -dc FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"\x1f\x9d",
+        "it is compressed with compress: pipe it (`zcat FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"\xff\x06\x00\x00sNaPpY",
+        "it is compressed with Snappy: pipe what it holds (`… | vast-threatbus … --events -`)",
+    ),
+    (
+        b"PK\x03\x04",
+        "it is a ZIP archive: pipe what it holds (`unzip -p FILE | vast-threatbus … --events -`)",
+    ),
+    (
+        b"7z\xbc\xaf\x27\x1c",
+        "it is a 7-Zip archive: pipe what it holds (`7z x -so FILE | vast-threatbus … --events -`)",
+    ),
+    (b"\xa1\xb2\xc3\xd4", PACKETS),
+    (b"\xd4\xc3\xb2\xa1", PACKETS),
+    (b"\x4d\x3c\xb2\xa1", PACKETS),
+    (b"\x0a\x0d\x0d\x0a", PACKETS),
+    (
+        b"LPKSHHRH",
+        "it is a journal of systemd: pipe what it holds \
+         (`journalctl -o cat --file FILE | vast-threatbus … --events -`)",
+    ),
+    (b"\xff\xfe", UTF_16),
+    (b"\xfe\xff", UTF_16),
+];
+
+const PACKETS: &str =
+    "it holds packets: have Suricata or Zeek make events of them (`suricata -r`, `zeek -r`)";
+
+const UTF_16: &str = "it is UTF-16, and UTF-8 is read: convert it \
+                      (`iconv -f UTF-16 -t UTF-8 FILE | vast-threatbus … --events -`)";
+
+const TAR: &str =
+    "it is a tar archive: pipe what it holds (`tar -xOf FILE | vast-threatbus … --events -`)";
+
+/// Why a file that begins so cannot be read; `None` where it may be.
+pub fn reason(beginning: &[u8]) -> Option<&'static str> {
+    if let Some((_, reason)) = KNOWN.iter().find(|(magic, _)| beginning.starts_with(magic)) {
+        return Some(reason);
+    }
+    match beginning {
+        [first, 0, second, 0, ..] | [0, first, 0, second, ..] if *first > 0 && *second > 0 => {
+            Some(UTF_16)
+        }
+        _ if beginning.get(257..262) == Some(b"ustar") => Some(TAR),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_told_with_what_to_do() {
+        for (beginning, word) in [
+            (&b"\xfd7zXZ\x00\x00\x04"[..], "xz -dc"),
+            (b"BZh91AY&SY", "bzip2 -dc"),
+            (b"PK\x03\x04\x14", "unzip -p"),
+            (b"\xff\xfe{\x00", "iconv"),
+            (b"{\x00\"\x00", "iconv"),
+            (b"\x00{\x00\"", "iconv"),
+            (b"\xd4\xc3\xb2\xa1\x02\x00", "suricata -r"),
+        ] {
+            let reason = reason(beginning).expect("nothing to read");
+            assert!(reason.contains(word), "{reason}");
+        }
+        let tar = [&[b'a'; 257][..], b"ustar\x0000"].concat();
+        assert!(reason(&tar).expect("nothing to read").contains("tar -xOf"));
+        for beginning in [&b"{}"[..], b"", b"\x00\x00\x00\x00{", b"#sep", b"\xef\xbb\xbf{"] {
+            assert_eq!(reason(beginning), None);
+        }
+    }
+}

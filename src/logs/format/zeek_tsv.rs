@@ -1,0 +1,588 @@
+//! Zeek's own format, tab-separated as a rule: the header says how a line is cut
+//! and what its columns are. The writer is described in Zeek's documentation of its
+//! ASCII writer (`LogAscii`).
+//!
+//! * `\xHH` is a byte, `\\` a backslash; what is no UTF-8 then, and a control
+//!   character, stands as `\xHH` in the text, as in Zeek's JSON.
+//! * A cell that is the header's `#unset_field` says nothing, one that is its
+//!   `#empty_field` is an empty text or an empty list.
+//! * A header may come again: after a rotation into the same file, or where logs were
+//!   put end to end.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use memchr::{memchr, memmem};
+
+/// The most columns that a log may have. Zeek's widest of its own has some 60; without
+/// a bound a hostile header would take a hundred bytes of memory for each of its own.
+const MOST_COLUMNS: usize = 4096;
+
+/// The words that a line of a header begins with.
+const KEYS: [&str; 8] = [
+    "separator ",
+    "set_separator",
+    "empty_field",
+    "unset_field",
+    "path",
+    "open",
+    "fields",
+    "types",
+];
+
+/// Whether a log that begins with this line is one of Zeek's; `None` where more of the
+/// line must be seen.
+pub fn begins(beginning: &[u8]) -> Option<bool> {
+    let rest = beginning.strip_prefix(b"#")?;
+    let known = |key: &&str| rest.starts_with(key.as_bytes());
+    let may_become = |key: &&str| key.as_bytes().starts_with(rest);
+    if KEYS.iter().any(|key| known(&key)) {
+        Some(true)
+    } else if KEYS.iter().any(|key| may_become(&key)) {
+        None
+    } else {
+        Some(false)
+    }
+}
+
+/// What a value of a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// `count`, `int`, `port`: a whole number.
+    Integer,
+    /// `time`, `interval`, `double`.
+    Double,
+    /// `T` or `F`.
+    Bool,
+    /// `addr`, which has no escapes.
+    Address,
+    /// `string`, `enum`, `subnet`, and what is not known.
+    Text,
+}
+
+impl Type {
+    fn named(name: &[u8]) -> Self {
+        match name {
+            b"count" | b"int" | b"port" => Type::Integer,
+            b"time" | b"interval" | b"double" => Type::Double,
+            b"bool" => Type::Bool,
+            b"addr" => Type::Address,
+            _ => Type::Text,
+        }
+    }
+}
+
+/// A column of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name: `id.orig_h`.
+    pub name: String,
+    /// What its values are, or the elements of its lists.
+    pub kind: Type,
+    /// Whether it holds lists (`set[…]`, `vector[…]`).
+    pub is_list: bool,
+}
+
+/// What is known of the lines that follow a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    marks: Marks,
+    columns: Vec<Column>,
+}
+
+/// The texts that have a meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Marks {
+    separator: Vec<u8>,
+    in_lists: Vec<u8>,
+    empty: Vec<u8>,
+    unset: Vec<u8>,
+}
+
+impl Default for Marks {
+    fn default() -> Self {
+        Marks {
+            separator: b"\t".to_vec(),
+            in_lists: b",".to_vec(),
+            empty: b"(empty)".to_vec(),
+            unset: b"-".to_vec(),
+        }
+    }
+}
+
+/// Reads the lines of headers as they come.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    marks: Marks,
+    names: Vec<String>,
+    header: Option<Arc<Header>>,
+}
+
+impl Head {
+    /// The header that holds for the line behind the last one that was taken.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_deref()
+    }
+
+    /// Takes the lines of headers in a block of lines.
+    pub fn take_all(&mut self, block: &[u8]) {
+        let mut rest = block;
+        loop {
+            let line = match memchr(b'\n', rest) {
+                Some(end) => &rest[..end],
+                None => rest,
+            };
+            if line.starts_with(b"#") {
+                self.take(line);
+            }
+            // Few lines begin so: the search is for both characters.
+            match memmem::find(rest, b"\n#") {
+                Some(at) => rest = &rest[at + 1..],
+                None => return,
+            }
+        }
+    }
+
+    /// Takes a line that begins with `#`; comments are passed over.
+    pub fn take(&mut self, line: &[u8]) {
+        let line = without_return(line.strip_prefix(b"#").unwrap_or(line));
+        if let Some(separator) = line.strip_prefix(b"separator ") {
+            // A header begins: what the one before said is over.
+            *self = Head::default();
+            self.marks.separator = unescaped(separator).into_owned();
+            if self.marks.separator.is_empty() {
+                self.marks = Marks::default();
+            }
+            return;
+        }
+        let (key, value) = match memmem::find(line, &self.marks.separator) {
+            Some(at) => (&line[..at], &line[at + self.marks.separator.len()..]),
+            None => (line, &b""[..]),
+        };
+        let mark = || unescaped(value).into_owned();
+        match key {
+            b"set_separator" if !value.is_empty() => self.marks.in_lists = mark(),
+            b"empty_field" => self.marks.empty = mark(),
+            b"unset_field" => self.marks.unset = mark(),
+            b"fields" => self.take_fields(value),
+            b"types" => self.take_types(value),
+            _ => {}
+        }
+    }
+
+    fn take_fields(&mut self, names: &[u8]) {
+        let names = self.marks.cells(names).take(MOST_COLUMNS + 1);
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        self.names = names.map(text).collect();
+        // A header without types is one of a log of texts.
+        self.header = self.made(|_| b"string");
+    }
+
+    fn take_types(&mut self, types: &[u8]) {
+        let types: Vec<&[u8]> = self.marks.cells(types).take(MOST_COLUMNS + 1).collect();
+        let are_as_many = types.len() == self.names.len();
+        self.header = are_as_many
+            .then(|| self.made(|nth| types[nth]))
+            .flatten();
+    }
+
+    fn made<'a>(&self, kind: impl Fn(usize) -> &'a [u8]) -> Option<Arc<Header>> {
+        let is_usable = (1..=MOST_COLUMNS).contains(&self.names.len());
+        is_usable.then(|| {
+            let columns = self.names.iter().enumerate();
+            let columns = columns.map(|(nth, name)| column(name, kind(nth))).collect();
+            Arc::new(Header {
+                marks: self.marks.clone(),
+                columns,
+            })
+        })
+    }
+}
+
+fn column(name: &str, kind: &[u8]) -> Column {
+    let inner = ["set", "vector", "table", "list"].iter().find_map(|word| {
+        let rest = kind.strip_prefix(word.as_bytes())?;
+        rest.strip_prefix(b"[")?.strip_suffix(b"]")
+    });
+    Column {
+        name: name.to_owned(),
+        kind: Type::named(inner.unwrap_or(kind)),
+        is_list: inner.is_some(),
+    }
+}
+
+impl Marks {
+    fn cells<'a>(&'a self, line: &'a [u8]) -> Cells<'a> {
+        Cells {
+            rest: Some(line),
+            separator: &self.separator,
+        }
+    }
+}
+
+/// The parts between separators.
+struct Cells<'a> {
+    rest: Option<&'a [u8]>,
+    separator: &'a [u8],
+}
+
+impl<'a> Iterator for Cells<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.rest?;
+        let at = match *self.separator {
+            [single] => memchr(single, rest),
+            _ => memmem::find(rest, self.separator),
+        };
+        match at {
+            Some(at) => {
+                self.rest = Some(&rest[at + self.separator.len()..]);
+                Some(&rest[..at])
+            }
+            None => self.rest.take(),
+        }
+    }
+}
+
+/// Why a line is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRow {
+    /// No `#fields` came before it that could be read.
+    NoHeader,
+    /// It has so many cells, and the header so many columns.
+    Cells(usize, usize),
+}
+
+impl fmt::Display for NoRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoRow::NoHeader => write!(
+                f,
+                "no event: no header stands before it (`#fields` and as many `#types`, at most \
+                 {MOST_COLUMNS})"
+            ),
+            NoRow::Cells(cells, columns) => write!(
+                f,
+                "no event: it has {cells} cell(s), and the header {columns} column(s)"
+            ),
+        }
+    }
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    header: &'a Header,
+    line: &'a [u8],
+}
+
+/// What a cell says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cell<'a> {
+    /// Nothing.
+    Unset,
+    /// An empty text, or an empty list.
+    Empty,
+    /// This, with its escapes.
+    Value(&'a [u8]),
+}
+
+impl<'a> Row<'a> {
+    /// A line below this header.
+    ///
+    /// # Errors
+    /// It has not as many cells as the header has columns, or there is no header.
+    pub fn new(header: Option<&'a Header>, line: &'a [u8]) -> Result<Self, NoRow> {
+        let header = header.ok_or(NoRow::NoHeader)?;
+        let line = without_return(line);
+        let cells = match *header.marks.separator {
+            [single] => memchr::memchr_iter(single, line).count() + 1,
+            _ => header.marks.cells(line).count(),
+        };
+        if cells == header.columns.len() {
+            Ok(Row { header, line })
+        } else {
+            Err(NoRow::Cells(cells, header.columns.len()))
+        }
+    }
+
+    /// The columns, each with its cell.
+    pub fn cells(&self) -> impl Iterator<Item = (&'a Column, Cell<'a>)> + use<'a> {
+        let header = self.header;
+        let cells = header.marks.cells(self.line);
+        let said = |cell| header.said(cell);
+        header.columns.iter().zip(cells.map(said))
+    }
+
+    /// The elements of a list that is not empty.
+    pub fn elements(&self, list: &'a [u8]) -> impl Iterator<Item = Cell<'a>> + use<'a> {
+        let header = self.header;
+        let elements = Cells {
+            rest: Some(list),
+            separator: &header.marks.in_lists,
+        };
+        elements.map(|element| header.said(element))
+    }
+
+    /// Shows every value that is a text, as it would stand in JSON, with the column and
+    /// whether it is an element of a list.
+    pub fn texts(&self, mut show: impl FnMut(&'a Column, &str, bool)) {
+        for (column, cell) in self.cells() {
+            let (Cell::Value(value), Type::Text | Type::Address) = (cell, column.kind) else {
+                continue;
+            };
+            if column.is_list {
+                for element in self.elements(value) {
+                    if let Cell::Value(value) = element {
+                        show(column, &text(value), true);
+                    }
+                }
+            } else {
+                show(column, &text(value), false);
+            }
+        }
+    }
+}
+
+impl Header {
+    /// The columns, in their order.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    #[inline]
+    fn said<'a>(&self, cell: &'a [u8]) -> Cell<'a> {
+        if cell == self.marks.unset {
+            Cell::Unset
+        } else if cell == self.marks.empty || cell.is_empty() {
+            Cell::Empty
+        } else {
+            Cell::Value(cell)
+        }
+    }
+}
+
+/// A line that was copied by way of Windows; Zeek itself writes `\x0d`.
+fn without_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// A cell as text: escapes decoded, and what no text may hold as `\xHH`.
+#[inline]
+pub fn text(cell: &[u8]) -> Cow<'_, str> {
+    if memchr(b'\\', cell).is_none() && !cell.iter().any(|byte| is_control(*byte)) {
+        if let Ok(text) = std::str::from_utf8(cell) {
+            return Cow::Borrowed(text);
+        }
+    }
+    Cow::Owned(printable(&unescaped(cell)))
+}
+
+/// The control characters that Zeek's JSON has as `\xHH`: all but those that have a
+/// short form in JSON.
+fn is_control(byte: u8) -> bool {
+    byte.is_ascii_control() && !matches!(byte, b'\x08' | b'\x0c' | b'\n' | b'\r' | b'\t')
+}
+
+fn printable(bytes: &[u8]) -> String {
+    let mut printed = String::with_capacity(bytes.len());
+    let escaped = |byte: u8| format!("\\x{byte:02x}");
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match u8::try_from(character) {
+                Ok(byte) if is_control(byte) => printed.push_str(&escaped(byte)),
+                _ => printed.push(character),
+            }
+        }
+        chunk
+            .invalid()
+            .iter()
+            .for_each(|byte| printed.push_str(&escaped(*byte)));
+    }
+    printed
+}
+
+/// The bytes that escapes stand for.
+fn unescaped(cell: &[u8]) -> Cow<'_, [u8]> {
+    if memchr(b'\\', cell).is_none() {
+        return Cow::Borrowed(cell);
+    }
+    let mut bytes = Vec::with_capacity(cell.len());
+    let mut rest = cell;
+    while let Some(at) = memchr(b'\\', rest) {
+        bytes.extend_from_slice(&rest[..at]);
+        let (byte, length) = match rest[at + 1..] {
+            [b'x', high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+                (digit(high) << 4 | digit(low), 4)
+            }
+            [b'\\', ..] => (b'\\', 2),
+            _ => (b'\\', 1),
+        };
+        bytes.push(byte);
+        rest = &rest[at + length..];
+    }
+    bytes.extend_from_slice(rest);
+    Cow::Owned(bytes)
+}
+
+/// The value of a hexadecimal digit.
+fn digit(byte: u8) -> u8 {
+    match byte {
+        b'0'..=b'9' => byte - b'0',
+        _ => (byte | 0x20) - b'a' + 10,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(lines: &str) -> Head {
+        let mut head = Head::default();
+        lines.lines().for_each(|line| head.take(line.as_bytes()));
+        head
+    }
+
+    const CONN: &str = "#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n\
+                        #unset_field\t-\n#path\tconn\n#open\t2024-03-05-10-00-00\n\
+                        #fields\tts\thost\tnames\tn\n#types\ttime\taddr\tset[string]\tcount";
+
+    fn texts(head: &Head, line: &[u8]) -> Vec<String> {
+        let header = head.header().expect("a header");
+        let row = Row::new(Some(header), line).expect("a row");
+        let mut shown = Vec::new();
+        row.texts(|column, text, in_list| {
+            let list = if in_list { "[]" } else { "" };
+            shown.push(format!("{list}{} = {text}", column.name));
+        });
+        shown
+    }
+
+    #[test]
+    fn a_header_says_what_the_columns_are() {
+        let head = header(CONN);
+        let columns = head.header().expect("a header").columns();
+        let kinds: Vec<_> = columns.iter().map(|c| (c.kind, c.is_list)).collect();
+        assert_eq!(
+            kinds,
+            [
+                (Type::Double, false),
+                (Type::Address, false),
+                (Type::Text, true),
+                (Type::Integer, false),
+            ]
+        );
+        assert_eq!(columns[1].name, "host");
+        // Without types all is text.
+        let head = header("#fields\ta\tb");
+        let columns = head.header().expect("a header").columns();
+        assert!(columns.iter().all(|c| c.kind == Type::Text && !c.is_list));
+    }
+
+    #[test]
+    fn texts_are_decoded_and_lists_are_taken_apart() {
+        let head = header(CONN);
+        assert_eq!(
+            texts(&head, b"1.0\t192.0.2.1\ta\\x2cb,(empty),-,\\xc3\\xbc\t7\r"),
+            ["host = 192.0.2.1", "[]names = a,b", "[]names = \u{fc}"]
+        );
+        assert_eq!(
+            texts(&head, b"-\t-\t(empty)\t-"),
+            Vec::<String>::new(),
+            "unset and empty"
+        );
+        // What Zeek escapes so that it is not taken for a mark.
+        assert_eq!(texts(&head, b"-\t-\t\\x2d\t-"), ["[]names = -"]);
+    }
+
+    #[test]
+    fn what_no_text_may_hold_stays_escaped() {
+        for (cell, expected) in [
+            (&b"plain"[..], "plain"),
+            (b"a\\\\b", "a\\b"),
+            (b"\\xff\\x00\\x41", "\\xff\\x00A"),
+            (b"\xff\x07", "\\xff\\x07"),
+            (b"C:\\Users\\x", "C:\\Users\\x"),
+            (b"\\x0a\\x09", "\n\t"),
+            (b"\\", "\\"),
+            (b"\\x4", "\\x4"),
+            (b"\\xzz", "\\xzz"),
+            ("\u{fc}".as_bytes(), "\u{fc}"),
+        ] {
+            assert_eq!(text(cell), expected, "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn other_separators_are_those_of_the_header() {
+        let head = header(
+            "#separator \\x7c\\x7c\n#set_separator||;\n#empty_field||EMPTY\n#unset_field||\\x7e\n\
+             #fields||a||b||c\n#types||string||vector[string]||string",
+        );
+        assert_eq!(
+            texts(&head, b"x\ty||1;2;~||EMPTY"),
+            ["a = x\ty", "[]b = 1", "[]b = 2"]
+        );
+        assert_eq!(texts(&head, b"-||~||(empty)"), ["a = -", "c = (empty)"]);
+    }
+
+    #[test]
+    fn a_header_that_comes_again_counts_from_there_on() {
+        let mut head = header(CONN);
+        head.take(b"#close\t2024-03-05-11-00-00");
+        assert!(head.header().is_some());
+        head.take(b"#separator \\x2c");
+        assert!(head.header().is_none());
+        head.take(b"#fields,a,b");
+        head.take(b"#types,string,string");
+        assert_eq!(texts(&head, b"x,y"), ["a = x", "b = y"]);
+    }
+
+    #[test]
+    fn lines_that_are_no_rows_are_told_with_the_reason() {
+        let head = header(CONN);
+        let row = |head: &Head, line| Row::new(head.header(), line).err();
+        assert_eq!(row(&head, b"1\t2"), Some(NoRow::Cells(2, 4)));
+        assert_eq!(row(&head, b"{}"), Some(NoRow::Cells(1, 4)));
+        assert_eq!(row(&Head::default(), b"1\t2"), Some(NoRow::NoHeader));
+        // Types that are not those of the fields.
+        let head = header("#fields\ta\tb\n#types\tstring");
+        assert_eq!(row(&head, b"1\t2"), Some(NoRow::NoHeader));
+    }
+
+    #[test]
+    fn a_hostile_header_takes_no_memory_to_speak_of() {
+        let mut head = Head::default();
+        head.take(&[b"#fields", &b"\t"[..].repeat(1 << 20)[..]].concat());
+        assert!(head.header().is_none());
+        assert!(head.names.capacity() <= 2 * MOST_COLUMNS + 2);
+        head.take(&[b"#types", &b"\t"[..].repeat(1 << 20)[..]].concat());
+        assert!(head.header().is_none());
+    }
+
+    #[test]
+    fn a_log_is_known_by_its_first_line() {
+        assert_eq!(begins(b"#separator \\x09\n"), Some(true));
+        assert_eq!(begins(b"#fields\tts"), Some(true));
+        assert_eq!(begins(b"#sep"), None);
+        assert_eq!(begins(b"#"), None);
+        assert_eq!(begins(b"# a comment"), Some(false));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_panics(lines in proptest::collection::vec("[#a-z\t,\\\\x0-9(){}-]{0,40}", 0..8)) {
+            let mut head = header(CONN);
+            for line in &lines {
+                if line.starts_with('#') {
+                    head.take(line.as_bytes());
+                } else if let Ok(row) = Row::new(head.header(), line.as_bytes()) {
+                    row.texts(|_, text, _| assert!(!text.is_empty()));
+                }
+            }
+        }
+    }
+}
