@@ -260,7 +260,9 @@ fn check_files(settings: &Settings) -> Result<(), UsageError> {
             continue;
         }
         let reason = match path.metadata() {
-            Ok(metadata) if metadata.is_dir() => "it is a directory, not a file".to_owned(),
+            Ok(metadata) if metadata.is_dir() && option == "indicators" => {
+                "it is a directory, not a file".to_owned()
+            }
             Err(_) if settings.follow && option == "events" => continue,
             Err(error) => error.to_string(),
             Ok(_) => continue,

@@ -9,9 +9,13 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 /// How much compressed data is read at once, in bytes.
 const INPUT: usize = 256 << 10;
 
-/// How a log is stored.
+/// The largest window of a Zstandard frame that is decoded, in bytes: what `zstd`
+/// itself takes unless it is told otherwise. The decoder keeps up to twice as much.
+const LARGEST_WINDOW: u64 = 128 << 20;
+
+/// How a log is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum Compression {
     /// As it is.
     Plain,
     /// RFC 1952.
@@ -20,14 +24,16 @@ pub enum Format {
     Zstandard,
 }
 
-impl Format {
-    /// The format of what begins with these bytes.
+impl Compression {
+    /// How something is stored that begins with these bytes.
     pub fn of(beginning: &[u8]) -> Self {
         match beginning {
-            [0x1f, 0x8b, ..] => Format::Gzip,
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => Format::Zstandard,
-            [first, 0x2a, 0x4d, 0x18, ..] if (0x50..=0x5f).contains(first) => Format::Zstandard,
-            _ => Format::Plain,
+            [0x1f, 0x8b, ..] => Compression::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstandard,
+            [first, 0x2a, 0x4d, 0x18, ..] if (0x50..=0x5f).contains(first) => {
+                Compression::Zstandard
+            }
+            _ => Compression::Plain,
         }
     }
 }
@@ -36,22 +42,22 @@ impl Format {
 ///
 /// # Errors
 /// Those of the reader.
-pub fn decoded<'a>(mut reader: impl Read + 'a) -> io::Result<(Format, Box<dyn Read + 'a>)> {
+pub fn decoded<'a>(mut reader: impl Read + 'a) -> io::Result<(Compression, Box<dyn Read + 'a>)> {
     let beginning = read_up_to_4(&mut reader)?;
-    let format = Format::of(&beginning);
+    let compression = Compression::of(&beginning);
     let whole = Cursor::new(beginning).chain(reader);
-    let decoded: Box<dyn Read + 'a> = match format {
-        Format::Plain => Box::new(whole),
-        Format::Gzip => {
+    let decoded: Box<dyn Read + 'a> = match compression {
+        Compression::Plain => Box::new(whole),
+        Compression::Gzip => {
             let input = BufReader::with_capacity(INPUT, whole);
             Box::new(MultiGzDecoder::new(input))
         }
-        Format::Zstandard => {
+        Compression::Zstandard => {
             let input = BufReader::with_capacity(INPUT, whole);
             Box::new(Frames(State::Between(input)))
         }
     };
-    Ok((format, decoded))
+    Ok((compression, decoded))
 }
 
 fn read_up_to_4(reader: &mut impl Read) -> io::Result<Vec<u8>> {
@@ -109,7 +115,8 @@ fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
                 }
             }
             _ => {
-                let whole = Cursor::new(magic).chain(reader);
+                let beginning = header(magic, &mut reader)?;
+                let whole = Cursor::new(beginning).chain(reader);
                 let frame = StreamingDecoder::new(whole).map_err(|error| {
                     io::Error::new(io::ErrorKind::InvalidData, format!("Zstandard: {error}"))
                 })?;
@@ -119,18 +126,54 @@ fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
     }
 }
 
+/// Reads as much of a frame's header as tells the size of its window (RFC 8878,
+/// 3.1.1.1), and gives all of what was read.
+fn header(magic: Vec<u8>, reader: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut header = magic;
+    let mut more = |header: &mut Vec<u8>, count: u64| -> io::Result<u64> {
+        let start = header.len();
+        reader.take(count).read_to_end(header)?;
+        let mut number = [0; 8];
+        let read = header.len() - start;
+        number[..read].copy_from_slice(&header[start..]);
+        Ok(u64::from_le_bytes(number))
+    };
+    let descriptor = more(&mut header, 1)?;
+    let window = if descriptor & 0x20 == 0 {
+        let byte = more(&mut header, 1)?;
+        let base = 1 << (10 + (byte >> 3));
+        base + base / 8 * (byte & 7)
+    } else {
+        // One segment: the window is as large as the content.
+        more(&mut header, [0, 1, 2, 4][(descriptor & 3) as usize])?;
+        match descriptor >> 6 {
+            0 => more(&mut header, 1)?,
+            1 => 256 + more(&mut header, 2)?,
+            2 => more(&mut header, 4)?,
+            _ => more(&mut header, 8)?,
+        }
+    };
+    if window > LARGEST_WINDOW {
+        let error = format!(
+            "Zstandard: its window has {window} bytes, and {LARGEST_WINDOW} are taken: pipe it \
+             (`zstd -dc --long=31 FILE | vast-threatbus … --events -`)"
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, error));
+    }
+    Ok(header)
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
 
-    use flate2::Compression;
     use flate2::write::GzEncoder;
     use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
     use super::*;
 
     fn gzip(text: &[u8]) -> Vec<u8> {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::fast());
         encoder.write_all(text).expect("memory does not fail");
         encoder.finish().expect("memory does not fail")
     }
@@ -139,28 +182,28 @@ mod tests {
         compress_to_vec(text, CompressionLevel::Fastest)
     }
 
-    fn read(stored: &[u8]) -> io::Result<(Format, Vec<u8>)> {
-        let (format, mut reader) = decoded(stored)?;
+    fn read(stored: &[u8]) -> io::Result<(Compression, Vec<u8>)> {
+        let (compression, mut reader) = decoded(stored)?;
         let mut text = Vec::new();
         reader.read_to_end(&mut text)?;
-        Ok((format, text))
+        Ok((compression, text))
     }
 
     #[test]
-    fn every_format_is_known_by_its_content() {
+    fn every_compression_is_known_by_its_content() {
         let text = b"{\"a\": 1}\n".repeat(10_000);
         for (stored, expected) in [
-            (text.clone(), Format::Plain),
-            (gzip(&text), Format::Gzip),
-            (zstandard(&text), Format::Zstandard),
+            (text.clone(), Compression::Plain),
+            (gzip(&text), Compression::Gzip),
+            (zstandard(&text), Compression::Zstandard),
         ] {
-            let (format, back) = read(&stored).expect("a good file");
-            assert_eq!((format, back.len()), (expected, text.len()));
+            let (compression, back) = read(&stored).expect("a good file");
+            assert_eq!((compression, back.len()), (expected, text.len()));
             assert_eq!(back, text);
         }
         for short in [&b""[..], b"{", b"\x1f", b"abc"] {
-            let (format, back) = read(short).expect("a good file");
-            assert_eq!((format, &back[..]), (Format::Plain, short));
+            let (compression, back) = read(short).expect("a good file");
+            assert_eq!((compression, &back[..]), (Compression::Plain, short));
         }
     }
 
@@ -183,6 +226,28 @@ mod tests {
             assert!(read(&stored[..stored.len() / 2]).is_err());
             let garbage = [&stored[..], b"garbage"].concat();
             assert!(read(&garbage).is_err());
+        }
+    }
+
+    #[test]
+    fn a_window_that_is_too_large_is_refused_before_it_is_made() {
+        let magic = b"\x28\xb5\x2f\xfd";
+        for (header, is_refused) in [
+            // 128 MiB, and an eighth more.
+            (&[0x00, 17 << 3][..], false),
+            (&[0x00, 17 << 3 | 1], true),
+            (&[0x00, 0xff], true),
+            // One segment of 128 MiB, and a byte more; with an id of a dictionary.
+            (&[0xa0, 0, 0, 0, 8], false),
+            (&[0xa0, 1, 0, 0, 8], true),
+            (&[0xe1, 7, 1, 0, 0, 0, 1, 0, 0, 0], true),
+        ] {
+            let error = read(&[magic, header].concat()).expect_err("a header alone");
+            assert_eq!(
+                error.to_string().contains("--long=31"),
+                is_refused,
+                "{error}"
+            );
         }
     }
 

@@ -1,23 +1,28 @@
 //! Gathers indicators and directs the threads that read and look through files.
 
+use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, log, warn};
 
+use super::folder::{Input, inputs};
 use super::follow::follow;
+use super::follow_folder::FolderFollower;
+use super::format;
 use super::lines::Block;
-use super::read::Feed;
-use super::scan::{Chunk, Scanner, Source};
+use super::read::{Failure, Feed};
+use super::scan::{Chunk, Scanner};
+use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
 use super::{Progress, Settings, When};
-use crate::intake::{Arrival, Input, Life, Output, Table, Way, note, note_left};
+use crate::intake::{self, Arrival, Life, Output, Table, Way, note, note_left};
 use crate::observe::metrics::Metrics;
-use crate::process::input;
+use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
@@ -35,7 +40,8 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// The thread that directs the others.
 pub struct Director {
-    sources: Vec<Source>,
+    /// The logs of this pass, or that are followed.
+    sources: Mutex<Vec<Arc<Source>>>,
     settings: Settings,
     report: Arc<ReportSettings>,
     writer: Sender<Parcel>,
@@ -66,7 +72,7 @@ impl Director {
         progress: Arc<Progress>,
     ) -> Self {
         Director {
-            sources: settings.files.iter().map(|path| source(path)).collect(),
+            sources: Mutex::default(),
             settings,
             report,
             writer,
@@ -160,8 +166,8 @@ impl Director {
         watchlist: &mut Watchlist,
         life: &mut Life,
     ) -> Vec<Output> {
-        let (mut input, _place) = arrival.map_or((Input::Time, None), Arrival::into_input);
-        if let (Input::Came(_, ticket), Way::Following) = (&mut input, self.way()) {
+        let (mut input, _place) = arrival.map_or((intake::Input::Time, None), Arrival::into_input);
+        if let (intake::Input::Came(_, ticket), Way::Following) = (&mut input, self.way()) {
             // There is no end that the journal would wait for.
             *ticket = None;
         }
@@ -183,29 +189,28 @@ impl Director {
     /// Looks through all files once.
     fn pass(&self, watchlist: Watchlist) {
         let started = Instant::now();
-        self.measure();
+        let inputs = self.inputs();
+        self.measure(&inputs);
         let count = watchlist.len();
         info!(
             "looking for {count} indicator(s) in {} file(s)",
-            self.settings.files.len()
+            inputs.len()
         );
         let before = self.progress.get().0;
         let watchlist = RwLock::new(watchlist);
         let next = AtomicUsize::new(0);
-        let readers = self.settings.files.len().min(threads());
+        let readers = inputs.len().min(threads());
         self.look_through(&watchlist, readers, |feed, _| {
-            loop {
-                let source = next.fetch_add(1, Ordering::Relaxed);
-                let Some(path) = self.settings.files.get(source) else {
-                    return;
-                };
+            while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.stop.is_draining() {
                     return;
                 }
-                let result = feed.read(source, path, MatchType::Retro);
-                self.conclude(source, result);
+                let source = self.register(&input.path);
+                let result = feed.read(&source, &input.path, MatchType::Retro);
+                self.conclude(&source, result);
             }
         });
+        self.tell_outcomes(true);
         let watchlist = watchlist
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
@@ -243,14 +248,11 @@ impl Director {
         std::thread::scope(|scope| {
             let watchlist = &watchlist;
             scope.spawn(move || {
-                self.look_through(watchlist, self.settings.files.len(), |feed, source| {
-                    let path = &self.settings.files[source];
-                    let result = match input::is_standard_input(path) {
-                        true => feed.read(source, path, MatchType::Live),
-                        false => follow(feed, source, path, from_start),
-                    };
-                    self.conclude(source, result);
+                let paths = self.followed();
+                self.look_through(watchlist, paths.len(), |feed, number| {
+                    self.follow_path(feed, &paths[number], from_start);
                 });
+                self.tell_outcomes(false);
                 drop(ended);
             });
             self.keep_up(arrivals, watchlist, life, &has_ended);
@@ -259,6 +261,41 @@ impl Director {
             info!("all inputs have ended");
             self.stop.drain(GRACE);
         }
+    }
+
+    /// What is followed, each once.
+    fn followed(&self) -> Vec<PathBuf> {
+        let mut seen = HashSet::new();
+        let paths = self.settings.files.iter();
+        let is_new = |path: &&PathBuf| {
+            let is_new = seen.insert(path.canonicalize().unwrap_or_else(|_| (*path).clone()));
+            if !is_new {
+                info!("{} is named twice, and followed once", name(path));
+            }
+            is_new
+        };
+        paths.filter(is_new).cloned().collect()
+    }
+
+    fn follow_path(&self, feed: &Feed<'_>, path: &Path, from_start: bool) {
+        if path.is_dir() {
+            let folder = FolderFollower {
+                feed,
+                register: &|path| self.register(path),
+                conclude: &|source, result| self.conclude(source, result),
+            };
+            if let Err(error) = folder.run(path, from_start) {
+                self.metrics.files_failed.add(1);
+                error!("{} could not be looked into: {error}", name(path));
+            }
+            return;
+        }
+        let source = self.register(path);
+        let result = match is_standard_input(path) {
+            true => feed.read(&source, path, MatchType::Live),
+            false => follow(feed, &source, path, from_start),
+        };
+        self.conclude(&source, result);
     }
 
     /// Takes what comes into the list that is in use, and what expires out of it, until
@@ -306,7 +343,6 @@ impl Director {
             for _ in 0..scanners {
                 let scanner = Scanner {
                     watchlist,
-                    sources: &self.sources,
                     reporter: self.reporter(),
                     metrics: &self.metrics,
                     max_events: self.settings.max_events,
@@ -316,7 +352,6 @@ impl Director {
             }
             for number in 0..readers {
                 let feed = Feed {
-                    sources: &self.sources,
                     spare: &spare,
                     chunks: chunks_sender.clone(),
                     bytes_read: &self.progress.read,
@@ -329,10 +364,32 @@ impl Director {
             // The scanners end with the last reader.
             drop(chunks_sender);
         });
-        // Known only once they have ended.
-        for source in self.sources.iter().filter(|source| source.rejected() > 0) {
-            let (name, count) = (&source.name, source.rejected());
-            warn!("{name}: {count} line(s) are no events");
+    }
+
+    /// Says what came of each log; known only once all is looked through. One that is
+    /// followed may well have nothing in it.
+    fn tell_outcomes(&self, is_pass: bool) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let sources = std::mem::take(&mut *sources);
+        if is_pass && self.stop.is_draining() {
+            return;
+        }
+        for source in sources {
+            let name = &source.name;
+            match source.outcome() {
+                Outcome::Read(0) | Outcome::Failed => {}
+                Outcome::Read(rejected) => warn!("{name}: {rejected} line(s) are no events"),
+                Outcome::Empty if is_pass => warn!("{name}: no event is in it"),
+                Outcome::Empty => {}
+                Outcome::Unrecognised(beginning) => {
+                    self.metrics.files_failed.add(1);
+                    error!(
+                        "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
+                        printable(&beginning, 200),
+                        format::taken()
+                    );
+                }
+            }
         }
     }
 
@@ -345,29 +402,36 @@ impl Director {
         )
     }
 
+    /// What is looked through by a pass.
+    fn inputs(&self) -> Vec<Input> {
+        inputs(&self.settings.files, |path, error| {
+            self.metrics.files_failed.add(1);
+            error!("{} could not be looked into: {error}", name(path));
+        })
+    }
+
     /// Tells the progress how much there is to read, if that can be known.
-    fn measure(&self) {
-        let size = |path: &PathBuf| {
-            let metadata = path.metadata().ok()?;
-            metadata.is_file().then_some(metadata.len())
-        };
-        let total: Option<u64> = self.settings.files.iter().map(size).sum();
+    fn measure(&self, inputs: &[Input]) {
+        let total: Option<u64> = inputs.iter().map(|input| input.size).sum();
         let before = self.progress.get().0;
         let total = total.map_or(0, |total| before + total);
         self.progress.total.store(total, Ordering::Relaxed);
     }
 
-    fn conclude(&self, source: usize, result: Result<(), super::read::Failure>) {
+    fn register(&self, path: &Path) -> Arc<Source> {
+        let source = Arc::new(Source::new(name(path)));
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.push(source.clone());
+        source
+    }
+
+    fn conclude(&self, source: &Source, result: Result<(), Failure>) {
         if let Err(failure) = result {
             self.metrics.files_failed.add(1);
-            let name = &self.sources[source].name;
-            error!("{name} could not be read to its end: {failure}");
+            source.fail();
+            error!("{} could not be read to its end: {failure}", source.name);
         }
     }
-}
-
-fn source(path: &Path) -> Source {
-    Source::new(input::name(path))
 }
 
 fn threads() -> usize {

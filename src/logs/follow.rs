@@ -4,19 +4,22 @@
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::decode::Format;
-use super::lines::{AtEnd, Fill, Lines};
+use super::folder::{Identity, is_compressed};
+use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
+use super::lines::{AtEnd, Block, Fill};
 use super::read::{Failure, Feed};
+use super::source::Source;
 use crate::process::input::Input;
 use crate::protocol::MatchType;
 
 /// How often a file is looked at that has nothing new.
-const PAUSE: Duration = Duration::from_millis(200);
+pub const PAUSE: Duration = Duration::from_millis(200);
 
 /// How long a file is still read after another has taken its name: its writer
 /// may not know yet.
@@ -25,9 +28,9 @@ const AFTER_ROTATION: Duration = Duration::from_secs(5);
 /// One file of which the end is read.
 struct Tail {
     input: Input,
-    identity: (u64, u64),
+    identity: Identity,
     position: u64,
-    lines: Lines,
+    cutter: Cutter,
     /// What was there when the file was opened has been read.
     is_live: bool,
     existing: u64,
@@ -39,7 +42,7 @@ impl Tail {
         Tail {
             identity: (metadata.dev(), metadata.ino()),
             position: 0,
-            lines: Lines::default(),
+            cutter: Cutter::default(),
             is_live: false,
             existing: metadata.len(),
             input,
@@ -48,7 +51,22 @@ impl Tail {
 
     /// Skips what the file holds, up to the end of its last whole line: what is
     /// written half is read when it is whole.
-    fn skip_existing(&mut self) -> io::Result<()> {
+    fn skip_existing(&mut self) -> Result<(), Failure> {
+        self.is_live = true;
+        let mut beginning = vec![0; BEGINNING];
+        let count = self.input.file().read_at(&mut beginning, 0)?;
+        match detect(&beginning[..count], false) {
+            Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+            Detected::Form(form) if !form.needs_start() => {
+                self.cutter = Cutter::behind(form);
+                Ok(self.skip_lines()?)
+            }
+            // A row says nothing without the header above it, wherever that is.
+            Detected::Form(_) | Detected::More => Ok(self.read_over()?),
+        }
+    }
+
+    fn skip_lines(&mut self) -> io::Result<()> {
         let mut end = self.existing;
         let mut buffer = vec![0; 64 << 10];
         while end > 0 {
@@ -62,31 +80,40 @@ impl Tail {
             end -= count;
         }
         self.position = self.input.file().seek(SeekFrom::Start(end))?;
-        self.is_live = true;
         Ok(())
     }
 
-    /// Hands over every whole line that is there; `false` at the end of the
-    /// program.
-    fn read_new(&mut self, feed: &Feed<'_>, source: usize, at_end: AtEnd) -> io::Result<bool> {
+    fn read_over(&mut self) -> io::Result<()> {
+        let mut block = Block::default();
+        let mut existing = self.input.file().take(self.existing);
+        while let Cut::Block(_) =
+            self.cutter
+                .next(&mut existing, &mut block, Fill::Full, AtEnd::Keep)?
+        {}
+        self.cutter.take_too_long();
+        self.position = self.existing - existing.limit();
+        Ok(())
+    }
+
+    /// Hands over every whole line that is there, unless the program ends.
+    fn read_new(
+        &mut self,
+        feed: &Feed<'_>,
+        source: &Arc<Source>,
+        at_end: AtEnd,
+    ) -> Result<(), Failure> {
         loop {
-            let mut block = feed.block();
             let mut counted = Counted(self.input.file(), 0);
-            let whole = self
-                .lines
-                .next(&mut counted, &mut block, Fill::Eager, at_end);
-            self.position += counted.1;
-            feed.sources[source].reject_long(self.lines.take_too_long(), feed.metrics);
             let match_type = match self.is_live {
                 true => MatchType::Live,
                 false => MatchType::Retro,
             };
+            let how = (Fill::Eager, at_end);
+            let passed_on = feed.pass_on(source, &mut self.cutter, &mut counted, how, match_type);
+            self.position += counted.1;
             self.is_live |= self.position >= self.existing;
-            if !whole? {
-                return Ok(true);
-            }
-            if !feed.hand_over(source, block, match_type) {
-                return Ok(false);
+            if !passed_on? {
+                return Ok(());
             }
         }
     }
@@ -111,6 +138,96 @@ enum Change {
     Other(Input),
 }
 
+/// A file that is followed by its name.
+pub struct Follower {
+    path: PathBuf,
+    source: Arc<Source>,
+    current: Tail,
+    /// The one that had the name before, and until when it is read.
+    former: Option<(Tail, Instant)>,
+}
+
+impl Follower {
+    /// Follows an open file; from its start, or from its end.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn new(
+        path: &Path,
+        source: Arc<Source>,
+        input: Input,
+        from_start: bool,
+    ) -> Result<Self, Failure> {
+        let mut current = Tail::new(input);
+        if !from_start {
+            current.skip_existing()?;
+        }
+        info!("following {}", source.name);
+        Ok(Follower {
+            path: path.to_owned(),
+            source,
+            current,
+            former: None,
+        })
+    }
+
+    /// All that it holds is new.
+    pub fn is_new(mut self) -> Self {
+        self.current.is_live = true;
+        self
+    }
+
+    /// The name that is followed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The log.
+    pub fn source(&self) -> &Arc<Source> {
+        &self.source
+    }
+
+    /// The file that has the name, as far as it is known.
+    pub fn identity(&self) -> Identity {
+        self.current.identity
+    }
+
+    /// Hands over what is new, and looks whether another file has the name.
+    ///
+    /// # Errors
+    /// What the file is makes it impossible to follow it.
+    pub fn step(&mut self, feed: &Feed<'_>) -> Result<(), Failure> {
+        if let Some((tail, until)) = &mut self.former {
+            let is_over = *until <= Instant::now();
+            let at_end = if is_over { AtEnd::Finish } else { AtEnd::Keep };
+            tail.read_new(feed, &self.source, at_end)?;
+            self.former = self.former.take().filter(|_| !is_over);
+        }
+        self.current.read_new(feed, &self.source, AtEnd::Keep)?;
+        let name = &self.source.name;
+        match look(feed, &self.path, &self.current)? {
+            Change::Nothing => {}
+            Change::Shorter => {
+                info!("{name} was cut short; reading it from its start");
+                self.current.cutter = Cutter::default();
+                self.current.position = self.current.input.file().seek(SeekFrom::Start(0))?;
+            }
+            Change::Other(input) => {
+                info!("{name} is another file now; reading that");
+                let mut new = Tail::new(input);
+                new.is_live = true;
+                let mut old = std::mem::replace(&mut self.current, new);
+                if let Some((mut oldest, _)) = self.former.take() {
+                    oldest.read_new(feed, &self.source, AtEnd::Finish)?;
+                }
+                old.read_new(feed, &self.source, AtEnd::Keep)?;
+                self.former = Some((old, Instant::now() + AFTER_ROTATION));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Follows the file at `path` until the program ends. What it holds at first is
 /// matched too, if `from_start`.
 ///
@@ -118,11 +235,10 @@ enum Change {
 /// What the file is makes it impossible to follow it.
 pub fn follow(
     feed: &Feed<'_>,
-    source: usize,
+    source: &Arc<Source>,
     path: &Path,
     from_start: bool,
 ) -> Result<(), Failure> {
-    let name = &feed.sources[source].name;
     let Some(input) = wait_for(feed, path) else {
         return Ok(());
     };
@@ -130,51 +246,21 @@ pub fn follow(
         // It has no end to stay at.
         return feed.read_open(source, input, MatchType::Live);
     }
-    let mut beginning = [0; 4];
-    let count = input.file().read_at(&mut beginning, 0)?;
-    if Format::of(&beginning[..count]) != Format::Plain {
-        warn!("{name} is compressed: it does not grow, and is not followed");
+    if is_compressed(&input)? {
+        warn!(
+            "{} is compressed: it does not grow, and is not followed",
+            source.name
+        );
         return match from_start {
             true => feed.read_open(source, input, MatchType::Retro),
             false => Ok(()),
         };
     }
-    let mut current = Tail::new(input);
-    if !from_start {
-        current.skip_existing()?;
-    }
-    info!("following {name}");
-    let mut former: Option<(Tail, Instant)> = None;
+    let mut follower = Follower::new(path, source.clone(), input, from_start)?;
     loop {
-        if let Some((tail, until)) = &mut former {
-            let is_over = *until <= Instant::now();
-            let at_end = if is_over { AtEnd::Finish } else { AtEnd::Keep };
-            if !tail.read_new(feed, source, at_end)? {
-                return Ok(());
-            }
-            former = former.filter(|_| !is_over);
-        }
-        if !current.read_new(feed, source, AtEnd::Keep)? || feed.stop.sleep(PAUSE) {
+        follower.step(feed)?;
+        if feed.stop.sleep(PAUSE) {
             return Ok(());
-        }
-        match look(feed, path, &current)? {
-            Change::Nothing => {}
-            Change::Shorter => {
-                info!("{name} was cut short; reading it from its start");
-                current.lines.forget();
-                current.position = current.input.file().seek(SeekFrom::Start(0))?;
-            }
-            Change::Other(input) => {
-                info!("{name} is another file now; reading that");
-                let mut new = Tail::new(input);
-                new.is_live = true;
-                let mut old = std::mem::replace(&mut current, new);
-                if let Some((mut oldest, _)) = former.take() {
-                    oldest.read_new(feed, source, AtEnd::Finish)?;
-                }
-                old.read_new(feed, source, AtEnd::Keep)?;
-                former = Some((old, Instant::now() + AFTER_ROTATION));
-            }
         }
     }
 }

@@ -64,12 +64,6 @@ impl Lines {
         std::mem::take(&mut self.too_long)
     }
 
-    /// Forgets the beginning of a line, and gives its length.
-    pub fn forget(&mut self) -> usize {
-        self.skipping = false;
-        std::mem::take(&mut self.carry).len()
-    }
-
     /// Reads the next block into `block`, whose content is lost; `false` where
     /// there is no whole line before the end.
     ///

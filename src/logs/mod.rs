@@ -1,16 +1,19 @@
-//! Log files in place of an engine: Suricata EVE and Zeek logs in JSON lines,
-//! looked through with the matcher of live matching.
+//! Log files in place of an engine: Suricata EVE and Zeek logs in any of the forms of
+//! [`format`], looked through with the matcher of live matching.
 //!
 //! Threads that read → blocks of lines → threads that look through them →
 //! writer. Every channel is bounded, so a slow writer holds the reading back.
 
 mod decode;
 mod director;
+mod folder;
 mod follow;
-mod format;
+mod follow_folder;
+pub mod format;
 mod lines;
 mod read;
 mod scan;
+mod source;
 mod watchlist;
 
 use std::num::NonZeroU64;
@@ -47,7 +50,7 @@ pub enum When {
 /// What is looked through, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The files; `-` is standard input.
+    /// The files and folders; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// When.
     pub when: When,

@@ -3,25 +3,28 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, select};
 
-use super::decode::{Format, decoded};
-use super::lines::{AtEnd, Block, Fill, Lines};
-use super::scan::{Chunk, Source};
+use super::decode::{Compression, decoded};
+use super::format::{Cut, Cutter};
+use super::lines::{AtEnd, Block, Fill};
+use super::scan::Chunk;
+use super::source::Source;
 use crate::observe::metrics::Metrics;
 use crate::process::input::Input;
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 
-/// Why a file could not be read to its end.
+/// Why a log could not be read to its end.
 #[derive(Debug)]
 pub enum Failure {
     /// The system, or the compressed data, says no.
     Io(io::Error),
-    /// It is one of Zeek's own tables, and no JSON.
-    ZeekTable,
+    /// It is nothing that can be read, for this reason.
+    Unreadable(&'static str),
 }
 
 impl From<io::Error> for Failure {
@@ -34,18 +37,13 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Io(error) => error.fmt(f),
-            Failure::ZeekTable => f.write_str(
-                "it is a tab-separated log of Zeek; JSON lines are read \
-                 (in Zeek: @load policy/tuning/json-logs)",
-            ),
+            Failure::Unreadable(reason) => f.write_str(reason),
         }
     }
 }
 
 /// What the threads that read share.
 pub struct Feed<'a> {
-    /// Where lines come from.
-    pub sources: &'a [Source],
     /// Blocks to be filled again.
     pub spare: &'a Receiver<Block>,
     /// Where they go.
@@ -59,21 +57,42 @@ pub struct Feed<'a> {
 }
 
 impl Feed<'_> {
-    /// A block to fill.
-    pub fn block(&self) -> Block {
-        self.spare.try_recv().unwrap_or_default()
-    }
-
     /// Hands a block over; `false` at the end of the program.
-    pub fn hand_over(&self, source: usize, block: Block, match_type: MatchType) -> bool {
-        let chunk = Chunk {
-            block,
-            source,
-            match_type,
-        };
+    fn hand_over(&self, chunk: Chunk) -> bool {
         select! {
             send(self.chunks, chunk) -> sent => sent.is_ok(),
             recv(self.stop.drain_channel()) -> _ => false,
+        }
+    }
+
+    /// Reads the next block of a log and hands it over; `false` where there was none,
+    /// and at the end of the program.
+    ///
+    /// # Errors
+    /// What was read before is handed over.
+    pub fn pass_on(
+        &self,
+        source: &Arc<Source>,
+        cutter: &mut Cutter,
+        reader: &mut impl Read,
+        (fill, at_end): (Fill, AtEnd),
+        match_type: MatchType,
+    ) -> Result<bool, Failure> {
+        let mut block = self.spare.try_recv().unwrap_or_default();
+        let cut = cutter.next(reader, &mut block, fill, at_end)?;
+        source.reject_long(cutter.take_too_long(), self.metrics);
+        if let Some(beginning) = cutter.take_beginning() {
+            source.begins(&beginning, cutter.form());
+        }
+        match cut {
+            Cut::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+            Cut::Nothing => Ok(false),
+            Cut::Block(reading) => Ok(self.hand_over(Chunk {
+                block,
+                source: source.clone(),
+                reading,
+                match_type,
+            })),
         }
     }
 
@@ -81,7 +100,12 @@ impl Feed<'_> {
     ///
     /// # Errors
     /// What was read until then is handed over.
-    pub fn read(&self, source: usize, path: &Path, match_type: MatchType) -> Result<(), Failure> {
+    pub fn read(
+        &self,
+        source: &Arc<Source>,
+        path: &Path,
+        match_type: MatchType,
+    ) -> Result<(), Failure> {
         self.read_open(source, Input::open(path, self.stop)?, match_type)
     }
 
@@ -91,7 +115,7 @@ impl Feed<'_> {
     /// What was read until then is handed over.
     pub fn read_open(
         &self,
-        source: usize,
+        source: &Arc<Source>,
         input: Input,
         match_type: MatchType,
     ) -> Result<(), Failure> {
@@ -100,28 +124,18 @@ impl Feed<'_> {
             input,
             bytes_read: self.bytes_read,
         };
-        let (format, mut reader) = decoded(input)?;
-        let fill = match is_pipe && format == Format::Plain {
+        let (compression, mut reader) = decoded(input)?;
+        let fill = match is_pipe && compression == Compression::Plain {
             true => Fill::Eager,
             false => Fill::Full,
         };
-        let mut lines = Lines::default();
-        let mut is_first = true;
-        loop {
-            let mut block = self.block();
-            let more = lines.next(&mut reader, &mut block, fill, AtEnd::Finish)?;
-            self.sources[source].reject_long(lines.take_too_long(), self.metrics);
-            // At the end of the program the input breaks off inside a line.
-            if !more || self.stop.is_draining() {
-                return Ok(());
-            }
-            if std::mem::take(&mut is_first) && block.bytes().starts_with(b"#separator") {
-                return Err(Failure::ZeekTable);
-            }
-            if !self.hand_over(source, block, match_type) {
-                return Ok(());
-            }
-        }
+        let mut cutter = Cutter::default();
+        let how = (fill, AtEnd::Finish);
+        // At the end of the program the input breaks off inside a line.
+        while !self.stop.is_draining()
+            && self.pass_on(source, &mut cutter, &mut reader, how, match_type)?
+        {}
+        Ok(())
     }
 }
 

@@ -1,88 +1,27 @@
 //! Looking through blocks of lines, on several threads.
 
 use std::num::NonZeroU64;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
-use log::warn;
 
-use super::lines::{Block, LONGEST_LINE};
+use super::format::{Event, NoEvent, Reading, json_lines, zeek_json};
+use super::lines::Block;
+use super::source::Source;
 use super::watchlist::{Scratch, Watched, Watchlist};
 use crate::matching::ScanError;
-use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
-
-/// How many bad lines of a file are logged one by one.
-const SHOWN: u64 = 3;
-
-/// How many matches and bad lines are gathered before they are reported.
-const AT_ONCE: usize = 256;
-
-/// A file that lines come from.
-#[derive(Debug)]
-pub struct Source {
-    /// What it is called in logs.
-    pub name: String,
-    rejected: AtomicU64,
-}
-
-impl Source {
-    /// A source of which nothing is known.
-    pub fn new(name: String) -> Self {
-        Source {
-            name,
-            rejected: AtomicU64::new(0),
-        }
-    }
-
-    /// Counts a line that is no event; the first ones are logged, and then
-    /// every tenth, hundredth and so on.
-    fn reject(&self, line: &str, error: &ScanError, metrics: &Metrics) {
-        metrics.lines_rejected.add(1);
-        let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
-        if count <= SHOWN || is_power_of_ten(count) {
-            warn!(
-                "{}: a line is {error}: {} ({count} such line(s) so far)",
-                self.name,
-                printable(line, 200)
-            );
-        }
-    }
-
-    /// Counts lines that were too long to be looked at.
-    pub fn reject_long(&self, count: u64, metrics: &Metrics) {
-        if count > 0 {
-            metrics.lines_rejected.add(count);
-            self.rejected.fetch_add(count, Ordering::Relaxed);
-            warn!(
-                "{}: {count} line(s) of more than {LONGEST_LINE} bytes are left out",
-                self.name
-            );
-        }
-    }
-
-    /// How many lines were no events.
-    pub fn rejected(&self) -> u64 {
-        self.rejected.load(Ordering::Relaxed)
-    }
-}
-
-fn is_power_of_ten(mut number: u64) -> bool {
-    while number >= 10 && number % 10 == 0 {
-        number /= 10;
-    }
-    number == 1
-}
 
 /// Lines on their way from a file to a thread that looks through them.
 pub struct Chunk {
     /// The lines.
     pub block: Block,
-    /// The file, as an index into the list of sources.
-    pub source: usize,
+    /// The log that they are from.
+    pub source: Arc<Source>,
+    /// What makes events of them.
+    pub reading: Reading,
     /// How a match in them is reported.
     pub match_type: MatchType,
 }
@@ -91,8 +30,6 @@ pub struct Chunk {
 pub struct Scanner<'a> {
     /// What is looked for.
     pub watchlist: &'a RwLock<Watchlist>,
-    /// Where lines come from.
-    pub sources: &'a [Source],
     /// Where matches go.
     pub reporter: Reporter,
     /// What is counted.
@@ -107,75 +44,145 @@ impl Scanner<'_> {
     pub fn run(mut self, chunks: &Receiver<Chunk>, spare: &Sender<Block>) {
         let mut scratch = Scratch::default();
         for chunk in chunks {
-            self.look_through(&chunk, &mut scratch);
+            let block = self.look_through(chunk, &mut scratch);
             if chunks.is_empty() {
                 self.reporter.flush();
             }
-            if chunk.block.is_reusable() {
+            if block.is_reusable() {
                 // A full pool, or nobody who reads: the memory is given back.
-                let _ = spare.try_send(chunk.block);
+                let _ = spare.try_send(block);
             }
         }
         self.reporter.flush();
     }
 
-    fn look_through(&mut self, chunk: &Chunk, scratch: &mut Scratch) {
-        // Checked, and where something is wrong mended, in one go.
-        let text = String::from_utf8_lossy(chunk.block.bytes());
-        let source = &self.sources[chunk.source];
+    fn look_through(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
+        let mut reading = chunk.reading;
         let limit = self
             .max_events
             .filter(|_| chunk.match_type == MatchType::Retro);
-        let (mut from, mut found) = (0, Vec::new());
-        while from < text.len() {
-            from = self.find(&text, from, &mut found, scratch);
-            for (line, found) in found.drain(..) {
-                match found {
-                    Ok(watched) if watched.claim(limit) => {
-                        let context = Context::already_checked(line);
-                        self.reporter
-                            .report(&watched.indicator, &context, chunk.match_type);
+        for part in parts(chunk.block.bytes()) {
+            for finding in self.find(&mut reading, part, &chunk.source, scratch) {
+                match finding {
+                    Finding::Matched(event, found) => {
+                        let context = Context::already_checked(&event);
+                        for watched in found.iter().filter(|watched| watched.claim(limit)) {
+                            self.reporter
+                                .report(&watched.indicator, &context, chunk.match_type);
+                        }
                     }
-                    Ok(_) => {}
-                    Err(error) => source.reject(line, &error, self.metrics),
+                    Finding::Rejected(line, reason) => {
+                        chunk.source.reject(&line, &reason, self.metrics);
+                    }
                 }
             }
         }
+        chunk.block
     }
 
-    /// Looks through the lines from this place on until there is enough to report;
-    /// gives the place to go on from. The list is held no longer than this takes: a
-    /// report may take as long as a command, and who wants to change the list keeps
-    /// all others waiting.
-    fn find<'t>(
+    /// Looks through some lines. The list is held no longer than this takes: a report
+    /// may take as long as a command, and who wants to change the list keeps all others
+    /// waiting.
+    fn find(
         &self,
-        text: &'t str,
-        from: usize,
-        found: &mut Vec<(&'t str, Result<Arc<Watched>, ScanError>)>,
+        reading: &mut Reading,
+        part: &[u8],
+        source: &Source,
         scratch: &mut Scratch,
-    ) -> usize {
+    ) -> Vec<Finding> {
         let watchlist = self.watchlist.read();
-        let watchlist = watchlist.unwrap_or_else(PoisonError::into_inner);
-        let rest = &text.as_bytes()[from..];
-        let ends = memchr::memchr_iter(b'\n', rest).map(|at| from + at);
-        let mut start = from;
-        for end in ends.chain([text.len()]) {
-            let line = text[start..end].trim_ascii();
-            start = (end + 1).min(text.len());
-            if line.is_empty() {
-                continue;
+        let mut look = Look {
+            watchlist: &watchlist.unwrap_or_else(PoisonError::into_inner),
+            scratch,
+            findings: Vec::new(),
+        };
+        let mut printed = String::new();
+        let mut events = 0;
+        reading.each(part, |event| {
+            let (line, looked_at) = match event {
+                Ok(Event::Json(line)) => (line, look.line(line)),
+                Ok(Event::Row(row)) => {
+                    printed.clear();
+                    zeek_json::print(&row, &mut printed);
+                    (&*printed, look.object(&printed))
+                }
+                Err(NoEvent { line, reason }) => {
+                    let line = String::from_utf8_lossy(line).into_owned();
+                    let rejected = Finding::Rejected(line, reason.to_string());
+                    return look.findings.push(rejected);
+                }
+            };
+            match looked_at {
+                Ok(()) => events += 1,
+                Err(error) => {
+                    let rejected = Finding::Rejected(line.to_owned(), error.to_string());
+                    look.findings.push(rejected);
+                }
             }
-            let matched = watchlist.matches(line, scratch, |watched| {
-                found.push((line, Ok(watched.clone())));
-            });
-            if let Err(error) = matched {
-                found.push((line, Err(error)));
-            }
-            if found.len() >= AT_ONCE {
-                return start;
-            }
+        });
+        source.count(events, self.metrics);
+        look.findings
+    }
+}
+
+/// How much is looked through before what was found is reported, in bytes.
+const PART: usize = 64 << 10;
+
+/// Whole lines, some at a time.
+fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = block;
+    std::iter::from_fn(move || {
+        let least = rest.len().min(PART);
+        let end = memchr::memchr(b'\n', &rest[least..]).map_or(rest.len(), |at| least + at + 1);
+        let (part, others) = rest.split_at(end);
+        rest = others;
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+/// Something to be told.
+enum Finding {
+    /// An event, as JSON, and what is in it.
+    Matched(String, Vec<Arc<Watched>>),
+    /// A line that is no event, and why.
+    Rejected(String, String),
+}
+
+/// Looks for indicators in one event after the other.
+struct Look<'a> {
+    watchlist: &'a Watchlist,
+    scratch: &'a mut Scratch,
+    findings: Vec<Finding>,
+}
+
+impl Look<'_> {
+    /// A line of JSON, in which something may stand around the event.
+    fn line(&mut self, line: &str) -> Result<(), ScanError> {
+        self.unwrapped(line).or_else(|error| {
+            let object = json_lines::within(line);
+            object
+                .and_then(|object| self.unwrapped(object).ok())
+                .ok_or(error)
+        })
+    }
+
+    fn unwrapped(&mut self, object: &str) -> Result<(), ScanError> {
+        if json_lines::may_be_wrapped(object) {
+            self.object(&json_lines::unwrapped(object))
+        } else {
+            self.object(object)
         }
-        text.len()
+    }
+
+    fn object(&mut self, object: &str) -> Result<(), ScanError> {
+        let mut found = Vec::new();
+        self.watchlist
+            .matches(object, self.scratch, |watched| found.push(watched.clone()))?;
+        if !found.is_empty() {
+            let matched = Finding::Matched(object.to_owned(), found);
+            self.findings.push(matched);
+        }
+        Ok(())
     }
 }
 
@@ -184,10 +191,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repeated_warnings_become_rare() {
-        let logged: Vec<u64> = (1..=2000)
-            .filter(|count| *count <= SHOWN || is_power_of_ten(*count))
-            .collect();
-        assert_eq!(logged, [1, 2, 3, 10, 100, 1000]);
+    fn parts_are_whole_lines_and_all_of_them() {
+        let line = [&b"x".repeat(PART / 3)[..], b"\n"].concat();
+        for (block, count) in [
+            (line.repeat(10), 4),
+            (b"x".repeat(3 * PART), 1),
+            (b"a\nb".to_vec(), 1),
+            (vec![], 0),
+        ] {
+            let parts: Vec<&[u8]> = parts(&block).collect();
+            assert_eq!(parts.concat(), block);
+            assert_eq!(parts.len(), count);
+            let whole = parts.iter().rev().skip(1);
+            assert!(whole.clone().all(|part| part.ends_with(b"\n")));
+        }
     }
 }

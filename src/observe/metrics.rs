@@ -281,6 +281,8 @@ counters! {
     queries: "Queries that were put to the engine.",
     queries_interrupted: "Queries that the engine did not finish, asked again.",
     lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
+    lines_cut: "Lines of log files that are too long, and left out.",
+    events_read: "Events in log files that were looked at.",
     live_events: "Events that were looked at as they came.",
     live_losses: "Times that the engine's child for live matching ended by itself.",
     live_values_rejected: "Values that the engine's own matcher cannot have.",

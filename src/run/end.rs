@@ -79,6 +79,8 @@ pub fn verdict(metrics: &Metrics, tell_matches: bool) -> ExitCode {
 pub struct Summary {
     kinds: BTreeMap<&'static str, u64>,
     states: Vec<(&'static str, u64)>,
+    /// What was read of log files.
+    read: Vec<(&'static str, u64)>,
     found: u64,
     known: u64,
     delivered: u64,
@@ -111,6 +113,11 @@ impl Summary {
                 ("failed", metrics.indicators_failed.get()),
                 ("unfinished", unfinished),
             ],
+            read: vec![
+                ("event(s) read", metrics.events_read.get()),
+                ("line(s) that are no events", metrics.lines_rejected.get()),
+                ("line(s) cut", metrics.lines_cut.get()),
+            ],
             found: metrics.sightings_found.get(),
             known: metrics.sightings_known.get(),
             delivered: metrics.sightings_sent.get(),
@@ -127,10 +134,12 @@ impl fmt::Display for Summary {
         let states = list(self.states.iter().copied());
         write!(
             f,
-            "summary: {total} indicator(s) by kind: {kinds}; by state: {states}; \
-             {} sighting(s)",
-            self.found
+            "summary: {total} indicator(s) by kind: {kinds}; by state: {states}; "
         )?;
+        for (what, count) in self.read.iter().filter(|(_, count)| *count > 0) {
+            write!(f, "{count} {what}; ")?;
+        }
+        write!(f, "{} sighting(s)", self.found)?;
         if self.known > 0 {
             write!(f, " and {} that were reported before", self.known)?;
         }
@@ -178,10 +187,13 @@ mod tests {
         metrics.sightings_found.add(8);
         metrics.sightings_sent.add(7);
         metrics.sightings_lost.add(1);
+        metrics.events_read.add(40);
+        metrics.lines_rejected.add(3);
         assert_eq!(
             Summary::new(&metrics, Duration::from_millis(1250)).to_string(),
             "summary: 3 indicator(s) by kind: domain 1, ipv4 2; by state: matched against events 2, \
-             rejected 5, unfinished 1; 8 sighting(s), 7 delivered; 1 failure(s); 1.2 s"
+             rejected 5, unfinished 1; 40 event(s) read; 3 line(s) that are no events; \
+             8 sighting(s), 7 delivered; 1 failure(s); 1.2 s"
         );
     }
 

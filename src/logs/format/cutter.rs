@@ -7,6 +7,9 @@ use super::zeek_tsv::Head;
 use super::{BEGINNING, Detected, Form, Reading, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
+/// How much of the beginning is kept for messages, in bytes.
+const SHOWN: usize = 60;
+
 /// Where a log of which nothing was told yet gets its bytes from first.
 #[derive(Debug, Default)]
 struct Beginning {
@@ -31,6 +34,7 @@ pub enum Cut {
 pub struct Cutter {
     form: Option<Form>,
     beginning: Beginning,
+    begins: Option<Vec<u8>>,
     flatten: Option<Flatten>,
     head: Head,
     lines: Lines,
@@ -51,9 +55,9 @@ impl Cutter {
         self.form
     }
 
-    /// The first bytes; empty once they are read.
-    pub fn beginning(&self) -> &[u8] {
-        &self.beginning.bytes
+    /// How the log begins, once, when its form is told.
+    pub fn take_beginning(&mut self) -> Option<Vec<u8>> {
+        self.begins.take()
     }
 
     /// How many lines were too long since this was last asked.
@@ -75,6 +79,8 @@ impl Cutter {
         if self.form.is_none() {
             match self.detect(reader, at_end)? {
                 Detected::Form(form) => {
+                    let shown = self.beginning.bytes.len().min(SHOWN);
+                    self.begins = Some(self.beginning.bytes[..shown].to_vec());
                     self.form = Some(form);
                     self.flatten = form.flatten();
                 }
@@ -157,20 +163,25 @@ impl<R: Read> Read for Whole<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{Event, zeek_json};
     use super::*;
 
     fn read(text: &[u8]) -> (Option<Form>, Vec<String>) {
         let (mut cutter, mut block) = (Cutter::default(), Block::default());
         let mut events = Vec::new();
         let mut reader = text;
-        while let Cut::Block(reading) = cutter
+        while let Cut::Block(mut reading) = cutter
             .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
             .expect("memory does not fail")
         {
             reading.each(block.bytes(), |event| {
-                let mut buffer = String::new();
-                let event = event.map(|event| event.json(&mut buffer).to_owned());
-                events.push(event.unwrap_or_else(|no| no.reason.to_string()));
+                let mut event_of = String::new();
+                match event {
+                    Ok(Event::Json(line)) => event_of.push_str(line),
+                    Ok(Event::Row(row)) => zeek_json::print(&row, &mut event_of),
+                    Err(no) => event_of = no.reason.to_string(),
+                }
+                events.push(event_of);
             });
         }
         (cutter.form(), events)
@@ -209,7 +220,10 @@ mod tests {
             }
         };
         assert_eq!(next(b"#sep"), None);
-        assert_eq!(next(b"arator \\x09\n#fie"), Some(b"#separator \\x09\n".to_vec()));
+        assert_eq!(
+            next(b"arator \\x09\n#fie"),
+            Some(b"#separator \\x09\n".to_vec())
+        );
         assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
         assert_eq!(cutter.form(), Some(Form::Zeek));

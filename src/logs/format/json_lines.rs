@@ -37,8 +37,9 @@ pub fn within(line: &str) -> Option<&str> {
 }
 
 /// The names of the members that Elasticsearch and Splunk put before an event.
-const FIRST_MEMBERS: [&str; 8] = [
-    "_index", "_id", "_type", "_score", "_source", "preview", "result", "offset",
+const FIRST_MEMBERS: [&str; 11] = [
+    "_index", "_id", "_type", "_score", "_source", "preview", "result", "offset", "_bkt", "_cd",
+    "_raw",
 ];
 
 /// Whether a line may be an event in the wrapping of an export. It costs next to nothing

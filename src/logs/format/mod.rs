@@ -60,6 +60,15 @@ pub const FORMS: [Entry; 3] = [
     },
 ];
 
+/// What is read, in a few words.
+pub fn taken() -> String {
+    let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
+    format!(
+        "logs of Suricata (EVE) and Zeek as {}; plain, or compressed with gzip or Zstandard",
+        names.join(", ")
+    )
+}
+
 impl Form {
     /// Its name, as it stands in the log.
     pub fn name(self) -> &'static str {
@@ -176,20 +185,6 @@ pub enum Event<'a> {
     Row(Row<'a>),
 }
 
-impl<'a> Event<'a> {
-    /// The event as JSON; a row is printed into `buffer`.
-    pub fn json(&self, buffer: &'a mut String) -> &'a str {
-        match self {
-            Event::Json(line) => line,
-            Event::Row(row) => {
-                buffer.clear();
-                zeek_json::print(row, buffer);
-                buffer
-            }
-        }
-    }
-}
-
 /// A line that is no event, and why.
 #[derive(Clone, Copy, Debug)]
 pub struct NoEvent<'a> {
@@ -200,11 +195,12 @@ pub struct NoEvent<'a> {
 }
 
 impl Reading {
-    /// Shows what every line of a block is that says something.
-    pub fn each(self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
+    /// Shows what every line of a part of a block is that says something. The parts come
+    /// in their order.
+    pub fn each(&mut self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
         match self {
             Reading::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
-            Reading::Zeek(mut head) => {
+            Reading::Zeek(head) => {
                 for line in lines(block).filter(|line| !line.trim_ascii().is_empty()) {
                     if line.starts_with(b"#") {
                         head.take(line);

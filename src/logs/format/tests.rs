@@ -24,7 +24,16 @@ fn the_form_is_told_by_the_first_bytes() {
     ] {
         assert_eq!(detect(text.as_bytes(), false), expected, "{text}");
     }
-    for text in ["", " \n", "\u{feff}", "[", "#", "{\"a\": 1", "{\n", "{\n  \"a\": 1,\n"] {
+    for text in [
+        "",
+        " \n",
+        "\u{feff}",
+        "[",
+        "#",
+        "{\"a\": 1",
+        "{\n",
+        "{\n  \"a\": 1,\n",
+    ] {
         assert_eq!(detect(text.as_bytes(), false), Detected::More, "{text}");
         let Detected::Form(_) = detect(text.as_bytes(), true) else {
             panic!("{text}");

@@ -70,6 +70,11 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
     }
 }
 
+/// Whether what cannot be read may be a log all the same: not where it holds packets.
+pub fn may_be_log(beginning: &[u8]) -> bool {
+    reason(beginning).is_some_and(|reason| reason != PACKETS)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -90,7 +95,13 @@ mod tests {
         }
         let tar = [&[b'a'; 257][..], b"ustar\x0000"].concat();
         assert!(reason(&tar).expect("nothing to read").contains("tar -xOf"));
-        for beginning in [&b"{}"[..], b"", b"\x00\x00\x00\x00{", b"#sep", b"\xef\xbb\xbf{"] {
+        for beginning in [
+            &b"{}"[..],
+            b"",
+            b"\x00\x00\x00\x00{",
+            b"#sep",
+            b"\xef\xbb\xbf{",
+        ] {
             assert_eq!(reason(beginning), None);
         }
     }

@@ -96,7 +96,9 @@ fn double(json: &mut String, number: f64) {
         .expect("`{:e}` prints an exponent");
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
     // How many digits stand before the point.
-    let before = 1 + exponent.parse::<i32>().expect("`{:e}` prints a number there");
+    let before = 1 + exponent
+        .parse::<i32>()
+        .expect("`{:e}` prints a number there");
     let count = i32::try_from(digits.len()).expect("a double has 17 digits");
     if number.is_sign_negative() {
         json.push('-');

@@ -182,9 +182,7 @@ impl Head {
     fn take_types(&mut self, types: &[u8]) {
         let types: Vec<&[u8]> = self.marks.cells(types).take(MOST_COLUMNS + 1).collect();
         let are_as_many = types.len() == self.names.len();
-        self.header = are_as_many
-            .then(|| self.made(|nth| types[nth]))
-            .flatten();
+        self.header = are_as_many.then(|| self.made(|nth| types[nth])).flatten();
     }
 
     fn made<'a>(&self, kind: impl Fn(usize) -> &'a [u8]) -> Option<Arc<Header>> {

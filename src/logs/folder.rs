@@ -1,0 +1,291 @@
+//! What is to be read: files as they are named, and the logs in a folder.
+//!
+//! In a folder every regular file counts that looks like a log, each once, whatever
+//! names it has, in the order in which they were last written to. Hidden ones do not.
+//! Links are followed within the folder only, but for `current`: Zeek's leads to where
+//! it writes.
+
+use std::collections::HashSet;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use log::info;
+
+use super::decode::{Compression, decoded};
+use super::format::json_lines;
+use super::format::{BEGINNING, Detected, Form, detect, unreadable};
+use crate::process::input::{self, is_standard_input, name};
+
+/// How deep folders are looked into. Zeek has one for each day.
+const DEEPEST: usize = 16;
+
+/// The device and the number of a file there.
+pub type Identity = (u64, u64);
+
+/// A file that is to be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Input {
+    /// Where it is; `-` is standard input.
+    pub path: PathBuf,
+    /// What it is; nobody knows before it is opened where it cannot be asked.
+    pub identity: Option<Identity>,
+    /// When it was last written to.
+    pub written: SystemTime,
+    /// Its size, in bytes; 0 for what is no regular file.
+    pub size: Option<u64>,
+}
+
+impl Input {
+    fn new(path: PathBuf, metadata: Option<&Metadata>) -> Self {
+        let regular = metadata.filter(|metadata| metadata.is_file());
+        Input {
+            path,
+            identity: metadata.map(|metadata| (metadata.dev(), metadata.ino())),
+            written: metadata
+                .and_then(|metadata| metadata.modified().ok())
+                .unwrap_or(SystemTime::UNIX_EPOCH),
+            size: regular.map(Metadata::len),
+        }
+    }
+}
+
+/// What these paths name, each file once; folders are replaced by the logs in them.
+/// `fail` hears of folders that cannot be looked into.
+pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> {
+    let mut seen = HashSet::new();
+    let mut all = Vec::new();
+    for path in paths {
+        let metadata = path.metadata().ok().filter(|_| !is_standard_input(path));
+        let found = if metadata.as_ref().is_some_and(Metadata::is_dir) {
+            logs(path).unwrap_or_else(|error| {
+                fail(path, error);
+                Vec::new()
+            })
+        } else {
+            vec![Input::new(path.clone(), metadata.as_ref())]
+        };
+        for input in found {
+            if input.identity.is_none_or(|identity| seen.insert(identity)) {
+                all.push(input);
+            } else {
+                info!("{} is named twice, and read once", name(&input.path));
+            }
+        }
+    }
+    all
+}
+
+/// The logs in a folder, by the time they were last written to.
+///
+/// # Errors
+/// The folder cannot be looked into. What is wrong with one of its files, or with a
+/// folder in it, is told when that is read, or left out with a line in the log.
+pub fn logs(folder: &Path) -> io::Result<Vec<Input>> {
+    let root = folder.canonicalize()?;
+    let mut search = Search {
+        root,
+        folders: HashSet::new(),
+        files: HashSet::new(),
+        found: Vec::new(),
+    };
+    search.look_into(folder, 0)?;
+    let mut found = search.found;
+    found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
+    Ok(found)
+}
+
+struct Search {
+    root: PathBuf,
+    folders: HashSet<Identity>,
+    files: HashSet<Identity>,
+    found: Vec<Input>,
+}
+
+impl Search {
+    fn look_into(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
+        let metadata = folder.metadata()?;
+        if depth > DEEPEST || !self.folders.insert((metadata.dev(), metadata.ino())) {
+            return Ok(());
+        }
+        let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .collect();
+        paths.sort();
+        for path in paths {
+            self.take(path, depth);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, path: PathBuf, depth: usize) {
+        let left_out = |reason: &str| info!("{} is left out: {reason}", name(&path));
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+        if file_name.starts_with('.') {
+            return left_out("it is hidden");
+        }
+        let metadata = match path.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return left_out(&error.to_string()),
+        };
+        if path.is_symlink() && file_name != "current" && !self.is_within(&path) {
+            return left_out("it is a link that leads out of the folder");
+        }
+        if metadata.is_dir() {
+            if let Err(error) = self.look_into(&path, depth + 1) {
+                left_out(&error.to_string());
+            }
+        } else if !metadata.is_file() {
+            left_out("it is no regular file");
+        } else if self.files.insert((metadata.dev(), metadata.ino())) {
+            match is_log(&path) {
+                Ok(true) => self.found.push(Input::new(path, Some(&metadata))),
+                Ok(false) if metadata.len() == 0 => left_out("it is empty"),
+                Ok(false) => left_out("it is no log that is read"),
+                // Reading it tells what is wrong.
+                Err(_) => self.found.push(Input::new(path, Some(&metadata))),
+            }
+        }
+    }
+
+    fn is_within(&self, link: &Path) -> bool {
+        link.canonicalize()
+            .is_ok_and(|target| target.starts_with(&self.root))
+    }
+}
+
+/// Whether an open file is compressed.
+///
+/// # Errors
+/// It cannot be read.
+pub fn is_compressed(input: &input::Input) -> io::Result<bool> {
+    let mut beginning = [0; 4];
+    let count = input.file().read_at(&mut beginning, 0)?;
+    Ok(Compression::of(&beginning[..count]) != Compression::Plain)
+}
+
+/// Whether a file looks like a log, by its beginning. One that is compressed in a way
+/// that cannot be read does, as it may be one.
+fn is_log(path: &Path) -> io::Result<bool> {
+    let (_, reader) = decoded(File::open(path)?)?;
+    let mut beginning = Vec::new();
+    reader.take(BEGINNING as u64).read_to_end(&mut beginning)?;
+    Ok(match detect(&beginning, true) {
+        Detected::Form(Form::JsonLines) => has_object(&beginning),
+        Detected::Form(Form::JsonArray(_) | Form::Zeek) => true,
+        Detected::Unreadable(_) => unreadable::may_be_log(&beginning),
+        Detected::More => false,
+    })
+}
+
+/// Whether one of these lines is a JSON object, or the beginning of a long one.
+fn has_object(beginning: &[u8]) -> bool {
+    let mut has_one = false;
+    json_lines::each(beginning, |line| {
+        let object = if line.starts_with('{') {
+            Some(line)
+        } else {
+            json_lines::within(line)
+        };
+        has_one |= object.is_some_and(|object| {
+            let checked = serde_json::from_str::<serde::de::IgnoredAny>(object);
+            checked.map_or_else(|error| error.is_eof(), |_| true)
+        });
+    });
+    has_one
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use super::*;
+
+    struct Folder(tempfile::TempDir);
+
+    impl Folder {
+        fn new() -> Self {
+            Folder(tempfile::tempdir().expect("a temporary folder"))
+        }
+
+        /// Writes a file, `age` seconds old.
+        fn file(&self, path: &str, text: &[u8], age: u64) -> PathBuf {
+            let path = self.0.path().join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(&path, text).expect("there is room");
+            let time = SystemTime::now() - Duration::from_secs(age);
+            let file = File::options().write(true).open(&path).expect("just made");
+            file.set_modified(time).expect("a time of this year");
+            path
+        }
+
+        fn logs(&self) -> Vec<String> {
+            let logs = logs(self.0.path()).expect("a folder");
+            let relative = |log: Input| {
+                let path = log.path.strip_prefix(self.0.path()).expect("within");
+                path.to_string_lossy().into_owned()
+            };
+            logs.into_iter().map(relative).collect()
+        }
+    }
+
+    const EVENT: &[u8] = b"{\"a\": 1}\n";
+
+    #[test]
+    fn the_logs_of_a_folder_come_by_date_and_the_rest_is_left_out() {
+        let folder = Folder::new();
+        folder.file("eve.json", EVENT, 10);
+        folder.file("eve.json.1", EVENT, 20);
+        folder.file("2024-03-05/conn.log", b"#separator \\x09\n", 30);
+        folder.file("array.json", b"[\n{\"a\": 1}]", 5);
+        folder.file(
+            "long.json",
+            &[b"{\"a\":\"", &b"x".repeat(1 << 17)[..]].concat(),
+            4,
+        );
+        folder.file("syslog", b"host x: {\"a\": 1}\n", 3);
+        folder.file("old.json.xz", b"\xfd7zXZ\x00\x00", 40);
+        folder.file(
+            "fast.log",
+            b"03/05/2024 [**] [1:1:1] A {TCP} 192.0.2.1\n",
+            1,
+        );
+        folder.file("packets.pcap", b"\xd4\xc3\xb2\xa1\x02\x00", 1);
+        folder.file(".hidden.json", EVENT, 1);
+        folder.file("empty.json", b"", 1);
+        assert_eq!(
+            folder.logs(),
+            [
+                "old.json.xz",
+                "2024-03-05/conn.log",
+                "eve.json.1",
+                "eve.json",
+                "array.json",
+                "long.json",
+                "syslog"
+            ]
+        );
+    }
+
+    #[test]
+    fn links_are_followed_within_the_folder_and_each_file_is_read_once() {
+        let folder = Folder::new();
+        let elsewhere = Folder::new();
+        let outside = elsewhere.file("spool/conn.log", b"#fields\ta\n", 5);
+        let log = folder.file("a.json", EVENT, 10);
+        symlink(&log, folder.0.path().join("b.json")).expect("a link");
+        fs::hard_link(&log, folder.0.path().join("c.json")).expect("a link");
+        symlink(&outside, folder.0.path().join("outside.log")).expect("a link");
+        symlink(folder.0.path(), folder.0.path().join("loop")).expect("a link");
+        let spool = outside.parent().expect("a folder");
+        symlink(spool, folder.0.path().join("current")).expect("a link");
+        assert_eq!(folder.logs(), ["a.json", "current/conn.log"]);
+        let twice = [log.clone(), folder.0.path().to_owned(), log.clone()];
+        let read = inputs(&twice, |path, error| panic!("{path:?}: {error}"));
+        assert_eq!(read.len(), 2);
+        assert_eq!(read[0].path, log);
+    }
+}

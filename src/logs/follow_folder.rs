@@ -1,0 +1,172 @@
+//! Following the logs in a folder: those that are there, and those that come.
+//!
+//! A log that is not compressed and was written to in the last day is followed. A file
+//! that comes is read from its start, unless it is an archive: it is compressed, or its
+//! name begins as that of a log that is followed (`eve.json.1`, `conn.10:00:00-….log`);
+//! what is in it was read as it was written.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{error, info};
+
+use super::folder::{self, Identity, Input};
+use super::follow::{Follower, PAUSE};
+use super::read::{Failure, Feed};
+use super::source::Source;
+use crate::process;
+use crate::protocol::MatchType;
+
+/// How often the folder is looked into for new logs.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// A log that was not written to for so long is not followed.
+const IDLE: Duration = Duration::from_secs(24 * 3600);
+
+/// What is needed to follow a folder.
+pub struct FolderFollower<'a> {
+    /// Where lines go.
+    pub feed: &'a Feed<'a>,
+    /// Makes a log known by its name.
+    pub register: &'a dyn Fn(&Path) -> Arc<Source>,
+    /// Takes note of what came of a log.
+    pub conclude: &'a dyn Fn(&Source, Result<(), Failure>),
+}
+
+impl FolderFollower<'_> {
+    /// Follows the logs in the folder until the program ends. What they hold at first
+    /// is matched too, if `from_start`.
+    ///
+    /// # Errors
+    /// The folder cannot be looked into at the start.
+    pub fn run(&self, folder: &Path, from_start: bool) -> io::Result<()> {
+        let mut known = HashSet::new();
+        let mut followers = Vec::new();
+        for input in folder::logs(folder)? {
+            known.extend(input.identity);
+            if self.feed.stop.is_draining() {
+                return Ok(());
+            }
+            followers.extend(self.take(&input, from_start, false));
+        }
+        let mut looked = Instant::now();
+        loop {
+            followers.retain_mut(|follower| {
+                let step = follower.step(self.feed);
+                known.insert(follower.identity());
+                let goes_on = step.is_ok();
+                if !goes_on {
+                    (self.conclude)(follower.source(), step);
+                }
+                goes_on
+            });
+            if self.feed.stop.sleep(PAUSE) {
+                return Ok(());
+            }
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                match folder::logs(folder) {
+                    Ok(logs) => self.take_new(logs, &mut known, &mut followers),
+                    Err(error) => error!("{}: {error}", process::input::name(folder)),
+                }
+            }
+        }
+    }
+
+    fn take_new(
+        &self,
+        logs: Vec<Input>,
+        known: &mut HashSet<Identity>,
+        followers: &mut Vec<Follower>,
+    ) {
+        for input in logs {
+            let is_followed = followers.iter().any(|one| one.path() == input.path);
+            if is_followed
+                || !input
+                    .identity
+                    .is_some_and(|identity| known.insert(identity))
+            {
+                continue;
+            }
+            let is_archive = followers
+                .iter()
+                .any(|one| is_archive(&input.path, one.path()));
+            if !is_archive {
+                followers.extend(self.take(&input, true, true));
+            }
+        }
+    }
+
+    /// Follows one log, or reads it once.
+    fn take(&self, input: &Input, from_start: bool, is_new: bool) -> Option<Follower> {
+        let source = (self.register)(&input.path);
+        let result = self.follower(input, &source, from_start, is_new);
+        match result {
+            Ok(Some(follower)) if is_new => return Some(follower.is_new()),
+            Ok(Some(follower)) => return Some(follower),
+            Ok(None) => {}
+            Err(failure) => (self.conclude)(&source, Err(failure)),
+        }
+        None
+    }
+
+    fn follower(
+        &self,
+        input: &Input,
+        source: &Arc<Source>,
+        from_start: bool,
+        is_new: bool,
+    ) -> Result<Option<Follower>, Failure> {
+        let path = &input.path;
+        let age = SystemTime::now().duration_since(input.written);
+        let is_idle = age.is_ok_and(|age| age > IDLE);
+        let opened = process::input::Input::open(path, self.feed.stop)?;
+        if is_idle || folder::is_compressed(&opened)? {
+            info!("{} does not grow, and is not followed", source.name);
+            if from_start && !is_new {
+                self.feed.read_open(source, opened, MatchType::Retro)?;
+            }
+            return Ok(None);
+        }
+        Follower::new(path, source.clone(), opened, from_start).map(Some)
+    }
+}
+
+/// Whether a file that came holds what was in a log that is followed, by their names.
+fn is_archive(new: &Path, followed: &Path) -> bool {
+    let name = |path: &Path| {
+        path.file_name()
+            .map(OsStr::to_string_lossy)
+            .map(String::from)
+    };
+    let (Some(new), Some(followed)) = (name(new), name(followed)) else {
+        return false;
+    };
+    let stem = followed.split('.').next().unwrap_or_default();
+    let rest = new.strip_prefix(stem);
+    rest.is_some_and(|rest| rest.starts_with(['.', '-', '_']))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archives_begin_as_the_log_that_they_are_of() {
+        let followed = Path::new("/logs/current/conn.log");
+        for name in [
+            "/logs/current/conn.log.1",
+            "/logs/2024-03-05/conn.10:00:00-11:00:00.log",
+            "/logs/conn-20240305.log",
+        ] {
+            assert!(is_archive(Path::new(name), followed), "{name}");
+        }
+        for name in ["/logs/current/dns.log", "/logs/connections.log"] {
+            assert!(!is_archive(Path::new(name), followed), "{name}");
+        }
+    }
+}

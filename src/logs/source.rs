@@ -1,0 +1,155 @@
+//! A log that is looked through, and what came of it.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use log::{debug, warn};
+
+use super::format::Form;
+use super::lines::LONGEST_LINE;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+
+/// How many bad lines of a log are logged one by one.
+const SHOWN: u64 = 3;
+
+/// A log that lines come from.
+#[derive(Debug, Default)]
+pub struct Source {
+    /// What it is called in messages.
+    pub name: String,
+    beginning: OnceLock<String>,
+    events: AtomicU64,
+    rejected: AtomicU64,
+    cut: AtomicU64,
+    has_failed: AtomicBool,
+}
+
+/// What came of a log that was read to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Events were in it, and so many lines that are none.
+    Read(u64),
+    /// Nothing was in it, or a header alone.
+    Empty,
+    /// Nothing of what is in it was recognised; it begins so.
+    Unrecognised(String),
+    /// It was told before that it could not be read.
+    Failed,
+}
+
+impl Source {
+    /// A log of which nothing is known.
+    pub fn new(name: String) -> Self {
+        Source {
+            name,
+            ..Source::default()
+        }
+    }
+
+    /// Takes note of how it begins, and in which form it is.
+    pub fn begins(&self, beginning: &[u8], form: Option<Form>) {
+        let text = String::from_utf8_lossy(beginning).into_owned();
+        let is_first = self.beginning.set(text);
+        if let (Ok(()), Some(form)) = (is_first, form) {
+            debug!("{}: {}", self.name, form.name());
+        }
+    }
+
+    /// Counts events.
+    pub fn count(&self, events: u64, metrics: &Metrics) {
+        if events > 0 {
+            metrics.events_read.add(events);
+            self.events.fetch_add(events, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a line that is no event; the first ones are logged, and then
+    /// every tenth, hundredth and so on.
+    pub fn reject(&self, line: &str, error: &dyn fmt::Display, metrics: &Metrics) {
+        metrics.lines_rejected.add(1);
+        let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
+        if count <= SHOWN || is_power_of_ten(count) {
+            warn!(
+                "{}: a line is {error}: {} ({count} such line(s) so far)",
+                self.name,
+                printable(line, 200)
+            );
+        }
+    }
+
+    /// Counts lines that were too long to be looked at.
+    pub fn reject_long(&self, count: u64, metrics: &Metrics) {
+        if count > 0 {
+            metrics.lines_cut.add(count);
+            self.cut.fetch_add(count, Ordering::Relaxed);
+            warn!(
+                "{}: {count} line(s) of more than {LONGEST_LINE} bytes are left out",
+                self.name
+            );
+        }
+    }
+
+    /// It could not be read.
+    pub fn fail(&self) {
+        self.has_failed.store(true, Ordering::Relaxed);
+    }
+
+    /// What came of it; known once all of its lines are looked through.
+    pub fn outcome(&self) -> Outcome {
+        let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let rejected = of(&self.rejected);
+        if self.has_failed.load(Ordering::Relaxed) {
+            Outcome::Failed
+        } else if of(&self.events) > 0 {
+            Outcome::Read(rejected)
+        } else if rejected + of(&self.cut) > 0 {
+            Outcome::Unrecognised(self.beginning.get().cloned().unwrap_or_default())
+        } else {
+            Outcome::Empty
+        }
+    }
+}
+
+fn is_power_of_ten(mut number: u64) -> bool {
+    while number >= 10 && number % 10 == 0 {
+        number /= 10;
+    }
+    number == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repeated_warnings_become_rare() {
+        let logged: Vec<u64> = (1..=2000)
+            .filter(|count| *count <= SHOWN || is_power_of_ten(*count))
+            .collect();
+        assert_eq!(logged, [1, 2, 3, 10, 100, 1000]);
+    }
+
+    #[test]
+    fn what_came_of_a_log_is_told_by_its_counts() {
+        let metrics = Metrics::default();
+        let source = Source::new("x".to_owned());
+        assert_eq!(source.outcome(), Outcome::Empty);
+        source.begins(b"text", None);
+        source.reject("text", &"none", &metrics);
+        assert_eq!(source.outcome(), Outcome::Unrecognised("text".to_owned()));
+        source.count(2, &metrics);
+        assert_eq!(source.outcome(), Outcome::Read(1));
+        source.fail();
+        assert_eq!(source.outcome(), Outcome::Failed);
+        assert_eq!(
+            (metrics.events_read.get(), metrics.lines_rejected.get()),
+            (2, 1)
+        );
+        // A log of which every line is too long.
+        let source = Source::new("x".to_owned());
+        source.reject_long(1, &metrics);
+        assert_eq!(source.outcome(), Outcome::Unrecognised(String::new()));
+    }
+}
