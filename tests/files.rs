@@ -152,10 +152,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_go_on() {
     let text = b"{\"host\": \"a.example\"}\n".repeat(100_000);
     let whole = gzip(&text);
     let cut = home.write("cut.gz", &whole[..whole.len() / 2]);
-    let table = home.write(
-        "http.log",
-        "#separator \\x09\n#fields\tts\thost\n1\ta.example\n",
-    );
+    let other = home.write("eve.json.xz", b"\xfd7zXZ\x00");
     let good = home.write("good", "{\"host\": \"a.example\", \"good\": 1}\n");
     let output = run(
         &home,
@@ -164,7 +161,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_go_on() {
             "-",
             "--events",
             shown(&cut),
-            shown(&table),
+            shown(&other),
             shown(&good),
         ],
         b"a.example\n",
@@ -176,7 +173,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_go_on() {
     assert!((2..100_000).contains(&found.len()), "{}", found.len());
     let log = log(&output);
     assert!(log.contains("cut.gz could not be read to its end"), "{log}");
-    assert!(log.contains("json-logs"), "{log}");
+    assert!(log.contains("xz -dc"), "{log}");
     assert!(log.contains("files_failed=2"), "{log}");
 }
 

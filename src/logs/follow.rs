@@ -172,7 +172,7 @@ impl Follower {
     }
 
     /// All that it holds is new.
-    pub fn is_new(mut self) -> Self {
+    pub fn made_live(mut self) -> Self {
         self.current.is_live = true;
         self
     }

@@ -106,7 +106,7 @@ impl FolderFollower<'_> {
         let source = (self.register)(&input.path);
         let result = self.follower(input, &source, from_start, is_new);
         match result {
-            Ok(Some(follower)) if is_new => return Some(follower.is_new()),
+            Ok(Some(follower)) if is_new => return Some(follower.made_live()),
             Ok(Some(follower)) => return Some(follower),
             Ok(None) => {}
             Err(failure) => (self.conclude)(&source, Err(failure)),

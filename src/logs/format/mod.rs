@@ -121,15 +121,20 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
         Some(text) => match text[0] {
             b'#' => match zeek_tsv::begins(text) {
                 Some(true) => Some(Form::Zeek),
-                Some(false) => Some(Form::JsonLines),
-                None => is_all.then_some(Form::JsonLines),
+                Some(false) | None => is_enough(text, is_all).then_some(Form::JsonLines),
             },
             b'[' => array(&text[1..], is_all),
             b'{' => object(text, is_all),
-            _ => Some(Form::JsonLines),
+            _ => is_enough(text, is_all).then_some(Form::JsonLines),
         },
     };
     form.map_or(Detected::More, Detected::Form)
+}
+
+/// Whether there is enough of what begins as no form does to say that it is none of the
+/// files that are known, and so may have events in later lines.
+fn is_enough(text: &[u8], is_all: bool) -> bool {
+    is_all || text.len() >= unreadable::ENOUGH || text.contains(&b'\n')
 }
 
 /// What begins with `[`: an array of objects, or a line of something else.

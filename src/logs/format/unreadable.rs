@@ -47,6 +47,9 @@ const KNOWN: [(&[u8], &str); 15] = [
     (b"\xfe\xff", UTF_16),
 ];
 
+/// How many bytes tell all of them, and tar archives.
+pub const ENOUGH: usize = 512;
+
 const PACKETS: &str =
     "it holds packets: have Suricata or Zeek make events of them (`suricata -r`, `zeek -r`)";
 

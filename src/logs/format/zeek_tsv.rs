@@ -35,11 +35,9 @@ const KEYS: [&str; 8] = [
 /// line must be seen.
 pub fn begins(beginning: &[u8]) -> Option<bool> {
     let rest = beginning.strip_prefix(b"#")?;
-    let known = |key: &&str| rest.starts_with(key.as_bytes());
-    let may_become = |key: &&str| key.as_bytes().starts_with(rest);
-    if KEYS.iter().any(|key| known(&key)) {
+    if KEYS.iter().any(|key| rest.starts_with(key.as_bytes())) {
         Some(true)
-    } else if KEYS.iter().any(|key| may_become(&key)) {
+    } else if KEYS.iter().any(|key| key.as_bytes().starts_with(rest)) {
         None
     } else {
         Some(false)
