@@ -193,7 +193,7 @@ fn a_log_without_events_counts_as_read() {
         sample("zeek.header-only.log"),
     ];
     for path in &logs {
-        let output = run(&["--exit-code"], &[path.clone()], b"");
+        let output = run(&["--exit-code"], std::slice::from_ref(path), b"");
         let log = log(&output);
         assert_eq!(output.status.code(), Some(3), "{path:?}: {log}");
         assert!(log.contains("[WARN]"), "{path:?}: {log}");
