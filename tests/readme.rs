@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::condition::Field;
 use vast_threatbus::observable::{Kind, Writing};
@@ -176,6 +177,26 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
     // What is tested is no dependency of the tests.
     wanted.remove("vast-threatbus");
     assert_eq!(rows, wanted);
+}
+
+/// The table of the forms of logs, as the README has it.
+fn table_of_log_forms() -> String {
+    let mut table = String::from("| Form | What is taken |\n| --- | --- |\n");
+    for form in &LOG_FORMS {
+        table += &format!("| {} | {} |\n", form.name, form.taken);
+    }
+    table
+}
+
+#[test]
+fn the_forms_of_logs_are_those_of_the_table() {
+    let readme = read("README.md");
+    let block = between(&readme, "<!-- logs:begin -->\n", "<!-- logs:end -->");
+    let table = table_of_log_forms();
+    assert!(
+        block == table,
+        "the forms of logs in README.md are to be:\n{table}"
+    );
 }
 
 /// The table of object paths, as the README has it.

@@ -4,6 +4,7 @@
 mod environment;
 mod error;
 mod file;
+pub mod log_forms;
 pub mod options;
 mod settings;
 pub mod texts;

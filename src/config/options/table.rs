@@ -441,8 +441,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::Jobs,
         short_help: "look into log files and not into VAST; - = standard input",
-        long_help: "Suricata EVE and Zeek logs in JSON lines, plain or compressed (gzip, Zstandard). Each \
-                    batch of indicators from the bus is looked for in all files; with --once all \
+        long_help: "Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, plain or \
+                    compressed (gzip, Zstandard); of a folder, the logs in it. Each batch of \
+                    indicators from the bus is looked for in all files; with --once all \
                     indicators together, when no more come.",
     },
     Opt {

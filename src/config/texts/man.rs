@@ -3,6 +3,7 @@
 use super::help::sentence;
 use super::wrap;
 use crate::config::DEFAULT_FILES;
+use crate::config::log_forms::LOG_FORMS;
 use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
 
 /// The day on which its texts were last written; not that of the build, so that
@@ -25,6 +26,7 @@ pub(super) fn page() -> String {
             page += &entry(option, &flags(option));
         }
     }
+    page += &logs();
     page += CONFIGURATION;
     for option in OPTIONS {
         if let Name::KeyOnly(key) = option.name {
@@ -32,6 +34,17 @@ pub(super) fn page() -> String {
         }
     }
     page + &environment() + EXIT_STATUS + &files() + SIGNALS_TO_END
+}
+
+/// The forms of logs.
+fn logs() -> String {
+    let mut text =
+        String::from(".SH LOGS\nThe logs of\n.B \\-\\-events\ntell their form by their content:\n");
+    for form in &LOG_FORMS {
+        let taken = escape(sentence(form.taken));
+        text += &format!(".TP\n\\fB{}\\fR\n{taken}\n", escape(form.name));
+    }
+    text
 }
 
 /// A paragraph with a tag: what an option is called, and what it means.

@@ -1,8 +1,8 @@
 //! The forms in which logs come, each told by its content.
 //!
 //! A form says how its bytes become lines ([`Form::flatten`]) and what makes events of
-//! the lines ([`Reading`]); one that is new has its entry in [`FORMS`], an arm in
-//! [`detect`] and a file with its reader. How a log is compressed is another matter
+//! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`],
+//! an arm in [`detect`] and a file with its reader. How a log is compressed is another matter
 //! (`decode`), and both passes over files and the following of them read by [`Cutter`].
 
 mod cutter;
@@ -14,6 +14,8 @@ pub mod zeek_tsv;
 
 use json_array::{Answer, Flatten, Place};
 use zeek_tsv::{NoRow, Row};
+
+use crate::config::log_forms::LOG_FORMS;
 
 pub use cutter::{Cut, Cutter};
 
@@ -31,38 +33,9 @@ pub enum Form {
     Zeek,
 }
 
-/// An entry of the table of forms.
-pub struct Entry {
-    /// What it is called.
-    pub name: &'static str,
-    /// What is taken.
-    pub taken: &'static str,
-}
-
-/// The forms, for the documentation and for messages.
-pub const FORMS: [Entry; 3] = [
-    Entry {
-        name: "JSON lines",
-        taken: "Suricata EVE, Zeek's JSON: one object a line. A byte order mark, CRLF, NUL bytes \
-                that a truncating rotation leaves, a head of syslog before the object and a comma \
-                behind it are passed over; exports of Splunk (`result`, `_raw`) and Elasticsearch \
-                (`_source`) are unwrapped",
-    },
-    Entry {
-        name: "JSON arrays",
-        taken: "the same events in an array, on one line, one a line or pretty-printed (`jq -s`), \
-                and the answers of Elasticsearch (`hits.hits`) and Splunk (`results`)",
-    },
-    Entry {
-        name: "Zeek, tab-separated",
-        taken: "Zeek's default: all of its ASCII format, other separators too; a sighting shows \
-                the event as Zeek's JSON writer would print it",
-    },
-];
-
 /// What is read, in a few words.
 pub fn taken() -> String {
-    let names: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
+    let names: Vec<&str> = LOG_FORMS.iter().map(|form| form.name).collect();
     format!(
         "logs of Suricata (EVE) and Zeek as {}; plain, or compressed with gzip or Zstandard",
         names.join(", ")
@@ -73,9 +46,9 @@ impl Form {
     /// Its name, as it stands in the log.
     pub fn name(self) -> &'static str {
         let entry = match self {
-            Form::JsonLines => &FORMS[0],
-            Form::JsonArray(_) => &FORMS[1],
-            Form::Zeek => &FORMS[2],
+            Form::JsonLines => &LOG_FORMS[0],
+            Form::JsonArray(_) => &LOG_FORMS[1],
+            Form::Zeek => &LOG_FORMS[2],
         };
         entry.name
     }
