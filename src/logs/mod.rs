@@ -4,13 +4,13 @@
 //! Threads that read → blocks of lines → threads that look through them →
 //! writer. Every channel is bounded, so a slow writer holds the reading back.
 
-mod decode;
+pub mod decode;
 mod director;
 mod folder;
 mod follow;
 mod follow_folder;
 pub mod format;
-mod lines;
+pub mod lines;
 mod read;
 mod scan;
 mod source;

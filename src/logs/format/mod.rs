@@ -123,24 +123,25 @@ fn array(text: &[u8], is_all: bool) -> Option<Form> {
 /// What begins with `{`: a line, an object over several lines, or an answer that
 /// holds events.
 fn object(text: &[u8], is_all: bool) -> Option<Form> {
-    let is_undecided = match json_array::answer(text) {
-        Answer::Place(place) => return Some(Form::JsonArray(place)),
-        Answer::No => false,
-        Answer::More => !is_all,
-    };
-    let Some(end) = memchr::memchr(b'\n', text) else {
+    let end = memchr::memchr(b'\n', text);
+    let (first, rest) = text.split_at(end.unwrap_or(text.len()));
+    if let Answer::Place(place) = json_array::answer(first) {
+        return Some(Form::JsonArray(place));
+    }
+    if rest.is_empty() {
         return is_all.then_some(Form::JsonLines);
-    };
-    let (first, rest) = text.split_at(end);
+    }
     if serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok() {
         return Some(Form::JsonLines);
     }
-    match rest[1..].first() {
-        // An answer may show its events later.
-        Some(next) if b" \t\"}\r\n".contains(next) => {
-            (!is_undecided).then_some(Form::JsonArray(Place::Top))
-        }
+    match rest.get(1) {
         None if !is_all => None,
+        Some(next) if b" \t\"}\r\n".contains(next) => match json_array::answer(text) {
+            Answer::Place(place) => Some(Form::JsonArray(place)),
+            // An answer may show its events later.
+            Answer::More if !is_all => None,
+            Answer::More | Answer::No => Some(Form::JsonArray(Place::Top)),
+        },
         _ => Some(Form::JsonLines),
     }
 }

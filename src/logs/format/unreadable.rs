@@ -1,14 +1,10 @@
 //! What is no log that can be read, by its first bytes, and what to do with it.
 
 /// What such a file begins with, and what is said of it.
-const KNOWN: [(&[u8], &str); 15] = [
+const KNOWN: [(&[u8], &str); 14] = [
     (
         b"\xfd7zXZ\x00",
         "it is compressed with xz: pipe it (`xz -dc FILE | vast-threatbus … --events -`)",
-    ),
-    (
-        b"BZh",
-        "it is compressed with bzip2: pipe it (`bzip2 -dc FILE | vast-threatbus … --events -`)",
     ),
     (
         b"\x04\x22\x4d\x18",
@@ -56,6 +52,9 @@ const PACKETS: &str =
 const UTF_16: &str = "it is UTF-16, and UTF-8 is read: convert it \
                       (`iconv -f UTF-16 -t UTF-8 FILE | vast-threatbus … --events -`)";
 
+const BZIP2: &str =
+    "it is compressed with bzip2: pipe it (`bzip2 -dc FILE | vast-threatbus … --events -`)";
+
 const TAR: &str =
     "it is a tar archive: pipe what it holds (`tar -xOf FILE | vast-threatbus … --events -`)";
 
@@ -68,7 +67,12 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
         [first, 0, second, 0, ..] | [0, first, 0, second, ..] if *first > 0 && *second > 0 => {
             Some(UTF_16)
         }
-        _ if beginning.get(257..262) == Some(b"ustar") => Some(TAR),
+        // A block, or the end of a file without one.
+        [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
+        | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', ..] => Some(BZIP2),
+        _ if beginning.get(257..262) == Some(b"ustar") && !beginning[..257].contains(&b'\n') => {
+            Some(TAR)
+        }
         _ => None,
     }
 }

@@ -1,0 +1,55 @@
+//! Reading a log as the program does.
+
+use std::io::Read;
+
+use vast_threatbus::logs::format::{Cut, Cutter, Event, zeek_json};
+use vast_threatbus::logs::lines::{AtEnd, Block, Fill};
+
+/// Gives its bytes up to a place, then the rest.
+struct Halves<'a>(&'a [u8], &'a [u8]);
+
+impl Read for Halves<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0.is_empty() {
+            std::mem::swap(&mut self.0, &mut self.1);
+        }
+        self.0.read(buffer)
+    }
+}
+
+/// What is read of a log that comes in two pieces, an event or a line that is none each.
+fn read(log: &[u8], cut: usize) -> Vec<String> {
+    let (first, second) = log.split_at(cut.min(log.len()));
+    let mut reader = Halves(first, second);
+    let (mut cutter, mut block) = (Cutter::default(), Block::default());
+    let mut all = Vec::new();
+    while let Cut::Block(mut reading) = cutter
+        .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
+        .expect("memory does not fail")
+    {
+        reading.each(block.bytes(), |event| {
+            all.push(match event {
+                Ok(Event::Json(line)) => line.to_owned(),
+                Ok(Event::Row(row)) => {
+                    let mut json = String::new();
+                    zeek_json::print(&row, &mut json);
+                    let event = serde_json::from_str::<serde_json::Value>(&json);
+                    assert!(event.is_ok_and(|event| event.is_object()), "{json}");
+                    json
+                }
+                Err(no) => no.reason.to_string(),
+            });
+        });
+    }
+    all
+}
+
+/// Whatever the log is, it is read the same however it comes.
+pub fn check(bytes: &[u8]) {
+    let Some((&cut, log)) = bytes.split_first() else {
+        return;
+    };
+    let whole = read(log, log.len());
+    assert!(whole.iter().all(|event| !event.contains('\n')));
+    assert_eq!(read(log, usize::from(cut)), whole);
+}

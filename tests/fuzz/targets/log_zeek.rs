@@ -1,0 +1,7 @@
+//! A log: Zeek's own tables.
+#![no_main]
+
+#[path = "common/logs.rs"]
+mod logs;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| logs::check(bytes));
