@@ -21,6 +21,7 @@ use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
 use super::{Progress, Settings, When};
 use crate::intake::{self, Arrival, Life, Output, Table, Way, note, note_left};
+use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
