@@ -17,6 +17,7 @@ use std::time::Duration;
 use crate::config::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
 use crate::engine::{self, LiveEngine, LiveWish};
 use crate::indicator::Wider;
+use crate::matching::Meaning;
 use crate::process::command::{CommandTemplate, ProgramError, find_program};
 use crate::process::endpoint::Endpoint;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub retro_match_timeout: Option<Duration>,
     /// How much wider than equality indicators are looked for.
     pub wider: Wider,
+    /// What counts as a match where it is found here.
+    pub meaning: Meaning,
     /// The command that makes another context of each context.
     pub transform_context: Option<CommandTemplate>,
     /// Where sightings go.
@@ -337,6 +340,7 @@ mod tests {
             retro_match_max_events: None,
             retro_match_timeout: Some(Duration::from_secs(3600)),
             wider: Wider::default(),
+            meaning: Meaning::default(),
             transform_context: None,
             sink: SinkChoice::Bus,
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),

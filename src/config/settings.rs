@@ -13,6 +13,7 @@ use super::{
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine;
 use crate::indicator::Wider;
+use crate::matching::{Meaning, Mode};
 use crate::process::command::CommandTemplate;
 use crate::process::endpoint::Endpoint;
 
@@ -38,6 +39,7 @@ pub struct Settings {
     pub retro_match_max_events: u64,
     pub retro_match_timeout: Option<Duration>,
     pub match_answers: bool,
+    pub mode: Mode,
     pub domains_match_subdomains: bool,
     pub urls_match_host: bool,
     pub transform_context: Option<CommandTemplate>,
@@ -151,6 +153,10 @@ impl Settings {
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
             retro_match_timeout: self.retro_match_timeout,
             wider: self.wider(),
+            meaning: Meaning {
+                mode: self.mode,
+                answers: self.match_answers,
+            },
             transform_context: self.transform_context.clone(),
             sink: match &self.sink {
                 // Where there is no bus.
@@ -185,10 +191,14 @@ impl Settings {
         })
     }
 
+    fn is_default(&self, option: &str) -> bool {
+        matches!(self.place_of(option), Place::Default(_))
+    }
+
     /// How much wider than equality indicators are looked for.
     pub(super) fn wider(&self) -> Wider {
         Wider {
-            answers: self.match_answers,
+            answers: self.match_answers && !self.is_default("match-answers"),
             subdomains: self.domains_match_subdomains,
             url_hosts: self.urls_match_host,
         }

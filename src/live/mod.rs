@@ -20,6 +20,7 @@ use log::error;
 
 use crate::engine::Engine;
 use crate::intake::Intake;
+use crate::matching::Meaning;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -42,6 +43,8 @@ pub struct Settings {
     pub is_alone: bool,
     /// The longest that a query may take.
     pub timeout: Option<Duration>,
+    /// What counts as a match where it is found here.
+    pub meaning: Meaning,
 }
 
 /// What several of the threads use.
@@ -98,6 +101,7 @@ impl Live {
         let ending = Stop::new()?;
         let shared = Arc::new(Shared {
             roster: Mutex::new(Roster::new(
+                settings.meaning,
                 source.reach,
                 source.concepts,
                 SystemTime::now(),

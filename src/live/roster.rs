@@ -12,7 +12,9 @@ use hashbrown::HashTable;
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
 use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
-use crate::matching::{Clarity, Concepts, LiveMatcher, Reach, ScanError, Slot};
+use crate::matching::{
+    Clarity, Concepts, EventMatcher, EventScratch, Meaning, Reach, ScanError, Slot,
+};
 use crate::observable::Observable;
 
 mod unlisted;
@@ -67,7 +69,8 @@ pub struct Matched {
 /// All live indicators.
 #[derive(Debug)]
 pub struct Roster {
-    matcher: LiveMatcher,
+    matcher: EventMatcher,
+    scratch: EventScratch,
     /// What fields hold, for what is checked in events.
     concepts: Arc<Concepts>,
     /// By slot: the first entry with its value.
@@ -94,9 +97,15 @@ pub struct Roster {
 
 impl Roster {
     /// A roster without indicators.
-    pub fn new(reach: Box<dyn Reach>, concepts: Arc<Concepts>, now: SystemTime) -> Self {
+    pub fn new(
+        meaning: Meaning,
+        reach: Box<dyn Reach>,
+        concepts: Arc<Concepts>,
+        now: SystemTime,
+    ) -> Self {
         Roster {
-            matcher: LiveMatcher::of(reach),
+            matcher: EventMatcher::with_reach(meaning, reach),
+            scratch: EventScratch::default(),
             concepts,
             heads: Vec::new(),
             entries: Vec::new(),
@@ -298,7 +307,9 @@ impl Roster {
     ) -> Result<Clarity, ScanError> {
         out.clear();
         let mut slots = std::mem::take(&mut self.slots);
-        let scanned = self.matcher.matches_in(schema, line, &mut slots);
+        let scanned = self
+            .matcher
+            .matches(schema, line, &mut self.scratch, &mut slots);
         let event = LazyEvent::new(line, &self.concepts);
         if !slots.is_empty() {
             let mut found = std::mem::take(&mut self.found);

@@ -137,6 +137,7 @@ fn start(store: Store) -> Bed {
         knows_events: true,
     };
     let settings = Settings {
+        meaning: Meaning::default(),
         engine: Arc::new(store),
         is_alone: true,
         timeout: None,

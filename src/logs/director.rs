@@ -89,7 +89,7 @@ impl Director {
         let mut life = Life::new(SystemTime::now());
         match self.settings.when {
             When::AtTheEnd => {
-                let mut watchlist = Watchlist::new(false);
+                let mut watchlist = Watchlist::new(false, self.settings.meaning);
                 match self.gather(arrivals, &mut watchlist, &mut life, None) {
                     Gathered::Stopped => self.drop_unmatched(&watchlist),
                     Gathered::Pause | Gathered::All => self.pass(watchlist),
@@ -110,7 +110,7 @@ impl Director {
 
     fn batches(&self, arrivals: &Receiver<Arrival>, life: &mut Life) {
         loop {
-            let mut watchlist = Watchlist::new(true);
+            let mut watchlist = Watchlist::new(true, self.settings.meaning);
             let gathered = self.gather(arrivals, &mut watchlist, life, Some(GATHERING));
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
@@ -237,7 +237,7 @@ impl Director {
     /// Looks at what is added to the files until the program ends, or all of
     /// them do.
     fn follow(&self, arrivals: &Receiver<Arrival>, life: &mut Life, from_start: bool) {
-        let mut watchlist = Watchlist::new(!from_start);
+        let mut watchlist = Watchlist::new(!from_start, self.settings.meaning);
         if from_start {
             let gathered = self.gather(arrivals, &mut watchlist, life, None);
             if gathered == Gathered::Stopped {

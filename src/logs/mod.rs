@@ -26,6 +26,7 @@ use crossbeam_channel::Sender;
 use log::error;
 
 use crate::intake::Intake;
+use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub when: When,
     /// The most sightings for an indicator in stored events.
     pub max_events: Option<NonZeroU64>,
+    /// What counts as a match.
+    pub meaning: Meaning,
 }
 
 /// How far a pass over the files is, in stored bytes.

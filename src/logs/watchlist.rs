@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::indicator::Indicator;
 use crate::intake::{Ending, NoRoom, Put, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
-use crate::matching::{Concepts, Found, LiveMatcher, ScanError, Slot};
+use crate::matching::{Concepts, EventMatcher, EventScratch, Meaning, ScanError, Slot};
 use crate::state::journal::Ticket;
 
 /// The most memory that indicators take, in bytes, for a run that goes on.
@@ -43,13 +43,13 @@ struct Held {
 /// What one thread needs to match events, made once and used for all.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    found: Found,
+    events: EventScratch,
     slots: Vec<Slot>,
 }
 
 /// All indicators that are looked for.
 pub struct Watchlist {
-    matcher: LiveMatcher,
+    matcher: EventMatcher,
     concepts: Arc<Concepts>,
     by_slot: Vec<Vec<Arc<Watched>>>,
     by_id: HashMap<Arc<str>, Held>,
@@ -62,9 +62,9 @@ pub struct Watchlist {
 impl Watchlist {
     /// A list without indicators, bounded or, for a file that someone names,
     /// not.
-    pub fn new(bounded: bool) -> Self {
+    pub fn new(bounded: bool, meaning: Meaning) -> Self {
         Watchlist {
-            matcher: LiveMatcher::new(Concepts::shared()),
+            matcher: EventMatcher::new(meaning),
             concepts: Concepts::shared(),
             by_slot: Vec::new(),
             by_id: HashMap::new(),
@@ -175,8 +175,8 @@ impl Watchlist {
         scratch: &mut Scratch,
         mut show: impl FnMut(&'a Arc<Watched>),
     ) -> Result<(), ScanError> {
-        let Scratch { found, slots } = scratch;
-        self.matcher.matches_with(line, found, slots)?;
+        let Scratch { events, slots } = scratch;
+        let _ = self.matcher.matches("", line, events, slots)?;
         let event = LazyEvent::new(line, &self.concepts);
         let mut show = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn an_event_matches_an_indicator_once() {
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Added);
         assert_eq!(add(&mut list, indicator("2", &["b", "b"])), Put::Added);
         assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Repeated);
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn what_is_withdrawn_matches_no_more() {
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         add(&mut list, indicator("1", &["a", "b"]));
         add(&mut list, indicator("2", &["b"]));
         assert_eq!((list.remove("1"), list.remove("1")), (true, false));
@@ -262,7 +262,7 @@ mod tests {
 
     #[test]
     fn what_came_last_counts() {
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         add(&mut list, indicator("1", &["a", "b"]));
         assert_eq!(add(&mut list, indicator("1", &["b", "c"])), Put::Added);
         assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
@@ -286,7 +286,7 @@ mod tests {
             }))),
             ..indicator(id, &[])
         };
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         assert_eq!(add(&mut list, own("1")), Put::Added);
         assert_eq!(add(&mut list, own("1")), Put::Repeated);
         add(&mut list, indicator("2", &["b.evil"]));
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_full_list_takes_no_more() {
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         list.most_bytes = 0;
         assert_eq!(
             add(&mut list, indicator("1", &["a"])),

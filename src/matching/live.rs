@@ -114,7 +114,7 @@ impl LiveMatcher {
         matched
     }
 
-    /// As [`LiveMatcher::matches`], for several threads at once, each with a
+    /// As [`LiveMatcher::matches_in`], for several threads at once, each with a
     /// `found` of its own.
     ///
     /// # Errors
@@ -122,11 +122,12 @@ impl LiveMatcher {
     /// As for [`LiveMatcher::matches`].
     pub fn matches_with(
         &self,
+        schema: &str,
         line: &str,
         found: &mut Found,
         out: &mut Vec<Slot>,
-    ) -> Result<(), ScanError> {
-        self.find("", line, found, out).map(|_| ())
+    ) -> Result<Clarity, ScanError> {
+        self.find(schema, line, found, out)
     }
 
     fn find(

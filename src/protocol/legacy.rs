@@ -5,7 +5,6 @@
 //! (Threat Bus, `threatbus.data.IntelType`).
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
 use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
 use crate::observable::EventTime;
-use crate::observable::{Network, Observable, Property};
+use crate::observable::{Network, NotAValue, Observable, Property, refang};
 use crate::protocol::{Context, MatchType};
 
 /// The topic that indicators are published on.
@@ -54,7 +53,7 @@ const KINDS: [(&str, Asks); 47] = [
     ("IPSRC_PORT", Asks::AddressPort(SOURCE)),
     ("IPDST_PORT", Asks::AddressPort(DESTINATION)),
     ("EMAILSRC", Asks::Text(Property::Email)),
-    ("EMAILDST", Asks::Nothing),
+    ("EMAILDST", Asks::Text(Property::EmailRecipient)),
     ("TARGETEMAIL", Asks::Nothing),
     ("EMAILATTACHMENT", Asks::Text(Property::FileName)),
     ("FILENAME", Asks::Text(Property::FileName)),
@@ -71,7 +70,7 @@ const KINDS: [(&str, Asks); 47] = [
     ("FILENAME_SHA1", Asks::FileHash(Property::Sha1)),
     ("SHA256", Asks::Text(Property::Sha256)),
     ("FILENAME_SHA256", Asks::FileHash(Property::Sha256)),
-    ("X509FINGERPRINTSHA1", Asks::Nothing),
+    ("X509FINGERPRINTSHA1", Asks::Text(Property::CertificateSha1)),
     ("PDB", Asks::Nothing),
     ("AUTHENTIHASH", Asks::Nothing),
     ("SSDEEP", Asks::Nothing),
@@ -80,7 +79,7 @@ const KINDS: [(&str, Asks); 47] = [
     ("IMPFUZZY", Asks::Nothing),
     ("SHA224", Asks::Nothing),
     ("SHA384", Asks::Nothing),
-    ("SHA512", Asks::Nothing),
+    ("SHA512", Asks::Text(Property::Sha512)),
     ("SHA512_224", Asks::Nothing),
     ("SHA512_256", Asks::Nothing),
     ("TLSH", Asks::Nothing),
@@ -92,7 +91,7 @@ const KINDS: [(&str, Asks); 47] = [
     ("FILENAME_IMPFUZZY", Asks::Nothing),
     ("FILENAME_SHA224", Asks::Nothing),
     ("FILENAME_SHA384", Asks::Nothing),
-    ("FILENAME_SHA512", Asks::Nothing),
+    ("FILENAME_SHA512", Asks::FileHash(Property::Sha512)),
     ("FILENAME_SHA512_224", Asks::Nothing),
     ("FILENAME_SHA512_256", Asks::Nothing),
     ("FILENAME_TLSH", Asks::Nothing),
@@ -186,7 +185,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 .data
                 .indicator
                 .iter()
-                .map(|v| v.clone().into_owned())
+                .map(|value| refang(value).into_owned())
                 .collect(),
             // Legacy sightings carry the id alone.
             original: None,
@@ -206,35 +205,29 @@ struct Asked {
 /// What these values mean; why they mean nothing, for a person.
 fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
     let first = &*values[0];
-    let simple = |found: Option<Observable>, what: &str| match found {
-        Some(observable) => Ok(Asked {
+    let simple = |found: Result<Observable, NotAValue>| {
+        let observable = found.map_err(|error| error.to_string())?;
+        Ok(Asked {
             observable,
             condition: None,
-        }),
-        None => Err(format!("{first:?} is no {what}")),
+        })
     };
     match asks {
-        Asks::Address => simple(address(first), ADDRESS),
-        Asks::Domain => simple(Some(Observable::domain(first)), "domain"),
-        Asks::Url => simple(Some(Observable::Url(first.into())), "URL"),
-        Asks::Text(property) => simple(
-            Observable::text(property, first).ok(),
-            property.facts().what,
-        ),
+        Asks::Address => simple(Observable::of_address(first)),
+        Asks::Domain => simple(Observable::of_domain(first)),
+        Asks::Url => simple(Observable::of_url(first)),
+        Asks::Text(property) => simple(Observable::text(property, first)),
         Asks::AddressPort(end) => address_and_port(end, two(values)?),
         Asks::DomainAddress => {
             // Addresses change, and most events of a domain hold none of its own: an
             // event that has to hold both would be missed too often.
             let domain = two(values).map_or(first, |(domain, _)| domain);
-            simple(Some(Observable::domain(domain)), "domain")
+            simple(Observable::of_domain(domain))
         }
         Asks::FileHash(property) => file_and_hash(property, two(values)?),
         Asks::Nothing => Err("it cannot be asked for".to_owned()),
     }
 }
-
-/// What a value that is none is said not to be.
-const ADDRESS: &str = "IPv4 or IPv6 address";
 
 /// The two parts of a composite: two values, or one with `|` between them, as
 /// MISP writes it.
@@ -265,7 +258,7 @@ fn networks(observable: &Observable) -> Check {
 }
 
 fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, String> {
-    let observable = address(value).ok_or_else(|| format!("{value:?} is no {ADDRESS}"))?;
+    let observable = Observable::of_address(value).map_err(|error| error.to_string())?;
     let number: u16 = port
         .parse()
         .map_err(|_| format!("{port:?} is no port number"))?;
@@ -291,14 +284,6 @@ fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked
         observable,
         condition: Some(Condition::Test(Test::file_named(name))),
     })
-}
-
-/// An address or a network, as MISP writes both in the same attributes.
-fn address(value: &str) -> Option<Observable> {
-    match value.parse::<IpAddr>() {
-        Ok(address) => Some(Observable::address(address)),
-        Err(_) => Network::parse(value).map(Observable::network),
-    }
 }
 
 #[derive(Serialize)]

@@ -12,6 +12,7 @@ use crate::indicator::Wider;
 use crate::intake::Intake;
 use crate::live::{self, Live};
 use crate::logs::{self, Files};
+use crate::matching::Mode;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::retro::{self, Retro};
@@ -61,18 +62,22 @@ impl Matching {
                 let settings = files_settings(config);
                 let (files, intake) = Files::start(settings, report, writer, metrics, stop)?;
                 matching.files = Some(files);
-                return Ok((matching, intake.widened(config.wider)));
+                return Ok((matching, intake.widened(wider_here(config))));
             }
         };
         let mut intakes = Vec::new();
         if let Some(source) = live {
             // Its own matcher, where it has one, compares whole values.
             let takes_parts = source.registrar.is_none() && engine.takes_selections();
-            let wider = wider(config, "live", takes_parts);
+            let wider = match source.registrar {
+                None if config.meaning.mode != Mode::Exact => wider_here(config),
+                _ => wider(config, "live", takes_parts),
+            };
             let settings = live::Settings {
                 engine: engine.clone(),
                 is_alone: !config.retro_match,
                 timeout: config.retro_match_timeout,
+                meaning: config.meaning,
             };
             let (live, intake) = Live::start(*source, settings, &report, writer, metrics, stop)?;
             matching.live = Some(live);
@@ -103,6 +108,16 @@ impl Matching {
             files.join();
         }
         self.live.is_none_or(Live::join)
+    }
+}
+
+/// How wide indicators are looked for in what is matched here: answers of DNS are places
+/// like others there, unless it is equality that counts.
+fn wider_here(config: &Config) -> Wider {
+    let Wider { answers, .. } = config.wider;
+    Wider {
+        answers: answers && config.meaning.mode == Mode::Exact,
+        ..config.wider
     }
 }
 
@@ -145,5 +160,6 @@ fn files_settings(config: &Config) -> logs::Settings {
             (false, false) => logs::When::ForEachBatch,
         },
         max_events: config.retro_match_max_events,
+        meaning: config.meaning,
     }
 }

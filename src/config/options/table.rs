@@ -3,6 +3,7 @@
 use super::{Action, Kind, Name, Opt, Pick, Section};
 use crate::config::{Format, LiveEngine, ProtocolChoice};
 use crate::engine::Choice;
+use crate::matching::Mode;
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
@@ -242,16 +243,44 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "What it found until then is reported.",
     },
     Opt {
+        name: Name::Anywhere("match"),
+        short: None,
+        value_name: "MODE",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "exact",
+                help: "whole fields that are equal, case included",
+                set: |settings| settings.mode = Mode::Exact,
+            },
+            Pick {
+                name: "standard",
+                help: "what an indicator names, however it is spelled",
+                set: |settings| settings.mode = Mode::Standard,
+            },
+            Pick {
+                name: "thorough",
+                help: "the same, whatever it costs the engine",
+                set: |settings| settings.mode = Mode::Thorough,
+            },
+        ]),
+        default: Some("standard"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "how far a match goes",
+        long_help: "The original's meaning is exact.",
+    },
+    Opt {
         name: Name::Anywhere("match-answers"),
         short: None,
         value_name: "",
         kind: Kind::Switch(|settings, value| settings.match_answers = value),
-        default: Some("false"),
+        default: Some("true"),
         sample: None,
         section: Section::Matching,
         short_help: "look for domains and addresses among the answers of DNS too",
         long_help: "Answers are lists (zeek.dns.answers), which equality never looks into. A query \
-                    holds few such values, so this takes more queries.",
+                    holds few such values, so this takes more queries: an engine is asked for \
+                    them where this is given.",
     },
     Opt {
         name: Name::Anywhere("domains-match-subdomains"),

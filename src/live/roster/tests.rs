@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::intake::{Input, Life, Output, Table};
 use crate::matching::Concepts;
+use crate::matching::Meaning;
 use crate::state::journal::Ticket;
 
 fn now() -> SystemTime {
@@ -12,7 +13,12 @@ fn now() -> SystemTime {
 }
 
 fn roster() -> Roster {
-    Roster::new(Box::new(Concepts::shared()), Concepts::shared(), now())
+    Roster::new(
+        Meaning::default(),
+        Box::new(Concepts::shared()),
+        Concepts::shared(),
+        now(),
+    )
 }
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {

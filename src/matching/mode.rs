@@ -1,0 +1,139 @@
+//! How far a match goes, and the matcher for it.
+
+use std::fmt;
+
+use super::concepts::Concepts;
+use super::index::{Found, Index, Slot};
+use super::json::ScanError;
+use super::live::{Clarity, LiveMatcher};
+use super::matcher::{Matcher, Scratch};
+use super::reach::Reach;
+use crate::observable::Observable;
+
+/// How far a match goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Whole fields of the engine's concepts are equal, as the original has it: case
+    /// counts, and lists do not.
+    Exact,
+    /// The thing that an indicator names is in the event, as far as an engine answers it
+    /// at a cost that does not grow with what is stored.
+    #[default]
+    Standard,
+    /// The same, whatever it costs.
+    Thorough,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Mode::Exact => "exact",
+            Mode::Standard => "standard",
+            Mode::Thorough => "thorough",
+        })
+    }
+}
+
+/// What counts as a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meaning {
+    /// How far it goes.
+    pub mode: Mode,
+    /// Whether answers of DNS count as the names and addresses that they are.
+    pub answers: bool,
+}
+
+impl Default for Meaning {
+    fn default() -> Self {
+        Meaning {
+            mode: Mode::Standard,
+            answers: true,
+        }
+    }
+}
+
+impl Meaning {
+    /// The original's.
+    pub const EXACT: Meaning = Meaning {
+        mode: Mode::Exact,
+        answers: false,
+    };
+}
+
+/// The matcher of a mode: which observables does an event hold?
+#[derive(Debug)]
+pub enum EventMatcher {
+    /// By equality of whole fields.
+    Exact(LiveMatcher),
+    /// By what is meant.
+    Meaning(Matcher),
+}
+
+/// What one thread needs to match events, made once and used for all.
+#[derive(Debug, Default)]
+pub struct EventScratch {
+    found: Found,
+    scratch: Scratch,
+}
+
+impl EventMatcher {
+    /// A matcher without observables, of log files.
+    pub fn new(meaning: Meaning) -> Self {
+        EventMatcher::with_reach(meaning, Box::new(Concepts::shared()))
+    }
+
+    /// The same of an engine's events, where `reach` tells in which fields the engine
+    /// finds equal values.
+    pub fn with_reach(meaning: Meaning, reach: Box<dyn Reach>) -> Self {
+        match meaning.mode {
+            Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
+            Mode::Standard | Mode::Thorough => EventMatcher::Meaning(Matcher::new(meaning.answers)),
+        }
+    }
+
+    /// Matches an observable from the next event on; see [`Index::insert`].
+    pub fn insert(&mut self, observable: &Observable) -> Slot {
+        match self {
+            EventMatcher::Exact(matcher) => matcher.insert(observable),
+            EventMatcher::Meaning(matcher) => matcher.insert(observable),
+        }
+    }
+
+    /// Matches it no more; see [`Index::remove`].
+    pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
+        match self {
+            EventMatcher::Exact(matcher) => matcher.remove(observable),
+            EventMatcher::Meaning(matcher) => matcher.remove(observable),
+        }
+    }
+
+    /// The observables that are matched.
+    pub fn index(&self) -> &Index {
+        match self {
+            EventMatcher::Exact(matcher) => matcher.index(),
+            EventMatcher::Meaning(matcher) => matcher.index(),
+        }
+    }
+
+    /// Puts the slots of all observables that an event of this schema holds into `out`,
+    /// each once; what was there goes.
+    ///
+    /// # Errors
+    /// The line is not one JSON object; `out` is empty then.
+    pub fn matches(
+        &self,
+        schema: &str,
+        line: &str,
+        scratch: &mut EventScratch,
+        out: &mut Vec<Slot>,
+    ) -> Result<Clarity, ScanError> {
+        match self {
+            EventMatcher::Exact(matcher) => {
+                matcher.matches_with(schema, line, &mut scratch.found, out)
+            }
+            EventMatcher::Meaning(matcher) => matcher
+                .matches(line, &mut scratch.scratch, out)
+                .map(|()| Clarity::Clear),
+        }
+    }
+}
