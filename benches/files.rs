@@ -124,9 +124,10 @@ fn measure(mut command: Command, name: &str) -> Option<(f64, usize)> {
 fn write_values(path: &Path) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     for nth in 0..INDICATORS {
-        match nth % 2 {
+        match nth % 3 {
             0 => writeln!(file, "{}", domain(nth)),
-            _ => writeln!(file, "{}", address(nth)),
+            1 => writeln!(file, "{}", address(nth)),
+            _ => writeln!(file, "http://{}/a/{nth:x}/index.php?id={nth}", domain(nth)),
         }
         .expect("a temporary file takes all");
     }

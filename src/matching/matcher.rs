@@ -598,4 +598,6 @@ fn number(text: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
+mod construction;
+#[cfg(test)]
 mod tests;
