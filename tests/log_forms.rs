@@ -232,6 +232,29 @@ fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
     assert_eq!(output.status.code(), Some(75));
 }
 
+#[test]
+fn check_says_which_form_a_log_has() {
+    let home = Scratch::new();
+    let xz = home.write("eve.json.xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6");
+    for (path, word, status) in [
+        (sample("eve.json"), "666 bytes, JSON lines", 0),
+        (sample("eve.pretty.json"), "JSON arrays", 0),
+        (sample("zeek.conn.log"), "Zeek logs", 0),
+        (paths::repository().join("tests/samples/logs"), " log(s)", 0),
+        (
+            sample("text.log"),
+            "nothing at its beginning is an event",
+            1,
+        ),
+        (xz, "xz -dc", 69),
+    ] {
+        let output = run(&["--check"], std::slice::from_ref(&path), b"");
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(table.contains(word), "{path:?}: {table}");
+        assert_eq!(output.status.code(), Some(status), "{path:?}: {table}");
+    }
+}
+
 /// Adds to a file what a logger writes in one go.
 fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path);

@@ -17,6 +17,7 @@ use log::info;
 use super::decode::{Compression, decoded};
 use super::format::json_lines;
 use super::format::{BEGINNING, Detected, Form, detect, unreadable};
+use super::read::Failure;
 use crate::process::input::{self, is_standard_input, name};
 
 /// How deep folders are looked into. Zeek has one for each day.
@@ -169,15 +170,36 @@ pub fn is_compressed(input: &input::Input) -> io::Result<bool> {
 /// Whether a file looks like a log, by its beginning. One that is compressed in a way
 /// that cannot be read does, as it may be one.
 fn is_log(path: &Path) -> io::Result<bool> {
+    let beginning = beginning(path)?;
+    Ok(match form_of(&beginning) {
+        Ok(form) => form.is_some(),
+        Err(_) => unreadable::may_be_log(&beginning),
+    })
+}
+
+/// The form of a log, where one can be told by its beginning.
+///
+/// # Errors
+/// It cannot be read.
+pub fn form(path: &Path) -> Result<Option<Form>, Failure> {
+    form_of(&beginning(path)?)
+}
+
+fn form_of(beginning: &[u8]) -> Result<Option<Form>, Failure> {
+    match detect(beginning, true) {
+        Detected::Form(Form::JsonLines) if !has_object(beginning) => Ok(None),
+        Detected::Form(form) => Ok(Some(form)),
+        Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+        Detected::More => Ok(None),
+    }
+}
+
+/// The first bytes of a log, decompressed.
+fn beginning(path: &Path) -> io::Result<Vec<u8>> {
     let (_, reader) = decoded(File::open(path)?)?;
     let mut beginning = Vec::new();
     reader.take(BEGINNING as u64).read_to_end(&mut beginning)?;
-    Ok(match detect(&beginning, true) {
-        Detected::Form(Form::JsonLines) => has_object(&beginning),
-        Detected::Form(Form::JsonArray(_) | Form::Zeek) => true,
-        Detected::Unreadable(_) => unreadable::may_be_log(&beginning),
-        Detected::More => false,
-    })
+    Ok(beginning)
 }
 
 /// Whether one of these lines is a JSON object, or the beginning of a long one.

@@ -6,7 +6,7 @@
 
 pub mod decode;
 mod director;
-mod folder;
+pub mod folder;
 mod follow;
 mod follow_folder;
 pub mod format;

@@ -288,7 +288,7 @@ counters! {
     live_values_rejected: "Values that the engine's own matcher cannot have.",
     live_changes_failed: "Values that the engine's own matcher did not take, or not let go.",
     passes: "Times that all log files were looked through.",
-    files_failed: "Log files, or files of indicators, that could not be read to their end.",
+    files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
     events_without_time: "Matched events with neither `ts` nor `timestamp`.",
     transforms_failed: "Contexts that could not be transformed.",
     sightings_found: "Matches.",

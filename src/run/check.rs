@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use crate::bus::manage::{ANSWER_TIME, ManageError, Manager};
@@ -11,6 +12,7 @@ use crate::config::{Config, ProtocolChoice};
 use crate::engine;
 use crate::engine::finding::{Finding, Verdict};
 use crate::indicator::Protocol;
+use crate::logs::folder;
 use crate::observe::logging::printable;
 use crate::process::exit_code::ExitCode;
 use crate::process::input;
@@ -39,7 +41,7 @@ fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
             config.live_wish().as_ref(),
             stop,
         )),
-        false => findings.extend(config.jobs.events.iter().map(|path| file("events", path))),
+        false => findings.extend(config.jobs.events.iter().map(|path| log(path))),
     }
     match &config.jobs.indicators {
         Some(path) => findings.push(file("indicators", path)),
@@ -61,7 +63,35 @@ fn configuration(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-fn file(subject: &'static str, path: &std::path::Path) -> Finding {
+/// Says which form a log has, and how many there are in a folder.
+fn log(path: &Path) -> Finding {
+    const SUBJECT: &str = "events";
+    let name = input::name(path);
+    if path.is_dir() {
+        return match folder::logs(path) {
+            Ok(logs) if logs.is_empty() => {
+                Finding::warning(SUBJECT, format!("{name}: no log is in it"))
+            }
+            Ok(logs) => Finding::good(SUBJECT, format!("{name}: {} log(s)", logs.len())),
+            Err(error) => Finding::bad(SUBJECT, format!("{name}: {error}")),
+        };
+    }
+    let finding = file(SUBJECT, path);
+    if finding.verdict != Verdict::Good || !path.is_file() {
+        return finding;
+    }
+    let detail = finding.detail;
+    match folder::form(path) {
+        Ok(Some(form)) => Finding::good(SUBJECT, format!("{detail}, {}", form.name())),
+        Ok(None) => {
+            let what = "nothing at its beginning is an event";
+            Finding::warning(SUBJECT, format!("{detail}, {what}"))
+        }
+        Err(failure) => Finding::bad(SUBJECT, format!("{detail}; {failure}")),
+    }
+}
+
+fn file(subject: &'static str, path: &Path) -> Finding {
     if input::is_standard_input(path) {
         return Finding::good(subject, "standard input");
     }
@@ -78,7 +108,7 @@ fn file(subject: &'static str, path: &std::path::Path) -> Finding {
     }
 }
 
-fn state_dir(path: &std::path::Path) -> Finding {
+fn state_dir(path: &Path) -> Finding {
     if !path.exists() {
         let detail = format!("{} is made by the first run", path.display());
         return Finding::good("state directory", detail);

@@ -41,8 +41,8 @@ fn logs() -> String {
     let mut text =
         String::from(".SH LOGS\nThe logs of\n.B \\-\\-events\ntell their form by their content:\n");
     for form in &LOG_FORMS {
-        let taken = escape(sentence(form.taken));
-        text += &format!(".TP\n\\fB{}\\fR\n{taken}\n", escape(form.name));
+        let taken = lines(&sentence(form.taken));
+        text += &format!(".TP\n\\fB{}\\fR\n{taken}", escape(form.name));
     }
     text
 }
