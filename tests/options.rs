@@ -145,6 +145,111 @@ fn bash_completes_flags_words_and_both_forms_of_a_value() {
     assert_eq!(words, expected);
 }
 
+/// What fish offers behind a command line, and what it complains about.
+fn fish(line: &str) -> Option<(String, String)> {
+    let script = r#"source $argv[1]; complete -C $argv[2]"#;
+    let file = Path::new(SOURCE).join("packaging/completions/vast-threatbus.fish");
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = Command::new("fish")
+        .args(["--no-config", "-c", script])
+        .arg(file)
+        .arg(line)
+        .current_dir(&directory)
+        .env("HOME", directory.path())
+        .output()
+        .ok()?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some((text(&output.stdout), text(&output.stderr)))
+}
+
+#[test]
+fn fish_completes_flags_and_words_without_a_complaint() {
+    for (line, expected) in [
+        (
+            "vast-threatbus --protocol ",
+            "auto\tlet the broker tell\n\
+             legacy\tJSON messages, Threat Bus up to 2020.12\n\
+             stix2\tSTIX-2 messages, Threat Bus from 2021.2 on\n",
+        ),
+        (
+            "vast-threatbus --live-engine st",
+            "start\ta matcher of this program's own, VAST 2020 with the plugin\n",
+        ),
+        (
+            "vast-threatbus --log-format j",
+            "json\ta JSON object (time, level, thread, message)\n",
+        ),
+        (
+            "vast-threatbus --no-unf",
+            "--no-unflatten\tdo not make nested objects of keys with dots in the context\n",
+        ),
+    ] {
+        let Some((offered, complaints)) = fish(line) else {
+            println!("skipped: there is no fish");
+            return;
+        };
+        assert_eq!(
+            (offered.as_str(), complaints.as_str()),
+            (expected, ""),
+            "{line}"
+        );
+    }
+    // Every option with words is read at each Tab.
+    let offered = fish("vast-threatbus --").expect("it was there").0;
+    for flag in ["--engine", "--live-engine", "--sink", "--log-format"] {
+        assert!(offered.contains(flag), "{offered}");
+    }
+}
+
+/// What zsh makes of a command line when Tab is pressed behind it.
+fn zsh(line: &str) -> Option<String> {
+    const SCRIPT: &str = r#"
+        zmodload zsh/zpty
+        zpty shell zsh -f -i
+        ask() { zpty -w shell "$1"; }
+        ask "fpath=(${(q)1} \$fpath); autoload -U compinit; compinit -u -D"
+        ask 'dump() { print -r -- "$BUFFER" > told; }; zle -N dump; bindkey "^X" dump'
+        ask 'bindkey "^I" complete-word; : > ready'
+        repeat 500 { [[ -e ready ]] && break; sleep 0.02 }
+        zpty -w -n shell "$2"$'\t\x18'
+        repeat 500 { [[ -s told ]] && break; sleep 0.02 }
+        cat told
+        zpty -d shell
+    "#;
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let output = Command::new("zsh")
+        .args(["-f", "-c", SCRIPT, "zsh"])
+        .arg(Path::new(SOURCE).join("packaging/completions"))
+        .arg(line)
+        .current_dir(&directory)
+        .env("HOME", directory.path())
+        .env("TERM", "vt100")
+        .output()
+        .ok()?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn zsh_completes_flags_and_words() {
+    for (line, expected) in [
+        ("vast-threatbus --no-unf", "vast-threatbus --no-unflatten"),
+        (
+            "vast-threatbus --protocol=l",
+            "vast-threatbus --protocol=legacy",
+        ),
+        (
+            "vast-threatbus --live-engine st",
+            "vast-threatbus --live-engine start",
+        ),
+    ] {
+        let Some(completed) = zsh(line) else {
+            println!("skipped: there is no zsh");
+            return;
+        };
+        assert_eq!(completed, expected, "{line}");
+    }
+}
+
 #[test]
 fn the_example_is_a_configuration() {
     let config = load(&Path::new(SOURCE).join("config.yaml.example"));

@@ -134,9 +134,10 @@ pub(super) fn fish() -> String {
             .map_or(String::new(), |letter| format!(" -s {letter}"));
         let value = match values(option) {
             Values::Words(words) => {
+                // fish reads them once more, as words of a command line.
                 let words = words.iter().map(|(word, help)| match *help {
                     "" => (*word).to_owned(),
-                    help => format!("{word}\\t{}", help.replace(' ', "\\ ")),
+                    help => format!("{word}\\t{}", fish_quote(help)),
                 });
                 let words: Vec<_> = words.collect();
                 format!(" -xa {}", fish_quote(&words.join(" ")))
