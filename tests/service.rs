@@ -16,6 +16,22 @@ use support::scene::engine;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+#[test]
+fn the_unit_lets_the_bridge_end_its_children_and_reload() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/vast-threatbus.service"
+    );
+    let unit = fs::read_to_string(path).expect("the unit");
+    for line in ["KillMode=mixed", "ExecReload=/bin/kill -HUP $MAINPID"] {
+        assert_eq!(
+            unit.lines().filter(|other| *other == line).count(),
+            1,
+            "{line}"
+        );
+    }
+}
+
 /// The next message that is not about the watchdog.
 fn message(socket: &UnixDatagram) -> String {
     loop {

@@ -374,7 +374,7 @@ impl Outgoing {
             }
             Ok(Sent::Never) => {
                 self.metrics.sightings_failed.add(1);
-                warn!(
+                error!(
                     "a sighting is dropped: the broker does not listen to its topic, that of the \
                      generation that its indicator came in: {}",
                     printable(

@@ -56,23 +56,98 @@ impl Deadline {
     }
 }
 
-/// How a run ends that came to its end by itself.
-pub fn verdict(metrics: &Metrics, tell_matches: bool) -> ExitCode {
-    let unfinished = [
-        &metrics.indicators_dropped,
-        &metrics.indicators_failed,
-        &metrics.indicators_timed_out,
-        &metrics.files_failed,
-        &metrics.sightings_failed,
-        &metrics.sightings_lost,
-    ];
-    if unfinished.iter().any(|counter| counter.get() > 0) {
-        ExitCode::TempFail
-    } else if tell_matches && metrics.sightings_found.get() == 0 {
-        ExitCode::NoMatch
-    } else {
-        ExitCode::Success
+/// How a run comes to its end that ends by itself, or that has a deadline.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// What ended it before everything was done.
+    pub cause: Option<String>,
+    /// Whether there are indicators in their file that were not read.
+    pub is_unread: bool,
+    /// Bytes of the log files that were read, and that there are.
+    pub logs: Option<(u64, u64)>,
+    /// Whether the bus was asked for indicators, and none came.
+    pub nothing_came: bool,
+    /// Whether the status is to tell that nothing matched.
+    pub tells_matches: bool,
+}
+
+impl Ending {
+    /// The status, and why it is [`ExitCode::TempFail`] where it is that.
+    pub fn verdict(&self, metrics: &Metrics) -> (ExitCode, Option<String>) {
+        let mut reasons = self.left(metrics);
+        if self.cause.is_none() {
+            reasons.extend(failures(metrics));
+            if self.nothing_came && self.tells_matches {
+                reasons.push("no indicator came, so nothing was looked for".to_owned());
+            }
+        }
+        if !reasons.is_empty() {
+            return (ExitCode::TempFail, Some(reasons.join("; ")));
+        }
+        match self.tells_matches && metrics.sightings_found.get() == 0 {
+            true => (ExitCode::NoMatch, None),
+            false => (ExitCode::Success, None),
+        }
     }
+
+    /// What was not looked at when it was ended.
+    fn left(&self, metrics: &Metrics) -> Vec<String> {
+        let Some(cause) = &self.cause else {
+            return Vec::new();
+        };
+        let mut left = vec![cause.clone()];
+        let received = metrics.indicators_received.get();
+        left.push(format!(
+            "{} of {received} indicator(s) were not looked for everywhere",
+            unfinished(metrics)
+        ));
+        if self.is_unread {
+            left.push("there are more in the file, which was not read to its end".to_owned());
+        }
+        if let Some((read, all)) = self.logs {
+            let megabytes = |bytes: u64| bytes as f64 / 1e6;
+            left.push(format!(
+                "{:.1} of {:.1} MB of the log files were looked through",
+                megabytes(read),
+                megabytes(all)
+            ));
+        }
+        left
+    }
+}
+
+/// What a run that went to its end could not do.
+fn failures(metrics: &Metrics) -> Vec<String> {
+    let counts = [
+        (&metrics.indicators_dropped, "indicator(s) dropped"),
+        (&metrics.indicators_failed, "indicator(s) failed"),
+        (&metrics.indicators_timed_out, "indicator(s) timed out"),
+        (&metrics.files_failed, "file(s) not read to the end"),
+        (&metrics.sightings_failed, "sighting(s) failed"),
+        (&metrics.sightings_lost, "sighting(s) lost"),
+    ];
+    let counts = counts.iter().map(|(counter, what)| (counter.get(), what));
+    let failed = counts.filter(|(count, _)| *count > 0);
+    failed
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+}
+
+/// How many indicators were not looked for everywhere when a run was ended.
+fn unfinished(metrics: &Metrics) -> u64 {
+    let done = [
+        &metrics.indicators_matched,
+        &metrics.indicators_repeated,
+        &metrics.indicators_inactive,
+        &metrics.indicators_withdrawn,
+        &metrics.indicators_timed_out,
+        &metrics.indicators_failed,
+    ];
+    let done: u64 = done.iter().map(|counter| counter.get()).sum();
+    // What the end of the program took from the workers is in the backlog.
+    let known = metrics.indicators_dropped.get().max(metrics.backlog.get());
+    let left = metrics.indicators_received.get().saturating_sub(done);
+    left.max(known)
 }
 
 /// What a run did, in one line.
@@ -200,13 +275,63 @@ mod tests {
     #[test]
     fn the_exit_status_is_that_of_grep_where_asked_for() {
         let metrics = Metrics::default();
-        assert_eq!(verdict(&metrics, false), ExitCode::Success);
-        assert_eq!(verdict(&metrics, true), ExitCode::NoMatch);
+        let code = |tells_matches| {
+            let ending = Ending {
+                tells_matches,
+                ..Ending::default()
+            };
+            ending.verdict(&metrics).0
+        };
+        assert_eq!(code(false), ExitCode::Success);
+        assert_eq!(code(true), ExitCode::NoMatch);
         metrics.sightings_found.add(1);
-        assert_eq!(verdict(&metrics, true), ExitCode::Success);
+        assert_eq!(code(true), ExitCode::Success);
         metrics.indicators_timed_out.add(1);
-        assert_eq!(verdict(&metrics, true), ExitCode::TempFail);
-        assert_eq!(verdict(&metrics, false), ExitCode::TempFail);
+        assert_eq!(code(true), ExitCode::TempFail);
+        assert_eq!(code(false), ExitCode::TempFail);
+    }
+
+    #[test]
+    fn nothing_found_is_something_else_than_nothing_looked_for() {
+        let metrics = Metrics::default();
+        let verdict = |tells_matches| {
+            let nothing_came = true;
+            let ending = Ending {
+                nothing_came,
+                tells_matches,
+                ..Ending::default()
+            };
+            ending.verdict(&metrics)
+        };
+        assert_eq!(verdict(false), (ExitCode::Success, None));
+        let (code, reason) = verdict(true);
+        assert_eq!(code, ExitCode::TempFail);
+        assert!(reason.expect("it is told").contains("no indicator came"));
+    }
+
+    #[test]
+    fn what_ended_early_says_how_much_is_left() {
+        let metrics = Metrics::default();
+        metrics.indicators_received.add(10);
+        metrics.indicators_matched.add(3);
+        metrics.sightings_found.add(1);
+        let ending = Ending {
+            cause: Some("ended by SIGINT".to_owned()),
+            is_unread: true,
+            logs: Some((1_500_000, 9_000_000)),
+            nothing_came: false,
+            tells_matches: true,
+        };
+        let (code, reason) = ending.verdict(&metrics);
+        assert_eq!(code, ExitCode::TempFail);
+        assert_eq!(
+            reason.as_deref(),
+            Some(
+                "ended by SIGINT; 7 of 10 indicator(s) were not looked for everywhere; there are \
+                 more in the file, which was not read to its end; 1.5 of 9.0 MB of the log files \
+                 were looked through"
+            )
+        );
     }
 
     #[test]

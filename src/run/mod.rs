@@ -11,7 +11,7 @@ mod state;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use crate::bus::session::{self, Session};
 use crate::config::{Config, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
+use crate::observe::logging;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::observe::telemetry;
 use crate::process::exit_code::ExitCode;
@@ -37,7 +38,7 @@ use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
-use end::{Deadline, Summary};
+use end::{Deadline, Ending, Summary};
 
 use matching::{Choice, Matching};
 use state::{State, state_topics, take_up};
@@ -59,11 +60,11 @@ pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());
     let telemetry = telemetry::start(&config.metrics, &metrics);
-    let code = match run_counted(config, &metrics) {
-        Ok(code) => code,
+    let (code, shortfall) = match run_counted(config, &metrics) {
+        Ok(ended) => ended,
         Err(error) => {
             error!("the system does not provide what is needed: {error}");
-            ExitCode::Software
+            (ExitCode::Software, None)
         }
     };
     notify::stopping();
@@ -76,32 +77,51 @@ pub fn run(config: &Config) -> ExitCode {
         started.elapsed().as_secs_f64()
     );
     log::logger().flush();
+    if let Some(shortfall) = shortfall {
+        error!("the run is not complete: {shortfall}");
+    }
     code
 }
 
-fn run_counted(config: &Config, metrics: &Arc<Metrics>) -> std::io::Result<ExitCode> {
+/// Runs, and gives the status with what is short of a complete run.
+fn run_counted(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> std::io::Result<(ExitCode, Option<String>)> {
     let stop = Stop::new()?;
-    let signals = Watcher::start(stop.clone(), metrics.clone())?;
+    let signals = Watcher::start(stop.clone(), metrics.clone(), logging::reopen)?;
     let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     let matching = connect_engine(config, &stop);
     if let Ok(Some(Choice::Engine { .. })) = &matching {
         metrics.engine_up.set(Peer::Up);
     }
+    let mut ending = Ending::default();
     let code = match matching {
-        Ok(Some(matching)) => run_with(config, matching, metrics, &stop)?,
+        Ok(Some(matching)) => run_with(config, matching, metrics, &stop, &mut ending)?,
         Ok(None) => ExitCode::Success,
         Err(code) => code,
     };
     let is_complete = !stop.is_draining();
-    signals.end();
-    Ok(match code {
-        ExitCode::Success if deadline.has_passed() => ExitCode::TempFail,
-        ExitCode::Success if config.jobs.once && is_complete => {
-            end::verdict(metrics, config.jobs.exit_code)
-        }
-        code => code,
-    })
+    let signal = signals.end().filter(|_| config.jobs.once);
+    ending.cause = match signal {
+        _ if deadline.has_passed() => Some("the deadline has passed".to_owned()),
+        signal => signal.map(|name| format!("it was ended by {name}")),
+    };
+    if code != ExitCode::Success {
+        return Ok((code, None));
+    }
+    if ending.cause.is_none() && !(config.jobs.once && is_complete) {
+        return Ok((ExitCode::Success, None));
+    }
+    ending.tells_matches = config.jobs.exit_code;
+    ending.nothing_came = ending.cause.is_none()
+        && config.jobs.indicators.is_none()
+        && metrics.indicators_received.get() + metrics.indicators_matched.get() == 0;
+    if ending.nothing_came {
+        warn!("no indicator to look for came from the bus: does --snapshot ask for any?");
+    }
+    Ok(ending.verdict(metrics))
 }
 
 fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCode> {
@@ -135,6 +155,7 @@ fn run_with(
     matching: Choice,
     metrics: &Arc<Metrics>,
     stop: &Stop,
+    ending: &mut Ending,
 ) -> std::io::Result<ExitCode> {
     let state = match State::open(config, stop) {
         Ok(state) => state,
@@ -157,12 +178,14 @@ fn run_with(
         Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
     // The workers hold the writer's other senders: it ends with the last.
     drop(parcels_sender);
-    let progress = progress::start(config, matching.progress(), metrics)?;
+    let files = matching.progress();
+    let progress = progress::start(config, files.clone(), metrics)?;
+    let is_unread = Arc::new(AtomicBool::new(false));
     end_after_grace(stop);
     let receiver = match config.jobs.indicators.clone() {
         Some(path) => {
             notify::ready("reading indicators from a file");
-            start_file(path, intake, metrics, stop)?
+            start_file(path, intake, metrics, stop, is_unread.clone())?
         }
         None => {
             take_up(state.left_over, &intake);
@@ -195,6 +218,8 @@ fn run_with(
         held = give_up_topics(config, held);
     }
     let is_good = matching.join();
+    ending.is_unread = is_unread.load(Ordering::Acquire);
+    ending.logs = files.map(|files| files.get()).filter(|(_, all)| *all > 0);
     let written = writer.join(stop, metrics);
     drop(progress);
     if let Some(reported) = reported {
@@ -229,10 +254,13 @@ fn start_file(
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
+    is_unread: Arc<AtomicBool>,
 ) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
         from_file::run(&path, &intake, &metrics, &stop);
+        // Reading ends with the program, as at the end of a file.
+        is_unread.store(stop.is_draining(), Ordering::Release);
         session::Ended {
             held: Vec::new(),
             result: Ok(()),

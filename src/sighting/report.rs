@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, TrySendError, select};
-use log::{debug, warn};
+use log::{debug, error, warn};
 
 use crate::indicator::{Indicator, Protocol};
 use crate::observable::EventTime;
@@ -225,7 +225,7 @@ impl Reporter {
             self.pack(indicator, context, time, match_type);
         } else {
             self.metrics.sightings_withheld.add(1);
-            warn!(
+            error!(
                 "indicator {id}: --transform-context failed: {reason}; \
                  the sink does not get this sighting"
             );
@@ -292,7 +292,7 @@ impl Reporter {
             }
             Err(error) => {
                 self.metrics.sightings_failed.add(1);
-                warn!(
+                error!(
                     "indicator {}: its sighting cannot be written as JSON: {error}",
                     printable(&indicator.id, 200)
                 );

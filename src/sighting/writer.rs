@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use log::{debug, error, warn};
+use log::{debug, error};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::observe::logging::printable;
@@ -176,7 +176,7 @@ impl Sink for CommandSink {
             Ok(_) => 1,
             Err(reason) => {
                 self.metrics.sightings_failed.add(1);
-                warn!(
+                error!(
                     "indicator {}: the sink command failed: {reason}",
                     printable(&indicator, 200)
                 );

@@ -586,8 +586,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "how a line of the log looks",
-        long_help: "It holds for standard error and for a log file. A warning that comes again and \
-                    again within a minute is written three times. At the end of the minute a \
+        long_help: "It holds for standard error and for a log file. A warning or an error that \
+                    comes again and again within a minute is written three times. At the end of the minute a \
                     line says how often it came after that.",
     },
     Opt {

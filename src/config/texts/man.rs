@@ -201,8 +201,8 @@ remembers.
 const EXIT_STATUS: &str = r#".SH EXIT STATUS
 .TP
 .B 0
-It was stopped by a signal, the reader of its standard output went away, it
-printed what was asked for, or a run that ends
+A service was stopped by a signal, the reader of its standard output went away,
+it printed what was asked for, or a run that ends
 .RB ( \-\-once ", " \-\-indicators )
 did all that it had to do.
 .TP
@@ -228,10 +228,13 @@ found that something is missing.
 An error in the program itself.
 .TP
 .B 75
-A run that ends is not complete: the
+A run that ends is not complete: a signal ended it, the
 .B \-\-deadline
-passed, indicators could not be matched, a file could not be read to its end, or
-sightings could not be delivered.
+passed, with
+.B \-\-exit\-code
+no indicator came from the bus at all, indicators could not be matched, a file
+could not be read to its end, or sightings could not be delivered.
+The last line of the log says what, and how much was not looked at.
 Or another process uses the
 .BR \-\-state\-dir .
 It can be run again.
@@ -239,10 +242,20 @@ It can be run again.
 
 const SIGNALS_TO_END: &str = r#".SH SIGNALS
 .TP
-.BR SIGINT ", " SIGTERM ", " SIGHUP
+.BR SIGINT ", " SIGTERM
 Take in no more indicators, let running queries finish for at most 5 seconds,
-report what they found, unsubscribe, and end with status 0.
-A second signal ends it at once.
+report what they found, unsubscribe, and end with status 0, or 75 for a run that
+would have ended by itself.
+A second signal ends it at once, but not within a second of the first:
+.BR timeout (1)
+sends the same one twice.
+.TP
+.B SIGHUP
+The same where there is a terminal that can hang up.
+Where there is none, as for a service, open the log file anew and go on.
+Where it was ignored at start, as under
+.BR nohup (1),
+it stays so.
 .TP
 .B SIGUSR1
 Log a status, whatever the log level is: how long it has run, whether VAST and

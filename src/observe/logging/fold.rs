@@ -1,8 +1,10 @@
-//! Folding: a warning that comes again and again is written once, and then how
-//! often it came.
+//! Folding: a warning or an error that comes again and again is written a few
+//! times, and then how often it came.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
+
+use log::Level;
 
 /// How long a warning is held back after it was written.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -28,6 +30,7 @@ pub struct Fold {
 
 #[derive(Debug)]
 struct Repeated {
+    level: Level,
     until: Instant,
     /// How often it came after the first time.
     count: u64,
@@ -35,7 +38,7 @@ struct Repeated {
 
 impl Fold {
     /// Notes a warning; says whether it is to be written now.
-    pub fn is_new(&mut self, text: &str, now: Instant) -> bool {
+    pub fn is_new(&mut self, level: Level, text: &str, now: Instant) -> bool {
         if let Some(repeated) = self.written.get_mut(text) {
             repeated.count += 1;
             return repeated.count < WRITTEN;
@@ -43,15 +46,19 @@ impl Fold {
         if self.written.len() < MOST && text.len() <= LONGEST {
             let until = now + WINDOW;
             self.due.get_or_insert(until);
-            self.written
-                .insert(text.to_owned(), Repeated { until, count: 0 });
+            let repeated = Repeated {
+                level,
+                until,
+                count: 0,
+            };
+            self.written.insert(text.to_owned(), repeated);
         }
         true
     }
 
     /// The warnings whose minute is over (with `all`, every one) and that came
     /// again in it, and how often.
-    pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<(String, u64)> {
+    pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<(Level, String, u64)> {
         if !all && self.due.is_none_or(|due| now < due) {
             return Vec::new();
         }
@@ -60,7 +67,7 @@ impl Fold {
             let stays = !all && repeated.until > now;
             let held_back = (repeated.count + 1).saturating_sub(WRITTEN);
             if !stays && held_back > 0 {
-                due.push((text.clone(), held_back));
+                due.push((repeated.level, text.clone(), held_back));
             }
             stays
         });
@@ -80,7 +87,9 @@ mod tests {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         let come = |fold: &mut Fold, text, times: &[u64]| -> Vec<bool> {
-            let each = times.iter().map(|time| fold.is_new(text, after(*time)));
+            let each = times
+                .iter()
+                .map(|time| fold.is_new(Level::Warn, text, after(*time)));
             each.collect()
         };
         let written = come(&mut fold, "a", &[0, 31, 32, 33, 34]);
@@ -89,13 +98,19 @@ mod tests {
             come(&mut fold, "b", &[35, 36, 37, 38]),
             [true, true, true, false]
         );
-        assert!(fold.is_new("c", after(35)));
+        assert!(fold.is_new(Level::Warn, "c", after(35)));
         assert!(fold.take_due(after(59), false).is_empty());
-        assert_eq!(fold.take_due(after(60), false), [("a".to_owned(), 2)]);
-        assert!(fold.is_new("a", after(61)));
-        assert_eq!(fold.take_due(after(63), true), [("b".to_owned(), 1)]);
+        assert_eq!(
+            fold.take_due(after(60), false),
+            [(Level::Warn, "a".to_owned(), 2)]
+        );
+        assert!(fold.is_new(Level::Warn, "a", after(61)));
+        assert_eq!(
+            fold.take_due(after(63), true),
+            [(Level::Warn, "b".to_owned(), 1)]
+        );
         assert!(fold.take_due(after(64), true).is_empty());
-        assert!(fold.is_new("b", after(65)));
+        assert!(fold.is_new(Level::Warn, "b", after(65)));
     }
 
     #[test]
@@ -103,10 +118,10 @@ mod tests {
         let mut fold = Fold::default();
         let now = Instant::now();
         for number in 0..2 * MOST {
-            assert!(fold.is_new(&number.to_string(), now));
+            assert!(fold.is_new(Level::Error, &number.to_string(), now));
         }
         assert_eq!(fold.written.len(), MOST);
         let long = "x".repeat(LONGEST + 1);
-        assert!(fold.is_new(&long, now) && fold.is_new(&long, now));
+        assert!(fold.is_new(Level::Error, &long, now) && fold.is_new(Level::Error, &long, now));
     }
 }

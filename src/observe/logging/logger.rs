@@ -1,4 +1,4 @@
-//! The logger: repeated warnings are folded, and the rest is written by simplelog
+//! The logger: repeated warnings and errors are folded, and the rest is written by simplelog
 //! as text, or as JSON, to standard error and to a file.
 
 use std::io::{self, IsTerminal};
@@ -106,8 +106,8 @@ impl Logger {
 
     fn tell_folded(&self, now: Instant, all: bool) {
         let due = self.state().fold.take_due(now, all);
-        for (message, count) in due {
-            self.write(Level::Warn, &format!("{count} more time(s): {message}"));
+        for (level, message, count) in due {
+            self.write(level, &format!("{count} more time(s): {message}"));
         }
     }
 
@@ -140,9 +140,9 @@ impl Log for Logger {
         }
         let now = Instant::now();
         self.tell_folded(now, false);
-        if record.level() == Level::Warn {
+        if record.level() <= Level::Warn {
             let message = record.args().to_string();
-            if !self.state().fold.is_new(&message, now) {
+            if !self.state().fold.is_new(record.level(), &message, now) {
                 return;
             }
         }
@@ -252,11 +252,25 @@ mod tests {
         let start = Instant::now();
         for _ in 0..5 {
             log(&logger, "", Level::Warn, "odd");
+            log(&logger, "", Level::Info, "usual");
         }
+        for _ in 0..4 {
+            log(&logger, "", Level::Error, "bad");
+        }
+        let usual = ["[WARN] odd", "[INFO] usual"].repeat(3);
+        let rest = [
+            "[INFO] usual",
+            "[INFO] usual",
+            "[ERROR] bad",
+            "[ERROR] bad",
+            "[ERROR] bad",
+        ];
+        let written = [&usual[..], &rest].concat();
         logger.tick(start + Duration::from_secs(59));
-        assert_eq!(lines(&directory), ["[WARN] odd"; 3]);
+        assert_eq!(lines(&directory), written);
         logger.tick(start + Duration::from_secs(61));
-        assert_eq!(lines(&directory)[3..], ["[WARN] 2 more time(s): odd"]);
+        let told = ["[ERROR] 1 more time(s): bad", "[WARN] 2 more time(s): odd"];
+        assert_eq!(lines(&directory)[written.len()..], told);
     }
 
     #[test]
