@@ -26,7 +26,7 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
-use vast_threatbus::sighting::report::{Destination, Parcel, Settings};
+use vast_threatbus::sighting::report::{Destination, Parcel, Settings, Transform};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;
@@ -94,7 +94,7 @@ impl Bed {
         };
         let report = Arc::new(Settings {
             destination: Destination::Stdout,
-            transform: None,
+            transform: Transform::None,
             unflatten: false,
             reported: None,
         });

@@ -11,7 +11,9 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::retro::{Retro, Settings};
-use vast_threatbus::sighting::report::{Destination, Parcel, Settings as ReportSettings};
+use vast_threatbus::sighting::report::{
+    Destination, Parcel, Settings as ReportSettings, Transform,
+};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};
@@ -59,7 +61,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
     let report = ReportSettings {
         destination: Destination::Stdout,
-        transform: None,
+        transform: Transform::None,
         unflatten: false,
         reported: None,
     };

@@ -54,8 +54,14 @@ pub struct Config {
     pub meaning: Meaning,
     /// The command that makes another context of each context.
     pub transform_context: Option<CommandTemplate>,
+    /// How that command is run.
+    pub transform_mode: Mode,
+    /// How many processes of it there are at once, where they stay.
+    pub transform_processes: NonZeroUsize,
     /// Where sightings go.
     pub sink: SinkChoice,
+    /// How the command of the sink is run, where it is one.
+    pub sink_mode: Mode,
     /// How many queries may run at the same time.
     pub max_background_tasks: NonZeroUsize,
     /// The most values that one query asks for.
@@ -113,6 +119,16 @@ pub enum SinkChoice {
     Stdout,
     /// Their contexts to a command, one run for each.
     Command(CommandTemplate),
+}
+
+/// How a command is run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// A process for every sighting.
+    #[default]
+    Each,
+    /// A process that stays and gets a context a line.
+    Lines,
 }
 
 /// Which messages to subscribe to.
@@ -342,7 +358,10 @@ mod tests {
             wider: Wider::default(),
             meaning: Meaning::default(),
             transform_context: None,
+            transform_mode: Mode::Each,
+            transform_processes: NonZeroUsize::new(8).expect("not 0"),
             sink: SinkChoice::Bus,
+            sink_mode: Mode::Each,
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),
             batch_size: NonZeroUsize::new(10_000).expect("not 0"),
             confirm_delivery: false,
@@ -488,6 +507,26 @@ mod tests {
         assert_eq!(config.matcher_name.as_deref(), Some("threatbus"));
         // It is of no use there, and does no harm.
         assert!(retro("live_engine: attach").is_ok());
+    }
+
+    #[test]
+    fn a_sink_that_stays_is_one_for_all_sightings() {
+        let mode = |args: &[&str]| load("", &[], args).map(|config| config.sink_mode);
+        let refused = ["--sink-mode=lines", "--sink", "logger -t %ioc"];
+        let message = mode(&refused)
+            .expect_err("it has a placeholder")
+            .to_string();
+        assert!(
+            message.starts_with("--sink-mode: lines is one process"),
+            "{message}"
+        );
+        assert_eq!(
+            mode(&["--sink-mode=lines", "--sink", "logger"]),
+            Ok(Mode::Lines)
+        );
+        assert_eq!(mode(&["--sink", "logger -t %ioc"]), Ok(Mode::Each));
+        // It is of no use there, and does no harm.
+        assert_eq!(mode(&["--sink-mode=lines"]), Ok(Mode::Lines));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Config, Format, Jobs, LiveEngine, Logging, Metrics, Place, ProtocolChoice, SinkChoice,
+    Config, Format, Jobs, LiveEngine, Logging, Metrics, Mode, Place, ProtocolChoice, SinkChoice,
     UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
@@ -43,7 +43,10 @@ pub struct Settings {
     pub domains_match_subdomains: bool,
     pub urls_match_host: bool,
     pub transform_context: Option<CommandTemplate>,
+    pub transform_mode: Mode,
+    pub transform_processes: u64,
     pub sink: SinkChoice,
+    pub sink_mode: Mode,
     pub max_background_tasks: u64,
     pub batch_size: u64,
     pub confirm_delivery: bool,
@@ -158,6 +161,10 @@ impl Settings {
                 answers: self.match_answers,
             },
             transform_context: self.transform_context.clone(),
+            transform_mode: self.transform_mode,
+            transform_processes: count(self.transform_processes)
+                .expect("the table limits it, and does not let it be 0"),
+            sink_mode: self.sink_mode()?,
             sink: match &self.sink {
                 // Where there is no bus.
                 SinkChoice::Bus if jobs.indicators.is_some() => SinkChoice::Stdout,
@@ -202,6 +209,19 @@ impl Settings {
             subdomains: self.domains_match_subdomains,
             url_hosts: self.urls_match_host,
         }
+    }
+
+    /// A command that stays is the same for every sighting.
+    fn sink_mode(&self) -> Result<Mode, UsageError> {
+        if let (Mode::Lines, SinkChoice::Command(command)) = (self.sink_mode, &self.sink) {
+            if command.placeholders() != (false, false) {
+                let place = self.place_of("sink-mode");
+                let problem = "lines is one process for all sightings: the sink command can have \
+                               no %ioc and no %matchtype";
+                return Err(UsageError::Combination { place, problem });
+            }
+        }
+        Ok(self.sink_mode)
     }
 
     /// For how many days reported sightings are remembered, where they are.

@@ -52,7 +52,7 @@ pub enum Operation {
 }
 
 /// One indicator of compromise, as the bridge works with it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Indicator {
     /// The bus's id: any text on the legacy protocol, `indicator--UUID` on
     /// STIX-2.

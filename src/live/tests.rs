@@ -144,7 +144,7 @@ fn start(store: Store) -> Bed {
     };
     let report = Arc::new(ReportSettings {
         destination: Destination::Stdout,
-        transform: None,
+        transform: crate::sighting::report::Transform::None,
         unflatten: false,
         reported: None,
     });

@@ -291,6 +291,8 @@ counters! {
     files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
     events_without_time: "Matched events with neither `ts` nor `timestamp`.",
     transforms_failed: "Contexts that could not be transformed.",
+    transforms_repeated: "Contexts that a command which stays did not answer, asked for once more.",
+    sink_restarts: "Times that the sink command, which stays, ended by itself.",
     sightings_found: "Matches.",
     sightings_known: "Matches that an earlier run has reported (--report-once).",
     sightings_live: "Matches in events as they came.",

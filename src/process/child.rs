@@ -10,6 +10,7 @@
 //! children (parent-death signal).
 
 mod guard;
+pub mod resident;
 
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -72,14 +73,19 @@ pub struct Outcome {
 impl Outcome {
     /// The last line of standard error that says something.
     pub fn last_words(&self) -> String {
-        let text = String::from_utf8_lossy(&self.stderr);
-        text.lines()
-            .rev()
-            .map(str::trim)
-            .find(|line| !line.is_empty())
-            .unwrap_or("nothing on standard error")
-            .to_owned()
+        last_words(&self.stderr)
     }
+}
+
+/// The last line of this end of standard error that says something.
+fn last_words(stderr: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stderr);
+    text.lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty())
+        .unwrap_or("nothing on standard error")
+        .to_owned()
 }
 
 /// An exit status in words: "exit status 1", "signal 9".

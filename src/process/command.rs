@@ -84,6 +84,19 @@ impl CommandTemplate {
         self.arguments.iter().map(fill).collect()
     }
 
+    /// Whether any argument holds `%ioc`, and whether any holds `%matchtype`: with
+    /// other values it is another command then.
+    pub fn placeholders(&self) -> (bool, bool) {
+        let differs = |ioc, match_type| {
+            let fill =
+                |argument: &String| fill_in(argument, &[("%ioc", ioc), ("%matchtype", match_type)]);
+            self.arguments
+                .iter()
+                .any(|argument| fill(argument) != *argument)
+        };
+        (differs("", "%matchtype"), differs("%ioc", ""))
+    }
+
     /// The file that the program is, by [`find_program`].
     pub fn resolve(&self, path_var: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
         find_program(Path::new(&self.program), path_var)
@@ -222,6 +235,19 @@ mod tests {
             command.arguments("%matchtype", "%ioc"),
             ["%matchtype,%ioc", "%%", "%matchtypes", "%"]
         );
+    }
+
+    #[test]
+    fn a_command_knows_what_it_waits_for() {
+        for (text, expected) in [
+            ("cat", (false, false)),
+            ("%ioc %% %io", (false, false)),
+            ("x --ioc=%ioc", (true, false)),
+            ("x %matchtypes", (false, true)),
+            ("x %ioc%matchtype", (true, true)),
+        ] {
+            assert_eq!(parse(text).placeholders(), expected, "{text}");
+        }
     }
 
     #[test]

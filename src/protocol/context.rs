@@ -143,6 +143,17 @@ impl<'a> Context<'a> {
         &self.json
     }
 
+    /// Writes the JSON as one line with its end: line breaks between its parts, the
+    /// only ones that JSON can have, are left out.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let bytes = self.json.as_bytes();
+        match memchr::memchr2(b'\n', b'\r', bytes) {
+            Some(_) => out.extend_from_slice(compact(&self.json).as_bytes()),
+            None => out.extend_from_slice(bytes),
+        }
+        out.push(b'\n');
+    }
+
     /// When the event happened: its `ts`, else its `timestamp`; `None` where it
     /// has neither.
     pub fn time(&self) -> Option<EventTime> {

@@ -24,7 +24,7 @@ use crate::process::child::Flow;
 use crate::process::stop::Stop;
 use crate::protocol::stix::pattern;
 use crate::protocol::stix::plan::{meaning, plan};
-use crate::sighting::report::{Destination, Parcel, Reporter, Settings};
+use crate::sighting::report::{Destination, Parcel, Reporter, Settings, Transform};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -189,7 +189,7 @@ impl Run {
         let settings = Settings {
             // The one destination that names the indicator and keeps the text.
             destination: Destination::Command,
-            transform: None,
+            transform: Transform::None,
             unflatten: false,
             reported: None,
         };

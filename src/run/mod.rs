@@ -23,7 +23,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outbox::{Key, Outbox};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
-use crate::config::{Config, SinkChoice};
+use crate::config::{Config, Mode, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
 use crate::observe::logging;
@@ -33,7 +33,8 @@ use crate::process::exit_code::ExitCode;
 use crate::process::notify;
 use crate::process::stop::Stop;
 use crate::run::signals::Watcher;
-use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings};
+use crate::sighting::lines::Pool;
+use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings, Transform};
 use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
@@ -173,7 +174,7 @@ fn run_with(
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
     let reported = state.reported.clone();
-    let report = Arc::new(report_settings(config, state.reported));
+    let report = Arc::new(report_settings(config, state.reported, metrics, stop));
     let (matching, intake) =
         Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
     // The workers hold the writer's other senders: it ends with the last.
@@ -329,14 +330,32 @@ fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
     }
 }
 
-fn report_settings(config: &Config, reported: Option<Arc<Reported>>) -> ReportSettings {
+fn report_settings(
+    config: &Config,
+    reported: Option<Arc<Reported>>,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+) -> ReportSettings {
+    let transform = match (&config.transform_context, config.transform_mode) {
+        (None, _) => Transform::None,
+        (Some(template), Mode::Each) => Transform::Each(template.clone()),
+        (Some(template), Mode::Lines) => {
+            let processes = config.transform_processes;
+            Transform::Lines(Pool::new(
+                template.clone(),
+                processes,
+                metrics.clone(),
+                stop.clone(),
+            ))
+        }
+    };
     ReportSettings {
         destination: match config.sink {
             SinkChoice::Bus => Destination::Bus,
             SinkChoice::Stdout => Destination::Stdout,
             SinkChoice::Command(_) => Destination::Command,
         },
-        transform: config.transform_context.clone(),
+        transform,
         unflatten: config.unflatten,
         reported,
     }
@@ -399,7 +418,10 @@ impl Writer {
                 }));
             }
             SinkChoice::Stdout => writer::Choice::Stdout,
-            SinkChoice::Command(template) => writer::Choice::Command(template.clone()),
+            SinkChoice::Command(template) => match config.sink_mode {
+                Mode::Each => writer::Choice::Command(template.clone()),
+                Mode::Lines => writer::Choice::Lines(template.clone()),
+            },
         };
         let write = writer::writer(choice, metrics.clone(), stop.clone())?;
         Ok(Box::new(move |inputs: Inputs| write(&inputs.parcels)))

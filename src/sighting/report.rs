@@ -15,7 +15,9 @@ use crate::process::stop::Stop;
 use crate::protocol::legacy;
 use crate::protocol::stix;
 use crate::protocol::{Context, MatchType};
-use crate::sighting::transform::transform;
+use crate::sighting::gather::{Gathered, Gathering};
+use crate::sighting::lines::Pool;
+use crate::sighting::transform::{Failure, transform};
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
 
@@ -85,11 +87,22 @@ pub struct Settings {
     /// Where sightings go.
     pub destination: Destination,
     /// `--transform-context`.
-    pub transform: Option<CommandTemplate>,
+    pub transform: Transform,
     /// `--unflatten`.
     pub unflatten: bool,
     /// `--report-once`.
     pub reported: Option<Arc<Reported>>,
+}
+
+/// What is made of contexts before they go out.
+#[derive(Debug)]
+pub enum Transform {
+    /// Nothing else.
+    None,
+    /// What a command makes of them, one process for each.
+    Each(CommandTemplate),
+    /// What a command makes of them that stays.
+    Lines(Pool),
 }
 
 /// One thread's way to the writer.
@@ -103,6 +116,8 @@ pub struct Reporter {
     messages: Vec<BusMessage>,
     message_bytes: usize,
     finished: Vec<Ticket>,
+    /// What waits for a command that stays.
+    gathering: Gathering,
 }
 
 impl Reporter {
@@ -123,6 +138,7 @@ impl Reporter {
             messages: Vec::new(),
             message_bytes: 0,
             finished: Vec::new(),
+            gathering: Gathering::new(),
         }
     }
 
@@ -157,8 +173,8 @@ impl Reporter {
             Destination::Bus => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
             Destination::Stdout | Destination::Command => None,
         };
-        let event = context;
         // The event itself goes out untouched unless something changes it.
+        let event = context;
         let mut changed: Option<Context<'_>> = None;
         if indicator.protocol == Protocol::Legacy {
             changed = Some(context.clone().with_plain_ports());
@@ -167,26 +183,70 @@ impl Reporter {
             changed = Some(changed.unwrap_or_else(|| context.clone()).unflattened());
         }
         let context = changed.as_ref().unwrap_or(context);
-        let Some(settings) = self
-            .settings
-            .transform
-            .as_ref()
-            .map(|_| self.settings.clone())
-        else {
-            return self.pack(indicator, context, time, match_type);
+        let settings = self.settings.clone();
+        match &settings.transform {
+            Transform::None => self.pack(indicator, context, time, match_type),
+            Transform::Each(template) => {
+                let answer = transform(template, context, ioc(indicator), match_type, &self.stop);
+                self.answered(indicator, event, context, time, match_type, answer);
+                // The next may take its 30 s.
+                self.flush();
+            }
+            Transform::Lines(pool) => {
+                let is_enough = pool.gather(context.as_str().len());
+                let event = is_told
+                    .then_some(event)
+                    .filter(|_| settings.reported.is_some());
+                let one = Gathered::new(event, context, time, match_type);
+                if self.gathering.push(indicator, one) || is_enough {
+                    self.flush();
+                }
+            }
+        }
+    }
+
+    /// Asks the commands that stay for what is gathered.
+    fn ask_gathered(&mut self) {
+        let settings = self.settings.clone();
+        let Transform::Lines(pool) = &settings.transform else {
+            return;
         };
-        let template = settings.transform.as_ref().expect("looked at above");
-        match transform(template, context, ioc(indicator), match_type, &self.stop) {
+        if self.gathering.is_empty() {
+            return;
+        }
+        let gathered = self.gathering.take();
+        let answers = pool.ask(
+            gathered
+                .iter()
+                .map(|(indicator, one)| one.question(ioc(indicator)))
+                .collect(),
+        );
+        for ((indicator, one), answer) in gathered.into_iter().zip(answers) {
+            let event = one.event.as_ref().unwrap_or(&one.context);
+            let (time, match_type) = (one.time, one.match_type);
+            self.answered(&indicator, event, &one.context, time, match_type, answer);
+        }
+    }
+
+    /// A transformation has come to its end.
+    fn answered(
+        &mut self,
+        indicator: &Indicator,
+        event: &Context<'_>,
+        context: &Context<'_>,
+        time: Option<EventTime>,
+        match_type: MatchType,
+        answer: Result<Context<'static>, Failure>,
+    ) {
+        match answer {
             Ok(transformed) => self.pack(indicator, &transformed, time, match_type),
             Err(reason) => {
                 self.untransformed(indicator, context, time, match_type, &reason);
-                if let (Some(reported), false) = (reported, self.is_for_bus()) {
+                if let (Some(reported), false) = (&self.settings.reported, self.is_for_bus()) {
                     reported.forget(&indicator.id, event.as_str());
                 }
             }
         }
-        // The next may take its 30 s.
-        self.flush();
     }
 
     fn is_for_bus(&self) -> bool {
@@ -213,7 +273,7 @@ impl Reporter {
         context: &Context<'_>,
         time: Option<EventTime>,
         match_type: MatchType,
-        reason: &crate::sighting::transform::Failure,
+        reason: &Failure,
     ) {
         self.metrics.transforms_failed.add(1);
         let id = printable(&indicator.id, 200);
@@ -245,7 +305,7 @@ impl Reporter {
                 self.lines.push(b'\n');
                 self.line_count += 1;
                 if self.lines.len() >= FULL {
-                    self.flush();
+                    self.hand_over();
                 }
             }
             Destination::Bus => self.pack_message(indicator, context, time, match_type),
@@ -287,7 +347,7 @@ impl Reporter {
                 self.message_bytes += frame.len();
                 self.messages.push(BusMessage { frame });
                 if self.message_bytes >= FULL {
-                    self.flush();
+                    self.hand_over();
                 }
             }
             Err(error) => {
@@ -303,6 +363,12 @@ impl Reporter {
     /// Hands over what is gathered. Called whenever no more output waits to be
     /// read, so that a sighting is never held back for company.
     pub fn flush(&mut self) {
+        self.ask_gathered();
+        self.hand_over();
+    }
+
+    /// Hands over what is ready for the writer.
+    fn hand_over(&mut self) {
         if !self.lines.is_empty() {
             let bytes = std::mem::take(&mut self.lines);
             let count = std::mem::take(&mut self.line_count);

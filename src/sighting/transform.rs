@@ -20,6 +20,13 @@ const LONGEST_OUTPUT: usize = 16 << 20;
 #[derive(Debug)]
 pub struct Failure(String);
 
+impl Failure {
+    /// For this reason.
+    pub fn new(reason: &str) -> Self {
+        Failure(reason.to_owned())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

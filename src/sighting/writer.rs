@@ -14,6 +14,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
+use crate::sighting::feed::Feed;
 use crate::sighting::report::Parcel;
 use crate::sighting::transform::run_command;
 use crate::state::journal::Ticket;
@@ -44,19 +45,20 @@ trait Sink {
 pub enum Choice {
     /// Standard output.
     Stdout,
-    /// A command.
+    /// A command, one process for each sighting.
     Command(CommandTemplate),
+    /// A command that stays and gets a sighting a line.
+    Lines(CommandTemplate),
 }
+
+/// The writer's work, done in its own thread.
+pub type Work = Box<dyn FnOnce(&Receiver<Parcel>) -> Ended + Send>;
 
 /// The writer's thread: delivers until the workers are gone.
 ///
 /// # Errors
 /// Standard output is closed from the start.
-pub fn writer(
-    choice: Choice,
-    metrics: Arc<Metrics>,
-    stop: Stop,
-) -> io::Result<impl FnOnce(&Receiver<Parcel>) -> Ended + Send> {
+pub fn writer(choice: Choice, metrics: Arc<Metrics>, stop: Stop) -> io::Result<Work> {
     let sink: Box<dyn Sink + Send> = match choice {
         Choice::Stdout => Box::new(StdoutSink {
             stdout: File::from(io::stdout().as_fd().try_clone_to_owned()?),
@@ -69,8 +71,12 @@ pub fn writer(
             stop,
             metrics: metrics.clone(),
         }),
+        Choice::Lines(template) => {
+            let feed = Feed::new(template, metrics, stop);
+            return Ok(Box::new(move |parcels| feed.run(parcels)));
+        }
     };
-    Ok(move |parcels: &Receiver<Parcel>| write_all(sink, parcels, &metrics))
+    Ok(Box::new(move |parcels| write_all(sink, parcels, &metrics)))
 }
 
 fn write_all(

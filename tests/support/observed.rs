@@ -34,7 +34,7 @@ pub struct Observed {
     _unread: Option<std::process::ChildStdout>,
     log: Arc<Log>,
     // Removed after the process is gone.
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 /// What came on standard error so far.
@@ -109,8 +109,13 @@ impl Observed {
             lines,
             _unread: unread,
             log,
-            _scratch: scratch,
+            scratch,
         }
+    }
+
+    /// The working directory, which is the home as well.
+    pub fn directory(&self) -> &std::path::Path {
+        self.scratch.path()
     }
 
     /// Its process id.

@@ -65,13 +65,23 @@ pub fn venv(name: &str) -> PathBuf {
 ///
 /// In a CI run without it.
 pub fn fever() -> Option<PathBuf> {
-    let path = find_program("fever");
+    installed("fever")
+}
+
+/// A program that the tests use where it is installed, or `None` (with a line that
+/// says so).
+///
+/// # Panics
+///
+/// In a CI run without it.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = find_program(name);
     assert!(
         path.is_some() || !in_ci(),
-        "CI has no fever: see tests/setup"
+        "CI has no {name}: see tests/setup"
     );
     if path.is_none() {
-        println!("skipped: fever is not installed");
+        println!("skipped: {name} is not installed");
     }
     path
 }

@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
-use crate::config::{Format, LiveEngine, ProtocolChoice};
+use crate::config::{Format, LiveEngine, Mode, ProtocolChoice};
 use crate::engine::Choice;
 use crate::matching::Mode;
 
@@ -347,6 +347,28 @@ pub static OPTIONS: &[Opt] = &[
                     indicator and %matchtype by RETRO or LIVE.",
     },
     Opt {
+        name: Name::Anywhere("sink-mode"),
+        short: None,
+        value_name: "MODE",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "each",
+                help: "a process for every sighting",
+                set: |settings| settings.sink_mode = Mode::Each,
+            },
+            Pick {
+                name: "lines",
+                help: "one process that stays and reads a context a line",
+                set: |settings| settings.sink_mode = Mode::Lines,
+            },
+        ]),
+        default: Some("each"),
+        sample: None,
+        section: Section::Output,
+        short_help: "how the sink command is run",
+        long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started                     again with growing pauses, and gets what it may not have read once more: each                     context at least once. What five processes in a row do not take counts as                     failed.",
+    },
+    Opt {
         name: Name::Anywhere("transform-context"),
         short: Some('T'),
         value_name: "COMMAND",
@@ -359,6 +381,45 @@ pub static OPTIONS: &[Opt] = &[
                     and prints one JSON value, within 30 seconds. It is split and filled in like \
                     the command of a sink. Where it fails, a sighting goes to the bus with its \
                     original context and to a sink not at all.",
+    },
+    Opt {
+        name: Name::Anywhere("transform-mode"),
+        short: None,
+        value_name: "MODE",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "each",
+                help: "a process for every sighting",
+                set: |settings| settings.transform_mode = Mode::Each,
+            },
+            Pick {
+                name: "lines",
+                help: "processes that stay, read a context a line and print one a line",
+                set: |settings| settings.transform_mode = Mode::Lines,
+            },
+        ]),
+        default: Some("each"),
+        sample: None,
+        section: Section::Output,
+        short_help: "how the command of --transform-context is run",
+        long_help: "With lines there is one process for each pair of values of %ioc and \
+                    %matchtype in use. It prints one line for each that it reads, in their order, \
+                    at once or when its input ends. Where it prints more, less or no JSON, dies \
+                    or hangs, the contexts that it had are asked for once more, each with a \
+                    process of its own.",
+    },
+    Opt {
+        name: Name::Anywhere("transform-processes"),
+        short: None,
+        value_name: "N",
+        kind: Kind::Whole(1..=1000, |settings, value| {
+            settings.transform_processes = value
+        }),
+        default: Some("8"),
+        sample: None,
+        section: Section::Output,
+        short_help: "how many processes of --transform-mode lines there are at once",
+        long_help: "Beyond it the one that was not used for the longest time ends.",
     },
     Opt {
         name: Name::Anywhere("unflatten"),

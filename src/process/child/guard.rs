@@ -104,7 +104,7 @@ impl Guard {
     }
 
     /// Waits for the child's exit; says whether it came.
-    fn await_exit(&self, limit: Duration) -> io::Result<bool> {
+    pub(super) fn await_exit(&self, limit: Duration) -> io::Result<bool> {
         let until = Instant::now() + limit;
         loop {
             let left = until.saturating_duration_since(Instant::now());

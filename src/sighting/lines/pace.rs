@@ -1,0 +1,131 @@
+//! What is known of a command that stays: how many contexts it gets at once,
+//! whether it answers before its input ends, and whether it is trusted at all.
+
+use std::time::{Duration, Instant};
+
+/// The most contexts that go in at once.
+pub const MOST_LINES: usize = 1000;
+
+/// The most bytes of contexts that go in at once. One context may be longer.
+pub const MOST_BYTES: usize = 1 << 20;
+
+/// How many go in at first.
+const FIRST_LINES: usize = 16;
+
+/// A round that was faster than this is followed by a larger one.
+const FAST: Duration = Duration::from_millis(250);
+
+/// A round that was slower than this is followed by a smaller one: its first answer
+/// waits for its last.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// How long a command is asked one by one after two failures in a row, and at the
+/// most. One alone may be the end of a process that somebody killed.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// How a command has done so far.
+#[derive(Debug)]
+pub struct Pace {
+    lines: usize,
+    waits_for_end: bool,
+    failed_before: bool,
+    pause: Duration,
+    paused_until: Option<Instant>,
+}
+
+impl Pace {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Pace {
+            lines: FIRST_LINES,
+            waits_for_end: false,
+            failed_before: false,
+            pause: FIRST_PAUSE,
+            paused_until: None,
+        }
+    }
+
+    /// How many contexts go in at once.
+    pub fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Whether the command answers only when its input has ended.
+    pub fn waits_for_end(&self) -> bool {
+        self.waits_for_end
+    }
+
+    /// Whether every context gets a process of its own for now.
+    pub fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
+    }
+
+    /// The command kept silent until its input was closed.
+    pub fn kept_silent(&mut self) {
+        self.waits_for_end = true;
+    }
+
+    /// A round of so many contexts went well.
+    pub fn went_well(&mut self, lines: usize, took: Duration) {
+        self.failed_before = false;
+        self.pause = FIRST_PAUSE;
+        if took > SLOW {
+            self.lines = (lines / 2).clamp(1, MOST_LINES);
+        } else if took < FAST && lines >= self.lines {
+            self.lines = (self.lines * 4).min(MOST_LINES);
+        }
+    }
+
+    /// A round was void.
+    pub fn failed(&mut self, now: Instant) {
+        self.lines = FIRST_LINES;
+        if std::mem::replace(&mut self.failed_before, true) {
+            self.paused_until = Some(now + self.pause);
+            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_grow_while_they_are_fast_and_shrink_when_they_are_slow() {
+        let mut pace = Pace::new();
+        let mut sizes = Vec::new();
+        for _ in 0..5 {
+            sizes.push(pace.lines());
+            pace.went_well(pace.lines(), Duration::from_millis(1));
+        }
+        assert_eq!(sizes, [16, 64, 256, 1000, 1000]);
+        // A small one says nothing of large ones.
+        pace.went_well(100, Duration::from_secs(3));
+        assert_eq!(pace.lines(), 50);
+        pace.went_well(3, Duration::ZERO);
+        assert_eq!(pace.lines(), 50);
+        pace.went_well(1, Duration::from_secs(29));
+        assert_eq!(pace.lines(), 1);
+    }
+
+    #[test]
+    fn a_command_that_fails_is_asked_one_by_one_for_growing_times() {
+        let mut pace = Pace::new();
+        let now = Instant::now();
+        pace.failed(now);
+        assert!(!pace.is_paused(now));
+        pace.failed(now);
+        assert!(pace.is_paused(now) && !pace.is_paused(now + FIRST_PAUSE));
+        pace.failed(now);
+        assert!(pace.is_paused(now + FIRST_PAUSE) && !pace.is_paused(now + 2 * FIRST_PAUSE));
+        for _ in 0..20 {
+            pace.failed(now);
+        }
+        assert!(!pace.is_paused(now + LONGEST_PAUSE));
+        pace.went_well(1, Duration::ZERO);
+        pace.failed(now);
+        pace.failed(now);
+        assert!(!pace.is_paused(now + FIRST_PAUSE));
+    }
+}

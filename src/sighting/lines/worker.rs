@@ -1,0 +1,369 @@
+//! The thread of one place: it owns the process in it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Receiver;
+use log::{debug, warn};
+
+use super::pace::{MOST_BYTES, MOST_LINES};
+use super::round::{Fault, Round};
+use super::schedule::Begun;
+use super::{Answer, Job, Key, Question, Shared, lock};
+use crate::observe::logging::printable;
+use crate::process::child;
+use crate::process::child::resident::Resident;
+use crate::protocol::Context;
+use crate::sighting::transform::Failure;
+
+/// The process in the place.
+struct Tenant {
+    key: Key,
+    process: Resident,
+    rounds: u64,
+}
+
+/// Why a round has no answers.
+enum Trouble {
+    /// The program stops.
+    Stopped,
+    /// What the command did.
+    Misbehaved(String),
+}
+
+impl From<Fault> for Trouble {
+    fn from(fault: Fault) -> Self {
+        Trouble::Misbehaved(fault.to_string())
+    }
+}
+
+impl From<std::io::Error> for Trouble {
+    fn from(error: std::io::Error) -> Self {
+        Trouble::Misbehaved(format!("it cannot be run: {error}"))
+    }
+}
+
+/// A place's own things.
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    place: usize,
+    tenant: Option<Tenant>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, place: usize) -> Self {
+        Worker {
+            shared,
+            place,
+            tenant: None,
+        }
+    }
+
+    /// Works until there are no more jobs.
+    pub(super) fn run(mut self, jobs: &Receiver<Begun<Job>>) {
+        for Begun {
+            jobs, is_pressed, ..
+        } in jobs
+        {
+            let questions: Vec<&Question> = jobs.iter().flat_map(|job| &job.questions).collect();
+            let mut answers = self
+                .answer(&jobs[0].key, &questions, is_pressed)
+                .into_iter();
+            for job in jobs {
+                let own = answers.by_ref().take(job.questions.len()).collect();
+                job.reply(own);
+            }
+            self.shared.done(self.place, self.tenant.is_some());
+        }
+        self.evict();
+    }
+
+    fn answer(&mut self, key: &Key, questions: &[&Question], is_pressed: bool) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(questions.len());
+        while let Some(rest) = questions
+            .get(answers.len()..)
+            .filter(|rest| !rest.is_empty())
+        {
+            let (is_paused, waits_for_end, lines) = {
+                let pace = lock(&self.shared.pace);
+                (
+                    pace.is_paused(Instant::now()),
+                    pace.waits_for_end(),
+                    pace.lines(),
+                )
+            };
+            if is_paused {
+                answers.push(self.shared.ask_alone(rest[0]));
+                continue;
+            }
+            let count = fitting(rest, lines);
+            let closes = waits_for_end || (is_pressed && count == rest.len());
+            self.ask(key, &rest[..count], closes, &mut answers);
+        }
+        answers
+    }
+
+    /// Asks for these at once, or where that fails one by one.
+    fn ask(&mut self, key: &Key, questions: &[&Question], closes: bool, answers: &mut Vec<Answer>) {
+        let started = Instant::now();
+        match self.round(key, questions, closes) {
+            Ok(contexts) => {
+                lock(&self.shared.pace).went_well(questions.len(), started.elapsed());
+                answers.extend(contexts.into_iter().map(Ok));
+            }
+            Err(Trouble::Stopped) => {
+                self.tenant = None;
+                let stopped = || Err(Failure::new("the program was stopped"));
+                answers.extend(questions.iter().map(|_| stopped()));
+            }
+            Err(Trouble::Misbehaved(reason)) => {
+                self.tenant = None;
+                let count = questions.len();
+                self.shared.metrics.transforms_repeated.add(count as u64);
+                warn!(
+                    "--transform-context, which stays{}: {reason}; its {count} context(s) are \
+                     asked for once more, one by one",
+                    about(key)
+                );
+                lock(&self.shared.pace).failed(Instant::now());
+                answers.extend(questions.iter().map(|one| self.shared.ask_alone(one)));
+            }
+        }
+    }
+
+    fn round(
+        &mut self,
+        key: &Key,
+        questions: &[&Question],
+        closes: bool,
+    ) -> Result<Vec<Context<'static>>, Trouble> {
+        self.settle_in(key, questions[0])?;
+        let shared = self.shared.clone();
+        let mut tenant = self.tenant.take().expect("it has just moved in");
+        let input = lines_of(questions);
+        let mut exchange = Exchange {
+            shared: &shared,
+            process: &mut tenant.process,
+            unsent: &input,
+            round: Round::new(questions.len()),
+            closes,
+            was_silent: false,
+            heard: Instant::now(),
+        };
+        let has_ended = exchange.run(tenant.rounds == 0)?;
+        let round = exchange.round;
+        if !has_ended {
+            tenant.rounds += 1;
+            self.tenant = Some(tenant);
+        }
+        Ok(round.finish()?)
+    }
+
+    /// Has a process for this key, that waits for input, in the place.
+    fn settle_in(&mut self, key: &Key, question: &Question) -> Result<(), Trouble> {
+        if self
+            .tenant
+            .as_ref()
+            .is_some_and(|tenant| tenant.key != *key)
+        {
+            self.evict();
+        }
+        if let Some(tenant) = &mut self.tenant {
+            let turn = tenant
+                .process
+                .turn(b"", Duration::ZERO, &self.shared.stop)?;
+            if !turn.output.is_empty() {
+                let reason = "it printed a line behind its answers";
+                return Err(Trouble::Misbehaved(reason.to_owned()));
+            }
+            if turn.ended || tenant.process.has_exited() {
+                debug!("--transform-context ended between two contexts; it is started again");
+                self.tenant = None;
+            }
+        }
+        if self.tenant.is_none() {
+            let template = &self.shared.template;
+            let mut command = child::command(Path::new(template.program()));
+            command.args(template.arguments(&question.ioc, question.match_type.as_str()));
+            self.tenant = Some(Tenant {
+                key: key.clone(),
+                process: Resident::start(&mut command)?,
+                rounds: 0,
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends the process in the place.
+    fn evict(&mut self) {
+        if let Some(tenant) = self.tenant.take() {
+            let grace = match self.shared.stop.is_now() {
+                true => Duration::ZERO,
+                false => self.shared.times.exit,
+            };
+            tenant.process.retire(grace);
+        }
+    }
+}
+
+/// One round on the way.
+struct Exchange<'a> {
+    shared: &'a Shared,
+    process: &'a mut Resident,
+    unsent: &'a [u8],
+    round: Round,
+    /// The input is closed behind the last context.
+    closes: bool,
+    /// It was closed because no answer came.
+    was_silent: bool,
+    heard: Instant,
+}
+
+impl Exchange<'_> {
+    /// Asks and hears; says whether the process has ended.
+    fn run(&mut self, is_first: bool) -> Result<bool, Trouble> {
+        loop {
+            if self.unsent.is_empty() && self.closes {
+                self.process.close_input();
+            }
+            if self.unsent.is_empty() && self.round.is_full() && self.process.takes_input() {
+                return self.settle(is_first);
+            }
+            let limit = self.time_left()?;
+            if self.turn(limit)? {
+                return self.end().map(|()| true);
+            }
+        }
+    }
+
+    /// One turn; says whether the output has ended.
+    fn turn(&mut self, limit: Duration) -> Result<bool, Trouble> {
+        let stop = &self.shared.stop;
+        let turn = self.process.turn(self.unsent, limit, stop)?;
+        self.unsent = &self.unsent[turn.written..];
+        if turn.written > 0 || !turn.output.is_empty() {
+            self.heard = Instant::now();
+        }
+        let ended = turn.ended;
+        self.round.take(turn.output)?;
+        if !self.unsent.is_empty() && !self.process.takes_input() {
+            // It reads no more; what it prints is heard all the same.
+            self.unsent = &[];
+        }
+        Ok(ended)
+    }
+
+    /// How long the next answer may take. A command that keeps silent is told the
+    /// end of its input first: it may wait for that.
+    fn time_left(&mut self) -> Result<Duration, Trouble> {
+        let stop = &self.shared.stop;
+        let now = Instant::now();
+        let grace = stop
+            .drained_by()
+            .map(|by| by.saturating_duration_since(now));
+        if stop.is_now() || grace.is_some_and(|grace| grace.is_zero()) {
+            return Err(Trouble::Stopped);
+        }
+        let times = &self.shared.times;
+        let silent = now.saturating_duration_since(self.heard);
+        if !self.closes && silent >= times.patience {
+            self.closes = true;
+            self.was_silent = true;
+            self.heard = now;
+            return Ok(Duration::ZERO);
+        }
+        let limit = if self.closes {
+            times.limit
+        } else {
+            times.patience
+        };
+        let left = limit.saturating_sub(silent);
+        if left.is_zero() {
+            let reason = format!(
+                "it printed nothing for {:.1} s and {} line(s) before",
+                limit.as_secs_f64(),
+                self.round.answered()
+            );
+            return Err(Trouble::Misbehaved(reason));
+        }
+        Ok(grace.map_or(left, |grace| left.min(grace)))
+    }
+
+    /// All answers are there and the process stays: it must have read all that it
+    /// was asked, and have nothing more to say.
+    fn settle(&mut self, is_first: bool) -> Result<bool, Trouble> {
+        let times = &self.shared.times;
+        let limit = match is_first {
+            true => times.first_settling,
+            false => times.settling,
+        };
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let ended = self.turn(left)?;
+            if self.process.unread() > 0 {
+                let reason = "it printed a line for each context before it had read all of them";
+                return Err(Trouble::Misbehaved(reason.to_owned()));
+            }
+            if ended {
+                return self.end().map(|()| true);
+            }
+            if left.is_zero() || self.shared.stop.is_now() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The output has ended: the exit status counts as with one context.
+    fn end(&mut self) -> Result<(), Trouble> {
+        let limit = self.shared.times.limit;
+        self.process.close_input();
+        let status = match self.process.exit(limit)? {
+            Some(status) if status.success() => {
+                if self.was_silent && self.round.is_full() {
+                    lock(&self.shared.pace).kept_silent();
+                }
+                return Ok(());
+            }
+            Some(status) => child::describe(status),
+            None => format!("it did not end within {:.1} s", limit.as_secs_f64()),
+        };
+        let words = self.process.last_words();
+        Err(Trouble::Misbehaved(format!(
+            "{status}, {}",
+            printable(&words, 500)
+        )))
+    }
+}
+
+/// How many of these go in at once.
+fn fitting(questions: &[&Question], lines: usize) -> usize {
+    let mut bytes = 0;
+    let fits = |question: &&&Question| {
+        bytes += question.context.as_str().len() + 1;
+        bytes <= MOST_BYTES
+    };
+    let count = questions
+        .iter()
+        .take(lines.min(MOST_LINES))
+        .take_while(fits);
+    count.count().max(1)
+}
+
+/// One context a line, whatever it holds.
+fn lines_of(questions: &[&Question]) -> Vec<u8> {
+    let mut input = Vec::new();
+    for question in questions {
+        question.context.write_line(&mut input);
+    }
+    input
+}
+
+/// The values that a process was started with, for the log.
+fn about(key: &Key) -> String {
+    match key.ioc.is_empty() {
+        true => String::new(),
+        false => format!(" for {}", printable(&key.ioc, 200)),
+    }
+}
