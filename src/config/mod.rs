@@ -55,13 +55,13 @@ pub struct Config {
     /// The command that makes another context of each context.
     pub transform_context: Option<CommandTemplate>,
     /// How that command is run.
-    pub transform_mode: Mode,
+    pub transform_mode: CommandMode,
     /// How many processes of it there are at once, where they stay.
     pub transform_processes: NonZeroUsize,
     /// Where sightings go.
     pub sink: SinkChoice,
     /// How the command of the sink is run, where it is one.
-    pub sink_mode: Mode,
+    pub sink_mode: CommandMode,
     /// How many queries may run at the same time.
     pub max_background_tasks: NonZeroUsize,
     /// The most values that one query asks for.
@@ -123,7 +123,7 @@ pub enum SinkChoice {
 
 /// How a command is run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
+pub enum CommandMode {
     /// A process for every sighting.
     #[default]
     Each,
@@ -358,10 +358,10 @@ mod tests {
             wider: Wider::default(),
             meaning: Meaning::default(),
             transform_context: None,
-            transform_mode: Mode::Each,
+            transform_mode: CommandMode::Each,
             transform_processes: NonZeroUsize::new(8).expect("not 0"),
             sink: SinkChoice::Bus,
-            sink_mode: Mode::Each,
+            sink_mode: CommandMode::Each,
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),
             batch_size: NonZeroUsize::new(10_000).expect("not 0"),
             confirm_delivery: false,
@@ -522,11 +522,11 @@ mod tests {
         );
         assert_eq!(
             mode(&["--sink-mode=lines", "--sink", "logger"]),
-            Ok(Mode::Lines)
+            Ok(CommandMode::Lines)
         );
-        assert_eq!(mode(&["--sink", "logger -t %ioc"]), Ok(Mode::Each));
+        assert_eq!(mode(&["--sink", "logger -t %ioc"]), Ok(CommandMode::Each));
         // It is of no use there, and does no harm.
-        assert_eq!(mode(&["--sink-mode=lines"]), Ok(Mode::Lines));
+        assert_eq!(mode(&["--sink-mode=lines"]), Ok(CommandMode::Lines));
     }
 
     #[test]

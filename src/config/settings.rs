@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    Config, Format, Jobs, LiveEngine, Logging, Metrics, Mode, Place, ProtocolChoice, SinkChoice,
-    UsageError, Verbosity,
+    CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Place, ProtocolChoice,
+    SinkChoice, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine;
@@ -43,10 +43,10 @@ pub struct Settings {
     pub domains_match_subdomains: bool,
     pub urls_match_host: bool,
     pub transform_context: Option<CommandTemplate>,
-    pub transform_mode: Mode,
+    pub transform_mode: CommandMode,
     pub transform_processes: u64,
     pub sink: SinkChoice,
-    pub sink_mode: Mode,
+    pub sink_mode: CommandMode,
     pub max_background_tasks: u64,
     pub batch_size: u64,
     pub confirm_delivery: bool,
@@ -212,8 +212,8 @@ impl Settings {
     }
 
     /// A command that stays is the same for every sighting.
-    fn sink_mode(&self) -> Result<Mode, UsageError> {
-        if let (Mode::Lines, SinkChoice::Command(command)) = (self.sink_mode, &self.sink) {
+    fn sink_mode(&self) -> Result<CommandMode, UsageError> {
+        if let (CommandMode::Lines, SinkChoice::Command(command)) = (self.sink_mode, &self.sink) {
             if command.placeholders() != (false, false) {
                 let place = self.place_of("sink-mode");
                 let problem = "lines is one process for all sightings: the sink command can have \

@@ -23,7 +23,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outbox::{Key, Outbox};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
-use crate::config::{Config, Mode, SinkChoice};
+use crate::config::{CommandMode, Config, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
 use crate::observe::logging;
@@ -338,8 +338,8 @@ fn report_settings(
 ) -> ReportSettings {
     let transform = match (&config.transform_context, config.transform_mode) {
         (None, _) => Transform::None,
-        (Some(template), Mode::Each) => Transform::Each(template.clone()),
-        (Some(template), Mode::Lines) => {
+        (Some(template), CommandMode::Each) => Transform::Each(template.clone()),
+        (Some(template), CommandMode::Lines) => {
             let processes = config.transform_processes;
             Transform::Lines(Pool::new(
                 template.clone(),
@@ -419,8 +419,8 @@ impl Writer {
             }
             SinkChoice::Stdout => writer::Choice::Stdout,
             SinkChoice::Command(template) => match config.sink_mode {
-                Mode::Each => writer::Choice::Command(template.clone()),
-                Mode::Lines => writer::Choice::Lines(template.clone()),
+                CommandMode::Each => writer::Choice::Command(template.clone()),
+                CommandMode::Lines => writer::Choice::Lines(template.clone()),
             },
         };
         let write = writer::writer(choice, metrics.clone(), stop.clone())?;

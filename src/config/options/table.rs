@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
-use crate::config::{Format, LiveEngine, Mode, ProtocolChoice};
+use crate::config::{CommandMode, Format, LiveEngine, ProtocolChoice};
 use crate::engine::Choice;
 use crate::matching::Mode;
 
@@ -354,12 +354,12 @@ pub static OPTIONS: &[Opt] = &[
             Pick {
                 name: "each",
                 help: "a process for every sighting",
-                set: |settings| settings.sink_mode = Mode::Each,
+                set: |settings| settings.sink_mode = CommandMode::Each,
             },
             Pick {
                 name: "lines",
                 help: "one process that stays and reads a context a line",
-                set: |settings| settings.sink_mode = Mode::Lines,
+                set: |settings| settings.sink_mode = CommandMode::Lines,
             },
         ]),
         default: Some("each"),
@@ -390,12 +390,12 @@ pub static OPTIONS: &[Opt] = &[
             Pick {
                 name: "each",
                 help: "a process for every sighting",
-                set: |settings| settings.transform_mode = Mode::Each,
+                set: |settings| settings.transform_mode = CommandMode::Each,
             },
             Pick {
                 name: "lines",
                 help: "processes that stay, read a context a line and print one a line",
-                set: |settings| settings.transform_mode = Mode::Lines,
+                set: |settings| settings.transform_mode = CommandMode::Lines,
             },
         ]),
         default: Some("each"),
