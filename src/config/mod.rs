@@ -347,6 +347,7 @@ mod tests {
             program: engine::Program {
                 path: None,
                 endpoint: None,
+                reach: engine::Reach::default(),
             },
             threatbus: endpoint("localhost:13370"),
             snapshot_days: 0,

@@ -38,8 +38,8 @@ pub struct Settings {
     pub unflatten: bool,
     pub retro_match_max_events: u64,
     pub retro_match_timeout: Option<Duration>,
-    pub match_answers: bool,
     pub mode: Mode,
+    pub match_answers: bool,
     pub domains_match_subdomains: bool,
     pub urls_match_host: bool,
     pub transform_context: Option<CommandTemplate>,
@@ -245,6 +245,10 @@ impl Settings {
         engine::Program {
             path: is_given(PROGRAM_OPTIONS).then(path),
             endpoint: self.vast.clone().filter(|_| is_given(ENDPOINT_OPTIONS)),
+            reach: engine::Reach {
+                mode: self.mode,
+                answers: self.match_answers,
+            },
         }
     }
 

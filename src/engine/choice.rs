@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ENGINES, Engine};
+use crate::matching::Mode;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
@@ -30,8 +31,17 @@ pub struct Identified {
     pub open: Box<Open>,
 }
 
-/// Of a program, and the node that it is to ask.
-type Open = dyn FnOnce(PathBuf, Option<Endpoint>, &Stop) -> SharedEngine;
+/// Of a program, the node that it is to ask, and how far its queries go.
+type Open = dyn FnOnce(PathBuf, Option<Endpoint>, Reach, &Stop) -> SharedEngine;
+
+/// How far the queries of an engine go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// How far.
+    pub mode: Mode,
+    /// Whether answers of DNS count like any other name and address.
+    pub answers: bool,
+}
 
 /// Which engine to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,6 +86,8 @@ pub struct Program {
     pub path: Option<PathBuf>,
     /// Where the node listens; `None` = where the engine's nodes do.
     pub endpoint: Option<Endpoint>,
+    /// How far queries go.
+    pub reach: Reach,
 }
 
 /// How live matching learns of matches in new events.

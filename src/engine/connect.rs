@@ -118,7 +118,7 @@ fn open(choice: Choice, program: &Program, stop: &Stop) -> SharedEngine {
         Some(row) => (row.identify)(&path, stop),
         None => recognise(&path, stop),
     };
-    (identified.open)(path, program.endpoint.clone(), stop)
+    (identified.open)(path, program.endpoint.clone(), program.reach, stop)
 }
 
 /// Which of the engines a program is. Its name only tells how it is asked first: a

@@ -15,16 +15,20 @@ use crate::process::stop::Stop;
 mod choice;
 pub mod connect;
 pub mod finding;
+mod judge;
 pub mod lines;
 pub mod live;
+mod once;
 pub mod tenzir;
 pub mod vast;
+mod wanted;
 
 pub use self::vast::query::query_of;
-pub use choice::{Choice, LiveEngine, Program, SharedEngine};
+pub use choice::{Choice, LiveEngine, Program, Reach, SharedEngine};
 pub use connect::{ANSWER_TIME, connect, findings};
 pub use finding::Finding;
 use live::Source;
+use wanted::Wanted;
 
 /// The engines that can be searched: a new one is a folder, and its row here.
 const ENGINES: [&choice::Row; 2] = [&vast::ROW, &tenzir::ROW];
@@ -68,6 +72,17 @@ pub trait Engine {
 
     /// The most observables in one query; `None` = as many as there are.
     fn most_observables(&self) -> Option<usize> {
+        None
+    }
+
+    /// Whether it gives more events than those that hold a value, so that each is
+    /// judged here.
+    fn gives_more(&self) -> bool {
+        false
+    }
+
+    /// Why no query can hold a value; it is left out of all queries.
+    fn cannot_ask(&self, _observable: &Observable) -> Option<&'static str> {
         None
     }
 
@@ -119,7 +134,7 @@ pub trait Attribute {
 
 impl Attribute for Attribution {
     fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
-        Attribution::attribute(self, event.text, verdict)
+        Attribution::attribute(self, event.judged(), verdict)
     }
 }
 
@@ -137,10 +152,20 @@ pub struct LiveWish {
 pub struct Line<'a> {
     /// The event as the engine printed it, bad bytes replaced.
     pub text: &'a str,
+    /// The event as the sensor wrote it, where the engine made another text of that:
+    /// what is judged.
+    pub sent: Option<&'a str>,
     /// The name of its schema; empty where the engine does not tell.
     pub schema: &'a str,
     /// When the engine stored it, where it tells.
     pub stored: Option<OffsetDateTime>,
+}
+
+impl<'a> Line<'a> {
+    /// What is judged of the event.
+    pub fn judged(&self) -> &'a str {
+        self.sent.unwrap_or(self.text)
+    }
 }
 
 /// What a query's consumer gets.

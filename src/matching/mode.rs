@@ -11,7 +11,7 @@ use super::reach::Reach;
 use crate::observable::Observable;
 
 /// How far a match goes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     /// Whole fields of the engine's concepts are equal, as the original has it: case
     /// counts, and lists do not.

@@ -280,6 +280,7 @@ counters! {
     observables_refused: "Values that the engine refuses, of indicators that have others.",
     queries: "Queries that were put to the engine.",
     queries_interrupted: "Queries that the engine did not finish, asked again.",
+    events_unmatched: "Events of the engine's answers that hold no value of their query.",
     lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
     lines_cut: "Lines of log files that are too long, and left out.",
     events_read: "Events in log files that were looked at.",

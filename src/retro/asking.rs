@@ -72,6 +72,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
     /// Asks for a whole batch. What was interrupted comes back.
     pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         let mut batch = Batch::new(requests, self.timeout);
+        self.note_what_cannot_be_asked(&batch);
         let mut result = Ok(());
         while let Some(group) = batch.groups.pop() {
             result = self.ask_group(&mut batch, group);
@@ -147,6 +148,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         };
         match (group.purpose, group.questions.len()) {
             (Purpose::Doubts, _) => None,
+            (Purpose::AllEvents, 1) if self.engine.gives_more() => None,
             (Purpose::AllEvents, 1) if group.questions.iter().any(is_checked_here) => None,
             (Purpose::AllEvents, 1) => Some(limit),
             (Purpose::AllEvents, questions) => {
@@ -283,6 +285,25 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
                 self.leave_out(batch, number, &refused, &reason);
             }
             _ => self.fail(batch, &group, &reason),
+        }
+    }
+
+    /// Names the values that are left out of every query, since none can hold them.
+    fn note_what_cannot_be_asked(&self, batch: &Batch) {
+        for question in &batch.questions {
+            for observable in question.observables() {
+                let Some(reason) = self.engine.cannot_ask(observable) else {
+                    continue;
+                };
+                for entry in &question.entries {
+                    self.metrics.observables_refused.add(1);
+                    error!(
+                        "indicator {}: its value {} is not matched: {reason}",
+                        entry.id(),
+                        printable(&observable.to_string(), 200)
+                    );
+                }
+            }
         }
     }
 

@@ -74,6 +74,7 @@ pub(super) struct Reading<'a> {
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
     title: &'static str,
+    gives_more: bool,
     concepts: Arc<Concepts>,
     /// `None` where every event matches.
     attribution: Option<Box<dyn Attribute>>,
@@ -102,6 +103,7 @@ impl<'a> Reading<'a> {
             .collect();
         Reading {
             title: engine.title(),
+            gives_more: engine.gives_more(),
             concepts,
             // A selection has an answer of its own, in which its condition tells.
             attribution: match &*observables {
@@ -152,7 +154,7 @@ impl<'a> Reading<'a> {
         match self.attribute(line, &mut verdict) {
             Ok(context) => {
                 let concepts = self.concepts.clone();
-                let event = LazyEvent::new(line.text, &concepts);
+                let event = LazyEvent::new(line.judged(), &concepts);
                 self.take_event(line.text, &event, &context, &verdict);
             }
             Err(reason) => {
@@ -199,7 +201,11 @@ impl<'a> Reading<'a> {
             let doubtful = doubtful.filter(|&question| self.questions[question].holds(event));
             self.doubtful(&doubtful.collect::<Vec<usize>>(), number);
         }
-        self.findings.unattributed |= verdict.nothing_found;
+        if verdict.nothing_found && self.gives_more {
+            self.out.metrics.events_unmatched.add(1);
+        } else {
+            self.findings.unattributed |= verdict.nothing_found;
+        }
     }
 
     fn certain(

@@ -85,7 +85,8 @@ impl Matching {
         }
         if config.retro_match {
             let settings = retro_settings(config);
-            let wider = wider(config, "retro", engine.takes_selections());
+            let takes_parts = engine.takes_selections() || engine.gives_more();
+            let wider = wider(config, "retro", takes_parts);
             let (retro, intake) = Retro::start(settings, engine, report, writer, metrics, stop)?;
             matching.retro = Some(retro);
             intakes.push(intake.widened(wider));

@@ -15,6 +15,7 @@ pub mod paths;
 pub mod peer;
 pub mod process;
 pub mod query_judge;
+pub mod recall;
 pub mod scene;
 pub mod standin;
 pub mod tenzir;

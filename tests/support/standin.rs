@@ -1,8 +1,9 @@
 //! The stand-in engine, set up for one test.
 
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -107,6 +108,24 @@ impl Standin {
         }
         standin.set("events", json!(folder));
         standin
+    }
+
+    /// Imports what a sensor wrote: `suricata` or `zeek`.
+    ///
+    /// # Panics
+    ///
+    /// Where the node does not take it.
+    pub fn import(&self, sensor: &str, text: &str) {
+        let mut child = Command::new(&self.program)
+            .args(["-e", &self.endpoint, "import", sensor])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the stand-in can be run");
+        let mut input = child.stdin.take().expect("its input is a pipe");
+        input.write_all(text.as_bytes()).expect("it reads");
+        drop(input);
+        assert!(child.wait().expect("a child can be waited for").success());
     }
 
     /// An engine that answers every query with these bytes.

@@ -249,25 +249,28 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "exact",
-                help: "whole fields that are equal, case included",
+                help: "whole texts in the fields of the engine's concepts, as the original does",
                 set: |settings| settings.mode = Mode::Exact,
             },
             Pick {
                 name: "standard",
-                help: "what an indicator names, however it is spelled",
+                help: "what an indicator names, however it is written",
                 set: |settings| settings.mode = Mode::Standard,
             },
             Pick {
                 name: "thorough",
-                help: "the same, whatever it costs the engine",
+                help: "the same, also where an engine has to scan what it stores",
                 set: |settings| settings.mode = Mode::Thorough,
             },
         ]),
         default: Some("standard"),
         sample: None,
         section: Section::Matching,
-        short_help: "how far a match goes",
-        long_help: "The original's meaning is exact.",
+        short_help: "how far matching goes",
+        long_help: "On log files and live, standard and thorough find the same. Of what VAST and \
+                    Tenzir store, standard asks for what they find from an index, in the spellings \
+                    that logs are known to have; thorough has more queries behind those, which \
+                    cost by how much is stored, and --retro-match-timeout bounds them.",
     },
     Opt {
         name: Name::Anywhere("match-answers"),

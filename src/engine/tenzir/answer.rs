@@ -5,6 +5,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::fields::Field;
+use super::layout::Layout;
 use crate::engine::{Answer, Line};
 use crate::observable::EventTime;
 use crate::process::child::{self, End, Outcome};
@@ -23,6 +24,8 @@ pub(super) struct Printed<'a> {
     stored: Option<std::borrow::Cow<'a, str>>,
     /// A field that the node knows.
     pub(super) field: Option<Field>,
+    /// A layout of events that the node holds.
+    pub(super) layout: Option<Layout>,
     /// The node is there.
     pub(super) heartbeat: Option<IgnoredAny>,
 }
@@ -39,6 +42,7 @@ impl<'a> Printed<'a> {
                     .as_deref()
                     .and_then(EventTime::parse)
                     .map(|time| time.utc()),
+                sent: None,
             },
             None => Line {
                 text: whole,

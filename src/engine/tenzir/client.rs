@@ -11,15 +11,20 @@ use serde::Deserialize;
 
 use super::answer::{self, Printed, judge};
 use super::fields::{Field, Fields};
+use super::layout::Leaves;
 use super::query;
 use super::tether::Tether;
 use super::typed::Typed;
 use super::{check, live};
 use crate::engine::Finding;
+use crate::engine::choice::Reach;
 use crate::engine::connect::ANSWER_TIME;
+use crate::engine::judge::Judge;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::Source;
+use crate::engine::once::Once;
 use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
+use crate::matching::Mode;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::process::child::{self, Flow, Limits, Manner, Outcome};
@@ -52,6 +57,7 @@ pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Option<String>,
+    reach: Reach,
     fields: SharedFields,
 }
 
@@ -66,6 +72,14 @@ impl SharedFields {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Takes the layouts of all events.
+    fn lay_out(&self, leaves: Leaves) {
+        let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = Fields::clone(&fields);
+        known.lay_out(leaves);
+        *fields = Arc::new(known);
     }
 
     /// Adds what is new; says whether queries have to be put to more places.
@@ -108,8 +122,14 @@ impl Client {
             binary,
             endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
             version,
+            reach: Reach::default(),
             fields: SharedFields::default(),
         }
+    }
+
+    /// The same, with queries that go so far.
+    pub fn going(self, reach: Reach) -> Self {
+        Client { reach, ..self }
     }
 
     /// A child that asks the node and does not keep trying: by itself it would for
@@ -186,14 +206,21 @@ impl Client {
     /// # Errors
     /// It does not tell: why, in words.
     pub(super) fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
-        let output = self.ask(&query::fields(), time, stop)?;
+        let pipeline = match self.reach.mode {
+            Mode::Exact => query::fields(),
+            Mode::Standard | Mode::Thorough => query::layouts(),
+        };
+        let output = self.ask(&pipeline, time, stop)?;
         let mut fields = Vec::new();
+        let mut leaves = Leaves::default();
         for line in String::from_utf8_lossy(&output).lines() {
             let printed: Printed<'_> = serde_json::from_str(line)
                 .map_err(|error| format!("its list of fields cannot be read: {error}"))?;
             fields.extend(printed.field);
+            printed.layout.iter().for_each(|layout| leaves.add(layout));
         }
         self.fields.learn(fields);
+        self.fields.lay_out(leaves);
         Ok(())
     }
 
@@ -307,7 +334,16 @@ impl Engine for Client {
     }
 
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
-        Some(Box::new(Typed::new(entries, self.fields.get())))
+        match self.reach.mode {
+            Mode::Exact => Some(Box::new(Typed::new(entries, self.fields.get()))),
+            Mode::Standard | Mode::Thorough => {
+                Some(Box::new(Judge::new(entries, self.reach.answers)))
+            }
+        }
+    }
+
+    fn gives_more(&self) -> bool {
+        self.reach.mode != Mode::Exact
     }
 
     /// The pipeline goes over standard input: no limit on its length, and no
@@ -322,7 +358,37 @@ impl Engine for Client {
         let Asked::Values(observables) = asked else {
             return Answer::Refused("it is asked for values alone".to_owned());
         };
-        let pipeline = query::any_of(observables, &self.fields.get(), &bounds);
+        let fields = self.fields.get();
+        if self.reach.mode == Mode::Exact {
+            let pipeline = query::any_of(observables, &fields, &bounds);
+            return self.put(&pipeline, bounds, stop, consume);
+        }
+        let pipelines = query::superset(observables, &fields, &bounds, self.reach.mode);
+        let mut once = Once::new(bounds);
+        for pipeline in &pipelines {
+            let Some(bounds) = once.next() else {
+                return Answer::TimedOut;
+            };
+            let answer = self.put(pipeline, bounds, stop, &mut |event| {
+                once.hand_out(event, consume)
+            });
+            if answer != Answer::Complete {
+                return answer;
+            }
+        }
+        Answer::Complete
+    }
+}
+
+impl Client {
+    /// Runs one pipeline.
+    fn put(
+        &self,
+        pipeline: &str,
+        bounds: Bounds,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
         let mut running = match Running::begin(self, stop) {
             Ok(running) => running,
             Err(reason) => return Answer::Unreachable(reason),
@@ -432,6 +498,9 @@ impl<'a> Running<'a> {
             }
             Answer::Complete if self.outdated => {
                 info!("Tenzir: there are new fields; a query is put again");
+                if let Err(reason) = self.client.read_fields(ANSWER_TIME, self.stop) {
+                    debug!("Tenzir does not tell its fields: {reason}");
+                }
                 Answer::Outdated
             }
             Answer::Complete if !self.confirmed => Answer::Unconfirmed,

@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Deserialize;
 
+use super::layout::Leaves;
+
 /// A line of the pipelines that list fields.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(super) struct Field {
@@ -21,6 +23,8 @@ pub(super) struct Types {
     pub(super) text: bool,
     /// Something else that is printed as a string.
     other: bool,
+    /// Lists of addresses or text.
+    lists: bool,
 }
 
 /// The kinds of values that are printed as strings and are neither addresses nor
@@ -47,6 +51,8 @@ pub(super) struct Fields {
     texts: BTreeSet<Vec<String>>,
     /// How many fields hold addresses or text, each counted for each schema.
     places: usize,
+    /// What can be looked for in them, where it was asked for.
+    leaves: Leaves,
 }
 
 impl Fields {
@@ -54,17 +60,18 @@ impl Fields {
     pub(super) fn add(&mut self, field: Field) {
         // What the node writes about itself is no event. (Events that nobody gave a
         // schema have one of Tenzir's, like `tenzir.unknown`.)
-        let is_internal = |prefix| field.schema.starts_with(prefix);
-        if field.lists > 0
-            || ["tenzir.metrics.", "tenzir.diagnostic"]
-                .iter()
-                .any(is_internal)
-        {
+        if is_internal(&field.schema) {
             return;
         }
         let path = field.path.join(".");
         let types = self.schemas.entry(field.schema).or_default();
         let types = types.entry(path).or_default();
+        if field.lists > 0 {
+            if ["ip", "string"].contains(&&*field.kind) {
+                self.places += usize::from(!std::mem::replace(&mut types.lists, true));
+            }
+            return;
+        }
         let (known, paths) = match field.kind.as_str() {
             "ip" => (&mut types.address, &mut self.addresses),
             "string" => (&mut types.text, &mut self.texts),
@@ -93,7 +100,21 @@ impl Fields {
     /// as far as it is known.
     pub(super) fn known(&self, schema: &str, path: &str) -> Option<Types> {
         let types = *self.schemas.get(schema)?.get(path)?;
-        (types != Types::default()).then_some(types)
+        let nothing = Types {
+            lists: types.lists,
+            ..Types::default()
+        };
+        (types != nothing).then_some(types)
+    }
+
+    /// Takes the layouts for what is known of them.
+    pub(super) fn lay_out(&mut self, leaves: Leaves) {
+        self.leaves = leaves;
+    }
+
+    /// What can be looked for, where the layouts were asked for.
+    pub(super) fn leaves(&self) -> &Leaves {
+        &self.leaves
     }
 
     /// Every field that holds addresses.
@@ -113,6 +134,14 @@ impl Fields {
             self.texts.contains(&path).then_some((host, path))
         })
     }
+}
+
+/// Whether the node writes events of this schema about itself.
+pub(super) fn is_internal(schema: &str) -> bool {
+    let is_internal = |prefix| schema.starts_with(prefix);
+    ["tenzir.metrics.", "tenzir.diagnostic"]
+        .iter()
+        .any(is_internal)
 }
 
 /// The field with the rest of the URL, beside the one with its host.

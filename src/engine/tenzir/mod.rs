@@ -6,8 +6,10 @@ mod answer;
 mod check;
 pub mod client;
 mod fields;
+mod layout;
 mod live;
 mod query;
+mod superset;
 mod tether;
 mod typed;
 
@@ -29,8 +31,8 @@ fn identify(program: &Path, stop: &Stop) -> Identified {
     let version = client::version(program, stop);
     Identified {
         is_it: version.is_some(),
-        open: Box::new(|program, endpoint, _| {
-            Arc::new(client::Client::new(program, endpoint, version))
+        open: Box::new(|program, endpoint, reach, _| {
+            Arc::new(client::Client::new(program, endpoint, version).going(reach))
         }),
     }
 }

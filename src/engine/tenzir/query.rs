@@ -10,7 +10,9 @@ use std::net::IpAddr;
 use time::{OffsetDateTime, UtcOffset};
 
 use super::fields::{Fields, HOST_AND_PATH};
-use crate::engine::Bounds;
+use super::superset::{self, Condition, this};
+use crate::engine::{Bounds, Wanted};
+use crate::matching::Mode;
 use crate::matching::UrlParts;
 use crate::observable::{Network, Observable};
 
@@ -26,6 +28,9 @@ const ASKABLE: &str = "fields | where type.kind == \"ip\" or type.kind == \"stri
 /// The same for all fields.
 const FIELDS: &str =
     "fields | summarize schema, path, kind=type.kind, lists=type.lists | this = {field: this}";
+
+/// All fields, and the layouts that they are in.
+const LAYOUTS: &str = "merge { schemas | this = {layout: this} }";
 
 /// All events as they come, and every few seconds a word of the node. It comes from
 /// what the node measures of itself; `now()` alone would come without a node.
@@ -53,6 +58,62 @@ pub(super) fn fields() -> String {
     format!("{FIELDS} | {PRINT}")
 }
 
+/// Asks for the fields, and for the layouts that they are in.
+pub(super) fn layouts() -> String {
+    format!("{FIELDS} | {LAYOUTS} | {PRINT}")
+}
+
+/// Asks for more than the events that hold any of these values, and for the fields that
+/// the node knows now: the pipelines, the cheaper ones first. Those of
+/// [`Mode::Thorough`] cost by how much is stored.
+pub(super) fn superset(
+    observables: &[&Observable],
+    fields: &Fields,
+    bounds: &Bounds,
+    mode: Mode,
+) -> Vec<String> {
+    let wanted = Wanted::of(observables.iter().copied());
+    let is_thorough = mode == Mode::Thorough;
+    let mut conditions = superset::standard(&wanted, fields.leaves(), !is_thorough);
+    if is_thorough {
+        conditions.extend(superset::thorough(&wanted, fields.leaves()));
+    }
+    if conditions.is_empty() {
+        // Nothing of the kind is stored.
+        return vec![self::fields()];
+    }
+    let pipelines = conditions.into_iter();
+    pipelines
+        .map(|condition| export(&condition, bounds, None))
+        .collect()
+}
+
+/// Asks for the events that fulfil a condition, and for the fields that the node knows
+/// now: both come as lines, in any order.
+fn export(condition: &Condition, bounds: &Bounds, most: Option<u64>) -> String {
+    let Condition { lists, text } = condition;
+    let mut pipeline = lists.clone();
+    // `quiet` around all of it: without, each schema that lacks a field warns;
+    // around `where` alone it keeps the condition from the node.
+    let _ = match bounds.since {
+        Some(since) => write!(
+            pipeline,
+            "quiet {{ export | where @import_time > {} and ({text}) \
+             | this = {{schema: @name, stored: @import_time, event: this}}",
+            moment(since)
+        ),
+        None => write!(
+            pipeline,
+            "quiet {{ export | where {text} | this = {{schema: @name, event: this}}"
+        ),
+    };
+    if let Some(most) = most {
+        let _ = write!(pipeline, " | head {most}");
+    }
+    let _ = write!(pipeline, " | merge {{ {ASKABLE} }} }} | {PRINT}");
+    pipeline
+}
+
 /// Asks for every event that holds any of these values, in the fields that are
 /// known, and for the fields that the node knows now: both come as lines, in any
 /// order.
@@ -61,31 +122,14 @@ pub(super) fn fields() -> String {
 /// [`super::typed::Typed`] tells.
 pub(super) fn any_of(observables: &[&Observable], fields: &Fields, bounds: &Bounds) -> String {
     let values = Values::of(observables);
-    let mut pipeline = String::new();
-    let condition = values.condition(fields, &mut pipeline);
-    if condition.is_empty() {
+    let mut condition = Condition::default();
+    condition.text = values.condition(fields, &mut condition.lists);
+    if condition.text.is_empty() {
         // Nothing of the kind is stored.
         return self::fields();
     }
-    // `quiet` around all of it: without, each schema that lacks a field warns;
-    // around `where` alone it keeps the condition from the node.
-    let _ = match bounds.since {
-        Some(since) => write!(
-            pipeline,
-            "quiet {{ export | where @import_time > {} and ({condition}) \
-             | this = {{schema: @name, stored: @import_time, event: this}}",
-            moment(since)
-        ),
-        None => write!(
-            pipeline,
-            "quiet {{ export | where {condition} | this = {{schema: @name, event: this}}"
-        ),
-    };
-    if let Some(most) = bounds.events.filter(|_| values.urls.len() < 2) {
-        let _ = write!(pipeline, " | head {most}");
-    }
-    let _ = write!(pipeline, " | merge {{ {ASKABLE} }} }} | {PRINT}");
-    pipeline
+    let most = bounds.events.filter(|_| values.urls.len() < 2);
+    export(&condition, bounds, most)
 }
 
 /// The distinct values of one pipeline, by the way they are compared.
@@ -216,21 +260,13 @@ fn declare<T>(
     lists.push_str("]\n");
 }
 
-/// `this["id"]["orig_h"] in $addresses`: whatever a field is called, its name is
-/// text. (With a `?` behind it nothing of the condition reaches the node.)
+/// `this["id"]["orig_h"] in $addresses`
 fn is_in(path: &[String], list: &str) -> String {
-    let mut text = String::from("this");
-    for name in path {
-        text.push('[');
-        quote(&mut text, name);
-        text.push(']');
-    }
-    let _ = write!(text, " in {list}");
-    text
+    format!("{} in {list}", this(path))
 }
 
 /// A string literal, as JSON writes it, but for `\/`, which is an error.
-fn quote(out: &mut String, text: &str) {
+pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
         match c {

@@ -224,6 +224,7 @@ mod tests {
                     text,
                     schema,
                     stored: None,
+                    sent: None,
                 },
                 &mut verdict,
             )
@@ -294,6 +295,7 @@ mod tests {
             text: "[]",
             schema: "s",
             stored: None,
+            sent: None,
         };
         assert!(typed.attribute(&line, &mut Verdict::default()).is_err());
     }

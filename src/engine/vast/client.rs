@@ -8,18 +8,24 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use log::{Level, debug, info, log, warn};
+use serde::de::IgnoredAny;
 
 use super::answer::judge;
+use super::literal::{restored, why_not};
 use super::query::Query;
 use super::version::Version;
 use super::{check, live};
 use crate::engine::Finding;
+use crate::engine::choice::Reach;
 use crate::engine::connect::ANSWER_TIME;
+use crate::engine::judge::Judge;
 use crate::engine::lines::Lines;
 use crate::engine::live::Source;
-use crate::engine::{Answer, Asked, Bounds, Engine, Event, LiveWish, NotReady};
+use crate::engine::once::Once;
+use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
 use crate::indicator::Selection;
-use crate::matching::Concepts;
+use crate::matching::{Attribution, Concepts, Mode};
+use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::process::child::{self, End, Flow, Limits, Outcome};
 use crate::process::endpoint::Endpoint;
@@ -40,6 +46,7 @@ pub struct Client {
     /// Why the version is not known.
     unversioned: Option<String>,
     low_priority: bool,
+    reach: Reach,
     habit: Arc<Habit>,
     /// The node's own table of concepts, once something had to be checked by it.
     known_concepts: Arc<OnceLock<Arc<Concepts>>>,
@@ -95,11 +102,17 @@ impl Client {
             version,
             unversioned,
             low_priority: false,
+            reach: Reach::default(),
             habit: Arc::default(),
             known_concepts: Arc::default(),
         };
         client.learn_options(stop);
         client
+    }
+
+    /// The same, with queries that go so far.
+    pub fn going(self, reach: Reach) -> Self {
+        Client { reach, ..self }
     }
 
     /// Which options this `vast` has; it needs no node for that.
@@ -279,6 +292,24 @@ impl Engine for Client {
         live::source(self, wish, stop)
     }
 
+    fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
+        match self.reach.mode {
+            Mode::Exact if entries.len() > 1 => Some(Box::new(Attribution::new(entries))),
+            Mode::Exact => None,
+            Mode::Standard | Mode::Thorough => {
+                Some(Box::new(Judge::new(entries, self.reach.answers)))
+            }
+        }
+    }
+
+    fn gives_more(&self) -> bool {
+        self.reach.mode != Mode::Exact
+    }
+
+    fn cannot_ask(&self, observable: &Observable) -> Option<&'static str> {
+        why_not(observable.spelled()?.as_written())
+    }
+
     fn takes_selections(&self) -> bool {
         true
     }
@@ -335,30 +366,54 @@ impl Client {
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
-        let query = match asked {
-            Asked::Values(values) => match Query::any_of(values.iter().copied(), &self.version) {
-                Some(query) => query,
-                None => return Answer::Complete,
-            },
+        let mut queries = match asked {
+            Asked::Values(values) if self.reach.mode == Mode::Exact => {
+                Vec::from_iter(Query::any_of(values.iter().copied(), &self.version))
+            }
+            Asked::Values(values) => Query::superset(values, &self.version, self.reach.mode),
             Asked::Selection(selection) => {
                 match Query::selecting(selection, &self.version, times) {
-                    Some(query) => query,
+                    Some(query) => vec![query],
                     None => {
-                        return Answer::Refused(format!(
-                            "ports have a type of their own in VAST {}, and nothing else narrows the \
-                         query",
-                            self.version
-                        ));
+                        return Answer::Refused(
+                            "nothing that this VAST can be asked narrows the query".to_owned(),
+                        );
                     }
                 }
             }
         };
-        match times.zip(bounds.since) {
-            Some((extractor, since)) => {
-                self.put(&query.since(extractor, since), bounds, stop, consume)
-            }
-            None => self.put(&query, bounds, stop, consume),
+        if let Some((extractor, since)) = times.zip(bounds.since) {
+            queries
+                .iter_mut()
+                .for_each(|query| *query = query.since(extractor, since));
         }
+        match &*queries {
+            [query] => self.put(query, bounds, stop, consume),
+            _ => self.put_all(&queries, bounds, stop, consume),
+        }
+    }
+
+    /// Puts one query after the other; each event is handed out once.
+    fn put_all(
+        &self,
+        queries: &[Query],
+        bounds: Bounds,
+        stop: &Stop,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Answer {
+        let mut once = Once::new(bounds);
+        for query in queries {
+            let Some(bounds) = once.next() else {
+                return Answer::TimedOut;
+            };
+            let answer = self.put(query, bounds, stop, &mut |event| {
+                once.hand_out(event, consume)
+            });
+            if answer != Answer::Complete {
+                return answer;
+            }
+        }
+        Answer::Complete
     }
 
     /// Puts one query.
@@ -393,7 +448,7 @@ impl Client {
                     return;
                 }
                 count += 1;
-                flow = piece.hand_out(&mut *consume);
+                flow = piece.hand_out(|event| hand_out_restored(event, consume));
             });
             if flow == Flow::Continue {
                 flow = consume(Event::Pause);
@@ -420,6 +475,19 @@ impl Client {
         };
         self.confirm(answer, stop)
     }
+}
+
+/// Hands out an event with what the sensor wrote, where VAST has kept its escapes.
+fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
+    let Event::Line(line) = event else {
+        return consume(event);
+    };
+    let sent = restored(line.text);
+    let sent = sent.as_deref().filter(|text| {
+        // Half of a surrogate pair, say: then what was printed has to do.
+        serde_json::from_str::<IgnoredAny>(text).is_ok()
+    });
+    consume(Event::Line(Line { sent, ..line }))
 }
 
 /// What a failed child left on standard error. Where it is not known what went

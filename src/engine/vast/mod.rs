@@ -3,9 +3,12 @@
 pub mod answer;
 mod check;
 pub mod client;
+mod fields;
+mod literal;
 mod live;
 pub mod matcher;
 pub mod query;
+mod superset;
 pub mod version;
 
 use std::path::Path;
@@ -26,8 +29,8 @@ fn identify(program: &Path, stop: &Stop) -> Identified {
     let version = client::version(program, stop);
     Identified {
         is_it: version.is_ok(),
-        open: Box::new(|program, endpoint, stop| {
-            Arc::new(client::Client::new(program, endpoint, version, stop))
+        open: Box::new(|program, endpoint, reach, stop| {
+            Arc::new(client::Client::new(program, endpoint, version, stop).going(reach))
         }),
     }
 }

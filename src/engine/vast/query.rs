@@ -1,7 +1,7 @@
 //! Expressions of VAST's query language.
 //!
-//! Nothing from outside becomes query text but inside a string literal, with
-//! backslash and quote escaped, or as an address that this program prints.
+//! Nothing from outside becomes query text but inside a string literal
+//! ([`super::literal`]), or as an address that this program prints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,8 +9,11 @@ use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
+use super::literal::{literal, quote, why_not};
+use super::superset;
 use super::version::Version;
 use crate::indicator::{Indicator, Selection};
+use crate::matching::Mode;
 use crate::matching::condition::{Field, Order};
 use crate::observable::whole_second;
 use crate::observable::{Kind, Network, Observable};
@@ -23,6 +26,21 @@ impl Query {
     /// The text, as the engine reads it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Asks for what the observables name, however it is written, and for more than
+    /// that: each event has to be judged. The queries, the cheaper one first; the
+    /// second costs by what is stored. None where there is nothing to ask.
+    pub fn superset(observables: &[&Observable], version: &Version, mode: Mode) -> Vec<Self> {
+        let all = || observables.iter().copied();
+        let thorough = match mode {
+            Mode::Thorough => superset::thorough(all()),
+            Mode::Exact | Mode::Standard => None,
+        };
+        let queries = superset::standard(all(), version)
+            .into_iter()
+            .chain(thorough);
+        queries.map(Query).collect()
     }
 
     /// Asks for every event that holds any of the observables. Each value
@@ -101,7 +119,7 @@ impl Writer<'_> {
                 Some(format!("({})", query.0))
             }
             Selection::Contains(kind, text) => {
-                let text = literal(text);
+                let text = literal(text)?;
                 let holds = |extractor: &&str| format!("{text} in {extractor}");
                 joined(kind.extractors().iter().map(holds), " || ")
             }
@@ -177,10 +195,10 @@ impl<'a> Values<'a> {
             | Observable::Text(_, text)
             | Observable::Subdomain(text)
             | Observable::Answer(text) => {
-                self.texts
-                    .entry(Kind::of(observable))
-                    .or_default()
-                    .insert(text.as_written());
+                if why_not(text.as_written()).is_none() {
+                    let texts = self.texts.entry(Kind::of(observable)).or_default();
+                    texts.insert(text.as_written());
+                }
             }
         }
     }
@@ -203,7 +221,9 @@ impl<'a> Values<'a> {
             match kind {
                 Kind::Subdomain | Kind::Answer => predicates.extend(memberships(*kind, values)),
                 _ => predicates.extend(values.iter().flat_map(|value| {
-                    let value = literal(value);
+                    let mut text = String::new();
+                    quote(&mut text, value);
+                    let value = text;
                     let equals = move |extractor: &&str| format!("{value} == {extractor}");
                     kind.extractors().iter().map(equals)
                 })),
@@ -248,7 +268,9 @@ impl<'a> Values<'a> {
 fn memberships(kind: Kind, values: &BTreeSet<&str>) -> impl Iterator<Item = String> {
     let dot = if kind == Kind::Subdomain { "." } else { "" };
     values.iter().flat_map(move |value| {
-        let value = literal(&format!("{dot}{value}"));
+        let mut text = String::new();
+        quote(&mut text, &format!("{dot}{value}"));
+        let value = text;
         let holds = move |extractor: &&str| format!("{value} in {extractor}");
         kind.extractors().iter().map(holds)
     })
@@ -264,24 +286,6 @@ fn list<T>(extractor: &str, values: &BTreeSet<T>, write: impl Fn(&mut String, &T
     }
     text.push(']');
     text
-}
-
-/// A string literal: any UTF-8 between double quotes, with `\` and `"` escaped.
-fn literal(value: &str) -> String {
-    let mut text = String::with_capacity(value.len() + 2);
-    quote(&mut text, value);
-    text
-}
-
-fn quote(text: &mut String, value: &str) {
-    text.push('"');
-    for character in value.chars() {
-        if matches!(character, '"' | '\\') {
-            text.push('\\');
-        }
-        text.push(character);
-    }
-    text.push('"');
 }
 
 #[cfg(test)]
@@ -455,33 +459,5 @@ mod tests {
         let either = Selection::Any(vec![port(Order::Equal), text("a")]);
         assert_eq!(selecting(&either, "2020.11.30"), None);
         assert_eq!(Query::selecting(&during(), &version("v2.0.0"), None), None);
-    }
-
-    #[test]
-    fn literals_hold_anything() {
-        let hostile = "a\" || true || \"\\\n-x%ioc";
-        assert_eq!(literal(hostile), "\"a\\\" || true || \\\"\\\\\n-x%ioc\"");
-    }
-
-    proptest::proptest! {
-        /// An independent reader of literals gets the value back, and nothing
-        /// of it stands outside.
-        #[test]
-        fn a_literal_reads_back(value in ".{0,60}") {
-            let text = literal(&value);
-            let mut characters = text.chars();
-            let mut read = String::new();
-            proptest::prop_assert_eq!(characters.next(), Some('"'));
-            loop {
-                match characters.next() {
-                    Some('"') => break,
-                    Some('\\') => read.extend(characters.next()),
-                    Some(character) => read.push(character),
-                    None => panic!("unterminated: {text}"),
-                }
-            }
-            proptest::prop_assert_eq!(characters.next(), None);
-            proptest::prop_assert_eq!(read, value);
-        }
     }
 }

@@ -1,0 +1,130 @@
+//! Several queries for one answer: each event of it is handed out once.
+
+use std::collections::HashSet;
+use std::hash::BuildHasher;
+use std::time::Instant;
+
+use super::{Bounds, Event};
+use crate::process::child::Flow;
+
+/// So many events are remembered (8 bytes each, and half as much again); those beyond
+/// can be handed out by each query that finds them.
+const REMEMBERED: usize = 1 << 21;
+
+/// The events of the queries so far.
+pub(super) struct Once {
+    hasher: foldhash::quality::RandomState,
+    /// Of the queries that have ended.
+    earlier: HashSet<u64>,
+    /// Of the one that runs: what it gives twice is stored twice.
+    current: HashSet<u64>,
+    bounds: Bounds,
+    started: Instant,
+    handed_out: u64,
+}
+
+impl Once {
+    /// For queries that have these bounds together.
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Once {
+            hasher: foldhash::quality::RandomState::default(),
+            earlier: HashSet::new(),
+            current: HashSet::new(),
+            bounds,
+            started: Instant::now(),
+            handed_out: 0,
+        }
+    }
+
+    /// The bounds for the next query; `None` where no time is left.
+    pub(super) fn next(&mut self) -> Option<Bounds> {
+        self.earlier.extend(self.current.drain());
+        let time = match self.bounds.time {
+            Some(time) => {
+                let left = time.saturating_sub(self.started.elapsed());
+                Some(left).filter(|left| !left.is_zero()).map(Some)?
+            }
+            None => None,
+        };
+        Some(Bounds {
+            time,
+            ..self.bounds
+        })
+    }
+
+    /// Hands out an event of the query that runs, unless an earlier one gave it.
+    pub(super) fn hand_out(
+        &mut self,
+        event: Event<'_>,
+        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    ) -> Flow {
+        if let Event::Line(line) = &event {
+            let number = self.hasher.hash_one(line.text);
+            if self.earlier.contains(&number) {
+                return Flow::Continue;
+            }
+            if self.earlier.len() + self.current.len() < REMEMBERED {
+                self.current.insert(number);
+            }
+            self.handed_out += 1;
+        }
+        let flow = consume(event);
+        match self.bounds.events {
+            Some(most) if self.handed_out >= most => Flow::Enough,
+            _ => flow,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::engine::Line;
+
+    fn line(text: &str) -> Event<'_> {
+        Event::Line(Line {
+            text,
+            ..Line::default()
+        })
+    }
+
+    #[test]
+    fn an_event_of_two_queries_is_handed_out_once() {
+        let mut seen = Vec::new();
+        let mut once = Once::new(Bounds::default());
+        for query in [&["a", "b", "b"][..], &["b", "c"], &["a", "c", "d"]] {
+            assert!(once.next().is_some());
+            for text in query {
+                let flow = once.hand_out(line(text), &mut |event| {
+                    if let Event::Line(line) = event {
+                        seen.push(line.text.to_owned());
+                    }
+                    Flow::Continue
+                });
+                assert_eq!(flow, Flow::Continue);
+            }
+        }
+        assert_eq!(seen, ["a", "b", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn the_bounds_hold_for_all_queries_together() {
+        let mut once = Once::new(Bounds {
+            events: Some(2),
+            time: Some(Duration::from_secs(1000)),
+            since: None,
+        });
+        let time = once.next().and_then(|bounds| bounds.time);
+        assert!(time.is_some_and(|time| time <= Duration::from_secs(1000)));
+        let mut consume = |_: Event<'_>| Flow::Continue;
+        assert_eq!(once.hand_out(line("a"), &mut consume), Flow::Continue);
+        assert_eq!(once.hand_out(line("b"), &mut consume), Flow::Enough);
+        let mut over = Once::new(Bounds {
+            time: Some(Duration::ZERO),
+            ..Bounds::default()
+        });
+        assert!(over.next().is_none());
+    }
+}

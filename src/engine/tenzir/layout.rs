@@ -1,0 +1,322 @@
+//! The layouts of the events that a node holds, as its operator `schemas` prints them:
+//! which of their fields hold what can be looked for, in lists and in records of lists
+//! too. (The operator `fields` shows a field of a record in a list as if it were a
+//! plain one.)
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::matching::places::{Joined, Place, Places, Reading};
+
+/// The path of a field: the names of the records that it is in, and its own.
+pub(super) type FieldPath = Vec<String>;
+
+/// One layout of the events of a schema, or the type of a field.
+#[derive(Debug, Deserialize)]
+pub(super) struct Layout {
+    name: Option<String>,
+    kind: String,
+    state: Option<State>,
+}
+
+/// What a type is made of.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum State {
+    Record { fields: Vec<Named> },
+    List { r#type: Box<Layout> },
+    Other(IgnoredAny),
+}
+
+#[derive(Debug, Deserialize)]
+struct Named {
+    name: String,
+    r#type: Layout,
+}
+
+/// A field that holds addresses or text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Leaf {
+    /// Down to the field, or to the list that it is in.
+    pub(super) path: FieldPath,
+    /// From the list to the field, where that is in records of a list.
+    pub(super) inner: FieldPath,
+    /// It is a list, or in one.
+    pub(super) is_list: bool,
+    /// It is of type `ip`, not of text.
+    pub(super) is_address: bool,
+    /// What it holds.
+    pub(super) roles: Roles,
+}
+
+/// How a text is compared with what is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Role {
+    /// As a name or an address.
+    Name,
+    /// As a host, with a port at times.
+    Host,
+    /// By the name in it (`CN=`).
+    CommonName,
+    /// As a whole URL.
+    Url,
+    /// As the host of a request.
+    RequestHost,
+    /// As what follows the host in a URL.
+    RequestTarget,
+    /// As the name or the path of a file.
+    File,
+    /// As one or more mail addresses.
+    Mail,
+    /// As a serial number, which may have zeros in front.
+    Serial,
+    /// As a distinguished name, whose parts have no one order.
+    DistinguishedName,
+    /// As a whole text or hash.
+    Text,
+}
+
+/// A set of roles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Roles(u16);
+
+impl Roles {
+    /// Those of a field of text, by the table of kinds and places.
+    fn of(place: &Place) -> Self {
+        let mut roles = Roles::default();
+        for one in &place.uses {
+            match one.reading {
+                Reading::Name
+                | Reading::Answer
+                | Reading::Record
+                | Reading::Address
+                | Reading::Addresses => {
+                    roles.add(Role::Name);
+                }
+                Reading::Host => roles.add(Role::Host),
+                Reading::CommonName => roles.add(Role::CommonName),
+                Reading::Url | Reading::Target => roles.add(Role::Url),
+                Reading::FileName => roles.add(Role::File),
+                Reading::Mail => roles.add(Role::Mail),
+                Reading::Serial => {
+                    roles.add(Role::Serial);
+                    roles.add(Role::Text);
+                }
+                Reading::DistinguishedName => {
+                    roles.add(Role::DistinguishedName);
+                    roles.add(Role::Text);
+                }
+                Reading::Hexadecimal | Reading::Mac | Reading::LowerCase | Reading::Text => {
+                    roles.add(Role::Text);
+                }
+                Reading::Principal => roles.add(Role::Name),
+                Reading::Protocols | Reading::Number | Reading::Plain => {}
+            }
+        }
+        for joined in &place.joined {
+            match joined {
+                Joined::RequestHost => roles.add(Role::RequestHost),
+                Joined::RequestTarget => {
+                    roles.add(Role::RequestTarget);
+                    roles.add(Role::Url);
+                }
+                _ => {}
+            }
+        }
+        roles
+    }
+
+    fn add(&mut self, role: Role) {
+        self.0 |= 1 << role as u16;
+    }
+
+    /// Whether it is one of them.
+    pub(super) fn has(self, role: Role) -> bool {
+        self.0 & (1 << role as u16) != 0
+    }
+
+    fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The fields that hold what can be looked for, by schema.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Leaves(BTreeMap<String, BTreeSet<Leaf>>);
+
+impl Leaves {
+    /// Adds a layout of a schema.
+    pub(super) fn add(&mut self, layout: &Layout) {
+        let Some(schema) = &layout.name else {
+            return;
+        };
+        if super::fields::is_internal(schema) {
+            return;
+        }
+        let leaves = self.0.entry(schema.clone()).or_default();
+        let mut walk = Walk {
+            schema,
+            leaves,
+            path: Vec::new(),
+            list: None,
+        };
+        walk.take(layout);
+    }
+
+    /// By schema.
+    pub(super) fn schemas(&self) -> impl Iterator<Item = (&str, &BTreeSet<Leaf>)> {
+        self.0.iter().map(|(name, leaves)| (&**name, leaves))
+    }
+
+    /// All, each once.
+    pub(super) fn all(&self) -> BTreeSet<&Leaf> {
+        self.0.values().flatten().collect()
+    }
+}
+
+struct Walk<'w> {
+    schema: &'w str,
+    leaves: &'w mut BTreeSet<Leaf>,
+    path: FieldPath,
+    /// How many names lead to the list that this is in.
+    list: Option<usize>,
+}
+
+impl Walk<'_> {
+    fn take(&mut self, layout: &Layout) {
+        match (&*layout.kind, &layout.state) {
+            ("ip", _) => self.add(true),
+            ("string", _) => self.add(false),
+            (_, Some(State::Record { fields })) => {
+                for field in fields {
+                    self.path.push(field.name.clone());
+                    self.take(&field.r#type);
+                    self.path.pop();
+                }
+            }
+            // In a list of lists nothing can be compared.
+            (_, Some(State::List { r#type })) if self.list.is_none() => {
+                self.list = Some(self.path.len());
+                self.take(r#type);
+                self.list = None;
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, is_address: bool) {
+        let roles = Roles::of(place(self.schema, &self.path));
+        if !is_address && roles.is_empty() {
+            return;
+        }
+        let (path, inner) = self.path.split_at(self.list.unwrap_or(self.path.len()));
+        self.leaves.insert(Leaf {
+            path: path.to_vec(),
+            inner: inner.to_vec(),
+            is_list: self.list.is_some(),
+            is_address,
+            roles,
+        });
+    }
+}
+
+/// The place of a field in the table.
+fn place(schema: &str, path: &[String]) -> &'static Place {
+    let places = Places::shared();
+    let path = path.join(".");
+    let path = match schema.strip_prefix("zeek.") {
+        Some(log) => format!("{log}.{path}"),
+        None => path,
+    };
+    places.get(places.resolve(&path))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    const DNS: &str = r#"{"name": "suricata.dns", "kind": "record", "attributes": [], "state":
+        {"fields": [
+            {"name": "src_ip", "type": {"name": null, "kind": "ip", "state": null}},
+            {"name": "proto", "type": {"name": null, "kind": "string", "state": null}},
+            {"name": "dns", "type": {"name": null, "kind": "record", "state": {"fields": [
+                {"name": "rrname", "type": {"name": null, "kind": "string", "state": null}},
+                {"name": "tx_id", "type": {"name": null, "kind": "uint64", "state": null}},
+                {"name": "answers", "type": {"name": null, "kind": "list", "state": {"type":
+                    {"name": null, "kind": "record", "state": {"fields": [
+                        {"name": "rdata", "type": {"name": null, "kind": "string", "state": null}}
+                    ]}}}}},
+                {"name": "grouped", "type": {"name": null, "kind": "record", "state": {"fields": [
+                    {"name": "A", "type": {"name": null, "kind": "list", "state": {"type":
+                        {"name": null, "kind": "ip", "state": null}}}}
+                ]}}}
+            ]}}}
+        ]}}"#;
+
+    /// The fields of these layouts.
+    pub(in super::super) fn leaves(layouts: &[&str]) -> Leaves {
+        let mut leaves = Leaves::default();
+        for layout in layouts {
+            leaves.add(&serde_json::from_str(layout).expect("a layout"));
+        }
+        leaves
+    }
+
+    /// A layout with plain fields of text.
+    pub(in super::super) fn plain(schema: &str, fields: &[&str]) -> String {
+        let text = serde_json::json!({"name": null, "kind": "string", "state": null});
+        let fields = fields.iter().map(|path| {
+            let mut names = path.rsplit('.');
+            let last = names.next().expect("a name");
+            let field = serde_json::json!({"name": last, "type": text});
+            names.fold(field, |inner, name| {
+                let record = serde_json::json!({"kind": "record", "state": {"fields": [inner]}});
+                serde_json::json!({"name": name, "type": record})
+            })
+        });
+        let fields: Vec<_> = fields.collect();
+        serde_json::json!({"name": schema, "kind": "record", "state": {"fields": fields}})
+            .to_string()
+    }
+
+    #[test]
+    fn fields_are_found_in_lists_and_in_records_of_lists() {
+        let leaves = leaves(&[DNS]);
+        let shown: Vec<String> = leaves
+            .all()
+            .into_iter()
+            .map(|leaf| {
+                let mark = if leaf.is_list { "[]" } else { "" };
+                let inner = leaf.inner.join(".");
+                format!("{}{mark}{inner} {}", leaf.path.join("."), leaf.is_address)
+            })
+            .collect();
+        let expected = [
+            "dns.answers[]rdata false",
+            "dns.grouped.A[] true",
+            "dns.rrname false",
+            "src_ip true",
+        ];
+        assert_eq!(shown, expected);
+    }
+
+    #[test]
+    fn the_table_tells_what_a_field_holds() {
+        let text = plain("zeek.http", &["host", "uri", "user_agent", "status_msg"]);
+        let leaves = leaves(&[&text, &plain("tenzir.metrics.cpu", &["host"])]);
+        let roles = |name: &str| {
+            let all = leaves.all();
+            let leaf = all.iter().find(|leaf| leaf.path == [name]);
+            leaf.map(|leaf| leaf.roles)
+        };
+        let host = roles("host").expect("a host");
+        assert!(host.has(Role::Host) && host.has(Role::RequestHost));
+        let target = roles("uri").expect("a target");
+        assert!(target.has(Role::Url) && target.has(Role::RequestTarget));
+        assert!(roles("user_agent").is_some_and(|agent| agent.has(Role::Text)));
+        assert_eq!(roles("status_msg"), None);
+        assert_eq!(leaves.schemas().count(), 1);
+    }
+}

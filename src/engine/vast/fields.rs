@@ -1,0 +1,203 @@
+//! The fields of VAST's schemas that hold what is looked for, from the table of kinds
+//! and places ([`TABLE`]).
+//!
+//! VAST takes a name as the end of a full one, as text and not at dots, in every schema
+//! that it knows (measured): `rrname` is `suricata.dns.dns.rrname` and whatever else ends
+//! so. A name that means more than it should costs a little, since every event that
+//! comes back is judged; one that is longer than it need be costs a list more.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use crate::matching::places::{Joined, Reading, Row, Sought, TABLE};
+use crate::observable::{Kind, Property};
+
+/// A field's name, and whether the sensor's events come as JSON, of which VAST keeps the
+/// escapes.
+pub(super) type Named = (String, bool);
+
+/// The names of fields for each way of asking.
+#[derive(Debug)]
+pub(super) struct Fields {
+    /// Names of hosts, and addresses written as text.
+    pub(super) names: Vec<Named>,
+    /// Of these, the ones that can have a port behind.
+    pub(super) hosts: Vec<Named>,
+    /// The host of a request, and what follows it in the URL, by sensor.
+    pub(super) requests: Vec<(Vec<Named>, Vec<Named>)>,
+    /// What follows the host in the URL of a request.
+    pub(super) targets: Vec<Named>,
+    /// Whole URLs.
+    pub(super) urls: Vec<Named>,
+    /// Names of files, with or without a path.
+    pub(super) files: Vec<Named>,
+    /// Mail addresses, at times with a name before them.
+    pub(super) mails: Vec<Named>,
+    /// Whom a certificate is for.
+    pub(super) subjects: Vec<Named>,
+    /// Ports of either end.
+    pub(super) ports: Vec<Named>,
+}
+
+/// Records in lists: no schema of VAST has them (measured).
+const IN_LISTS: [&str; 7] = [
+    "grouped",
+    "answers",
+    "answer",
+    "authorities",
+    "additionals",
+    "queries",
+    "query",
+];
+
+/// Last parts of names that stand in too many fields to be asked for alone.
+const GENERIC: [&str; 3] = ["name", "dns", "rname"];
+
+impl Fields {
+    /// Those of the table.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: LazyLock<Fields> = LazyLock::new(Fields::of_table);
+        &SHARED
+    }
+
+    fn of_table() -> Self {
+        let domain = |row: &Row, readings: &[Reading]| {
+            row.sought == Sought::Kind(Kind::Domain) && readings.contains(&row.reading)
+        };
+        let joined = |row: &Row, joined| row.sought == Sought::Joined(joined);
+        let is_mail = |row: &Row| {
+            use Property::{Email, EmailRecipient, EmailSender};
+            let kinds = [Email, EmailRecipient, EmailSender].map(Kind::Text);
+            kinds.iter().any(|kind| row.sought == Sought::Kind(*kind))
+        };
+        let host = |row: &Row| joined(row, Joined::RequestHost);
+        let target = |row: &Row| joined(row, Joined::RequestTarget);
+        let sensor = |is_json| {
+            let of = |all: Vec<Named>| all.into_iter().filter(|one| one.1 == is_json).collect();
+            (of(all_of(host)), of(all_of(target)))
+        };
+        Fields {
+            names: short(all_of(|row| {
+                domain(
+                    row,
+                    &[
+                        Reading::Name,
+                        Reading::Host,
+                        Reading::Answer,
+                        Reading::Record,
+                    ],
+                )
+            })),
+            hosts: short(all_of(|row| domain(row, &[Reading::Host]))),
+            requests: vec![sensor(false), sensor(true)],
+            targets: all_of(target),
+            urls: all_of(|row| {
+                row.sought == Sought::Kind(Kind::Url) && row.reading == Reading::Url
+            }),
+            files: all_of(|row| row.sought == Sought::Kind(Kind::Text(Property::FileName))),
+            mails: all_of(is_mail),
+            subjects: short(all_of(|row| domain(row, &[Reading::CommonName]))),
+            ports: short(all_of(|row| {
+                use crate::matching::condition::Field::{DestinationPort, SourcePort};
+                [DestinationPort, SourcePort]
+                    .map(Sought::Field)
+                    .contains(&row.sought)
+            })),
+        }
+    }
+}
+
+/// The names of the fields in these rows, none of which another one means as well.
+fn all_of(is_one: impl Fn(&Row) -> bool) -> Vec<Named> {
+    let mut names = BTreeSet::new();
+    for row in TABLE.iter().filter(|row| is_one(row)) {
+        names.extend(row.eve.iter().map(|path| ((*path).to_owned(), true)));
+        names.extend(row.zeek.iter().map(|path| (format!("zeek.{path}"), false)));
+        names.extend(row.others.iter().map(|name| ((*name).to_owned(), false)));
+    }
+    names.retain(|(name, is_json)| !is_json || !is_in_list(name));
+    fewest(names)
+}
+
+fn is_in_list(path: &str) -> bool {
+    let mut above = path.split('.').rev().skip(1);
+    above.any(|name| IN_LISTS.contains(&name))
+}
+
+/// The same by the last part of their names, where that says enough.
+fn short(names: Vec<Named>) -> Vec<Named> {
+    let short = names.into_iter().map(|(name, is_json)| {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        match GENERIC.contains(&last) {
+            true => (name, is_json),
+            false => (last.to_owned(), is_json),
+        }
+    });
+    fewest(short.collect())
+}
+
+/// Leaves out what another name means as well.
+fn fewest(names: BTreeSet<Named>) -> Vec<Named> {
+    let is_meant = |(name, _): &&Named| {
+        let mut others = names.iter().filter(|(other, _)| other != name);
+        !others.any(|(other, _)| name.ends_with(other.as_str()))
+    };
+    let mut fewest: Vec<Named> = Vec::new();
+    for (name, is_json) in names.iter().filter(is_meant) {
+        // A name of both kinds of sensors comes twice.
+        match fewest.iter_mut().find(|known| known.0 == *name) {
+            Some(known) => known.1 |= is_json,
+            None => fewest.push((name.clone(), *is_json)),
+        }
+    }
+    // What was left out may be of JSON.
+    for (name, is_json) in &mut fewest {
+        *is_json |= names
+            .iter()
+            .any(|(other, other_json)| *other_json && other.ends_with(name.as_str()));
+    }
+    fewest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(fields: &[Named]) -> Vec<&str> {
+        fields.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_fields_are_those_of_the_table() {
+        let fields = Fields::shared();
+        for name in ["host", "hostname", "query", "rrname", "sni", "server_name"] {
+            assert!(names(&fields.names).contains(&name), "{name}");
+        }
+        assert_eq!(names(&fields.hosts), ["host", "hostname"]);
+        let [(zeek, uri), (eve, url)] = &*fields.requests else {
+            panic!("{:?}", fields.requests);
+        };
+        assert_eq!(names(zeek), ["zeek.http.host"]);
+        assert_eq!(names(uri), ["zeek.http.uri"]);
+        assert_eq!(names(eve), ["http.hostname"]);
+        assert_eq!(names(url), ["http.url"]);
+        assert!(names(&fields.files).contains(&"zeek.smb_files.name"));
+        assert!(names(&fields.mails).contains(&"email.from"));
+        let ports = names(&fields.ports);
+        for port in ["dest_port", "src_port", "orig_p", "resp_p"] {
+            assert!(ports.contains(&port), "{port}");
+        }
+    }
+
+    #[test]
+    fn no_name_means_what_another_does() {
+        let fields = Fields::shared();
+        for all in [&fields.names, &fields.urls, &fields.files, &fields.mails] {
+            for (name, _) in all {
+                let ends = |(other, _): &&Named| name.ends_with(other.as_str());
+                assert_eq!(all.iter().filter(ends).count(), 1, "{name}");
+            }
+        }
+        assert!(fields.names.len() < 30, "{:?}", fields.names);
+    }
+}

@@ -1,0 +1,268 @@
+//! Queries for every event that may hold one of the observables, in forms that VAST
+//! answers from its index: lists over named fields, elements of lists, and parts of
+//! texts in named fields for what there is little of. The events that come back are
+//! judged here; a query need only not miss any.
+
+use std::collections::BTreeSet;
+use std::fmt::{Display, Write as _};
+
+use super::fields::{Fields, Named};
+use super::literal::{kept_escapes, quote, why_not};
+use super::version::Version;
+use crate::engine::Wanted;
+use crate::engine::wanted::with_colons;
+use crate::observable::{Observable, Property};
+
+/// How the predicates of a query are joined.
+const OR: &str = " || ";
+
+/// The cheap query: it costs by how much is asked for, not by how much is stored.
+/// `None` where there is nothing to ask.
+pub(super) fn standard<'a>(
+    observables: impl IntoIterator<Item = &'a Observable>,
+    version: &Version,
+) -> Option<String> {
+    let wanted = Wanted::of(observables);
+    let mut query = Predicates::default();
+    query.addresses(&wanted, version);
+    query.names(&wanted);
+    query.urls(&wanted);
+    query.texts(&wanted);
+    query.files(&wanted);
+    query.mails(&wanted);
+    query.elements(&wanted, version);
+    query.joined()
+}
+
+/// What VAST has to scan named fields for: names in certificates, and hosts with any
+/// port. `None` where there is nothing of the kind.
+pub(super) fn thorough<'a>(
+    observables: impl IntoIterator<Item = &'a Observable>,
+) -> Option<String> {
+    let wanted = Wanted::of(observables);
+    let fields = Fields::shared();
+    let mut query = Predicates::default();
+    for name in &wanted.elements {
+        query.parts(&fields.subjects, &format!("CN={name}"));
+        query.parts(&fields.hosts, &format!("{name}:"));
+    }
+    for domain in &wanted.domains_above {
+        query.parts(&fields.subjects, &format!(".{domain}"));
+        query.parts(&fields.hosts, &format!(".{domain}:"));
+    }
+    for host in &wanted.urls.canonical_hosts {
+        query.parts(&fields.hosts, &format!("{host}:"));
+    }
+    query.joined()
+}
+
+/// The predicates of one query, of which one has to hold.
+#[derive(Default)]
+struct Predicates(Vec<String>);
+
+impl Predicates {
+    fn joined(self) -> Option<String> {
+        (!self.0.is_empty()).then(|| self.0.join(OR))
+    }
+
+    fn addresses(&mut self, wanted: &Wanted<'_>, version: &Version) {
+        let extractor = version.address_extractor();
+        self.0.extend(list(extractor, &wanted.addresses));
+        let networks = wanted.networks.iter();
+        // The language has no list of networks: each is a predicate.
+        self.0
+            .extend(networks.map(|network| format!("{extractor} in {network}")));
+        let ends: BTreeSet<_> = wanted
+            .endpoints
+            .iter()
+            .map(|(address, _)| address)
+            .collect();
+        let Some(ends) = list(extractor, &ends) else {
+            return;
+        };
+        if version.has_port_type() {
+            self.0.push(ends);
+            return;
+        }
+        let ports: BTreeSet<_> = wanted.endpoints.iter().map(|(_, port)| port).collect();
+        let fields = Fields::shared().ports.iter();
+        let ports: Vec<String> = fields.filter_map(|(name, _)| list(name, &ports)).collect();
+        self.0.push(format!("({ends} && ({}))", ports.join(OR)));
+    }
+
+    fn names(&mut self, wanted: &Wanted<'_>) {
+        let fields = Fields::shared();
+        for (field, is_json) in &fields.names {
+            let mut values = quoted(&wanted.names, *is_json);
+            if fields.hosts.iter().any(|(host, _)| host == field) {
+                values.append(&mut quoted(&wanted.hosts, *is_json));
+            }
+            self.0.extend(list(field, &values));
+        }
+        for domain in &wanted.domains_above {
+            self.parts(&fields.names, &format!(".{domain}"));
+        }
+    }
+
+    fn urls(&mut self, wanted: &Wanted<'_>) {
+        let urls = &wanted.urls;
+        let fields = Fields::shared();
+        for (hosts, targets) in &fields.requests {
+            let hosts = lists(hosts, &urls.hosts);
+            let targets = lists(targets, &urls.targets);
+            if let Some((hosts, targets)) = hosts.zip(targets) {
+                self.0.push(format!("({hosts} && {targets})"));
+            }
+        }
+        self.0.extend(lists(&fields.targets, &urls.targets_alone));
+        self.0.extend(lists(&fields.urls, &urls.whole));
+    }
+
+    /// What is equal to a whole text: all fields of text cost no more than a few.
+    fn texts(&mut self, wanted: &Wanted<'_>) {
+        let mut values = BTreeSet::new();
+        for digits in &wanted.hashes {
+            values.append(&mut quoted([digits.to_string()].iter(), false));
+            if is_of_certificates(digits) {
+                values.append(&mut quoted([with_colons(digits)].iter(), false));
+            }
+        }
+        for (property, texts) in &wanted.texts {
+            values.append(&mut quoted(texts, true));
+            if *property == Property::CertificateSerial {
+                let colons: Vec<String> =
+                    texts.iter().map(|text| serial_with_colons(text)).collect();
+                values.append(&mut quoted(&colons, false));
+                let capitals: Vec<String> = texts.iter().flat_map(|text| capitals(text)).collect();
+                values.append(&mut quoted(&capitals, false));
+            }
+        }
+        values.append(&mut quoted(&wanted.files, true));
+        for mail in &wanted.mails {
+            values.append(&mut quoted(
+                [mail.clone(), format!("<{mail}>")].iter(),
+                false,
+            ));
+        }
+        self.0.extend(list(":string", &values));
+    }
+
+    fn files(&mut self, wanted: &Wanted<'_>) {
+        for name in &wanted.files {
+            for end in [format!("/{name}"), format!("\\{name}")] {
+                self.parts(&Fields::shared().files, &end);
+            }
+        }
+    }
+
+    fn mails(&mut self, wanted: &Wanted<'_>) {
+        for mail in &wanted.mails {
+            self.parts(&Fields::shared().mails, &format!("<{mail}>"));
+        }
+    }
+
+    /// Elements of lists, each a predicate: nothing compares a list with one.
+    fn elements(&mut self, wanted: &Wanted<'_>, version: &Version) {
+        let mut texts = &wanted.elements | &wanted.urls.elements;
+        for mail in &wanted.mails {
+            texts.extend([mail.clone(), format!("<{mail}>")]);
+        }
+        for digits in wanted
+            .hashes
+            .iter()
+            .filter(|digits| is_of_certificates(digits))
+        {
+            texts.extend([digits.to_string(), with_colons(digits)]);
+        }
+        let texts = quoted(&texts, false);
+        self.0
+            .extend(texts.iter().map(|text| format!("{text} in :list<string>")));
+        let of_addresses = match version.address_extractor() {
+            ":ip" => ":list<ip>",
+            _ => ":list<addr>",
+        };
+        let ends = wanted.endpoints.iter().map(|(address, _)| address);
+        let addresses: BTreeSet<_> = wanted.addresses.iter().chain(ends).collect();
+        let holds = |address| format!("{address} in {of_addresses}");
+        self.0.extend(addresses.into_iter().map(holds));
+    }
+
+    /// A part of the text of each of these fields.
+    fn parts(&mut self, fields: &[Named], part: &str) {
+        for (field, is_json) in fields {
+            let literals = quoted([part.to_owned()].iter(), *is_json);
+            let holds = |literal: &String| format!("{literal} in {field}");
+            self.0.extend(literals.iter().map(holds));
+        }
+    }
+}
+
+/// Whether a hash can be the fingerprint of a certificate: SHA-1 or SHA-256.
+fn is_of_certificates(digits: &str) -> bool {
+    matches!(digits.len(), 40 | 64)
+}
+
+/// A serial number as Suricata writes it: whole bytes in capital digits.
+fn serial_with_colons(serial: &str) -> String {
+    with_colons(&whole_bytes(serial).to_ascii_uppercase())
+}
+
+/// A serial number as Zeek writes it: capital digits, with a zero in front or not.
+fn capitals(serial: &str) -> [String; 2] {
+    [
+        serial.to_ascii_uppercase(),
+        whole_bytes(serial).to_ascii_uppercase(),
+    ]
+}
+
+fn whole_bytes(serial: &str) -> String {
+    let zero = if serial.len() % 2 == 1 { "0" } else { "" };
+    format!("{zero}{serial}")
+}
+
+/// The literals of those texts that there are literals for; with the escapes that
+/// VAST keeps where the sensor writes JSON.
+fn quoted<'t>(texts: impl IntoIterator<Item = &'t String>, is_json: bool) -> BTreeSet<String> {
+    let mut literals = BTreeSet::new();
+    let mut add = |text: &str| {
+        if why_not(text).is_none() {
+            let mut literal = String::with_capacity(text.len() + 2);
+            quote(&mut literal, text);
+            literals.insert(literal);
+        }
+    };
+    for text in texts {
+        add(text);
+        if is_json {
+            kept_escapes(text).iter().for_each(|kept| add(kept));
+        }
+    }
+    literals
+}
+
+/// `(field in [a, b] || other in [a, b])`; `None` where there is nothing in the list.
+fn lists(fields: &[Named], texts: &BTreeSet<String>) -> Option<String> {
+    let lists = fields.iter();
+    let lists: Vec<String> = lists
+        .filter_map(|(field, is_json)| list(field, &quoted(texts, *is_json)))
+        .collect();
+    match &*lists {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => Some(format!("({})", lists.join(OR))),
+    }
+}
+
+/// `extractor in [a, b]`; `None` where there is nothing in the list.
+fn list<T: Display>(extractor: &str, values: &BTreeSet<T>) -> Option<String> {
+    if values.is_empty() {
+        return None;
+    }
+    let mut text = format!("{extractor} in [");
+    for (position, value) in values.iter().enumerate() {
+        let comma = if position > 0 { ", " } else { "" };
+        write!(text, "{comma}{value}").expect("a string takes all");
+    }
+    text.push(']');
+    Some(text)
+}

@@ -1,0 +1,270 @@
+//! What the observables of one query stand for in events, spelled as logs spell it.
+//!
+//! An engine compares texts, byte for byte. So a value is asked for in the spellings
+//! that logs are known to have, and every event that comes back is judged by what it
+//! holds, not by what it was asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::observable::{Network, Observable, Property, Spelled, Writing, url};
+
+/// Ports that stand behind the host of a request where it is not the scheme's own, or
+/// where the client names that all the same.
+const USUAL_PORTS: [u16; 4] = [80, 443, 8080, 8443];
+
+/// The distinct texts and addresses of one query.
+#[derive(Debug, Default)]
+pub struct Wanted<'a> {
+    /// Addresses, at either end.
+    pub addresses: BTreeSet<IpAddr>,
+    /// Addresses with their ports.
+    pub endpoints: BTreeSet<(IpAddr, u16)>,
+    /// Networks of addresses.
+    pub networks: BTreeSet<Network>,
+    /// Names, and addresses written as text.
+    pub names: BTreeSet<String>,
+    /// The same with a port behind, as in the host of a request.
+    pub hosts: BTreeSet<String>,
+    /// The names in the spellings that elements of lists are asked for in: each costs
+    /// as much as many values of a list.
+    pub elements: BTreeSet<String>,
+    /// Names in their canonical form, for what compares them so.
+    pub canonical_names: BTreeSet<&'a str>,
+    /// Domains, of which the names under them are wanted.
+    pub domains_above: BTreeSet<&'a str>,
+    /// URLs.
+    pub urls: Urls<'a>,
+    /// Hashes in hexadecimal digits, without colons.
+    pub hashes: BTreeSet<&'a str>,
+    /// Names of files and ends of paths.
+    pub files: BTreeSet<String>,
+    /// Mail addresses.
+    pub mails: BTreeSet<String>,
+    /// What else is compared as it is, by the property that holds it.
+    pub texts: BTreeMap<Property, BTreeSet<String>>,
+}
+
+/// The URLs of one query.
+#[derive(Debug, Default)]
+pub struct Urls<'a> {
+    /// The hosts of requests, some with a port behind.
+    pub hosts: BTreeSet<String>,
+    /// The same without a port, in their canonical form.
+    pub canonical_hosts: BTreeSet<&'a str>,
+    /// What follows the host.
+    pub targets: BTreeSet<String>,
+    /// Targets that are wanted whatever the host is.
+    pub targets_alone: BTreeSet<String>,
+    /// Whole URLs.
+    pub whole: BTreeSet<String>,
+    /// The same in the spellings that elements of lists are asked for in.
+    pub elements: BTreeSet<String>,
+}
+
+impl<'a> Wanted<'a> {
+    /// What these stand for.
+    pub fn of(observables: impl IntoIterator<Item = &'a Observable>) -> Self {
+        let mut wanted = Wanted::default();
+        for observable in observables {
+            wanted.add(observable);
+        }
+        wanted
+    }
+
+    fn add(&mut self, observable: &'a Observable) {
+        match observable {
+            Observable::Address(address) => {
+                self.addresses.insert(*address);
+                self.add_address_as_text(*address, &USUAL_PORTS);
+            }
+            Observable::Endpoint(address, port) => {
+                self.endpoints.insert((*address, *port));
+                self.add_address_as_text(*address, &[*port]);
+            }
+            Observable::Network(network) => {
+                self.networks.insert(*network);
+            }
+            Observable::Domain(name) | Observable::Answer(name) => self.add_name(name),
+            Observable::Subdomain(name) => {
+                self.domains_above.insert(name.as_str());
+            }
+            Observable::Url(url) => self.urls.add(url),
+            Observable::Hash(digits) => {
+                self.hashes.insert(digits.as_str());
+            }
+            Observable::Text(property, text) => self.add_text(*property, text),
+        }
+    }
+
+    fn add_address_as_text(&mut self, address: IpAddr, ports: &[u16]) {
+        let host = host_of(address);
+        for port in ports {
+            self.hosts.insert(format!("{host}:{port}"));
+        }
+        self.elements.insert(address.to_string());
+        self.names.insert(address.to_string());
+        self.names.insert(host);
+    }
+
+    fn add_name(&mut self, name: &'a Spelled) {
+        self.canonical_names.insert(name.as_str());
+        let spellings = [name.as_str(), name.as_written()];
+        self.elements.extend(spellings.map(str::to_owned));
+        for spelling in spellings_of_name(name) {
+            for port in USUAL_PORTS {
+                self.hosts.insert(format!("{spelling}:{port}"));
+            }
+            self.names.insert(format!("{spelling}."));
+            self.names.insert(spelling);
+        }
+    }
+
+    fn add_text(&mut self, property: Property, text: &'a Spelled) {
+        let spellings = [text.as_str(), text.as_written()].map(str::to_owned);
+        match property.facts().writing {
+            Writing::Hexadecimal(_) => {
+                self.hashes.insert(text.as_str());
+            }
+            Writing::FileName => self.files.extend(spellings.map(|one| {
+                // The end of a path: what stands before it is not known.
+                one.trim_start_matches(['/', '\\']).to_owned()
+            })),
+            Writing::MailAddress => self.mails.extend(spellings.map(|one| {
+                let one = one.trim();
+                let inner = one.rsplit_once('<').map_or(one, |(_, inner)| inner);
+                inner.trim_end_matches('>').to_owned()
+            })),
+            _ => self.texts.entry(property).or_default().extend(spellings),
+        }
+    }
+}
+
+impl<'a> Urls<'a> {
+    fn add(&mut self, url: &'a Spelled) {
+        let parts = url::parts(url.as_str());
+        let targets = spellings_of_target(parts.target, target_as_written(url.as_written()));
+        let Some(host) = parts.host else {
+            self.targets_alone.extend(targets);
+            return;
+        };
+        self.canonical_hosts.insert(host);
+        let hosts = match host.parse::<IpAddr>() {
+            Ok(address) => vec![host_of(address), address.to_string()],
+            Err(_) => vec![
+                host.to_owned(),
+                host.to_ascii_uppercase(),
+                format!("{host}."),
+            ],
+        };
+        let usual = match parts.port {
+            Some(port) => vec![port],
+            None => USUAL_PORTS.to_vec(),
+        };
+        for host in hosts {
+            for port in &usual {
+                self.hosts.insert(format!("{host}:{port}"));
+            }
+            self.hosts.insert(host);
+        }
+        self.add_whole(&parts, host, url.as_written());
+        self.targets.extend(targets);
+    }
+
+    fn add_whole(&mut self, parts: &url::Parts<'_>, host: &str, written: &str) {
+        let host = host.parse().map_or_else(|_| host.to_owned(), host_of);
+        let schemes = match parts.scheme {
+            Some("http" | "https") | None => &["http", "https"][..],
+            Some(scheme) => &[scheme],
+        };
+        for scheme in schemes {
+            let ports = match parts.port {
+                Some(port) => vec![Some(port)],
+                None => vec![None, url::own_port(scheme)],
+            };
+            for port in ports {
+                let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+                let whole = format!("{scheme}://{host}{port}{}", parts.target);
+                self.whole.insert(whole);
+            }
+        }
+        if parts.scheme.is_some() {
+            self.elements.insert(written.to_owned());
+            self.whole.insert(written.to_owned());
+        }
+    }
+}
+
+/// An address as the host of a URL.
+fn host_of(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
+
+/// In lower case, in upper case, and as it came, which may be in other letters.
+fn spellings_of_name(name: &Spelled) -> BTreeSet<String> {
+    BTreeSet::from([
+        name.as_str().to_owned(),
+        name.as_str().to_ascii_uppercase(),
+        name.as_written().to_owned(),
+        name.as_written().to_lowercase(),
+    ])
+}
+
+/// What follows the host in a URL as it came, without the fragment.
+fn target_as_written(url: &str) -> &str {
+    let url = url.split('#').next().unwrap_or_default();
+    let behind_scheme = url.split_once("//").map_or(url, |(_, rest)| rest);
+    match behind_scheme.find(['/', '?']) {
+        Some(at) => &behind_scheme[at..],
+        None => "/",
+    }
+}
+
+/// A target in the ways that logs may have its escapes: canonical, as it came, and
+/// with digits in lower case, or `~` escaped, which programs disagree on.
+fn spellings_of_target(canonical: &str, written: &str) -> BTreeSet<String> {
+    let mut spellings = BTreeSet::from([canonical.to_owned(), lower_digits(canonical)]);
+    if !written.starts_with('/') {
+        spellings.insert(format!("/{written}"));
+    }
+    spellings.insert(written.to_owned());
+    if canonical.contains('~') {
+        let escaped = canonical.replace('~', "%7E");
+        spellings.insert(lower_digits(&escaped));
+        spellings.insert(escaped);
+    }
+    spellings
+}
+
+/// The digits of escapes in lower case.
+fn lower_digits(target: &str) -> String {
+    let mut out = String::with_capacity(target.len());
+    let mut digits: u8 = 0;
+    for character in target.chars() {
+        let is_digit = digits > 0;
+        digits = match character {
+            '%' => 2,
+            _ => digits.saturating_sub(1),
+        };
+        match is_digit {
+            true => out.push(character.to_ascii_lowercase()),
+            false => out.push(character),
+        }
+    }
+    out
+}
+
+/// `ab:cd:…`
+pub(super) fn with_colons(digits: &str) -> String {
+    let mut text = String::with_capacity(digits.len() * 3 / 2);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && at % 2 == 0 {
+            text.push(':');
+        }
+        text.push(digit);
+    }
+    text
+}
