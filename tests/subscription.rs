@@ -552,3 +552,24 @@ fn an_idle_bridge_takes_little_memory() {
     // 10 MB is the aim of the release build; a debug build has larger code.
     assert!(mebibytes < 20.0, "{mebibytes:.1} MiB");
 }
+
+#[test]
+fn a_subscription_that_is_refused_leaves_no_topic_behind() {
+    let mut refusals = 2;
+    let bus = FakeBus::replying(&["stix2/"], move |request, usual| {
+        let is_second = request["action"] == "subscribe" && request["topic"] == "stix2/indicator";
+        if is_second && refusals > 0 {
+            refusals -= 1;
+            return Reply::Json(json!({"status": "error"}));
+        }
+        usual
+    });
+    let engine = Standin::with_samples();
+    let mut bridge = Bridge::between(bus.endpoint(), &engine).run();
+    bridge.wait_for_log("subscribed to", LIMIT);
+    // Each try has asked for the ports.
+    assert_eq!(bus.requests_to("unsubscribe").len(), 3, "{}", bridge.log());
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    assert_eq!(bus.requests_to("unsubscribe").len(), 4, "{}", bridge.log());
+}

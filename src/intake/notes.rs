@@ -60,6 +60,9 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
         Output::Sought(id) if way.is_live() => {
             debug!("indicator {} is matched live", shown(&id));
         }
+        Output::Sought(id) if way == Way::Following => {
+            debug!("indicator {} is looked for from now on", shown(&id));
+        }
         Output::Sought(_) | Output::Refused(_) => {}
         Output::Repeated(id) if way.is_live() => {
             debug!("indicator {} is live already", shown(&id));

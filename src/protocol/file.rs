@@ -80,7 +80,8 @@ impl Lines {
                 line.drain(..BYTE_ORDER_MARK.len());
             }
             let is_whole = line.ends_with(b"\n") || line.len() as u64 <= LONGEST_LINE;
-            if !is_whole && !(self.number == 1 && is_json(&line)) {
+            let may_be_long = self.number == 1 && is_json(&line);
+            if !is_whole && !may_be_long {
                 skip_line(reader)?;
                 let reason = format!(
                     "line {} is longer than {} MiB, the most that is read",

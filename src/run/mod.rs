@@ -51,9 +51,22 @@ const PARCELS: usize = 64;
 /// How long the topics may take to be given up at the end, each.
 const GIVING_UP: Duration = Duration::from_secs(2);
 
-/// How long the writer may take when everything else has ended at once: the end
-/// of a sink command, and what the bus is given at the least.
-const WRITER_GRACE: Duration = Duration::from_secs(3);
+/// How long all that is left may take behind the grace period: the end of a sink
+/// command, what the bus is given at the least, the topics.
+const LAST_GRACE: Duration = Duration::from_secs(3);
+
+/// What each of these may take at the least, however late it is.
+const LEAST_GRACE: Duration = Duration::from_millis(500);
+
+/// How long something may take, up to `most`, so that the program ends in time once it
+/// is told to.
+fn time_left(stop: &Stop, most: Duration) -> Duration {
+    let Some(by) = stop.drained_by() else {
+        return most;
+    };
+    let left = (by + LAST_GRACE).saturating_duration_since(Instant::now());
+    left.clamp(LEAST_GRACE, most)
+}
 
 /// Runs the bridge until a signal, until everything is matched where that was
 /// asked for, or until it cannot be started.
@@ -216,7 +229,7 @@ fn run_with(
     if !stop.is_draining() {
         // A pass over files may follow that takes longer than the broker keeps
         // topics; sightings need none.
-        held = give_up_topics(config, held);
+        held = give_up_topics(config, held, stop);
     }
     let is_good = matching.join();
     ending.is_unread = is_unread.load(Ordering::Acquire);
@@ -227,7 +240,7 @@ fn run_with(
         remember_reported(&reported, written == Written::All, metrics);
     }
     let written = written != Written::Not;
-    let held = give_up_topics(config, held);
+    let held = give_up_topics(config, held, stop);
     if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_none()) {
         if let Err(error) = topics.remember(&held) {
             error!("the topics cannot be remembered for the next run: {error}");
@@ -290,11 +303,11 @@ fn end_after_grace(stop: &Stop) {
 
 /// Unsubscribes what is still held, when the last sighting is out; gives what
 /// could not be given up.
-fn give_up_topics(config: &Config, mut topics: Vec<String>) -> Vec<String> {
+fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<String> {
     let context = zmq::Context::new();
     let manager = Manager::new(&context, config.threatbus.clone(), None);
     while let Some(topic) = topics.last() {
-        match manager.unsubscribe(topic, GIVING_UP) {
+        match manager.unsubscribe(topic, time_left(stop, GIVING_UP)) {
             Ok(()) => info!("unsubscribed"),
             // A topic from before the broker was restarted.
             Err(ManageError::Refused(_)) => debug!("a topic was not known any more"),
@@ -432,7 +445,7 @@ impl Writer {
     fn join(self, stop: &Stop, metrics: &Metrics) -> Written {
         let ended = select! {
             recv(self.done) -> ended => ended.ok(),
-            recv(stop.now_channel()) -> _ => match self.done.recv_timeout(WRITER_GRACE) {
+            recv(stop.now_channel()) -> _ => match self.done.recv_timeout(time_left(stop, LAST_GRACE)) {
                 Err(RecvTimeoutError::Timeout) => {
                     error!("the sink does not take what is left; giving it up");
                     Some(writer::Ended::Done)
