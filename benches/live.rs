@@ -21,7 +21,7 @@ use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
 use vast_threatbus::indicator::{Indicator, Protocol, Validity};
 use vast_threatbus::live::{Live, Settings as LiveSettings};
-use vast_threatbus::matching::Concepts;
+use vast_threatbus::matching::{Concepts, Meaning};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
@@ -90,6 +90,7 @@ impl Bed {
         let settings = LiveSettings {
             engine: Arc::new(Nothing),
             is_alone: true,
+            meaning: Meaning::default(),
             timeout: None,
         };
         let report = Arc::new(Settings {

@@ -476,3 +476,62 @@ fn a_sink_that_stands_still_does_not_hold_up_the_end() {
         rig.end(usize::from(!way.is_live()));
     });
 }
+
+/// The same with a file in place of the bus: what came last in it counts.
+#[test]
+fn a_file_of_indicators_is_taken_in_the_same_way() {
+    in_each(&[Way::Retro, Way::Files, Way::Follow], |way| {
+        let engine = way.engine();
+        let with = |n: u64, host: &str, key: &str, seconds: i64| {
+            let mut indicator = for_host(n, host);
+            indicator[key] = in_seconds(seconds).1;
+            indicator
+        };
+        let withdrawn = "[domain-name:value = 'withdrawn.example']";
+        let lines = [
+            for_host(1, "old.example"),
+            for_host(1, "new.example"),
+            with(2, "expired.example", "valid_until", -5),
+            with(3, "later.example", "valid_from", 6),
+            for_host(4, "withdrawn.example"),
+            stix_indicator(4, withdrawn, Some("REMOVE")),
+        ];
+        let hosts = ["old", "new", "expired", "later", "withdrawn"];
+        let events = hosts.map(|host| format!("{}\n", request(&format!("{host}.example"), 1)));
+        let bridge = Bridge::bare()
+            .file("iocs", lines.map(|line| format!("{line}\n")).concat())
+            .file("eve.json", events.concat())
+            .args(["--indicators", "iocs", "-l", "debug"]);
+        let log = bridge.directory().join("eve.json");
+        let bridge = if way == Way::Retro {
+            append(
+                &engine.file("events").join("zeek.http.json"),
+                &events.concat(),
+            );
+            let bridge = bridge.args(["--retro-match", "-v", engine.endpoint()]);
+            bridge.arg("-b").arg(engine.path())
+        } else {
+            let follow = (way == Way::Follow).then_some("--follow");
+            bridge.args(["--events", "eve.json"]).args(follow)
+        };
+        let mut bridge = bridge.run();
+        let next = || {
+            let line = bridge.line(LIMIT);
+            let line = line.unwrap_or_else(|| panic!("{way:?}: {}", bridge.log()));
+            let event: Value = serde_json::from_str(&line).expect("JSON");
+            event["host"].as_str().expect("a host").to_owned()
+        };
+        assert_eq!(next(), "new.example", "{way:?}");
+        if way == Way::Follow {
+            let sign = format!("indicator {} is looked for", stix_id(3));
+            bridge.wait_for_log(&sign, LIMIT);
+            append(&log, &events.concat());
+            let mut found = [next(), next()];
+            found.sort();
+            assert_eq!(found, ["later.example", "new.example"]);
+            bridge.signal(Signal::TERM);
+        }
+        assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+        assert!(bridge.rest(LIMIT).is_empty(), "{way:?}");
+    });
+}
