@@ -88,6 +88,7 @@ impl Bed {
             knows_events: true,
         };
         let settings = LiveSettings {
+            meaning: Meaning::default(),
             engine: Arc::new(Nothing),
             is_alone: true,
             meaning: Meaning::default(),

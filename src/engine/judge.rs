@@ -2,8 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{Attribute, Line};
+use crate::matching::places::Places;
 use crate::matching::{Matcher, ScanError, Scratch, Slot, Verdict};
 use crate::observable::Observable;
 
@@ -15,9 +17,10 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Of these entries; whether answers of DNS count like any other name and address.
-    pub fn new(entries: &[&[Observable]], answers: bool) -> Self {
-        let mut matcher = Matcher::new(answers);
+    /// Of these entries, in an engine's places; whether answers of DNS count like any other
+    /// name and address.
+    pub fn new(entries: &[&[Observable]], answers: bool, places: Arc<Places>) -> Self {
+        let mut matcher = Matcher::of_engine(places, answers);
         let mut owners: HashMap<Slot, Vec<usize>> = HashMap::new();
         for (entry, observables) in entries.iter().enumerate() {
             for observable in *observables {
@@ -66,7 +69,7 @@ mod tests {
             vec![Observable::of_url("http://evil.example/x").expect("a URL")],
         ];
         let entries: Vec<&[Observable]> = entries.iter().map(Vec::as_slice).collect();
-        let judge = Judge::new(&entries, true);
+        let judge = Judge::new(&entries, true, Places::shared().clone());
         let judged = |text: &str| {
             let mut verdict = Verdict::default();
             let line = Line {

@@ -172,6 +172,11 @@ impl Concepts {
         }
     }
 
+    /// Every field, by its full name, and what it holds.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&str, Uses)> {
+        self.names.iter().map(|(name, uses)| (&**name, *uses))
+    }
+
     /// What a field of a printed event holds, as well as can be told: with an
     /// `event_type` the field of that Suricata type, else a field of this path
     /// in any type.

@@ -8,6 +8,7 @@
 
 use std::net::IpAddr;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::condition::Field;
 use super::index::{By, Index, Slot};
@@ -21,11 +22,21 @@ use crate::observable::{Kind, Observable, address, url};
 #[derive(Debug)]
 pub struct Matcher {
     index: Index,
-    places: &'static Places,
+    places: Arc<Places>,
+    fields: Fields,
     /// Whether answers of DNS count as what they are.
     answers: bool,
     /// By place: what is looked for in it now.
     wanted: Vec<Wanted>,
+}
+
+/// Which fields can hold addresses beside those of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fields {
+    /// Those whose names say so: of log files.
+    Named,
+    /// Those of any name: of an engine, which has types.
+    OfAnyName,
 }
 
 /// What is looked for in a place.
@@ -156,12 +167,21 @@ impl Scratch {
 impl Matcher {
     /// A matcher without observables; whether answers of DNS count like any other name
     /// and address.
-    pub fn new(answers: bool) -> Self {
+    pub fn new(fields: Fields, answers: bool) -> Self {
         Matcher {
             index: Index::by(By::Meaning),
-            places: Places::shared(),
+            places: Places::shared().clone(),
+            fields,
             answers,
             wanted: Vec::new(),
+        }
+    }
+
+    /// The same with the fields of an engine's concepts too.
+    pub fn of_engine(places: Arc<Places>, answers: bool) -> Self {
+        Matcher {
+            places,
+            ..Matcher::new(Fields::OfAnyName, answers)
         }
     }
 
@@ -197,6 +217,10 @@ impl Matcher {
     }
 
     fn wanted_in(&self, id: PlaceId, kinds: Kinds) -> Wanted {
+        let id = match id.is_none() && self.fields == Fields::OfAnyName {
+            true => PlaceId::ADDRESS,
+            false => id,
+        };
         let place = self.places.get(id);
         let has_urls = kinds.has(Kind::Url);
         let uses = place.uses.iter().filter_map(|one| {
@@ -275,17 +299,15 @@ impl Visit for Scan<'_> {
 
     #[inline]
     fn field(&mut self, parent: Node, key: &str) -> Node {
-        let places = self.matcher.places;
+        let places = &self.matcher.places;
         self.scratch.keys.field(parent, key, places)
     }
 
     #[inline]
     fn wants(&self, node: Node) -> bool {
         let place = self.scratch.keys.place(node);
-        !place.is_none() && {
-            let wanted = self.matcher.wanted.get(place.index());
-            wanted.is_some_and(|wanted| !wanted.is_nothing())
-        }
+        let wanted = self.matcher.wanted.get(place.index());
+        wanted.is_some_and(|wanted| !wanted.is_nothing())
     }
 
     fn text(&mut self, at: At, text: &str) {

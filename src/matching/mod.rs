@@ -37,7 +37,7 @@ pub use json::ScanError;
 pub(crate) use json::{Path, walk};
 pub use keys::Node;
 pub use live::{Clarity, LiveMatcher};
-pub use matcher::{Holding, Matcher, Scan, Scratch};
+pub use matcher::{Fields, Holding, Matcher, Scan, Scratch};
 pub use mode::{EventMatcher, EventScratch, Meaning, Mode};
 pub use reach::{Place, Reach, Reached, UrlParts};
 pub use walk::At;

@@ -6,7 +6,7 @@ use super::concepts::Concepts;
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::live::{Clarity, LiveMatcher};
-use super::matcher::{Matcher, Scratch};
+use super::matcher::{Fields, Matcher, Scratch};
 use super::reach::Reach;
 use crate::observable::Observable;
 
@@ -79,7 +79,12 @@ pub struct EventScratch {
 impl EventMatcher {
     /// A matcher without observables, of log files.
     pub fn new(meaning: Meaning) -> Self {
-        EventMatcher::with_reach(meaning, Box::new(Concepts::shared()))
+        match meaning.mode {
+            Mode::Exact => EventMatcher::Exact(LiveMatcher::new(Concepts::shared())),
+            Mode::Standard | Mode::Thorough => {
+                EventMatcher::Meaning(Matcher::new(Fields::Named, meaning.answers))
+            }
+        }
     }
 
     /// The same of an engine's events, where `reach` tells in which fields the engine
@@ -87,7 +92,9 @@ impl EventMatcher {
     pub fn with_reach(meaning: Meaning, reach: Box<dyn Reach>) -> Self {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
-            Mode::Standard | Mode::Thorough => EventMatcher::Meaning(Matcher::new(meaning.answers)),
+            Mode::Standard | Mode::Thorough => {
+                EventMatcher::Meaning(Matcher::new(Fields::OfAnyName, meaning.answers))
+            }
         }
     }
 

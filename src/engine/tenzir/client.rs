@@ -25,6 +25,7 @@ use crate::engine::live::Source;
 use crate::engine::once::Once;
 use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
 use crate::matching::Mode;
+use crate::matching::places::Places;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::process::child::{self, Flow, Limits, Manner, Outcome};
@@ -337,7 +338,8 @@ impl Engine for Client {
         match self.reach.mode {
             Mode::Exact => Some(Box::new(Typed::new(entries, self.fields.get()))),
             Mode::Standard | Mode::Thorough => {
-                Some(Box::new(Judge::new(entries, self.reach.answers)))
+                let places = Places::shared().clone();
+                Some(Box::new(Judge::new(entries, self.reach.answers, places)))
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::engine::live::Source;
 use crate::engine::once::Once;
 use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
 use crate::indicator::Selection;
+use crate::matching::places::Places;
 use crate::matching::{Attribution, Concepts, Mode};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -297,7 +298,12 @@ impl Engine for Client {
             Mode::Exact if entries.len() > 1 => Some(Box::new(Attribution::new(entries))),
             Mode::Exact => None,
             Mode::Standard | Mode::Thorough => {
-                Some(Box::new(Judge::new(entries, self.reach.answers)))
+                let known = self.known_concepts.get();
+                let places = match known {
+                    Some(concepts) => Places::with_concepts(concepts),
+                    None => Places::shared().clone(),
+                };
+                Some(Box::new(Judge::new(entries, self.reach.answers, places)))
             }
         }
     }

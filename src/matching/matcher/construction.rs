@@ -578,7 +578,7 @@ fn what_is_there_is_found_and_nothing_else() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut matcher = Matcher::new(true);
+        let mut matcher = Matcher::new(Fields::Named, true);
         let things: Vec<Thing> = (0..INDICATORS)
             .map(|number| Thing::any(&mut random, number))
             .collect();

@@ -3,7 +3,7 @@ use crate::observable::{Property, of_line};
 
 /// What is found of these in a line, by their positions.
 fn held(observables: &[Observable], line: &str) -> Vec<usize> {
-    let mut matcher = Matcher::new(true);
+    let mut matcher = Matcher::new(Fields::Named, true);
     let slots: Vec<Slot> = observables.iter().map(|one| matcher.insert(one)).collect();
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     matcher
@@ -266,7 +266,7 @@ fn answers_count_where_they_are_asked_for() {
         Observable::of_answer("192.0.2.1").expect("an answer"),
     ];
     assert_eq!(held(&observables, line), [0, 1, 2]);
-    let mut matcher = Matcher::new(false);
+    let mut matcher = Matcher::new(Fields::Named, false);
     let slots = observables.each_ref().map(|one| matcher.insert(one));
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     matcher
@@ -277,7 +277,7 @@ fn answers_count_where_they_are_asked_for() {
 
 #[test]
 fn it_is_known_where_a_value_stands() {
-    let mut matcher = Matcher::new(true);
+    let mut matcher = Matcher::new(Fields::Named, true);
     let slot = matcher.insert(&value("evil.example"));
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let line = r#"{"dns": {"queries": [{"rrname": "EVIL.example"}]}, "query": "evil.example."}"#;
@@ -295,7 +295,7 @@ fn it_is_known_where_a_value_stands() {
 
 #[test]
 fn changes_count_from_the_next_event_on() {
-    let mut matcher = Matcher::new(true);
+    let mut matcher = Matcher::new(Fields::Named, true);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let line = r#"{"query": "a.example", "src_ip": "192.0.2.1"}"#;
     matcher

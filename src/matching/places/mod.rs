@@ -10,10 +10,11 @@ mod reading;
 mod table;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use super::concepts::Concepts;
 use super::condition::Field;
-use crate::observable::{Kind, Property};
+use crate::observable::{Kind, Property, Writing};
 
 pub use reading::{Buffers, Reading, Seen};
 pub use table::{Row, TABLE};
@@ -194,9 +195,34 @@ pub struct Places {
 
 impl Places {
     /// Those of the table.
-    pub fn shared() -> &'static Self {
-        static SHARED: LazyLock<Places> = LazyLock::new(|| Places::of(TABLE));
+    pub fn shared() -> &'static Arc<Self> {
+        static SHARED: LazyLock<Arc<Places>> = LazyLock::new(|| Arc::new(Places::of(TABLE)));
         &SHARED
+    }
+
+    /// Those of the table, and the fields of an engine's concepts that it does not know: of
+    /// a site's own schemas.
+    pub fn with_concepts(concepts: &Concepts) -> Arc<Self> {
+        let mut places = Places::of(TABLE);
+        for (name, uses) in concepts.fields() {
+            // The event's type, of two words mostly, stands in front.
+            let mut words = name.splitn(3, '.').skip(1);
+            let (second, third) = (words.next(), words.next());
+            for path in [third, second.filter(|_| third.is_none())]
+                .into_iter()
+                .flatten()
+            {
+                if !places.resolve(path).is_none() {
+                    continue;
+                }
+                for kind in Kind::all().filter(|kind| uses.holds(*kind)) {
+                    for row in rows_of_concept(kind) {
+                        places.add(path, &row);
+                    }
+                }
+            }
+        }
+        Arc::new(places)
     }
 
     fn of(table: &[Row]) -> Self {
@@ -273,6 +299,41 @@ impl Places {
     /// What a place is for.
     pub fn get(&self, id: PlaceId) -> &Place {
         &self.places[id.index()]
+    }
+}
+
+/// How a field is read that an engine's concept holds.
+fn rows_of_concept(kind: Kind) -> Vec<Row> {
+    let row = |sought, reading| Row {
+        sought,
+        reading,
+        eve: &[],
+        zeek: &[],
+        ecs: &[],
+        others: &[],
+    };
+    let of_kind = |reading| vec![row(Sought::Kind(kind), reading)];
+    match kind {
+        Kind::Domain => vec![
+            row(Sought::Kind(Kind::Domain), Reading::Host),
+            row(Sought::Kind(Kind::Address), Reading::Host),
+        ],
+        Kind::Url => vec![
+            row(Sought::Kind(Kind::Url), Reading::Url),
+            row(Sought::Joined(Joined::RequestTarget), Reading::Target),
+        ],
+        Kind::Answer => of_kind(Reading::Answer),
+        Kind::Text(property) => of_kind(match property.facts().writing {
+            Writing::AsIs => Reading::Text,
+            Writing::LowerCase => Reading::LowerCase,
+            Writing::Hexadecimal(_) => Reading::Hexadecimal,
+            Writing::Serial => Reading::Serial,
+            Writing::HardwareAddress => Reading::Mac,
+            Writing::MailAddress => Reading::Mail,
+            Writing::FileName => Reading::FileName,
+            Writing::DistinguishedName => Reading::DistinguishedName,
+        }),
+        Kind::Address | Kind::Endpoint | Kind::Network | Kind::Subdomain | Kind::Hash => vec![],
     }
 }
 
@@ -365,6 +426,19 @@ mod tests {
         assert!(has(Property::CertificateSha1) && places.has(Kind::Hash));
         assert!(!has(Property::Sha1));
         assert!(kinds("smtp.rcpt_to").has(Kind::Text(Property::Email)));
+    }
+
+    #[test]
+    fn a_site_has_schemas_of_its_own() {
+        let table = r#"[{"concept": {"name": "net.domain",
+            "fields": ["corp.proxy.peer.name", "corp.proxy", "zeek.dns.query"]}}]"#;
+        let concepts = Concepts::parse(table).expect("a table");
+        let places = Places::with_concepts(&concepts);
+        for (path, expected) in [("peer.name", true), ("proxy", true), ("peer", false)] {
+            let place = places.get(places.resolve(path));
+            let has = place.uses.iter().any(|one| one.kinds.has(Kind::Domain));
+            assert_eq!(has, expected, "{path}");
+        }
     }
 
     #[test]
