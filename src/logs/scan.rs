@@ -5,7 +5,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::format::{Event, NoEvent, Reading, json_lines, zeek_json};
+use super::format::zeek_tsv::Row;
+use super::format::{Event, NoEvent, Reading, json_lines};
 use super::lines::Block;
 use super::source::Source;
 use super::watchlist::{Scratch, Watched, Watchlist};
@@ -91,6 +92,7 @@ impl Scanner<'_> {
         scratch: &mut Scratch,
     ) -> Vec<Finding> {
         let watchlist = self.watchlist.read();
+        scratch.forget_columns();
         let mut look = Look {
             watchlist: &watchlist.unwrap_or_else(PoisonError::into_inner),
             scratch,
@@ -102,9 +104,8 @@ impl Scanner<'_> {
             let (line, looked_at) = match event {
                 Ok(Event::Json(line)) => (line, look.line(line)),
                 Ok(Event::Row(row)) => {
-                    printed.clear();
-                    zeek_json::print(&row, &mut printed);
-                    (&*printed, look.object(&printed))
+                    let looked_at = look.row(&row, &mut printed);
+                    (&*printed, looked_at)
                 }
                 Err(NoEvent { line, reason }) => {
                     let line = String::from_utf8_lossy(line).into_owned();
@@ -172,6 +173,19 @@ impl Look<'_> {
         } else {
             self.object(object)
         }
+    }
+
+    fn row(&mut self, row: &Row<'_>, printed: &mut String) -> Result<(), ScanError> {
+        let mut found = Vec::new();
+        self.watchlist
+            .matches_row(row, self.scratch, printed, |watched| {
+                found.push(watched.clone());
+            })?;
+        if !found.is_empty() {
+            let matched = Finding::Matched(printed.clone(), found);
+            self.findings.push(matched);
+        }
+        Ok(())
     }
 
     fn object(&mut self, object: &str) -> Result<(), ScanError> {

@@ -5,10 +5,14 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::format::zeek_json;
+use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
 use crate::indicator::Indicator;
 use crate::intake::{Ending, NoRoom, Put, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
-use crate::matching::{Concepts, EventMatcher, EventScratch, Meaning, ScanError, Slot};
+use crate::matching::{
+    At, Concepts, EventMatcher, EventScratch, Meaning, Node, Scan, ScanError, Slot,
+};
 use crate::state::journal::Ticket;
 
 /// The most memory that indicators take, in bytes, for a run that goes on.
@@ -45,6 +49,72 @@ struct Held {
 pub struct Scratch {
     events: EventScratch,
     slots: Vec<Slot>,
+    columns: Columns,
+}
+
+impl Scratch {
+    /// To be called before lines of another log, and after a change of the list.
+    pub fn forget_columns(&mut self) {
+        self.columns.header = None;
+    }
+}
+
+/// The columns of a table in which something is looked for.
+#[derive(Debug, Default)]
+struct Columns {
+    /// The number of the header that they are of.
+    header: Option<u64>,
+    /// By column; none where nothing is looked for.
+    nodes: Vec<Option<Node>>,
+}
+
+impl Columns {
+    /// Looks up what the columns mean, once for each header.
+    fn take(&mut self, header: &Header, scan: &mut Scan<'_>) {
+        if self.header == Some(header.number()) {
+            return;
+        }
+        self.header = Some(header.number());
+        self.nodes.clear();
+        self.nodes.extend(header.columns().iter().map(|column| {
+            let node = scan.field(&column.name);
+            scan.wants(node).then_some(node)
+        }));
+    }
+
+    /// Shows the values of a row.
+    fn show(&self, row: &Row<'_>, scan: &mut Scan<'_>) {
+        for (node, (column, cell)) in self.nodes.iter().zip(row.cells()) {
+            let (Some(node), Cell::Value(value)) = (*node, cell) else {
+                continue;
+            };
+            let at = At {
+                node,
+                element: 0,
+                in_list: column.is_list,
+            };
+            if column.is_list {
+                for element in row.elements(value) {
+                    if let Cell::Value(value) = element {
+                        show(scan, at, column.kind, value);
+                    }
+                }
+            } else {
+                show(scan, at, column.kind, value);
+            }
+        }
+    }
+}
+
+/// Shows one value as what it would be in JSON.
+#[inline]
+fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
+    let text = text(value);
+    match kind {
+        Type::Integer | Type::Double if text.parse::<f64>().is_ok() => scan.number(at, &text),
+        Type::Bool if matches!(&*text, "T" | "F") => {}
+        _ => scan.text(at, &text),
+    }
 }
 
 /// All indicators that are looked for.
@@ -175,8 +245,54 @@ impl Watchlist {
         scratch: &mut Scratch,
         mut show: impl FnMut(&'a Arc<Watched>),
     ) -> Result<(), ScanError> {
-        let Scratch { events, slots } = scratch;
+        let Scratch {
+            events,
+            slots,
+            columns,
+        } = scratch;
+        // What they are numbered by may be forgotten with the fields of JSON.
+        columns.header = None;
         let _ = self.matcher.matches("", line, events, slots)?;
+        self.show(line, slots, &mut show);
+        Ok(())
+    }
+
+    /// The same for a row; it is printed only where it holds something, or all events
+    /// are to be checked.
+    ///
+    /// # Errors
+    /// None is to be expected: what is printed is one JSON object.
+    pub fn matches_row<'a>(
+        &'a self,
+        row: &Row<'_>,
+        scratch: &mut Scratch,
+        printed: &mut String,
+        mut show: impl FnMut(&'a Arc<Watched>),
+    ) -> Result<(), ScanError> {
+        printed.clear();
+        let Scratch {
+            events,
+            slots,
+            columns,
+        } = scratch;
+        let Some(mut scan) = self.matcher.scan(events) else {
+            zeek_json::print(row, printed);
+            return self.matches(printed, scratch, show);
+        };
+        slots.clear();
+        columns.take(row.header(), &mut scan);
+        scan.begin();
+        columns.show(row, &mut scan);
+        scan.end(slots);
+        if !slots.is_empty() || !self.unlisted.is_empty() {
+            zeek_json::print(row, printed);
+            self.show(printed, slots, &mut show);
+        }
+        Ok(())
+    }
+
+    /// Shows those of the indicators that these values lead to which an event matches.
+    fn show<'a>(&'a self, line: &str, slots: &[Slot], show: &mut impl FnMut(&'a Arc<Watched>)) {
         let event = LazyEvent::new(line, &self.concepts);
         let mut show = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
@@ -184,7 +300,7 @@ impl Watchlist {
             }
         };
         self.unlisted.iter().for_each(&mut show);
-        match slots[..] {
+        match slots {
             [] => {}
             [slot] => self.by_slot[slot.index()].iter().for_each(&mut show),
             _ => {
@@ -195,7 +311,6 @@ impl Watchlist {
                 all.into_iter().for_each(show);
             }
         }
-        Ok(())
     }
 }
 

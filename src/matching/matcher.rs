@@ -305,9 +305,7 @@ impl Visit for Scan<'_> {
 
     #[inline]
     fn wants(&self, node: Node) -> bool {
-        let place = self.scratch.keys.place(node);
-        let wanted = self.matcher.wanted.get(place.index());
-        wanted.is_some_and(|wanted| !wanted.is_nothing())
+        Scan::wants(self, node)
     }
 
     fn text(&mut self, at: At, text: &str) {
@@ -323,6 +321,19 @@ impl Scan<'_> {
     /// An event begins.
     pub fn begin(&mut self) {
         self.scratch.clear();
+    }
+
+    /// The field with this path in events that are no JSON; see [`Scratch::field`].
+    pub fn field(&mut self, path: &str) -> Node {
+        self.scratch.field(path)
+    }
+
+    /// Whether a value of a field needs to be shown.
+    #[inline]
+    pub fn wants(&self, node: Node) -> bool {
+        let place = self.scratch.keys.place(node);
+        let wanted = self.matcher.wanted.get(place.index());
+        wanted.is_some_and(|wanted| !wanted.is_nothing())
     }
 
     /// A string of the event.

@@ -6,7 +6,7 @@ use super::concepts::Concepts;
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::live::{Clarity, LiveMatcher};
-use super::matcher::{Fields, Matcher, Scratch};
+use super::matcher::{Fields, Matcher, Scan, Scratch};
 use super::reach::Reach;
 use crate::observable::Observable;
 
@@ -119,6 +119,15 @@ impl EventMatcher {
         match self {
             EventMatcher::Exact(matcher) => matcher.index(),
             EventMatcher::Meaning(matcher) => matcher.index(),
+        }
+    }
+
+    /// What events that are no JSON are shown to, value by value; `None` where only JSON
+    /// is matched.
+    pub fn scan<'a>(&'a self, scratch: &'a mut EventScratch) -> Option<Scan<'a>> {
+        match self {
+            EventMatcher::Exact(_) => None,
+            EventMatcher::Meaning(matcher) => Some(matcher.scan(&mut scratch.scratch)),
         }
     }
 

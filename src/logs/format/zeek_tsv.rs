@@ -85,6 +85,7 @@ pub struct Column {
 /// What is known of the lines that follow a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
+    number: u64,
     marks: Marks,
     columns: Vec<Column>,
 }
@@ -112,6 +113,8 @@ impl Default for Marks {
 /// Reads the lines of headers as they come.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
+    /// How many headers there were.
+    count: u64,
     marks: Marks,
     names: Vec<String>,
     header: Option<Arc<Header>>,
@@ -147,7 +150,10 @@ impl Head {
         let line = without_return(line.strip_prefix(b"#").unwrap_or(line));
         if let Some(separator) = line.strip_prefix(b"separator ") {
             // A header begins: what the one before said is over.
-            *self = Head::default();
+            *self = Head {
+                count: self.count,
+                ..Head::default()
+            };
             self.marks.separator = unescaped(separator).into_owned();
             if self.marks.separator.is_empty() {
                 self.marks = Marks::default();
@@ -174,10 +180,12 @@ impl Head {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         self.names = names.map(text).collect();
         // A header without types is one of a log of texts.
+        self.count += 1;
         self.header = self.made(|_| b"string");
     }
 
     fn take_types(&mut self, types: &[u8]) {
+        self.count += 1;
         let types: Vec<&[u8]> = self.marks.cells(types).take(MOST_COLUMNS + 1).collect();
         let are_as_many = types.len() == self.names.len();
         self.header = are_as_many.then(|| self.made(|nth| types[nth])).flatten();
@@ -189,6 +197,7 @@ impl Head {
             let columns = self.names.iter().enumerate();
             let columns = columns.map(|(nth, name)| column(name, kind(nth))).collect();
             Arc::new(Header {
+                number: self.count,
                 marks: self.marks.clone(),
                 columns,
             })
@@ -323,27 +332,18 @@ impl<'a> Row<'a> {
         elements.map(|element| header.said(element))
     }
 
-    /// Shows every value that is a text, as it would stand in JSON, with the column and
-    /// whether it is an element of a list.
-    pub fn texts(&self, mut show: impl FnMut(&'a Column, &str, bool)) {
-        for (column, cell) in self.cells() {
-            let (Cell::Value(value), Type::Text | Type::Address) = (cell, column.kind) else {
-                continue;
-            };
-            if column.is_list {
-                for element in self.elements(value) {
-                    if let Cell::Value(value) = element {
-                        show(column, &text(value), true);
-                    }
-                }
-            } else {
-                show(column, &text(value), false);
-            }
-        }
+    /// The header above it.
+    pub fn header(&self) -> &'a Header {
+        self.header
     }
 }
 
 impl Header {
+    /// Its number among the headers of one log.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The columns, in their order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
@@ -450,10 +450,19 @@ mod tests {
         let header = head.header().expect("a header");
         let row = Row::new(Some(header), line).expect("a row");
         let mut shown = Vec::new();
-        row.texts(|column, text, in_list| {
-            let list = if in_list { "[]" } else { "" };
-            shown.push(format!("{list}{} = {text}", column.name));
-        });
+        for (column, cell) in row.cells() {
+            let Cell::Value(value) = cell else { continue };
+            match (column.kind, column.is_list) {
+                (Type::Text | Type::Address, false) => {
+                    shown.push(format!("{} = {}", column.name, text(value)));
+                }
+                (_, true) => shown.extend(row.elements(value).filter_map(|cell| match cell {
+                    Cell::Value(value) => Some(format!("[]{} = {}", column.name, text(value))),
+                    _ => None,
+                })),
+                _ => {}
+            }
+        }
         shown
     }
 
@@ -576,7 +585,11 @@ mod tests {
                 if line.starts_with('#') {
                     head.take(line.as_bytes());
                 } else if let Ok(row) = Row::new(head.header(), line.as_bytes()) {
-                    row.texts(|_, text, _| assert!(!text.is_empty()));
+                    for (_, cell) in row.cells() {
+                        if let Cell::Value(value) = cell {
+                            assert!(!text(value).is_empty());
+                        }
+                    }
                 }
             }
         }
