@@ -432,11 +432,10 @@ impl Outgoing {
         let lost = self.outbox.at_risk() + self.refused.len() as u64;
         self.metrics.sightings_lost.add(lost);
         self.refused_tickets.drain(..).for_each(Ticket::keep);
-        if self.outbox.spooled_bytes() > 0 {
-            info!(
-                "{} bytes of sightings stay in the spool for the next run",
-                self.outbox.spooled_bytes()
-            );
+        let spooled = self.outbox.spooled_bytes();
+        self.metrics.spooled_bytes.set(spooled);
+        if spooled > 0 {
+            info!("{spooled} bytes of sightings stay in the spool for the next run");
         }
         inputs.finished.store(true, Ordering::Release);
         let left = self.stop.drained_by().map_or(LEAST_LINGER, |until| {

@@ -211,6 +211,8 @@ macro_rules! counters {
             /// Values that are matched live, each counted for each indicator
             /// that has it.
             pub live_indicators: Gauge,
+            /// Bytes of sightings that stay in the spool at the end.
+            pub spooled_bytes: Gauge,
             /// Indicators to match, by kind.
             pub kinds: Tally,
             /// Rejected messages and indicators, by reason.

@@ -127,7 +127,11 @@ fn failures(metrics: &Metrics) -> Vec<String> {
         (&metrics.sightings_lost, "sighting(s) lost"),
     ];
     let counts = counts.iter().map(|(counter, what)| (counter.get(), what));
-    let failed = counts.filter(|(count, _)| *count > 0);
+    let spooled = (
+        metrics.spooled_bytes.get(),
+        &"byte(s) of sightings stay in the spool",
+    );
+    let failed = counts.chain([spooled]).filter(|(count, _)| *count > 0);
     failed
         .map(|(count, what)| format!("{count} {what}"))
         .collect()
@@ -289,6 +293,19 @@ mod tests {
         metrics.indicators_timed_out.add(1);
         assert_eq!(code(true), ExitCode::TempFail);
         assert_eq!(code(false), ExitCode::TempFail);
+    }
+
+    #[test]
+    fn sightings_that_are_only_spooled_are_not_delivered() {
+        let metrics = Metrics::default();
+        metrics.sightings_found.add(1);
+        metrics.spooled_bytes.set(120);
+        let (code, reason) = Ending::default().verdict(&metrics);
+        assert_eq!(code, ExitCode::TempFail);
+        assert_eq!(
+            reason.as_deref(),
+            Some("120 byte(s) of sightings stay in the spool")
+        );
     }
 
     #[test]
