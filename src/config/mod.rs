@@ -380,7 +380,7 @@ mod tests {
                 file: None,
             },
             metrics: Metrics {
-                interval: Duration::from_secs(10),
+                interval: Some(Duration::from_secs(10)),
                 filename: None,
                 prometheus: None,
             },
@@ -417,6 +417,14 @@ mod tests {
             transform.arguments("x", ""),
             ["alertify", "--alert-prefix", "MY PREFIX", "--ioc", "x"]
         );
+    }
+
+    #[test]
+    fn metrics_can_be_off_and_levels_have_the_originals_names() {
+        let text = "metrics: {interval: 0, filename: metrics.log}\nloglevel: warn\n";
+        let config = retro(text).expect("a valid file");
+        assert_eq!(config.metrics.interval, None);
+        assert_eq!(config.logging.console, Some(Verbosity::Warning));
     }
 
     #[test]
@@ -560,10 +568,10 @@ mod tests {
             ),
             (
                 "",
-                Some(("PYVAST_THREATBUS_METRICS__INTERVAL", "0")),
+                Some(("PYVAST_THREATBUS_METRICS__INTERVAL", "-1")),
                 "",
-                "environment variable PYVAST_THREATBUS_METRICS__INTERVAL: got \"0\"; it takes a \
-                 number of seconds from 1 to 315360000",
+                "environment variable PYVAST_THREATBUS_METRICS__INTERVAL: got \"-1\"; it takes a \
+                 number of seconds from 0 to 315360000",
             ),
             (
                 "",

@@ -185,9 +185,7 @@ impl Settings {
             live_engine: self.live_engine,
             logging,
             metrics: Metrics {
-                interval: self
-                    .metrics_interval
-                    .expect("the table does not let it be 0"),
+                interval: self.metrics_interval,
                 filename: self.metrics_file.clone(),
                 prometheus: self.metrics_prometheus.clone(),
             },

