@@ -28,7 +28,7 @@ complete -c vast-threatbus -s U -l max-background-tasks -x -d 'how many queries 
 complete -c vast-threatbus -s S -l sink -xa 'STDOUT\\t\'one JSON object a line on standard output\'' -d 'send sightings to STDOUT or to a command, not to the bus'
 complete -c vast-threatbus -l sink-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'one process that stays and reads a context a line\'' -d 'how the sink command is run'
 complete -c vast-threatbus -s T -l transform-context -xa '(__fish_complete_command)' -d 'a command that makes another context of each context'
-complete -c vast-threatbus -l transform-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'processes that stay, read a context a line and print one a line\'' -d 'how the command of --transform-context is run'
+complete -c vast-threatbus -l transform-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'processes that stay, read a context a line and print one each\'' -d 'how the command of --transform-context is run'
 complete -c vast-threatbus -l transform-processes -x -d 'how many processes of --transform-mode lines there are at once'
 complete -c vast-threatbus -l unflatten -f -d 'make nested objects of keys with dots in the context'
 complete -c vast-threatbus -l no-unflatten -f -d 'do not make nested objects of keys with dots in the context'

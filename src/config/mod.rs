@@ -347,7 +347,10 @@ mod tests {
             program: engine::Program {
                 path: None,
                 endpoint: None,
-                reach: engine::Reach::default(),
+                reach: engine::Reach {
+                    answers: true,
+                    ..engine::Reach::default()
+                },
             },
             threatbus: endpoint("localhost:13370"),
             snapshot_days: 0,

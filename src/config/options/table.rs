@@ -397,7 +397,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "lines",
-                help: "processes that stay, read a context a line and print one a line",
+                help: "processes that stay, read a context a line and print one each",
                 set: |settings| settings.transform_mode = CommandMode::Lines,
             },
         ]),

@@ -55,11 +55,13 @@ fn entry(option: &Opt) -> String {
         lines.extend(wrap(paragraph, WIDTH - 10));
     }
     if let Kind::Choice(picks) = &option.kind {
-        lines.extend(
-            picks
-                .iter()
-                .map(|pick| format!("- {}: {}", pick.name, pick.help)),
-        );
+        for pick in picks.iter() {
+            let words = format!("- {}: {}", pick.name, pick.help);
+            for (number, line) in wrap(&words, WIDTH - 12).into_iter().enumerate() {
+                let indent = if number == 0 { "" } else { "  " };
+                lines.push(format!("{indent}{line}"));
+            }
+        }
     } else if matches!(option.kind, Kind::LogLevel(_)) {
         let words: Vec<_> = option.words().iter().map(|word| word.0).collect();
         lines.push(format!("One of {}.", words.join(", ")));
