@@ -249,7 +249,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "exact",
-                help: "whole texts in the fields of the engine's concepts, as the original does",
+                help: "whole texts in the engine's concepts, as the original does",
                 set: |settings| settings.mode = Mode::Exact,
             },
             Pick {
@@ -259,7 +259,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "thorough",
-                help: "the same, also where an engine has to scan what it stores",
+                help: "the same, also where an engine has to scan",
                 set: |settings| settings.mode = Mode::Thorough,
             },
         ]),

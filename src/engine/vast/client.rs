@@ -378,7 +378,7 @@ impl Client {
             }
             Asked::Values(values) => Query::superset(values, &self.version, self.reach.mode),
             Asked::Selection(selection) => {
-                match Query::selecting(selection, &self.version, times) {
+                match Query::selecting(selection, &self.version, times, self.reach.mode) {
                     Some(query) => vec![query],
                     None => {
                         return Answer::Refused(

@@ -29,18 +29,16 @@ impl Query {
     }
 
     /// Asks for what the observables name, however it is written, and for more than
-    /// that: each event has to be judged. The queries, the cheaper one first; the
-    /// second costs by what is stored. None where there is nothing to ask.
+    /// that: each event has to be judged. The queries, the cheaper ones first; what
+    /// [`Mode::Thorough`] adds costs by what is stored. None where there is nothing to
+    /// ask.
     pub fn superset(observables: &[&Observable], version: &Version, mode: Mode) -> Vec<Self> {
         let all = || observables.iter().copied();
-        let thorough = match mode {
-            Mode::Thorough => superset::thorough(all()),
-            Mode::Exact | Mode::Standard => None,
-        };
-        let queries = superset::standard(all(), version)
-            .into_iter()
-            .chain(thorough);
-        queries.map(Query).collect()
+        let mut queries = superset::standard(all(), version);
+        if mode == Mode::Thorough {
+            queries.extend(superset::thorough(all()));
+        }
+        queries.into_iter().map(Query).collect()
     }
 
     /// Asks for every event that holds any of the observables. Each value
@@ -71,7 +69,7 @@ pub fn query_of(indicator: &Indicator) -> Option<String> {
         None => Query::any_of(&indicator.observables, &version),
         Some(selection) => {
             let [times, _] = version.time_extractors();
-            Query::selecting(selection, &version, Some(times))
+            Query::selecting(selection, &version, Some(times), Mode::Exact)
         }
     };
     query.map(|Query(text)| text)
@@ -85,8 +83,13 @@ impl Query {
         selection: &Selection,
         version: &Version,
         times: Option<&str>,
+        mode: Mode,
     ) -> Option<Self> {
-        let writer = Writer { version, times };
+        let writer = Writer {
+            version,
+            times,
+            mode,
+        };
         writer.selection(selection).map(Query)
     }
 
@@ -108,15 +111,25 @@ impl Query {
 struct Writer<'a> {
     version: &'a Version,
     times: Option<&'a str>,
+    mode: Mode,
 }
 
 impl Writer<'_> {
     /// `None` stands for every event.
     fn selection(&self, selection: &Selection) -> Option<String> {
         match selection {
-            Selection::Values(values) => {
+            Selection::Values(values) if self.mode == Mode::Exact => {
                 let query = Query::any_of(values, self.version)?;
                 Some(format!("({})", query.0))
+            }
+            Selection::Values(values) => {
+                let queries = superset::standard(values, self.version);
+                (!queries.is_empty()).then(|| format!("({})", queries.join(" || ")))
+            }
+            Selection::Contains(kind, text)
+                if self.mode != Mode::Exact && superset::knows_fields_of(*kind) =>
+            {
+                superset::holding(*kind, text)
             }
             Selection::Contains(kind, text) => {
                 let text = literal(text)?;
@@ -402,7 +415,7 @@ mod tests {
     }
 
     fn selecting(selection: &Selection, at: &str) -> Option<String> {
-        let query = Query::selecting(selection, &version(at), Some("#timestamp"));
+        let query = Query::selecting(selection, &version(at), Some("#timestamp"), Mode::Exact);
         query.map(|query| query.as_str().to_owned())
     }
 
@@ -417,8 +430,8 @@ mod tests {
         let during = || Selection::During(start, stop);
         for (selection, expected) in [
             (
-                text("a\" || \"/\\"),
-                r#"("a\" || \"/\\" in net.domain || "a\" || \"/\\" in net.hostname)"#,
+                text("a\" || \"/\\x"),
+                r#"("a\" || \"/\x" in net.domain || "a\" || \"/\x" in net.hostname)"#,
             ),
             (
                 port(Order::GreaterOrEqual),
@@ -448,6 +461,8 @@ mod tests {
                 Some(expected)
             );
         }
+        // What no literal can hold.
+        assert_eq!(selecting(&text("a\\"), "2020.12.16"), None);
         // Ports of a type of their own, and times without an extractor.
         assert_eq!(selecting(&port(Order::Equal), "2020.11.30"), None);
         let rest = Selection::All(vec![port(Order::Equal), text("a")]);
@@ -458,6 +473,9 @@ mod tests {
         );
         let either = Selection::Any(vec![port(Order::Equal), text("a")]);
         assert_eq!(selecting(&either, "2020.11.30"), None);
-        assert_eq!(Query::selecting(&during(), &version("v2.0.0"), None), None);
+        assert_eq!(
+            Query::selecting(&during(), &version("v2.0.0"), None, Mode::Exact),
+            None
+        );
     }
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::engine::vast::query::Query;
 use crate::engine::vast::version::Version;
-use crate::matching::Concepts;
+use crate::matching::{Concepts, Mode};
 use crate::observable::Property;
 use crate::protocol::stix::pattern;
 
@@ -119,7 +119,7 @@ fn query(text: &str) -> String {
     );
     let selection = plan.selection.unwrap_or_else(|| panic!("{text}"));
     let version = Version::unknown();
-    let query = Query::selecting(&selection, &version, Some("#timestamp"));
+    let query = Query::selecting(&selection, &version, Some("#timestamp"), Mode::Exact);
     query.expect("it is narrow").as_str().to_owned()
 }
 
