@@ -11,7 +11,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	packaging/completions/vast-threatbus.bash packaging/completions/_vast-threatbus packaging/completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus demo-tenzir test torture fuzz bench dev-mode man install deb image recording
+.PHONY: help build demo demo-bus demo-tenzir test recall torture fuzz bench dev-mode man install deb image recording
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,11 @@ test: ## Run all tests; sets up what they need first
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
 	CARGO=$(CARGO) tests/run $(CARGO_FLAGS)
+
+recall: ## What is found of labelled pairs of indicator and event, by kind, way and mode
+	tests/setup
+	$(CARGO) build --workspace $(CARGO_FLAGS)
+	$(CARGO) test --test recall $(CARGO_FLAGS) -- --nocapture --test-threads=1
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup

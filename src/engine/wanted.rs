@@ -268,3 +268,51 @@ pub(super) fn with_colons(digits: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_taken_apart_as_it_was_written_too() {
+        let url = Observable::of_url("http://User@H.Example:80/%7Ea%2Fb?q#f").expect("a URL");
+        let wanted = Wanted::of([&url]);
+        let targets: Vec<&str> = wanted.urls.targets.iter().map(String::as_str).collect();
+        let expected = ["/%7Ea%2Fb?q", "/%7ea%2fb?q", "/~a%2Fb?q", "/~a%2fb?q"];
+        assert_eq!(targets, expected);
+        assert!(wanted.urls.hosts.contains("h.example:8080"));
+        assert!(wanted.urls.whole.contains("https://h.example/~a%2Fb?q"));
+        for (written, target) in [
+            ("http://h.example", "/"),
+            ("http://h.example?q", "?q"),
+            ("h.example/a#f", "/a"),
+            ("/a", "/a"),
+        ] {
+            assert_eq!(target_as_written(written), target, "{written}");
+        }
+    }
+
+    #[test]
+    fn an_address_of_six_is_a_host_in_brackets() {
+        let address = Observable::of_address("2001:db8::1").expect("an address");
+        let wanted = Wanted::of([&address]);
+        assert!(wanted.names.contains("2001:db8::1") && wanted.names.contains("[2001:db8::1]"));
+        assert!(wanted.hosts.contains("[2001:db8::1]:8080"));
+        assert_eq!(with_colons("0a1b"), "0a:1b");
+    }
+
+    #[test]
+    fn mails_and_files_are_asked_for_by_what_they_are() {
+        let text = |property, text| Observable::text(property, text).expect("a value");
+        let values = [
+            text(Property::Email, "X <A@b.example>"),
+            text(Property::FileName, "\\tmp\\Evil.exe"),
+            text(Property::Sha1, &"AB".repeat(20)),
+        ];
+        let wanted = Wanted::of(&values);
+        let shown = |texts: &BTreeSet<String>| texts.iter().cloned().collect::<Vec<_>>();
+        assert_eq!(shown(&wanted.mails), ["A@b.example", "a@b.example"]);
+        assert_eq!(shown(&wanted.files), ["tmp/evil.exe", "tmp\\Evil.exe"]);
+        assert!(wanted.hashes.contains(&*"ab".repeat(20)));
+    }
+}

@@ -91,16 +91,14 @@ fn quoted(text: &str, mark: char) -> Result<(String, usize), String> {
     while let Some((at, character)) = characters.next() {
         match character {
             end if end == mark => return Ok((found, at + 1)),
-            '\\' => match characters.next() {
-                Some((_, escaped)) if escaped == mark || escaped == '\\' => found.push(escaped),
-                Some((_, 'n')) => found.push('\n'),
-                Some((_, 'r')) => found.push('\r'),
-                Some((_, 't')) => found.push('\t'),
-                // A regular expression has escapes of its own.
-                Some((_, other)) if mark == '/' => found.extend(['\\', other]),
-                Some((_, other)) => return Err(format!("\\{other} is no escape")),
-                None => break,
-            },
+            // A backslash is itself, but for one before the mark.
+            '\\' if text[at + 1..].starts_with(mark) => {
+                characters.next();
+                found.push(mark);
+            }
+            other if other.is_ascii_control() => {
+                return Err(format!("{other:?} stands between two {mark}"));
+            }
             other => found.push(other),
         }
     }

@@ -204,7 +204,7 @@ pub(super) mod tests {
             assert_eq!(fields.types("zeek.http", path).map(both), none);
             assert_eq!(fields.known("zeek.http", path), None);
         }
-        assert_eq!(fields.types("zeek.dns", "query"), None);
+        assert_eq!(fields.types("zeek.ssl", "query"), None);
         // Another layout, another schema, and events without one.
         fields.add(field("zeek.http", "host", "ip"));
         fields.add(field("zeek.dns", "host", "string"));

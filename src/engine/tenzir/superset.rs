@@ -518,3 +518,142 @@ fn declared(lists: &BTreeMap<&str, BTreeSet<String>>) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::tests::{leaves, plain};
+    use super::*;
+    use crate::observable::Observable;
+
+    fn known() -> Leaves {
+        let eve = r#"{"name": "suricata.dns", "kind": "record", "state": {"fields": [
+            {"name": "dest_ip", "type": {"name": null, "kind": "ip", "state": null}},
+            {"name": "dns", "type": {"name": null, "kind": "record", "state": {"fields": [
+                {"name": "rrname", "type": {"name": null, "kind": "string", "state": null}},
+                {"name": "answers", "type": {"name": null, "kind": "list", "state": {"type":
+                    {"name": null, "kind": "record", "state": {"fields": [
+                        {"name": "rdata", "type": {"name": null, "kind": "string", "state": null}}
+                    ]}}}}},
+                {"name": "grouped", "type": {"name": null, "kind": "record", "state": {"fields": [
+                    {"name": "CNAME", "type": {"name": null, "kind": "list", "state": {"type":
+                        {"name": null, "kind": "string", "state": null}}}}
+                ]}}}
+            ]}}}
+        ]}}"#;
+        let http = plain("zeek.http", &["host", "uri", "user_agent"]);
+        let files = plain("zeek.smb_files", &["name"]);
+        leaves(&[eve, &http, &files])
+    }
+
+    fn asked(observables: &[Observable]) -> Vec<Condition> {
+        standard(&Wanted::of(observables), &known(), true)
+    }
+
+    fn assert_holds(conditions: &[Condition], parts: &[&str]) {
+        let all: String = conditions
+            .iter()
+            .map(|condition| condition.lists.clone() + &condition.text + "\n")
+            .collect();
+        for part in parts {
+            assert!(all.contains(part), "{part} is not in {all}");
+        }
+    }
+
+    fn domain(text: &str) -> Observable {
+        Observable::of_domain(text).expect("a name")
+    }
+
+    #[test]
+    fn names_are_pushed_down_in_their_spellings() {
+        let conditions = asked(&[domain("evil.example")]);
+        assert_holds(
+            &conditions,
+            &[
+                r#"let $names = ["EVIL.EXAMPLE", "EVIL.EXAMPLE.", "evil.example", "evil.example."]"#,
+                r#"this["dns"]["rrname"] in $names"#,
+                r#"this["host"] in $hosts"#,
+                r#""evil.example" in this["dns"]["grouped"]["CNAME"]"#,
+            ],
+        );
+        // What stands in records of lists is not pushed down.
+        let all: String = conditions.iter().map(|one| one.text.clone()).collect();
+        assert!(!all.contains("rdata") && !all.contains("to_lower"), "{all}");
+    }
+
+    #[test]
+    fn addresses_are_asked_for_with_their_port_and_as_text() {
+        let end = Observable::of_endpoint("192.0.2.1:4444").expect("an address with a port");
+        assert_holds(
+            &asked(&[end]),
+            &[
+                r#"(this["dest_ip"] in $ends and this["dest_port"] in $ports)"#,
+                "let $ports = [4444]",
+                r#"let $hosts = ["192.0.2.1", "192.0.2.1:4444"]"#,
+            ],
+        );
+        let network = Observable::of_address("192.0.2.0/24").expect("a network");
+        assert_holds(&asked(&[network]), &[r#"this["dest_ip"] in 192.0.2.0/24"#]);
+    }
+
+    #[test]
+    fn urls_are_pairs_of_lists() {
+        let url = Observable::of_url("http://a.example:81/x").expect("a URL");
+        assert_holds(
+            &asked(&[url]),
+            &[
+                r#"(this["host"] in $url_hosts and this["uri"] in $targets)"#,
+                r#"let $targets = ["/x"]"#,
+                r#""a.example:81""#,
+                r#"this["uri"] in $urls"#,
+            ],
+        );
+    }
+
+    #[test]
+    fn terms_of_one_value_are_few_in_a_condition() {
+        let names: Vec<Observable> = (0..2 * MOST_TERMS)
+            .map(|number| domain(&format!("{number}.example")))
+            .collect();
+        let conditions = asked(&names);
+        assert_eq!(conditions.len(), 3);
+        assert!(conditions[0].text.contains("$names") && conditions[1].lists.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_pushed_down_is_asked_for_by_schema() {
+        let name = domain("evil.example");
+        let file = Observable::text(Property::FileName, "Evil.exe").expect("a name");
+        let observables = [name, file];
+        let wanted = Wanted::of(&observables);
+        let conditions = thorough(&wanted, &known());
+        assert_eq!(conditions.len(), 3);
+        for condition in &conditions {
+            assert!(
+                condition.text.starts_with("@name == "),
+                "{}",
+                condition.text
+            );
+        }
+        assert_holds(
+            &conditions,
+            &[
+                r#"this["dns"]["answers"].map(x => x["rdata"].to_lower().trim_end(".") in $names).any()"#,
+                r#"this["dns"]["rrname"].to_lower().trim_end(".") in $names"#,
+                r#"this["host"].to_lower().split(":")[0].trim_end(".") in $names"#,
+                r#"this["name"].file_name().to_lower() in $files"#,
+                r#"let $files = ["evil.exe"]"#,
+            ],
+        );
+        // A schema without a field of the kind is not asked at all.
+        let hash = [Observable::of_hash(&"a".repeat(32)).expect("a hash")];
+        let wanted = Wanted::of(&hash);
+        assert_eq!(thorough(&wanted, &known()).len(), 1);
+    }
+
+    #[test]
+    fn a_distinguished_name_is_known_by_its_longest_part() {
+        let name = "C=US, O=Let's Encrypt, CN=R3".to_owned();
+        assert_eq!(telling_part(&name).as_deref(), Some("let's encrypt"));
+        assert_eq!(telling_part(&"x".to_owned()), None);
+    }
+}

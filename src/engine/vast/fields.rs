@@ -51,7 +51,7 @@ const IN_LISTS: [&str; 7] = [
 ];
 
 /// Last parts of names that stand in too many fields to be asked for alone.
-const GENERIC: [&str; 3] = ["name", "dns", "rname"];
+const GENERIC: [&str; 8] = ["name", "dns", "rname", "from", "to", "cc", "arg", "file"];
 
 impl Fields {
     /// Those of the table.
@@ -94,8 +94,10 @@ impl Fields {
             urls: all_of(|row| {
                 row.sought == Sought::Kind(Kind::Url) && row.reading == Reading::Url
             }),
-            files: all_of(|row| row.sought == Sought::Kind(Kind::Text(Property::FileName))),
-            mails: all_of(is_mail),
+            files: short(all_of(|row| {
+                row.sought == Sought::Kind(Kind::Text(Property::FileName))
+            })),
+            mails: short(all_of(is_mail)),
             subjects: short(all_of(|row| domain(row, &[Reading::CommonName]))),
             ports: short(all_of(|row| {
                 use crate::matching::condition::Field::{DestinationPort, SourcePort};
@@ -127,11 +129,13 @@ fn is_in_list(path: &str) -> bool {
 /// The same by the last part of their names, where that says enough.
 fn short(names: Vec<Named>) -> Vec<Named> {
     let short = names.into_iter().map(|(name, is_json)| {
-        let last = name.rsplit('.').next().unwrap_or_default();
-        match GENERIC.contains(&last) {
-            true => (name, is_json),
-            false => (last.to_owned(), is_json),
-        }
+        let mut parts = name.rsplitn(3, '.');
+        let last = parts.next().unwrap_or_default();
+        let short = match parts.next() {
+            Some(above) if GENERIC.contains(&last) => format!("{above}.{last}"),
+            _ => last.to_owned(),
+        };
+        (short, is_json)
     });
     fewest(short.collect())
 }
@@ -181,7 +185,7 @@ mod tests {
         assert_eq!(names(uri), ["zeek.http.uri"]);
         assert_eq!(names(eve), ["http.hostname"]);
         assert_eq!(names(url), ["http.url"]);
-        assert!(names(&fields.files).contains(&"zeek.smb_files.name"));
+        assert!(names(&fields.files).contains(&"smb_files.name"));
         assert!(names(&fields.mails).contains(&"email.from"));
         let ports = names(&fields.ports);
         for port in ["dest_port", "src_port", "orig_p", "resp_p"] {
