@@ -292,6 +292,7 @@ fn indicator(nth: usize) -> Indicator {
         condition: None,
         validity: Validity::ALWAYS,
         original: None,
+        properties: None,
     }
 }
 

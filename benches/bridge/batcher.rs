@@ -88,6 +88,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 validity: Validity::ALWAYS,
                 ioc: vec![name],
                 original: None,
+                properties: None,
             },
             None,
         );

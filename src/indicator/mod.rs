@@ -74,6 +74,8 @@ pub struct Indicator {
     pub ioc: Vec<String>,
     /// The message's JSON as it came, where sightings carry it (STIX-2).
     pub original: Option<Box<RawValue>>,
+    /// What else the feed says of it, as a JSON object.
+    pub properties: Option<Box<RawValue>>,
 }
 
 impl Indicator {
@@ -112,6 +114,7 @@ impl Indicator {
             validity: self.validity,
             ioc: self.ioc.clone(),
             original: None,
+            properties: indicator.properties.clone(),
         }
     }
 
@@ -122,11 +125,12 @@ impl Indicator {
 
     /// About how much memory it takes, in bytes, for the bound on the queue.
     pub fn size(&self) -> usize {
-        let original = self.original.as_ref().map_or(0, |json| json.get().len());
+        let kept = [&self.original, &self.properties];
+        let kept: usize = kept.into_iter().flatten().map(|json| json.get().len()).sum();
         let values = |text: &str| text.len() + size_of::<String>();
         let ioc: usize = self.ioc.iter().map(|text| values(text)).sum();
         let selection = self.selection.as_ref().map_or(0, |one| one.size());
-        size_of::<Self>() + self.id.len() + original + 2 * ioc + selection
+        size_of::<Self>() + self.id.len() + kept + 2 * ioc + selection
     }
 }
 

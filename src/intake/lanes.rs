@@ -261,6 +261,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: vec![ioc.to_owned()],
             original: None,
+            properties: None,
         }
     }
 

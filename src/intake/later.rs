@@ -91,6 +91,7 @@ mod tests {
             validity: Validity::between(from.map(Into::into), None),
             ioc: vec!["a".to_owned()],
             original: None,
+            properties: None,
         }
     }
 

@@ -415,6 +415,7 @@ impl Roster {
                 condition: self.conditions.get(&entry).cloned(),
                 validity: Validity::ALWAYS,
                 original: None,
+                properties: None,
             },
             since: self.time(added),
         }

@@ -211,6 +211,7 @@ fn the_events_of_a_gap_are_reported_once() {
                 validity: Validity::ALWAYS,
                 ioc: vec![name.to_owned()],
                 original: None,
+                properties: None,
             },
             None,
         );

@@ -268,6 +268,7 @@ impl Taker<'_> {
             validity: Validity::ALWAYS,
             ioc: value.map(str::to_owned).into_iter().collect(),
             original: None,
+            properties: None,
         }]
     }
 

@@ -330,6 +330,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
             original: None,
+            properties: None,
         }
     }
 

@@ -278,6 +278,7 @@ fn plain_value(value: &str) -> Result<Message, Rejection> {
             validity: Validity::ALWAYS,
             ioc: vec![value.to_owned()],
             original: None,
+            properties: None,
         },
         replaces: false,
     })

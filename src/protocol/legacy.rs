@@ -189,6 +189,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 .collect(),
             // Legacy sightings carry the id alone.
             original: None,
+            properties: None,
         },
         replaces: false,
     })

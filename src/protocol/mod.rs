@@ -2,6 +2,7 @@
 //! both generations of Threat Bus, and files of indicators.
 
 mod context;
+pub mod feed;
 pub mod file;
 pub mod legacy;
 pub mod stix;

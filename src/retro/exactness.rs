@@ -263,6 +263,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
         original: None,
+        properties: None,
     }
 }
 

@@ -329,6 +329,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: vec![value.into()],
             original: None,
+            properties: None,
         })
     }
 

@@ -74,6 +74,7 @@ fn indicator(id: &str, value: &str, from: Option<u64>, until: Option<u64>) -> In
         validity: Validity::between(from.map(time), until.map(time)),
         ioc: vec![value.to_owned()],
         original: None,
+        properties: None,
     }
 }
 

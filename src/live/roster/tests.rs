@@ -31,6 +31,7 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
         original: None,
+        properties: None,
     }
 }
 
@@ -104,6 +105,7 @@ fn ids_and_values_come_back_as_they_came() {
             validity: Validity::ALWAYS,
             ioc: vec!["2001:DB8:0::1".to_owned()],
             original: None,
+            properties: None,
         };
         assert_eq!(roster.put(&one, None, now(), &mut Vec::new()), Put::Added);
     }

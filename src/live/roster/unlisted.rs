@@ -33,6 +33,7 @@ impl One {
                 validity: Validity::ALWAYS,
                 ioc: self.ioc.to_vec(),
                 original: None,
+                properties: None,
             },
             since: self.since,
         }

@@ -124,6 +124,7 @@ fn read_pattern(
             validity,
             ioc: plan.values,
             original: Some(original),
+            properties: None,
         },
         replaces,
     })

@@ -118,6 +118,7 @@ pub(crate) fn indicator(plan: Plan) -> Indicator {
         validity: Validity::ALWAYS,
         ioc: plan.values,
         original: None,
+        properties: None,
     }
 }
 

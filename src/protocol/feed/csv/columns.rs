@@ -1,0 +1,354 @@
+//! The names of columns in the feeds of abuse.ch, MISP, OTX and others.
+
+use super::super::said::Said;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The indicator, of whatever kind.
+    Value,
+    /// The kind of the indicator.
+    Type,
+    /// MISP's word on whether it is to be looked for.
+    ToIds,
+    /// The indicator's own id, a UUID.
+    Id,
+    /// A hash of the file that the row is about.
+    Hash,
+    /// The URL that the row is about.
+    Url,
+    /// Something else that the row is about.
+    Thing(Said),
+    /// Nothing to look for: a property of the indicator.
+    Property,
+}
+
+/// Names, in lower case with `_` between words, in order.
+static COLUMNS: &[(&str, Role)] = &[
+    ("address", Role::Thing(Said::Address)),
+    ("anonymous", Role::Property),
+    ("artifact", Role::Value),
+    ("artifact_type", Role::Type),
+    ("asn", Role::Property),
+    ("c2_ip", Role::Thing(Said::Address)),
+    ("c2_status", Role::Property),
+    ("category", Role::Property),
+    ("cidr", Role::Thing(Said::Address)),
+    ("clamav", Role::Property),
+    ("comment", Role::Property),
+    ("confidence", Role::Property),
+    ("confidence_level", Role::Property),
+    ("country", Role::Property),
+    ("date", Role::Property),
+    ("dateadded", Role::Property),
+    ("description", Role::Property),
+    ("dest_ip", Role::Thing(Said::Address)),
+    ("destination.ip", Role::Thing(Said::Address)),
+    ("domain", Role::Thing(Said::Domain)),
+    ("domain_name", Role::Thing(Said::Domain)),
+    ("dst_host", Role::Thing(Said::Domain)),
+    ("dst_ip", Role::Thing(Said::Address)),
+    ("dst_port", Role::Property),
+    ("dstip", Role::Thing(Said::Address)),
+    ("dstport", Role::Property),
+    ("email", Role::Thing(Said::Mail)),
+    ("email_address", Role::Thing(Said::Mail)),
+    ("event_id", Role::Property),
+    ("file_hash", Role::Hash),
+    ("file_md5", Role::Hash),
+    ("file_name", Role::Property),
+    ("file_sha1", Role::Hash),
+    ("file_sha256", Role::Hash),
+    ("first_seen", Role::Property),
+    ("first_seen_utc", Role::Property),
+    ("firstseen", Role::Property),
+    ("fqdn", Role::Thing(Said::Domain)),
+    ("hash", Role::Hash),
+    ("hash_md5", Role::Hash),
+    ("hash_sha1", Role::Hash),
+    ("hash_sha256", Role::Hash),
+    ("hassh", Role::Thing(Said::Hassh)),
+    ("host", Role::Thing(Said::Domain)),
+    ("hostname", Role::Thing(Said::Domain)),
+    ("id", Role::Property),
+    ("indicator", Role::Value),
+    ("indicator_type", Role::Type),
+    ("indicator_value", Role::Value),
+    ("indicators", Role::Value),
+    ("ioc", Role::Value),
+    ("ioc_id", Role::Property),
+    ("ioc_type", Role::Type),
+    ("ioc_value", Role::Value),
+    ("iocs", Role::Value),
+    ("ip", Role::Thing(Said::Address)),
+    ("ip_addr", Role::Thing(Said::Address)),
+    ("ip_address", Role::Thing(Said::Address)),
+    ("ip_port", Role::Thing(Said::AddressPort)),
+    ("ip_range", Role::Thing(Said::Address)),
+    ("ipaddress", Role::Thing(Said::Address)),
+    ("ipv4", Role::Thing(Said::Address)),
+    ("ipv6", Role::Thing(Said::Address)),
+    ("ja3", Role::Thing(Said::Ja3)),
+    ("ja3_fingerprint", Role::Thing(Said::Ja3)),
+    ("ja3_hash", Role::Thing(Said::Ja3)),
+    ("ja3_md5", Role::Thing(Said::Ja3)),
+    ("ja3s", Role::Thing(Said::Ja3s)),
+    ("ja3s_md5", Role::Thing(Said::Ja3s)),
+    ("ja4", Role::Thing(Said::Ja4)),
+    ("last_online", Role::Property),
+    ("last_seen", Role::Property),
+    ("last_seen_utc", Role::Property),
+    ("lastseen", Role::Property),
+    ("listingdate", Role::Property),
+    ("listingreason", Role::Property),
+    ("mac", Role::Thing(Said::Mac)),
+    ("mac_address", Role::Thing(Said::Mac)),
+    ("malware", Role::Property),
+    ("md5", Role::Hash),
+    ("md5_hash", Role::Hash),
+    ("md5hash", Role::Hash),
+    ("netblock", Role::Thing(Said::Address)),
+    ("network", Role::Thing(Said::Address)),
+    ("observable", Role::Value),
+    ("observable_type", Role::Type),
+    ("observable_value", Role::Value),
+    ("port", Role::Property),
+    ("prefix", Role::Thing(Said::Address)),
+    ("reference", Role::Property),
+    ("reporter", Role::Property),
+    ("sha1", Role::Hash),
+    ("sha1_hash", Role::Hash),
+    ("sha256", Role::Hash),
+    ("sha256_hash", Role::Hash),
+    ("sha256hash", Role::Hash),
+    ("sha512", Role::Hash),
+    ("signature", Role::Property),
+    ("source", Role::Property),
+    ("source.ip", Role::Thing(Said::Address)),
+    ("src_ip", Role::Thing(Said::Address)),
+    ("srcip", Role::Thing(Said::Address)),
+    ("ssl_sha1", Role::Thing(Said::Certificate)),
+    ("subnet", Role::Thing(Said::Address)),
+    ("tags", Role::Property),
+    ("threat", Role::Property),
+    ("threat_type", Role::Property),
+    ("to_ids", Role::ToIds),
+    ("type", Role::Type),
+    ("uri", Role::Url),
+    ("url", Role::Url),
+    ("url_status", Role::Property),
+    ("urlhaus_link", Role::Property),
+    ("user_agent", Role::Thing(Said::UserAgent)),
+    ("uuid", Role::Id),
+    ("value", Role::Value),
+    ("value_type", Role::Type),
+];
+
+/// The role of a column by its name.
+pub fn role(name: &str) -> Option<Role> {
+    let name = name.trim().trim_matches(['"', '\'']).trim();
+    let name: String = name.chars().map(plain).collect();
+    let at = COLUMNS.binary_search_by(|(known, _)| (*known).cmp(&name));
+    at.ok().map(|at| COLUMNS[at].1)
+}
+
+fn plain(letter: char) -> char {
+    match letter {
+        ' ' | '-' | ':' => '_',
+        letter => letter.to_ascii_lowercase(),
+    }
+}
+
+/// What the values are in a file of one column with this name, where it holds
+/// indicators.
+pub fn single(name: &str) -> Option<Said> {
+    match role(name)? {
+        Role::Value | Role::Hash => Some(Said::Nothing),
+        Role::Url => Some(Said::Url),
+        Role::Thing(said) => Some(said),
+        Role::Type | Role::ToIds | Role::Id | Role::Property => None,
+    }
+}
+
+/// What is taken of the rows under a header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The names of all columns, as they are written.
+    pub names: Vec<String>,
+    /// Those that hold indicators, and what they are.
+    pub values: Vec<(usize, Said)>,
+    /// That of the kind of the indicator.
+    pub kind: Option<usize>,
+    /// That of MISP's word on whether it is to be looked for.
+    pub to_ids: Option<usize>,
+    /// That of its id.
+    pub id: Option<usize>,
+}
+
+impl Layout {
+    /// Of a header; `None` where no column is known to hold indicators. Of several that
+    /// do, one column says what the row is about: the value, else the hashes of the
+    /// file, else the URL, else what comes first (`ip,hostname` is a list of addresses).
+    pub fn of(names: Vec<String>) -> Option<Self> {
+        let roles: Vec<Option<Role>> = names.iter().map(|name| role(name)).collect();
+        let first =
+            |wanted: &dyn Fn(Role) -> bool| roles.iter().position(|role| role.is_some_and(wanted));
+        let values = if let Some(at) = first(&|role| role == Role::Value) {
+            vec![(at, Said::Nothing)]
+        } else if first(&|role| role == Role::Hash).is_some() {
+            let hashes = roles.iter().enumerate();
+            let hashes = hashes.filter(|(_, role)| **role == Some(Role::Hash));
+            hashes.map(|(at, _)| (at, Said::Hash)).collect()
+        } else if let Some(at) = first(&|role| role == Role::Url) {
+            vec![(at, Said::Url)]
+        } else {
+            let things = roles.iter().enumerate();
+            let mut things = things.filter_map(|(at, role)| match role {
+                Some(Role::Thing(said)) => Some((at, *said)),
+                _ => None,
+            });
+            vec![things.next()?]
+        };
+        // Beside a column of one kind a `type` is one of malware or threat.
+        let is_any = values.iter().all(|(_, said)| *said == Said::Nothing);
+        Some(Layout {
+            kind: first(&|role| role == Role::Type).filter(|_| is_any),
+            to_ids: first(&|role| role == Role::ToIds),
+            id: first(&|role| role == Role::Id).filter(|_| values.len() == 1),
+            values,
+            names,
+        })
+    }
+
+    /// With the indicators in this column.
+    pub fn at(names: Vec<String>, column: usize) -> Self {
+        let said = names.get(column).and_then(|name| single(name));
+        let layout = Layout::of(names.clone());
+        Layout {
+            values: vec![(column, said.unwrap_or(Said::Nothing))],
+            kind: layout.as_ref().and_then(|layout| layout.kind),
+            to_ids: layout.as_ref().and_then(|layout| layout.to_ids),
+            id: None,
+            names,
+        }
+    }
+
+    /// The columns with indicators in words.
+    pub fn described(&self) -> String {
+        let column = |at: &usize| match self.names.get(*at) {
+            Some(name) if !name.is_empty() => format!("`{name}`"),
+            _ => format!("{}", at + 1),
+        };
+        let columns: Vec<String> = self.values.iter().map(|(at, _)| column(at)).collect();
+        let plural = if columns.len() == 1 { "" } else { "s" };
+        format!("CSV, indicators in column{plural} {}", columns.join(", "))
+    }
+}
+
+/// Whether these cells are the names of columns of which some hold indicators. In
+/// the middle of a file all of them have to be known: a value can look like a name.
+pub fn is_header(cells: &[&str], everywhere: bool) -> bool {
+    let is_name = |cell: &&str| {
+        let cell = cell.trim();
+        cell.is_empty()
+            || cell.len() <= 64
+                && cell.starts_with(char::is_alphabetic)
+                && (role(cell).is_some() || super::by_form(cell).is_none())
+    };
+    let holds = |cell: &&str| {
+        !matches!(
+            role(cell),
+            None | Some(Role::Property | Role::ToIds | Role::Id | Role::Type)
+        )
+    };
+    let is_known = |cell: &&str| role(cell).is_some();
+    cells.iter().all(is_name)
+        && cells.iter().any(holds)
+        && (!everywhere || cells.len() > 1 && cells.iter().all(is_known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(header: &str) -> Option<Layout> {
+        Layout::of(header.split(',').map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn the_table_is_sorted() {
+        assert!(COLUMNS.is_sorted_by(|a, b| a.0 < b.0));
+        assert_eq!(role(" \"Indicator type\""), Some(Role::Type));
+        assert_eq!(role("no such"), None);
+    }
+
+    #[test]
+    fn the_columns_of_known_exports_are_found() {
+        for (header, columns) in [
+            // URLhaus, Feodo Tracker, ThreatFox, MalwareBazaar, SSLBL.
+            (
+                "id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter",
+                "url",
+            ),
+            (
+                "first_seen_utc,dst_ip,dst_port,c2_status,last_online,malware",
+                "dst_ip",
+            ),
+            (
+                "first_seen_utc,ioc_id,ioc_value,ioc_type,threat_type,fk_malware,reference",
+                "ioc_value",
+            ),
+            (
+                "first_seen_utc,sha256_hash,md5_hash,sha1_hash,reporter,file_name,imphash,ssdeep",
+                "sha256_hash md5_hash sha1_hash",
+            ),
+            ("Listingdate,SHA1,Listingreason", "SHA1"),
+            ("Firstseen,DstIP,DstPort", "DstIP"),
+            ("ja3_md5,Firstseen,Lastseen,Listingreason", "ja3_md5"),
+            // MISP, OTX.
+            (
+                "uuid,event_id,category,type,value,comment,to_ids,date",
+                "value",
+            ),
+            ("Indicator type,Indicator,Description", "Indicator"),
+            ("ip,hostname,country", "ip"),
+            ("domain,ip", "domain"),
+            ("url,host,ip", "url"),
+            ("hash,source,type", "hash"),
+        ] {
+            let layout = layout(header).expect(header);
+            let found: Vec<&str> = layout
+                .values
+                .iter()
+                .map(|(at, _)| &*layout.names[*at])
+                .collect();
+            assert_eq!(found.join(" "), columns, "{header}");
+            let cells: Vec<&str> = header.split(',').collect();
+            assert!(is_header(&cells, false), "{header}");
+        }
+        assert_eq!(layout("reference,port,reporter"), None);
+        let misp = layout("uuid,type,value,to_ids").expect("MISP's");
+        assert_eq!(
+            (misp.id, misp.kind, misp.to_ids),
+            (Some(0), Some(1), Some(3))
+        );
+        assert_eq!(layout("hash,source,type").expect("hashes").kind, None);
+    }
+
+    #[test]
+    fn rows_are_no_headers() {
+        for row in [
+            "192.0.2.1,443,ip",
+            "http://a.example/,url,x",
+            "a.example,domain,x",
+            "2024-05-01,domain,a",
+            "reporter,source",
+        ] {
+            let cells: Vec<&str> = row.split(',').collect();
+            assert!(!is_header(&cells, false), "{row}");
+        }
+        assert!(!is_header(&["localhost", "domain", "x"], true));
+        assert!(is_header(&["domain", "source"], true));
+        assert!(!is_header(&["domain"], true));
+    }
+}

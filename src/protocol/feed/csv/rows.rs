@@ -1,0 +1,222 @@
+//! The rows of a CSV file, one at a time, for the `csv` crate to take apart.
+//!
+//! It is given no more than one row at once, so that a line number is that of the row,
+//! and a quotation mark that is never closed costs one row and not the file.
+
+use std::collections::VecDeque;
+use std::io::{self, BufRead, Read};
+
+use super::super::TOO_LONG;
+use super::super::lines::{LONGEST, Line, Lines};
+
+/// A row that goes on over more lines than this has lost a quotation mark.
+const MOST_LINES: usize = 64;
+
+/// Gives one row at a time, with blanks behind commas and the `#` in front of a
+/// comment left out.
+pub struct Rows<R> {
+    lines: Lines<R>,
+    delimiter: u8,
+    /// Lines that were read to find the end of a row that has none.
+    ahead: VecDeque<(u64, Vec<u8>)>,
+    row: Vec<u8>,
+    given: usize,
+    line: u64,
+    is_comment: bool,
+    rejected: Vec<(u64, &'static str)>,
+}
+
+impl<R: BufRead> Rows<R> {
+    /// Of what is still to be read, with this between its cells.
+    pub fn new(reader: R, delimiter: u8) -> Self {
+        Rows {
+            lines: Lines::new(reader),
+            delimiter,
+            ahead: VecDeque::new(),
+            row: Vec::new(),
+            given: 0,
+            line: 0,
+            is_comment: false,
+            rejected: Vec::new(),
+        }
+    }
+
+    /// The line that the row begins on, from 1.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Whether the row stands behind a `#`.
+    pub fn is_comment(&self) -> bool {
+        self.is_comment
+    }
+
+    /// The lines that were no rows since this was last asked, and why.
+    pub fn take_rejected(&mut self) -> Vec<(u64, &'static str)> {
+        std::mem::take(&mut self.rejected)
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        if let Some(line) = self.ahead.pop_front() {
+            return Ok(Some(line));
+        }
+        loop {
+            let number = self.lines.number() + 1;
+            match self.lines.next()? {
+                None => return Ok(None),
+                Some(Line::Whole(line)) => return Ok(Some((number, line.to_owned()))),
+                Some(Line::TooLong) => self.rejected.push((number, TOO_LONG)),
+            }
+        }
+    }
+
+    /// Makes the next row; `false` at the end.
+    fn advance(&mut self) -> io::Result<bool> {
+        loop {
+            let Some((number, line)) = self.next_line()? else {
+                return Ok(false);
+            };
+            let text = line.trim_ascii_start();
+            self.is_comment = text.starts_with(b"#");
+            let marks = text.iter().take_while(|byte| **byte == b'#').count();
+            self.line = number;
+            self.given = 0;
+            self.row.clear();
+            let mut tidy = Tidy::new(self.delimiter);
+            tidy.line(&text[marks..], &mut self.row);
+            let is_whole = self.is_comment || !tidy.is_open() || self.close(&mut tidy)?;
+            if !is_whole {
+                let why = "a quotation mark is not closed";
+                self.rejected.push((number, why));
+            } else if !self.row.trim_ascii().is_empty() {
+                if self.row.last() != Some(&b'\n') {
+                    self.row.push(b'\n');
+                }
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Takes in the lines that a row goes on over; where it does not end, they are rows
+    /// of their own.
+    fn close(&mut self, tidy: &mut Tidy) -> io::Result<bool> {
+        let mut taken = Vec::new();
+        while taken.len() < MOST_LINES && self.row.len() < LONGEST {
+            let Some((number, line)) = self.next_line()? else {
+                break;
+            };
+            self.row.push(b'\n');
+            tidy.line(&line, &mut self.row);
+            taken.push((number, line));
+            if !tidy.is_open() {
+                return Ok(true);
+            }
+        }
+        for line in taken.into_iter().rev() {
+            self.ahead.push_front(line);
+        }
+        Ok(false)
+    }
+}
+
+impl<R: BufRead> Read for Rows<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.given == self.row.len() && !self.advance()? {
+            return Ok(0);
+        }
+        let rest = &self.row[self.given..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.given += count;
+        Ok(count)
+    }
+}
+
+/// Leaves out blanks in front of cells, which would hide their quotation marks.
+struct Tidy {
+    delimiter: u8,
+    begins_cell: bool,
+    is_quoted: bool,
+    in_quotes: bool,
+}
+
+impl Tidy {
+    fn new(delimiter: u8) -> Self {
+        Tidy {
+            delimiter,
+            begins_cell: true,
+            is_quoted: false,
+            in_quotes: false,
+        }
+    }
+
+    /// Whether a cell in quotation marks goes on.
+    fn is_open(&self) -> bool {
+        self.in_quotes
+    }
+
+    fn line(&mut self, line: &[u8], row: &mut Vec<u8>) {
+        for &byte in line {
+            match byte {
+                b'"' if self.begins_cell => {
+                    self.is_quoted = true;
+                    self.in_quotes = true;
+                }
+                b'"' if self.is_quoted => self.in_quotes = !self.in_quotes,
+                b' ' | b'\t' if self.begins_cell && byte != self.delimiter => continue,
+                byte if byte == self.delimiter && !self.in_quotes => {
+                    self.begins_cell = true;
+                    self.is_quoted = false;
+                    row.push(byte);
+                    continue;
+                }
+                _ => {}
+            }
+            self.begins_cell = false;
+            row.push(byte);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(text: &str) -> (Vec<String>, Vec<u64>) {
+        let mut rows = Rows::new(text.as_bytes(), b',');
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = rows.read(&mut buffer).expect("memory can be read");
+            if count == 0 {
+                break;
+            }
+            let row = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let mark = if rows.is_comment() { "#" } else { "" };
+            all.push(format!("{}{mark}:{row}", rows.line()));
+        }
+        let rejected = rows.take_rejected().into_iter().map(|(line, _)| line);
+        (all, rejected.collect())
+    }
+
+    #[test]
+    fn rows_come_one_by_one_without_blanks_in_front_of_cells() {
+        let text = "## a, \"b\"\n\n 1,  \"x, y\" ,z\r\n\"two\nlines\",2\nlast";
+        let expected = [
+            "1#:a,\"b\"\n",
+            "3:1,\"x, y\" ,z\n",
+            "4:\"two\nlines\",2\n",
+            "6:last\n",
+        ];
+        assert_eq!(rows(text).0, expected);
+        assert_eq!(rows("a\"b,\"c\"\"d\"\n").0, ["1:a\"b,\"c\"\"d\"\n"]);
+    }
+
+    #[test]
+    fn a_quotation_mark_that_is_not_closed_costs_one_row() {
+        let (found, rejected) = rows("\"a,b\nc,d\n# e\nf\n");
+        assert_eq!(found, ["2:c,d\n", "3#:e\n", "4:f\n"]);
+        assert_eq!(rejected, [1]);
+        assert_eq!(rows("# it's \"one\na\n").0, ["1#:it's \"one\n", "2:a\n"]);
+    }
+}

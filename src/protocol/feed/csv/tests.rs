@@ -1,0 +1,142 @@
+use super::super::tests::{messages, read_with, values};
+use super::super::{Error, Form};
+use super::*;
+use crate::indicator::Indicator;
+
+fn with_column(text: &str, column: &str) -> Result<Vec<String>, Error> {
+    let options = Options {
+        form: None,
+        column: Column::parse(column),
+    };
+    let (_, report) = read_with(&options, text)?;
+    Ok(vec![report.form, report.usable.to_string()])
+}
+
+#[test]
+fn the_exports_of_abuse_ch_are_read() {
+    let urlhaus = "################\n# URLhaus\n#\n\
+        # id,dateadded,url,url_status,last_online,threat,tags,urlhaus_link,reporter\n\
+        \"1\",\"2024-05-01 10:00:00\",\"http://bad.example/gate.php\",\"online\",\"\",\"malware_download\",\"elf,x\",\"https://feed.example/url/1/\",\"anon\"\n\
+        # Number of entries: 1, all\n";
+    assert_eq!(values(urlhaus), ["http://bad.example/gate.php"]);
+    let properties = messages(urlhaus)[0]
+        .as_ref()
+        .and_then(|one| one.properties.clone());
+    let properties: Value =
+        serde_json::from_str(properties.expect("other columns").get()).expect("JSON");
+    assert_eq!(properties["tags"], "elf,x");
+    assert_eq!(properties["urlhaus_link"], "https://feed.example/url/1/");
+    assert_eq!(
+        (properties.get("url"), properties.get("last_online")),
+        (None, None)
+    );
+    let bazaar = "# \"first_seen_utc\",\"sha256_hash\",\"md5_hash\",\"sha1_hash\",\"reporter\",\"file_name\",\"imphash\"\n\
+        \"2024-05-01 10:00:00\", \"1111111111111111111111111111111111111111111111111111111111111111\", \"22222222222222222222222222222222\", \"n/a\", \"x\", \"a.exe\", \"33333333333333333333333333333333\"\n";
+    assert_eq!(values(bazaar), ["1".repeat(64), "2".repeat(32)]);
+    let sslbl = "# Listingdate,SHA1,Listingreason\n2024-05-01 10:00:00,da39a3ee5e6b4b0d3255bfef95601890afd80709,x C&C\n";
+    assert_eq!(values(sslbl), ["da39a3ee5e6b4b0d3255bfef95601890afd80709"]);
+    let ja3 = "# ja3_md5,Firstseen,Lastseen,Listingreason\nb386946a5a44d1ddcc843bc75336dfce,2017-07-14 18:08:15,2019-07-27 20:42:54,Dridex\n";
+    let kind = messages(ja3)[0].as_ref().map(Indicator::kind);
+    assert_eq!(kind, Some("ja3"));
+}
+
+#[test]
+fn a_header_may_come_again_and_another_one_too() {
+    let text = "# header\nfirst_seen_utc,dst_ip,dst_port,c2_status\n\
+        2024-05-01 10:00:00,203.0.113.7,443,online\n\
+        first_seen_utc,dst_ip,dst_port,c2_status\n\
+        2024-05-01 10:00:00,203.0.113.8,443,online\n\
+        # \"first_seen_utc\",\"ioc_id\",\"ioc_value\",\"ioc_type\",\"threat_type\"\n\
+        \"2024-05-01 10:00:00\", \"1\", \"203.0.113.7:443\", \"ip:port\", \"botnet_cc\"\n\
+        \"2024-05-01 10:00:00\", \"2\", \"CVE-2024-1\", \"cve\", \"x\"\n";
+    let expected = [
+        "203.0.113.7",
+        "203.0.113.8",
+        "203.0.113.7:443",
+        "?CVE-2024-1",
+    ];
+    assert_eq!(values(text), expected);
+}
+
+#[test]
+fn misp_and_otx_say_the_type() {
+    let misp = "uuid,event_id,category,type,value,comment,to_ids,date\n\
+        00000000-0000-4000-8000-00000000000A,1,\"Network activity\",ip-dst|port,203.0.113.7|443,,1,20240501\n\
+        00000000-0000-4000-8000-00000000000b,1,x,url,/gate.php,,1,20240501\n\
+        00000000-0000-4000-8000-00000000000c,1,x,domain,a.example,,0,20240501\n";
+    let found = messages(misp);
+    let ids: Vec<&str> = found.iter().flatten().map(|one| &*one.id).collect();
+    let expected = [
+        "indicator--00000000-0000-4000-8000-00000000000a",
+        "indicator--00000000-0000-4000-8000-00000000000b",
+    ];
+    assert_eq!(ids, expected);
+    let otx = "Indicator type,Indicator,Description\nFileHash-MD5,d41d8cd98f00b204e9800998ecf8427e,\nhostname,c2.example,x\nURL,http://c2.example/,\nYARA,abc,\n";
+    let expected = [
+        "d41d8cd98f00b204e9800998ecf8427e",
+        "c2.example",
+        "http://c2.example/",
+        "?abc",
+    ];
+    assert_eq!(values(otx), expected);
+}
+
+#[test]
+fn without_a_header_the_one_column_of_values_counts() {
+    let row = |n: u32, url: &str, more: &str| format!("{n};{url};online;{more}\n");
+    let rows: String = (0..9)
+        .map(|n| row(n, &format!("http://a{n}.example/"), "x"))
+        .collect();
+    let text = rows.clone() + &row(10, "gone", "x");
+    assert_eq!(values(&text).len(), 10);
+    assert_eq!(values(&text)[9], "!10");
+    let two: String = (0..9)
+        .map(|n| row(n, "http://a.example/", "192.0.2.1"))
+        .collect();
+    let error = read_with(&Options::default(), &two).expect_err("two columns");
+    let words = error.to_string();
+    assert!(
+        matches!(error, Error::Columns(_)) && words.contains("--indicators-column"),
+        "{words}"
+    );
+    let expected = ["CSV, indicators in column 4".to_owned(), "9".to_owned()];
+    assert_eq!(with_column(&two, "4").expect("a column"), expected);
+    // Names that nobody knows.
+    let named = "Adresse,Bemerkung\n192.0.2.1,x\n192.0.2.2,y\n";
+    assert_eq!(values(named), ["192.0.2.1", "192.0.2.2"]);
+}
+
+#[test]
+fn a_column_can_be_named() {
+    let text = "url,host,note\nhttp://a.example/,b.example,x\n";
+    let expected = [
+        "CSV, indicators in column `host`".to_owned(),
+        "1".to_owned(),
+    ];
+    assert_eq!(with_column(text, "Host").expect("a column"), expected);
+    assert_eq!(with_column(text, "2").expect("a column"), expected);
+    for column in ["none", "7"] {
+        let error = with_column(text, column).expect_err(column).to_string();
+        assert!(error.contains("url, host, note"), "{error}");
+    }
+}
+
+#[test]
+fn rows_that_are_wrong_are_named_by_line() {
+    let text = "ioc,note\n192.0.2.1,\"two\nlines\"\nnothing,x\n,y\n\"192.0.2.2,z\n192.0.2.3,ü\n";
+    assert_eq!(values(text), ["192.0.2.1", "!4", "!5", "!6", "192.0.2.3"]);
+    let latin = [&b"ioc,note\n192.0.2.1,\xfc\n"[..], b"192.0.2.2,x\n"].concat();
+    assert_eq!(values(latin), ["!2", "192.0.2.2"]);
+}
+
+#[test]
+fn what_is_given_as_csv_and_is_none_is_an_error() {
+    let options = Options {
+        form: Some(Form::Csv),
+        column: None,
+    };
+    for text in ["one word\nand another\n", "a,b\nc,d\n"] {
+        let error = read_with(&options, text).expect_err(text);
+        assert!(matches!(error, Error::NoFeed(_)), "{error}");
+    }
+}

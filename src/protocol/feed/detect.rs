@@ -1,0 +1,261 @@
+//! Which form a feed has, by the beginning of its content.
+
+use std::io::{self, BufRead, Read};
+
+use super::list::{is_hosts_line, unquoted, without_comment};
+use super::{Error, Form, Options, by_form, csv, zeek_intel};
+
+/// So much of a feed is looked at, in bytes, where its first line does not tell.
+const SAMPLE: usize = 256 << 10;
+
+/// What a feed is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Detected {
+    /// Blank lines and comments alone.
+    Nothing,
+    /// One value a line.
+    List,
+    /// A hosts file.
+    Hosts,
+    /// Comma-separated values.
+    Csv(csv::Plan),
+    /// A file of Zeek's Intel framework.
+    ZeekIntel,
+    /// JSON.
+    Json,
+}
+
+/// Finds out the form, unless it is given. Gives what was read for that, which belongs
+/// in front of the rest.
+///
+/// # Errors
+/// It cannot be read, or is no feed.
+pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, Detected), Error> {
+    let mut head = Head {
+        reader,
+        bytes: Vec::new(),
+    };
+    let detected = match options.form {
+        None => head.guess(options)?,
+        Some(Form::List) => Detected::List,
+        Some(Form::Hosts) => Detected::Hosts,
+        Some(Form::ZeekIntel) => Detected::ZeekIntel,
+        Some(Form::Json) => Detected::Json,
+        Some(Form::Csv) => head.csv(options)?,
+    };
+    Ok((head.bytes, detected))
+}
+
+/// The beginning of a feed.
+struct Head<'a, R> {
+    reader: &'a mut R,
+    bytes: Vec<u8>,
+}
+
+impl<R: BufRead> Head<'_, R> {
+    /// Reads one more line, or as much as there is room for; `None` at the end.
+    fn line(&mut self) -> io::Result<Option<String>> {
+        let from = self.bytes.len();
+        let room = (SAMPLE - from.min(SAMPLE)) as u64;
+        let read = (&mut *self.reader)
+            .take(room)
+            .read_until(b'\n', &mut self.bytes)?;
+        let mut line = &self.bytes[from..];
+        if from == 0 {
+            line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+        }
+        Ok((read > 0).then(|| String::from_utf8_lossy(line).trim().to_owned()))
+    }
+
+    /// All of the sample that ends with a line.
+    fn sample(&mut self) -> io::Result<String> {
+        while self.line()?.is_some() {}
+        // A line that is cut could look like anything.
+        let end = if self.bytes.len() < SAMPLE {
+            self.bytes.len()
+        } else {
+            memchr::memrchr(b'\n', &self.bytes).unwrap_or(self.bytes.len())
+        };
+        let sample = String::from_utf8_lossy(&self.bytes[..end]);
+        Ok(sample.trim_start_matches('\u{feff}').to_owned())
+    }
+
+    fn guess(&mut self, options: &Options) -> Result<Detected, Error> {
+        while let Some(line) = self.line()? {
+            self.refuse_binary(&line)?;
+            if line.is_empty() {
+                continue;
+            }
+            if is_json(&line) {
+                return Ok(Detected::Json);
+            }
+            if zeek_intel::is_header(&line) {
+                return Ok(Detected::ZeekIntel);
+            }
+            if line.starts_with("#separator") {
+                let why = "it is a log of Zeek, which --events takes";
+                return Err(Error::no_feed(why, &self.bytes));
+            }
+            let is_comment = line.starts_with(['#', ';']) || line.starts_with("//");
+            // A header may stand behind `#`, and a `;` between cells.
+            if !is_comment || line.starts_with('#') {
+                if let Some(plan) = csv::Plan::of_header(&line) {
+                    return Ok(Detected::Csv(plan));
+                }
+            }
+            if !is_comment {
+                return self.guess_by_value(&line, options);
+            }
+        }
+        // Comments for longer than anybody would read.
+        Ok(if self.bytes.len() < SAMPLE {
+            Detected::Nothing
+        } else {
+            Detected::List
+        })
+    }
+
+    /// By the first line that is neither blank nor a comment nor a header.
+    fn guess_by_value(&mut self, line: &str, options: &Options) -> Result<Detected, Error> {
+        if is_hosts_line(line) {
+            return Ok(Detected::Hosts);
+        }
+        let value = unquoted(without_comment(line).trim());
+        if options.column.is_some() {
+            return self.csv(options);
+        }
+        let is_value = by_form(value).is_some() || csv::columns::single(value).is_some();
+        // A URL can hold commas; a value of another kind cannot.
+        if is_value && !(value.contains(',') && self.has_columns()?) {
+            return Ok(Detected::List);
+        }
+        if csv::delimiter(&[line]).is_none() || !self.has_columns()? {
+            return Ok(Detected::List);
+        }
+        match self.csv(options) {
+            // Where there are no columns of values, each line says what is wrong with it.
+            Err(Error::NoFeed(_)) => Ok(Detected::List),
+            other => other,
+        }
+    }
+
+    /// Whether nearly all lines have the same number of cells, of which there are several.
+    fn has_columns(&mut self) -> io::Result<bool> {
+        let sample = self.sample()?;
+        Ok(csv::has_columns(&sample))
+    }
+
+    fn csv(&mut self, options: &Options) -> Result<Detected, Error> {
+        let sample = self.sample()?;
+        let header = sample.lines().find_map(|line| {
+            let line = line.trim();
+            let plan = csv::Plan::of_header(line);
+            // A header stands in front of the first row, behind comments.
+            let goes_on = plan.is_none() && (line.is_empty() || line.starts_with('#'));
+            (!goes_on).then_some(plan)
+        });
+        let plan = match header.flatten() {
+            Some(plan) => plan,
+            None => csv::Plan::of_sample(&sample, options)?,
+        };
+        Ok(Detected::Csv(plan))
+    }
+
+    /// What is no text in UTF-8 is no feed.
+    fn refuse_binary(&self, line: &str) -> Result<(), Error> {
+        let begins = |magic: &[u8]| self.bytes.starts_with(magic);
+        let what = if begins(b"\xff\xfe") || begins(b"\xfe\xff") {
+            "it is UTF-16, not UTF-8: pipe it through `iconv -f UTF-16 -t UTF-8`"
+        } else if begins(b"PK\x03\x04") {
+            "it is a ZIP archive: pipe it through `unzip -p`"
+        } else if begins(b"\xfd7zXZ") {
+            "it is compressed with xz: pipe it through `xz -dc`"
+        } else if begins(b"BZh") {
+            "it is compressed with bzip2: pipe it through `bzip2 -dc`"
+        } else if begins(b"<") {
+            "it is HTML or XML, as servers answer where something is wrong"
+        } else if line.contains('\0') {
+            "it is no text"
+        } else {
+            return Ok(());
+        };
+        Err(Error::no_feed(what, &self.bytes))
+    }
+}
+
+/// Whether a feed that begins with this line is JSON. A `[` begins a pattern and a
+/// defanged value too, but those go on with a name.
+fn is_json(line: &str) -> bool {
+    match line.as_bytes() {
+        [b'{', ..] | [b'['] => true,
+        [b'[', rest @ ..] => matches!(rest.trim_ascii_start(), [b'{' | b'[' | b']' | b'"', ..]),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detected(text: &str) -> Result<Detected, Error> {
+        detect(&mut text.as_bytes(), &Options::default()).map(|(_, detected)| detected)
+    }
+
+    #[test]
+    fn forms_are_told_by_the_first_line_that_says_something() {
+        for (text, expected) in [
+            ("", Detected::Nothing),
+            ("# none\n\n; none\n", Detected::Nothing),
+            ("# a\n192.0.2.1\n", Detected::List),
+            ("\u{feff}a.example", Detected::List),
+            ("http://a.example/b,c\nhttp://a.example/d\n", Detected::List),
+            ("url\nhttp://a.example/\n", Detected::List),
+            ("no such thing\n", Detected::List),
+            ("# hosts\n127.0.0.1 localhost\n", Detected::Hosts),
+            ("  {\"type\": 1}\n", Detected::Json),
+            ("[\n", Detected::Json),
+            ("[ {}]", Detected::Json),
+            ("[url:value = 'x']\n", Detected::List),
+            ("#fields\tindicator\tindicator_type\n", Detected::ZeekIntel),
+        ] {
+            assert_eq!(detected(text).expect(text), expected, "{text}");
+        }
+        for text in [
+            "# a\n# id,url,reporter\n1,http://a.example/,x\n",
+            "\"dst_ip\",\"dst_port\"\n",
+            "1,http://a.example/,online\n2,http://b.example/,offline\n",
+            "ip;comment\n192.0.2.1;x\n",
+        ] {
+            assert!(matches!(detected(text), Ok(Detected::Csv(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_feed_is_named() {
+        for (text, words) in [
+            ("#separator \\x09\n", "log of Zeek"),
+            ("PK\x03\x04x", "unzip"),
+            ("<!DOCTYPE html>\n", "HTML"),
+            ("a\0b\n", "no text"),
+            (
+                "192.0.2.1,192.0.2.2\n192.0.2.3,192.0.2.4\n",
+                "columns 1 and 2",
+            ),
+        ] {
+            let error = detected(text).expect_err(text).to_string();
+            assert!(error.contains(words), "{error}");
+        }
+        let mut utf16: &[u8] = b"\xff\xfea\0\n\0";
+        let error = detect(&mut utf16, &Options::default()).expect_err("UTF-16");
+        assert!(error.to_string().contains("iconv"), "{error}");
+    }
+
+    #[test]
+    fn what_was_looked_at_is_given_back() {
+        let text = "# a\n\n1,http://a.example/,x\n2,http://a.example/,x\n";
+        let mut reader = text.as_bytes();
+        let (mut head, _) = detect(&mut reader, &Options::default()).expect("CSV");
+        head.extend_from_slice(reader);
+        assert_eq!(head, text.as_bytes());
+    }
+}

@@ -1,0 +1,166 @@
+//! MISP's attributes, alone and in objects (MISP core format,
+//! draft-dulaunoy-misp-core-format).
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::super::found::Out;
+use super::super::record::Record;
+use super::super::said::Said;
+use crate::indicator::Rejection;
+
+const FORM: Option<&str> = Some("MISP");
+
+/// Members of an attribute that say nothing more of its value.
+const DROPPED: [&str; 16] = [
+    "Event",
+    "Galaxy",
+    "Object",
+    "ShadowAttribute",
+    "Sighting",
+    "RelatedAttribute",
+    "data",
+    "deleted",
+    "disable_correlation",
+    "distribution",
+    "event_id",
+    "id",
+    "object_id",
+    "sharing_group_id",
+    "to_ids",
+    "uuid",
+];
+
+/// What is known of the event that attributes stand in.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Event {
+    uuid: Option<String>,
+    info: Option<String>,
+    #[serde(skip)]
+    object: Option<String>,
+}
+
+impl Event {
+    /// Takes in what the beginning of a JSON object says of it.
+    pub fn note(&mut self, beginning: &[u8]) {
+        let whole = [beginning, b"}"].concat();
+        if let Ok(event) = serde_json::from_slice::<Event>(&whole) {
+            self.uuid = event.uuid.or_else(|| self.uuid.take());
+            self.info = event.info.or_else(|| self.info.take());
+        }
+    }
+}
+
+/// Reads one attribute.
+pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
+    match serde_json::from_str::<Map<String, Value>>(json) {
+        Ok(attribute) => take(attribute, event, line, out),
+        Err(error) => {
+            let reason = format!("no MISP attribute: {error}");
+            out.rejected(line, Rejection::without_id(reason));
+        }
+    }
+    FORM
+}
+
+/// Reads the attributes of one object.
+pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
+    #[derive(Deserialize)]
+    struct Object {
+        #[serde(default)]
+        name: Option<String>,
+        #[serde(default)]
+        deleted: Value,
+        #[serde(rename = "Attribute", default)]
+        attributes: Vec<Map<String, Value>>,
+    }
+    match serde_json::from_str::<Object>(json) {
+        Ok(object) if is_true(&object.deleted) => out.left_out("deleted MISP object"),
+        Ok(object) => {
+            let event = Event {
+                uuid: event.uuid.clone(),
+                info: event.info.clone(),
+                object: object.name,
+            };
+            for attribute in object.attributes {
+                take(attribute, &event, line, out);
+            }
+        }
+        Err(error) => {
+            let reason = format!("no MISP object: {error}");
+            out.rejected(line, Rejection::without_id(reason));
+        }
+    }
+    FORM
+}
+
+fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut Out<'_>) {
+    let mut text = |key: &str| match attribute.remove(key) {
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    };
+    let (Some(kind), Some(value)) = (text("type"), text("value")) else {
+        let reason = "a MISP attribute has a type and a value".to_owned();
+        return out.rejected(line, Rejection::without_id(reason));
+    };
+    let id = text("uuid").filter(|uuid| Uuid::try_parse(uuid).is_ok());
+    let is = |key: &str| attribute.get(key).is_some_and(is_true);
+    if is("deleted") {
+        return out.left_out("deleted MISP attribute");
+    }
+    // MISP writes it always; where it is missing, nobody has said no.
+    if attribute.contains_key("to_ids") && !is("to_ids") {
+        return out.left_out("MISP attribute without to_ids");
+    }
+    let said = Said::by_name(&kind).unwrap_or(Said::Elsewhere);
+    let mut properties = attribute;
+    properties.retain(|key, value| !DROPPED.contains(&&**key) && !is_empty(value));
+    if let Some(tags) = properties.remove("Tag") {
+        properties.insert("tags".to_owned(), names(tags));
+    }
+    for (key, value) in [
+        ("type", Some(&kind)),
+        ("event_uuid", event.uuid.as_ref()),
+        ("event_info", event.info.as_ref()),
+        ("object_name", event.object.as_ref()),
+    ] {
+        properties.extend(value.map(|value| (key.to_owned(), value.clone().into())));
+    }
+    out.record(Record {
+        kind: Some(&kind),
+        id: id.map(|uuid| format!("indicator--{}", uuid.to_ascii_lowercase())),
+        properties,
+        ..Record::new(line, said, &value)
+    });
+}
+
+/// MISP writes a truth as such, as a number and as a number in quotation marks.
+fn is_true(value: &Value) -> bool {
+    match value {
+        Value::Bool(is) => *is,
+        Value::Number(number) => number.as_u64() == Some(1),
+        Value::String(text) => matches!(&**text, "1" | "true" | "True"),
+        _ => false,
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// The names of tags.
+fn names(tags: Value) -> Value {
+    let Value::Array(tags) = tags else {
+        return tags;
+    };
+    let name = |mut tag: Value| tag.get_mut("name").map(Value::take);
+    tags.into_iter().filter_map(name).collect()
+}

@@ -1,0 +1,427 @@
+//! Feeds in JSON: STIX in all its wrappings, MISP, the shapes of others, Intel
+//! objects and lists of values.
+//!
+//! Wrappings are walked through, whatever their size; what they hold is read one
+//! object at a time.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::io::{self, BufRead};
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::found::Out;
+use super::lines::BYTE_ORDER_MARK;
+use super::record::Record;
+use super::said::Said;
+use super::{Error, Options};
+use crate::indicator::Rejection;
+use crate::protocol::{legacy, stix};
+
+mod misp;
+mod others;
+mod scan;
+
+use scan::{Fault, Scanner};
+
+/// How deep wrappings may be nested: a MISP answer has four.
+const DEEPEST: usize = 16;
+
+/// What the elements of a list in a wrapping are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inside {
+    /// Any object, wrappings too, or a value.
+    Anything,
+    /// STIX objects.
+    Stix,
+    /// MISP attributes.
+    Attributes,
+    /// MISP objects, which hold attributes.
+    Objects,
+    /// Indicators of an OTX pulse.
+    Pulse,
+    /// Objects of abuse.ch.
+    Abuse,
+}
+
+/// Reads all of it.
+///
+/// # Errors
+/// It cannot be read further, or is no feed.
+pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
+    if reader.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
+        reader.consume(BYTE_ORDER_MARK.len());
+    }
+    let mut walk = Walk {
+        json: Scanner::new(reader),
+        out,
+        forms: BTreeSet::new(),
+        event: misp::Event::default(),
+        is_given: options.form.is_some(),
+    };
+    let result = walk.everything();
+    let forms: Vec<&str> = walk.forms.iter().copied().collect();
+    if !forms.is_empty() {
+        walk.out.set_form(forms.join(", "));
+    }
+    result
+}
+
+struct Walk<'o, 'f, R> {
+    json: Scanner<R>,
+    out: &'o mut Out<'f>,
+    forms: BTreeSet<&'static str>,
+    /// What is known of the MISP event that is being read.
+    event: misp::Event,
+    /// The form is not a guess.
+    is_given: bool,
+}
+
+/// What tells objects apart that stand alone.
+#[derive(Deserialize)]
+struct Shape<'a> {
+    #[serde(rename = "type", borrow, default)]
+    kind: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    id: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    pattern: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    operation: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    to_ids: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    ioc_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    url_status: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    indicator: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    event_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    timestamp: Option<&'a RawValue>,
+    #[serde(rename = "_path", borrow, default)]
+    path: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    ts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uid: Option<&'a RawValue>,
+}
+
+/// A text, or a value of another type that is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Is(#[serde(borrow)] Cow<'a, str>),
+    Other(serde::de::IgnoredAny),
+}
+
+impl Text<'_> {
+    fn get(this: Option<&Self>) -> Option<&str> {
+        match this {
+            Some(Text::Is(text)) => Some(text),
+            Some(Text::Other(_)) | None => None,
+        }
+    }
+}
+
+impl Shape<'_> {
+    /// An event of Suricata or Zeek.
+    fn is_event(&self) -> bool {
+        self.event_type.is_some() && self.timestamp.is_some()
+            || self.path.is_some()
+            || self.ts.is_some() && self.uid.is_some()
+    }
+
+    fn is_stix(&self) -> bool {
+        let kind = Text::get(self.kind.as_ref());
+        let is_id = |id: &str| {
+            kind.is_some_and(|kind| {
+                id.strip_prefix(kind)
+                    .is_some_and(|rest| rest.starts_with("--"))
+            })
+        };
+        kind == Some("indicator")
+            || self.pattern.is_some()
+            || Text::get(self.id.as_ref()).is_some_and(is_id)
+    }
+}
+
+impl<R: BufRead> Walk<'_, '_, R> {
+    fn everything(&mut self) -> Result<(), Error> {
+        let mut is_first = true;
+        while let Some(byte) = self.json.peek_outside()? {
+            let line = self.json.line();
+            let first_line = std::mem::take(&mut is_first);
+            if !matches!(byte, b'{' | b'[' | b'"') {
+                self.reject(line, "it is no object, list or text of JSON".to_owned());
+                self.json.skip_line()?;
+                continue;
+            }
+            match self.value(byte, Inside::Anything, 0) {
+                // A value of one line is the first of many.
+                Ok(()) if first_line && self.json.line() == line => self.json.set_by_line(),
+                Ok(()) => {}
+                Err(Stop::Feed(error)) => return Err(error),
+                Err(Stop::Json(Fault::Io(error))) => return Err(error.into()),
+                Err(Stop::Json(Fault::TooLong)) => self.too_long(line),
+                Err(Stop::Json(Fault::Syntax(why))) => {
+                    if !self.json.is_by_line() {
+                        let why = format!("no JSON from here on: {why}");
+                        self.reject(self.json.line(), why);
+                        return Ok(());
+                    }
+                    self.reject(line, format!("no JSON: {why}"));
+                    self.json.skip_line()?;
+                }
+            }
+            self.out.check(self.is_given)?;
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, line: u64, reason: String) {
+        self.out.rejected(line, Rejection::without_id(reason));
+    }
+
+    fn too_long(&mut self, line: u64) {
+        self.reject(line, super::TOO_LONG.to_owned());
+    }
+
+    /// The value that begins with this byte.
+    fn value(&mut self, byte: u8, inside: Inside, depth: usize) -> Result<(), Stop> {
+        if depth > DEEPEST {
+            return Err(Fault::Syntax("lists and objects are nested too deep").into());
+        }
+        match (byte, inside) {
+            (b'[', Inside::Anything) => self.list(inside, depth),
+            (b'{', Inside::Anything) => self.object(depth),
+            _ => {
+                let line = self.json.line();
+                let mut value = Vec::new();
+                match self.json.copy(&mut value) {
+                    Ok(()) => self.element(&value, inside, line),
+                    Err(Fault::TooLong) => {
+                        self.too_long(line);
+                        Ok(())
+                    }
+                    Err(fault) => Err(fault.into()),
+                }
+            }
+        }
+    }
+
+    fn list(&mut self, inside: Inside, depth: usize) -> Result<(), Stop> {
+        self.json.step();
+        if self.json.peek()? == b']' {
+            self.json.step();
+            return Ok(());
+        }
+        loop {
+            let byte = self.json.peek()?;
+            self.value(byte, inside, depth + 1)?;
+            self.out.check(self.is_given)?;
+            if !self.json.goes_on(b']')? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// An object, of which the lists of a wrapping are walked through, and the rest
+    /// is kept.
+    fn object(&mut self, depth: usize) -> Result<(), Stop> {
+        let line = self.json.line();
+        self.json.step();
+        let mut rest = b"{".to_vec();
+        let mut is_wrapping = false;
+        let mut goes_on = self.json.peek()? != b'}';
+        if !goes_on {
+            self.json.step();
+        }
+        while goes_on {
+            let before = rest.len();
+            if before > 1 {
+                rest.push(b',');
+            }
+            let key_at = rest.len();
+            if self.json.peek()? != b'"' {
+                return Err(Fault::Syntax("the name of a member is missing").into());
+            }
+            self.json.copy(&mut rest)?;
+            self.json.expect(b':', "`:` is missing")?;
+            let first = self.json.peek()?;
+            match wrapped(&rest[key_at..], first) {
+                Some(inside) if !is_stix_so_far(&rest) => {
+                    rest.truncate(before);
+                    is_wrapping = true;
+                    self.event.note(&rest);
+                    match first {
+                        b'[' => self.list(inside, depth)?,
+                        _ => self.value(first, inside, depth + 1)?,
+                    }
+                }
+                _ => {
+                    rest.push(b':');
+                    self.json.copy(&mut rest)?;
+                }
+            }
+            goes_on = self.json.goes_on(b'}')?;
+        }
+        rest.push(b'}');
+        if is_wrapping {
+            self.event = misp::Event::default();
+            return Ok(());
+        }
+        self.element(&rest, Inside::Anything, line)
+    }
+
+    /// A value as a whole.
+    fn element(&mut self, json: &[u8], inside: Inside, line: u64) -> Result<(), Stop> {
+        let Ok(json) = std::str::from_utf8(json) else {
+            self.reject(line, "it is not UTF-8".to_owned());
+            return Ok(());
+        };
+        let form = match (inside, json.as_bytes().first()) {
+            (Inside::Anything, Some(b'"')) => self.string(json, line),
+            (_, Some(b'{')) => match inside {
+                Inside::Anything => self.lone(json, line)?,
+                Inside::Stix => self.stix(json, line),
+                Inside::Attributes => misp::attribute(json, &self.event, line, self.out),
+                Inside::Objects => misp::object(json, &self.event, line, self.out),
+                Inside::Pulse => others::otx(json, line, self.out),
+                Inside::Abuse => others::abuse(json, line, self.out),
+            },
+            _ => {
+                let shown: String = json.chars().take(40).collect();
+                let reason = format!("{shown} is no indicator: it can be an object or a string");
+                self.reject(line, reason);
+                None
+            }
+        };
+        self.forms.extend(form);
+        Ok(())
+    }
+
+    fn string(&mut self, json: &str, line: u64) -> Option<&'static str> {
+        match serde_json::from_str::<Cow<'_, str>>(json) {
+            Ok(value) => self.out.record(Record::new(line, Said::Nothing, &value)),
+            Err(error) => self.reject(line, format!("no JSON: {error}")),
+        }
+        Some("JSON list of values")
+    }
+
+    /// An object without a wrapping that would tell what it is.
+    fn lone(&mut self, json: &str, line: u64) -> Result<Option<&'static str>, Stop> {
+        let shape: Shape<'_> = match serde_json::from_str(json) {
+            Ok(shape) => shape,
+            Err(error) => {
+                self.reject(line, format!("no JSON: {error}"));
+                return Ok(None);
+            }
+        };
+        if Text::get(shape.kind.as_ref()) == Some("bundle") {
+            return Ok(Some("STIX"));
+        }
+        if shape.is_stix() {
+            return Ok(self.stix(json, line));
+        }
+        if shape.data.is_some() && shape.operation.is_some() {
+            self.out.message(line, legacy::read(json));
+            return Ok(Some("Intel objects"));
+        }
+        if shape.ioc_type.is_some() || shape.url_status.is_some() {
+            return Ok(others::abuse(json, line, self.out));
+        }
+        if shape.kind.is_some() && shape.indicator.is_some() {
+            return Ok(others::otx(json, line, self.out));
+        }
+        if shape.kind.is_some() && shape.to_ids.is_some() {
+            return Ok(misp::attribute(json, &self.event, line, self.out));
+        }
+        if shape.is_event() && !self.is_given {
+            return Err(Error::no_feed(
+                "it holds events of Suricata or Zeek, which --events takes",
+                json.as_bytes(),
+            )
+            .into());
+        }
+        let shown: String = json.chars().take(60).collect();
+        self.reject(
+            line,
+            format!("{shown}… is an object of no form that is known"),
+        );
+        Ok(None)
+    }
+
+    /// An object of STIX: those that are no indicators belong there as well.
+    fn stix(&mut self, json: &str, line: u64) -> Option<&'static str> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: Option<Cow<'a, str>>,
+        }
+        match serde_json::from_str::<Kind<'_>>(json) {
+            Ok(Kind { kind: Some(kind) }) if kind != "indicator" => self.out.left_out(&kind),
+            _ => self.out.message(line, stix::message::read(json)),
+        }
+        Some("STIX")
+    }
+}
+
+/// Why the walk ends.
+enum Stop {
+    Json(Fault),
+    Feed(Error),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Stop::Json(fault)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Stop::Json(Fault::Io(error))
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Feed(error)
+    }
+}
+
+/// What a member of a wrapping holds whose name, in quotation marks, is `key`, and
+/// whose value begins with `first`.
+fn wrapped(key: &[u8], first: u8) -> Option<Inside> {
+    let key = key.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let is_number = !key.is_empty() && key.iter().all(u8::is_ascii_digit);
+    match (key, first) {
+        (b"objects", b'[') => Some(Inside::Stix),
+        (b"Attribute", b'[' | b'{') => Some(Inside::Attributes),
+        (b"Object", b'[' | b'{') => Some(Inside::Objects),
+        (b"Event" | b"response", b'[' | b'{') | (b"results" | b"pulses", b'[') => {
+            Some(Inside::Anything)
+        }
+        (b"indicators", b'[') => Some(Inside::Pulse),
+        (b"data" | b"urls", b'[') => Some(Inside::Abuse),
+        (_, b'[') if is_number => Some(Inside::Abuse),
+        _ => None,
+    }
+}
+
+/// Whether an object of which this much is read is one of STIX other than a bundle,
+/// which has no parts of its own.
+fn is_stix_so_far(rest: &[u8]) -> bool {
+    rest.starts_with(br#"{"type":""#)
+        && !rest.starts_with(br#"{"type":"bundle""#)
+        && memchr::memmem::find(rest, br#","id":""#).is_some()
+        && memchr::memmem::find(rest, b"--").is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+use super::super::tests::{messages, read_with, values};
+use super::super::{Error, Options};
+
+const ID: &str = "indicator--00000000-0000-4001-8000-000000000001";
+
+fn indicator(domain: &str) -> String {
+    serde_json::json!({
+        "type": "indicator", "id": ID, "pattern_type": "stix",
+        "pattern": format!("[domain-name:value = '{domain}']"),
+    })
+    .to_string()
+}
+
+const INTEL: &str = r#"{"ts": "2020-11-26 12:00:00", "id": "43", "data": {"indicator": ["6.6.0.1"], "intel_type": 2}, "operation": "ADD"}"#;
+
+#[test]
+fn every_wrapping_of_stix_is_read() {
+    let (a, b) = (indicator("a.example"), indicator("b.example"));
+    let pretty: serde_json::Value = serde_json::from_str(&a).expect("JSON");
+    let pretty = serde_json::to_string_pretty(&pretty).expect("JSON");
+    let other = r#"{"type": "ipv4-addr", "id": "ipv4-addr--1", "value": "192.0.2.1"}"#;
+    let both = ["a.example", "b.example"];
+    let bundle = format!(r#"{{"type": "bundle", "id": "x", "objects": [{other}, {a}, {b}]}}"#);
+    let swapped = format!(r#"{{"objects": [{a}, {other}, {b}], "type": "bundle", "id": "x"}}"#);
+    let envelope = format!(r#"{{"more": false, "objects": [{a}, {b}]}}"#);
+    for text in [
+        format!("{a}\n\n{b}\n"),
+        format!("\u{feff}{a}\r\n{b}"),
+        format!("[{a}, {b}]"),
+        format!("[\n{a},\n{b}\n]\n"),
+        format!("{pretty}\n{b}"),
+        bundle.clone(),
+        bundle.replace(", ", ",\n"),
+        swapped,
+        envelope,
+        format!("[{bundle}]"),
+    ] {
+        assert_eq!(values(&text), both, "{text}");
+    }
+    assert_eq!(values(format!("{INTEL}\n{a}")), ["6.6.0.1", "a.example"]);
+    assert_eq!(
+        values(r#"["192.0.2.1", "a.example"]"#),
+        ["192.0.2.1", "a.example"]
+    );
+    let (_, report) = read_with(&Options::default(), &bundle).expect("a bundle");
+    assert_eq!((&*report.form, report.left_out["ipv4-addr"]), ("STIX", 1));
+    for empty in [
+        r#"{"type": "bundle", "id": "x"}"#,
+        "[]",
+        r#"{"objects": []}"#,
+    ] {
+        let (_, report) = read_with(&Options::default(), empty).expect(empty);
+        assert!(report.is_empty(), "{empty}");
+    }
+}
+
+#[test]
+fn stix_2_0_is_read() {
+    let text = r#"{"type": "bundle", "id": "bundle--1", "spec_version": "2.0", "objects": [
+        {"type": "indicator", "id": "indicator--00000000-0000-4001-8000-000000000001",
+         "created": "2016-04-29T14:09:00.000Z", "modified": "2016-04-29T14:09:00.000Z",
+         "labels": ["malicious-activity"], "pattern": "[domain-name:value = 'a.example']",
+         "valid_from": "2016-01-01T00:00:00Z"},
+        {"type": "observed-data", "id": "observed-data--1", "objects": {"0": {"type": "file"}}}]}"#;
+    assert_eq!(values(text), ["a.example"]);
+}
+
+#[test]
+fn what_a_sighting_carries_is_the_whole_object() {
+    let text = r#"{"type": "indicator", "id": "indicator--00000000-0000-4001-8000-000000000001",
+        "pattern": "[domain-name:value = 'a.example']", "indicators": [1], "x": "a  b"}"#;
+    let original = messages(text)[0]
+        .as_ref()
+        .and_then(|one| one.original.clone());
+    let original: serde_json::Value =
+        serde_json::from_str(original.expect("STIX keeps it").get()).expect("JSON");
+    assert_eq!(
+        (&original["indicators"][0], &original["x"]),
+        (&1.into(), &"a  b".into())
+    );
+}
+
+#[test]
+fn misp_is_read_in_all_its_shapes() {
+    let attribute = |kind: &str, value: &str, more: &str| {
+        format!(
+            r#"{{"type": "{kind}", "category": "x", "to_ids": true, "value": "{value}"{more}}}"#
+        )
+    };
+    let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+    let attributes = [
+        attribute(
+            "ip-dst|port",
+            "203.0.113.7|443",
+            r#", "uuid": "00000000-0000-4000-8000-00000000000A""#,
+        ),
+        attribute("domain|ip", "a.example|203.0.113.7", ""),
+        attribute("text", "free words", ""),
+        attribute("domain", "gone.example", r#", "deleted": true"#),
+        attribute("domain", "no.example", "").replace("true", "false"),
+        attribute(
+            "domain",
+            "tagged.example",
+            r#", "Tag": [{"name": "tlp:white", "id": 1}]"#,
+        ),
+    ];
+    let object = format!(
+        r#"{{"name": "file", "Attribute": [{}, {}]}}"#,
+        attribute(
+            "filename|md5",
+            &format!("a.exe|{md5}"),
+            r#", "object_relation": "x""#
+        ),
+        attribute("size-in-bytes", "7", "").replace("true", "\"0\""),
+    );
+    let event = format!(
+        r#"{{"uuid": "e1", "info": "An event", "Attribute": [{}], "Object": [{object}]}}"#,
+        attributes.join(", ")
+    );
+    let file = format!("a.exe|{md5}");
+    let expected = [
+        "203.0.113.7:443",
+        "a.example",
+        "?free words",
+        "tagged.example",
+        &file,
+    ]
+    .map(|value| {
+        if value == "203.0.113.7:443" {
+            "203.0.113.7|443"
+        } else {
+            value
+        }
+    })
+    .map(|value| {
+        if value == "a.example" {
+            "a.example|203.0.113.7"
+        } else {
+            value
+        }
+    });
+    let wrapped = format!(r#"{{"Event": {event}}}"#);
+    for text in [
+        event.clone(),
+        wrapped.clone(),
+        format!("[{wrapped}]"),
+        format!(r#"{{"response": [{wrapped}]}}"#),
+        wrapped.replace(", ", ",\n "),
+    ] {
+        assert_eq!(values(&text), expected, "{text}");
+    }
+    let only = format!(
+        r#"{{"response": {{"Attribute": [{}]}}}}"#,
+        attributes.join(",")
+    );
+    assert_eq!(values(&only), expected[..4]);
+    assert_eq!(values(&attributes[5]), ["tagged.example"]);
+    let (_, report) = read_with(&Options::default(), &wrapped).expect("an event");
+    assert_eq!(&*report.form, "MISP");
+    assert_eq!(report.left_out["MISP attribute without to_ids"], 2);
+    assert_eq!(report.left_out["deleted MISP attribute"], 1);
+    let found = read_with(&Options::default(), &attributes[0])
+        .expect("an attribute")
+        .0;
+    assert!(format!("{found:?}").contains("indicator--00000000-0000-4000-8000-00000000000a"));
+    let found = read_with(&Options::default(), &wrapped)
+        .expect("an event")
+        .0;
+    let text = format!("{found:?}");
+    for words in [
+        r#"\"event_info\":\"An event\""#,
+        r#"\"object_name\":\"file\""#,
+        r#"\"tags\":[\"tlp:white\"]"#,
+    ] {
+        assert!(
+            text.contains(words) || text.contains(&words.replace('\\', "")),
+            "{words}: {text}"
+        );
+    }
+}
+
+#[test]
+fn the_shapes_of_others_are_read() {
+    let pulse = r#"{"id": "5", "name": "A pulse", "indicators": [
+        {"id": 1, "indicator": "203.0.113.7", "type": "IPv4", "is_active": 1},
+        {"id": 2, "indicator": "old.example", "type": "domain", "is_active": 0},
+        {"id": 3, "indicator": "CVE-2024-1", "type": "CVE"},
+        {"id": 4, "indicator": "d41d8cd98f00b204e9800998ecf8427e", "type": "FileHash-MD5"}]}"#;
+    let expected = [
+        "203.0.113.7",
+        "?CVE-2024-1",
+        "d41d8cd98f00b204e9800998ecf8427e",
+    ];
+    assert_eq!(values(pulse), expected);
+    assert_eq!(
+        values(format!(r#"{{"count": 1, "results": [{pulse}]}}"#)),
+        expected
+    );
+    let threatfox = r#"{"id": "1", "ioc": "203.0.113.7:443", "ioc_type": "ip:port", "reference": "http://x.example/"}"#;
+    let exported = threatfox.replace("\"ioc\"", "\"ioc_value\"");
+    let urlhaus = r#"{"url": "http://bad.example/x", "url_status": "online", "urlhaus_link": "http://x.example/"}"#;
+    for (text, value) in [
+        (
+            format!(r#"{{"query_status": "ok", "data": [{threatfox}]}}"#),
+            "203.0.113.7:443",
+        ),
+        (
+            format!(r#"{{"1": [{exported}], "2": []}}"#),
+            "203.0.113.7:443",
+        ),
+        (format!(r#"{{"1": [{urlhaus}]}}"#), "http://bad.example/x"),
+        (
+            format!(r#"{{"query_status": "ok", "urls": [{urlhaus}]}}"#),
+            "http://bad.example/x",
+        ),
+    ] {
+        assert_eq!(values(&text), [value], "{text}");
+    }
+}
+
+#[test]
+fn a_log_is_no_feed() {
+    for line in [
+        r#"{"timestamp":"2024-05-01T10:00:00.000001+0000","event_type":"flow","src_ip":"192.0.2.10"}"#,
+        r#"{"ts":1.5,"uid":"U1","id.orig_h":"192.0.2.10"}"#,
+        r#"{"_path":"dns","ts":1.5}"#,
+    ] {
+        let error = read_with(&Options::default(), line).expect_err(line);
+        let words = error.to_string();
+        assert!(
+            matches!(error, Error::NoFeed(_)) && words.contains("--events"),
+            "{words}"
+        );
+    }
+    let (_, report) = read_with(&Options::default(), r#"{"a": 1}"#).expect("nobody's");
+    assert!(report.is_useless());
+}
+
+#[test]
+fn what_is_none_is_named_and_the_rest_is_read() {
+    let a = indicator("a.example");
+    for text in [
+        format!("{a}\n{{\"type\": \n{a}"),
+        format!("{a}\n7\n{a}"),
+        format!("{a}\n{{\"pattern\": \"[x\", \"id\": \"{ID}\", \"type\": \"indicator\"}}\n{a}"),
+        format!("{a}\nnot json\n{a}"),
+        format!("{a}\n{{\"a\": 1 2}}\n{a}"),
+    ] {
+        assert_eq!(values(&text), ["a.example", "!2", "a.example"], "{text}");
+    }
+    assert_eq!(
+        values(format!("[{a},\n[1],\n{a}]")),
+        ["a.example", "!2", "a.example"]
+    );
+    assert_eq!(values(format!("{{\n\"a\": }}\n{a}")), ["!1", "a.example"]);
+    let deep = "[".repeat(100_000);
+    assert_eq!(values(&deep), ["!1"]);
+    let cut = format!("[{a},\n{a}");
+    assert_eq!(values(&cut), ["a.example", "a.example", "!2"]);
+}

@@ -1,0 +1,206 @@
+//! Plain text with one value a line, and hosts files.
+
+use std::io::BufRead;
+use std::net::IpAddr;
+
+use super::csv::columns;
+use super::found::Out;
+use super::lines::{Line, Lines};
+use super::record::Record;
+use super::said::Said;
+use super::{Error, Options, TOO_LONG};
+use crate::indicator::Rejection;
+
+/// Reads a list.
+///
+/// # Errors
+/// It cannot be read further, or is no feed.
+pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
+    out.set_form("list of values, one a line");
+    let mut said = None;
+    each_line(reader, options, out, |line, number, out| {
+        let value = unquoted(line);
+        // The first line may be the name of the only column.
+        let header = match said {
+            None => columns::single(value),
+            Some(_) => None,
+        };
+        if let Some(of_column) = header {
+            said = Some(of_column);
+            out.set_form(format!("list of values under `{value}`"));
+            return;
+        }
+        let said = *said.get_or_insert(Said::Nothing);
+        out.record(Record::new(number, said, value));
+    })
+}
+
+/// Reads a hosts file: the names, not the address that they are sent to.
+///
+/// # Errors
+/// It cannot be read further, or is no feed.
+pub fn read_hosts(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
+    out.set_form("hosts file, the names in it");
+    each_line(reader, options, out, |line, number, out| {
+        let mut words = line.split_ascii_whitespace();
+        let address = words.next().unwrap_or_default();
+        if !is_sink(address) {
+            let reason = format!(
+                "{address:?} is no address that a hosts file blocks names with, such as 0.0.0.0"
+            );
+            return out.rejected(number, Rejection::without_id(reason));
+        }
+        for name in words {
+            if !is_local(name) {
+                out.record(Record::new(number, Said::Domain, name));
+            }
+        }
+    })
+}
+
+/// Whether a line is one of a hosts file that blocks names.
+pub fn is_hosts_line(line: &str) -> bool {
+    let mut words = without_comment(line).split_ascii_whitespace();
+    words.next().is_some_and(is_sink)
+        && words
+            .next()
+            .is_some_and(|name| name.parse::<f64>().is_err())
+}
+
+/// An address that leads nowhere.
+fn is_sink(address: &str) -> bool {
+    let address = address.split('%').next().unwrap_or_default();
+    match address
+        .parse::<IpAddr>()
+        .map(|address| address.to_canonical())
+    {
+        Ok(address) if address.is_unspecified() || address.is_loopback() => true,
+        Ok(IpAddr::V4(address)) => address.is_broadcast(),
+        // Those of links and groups, in the lines that every hosts file begins with.
+        Ok(IpAddr::V6(address)) => matches!(address.segments()[0], 0xfe00 | 0xfe80 | 0xff00..),
+        Err(_) => false,
+    }
+}
+
+/// Names that every hosts file has.
+fn is_local(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_listed = matches!(
+        &*name,
+        "localhost" | "local" | "localhost.localdomain" | "broadcasthost" | "0.0.0.0"
+    );
+    is_listed || name.starts_with("ip6-") || name.starts_with("ip4-")
+}
+
+/// Shows every line that is neither blank nor a comment, without its comment.
+fn each_line(
+    reader: impl BufRead,
+    options: &Options,
+    out: &mut Out<'_>,
+    mut show: impl FnMut(&str, u64, &mut Out<'_>),
+) -> Result<(), Error> {
+    let mut lines = Lines::new(reader);
+    loop {
+        let number = lines.number() + 1;
+        match lines.next()? {
+            None => return Ok(()),
+            Some(Line::TooLong) => {
+                out.rejected(number, Rejection::without_id(TOO_LONG.to_owned()));
+            }
+            Some(Line::Whole(line)) => match std::str::from_utf8(line) {
+                Ok(line) => {
+                    let line = without_comment(line).trim();
+                    if !line.is_empty() {
+                        show(line, number, out);
+                    }
+                }
+                Err(_) => {
+                    let reason = "it is not UTF-8".to_owned();
+                    out.rejected(number, Rejection::without_id(reason));
+                }
+            },
+        }
+        out.check(options.form.is_some())?;
+    }
+}
+
+/// The line without its comment: `#`, `;` and `//` begin one on a line of their own
+/// and behind a blank; anywhere else they belong to the value.
+pub fn without_comment(line: &str) -> &str {
+    let bytes = line.as_bytes();
+    let begins = |at: usize| {
+        let is_mark = matches!(bytes[at], b'#' | b';') || bytes[at..].starts_with(b"//");
+        is_mark && (at == 0 || matches!(bytes[at - 1], b' ' | b'\t'))
+    };
+    let mut marks = memchr::memchr3_iter(b'#', b';', b'/', bytes);
+    match marks.find(|at| begins(*at)) {
+        Some(at) => &line[..at],
+        None => line,
+    }
+}
+
+/// Without one pair of quotes.
+pub fn unquoted(value: &str) -> &str {
+    let inside = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
+    inside('"').or_else(|| inside('\'')).unwrap_or(value).trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Form;
+    use super::super::tests::{read_as, values};
+    use super::*;
+
+    #[test]
+    fn comments_are_their_own_lines_or_stand_behind_a_blank() {
+        for (line, rest) in [
+            ("# all", ""),
+            ("; all", ""),
+            ("// all", ""),
+            ("  # all", "  "),
+            ("a.example # b", "a.example "),
+            ("192.0.2.0/24 ; SBL1", "192.0.2.0/24 "),
+            ("a.example\t// b", "a.example\t"),
+            ("http://a.example/#x;y//z", "http://a.example/#x;y//z"),
+        ] {
+            assert_eq!(without_comment(line), rest, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_by_the_form_of_its_values() {
+        let text = "# a list\r\n192.0.2.1\r\n\"a.example\"\n'b.example' # x\n\n198.51.100.0/33\n\
+                    D41D8CD98F00B204E9800998ECF8427E\nhttp://c.example/#d\nno indicator\n";
+        let expected = [
+            "192.0.2.1",
+            "a.example",
+            "b.example",
+            "!6",
+            "D41D8CD98F00B204E9800998ECF8427E",
+            "http://c.example/#d",
+            "!9",
+        ];
+        assert_eq!(values(text.as_bytes()), expected);
+        assert_eq!(values("ip\n192.0.2.1\n"), ["192.0.2.1"]);
+        assert_eq!(values("# sha256_hash\n192.0.2.1\n"), ["192.0.2.1"]);
+    }
+
+    #[test]
+    fn a_hosts_file_is_the_names_in_it() {
+        let text = "# hosts\n127.0.0.1 localhost\n::1 ip6-localhost ip6-loopback\n\
+                    0.0.0.0 0.0.0.0\n0.0.0.0\tbad.example www.bad.example # both\n\
+                    192.0.2.7 printer.example\n";
+        let expected = ["bad.example", "www.bad.example", "!6"];
+        assert_eq!(values(text), expected);
+        assert!(is_hosts_line("0.0.0.0 a.example") && is_hosts_line("::\ta.example"));
+        for line in [
+            "0.0.0.0",
+            "192.0.2.1 a.example",
+            "127.0.0.1 # a",
+            "127.0.0.1 80",
+        ] {
+            assert!(!is_hosts_line(line), "{line}");
+        }
+        assert_eq!(read_as(Form::Hosts, "0.0.0.0 a.example\n").1.usable, 1);
+    }
+}

@@ -1,0 +1,240 @@
+//! Feeds of indicators in the forms in which people have them.
+//!
+//! Which form a feed has is told by its content ([`detect`]), or said by who names it.
+//! Each reader yields what it finds one by one, with the number of the line, and keeps
+//! no more of the feed than one line or object.
+
+use std::fmt;
+use std::io::{self, BufRead, Cursor, Read};
+
+use crate::observable::{Observable, of_line};
+
+mod csv;
+mod detect;
+mod found;
+mod json;
+mod lines;
+mod list;
+mod record;
+mod said;
+mod zeek_intel;
+
+pub use found::{Found, Report};
+pub use lines::LONGEST;
+
+/// Why a line or an object is passed over that is longer than [`LONGEST`].
+const TOO_LONG: &str = "it has more than 16 MiB";
+
+/// The form of a feed, as far as one is read in another way than the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One value a line.
+    List,
+    /// Names behind an address that leads nowhere.
+    Hosts,
+    /// Comma-separated values.
+    Csv,
+    /// What Zeek's Intel framework reads.
+    ZeekIntel,
+    /// JSON of any shape that is known.
+    Json,
+}
+
+/// What is known of a form.
+#[derive(Debug)]
+pub struct Facts {
+    /// Which one.
+    pub form: Form,
+    /// Its name for `--indicators-format`.
+    pub name: &'static str,
+    /// What it is, for the documentation.
+    pub what: &'static str,
+    /// What is taken of it, for the documentation.
+    pub taken: &'static str,
+}
+
+/// All forms, in the order of the documentation.
+pub static FORMS: [Facts; 10] = [
+    Facts {
+        form: Form::List,
+        name: "list",
+        what: "plain text, one value a line",
+        taken: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
+                domains, `*.domain`, URLs; defanged too; comments behind `#`, `;` and `//`",
+    },
+    Facts {
+        form: Form::Hosts,
+        name: "hosts",
+        what: "a hosts file that blocks names",
+        taken: "the names behind 0.0.0.0, 127.0.0.1 and their like",
+    },
+    Facts {
+        form: Form::Csv,
+        name: "csv",
+        what: "comma-separated values (also tabs, `;`, `|`)",
+        taken: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
+                column; without one, the only column of values; else --indicators-column",
+    },
+    Facts {
+        form: Form::ZeekIntel,
+        name: "zeek-intel",
+        what: "a file of Zeek's Intel framework",
+        taken: "all types but `Intel::PUBKEY_HASH`",
+    },
+    Facts {
+        form: Form::Json,
+        name: "stix",
+        what: "STIX 2.0 and 2.1: bundle, array, lines, single object, TAXII 2 envelope",
+        taken: "indicators with a pattern of STIX",
+    },
+    Facts {
+        form: Form::Json,
+        name: "misp",
+        what: "MISP: events, answers, attributes, objects, the folder of a feed with its manifest",
+        taken: "attributes with `to_ids` that are not deleted",
+    },
+    Facts {
+        form: Form::Json,
+        name: "otx",
+        what: "pulses of OTX, or their indicators",
+        taken: "indicators that are active",
+    },
+    Facts {
+        form: Form::Json,
+        name: "threatfox",
+        what: "answers and exports of ThreatFox in JSON",
+        taken: "`ioc` or `ioc_value`, by `ioc_type`",
+    },
+    Facts {
+        form: Form::Json,
+        name: "urlhaus",
+        what: "answers and exports of URLhaus in JSON",
+        taken: "`url`",
+    },
+    Facts {
+        form: Form::Json,
+        name: "intel",
+        what: "Intel objects of Threat Bus up to 2020.12, a line each or in an array",
+        taken: "all kinds that can be looked for",
+    },
+];
+
+/// A column of a CSV file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// From 1.
+    Number(usize),
+    /// As the header has it, case aside.
+    Name(String),
+}
+
+impl Column {
+    /// Reads a number from 1 on, or a name; `None` for an empty text and for 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.trim().parse() {
+            Ok(0) => None,
+            Ok(number) => Some(Column::Number(number)),
+            Err(_) if text.trim().is_empty() => None,
+            Err(_) => Some(Column::Name(text.trim().to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Column {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Column::Number(number) => number.fmt(f),
+            Column::Name(name) => write!(f, "{name:?}"),
+        }
+    }
+}
+
+/// What is known of a feed beforehand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Its form; found by content where it is not given.
+    pub form: Option<Form>,
+    /// The column of a CSV file that holds the indicators.
+    pub column: Option<Column>,
+}
+
+/// Why a feed could not be read, or not to its end.
+#[derive(Debug)]
+pub enum Error {
+    /// It cannot be read further.
+    Io(io::Error),
+    /// It is no feed, for a person.
+    NoFeed(String),
+    /// Which of its columns is meant cannot be told, for a person.
+    Columns(String),
+}
+
+impl Error {
+    /// It is no feed, since it begins like this.
+    fn no_feed(why: &str, beginning: &[u8]) -> Self {
+        Error::NoFeed(format!("{why}; it begins with {}", shown(beginning)))
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::Io(error)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Io(error) => error.fmt(f),
+            Error::NoFeed(why) => write!(f, "{why}. {TAKEN}"),
+            Error::Columns(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// What is taken, for messages.
+pub const TAKEN: &str = "Taken are lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
+     URLhaus JSON, and Intel objects; --indicators-format names the form";
+
+/// The first bytes of a feed, for a message.
+pub fn shown(beginning: &[u8]) -> String {
+    const SHOWN: usize = 60;
+    let part = &beginning[..beginning.len().min(SHOWN)];
+    let more = if beginning.len() > SHOWN { "…" } else { "" };
+    format!("\"{}\"{more}", part.escape_ascii())
+}
+
+/// Reads a feed and shows each that it finds, in order.
+///
+/// # Errors
+/// It cannot be read to its end, or is no feed; what was found until then has been
+/// shown.
+pub fn read(
+    mut reader: impl BufRead,
+    options: &Options,
+    each: &mut dyn FnMut(Found),
+) -> Result<Report, Error> {
+    let mut out = found::Out::new(each);
+    let (head, detected) = detect::detect(&mut reader, options)?;
+    out.set_beginning(&head);
+    let reader = Cursor::new(head).chain(reader);
+    match detected {
+        detect::Detected::Nothing => out.set_form("empty"),
+        detect::Detected::List => list::read(reader, options, &mut out)?,
+        detect::Detected::Hosts => list::read_hosts(reader, options, &mut out)?,
+        detect::Detected::Csv(plan) => csv::read(reader, plan, options, &mut out)?,
+        detect::Detected::ZeekIntel => zeek_intel::read(reader, options, &mut out)?,
+        detect::Detected::Json => json::read(reader, options, &mut out)?,
+    }
+    Ok(out.report())
+}
+
+/// What a text is for certain, by its form alone.
+fn by_form(text: &str) -> Option<Vec<Observable>> {
+    of_line(text).ok()
+}
+
+#[cfg(test)]
+mod tests;

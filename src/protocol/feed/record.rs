@@ -1,0 +1,312 @@
+//! From what a feed says of a value to the indicator that it is.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::said::Said;
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
+use crate::matching::condition::{Condition, Test};
+use crate::observable::{NotAValue, Observable, Property, of_line, refang};
+
+/// The namespace of the ids that are made here (UUID 5). It must stay, since
+/// `--report-once` knows indicators by their ids.
+const NAMESPACE: Uuid = Uuid::from_u128(0x8a1d_0c5e_3b52_4f7e_9d0b_6e1f_4c27_a3d8);
+
+/// One value in a feed.
+#[derive(Debug)]
+pub struct Record<'a> {
+    /// The line that it stands on, from 1.
+    pub line: u64,
+    /// What the feed says that it is.
+    pub said: Said,
+    /// As the feed writes it.
+    pub value: &'a str,
+    /// The feed's name of what it is.
+    pub kind: Option<&'a str>,
+    /// Its own id, `indicator--UUID`.
+    pub id: Option<String>,
+    /// What else the feed says of it.
+    pub properties: Map<String, Value>,
+}
+
+impl<'a> Record<'a> {
+    /// A value of which nothing else is known.
+    pub fn new(line: u64, said: Said, value: &'a str) -> Self {
+        Record {
+            line,
+            said,
+            value: value.trim(),
+            kind: None,
+            id: None,
+            properties: Map::new(),
+        }
+    }
+
+    /// The indicator that it is.
+    ///
+    /// # Errors
+    /// It is none, with the reason.
+    pub fn into_message(self) -> Result<Message, Rejection> {
+        if self.said == Said::Elsewhere {
+            let kind = self.kind.unwrap_or("this type");
+            return Ok(Message::Unsupported {
+                id: self.id_of(kind, self.value).into(),
+                asked: self.value.to_owned(),
+                reason: format!("no event holds values of type {kind:?}"),
+                replaces: false,
+            });
+        }
+        let reject = |reason| Rejection::new(self.value.into(), reason);
+        let meant = meant(self.said, self.value).map_err(|error| reject(error.to_string()))?;
+        let checked = meant.observables.into_iter().map(Observable::checked);
+        let observables: Vec<Observable> = checked.collect::<Result<_, _>>().map_err(reject)?;
+        let id = self.id_of(observables[0].kind(), &canonical(&observables, meant.name));
+        Ok(Message::Match {
+            indicator: Indicator {
+                id: id.into(),
+                protocol: Protocol::Legacy,
+                ioc: vec![spelled(&observables[0], self.value).into_owned()],
+                observables,
+                selection: None,
+                condition: meant
+                    .name
+                    .map(|name| Arc::new(Condition::Test(Test::file_named(name)))),
+                validity: Validity::ALWAYS,
+                original: None,
+                properties: json(&self.properties),
+            },
+            replaces: false,
+        })
+    }
+
+    /// Its own id, or one that is made of what it is: the same in every feed.
+    fn id_of(&self, kind: &str, canonical: &str) -> String {
+        match &self.id {
+            Some(id) => id.clone(),
+            None => {
+                let name = format!("{kind} {canonical}");
+                format!("indicator--{}", Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+            }
+        }
+    }
+}
+
+fn json(properties: &Map<String, Value>) -> Option<Box<RawValue>> {
+    if properties.is_empty() {
+        return None;
+    }
+    // A map of JSON values is JSON.
+    serde_json::value::to_raw_value(properties).ok()
+}
+
+/// One text for all that an indicator asks for.
+fn canonical(observables: &[Observable], name: Option<&str>) -> String {
+    let texts = observables.iter().map(Observable::to_string);
+    let texts: Vec<String> = name.map(str::to_owned).into_iter().chain(texts).collect();
+    texts.join("|")
+}
+
+/// The value as the feed spells it, made whole where it is of a kind that is defanged.
+fn spelled<'t>(observable: &Observable, value: &'t str) -> Cow<'t, str> {
+    match observable {
+        Observable::Text(Property::Email, _) => refang(value),
+        Observable::Text(..) | Observable::Hash(_) => Cow::Borrowed(value),
+        _ => refang(value),
+    }
+}
+
+/// What a value means.
+struct Meant<'a> {
+    /// Never empty.
+    observables: Vec<Observable>,
+    /// The name that a file must not have another than.
+    name: Option<&'a str>,
+}
+
+fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
+    let one = |property| Observable::text(property, value).map(|one| vec![one]);
+    let mut name = None;
+    let observables = match said {
+        // There is none such; it has been answered before.
+        Said::Nothing | Said::Elsewhere => of_line(value)?,
+        Said::Address => {
+            let endpoint = || Observable::of_endpoint(value).map(|one| vec![one]);
+            Observable::of_addresses(value).or_else(|error| endpoint().map_err(|_| error))?
+        }
+        Said::AddressPort => vec![endpoint(value)?],
+        Said::Domain => host(value)?,
+        Said::DomainAnd => {
+            // Addresses change, and few events of a domain hold its own or the port: an
+            // event that has to hold both would be missed too often.
+            let end = value.find('|').or_else(|| value.rfind(':'));
+            host(&value[..end.unwrap_or(value.len())])?
+        }
+        Said::Url => vec![Observable::of_url(value)?],
+        Said::Hash => vec![Observable::of_hash(value)?],
+        Said::Ja3 => one(Property::Ja3)?,
+        Said::Ja3s => one(Property::Ja3s)?,
+        Said::Ja4 => one(Property::Ja4)?,
+        Said::Hassh | Said::HasshServer => vec![Observable::of_hash(value)?],
+        Said::Certificate => vec![by_length(
+            value,
+            [
+                Property::CertificateSha1,
+                Property::CertificateSha256,
+                Property::CertificateMd5,
+                Property::CertificateSha1,
+            ],
+        )?],
+        Said::Mail => vec![Observable::of_mail(value)?],
+        Said::Subject => one(Property::EmailSubject)?,
+        Said::FileName => one(Property::FileName)?,
+        Said::NamedFile => {
+            let (file, hash) = value.rsplit_once('|').unwrap_or(("", value));
+            name = Some(file).filter(|file| !file.is_empty());
+            let hashes = [
+                Property::Md5,
+                Property::Sha1,
+                Property::Sha256,
+                Property::Sha512,
+            ];
+            vec![by_length(hash, hashes)?]
+        }
+        Said::Mac => one(Property::Mac)?,
+        Said::UserAgent => one(Property::UserAgent)?,
+        Said::UserName => one(Property::UserName)?,
+    };
+    Ok(Meant { observables, name })
+}
+
+/// An address and a port, with `:` or, as MISP does, with `|` between them.
+fn endpoint(value: &str) -> Result<Observable, NotAValue> {
+    match value.split_once('|') {
+        Some((address, port)) if address.contains(':') && !address.starts_with('[') => {
+            Observable::of_endpoint(&format!("[{address}]:{port}"))
+        }
+        Some((address, port)) => Observable::of_endpoint(&format!("{address}:{port}")),
+        None => Observable::of_endpoint(value),
+    }
+}
+
+/// A name, or an address in its place, as columns of hosts have.
+fn host(value: &str) -> Result<Vec<Observable>, NotAValue> {
+    match Observable::of_addresses(value) {
+        Ok(addresses) => Ok(addresses),
+        Err(_) => Ok(vec![Observable::of_domain(value)?]),
+    }
+}
+
+/// The text as the first of these properties that it is a value of; where it is of none,
+/// the last tells why.
+fn by_length(value: &str, properties: [Property; 4]) -> Result<Observable, NotAValue> {
+    let [first @ .., last] = properties;
+    let found = first
+        .into_iter()
+        .find_map(|one| Observable::text(one, value).ok());
+    found.map_or_else(|| Observable::text(last, value), Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indicator(said: Said, value: &str) -> Result<Indicator, String> {
+        match Record::new(1, said, value).into_message() {
+            Ok(Message::Match { indicator, .. }) => Ok(indicator),
+            Ok(other) => panic!("{other:?}"),
+            Err(rejection) => Err(rejection.reason),
+        }
+    }
+
+    fn id(said: Said, value: &str) -> String {
+        let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
+        indicator.id.to_string()
+    }
+
+    #[test]
+    fn what_a_feed_says_is_what_is_looked_for() {
+        let md5 = "d41d8cd98f00b204e9800998ecf8427e";
+        let named = format!("a.exe|{md5}");
+        for (said, value, form) in [
+            (Said::Nothing, "192.0.2.1", "ipv4 192.0.2.1"),
+            (Said::Address, "192.0.2.1:80", "endpoint 192.0.2.1:80"),
+            (Said::Address, "192.0.2[.]0/24", "network 192.0.2.0/24"),
+            (Said::AddressPort, "192.0.2.1|80", "endpoint 192.0.2.1:80"),
+            (
+                Said::AddressPort,
+                "2001:db8::1|80",
+                "endpoint [2001:db8::1]:80",
+            ),
+            (Said::Domain, "Evil[.]example", "domain evil.example"),
+            (Said::Domain, "192.0.2.1", "ipv4 192.0.2.1"),
+            (
+                Said::DomainAnd,
+                "evil.example|192.0.2.1",
+                "domain evil.example",
+            ),
+            (Said::DomainAnd, "evil.example:443", "domain evil.example"),
+            (Said::Url, "/gate.php", "url /gate.php"),
+            (Said::Hash, md5, "hash d41d8cd98f00b204e9800998ecf8427e"),
+            (
+                Said::NamedFile,
+                &named,
+                "md5 d41d8cd98f00b204e9800998ecf8427e",
+            ),
+            (Said::Mail, "A@evil.example", "email a@evil.example"),
+            (Said::Mac, "00-0A-95-9d-68-16", "mac 00:0a:95:9d:68:16"),
+            (Said::UserAgent, "Wget/1.0", "useragent Wget/1.0"),
+        ] {
+            let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
+            let one = &indicator.observables[0];
+            assert_eq!(format!("{} {one}", one.kind()), form, "{value}");
+            assert_eq!(
+                indicator.condition.is_some(),
+                said == Said::NamedFile,
+                "{value}"
+            );
+        }
+        for (said, value) in [
+            (Said::Nothing, "two words"),
+            (Said::Address, "999.1.1.1"),
+            (Said::AddressPort, "192.0.2.1|x"),
+            (Said::Hash, "d41d"),
+            (Said::NamedFile, "a.exe|d41d"),
+        ] {
+            let reason = indicator(said, value).expect_err(value);
+            assert!(reason.contains("is no"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_of_the_kind_and_the_canonical_value() {
+        let first = id(Said::Nothing, "EVIL[.]example.");
+        assert_eq!(first, id(Said::Domain, "evil.example"));
+        // It must never change: what was reported is known by it.
+        assert_eq!(first, "indicator--6c9fd5d1-ae59-5915-9bf2-efde455f4c43");
+        assert_ne!(first, id(Said::Nothing, "*.evil.example"));
+        let range = id(Said::Address, "192.0.2.0-192.0.2.255");
+        assert_eq!(range, id(Said::Nothing, "192.0.2.7/24"));
+        let own = Record {
+            id: Some("indicator--1".to_owned()),
+            ..Record::new(1, Said::Nothing, "192.0.2.1")
+        };
+        let Ok(Message::Match { indicator, .. }) = own.into_message() else {
+            panic!("an indicator");
+        };
+        assert_eq!(&*indicator.id, "indicator--1");
+    }
+
+    #[test]
+    fn a_value_is_shown_as_the_feed_spells_it_made_whole() {
+        let shown = |said, value| indicator(said, value).map(|one| one.ioc[0].clone());
+        assert_eq!(
+            shown(Said::Nothing, "Bad[.]Example").as_deref(),
+            Ok("Bad.Example")
+        );
+        assert_eq!(shown(Said::UserAgent, "a [.] b").as_deref(), Ok("a [.] b"));
+    }
+}

@@ -1,0 +1,208 @@
+//! What a feed says that a value is: the names of types that feeds use.
+
+/// What a feed says that a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// Nothing: its form tells.
+    Nothing,
+    /// An address, a network, or an address with a port.
+    Address,
+    /// An address and a port, with `:` or `|` between them.
+    AddressPort,
+    /// A domain or host name.
+    Domain,
+    /// A domain or host name, and an address that it had, or a port.
+    DomainAnd,
+    /// A URL; one that begins with `/` is a target of any host.
+    Url,
+    /// A hash of whatever, told by its length.
+    Hash,
+    /// The JA3 of a TLS client.
+    Ja3,
+    /// The JA3S of a TLS server.
+    Ja3s,
+    /// The JA4 of a TLS client.
+    Ja4,
+    /// The HASSH of an SSH client.
+    Hassh,
+    /// The HASSH of an SSH server.
+    HasshServer,
+    /// A fingerprint of a certificate.
+    Certificate,
+    /// A mail address.
+    Mail,
+    /// The subject of a mail.
+    Subject,
+    /// The name of a file, with or without a path.
+    FileName,
+    /// The name of a file and a hash of it, with `|` between them.
+    NamedFile,
+    /// A hardware address.
+    Mac,
+    /// The user agent of an HTTP client.
+    UserAgent,
+    /// The name of a user.
+    UserName,
+    /// What no log of a network holds.
+    Elsewhere,
+}
+
+/// Names of types as MISP, OTX, ThreatFox and others have them, in lower case with
+/// `-` for blanks, `_` and `:`.
+static NAMES: &[(&str, Said)] = &[
+    ("address", Said::Address),
+    ("attachment", Said::FileName),
+    ("attachment-filename", Said::FileName),
+    ("bitcoinaddress", Said::Elsewhere),
+    ("btc", Said::Elsewhere),
+    ("certificate", Said::Certificate),
+    ("cidr", Said::Address),
+    ("command-line", Said::Elsewhere),
+    ("cpe", Said::Elsewhere),
+    ("cve", Said::Elsewhere),
+    ("domain", Said::Domain),
+    ("domain-name", Said::Domain),
+    ("domain-port", Said::DomainAnd),
+    ("domain|ip", Said::DomainAnd),
+    ("email", Said::Mail),
+    ("email-addr", Said::Mail),
+    ("email-address", Said::Mail),
+    ("email-attachment", Said::FileName),
+    ("email-dst", Said::Mail),
+    ("email-reply-to", Said::Mail),
+    ("email-src", Said::Mail),
+    ("email-subject", Said::Subject),
+    ("envelope-sender", Said::Mail),
+    ("file-hash", Said::Hash),
+    ("file-name", Said::FileName),
+    ("file-path", Said::FileName),
+    ("filehash", Said::Hash),
+    ("filehash-imphash", Said::Elsewhere),
+    ("filehash-md5", Said::Hash),
+    ("filehash-pehash", Said::Elsewhere),
+    ("filehash-sha1", Said::Hash),
+    ("filehash-sha256", Said::Hash),
+    ("filehash-sha512", Said::Hash),
+    ("filename", Said::FileName),
+    ("filename|authentihash", Said::Elsewhere),
+    ("filename|imphash", Said::Elsewhere),
+    ("filename|md5", Said::NamedFile),
+    ("filename|sha1", Said::NamedFile),
+    ("filename|sha256", Said::NamedFile),
+    ("filename|sha512", Said::NamedFile),
+    ("filename|ssdeep", Said::Elsewhere),
+    ("filename|tlsh", Said::Elsewhere),
+    ("filepath", Said::FileName),
+    ("fingerprint", Said::Certificate),
+    ("fqdn", Said::Domain),
+    ("hash", Said::Hash),
+    ("hash-md5", Said::Hash),
+    ("hash-sha1", Said::Hash),
+    ("hash-sha256", Said::Hash),
+    ("hassh", Said::Hassh),
+    ("hassh-md5", Said::Hassh),
+    ("hasshserver-md5", Said::HasshServer),
+    ("host", Said::Domain),
+    ("hostname", Said::Domain),
+    ("hostname|port", Said::DomainAnd),
+    ("http-user-agent", Said::UserAgent),
+    ("imphash", Said::Elsewhere),
+    ("ip", Said::Address),
+    ("ip-address", Said::Address),
+    ("ip-dst", Said::Address),
+    ("ip-dst|port", Said::AddressPort),
+    ("ip-port", Said::AddressPort),
+    ("ip-src", Said::Address),
+    ("ip-src|port", Said::AddressPort),
+    ("ipv4", Said::Address),
+    ("ipv4-addr", Said::Address),
+    ("ipv4-address", Said::Address),
+    ("ipv4-cidr", Said::Address),
+    ("ipv4-port", Said::AddressPort),
+    ("ipv6", Said::Address),
+    ("ipv6-addr", Said::Address),
+    ("ipv6-address", Said::Address),
+    ("ipv6-cidr", Said::Address),
+    ("ja3", Said::Ja3),
+    ("ja3-fingerprint-md5", Said::Hash),
+    ("ja3-md5", Said::Ja3),
+    ("ja3s", Said::Ja3s),
+    ("ja4", Said::Ja4),
+    ("mac-addr", Said::Mac),
+    ("mac-address", Said::Mac),
+    ("malware-sample", Said::NamedFile),
+    ("md5", Said::Hash),
+    ("md5-hash", Said::Hash),
+    ("mutex", Said::Elsewhere),
+    ("named-pipe", Said::Elsewhere),
+    ("network", Said::Address),
+    ("pattern-in-file", Said::Elsewhere),
+    ("pattern-in-memory", Said::Elsewhere),
+    ("pattern-in-traffic", Said::Elsewhere),
+    ("pdb", Said::Elsewhere),
+    ("port", Said::Elsewhere),
+    ("regkey", Said::Elsewhere),
+    ("regkey|value", Said::Elsewhere),
+    ("sha1", Said::Hash),
+    ("sha1-hash", Said::Hash),
+    ("sha256", Said::Hash),
+    ("sha256-hash", Said::Hash),
+    ("sha3-384-hash", Said::Elsewhere),
+    ("sha512", Said::Hash),
+    ("sha512-hash", Said::Hash),
+    ("sigma", Said::Elsewhere),
+    ("snort", Said::Elsewhere),
+    ("ssdeep", Said::Elsewhere),
+    ("sslcertfingerprint", Said::Certificate),
+    ("subdomain", Said::Domain),
+    ("subnet", Said::Address),
+    ("telfhash", Said::Elsewhere),
+    ("tlsh", Said::Elsewhere),
+    ("uri", Said::Url),
+    ("url", Said::Url),
+    ("user-agent", Said::UserAgent),
+    ("vulnerability", Said::Elsewhere),
+    ("windows-scheduled-task", Said::Elsewhere),
+    ("windows-service-name", Said::Elsewhere),
+    ("x509-fingerprint-md5", Said::Hash),
+    ("x509-fingerprint-sha1", Said::Hash),
+    ("x509-fingerprint-sha256", Said::Hash),
+    ("yara", Said::Elsewhere),
+];
+
+impl Said {
+    /// What the name of a type says; `None` where the name is not known.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let name: String = name.trim().chars().map(plain).collect();
+        let at = NAMES.binary_search_by(|(known, _)| (*known).cmp(&name));
+        at.ok().map(|at| NAMES[at].1)
+    }
+}
+
+fn plain(letter: char) -> char {
+    match letter {
+        ' ' | '_' | ':' => '-',
+        letter => letter.to_ascii_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_sorted_and_found_in() {
+        assert!(NAMES.is_sorted_by(|a, b| a.0 < b.0));
+        for (name, said) in [
+            ("ip:port", Some(Said::AddressPort)),
+            ("FileHash-SHA256", Some(Said::Hash)),
+            ("sha256_hash", Some(Said::Hash)),
+            ("IPv4", Some(Said::Address)),
+            ("ip-dst|port", Some(Said::AddressPort)),
+            ("  URL ", Some(Said::Url)),
+            ("botnet_cc", None),
+        ] {
+            assert_eq!(Said::by_name(name), said, "{name}");
+        }
+    }
+}
