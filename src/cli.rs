@@ -26,8 +26,9 @@ fn start() -> ExitCode {
         Ok(Invocation::Explain {
             file,
             wider,
+            feed,
             summary,
-        }) => explain::run(&file, wider, summary),
+        }) => explain::run(&file, &feed, wider, summary),
         Err(error) => usage(&error),
     }
 }

@@ -8,6 +8,7 @@ use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::condition::Field;
 use vast_threatbus::observable::{Kind, Writing};
+use vast_threatbus::protocol::feed::FORMS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
 fn read(file: &str) -> String {
@@ -179,6 +180,15 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
     assert_eq!(rows, wanted);
 }
 
+/// The table of the forms of feeds, as the README has it.
+fn table_of_forms() -> String {
+    let mut table = String::from("| Name | Form | What is taken |\n| --- | --- | --- |\n");
+    for form in &FORMS {
+        table += &format!("| `{}` | {} | {} |\n", form.name, form.what, form.taken);
+    }
+    table
+}
+
 /// The table of the forms of logs, as the README has it.
 fn table_of_log_forms() -> String {
     let mut table = String::from("| Form | What is taken |\n| --- | --- |\n");
@@ -186,6 +196,14 @@ fn table_of_log_forms() -> String {
         table += &format!("| {} | {} |\n", form.name, form.taken);
     }
     table
+}
+
+#[test]
+fn the_forms_of_feeds_are_those_of_the_table() {
+    let readme = read("README.md");
+    let block = between(&readme, "<!-- forms:begin -->\n", "<!-- forms:end -->");
+    let table = table_of_forms();
+    assert!(block == table, "the forms in README.md are to be:\n{table}");
 }
 
 #[test]

@@ -20,6 +20,7 @@ use crate::indicator::Wider;
 use crate::matching::Meaning;
 use crate::process::command::{CommandTemplate, ProgramError, find_program};
 use crate::process::endpoint::Endpoint;
+use crate::protocol::feed;
 
 pub use crate::observe::logging::{Format, Logging, Verbosity};
 pub use crate::observe::telemetry::Files as Metrics;
@@ -146,9 +147,11 @@ pub enum ProtocolChoice {
 /// Files in place of the bus and of VAST, and runs that end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jobs {
-    /// The file of indicators that is read in place of the bus; `-` is standard
-    /// input.
-    pub indicators: Option<PathBuf>,
+    /// The files of indicators, and folders of such, that are read in place of the bus;
+    /// `-` is standard input.
+    pub indicators: Vec<PathBuf>,
+    /// What is known of them beforehand.
+    pub feed: feed::Options,
     /// The logs that are looked into in place of VAST; `-` is standard input.
     pub events: Vec<PathBuf>,
     /// Whether the run stays at the end of these.
@@ -178,6 +181,8 @@ pub enum Invocation {
         summary: bool,
         /// How much wider than equality indicators are looked for.
         wider: Wider,
+        /// What is known of the file beforehand.
+        feed: feed::Options,
     },
 }
 
@@ -215,6 +220,7 @@ pub fn from_args(
         // Nothing else of the configuration counts.
         return Ok(Invocation::Explain {
             wider: settings.wider(),
+            feed: settings.feed()?,
             summary: settings.summary,
             file,
         });
@@ -280,9 +286,6 @@ fn check_files(settings: &Settings) -> Result<(), UsageError> {
             continue;
         }
         let reason = match path.metadata() {
-            Ok(metadata) if metadata.is_dir() && option == "indicators" => {
-                "it is a directory, not a file".to_owned()
-            }
             Err(_) if settings.follow && option == "events" => continue,
             Err(error) => error.to_string(),
             Ok(_) => continue,

@@ -16,6 +16,7 @@ use crate::indicator::Wider;
 use crate::matching::{Meaning, Mode};
 use crate::process::command::CommandTemplate;
 use crate::process::endpoint::Endpoint;
+use crate::protocol::feed;
 
 /// What the entries of the table of options set. See [`Config`] for the meaning
 /// of the fields that have the same name there.
@@ -66,7 +67,9 @@ pub struct Settings {
     pub metrics_interval: Option<Duration>,
     pub metrics_file: Option<PathBuf>,
     pub metrics_prometheus: Option<PathBuf>,
-    pub indicators: Option<PathBuf>,
+    pub indicators: Vec<PathBuf>,
+    pub indicators_format: Option<feed::Form>,
+    pub indicators_column: Option<String>,
     pub events: Vec<PathBuf>,
     pub follow: bool,
     pub once: bool,
@@ -167,7 +170,7 @@ impl Settings {
             sink_mode: self.sink_mode()?,
             sink: match &self.sink {
                 // Where there is no bus.
-                SinkChoice::Bus if jobs.indicators.is_some() => SinkChoice::Stdout,
+                SinkChoice::Bus if !jobs.indicators.is_empty() => SinkChoice::Stdout,
                 sink => sink.clone(),
             },
             max_background_tasks: count(self.max_background_tasks)
@@ -259,6 +262,30 @@ impl Settings {
             .unwrap_or(&PROGRAM_OPTIONS[0])
     }
 
+    /// What is known of the files of indicators beforehand.
+    pub(super) fn feed(&self) -> Result<feed::Options, UsageError> {
+        let fail = |option, problem| {
+            let place = self.place_of(option);
+            Err(UsageError::Combination { place, problem })
+        };
+        let form = self.indicators_format;
+        let Some(text) = self.indicators_column.as_deref() else {
+            return Ok(feed::Options { form, column: None });
+        };
+        let Some(column) = feed::Column::parse(text) else {
+            let problem = "it takes the name of a column, or its number, from 1";
+            return fail("indicators-column", problem);
+        };
+        if form.is_some_and(|form| form != feed::Form::Csv) {
+            let problem = "only CSV has columns, and --indicators-format says that it is none";
+            return fail("indicators-column", problem);
+        }
+        Ok(feed::Options {
+            form,
+            column: Some(column),
+        })
+    }
+
     /// What is read from files, and when the run ends.
     fn jobs(&self, nothing_asked: bool) -> Result<Jobs, UsageError> {
         let fail = |option, problem| {
@@ -276,7 +303,7 @@ impl Settings {
         if self.summary {
             return fail("summary", "it needs --explain FILE");
         }
-        let indicators_given = self.indicators.is_some();
+        let indicators_given = !self.indicators.is_empty();
         let read_twice = self.indicators.iter().chain(&self.events);
         if read_twice.filter(|path| standard_input(path)).count() > 1 {
             return fail(
@@ -315,6 +342,7 @@ impl Settings {
         }
         Ok(Jobs {
             indicators: self.indicators.clone(),
+            feed: self.feed()?,
             events: self.events.clone(),
             follow: self.follow,
             once,

@@ -184,6 +184,8 @@ pub enum Message {
     Unsupported {
         /// Its id.
         id: Arc<str>,
+        /// The protocol that it came in.
+        protocol: Protocol,
         /// Its pattern or its value, as it came.
         asked: String,
         /// Why, for a person.

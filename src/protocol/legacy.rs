@@ -161,6 +161,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     }
     if asks == Asks::Nothing {
         return Ok(Message::Unsupported {
+            protocol: Protocol::Legacy,
             id,
             asked: intel.data.indicator.join("|"),
             reason: format!("intel type {name} cannot be asked for"),

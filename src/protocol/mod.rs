@@ -3,7 +3,6 @@
 
 mod context;
 pub mod feed;
-pub mod file;
 pub mod legacy;
 pub mod stix;
 

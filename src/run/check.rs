@@ -17,7 +17,8 @@ use crate::observe::logging::printable;
 use crate::process::exit_code::ExitCode;
 use crate::process::input;
 use crate::process::stop::Stop;
-use crate::protocol::{legacy, stix};
+use crate::protocol::{feed, legacy, stix};
+use crate::run::from_file;
 
 /// Looks at everything, prints it, and ends with the status of the worst.
 pub fn run(config: &Config) -> ExitCode {
@@ -43,9 +44,10 @@ fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
         )),
         false => findings.extend(config.jobs.events.iter().map(|path| log(path))),
     }
-    match &config.jobs.indicators {
-        Some(path) => findings.push(file("indicators", path)),
-        None => findings.extend(bus(config, stop)),
+    if config.jobs.indicators.is_empty() {
+        findings.extend(bus(config, stop));
+    } else {
+        findings.extend(feeds(config, stop));
     }
     findings.extend(config.state_dir.as_ref().map(|path| state_dir(path)));
     findings
@@ -105,6 +107,60 @@ fn file(subject: &'static str, path: &Path) -> Finding {
             Finding::good(subject, detail)
         }
         Err(error) => Finding::bad(subject, format!("{}: {error}", path.display())),
+    }
+}
+
+/// Reads the files of indicators and says what they are and what came of them.
+fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
+    const SUBJECT: &str = "indicators";
+    let listing = from_file::list(&config.jobs.indicators);
+    let mut findings = Vec::new();
+    for (path, error) in &listing.failed {
+        findings.push(Finding::bad(
+            SUBJECT,
+            format!("{}: {error}", input::name(path)),
+        ));
+    }
+    for source in &listing.sources {
+        // What a stream holds can be read once, and a run is to read it.
+        let is_file = source
+            .path
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file());
+        findings.push(if is_file {
+            feed(source, &config.jobs.feed, stop)
+        } else {
+            file(SUBJECT, &source.path)
+        });
+    }
+    if findings.is_empty() {
+        findings.push(Finding::bad(SUBJECT, "no file to read is there"));
+    }
+    findings
+}
+
+fn feed(source: &from_file::Source, options: &feed::Options, stop: &Stop) -> Finding {
+    const SUBJECT: &str = "indicators";
+    let name = input::name(&source.path);
+    let report = match from_file::read(&source.path, options, stop, &mut |_| ()) {
+        Ok(report) => report,
+        Err(error) if source.folder.is_some() => {
+            return Finding::warning(SUBJECT, format!("{name}: {error}"));
+        }
+        Err(error) => return Finding::bad(SUBJECT, format!("{name}: {error}")),
+    };
+    if report.is_useless() {
+        let detail = format!("{name}: {}", from_file::useless(&report));
+        return Finding::bad(SUBJECT, detail);
+    }
+    let mut detail = format!("{name}: {}: {}", report.form, report.counts());
+    for (line, why) in &report.rejections {
+        detail += &format!("; line {line}: {why}");
+    }
+    if report.rejected > 0 || report.is_empty() {
+        Finding::warning(SUBJECT, detail)
+    } else {
+        Finding::good(SUBJECT, detail)
     }
 }
 

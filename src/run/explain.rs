@@ -1,8 +1,7 @@
 //! What each indicator of a file would ask VAST for, without asking.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,7 +9,10 @@ use serde::Serialize;
 use crate::engine::query_of;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing, Wider};
 use crate::process::exit_code::ExitCode;
-use crate::protocol::file;
+use crate::process::input;
+use crate::process::stop::Stop;
+use crate::protocol::feed::{self, Found};
+use crate::run::from_file;
 
 /// How an indicator is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -41,24 +43,36 @@ struct Explanation<'a> {
     reason: Option<String>,
 }
 
-/// Writes a line of JSON to standard output for each indicator of the file at
-/// `path` (`-`: standard input), and with `summary` a count by plan and reason to
+/// Writes a line of JSON to standard output for each indicator of the file or folder
+/// at `path` (`-`: standard input), and with `summary` a count by plan and reason to
 /// standard error.
-pub fn run(path: &Path, wider: Wider, summary: bool) -> ExitCode {
-    let input: io::Result<Box<dyn BufRead>> = match path.as_os_str() == "-" {
-        true => Ok(Box::new(io::stdin().lock())),
-        false => File::open(path).map(|file| Box::new(BufReader::new(file)) as Box<dyn BufRead>),
-    };
-    let fail = |error: io::Error, code| {
-        eprintln!("vast-threatbus: {}: {error}", path.display());
+pub fn run(path: &Path, options: &feed::Options, wider: Wider, summary: bool) -> ExitCode {
+    let fail = |path: &Path, error: &dyn std::fmt::Display, code| {
+        eprintln!("vast-threatbus: {}: {error}", input::name(path));
         code
     };
-    let input = match input {
-        Ok(input) => input,
-        Err(error) => return fail(error, ExitCode::Usage),
+    let stop = match Stop::new() {
+        Ok(stop) => stop,
+        Err(error) => return fail(path, &error, ExitCode::Software),
     };
-    let mut output = BufWriter::new(io::stdout().lock());
-    match explain(input, wider, &mut output) {
+    let listing = from_file::list(&[path.to_owned()]);
+    if let Some((path, error)) = listing.failed.first() {
+        return fail(path, error, ExitCode::Usage);
+    }
+    let mut explainer = Explainer::new(wider, BufWriter::new(io::stdout().lock()));
+    for source in &listing.sources {
+        let read = from_file::read(&source.path, options, &stop, &mut |found| {
+            explainer.explain(found);
+        });
+        match read {
+            Ok(_) => {}
+            Err(feed::Error::Io(error)) if explainer.counts.is_empty() => {
+                return fail(&source.path, &error, ExitCode::Usage);
+            }
+            Err(error) => return fail(&source.path, &error, ExitCode::TempFail),
+        }
+    }
+    match explainer.finish() {
         Ok(counts) => {
             if summary {
                 print_summary(&counts);
@@ -67,35 +81,60 @@ pub fn run(path: &Path, wider: Wider, summary: bool) -> ExitCode {
         }
         // A reader that went away, like `head`, has what it wanted.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,
-        Err(error) => fail(error, ExitCode::Software),
+        Err(error) => fail(path, &error, ExitCode::Software),
     }
 }
 
 /// How many indicators have each plan, and of those for one reason.
 type Counts = BTreeMap<(Plan, String), u64>;
 
-fn explain(input: impl BufRead, wider: Wider, output: &mut impl Write) -> io::Result<Counts> {
-    let mut counts = Counts::new();
-    let mut written = Ok(());
-    file::read(input, |mut found| {
-        if let Ok(Message::Match { indicator, .. }) = &mut found {
-            wider.widen(indicator);
+/// Writes what becomes of indicators.
+struct Explainer<W> {
+    wider: Wider,
+    output: W,
+    written: io::Result<()>,
+    counts: Counts,
+}
+
+impl<W: Write> Explainer<W> {
+    fn new(wider: Wider, output: W) -> Self {
+        Explainer {
+            wider,
+            output,
+            written: Ok(()),
+            counts: Counts::new(),
         }
-        let Some(explanation) = explanation(&found) else {
+    }
+
+    fn explain(&mut self, found: Found) {
+        let (mut found, line) = match found {
+            Found::Message(message) => (Ok(message), None),
+            Found::Rejected(line, rejection) => (Err(rejection), Some(line)),
+        };
+        if let Ok(Message::Match { indicator, .. }) = &mut found {
+            self.wider.widen(indicator);
+        }
+        let Some(mut explanation) = explanation(&found) else {
             return;
         };
+        if let (Some(line), Some(reason)) = (line, &mut explanation.reason) {
+            *reason = format!("line {line}: {reason}");
+        }
         let reason = explanation.reason.as_deref().unwrap_or_default();
         let reason = without_details(reason);
-        *counts.entry((explanation.plan, reason)).or_default() += 1;
-        if written.is_ok() {
-            written = serde_json::to_writer(&mut *output, &explanation)
+        *self.counts.entry((explanation.plan, reason)).or_default() += 1;
+        if self.written.is_ok() {
+            self.written = serde_json::to_writer(&mut self.output, &explanation)
                 .map_err(io::Error::from)
-                .and_then(|()| output.write_all(b"\n"));
+                .and_then(|()| self.output.write_all(b"\n"));
         }
-    })?;
-    written?;
-    output.flush()?;
-    Ok(counts)
+    }
+
+    fn finish(mut self) -> io::Result<Counts> {
+        self.written?;
+        self.output.flush()?;
+        Ok(self.counts)
+    }
 }
 
 fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
@@ -110,16 +149,20 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
     match found {
         Ok(Message::Match { indicator, .. }) => Some(explain_indicator(indicator)),
         Ok(Message::Unsupported {
-            id, asked, reason, ..
+            id,
+            asked,
+            reason,
+            protocol,
+            ..
         }) => {
             let explanation = none(Some(&**id), reason);
             let asked = Some(asked.clone());
-            Some(match id.starts_with("indicator--") {
-                true => Explanation {
+            Some(match protocol {
+                Protocol::Stix2 => Explanation {
                     pattern: asked,
                     ..explanation
                 },
-                false => Explanation {
+                Protocol::Legacy => Explanation {
                     value: asked,
                     ..explanation
                 },
@@ -224,8 +267,12 @@ mod tests {
         ]
         .join("\n");
         let mut output = Vec::new();
-        let counts =
-            explain(file.as_bytes(), Wider::default(), &mut output).expect("memory can be read");
+        let mut explainer = Explainer::new(Wider::default(), &mut output);
+        feed::read(file.as_bytes(), &feed::Options::default(), &mut |found| {
+            explainer.explain(found);
+        })
+        .expect("memory can be read");
+        let counts = explainer.finish().expect("memory can be written");
         let output = String::from_utf8(output).expect("text");
         let lines: Vec<serde_json::Value> = output
             .lines()

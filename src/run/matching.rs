@@ -155,7 +155,7 @@ fn files_settings(config: &Config) -> logs::Settings {
         files: jobs.events.clone(),
         when: match (jobs.follow, jobs.once) {
             (true, _) => logs::When::Following {
-                from_start: jobs.indicators.is_some(),
+                from_start: !jobs.indicators.is_empty(),
             },
             (false, true) => logs::When::AtTheEnd,
             (false, false) => logs::When::ForEachBatch,

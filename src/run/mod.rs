@@ -9,7 +9,6 @@ mod progress;
 mod signals;
 mod state;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,7 +22,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outbox::{Key, Outbox};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
-use crate::config::{CommandMode, Config, SinkChoice};
+use crate::config::{CommandMode, Config, Jobs, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
 use crate::observe::logging;
@@ -196,12 +195,12 @@ fn run_with(
     let progress = progress::start(config, files.clone(), metrics)?;
     let is_unread = Arc::new(AtomicBool::new(false));
     end_after_grace(stop);
-    let receiver = match config.jobs.indicators.clone() {
-        Some(path) => {
-            notify::ready("reading indicators from a file");
-            start_file(path, intake, metrics, stop, is_unread.clone())?
+    let receiver = match config.jobs.indicators.is_empty() {
+        false => {
+            notify::ready("reading indicators from files");
+            start_files(config.jobs.clone(), intake, metrics, stop, is_unread.clone())?
         }
-        None => {
+        true => {
             take_up(state.left_over, &intake);
             let session = Session::new(
                 session_settings(config, state.topics),
@@ -241,7 +240,7 @@ fn run_with(
     }
     let written = written != Written::Not;
     let held = give_up_topics(config, held, stop);
-    if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_none()) {
+    if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_empty()) {
         if let Err(error) = topics.remember(&held) {
             error!("the topics cannot be remembered for the next run: {error}");
         }
@@ -262,9 +261,9 @@ fn receiver_thread() -> std::thread::Builder {
     std::thread::Builder::new().name("receiver".to_owned())
 }
 
-/// Starts the thread that reads indicators from a file.
-fn start_file(
-    path: PathBuf,
+/// Starts the thread that reads indicators from files.
+fn start_files(
+    jobs: Jobs,
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
@@ -272,7 +271,7 @@ fn start_file(
 ) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
-        from_file::run(&path, &intake, &metrics, &stop);
+        from_file::run(&jobs, &intake, &metrics, &stop);
         // Reading ends with the program, as at the end of a file.
         is_unread.store(stop.is_draining(), Ordering::Release);
         session::Ended {

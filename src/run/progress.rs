@@ -26,7 +26,7 @@ pub fn start(
     metrics: &Arc<Metrics>,
 ) -> io::Result<Ticker> {
     let mixes = config.sink == SinkChoice::Stdout && io::stdout().is_terminal();
-    let wanted = config.jobs.once && config.jobs.indicators.is_some();
+    let wanted = config.jobs.once && !config.jobs.indicators.is_empty();
     if !wanted || mixes || !io::stderr().is_terminal() {
         return Ok(Ticker::none());
     }

@@ -234,6 +234,26 @@ mod tests {
 
     use super::*;
     use crate::config::parse_file;
+    use crate::protocol::feed::FORMS;
+
+    #[test]
+    fn the_forms_of_feeds_are_those_that_are_read() {
+        let option = OPTIONS
+            .iter()
+            .find(|one| one.long() == Some("indicators-format"));
+        let Some(Kind::Choice([auto, picks @ ..])) = option.map(|option| &option.kind) else {
+            panic!("the option takes words");
+        };
+        assert_eq!((auto.name, picks.len()), ("auto", FORMS.len()));
+        for (pick, facts) in picks.iter().zip(&FORMS) {
+            let mut settings = Settings::default();
+            (pick.set)(&mut settings);
+            assert_eq!(
+                (pick.name, settings.indicators_format),
+                (facts.name, Some(facts.form))
+            );
+        }
+    }
 
     fn shown() -> impl Iterator<Item = &'static Opt> {
         OPTIONS

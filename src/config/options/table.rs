@@ -4,6 +4,7 @@ use super::{Action, Kind, Name, Opt, Pick, Section};
 use crate::config::{CommandMode, Format, LiveEngine, ProtocolChoice};
 use crate::engine::Choice;
 use crate::matching::Mode;
+use crate::protocol::feed::Form;
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
@@ -514,16 +515,96 @@ pub static OPTIONS: &[Opt] = &[
     Opt {
         name: Name::Anywhere("indicators"),
         short: None,
-        value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.indicators = value),
+        value_name: "FILE...",
+        kind: Kind::Files(|settings| &mut settings.indicators),
         default: None,
         sample: Some("/srv/feeds/indicators.jsonl"),
         section: Section::Jobs,
-        short_help: "take indicators from a file and not from the bus; - = standard input",
-        long_help: "A STIX-2 bundle, an array or lines of STIX-2 indicators or of the older Intel \
-                    objects, or plain text with one address, network, domain, URL or hash a line. The run \
-                    ends when all are matched, and sightings go to standard output where no sink \
-                    is named.",
+        short_help: "take indicators from files and not from the bus; - = standard input",
+        long_help: "Lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and URLhaus \
+                    JSON, and Intel objects, plain or compressed (gzip, Zstandard); each file tells its \
+                    form. A folder is read whole, one of a MISP feed by its manifest. The run ends when \
+                    all are matched, and sightings go to standard output where no sink is named. With \
+                    --follow, files that change are taken up anew.",
+    },
+    Opt {
+        name: Name::Anywhere("indicators-format"),
+        short: None,
+        value_name: "FORMAT",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "auto",
+                help: "what the content says",
+                set: |settings| settings.indicators_format = None,
+            },
+            Pick {
+                name: "list",
+                help: "one value a line",
+                set: |settings| settings.indicators_format = Some(Form::List),
+            },
+            Pick {
+                name: "hosts",
+                help: "a hosts file that blocks names",
+                set: |settings| settings.indicators_format = Some(Form::Hosts),
+            },
+            Pick {
+                name: "csv",
+                help: "comma-separated values",
+                set: |settings| settings.indicators_format = Some(Form::Csv),
+            },
+            Pick {
+                name: "zeek-intel",
+                help: "a file of Zeek's Intel framework",
+                set: |settings| settings.indicators_format = Some(Form::ZeekIntel),
+            },
+            Pick {
+                name: "stix",
+                help: "STIX 2.0 or 2.1, in any wrapping",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+            Pick {
+                name: "misp",
+                help: "MISP events, attributes and objects",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+            Pick {
+                name: "otx",
+                help: "pulses of OTX",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+            Pick {
+                name: "threatfox",
+                help: "ThreatFox in JSON",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+            Pick {
+                name: "urlhaus",
+                help: "URLhaus in JSON",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+            Pick {
+                name: "intel",
+                help: "Intel objects of Threat Bus up to 2020.12",
+                set: |settings| settings.indicators_format = Some(Form::Json),
+            },
+        ]),
+        default: Some("auto"),
+        sample: None,
+        section: Section::Jobs,
+        short_help: "the form of the --indicators files, where it is guessed wrong",
+        long_help: "",
+    },
+    Opt {
+        name: Name::Anywhere("indicators-column"),
+        short: None,
+        value_name: "COLUMN",
+        kind: Kind::Text(|settings, value| settings.indicators_column = value),
+        default: None,
+        sample: Some("url"),
+        section: Section::Jobs,
+        short_help: "the column of a CSV file that holds the indicators, by name or number",
+        long_help: "Columns are numbered from 1. Where the header has a name that is known there is no \
+                    need to say it.",
     },
     Opt {
         name: Name::Anywhere("events"),

@@ -5,6 +5,7 @@ use super::wrap;
 use crate::config::DEFAULT_FILES;
 use crate::config::log_forms::LOG_FORMS;
 use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
+use crate::protocol::feed::FORMS;
 
 /// The day on which its texts were last written; not that of the build, so that
 /// two builds of the same source are the same.
@@ -26,6 +27,7 @@ pub(super) fn page() -> String {
             page += &entry(option, &flags(option));
         }
     }
+    page += &feeds();
     page += &logs();
     page += CONFIGURATION;
     for option in OPTIONS {
@@ -34,6 +36,19 @@ pub(super) fn page() -> String {
         }
     }
     page + &environment() + EXIT_STATUS + &files() + SIGNALS_TO_END
+}
+
+/// The forms of files of indicators.
+fn feeds() -> String {
+    let mut text = String::from(
+        ".SH FEEDS\nThe files of\n.B \\-\\-indicators\ntell their form by their content:\n",
+    );
+    for form in &FORMS {
+        let name = escape(form.name);
+        text += &format!(".TP\n\\fB{name}\\fR\n{}", lines(&sentence(form.what)));
+        text += &lines(&sentence(&format!("taken: {}", form.taken)));
+    }
+    text
 }
 
 /// The forms of logs.

@@ -54,6 +54,7 @@ impl<'a> Record<'a> {
         if self.said == Said::Elsewhere {
             let kind = self.kind.unwrap_or("this type");
             return Ok(Message::Unsupported {
+                protocol: Protocol::Legacy,
                 id: self.id_of(kind, self.value).into(),
                 asked: self.value.to_owned(),
                 reason: format!("no event holds values of type {kind:?}"),

@@ -83,6 +83,7 @@ fn read_pattern(
 ) -> Result<Message, Rejection> {
     if let Some(language) = stix.pattern_type.as_deref().filter(|name| *name != "stix") {
         return Ok(Message::Unsupported {
+            protocol: Protocol::Stix2,
             reason: format!("pattern_type {language:?} is not \"stix\""),
             id,
             asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
@@ -100,6 +101,7 @@ fn read_pattern(
         Err(Refused::Wrong(reason)) => return Err(Rejection::new(id, reason)),
         Err(Refused::Unsupported(reason)) => {
             return Ok(Message::Unsupported {
+                protocol: Protocol::Stix2,
                 id,
                 asked: pattern.clone().into_owned(),
                 reason,

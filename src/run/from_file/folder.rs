@@ -1,0 +1,226 @@
+//! Which files of indicators are read, where folders are named too.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::de::IgnoredAny;
+use uuid::Uuid;
+
+use crate::protocol::feed::LONGEST;
+
+/// How deep folders are looked into.
+const DEEPEST: usize = 16;
+
+/// The name of the file that says which events a folder of MISP holds.
+const MANIFEST: &str = "manifest.json";
+
+/// A file that is read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Source {
+    /// Where it is; `-` is standard input.
+    pub path: PathBuf,
+    /// The folder that was named, where the file was not.
+    pub folder: Option<PathBuf>,
+}
+
+/// What stands under some paths.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// What is read, each file once.
+    pub sources: Vec<Source>,
+    /// What is not, and why.
+    pub left_out: Vec<(PathBuf, String)>,
+    /// What should be and cannot be looked at.
+    pub failed: Vec<(PathBuf, io::Error)>,
+    inodes: HashSet<(u64, u64)>,
+}
+
+/// Lists what these paths name; folders are gone through whole, by name.
+pub fn list(paths: &[PathBuf]) -> Listing {
+    let mut listing = Listing::default();
+    for path in paths {
+        match path.metadata() {
+            _ if path.as_os_str() == "-" => listing.sources.push(named(path)),
+            Ok(metadata) if metadata.is_dir() => {
+                if let Err(error) = listing.folder(path) {
+                    listing.failed.push((path.clone(), error));
+                }
+            }
+            Ok(metadata) if !listing.is_new(&metadata) => {
+                listing.leave_out(path, "it is named twice");
+            }
+            // What is wrong with it says who opens it.
+            Ok(_) | Err(_) => listing.sources.push(named(path)),
+        }
+    }
+    listing
+}
+
+fn named(path: &Path) -> Source {
+    Source {
+        path: path.to_owned(),
+        folder: None,
+    }
+}
+
+impl Listing {
+    /// Whether the file was not met yet, under whatever name.
+    fn is_new(&mut self, metadata: &fs::Metadata) -> bool {
+        self.inodes.insert((metadata.dev(), metadata.ino()))
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &str) {
+        self.left_out.push((path.to_owned(), why.to_owned()));
+    }
+
+    fn folder(&mut self, folder: &Path) -> io::Result<()> {
+        let root = folder.canonicalize()?;
+        match manifest(folder)? {
+            Some(names) => {
+                for name in names {
+                    match name {
+                        Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST),
+                        Err(key) => self.leave_out(
+                            &folder.join(MANIFEST),
+                            &format!("{key:?} in it is no UUID of an event"),
+                        ),
+                    }
+                }
+                Ok(())
+            }
+            None => self.entries(folder, folder, &root, 0),
+        }
+    }
+
+    fn entries(&mut self, of: &Path, folder: &Path, root: &Path, depth: usize) -> io::Result<()> {
+        let entries = fs::read_dir(of)?.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+        paths.sort();
+        for path in paths {
+            self.entry(&path, folder, root, depth);
+        }
+        Ok(())
+    }
+
+    /// Something in a folder. It is opened only where it is a regular file: a named pipe
+    /// would wait for its writer.
+    fn entry(&mut self, path: &Path, folder: &Path, root: &Path, depth: usize) {
+        let name = path.file_name().unwrap_or_default();
+        if name.as_encoded_bytes().starts_with(b".") {
+            return self.leave_out(path, "it is hidden");
+        }
+        let metadata = match path.metadata() {
+            Ok(metadata) => metadata,
+            Err(error) => return self.leave_out(path, &error.to_string()),
+        };
+        let is_within = |path: &Path| path.canonicalize().is_ok_and(|at| at.starts_with(root));
+        if !is_within(path) {
+            self.leave_out(path, "it is a link that leads out of the folder");
+        } else if !metadata.is_dir() && !metadata.is_file() {
+            self.leave_out(path, "it is no regular file");
+        } else if !self.is_new(&metadata) {
+            self.leave_out(path, "it is read under another name");
+        } else if metadata.is_file() {
+            self.sources.push(Source {
+                path: path.to_owned(),
+                folder: Some(folder.to_owned()),
+            });
+        } else if depth >= DEEPEST {
+            self.leave_out(path, "it is nested too deep");
+        } else if let Err(error) = self.entries(path, folder, root, depth + 1) {
+            self.failed.push((path.to_owned(), error));
+        }
+    }
+}
+
+/// The names of the files that the manifest of a MISP feed names, in order, or the key
+/// that names none; `None` where the folder has no such manifest.
+fn manifest(folder: &Path) -> io::Result<Option<Vec<Result<String, String>>>> {
+    let path = folder.join(MANIFEST);
+    if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let mut json = Vec::new();
+    File::open(path)?
+        .take(LONGEST as u64)
+        .read_to_end(&mut json)?;
+    let Ok(events) = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&json) else {
+        return Ok(None);
+    };
+    let name = |key: String| match Uuid::try_parse(&key) {
+        Ok(_) if key.len() == 36 => Ok(format!("{key}.json")),
+        Ok(_) | Err(_) => Err(key),
+    };
+    let names: Vec<Result<String, String>> = events.into_keys().map(name).collect();
+    Ok(names.iter().any(Result::is_ok).then_some(names))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The names of what is read, and of what is left out.
+    fn names(paths: &[PathBuf]) -> (Vec<String>, Vec<String>) {
+        let listing = list(paths);
+        let name = |path: &Path| {
+            path.file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned()
+        };
+        let sources = listing.sources.iter().map(|source| name(&source.path));
+        let left_out = listing.left_out.iter().map(|(path, _)| name(path));
+        (sources.collect(), left_out.collect())
+    }
+
+    #[test]
+    fn a_folder_is_read_whole_and_nothing_twice() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        fs::create_dir_all(at("feeds/deep")).expect("a directory");
+        for name in [
+            "b.txt",
+            "feeds/b",
+            "feeds/a",
+            "feeds/.hidden",
+            "feeds/deep/c",
+        ] {
+            fs::write(at(name), "x").expect("a file");
+        }
+        symlink("deep", at("feeds/current")).expect("a link");
+        symlink(at("b.txt"), at("feeds/out")).expect("a link");
+        fs::hard_link(at("feeds/a"), at("feeds/z")).expect("a link");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            at("feeds/pipe"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .expect("a pipe");
+        let (read, left_out) = names(&[at("feeds"), at("feeds/a"), "-".into(), at("none")]);
+        assert_eq!(read, ["a", "b", "c", "-", "none"]);
+        assert_eq!(left_out, [".hidden", "deep", "out", "pipe", "z", "a"]);
+    }
+
+    #[test]
+    fn a_manifest_names_events_by_uuid_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let event = "00000000-0000-4000-8000-000000000001";
+        fs::write(at("other.json"), "{}").expect("a file");
+        fs::write(at(&format!("{event}.json")), "{}").expect("a file");
+        let manifest = format!(r#"{{"{event}": {{}}, "../../etc/passwd": {{}}}}"#);
+        fs::write(at(MANIFEST), manifest).expect("a file");
+        let (read, left_out) = names(&[directory.path().to_owned()]);
+        assert_eq!(read, [format!("{event}.json")]);
+        assert_eq!(left_out, [MANIFEST]);
+        fs::write(at(MANIFEST), "[]").expect("a file");
+        assert_eq!(names(&[directory.path().to_owned()]).0.len(), 3);
+    }
+}

@@ -1,0 +1,228 @@
+//! Taking files of indicators up anew when they change, while logs are followed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use log::{error, info};
+
+use super::{Source, Taker, failed, list, read, useless};
+use crate::indicator::{Indicator, Message};
+use crate::process::input;
+use crate::protocol::feed::Found;
+
+/// How often files are looked at.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a file has to stand still: its writer may not be done.
+const STANDING: Duration = Duration::from_secs(2);
+
+/// What a file is, as far as one can tell without reading it; `None` where it is not
+/// there, or is no file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State(Option<(u64, u64, u64, SystemTime)>);
+
+impl State {
+    /// That of a file now.
+    pub fn of(path: &Path) -> Self {
+        let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file);
+        State(metadata.map(|metadata| {
+            let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+            (metadata.dev(), metadata.ino(), metadata.len(), modified)
+        }))
+    }
+}
+
+/// The indicators of a file: their ids, with a hash of what each is.
+#[derive(Debug, Default)]
+pub struct Ids(HashMap<Arc<str>, u64>);
+
+impl Ids {
+    /// Takes in what a file holds.
+    pub fn note(&mut self, message: &Message) {
+        match message {
+            Message::Match { indicator, .. } => {
+                self.0.insert(indicator.id.clone(), fingerprint(indicator));
+            }
+            Message::Withdraw(id) => {
+                self.0.remove(id);
+            }
+            Message::Unsupported { .. } => {}
+        }
+    }
+}
+
+fn fingerprint(indicator: &Indicator) -> u64 {
+    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
+    match &indicator.original {
+        Some(original) => original.get().hash(&mut hasher),
+        None => (&indicator.observables, &indicator.ioc).hash(&mut hasher),
+    }
+    hasher.finish()
+}
+
+/// A file that has been read.
+#[derive(Debug)]
+struct Taken {
+    state: State,
+    /// How it has looked since when, where that is another.
+    changed: Option<(State, Instant)>,
+    ids: Ids,
+}
+
+/// All files that have been read.
+#[derive(Debug, Default)]
+pub struct Sets(BTreeMap<Source, Taken>);
+
+impl Sets {
+    /// Remembers what a file was before it was read, and what it held.
+    pub fn taken(&mut self, source: Source, state: State, ids: Ids) {
+        let taken = Taken {
+            state,
+            changed: None,
+            ids,
+        };
+        self.0.insert(source, taken);
+    }
+
+    /// The files that have changed and then stood still.
+    fn due(&mut self, now: Instant) -> Vec<Source> {
+        let due = self.0.iter_mut().filter_map(|(source, taken)| {
+            let state = State::of(&source.path);
+            match taken.changed {
+                _ if state == taken.state => taken.changed = None,
+                Some((same, since)) if same == state => {
+                    return (now.duration_since(since) >= STANDING).then(|| source.clone());
+                }
+                _ => taken.changed = Some((state, now)),
+            }
+            None
+        });
+        due.collect()
+    }
+
+    /// Whether a file holds an indicator.
+    fn hold(&self, id: &str) -> bool {
+        self.0.values().any(|taken| taken.ids.0.contains_key(id))
+    }
+}
+
+/// Looks after the files until the program ends.
+pub fn run(taker: &mut Taker<'_>, mut sets: Sets) {
+    // Standard input and pipes are read once.
+    sets.0.retain(|_, taken| taken.state.0.is_some());
+    while !taker.stop.sleep(PAUSE) {
+        for source in list(&taker.jobs.indicators).sources {
+            let is_new = source.folder.is_some() && !sets.0.contains_key(&source);
+            if is_new {
+                sets.taken(source, State(None), Ids::default());
+            }
+        }
+        for source in sets.due(Instant::now()) {
+            take_anew(taker, &mut sets, &source);
+        }
+    }
+}
+
+/// Reads a file that has changed: once to see whether it is good, and once more to take
+/// it.
+fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source) {
+    let name = input::name(&source.path);
+    let state = State::of(&source.path);
+    let mut ids = Ids::default();
+    let is_gone = state.0.is_none() && source.folder.is_some();
+    if !is_gone {
+        let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
+            if let Found::Message(message) = found {
+                ids.note(&message);
+            }
+        });
+        let problem = match seen {
+            _ if taker.stop.is_draining() => return,
+            Ok(report) if report.is_useless() => Some(useless(&report)),
+            Ok(report) if report.is_empty() => Some("it holds no indicators".to_owned()),
+            Ok(_) => None,
+            Err(error) => Some(failed(&error)),
+        };
+        if let Some(problem) = problem {
+            error!("{name} has changed, and what it held before still counts: {problem}");
+            if let Some(taken) = sets.0.get_mut(source) {
+                taken.state = state;
+                taken.changed = None;
+            }
+            return;
+        }
+    }
+    let old = sets
+        .0
+        .remove(source)
+        .map(|taken| taken.ids)
+        .unwrap_or_default();
+    let (mut added, mut gone) = (0u64, 0u64);
+    if !is_gone {
+        added = put_changed(taker, source, &old, &mut ids);
+        sets.taken(source.clone(), state, ids);
+    }
+    for id in old.0.into_keys().filter(|id| !sets.hold(id)) {
+        gone += 1;
+        taker.take(Message::Withdraw(id));
+    }
+    info!("{name} has changed: {added} indicator(s) are new or other ones, {gone} are gone");
+}
+
+/// Puts in what was not there in the same way; gives how many those are.
+fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids) -> u64 {
+    let mut added = 0;
+    // It was good a moment ago; where it changes again, that is noticed.
+    let _ = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
+        let Found::Message(message) = found else {
+            return;
+        };
+        ids.note(&message);
+        if let Message::Match { indicator, .. } = &message {
+            if old.0.get(&indicator.id) == Some(&fingerprint(indicator)) {
+                return;
+            }
+            added += 1;
+        }
+        if !matches!(message, Message::Unsupported { .. }) {
+            taker.take(message);
+        }
+    });
+    added
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_due_when_it_has_changed_and_stood_still() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("feed");
+        fs::write(&path, "a.example\n").expect("a file");
+        let source = Source {
+            path: path.clone(),
+            folder: None,
+        };
+        let mut sets = Sets::default();
+        sets.taken(source.clone(), State::of(&path), Ids::default());
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(sets.due(after(0)).is_empty());
+        fs::write(&path, "a.example\nb.example\n").expect("a file");
+        assert!(sets.due(after(1)).is_empty());
+        fs::write(&path, "a.example\nb.example\nc.example\n").expect("a file");
+        assert!(sets.due(after(4)).is_empty());
+        assert!(sets.due(after(5)).is_empty());
+        assert_eq!(sets.due(after(6)), [source]);
+        fs::remove_file(&path).expect("it is there");
+        assert!(sets.due(after(7)).is_empty());
+        assert_eq!(sets.due(after(9)).len(), 1);
+    }
+}

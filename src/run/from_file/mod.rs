@@ -1,0 +1,225 @@
+//! Indicators from files, or from standard input, in place of the bus.
+
+use std::io::{self, BufReader};
+use std::path::Path;
+use std::sync::Arc;
+
+use log::{debug, error, info, warn};
+
+use crate::config::Jobs;
+use crate::indicator::{Message, Rejection};
+use crate::intake::Intake;
+use crate::logs::decode::decoded;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::input::{self, Input};
+use crate::process::stop::Stop;
+use crate::protocol::feed::{self, Found, Report};
+
+mod folder;
+mod follow;
+
+pub use folder::{Listing, Source, list};
+
+/// Reads the files that `jobs` names and puts in what they hold, no faster than it is
+/// looked for. Ends with the files, or with the program; where logs are followed, with
+/// the program alone, since files of indicators are then taken up anew when they change.
+pub fn run(jobs: &Jobs, intake: &Intake, metrics: &Metrics, stop: &Stop) {
+    let listing = list(&jobs.indicators);
+    note_listing(&listing, metrics);
+    let mut taker = Taker {
+        jobs,
+        intake,
+        metrics,
+        stop,
+    };
+    let mut sets = follow::Sets::default();
+    let mut usable_of: Vec<(&Path, u64)> = Vec::new();
+    for source in &listing.sources {
+        if stop.is_draining() {
+            return;
+        }
+        let seen = follow::State::of(&source.path);
+        let mut ids = follow::Ids::default();
+        let usable = taker.take_all(source, &mut |message| {
+            if jobs.follow {
+                ids.note(message);
+            }
+        });
+        if jobs.follow {
+            sets.taken(source.clone(), seen, ids);
+        }
+        if let Some(folder) = &source.folder {
+            match usable_of.last_mut() {
+                Some((last, sum)) if *last == folder => *sum += usable,
+                _ => usable_of.push((folder, usable)),
+            }
+        }
+    }
+    for (folder, usable) in usable_of {
+        if usable == 0 {
+            metrics.files_failed.add(1);
+            let name = input::name(folder);
+            error!(
+                "{name}: no file in it holds an indicator that can be used. {}",
+                feed::TAKEN
+            );
+        }
+    }
+    info!("read {} indicator(s)", metrics.indicators_received.get());
+    if jobs.follow {
+        follow::run(&mut taker, sets);
+    }
+}
+
+fn note_listing(listing: &Listing, metrics: &Metrics) {
+    for (path, why) in &listing.left_out {
+        info!("{} is left out: {why}", input::name(path));
+    }
+    for (path, error) in &listing.failed {
+        metrics.files_failed.add(1);
+        error!("{}: {error}", input::name(path));
+    }
+}
+
+/// Reads one file, plain or compressed, and shows each that it finds.
+///
+/// # Errors
+/// It cannot be read to its end, or is no feed.
+pub fn read(
+    path: &Path,
+    options: &feed::Options,
+    stop: &Stop,
+    each: &mut dyn FnMut(Found),
+) -> Result<Report, feed::Error> {
+    let input = Input::open(path, stop)?;
+    if input.metadata().is_dir() {
+        return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
+    }
+    let (_, reader) = decoded(input)?;
+    feed::read(BufReader::with_capacity(64 << 10, reader), options, each)
+}
+
+/// Puts in what files hold.
+struct Taker<'a> {
+    jobs: &'a Jobs,
+    intake: &'a Intake,
+    metrics: &'a Metrics,
+    stop: &'a Stop,
+}
+
+impl Taker<'_> {
+    /// Takes all of one file, and says what it was; gives how many can be used.
+    fn take_all(&mut self, source: &Source, note: &mut dyn FnMut(&Message)) -> u64 {
+        let name = input::name(&source.path);
+        let result = read(
+            &source.path,
+            &self.jobs.feed,
+            self.stop,
+            &mut |found| match found {
+                Found::Message(message) => {
+                    note(&message);
+                    self.take(message);
+                }
+                Found::Rejected(line, rejection) => {
+                    self.reject(&rejection, line, &name);
+                    self.withdraw_old(rejection.id.filter(|_| rejection.replaces));
+                }
+            },
+        );
+        match &result {
+            // At the end of the program a file breaks off anywhere.
+            _ if self.stop.is_draining() => {}
+            Ok(report) if report.is_useless() => {
+                let why = useless(report);
+                if source.folder.is_some() {
+                    warn!("{name}: {why}");
+                } else {
+                    self.metrics.files_failed.add(1);
+                    error!("{name}: {why}. {}", feed::TAKEN);
+                }
+            }
+            Ok(report) if report.is_empty() => warn!("{name}: it holds no indicators"),
+            Ok(report) => info!("{name}: {}: {}", report.form, report.counts()),
+            Err(feed::Error::NoFeed(why)) if source.folder.is_some() => warn!("{name}: {why}"),
+            Err(error) => {
+                self.metrics.files_failed.add(1);
+                error!("{name}: {}", failed(error));
+            }
+        }
+        result.map_or(0, |report| report.usable)
+    }
+
+    fn take(&self, message: Message) {
+        let metrics = self.metrics;
+        match message {
+            Message::Match { indicator, .. } => {
+                metrics.indicators_received.add(1);
+                metrics.kinds.count(indicator.kind());
+                debug!("indicator {} is read", printable(&indicator.id, 200));
+                self.intake.wait_for_room(self.stop);
+                self.intake.add(indicator, None);
+            }
+            Message::Withdraw(id) => {
+                metrics.indicators_withdrawn.add(1);
+                self.intake.withdraw(&id);
+            }
+            Message::Unsupported {
+                id,
+                reason,
+                replaces,
+                ..
+            } => {
+                metrics.indicators_unsupported.add(1);
+                metrics.unsupported.count(&reason);
+                info!(
+                    "indicator {} is unsupported: {}",
+                    printable(&id, 200),
+                    printable(&reason, 500)
+                );
+                self.withdraw_old(replaces.then_some(id));
+            }
+        }
+    }
+
+    /// What an edit that cannot be used was to replace is out of date all the same.
+    fn withdraw_old(&self, id: Option<Arc<str>>) {
+        if let Some(id) = id {
+            self.intake.withdraw(&id);
+        }
+    }
+
+    fn reject(&self, rejection: &Rejection, line: u64, name: &str) {
+        self.metrics.indicators_rejected.add(1);
+        self.metrics.rejected.count(&rejection.reason);
+        let reason = printable(&rejection.reason, 500);
+        match &rejection.id {
+            Some(id) => warn!(
+                "{name}, line {line}: indicator {} is rejected: {reason}",
+                printable(id, 200)
+            ),
+            None => warn!("{name}, line {line}: rejected: {reason}"),
+        }
+    }
+}
+
+/// What is said of a feed that cannot be read to its end.
+fn failed(error: &feed::Error) -> String {
+    match error {
+        feed::Error::Io(error) => format!("the indicators cannot be read to their end: {error}"),
+        other => printable(&other.to_string(), 1000).to_string(),
+    }
+}
+
+/// What is said of a file in which nothing can be used.
+pub fn useless(report: &Report) -> String {
+    let first = report.rejections.first();
+    let first = first.map(|(line, why)| format!("; line {line}: {why}"));
+    let text = format!(
+        "nothing in it is an indicator that can be used: {}{}; it begins with {}",
+        report.counts(),
+        first.unwrap_or_default(),
+        report.beginning
+    );
+    printable(&text, 1000).to_string()
+}
