@@ -299,8 +299,16 @@ const FORMS: [(&str, &str, &str); 18] = [
         "list of values, one a line: 4 usable",
         "203.0.113.66 evil.example.net http://evil.example.net/payload.exe mail.example.net",
     ),
-    ("taxii.json", "STIX: 2 usable; left out: malware 1", "203.0.113.66 evil.example.net"),
-    ("stix-2.0.json", "STIX: 1 usable; left out: identity 1", "evil.example.net"),
+    (
+        "taxii.json",
+        "STIX: 2 usable; left out: malware 1",
+        "203.0.113.66 evil.example.net",
+    ),
+    (
+        "stix-2.0.json",
+        "STIX: 1 usable; left out: identity 1",
+        "evil.example.net",
+    ),
 ];
 
 /// What a user agent stands for in the lists above, which cannot hold one.
@@ -332,7 +340,10 @@ fn sightings(feeds: &[&Path]) -> Vec<String> {
 #[test]
 fn every_form_of_feed_is_read_like_a_list_of_its_values() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (list, agent) = (directory.path().join("list"), directory.path().join("agent"));
+    let (list, agent) = (
+        directory.path().join("list"),
+        directory.path().join("agent"),
+    );
     std::fs::write(&agent, USER_AGENT).expect("a file");
     for (name, said, values) in FORMS {
         let feed = feeds().join(name);
@@ -414,32 +425,50 @@ fn what_the_libraries_of_the_field_write_is_read() {
 fn what_is_no_feed_is_an_error_with_status_75() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = r#"{"timestamp":"2024-05-01T10:00:00.000001+0000","event_type":"flow"}"#;
-    let bundle = r#"{"type":"bundle","id":"x","objects":[{"type":"ipv4-addr","id":"ipv4-addr--1"}]}"#;
+    let bundle =
+        r#"{"type":"bundle","id":"x","objects":[{"type":"ipv4-addr","id":"ipv4-addr--1"}]}"#;
     for (text, words) in [
         (log, "--events"),
         ("#separator \\x09\n", "log of Zeek"),
         (bundle, "ipv4-addr 1"),
         ("no such thing\n", "begins with"),
         ("<html>\n", "HTML"),
-        ("1.2.3.4,192.0.2.1\n1.2.3.5,192.0.2.2\n", "--indicators-column"),
+        (
+            "1.2.3.4,192.0.2.1\n1.2.3.5,192.0.2.2\n",
+            "--indicators-column",
+        ),
     ] {
         let path = directory.path().join("feed");
         std::fs::write(&path, text).expect("a file");
-        let output = over_events(&[&path]).args(["--exit-code", "--loglevel", "critical"]).output();
-        assert_eq!(output.expect("the program runs").status.code(), Some(75), "{text}");
+        let output = over_events(&[&path])
+            .args(["--exit-code", "--loglevel", "critical"])
+            .output();
+        assert_eq!(
+            output.expect("the program runs").status.code(),
+            Some(75),
+            "{text}"
+        );
         let output = over_events(&[&path]).args(["--loglevel", "error"]).output();
         let log = String::from_utf8(output.expect("the program runs").stderr).expect("UTF-8");
-        assert!(log.contains("[ERROR]") && log.contains(words), "{text}: {log}");
+        assert!(
+            log.contains("[ERROR]") && log.contains(words),
+            "{text}: {log}"
+        );
         // Good ones beside it are looked for all the same.
         let good = feeds().join("list.txt.gz");
-        let output = over_events(&[&path, &good]).output().expect("the program runs");
+        let output = over_events(&[&path, &good])
+            .output()
+            .expect("the program runs");
         assert_eq!(output.status.code(), Some(75), "{text}");
         assert!(!output.stdout.is_empty(), "{text}");
     }
     for text in ["", "# nothing\n"] {
         let path = directory.path().join("feed");
         std::fs::write(&path, text).expect("a file");
-        let output = over_events(&[&path]).arg("--exit-code").output().expect("the program runs");
+        let output = over_events(&[&path])
+            .arg("--exit-code")
+            .output()
+            .expect("the program runs");
         let log = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{log}");
         assert!(log.contains("it holds no indicators"), "{log}");
@@ -469,12 +498,27 @@ fn followed_feeds_are_taken_up_anew() {
     bridge.wait_for_log("what it held before still counts", LIMIT);
     std::fs::write(at("feed"), "new.example\nstays.example\n").expect("a file");
     bridge.wait_for_log("1 indicator(s) are new or other ones, 1 are gone", LIMIT);
-    let names = ["old.example", "new.example", "stays.example", "other.example"];
+    let names = [
+        "old.example",
+        "new.example",
+        "stays.example",
+        "other.example",
+    ];
     let lines: String = names.iter().map(|name| event(name)).collect();
-    let mut log = std::fs::File::options().append(true).open(at("eve.json")).expect("a file");
+    let mut log = std::fs::File::options()
+        .append(true)
+        .open(at("eve.json"))
+        .expect("a file");
     log.write_all(lines.as_bytes()).expect("it is written");
-    let found = [bridge.line(LIMIT).expect("a sighting"), bridge.line(LIMIT).expect("another")].join("\n");
-    assert!(found.contains("new.example") && found.contains("stays.example"), "{found}");
+    let found = [
+        bridge.line(LIMIT).expect("a sighting"),
+        bridge.line(LIMIT).expect("another"),
+    ]
+    .join("\n");
+    assert!(
+        found.contains("new.example") && found.contains("stays.example"),
+        "{found}"
+    );
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     assert!(bridge.rest(LIMIT).is_empty(), "{found}");

@@ -114,7 +114,7 @@ impl Indicator {
             validity: self.validity,
             ioc: self.ioc.clone(),
             original: None,
-            properties: indicator.properties.clone(),
+            properties: self.properties.clone(),
         }
     }
 
@@ -126,7 +126,11 @@ impl Indicator {
     /// About how much memory it takes, in bytes, for the bound on the queue.
     pub fn size(&self) -> usize {
         let kept = [&self.original, &self.properties];
-        let kept: usize = kept.into_iter().flatten().map(|json| json.get().len()).sum();
+        let kept: usize = kept
+            .into_iter()
+            .flatten()
+            .map(|json| json.get().len())
+            .sum();
         let values = |text: &str| text.len() + size_of::<String>();
         let ioc: usize = self.ioc.iter().map(|text| values(text)).sum();
         let selection = self.selection.as_ref().map_or(0, |one| one.size());

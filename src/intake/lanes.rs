@@ -21,6 +21,9 @@ use super::Input;
 /// the engine is away or slow.
 pub const QUEUE_BYTES: usize = 256 << 20;
 
+/// How much of that a source fills that can wait: a few batches of the largest size.
+const ENOUGH_BYTES: usize = 16 << 20;
+
 /// Where indicators are put in. It never blocks.
 #[derive(Clone)]
 pub struct Intake {
@@ -190,7 +193,7 @@ impl Intake {
     /// Waits until there is room for more indicators, or the program stops; for
     /// a source that can wait.
     pub fn wait_for_room(&self, stop: &Stop) {
-        let is_full = |lane: &Lane| lane.account.bytes() > QUEUE_BYTES / 2;
+        let is_full = |lane: &Lane| lane.account.bytes() > ENOUGH_BYTES;
         while self.lanes.iter().any(is_full) {
             // Nobody is woken for each that leaves; this source only has to be
             // faster than the queries.

@@ -15,6 +15,10 @@ use crate::matching::{
 };
 use crate::state::journal::Ticket;
 
+mod holders;
+
+use holders::{Holders, Plain, PlainIds, plain_size};
+
 /// The most memory that indicators take, in bytes, for a run that goes on.
 const MOST_BYTES: usize = 1 << 30;
 
@@ -27,6 +31,13 @@ pub struct Watched {
 }
 
 impl Watched {
+    fn new(indicator: Indicator) -> Self {
+        Watched {
+            indicator,
+            reported: AtomicU64::new(0),
+        }
+    }
+
     /// Takes one of the sightings that it may have; `false` where there is none
     /// left.
     pub fn claim(&self, limit: Option<NonZeroU64>) -> bool {
@@ -121,8 +132,10 @@ fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
 pub struct Watchlist {
     matcher: EventMatcher,
     concepts: Arc<Concepts>,
-    by_slot: Vec<Vec<Arc<Watched>>>,
+    by_slot: Vec<Holders>,
     by_id: HashMap<Arc<str>, Held>,
+    /// Those that are not in `by_id`.
+    plain: PlainIds,
     /// Those that no value leads to: they are checked in every event.
     unlisted: Vec<Arc<Watched>>,
     bytes: usize,
@@ -138,6 +151,7 @@ impl Watchlist {
             concepts: Concepts::shared(),
             by_slot: Vec::new(),
             by_id: HashMap::new(),
+            plain: PlainIds::default(),
             unlisted: Vec::new(),
             bytes: 0,
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
@@ -153,6 +167,10 @@ impl Table for Watchlist {
             known.end = end;
             return Put::Repeated;
         }
+        let plain = Plain::of(&indicator).filter(|_| ticket.is_none() && end.is_none());
+        if self.is_known_plain(&indicator, plain.as_ref()) {
+            return Put::Repeated;
+        }
         self.remove(&indicator.id);
         let bytes = self.bytes.saturating_add(indicator.size());
         if bytes > self.most_bytes {
@@ -161,22 +179,23 @@ impl Table for Watchlist {
         if indicator.selection.is_some() && self.unlisted.len() >= MOST_UNLISTED {
             return Put::Full(NoRoom::Checks);
         }
+        if let Some(plain) = plain {
+            if self.put_plain(&indicator, plain) {
+                return Put::Added;
+            }
+        }
         self.bytes = bytes;
-        let watched = Arc::new(Watched {
-            indicator,
-            reported: AtomicU64::new(0),
-        });
+        let watched = Arc::new(Watched::new(indicator));
         self.lead_to(&watched);
-        let held = Held {
-            watched: watched.clone(),
-            ticket,
-            end,
-        };
-        self.by_id.insert(watched.indicator.id.clone(), held);
+        self.hold(watched, ticket, end);
         Put::Added
     }
 
     fn remove(&mut self, id: &str) -> bool {
+        if let Some(slot) = self.plain.get(id) {
+            self.remove_plain(slot);
+            return true;
+        }
         let Some(Held { watched, .. }) = self.by_id.remove(id) else {
             return false;
         };
@@ -187,7 +206,9 @@ impl Table for Watchlist {
                 continue;
             };
             let holders = &mut self.by_slot[slot.index()];
-            holders.retain(|holder| !Arc::ptr_eq(holder, &watched));
+            if let Holders::Full(all) = holders {
+                all.retain(|holder| !Arc::ptr_eq(holder, &watched));
+            }
             if holders.is_empty() {
                 self.matcher.remove(observable);
             }
@@ -200,7 +221,7 @@ impl Table for Watchlist {
     }
 
     fn len(&self) -> usize {
-        self.by_id.len()
+        self.by_id.len() + self.plain.len()
     }
 }
 
@@ -216,11 +237,8 @@ impl Watchlist {
     /// Has its values, or every event, lead to an indicator.
     fn lead_to(&mut self, watched: &Arc<Watched>) {
         for observable in &watched.indicator.observables {
-            let slot = self.matcher.insert(observable).index();
-            if slot >= self.by_slot.len() {
-                self.by_slot.resize_with(slot + 1, Vec::new);
-            }
-            let holders = &mut self.by_slot[slot];
+            let slot = self.matcher.insert(observable);
+            let holders = self.full(slot);
             if !holders.iter().any(|holder| Arc::ptr_eq(holder, watched)) {
                 holders.push(watched.clone());
             }
@@ -230,9 +248,97 @@ impl Watchlist {
         }
     }
 
+    fn hold(&mut self, watched: Arc<Watched>, ticket: Option<Ticket>, end: Option<Ending>) {
+        let held = Held {
+            watched: watched.clone(),
+            ticket,
+            end,
+        };
+        self.by_id.insert(watched.indicator.id.clone(), held);
+    }
+
+    /// Whether this is a plain indicator that is looked for already.
+    fn is_known_plain(&self, indicator: &Indicator, plain: Option<&Plain>) -> bool {
+        let (Some(slot), Some(plain)) = (self.plain.get(&indicator.id), plain) else {
+            return false;
+        };
+        let known = self.matcher.index().slot(&indicator.observables[0]);
+        let own = &self.by_slot[slot.index()];
+        known == Some(slot) && matches!(own, Holders::Plain(own) if own.is_same(plain))
+    }
+
+    /// Has its value lead to a plain indicator; `false` where others hold the value, or it
+    /// cannot be made of the index again.
+    fn put_plain(&mut self, indicator: &Indicator, plain: Plain) -> bool {
+        let observable = &indicator.observables[0];
+        let slot = self.matcher.insert(observable);
+        self.make_room(slot);
+        let holders = &mut self.by_slot[slot.index()];
+        if !holders.is_empty() {
+            return false;
+        }
+        if self.matcher.index().observable(slot) != *observable {
+            self.matcher.remove(observable);
+            return false;
+        }
+        self.plain.insert(plain.id, slot);
+        self.bytes += plain_size(observable);
+        *holders = Holders::Plain(plain);
+        true
+    }
+
+    fn remove_plain(&mut self, slot: Slot) {
+        let holders = std::mem::take(&mut self.by_slot[slot.index()]);
+        if let Holders::Plain(plain) = holders {
+            let value = self.matcher.index().observable(slot);
+            self.plain.remove(plain.id);
+            self.bytes -= plain_size(&value);
+            self.matcher.remove(&value);
+        }
+    }
+
+    fn make_room(&mut self, slot: Slot) {
+        if slot.index() >= self.by_slot.len() {
+            self.by_slot.resize_with(slot.index() + 1, Holders::default);
+        }
+    }
+
+    /// All that hold the value of a slot; a plain one becomes one of them.
+    fn full(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
+        self.make_room(slot);
+        let index = slot.index();
+        if let Holders::Plain(plain) = &self.by_slot[index] {
+            let watched = plain.watched(|| self.matcher.index().observable(slot));
+            let watched = watched.clone();
+            self.plain.remove(plain.id);
+            self.bytes -= plain_size(&watched.indicator.observables[0]);
+            self.bytes += watched.indicator.size();
+            self.by_slot[index] = Holders::Full(vec![watched.clone()]);
+            self.hold(watched, None, None);
+        }
+        match &mut self.by_slot[index] {
+            Holders::Full(all) => all,
+            Holders::Plain(_) => unreachable!("it has just become another"),
+        }
+    }
+
+    /// All that hold the value of a slot.
+    fn holders(&self, slot: Slot) -> &[Arc<Watched>] {
+        match &self.by_slot[slot.index()] {
+            Holders::Full(all) => all,
+            Holders::Plain(plain) => {
+                std::slice::from_ref(plain.watched(|| self.matcher.index().observable(slot)))
+            }
+        }
+    }
+
     /// The tickets of all of them.
     pub fn into_tickets(self) -> impl Iterator<Item = Option<Ticket>> {
-        self.by_id.into_values().map(|held| held.ticket)
+        let plain = (0..self.plain.len()).map(|_| None);
+        self.by_id
+            .into_values()
+            .map(|held| held.ticket)
+            .chain(plain)
     }
 
     /// Shows every indicator that the event in `line` matches, each once.
@@ -302,9 +408,9 @@ impl Watchlist {
         self.unlisted.iter().for_each(&mut show);
         match slots {
             [] => {}
-            [slot] => self.by_slot[slot.index()].iter().for_each(&mut show),
+            [slot] => self.holders(slot).iter().for_each(&mut show),
             _ => {
-                let holders = slots.iter().flat_map(|slot| &self.by_slot[slot.index()]);
+                let holders = slots.iter().flat_map(|slot| self.holders(*slot));
                 let mut all: Vec<&Arc<Watched>> = holders.collect();
                 all.sort_unstable_by_key(|one| Arc::as_ptr(one));
                 all.dedup_by(|one, other| Arc::ptr_eq(one, other));
@@ -415,6 +521,34 @@ mod tests {
             assert_eq!(add(&mut list, own(&number.to_string())), Put::Added);
         }
         assert_eq!(add(&mut list, own("x")), Put::Full(NoRoom::Checks));
+    }
+
+    #[test]
+    fn an_indicator_that_is_plain_is_like_any_other() {
+        let mut list = Watchlist::new(true);
+        assert_eq!(add(&mut list, indicator("1", &["a.example"])), Put::Added);
+        assert_eq!(
+            add(&mut list, indicator("1", &["a.example"])),
+            Put::Repeated
+        );
+        assert_eq!((list.plain.len(), list.by_id.len(), list.len()), (1, 0, 1));
+        let line = r#"{"host": "a.example"}"#;
+        assert_eq!(matches(&list, line), ["1"]);
+        // Another one with the same value, and one that is no longer plain.
+        assert_eq!(add(&mut list, indicator("2", &["a.example"])), Put::Added);
+        assert_eq!((list.plain.len(), list.by_id.len()), (0, 2));
+        assert_eq!(matches(&list, line), ["1", "2"]);
+        assert_eq!(add(&mut list, indicator("1", &["b.example"])), Put::Added);
+        assert_eq!(add(&mut list, indicator("1", &["c.example"])), Put::Added);
+        assert_eq!(matches(&list, line), ["2"]);
+        assert_eq!(
+            add(&mut list, indicator("1", &["c.example", "d.example"])),
+            Put::Added
+        );
+        assert_eq!(matches(&list, r#"{"host": "d.example"}"#), ["1"]);
+        assert!(list.remove("1") && list.remove("2") && !list.remove("1"));
+        assert!(list.is_empty() && matches(&list, line).is_empty());
+        assert_eq!(list.bytes, 0);
     }
 
     #[test]

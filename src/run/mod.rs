@@ -22,7 +22,7 @@ use crate::bus::manage::{ManageError, Manager};
 use crate::bus::outbox::{Key, Outbox};
 use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
-use crate::config::{CommandMode, Config, Jobs, SinkChoice};
+use crate::config::{CommandMode, Config, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
 use crate::observe::logging;
@@ -198,7 +198,7 @@ fn run_with(
     let receiver = match config.jobs.indicators.is_empty() {
         false => {
             notify::ready("reading indicators from files");
-            start_files(config.jobs.clone(), intake, metrics, stop, is_unread.clone())?
+            start_files(config.clone(), intake, metrics, stop, is_unread.clone())?
         }
         true => {
             take_up(state.left_over, &intake);
@@ -263,7 +263,7 @@ fn receiver_thread() -> std::thread::Builder {
 
 /// Starts the thread that reads indicators from files.
 fn start_files(
-    jobs: Jobs,
+    config: Config,
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
@@ -271,9 +271,8 @@ fn start_files(
 ) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
-        from_file::run(&jobs, &intake, &metrics, &stop);
-        // Reading ends with the program, as at the end of a file.
-        is_unread.store(stop.is_draining(), Ordering::Release);
+        let is_whole = from_file::run(&config, &intake, &metrics, &stop);
+        is_unread.store(!is_whole, Ordering::Release);
         session::Ended {
             held: Vec::new(),
             result: Ok(()),

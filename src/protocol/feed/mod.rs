@@ -71,7 +71,7 @@ pub static FORMS: [Facts; 10] = [
     Facts {
         form: Form::Csv,
         name: "csv",
-        what: "comma-separated values (also tabs, `;`, `|`)",
+        what: "comma-separated values, also with tabs or semicolons",
         taken: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
                 column; without one, the only column of values; else --indicators-column",
     },

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use log::{debug, error, info, warn};
 
-use crate::config::Jobs;
+use crate::config::{Config, Jobs, SinkChoice};
 use crate::indicator::{Message, Rejection};
 use crate::intake::Intake;
 use crate::logs::decode::decoded;
@@ -21,14 +21,16 @@ mod follow;
 
 pub use folder::{Listing, Source, list};
 
-/// Reads the files that `jobs` names and puts in what they hold, no faster than it is
+/// Reads the files that are named and puts in what they hold, no faster than it is
 /// looked for. Ends with the files, or with the program; where logs are followed, with
 /// the program alone, since files of indicators are then taken up anew when they change.
-pub fn run(jobs: &Jobs, intake: &Intake, metrics: &Metrics, stop: &Stop) {
+pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) {
+    let jobs = &config.jobs;
     let listing = list(&jobs.indicators);
     note_listing(&listing, metrics);
     let mut taker = Taker {
         jobs,
+        keeps_objects: config.sink == SinkChoice::Bus,
         intake,
         metrics,
         stop,
@@ -103,6 +105,8 @@ pub fn read(
 /// Puts in what files hold.
 struct Taker<'a> {
     jobs: &'a Jobs,
+    /// Whether sightings carry the whole object of an indicator, as those on the bus do.
+    keeps_objects: bool,
     intake: &'a Intake,
     metrics: &'a Metrics,
     stop: &'a Stop,
@@ -153,7 +157,10 @@ impl Taker<'_> {
     fn take(&self, message: Message) {
         let metrics = self.metrics;
         match message {
-            Message::Match { indicator, .. } => {
+            Message::Match { mut indicator, .. } => {
+                if !self.keeps_objects {
+                    indicator.original = None;
+                }
                 metrics.indicators_received.add(1);
                 metrics.kinds.count(indicator.kind());
                 debug!("indicator {} is read", printable(&indicator.id, 200));
