@@ -192,7 +192,7 @@ impl Table for Watchlist {
     }
 
     fn remove(&mut self, id: &str) -> bool {
-        if let Some(slot) = self.plain.get(id) {
+        if let Some(slot) = self.plain.get(id, &self.by_slot) {
             self.remove_plain(slot);
             return true;
         }
@@ -259,7 +259,8 @@ impl Watchlist {
 
     /// Whether this is a plain indicator that is looked for already.
     fn is_known_plain(&self, indicator: &Indicator, plain: Option<&Plain>) -> bool {
-        let (Some(slot), Some(plain)) = (self.plain.get(&indicator.id), plain) else {
+        let (Some(slot), Some(plain)) = (self.plain.get(&indicator.id, &self.by_slot), plain)
+        else {
             return false;
         };
         let known = self.matcher.index().slot(&indicator.observables[0]);
@@ -281,9 +282,10 @@ impl Watchlist {
             self.matcher.remove(observable);
             return false;
         }
-        self.plain.insert(plain.id, slot);
         self.bytes += plain_size(observable);
+        let id = plain.id;
         *holders = Holders::Plain(plain);
+        self.plain.insert(id, slot, &self.by_slot);
         true
     }
 
@@ -291,7 +293,7 @@ impl Watchlist {
         let holders = std::mem::take(&mut self.by_slot[slot.index()]);
         if let Holders::Plain(plain) = holders {
             let value = self.matcher.index().observable(slot);
-            self.plain.remove(plain.id);
+            self.plain.remove(plain.id, slot);
             self.bytes -= plain_size(&value);
             self.matcher.remove(&value);
         }
@@ -310,7 +312,7 @@ impl Watchlist {
         if let Holders::Plain(plain) = &self.by_slot[index] {
             let watched = plain.watched(|| self.matcher.index().observable(slot));
             let watched = watched.clone();
-            self.plain.remove(plain.id);
+            self.plain.remove(plain.id, slot);
             self.bytes -= plain_size(&watched.indicator.observables[0]);
             self.bytes += watched.indicator.size();
             self.by_slot[index] = Holders::Full(vec![watched.clone()]);

@@ -102,10 +102,10 @@ impl Plain {
     }
 }
 
-/// The slots of plain indicators by their ids.
+/// The slots of plain indicators by their ids, which stand with the holders.
 #[derive(Debug, Default)]
 pub struct PlainIds {
-    table: HashTable<(ShortId, Slot)>,
+    table: HashTable<Slot>,
     hasher: RandomState,
 }
 
@@ -116,27 +116,34 @@ impl PlainIds {
     }
 
     /// The slot of an id.
-    pub fn get(&self, id: &str) -> Option<Slot> {
+    pub fn get(&self, id: &str, holders: &[Holders]) -> Option<Slot> {
         let id = ShortId::of(id)?;
-        let found = self
-            .table
-            .find(self.hasher.hash_one(id), |known| known.0 == id);
-        found.map(|(_, slot)| *slot)
+        let is_it = |slot: &Slot| plain_id(holders, *slot) == Some(id);
+        self.table.find(self.hasher.hash_one(id), is_it).copied()
     }
 
-    /// Notes the slot of an id that is not there yet.
-    pub fn insert(&mut self, id: ShortId, slot: Slot) {
+    /// Notes the slot of an id that is not there yet, and stands with the holders.
+    pub fn insert(&mut self, id: ShortId, slot: Slot, holders: &[Holders]) {
         let PlainIds { table, hasher } = self;
-        table.insert_unique(hasher.hash_one(id), (id, slot), |(id, _)| {
+        let hash = |slot: &Slot| {
+            let id = plain_id(holders, *slot).expect("an id is forgotten before its holder");
             hasher.hash_one(id)
-        });
+        };
+        table.insert_unique(hasher.hash_one(id), slot, hash);
     }
 
-    /// Forgets an id.
-    pub fn remove(&mut self, id: ShortId) {
+    /// Forgets the id of a slot.
+    pub fn remove(&mut self, id: ShortId, slot: Slot) {
         let hash = self.hasher.hash_one(id);
-        if let Ok(found) = self.table.find_entry(hash, |known| known.0 == id) {
+        if let Ok(found) = self.table.find_entry(hash, |known| *known == slot) {
             found.remove();
         }
+    }
+}
+
+fn plain_id(holders: &[Holders], slot: Slot) -> Option<ShortId> {
+    match &holders[slot.index()] {
+        Holders::Plain(plain) => Some(plain.id),
+        Holders::Full(_) => None,
     }
 }
