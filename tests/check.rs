@@ -92,5 +92,5 @@ fn files_are_looked_at_where_they_take_the_place_of_servers() {
     let (status, table) = check(bridge);
     assert_eq!(status, Some(0), "{table:#?}");
     assert!(line(&table, "events").contains("eve.json: 3 bytes"));
-    assert!(line(&table, "indicators").contains("iocs.txt: 10 bytes"));
+    assert!(line(&table, "indicators").contains("iocs.txt: list of values, one a line: 1 usable"));
 }

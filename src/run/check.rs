@@ -151,7 +151,11 @@ fn feed(source: &from_file::Source, options: &feed::Options, stop: &Stop) -> Fin
     };
     if report.is_useless() {
         let detail = format!("{name}: {}", from_file::useless(&report));
-        return Finding::bad(SUBJECT, detail);
+        return if source.folder.is_some() {
+            Finding::warning(SUBJECT, detail)
+        } else {
+            Finding::bad(SUBJECT, detail)
+        };
     }
     let mut detail = format!("{name}: {}: {}", report.form, report.counts());
     for (line, why) in &report.rejections {

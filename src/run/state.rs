@@ -74,6 +74,12 @@ impl State {
             Some(days) => {
                 let reported = Reported::open(directory.join("reported"), days).map_err(failed)?;
                 info!("{} reported sighting(s) are remembered", reported.len());
+                if !reported.knows_lists() && !config.jobs.indicators.is_empty() {
+                    warn!(
+                        "what an earlier release reported for values in lists is reported once \
+                         more: their ids are made of the kind and the value now"
+                    );
+                }
                 Some(Arc::new(reported))
             }
             None => None,

@@ -7,7 +7,7 @@
 //! last met on it:
 //!
 //! ```text
-//! "VTBSEEN1"  key: 16 bytes  ( day: u32  count: u32  count × 16 bytes )*  crc32: u32
+//! "VTBSEEN2"  key: 16 bytes  ( day: u32  count: u32  count × 16 bytes )*  crc32: u32
 //! ```
 //!
 //! All numbers are little-endian, days are counted from 1970 in UTC. The file is
@@ -24,7 +24,11 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::replace;
 
-const MAGIC: &[u8; 8] = b"VTBSEEN1";
+const MAGIC: &[u8; 8] = b"VTBSEEN2";
+
+/// What it was when the ids of values in lists were the values themselves. It is read
+/// all the same; what was reported for those values is met as new.
+const OLD_MAGIC: &[u8; 8] = b"VTBSEEN1";
 
 /// The most sightings that are remembered. In memory they take up to 50 MiB;
 /// beyond, the oldest days fall out.
@@ -39,6 +43,7 @@ type Day = u16;
 #[derive(Debug)]
 pub struct Reported {
     path: PathBuf,
+    knows_lists: bool,
     key: [u8; 16],
     today: Day,
     remember_days: Day,
@@ -59,7 +64,9 @@ impl Reported {
     /// # Errors
     /// The file cannot be read, or is damaged.
     pub fn open(path: PathBuf, remember_days: u16) -> io::Result<Self> {
-        let (key, old) = match std::fs::read(&path) {
+        let read = std::fs::read(&path);
+        let knows_lists = !matches!(&read, Ok(bytes) if bytes.starts_with(OLD_MAGIC));
+        let (key, old) = match read {
             Ok(bytes) => decode(&bytes).ok_or_else(|| {
                 let reason = format!(
                     "{} is damaged; without it every match is reported once more",
@@ -74,6 +81,7 @@ impl Reported {
         };
         Ok(Reported {
             path,
+            knows_lists,
             key,
             today: today(),
             remember_days,
@@ -82,6 +90,12 @@ impl Reported {
                 new: HashMap::new(),
             }),
         })
+    }
+
+    /// Whether it knows values in lists by the ids that they have now. An earlier release
+    /// wrote it where not: those are reported once more.
+    pub fn knows_lists(&self) -> bool {
+        self.knows_lists
     }
 
     /// How many sightings are remembered.
@@ -183,7 +197,10 @@ fn decode(bytes: &[u8]) -> Option<([u8; 16], HashMap<Mark, Day>)> {
     if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
         return None;
     }
-    let (key, mut rest) = body.strip_prefix(MAGIC)?.split_first_chunk::<16>()?;
+    let rest = body
+        .strip_prefix(MAGIC)
+        .or_else(|| body.strip_prefix(OLD_MAGIC))?;
+    let (key, mut rest) = rest.split_first_chunk::<16>()?;
     let mut marks = HashMap::new();
     while !rest.is_empty() {
         let (day, behind) = rest.split_first_chunk::<4>()?;
@@ -227,6 +244,24 @@ mod tests {
         assert!(second.is_new("a", "event 2"));
         second.save(false).expect("written");
         assert!(open(&path).is_new("a", "event 2"));
+    }
+
+    #[test]
+    fn what_an_earlier_release_wrote_is_read_and_told_apart() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("reported");
+        let first = open(&path);
+        assert!(first.knows_lists() && first.is_new("a", "event"));
+        first.save(true).expect("written");
+        let mut bytes = std::fs::read(&path).expect("written");
+        bytes.truncate(bytes.len() - 4);
+        bytes[..8].copy_from_slice(OLD_MAGIC);
+        bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+        std::fs::write(&path, bytes).expect("written");
+        let old = open(&path);
+        assert!(!old.knows_lists() && !old.is_new("a", "event"));
+        old.save(true).expect("written");
+        assert!(open(&path).knows_lists());
     }
 
     #[test]

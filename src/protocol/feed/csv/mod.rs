@@ -24,6 +24,9 @@ const DELIMITERS: [u8; 4] = *b",\t;|";
 /// Of the cells of a column without a name, so many in ten have to be values.
 const SHARE: usize = 9;
 
+/// So many headers of a file are told.
+const MOST_FORMS: usize = 5;
+
 /// How a file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -172,7 +175,8 @@ pub fn read(
 ) -> Result<(), Error> {
     let Plan { delimiter, layout } = plan;
     let mut layout = chosen(layout, options)?;
-    out.set_form(layout.described());
+    let mut forms = vec![layout.described()];
+    out.set_form(&forms[0]);
     let mut reader = builder(delimiter).from_reader(Rows::new(reader, delimiter));
     let mut record = csv::ByteRecord::new();
     loop {
@@ -192,7 +196,11 @@ pub fn read(
                 let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
                 if let Some(next) = Layout::of(names) {
                     layout = chosen(next, options)?;
-                    out.set_form(layout.described());
+                    let form = layout.described();
+                    if forms.len() < MOST_FORMS && !forms.contains(&form) {
+                        forms.push(form);
+                        out.set_form(forms.join(", then "));
+                    }
                 }
             }
             Ok(_) | Err(_) if is_comment => {}

@@ -1,0 +1,12 @@
+//! A list of values, or a hosts file.
+#![no_main]
+
+use vast_threatbus::protocol::feed::Form;
+
+#[path = "common/feed.rs"]
+mod feed;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    feed::read(Form::List, bytes);
+    feed::read(Form::Hosts, bytes);
+});
