@@ -26,7 +26,7 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
-use vast_threatbus::sighting::report::{Destination, Parcel, Settings, Transform};
+use vast_threatbus::sighting::report::{Destination, Parcel, Settings};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;
@@ -94,12 +94,7 @@ impl Bed {
             meaning: Meaning::default(),
             timeout: None,
         };
-        let report = Arc::new(Settings {
-            destination: Destination::Stdout,
-            transform: Transform::None,
-            unflatten: false,
-            reported: None,
-        });
+        let report = Arc::new(Settings::plain(Destination::Stdout));
         let started = Live::start(source, settings, &report, &writer, &metrics, &stop);
         let (live, intake) = started.expect("threads");
         Bed {

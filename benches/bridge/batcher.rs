@@ -11,9 +11,7 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::retro::{Retro, Settings};
-use vast_threatbus::sighting::report::{
-    Destination, Parcel, Settings as ReportSettings, Transform,
-};
+use vast_threatbus::sighting::report::{Destination, Parcel, Settings as ReportSettings};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};
@@ -60,12 +58,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         .expect("the stand-in answers")
         .expect("nobody stops it");
     let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
-    let report = ReportSettings {
-        destination: Destination::Stdout,
-        transform: Transform::None,
-        unflatten: false,
-        reported: None,
-    };
+    let report = ReportSettings::plain(Destination::Stdout);
     let settings = Settings {
         workers,
         batch_size,

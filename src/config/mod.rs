@@ -24,6 +24,7 @@ use crate::protocol::feed;
 
 pub use crate::observe::logging::{Format, Logging, Verbosity};
 pub use crate::observe::telemetry::Files as Metrics;
+pub use crate::sighting::report::Output;
 pub use error::{Place, UsageError};
 pub use file::parse as parse_file;
 pub use settings::Settings;
@@ -63,6 +64,10 @@ pub struct Config {
     pub sink: SinkChoice,
     /// How the command of the sink is run, where it is one.
     pub sink_mode: CommandMode,
+    /// What standard output and commands get of a sighting.
+    pub output: Output,
+    /// What is not asked for, and not told one by one.
+    pub noise: Noise,
     /// How many queries may run at the same time.
     pub max_background_tasks: NonZeroUsize,
     /// The most values that one query asks for.
@@ -120,6 +125,19 @@ pub enum SinkChoice {
     Stdout,
     /// Their contexts to a command, one run for each.
     Command(CommandTemplate),
+}
+
+/// What is not asked for, and not told one by one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noise {
+    /// The files of what is allowed.
+    pub allow: Vec<PathBuf>,
+    /// Whether what nobody means is allowed.
+    pub allow_defaults: bool,
+    /// Within which time sightings are told as one; `None` = each by itself.
+    pub aggregate: Option<Duration>,
+    /// How many sightings of an indicator go out in a minute; `None` = all.
+    pub per_minute: Option<u64>,
 }
 
 /// How a command is run.
@@ -281,7 +299,8 @@ fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), U
 fn check_files(settings: &Settings) -> Result<(), UsageError> {
     let indicators = settings.indicators.iter().map(|path| ("indicators", path));
     let events = settings.events.iter().map(|path| ("events", path));
-    for (option, path) in indicators.chain(events) {
+    let allow = settings.allow.iter().map(|path| ("allow", path));
+    for (option, path) in indicators.chain(events).chain(allow) {
         if path.as_os_str() == "-" {
             continue;
         }
@@ -369,6 +388,11 @@ mod tests {
             transform_processes: NonZeroUsize::new(8).expect("not 0"),
             sink: SinkChoice::Bus,
             sink_mode: CommandMode::Each,
+            output: Output::Context,
+            noise: Noise {
+                allow_defaults: true,
+                ..Noise::default()
+            },
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),
             batch_size: NonZeroUsize::new(10_000).expect("not 0"),
             confirm_delivery: false,

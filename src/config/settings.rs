@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{
-    CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Place, ProtocolChoice,
-    SinkChoice, UsageError, Verbosity,
+    CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Noise, Output, Place,
+    ProtocolChoice, SinkChoice, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine;
@@ -48,6 +48,11 @@ pub struct Settings {
     pub transform_processes: u64,
     pub sink: SinkChoice,
     pub sink_mode: CommandMode,
+    pub output: Output,
+    pub allow: Vec<PathBuf>,
+    pub allow_defaults: bool,
+    pub aggregate: Option<Duration>,
+    pub max_sightings_per_minute: u64,
     pub max_background_tasks: u64,
     pub batch_size: u64,
     pub confirm_delivery: bool,
@@ -168,6 +173,13 @@ impl Settings {
             transform_processes: count(self.transform_processes)
                 .expect("the table limits it, and does not let it be 0"),
             sink_mode: self.sink_mode()?,
+            output: self.output,
+            noise: Noise {
+                allow: self.allow.clone(),
+                allow_defaults: self.allow_defaults,
+                aggregate: self.aggregate,
+                per_minute: Some(self.max_sightings_per_minute).filter(|most| *most > 0),
+            },
             sink: match &self.sink {
                 // Where there is no bus.
                 SinkChoice::Bus if !jobs.indicators.is_empty() => SinkChoice::Stdout,

@@ -12,10 +12,12 @@ use serde_json::value::RawValue;
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::observable::Observable;
 
+mod allow;
 mod selection;
 mod validity;
 mod wider;
 
+pub use allow::{Allow, Because, Entry};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
 pub use wider::Wider;

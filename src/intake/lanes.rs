@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
-use log::error;
+use log::{error, info, warn};
 
-use crate::indicator::{Indicator, Wider};
+use crate::indicator::{Allow, Because, Indicator, Wider};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -29,6 +29,7 @@ const ENOUGH_BYTES: usize = 16 << 20;
 pub struct Intake {
     lanes: Vec<Lane>,
     metrics: Arc<Metrics>,
+    allow: Arc<Allow>,
 }
 
 /// One way for indicators.
@@ -166,6 +167,7 @@ impl Intake {
         let intake = Intake {
             lanes: vec![lane],
             metrics,
+            allow: Arc::default(),
         };
         (intake, arrivals, account)
     }
@@ -173,6 +175,12 @@ impl Intake {
     /// Indicators on these ways are made wider.
     pub fn widened(mut self, wider: Wider) -> Self {
         self.lanes.iter_mut().for_each(|lane| lane.wider = wider);
+        self
+    }
+
+    /// What is allowed is not put in.
+    pub fn allowing(mut self, allow: Arc<Allow>) -> Self {
+        self.allow = allow;
         self
     }
 
@@ -206,6 +214,12 @@ impl Intake {
     /// Puts an indicator in, in place of the one with the same id. One that finds a
     /// lane full is dropped there, counted and logged.
     pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) {
+        if let Some(because) = self.allow.of(&indicator) {
+            self.leave_out(&indicator, because);
+            ticket.into_iter().for_each(Ticket::finish);
+            // The one that it was to take the place of is out of date.
+            return self.withdraw(&indicator.id);
+        }
         let Some((last, others)) = self.lanes.split_last() else {
             return;
         };
@@ -216,6 +230,22 @@ impl Intake {
             self.add_to(last, indicator.for_live(), None);
         } else {
             self.add_to(last, indicator, ticket);
+        }
+    }
+
+    /// Counts an indicator that is allowed.
+    fn leave_out(&self, indicator: &Indicator, because: Because<'_>) {
+        self.metrics.indicators_allowed.add(1);
+        let id = printable(&indicator.id, 200);
+        match because {
+            Because::File(name) => info!("indicator {id} is not asked for: {name} allows it"),
+            Because::Hosts => info!(
+                "indicator {id} is not asked for: it stands in every file of hosts \
+                 (--no-allow-defaults asks for it)"
+            ),
+            Because::BuiltIn(reason) => {
+                warn!("indicator {id} is not asked for: {reason} (--no-allow-defaults asks for it)")
+            }
         }
     }
 

@@ -142,12 +142,7 @@ fn start(store: Store) -> Bed {
         is_alone: true,
         timeout: None,
     };
-    let report = Arc::new(ReportSettings {
-        destination: Destination::Stdout,
-        transform: crate::sighting::report::Transform::None,
-        unflatten: false,
-        reported: None,
-    });
+    let report = Arc::new(ReportSettings::plain(Destination::Stdout));
     let (live, intake) = Live::start(source, settings, &report, &writer, &metrics, &stop)
         .expect("there are threads");
     Bed {

@@ -66,6 +66,7 @@ impl Scanner<'_> {
             for finding in self.find(&mut reading, part, &chunk.source, scratch) {
                 match finding {
                     Finding::Matched(event, found) => {
+                        self.reporter.come_from(&chunk.source.name);
                         let context = Context::already_checked(&event);
                         for watched in found.iter().filter(|watched| watched.claim(limit)) {
                             self.reporter

@@ -237,8 +237,10 @@ macro_rules! counters {
                 let done = self.sightings_sent.get()
                     + self.sightings_failed.get()
                     + self.sightings_lost.get()
-                    + self.sightings_withheld.get();
-                self.sightings_found.get().saturating_sub(done)
+                    + self.sightings_withheld.get()
+                    + self.sightings_aggregated.get();
+                let told = self.sightings_found.get() + self.sightings_of_several.get();
+                told.saturating_sub(done)
             }
 
             /// Every counter: its name, its number, and its meaning.
@@ -270,6 +272,7 @@ counters! {
     messages_ignored: "Messages of other types than indicators.",
     indicators_rejected: "Messages that could not be read, and indicators with a wrong value.",
     indicators_unsupported: "Indicators that this program cannot ask the engine about.",
+    indicators_allowed: "Indicators that are allowed and not asked for (--allow).",
     indicators_inactive: "Indicators that are expired, revoked or not yet valid, and not asked for.",
     indicators_received: "Indicators to match.",
     indicators_repeated: "Indicators that were known already and are not matched twice.",
@@ -299,6 +302,9 @@ counters! {
     sightings_found: "Matches.",
     sightings_known: "Matches that an earlier run has reported (--report-once).",
     sightings_live: "Matches in events as they came.",
+    sightings_allowed: "Matches of networks in events of which every address is allowed (--allow).",
+    sightings_aggregated: "Matches that are not told one by one, but in a count.",
+    sightings_of_several: "Sightings that stand for several matches.",
     sightings_withheld: "Sightings that a sink did not get, as their contexts were not transformed.",
     sightings_sent: "Sightings handed to the bus, standard output or a command.",
     sightings_repeated: "Sightings sent again, because the broker did not confirm them.",

@@ -182,20 +182,24 @@ impl<'a> Context<'a> {
         serde_json::from_str(&self.json)
     }
 
-    /// The same object with `"source": SOURCE`; a context that is no object
-    /// (only a transformation makes one) stays as it is.
-    pub(crate) fn with_source(&self, source: &str) -> serde_json::Result<Box<RawValue>> {
+    /// The same object with this member, JSON, at its end; a context that is no
+    /// object (only a transformation makes one) stays as it is.
+    pub(crate) fn with_member(
+        &self,
+        name: &str,
+        value: &str,
+    ) -> serde_json::Result<Context<'static>> {
         let Ok(members) = self.members() else {
-            return RawValue::from_string(self.json.clone().into_owned());
+            return Ok(self.clone().into_owned());
         };
-        let mut json = String::with_capacity(self.json.len() + source.len() + 16);
+        let mut json = String::with_capacity(self.json.len() + name.len() + value.len() + 4);
         let mut writer = ObjectWriter::new(&mut json);
-        for (key, value) in members.0.iter().filter(|(key, _)| key != "source") {
+        for (key, value) in members.0.iter().filter(|(key, _)| key != name) {
             writer.member(key, value.get())?;
         }
-        writer.member("source", &serde_json::to_string(source)?)?;
+        writer.member(name, value)?;
         writer.end();
-        RawValue::from_string(json)
+        Ok(Context { json: json.into() })
     }
 
     /// The port notation of engines before 2020.12, `"53/udp"`, as a number,

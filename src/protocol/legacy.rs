@@ -14,7 +14,7 @@ use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
 use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
 use crate::observable::EventTime;
 use crate::observable::{Network, NotAValue, Observable, Property, refang};
-use crate::protocol::{Context, MatchType};
+use crate::protocol::{Context, Facts, facts};
 
 /// The topic that indicators are published on.
 pub const INTEL_TOPIC: &str = "threatbus/intel";
@@ -305,17 +305,17 @@ struct Sighting<'a> {
 /// The context is no JSON (a defect of the caller).
 pub fn write(
     indicator: &Indicator,
-    _match_type: MatchType,
-    time: &EventTime,
+    facts: &Facts,
     context: &Context<'_>,
 ) -> serde_json::Result<String> {
-    let context = context.with_source("VAST")?;
+    let time = facts.time.unwrap_or_else(EventTime::now);
+    let context = facts::with_counts(context, facts)?.with_member("source", "\"VAST\"")?;
     serde_json::to_string(&Sighting {
         ts: time.as_python(),
         intel: &indicator.id,
         reference: format!("threatbus__{}", indicator.id),
         ioc: &indicator.ioc,
-        context: &context,
+        context: serde_json::from_str(context.as_str())?,
     })
 }
 
@@ -324,6 +324,7 @@ mod tests {
     use super::*;
     use crate::matching::Concepts;
     use crate::matching::condition::LazyEvent;
+    use crate::protocol::MatchType;
 
     fn intel(value: &str, kind: u16, operation: &str) -> String {
         serde_json::json!({
@@ -505,7 +506,7 @@ mod tests {
         let context =
             Context::new(r#"{"ts": "2020-09-04T11:21:13.663164","n":1.50}"#).expect("JSON");
         let time = EventTime::parse("2020-09-04T11:21:13.663164").expect("a time");
-        let json = write(&indicator, MatchType::Retro, &time, &context).expect("JSON");
+        let json = write(&indicator, &Facts::at(MatchType::Retro, time), &context).expect("JSON");
         assert_eq!(
             json,
             concat!(

@@ -1,9 +1,12 @@
 //! What indicators and sightings look like outside the program: the messages of
 //! both generations of Threat Bus, and files of indicators.
 
+pub mod allow;
 mod context;
+pub mod facts;
 pub mod feed;
 pub mod legacy;
 pub mod stix;
 
 pub use context::{Context, MatchType, NoContext};
+pub use facts::{Facts, Matched, Series};

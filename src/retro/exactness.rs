@@ -24,7 +24,7 @@ use crate::process::child::Flow;
 use crate::process::stop::Stop;
 use crate::protocol::stix::pattern;
 use crate::protocol::stix::plan::{meaning, plan};
-use crate::sighting::report::{Destination, Parcel, Reporter, Settings, Transform};
+use crate::sighting::report::{Destination, Parcel, Reporter, Settings};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -186,13 +186,8 @@ impl Run {
     ) -> Vec<HashMap<String, usize>> {
         let (sender, parcels) = unbounded();
         let stop = Stop::new().expect("two socket pairs");
-        let settings = Settings {
-            // The one destination that names the indicator and keeps the text.
-            destination: Destination::Command,
-            transform: Transform::None,
-            unflatten: false,
-            reported: None,
-        };
+        let settings = // The one destination that names the indicator and keeps the text.
+            Settings::plain(Destination::Command);
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
         for mut requests in batches {

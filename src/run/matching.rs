@@ -31,6 +31,16 @@ pub enum Choice {
     Files,
 }
 
+impl Choice {
+    /// What events are from that no log with a name has.
+    pub fn source(&self) -> &str {
+        match self {
+            Choice::Engine { engine, .. } => engine.title(),
+            Choice::Files => "files",
+        }
+    }
+}
+
 /// The threads that match.
 #[derive(Default)]
 pub struct Matching {

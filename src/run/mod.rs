@@ -1,5 +1,6 @@
 //! Builds the threads and channels, and joins them from left to right.
 
+mod allow;
 pub mod check;
 pub mod end;
 pub mod explain;
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, select, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unbounded};
 use log::{debug, error, info, warn};
 
 use crate::bus::echo;
@@ -31,9 +32,13 @@ use crate::observe::telemetry;
 use crate::process::exit_code::ExitCode;
 use crate::process::notify;
 use crate::process::stop::Stop;
+use crate::process::ticker::{Ticker, Wake};
 use crate::run::signals::Watcher;
 use crate::sighting::lines::Pool;
-use crate::sighting::report::{Destination, Parcel, Settings as ReportSettings, Transform};
+use crate::sighting::noise::Noise;
+use crate::sighting::report::{
+    Destination, Parcel, Reporter, Settings as ReportSettings, Transform,
+};
 use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
@@ -174,6 +179,10 @@ fn run_with(
         Ok(state) => state,
         Err(code) => return Ok(code),
     };
+    let allow = match allow::read(&config.noise) {
+        Ok(allow) => allow,
+        Err(code) => return Ok(code),
+    };
     let (parcels_sender, parcels) = bounded::<Parcel>(PARCELS);
     let (broker_sender, brokers) = unbounded::<Listening>();
     let (echo_sender, echoes) = unbounded();
@@ -186,9 +195,16 @@ fn run_with(
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
     let reported = state.reported.clone();
-    let report = Arc::new(report_settings(config, state.reported, metrics, stop));
+    let report = Arc::new(ReportSettings {
+        source: matching.source().into(),
+        reported: state.reported,
+        allow: allow.clone(),
+        ..report_settings(config, metrics, stop)
+    });
+    let teller = start_teller(&report, metrics, &parcels_sender, stop)?;
     let (matching, intake) =
         Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
+    let intake = intake.allowing(allow);
     // The workers hold the writer's other senders: it ends with the last.
     drop(parcels_sender);
     let files = matching.progress();
@@ -221,6 +237,7 @@ fn run_with(
         error!("the receiver ended by a defect of this program");
         stop.now();
         let _ = matching.join();
+        drop(teller);
         writer.join(stop, metrics);
         return Ok(ExitCode::Software);
     };
@@ -231,6 +248,8 @@ fn run_with(
         held = give_up_topics(config, held, stop);
     }
     let is_good = matching.join();
+    // It tells of what is held back, at the latest now.
+    drop(teller);
     ending.is_unread = is_unread.load(Ordering::Acquire);
     ending.logs = files.map(|files| files.get()).filter(|(_, all)| *all > 0);
     let written = writer.join(stop, metrics);
@@ -341,12 +360,33 @@ fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
     }
 }
 
-fn report_settings(
-    config: &Config,
-    reported: Option<Arc<Reported>>,
+/// How often is looked whether sightings that are held back are due.
+const LOOK_FOR_DUE: Duration = Duration::from_secs(1);
+
+/// Starts the thread that tells of sightings that are held back, when their time is
+/// over and at the end.
+fn start_teller(
+    report: &Arc<ReportSettings>,
     metrics: &Arc<Metrics>,
+    writer: &Sender<Parcel>,
     stop: &Stop,
-) -> ReportSettings {
+) -> std::io::Result<Ticker> {
+    if report.noise.is_none() {
+        return Ok(Ticker::none());
+    }
+    let mut reporter = Reporter::new(
+        report.clone(),
+        metrics.clone(),
+        writer.clone(),
+        stop.clone(),
+    );
+    Ticker::start("teller", LOOK_FOR_DUE, move |wake| match wake {
+        Wake::Pause => reporter.tell_due(),
+        Wake::End => reporter.tell_rest(),
+    })
+}
+
+fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> ReportSettings {
     let transform = match (&config.transform_context, config.transform_mode) {
         (None, _) => Transform::None,
         (Some(template), CommandMode::Each) => Transform::Each(template.clone()),
@@ -360,15 +400,17 @@ fn report_settings(
             ))
         }
     };
+    let destination = match config.sink {
+        SinkChoice::Bus => Destination::Bus,
+        SinkChoice::Stdout => Destination::Stdout,
+        SinkChoice::Command(_) => Destination::Command,
+    };
     ReportSettings {
-        destination: match config.sink {
-            SinkChoice::Bus => Destination::Bus,
-            SinkChoice::Stdout => Destination::Stdout,
-            SinkChoice::Command(_) => Destination::Command,
-        },
+        output: config.output,
         transform,
         unflatten: config.unflatten,
-        reported,
+        noise: Noise::new(config.noise.aggregate, config.noise.per_minute),
+        ..ReportSettings::plain(destination)
     }
 }
 

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::lines::Question;
 use crate::indicator::Indicator;
-use crate::observable::EventTime;
-use crate::protocol::{Context, MatchType};
+use crate::protocol::{Context, Facts, MatchType};
 
 /// How long a sighting in stored events waits for company at the most. The more of
 /// an indicator come together, the fewer processes are started.
@@ -25,24 +24,16 @@ pub(super) struct Gathered {
     pub event: Option<Context<'static>>,
     /// What the command gets.
     pub context: Context<'static>,
-    /// When the event happened, where that is to be told.
-    pub time: Option<EventTime>,
-    /// How it was found.
-    pub match_type: MatchType,
+    /// What is known of it.
+    pub facts: Facts,
 }
 
 impl Gathered {
-    pub(super) fn new(
-        event: Option<&Context<'_>>,
-        context: &Context<'_>,
-        time: Option<EventTime>,
-        match_type: MatchType,
-    ) -> Self {
+    pub(super) fn new(event: Option<&Context<'_>>, context: &Context<'_>, facts: Facts) -> Self {
         Gathered {
             event: event.map(|event| event.clone().into_owned()),
             context: context.clone().into_owned(),
-            time,
-            match_type,
+            facts,
         }
     }
 
@@ -50,7 +41,7 @@ impl Gathered {
     pub(super) fn question(&self, ioc: &str) -> Question {
         Question {
             ioc: ioc.to_owned(),
-            match_type: self.match_type,
+            match_type: self.facts.match_type,
             context: self.context.clone(),
         }
     }
@@ -84,7 +75,7 @@ impl Gathering {
         let known = self.waiting.last().map(|(known, _)| known);
         let known = known.filter(|known| Arc::ptr_eq(&known.id, &indicator.id));
         let indicator = known.cloned().unwrap_or_else(|| indicator.clone().into());
-        let longest = match one.match_type {
+        let longest = match one.facts.match_type {
             MatchType::Retro => LONGEST_RETRO,
             MatchType::Live => LONGEST_LIVE,
         };

@@ -2,37 +2,47 @@
 //! it happens in the thread that found the match, so the one writer only writes.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError, select};
+use crossbeam_channel::Sender;
 use log::{debug, error, warn};
 
-use crate::indicator::{Indicator, Protocol};
-use crate::observable::EventTime;
+use crate::indicator::{Allow, Indicator, Protocol};
+use crate::observable::{EventTime, Observable};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
-use crate::protocol::legacy;
-use crate::protocol::stix;
-use crate::protocol::{Context, MatchType};
+use crate::protocol::{Context, Facts, MatchType};
 use crate::sighting::gather::{Gathered, Gathering};
 use crate::sighting::lines::Pool;
+use crate::sighting::locate::Locator;
+use crate::sighting::noise::{Kept, Noise};
+use crate::sighting::pack::Packer;
 use crate::sighting::transform::{Failure, transform};
+use crate::sighting::windows::Met;
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
-
-/// How much output is gathered before it goes to the writer, in bytes.
-const FULL: usize = 64 * 1024;
 
 /// Where sightings go.
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// To the bus, each in the protocol of its indicator.
     Bus,
-    /// To standard output, the contexts only.
+    /// To standard output, a line each.
     Stdout,
-    /// To a command, which is run for each.
+    /// To a command.
     Command,
+}
+
+/// What standard output and commands get of a sighting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Its context.
+    #[default]
+    Context,
+    /// An object that says what it is, with its context.
+    Sighting,
 }
 
 /// Sightings on their way to the writer.
@@ -55,7 +65,7 @@ pub enum Parcel {
         ioc: String,
         /// What is replaced for `%matchtype`.
         match_type: MatchType,
-        /// Standard input.
+        /// Standard input: the context, or all of the sighting.
         context: Context<'static>,
         /// For the log.
         indicator: Arc<str>,
@@ -86,12 +96,53 @@ pub struct BusMessage {
 pub struct Settings {
     /// Where sightings go.
     pub destination: Destination,
+    /// What a sink gets of them.
+    pub output: Output,
+    /// What events are from, where they are from no log with a name.
+    pub source: Arc<str>,
     /// `--transform-context`.
     pub transform: Transform,
     /// `--unflatten`.
     pub unflatten: bool,
     /// `--report-once`.
     pub reported: Option<Arc<Reported>>,
+    /// `--allow`.
+    pub allow: Arc<Allow>,
+    /// `--aggregate` and `--max-sightings-per-minute`.
+    pub noise: Option<Noise>,
+}
+
+impl Settings {
+    /// Everything goes out as it is.
+    pub fn plain(destination: Destination) -> Self {
+        Settings {
+            destination,
+            output: Output::Context,
+            source: "VAST".into(),
+            transform: Transform::None,
+            unflatten: false,
+            reported: None,
+            allow: Arc::default(),
+            noise: None,
+        }
+    }
+
+    fn is_for_bus(&self) -> bool {
+        matches!(self.destination, Destination::Bus)
+    }
+
+    /// Whether it is told when the event happened.
+    fn tells_time(&self) -> bool {
+        self.is_for_bus() || self.output == Output::Sighting || self.noise.is_some()
+    }
+
+    /// Whether it is told what in the event matched.
+    fn tells_matched(&self, indicator: &Indicator) -> bool {
+        match self.is_for_bus() {
+            true => indicator.protocol == Protocol::Stix2,
+            false => self.output == Output::Sighting,
+        }
+    }
 }
 
 /// What is made of contexts before they go out.
@@ -109,15 +160,13 @@ pub enum Transform {
 pub struct Reporter {
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
-    writer: Sender<Parcel>,
     stop: Stop,
-    lines: Vec<u8>,
-    line_count: u64,
-    messages: Vec<BusMessage>,
-    message_bytes: usize,
-    finished: Vec<Ticket>,
+    /// What the next events are from.
+    source: Arc<str>,
+    locator: Locator,
     /// What waits for a command that stays.
     gathering: Gathering,
+    packer: Packer,
 }
 
 impl Reporter {
@@ -128,17 +177,22 @@ impl Reporter {
         writer: Sender<Parcel>,
         stop: Stop,
     ) -> Self {
+        let packer = Packer::new(settings.clone(), metrics.clone(), writer, stop.clone());
         Reporter {
+            source: settings.source.clone(),
             settings,
             metrics,
-            writer,
             stop,
-            lines: Vec::new(),
-            line_count: 0,
-            messages: Vec::new(),
-            message_bytes: 0,
-            finished: Vec::new(),
+            locator: Locator::default(),
             gathering: Gathering::new(),
+            packer,
+        }
+    }
+
+    /// The next events are from this log.
+    pub fn come_from(&mut self, source: &str) {
+        if *self.source != *source {
+            self.source = source.into();
         }
     }
 
@@ -156,11 +210,19 @@ impl Reporter {
         match_type: MatchType,
         time: Option<EventTime>,
     ) {
+        let settings = self.settings.clone();
+        if self.is_allowed(indicator, context) {
+            self.metrics.sightings_allowed.add(1);
+            debug!(
+                "indicator {}: every address that an event holds of it is allowed",
+                printable(&indicator.id, 200)
+            );
+            return;
+        }
         // Where the context does not tell the event, it cannot tell that it is new.
         let is_told = time.is_none();
-        let reported = self.settings.reported.clone().filter(|_| is_told);
-        let is_known = |reported: &Arc<Reported>| !reported.is_new(&indicator.id, context.as_str());
-        if reported.as_ref().is_some_and(is_known) {
+        let reported = settings.reported.as_ref().filter(|_| is_told);
+        if reported.is_some_and(|reported| !reported.is_new(&indicator.id, context.as_str())) {
             self.metrics.sightings_known.add(1);
             return;
         }
@@ -168,36 +230,99 @@ impl Reporter {
         if match_type == MatchType::Live {
             self.metrics.sightings_live.add(1);
         }
-        // Only the bus is told when it happened.
-        let time = match self.settings.destination {
-            Destination::Bus => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
-            Destination::Stdout | Destination::Command => None,
+        let mut facts = Facts {
+            match_type,
+            time: match settings.tells_time() {
+                true => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
+                false => None,
+            },
+            matched: match settings.tells_matched(indicator) {
+                true => self.locator.first(indicator, context.as_str()),
+                false => None,
+            },
+            source: self.source.clone(),
+            series: None,
         };
+        if let Some(noise) = &settings.noise {
+            let now = Instant::now();
+            noise.due(now).into_iter().for_each(|kept| self.tell(kept));
+            if noise.meet(now, indicator, context, &mut facts) == Met::Held {
+                self.metrics.sightings_aggregated.add(1);
+                return;
+            }
+        }
+        self.send_off(indicator, context, facts, is_told);
+    }
+
+    /// Tells of the sightings whose time is over.
+    pub fn tell_due(&mut self) {
+        let settings = self.settings.clone();
+        let due = settings
+            .noise
+            .as_ref()
+            .map(|noise| noise.due(Instant::now()));
+        due.into_iter().flatten().for_each(|kept| self.tell(kept));
+        self.flush();
+    }
+
+    /// Tells of all that is held back, at the end.
+    pub fn tell_rest(&mut self) {
+        let settings = self.settings.clone();
+        let rest = settings.noise.as_ref().map(Noise::rest);
+        rest.into_iter().flatten().for_each(|kept| self.tell(kept));
+        self.flush();
+    }
+
+    /// Tells of several as one.
+    fn tell(&mut self, kept: Kept) {
+        self.metrics.sightings_of_several.add(1);
+        self.send_off(&kept.indicator, &kept.event, kept.facts, false);
+    }
+
+    /// Whether the event holds nothing of a network but addresses that are allowed.
+    fn is_allowed(&mut self, indicator: &Indicator, event: &Context<'_>) -> bool {
+        let allow = &self.settings.allow;
+        let is_network = |one: &Observable| matches!(one, Observable::Network(_));
+        allow.has_addresses()
+            && indicator.observables.iter().any(is_network)
+            && self
+                .locator
+                .all_addresses(indicator, event.as_str(), |address| {
+                    allow.has_address(address)
+                })
+    }
+
+    /// Makes the context that goes out, and sends it.
+    fn send_off(
+        &mut self,
+        indicator: &Indicator,
+        event: &Context<'_>,
+        facts: Facts,
+        is_told: bool,
+    ) {
+        let settings = self.settings.clone();
         // The event itself goes out untouched unless something changes it.
-        let event = context;
         let mut changed: Option<Context<'_>> = None;
         if indicator.protocol == Protocol::Legacy {
-            changed = Some(context.clone().with_plain_ports());
+            changed = Some(event.clone().with_plain_ports());
         }
-        if self.settings.unflatten {
-            changed = Some(changed.unwrap_or_else(|| context.clone()).unflattened());
+        if settings.unflatten {
+            changed = Some(changed.unwrap_or_else(|| event.clone()).unflattened());
         }
-        let context = changed.as_ref().unwrap_or(context);
-        let settings = self.settings.clone();
+        let context = changed.as_ref().unwrap_or(event);
         match &settings.transform {
-            Transform::None => self.pack(indicator, context, time, match_type),
+            Transform::None => self.packer.pack(indicator, context, &facts),
             Transform::Each(template) => {
+                let match_type = facts.match_type;
                 let answer = transform(template, context, ioc(indicator), match_type, &self.stop);
-                self.answered(indicator, event, context, time, match_type, answer);
+                self.answered(indicator, event, context, &facts, answer);
                 // The next may take its 30 s.
-                self.flush();
+                self.packer.hand_over();
             }
             Transform::Lines(pool) => {
                 let is_enough = pool.gather(context.as_str().len());
-                let event = is_told
-                    .then_some(event)
-                    .filter(|_| settings.reported.is_some());
-                let one = Gathered::new(event, context, time, match_type);
+                let is_wanted = is_told && settings.reported.is_some();
+                let one = Gathered::new(is_wanted.then_some(event), context, facts);
                 if self.gathering.push(indicator, one) || is_enough {
                     self.flush();
                 }
@@ -215,16 +340,11 @@ impl Reporter {
             return;
         }
         let gathered = self.gathering.take();
-        let answers = pool.ask(
-            gathered
-                .iter()
-                .map(|(indicator, one)| one.question(ioc(indicator)))
-                .collect(),
-        );
+        let question = |(indicator, one): &(Arc<Indicator>, Gathered)| one.question(ioc(indicator));
+        let answers = pool.ask(gathered.iter().map(question).collect());
         for ((indicator, one), answer) in gathered.into_iter().zip(answers) {
             let event = one.event.as_ref().unwrap_or(&one.context);
-            let (time, match_type) = (one.time, one.match_type);
-            self.answered(&indicator, event, &one.context, time, match_type, answer);
+            self.answered(&indicator, event, &one.context, &one.facts, answer);
         }
     }
 
@@ -234,23 +354,20 @@ impl Reporter {
         indicator: &Indicator,
         event: &Context<'_>,
         context: &Context<'_>,
-        time: Option<EventTime>,
-        match_type: MatchType,
+        facts: &Facts,
         answer: Result<Context<'static>, Failure>,
     ) {
         match answer {
-            Ok(transformed) => self.pack(indicator, &transformed, time, match_type),
+            Ok(transformed) => self.packer.pack(indicator, &transformed, facts),
             Err(reason) => {
-                self.untransformed(indicator, context, time, match_type, &reason);
-                if let (Some(reported), false) = (&self.settings.reported, self.is_for_bus()) {
+                self.untransformed(indicator, context, facts, &reason);
+                if let (Some(reported), false) =
+                    (&self.settings.reported, self.settings.is_for_bus())
+                {
                     reported.forget(&indicator.id, event.as_str());
                 }
             }
         }
-    }
-
-    fn is_for_bus(&self) -> bool {
-        matches!(self.settings.destination, Destination::Bus)
     }
 
     fn event_time(&self, indicator: &Indicator, context: &Context<'_>) -> EventTime {
@@ -271,18 +388,17 @@ impl Reporter {
         &mut self,
         indicator: &Indicator,
         context: &Context<'_>,
-        time: Option<EventTime>,
-        match_type: MatchType,
+        facts: &Facts,
         reason: &Failure,
     ) {
         self.metrics.transforms_failed.add(1);
         let id = printable(&indicator.id, 200);
-        if let Destination::Bus = self.settings.destination {
+        if self.settings.is_for_bus() {
             warn!(
                 "indicator {id}: --transform-context failed: {reason}; \
                  the sighting keeps its original context"
             );
-            self.pack(indicator, context, time, match_type);
+            self.packer.pack(indicator, context, facts);
         } else {
             self.metrics.sightings_withheld.add(1);
             error!(
@@ -292,131 +408,21 @@ impl Reporter {
         }
     }
 
-    fn pack(
-        &mut self,
-        indicator: &Indicator,
-        context: &Context<'_>,
-        time: Option<EventTime>,
-        match_type: MatchType,
-    ) {
-        match self.settings.destination {
-            Destination::Stdout => {
-                self.lines.extend_from_slice(context.as_str().as_bytes());
-                self.lines.push(b'\n');
-                self.line_count += 1;
-                if self.lines.len() >= FULL {
-                    self.hand_over();
-                }
-            }
-            Destination::Bus => self.pack_message(indicator, context, time, match_type),
-            Destination::Command => self.send(Parcel::Command {
-                ioc: ioc(indicator).to_owned(),
-                match_type,
-                context: context.clone().into_owned(),
-                indicator: indicator.id.clone(),
-            }),
-        }
-    }
-
-    fn pack_message(
-        &mut self,
-        indicator: &Indicator,
-        context: &Context<'_>,
-        time: Option<EventTime>,
-        match_type: MatchType,
-    ) {
-        let time = &time.unwrap_or_else(EventTime::now);
-        let (topic, json) = match indicator.protocol {
-            Protocol::Legacy => (
-                legacy::SIGHTING_TOPIC,
-                legacy::write(indicator, match_type, time, context),
-            ),
-            Protocol::Stix2 => (
-                stix::message::SIGHTING_TOPIC,
-                stix::message::write(indicator, match_type, time, context),
-            ),
-        };
-        match json {
-            Ok(json) => {
-                let frame = format!("{topic} {json}");
-                debug!(
-                    "sighting of indicator {} ({} bytes)",
-                    printable(&indicator.id, 200),
-                    frame.len()
-                );
-                self.message_bytes += frame.len();
-                self.messages.push(BusMessage { frame });
-                if self.message_bytes >= FULL {
-                    self.hand_over();
-                }
-            }
-            Err(error) => {
-                self.metrics.sightings_failed.add(1);
-                error!(
-                    "indicator {}: its sighting cannot be written as JSON: {error}",
-                    printable(&indicator.id, 200)
-                );
-            }
-        }
-    }
-
     /// Hands over what is gathered. Called whenever no more output waits to be
     /// read, so that a sighting is never held back for company.
     pub fn flush(&mut self) {
         self.ask_gathered();
-        self.hand_over();
-    }
-
-    /// Hands over what is ready for the writer.
-    fn hand_over(&mut self) {
-        if !self.lines.is_empty() {
-            let bytes = std::mem::take(&mut self.lines);
-            let count = std::mem::take(&mut self.line_count);
-            self.send(Parcel::Lines { bytes, count });
-        }
-        if !self.messages.is_empty() {
-            self.message_bytes = 0;
-            let messages = std::mem::take(&mut self.messages);
-            self.send(Parcel::Messages(messages));
-        }
-        if !self.finished.is_empty() {
-            let finished = std::mem::take(&mut self.finished);
-            self.send(Parcel::Finished(finished));
-        }
+        self.packer.hand_over();
     }
 
     /// The indicator is answered: once its sightings are safe, its entry in the
     /// journal can be closed.
     pub fn finish(&mut self, ticket: Option<Ticket>) {
-        self.finished.extend(ticket);
-    }
-
-    /// Waits for the writer as long as it takes, but not beyond the end.
-    fn send(&self, parcel: Parcel) {
-        let count = parcel.count();
-        // A free place is taken even at the very end, where `select!` would
-        // toss a coin.
-        let undelivered = match self.writer.try_send(parcel) {
-            Ok(()) => None,
-            Err(TrySendError::Disconnected(parcel)) => Some(parcel),
-            Err(TrySendError::Full(parcel)) => select! {
-                send(self.writer, parcel) -> sent => sent.err().map(|error| error.0),
-                recv(self.stop.now_channel()) -> _ => {
-                    return self.metrics.sightings_lost.add(count);
-                }
-            },
-        };
-        if let Some(parcel) = undelivered {
-            self.metrics.sightings_lost.add(count);
-            // There is no writer that would know whether all before it is safe.
-            if let Parcel::Finished(tickets) = parcel {
-                tickets.into_iter().for_each(Ticket::keep);
-            }
-        }
+        self.packer.finish(ticket);
     }
 }
 
 /// The text that stands for `%ioc`: the value as the bus wrote it.
-fn ioc(indicator: &Indicator) -> &str {
+pub(super) fn ioc(indicator: &Indicator) -> &str {
     indicator.ioc.first().map_or("", String::as_str)
 }

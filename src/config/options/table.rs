@@ -1,7 +1,7 @@
 //! The table itself.
 
 use super::{Action, Kind, Name, Opt, Pick, Section};
-use crate::config::{CommandMode, Format, LiveEngine, ProtocolChoice};
+use crate::config::{CommandMode, Format, LiveEngine, Output, ProtocolChoice};
 use crate::engine::Choice;
 use crate::matching::Mode;
 use crate::protocol::feed::Form;
@@ -250,7 +250,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "exact",
-                help: "whole texts in the engine's concepts, as the original does",
+                help: "whole texts in the fields of the engine's concepts, as the original does",
                 set: |settings| settings.mode = Mode::Exact,
             },
             Pick {
@@ -260,7 +260,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "thorough",
-                help: "the same, also where an engine has to scan",
+                help: "the same, also where an engine has to scan what it stores",
                 set: |settings| settings.mode = Mode::Thorough,
             },
         ]),
@@ -309,6 +309,33 @@ pub static OPTIONS: &[Opt] = &[
         short_help: "look for the host of a URL too, as a domain or an address",
         long_help: "The URL http://evil.example/x then matches whatever has to do with \
                     evil.example.",
+    },
+    Opt {
+        name: Name::Anywhere("allow"),
+        short: None,
+        value_name: "FILE...",
+        kind: Kind::Files(|settings| &mut settings.allow),
+        default: None,
+        sample: Some("/etc/vast-threatbus/allow.txt"),
+        section: Section::Matching,
+        short_help: "never ask for the addresses, networks, domains and hashes in a file",
+        long_help: "A list, CSV, or a warning list of MISP in JSON. A domain is allowed with the \
+                    names under it where it is written .domain. A URL on an allowed domain is \
+                    asked for all the same, and so is a network that merely holds allowed \
+                    addresses: an event of which every matching address is allowed is left out.",
+    },
+    Opt {
+        name: Name::Anywhere("allow-defaults"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.allow_defaults = value),
+        default: Some("true"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "do not ask for what nobody means, such as localhost",
+        long_help: "These are unspecified, loopback and broadcast addresses, networks wider than \
+                    /8 (IPv4) or /16 (IPv6), localhost, and the hashes of the empty file. Each is \
+                    logged. Private networks are asked for.",
     },
     Opt {
         name: Name::Anywhere("batch-size"),
@@ -362,7 +389,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "lines",
-                help: "one process that stays and reads a context a line",
+                help: "one process that stays and reads lines",
                 set: |settings| settings.sink_mode = CommandMode::Lines,
             },
         ]),
@@ -371,6 +398,30 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Output,
         short_help: "how the sink command is run",
         long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started                     again with growing pauses, and gets what it may not have read once more: each                     context at least once. What five processes in a row do not take counts as                     failed.",
+    },
+    Opt {
+        name: Name::Anywhere("output"),
+        short: None,
+        value_name: "WHAT",
+        kind: Kind::Choice(&[
+            Pick {
+                name: "context",
+                help: "the context of each sighting, the matched event",
+                set: |settings| settings.output = Output::Context,
+            },
+            Pick {
+                name: "sighting",
+                help: "an object that says what it is, with its context",
+                set: |settings| settings.output = Output::Sighting,
+            },
+        ]),
+        default: Some("context"),
+        sample: None,
+        section: Section::Output,
+        short_help: "what STDOUT and a sink command get of a sighting",
+        long_help: "With sighting it is an object with ts, match_type, indicator (id, value or \
+                    pattern, kind, name, labels, properties), matched (path in the event and \
+                    value), source and context, on one line.",
     },
     Opt {
         name: Name::Anywhere("transform-context"),
@@ -398,7 +449,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "lines",
-                help: "processes that stay, read a context a line and print one each",
+                help: "processes that stay and answer line by line",
                 set: |settings| settings.transform_mode = CommandMode::Lines,
             },
         ]),
@@ -435,6 +486,33 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Output,
         short_help: "make nested objects of keys with dots in the context",
         long_help: "Where `a` and `a.b` are both there, the flat key stays.",
+    },
+    Opt {
+        name: Name::Anywhere("aggregate"),
+        short: None,
+        value_name: "SECS",
+        kind: Kind::Seconds(0, |settings, value| settings.aggregate = value),
+        default: Some("0"),
+        sample: Some("300"),
+        section: Section::Output,
+        short_help: "tell sightings of an indicator within SECS as one; 0 = each by itself",
+        long_help: "Those from one source count together. The first goes out at once, the rest \
+                    as one sighting with count, first_seen and last_seen when the time is over or \
+                    the run ends. Where the format has no place for them the counts are in the \
+                    context, as x_threatbus_aggregate.",
+    },
+    Opt {
+        name: Name::Anywhere("max-sightings-per-minute"),
+        short: None,
+        value_name: "N",
+        kind: Kind::Whole(0..=1_000_000_000, |settings, value| {
+            settings.max_sightings_per_minute = value;
+        }),
+        default: Some("0"),
+        sample: None,
+        section: Section::Output,
+        short_help: "tell N sightings of an indicator a minute, count the rest; 0 = all",
+        long_help: "What is counted goes out as one sighting, as with --aggregate.",
     },
     Opt {
         name: Name::Anywhere("confirm-delivery"),
@@ -709,8 +787,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "how much to log to standard error; NOTSET = nothing",
-        long_help: "On the command line it also overrides logging.console_verbosity. WARN is \
-                    another name of WARNING.",
+        long_help: "On the command line it also overrides logging.console_verbosity.",
     },
     Opt {
         name: Name::Anywhere("log-format"),
@@ -795,11 +872,11 @@ pub static OPTIONS: &[Opt] = &[
         name: Name::KeyOnly("metrics.interval"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.metrics_interval = value),
+        kind: Kind::Seconds(1, |settings, value| settings.metrics_interval = value),
         default: Some("10"),
         sample: None,
         section: Section::Logging,
-        short_help: "the time between two lines of metrics in seconds; 0 = no metrics at all",
+        short_help: "the time between two lines of metrics",
         long_help: "",
     },
     Opt {

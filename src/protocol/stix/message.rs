@@ -13,7 +13,7 @@ use super::plan::{self, Refused};
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity, timestamp};
 use crate::observable::Observable;
 use crate::observable::{EventTime, stix_time};
-use crate::protocol::{Context, MatchType};
+use crate::protocol::{Context, Facts, Matched};
 
 /// The topic that indicators are published on.
 pub const INDICATOR_TOPIC: &str = "stix2/indicator";
@@ -155,21 +155,30 @@ fn is_indicator_id(id: &str) -> bool {
         .is_some_and(|uuid| uuid.len() == 36 && Uuid::try_parse(uuid).is_ok())
 }
 
+/// The most that a sighting counts (STIX 2.1, section 5.2).
+const MOST_COUNTED: u64 = 999_999_999;
+
 #[derive(Serialize)]
 struct StixSighting<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     spec_version: &'static str,
     id: String,
-    created: &'a str,
-    modified: &'a str,
+    created: String,
+    modified: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_seen: Option<String>,
     last_seen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
     sighting_of_ref: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_indicator: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_indicator_value: Option<&'a str>,
     x_threatbus_match_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_matched: Option<&'a Matched>,
     x_threatbus_sighting_context: &'a RawValue,
 }
 
@@ -179,18 +188,25 @@ struct StixSighting<'a> {
 /// The context is no JSON (a defect of the caller).
 pub fn write(
     indicator: &Indicator,
-    match_type: MatchType,
-    time: &EventTime,
+    facts: &Facts,
     context: &Context<'_>,
 ) -> serde_json::Result<String> {
-    let now = stix_time(OffsetDateTime::now_utc());
+    let now = OffsetDateTime::now_utc();
+    let series = facts.series.as_ref();
+    let several = facts.several();
+    let time = facts.time.unwrap_or_else(EventTime::now);
     serde_json::to_string(&StixSighting {
         kind: "sighting",
         spec_version: "2.1",
-        id: format!("sighting--{}", Uuid::new_v4()),
-        created: &now,
-        modified: &now,
-        last_seen: time.as_stix(),
+        id: format!(
+            "sighting--{}",
+            series.map_or_else(Uuid::new_v4, |series| series.id)
+        ),
+        created: stix_time(series.map_or(now, |series| series.created)),
+        modified: stix_time(series.map_or(now, |series| now.max(series.created))),
+        first_seen: several.map(|series| stix_time(series.first_seen)),
+        last_seen: several.map_or_else(|| time.as_stix(), |series| stix_time(series.last_seen)),
+        count: several.map(|series| series.count.min(MOST_COUNTED)),
         sighting_of_ref: &indicator.id,
         x_threatbus_indicator: indicator.original.as_deref(),
         // As the originals did: the value alone where the message is not kept.
@@ -198,7 +214,8 @@ pub fn write(
             Some(_) => None,
             None => indicator.ioc.first().map(String::as_str),
         },
-        x_threatbus_match_type: match_type.as_str(),
+        x_threatbus_match_type: facts.match_type.as_str(),
+        x_threatbus_matched: facts.matched.as_ref(),
         x_threatbus_sighting_context: serde_json::from_str(context.as_str())?,
     })
 }
@@ -208,6 +225,7 @@ mod tests {
     use super::*;
     use crate::indicator::Standing;
     use crate::observable::{Network, Observable, Property};
+    use crate::protocol::MatchType;
 
     const ID: &str = "indicator--00000000-0000-4001-8000-000000000000";
 
@@ -375,7 +393,7 @@ mod tests {
         let indicator = matched("[domain-name:value = 'evil.com']");
         let context = Context::new(r#"{"n": 1.50}"#).expect("JSON");
         let time = EventTime::parse("2009-11-18T17:00:51.841527040").expect("a time");
-        let json = write(&indicator, MatchType::Retro, &time, &context).expect("JSON");
+        let json = write(&indicator, &Facts::at(MatchType::Retro, time), &context).expect("JSON");
         assert!(
             json.contains(r#""x_threatbus_sighting_context":{"n": 1.50}"#),
             "{json}"
@@ -394,7 +412,7 @@ mod tests {
         indicator.original = None;
         let context = Context::new("{}").expect("JSON");
         let time = EventTime::now();
-        let json = write(&indicator, MatchType::Live, &time, &context).expect("JSON");
+        let json = write(&indicator, &Facts::at(MatchType::Live, time), &context).expect("JSON");
         let value: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(value["x_threatbus_indicator_value"], "evil.com");
         assert_eq!(value["x_threatbus_match_type"], "LIVE");

@@ -1,0 +1,301 @@
+//! `--allow`: what is never asked for, and what says so.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::Indicator;
+use crate::observable::{Network, Observable, domains_above};
+
+/// Networks with fewer fixed bits are nobody's indicator: an address has 128 bits
+/// here, and those of IPv4 begin with 96 that are fixed.
+const LEAST_IPV4: u8 = 96 + 8;
+const LEAST_IPV6: u8 = 16;
+
+/// The hashes of a file in which nothing is.
+const EMPTY_FILE: [&str; 6] = [
+    "d41d8cd98f00b204e9800998ecf8427e",
+    "da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    "d14a028c2a3a2bc9476102bb288234c415a2b01f828ea62ac5b3e42f",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "38b060a751ac96384cd9327eb1b1e36a21fdb71114be07434c0cc7bf63f6e1da274edebfe76f65fbd51ad2f14898b95b",
+    "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
+];
+
+/// Something that is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// This value, and what is inside of it where it is a network.
+    Value(Observable),
+    /// This domain and all names under it, in its canonical form.
+    Domain(String),
+}
+
+/// Who says that something is allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Because<'a> {
+    /// A file of `--allow`.
+    File(&'a str),
+    /// What is built in, for this reason.
+    BuiltIn(&'static str),
+    /// What is built in, and stands in every file of hosts.
+    Hosts,
+}
+
+/// What is allowed.
+#[derive(Debug, Default)]
+pub struct Allow {
+    has_defaults: bool,
+    files: Vec<String>,
+    /// By kind and canonical text.
+    values: HashMap<String, usize>,
+    has_addresses: bool,
+    networks: Vec<(Network, usize)>,
+    domains: HashMap<String, usize>,
+}
+
+impl Allow {
+    /// Nothing but what is built in, or nothing at all.
+    pub fn new(has_defaults: bool) -> Self {
+        Allow {
+            has_defaults,
+            ..Allow::default()
+        }
+    }
+
+    /// Allows what a file with this name holds.
+    pub fn add(&mut self, file: &str, entries: impl IntoIterator<Item = Entry>) {
+        let number = self.files.len();
+        self.files.push(file.to_owned());
+        for entry in entries {
+            match entry {
+                Entry::Value(Observable::Network(network)) => self.networks.push((network, number)),
+                Entry::Value(value) => {
+                    self.has_addresses |= matches!(value, Observable::Address(_));
+                    self.values.entry(key(&value)).or_insert(number);
+                }
+                Entry::Domain(name) => {
+                    self.domains.entry(name).or_insert(number);
+                }
+            }
+        }
+    }
+
+    /// Why an indicator is not to be asked for: all that it asks for is allowed. One
+    /// that asks for more than values is asked for in any case.
+    pub fn of(&self, indicator: &Indicator) -> Option<Because<'_>> {
+        if indicator.condition.is_some() || indicator.selection.is_some() {
+            return None;
+        }
+        let mut reasons = indicator.observables.iter().map(|one| self.of_value(one));
+        let first = reasons.next()??;
+        reasons.all(|reason| reason.is_some()).then_some(first)
+    }
+
+    /// Whether any address may be allowed.
+    pub fn has_addresses(&self) -> bool {
+        self.has_defaults || self.has_addresses || !self.networks.is_empty()
+    }
+
+    /// Whether an address is allowed.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.of_value(&Observable::address(address)).is_some()
+    }
+
+    /// Why a value is not to be asked for.
+    pub fn of_value(&self, value: &Observable) -> Option<Because<'_>> {
+        let file = |number: usize| Because::File(&self.files[number]);
+        let named = self.values.get(&key(value)).copied();
+        let above = match value {
+            Observable::Address(address) | Observable::Endpoint(address, _) => {
+                let bare = self
+                    .values
+                    .get(&key(&Observable::address(*address)))
+                    .copied();
+                bare.or_else(|| self.network_around(Network::new(*address, 128)))
+            }
+            Observable::Network(network) => self.network_around(*network),
+            Observable::Domain(name) | Observable::Subdomain(name) => self.domain_around(name),
+            // Who serves a file elsewhere in an allowed domain is not allowed.
+            Observable::Url(_) => None,
+            Observable::Hash(_) | Observable::Text(..) | Observable::Answer(_) => None,
+        };
+        let built_in = || self.has_defaults.then(|| built_in(value)).flatten();
+        named.or(above).map(file).or_else(built_in)
+    }
+
+    fn network_around(&self, network: Network) -> Option<usize> {
+        let mut around = self.networks.iter();
+        let found = around.find(|(other, _)| other.contains_network(network));
+        found.map(|(_, number)| *number)
+    }
+
+    fn domain_around(&self, name: &str) -> Option<usize> {
+        let own = self.domains.get(name);
+        let above = || domains_above(name).find_map(|above| self.domains.get(above));
+        own.or_else(above).copied()
+    }
+}
+
+/// What a value is known by, however it is written.
+fn key(value: &Observable) -> String {
+    format!("{} {value}", value.kind())
+}
+
+/// Why nobody means this.
+fn built_in(value: &Observable) -> Option<Because<'static>> {
+    match value {
+        Observable::Address(address) | Observable::Endpoint(address, _) => of_address(*address),
+        Observable::Network(network) => of_network(*network),
+        Observable::Domain(name) if matches!(&**name, "localhost" | "localhost.localdomain") => {
+            Some(Because::Hosts)
+        }
+        Observable::Hash(hash) if EMPTY_FILE.contains(&&**hash) => {
+            Some(Because::BuiltIn("it is the hash of the empty file"))
+        }
+        Observable::Text(_, hash) if EMPTY_FILE.contains(&&**hash) => {
+            Some(Because::BuiltIn("it is the hash of the empty file"))
+        }
+        _ => None,
+    }
+}
+
+fn of_address(address: IpAddr) -> Option<Because<'static>> {
+    let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
+    // 127.0.0.1, ::1, 0.0.0.0, :: and 255.255.255.255 stand in files of hosts.
+    let is_usual = address.is_unspecified()
+        || is_broadcast
+        || ["127.0.0.1", "::1"]
+            .iter()
+            .any(|one| address.to_string() == *one);
+    if is_usual {
+        Some(Because::Hosts)
+    } else if address.is_loopback() {
+        Some(Because::BuiltIn("it is a loopback address"))
+    } else {
+        None
+    }
+}
+
+fn of_network(network: Network) -> Option<Because<'static>> {
+    let length = network.length();
+    let is_ipv4 = Network::ipv4().contains_network(network);
+    let least = if is_ipv4 { LEAST_IPV4 } else { LEAST_IPV6 };
+    if length < least {
+        Some(Because::BuiltIn("it is wider than /8, or /16 of IPv6"))
+    } else if is_ipv4 && network.first().is_loopback() {
+        Some(Because::BuiltIn("it is a network of loopback addresses"))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+    use crate::observable::of_line;
+
+    fn value(text: &str) -> Observable {
+        of_line(text)
+            .or_else(|_| Observable::of_domain(text).map(|one| vec![one]))
+            .expect("a value")
+            .remove(0)
+    }
+
+    fn indicator(values: &[&str]) -> Indicator {
+        Indicator {
+            id: "1".into(),
+            protocol: Protocol::Legacy,
+            observables: values.iter().map(|text| value(text)).collect(),
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: Vec::new(),
+            original: None,
+        }
+    }
+
+    fn files() -> Allow {
+        let mut allow = Allow::new(false);
+        let values = [
+            "192.0.2.1",
+            "198.51.100.0/24",
+            "one.example",
+            "http://u.example/x",
+        ];
+        allow.add("a", values.map(|text| Entry::Value(value(text))));
+        allow.add("b", [Entry::Domain("all.example".to_owned())]);
+        allow
+    }
+
+    #[test]
+    fn what_is_named_is_allowed_and_what_is_inside_of_it() {
+        let allow = files();
+        for (text, file) in [
+            ("192.0.2.1", Some("a")),
+            ("192.0.2.1:80", Some("a")),
+            ("192.0.2.2", None),
+            ("198.51.100.7", Some("a")),
+            ("198.51.100.128/25", Some("a")),
+            ("198.51.100.0/24", Some("a")),
+            // It merely holds allowed addresses.
+            ("198.51.0.0/16", None),
+            ("192.0.2.0/24", None),
+            ("one.example", Some("a")),
+            ("ONE.example.", Some("a")),
+            ("www.one.example", None),
+            ("all.example", Some("b")),
+            ("a.b.all.example", Some("b")),
+            ("small.example", None),
+            ("http://u.example/x", Some("a")),
+            ("http://all.example/x", None),
+            ("127.0.0.1", None),
+        ] {
+            let because = allow.of(&indicator(&[text]));
+            assert_eq!(because, file.map(Because::File), "{text}");
+        }
+        assert_eq!(allow.of(&indicator(&["192.0.2.1", "192.0.2.2"])), None);
+        assert!(
+            allow
+                .of(&indicator(&["192.0.2.1", "all.example"]))
+                .is_some()
+        );
+        assert_eq!(allow.of(&indicator(&[])), None);
+    }
+
+    #[test]
+    fn what_nobody_means_is_built_in() {
+        let allow = Allow::new(true);
+        for (text, expected) in [
+            ("127.0.0.1", "hosts"),
+            ("0.0.0.0", "hosts"),
+            ("::1", "hosts"),
+            ("255.255.255.255", "hosts"),
+            ("localhost", "hosts"),
+            ("127.3.2.1", "loopback address"),
+            ("127.0.0.0/8", "loopback addresses"),
+            ("0.0.0.0/0", "wider"),
+            ("10.0.0.0/7", "wider"),
+            ("2000::/3", "wider"),
+            (EMPTY_FILE[0], "empty file"),
+            (EMPTY_FILE[3], "empty file"),
+        ] {
+            let because = match allow.of_value(&value(text)) {
+                Some(Because::BuiltIn(reason)) => reason,
+                Some(Because::Hosts) => "hosts",
+                other => panic!("{text}: {other:?}"),
+            };
+            assert!(because.contains(expected), "{text}: {because}");
+        }
+        for text in [
+            "10.0.0.0/8",
+            "10.1.2.3",
+            "2001::/16",
+            "a.example",
+            "192.168.0.0/16",
+        ] {
+            assert_eq!(allow.of_value(&value(text)), None, "{text}");
+        }
+        assert_eq!(Allow::new(false).of_value(&value("127.0.0.1")), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Files of `--allow`: lists, CSV, and warning lists of MISP.
+
+use serde::Deserialize;
+
+use crate::indicator::Entry;
+use crate::observable::{Observable, domain, of_line};
+
+/// What a file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// What is allowed.
+    pub entries: Vec<Entry>,
+    /// The lines, or elements, that are no value that can be allowed.
+    pub unusable: Vec<String>,
+}
+
+/// A warning list of MISP.
+#[derive(Deserialize)]
+struct WarningList {
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    list: Vec<String>,
+}
+
+/// Reads a file: a warning list of MISP where it is JSON, else lines of one value
+/// each, or of several columns, of which the first that is a value counts.
+///
+/// # Errors
+/// It is JSON and no warning list, or a list of parts of values or of expressions.
+pub fn parse(text: &str) -> Result<Allowed, String> {
+    let mut allowed = Allowed::default();
+    if text.trim_start().starts_with('{') {
+        for value in warning_list(text)? {
+            allowed.take(&value, &value);
+        }
+        return Ok(allowed);
+    }
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim().trim_start_matches('\u{feff}');
+        if line.is_empty() || line.starts_with('#') || line.starts_with(';') {
+            continue;
+        }
+        let cells = line.split([',', ';', '\t']);
+        let cells: Vec<&str> = cells
+            .map(|cell| cell.trim().trim_matches('"').trim())
+            .collect();
+        match cells.iter().find(|cell| entries(cell).is_some()) {
+            Some(cell) => allowed.take(cell, line),
+            // The names of the columns.
+            None if number == 0 && cells.len() > 1 => {}
+            None => allowed.unusable.push(line.to_owned()),
+        }
+    }
+    Ok(allowed)
+}
+
+impl Allowed {
+    fn take(&mut self, value: &str, line: &str) {
+        match entries(value) {
+            Some(entries) => self.entries.extend(entries),
+            None => self.unusable.push(line.to_owned()),
+        }
+    }
+}
+
+fn warning_list(text: &str) -> Result<Vec<String>, String> {
+    let list: WarningList = serde_json::from_str(text)
+        .map_err(|error| format!("it is JSON, but no warning list of MISP: {error}"))?;
+    match &*list.kind {
+        "string" | "hostname" | "cidr" => Ok(list.list),
+        kind => Err(format!(
+            "the warning list {:?} is of the type {kind:?}; lists of the types string, hostname \
+             and cidr can be used, which name whole values",
+            list.name
+        )),
+    }
+}
+
+/// What a text allows: `.domain` is a domain with all names under it.
+fn entries(text: &str) -> Option<Vec<Entry>> {
+    if let Some(name) = text.strip_prefix('.') {
+        let Observable::Domain(name) = Observable::of_domain(name).ok()? else {
+            return None;
+        };
+        let mut buffer = String::new();
+        return Some(vec![Entry::Domain(
+            domain::read(&name, &mut buffer).to_owned(),
+        )]);
+    }
+    let values = of_line(text).or_else(|error| {
+        // In a list of what is allowed a plain word is a name.
+        let is_name = text.contains('.') || text == "localhost";
+        let name = is_name.then(|| Observable::of_domain(text).ok()).flatten();
+        name.map(|name| vec![name]).ok_or(error)
+    });
+    Some(values.ok()?.into_iter().map(Entry::Value).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(text: &str) -> Vec<String> {
+        let allowed = parse(text).unwrap_or_else(|error| panic!("{error}"));
+        let text = |entry: &Entry| match entry {
+            Entry::Value(value) => value.to_string(),
+            Entry::Domain(name) => format!(".{name}"),
+        };
+        allowed.entries.iter().map(text).collect()
+    }
+
+    #[test]
+    fn lists_and_tables_are_read() {
+        let list =
+            "# ours\n192.0.2.1\n\n198.51.100.0/24 \n.Our.example\nwww.our.example\nlocalhost\n";
+        let expected = [
+            "192.0.2.1",
+            "198.51.100.0/24",
+            ".our.example",
+            "www.our.example",
+            "localhost",
+        ];
+        assert_eq!(texts(list), expected);
+        let table = "name,address,why\n\"proxy, old\",\"192.0.2.1\",x\nmail;192.0.2.2;y\n";
+        assert_eq!(texts(table), ["192.0.2.1", "192.0.2.2"]);
+        let odd = parse("192.0.2.1\nno value\n").expect("a list");
+        assert_eq!(odd.unusable, ["no value"]);
+    }
+
+    #[test]
+    fn warning_lists_of_whole_values_are_read_and_others_are_named() {
+        let list = |kind: &str| {
+            format!(
+                r#"{{"name": "My list", "type": "{kind}", "version": 1, "description": "x",
+                    "matching_attributes": ["ip-dst"], "list": ["192.0.2.0/24", ".our.example"]}}"#
+            )
+        };
+        for kind in ["cidr", "hostname", "string"] {
+            assert_eq!(texts(&list(kind)), ["192.0.2.0/24", ".our.example"]);
+        }
+        for kind in ["substring", "regex"] {
+            let error = parse(&list(kind)).expect_err("no whole values");
+            assert!(error.contains("My list") && error.contains(kind), "{error}");
+        }
+        assert!(parse("{\"a\": 1}").is_err());
+    }
+}

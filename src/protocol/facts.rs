@@ -1,0 +1,265 @@
+//! What is known of a sighting beside its context, and the object that says it all
+//! (`--output sighting`).
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Context, MatchType};
+use crate::indicator::Indicator;
+use crate::observable::{EventTime, stix_time};
+
+/// What in the event matched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Matched {
+    /// The keys down to the field, joined by dots.
+    pub path: String,
+    /// The field's value, as the event has it.
+    pub value: String,
+}
+
+/// Several sightings of one indicator, told as one (`--aggregate`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// The same for the first and for what follows it.
+    pub id: Uuid,
+    /// When the first went out.
+    pub created: OffsetDateTime,
+    /// How many there are.
+    pub count: u64,
+    /// When the first of these events happened.
+    pub first_seen: OffsetDateTime,
+    /// When the last did.
+    pub last_seen: OffsetDateTime,
+}
+
+/// What is known of a sighting.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// How it was found.
+    pub match_type: MatchType,
+    /// When the event happened, where that is to be told.
+    pub time: Option<EventTime>,
+    /// What matched, where that is to be told and can be.
+    pub matched: Option<Matched>,
+    /// What the event is from: the name of a log, or of an engine.
+    pub source: Arc<str>,
+    /// The sightings that it stands for, where it may stand for several.
+    pub series: Option<Series>,
+}
+
+impl Facts {
+    /// Nothing is known but how and when.
+    pub fn at(match_type: MatchType, time: EventTime) -> Self {
+        Facts {
+            match_type,
+            time: Some(time),
+            matched: None,
+            source: "".into(),
+            series: None,
+        }
+    }
+
+    /// The series, where it has more than one sighting.
+    pub(crate) fn several(&self) -> Option<&Series> {
+        self.series.as_ref().filter(|series| series.count > 1)
+    }
+}
+
+/// A series in words.
+#[derive(Serialize)]
+struct Counted {
+    count: u64,
+    first_seen: String,
+    last_seen: String,
+}
+
+impl From<&Series> for Counted {
+    fn from(series: &Series) -> Self {
+        Counted {
+            count: series.count,
+            first_seen: stix_time(series.first_seen),
+            last_seen: stix_time(series.last_seen),
+        }
+    }
+}
+
+/// The context with the counts of a series in it, where there are several; for
+/// formats that have no place for them.
+///
+/// # Errors
+/// The context is no JSON (a defect of the caller).
+pub fn with_counts(context: &Context<'_>, facts: &Facts) -> serde_json::Result<Context<'static>> {
+    let Some(series) = facts.several() else {
+        return Ok(context.clone().into_owned());
+    };
+    let counts = serde_json::to_string(&Counted::from(series))?;
+    context.with_member("x_threatbus_aggregate", &counts)
+}
+
+/// What is told of an indicator's own message.
+#[derive(Default, serde::Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow)]
+    labels: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pattern: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Asked<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pattern: Option<&'a RawValue>,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labels: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct Sighting<'a> {
+    ts: Option<String>,
+    match_type: &'static str,
+    indicator: Asked<'a>,
+    matched: Option<&'a Matched>,
+    source: &'a str,
+    #[serde(flatten)]
+    counted: Option<Counted>,
+    context: &'a RawValue,
+}
+
+/// Writes one object that says what a sighting is, on one line.
+///
+/// # Errors
+/// The context is no JSON (a defect of the caller).
+pub fn write(
+    indicator: &Indicator,
+    facts: &Facts,
+    context: &Context<'_>,
+) -> serde_json::Result<String> {
+    let original = indicator.original.as_deref().map(RawValue::get);
+    // A message of another form says nothing of this.
+    let told: Told<'_> = original
+        .and_then(|json| serde_json::from_str(json).ok())
+        .unwrap_or_default();
+    let sighting = Sighting {
+        ts: facts.time.as_ref().map(EventTime::as_stix),
+        match_type: facts.match_type.as_str(),
+        indicator: Asked {
+            id: &indicator.id,
+            value: indicator.ioc.first().map(String::as_str),
+            pattern: told.pattern,
+            kind: indicator.kind(),
+            name: told.name,
+            labels: told.labels,
+        },
+        matched: facts.matched.as_ref(),
+        source: &facts.source,
+        counted: facts.several().map(Counted::from),
+        context: serde_json::from_str(context.as_str())?,
+    };
+    let mut line = Vec::new();
+    Context::already_checked(&serde_json::to_string(&sighting)?).write_line(&mut line);
+    // The end is for whoever writes lines.
+    line.pop();
+    Ok(String::from_utf8(line).expect("it was text before"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+    use crate::observable::Observable;
+
+    fn indicator(original: Option<Value>) -> Indicator {
+        Indicator {
+            id: "indicator--1".into(),
+            protocol: Protocol::Stix2,
+            observables: vec![Observable::domain("evil.example")],
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: vec!["Evil.example".to_owned()],
+            original: original.map(|json| RawValue::from_string(json.to_string()).expect("JSON")),
+        }
+    }
+
+    fn facts(count: u64) -> Facts {
+        Facts {
+            match_type: MatchType::Live,
+            time: EventTime::parse("2024-03-05T09:00:15.075954+0000"),
+            matched: Some(Matched {
+                path: "http.hostname".to_owned(),
+                value: "EVIL.example".to_owned(),
+            }),
+            source: "eve.json".into(),
+            series: Some(Series {
+                id: Uuid::nil(),
+                created: datetime!(2024-03-05 10:00 UTC),
+                count,
+                first_seen: datetime!(2024-03-05 09:00 UTC),
+                last_seen: datetime!(2024-03-05 09:30 UTC),
+            }),
+        }
+    }
+
+    #[test]
+    fn a_sighting_says_what_it_is() {
+        let message = json!({
+            "type": "indicator", "pattern": "[domain-name:value = 'evil.example']",
+            "name": "a name", "labels": ["x", "y"], "other": 1,
+        });
+        let context = Context::new("{\n\"a\": 1.50}").expect("an object");
+        let text = write(&indicator(Some(message)), &facts(1), &context).expect("JSON");
+        assert!(text.ends_with("\"context\":{\"a\":1.50}}"), "{text}");
+        let expected = json!({
+            "ts": "2024-03-05T09:00:15.075954Z",
+            "match_type": "LIVE",
+            "indicator": {
+                "id": "indicator--1", "value": "Evil.example", "kind": "domain",
+                "pattern": "[domain-name:value = 'evil.example']",
+                "name": "a name", "labels": ["x", "y"],
+            },
+            "matched": {"path": "http.hostname", "value": "EVIL.example"},
+            "source": "eve.json",
+            "context": {"a": 1.5},
+        });
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).expect("JSON"),
+            expected
+        );
+    }
+
+    #[test]
+    fn several_are_counted_beside_the_context_or_in_it() {
+        let context = Context::new(r#"{"a": 1, "x_threatbus_aggregate": 2}"#).expect("an object");
+        let counted = json!({
+            "count": 7, "first_seen": "2024-03-05T09:00:00Z", "last_seen": "2024-03-05T09:30:00Z",
+        });
+        let text = write(&indicator(None), &facts(7), &context).expect("JSON");
+        let sighting: Value = serde_json::from_str(&text).expect("JSON");
+        for (key, value) in counted.as_object().expect("an object") {
+            assert_eq!(sighting[key], *value);
+        }
+        let inside = with_counts(&context, &facts(7)).expect("JSON");
+        let inside: Value = serde_json::from_str(inside.as_str()).expect("JSON");
+        assert_eq!(inside, json!({"a": 1, "x_threatbus_aggregate": counted}));
+        let one = with_counts(&context, &facts(1)).expect("JSON");
+        assert_eq!(one.as_str(), context.as_str());
+        let no_object = Context::from_command(b"[1]".to_vec()).expect("JSON");
+        let unchanged = with_counts(&no_object, &facts(7)).expect("JSON");
+        assert_eq!(unchanged.as_str(), "[1]");
+    }
+}

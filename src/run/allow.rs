@@ -1,0 +1,56 @@
+//! What is allowed, read at the start.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use log::{error, info, warn};
+
+use crate::config::Noise;
+use crate::indicator::Allow;
+use crate::observe::logging::printable;
+use crate::process::exit_code::ExitCode;
+use crate::process::input;
+use crate::protocol::allow::{Allowed, parse};
+
+/// The most that a file of `--allow` may have, in bytes.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// How many unusable lines of a file are logged one by one.
+const SHOWN: usize = 3;
+
+/// Reads the files of `--allow`.
+///
+/// # Errors
+/// The status to end with, where one cannot be used; the reason is logged.
+pub(super) fn read(noise: &Noise) -> Result<Arc<Allow>, ExitCode> {
+    let mut allow = Allow::new(noise.allow_defaults);
+    for path in &noise.allow {
+        let name = input::name(path);
+        let allowed = read_one(path).map_err(|reason| {
+            error!("--allow {name}: {reason}");
+            ExitCode::Usage
+        })?;
+        for line in allowed.unusable.iter().take(SHOWN) {
+            warn!(
+                "--allow {name}: {} is no value that can be allowed",
+                printable(line, 200)
+            );
+        }
+        if allowed.unusable.len() > SHOWN {
+            let count = allowed.unusable.len();
+            warn!("--allow {name}: {count} line(s) are no values that can be allowed");
+        }
+        info!("{} value(s) are allowed by {name}", allowed.entries.len());
+        allow.add(&name, allowed.entries);
+    }
+    Ok(Arc::new(allow))
+}
+
+fn read_one(path: &Path) -> Result<Allowed, String> {
+    let metadata = path.metadata().map_err(|error| error.to_string())?;
+    if metadata.len() > MOST_BYTES {
+        return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    parse(&text)
+}

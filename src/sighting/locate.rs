@@ -1,0 +1,144 @@
+//! Where in an event an indicator was met.
+
+use std::net::IpAddr;
+
+use crate::indicator::Indicator;
+use crate::matching::{Fields, Matcher, Scratch, Slot};
+use crate::observable::{Observable, address};
+use crate::protocol::Matched;
+
+/// How many indicators are kept ready: sightings of few come together.
+const KEPT: usize = 64;
+
+/// Finds an indicator's values in events.
+#[derive(Debug, Default)]
+pub(super) struct Locator {
+    ready: Vec<(Vec<Observable>, Matcher)>,
+    scratch: Scratch,
+    slots: Vec<Slot>,
+}
+
+impl Locator {
+    /// The first place where the event holds a value of the indicator; `None` where
+    /// it names no value, or was matched in another sense than by its meaning.
+    pub(super) fn first(&mut self, indicator: &Indicator, event: &str) -> Option<Matched> {
+        self.look(indicator, event)?;
+        let holding = self.scratch.holdings().next()?;
+        Some(Matched {
+            path: holding.path,
+            value: holding.text.to_owned(),
+        })
+    }
+
+    /// Whether the event holds addresses of the indicator, and this holds for all of
+    /// them.
+    pub(super) fn all_addresses(
+        &mut self,
+        indicator: &Indicator,
+        event: &str,
+        is: impl Fn(IpAddr) -> bool,
+    ) -> bool {
+        if self.look(indicator, event).is_none() {
+            return false;
+        }
+        let mut addresses = self
+            .scratch
+            .holdings()
+            .map(|one| address::read(one.text))
+            .peekable();
+        addresses.peek().is_some() && addresses.all(|address| address.is_some_and(&is))
+    }
+
+    fn look(&mut self, indicator: &Indicator, event: &str) -> Option<()> {
+        let observables = &indicator.observables;
+        if observables.is_empty() {
+            return None;
+        }
+        let known = self
+            .ready
+            .iter()
+            .position(|(known, _)| known == observables);
+        let number = known.unwrap_or_else(|| {
+            if self.ready.len() == KEPT {
+                self.ready.clear();
+            }
+            let mut matcher = Matcher::new(Fields::OfAnyName, true);
+            for observable in observables {
+                matcher.insert(observable);
+            }
+            self.ready.push((observables.clone(), matcher));
+            self.ready.len() - 1
+        });
+        let (_, matcher) = &self.ready[number];
+        matcher
+            .matches(event, &mut self.scratch, &mut self.slots)
+            .ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+
+    fn indicator(values: &[&str]) -> Indicator {
+        let value = |text: &&str| crate::observable::of_line(text).expect("a value");
+        Indicator {
+            id: "1".into(),
+            protocol: Protocol::Legacy,
+            observables: values.iter().flat_map(value).collect(),
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: Vec::new(),
+            original: None,
+        }
+    }
+
+    const EVENT: &str = r#"{"event_type":"http","src_ip":"192.0.2.10","dest_ip":"198.51.100.7",
+        "http":{"hostname":"EVIL.example","url":"/x"}}"#;
+
+    #[test]
+    fn a_value_is_found_with_its_path() {
+        let mut locator = Locator::default();
+        for _ in 0..2 {
+            for (values, path, value) in [
+                (&["evil.example"][..], "http.hostname", "EVIL.example"),
+                (&["198.51.100.0/24"], "dest_ip", "198.51.100.7"),
+                (&["203.0.113.1", "192.0.2.10"], "src_ip", "192.0.2.10"),
+            ] {
+                let matched = locator
+                    .first(&indicator(values), EVENT)
+                    .expect("it is there");
+                assert_eq!((&*matched.path, &*matched.value), (path, value));
+            }
+        }
+        assert_eq!(locator.first(&indicator(&["203.0.113.1"]), EVENT), None);
+        assert_eq!(locator.first(&indicator(&[]), EVENT), None);
+        assert_eq!(locator.first(&indicator(&["192.0.2.10"]), "no JSON"), None);
+    }
+
+    #[test]
+    fn more_indicators_than_are_kept_ready_are_found_too() {
+        let mut locator = Locator::default();
+        for number in 0..3 * KEPT {
+            let own = format!("203.0.113.{}", number % 250);
+            assert!(
+                locator
+                    .first(&indicator(&[&own, "192.0.2.10"]), EVENT)
+                    .is_some()
+            );
+        }
+    }
+
+    #[test]
+    fn all_addresses_of_a_network_are_asked_about() {
+        let mut locator = Locator::default();
+        let both = indicator(&["192.0.2.0/24", "198.51.100.0/24"]);
+        let is_source = |address: IpAddr| address.to_string() == "192.0.2.10";
+        assert!(!locator.all_addresses(&both, EVENT, is_source));
+        assert!(locator.all_addresses(&indicator(&["192.0.2.0/24"]), EVENT, is_source));
+        assert!(!locator.all_addresses(&indicator(&["evil.example"]), EVENT, |_| true));
+        assert!(!locator.all_addresses(&indicator(&["203.0.113.0/24"]), EVENT, |_| true));
+    }
+}

@@ -1,0 +1,221 @@
+//! `--aggregate` and `--max-sightings-per-minute`: what all threads that report hold
+//! back together.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::windows::{Closed, Met, Tells, Windows};
+use crate::indicator::Indicator;
+use crate::observable::EventTime;
+use crate::protocol::{Context, Facts, Series};
+
+/// A sighting that stands for several.
+#[derive(Debug)]
+pub struct Kept {
+    /// Whose it is.
+    pub indicator: Arc<Indicator>,
+    /// The first event.
+    pub event: Context<'static>,
+    /// What is known of it.
+    pub facts: Facts,
+}
+
+/// An indicator's id and a source.
+type OfSource = (Arc<str>, Arc<str>);
+
+#[derive(Debug)]
+struct State {
+    aggregate: Option<Windows<OfSource, Kept>>,
+    limit: Option<Windows<Arc<str>, Kept>>,
+}
+
+/// What is held back.
+#[derive(Debug)]
+pub struct Noise(Mutex<State>);
+
+impl Noise {
+    /// Sightings of one indicator from one source within `aggregate` go out as one,
+    /// and of one indicator at most `per_minute` go out in a minute; `None` where
+    /// neither is asked for.
+    pub fn new(aggregate: Option<Duration>, per_minute: Option<u64>) -> Option<Self> {
+        if aggregate.is_none() && per_minute.is_none() {
+            return None;
+        }
+        let limit = |most| Windows::new(Duration::from_secs(60), most, Tells::Held);
+        Some(Noise(Mutex::new(State {
+            aggregate: aggregate.map(|length| Windows::new(length, 1, Tells::All)),
+            limit: per_minute.map(limit),
+        })))
+    }
+
+    /// A sighting comes; says whether it goes out now, and puts the series that it
+    /// begins into its facts. What is over by now is to be taken before
+    /// ([`Noise::due`]).
+    pub fn meet(
+        &self,
+        now: Instant,
+        indicator: &Indicator,
+        event: &Context<'_>,
+        facts: &mut Facts,
+    ) -> Met {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = facts
+            .time
+            .as_ref()
+            .map_or_else(OffsetDateTime::now_utc, EventTime::utc);
+        let keep = |facts: &Facts| Kept {
+            indicator: indicator.clone().into(),
+            event: event.clone().into_owned(),
+            facts: facts.clone(),
+        };
+        if let Some(windows) = &mut state.aggregate {
+            let key = (indicator.id.clone(), facts.source.clone());
+            let met = windows.meet(now, &key, seen, || {
+                facts.series = Some(Series {
+                    id: Uuid::new_v4(),
+                    created: OffsetDateTime::now_utc(),
+                    count: 1,
+                    first_seen: seen,
+                    last_seen: seen,
+                });
+                keep(facts)
+            });
+            if met == Met::Held {
+                return met;
+            }
+        }
+        let Some(windows) = &mut state.limit else {
+            return Met::Passes;
+        };
+        windows.meet(now, &indicator.id, seen, || keep(facts))
+    }
+
+    /// What goes out now, since its time is over.
+    pub fn due(&self, now: Instant) -> Vec<Kept> {
+        self.take(|state| {
+            let aggregated = state.aggregate.as_mut().map(|windows| windows.close(now));
+            let limited = state.limit.as_mut().map(|windows| windows.close(now));
+            [aggregated, limited]
+        })
+    }
+
+    /// What is left at the end.
+    pub fn rest(&self) -> Vec<Kept> {
+        self.take(|state| {
+            let aggregated = state.aggregate.as_mut().map(Windows::close_all);
+            let limited = state.limit.as_mut().map(Windows::close_all);
+            [aggregated, limited]
+        })
+    }
+
+    fn take(&self, close: impl FnOnce(&mut State) -> [Option<Vec<Closed<Kept>>>; 2]) -> Vec<Kept> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let closed = close(&mut state);
+        let closed = closed.into_iter().flatten().flatten();
+        closed.map(several).collect()
+    }
+}
+
+/// One sighting that stands for those of a window.
+fn several(closed: Closed<Kept>) -> Kept {
+    let mut kept = closed.kept;
+    let begun = kept.facts.series.take();
+    kept.facts.series = Some(Series {
+        id: begun.as_ref().map_or_else(Uuid::new_v4, |series| series.id),
+        created: begun.map_or_else(OffsetDateTime::now_utc, |series| series.created),
+        count: closed.count,
+        first_seen: closed.first_seen,
+        last_seen: closed.last_seen,
+    });
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+    use crate::protocol::MatchType;
+
+    fn indicator(id: &str) -> Indicator {
+        Indicator {
+            id: id.into(),
+            protocol: Protocol::Stix2,
+            observables: Vec::new(),
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: Vec::new(),
+            original: None,
+        }
+    }
+
+    fn facts(source: &str, time: &str) -> Facts {
+        Facts {
+            match_type: MatchType::Retro,
+            time: EventTime::parse(time),
+            matched: None,
+            source: source.into(),
+            series: None,
+        }
+    }
+
+    const TIMES: [&str; 3] = [
+        "2024-03-05T09:00:00",
+        "2024-03-05T09:00:07",
+        "2024-03-05T09:00:03",
+    ];
+
+    #[test]
+    fn a_series_keeps_its_id_and_counts_by_source() {
+        let noise = Noise::new(Some(Duration::from_secs(10)), None).expect("asked for");
+        let (start, one) = (Instant::now(), indicator("1"));
+        let mut series = Vec::new();
+        for source in ["a", "b"] {
+            for (n, time) in TIMES.iter().enumerate() {
+                let context = format!("{{\"n\":{n}}}");
+                let context = Context::new(&context).expect("an object");
+                let mut facts = facts(source, time);
+                let met = noise.meet(start, &one, &context, &mut facts);
+                assert_eq!(met == Met::Passes, n == 0, "{source} {n}");
+                series.extend(facts.series);
+            }
+        }
+        assert!(noise.due(start + Duration::from_secs(9)).is_empty());
+        let due = noise.due(start + Duration::from_secs(10));
+        assert_eq!(due.len(), 2);
+        for (kept, first) in due.iter().zip(series) {
+            let series = kept.facts.series.as_ref().expect("several");
+            assert_eq!((series.id, series.created), (first.id, first.created));
+            assert_eq!((series.count, kept.event.as_str()), (3, "{\"n\":0}"));
+            let seconds = (series.last_seen - series.first_seen).whole_seconds();
+            assert_eq!(seconds, 7);
+        }
+        assert!(noise.rest().is_empty());
+    }
+
+    #[test]
+    fn beyond_the_limit_an_indicator_is_counted_and_another_is_not() {
+        let noise = Noise::new(None, Some(2)).expect("asked for");
+        let start = Instant::now();
+        let context = Context::new("{}").expect("an object");
+        let meet = |id| {
+            let mut facts = facts("a", TIMES[0]);
+            noise.meet(start, &indicator(id), &context, &mut facts)
+        };
+        let met: Vec<Met> = ["1", "1", "1", "2", "1"].into_iter().map(meet).collect();
+        assert_eq!(
+            met,
+            [Met::Passes, Met::Passes, Met::Held, Met::Passes, Met::Held]
+        );
+        let rest = noise.rest();
+        assert_eq!(rest.len(), 1);
+        assert_eq!(
+            rest[0].facts.series.as_ref().map(|series| series.count),
+            Some(2)
+        );
+        assert!(Noise::new(None, None).is_none());
+    }
+}

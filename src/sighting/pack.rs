@@ -1,0 +1,198 @@
+//! The last step before the writer: a sighting as its destination gets it, and
+//! several of them together.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Sender, TrySendError, select};
+use log::{debug, error};
+
+use super::report::{BusMessage, Destination, Output, Parcel, Settings, ioc};
+use crate::indicator::{Indicator, Protocol};
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::stop::Stop;
+use crate::protocol::{Context, Facts, facts, legacy, stix};
+use crate::state::journal::Ticket;
+
+/// How much output is gathered before it goes to the writer, in bytes.
+const FULL: usize = 64 * 1024;
+
+/// What one thread has ready for the writer.
+pub(super) struct Packer {
+    settings: Arc<Settings>,
+    metrics: Arc<Metrics>,
+    writer: Sender<Parcel>,
+    stop: Stop,
+    lines: Vec<u8>,
+    line_count: u64,
+    messages: Vec<BusMessage>,
+    message_bytes: usize,
+    finished: Vec<Ticket>,
+}
+
+impl Packer {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+        writer: Sender<Parcel>,
+        stop: Stop,
+    ) -> Self {
+        Packer {
+            settings,
+            metrics,
+            writer,
+            stop,
+            lines: Vec::new(),
+            line_count: 0,
+            messages: Vec::new(),
+            message_bytes: 0,
+            finished: Vec::new(),
+        }
+    }
+
+    /// Takes a sighting.
+    pub(super) fn pack(&mut self, indicator: &Indicator, context: &Context<'_>, facts: &Facts) {
+        let packed = match self.settings.destination {
+            Destination::Bus => self.message(indicator, context, facts),
+            Destination::Stdout => self.line(indicator, context, facts),
+            Destination::Command => self.command(indicator, context, facts),
+        };
+        if let Err(error) = packed {
+            self.metrics.sightings_failed.add(1);
+            error!(
+                "indicator {}: its sighting cannot be written as JSON: {error}",
+                printable(&indicator.id, 200)
+            );
+        }
+    }
+
+    /// What a sink gets.
+    fn text(
+        &self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        facts: &Facts,
+    ) -> serde_json::Result<Context<'static>> {
+        match self.settings.output {
+            Output::Context => facts::with_counts(context, facts),
+            Output::Sighting => {
+                let json = facts::write(indicator, facts, context)?;
+                Ok(Context::already_checked(&json).into_owned())
+            }
+        }
+    }
+
+    fn line(
+        &mut self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        facts: &Facts,
+    ) -> serde_json::Result<()> {
+        if self.settings.output == Output::Context && facts.several().is_none() {
+            // The common case is not copied twice.
+            self.lines.extend_from_slice(context.as_str().as_bytes());
+        } else {
+            let text = self.text(indicator, context, facts)?;
+            self.lines.extend_from_slice(text.as_str().as_bytes());
+        }
+        self.lines.push(b'\n');
+        self.line_count += 1;
+        if self.lines.len() >= FULL {
+            self.hand_over();
+        }
+        Ok(())
+    }
+
+    fn command(
+        &mut self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        facts: &Facts,
+    ) -> serde_json::Result<()> {
+        let context = self.text(indicator, context, facts)?;
+        self.send(Parcel::Command {
+            ioc: ioc(indicator).to_owned(),
+            match_type: facts.match_type,
+            context,
+            indicator: indicator.id.clone(),
+        });
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        facts: &Facts,
+    ) -> serde_json::Result<()> {
+        let (topic, json) = match indicator.protocol {
+            Protocol::Legacy => (
+                legacy::SIGHTING_TOPIC,
+                legacy::write(indicator, facts, context)?,
+            ),
+            Protocol::Stix2 => (
+                stix::message::SIGHTING_TOPIC,
+                stix::message::write(indicator, facts, context)?,
+            ),
+        };
+        let frame = format!("{topic} {json}");
+        debug!(
+            "sighting of indicator {} ({} bytes)",
+            printable(&indicator.id, 200),
+            frame.len()
+        );
+        self.message_bytes += frame.len();
+        self.messages.push(BusMessage { frame });
+        if self.message_bytes >= FULL {
+            self.hand_over();
+        }
+        Ok(())
+    }
+
+    /// Hands over what is ready.
+    pub(super) fn hand_over(&mut self) {
+        if !self.lines.is_empty() {
+            let bytes = std::mem::take(&mut self.lines);
+            let count = std::mem::take(&mut self.line_count);
+            self.send(Parcel::Lines { bytes, count });
+        }
+        if !self.messages.is_empty() {
+            self.message_bytes = 0;
+            let messages = std::mem::take(&mut self.messages);
+            self.send(Parcel::Messages(messages));
+        }
+        if !self.finished.is_empty() {
+            let finished = std::mem::take(&mut self.finished);
+            self.send(Parcel::Finished(finished));
+        }
+    }
+
+    /// Once what was packed before is safe, this entry of the journal can be closed.
+    pub(super) fn finish(&mut self, ticket: Option<Ticket>) {
+        self.finished.extend(ticket);
+    }
+
+    /// Waits for the writer as long as it takes, but not beyond the end.
+    fn send(&self, parcel: Parcel) {
+        let count = parcel.count();
+        // A free place is taken even at the very end, where `select!` would
+        // toss a coin.
+        let undelivered = match self.writer.try_send(parcel) {
+            Ok(()) => None,
+            Err(TrySendError::Disconnected(parcel)) => Some(parcel),
+            Err(TrySendError::Full(parcel)) => select! {
+                send(self.writer, parcel) -> sent => sent.err().map(|error| error.0),
+                recv(self.stop.now_channel()) -> _ => {
+                    return self.metrics.sightings_lost.add(count);
+                }
+            },
+        };
+        if let Some(parcel) = undelivered {
+            self.metrics.sightings_lost.add(count);
+            // There is no writer that would know whether all before it is safe.
+            if let Parcel::Finished(tickets) = parcel {
+                tickets.into_iter().for_each(Ticket::keep);
+            }
+        }
+    }
+}

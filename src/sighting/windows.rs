@@ -1,0 +1,248 @@
+//! Noise under control: what may go out at once within a time, and what is only
+//! counted until the time is over. A pure machine: the clock comes with each step.
+//!
+//! A window opens for a key with the first sighting of it and is over after a fixed
+//! time. So many pass at once; the rest is held, counted, and told as one when the
+//! window closes, with one sighting kept to stand for all: memory is bounded by the
+//! number of keys.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+
+/// What becomes of a sighting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Met {
+    /// It goes out at once.
+    Passes,
+    /// It is counted.
+    Held,
+}
+
+/// A window that is over and held something.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Closed<V> {
+    /// What stands for all.
+    pub kept: V,
+    /// How many it stands for.
+    pub count: u64,
+    /// When the first of them happened.
+    pub first_seen: OffsetDateTime,
+    /// When the last of them did.
+    pub last_seen: OffsetDateTime,
+}
+
+/// Which sightings a window tells of when it closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// All of the window, also those that went out at once.
+    All,
+    /// Those that were held.
+    Held,
+}
+
+#[derive(Debug)]
+struct Open<V> {
+    until: Instant,
+    passed: u64,
+    held: u64,
+    told: Option<(V, u64, OffsetDateTime, OffsetDateTime)>,
+}
+
+/// The windows of one kind.
+#[derive(Debug)]
+pub struct Windows<K, V> {
+    length: Duration,
+    most: u64,
+    tells: Tells,
+    open: HashMap<K, Open<V>>,
+    /// In the order in which they close, which is that in which they opened.
+    order: VecDeque<(Instant, K)>,
+}
+
+impl<K: Clone + Eq + Hash, V> Windows<K, V> {
+    /// Windows of this length, in which so many pass at once.
+    pub fn new(length: Duration, most: u64, tells: Tells) -> Self {
+        Windows {
+            length,
+            most,
+            tells,
+            open: HashMap::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// A sighting comes; `keep` gives what stands for all, where it is the first that
+    /// is told of. Windows that are over by now have to be closed before
+    /// ([`Windows::close`]).
+    pub fn meet(
+        &mut self,
+        now: Instant,
+        key: &K,
+        seen: OffsetDateTime,
+        keep: impl FnOnce() -> V,
+    ) -> Met {
+        let open = self.open.entry(key.clone()).or_insert_with(|| {
+            // A clock that does not go so far makes a window that never closes.
+            let until = now.checked_add(self.length).unwrap_or(now);
+            self.order.push_back((until, key.clone()));
+            Open {
+                until,
+                passed: 0,
+                held: 0,
+                told: None,
+            }
+        });
+        let met = match open.passed < self.most {
+            true => Met::Passes,
+            false => Met::Held,
+        };
+        match met {
+            Met::Passes => open.passed += 1,
+            Met::Held => open.held += 1,
+        }
+        if met == Met::Held || self.tells == Tells::All {
+            match &mut open.told {
+                Some((_, count, first, last)) => {
+                    *count += 1;
+                    *first = seen.min(*first);
+                    *last = seen.max(*last);
+                }
+                None => open.told = Some((keep(), 1, seen, seen)),
+            }
+        }
+        met
+    }
+
+    /// Closes the windows that are over; gives those that held something.
+    pub fn close(&mut self, now: Instant) -> Vec<Closed<V>> {
+        let mut closed = Vec::new();
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
+            closed.extend(self.close_first());
+        }
+        closed
+    }
+
+    /// Closes all windows.
+    pub fn close_all(&mut self) -> Vec<Closed<V>> {
+        let mut closed = Vec::new();
+        while !self.order.is_empty() {
+            closed.extend(self.close_first());
+        }
+        closed
+    }
+
+    fn close_first(&mut self) -> Option<Closed<V>> {
+        let (until, key) = self.order.pop_front()?;
+        let open = self.open.remove(&key)?;
+        debug_assert_eq!(open.until, until, "a window stands in the order once");
+        let (kept, count, first_seen, last_seen) = open.told?;
+        (open.held > 0).then_some(Closed {
+            kept,
+            count,
+            first_seen,
+            last_seen,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(second).expect("a moment")
+    }
+
+    fn closed(kept: u32, count: u64, first: i64, last: i64) -> Closed<u32> {
+        Closed {
+            kept,
+            count,
+            first_seen: at(first),
+            last_seen: at(last),
+        }
+    }
+
+    #[test]
+    fn the_first_goes_out_at_once_and_the_rest_as_one() {
+        let mut windows = Windows::new(MINUTE, 1, Tells::All);
+        let start = Instant::now();
+        assert_eq!(windows.meet(start, &"a", at(5), || 1), Met::Passes);
+        assert_eq!(windows.meet(start, &"a", at(3), || 2), Met::Held);
+        assert_eq!(
+            windows.meet(start + MINUTE / 2, &"a", at(9), || 3),
+            Met::Held
+        );
+        assert_eq!(windows.meet(start, &"b", at(1), || 4), Met::Passes);
+        assert_eq!(windows.close(start + MINUTE / 2), []);
+        assert_eq!(windows.close(start + MINUTE), [closed(1, 3, 3, 9)]);
+        assert!(windows.open.is_empty());
+        // A new window.
+        assert_eq!(
+            windows.meet(start + MINUTE, &"a", at(70), || 5),
+            Met::Passes
+        );
+        assert_eq!(windows.close_all(), []);
+    }
+
+    #[test]
+    fn what_is_too_much_a_minute_is_counted() {
+        let mut windows = Windows::new(MINUTE, 2, Tells::Held);
+        let start = Instant::now();
+        let met: Vec<Met> = (0..5)
+            .map(|n| windows.meet(start, &"a", at(n), || n as u32))
+            .collect();
+        assert_eq!(
+            met,
+            [Met::Passes, Met::Passes, Met::Held, Met::Held, Met::Held]
+        );
+        assert_eq!(windows.close(start + MINUTE), [closed(2, 3, 2, 4)]);
+    }
+
+    proptest! {
+        /// Every sighting is told of: at once, or in the count of a window that closes.
+        /// Nothing is told later than a window's length, and no more windows are open
+        /// than there are keys.
+        #[test]
+        fn every_sighting_is_told_of(
+            most in 1..4_u64,
+            all in any::<bool>(),
+            steps in vec((0..4_u8, 0..40_u64), 1..200),
+        ) {
+            let tells = if all { Tells::All } else { Tells::Held };
+            let mut windows = Windows::new(MINUTE, most, tells);
+            let start = Instant::now();
+            let (mut now, mut passed, mut told, mut repeated) = (start, 0_u64, 0_u64, 0_u64);
+            let mut met_at = std::collections::HashMap::<u8, Vec<Instant>>::new();
+            let mut take = |closed: Vec<Closed<(u8, Instant)>>, now: Instant| {
+                for one in closed {
+                    told += one.count;
+                    if all {
+                        repeated += most;
+                    }
+                    assert!(one.first_seen <= one.last_seen);
+                    assert!(now - one.kept.1 <= MINUTE + Duration::from_secs(40));
+                }
+            };
+            for (key, seconds) in &steps {
+                now += Duration::from_secs(*seconds);
+                take(windows.close(now), now);
+                let seen = at(i64::try_from((now - start).as_secs()).expect("small"));
+                met_at.entry(*key).or_default().push(now);
+                if windows.meet(now, key, seen, || (*key, now)) == Met::Passes {
+                    passed += 1;
+                }
+                prop_assert!(windows.open.len() <= 4);
+            }
+            take(windows.close_all(), now);
+            prop_assert_eq!(passed + told - repeated, steps.len() as u64);
+        }
+    }
+}
