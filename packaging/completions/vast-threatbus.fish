@@ -32,11 +32,7 @@ complete -c vast-threatbus -s S -l sink -xa 'STDOUT\\t\'one JSON object a line o
 complete -c vast-threatbus -l sink-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'one process that stays and reads lines\'' -d 'how the sink command is run'
 complete -c vast-threatbus -l output -xa 'context\\t\'the context of each sighting, the matched event\' sighting\\t\'an object that says what it is, with its context\'' -d 'what STDOUT and a sink command get of a sighting'
 complete -c vast-threatbus -s T -l transform-context -xa '(__fish_complete_command)' -d 'a command that makes another context of each context'
-<<<<<<< HEAD
-complete -c vast-threatbus -l transform-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'processes that stay, read a context a line and print one each\'' -d 'how the command of --transform-context is run'
-=======
 complete -c vast-threatbus -l transform-mode -xa 'each\\t\'a process for every sighting\' lines\\t\'processes that stay and answer line by line\'' -d 'how the command of --transform-context is run'
->>>>>>> 1ea3d3b (Say what matched, allow what is never asked for, and tell several sightings as one)
 complete -c vast-threatbus -l transform-processes -x -d 'how many processes of --transform-mode lines there are at once'
 complete -c vast-threatbus -l unflatten -f -d 'make nested objects of keys with dots in the context'
 complete -c vast-threatbus -l no-unflatten -f -d 'do not make nested objects of keys with dots in the context'
@@ -51,7 +47,7 @@ complete -c vast-threatbus -l report-once -f -d 'report each match once, and not
 complete -c vast-threatbus -l no-report-once -f -d 'do not report each match once, and not again in later runs'
 complete -c vast-threatbus -l remember-days -x -d 'forget a reported match that was not met again for DAYS days'
 complete -c vast-threatbus -l indicators -rF -d 'take indicators from files and not from the bus; - = standard input'
-complete -c vast-threatbus -l indicators-format -xa 'auto\\twhat\\ the\\ content\\ says list\\tone\\ value\\ a\\ line hosts\\ta\\ hosts\\ file\\ that\\ blocks\\ names csv\\tcomma-separated\\ values zeek-intel\\ta\\ file\\ of\\ Zeek\'s\\ Intel\\ framework stix\\tSTIX\\ 2.0\\ or\\ 2.1,\\ in\\ any\\ wrapping misp\\tMISP\\ events,\\ attributes\\ and\\ objects otx\\tpulses\\ of\\ OTX threatfox\\tThreatFox\\ in\\ JSON urlhaus\\tURLhaus\\ in\\ JSON intel\\tIntel\\ objects\\ of\\ Threat\\ Bus\\ up\\ to\\ 2020.12' -d 'the form of the --indicators files, where it is guessed wrong'
+complete -c vast-threatbus -l indicators-format -xa 'auto\\t\'what the content says\' list\\t\'one value a line\' hosts\\t\'a hosts file that blocks names\' csv\\t\'comma-separated values\' zeek-intel\\t\'a file of Zeek\\\'s Intel framework\' stix\\t\'STIX 2.0 or 2.1, in any wrapping\' misp\\t\'MISP events, attributes and objects\' otx\\t\'pulses of OTX\' threatfox\\t\'ThreatFox in JSON\' urlhaus\\t\'URLhaus in JSON\' intel\\t\'Intel objects of Threat Bus up to 2020.12\'' -d 'the form of the --indicators files, where it is guessed wrong'
 complete -c vast-threatbus -l indicators-column -x -d 'the column of a CSV file that holds the indicators, by name or number'
 complete -c vast-threatbus -l events -rF -d 'look into log files and not into VAST; - = standard input'
 complete -c vast-threatbus -l follow -f -d 'stay at the end of the --events files, through rotation'

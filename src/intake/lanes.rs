@@ -127,6 +127,8 @@ pub enum Arrival {
     },
     /// The indicator with this id is withdrawn.
     Withdrawal(Arc<str>),
+    /// All that there is for now has come; there may be changes.
+    Complete,
 }
 
 impl Arrival {
@@ -140,6 +142,7 @@ impl Arrival {
                 place,
             } => (Input::Came(indicator, ticket), Some(place)),
             Arrival::Withdrawal(id) => (Input::Withdrawn(id), None),
+            Arrival::Complete => (Input::Time, None),
         }
     }
 }
@@ -268,6 +271,14 @@ impl Intake {
         };
         // The other side is gone only when the program ends.
         let _ = lane.sender.send(arrival);
+    }
+
+    /// All that there is for now has been put in. Who would wait for the end, before which
+    /// there can be changes, need not.
+    pub fn complete(&self) {
+        for lane in &self.lanes {
+            let _ = lane.sender.send(Arrival::Complete);
+        }
     }
 
     /// The indicator with this id is not to be looked for any more.

@@ -144,6 +144,7 @@ impl Director {
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             let arrival = select! {
                 recv(arrivals) -> arrival => match arrival {
+                    Ok(Arrival::Complete) if pause.is_none() => return Gathered::All,
                     Ok(arrival) => Some(arrival),
                     Err(_) => return Gathered::All,
                 },

@@ -410,7 +410,7 @@ impl Watchlist {
         self.unlisted.iter().for_each(&mut show);
         match slots {
             [] => {}
-            [slot] => self.holders(slot).iter().for_each(&mut show),
+            [slot] => self.holders(*slot).iter().for_each(&mut show),
             _ => {
                 let holders = slots.iter().flat_map(|slot| self.holders(*slot));
                 let mut all: Vec<&Arc<Watched>> = holders.collect();
@@ -527,7 +527,7 @@ mod tests {
 
     #[test]
     fn an_indicator_that_is_plain_is_like_any_other() {
-        let mut list = Watchlist::new(true);
+        let mut list = Watchlist::new(true, Meaning::default());
         assert_eq!(add(&mut list, indicator("1", &["a.example"])), Put::Added);
         assert_eq!(
             add(&mut list, indicator("1", &["a.example"])),

@@ -134,7 +134,7 @@ fn run_counted(
     }
     ending.tells_matches = config.jobs.exit_code;
     ending.nothing_came = ending.cause.is_none()
-        && config.jobs.indicators.is_none()
+        && config.jobs.indicators.is_empty()
         && metrics.indicators_received.get() + metrics.indicators_matched.get() == 0;
     if ending.nothing_came {
         warn!("no indicator to look for came from the bus: does --snapshot ask for any?");

@@ -24,7 +24,8 @@ pub use folder::{Listing, Source, list};
 /// Reads the files that are named and puts in what they hold, no faster than it is
 /// looked for. Ends with the files, or with the program; where logs are followed, with
 /// the program alone, since files of indicators are then taken up anew when they change.
-pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) {
+/// Whether all of them were read.
+pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) -> bool {
     let jobs = &config.jobs;
     let listing = list(&jobs.indicators);
     note_listing(&listing, metrics);
@@ -39,7 +40,7 @@ pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) {
     let mut usable_of: Vec<(&Path, u64)> = Vec::new();
     for source in &listing.sources {
         if stop.is_draining() {
-            return;
+            return false;
         }
         let seen = follow::State::of(&source.path);
         let mut ids = follow::Ids::default();
@@ -69,9 +70,13 @@ pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) {
         }
     }
     info!("read {} indicator(s)", metrics.indicators_received.get());
+    // Reading ends with the program, as at the end of a file.
+    let is_whole = !stop.is_draining();
     if jobs.follow {
+        intake.complete();
         follow::run(&mut taker, sets);
     }
+    is_whole
 }
 
 fn note_listing(listing: &Listing, metrics: &Metrics) {
