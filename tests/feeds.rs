@@ -102,8 +102,7 @@ fn what_the_events_hold_is_found() {
         "[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = '{SHA1}' OR \
          file:hashes.'SHA-256' = '{SHA256}']"
     );
-    // As counted in tests/samples/events, without what stands in lists and addresses
-    // in strings.
+    // As counted in tests/samples/events.
     let expected: [(&str, Vec<(String, u64)>); 7] = [
         (
             "misp-2020.jsonl",
@@ -111,25 +110,26 @@ fn what_the_events_hold_is_found() {
                 ("/gate.php".into(), 1),
                 // As a file's name, and as a URL.
                 ("/payload.exe".into(), 1),
-                ("/payload.exe".into(), 2),
+                ("/payload.exe".into(), 3),
                 ("198.51.100.99".into(), 1),
                 ("2001:db8:bad::1".into(), 1),
-                ("203.0.113.66".into(), 13),
+                ("203.0.113.66".into(), 15),
                 ("203.0.113.66|4444".into(), 3),
                 (MD5.into(), 1),
                 (SHA1.into(), 1),
                 ("Updater/2.1".into(), 2),
                 ("cdn.example.org|203.0.113.80".into(), 1),
                 (SHA256.into(), 1),
-                ("evil.example.net".into(), 6),
+                ("evil.example.net".into(), 7),
                 ("mail.example.net".into(), 1),
+                ("payload.exe".into(), 1),
                 (format!("payload.exe|{SHA256}"), 1),
             ],
         ),
         (
             "misp-2022.jsonl",
             vec![
-                ("[domain-name:value = 'evil.example.net']".into(), 6),
+                ("[domain-name:value = 'evil.example.net']".into(), 7),
                 ("[domain-name:value = 'mail.example.net']".into(), 1),
                 (
                     format!("[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-256' = '{SHA256}']"),
@@ -138,8 +138,8 @@ fn what_the_events_hold_is_found() {
                 ("[file:name = '/payload.exe' AND file:size > 10]".into(), 1),
                 ("[ipv4-addr:value = '198.51.100.99']".into(), 1),
                 ("[ipv4-addr:value = '2001:db8:bad::1']".into(), 1),
-                ("[ipv4-addr:value = '203.0.113.66']".into(), 13),
-                ("[url:value = '/payload.exe']".into(), 2),
+                ("[ipv4-addr:value = '203.0.113.66']".into(), 15),
+                ("[url:value = '/payload.exe']".into(), 3),
             ],
         ),
         (
@@ -151,7 +151,7 @@ fn what_the_events_hold_is_found() {
                         .into(),
                     1,
                 ),
-                ("[domain-name:value = 'evil.example.net']".into(), 6),
+                ("[domain-name:value = 'evil.example.net']".into(), 7),
                 ("[domain-name:value = 'mail.example.net']".into(), 1),
                 (format!("[file:hashes.MD5 = '{MD5}']"), 1),
                 (format!("[file:hashes.SHA1 = '{SHA1}']"), 1),
@@ -160,6 +160,7 @@ fn what_the_events_hold_is_found() {
                     format!("[file:name = '/payload.exe' AND file:hashes.SHA256 = '{SHA256}']"),
                     1,
                 ),
+                ("[file:name = 'payload.exe']".into(), 1),
                 ("[network-traffic:dst_port = '4444']".into(), 3),
                 (to_port, 3),
                 (connection("dst", "ipv4", "203.0.113.66"), 12),
@@ -167,13 +168,13 @@ fn what_the_events_hold_is_found() {
                 (format!("[{USER_AGENT} = 'Updater/2.1']"), 2),
                 (connection("src", "ipv4", "198.51.100.99"), 1),
                 (connection("src", "ipv6", "2001:db8:bad::1"), 1),
-                ("[url:value = '/payload.exe']".into(), 2),
+                ("[url:value = '/payload.exe']".into(), 3),
             ],
         ),
         (
             "opencti.json",
             vec![
-                ("[domain-name:value = 'evil.example.net']".into(), 6),
+                ("[domain-name:value = 'evil.example.net']".into(), 7),
                 ("[domain-name:value = 'xn--mnchen-3ya.example']".into(), 1),
                 (format!("[file:hashes.'SHA-1' = '{SHA1}']"), 1),
                 (format!("[file:hashes.'SHA-256' = '{SHA256}']"), 1),
@@ -182,8 +183,9 @@ fn what_the_events_hold_is_found() {
                 ("[file:name = '/payload.exe']".into(), 1),
                 ("[hostname:value = 'mail.example.net']".into(), 1),
                 ("[ipv4-addr:value = '203.0.113.0/28']".into(), 7),
-                ("[ipv4-addr:value = '203.0.113.66']".into(), 13),
+                ("[ipv4-addr:value = '203.0.113.66']".into(), 15),
                 ("[ipv6-addr:value = '2001:db8:bad::1']".into(), 1),
+                ("[url:value = 'http://evil.example.net/gate.php']".into(), 1),
                 ("[user-agent:value = 'Updater/2.1']".into(), 2),
             ],
         ),
@@ -192,19 +194,18 @@ fn what_the_events_hold_is_found() {
             vec![
                 ("198.51.100.99".into(), 1),
                 ("2001:db8:bad::1".into(), 1),
-                ("203.0.113.66".into(), 13),
+                ("203.0.113.66".into(), 15),
             ],
         ),
         ("abuse.ch-hashes.txt", vec![(SHA256.into(), 1)]),
         (
             "abuse.ch-urls.txt",
-            // Where it stands as a referrer; a request's path stands alone.
-            vec![("http://evil.example.net/payload.exe".into(), 1)],
+            // Requests and their answers by host and target, and a referrer.
+            vec![("http://evil.example.net/payload.exe".into(), 4)],
         ),
     ];
-    for (name, expected) in expected {
-        assert_eq!(sighted(name), expected, "{name}");
-    }
+    let found = expected.each_ref().map(|(name, _)| (*name, sighted(name)));
+    assert_eq!(found, expected);
 }
 
 /// Sample, what `--check` says of it, and a list of the same values.

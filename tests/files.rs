@@ -200,12 +200,11 @@ fn the_limit_of_sightings_holds_for_files_too() {
 fn what_makes_no_sense_is_refused_with_the_reason() {
     let home = Scratch::new();
     let events = home.write("events", "{}\n");
-    let (events, folder) = (shown(&events), shown(home.path()));
+    let events = shown(&events);
     for (arguments, words) in [
         (&["--indicators", "-"][..], "--retro-match"),
         (&["--indicators", "-", "--events", "-"], "standard input"),
         (&["--indicators", "none", "--events", events], "none"),
-        (&["--indicators", folder, "--events", events], "directory"),
         (&["--indicators", "-", "--events", "none"], "none"),
         (&["--events", "-"], "--once or --follow"),
         (&["--events", events, "--follow", "--once"], "does not end"),
