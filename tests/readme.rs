@@ -7,7 +7,8 @@ use std::path::Path;
 use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::condition::Field;
-use vast_threatbus::observable::{Kind, Writing};
+use vast_threatbus::matching::places::{Joined, Sought, TABLE};
+use vast_threatbus::observable::{Kind, Property, Writing};
 use vast_threatbus::protocol::feed::FORMS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
@@ -214,6 +215,65 @@ fn the_forms_of_logs_are_those_of_the_table() {
     assert!(
         block == table,
         "the forms of logs in README.md are to be:\n{table}"
+    );
+}
+
+/// What a field holds, for a person; nothing of the parts of something.
+fn name_of(sought: Sought) -> Option<String> {
+    match sought {
+        Sought::Kind(Kind::Answer) | Sought::Joined(Joined::RecordType) => None,
+        Sought::Kind(kind) => Some(match kind {
+            Kind::Address => "address, network".to_owned(),
+            Kind::Domain => "domain".to_owned(),
+            Kind::Url => "URL, whole".to_owned(),
+            Kind::Hash => "hash of a plain list, beside those of files and certificates".to_owned(),
+            Kind::Text(Property::EmailSender) => "sender of a mail".to_owned(),
+            Kind::Text(Property::EmailRecipient) => "recipient of a mail".to_owned(),
+            Kind::Text(property) => property.facts().what.to_owned(),
+            other => panic!("no row is of {other:?}"),
+        }),
+        Sought::Joined(_) => Some("URL, in parts".to_owned()),
+        Sought::Field(_) => None,
+    }
+}
+
+/// The table of kinds and places, as the README has it.
+fn table_of_places() -> String {
+    let mut kinds: Vec<(String, [BTreeSet<&str>; 3])> = Vec::new();
+    for row in TABLE {
+        let Some(name) = name_of(row.sought) else {
+            continue;
+        };
+        if kinds.iter().all(|(known, _)| *known != name) {
+            kinds.push((name.clone(), Default::default()));
+        }
+        let known = kinds.iter_mut().find(|(known, _)| *known == name);
+        let (_, columns) = known.expect("it was put in");
+        for (column, fields) in columns.iter_mut().zip([row.eve, row.zeek, row.ecs]) {
+            column.extend(fields);
+        }
+    }
+    let mut table =
+        String::from("| Kind | Suricata EVE | Zeek | ECS |\n| --- | --- | --- | --- |\n");
+    for (name, columns) in kinds {
+        let columns = columns.map(|fields| {
+            let fields = fields.iter().map(|field| format!("`{field}`"));
+            fields.collect::<Vec<_>>().join(", ")
+        });
+        let [eve, zeek, ecs] = columns;
+        table += &format!("| {name} | {eve} | {zeek} | {ecs} |\n");
+    }
+    table
+}
+
+#[test]
+fn the_places_are_those_of_the_table() {
+    let readme = read("README.md");
+    let block = between(&readme, "<!-- places:begin -->\n", "<!-- places:end -->");
+    let table = table_of_places();
+    assert!(
+        block == table,
+        "the kinds and places in README.md are to be:\n{table}"
     );
 }
 

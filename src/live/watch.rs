@@ -300,7 +300,7 @@ fn readings(value: &str) -> Vec<Observable> {
         | Kind::Subdomain
         | Kind::Answer => None,
         Kind::Domain => Some(Observable::domain(value)),
-        Kind::Url => Some(Observable::Url(value.into())),
+        Kind::Url => Observable::of_url(value).ok(),
         Kind::Text(property) => Observable::text(property, value).ok(),
     };
     Kind::all().filter_map(as_kind).collect()
