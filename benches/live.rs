@@ -91,7 +91,6 @@ impl Bed {
             meaning: Meaning::default(),
             engine: Arc::new(Nothing),
             is_alone: true,
-            meaning: Meaning::default(),
             timeout: None,
         };
         let report = Arc::new(Settings::plain(Destination::Stdout));
