@@ -8,7 +8,7 @@ use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::condition::Field;
 use vast_threatbus::matching::places::{Joined, Sought, TABLE};
-use vast_threatbus::observable::{Kind, Property, Writing};
+use vast_threatbus::observable::{Kind, Property};
 use vast_threatbus::protocol::feed::FORMS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
@@ -279,43 +279,18 @@ fn the_places_are_those_of_the_table() {
 
 /// The table of object paths, as the README has it.
 fn table_of_paths() -> String {
-    let mut table = String::from("| Object path | Where it is looked for |\n| --- | --- |\n");
+    let mut table = String::from("| Object path | What it is compared with |\n| --- | --- |\n");
     for row in PATHS {
-        let quoted = |names: &[&str]| {
-            let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-            names.join(", ")
+        let how = match row.target {
+            Target::Ipv4 | Target::Ipv6 => "; also networks",
+            Target::Host => "; an address, a network or a name",
+            Target::HostType => "; `ipv4-addr`, `ipv6-addr` or `domain-name`",
+            Target::Number | Target::Time => "; checked here",
+            Target::Protocol => "; checked here, any of them, case aside",
+            Target::Folder => "; the components at its end",
+            Target::Kind(_) | Target::Url => "",
         };
-        let place = match row.target {
-            Target::Ipv4 | Target::Ipv6 => "any field of type address; also networks".to_owned(),
-            Target::Text(kind) => {
-                let case = match kind {
-                    Kind::Text(property) if property.facts().writing != Writing::AsIs => {
-                        "; in any case and spelling"
-                    }
-                    _ => "",
-                };
-                let of = if kind.is_in_lists() {
-                    "elements of "
-                } else {
-                    ""
-                };
-                format!("{of}{}{case}", quoted(kind.extractors()))
-            }
-            Target::Address(field) => format!(
-                "any field of type address; that it is one of {} is checked here",
-                quoted(field.paths())
-            ),
-            Target::Family(field) => format!(
-                "`ipv4-addr` or `ipv6-addr`, by {}; checked here",
-                quoted(field.paths())
-            ),
-            Target::Number(field) => format!("{}; checked here", quoted(field.paths())),
-            Target::Protocol => {
-                let fields = quoted(Field::Protocol.paths());
-                format!("{fields}; checked here, case aside")
-            }
-        };
-        table.push_str(&format!("| `{}` | {place} |\n", row.path));
+        table.push_str(&format!("| `{}` | {}{how} |\n", row.path, row.place.name()));
     }
     table
 }

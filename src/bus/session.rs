@@ -21,7 +21,7 @@ use super::remembered::Remembered;
 use super::sub::Sub;
 use crate::bus::outbox::Key;
 use crate::config::ProtocolChoice;
-use crate::indicator::{Indicator, Message, Protocol, Rejection};
+use crate::indicator::{Indicator, Message, Protocol, Rejection, tell_of_left_out};
 use crate::intake::Intake;
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
@@ -638,7 +638,12 @@ impl Session {
 
     fn take_message(&mut self, message: Message, content: &[u8], subscription: u64) {
         match message {
-            Message::Match { indicator, .. } => {
+            Message::Match {
+                indicator,
+                left_out,
+                ..
+            } => {
+                tell_of_left_out(&indicator.id, &left_out);
                 self.take_indicator(indicator, content, subscription);
             }
             Message::Withdraw(id) => {

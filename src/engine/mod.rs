@@ -81,6 +81,11 @@ pub trait Engine {
         false
     }
 
+    /// Whether answers of DNS count like any other name and address.
+    fn counts_answers(&self) -> bool {
+        true
+    }
+
     /// Why no query can hold a value; it is left out of all queries.
     fn cannot_ask(&self, _observable: &Observable) -> Option<&'static str> {
         None

@@ -13,11 +13,13 @@ use crate::matching::condition::{Condition, LazyEvent};
 use crate::observable::Observable;
 
 mod allow;
+mod left_out;
 mod selection;
 mod validity;
 mod wider;
 
 pub use allow::{Allow, Because, Entry};
+pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
 pub use wider::Wider;
@@ -183,6 +185,8 @@ pub enum Message {
         indicator: Indicator,
         /// Add or edit: never [`Operation::Remove`].
         replaces: bool,
+        /// What of it is not asked for.
+        left_out: Vec<LeftOut>,
     },
     /// The indicator with this id is withdrawn.
     Withdraw(Arc<str>),

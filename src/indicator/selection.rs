@@ -9,6 +9,8 @@ use crate::observable::{Kind, Observable};
 /// an indicator means is among them, and others may be: its condition tells.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
+    /// All of them: nothing narrows what is meant.
+    Everything,
     /// Those that hold one of these values; never empty.
     Values(Vec<Observable>),
     /// Those with a text of this kind that holds this one somewhere; the kind is
@@ -30,7 +32,7 @@ impl Selection {
     pub fn is_narrow(&self) -> bool {
         match self {
             Selection::Values(_) | Selection::Contains(..) | Selection::Number(..) => true,
-            Selection::During(..) => false,
+            Selection::Everything | Selection::During(..) => false,
             Selection::All(parts) => parts.iter().any(Selection::is_narrow),
             Selection::Any(parts) => parts.iter().all(Selection::is_narrow),
         }
@@ -49,7 +51,7 @@ impl Selection {
         let parts = match self {
             Selection::Values(values) => values.iter().map(size_of_value).sum(),
             Selection::Contains(_, text) => text.len(),
-            Selection::Number(..) | Selection::During(..) => 0,
+            Selection::Everything | Selection::Number(..) | Selection::During(..) => 0,
             Selection::All(parts) | Selection::Any(parts) => parts.iter().map(Self::size).sum(),
         };
         size_of::<Self>() + parts

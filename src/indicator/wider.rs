@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::{Indicator, Selection};
-use crate::matching::condition::{Check, Condition, Field, Place, Test};
+use crate::matching::condition::{Check, Condition, Place, Test};
 use crate::observable::{Kind, Observable};
 
 /// How much wider than equality an indicator is looked for. Each works on the values
@@ -115,7 +115,10 @@ impl Wider {
             Selection::All(parts) | Selection::Any(parts) => {
                 parts.iter_mut().for_each(|one| self.widen_selection(one));
             }
-            Selection::Contains(..) | Selection::Number(..) | Selection::During(..) => {}
+            Selection::Everything
+            | Selection::Contains(..)
+            | Selection::Number(..)
+            | Selection::During(..) => {}
         }
     }
 
@@ -146,36 +149,24 @@ impl Wider {
 
 /// The values that a test asks for one of.
 fn values_of(test: &Test) -> Vec<Observable> {
-    let texts = |make: &dyn Fn(&String) -> Observable| match &test.check {
-        Check::OneOf(texts) => texts.iter().map(make).collect(),
-        _ => vec![],
-    };
-    match test.place {
+    match (&test.check, test.place) {
         _ if test.negated => vec![],
-        Place::Kind(Kind::Domain) => texts(&|text| Observable::Domain(text.as_str().into())),
-        Place::Kind(Kind::Url) => texts(&|text| Observable::Url(text.as_str().into())),
-        Place::Kind(Kind::Address) => match &test.check {
-            Check::Networks(networks) => {
-                let networks = networks.iter().copied();
-                networks.map(Observable::network).collect()
-            }
-            _ => vec![],
-        },
-        Place::Kind(_) | Place::Field(_) => vec![],
+        (Check::Holds(values), Place::Kind(Kind::Domain | Kind::Url | Kind::Address)) => {
+            values.clone()
+        }
+        _ => vec![],
     }
 }
 
 /// An address at an end of a connection stands in no answer.
 fn is_of_an_end(test: &Test) -> bool {
-    let ends = [Field::SourceAddress, Field::DestinationAddress];
-    matches!(test.place, Place::Field(field) if ends.contains(&field))
+    matches!(test.place, Place::Source | Place::Destination)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::indicator::Message;
-    use crate::matching::Concepts;
     use crate::matching::condition::LazyEvent;
     use crate::observable::Network;
     use crate::protocol::stix;
@@ -207,7 +198,7 @@ mod tests {
     #[test]
     fn each_adds_to_the_values_that_are_named() {
         let domain = || Observable::domain("a.example");
-        let url = || Observable::Url("http://B.example:80/x".into());
+        let url = || Observable::of_url("http://B.example:80/x").expect("a URL");
         for (pattern, wider, expected) in [
             (
                 "[domain-name:value = 'a.example']",
@@ -277,8 +268,7 @@ mod tests {
     #[test]
     fn what_is_checked_is_as_wide_as_what_is_asked_for() {
         let holds = |pattern: &str, wider: Wider, line: &str| {
-            let concepts = Concepts::built_in();
-            widened(pattern, wider).holds(&LazyEvent::new(line, &concepts))
+            widened(pattern, wider).holds(&LazyEvent::new(line, wider.answers))
         };
         let www = r#"{"host": "www.a.example", "fileinfo.size": 7}"#;
         let answer = r#"{"query": "x", "answers": ["a.example", "192.0.2.1"]}"#;

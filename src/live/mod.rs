@@ -103,7 +103,6 @@ impl Live {
             roster: Mutex::new(Roster::new(
                 settings.meaning,
                 source.reach,
-                source.concepts,
                 SystemTime::now(),
             )),
             recent: Mutex::default(),

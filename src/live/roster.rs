@@ -12,9 +12,7 @@ use hashbrown::HashTable;
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
 use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
-use crate::matching::{
-    Clarity, Concepts, EventMatcher, EventScratch, Meaning, Reach, ScanError, Slot,
-};
+use crate::matching::{Clarity, EventMatcher, EventScratch, Meaning, Reach, ScanError, Slot};
 use crate::observable::Observable;
 
 mod unlisted;
@@ -71,8 +69,8 @@ pub struct Matched {
 pub struct Roster {
     matcher: EventMatcher,
     scratch: EventScratch,
-    /// What fields hold, for what is checked in events.
-    concepts: Arc<Concepts>,
+    /// Whether answers of DNS count in what is checked in events.
+    answers: bool,
     /// By slot: the first entry with its value.
     heads: Vec<u32>,
     entries: Vec<Entry>,
@@ -97,16 +95,11 @@ pub struct Roster {
 
 impl Roster {
     /// A roster without indicators.
-    pub fn new(
-        meaning: Meaning,
-        reach: Box<dyn Reach>,
-        concepts: Arc<Concepts>,
-        now: SystemTime,
-    ) -> Self {
+    pub fn new(meaning: Meaning, reach: Box<dyn Reach>, now: SystemTime) -> Self {
         Roster {
             matcher: EventMatcher::with_reach(meaning, reach),
             scratch: EventScratch::default(),
-            concepts,
+            answers: meaning.answers,
             heads: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -310,7 +303,7 @@ impl Roster {
         let scanned = self
             .matcher
             .matches(schema, line, &mut self.scratch, &mut slots);
-        let event = LazyEvent::new(line, &self.concepts);
+        let event = LazyEvent::new(line, self.answers);
         if !slots.is_empty() {
             let mut found = std::mem::take(&mut self.found);
             found.clear();

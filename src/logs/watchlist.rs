@@ -10,9 +10,7 @@ use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
 use crate::indicator::Indicator;
 use crate::intake::{Ending, NoRoom, Put, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
-use crate::matching::{
-    At, Concepts, EventMatcher, EventScratch, Meaning, Node, Scan, ScanError, Slot,
-};
+use crate::matching::{At, EventMatcher, EventScratch, Meaning, Node, Scan, ScanError, Slot};
 use crate::state::journal::Ticket;
 
 mod holders;
@@ -131,7 +129,7 @@ fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
 /// All indicators that are looked for.
 pub struct Watchlist {
     matcher: EventMatcher,
-    concepts: Arc<Concepts>,
+    answers: bool,
     by_slot: Vec<Holders>,
     by_id: HashMap<Arc<str>, Held>,
     /// Those that are not in `by_id`.
@@ -148,7 +146,7 @@ impl Watchlist {
     pub fn new(bounded: bool, meaning: Meaning) -> Self {
         Watchlist {
             matcher: EventMatcher::new(meaning),
-            concepts: Concepts::shared(),
+            answers: meaning.answers,
             by_slot: Vec::new(),
             by_id: HashMap::new(),
             plain: PlainIds::default(),
@@ -401,7 +399,7 @@ impl Watchlist {
 
     /// Shows those of the indicators that these values lead to which an event matches.
     fn show<'a>(&'a self, line: &str, slots: &[Slot], show: &mut impl FnMut(&'a Arc<Watched>)) {
-        let event = LazyEvent::new(line, &self.concepts);
+        let event = LazyEvent::new(line, self.answers);
         let mut show = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
                 show(one);
@@ -499,15 +497,14 @@ mod tests {
     #[test]
     fn what_no_value_leads_to_is_checked_in_every_event() {
         use crate::indicator::Selection;
-        use crate::matching::condition::{Check, Condition, Place, Test};
+        use crate::matching::condition::{Check, Condition, Like, Place, Test};
         use crate::observable::Kind;
         let own = |id: &str| Indicator {
             selection: Some(Arc::new(Selection::Contains(Kind::Domain, ".evil".into()))),
-            condition: Some(Arc::new(Condition::Test(Test {
-                place: Place::Kind(Kind::Domain),
-                negated: false,
-                check: Check::Like("%.evil".into()),
-            }))),
+            condition: Some(Arc::new(Condition::Test(Test::new(
+                Place::Kind(Kind::Domain),
+                Check::Like(Like::new("%.evil", true)),
+            )))),
             ..indicator(id, &[])
         };
         let mut list = Watchlist::new(true, Meaning::default());

@@ -1,28 +1,49 @@
-//! What is checked here in an event, where the engine is asked for more than an
-//! indicator means.
+//! What an indicator means in one event, as far as a value alone does not tell it: the
+//! tests of a pattern, joined with `AND` and `OR`, over what the event says of objects.
+//!
+//! * A test holds of an object where any value of the property passes it.
+//! * Tests on one type of object that have to hold together have to hold for **one**
+//!   object of the event ([`one_object`]).
+//! * An equal hash identifies a file or a certificate: what the event does not say of it
+//!   is unknown then, and not false.
 
+mod event;
 mod fields;
+mod one_object;
 mod pcre;
 mod text;
+mod view;
 
-use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use serde_json::Value;
 use time::OffsetDateTime;
 
+pub use event::{Judged, LazyEvent};
 pub use fields::Field;
-pub use text::{Expression, like};
+pub use text::{Expression, Like, like};
+pub use view::{Seen, Value, View};
 
-use super::concepts::{Concepts, Uses};
-use crate::observable::EventTime;
-use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
+use crate::observable::{Kind, Observable, Property};
 
-/// What an event has to be like. Fields are known by their paths, as in
-/// [`super::LiveMatcher`].
+/// So many conditions, which no value leads to, are checked in every event of a
+/// stream or a file at the most.
+pub const MOST_UNLISTED: usize = 1000;
+
+/// The properties of which an equal value tells which file or certificate it is.
+const HASHES: &[Property] = &[
+    Property::Md5,
+    Property::Sha1,
+    Property::Sha256,
+    Property::Sha512,
+    Property::CertificateMd5,
+    Property::CertificateSha1,
+    Property::CertificateSha256,
+];
+
+/// What an event has to be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Condition {
-    /// All of these hold.
+    /// All of these hold, and for one object of each type.
     All(Vec<Condition>),
     /// Any one of these holds.
     Any(Vec<Condition>),
@@ -32,10 +53,11 @@ pub enum Condition {
     During(OffsetDateTime, OffsetDateTime),
 }
 
-/// A test of one property: it holds where any value of the property passes, as
-/// STIX has it.
+/// A test of one property of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Test {
+    /// Whose property it is.
+    pub subject: Subject,
     /// Which values.
     pub place: Place,
     /// The values have to fail the check.
@@ -44,14 +66,84 @@ pub struct Test {
     pub check: Check,
 }
 
+/// Whose property is tested: tests on one subject have to hold for one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Subject {
+    /// Nobody's: the test stands alone.
+    Nobody,
+    /// An IPv4 address. Only equality sees one of IPv6.
+    Ipv4,
+    /// An IPv6 address. Only equality with a mapped one sees one of IPv4.
+    Ipv6,
+    /// A domain.
+    Domain,
+    /// A host's name, where a feed tells it from a domain.
+    Hostname,
+    /// A URL.
+    Url,
+    /// A file.
+    File,
+    /// A certificate.
+    Certificate,
+    /// A mail address.
+    MailAddress,
+    /// A mail; an event is about one at the most.
+    Mail,
+    /// A hardware address.
+    Mac,
+    /// A connection; an event is about one at the most.
+    Connection,
+    /// What is at the end of a connection that it comes from.
+    Source,
+    /// What is at the end that it goes to: an address, or a host that is named.
+    Destination,
+    /// A user agent.
+    UserAgent,
+    /// A process; an event is about one at the most.
+    Process,
+    /// A user.
+    User,
+}
+
+impl Subject {
+    /// Whether an equal hash tells which one it is.
+    pub fn is_identified_by_hash(self) -> bool {
+        matches!(self, Subject::File | Subject::Certificate)
+    }
+
+    /// Whether all values of a place are of one object.
+    fn is_one_in_an_event(self) -> bool {
+        matches!(self, Subject::Mail | Subject::Connection | Subject::Process)
+    }
+}
+
 /// Which values of an event are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// Those that an observable of this kind is looked for in: elements of lists
-    /// only where the kind says so.
+    /// Those that an observable of this kind is looked for in.
     Kind(Kind),
-    /// Those of a field of connections or files.
+    /// Those of a field that narrows what an indicator means.
     Field(Field),
+    /// What a connection comes from: its address, and the name that it gives itself.
+    Source,
+    /// What it goes to: its address, and the host that is asked for.
+    Destination,
+    /// The URLs of the requests themselves, and not those that they mention.
+    Request,
+}
+
+impl Place {
+    /// What stands there, for a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Place::Kind(kind) => kind.what(),
+            Place::Field(field) => field.name(),
+            Place::Source => "source of a connection",
+            Place::Destination => "destination of a connection",
+            Place::Request => "URL of a request",
+        }
+    }
 }
 
 /// What is asked of a value.
@@ -59,22 +151,34 @@ pub enum Place {
 pub enum Check {
     /// It is there.
     Exists,
-    /// It is one of these texts.
+    /// It is one of these observables, or holds it: a network its addresses, a host the
+    /// names under it, a path the name at its end.
+    Holds(Vec<Observable>),
+    /// It is one of these texts in its canonical form.
     OneOf(Vec<String>),
-    /// It is one of these texts, case aside.
-    OneOfAnyCase(Vec<String>),
-    /// It is a name under this domain.
-    Under(String),
-    /// It, or what follows the last slash or backslash in it, is this.
-    FileNamed(String),
-    /// It is an address in one of these networks.
-    Networks(Vec<Network>),
+    /// It is an address of one of these families, or a name.
+    Family(Vec<Family>),
     /// It is a number that compares like this with one of these.
     Number(Order, Vec<i128>),
-    /// It passes SQL's `LIKE`: `%` is any text, `_` one character.
-    Like(String),
-    /// The expression is found in it.
+    /// It is a time that compares like this with one of these.
+    Time(Order, Vec<OffsetDateTime>),
+    /// It passes SQL's `LIKE`, in any of its spellings.
+    Like(Like),
+    /// The expression is found in it, in any of its spellings.
     Matches(Expression),
+    /// It is a path in this folder, whose components are canonical.
+    InFolder(String),
+}
+
+/// What can be at an end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// An IPv4 address.
+    Ipv4,
+    /// An IPv6 address.
+    Ipv6,
+    /// A name.
+    Name,
 }
 
 /// How numbers compare.
@@ -95,24 +199,8 @@ pub enum Order {
 impl Condition {
     /// The condition that an event holds this observable.
     pub fn holds_observable(observable: &Observable) -> Self {
-        let kind = Kind::of(observable);
-        let check = match observable {
-            Observable::Address(address) | Observable::Endpoint(address, _) => {
-                Check::Networks(vec![Network::new(*address, 128)])
-            }
-            Observable::Network(network) => Check::Networks(vec![*network]),
-            Observable::Domain(text)
-            | Observable::Url(text)
-            | Observable::Hash(text)
-            | Observable::Text(_, text)
-            | Observable::Answer(text) => Check::OneOf(vec![text.as_written().to_owned()]),
-            Observable::Subdomain(text) => Check::Under(text.as_written().to_owned()),
-        };
-        Condition::Test(Test {
-            place: Place::Kind(kind),
-            negated: false,
-            check,
-        })
+        let place = Place::Kind(Kind::of(observable));
+        Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
     /// Whether any test in it is like this.
@@ -128,184 +216,110 @@ impl Condition {
 
     /// Whether the event of this line is like that; a line that is no JSON object
     /// is not.
-    pub fn holds(&self, line: &str, concepts: &Concepts) -> bool {
-        Event::read(line, concepts).is_some_and(|event| self.holds_in(&event))
+    pub fn holds(&self, line: &str) -> bool {
+        Judged::read(line, true).is_some_and(|event| self.holds_in(&event))
     }
 
     /// The same for an event that was read before.
-    pub fn holds_in(&self, event: &Event) -> bool {
-        match self {
-            Condition::All(parts) => parts.iter().all(|one| one.holds_in(event)),
-            Condition::Any(parts) => parts.iter().any(|one| one.holds_in(event)),
-            Condition::Test(test) => event
-                .values
-                .iter()
-                .any(|one| test.place.has(one) && test.check.passes(&one.value) != test.negated),
-            Condition::During(start, stop) => {
-                let time = event.time();
-                time.is_some_and(|time| (*start..*stop).contains(&time.utc()))
-            }
-        }
+    pub fn holds_in(&self, event: &impl View) -> bool {
+        one_object::holds(self, event)
     }
 }
 
-/// A printed event, read once for any number of conditions.
-#[derive(Debug)]
-pub struct Event {
-    values: Vec<Printed>,
-}
-
-impl Event {
-    /// Reads a line, in which these concepts tell what a field holds; `None` where it
-    /// is no JSON object.
-    pub fn read(line: &str, concepts: &Concepts) -> Option<Self> {
-        let Ok(Value::Object(object)) = serde_json::from_str(line) else {
-            return None;
-        };
-        let mut values = Vec::new();
-        flatten(object, &mut String::new(), false, &mut values);
-        let event_type = values.iter().find(|one| one.path == "event_type");
-        let event_type = event_type.and_then(|one| one.value.as_str());
-        let event_type = event_type.map(str::to_owned);
-        for one in &mut values {
-            one.uses = concepts.uses(&one.path, event_type.as_deref());
+impl Test {
+    /// A test that stands alone.
+    pub fn new(place: Place, check: Check) -> Self {
+        Test {
+            subject: Subject::Nobody,
+            place,
+            negated: false,
+            check,
         }
-        Some(Event { values })
     }
 
-    /// When it happened.
-    fn time(&self) -> Option<EventTime> {
-        ["ts", "timestamp"].iter().find_map(|name| {
-            let field = self.values.iter().find(|one| one.path == *name)?;
-            EventTime::parse(field.value.as_str()?)
+    /// A test for a file of this name, with or without a path in front of it; `None` where
+    /// it is none.
+    pub fn file_named(name: &str) -> Option<Self> {
+        let name = Observable::text(Property::FileName, name).ok()?;
+        Some(Test {
+            subject: Subject::File,
+            place: Place::Kind(Kind::Text(Property::FileName)),
+            negated: false,
+            check: Check::Holds(vec![name]),
         })
     }
-}
 
-/// So many conditions, which no value leads to, are checked in every event of a
-/// stream or a file at the most.
-pub const MOST_UNLISTED: usize = 1000;
+    /// Whether both are equalities on one property, so that a list says the same.
+    pub fn is_like(&self, other: &Test) -> bool {
+        let is_equality = |one: &Test| matches!(one.check, Check::Holds(_)) && !one.negated;
+        is_equality(self)
+            && is_equality(other)
+            && (self.subject, self.place) == (other.subject, other.place)
+    }
 
-/// A line that is read as an event only when a condition asks.
-pub struct LazyEvent<'a> {
-    line: &'a str,
-    concepts: &'a Concepts,
-    event: OnceCell<Option<Event>>,
-}
+    /// Whether this is an equality that tells which file or certificate it is.
+    pub fn identifies(&self) -> bool {
+        let Check::Holds(observables) = &self.check else {
+            return false;
+        };
+        let is_hash = |one: &Observable| match one {
+            Observable::Hash(_) => true,
+            Observable::Text(property, _) => HASHES.contains(property),
+            _ => false,
+        };
+        self.subject.is_identified_by_hash() && !self.negated && observables.iter().all(is_hash)
+    }
 
-impl<'a> LazyEvent<'a> {
-    /// A line that was not read yet.
-    pub fn new(line: &'a str, concepts: &'a Concepts) -> Self {
-        LazyEvent {
-            line,
-            concepts,
-            event: OnceCell::new(),
+    /// Whether it is passed where the event does not say what is asked for, of an object
+    /// that is identified.
+    pub fn is_passed_unknown(&self) -> bool {
+        self.subject.is_identified_by_hash() && !self.negated
+    }
+
+    /// Whether one value of the place passes.
+    fn passes(&self, seen: &Seen<'_>) -> bool {
+        self.sees(seen) && self.check.passes(seen) != self.negated
+    }
+
+    /// Whether a value is one of the subject's family. Feeds write IPv6 addresses as
+    /// `ipv4-addr` too, and equality takes them so.
+    fn sees(&self, seen: &Seen<'_>) -> bool {
+        let is_equality = matches!(self.check, Check::Holds(_)) && !self.negated;
+        match (self.subject, seen.address()) {
+            (Subject::Ipv4, Some(IpAddr::V6(_))) => is_equality,
+            (Subject::Ipv6, Some(IpAddr::V4(_))) => match &self.check {
+                Check::Holds(observables) => {
+                    is_equality && observables.iter().any(view::is_in_ipv4)
+                }
+                _ => false,
+            },
+            // A name without a path says nothing of the folder.
+            _ if matches!(self.check, Check::InFolder(_)) => seen.has_folder(),
+            _ => true,
         }
-    }
-
-    /// Whether the condition holds; it does not where the line is no event.
-    pub fn fulfils(&self, condition: &Condition) -> bool {
-        let event = self
-            .event
-            .get_or_init(|| Event::read(self.line, self.concepts));
-        event
-            .as_ref()
-            .is_some_and(|event| condition.holds_in(event))
-    }
-}
-
-/// A value of a printed event that holds no others.
-#[derive(Debug)]
-struct Printed {
-    path: String,
-    in_list: bool,
-    value: Value,
-    uses: Uses,
-}
-
-fn flatten(
-    object: serde_json::Map<String, Value>,
-    path: &mut String,
-    in_list: bool,
-    values: &mut Vec<Printed>,
-) {
-    for (key, value) in object {
-        let length = path.len();
-        if length > 0 {
-            path.push('.');
-        }
-        path.push_str(&key);
-        flatten_value(value, path, in_list, values);
-        path.truncate(length);
-    }
-}
-
-fn flatten_value(value: Value, path: &mut String, in_list: bool, values: &mut Vec<Printed>) {
-    match value {
-        Value::Object(object) => flatten(object, path, in_list, values),
-        Value::Array(elements) => {
-            for element in elements {
-                flatten_value(element, path, true, values);
-            }
-        }
-        // What is not there.
-        Value::Null => {}
-        value => values.push(Printed {
-            path: path.clone(),
-            in_list,
-            value,
-            uses: Uses::default(),
-        }),
-    }
-}
-
-impl Place {
-    fn has(self, printed: &Printed) -> bool {
-        let is_in_lists = matches!(self, Place::Kind(kind) if kind.is_in_lists());
-        match self {
-            _ if printed.in_list != is_in_lists => false,
-            Place::Kind(kind) if kind.is_of_addresses() => {
-                !printed.uses.is_text() && address(&printed.value).is_some()
-            }
-            Place::Kind(kind) => printed.uses.holds(kind),
-            Place::Field(field) => field.has(&printed.path),
-        }
-    }
-}
-
-fn address(value: &Value) -> Option<IpAddr> {
-    value.as_str()?.parse().ok()
-}
-
-/// A number as it is printed: engines before 2020.12 print ports as `80/tcp`.
-fn number(value: &Value) -> Option<i128> {
-    match value {
-        Value::Number(number) => number.as_i128(),
-        Value::String(text) => text.split('/').next()?.parse().ok(),
-        _ => None,
     }
 }
 
 impl Check {
-    fn passes(&self, value: &Value) -> bool {
-        let text = value.as_str();
+    fn passes(&self, seen: &Seen<'_>) -> bool {
         match self {
             Check::Exists => true,
-            Check::OneOf(wanted) => text.is_some_and(|text| wanted.iter().any(|one| one == text)),
-            Check::OneOfAnyCase(wanted) => {
-                text.is_some_and(|text| wanted.iter().any(|one| one.eq_ignore_ascii_case(text)))
-            }
-            Check::Under(domain) => text.is_some_and(|text| is_subdomain(text, domain)),
-            Check::FileNamed(name) => text.is_some_and(|text| {
-                let last = text.rsplit(['/', '\\']).next();
-                text == name || last == Some(name)
+            Check::Holds(observables) => observables.iter().any(|one| seen.is(one)),
+            Check::OneOf(texts) => texts.iter().any(|one| seen.is_text(one)),
+            Check::Family(families) => families.contains(&match seen.address() {
+                Some(IpAddr::V4(_)) => Family::Ipv4,
+                Some(IpAddr::V6(_)) => Family::Ipv6,
+                None => Family::Name,
             }),
-            Check::Networks(networks) => address(value)
-                .is_some_and(|address| networks.iter().any(|network| network.contains(address))),
-            Check::Number(order, wanted) => number(value)
+            Check::Number(order, wanted) => seen
+                .number()
                 .is_some_and(|number| wanted.iter().any(|one| order.holds(number.cmp(one)))),
-            Check::Like(pattern) => text.is_some_and(|text| like(pattern, text)),
-            Check::Matches(expression) => text.is_some_and(|text| expression.is_found_in(text)),
+            Check::Time(order, wanted) => seen
+                .time()
+                .is_some_and(|time| wanted.iter().any(|one| order.holds(time.cmp(one)))),
+            Check::Like(like) => seen.any_spelling(|text| like.is_passed_by(text)),
+            Check::Matches(expression) => seen.any_spelling(|text| expression.is_found_in(text)),
+            Check::InFolder(folder) => seen.is_in_folder(folder),
         }
     }
 }
@@ -330,17 +344,6 @@ impl Order {
             Order::LessOrEqual => order.is_le(),
             Order::Greater => order.is_gt(),
             Order::GreaterOrEqual => order.is_ge(),
-        }
-    }
-}
-
-impl Test {
-    /// A test for a file of this name, with or without a path in front of it.
-    pub fn file_named(name: &str) -> Self {
-        Test {
-            place: Place::Kind(Kind::Text(Property::FileName)),
-            negated: false,
-            check: Check::FileNamed(name.to_owned()),
         }
     }
 }

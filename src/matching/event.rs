@@ -274,8 +274,19 @@ impl Event {
             };
             let reading = match field {
                 Field::SourceAddress | Field::DestinationAddress => Reading::Address,
+                Field::SourceHost | Field::DestinationHost | Field::RequestHost => Reading::Host,
                 Field::Protocol => Reading::Protocols,
-                _ => Reading::Number,
+                Field::Referrer => Reading::Url,
+                Field::Attachment => Reading::FileName,
+                Field::ReplyTo => Reading::Mail,
+                Field::Start | Field::End => Reading::Plain,
+                Field::SourcePort
+                | Field::DestinationPort
+                | Field::SourceBytes
+                | Field::DestinationBytes
+                | Field::SourcePackets
+                | Field::DestinationPackets
+                | Field::FileSize => Reading::Number,
             };
             self.show(printed, reading, of, |_| true, show);
         }

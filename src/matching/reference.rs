@@ -426,31 +426,6 @@ impl Event {
         texts.collect()
     }
 
-    /// The addresses, in the same way.
-    pub(crate) fn addresses(&self, by_path: bool) -> Vec<IpAddr> {
-        let addresses = self.fields.iter().filter_map(|(path, value)| {
-            let is_text = || {
-                let is_live_field = |fields: &[&str]| self.is_live_field(path, fields);
-                TEXT_FIELDS.into_iter().any(is_live_field)
-            };
-            match value {
-                Value::Address(address) if !by_path || !is_text() => Some(*address),
-                Value::Text(text) if by_path && !is_text() => text.parse().ok(),
-                _ => None,
-            }
-        });
-        addresses.map(|address| address.to_canonical()).collect()
-    }
-
-    /// What stands in the lists of answers.
-    pub(crate) fn answers(&self) -> Vec<&str> {
-        let answers = self.fields.iter().filter_map(|(path, value)| match value {
-            Value::Texts(texts) if self.is_in(path, ANSWER_FIELDS) => Some(texts),
-            _ => None,
-        });
-        answers.flatten().map(String::as_str).collect()
-    }
-
     /// The numbers in this field.
     pub(crate) fn numbers(&self, field: Field) -> Vec<u64> {
         let numbers = self.fields.iter().filter_map(|(path, value)| match value {
@@ -473,6 +448,7 @@ impl Event {
     /// Whether the engine returns the event for this selection.
     pub(crate) fn is_selected(&self, selection: &Selection) -> bool {
         match selection {
+            Selection::Everything => true,
             Selection::Values(values) => values.iter().any(|one| self.matches(one)),
             Selection::Contains(kind, part) => {
                 let texts = self.texts(*kind, false);
@@ -494,21 +470,6 @@ impl Event {
             Selection::All(parts) => parts.iter().all(|one| self.is_selected(one)),
             Selection::Any(parts) => parts.iter().any(|one| self.is_selected(one)),
         }
-    }
-
-    /// Whether a printed event shows what kind each of its values is.
-    pub(crate) fn is_plain(&self) -> bool {
-        let kinds = [
-            Kind::Domain,
-            Kind::Url,
-            Kind::Text(Property::FileName),
-            Kind::Text(Property::Md5),
-            Kind::Text(Property::UserAgent),
-        ];
-        self.addresses(false) == self.addresses(true)
-            && kinds
-                .iter()
-                .all(|kind| self.texts(*kind, false) == self.texts(*kind, true))
     }
 
     /// The event as one line.

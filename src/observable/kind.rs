@@ -86,6 +86,18 @@ impl Kind {
         }
     }
 
+    /// What a value of it is, for a person.
+    pub fn what(self) -> &'static str {
+        match self {
+            Kind::Address | Kind::Network | Kind::Endpoint => "address",
+            Kind::Domain | Kind::Subdomain => "domain",
+            Kind::Url => "URL",
+            Kind::Hash => "hash",
+            Kind::Answer => "answer of DNS",
+            Kind::Text(property) => property.facts().what,
+        }
+    }
+
     /// All kinds.
     pub fn all() -> impl Iterator<Item = Self> {
         (0..Kind::COUNT).filter_map(Kind::from_number)

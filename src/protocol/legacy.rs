@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
 use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
 use crate::observable::EventTime;
-use crate::observable::{Network, NotAValue, Observable, Property, refang};
+use crate::observable::{NotAValue, Observable, Property, refang};
 use crate::protocol::{Context, Facts, facts};
 
 /// The topic that indicators are published on.
@@ -40,10 +40,10 @@ enum Asks {
 }
 
 /// One end of a connection: its address and its port.
-type End = (Field, Field);
+type End = (Place, Field);
 
-const SOURCE: End = (Field::SourceAddress, Field::SourcePort);
-const DESTINATION: End = (Field::DestinationAddress, Field::DestinationPort);
+const SOURCE: End = (Place::Source, Field::SourcePort);
+const DESTINATION: End = (Place::Destination, Field::DestinationPort);
 
 /// Every `IntelType`: its name, and what it asks for. The number is the
 /// position plus one.
@@ -193,6 +193,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             properties: None,
         },
         replaces: false,
+        left_out: vec![],
     })
 }
 
@@ -243,22 +244,6 @@ fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
     }
 }
 
-fn test(place: Place, check: Check) -> Condition {
-    Condition::Test(Test {
-        place,
-        negated: false,
-        check,
-    })
-}
-
-fn networks(observable: &Observable) -> Check {
-    Check::Networks(match observable {
-        Observable::Network(network) => vec![*network],
-        Observable::Address(address) => vec![Network::new(*address, 128)],
-        _ => vec![],
-    })
-}
-
 fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, String> {
     let observable = Observable::of_address(value).map_err(|error| error.to_string())?;
     let number: u16 = port
@@ -266,8 +251,8 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
         .map_err(|_| format!("{port:?} is no port number"))?;
     let port = Check::Number(Order::Equal, vec![number.into()]);
     let condition = Condition::All(vec![
-        test(Place::Field(end.0), networks(&observable)),
-        test(Place::Field(end.1), port),
+        Condition::Test(Test::new(end.0, Check::Holds(vec![observable.clone()]))),
+        Condition::Test(Test::new(Place::Field(end.1), port)),
     ]);
     Ok(Asked {
         observable,
@@ -282,9 +267,10 @@ fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked
     let what = property.facts().what;
     let observable =
         Observable::text(property, hash).map_err(|_| format!("{hash:?} is no {what}"))?;
+    let named = Test::file_named(name).ok_or_else(|| format!("{name:?} is no file name"))?;
     Ok(Asked {
         observable,
-        condition: Some(Condition::Test(Test::file_named(name))),
+        condition: Some(Condition::Test(named)),
     })
 }
 
@@ -322,7 +308,6 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::matching::Concepts;
     use crate::matching::condition::LazyEvent;
     use crate::protocol::MatchType;
 
@@ -434,7 +419,7 @@ mod tests {
         ] {
             let indicator = composite(&values, kind).expect("an indicator");
             assert_eq!(
-                indicator.holds(&LazyEvent::new(line, &Concepts::built_in())),
+                indicator.holds(&LazyEvent::new(line, true)),
                 expected,
                 "{values:?} {kind} {line}"
             );

@@ -22,7 +22,6 @@ use super::queue::Request;
 use super::reading::{Findings, Reading};
 use crate::engine::{Answer, Asked, Bounds, Engine};
 use crate::indicator::Indicator;
-use crate::matching::Concepts;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -122,13 +121,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             metrics: self.metrics,
             memory: self.memory,
         };
-        // Only what is checked needs the table, which can take a process to read.
-        let is_checked = indicators.iter().any(|one| one.condition.is_some());
-        let concepts = match is_checked {
-            true => self.engine.concepts(self.stop),
-            false => Concepts::shared(),
-        };
-        let mut reading = Reading::new(batch, &group, self.engine, concepts, self.max_events, out);
+        let mut reading = Reading::new(batch, &group, self.engine, self.max_events, out);
         let answer = self
             .engine
             .export(asked, bounds, self.stop, &mut |event| reading.take(&event));

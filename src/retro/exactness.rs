@@ -12,18 +12,15 @@ use proptest::prelude::*;
 
 use super::asking::{Asker, Interruption};
 use super::ledger::{Memory, Room, fingerprint};
-use super::queue::{Queue, Request};
+use super::queue::Request;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
-use crate::intake::{Account, Table};
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
 use crate::observable::Observable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
-use crate::protocol::stix::pattern;
-use crate::protocol::stix::plan::{meaning, plan};
 use crate::sighting::report::{Destination, Parcel, Reporter, Settings};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
@@ -417,55 +414,6 @@ proptest! {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
-
-    /// From the text of patterns to sightings: those that the trees mean.
-    #[test]
-    fn patterns_give_what_their_trees_mean(
-        events in events(),
-        patterns in prop::collection::vec(meaning::pattern_text(), 1..8),
-        max_events in max_events(),
-        outages in prop::collection::vec(0usize..20, 0..3),
-        wider in meaning::wider(),
-    ) {
-        let plain = events.into_iter().filter(|(event, _, hidden)| event.is_plain() && !hidden);
-        let mut run = Run::of(engine(plain.collect()));
-        run.max_events = max_events;
-        *run.engine.troubles.borrow_mut() = outages.into_iter().map(|after| (after, true)).collect();
-        let patterns = patterns.iter().map(|text| pattern::parse(text).expect("well-formed"));
-        // What nothing narrows is told when it is read.
-        let planned = patterns.filter_map(|pattern| Some((plan(&pattern).ok()?, pattern)));
-        let planned: Vec<_> = planned.collect();
-        let metrics = Arc::new(Metrics::default());
-        let mut queue = Queue::new(None, Account::new(metrics.clone(), false), metrics);
-        for (number, (plan, _)) in planned.iter().enumerate() {
-            let mut indicator = Indicator {
-                id: number.to_string().into(),
-                ..meaning::indicator(plan.clone())
-            };
-            wider.widen(&mut indicator);
-            queue.put(indicator, None, None);
-        }
-        let mut batches = Vec::new();
-        while !queue.is_empty() {
-            batches.push(queue.hand_out(100).1);
-        }
-        let sightings = run.sightings_of(batches, planned.len());
-        for ((_, pattern), sightings) in planned.iter().zip(&sightings) {
-            let mut expected: HashMap<String, usize> = HashMap::new();
-            for (event, line) in &run.engine.events {
-                if meaning::evaluate(&pattern.root, event, wider) {
-                    *expected.entry(line.clone()).or_default() += 1;
-                }
-            }
-            prop_assert!(is_part_of(sightings, &expected), "{}", pattern);
-            prop_assert_eq!(sum(sightings), sum(&expected).min(run.most()), "{}", pattern);
-        }
-        prop_assert_eq!(run.metrics.indicators_matched.get(), planned.len() as u64);
-    }
-}
-
 fn domain(name: &str) -> Observable {
     Observable::domain(name)
 }
@@ -560,19 +508,16 @@ fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
     use crate::observable::Kind;
     let text = |text: &str| reference::Value::Text(text.to_owned());
     let events = (0..30).map(|number| {
-        let note = format!("{}", number % 3);
+        let note = format!("/{}", number % 3);
         let fields = vec![("query", text("a.example")), ("uri", text(&note))];
         (Event::new("zeek.dns", fields), Style::default(), false)
     });
     let mut run = Run::of(engine(events.collect()));
     let note = |note: &str| {
-        Condition::Test(Test {
-            place: Place::Kind(Kind::Url),
-            negated: false,
-            check: Check::OneOf(vec![note.to_owned()]),
-        })
+        let url = Observable::of_url(note).expect("a URL");
+        Condition::Test(Test::new(Place::Kind(Kind::Url), Check::Holds(vec![url])))
     };
-    let conditions = [Some(note("0")), Some(note("1")), None, Some(note("x"))];
+    let conditions = [Some(note("/0")), Some(note("/1")), None, Some(note("/x"))];
     for (limit, expected) in [(None, [10, 10, 30, 0]), (NonZeroU64::new(4), [4, 4, 4, 0])] {
         run.max_events = limit;
         for together in [true, false] {

@@ -2,15 +2,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
-use std::sync::Arc;
 
 use log::{error, warn};
 
 use super::batch::{Batch, Group, Out, Purpose, Question};
 use super::ledger::fingerprint;
 use crate::engine::{Attribute, Engine, Event, Line};
+use crate::matching::Verdict;
 use crate::matching::condition::LazyEvent;
-use crate::matching::{Concepts, Verdict};
 use crate::observe::logging::printable;
 use crate::process::child::Flow;
 use crate::protocol::Context;
@@ -75,7 +74,7 @@ pub(super) struct Reading<'a> {
     max_events: Option<NonZeroU64>,
     title: &'static str,
     gives_more: bool,
-    concepts: Arc<Concepts>,
+    answers: bool,
     /// `None` where every event matches.
     attribution: Option<Box<dyn Attribute>>,
     verdict: Verdict,
@@ -90,7 +89,6 @@ impl<'a> Reading<'a> {
         batch: &'a mut Batch,
         group: &'a Group,
         engine: &(impl Engine + ?Sized),
-        concepts: Arc<Concepts>,
         max_events: Option<NonZeroU64>,
         out: Out<'a>,
     ) -> Self {
@@ -104,7 +102,7 @@ impl<'a> Reading<'a> {
         Reading {
             title: engine.title(),
             gives_more: engine.gives_more(),
-            concepts,
+            answers: engine.counts_answers(),
             // A selection has an answer of its own, in which its condition tells.
             attribution: match &*observables {
                 [[]] => None,
@@ -153,8 +151,7 @@ impl<'a> Reading<'a> {
         let mut verdict = std::mem::take(&mut self.verdict);
         match self.attribute(line, &mut verdict) {
             Ok(context) => {
-                let concepts = self.concepts.clone();
-                let event = LazyEvent::new(line.judged(), &concepts);
+                let event = LazyEvent::new(line.judged(), self.answers);
                 self.take_event(line.text, &event, &context, &verdict);
             }
             Err(reason) => {

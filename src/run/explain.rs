@@ -1,13 +1,16 @@
 //! What each indicator of a file would ask VAST for, without asking.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::engine::query_of;
-use crate::indicator::{Indicator, Message, Protocol, Rejection, Standing, Wider};
+use crate::indicator::{Indicator, LeftOut, Message, Protocol, Rejection, Standing, Wider};
+use crate::matching::condition::Place;
+use crate::observable::Kind;
 use crate::process::exit_code::ExitCode;
 use crate::process::input;
 use crate::process::stop::Stop;
@@ -41,6 +44,11 @@ struct Explanation<'a> {
     plan: Plan,
     queries: Vec<String>,
     reason: Option<String>,
+    /// What kinds of fields it is looked for in.
+    fields: Vec<String>,
+    /// What of it is not asked for, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<String>,
 }
 
 /// Writes a line of JSON to standard output for each indicator of the file or folder
@@ -145,9 +153,15 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
         plan: Plan::Unsupported,
         queries: vec![],
         reason: Some(reason.to_owned()),
+        fields: vec![],
+        left_out: vec![],
     };
     match found {
-        Ok(Message::Match { indicator, .. }) => Some(explain_indicator(indicator)),
+        Ok(Message::Match {
+            indicator,
+            left_out,
+            ..
+        }) => Some(explain_indicator(indicator, left_out)),
         Ok(Message::Unsupported {
             id,
             asked,
@@ -176,11 +190,16 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
     }
 }
 
-fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
+fn explain_indicator<'i>(indicator: &'i Indicator, left_out: &[LeftOut]) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == Standing::Active;
     let (plan, reason) = match (&indicator.selection, &indicator.condition) {
         _ if !is_active => (Plan::Inactive, Some(standing.to_string())),
+        (Some(selection), _) if !selection.is_narrow() => {
+            let reason = "nothing in it narrows a query: every event is looked at, in log files \
+                          and live";
+            (Plan::Single, Some(reason.to_owned()))
+        }
         (Some(_), _) => {
             let reason = "no value to look up: a query of its own, and the whole is checked in \
                           each event";
@@ -201,7 +220,26 @@ fn explain_indicator(indicator: &Indicator) -> Explanation<'_> {
         plan,
         queries: query.into_iter().collect(),
         reason,
+        fields: fields(indicator),
+        left_out: left_out.iter().map(LeftOut::to_string).collect(),
     }
+}
+
+/// What kinds of fields an indicator is looked for in, each once: those of its values, and
+/// those that are checked in each event.
+fn fields(indicator: &Indicator) -> Vec<String> {
+    let found = RefCell::new(BTreeSet::new());
+    for observable in &indicator.observables {
+        let kind = Kind::of(observable);
+        found.borrow_mut().insert(Place::Kind(kind).name());
+    }
+    if let Some(condition) = &indicator.condition {
+        condition.any_test(&|test| {
+            found.borrow_mut().insert(test.place.name());
+            false
+        });
+    }
+    found.into_inner().into_iter().map(str::to_owned).collect()
 }
 
 /// The pattern of an indicator as it came.
@@ -264,6 +302,8 @@ mod tests {
             stix("[ipv4-addr:value = 'y']", ""),
             r#"{"id": "7", "data": {"indicator": ["x"], "intel_type": 26}, "operation": "ADD"}"#
                 .into(),
+            stix("[url:value = '/' OR a:b = 'c']", ""),
+            stix("[url:value != '/']", ""),
         ]
         .join("\n");
         let mut output = Vec::new();
@@ -283,7 +323,7 @@ mod tests {
             .filter_map(|one| one["plan"].as_str())
             .collect();
         let expected = "batch superset single unsupported unsupported inactive unsupported \
-                        unsupported unsupported";
+                        unsupported unsupported batch single";
         assert_eq!(plans.join(" "), expected);
         assert_eq!(lines[0]["queries"][0], r#""/" == net.uri"#);
         assert_eq!(lines[1]["pattern"], "[url:value = '/' AND file:size > 5]");
@@ -294,9 +334,20 @@ mod tests {
             reason.starts_with("line 1, column 2: object path a:b"),
             "{reason}"
         );
+        assert_eq!(
+            lines[1]["fields"],
+            serde_json::json!(["URL", "size of a file"])
+        );
         assert_eq!(lines[5]["reason"], "revoked");
+        let left_out = &lines[9]["left_out"][0];
+        assert!(
+            left_out
+                .as_str()
+                .is_some_and(|one| one.starts_with("a:b = 'c': ")),
+            "{left_out}"
+        );
         assert_eq!(lines[8]["value"], "x");
-        let wrong = "rejected: … is no address or network".to_owned();
+        let wrong = "rejected: … is no IPv4 or IPv6 address".to_owned();
         assert_eq!(counts[&(Plan::Unsupported, wrong)], 2);
     }
 }

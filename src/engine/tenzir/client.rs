@@ -348,6 +348,10 @@ impl Engine for Client {
         self.reach.mode != Mode::Exact
     }
 
+    fn counts_answers(&self) -> bool {
+        self.reach.answers
+    }
+
     /// The pipeline goes over standard input: no limit on its length, and no
     /// indicator in the process list.
     fn export(

@@ -312,6 +312,10 @@ impl Engine for Client {
         self.reach.mode != Mode::Exact
     }
 
+    fn counts_answers(&self) -> bool {
+        self.reach.answers
+    }
+
     fn cannot_ask(&self, observable: &Observable) -> Option<&'static str> {
         why_not(observable.spelled()?.as_written())
     }

@@ -85,6 +85,9 @@ impl Query {
         times: Option<&str>,
         mode: Mode,
     ) -> Option<Self> {
+        if !selection.is_narrow() {
+            return None;
+        }
         let writer = Writer {
             version,
             times,
@@ -118,6 +121,7 @@ impl Writer<'_> {
     /// `None` stands for every event.
     fn selection(&self, selection: &Selection) -> Option<String> {
         match selection {
+            Selection::Everything => None,
             Selection::Values(values) if self.mode == Mode::Exact => {
                 let query = Query::any_of(values, self.version)?;
                 Some(format!("({})", query.0))

@@ -13,12 +13,7 @@ fn now() -> SystemTime {
 }
 
 fn roster() -> Roster {
-    Roster::new(
-        Meaning::default(),
-        Box::new(Concepts::shared()),
-        Concepts::shared(),
-        now(),
-    )
+    Roster::new(Meaning::default(), Box::new(Concepts::shared()), now())
 }
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {
@@ -277,11 +272,10 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
             Order::Equal,
             port,
         ))),
-        condition: Some(Arc::new(Condition::Test(Test {
-            place: Place::Field(Field::DestinationPort),
-            negated: false,
-            check: Check::Number(Order::Equal, vec![port.into()]),
-        }))),
+        condition: Some(Arc::new(Condition::Test(Test::new(
+            Place::Field(Field::DestinationPort),
+            Check::Number(Order::Equal, vec![port.into()]),
+        )))),
         ..indicator(id, &["4444"])
     };
     let mut roster = roster();
@@ -315,7 +309,7 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
 fn what_else_an_event_has_to_be_like_is_checked() {
     use crate::matching::condition::{Condition, Test};
     let named = |name| Indicator {
-        condition: Some(Arc::new(Condition::Test(Test::file_named(name)))),
+        condition: Test::file_named(name).map(Condition::Test).map(Arc::new),
         ..indicator("1", &["a.example"])
     };
     let mut roster = roster();

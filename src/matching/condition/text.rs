@@ -15,24 +15,30 @@ const LARGEST: usize = 1 << 21;
 #[derive(Clone)]
 pub struct Expression {
     text: String,
+    any_case: bool,
     compiled: Regex,
     ends_before_line_feed: bool,
 }
 
 impl Expression {
-    /// Compiles an expression; classes and case are those of Unicode.
+    /// Compiles an expression, for texts whose case counts or for those that have none;
+    /// classes and case are those of Unicode.
     ///
     /// # Errors
     /// It is none, or uses what takes more than linear time (look-around,
     /// back-references), or is too large; why and where, in words.
-    pub fn new(text: &str) -> Result<Self, String> {
+    pub fn new(text: &str, any_case: bool) -> Result<Self, String> {
         let Respelled {
             text: respelled,
             ends_before_line_feed,
         } = pcre::respell(text).map_err(|why| why.to_string())?;
-        let compiled = RegexBuilder::new(&respelled).size_limit(LARGEST).build();
+        let compiled = RegexBuilder::new(&respelled)
+            .case_insensitive(any_case)
+            .size_limit(LARGEST)
+            .build();
         Ok(Expression {
             text: text.to_owned(),
+            any_case,
             compiled: compiled.map_err(|error| in_a_line(&error))?,
             ends_before_line_feed,
         })
@@ -69,7 +75,7 @@ impl fmt::Debug for Expression {
 
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
-        self.text == other.text
+        self.text == other.text && self.any_case == other.any_case
     }
 }
 
@@ -78,6 +84,34 @@ impl Eq for Expression {}
 impl Hash for Expression {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
+    }
+}
+
+/// A `LIKE`, in which case counts or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Like {
+    pattern: String,
+    any_case: bool,
+}
+
+impl Like {
+    /// A `LIKE` for texts whose case counts, or for those that have none.
+    pub fn new(pattern: &str, any_case: bool) -> Self {
+        Like {
+            pattern: match any_case {
+                true => pattern.to_lowercase(),
+                false => pattern.to_owned(),
+            },
+            any_case,
+        }
+    }
+
+    /// Whether the whole text passes.
+    pub fn is_passed_by(&self, text: &str) -> bool {
+        match self.any_case {
+            true => like(&self.pattern, &text.to_lowercase()),
+            false => like(&self.pattern, text),
+        }
     }
 }
 
@@ -138,7 +172,7 @@ mod tests {
 
     #[test]
     fn expressions_are_found_anywhere_or_refused() {
-        let expression = Expression::new(r"evil\.(com|org)$").expect("an expression");
+        let expression = Expression::new(r"evil\.(com|org)$", false).expect("an expression");
         assert!(expression.is_found_in("very.evil.org"));
         assert!(!expression.is_found_in("evil.org.example"));
         for (text, words) in [
@@ -147,7 +181,7 @@ mod tests {
             (r"(a)\1", "a back-reference at its character 4"),
             (r"\w{1,1000}", "more than 2 MiB"),
         ] {
-            let reason = Expression::new(text).expect_err(text);
+            let reason = Expression::new(text, false).expect_err(text);
             assert!(
                 reason.contains(words) && !reason.contains('\n'),
                 "{text}: {reason}"
@@ -159,7 +193,7 @@ mod tests {
         #[test]
         fn like_agrees_with_an_expression(pattern in "[ab%_]{0,8}", text in "[abc]{0,8}") {
             let expression = pattern.replace('%', ".*").replace('_', ".");
-            let expression = Expression::new(&format!("^{expression}$")).expect("one");
+            let expression = Expression::new(&format!("^{expression}$"), false).expect("one");
             prop_assert_eq!(like(&pattern, &text), expression.is_found_in(&text));
         }
     }

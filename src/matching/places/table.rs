@@ -352,7 +352,7 @@ pub const TABLE: &[Row] = &[
         .ecs(ECS_ANSWERS),
     kind(Kind::Domain, Reading::Principal)
         .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
-        .zeek(&["kerberos.client", "kerberos.service"]),
+        .zeek(&["kerberos.client"]),
     // Answers of DNS, where only they are meant.
     kind(Kind::Answer, Reading::Record).eve(RECORDS),
     kind(Kind::Answer, Reading::Answer)
@@ -616,4 +616,45 @@ pub const TABLE: &[Row] = &[
         .eve(&["flow.pkts_toclient"])
         .zeek(&["conn.resp_pkts"])
         .ecs(&["destination.packets", "server.packets"]),
+    field(Field::SourceHost, Reading::Host)
+        .eve(&["smtp.helo", "dhcp.hostname"])
+        .zeek(&["smtp.helo", "dhcp.host_name", "dhcp.client_fqdn"])
+        .ecs(&["source.domain", "client.domain"])
+        .others(&["SourceHostname"]),
+    field(Field::DestinationHost, Reading::Host)
+        .eve(&[
+            "http.hostname",
+            "fileinfo.http.hostname",
+            "tls.sni",
+            "quic.sni",
+        ])
+        .zeek(&["http.host", "ssl.server_name", "quic.server_name"])
+        .ecs(&[
+            "destination.domain",
+            "server.domain",
+            "url.domain",
+            "tls.client.server_name",
+        ])
+        .others(&["DestinationHostname"]),
+    field(Field::RequestHost, Reading::Host)
+        .eve(EVE_HOSTS)
+        .zeek(&["http.host"])
+        .ecs(&["url.domain"]),
+    field(Field::Referrer, Reading::Url)
+        .eve(&["http.http_refer"])
+        .zeek(&["http.referrer"])
+        .ecs(&["http.request.referrer"]),
+    field(Field::Start, Reading::Plain)
+        .eve(&["flow.start", "netflow.start"])
+        .ecs(&["event.start"]),
+    field(Field::End, Reading::Plain)
+        .eve(&["flow.end", "netflow.end"])
+        .ecs(&["event.end"]),
+    field(Field::Attachment, Reading::FileName)
+        .eve(&["email.attachment"])
+        .ecs(&["email.attachments.file.name"]),
+    field(Field::ReplyTo, Reading::Mail)
+        .eve(&["email.reply_to"])
+        .zeek(&["smtp.reply_to"])
+        .ecs(&["email.reply_to.address"]),
 ];

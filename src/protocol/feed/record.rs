@@ -75,12 +75,14 @@ impl<'a> Record<'a> {
                 selection: None,
                 condition: meant
                     .name
-                    .map(|name| Arc::new(Condition::Test(Test::file_named(name)))),
+                    .and_then(Test::file_named)
+                    .map(|named| Arc::new(Condition::Test(named))),
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: json(&self.properties),
             },
             replaces: false,
+            left_out: vec![],
         })
     }
 

@@ -1,105 +1,361 @@
 //! The object paths that can be asked for, in one table.
 
 use super::pattern::{ObjectPath, Step};
-use crate::matching::condition::Field;
+use crate::matching::condition::{Field, Place, Subject};
 use crate::observable::{Kind, Property};
 
-/// Where the values of an object path stand in events.
+/// How the values of an object path are written and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// Any field of type address; the value may be written as IPv6 too, as the MISP
-    /// plugin of Threat Bus does with every address.
+    /// An address; it may be written as IPv6 too, as the MISP plugin of Threat Bus does
+    /// with every address.
     Ipv4,
-    /// Any field of type address; the value is written as IPv6.
+    /// An address that is written as IPv6.
     Ipv6,
-    /// The fields of this kind of text.
-    Text(Kind),
-    /// One end of a connection: the engine is asked for the address in any field,
-    /// and which field it stands in is checked here.
-    Address(Field),
-    /// Which family the address at one end is of; checked here.
-    Family(Field),
+    /// Values of a kind.
+    Kind(Kind),
+    /// An address or a name of a host.
+    Host,
+    /// The type of object that stands for a host.
+    HostType,
+    /// A URL.
+    Url,
     /// A number; checked here, beside something that can be looked up.
-    Number(Field),
-    /// The protocols of a connection; checked here, case aside.
+    Number,
+    /// A time; checked in the same way.
+    Time,
+    /// A protocol.
     Protocol,
+    /// The folder of a file.
+    Folder,
 }
 
 /// One object path that can be asked for.
 #[derive(Debug)]
 pub struct Row {
-    /// The path, as the canonical text has it; a hash's name in any of its
-    /// spellings is the one that stands here.
+    /// The path as the canonical text has it, without the indexes of lists; a hash's name
+    /// in any of its spellings is the one that stands here.
     pub path: &'static str,
-    /// Where its values stand.
+    /// Whose property it is.
+    pub subject: Subject,
+    /// Where its values stand in events.
+    pub place: Place,
+    /// How they are written.
     pub target: Target,
 }
 
-const fn row(path: &'static str, target: Target) -> Row {
-    Row { path, target }
+const fn row(path: &'static str, subject: Subject, place: Place, target: Target) -> Row {
+    Row {
+        path,
+        subject,
+        place,
+        target,
+    }
 }
 
-const fn text(path: &'static str, property: Property) -> Row {
-    row(path, Target::Text(Kind::Text(property)))
+const fn kind(path: &'static str, subject: Subject, kind: Kind) -> Row {
+    row(path, subject, Place::Kind(kind), Target::Kind(kind))
+}
+
+const fn text(path: &'static str, subject: Subject, property: Property) -> Row {
+    kind(path, subject, Kind::Text(property))
+}
+
+const fn field(path: &'static str, subject: Subject, field: Field, target: Target) -> Row {
+    row(path, subject, Place::Field(field), target)
+}
+
+const fn number(path: &'static str, subject: Subject, of: Field) -> Row {
+    field(path, subject, of, Target::Number)
 }
 
 /// All of them.
 pub const PATHS: &[Row] = &[
-    row("ipv4-addr:value", Target::Ipv4),
-    row("ipv6-addr:value", Target::Ipv6),
-    row("domain-name:value", Target::Text(Kind::Domain)),
     row(
-        "domain-name:resolves_to_refs[*].value",
-        Target::Text(Kind::Answer),
+        "ipv4-addr:value",
+        Subject::Ipv4,
+        Place::Kind(Kind::Address),
+        Target::Ipv4,
     ),
-    row("hostname:value", Target::Text(Kind::Domain)),
-    row("x-opencti-hostname:value", Target::Text(Kind::Domain)),
-    row("url:value", Target::Text(Kind::Url)),
-    text("file:hashes.MD5", Property::Md5),
-    text("file:hashes.'SHA-1'", Property::Sha1),
-    text("file:hashes.'SHA-256'", Property::Sha256),
-    text("file:name", Property::FileName),
-    row("file:size", Target::Number(Field::FileSize)),
-    text("mac-addr:value", Property::Mac),
-    text("email-addr:value", Property::Email),
-    text("email-message:from_ref.value", Property::Email),
+    row(
+        "ipv6-addr:value",
+        Subject::Ipv6,
+        Place::Kind(Kind::Address),
+        Target::Ipv6,
+    ),
+    kind("domain-name:value", Subject::Domain, Kind::Domain),
+    kind(
+        "domain-name:resolves_to_refs.value",
+        Subject::Domain,
+        Kind::Answer,
+    ),
+    number(
+        "domain-name:x_misp_port",
+        Subject::Nobody,
+        Field::DestinationPort,
+    ),
+    kind("hostname:value", Subject::Hostname, Kind::Domain),
+    kind("x-opencti-hostname:value", Subject::Hostname, Kind::Domain),
+    kind("url:value", Subject::Url, Kind::Url),
+    text("file:hashes.MD5", Subject::File, Property::Md5),
+    text("file:hashes.'SHA-1'", Subject::File, Property::Sha1),
+    text("file:hashes.'SHA-256'", Subject::File, Property::Sha256),
+    text("file:hashes.'SHA-512'", Subject::File, Property::Sha512),
+    text("file:name", Subject::File, Property::FileName),
+    row(
+        "file:parent_directory_ref.path",
+        Subject::File,
+        Place::Kind(Kind::Text(Property::FileName)),
+        Target::Folder,
+    ),
+    number("file:size", Subject::File, Field::FileSize),
+    text(
+        "x509-certificate:hashes.MD5",
+        Subject::Certificate,
+        Property::CertificateMd5,
+    ),
+    text(
+        "x509-certificate:hashes.'SHA-1'",
+        Subject::Certificate,
+        Property::CertificateSha1,
+    ),
+    text(
+        "x509-certificate:hashes.'SHA-256'",
+        Subject::Certificate,
+        Property::CertificateSha256,
+    ),
+    text(
+        "x509-certificate:serial_number",
+        Subject::Certificate,
+        Property::CertificateSerial,
+    ),
+    text(
+        "x509-certificate:issuer",
+        Subject::Certificate,
+        Property::CertificateIssuer,
+    ),
+    text(
+        "x509-certificate:subject",
+        Subject::Certificate,
+        Property::CertificateSubject,
+    ),
+    text("mac-addr:value", Subject::Mac, Property::Mac),
+    text("email-addr:value", Subject::MailAddress, Property::Email),
+    text(
+        "email-message:from_ref.value",
+        Subject::Mail,
+        Property::EmailSender,
+    ),
+    text(
+        "email-message:sender_ref.value",
+        Subject::Mail,
+        Property::EmailSender,
+    ),
+    text(
+        "email-message:to_refs.value",
+        Subject::Mail,
+        Property::EmailRecipient,
+    ),
+    text(
+        "email-message:cc_refs.value",
+        Subject::Mail,
+        Property::EmailRecipient,
+    ),
+    text(
+        "email-message:bcc_refs.value",
+        Subject::Mail,
+        Property::EmailRecipient,
+    ),
+    text(
+        "email-message:subject",
+        Subject::Mail,
+        Property::EmailSubject,
+    ),
+    field(
+        "email-message:additional_header_fields.reply_to",
+        Subject::Mail,
+        Field::ReplyTo,
+        Target::Kind(Kind::Text(Property::Email)),
+    ),
+    text(
+        "email-message:additional_header_fields.x_mailer",
+        Subject::Mail,
+        Property::UserAgent,
+    ),
+    field(
+        "email-message:body_multipart.body_raw_ref.name",
+        Subject::Mail,
+        Field::Attachment,
+        Target::Kind(Kind::Text(Property::FileName)),
+    ),
     row(
         "network-traffic:src_ref.value",
-        Target::Address(Field::SourceAddress),
+        Subject::Source,
+        Place::Source,
+        Target::Host,
     ),
     row(
         "network-traffic:dst_ref.value",
-        Target::Address(Field::DestinationAddress),
+        Subject::Destination,
+        Place::Destination,
+        Target::Host,
     ),
     row(
         "network-traffic:src_ref.type",
-        Target::Family(Field::SourceAddress),
+        Subject::Source,
+        Place::Source,
+        Target::HostType,
     ),
     row(
         "network-traffic:dst_ref.type",
-        Target::Family(Field::DestinationAddress),
+        Subject::Destination,
+        Place::Destination,
+        Target::HostType,
     ),
-    row(
+    number(
         "network-traffic:src_port",
-        Target::Number(Field::SourcePort),
+        Subject::Connection,
+        Field::SourcePort,
+    ),
+    number(
+        "network-traffic:dst_port",
+        Subject::Connection,
+        Field::DestinationPort,
+    ),
+    number(
+        "network-traffic:src_byte_count",
+        Subject::Connection,
+        Field::SourceBytes,
+    ),
+    number(
+        "network-traffic:dst_byte_count",
+        Subject::Connection,
+        Field::DestinationBytes,
+    ),
+    number(
+        "network-traffic:src_packets",
+        Subject::Connection,
+        Field::SourcePackets,
+    ),
+    number(
+        "network-traffic:dst_packets",
+        Subject::Connection,
+        Field::DestinationPackets,
+    ),
+    field(
+        "network-traffic:start",
+        Subject::Connection,
+        Field::Start,
+        Target::Time,
+    ),
+    field(
+        "network-traffic:end",
+        Subject::Connection,
+        Field::End,
+        Target::Time,
+    ),
+    field(
+        "network-traffic:protocols",
+        Subject::Connection,
+        Field::Protocol,
+        Target::Protocol,
+    ),
+    text(
+        "network-traffic:extensions.'http-request-ext'.request_method",
+        Subject::Connection,
+        Property::HttpMethod,
     ),
     row(
-        "network-traffic:dst_port",
-        Target::Number(Field::DestinationPort),
+        "network-traffic:extensions.'http-request-ext'.request_value",
+        Subject::Connection,
+        Place::Request,
+        Target::Url,
     ),
-    row("network-traffic:protocols[*]", Target::Protocol),
     text(
         "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
+        Subject::Connection,
         Property::UserAgent,
     ),
-    text("user-agent:value", Property::UserAgent),
-    text("x-opencti-user-agent:value", Property::UserAgent),
-    text("process:name", Property::ProcessName),
-    text("process:image_ref.name", Property::ProcessName),
-    text("process:parent_ref.name", Property::ParentProcessName),
-    text("process:command_line", Property::CommandLine),
-    text("user-account:user_id", Property::UserName),
-    text("user-account:account_login", Property::UserName),
+    text(
+        "network-traffic:extensions.'http-request-ext'.request_header.Cookie",
+        Subject::Connection,
+        Property::Cookie,
+    ),
+    field(
+        "network-traffic:extensions.'http-request-ext'.request_header.Host",
+        Subject::Connection,
+        Field::RequestHost,
+        Target::Host,
+    ),
+    field(
+        "network-traffic:extensions.'http-request-ext'.request_header.Referer",
+        Subject::Connection,
+        Field::Referrer,
+        Target::Url,
+    ),
+    text(
+        "network-traffic:extensions.'tls-ext'.ja3",
+        Subject::Connection,
+        Property::Ja3,
+    ),
+    text(
+        "network-traffic:extensions.'tls-ext'.ja3s",
+        Subject::Connection,
+        Property::Ja3s,
+    ),
+    text(
+        "network-traffic:extensions.'tls-ext'.ja4",
+        Subject::Connection,
+        Property::Ja4,
+    ),
+    text(
+        "network-traffic:extensions.'ssh-ext'.hassh",
+        Subject::Connection,
+        Property::HasshClient,
+    ),
+    text(
+        "network-traffic:extensions.'ssh-ext'.hassh_server",
+        Subject::Connection,
+        Property::HasshServer,
+    ),
+    text("user-agent:value", Subject::UserAgent, Property::UserAgent),
+    text(
+        "x-opencti-user-agent:value",
+        Subject::UserAgent,
+        Property::UserAgent,
+    ),
+    text("process:name", Subject::Process, Property::ProcessName),
+    text(
+        "process:image_ref.name",
+        Subject::Process,
+        Property::ProcessName,
+    ),
+    text(
+        "process:binary_ref.name",
+        Subject::Process,
+        Property::ProcessName,
+    ),
+    text(
+        "process:parent_ref.name",
+        Subject::Process,
+        Property::ParentProcessName,
+    ),
+    text(
+        "process:parent_ref.image_ref.name",
+        Subject::Process,
+        Property::ParentProcessName,
+    ),
+    text(
+        "process:command_line",
+        Subject::Process,
+        Property::CommandLine,
+    ),
+    text("user-account:user_id", Subject::User, Property::UserName),
+    text(
+        "user-account:account_login",
+        Subject::User,
+        Property::UserName,
+    ),
 ];
 
 /// The row of a path.
@@ -108,25 +364,157 @@ pub fn find(path: &ObjectPath) -> Option<&'static Row> {
     PATHS.iter().find(|row| row.path == name)
 }
 
-/// The path's text, with hashes in the spelling of the table. Feeds write `MD5`,
-/// `md5`, `SHA1`, `sha-256`, `SHA256` and so on.
-fn canonical(path: &ObjectPath) -> String {
-    let [Step::Key(hashes), Step::Key(name)] = path.steps.as_slice() else {
-        return path.to_string();
+/// What MISP says of an indicator, and not of what it is looked for by: properties that
+/// it writes as `x_misp_…`, of any type of object.
+const ADMINISTRATIVE: &[&str] = &[
+    "comment",
+    "creation_date",
+    "description",
+    "expiration_date",
+    "first_seen",
+    "last_seen",
+    "link",
+    "modification_date",
+    "reference",
+    "registrant_email",
+    "registrant_name",
+    "registrant_org",
+    "registrant_phone",
+    "registrar",
+    "registration_date",
+    "state",
+    "tag",
+    "text",
+    "threat_score",
+];
+
+/// Those of a type that repeat a part of its value.
+const REPETITIONS: &[(&str, &[&str])] = &[
+    ("domain-name", &["domain", "hostname"]),
+    (
+        "url",
+        &[
+            "domain",
+            "domain_without_tld",
+            "fragment",
+            "host",
+            "ip",
+            "port",
+            "query_string",
+            "resource_path",
+            "scheme",
+            "subdomain",
+            "tld",
+        ],
+    ),
+];
+
+/// Whether a path is one of those, which no event has and which narrows nothing.
+pub fn is_administrative(path: &ObjectPath) -> bool {
+    let [Step::Key(name), ..] = path.steps.as_slice() else {
+        return false;
     };
-    if path.object_type != "file" || hashes != "hashes" {
-        return path.to_string();
+    let Some(name) = name.strip_prefix("x_misp_") else {
+        return false;
+    };
+    let name = &*name.replace('-', "_");
+    let repeats = |(object_type, names): &(&str, &[&str])| {
+        *object_type == path.object_type && names.contains(&name)
+    };
+    ADMINISTRATIVE.contains(&name) || REPETITIONS.iter().any(repeats)
+}
+
+/// The path's text in the spelling of the table: without the indexes of lists, since any
+/// element counts; hashes and headers by their names, however they are spelled; and the
+/// fingerprints of TLS and SSH, for which STIX has no path and every feed its own.
+fn canonical(path: &ObjectPath) -> String {
+    let mut path = ObjectPath {
+        object_type: path.object_type.clone(),
+        steps: path
+            .steps
+            .iter()
+            .filter(|step| matches!(step, Step::Key(_)))
+            .cloned()
+            .collect(),
+    };
+    if let Some(name) = fingerprint(&path) {
+        return name.to_owned();
     }
+    let before_last = path.steps.iter().rev().nth(1).cloned();
+    if let (Some(Step::Key(group)), Some(Step::Key(name))) = (before_last, path.steps.last_mut()) {
+        let named = match group.as_str() {
+            "hashes" => hash(name),
+            "request_header" => header(name),
+            _ => None,
+        };
+        if let Some(named) = named {
+            *name = named.to_owned();
+        }
+    }
+    path.to_string()
+}
+
+/// Feeds write `MD5`, `md5`, `SHA1`, `sha-256`, `SHA256` and so on.
+fn hash(name: &str) -> Option<&'static str> {
     let plain: String = name.chars().filter(|c| !matches!(c, '-' | '_')).collect();
-    let name = match plain.to_ascii_uppercase().as_str() {
+    Some(match plain.to_ascii_uppercase().as_str() {
         "MD5" => "MD5",
         "SHA1" => "SHA-1",
         "SHA256" => "SHA-256",
-        _ => name,
+        "SHA512" => "SHA-512",
+        _ => return None,
+    })
+}
+
+/// The names of headers have no case.
+fn header(name: &str) -> Option<&'static str> {
+    let names = ["User-Agent", "Cookie", "Host", "Referer"];
+    let plain = name.replace('_', "-");
+    names
+        .into_iter()
+        .find(|one| one.eq_ignore_ascii_case(&plain))
+}
+
+/// The path of a fingerprint, by the last word of whatever path a feed has for it:
+/// `network-traffic:extensions.'tls-ext'.ja3_hash`, `network-traffic:x_ja3`,
+/// `x-tls-fingerprint:ja3`, `x-ja3-hash:value`.
+fn fingerprint(path: &ObjectPath) -> Option<&'static str> {
+    let is_custom = path.object_type.starts_with("x-");
+    if !is_custom && path.object_type != "network-traffic" {
+        return None;
+    }
+    let Some(Step::Key(last)) = path.steps.last() else {
+        return None;
     };
-    let steps = vec![Step::Key(hashes.clone()), Step::Key(name.to_owned())];
-    let object_type = path.object_type.clone();
-    ObjectPath { object_type, steps }.to_string()
+    let name = match (is_custom, last.as_str()) {
+        (true, "value" | "hash") => path.object_type.as_str(),
+        _ => last,
+    };
+    let mut words: Vec<String> = name
+        .split(['_', '-'])
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let is_filler = |word: &String| {
+        let fillers = [
+            "x",
+            "misp",
+            "opencti",
+            "hash",
+            "md5",
+            "fingerprint",
+            "client",
+        ];
+        fillers.contains(&word.as_str())
+    };
+    words.retain(|word| !is_filler(word));
+    Some(match words.join("_").as_str() {
+        "ja3" => "network-traffic:extensions.'tls-ext'.ja3",
+        "ja3s" | "ja3_server" => "network-traffic:extensions.'tls-ext'.ja3s",
+        "ja4" => "network-traffic:extensions.'tls-ext'.ja4",
+        "hassh" => "network-traffic:extensions.'ssh-ext'.hassh",
+        "hassh_server" | "hasshserver" => "network-traffic:extensions.'ssh-ext'.hassh_server",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -134,38 +522,103 @@ mod tests {
     use super::*;
     use crate::protocol::stix::pattern;
 
-    fn target(path: &str) -> Option<Target> {
+    fn path(path: &str) -> ObjectPath {
         let pattern = pattern::parse(&format!("[{path} = 'x']")).expect("a pattern");
-        let mut target = None;
-        pattern.root.for_each_test(&mut |test| {
-            target = find(&test.path).map(|row| row.target);
-        });
-        target
+        let mut found = None;
+        pattern
+            .root
+            .for_each_test(&mut |test| found = Some(test.path.clone()));
+        found.expect("one test")
+    }
+
+    fn found(text: &str) -> Option<&'static str> {
+        find(&path(text)).map(|row| row.path)
     }
 
     #[test]
     fn every_row_is_found_by_its_own_text() {
         for row in PATHS {
-            assert_eq!(target(row.path), Some(row.target), "{}", row.path);
+            assert_eq!(found(row.path), Some(row.path));
         }
-        assert_eq!(target("file:parent_directory_ref.path"), None);
+        assert_eq!(found("file:ctime"), None);
     }
 
     #[test]
-    fn hashes_are_found_in_every_spelling() {
-        for (names, property) in [
-            (["MD5", "md5", "'MD5'", "'md5'"], Property::Md5),
-            (["'SHA-1'", "SHA1", "sha1", "'sha-1'"], Property::Sha1),
+    fn hashes_and_headers_are_found_in_every_spelling() {
+        for (names, path) in [
+            (["MD5", "md5", "'MD5'", "'md5'"], "file:hashes.MD5"),
             (
-                ["'SHA-256'", "SHA256", "sha256", "'SHA256'"],
-                Property::Sha256,
+                ["'SHA-1'", "SHA1", "sha1", "'sha-1'"],
+                "file:hashes.'SHA-1'",
+            ),
+            (
+                ["'SHA-256'", "SHA256", "sha256", "SHA_256"],
+                "file:hashes.'SHA-256'",
+            ),
+            (
+                ["'SHA-512'", "SHA512", "sha512", "'sha-512'"],
+                "file:hashes.'SHA-512'",
             ),
         ] {
             for name in names {
-                let found = target(&format!("file:hashes.{name}"));
-                assert_eq!(found, Some(Target::Text(Kind::Text(property))), "{name}");
+                assert_eq!(found(&format!("file:hashes.{name}")), Some(path), "{name}");
             }
         }
-        assert_eq!(target("file:hashes.'SHA-512'"), None);
+        let header = "network-traffic:extensions.'http-request-ext'.request_header";
+        for name in [
+            "'User-Agent'",
+            "'user-agent'",
+            "user_agent",
+            "'User-Agent'[0]",
+        ] {
+            let expected = format!("{header}.'User-Agent'");
+            assert_eq!(
+                found(&format!("{header}.{name}")),
+                Some(&*expected),
+                "{name}"
+            );
+        }
+        assert_eq!(found("file:hashes.SSDEEP"), None);
+    }
+
+    #[test]
+    fn any_element_of_a_list_counts() {
+        for path in ["protocols", "protocols[0]", "protocols[*]", "protocols[7]"] {
+            let path = format!("network-traffic:{path}");
+            assert_eq!(found(&path), Some("network-traffic:protocols"));
+        }
+        let to = found("email-message:to_refs[3].value");
+        assert_eq!(to, Some("email-message:to_refs.value"));
+    }
+
+    #[test]
+    fn fingerprints_are_found_under_the_names_that_feeds_have() {
+        let tls = |name: &str| format!("network-traffic:extensions.'tls-ext'.{name}");
+        for (path, expected) in [
+            (tls("ja3_hash"), tls("ja3")),
+            (tls("ja3s"), tls("ja3s")),
+            (tls("ja4_hash"), tls("ja4")),
+            ("network-traffic:x_ja3".to_owned(), tls("ja3")),
+            (
+                "network-traffic:x_misp_ja3_fingerprint_md5".to_owned(),
+                tls("ja3"),
+            ),
+            ("x-tls-fingerprint:ja3s_hash".to_owned(), tls("ja3s")),
+            ("x-ja3-hash:value".to_owned(), tls("ja3")),
+        ] {
+            assert_eq!(found(&path), Some(&*expected), "{path}");
+        }
+        let ssh = "network-traffic:extensions.'ssh-ext'.hassh_server";
+        assert_eq!(found("network-traffic:x_hassh_server"), Some(ssh));
+        assert_eq!(found("file:ja3"), None);
+    }
+
+    #[test]
+    fn what_misp_says_of_an_indicator_is_known() {
+        assert!(is_administrative(&path("domain-name:x_misp_first_seen")));
+        assert!(is_administrative(&path("url:x_misp_text")));
+        assert!(is_administrative(&path("url:x_misp_ip")));
+        assert!(!is_administrative(&path("domain-name:x_misp_ip")));
+        assert!(!is_administrative(&path("domain-name:first_seen")));
     }
 }

@@ -1,15 +1,19 @@
 //! From the tree of a pattern to what an engine is asked for: values for the list
 //! of a batch, of which every matching event holds one, or else a query of its own;
-//! and what else is checked in the event here.
+//! and what else is checked in the event here. What of a pattern cannot be asked for and
+//! need not be is left out, and named.
 
 mod comparison;
 mod fragments;
+mod target;
+
+use std::fmt;
 
 use time::OffsetDateTime;
 
 use super::pattern::{Observation, Pattern, Position, Qualifier, QualifierKind};
-use crate::indicator::{Selection, timestamp};
-use crate::matching::condition::Condition;
+use crate::indicator::{LeftOut, Selection, timestamp};
+use crate::matching::condition::{Check, Condition};
 use crate::observable::Observable;
 
 /// What is asked for.
@@ -21,8 +25,10 @@ pub struct Plan {
     pub selection: Option<Selection>,
     /// What else makes an event a match; `None` where each of them does.
     pub condition: Option<Condition>,
-    /// The values as the pattern writes them.
+    /// The values as the pattern writes them, without what defanged them.
     pub values: Vec<String>,
+    /// What of the pattern is not asked for.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Why a pattern is not asked for.
@@ -34,9 +40,70 @@ pub enum Refused {
     Unsupported(String),
 }
 
-impl Refused {
-    fn unsupported(position: Position, reason: impl std::fmt::Display) -> Self {
-        Refused::Unsupported(format!("{position}: {reason}"))
+/// Why a part of a pattern is not asked for, and what it may be beside for the rest to
+/// count without it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fault {
+    /// A value is none of its kind.
+    Wrong(String),
+    /// It cannot be asked for.
+    Unsupported(String),
+    /// A test that says something is so, on a property that no event has.
+    NoPlace {
+        /// The type of the object whose property it is.
+        object_type: String,
+        /// Nothing is looked for by such a property.
+        is_administrative: bool,
+        /// The words for it.
+        reason: String,
+    },
+}
+
+impl Fault {
+    fn unsupported(position: Position, reason: impl fmt::Display) -> Self {
+        Fault::Unsupported(format!("{position}: {reason}"))
+    }
+
+    fn reason(&self) -> &str {
+        match self {
+            Fault::Wrong(reason) | Fault::Unsupported(reason) | Fault::NoPlace { reason, .. } => {
+                reason
+            }
+        }
+    }
+
+    /// The fault of something whose parts all have one, for the parts that it was.
+    fn of_all(faults: Vec<Fault>) -> Self {
+        let is_wrong = |one: &Fault| matches!(one, Fault::Wrong(_));
+        let kind = |one: &Fault| match one {
+            Fault::NoPlace {
+                object_type,
+                is_administrative,
+                ..
+            } => Some((object_type.clone(), *is_administrative)),
+            _ => None,
+        };
+        let mut faults = faults.into_iter();
+        let Some(first) = faults.next() else {
+            return Fault::Unsupported("there is nothing in it".to_owned());
+        };
+        let rest: Vec<Fault> = faults.collect();
+        match &first {
+            Fault::Wrong(_) if rest.iter().all(is_wrong) => first,
+            Fault::NoPlace { .. } if rest.iter().all(|one| kind(one) == kind(&first)) => first,
+            _ => Fault::Unsupported(first.reason().to_owned()),
+        }
+    }
+}
+
+impl From<Fault> for Refused {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Wrong(reason) => Refused::Wrong(reason),
+            Fault::Unsupported(reason) | Fault::NoPlace { reason, .. } => {
+                Refused::Unsupported(reason)
+            }
+        }
     }
 }
 
@@ -46,6 +113,11 @@ impl Refused {
 struct Part {
     narrowing: Narrowing,
     condition: Condition,
+    /// There is an equality in it that says which file or certificate is meant.
+    identifies: bool,
+    /// There is a test in it that such an equality, in the same `AND`, can make pass where
+    /// the event does not say what is asked for.
+    may_be_unknown: bool,
 }
 
 /// Which events an engine has to be asked for.
@@ -72,9 +144,8 @@ struct Selected {
 struct Anchors {
     observables: Vec<Observable>,
     values: Vec<String>,
-    /// What else makes an event a match that the engine gives for one of them;
-    /// nothing where each makes a match by itself.
-    rest: Vec<Condition>,
+    /// Each of them makes a match by itself.
+    is_exact: bool,
 }
 
 impl Anchors {
@@ -94,60 +165,53 @@ impl Anchors {
 /// Plans a whole pattern.
 ///
 /// # Errors
-/// A value is none of its kind, or the pattern asks for what no query can narrow,
-/// or for several observations, which no single event can be.
+/// A value is none of its kind, or the pattern asks for what no event shows, or for
+/// several observations, which no single event can be.
 pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
+    let mut left_out = Vec::new();
+    let part = observation(&pattern.root, &mut left_out)?;
     let Part {
         narrowing,
         condition,
-    } = observation(&pattern.root)?;
-    match narrowing {
-        Narrowing::Anchored(anchors) => Ok(by_values(anchors)),
-        Narrowing::Selected(Selected { selection, values }) if selection.is_narrow() => Ok(Plan {
-            observables: vec![],
-            selection: Some(selection),
-            condition: Some(condition),
-            values,
-        }),
-        Narrowing::Selected(_) | Narrowing::Everything => Err(Refused::Unsupported(
-            "nothing in it narrows a query: every alternative needs a value to look up (=, IN, \
-             ISSUBSET), a text to search for (LIKE, MATCHES) or a number to compare with"
-                .to_owned(),
-        )),
-    }
+        ..
+    } = part;
+    let (selection, values) = match narrowing {
+        Narrowing::Anchored(anchors) => {
+            let mut observables = anchors.observables;
+            observables.sort_unstable();
+            observables.dedup();
+            return Ok(Plan {
+                observables,
+                selection: None,
+                condition: (!anchors.is_exact).then_some(condition),
+                values: anchors.values,
+                left_out,
+            });
+        }
+        Narrowing::Selected(Selected { selection, values }) => (selection, values),
+        Narrowing::Everything => (Selection::Everything, vec![pattern.to_string()]),
+    };
+    Ok(Plan {
+        observables: vec![],
+        selection: Some(selection),
+        condition: Some(condition),
+        values,
+        left_out,
+    })
 }
 
-/// The plan for values that go into the lists of a batch.
-fn by_values(mut anchors: Anchors) -> Plan {
-    let mut observables = anchors.observables;
-    observables.sort_unstable();
-    observables.dedup();
-    Plan {
-        observables,
-        selection: None,
-        condition: match anchors.rest.len() {
-            0 | 1 => anchors.rest.pop(),
-            _ => Some(Condition::All(anchors.rest)),
-        },
-        values: anchors.values,
-    }
-}
-
-fn observation(observation: &Observation) -> Result<Part, Refused> {
+fn observation(observation: &Observation, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
     let several = |what: &str| {
         let reason = format!("{what} of several observations, which no single event can be");
-        Err(Refused::Unsupported(reason))
+        Err(Fault::Unsupported(reason))
     };
     match observation {
-        Observation::Single(comparison) => comparison::part(comparison),
-        Observation::Or(parts) => {
-            let parts: Result<Vec<Part>, Refused> = parts.iter().map(self::observation).collect();
-            Ok(any_of(parts?))
-        }
+        Observation::Single(comparison) => comparison::part(comparison, left_out),
+        Observation::Or(parts) => alternatives(parts, self::observation, left_out),
         Observation::And(_) => several("AND"),
         Observation::FollowedBy(_) => several("FOLLOWEDBY"),
         Observation::Qualified { inner, qualifiers } => {
-            let mut part = self::observation(inner)?;
+            let mut part = self::observation(inner, left_out)?;
             for qualifier in qualifiers {
                 if let Some((start, stop)) = qualified(qualifier)? {
                     part = all_of(vec![part, during(start, stop)]);
@@ -158,20 +222,54 @@ fn observation(observation: &Observation) -> Result<Part, Refused> {
     }
 }
 
+/// Any of these parts: those that cannot be asked for are left out, as long as one is left.
+fn alternatives<T: fmt::Display>(
+    parts: &[T],
+    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<Part, Fault>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Part, Fault> {
+    let (mut good, mut faults) = (Vec::new(), Vec::new());
+    let mut noted = Vec::new();
+    for one in parts {
+        let mut inner = Vec::new();
+        match part(one, &mut inner) {
+            Ok(part) => {
+                good.push(part);
+                left_out.append(&mut inner);
+            }
+            Err(fault) => {
+                noted.push(LeftOut::new(
+                    one,
+                    fault.reason(),
+                    matches!(fault, Fault::Wrong(_)),
+                ));
+                faults.push(fault);
+            }
+        }
+    }
+    match good.len() {
+        0 => Err(Fault::of_all(faults)),
+        _ => {
+            left_out.append(&mut noted);
+            Ok(any_of(good))
+        }
+    }
+}
+
 /// What a qualifier adds for a single event: the time before which it cannot have
 /// been, and that before which it must.
-fn qualified(qualifier: &Qualifier) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, Refused> {
+fn qualified(qualifier: &Qualifier) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, Fault> {
     match &qualifier.kind {
         // One event is within any span, and there once.
         QualifierKind::Within(_) | QualifierKind::Repeats(1) => Ok(None),
-        QualifierKind::Repeats(times) => Err(Refused::unsupported(
+        QualifierKind::Repeats(times) => Err(Fault::unsupported(
             qualifier.position,
             format_args!("REPEATS {times} TIMES: events are looked at one by one"),
         )),
         QualifierKind::StartStop { start, stop, .. } => {
-            let time = |text: &str| -> Result<OffsetDateTime, Refused> {
+            let time = |text: &str| -> Result<OffsetDateTime, Fault> {
                 timestamp(text).ok_or_else(|| {
-                    Refused::unsupported(qualifier.position, format_args!("{text:?} is no time"))
+                    Fault::unsupported(qualifier.position, format_args!("{text:?} is no time"))
                 })
             };
             Ok(Some((time(&start.text)?, time(&stop.text)?)))
@@ -186,45 +284,71 @@ fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {
             values: vec![],
         }),
         condition: Condition::During(start, stop),
+        identifies: false,
+        may_be_unknown: false,
     }
 }
 
 /// Any of these: values do where all of them have some.
-fn any_of(parts: Vec<Part>) -> Part {
+fn any_of(mut parts: Vec<Part>) -> Part {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let identifies = parts.iter().any(|one| one.identifies);
+    let may_be_unknown = parts.iter().any(|one| one.may_be_unknown);
     let (narrowings, conditions): (Vec<Narrowing>, Vec<Condition>) = parts
         .into_iter()
         .map(|one| (one.narrowing, one.condition))
         .unzip();
-    let condition = Condition::Any(conditions);
-    let is_anchored = |narrowing: &Narrowing| matches!(narrowing, Narrowing::Anchored(_));
-    let narrowing = match narrowings.iter().all(is_anchored) {
-        true => Narrowing::Anchored(any_anchors(narrowings, &condition)),
-        false => any_selected(narrowings),
-    };
     Part {
-        narrowing,
-        condition,
+        narrowing: any_narrowing(narrowings),
+        condition: any_condition(conditions),
+        identifies,
+        may_be_unknown,
+    }
+}
+
+/// Any of these conditions; equalities on one property are one with a list.
+fn any_condition(conditions: Vec<Condition>) -> Condition {
+    let mut all: Vec<Condition> = Vec::with_capacity(conditions.len());
+    for condition in conditions {
+        match (all.last_mut(), condition) {
+            (Some(Condition::Test(last)), Condition::Test(mut test)) if last.is_like(&test) => {
+                if let (Check::Holds(all), Check::Holds(more)) = (&mut last.check, &mut test.check)
+                {
+                    all.append(more);
+                }
+            }
+            (_, condition) => all.push(condition),
+        }
+    }
+    match all.len() {
+        1 => all.remove(0),
+        _ => Condition::Any(all),
+    }
+}
+
+fn any_narrowing(narrowings: Vec<Narrowing>) -> Narrowing {
+    let is_anchored = |narrowing: &Narrowing| matches!(narrowing, Narrowing::Anchored(_));
+    match narrowings.iter().all(is_anchored) {
+        true => Narrowing::Anchored(any_anchors(narrowings)),
+        false => any_selected(narrowings),
     }
 }
 
 /// The values of all of these, which all have some.
-fn any_anchors(narrowings: Vec<Narrowing>, condition: &Condition) -> Anchors {
+fn any_anchors(narrowings: Vec<Narrowing>) -> Anchors {
     let mut all = Anchors {
         observables: vec![],
         values: vec![],
-        rest: vec![],
+        is_exact: true,
     };
-    let mut is_exact = true;
     for narrowing in narrowings {
         if let Narrowing::Anchored(anchors) = narrowing {
-            is_exact &= anchors.rest.is_empty();
+            all.is_exact &= anchors.is_exact;
             all.observables.extend(anchors.observables);
             all.values.extend(anchors.values);
         }
-    }
-    if !is_exact {
-        // The rest of one is not that of another: all of it is checked.
-        all.rest.push(condition.clone());
     }
     all
 }
@@ -248,35 +372,58 @@ fn any_selected(narrowings: Vec<Narrowing>) -> Narrowing {
 
 /// All of these: the cheapest values among theirs do, and where there are none,
 /// everything that narrows.
-fn all_of(parts: Vec<Part>) -> Part {
-    let mut best: Option<(usize, Anchors)> = None;
-    let mut selected: Vec<Selected> = Vec::new();
+///
+/// What an equal hash can make pass unknown narrows nothing: an event that says which file
+/// it is holds one of the hashes, and perhaps nothing else of what is asked for.
+fn all_of(mut parts: Vec<Part>) -> Part {
+    if parts.len() == 1 {
+        return parts.remove(0);
+    }
+    let identifies = parts.iter().any(|one| one.identifies);
+    let may_be_unknown = parts.iter().any(|one| one.may_be_unknown);
+    let (mut narrowings, mut of_hashes) = (Vec::new(), Vec::new());
     let mut conditions = Vec::with_capacity(parts.len());
-    for (number, part) in parts.into_iter().enumerate() {
+    for part in parts {
         conditions.push(part.condition);
-        match part.narrowing {
+        if part.identifies {
+            of_hashes.push(part.narrowing);
+        } else if !(identifies && part.may_be_unknown) {
+            narrowings.push(part.narrowing);
+        }
+    }
+    if !of_hashes.is_empty() {
+        narrowings.push(any_narrowing(of_hashes));
+    }
+    Part {
+        narrowing: all_narrowing(narrowings),
+        condition: Condition::All(conditions),
+        identifies,
+        may_be_unknown,
+    }
+}
+
+fn all_narrowing(narrowings: Vec<Narrowing>) -> Narrowing {
+    let mut best: Option<Anchors> = None;
+    let mut selected: Vec<Selected> = Vec::new();
+    for narrowing in narrowings {
+        match narrowing {
             Narrowing::Anchored(anchors) => {
-                let is_cheaper = |(_, best): &(usize, Anchors)| anchors.cost() < best.cost();
+                let is_cheaper = |best: &Anchors| anchors.cost() < best.cost();
                 if best.as_ref().is_none_or(is_cheaper) {
-                    best = Some((number, anchors));
+                    best = Some(anchors);
                 }
             }
             Narrowing::Selected(one) => selected.push(one),
             Narrowing::Everything => {}
         }
     }
-    let narrowing = match best {
-        Some((number, mut anchors)) => {
-            let others = conditions.iter().enumerate();
-            let others = others.filter(|(other, _)| *other != number);
-            anchors.rest.extend(others.map(|(_, other)| other.clone()));
-            Narrowing::Anchored(anchors)
-        }
+    match best {
+        // What else there is has to hold too, and for the same objects.
+        Some(anchors) => Narrowing::Anchored(Anchors {
+            is_exact: false,
+            ..anchors
+        }),
         None => all_selected(selected),
-    };
-    Part {
-        narrowing,
-        condition: Condition::All(conditions),
     }
 }
 
@@ -296,7 +443,5 @@ fn all_selected(mut selected: Vec<Selected>) -> Narrowing {
     })
 }
 
-#[cfg(test)]
-pub(crate) mod meaning;
 #[cfg(test)]
 mod tests;

@@ -1,46 +1,164 @@
 //! Comparisons: tests of one property and what joins them.
 
-use super::{Anchors, Narrowing, Part, Refused, Selected, all_of, any_of, fragments};
-use crate::indicator::Selection;
-use crate::matching::condition::{Check, Condition, Expression, Field, Order, Place, Test};
-use crate::observable::{Kind, Network, Observable};
-use crate::protocol::stix::paths::{self, Target};
+use time::OffsetDateTime;
+
+use super::target::{family, is_exact, is_searchable};
+use super::{Anchors, Fault, Narrowing, Part, Selected, all_of, alternatives, fragments};
+use crate::indicator::{LeftOut, Selection, timestamp};
+use crate::matching::condition::{
+    Check, Condition, Expression, Family, Field, Like, Order, Place, Subject, Test,
+};
+use crate::observable::{Kind, Network, Observable, Property, file_name, protocol};
+use crate::protocol::stix::paths::{self, Row, Target};
 use crate::protocol::stix::pattern::{
     self, Comparison, Literal, Position, Relation, Text, TextOperator, Value,
 };
 
-pub(super) fn part(comparison: &Comparison) -> Result<Part, Refused> {
+pub(super) fn part(comparison: &Comparison, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
     match comparison {
-        Comparison::Test(one) => test(one),
-        Comparison::And(parts) => parts.iter().map(part).collect::<Result<_, _>>().map(all_of),
-        Comparison::Or(parts) => parts.iter().map(part).collect::<Result<_, _>>().map(any_of),
+        Comparison::Test(one) => test(one, left_out),
+        Comparison::And(parts) => all(parts, left_out),
+        Comparison::Or(parts) => alternatives(parts, part, left_out),
     }
+}
+
+/// All of these: of those that no event can show, what identifies the object, or an
+/// identifying value at all, makes some dispensable.
+fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
+    let mut parts = Vec::with_capacity(comparisons.len());
+    let mut missing = Vec::new();
+    let mut rest = comparisons.iter().peekable();
+    while let Some(comparison) = rest.next() {
+        if let Some(host) = rest.peek().and_then(|next| typed_host(comparison, next)) {
+            rest.next();
+            parts.push(host);
+            continue;
+        }
+        match part(comparison, left_out) {
+            Ok(part) => parts.push(part),
+            Err(fault @ Fault::NoPlace { .. }) => missing.push((comparison, fault)),
+            Err(fault) => return Err(fault),
+        }
+    }
+    for (comparison, fault) in missing {
+        if !is_dispensable(&fault, &parts) {
+            return Err(fault);
+        }
+        left_out.push(LeftOut::new(comparison, fault.reason(), false));
+    }
+    Ok(all_of(parts))
+}
+
+/// Whether the rest counts without this.
+fn is_dispensable(fault: &Fault, beside: &[Part]) -> bool {
+    let Fault::NoPlace {
+        object_type,
+        is_administrative,
+        ..
+    } = fault
+    else {
+        return false;
+    };
+    let identified = |part: &Part, subject| {
+        part.identifies
+            && part
+                .condition
+                .any_test(&|test: &Test| test.subject == subject && is_equality(test))
+    };
+    let of_type = match object_type.as_str() {
+        "file" => Some(Subject::File),
+        "x509-certificate" => Some(Subject::Certificate),
+        _ => None,
+    };
+    let is_named = |part: &Part| matches!(part.narrowing, Narrowing::Anchored(_));
+    *is_administrative && beside.iter().any(is_named)
+        || of_type.is_some_and(|subject| beside.iter().any(|part| identified(part, subject)))
+}
+
+fn is_equality(test: &Test) -> bool {
+    matches!(test.check, Check::Holds(_)) && !test.negated
+}
+
+/// `dst_ref.type = 'domain-name' AND dst_ref.value = 'evil.example'`, as MISP writes every
+/// end of a connection: one test. MISP names an address and a host of one end so, which no
+/// one object would be.
+fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
+    let equality = |comparison: &Comparison, target: Target| {
+        let Comparison::Test(test) = comparison else {
+            return None;
+        };
+        let row = paths::find(&test.path).filter(|row| row.target == target)?;
+        match &test.condition {
+            pattern::Condition::Compare(Relation::Equal, literal) if !test.negated => {
+                let Value::String(text) = &literal.value else {
+                    return None;
+                };
+                Some((row, text.clone(), test.clone()))
+            }
+            _ => None,
+        }
+    };
+    let (type_row, name, _) = equality(first, Target::HostType)?;
+    let (row, value, test) = equality(second, Target::Host)?;
+    let observable = row.target.observable(&value).ok()?;
+    let is_name = matches!(observable, Observable::Domain(_) | Observable::Subdomain(_));
+    let fits = match family(&name)? {
+        Family::Name => is_name,
+        // Feeds write IPv6 addresses as `ipv4-addr` too.
+        Family::Ipv4 => !is_name,
+        Family::Ipv6 => !is_name && value.contains(':'),
+    };
+    if type_row.place != row.place || !fits {
+        return None;
+    }
+    let asked = Asked { test: &test, row };
+    let values = vec![row.target.spelled(&value).into_owned()];
+    Some(Part {
+        condition: Condition::Test(Test::new(row.place, Check::Holds(vec![observable.clone()]))),
+        ..asked.values(vec![observable], values, false)
+    })
 }
 
 /// A test of a property, with all that messages about it need.
 struct Asked<'a> {
     test: &'a pattern::Test,
-    target: Target,
+    row: &'static Row,
 }
 
-fn test(test: &pattern::Test) -> Result<Part, Refused> {
+fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
     let Some(row) = paths::find(&test.path) else {
-        let reason = format!("object path {} cannot be asked for", test.path);
-        return Err(Refused::unsupported(test.path_position, reason));
+        return Err(no_place(test));
     };
-    let target = row.target;
-    let asked = Asked { test, target };
+    let asked = Asked { test, row };
     match &test.condition {
         pattern::Condition::Compare(Relation::Equal, literal) => {
-            asked.equals(std::slice::from_ref(literal), test.negated)
+            asked.equals(std::slice::from_ref(literal), test.negated, left_out)
         }
         pattern::Condition::Compare(Relation::NotEqual, literal) => {
-            asked.equals(std::slice::from_ref(literal), !test.negated)
+            asked.equals(std::slice::from_ref(literal), !test.negated, left_out)
         }
-        pattern::Condition::In(literals) => asked.equals(literals, test.negated),
+        pattern::Condition::In(literals) => asked.equals(literals, test.negated, left_out),
         pattern::Condition::Compare(relation, literal) => asked.order(*relation, literal),
         pattern::Condition::Text(operator, text) => asked.text(*operator, text),
         pattern::Condition::Exists => Ok(asked.checked(Check::Exists, false)),
+    }
+}
+
+/// What a test on a path that the table does not have comes to.
+fn no_place(test: &pattern::Test) -> Fault {
+    let what = format!("object path {} cannot be asked for", test.path);
+    let reason = format!("{}: {what}", test.path_position);
+    let is_not = matches!(
+        test.condition,
+        pattern::Condition::Compare(Relation::NotEqual, _)
+    );
+    match test.negated || is_not {
+        true => Fault::Unsupported(reason),
+        false => Fault::NoPlace {
+            object_type: test.path.object_type.clone(),
+            is_administrative: paths::is_administrative(&test.path),
+            reason,
+        },
     }
 }
 
@@ -86,13 +204,17 @@ fn any(mut parts: Vec<Selection>) -> Option<Selection> {
 impl Asked<'_> {
     /// The check alone: nothing narrows it.
     fn checked(&self, check: Check, negated: bool) -> Part {
+        let test = Test {
+            subject: self.row.subject,
+            place: self.row.place,
+            negated,
+            check,
+        };
         Part {
             narrowing: Narrowing::Everything,
-            condition: Condition::Test(Test {
-                place: self.target.place(),
-                negated,
-                check,
-            }),
+            identifies: test.identifies(),
+            may_be_unknown: test.is_passed_unknown(),
+            condition: Condition::Test(test),
         }
     }
 
@@ -120,8 +242,8 @@ impl Asked<'_> {
             true => order.opposite(),
             false => Some(order),
         };
-        let field = match self.target {
-            Target::Number(field) => Some(field),
+        let field = match self.row.place {
+            Place::Field(field) => Some(field),
             _ => None,
         };
         let selection = field
@@ -131,145 +253,196 @@ impl Asked<'_> {
         self.selected(Check::Number(order, numbers), negated, selection, values)
     }
 
-    /// A text that holds one of these for certain.
-    fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
-        let Target::Text(kind) = self.target else {
-            return None;
-        };
-        let parts = fragments?.into_iter();
-        any(parts.map(|text| Selection::Contains(kind, text)).collect())
-    }
-
-    fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, Refused> {
+    fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, Fault> {
         let reason = format!("{}: {reason}", self.test.path);
-        Err(Refused::unsupported(position, reason))
+        Err(Fault::unsupported(position, reason))
     }
 
-    fn wrong<T>(&self, value: &str) -> Result<T, Refused> {
-        Err(Refused::Wrong(format!(
-            "{value:?} is no {}",
-            self.target.what()
-        )))
-    }
-
-    /// Equal to any of these, or to none of them.
-    fn equals(&self, literals: &[Literal], negated: bool) -> Result<Part, Refused> {
-        if self.target.is_number() {
-            let numbers = literals.iter().map(|literal| self.number(literal));
-            let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-            return Ok(self.number_check(Order::Equal, numbers, negated));
-        }
-        let texts = literals.iter().map(|literal| self.string(literal));
-        let texts = texts.collect::<Result<Vec<&str>, _>>()?;
-        if let Target::Family(_) = self.target {
-            return self.family(&texts, negated);
-        }
-        if let Target::Protocol = self.target {
-            let texts = texts.into_iter().map(str::to_owned).collect();
-            return Ok(self.checked(Check::OneOfAnyCase(texts), negated));
-        }
-        let observables = texts.iter().map(|text| match self.target.observable(text) {
-            Some(observable) => Ok(observable),
-            None => self.wrong(text),
-        });
-        let observables = observables.collect::<Result<Vec<Observable>, _>>()?;
-        let values = texts.into_iter().map(str::to_owned).collect();
-        Ok(self.values(observables, values, negated))
-    }
-
-    /// Of any of these families, as the types of objects that stand for them.
-    fn family(&self, types: &[&str], negated: bool) -> Result<Part, Refused> {
-        let (mut four, mut six) = (false, false);
-        for name in types {
-            match *name {
-                "ipv4-addr" => four = true,
-                "ipv6-addr" => six = true,
-                other => {
-                    let reason = format!("{other:?} is neither \"ipv4-addr\" nor \"ipv6-addr\"");
-                    return self.unsupported(self.test.path_position, &reason);
+    /// What these literals are, without those that are nothing; those are named.
+    fn each<T>(
+        &self,
+        literals: &[Literal],
+        read: impl Fn(&Literal) -> Result<T, Fault>,
+        left_out: &mut Vec<LeftOut>,
+    ) -> Result<Vec<T>, Fault> {
+        let (mut good, mut faults, mut noted) = (Vec::new(), Vec::new(), Vec::new());
+        for literal in literals {
+            match read(literal) {
+                Ok(value) => good.push(value),
+                Err(fault) => {
+                    let is_wrong = matches!(fault, Fault::Wrong(_));
+                    noted.push(LeftOut::new(literal, fault.reason(), is_wrong));
+                    faults.push(fault);
                 }
             }
         }
-        let is_four = || Check::Networks(vec![Network::ipv4()]);
-        Ok(match (four, six) {
-            (true, true) => self.checked(Check::Exists, negated),
-            (true, false) => self.checked(is_four(), negated),
-            // What stands there is an address: of the one family or the other.
-            (false, true) => self.checked(is_four(), !negated),
-            (false, false) => self.checked(Check::Networks(vec![]), negated),
-        })
+        if good.is_empty() {
+            return match faults.is_empty() {
+                true => self.unsupported(self.test.position, "there is nothing in its list"),
+                false => Err(Fault::of_all(faults)),
+            };
+        }
+        left_out.append(&mut noted);
+        Ok(good)
     }
 
-    fn values(&self, observables: Vec<Observable>, values: Vec<String>, negated: bool) -> Part {
-        let part = self.checked(check_of(&observables), negated);
-        let rest = match self.target.is_exact() {
-            true => vec![],
-            false => vec![part.condition.clone()],
+    /// Equal to any of these, or to none of them.
+    fn equals(
+        &self,
+        literals: &[Literal],
+        negated: bool,
+        left_out: &mut Vec<LeftOut>,
+    ) -> Result<Part, Fault> {
+        let strings = |left_out: &mut Vec<LeftOut>| {
+            self.each(
+                literals,
+                |one| self.string(one).map(str::to_owned),
+                left_out,
+            )
         };
-        let anchors = Anchors {
-            observables,
-            values,
-            rest,
-        };
-        match negated || anchors.observables.is_empty() {
-            true => part,
-            false => Part {
-                narrowing: Narrowing::Anchored(anchors),
-                ..part
-            },
+        match self.row.target {
+            Target::Number => {
+                let numbers = self.each(literals, |one| self.number(one), left_out)?;
+                Ok(self.number_check(Order::Equal, numbers, negated))
+            }
+            Target::Time if !negated => {
+                // MISP writes so when it saw an indicator first and last.
+                let fault = no_place(self.test);
+                match fault {
+                    Fault::NoPlace { object_type, .. } => Err(Fault::NoPlace {
+                        object_type,
+                        is_administrative: true,
+                        reason: format!(
+                            "{}: no connection begins or ends at one moment alone: only < and > \
+                             compare it",
+                            self.test.path_position
+                        ),
+                    }),
+                    fault => Err(fault),
+                }
+            }
+            Target::Time => {
+                let times = self.each(literals, |one| self.time(one), left_out)?;
+                Ok(self.checked(Check::Time(Order::Equal, times), negated))
+            }
+            Target::HostType => {
+                let read = |one: &Literal| {
+                    let name = self.string(one)?;
+                    family(name).map_or_else(
+                        || {
+                            let reason = format!("no end of a connection is a {name:?}");
+                            self.unsupported(one.position, &reason)
+                        },
+                        Ok,
+                    )
+                };
+                let families = self.each(literals, read, left_out)?;
+                Ok(self.checked(Check::Family(families), negated))
+            }
+            Target::Protocol => {
+                let names = strings(left_out)?;
+                let names = names
+                    .iter()
+                    .map(|name| protocol::canonical(name).into_owned());
+                Ok(self.checked(Check::OneOf(names.collect()), negated))
+            }
+            Target::Folder => {
+                let folders = strings(left_out)?;
+                let read = |one: &String| file_name::read(one, &mut String::new()).to_owned();
+                let mut folders = folders.iter().map(read);
+                let parts: Vec<Condition> = folders
+                    .by_ref()
+                    .map(|folder| self.checked(Check::InFolder(folder), negated).condition)
+                    .collect();
+                let mut part = self.checked(Check::Exists, false);
+                part.condition = match negated {
+                    true => Condition::All(parts),
+                    false => Condition::Any(parts),
+                };
+                part.may_be_unknown = !negated;
+                Ok(part)
+            }
+            _ => {
+                let read = |one: &Literal| {
+                    let text = self.string(one)?;
+                    let observable = self.row.target.observable(text)?.checked();
+                    let observable = observable.map_err(Fault::Wrong)?;
+                    Ok((observable, self.row.target.spelled(text).into_owned()))
+                };
+                let found = self.each(literals, read, left_out)?;
+                let (observables, values) = found.into_iter().unzip();
+                Ok(self.values(observables, values, negated))
+            }
         }
     }
 
-    fn order(&self, relation: Relation, literal: &Literal) -> Result<Part, Refused> {
+    fn values(&self, observables: Vec<Observable>, values: Vec<String>, negated: bool) -> Part {
+        let part = self.checked(Check::Holds(observables.clone()), negated);
+        if negated {
+            return part;
+        }
+        Part {
+            narrowing: Narrowing::Anchored(Anchors {
+                is_exact: observables.iter().all(|one| is_exact(self.row, one)),
+                observables,
+                values,
+            }),
+            ..part
+        }
+    }
+
+    fn order(&self, relation: Relation, literal: &Literal) -> Result<Part, Fault> {
         let order = match relation {
             Relation::Less => Order::Less,
             Relation::LessOrEqual => Order::LessOrEqual,
             Relation::Greater => Order::Greater,
             _ => Order::GreaterOrEqual,
         };
-        if !self.target.is_number() {
-            let reason = format!("{} compares numbers only", relation.symbol());
-            return self.unsupported(literal.position, &reason);
+        match self.row.target {
+            Target::Number => {
+                Ok(self.number_check(order, vec![self.number(literal)?], self.test.negated))
+            }
+            Target::Time => {
+                let check = Check::Time(order, vec![self.time(literal)?]);
+                Ok(self.checked(check, self.test.negated))
+            }
+            _ => {
+                let reason = format!("{} compares numbers only", relation.symbol());
+                self.unsupported(literal.position, &reason)
+            }
         }
-        Ok(self.number_check(order, vec![self.number(literal)?], self.test.negated))
     }
 
-    fn text(&self, operator: TextOperator, text: &Text) -> Result<Part, Refused> {
+    fn text(&self, operator: TextOperator, text: &Text) -> Result<Part, Fault> {
         let negated = self.test.negated;
-        let is_network = matches!(operator, TextOperator::IsSubset | TextOperator::IsSuperset);
-        if is_network != self.target.is_address() || self.target.is_number() {
+        let target = self.row.target;
+        let fits = match operator {
+            TextOperator::IsSubset | TextOperator::IsSuperset => target.is_address(),
+            TextOperator::Like | TextOperator::Matches => target.is_text(),
+        };
+        if !fits {
             let reason = format!("{} does not fit to it", operator.keyword());
             return self.unsupported(text.position, &reason);
         }
         match operator {
-            TextOperator::IsSubset => match self.target.observable(&text.text) {
-                Some(network) => Ok(self.values(vec![network], vec![text.text.clone()], negated)),
-                None => self.wrong(&text.text),
-            },
+            TextOperator::IsSubset => {
+                let network = target.observable(&text.text)?;
+                Ok(self.values(vec![network], vec![text.text.clone()], negated))
+            }
             // An event holds addresses: one is a superset of itself alone.
-            TextOperator::IsSuperset => match self.target.observable(&text.text) {
-                Some(one @ Observable::Address(_)) => {
+            TextOperator::IsSuperset => match target.observable(&text.text)? {
+                one @ Observable::Address(_) => {
                     Ok(self.values(vec![one], vec![text.text.clone()], negated))
                 }
-                Some(_) => self.unsupported(text.position, "events hold addresses, no networks"),
-                None => self.wrong(&text.text),
+                _ => self.unsupported(text.position, "events hold addresses, no networks"),
             },
-            // Without a wildcard it is an equality.
-            TextOperator::Like if !text.text.contains(['%', '_']) => {
-                match self.target.observable(&text.text) {
-                    Some(one) => Ok(self.values(vec![one], vec![text.text.clone()], negated)),
-                    None => Ok(self.checked(Check::Like(text.text.clone()), negated)),
-                }
-            }
-            TextOperator::Like => {
-                let fragments = fragments::of_like(&text.text).map(|one| vec![one]);
-                let check = Check::Like(text.text.clone());
-                Ok(self.like(check, fragments, text))
-            }
-            TextOperator::Matches => match Expression::new(&text.text) {
+            TextOperator::Like => Ok(self.like(text)),
+            TextOperator::Matches => match Expression::new(&text.text, target.has_no_case()) {
                 Ok(expression) => {
                     let fragments = fragments::of_expression(&text.text);
-                    Ok(self.like(Check::Matches(expression), fragments, text))
+                    let selection = self.holding(fragments).filter(|_| !negated);
+                    let values = vec![text.text.clone()];
+                    Ok(self.selected(Check::Matches(expression), negated, selection, values))
                 }
                 Err(reason) => {
                     let reason = format!("MATCHES cannot be checked: {reason}");
@@ -279,15 +452,73 @@ impl Asked<'_> {
         }
     }
 
-    /// A comparison that no text passes that holds none of these fragments.
-    fn like(&self, check: Check, fragments: Option<Vec<String>>, text: &Text) -> Part {
+    fn like(&self, text: &Text) -> Part {
         let negated = self.test.negated;
-        let fragments = fragments.filter(|_| !negated);
-        let selection = self.holding(fragments);
-        self.selected(check, negated, selection, vec![text.text.clone()])
+        let target = self.row.target;
+        let check = Check::Like(Like::new(&text.text, target.has_no_case()));
+        let values = vec![text.text.clone()];
+        if negated {
+            return self.checked(check, negated);
+        }
+        // Without a wildcard it is an equality, of the whole.
+        if !text.text.contains(['%', '_']) {
+            if let Ok(observable) = target.observable(&text.text) {
+                return Part {
+                    condition: self.checked(check, negated).condition,
+                    identifies: false,
+                    narrowing: Narrowing::Anchored(Anchors {
+                        observables: vec![observable],
+                        values,
+                        is_exact: false,
+                    }),
+                    ..self.checked(Check::Exists, false)
+                };
+            }
+        }
+        let selection = match target {
+            Target::Ipv4 | Target::Host => network_of_like(&text.text),
+            _ => None,
+        };
+        let fragments = fragments::of_like(&text.text).map(|one| vec![one]);
+        let selection = selection.or_else(|| self.holding(fragments));
+        self.selected(check, negated, selection, values)
     }
 
-    fn string<'l>(&self, literal: &'l Literal) -> Result<&'l str, Refused> {
+    /// A text that holds one of these for certain, in the spelling of the logs.
+    fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
+        let kind = self.row.target.kind().filter(|kind| is_searchable(*kind))?;
+        // Logs have an address there too, and its text is not searched.
+        if self.row.target == Target::Host {
+            return None;
+        }
+        let is_name = kind == Kind::Text(Property::FileName);
+        let lower = self.row.target.has_no_case() && !is_name;
+        let mut parts = Vec::new();
+        for fragment in fragments? {
+            // What stands between the separators of a path or a URL is in one field.
+            let fragment = match kind {
+                Kind::Url => fragment.split(['/', ':']).max_by_key(|part| part.len())?,
+                _ if is_name => fragment.split(['/', '\\']).max_by_key(|part| part.len())?,
+                _ => &fragment,
+            };
+            // Letters of other scripts are spelled otherwise.
+            let is_spelled = matches!(kind, Kind::Url | Kind::Domain);
+            if fragment.is_empty() || is_spelled && !fragment.is_ascii() {
+                return None;
+            }
+            let fragment = match lower {
+                true => fragment.to_lowercase(),
+                false => fragment.to_owned(),
+            };
+            if kind == Kind::Url {
+                parts.push(Selection::Contains(Kind::Domain, fragment.to_lowercase()));
+            }
+            parts.push(Selection::Contains(kind, fragment));
+        }
+        any(parts)
+    }
+
+    fn string<'l>(&self, literal: &'l Literal) -> Result<&'l str, Fault> {
         match &literal.value {
             Value::String(text) => Ok(text),
             other => {
@@ -297,7 +528,7 @@ impl Asked<'_> {
         }
     }
 
-    fn number(&self, literal: &Literal) -> Result<i128, Refused> {
+    fn number(&self, literal: &Literal) -> Result<i128, Fault> {
         let number = match &literal.value {
             Value::Integer(number) => Some(*number),
             // MISP exports every number as a string.
@@ -313,97 +544,27 @@ impl Asked<'_> {
             Ok,
         )
     }
-}
 
-/// Any of these, all of one kind of property.
-fn check_of(observables: &[Observable]) -> Check {
-    let mut networks = Vec::new();
-    let mut texts = Vec::new();
-    for observable in observables {
-        match observable {
-            Observable::Address(address) | Observable::Endpoint(address, _) => {
-                networks.push(Network::new(*address, 128));
-            }
-            Observable::Network(network) => networks.push(*network),
-            Observable::Domain(text)
-            | Observable::Url(text)
-            | Observable::Hash(text)
-            | Observable::Text(_, text)
-            | Observable::Answer(text) => texts.push(text.as_written().to_owned()),
-            // No path of the table makes these.
-            Observable::Subdomain(_) => {}
-        }
-    }
-    match networks.is_empty() {
-        true => Check::OneOf(texts),
-        false => Check::Networks(networks),
+    fn time(&self, literal: &Literal) -> Result<OffsetDateTime, Fault> {
+        let time = match &literal.value {
+            Value::Timestamp(text) | Value::String(text) => timestamp(text),
+            _ => None,
+        };
+        time.map_or_else(
+            || self.unsupported(literal.position, &format!("{} is no time", literal.value)),
+            Ok,
+        )
     }
 }
 
-impl Target {
-    /// Where its values stand in an event.
-    fn place(self) -> Place {
-        match self {
-            Target::Ipv4 | Target::Ipv6 => Place::Kind(Kind::Address),
-            Target::Text(kind) => Place::Kind(kind),
-            Target::Address(field) | Target::Family(field) | Target::Number(field) => {
-                Place::Field(field)
-            }
-            Target::Protocol => Place::Field(Field::Protocol),
-        }
+/// The network of all addresses that pass a `LIKE` such as `192.0.2.%`.
+fn network_of_like(pattern: &str) -> Option<Selection> {
+    let octets = pattern.strip_suffix(".%")?;
+    let count = u8::try_from(octets.split('.').count()).ok()?;
+    if !(1..=3).contains(&count) {
+        return None;
     }
-
-    /// Whether the engine's answer to its value is the answer.
-    fn is_exact(self) -> bool {
-        matches!(self, Target::Ipv4 | Target::Ipv6 | Target::Text(_))
-    }
-
-    fn is_number(self) -> bool {
-        matches!(self, Target::Number(_))
-    }
-
-    fn is_address(self) -> bool {
-        matches!(self, Target::Ipv4 | Target::Ipv6 | Target::Address(_))
-    }
-
-    /// What a value of it is called.
-    fn what(self) -> &'static str {
-        match self {
-            Target::Ipv6 => "IPv6 address or network",
-            Target::Ipv4 | Target::Address(_) => "address or network",
-            Target::Text(Kind::Text(property)) => property.facts().what,
-            Target::Text(_) | Target::Protocol | Target::Family(_) => "text",
-            Target::Number(_) => "number",
-        }
-    }
-
-    /// What is looked for to find this value of it.
-    fn observable(self, value: &str) -> Option<Observable> {
-        match self {
-            Target::Ipv6 => address(value)
-                .filter(|(_, is_v4)| !is_v4)
-                .map(|(one, _)| one),
-            Target::Ipv4 | Target::Address(_) => address(value).map(|(one, _)| one),
-            Target::Text(Kind::Domain) => Some(Observable::domain(value)),
-            Target::Text(Kind::Url) => Some(Observable::Url(value.into())),
-            Target::Text(Kind::Text(property)) => Observable::text(property, value).ok(),
-            // An address stands there as it is printed.
-            Target::Text(Kind::Answer) => Some(Observable::Answer(match address(value) {
-                Some((Observable::Address(address), _)) => address.to_string().into(),
-                _ => value.into(),
-            })),
-            Target::Text(_) | Target::Number(_) | Target::Protocol | Target::Family(_) => None,
-        }
-    }
-}
-
-/// An address or a network, and whether it is written as one of IPv4.
-fn address(value: &str) -> Option<(Observable, bool)> {
-    let (address, length) = value.split_once('/').unwrap_or((value, ""));
-    let address: std::net::IpAddr = address.parse().ok()?;
-    let observable = match length.is_empty() && !value.contains('/') {
-        true => Observable::address(address),
-        false => Observable::network(Network::parse(value)?),
-    };
-    Some((observable, address.is_ipv4()))
+    let rest = ".0".repeat(usize::from(4 - count));
+    let network = Network::parse(&format!("{octets}{rest}/{}", count * 8))?;
+    Some(Selection::Values(vec![Observable::network(network)]))
 }

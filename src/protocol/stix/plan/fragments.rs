@@ -267,7 +267,7 @@ mod tests {
             ("", None),
             ("/etc/passwd", Some(&["/etc/passwd"])),
         ] {
-            assert!(Expression::new(expression).is_ok(), "{expression}");
+            assert!(Expression::new(expression, false).is_ok(), "{expression}");
             let found = of_expression(expression);
             let found = found.as_ref().map(|all| all.iter().map(String::as_str));
             let found: Option<Vec<&str>> = found.map(Iterator::collect);
@@ -292,7 +292,7 @@ mod tests {
             expression in r"([ab.^$|]|[ab][*+?]|\(\[?|[ab]\]?\)[*+?]?|\\[.dwb]|\[\^?\]?[ab]\]|a\{0,2\}){0,8}",
             text in r"[ab.\]]{0,8}",
         ) {
-            let Ok(compiled) = Expression::new(&expression) else {
+            let Ok(compiled) = Expression::new(&expression, false) else {
                 return Ok(());
             };
             if let (true, Some(all)) = (compiled.is_found_in(&text), of_expression(&expression)) {

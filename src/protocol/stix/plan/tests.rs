@@ -1,7 +1,8 @@
 use super::*;
 use crate::engine::vast::query::Query;
 use crate::engine::vast::version::Version;
-use crate::matching::{Concepts, Mode};
+use crate::indicator::Selection;
+use crate::matching::Mode;
 use crate::observable::Property;
 use crate::protocol::stix::pattern;
 
@@ -30,7 +31,7 @@ fn values_are_exact_wherever_each_makes_a_match() {
         ("[domain-name:value = 'a.example.']", &["a.example"][..]),
         ("[domain-name:value IN ('b', 'a', 'a')]", &["a", "b"]),
         (
-            "[url:value = '/' OR ipv4-addr:value = '192.0.2.1']",
+            "[url:value = '/' OR ipv4-addr:value = '192[.]0[.]2[.]1']",
             &["192.0.2.1", "/"],
         ),
         ("[file:name = 'a'] OR [file:name = 'b']", &["a", "b"]),
@@ -46,8 +47,8 @@ fn values_are_exact_wherever_each_makes_a_match() {
             "[ipv4-addr:value ISSUPERSET '192.0.2.1/32']",
             &["192.0.2.1"],
         ),
-        ("[url:value = 'a'] WITHIN 5 SECONDS", &["a"]),
-        ("[url:value NOT != 'a'] REPEATS 1 TIMES", &["a"]),
+        ("[url:value = '/a'] WITHIN 5 SECONDS", &["/a"]),
+        ("[url:value NOT != '/a'] REPEATS 1 TIMES", &["/a"]),
     ] {
         let (found, is_checked) = values(text);
         assert_eq!(found, expected, "{text}");
@@ -103,11 +104,25 @@ fn the_cheapest_part_is_asked_for_and_the_rest_is_checked() {
         assert_eq!(found, expected, "{text}");
         assert!(is_checked, "{text}");
     }
-    // What the engine answers for is not checked once more.
+    // The whole is checked: both have to hold, for one object where they are of one type.
     let plan = planned("[url:value = '/' AND file:name != 'b']").expect("a plan");
-    let condition = plan.condition.expect("a rest");
-    assert!(condition.holds(r#"{"fileinfo.filename": "c"}"#, &Concepts::built_in()));
-    assert!(!condition.holds(r#"{"fileinfo.filename": "b"}"#, &Concepts::built_in()));
+    let condition = plan.condition.expect("all of it");
+    for (event, expected) in [
+        (
+            r#"{"fileinfo": {"filename": "c"}, "http": {"url": "/"}}"#,
+            true,
+        ),
+        (
+            r#"{"fileinfo": {"filename": "b"}, "http": {"url": "/"}}"#,
+            false,
+        ),
+        (
+            r#"{"fileinfo": {"filename": "c"}, "http": {"url": "/x"}}"#,
+            false,
+        ),
+    ] {
+        assert_eq!(condition.holds(event), expected, "{event}");
+    }
 }
 
 /// The selection of a pattern as VAST would be asked for it.
@@ -130,11 +145,11 @@ fn what_has_no_value_to_look_up_takes_a_query_of_its_own() {
         ("[file:name MATCHES '^x.*']", r#""x" in file.name"#),
         (
             "[url:value MATCHES '/(gate|panel)\\\\.php$']",
-            r#"("gate" in net.uri || "panel" in net.uri)"#,
+            r#"(("gate" in net.domain || "gate" in net.hostname) || "gate" in net.uri || ("panel" in net.domain || "panel" in net.hostname) || "panel" in net.uri)"#,
         ),
         (
-            "[url:value MATCHES 'a/b' OR url:value LIKE '%\\'\"%']",
-            r#"("a/b" in net.uri || "'\"" in net.uri)"#,
+            "[url:value LIKE '%/gate%' AND file:size = 5]",
+            r#"((("gate" in net.domain || "gate" in net.hostname) || "gate" in net.uri) && fileinfo.size == 5)"#,
         ),
         (
             "[file:size > 100 AND url:value != 'x']",
@@ -174,9 +189,143 @@ fn what_has_no_value_to_look_up_takes_a_query_of_its_own() {
 }
 
 #[test]
-fn like_without_a_wildcard_is_an_equality() {
+fn like_without_a_wildcard_is_an_equality_of_the_whole() {
     let (found, is_checked) = values("[file:name LIKE 'a.exe']");
-    assert_eq!((found, is_checked), (vec!["a.exe".to_owned()], false));
+    assert_eq!((found, is_checked), (vec!["a.exe".to_owned()], true));
+}
+
+#[test]
+fn what_nothing_narrows_is_asked_of_every_event() {
+    for text in [
+        "[domain-name:value LIKE '%']",
+        "[domain-name:value != 'a']",
+        "[domain-name:value NOT LIKE 'a%']",
+        "[domain-name:value MATCHES '(?i)evil']",
+        "[ipv4-addr:value MATCHES '^192']",
+        "[network-traffic:dst_port != 80]",
+        "[network-traffic:dst_port > -1]",
+        "[network-traffic:protocols[*] = 'tcp']",
+        "[EXISTS email-addr:value]",
+        "[url:value = '/a' OR url:value LIKE '_' OR network-traffic:dst_port = 80]",
+        "[url:value != '/a'] START t'2020-01-01T00:00:00Z' STOP t'2021-01-01T00:00:00Z'",
+    ] {
+        let plan = planned(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let is_narrow = plan.selection.as_ref().map(Selection::is_narrow);
+        assert_eq!(is_narrow, Some(false), "{text}");
+        assert!(
+            plan.observables.is_empty() && plan.condition.is_some(),
+            "{text}"
+        );
+    }
+}
+
+/// What is left out of a pattern, and of which parts it is a value that is none.
+fn left_out(text: &str) -> Vec<(String, bool)> {
+    let plan = planned(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+    let all = plan.left_out.into_iter();
+    all.map(|one| (one.what, one.is_wrong)).collect()
+}
+
+#[test]
+fn what_need_not_be_asked_for_is_left_out_and_named() {
+    let md5 = format!("file:hashes.MD5 = '{MD5}'");
+    for (text, expected) in [
+        (
+            format!("[{md5} AND file:hashes.SSDEEP = '3:a:b']"),
+            &["file:hashes.SSDEEP = '3:a:b'"][..],
+        ),
+        (
+            format!(
+                "[({md5} OR file:name = 'a') AND (file:hashes.TLSH = 'x' OR file:hashes.SSDEEP = 'y')]"
+            ),
+            &["file:hashes.TLSH = 'x' OR file:hashes.SSDEEP = 'y'"],
+        ),
+        (
+            "[domain-name:value = 'a.example' AND domain-name:x_misp_first_seen = '2020']".into(),
+            &["domain-name:x_misp_first_seen = '2020'"],
+        ),
+        (
+            "[network-traffic:dst_ref.value = '192.0.2.1' AND network-traffic:start = \
+             '2020-10-25T16:22:00Z']"
+                .into(),
+            &["network-traffic:start = '2020-10-25T16:22:00Z'"],
+        ),
+        (format!("[{md5} OR a:b = 'c']"), &["a:b = 'c'"]),
+        (format!("[{md5}] OR [a:b = 'c']"), &["[a:b = 'c']"]),
+        (
+            format!("[{md5} OR domain-name:value MATCHES '(?=a)']"),
+            &["domain-name:value MATCHES '(?=a)'"],
+        ),
+        ("[network-traffic:dst_port IN (80, 'x')]".into(), &["'x'"]),
+        (format!("[{md5}]"), &[]),
+    ] {
+        let found = left_out(&text);
+        let names: Vec<&str> = found.iter().map(|(what, _)| what.as_str()).collect();
+        assert_eq!(names, expected, "{text}");
+        assert!(found.iter().all(|(_, is_wrong)| !is_wrong), "{text}");
+    }
+    let nine = (1..10)
+        .map(|n| format!("'192.0.2.{n}'"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let text = format!("[ipv4-addr:value IN ({nine}, '192.0.2.256')]");
+    assert_eq!(left_out(&text), [("'192.0.2.256'".to_owned(), true)]);
+    assert_eq!(values(&text).0.len(), 9);
+    let text = "[ipv4-addr:value = '192.0.2.1' OR ipv4-addr:value = 'x']";
+    assert_eq!(left_out(text), [("ipv4-addr:value = 'x'".to_owned(), true)]);
+}
+
+#[test]
+fn what_may_not_be_left_out_makes_a_pattern_unsupported() {
+    for (text, words) in [
+        (
+            "[file:name = 'a' AND file:hashes.SSDEEP = 'x']",
+            "file:hashes.SSDEEP",
+        ),
+        (
+            "[url:value = '/a' AND file:hashes.SSDEEP = 'x']",
+            "file:hashes.SSDEEP",
+        ),
+        ("[url:value = '/a' AND url:x_misp_foo = 'x']", "x_misp_foo"),
+        (
+            "[url:value != '/a' AND url:x_misp_text = 'x']",
+            "x_misp_text",
+        ),
+        ("[a:b = 'c' OR d:e = 'f']", "object path a:b"),
+        ("[a:b = 'c'] OR [d:e = 'f']", "object path a:b"),
+        ("[domain-name:value IN ()]", "nothing in its list"),
+    ] {
+        match planned(text) {
+            Err(Refused::Unsupported(reason)) => assert!(reason.contains(words), "{reason}"),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+    let text = format!("[file:hashes.MD5 = '{MD5}' AND file:hashes.SSDEEP != 'x']");
+    assert!(reason(&text).contains("file:hashes.SSDEEP"));
+    for text in [
+        "[ipv4-addr:value IN ('x', 'y')]",
+        "[url:value = ''] OR [url:value = '']",
+    ] {
+        assert!(matches!(planned(text), Err(Refused::Wrong(_))), "{text}");
+    }
+}
+
+#[test]
+fn an_event_that_says_which_file_it_is_holds_a_hash() {
+    let sha1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709";
+    for text in [
+        format!("[file:name = 'a' AND file:hashes.MD5 = '{MD5}' AND file:hashes.SHA1 = '{sha1}']"),
+        format!("[(file:hashes.MD5 = '{MD5}' OR file:hashes.SHA1 = '{sha1}') AND file:size = 5]"),
+    ] {
+        let (found, is_checked) = values(&text);
+        assert_eq!(found, [MD5, sha1], "{text}");
+        assert!(is_checked);
+    }
+    // A domain has to be there in any case.
+    let (found, _) = values(&format!(
+        "[file:hashes.MD5 = '{MD5}' AND domain-name:value = 'a']"
+    ));
+    assert_eq!(found, ["a"]);
 }
 
 #[test]
@@ -195,38 +344,29 @@ fn what_cannot_be_asked_for_says_why_and_where() {
             "FOLLOWEDBY",
         ),
         ("[url:value = 'a'] REPEATS 2 TIMES", "column 19: REPEATS 2"),
-        ("[domain-name:value LIKE '%']", "nothing in it narrows"),
-        ("[domain-name:value != 'a']", "nothing in it narrows"),
-        ("[domain-name:value NOT LIKE 'a%']", "narrows"),
-        ("[domain-name:value MATCHES '(?i)evil']", "narrows"),
-        ("[network-traffic:dst_port != 80]", "narrows"),
-        ("[network-traffic:dst_port > -1]", "narrows"),
-        ("[network-traffic:protocols[*] = 'tcp']", "narrows"),
         (
-            "[url:value = 'a' OR url:value LIKE '_' OR network-traffic:dst_port = 80]",
-            "narrows",
-        ),
-        (
-            "[url:value != 'a'] START t'2020-01-01T00:00:00Z' STOP t'2021-01-01T00:00:00Z'",
-            "narrows",
-        ),
-        ("[domain-name:value IN ()]", "narrows"),
-        (
-            "[url:value = 'a' AND domain-name:value MATCHES '(?=a)']",
-            "MATCHES cannot be checked",
+            "[url:value = '/a' AND domain-name:value MATCHES '(?=a)']",
+            "MATCHES cannot be checked: look-ahead at its character 1",
         ),
         (
             "[domain-name:value = 5]",
             "column 22: domain-name:value: 5 is an integer",
         ),
         ("[network-traffic:dst_port = '80/tcp']", "not an integer"),
-        ("[network-traffic:dst_ref.type = 'domain-name']", "neither"),
+        (
+            "[network-traffic:dst_ref.type = 'mac-addr']",
+            "is a \"mac-addr\"",
+        ),
+        (
+            "[network-traffic:src_ref.value = '00-53-00-aa-bb-cc']",
+            "is a hardware address",
+        ),
         ("[domain-name:value > 'a']", "compares numbers only"),
         (
             "[domain-name:value ISSUBSET '10.0.0.0/8']",
             "ISSUBSET does not fit",
         ),
-        ("[ipv4-addr:value LIKE '10.%']", "LIKE does not fit"),
+        ("[network-traffic:dst_port LIKE '1%']", "LIKE does not fit"),
         ("[ipv4-addr:value ISSUPERSET '10.0.0.0/8']", "no networks"),
         ("[file:hashes.MD5 = 'abc']", "\"abc\" is no MD5"),
         ("[ipv6-addr:value = '192.0.2.1']", "no IPv6 address"),
@@ -262,9 +402,39 @@ fn the_end_of_a_connection_is_of_the_family_that_its_type_names() {
         let plan = planned(&text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
         let condition = plan.condition.expect("the end is checked here");
         assert_eq!(
-            [four, six].map(|event| condition.holds(event, &Concepts::built_in())),
+            [four, six].map(|event| condition.holds(event)),
             expected,
             "{text}"
         );
+    }
+}
+
+#[test]
+fn an_end_of_a_connection_has_an_address_and_a_name() {
+    let event = r#"{"src_ip": "192.0.2.10", "dest_ip": "203.0.113.7", "dest_port": 8080,
+        "http": {"hostname": "bad.example", "url": "/"}}"#;
+    let (address, name) = (
+        "dst_ref.value = '203.0.113.7'",
+        "dst_ref.value = 'Bad.example.'",
+    );
+    let (is_v4, is_name) = ("dst_ref.type = 'ipv4-addr'", "dst_ref.type = 'domain-name'");
+    for (parts, expected) in [
+        (vec![is_name, name, "dst_port = 8080"], true),
+        (vec![is_name, name, "dst_port = 80"], false),
+        (vec![is_v4, address], true),
+        (vec![is_name, address], false),
+        (vec![is_v4, name], false),
+        // MISP names both of one end.
+        (vec![is_v4, address, is_name, name], true),
+        (vec![address, name], false),
+        (vec![name, "dst_ref.value != 'bad.example'"], false),
+        (vec![name, "protocols = 'ipv4'"], true),
+        (vec!["src_ref.type = 'domain-name'", name], false),
+    ] {
+        let parts = parts.iter().map(|part| format!("network-traffic:{part}"));
+        let text = format!("[{}]", parts.collect::<Vec<_>>().join(" AND "));
+        let plan = planned(&text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let condition = plan.condition.expect("the end is checked here");
+        assert_eq!(condition.holds(event), expected, "{text}");
     }
 }

@@ -1,0 +1,55 @@
+//! What of an indicator is not asked for, while the rest of it is.
+
+use std::fmt;
+
+use log::{debug, warn};
+
+use crate::observe::logging::printable;
+
+/// So many characters of a part are shown.
+const SHOWN: usize = 120;
+
+/// A part of an indicator that is not asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The part as the indicator writes it, cut where it is long.
+    pub what: String,
+    /// Why, for a person.
+    pub why: String,
+    /// It is a value that is none of its kind, which whoever wrote it should know.
+    pub is_wrong: bool,
+}
+
+impl LeftOut {
+    /// This part, for this reason.
+    pub fn new(part: &impl fmt::Display, why: &str, is_wrong: bool) -> Self {
+        let text = part.to_string();
+        let what = match text.char_indices().nth(SHOWN) {
+            Some((end, _)) => format!("{}…", &text[..end]),
+            None => text,
+        };
+        LeftOut {
+            what,
+            why: why.to_owned(),
+            is_wrong,
+        }
+    }
+}
+
+/// Tells of what is left out of an indicator: of values that are none with a warning.
+pub fn tell_of_left_out(id: &str, left_out: &[LeftOut]) {
+    for one in left_out {
+        let (id, text) = (printable(id, 200), one.to_string());
+        let text = printable(&text, 500);
+        match one.is_wrong {
+            true => warn!("indicator {id}: a value is left out, and the rest counts: {text}"),
+            false => debug!("indicator {id}: a part is left out, and the rest counts: {text}"),
+        }
+    }
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}

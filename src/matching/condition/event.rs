@@ -1,0 +1,170 @@
+//! An event as the tests of conditions see it.
+
+use std::cell::OnceCell;
+
+use time::OffsetDateTime;
+
+use super::{Condition, Field, Place, Seen, Value, View};
+use crate::matching::event::{self, Event, Held, Object};
+use crate::matching::places::Sought;
+use crate::observable::{Kind, Property, file_name};
+
+/// An event, and whether answers of DNS count in it like any other name and address.
+#[derive(Debug)]
+pub struct Judged {
+    event: Event,
+    answers: bool,
+}
+
+impl Judged {
+    /// An event that was read before.
+    pub fn new(event: Event, answers: bool) -> Self {
+        Judged { event, answers }
+    }
+
+    /// Reads a line; `None` where it is no JSON object.
+    pub fn read(line: &str, answers: bool) -> Option<Self> {
+        Some(Judged::new(Event::read(line)?, answers))
+    }
+}
+
+impl View for Judged {
+    fn each(&self, place: Place, see: &mut dyn FnMut(&Seen<'_>)) {
+        match place {
+            Place::Kind(kind) => self.all(Sought::Kind(kind), see),
+            Place::Field(field) => self.all(Sought::Field(field), see),
+            Place::Request => {
+                self.event
+                    .each(Sought::Kind(Kind::Url), self.answers, |held| {
+                        if is_request(held) {
+                            show(Kind::Url, held, see);
+                        }
+                    });
+            }
+            Place::Source => self.end(Field::SourceAddress, Field::SourceHost, see),
+            Place::Destination => self.end(Field::DestinationAddress, Field::DestinationHost, see),
+        }
+    }
+
+    fn time(&self) -> Option<OffsetDateTime> {
+        self.event.time().map(|time| time.utc())
+    }
+}
+
+/// Whether a URL is that of a request, and not one that it mentions.
+fn is_request(held: &Held<'_>) -> bool {
+    let is_referrer = || {
+        let last = held.path.rsplit('.').next().unwrap_or_default();
+        ["http_refer", "referrer", "origin"].contains(&last)
+    };
+    let is_of_mail = held.path.starts_with("email.");
+    matches!(held.value, event::Value::Request { .. }) || !is_referrer() && !is_of_mail
+}
+
+/// The kind that the values of a field are read as.
+fn kind_of(field: Field) -> Kind {
+    match field {
+        Field::SourceAddress | Field::DestinationAddress => Kind::Address,
+        Field::SourceHost | Field::DestinationHost | Field::RequestHost => Kind::Domain,
+        Field::Referrer => Kind::Url,
+        Field::Attachment => Kind::Text(Property::FileName),
+        Field::ReplyTo => Kind::Text(Property::Email),
+        // Texts and numbers, which show what they are.
+        Field::SourcePort
+        | Field::DestinationPort
+        | Field::SourceBytes
+        | Field::DestinationBytes
+        | Field::SourcePackets
+        | Field::DestinationPackets
+        | Field::Start
+        | Field::End
+        | Field::Protocol
+        | Field::FileSize => Kind::Hash,
+    }
+}
+
+impl Judged {
+    fn all(&self, sought: Sought, see: &mut dyn FnMut(&Seen<'_>)) {
+        let kind = match sought {
+            Sought::Kind(kind) => kind,
+            Sought::Field(field) => kind_of(field),
+            Sought::Joined(_) => return,
+        };
+        self.event
+            .each(sought, self.answers, |held| show(kind, held, see));
+    }
+
+    /// What is at an end of the connection: its address and its names, an object each.
+    fn end(&self, address: Field, name: Field, see: &mut dyn FnMut(&Seen<'_>)) {
+        let mut number = 0;
+        for field in [address, name] {
+            self.all(Sought::Field(field), &mut |seen| {
+                number += 1;
+                let object = Object::Value(number);
+                see(&Seen { object, ..*seen });
+            });
+        }
+    }
+}
+
+/// Shows a value of a kind as conditions have it.
+fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
+    let mut buffer = String::new();
+    let value = match held.value {
+        event::Value::Address(address) => Value::Address(address),
+        event::Value::Text(text) => match kind {
+            Kind::Domain | Kind::Subdomain | Kind::Answer => Value::Domain(text),
+            _ => Value::Text(text),
+        },
+        // The name alone comes first; one value stands for the whole path.
+        event::Value::Ending(name) if !name.contains('/') => {
+            Value::Path(file_name::read(held.raw, &mut buffer))
+        }
+        event::Value::Ending(_) => return,
+        event::Value::Url(text) => Value::Url(text, None),
+        event::Value::Request { host, port, target } => {
+            if let Some(host) = host {
+                let is_ipv6 = host.contains(':');
+                let (open, close) = if is_ipv6 { ("[", "]") } else { ("", "") };
+                buffer = format!("//{open}{host}{close}");
+            }
+            buffer.push_str(target);
+            Value::Url(&buffer, port)
+        }
+        event::Value::Number(number) => Value::Number(number),
+    };
+    see(&Seen {
+        value,
+        raw: held.raw,
+        object: held.object,
+    });
+}
+
+/// A line that is read as an event only when a condition asks.
+pub struct LazyEvent<'a> {
+    line: &'a str,
+    answers: bool,
+    event: OnceCell<Option<Judged>>,
+}
+
+impl<'a> LazyEvent<'a> {
+    /// A line that was not read yet, in which answers of DNS count like any other name
+    /// and address or not.
+    pub fn new(line: &'a str, answers: bool) -> Self {
+        LazyEvent {
+            line,
+            answers,
+            event: OnceCell::new(),
+        }
+    }
+
+    /// Whether the condition holds; it does not where the line is no event.
+    pub fn fulfils(&self, condition: &Condition) -> bool {
+        let event = self
+            .event
+            .get_or_init(|| Judged::read(self.line, self.answers));
+        event
+            .as_ref()
+            .is_some_and(|event| condition.holds_in(event))
+    }
+}

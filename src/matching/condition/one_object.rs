@@ -1,0 +1,310 @@
+//! Whether a condition holds in an event, with one object for all tests on a subject.
+//!
+//! A condition holds where there is an object of the event for each subject such that the
+//! tests, each asked of its subject's object, make the whole true. Which tests an object
+//! passes is its *profile*; few objects differ in it, and one that another outdoes is of
+//! no use. A test on something that the event does not say of a file is *unknown*, and
+//! counts where an equal hash beside it, in the same `AND`, says which file it is.
+
+use std::collections::HashMap;
+
+use super::{Condition, Place, Subject, Test, View};
+use crate::matching::event::Object;
+use crate::observable::Kind;
+
+/// So many choices of objects are tried. An event and a pattern that are made to need more
+/// are given the answer for objects of their own for each test, which is a yes.
+const MOST_CHOICES: usize = 10_000;
+
+/// So many profiles are compared with each other.
+const MOST_COMPARED: usize = 200;
+
+/// How a test goes for an object. A better one is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Failed,
+    /// The event does not say.
+    Unknown,
+    Passed,
+}
+
+/// Whether the condition holds.
+pub(super) fn holds(condition: &Condition, event: &impl View) -> bool {
+    // Every test by itself first: where that fails nothing else has to be looked at.
+    let any_identifies = condition.any_test(&Test::identifies);
+    let alone = |test: &Test| any_value(test, event) || any_identifies && test.is_passed_unknown();
+    if !plainly(condition, event, &alone) {
+        return false;
+    }
+    if !any_identifies && !needs_one_object(condition) {
+        return true;
+    }
+    let mut subjects: Vec<Choice<'_>> = Vec::new();
+    gather(condition, &mut subjects);
+    for choice in &mut subjects {
+        choice.look_at(event);
+    }
+    Search {
+        condition,
+        subjects,
+        chosen: Vec::new(),
+        left: MOST_CHOICES,
+        event,
+    }
+    .any()
+}
+
+/// Whether any value of the event passes a test.
+fn any_value(test: &Test, event: &impl View) -> bool {
+    let mut passes = false;
+    event.each(test.place, &mut |seen| passes = passes || test.passes(seen));
+    passes
+}
+
+/// Whether the condition holds, each test by itself.
+fn plainly(condition: &Condition, event: &impl View, passes: &impl Fn(&Test) -> bool) -> bool {
+    match condition {
+        Condition::All(parts) => parts.iter().all(|one| plainly(one, event, passes)),
+        Condition::Any(parts) => parts.iter().any(|one| plainly(one, event, passes)),
+        Condition::Test(test) => passes(test),
+        Condition::During(start, stop) => {
+            let time = event.time();
+            time.is_some_and(|time| (*start..*stop).contains(&time))
+        }
+    }
+}
+
+/// Whether two tests on one subject have to hold together.
+fn needs_one_object(condition: &Condition) -> bool {
+    /// The subjects in a condition, as bits; `None` where the question is answered.
+    fn subjects(condition: &Condition) -> Option<u32> {
+        match condition {
+            Condition::All(parts) => {
+                let mut all = 0;
+                for part in parts {
+                    let own = subjects(part)?;
+                    if all & own != 0 {
+                        return None;
+                    }
+                    all |= own;
+                }
+                Some(all)
+            }
+            Condition::Any(parts) => parts
+                .iter()
+                .try_fold(0, |all, part| Some(all | subjects(part)?)),
+            Condition::Test(test) => Some(match test.subject {
+                Subject::Nobody => 0,
+                subject => 1 << subject as u32,
+            }),
+            Condition::During(..) => Some(0),
+        }
+    }
+    subjects(condition).is_none()
+}
+
+/// A subject, the tests on it in the order of the condition, and the profiles of which
+/// one is chosen.
+struct Choice<'c> {
+    subject: Subject,
+    tests: Vec<&'c Test>,
+    profiles: Vec<Vec<Outcome>>,
+}
+
+/// Puts the tests with their subjects.
+fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<Choice<'c>>) {
+    match condition {
+        Condition::All(parts) | Condition::Any(parts) => {
+            parts.iter().for_each(|one| gather(one, subjects));
+        }
+        Condition::Test(test) => {
+            let same = |choice: &&mut Choice<'_>| choice.subject == test.subject;
+            match subjects.iter_mut().find(same) {
+                Some(choice) => choice.tests.push(test),
+                None => subjects.push(Choice {
+                    subject: test.subject,
+                    tests: vec![test],
+                    profiles: vec![],
+                }),
+            }
+        }
+        Condition::During(..) => {}
+    }
+}
+
+impl Choice<'_> {
+    /// The places that its tests look at, with the numbers of those tests.
+    fn by_place(&self) -> Vec<(Place, Vec<usize>)> {
+        let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
+        for (number, test) in self.tests.iter().enumerate() {
+            match places.iter_mut().find(|(place, _)| *place == test.place) {
+                Some((_, numbers)) => numbers.push(number),
+                None => places.push((test.place, vec![number])),
+            }
+        }
+        places
+    }
+
+    /// Fills in the profiles of the event's objects, without those that another outdoes.
+    fn look_at(&mut self, event: &impl View) {
+        let count = self.tests.len();
+        if self.subject == Subject::Nobody {
+            let outcome = |test: &&Test| match any_value(test, event) {
+                true => Outcome::Passed,
+                false => Outcome::Failed,
+            };
+            self.profiles = vec![self.tests.iter().map(outcome).collect()];
+            return;
+        }
+        // Each object with how its tests went; `None` where the event does not say.
+        let mut objects: HashMap<Object, Vec<Option<bool>>> = HashMap::new();
+        let mut shared: Vec<Option<bool>> = vec![None; count];
+        for (place, numbers) in self.by_place() {
+            let is_shared = is_shared(self.subject, place);
+            event.each(place, &mut |seen| {
+                let outcomes = match is_shared {
+                    true => &mut shared,
+                    false => objects
+                        .entry(seen.object)
+                        .or_insert_with(|| vec![None; count]),
+                };
+                for &number in &numbers {
+                    let test = self.tests[number];
+                    if outcomes[number] != Some(true) && test.sees(seen) {
+                        outcomes[number] = Some(test.passes(seen));
+                    }
+                }
+            });
+        }
+        if objects.is_empty() {
+            objects.insert(Object::Connection, vec![None; count]);
+        }
+        let profiles = objects.into_values().map(|own| {
+            let outcomes = own.iter().zip(&shared).zip(&self.tests);
+            outcomes
+                .map(|((own, shared), test)| match own.or(*shared) {
+                    Some(true) => Outcome::Passed,
+                    Some(false) => Outcome::Failed,
+                    None if test.is_passed_unknown() => Outcome::Unknown,
+                    None => Outcome::Failed,
+                })
+                .collect()
+        });
+        self.profiles = best(profiles.collect());
+    }
+}
+
+/// Whether the values of a place belong to every object of the subject: an event is about
+/// one connection, one mail, one process, and the answer of DNS is that of its names.
+fn is_shared(subject: Subject, place: Place) -> bool {
+    subject.is_one_in_an_event() || place == Place::Kind(Kind::Answer)
+}
+
+/// The profiles that no other one outdoes, each once; where they are very many, all.
+fn best(mut all: Vec<Vec<Outcome>>) -> Vec<Vec<Outcome>> {
+    all.sort_unstable();
+    all.dedup();
+    if all.len() > MOST_COMPARED {
+        return all;
+    }
+    let outdoes = |other: &Vec<Outcome>, one: &Vec<Outcome>| {
+        other != one && other.iter().zip(one).all(|(other, one)| other >= one)
+    };
+    let is_best = |one: &&Vec<Outcome>| !all.iter().any(|other| outdoes(other, one));
+    all.iter().filter(is_best).cloned().collect()
+}
+
+/// The ways in which a part of a condition can hold: for each of 16, whether it does. One
+/// is what it takes for granted in two bits (a file, a certificate is identified), and what
+/// it identifies in two more.
+type Ways = u16;
+
+/// It holds, takes nothing for granted and identifies nothing.
+const PLAINLY: Ways = 1;
+
+/// The bit of the way that takes for granted, or with a shift of 2 identifies, this.
+fn bit(subject: Subject) -> u16 {
+    if subject == Subject::File { 1 } else { 2 }
+}
+
+/// Both of two parts: each way of the one with each of the other.
+fn both(one: Ways, other: Ways) -> Ways {
+    let ways = |of: Ways| (0..16u16).filter(move |way| of & 1 << way != 0);
+    let mut all = 0;
+    for way in ways(one) {
+        for more in ways(other) {
+            all |= 1 << (way | more);
+        }
+    }
+    all
+}
+
+/// Whether any way identifies all that it takes for granted.
+fn any_is_settled(ways: Ways) -> bool {
+    (0..16u16).any(|way| {
+        let (granted, identified) = (way & 3, way >> 2);
+        ways & 1 << way != 0 && granted & !identified == 0
+    })
+}
+
+struct Search<'c, E> {
+    condition: &'c Condition,
+    subjects: Vec<Choice<'c>>,
+    /// For each subject so far, which profile.
+    chosen: Vec<usize>,
+    /// Choices that may still be tried.
+    left: usize,
+    event: &'c E,
+}
+
+impl<E: View> Search<'_, E> {
+    /// Whether any choice of objects makes the condition hold.
+    fn any(&mut self) -> bool {
+        if self.left == 0 {
+            return true;
+        }
+        let at = self.chosen.len();
+        if at == self.subjects.len() {
+            self.left -= 1;
+            let mut next = vec![0; at];
+            return any_is_settled(self.ways(self.condition, &mut next));
+        }
+        for profile in 0..self.subjects[at].profiles.len() {
+            self.chosen.push(profile);
+            let found = self.any();
+            self.chosen.pop();
+            if found {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The ways in which a part holds for the objects that are chosen; `next` counts the
+    /// tests on each subject.
+    fn ways(&self, condition: &Condition, next: &mut [usize]) -> Ways {
+        match condition {
+            Condition::All(parts) => parts
+                .iter()
+                .fold(PLAINLY, |all, one| both(all, self.ways(one, next))),
+            Condition::Any(parts) => parts.iter().fold(0, |all, one| all | self.ways(one, next)),
+            Condition::Test(test) => {
+                let is_its = |choice: &Choice<'_>| choice.subject == test.subject;
+                let at = self.subjects.iter().position(is_its);
+                let at = at.expect("every test was gathered with its subject");
+                let number = next[at];
+                next[at] += 1;
+                match self.subjects[at].profiles[self.chosen[at]][number] {
+                    Outcome::Failed => 0,
+                    Outcome::Unknown => 1 << bit(test.subject),
+                    Outcome::Passed if test.identifies() => 1 << (bit(test.subject) << 2),
+                    Outcome::Passed => PLAINLY,
+                }
+            }
+            Condition::During(..) => match plainly(condition, self.event, &|_| false) {
+                true => PLAINLY,
+                false => 0,
+            },
+        }
+    }
+}

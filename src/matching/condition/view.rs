@@ -1,0 +1,193 @@
+//! What a condition sees of an event.
+
+use std::net::IpAddr;
+
+use time::OffsetDateTime;
+
+use super::Place;
+use crate::matching::event::Object;
+use crate::observable::{EventTime, Network, Observable, Property, domain, is_subdomain, url};
+
+/// An event as conditions see it: all values of a place in their canonical form, and which
+/// object of the event each belongs to.
+pub trait View {
+    /// Shows every value of a place, in the same order each time.
+    fn each(&self, place: Place, see: &mut dyn FnMut(&Seen<'_>));
+
+    /// When it happened, as a sighting of it says.
+    fn time(&self) -> Option<OffsetDateTime>;
+}
+
+/// A value in an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// In its canonical form.
+    pub value: Value<'a>,
+    /// As it stands in the event, where that is a text.
+    pub raw: &'a str,
+    /// The object that it belongs to.
+    pub object: Object,
+}
+
+/// A value in its canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// An address.
+    Address(IpAddr),
+    /// A domain.
+    Domain(&'a str),
+    /// A URL, whole or a target alone, and the port that the event tells for it.
+    Url(&'a str, Option<u16>),
+    /// A path, as [`crate::observable::file_name`] has it.
+    Path(&'a str),
+    /// Another text.
+    Text(&'a str),
+    /// A number.
+    Number(i128),
+    /// A time.
+    Time(OffsetDateTime),
+}
+
+impl Seen<'_> {
+    /// The address that it is.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        match self.value {
+            Value::Address(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    pub(super) fn number(&self) -> Option<i128> {
+        match self.value {
+            Value::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    pub(super) fn time(&self) -> Option<OffsetDateTime> {
+        match self.value {
+            Value::Time(time) => Some(time),
+            Value::Text(text) => EventTime::parse(text).map(|time| time.utc()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        matches!(self.value, Value::Text(own) if own == text)
+    }
+
+    /// Whether it is, or holds, this observable.
+    pub(super) fn is(&self, observable: &Observable) -> bool {
+        match (observable, self.value) {
+            (Observable::Address(wanted), Value::Address(address)) => *wanted == address,
+            (Observable::Network(network), Value::Address(address)) => network.contains(address),
+            (Observable::Domain(name), Value::Domain(own)) => **name == *own,
+            (Observable::Subdomain(name), Value::Domain(own)) => is_subdomain(own, name),
+            (Observable::Url(wanted), Value::Url(own, port)) => is_url(wanted, own, port),
+            (Observable::Text(Property::FileName, name), Value::Path(path)) => ends(path, name),
+            (Observable::Text(_, wanted) | Observable::Hash(wanted), Value::Text(own)) => {
+                **wanted == *own
+            }
+            // Among the answers of DNS stand addresses and names.
+            (Observable::Answer(wanted), Value::Address(address)) => wanted.parse() == Ok(address),
+            (Observable::Answer(wanted), Value::Domain(own)) => **wanted == *own,
+            (Observable::Endpoint(..), _) => false,
+            _ => false,
+        }
+    }
+
+    /// Whether any way to write it passes: the canonical one, as it stands in the event,
+    /// the letters of a name's own script, a URL under either scheme, with and without
+    /// its port, and its target.
+    pub(super) fn any_spelling(&self, passes: impl Fn(&str) -> bool) -> bool {
+        if !self.raw.is_empty() && passes(self.raw) {
+            return true;
+        }
+        match self.value {
+            Value::Address(address) => passes(&address.to_string()),
+            Value::Domain(name) => {
+                passes(name) || domain::unicode(name).is_some_and(|name| passes(&name))
+            }
+            Value::Url(text, port) => passes(text) || any_url(text, port, passes),
+            // The name of a file is what stands behind its path.
+            Value::Path(path) => {
+                let name = |path: &str| passes(path.rsplit(['/', '\\']).next().unwrap_or(path));
+                passes(path) || name(path) || name(self.raw)
+            }
+            Value::Text(text) => passes(text),
+            Value::Number(_) | Value::Time(_) => false,
+        }
+    }
+
+    /// Whether it is a path with a folder.
+    pub(super) fn has_folder(&self) -> bool {
+        matches!(self.value, Value::Path(path) if path.contains('/'))
+    }
+
+    /// Whether it is a path whose folder ends with these components.
+    pub(super) fn is_in_folder(&self, folder: &str) -> bool {
+        let Value::Path(path) = self.value else {
+            return false;
+        };
+        path.rsplit_once('/')
+            .is_some_and(|(own, _)| ends(own, folder))
+    }
+}
+
+/// Whether a path ends with these whole components.
+fn ends(path: &str, end: &str) -> bool {
+    path.strip_suffix(end)
+        .is_some_and(|front| front.is_empty() || front.ends_with('/'))
+}
+
+/// Whether a request is one for this URL: the same target at the same host, and at its
+/// port where both tell one. Whatever the scheme: a proxy shows requests of both.
+fn is_url(wanted: &str, own: &str, port: Option<u16>) -> bool {
+    if wanted == own {
+        return true;
+    }
+    let (wanted, own) = (url::parts(wanted), url::parts(own));
+    if wanted.target != own.target {
+        return false;
+    }
+    let Some(host) = wanted.host else {
+        // A target alone, of any host.
+        return true;
+    };
+    let seen = own
+        .port
+        .or(port)
+        .or_else(|| own.scheme.and_then(url::own_port));
+    let is_port = |wanted: u16| seen.is_none_or(|seen| seen == wanted);
+    own.host == Some(host) && wanted.port.is_none_or(is_port)
+}
+
+/// The ways to write a URL besides the one.
+fn any_url(text: &str, port: Option<u16>, passes: impl Fn(&str) -> bool) -> bool {
+    let parts = url::parts(text);
+    if passes(parts.target) {
+        return true;
+    }
+    let Some(host) = parts.host else {
+        return false;
+    };
+    let host = match host.contains(':') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    };
+    let with_port = parts.port.or(port).map(|port| format!("{host}:{port}"));
+    let schemes = ["http", "https"].into_iter().chain(parts.scheme);
+    let hosts = [Some(host), with_port];
+    schemes
+        .flat_map(|scheme| hosts.iter().flatten().map(move |host| (scheme, host)))
+        .any(|(scheme, host)| passes(&format!("{scheme}://{host}{}", parts.target)))
+}
+
+/// Whether an observable is an address of IPv4, or a network of them.
+pub(super) fn is_in_ipv4(observable: &Observable) -> bool {
+    match observable {
+        Observable::Address(address) => address.is_ipv4(),
+        Observable::Network(network) => Network::ipv4().contains_network(*network),
+        _ => false,
+    }
+}

@@ -1,0 +1,151 @@
+//! How the literals of a path become values that are looked for.
+
+use std::borrow::Cow;
+
+use super::Fault;
+use crate::matching::condition::{Family, Place};
+use crate::observable::{Kind, Network, NotAValue, Observable, Property, Writing, mac, refang};
+use crate::protocol::stix::paths::{Row, Target};
+
+impl Target {
+    /// Whether its values are addresses, so that networks can be asked for.
+    pub(super) fn is_address(self) -> bool {
+        matches!(self, Target::Ipv4 | Target::Ipv6 | Target::Host)
+    }
+
+    /// Whether a value can be compared with `LIKE` and `MATCHES`.
+    pub(super) fn is_text(self) -> bool {
+        !matches!(
+            self,
+            Target::Number | Target::Time | Target::HostType | Target::Folder
+        )
+    }
+
+    /// Whether case does not count in its values.
+    pub(super) fn has_no_case(self) -> bool {
+        match self {
+            Target::Ipv4 | Target::Ipv6 | Target::Host | Target::HostType => true,
+            Target::Protocol | Target::Folder => true,
+            Target::Kind(Kind::Text(property)) => match property.facts().writing {
+                Writing::AsIs | Writing::DistinguishedName => false,
+                Writing::LowerCase
+                | Writing::Hexadecimal(_)
+                | Writing::Serial
+                | Writing::HardwareAddress
+                | Writing::MailAddress
+                | Writing::FileName => true,
+            },
+            Target::Kind(Kind::Url) | Target::Url => false,
+            Target::Kind(_) => true,
+            Target::Number | Target::Time => false,
+        }
+    }
+
+    /// The kind that its texts are searched for as.
+    pub(super) fn kind(self) -> Option<Kind> {
+        match self {
+            Target::Kind(kind) => Some(kind),
+            Target::Url => Some(Kind::Url),
+            Target::Host => Some(Kind::Domain),
+            _ => None,
+        }
+    }
+
+    /// What is looked for to find this value of it.
+    pub(super) fn observable(self, value: &str) -> Result<Observable, Fault> {
+        let wrong = |error: NotAValue| Fault::Wrong(error.to_string());
+        match self {
+            Target::Ipv4 => Observable::of_address(value).map_err(wrong),
+            Target::Ipv6 if !value.contains(':') => Err(Fault::Wrong(format!(
+                "{value:?} is no IPv6 address or network"
+            ))),
+            Target::Ipv6 => Observable::of_address(value).map_err(wrong),
+            Target::Kind(Kind::Domain) => Observable::of_domain(value).map_err(wrong),
+            Target::Kind(Kind::Url) | Target::Url => Observable::of_url(value).map_err(wrong),
+            Target::Kind(Kind::Text(property)) => Observable::text(property, value).map_err(wrong),
+            Target::Kind(Kind::Answer) => match host(value)? {
+                Observable::Address(address) => Ok(Observable::Answer(address.to_string().into())),
+                Observable::Domain(name) => Ok(Observable::Answer(name)),
+                other => Ok(other),
+            },
+            Target::Host => host(value),
+            Target::Kind(_)
+            | Target::HostType
+            | Target::Number
+            | Target::Time
+            | Target::Protocol
+            | Target::Folder => Err(Fault::Unsupported(format!("{value:?} is no value of it"))),
+        }
+    }
+
+    /// A value as the feed spells it, without what defanged it.
+    pub(super) fn spelled(self, value: &str) -> Cow<'_, str> {
+        match self {
+            Target::Ipv4 | Target::Ipv6 | Target::Host | Target::Url => refang(value),
+            Target::Kind(Kind::Domain | Kind::Url | Kind::Answer) => refang(value),
+            Target::Kind(Kind::Text(
+                Property::Email | Property::EmailSender | Property::EmailRecipient,
+            )) => refang(value),
+            _ => Cow::Borrowed(value),
+        }
+    }
+}
+
+/// An address, a network or a name; a hardware address may stand there too, but no log
+/// says so of an end of a connection.
+fn host(value: &str) -> Result<Observable, Fault> {
+    if let Ok(observable) = Observable::of_address(value) {
+        return Ok(observable);
+    }
+    if mac::read(value, &mut String::new()).is_some() {
+        let reason = format!("{value:?} is a hardware address, which no end of a connection has");
+        return Err(Fault::Unsupported(reason));
+    }
+    Observable::of_domain(value).map_err(|error| Fault::Wrong(error.to_string()))
+}
+
+/// The families of the types of objects that stand for a host.
+pub(super) fn family(name: &str) -> Option<Family> {
+    Some(match name {
+        "ipv4-addr" => Family::Ipv4,
+        "ipv6-addr" => Family::Ipv6,
+        "domain-name" => Family::Name,
+        _ => return None,
+    })
+}
+
+/// Whether every event that holds this observable passes an equality with it on this path.
+pub(super) fn is_exact(row: &Row, observable: &Observable) -> bool {
+    let is_mixed = |network: Network| {
+        let ipv4 = Network::ipv4();
+        network.contains_network(ipv4) && network != ipv4
+    };
+    match (row.place, observable) {
+        // An IPv4 address is in such a network, and is no `ipv6-addr`.
+        (Place::Kind(_), Observable::Network(network)) => {
+            row.target != Target::Ipv6 || !is_mixed(*network)
+        }
+        (Place::Kind(_), _) => true,
+        _ => false,
+    }
+}
+
+/// Whether a text of this kind stands in logs as its canonical form has it, so that an
+/// engine can be asked for a part of it.
+pub(super) fn is_searchable(kind: Kind) -> bool {
+    match kind {
+        Kind::Domain | Kind::Url => true,
+        Kind::Text(property) => {
+            let is_respelled = matches!(
+                property.facts().writing,
+                Writing::HardwareAddress | Writing::Serial | Writing::DistinguishedName
+            );
+            let is_fingerprint = matches!(
+                property,
+                Property::CertificateMd5 | Property::CertificateSha1 | Property::CertificateSha256
+            );
+            !is_respelled && !is_fingerprint
+        }
+        _ => false,
+    }
+}
