@@ -21,7 +21,7 @@ use super::remembered::Remembered;
 use super::sub::Sub;
 use crate::bus::outbox::Key;
 use crate::config::ProtocolChoice;
-use crate::indicator::{Indicator, Message, Protocol, Rejection, tell_of_left_out};
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
@@ -57,6 +57,8 @@ pub struct Settings {
     pub idle: Option<Duration>,
     /// Where topics are remembered for the next run.
     pub topics: Option<Topics>,
+    /// Whether indicators are taken too that nothing narrows.
+    pub takes_everything: bool,
 }
 
 /// The session's side of `--confirm-delivery`.
@@ -116,6 +118,7 @@ pub struct Session {
     /// How many SUB sockets there have been.
     subscriptions: u64,
     remembered: Remembered,
+    versions: Versions,
     /// The subscription before this one. A broker that stood still, or a
     /// network that was away, still has messages for it; it is read until this
     /// one has been alive for a while.
@@ -158,6 +161,7 @@ impl Session {
         Session {
             context: zmq::Context::new(),
             remembered: Remembered::new(settings.snapshot_days > 0),
+            versions: Versions::default(),
             settings,
             stop,
             metrics,
@@ -596,6 +600,10 @@ impl Session {
         }
         match incoming {
             Ok(Incoming::Indicator(message)) => {
+                let message = match self.settings.takes_everything {
+                    true => message,
+                    false => message.narrow(),
+                };
                 // The topic is this subscription's; the rest is what counts.
                 self.take_message(message, &frame[link.topic.len()..], link.number);
             }
@@ -637,6 +645,10 @@ impl Session {
     }
 
     fn take_message(&mut self, message: Message, content: &[u8], subscription: u64) {
+        let Some(message) = self.versions.newest(message) else {
+            self.metrics.indicators_repeated.add(1);
+            return;
+        };
         match message {
             Message::Match {
                 indicator,

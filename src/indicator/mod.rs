@@ -16,12 +16,14 @@ mod allow;
 mod left_out;
 mod selection;
 mod validity;
+mod versions;
 mod wider;
 
 pub use allow::{Allow, Because, Entry};
 pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};
+pub use versions::Versions;
 pub use wider::Wider;
 
 /// The generation of bus messages that an indicator came in, and that its
@@ -98,6 +100,14 @@ impl Indicator {
         self.condition
             .as_ref()
             .is_none_or(|condition| event.fulfils(condition))
+    }
+
+    /// Whether something in it tells which events it means, so that not every event has to
+    /// be looked at.
+    pub fn is_narrow(&self) -> bool {
+        self.selection
+            .as_ref()
+            .is_none_or(|selection| selection.is_narrow())
     }
 
     /// Whether it asks for the same as another one.
@@ -203,4 +213,26 @@ pub enum Message {
         /// As with [`Message::Match`].
         replaces: bool,
     },
+}
+
+impl Message {
+    /// The same from someone who is not trusted with every event: an indicator that nothing
+    /// narrows is unsupported then.
+    pub fn narrow(self) -> Self {
+        match self {
+            Message::Match {
+                indicator,
+                replaces,
+                ..
+            } if !indicator.is_narrow() => Message::Unsupported {
+                asked: indicator.ioc.join("|"),
+                reason: "nothing in it narrows which events it means, and whoever can publish \
+                         could make every event a sighting (--match thorough takes it)"
+                    .to_owned(),
+                id: indicator.id,
+                replaces,
+            },
+            message => message,
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! When an indicator counts: `valid_from`, `valid_until` and `revoked` (STIX 2.1,
-//! section 4.7).
+//! section 4.7), and which version of it this is.
 
 use std::fmt;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The span of time in which an indicator counts, to the microsecond. It takes
-/// 16 bytes.
+/// The span of time in which an indicator counts, and when it was last modified, to the
+/// microsecond. It takes 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
     /// Microseconds since 1970; the least number where there is no start.
@@ -15,6 +15,8 @@ pub struct Validity {
     /// Microseconds since 1970; the largest number where there is no end, the
     /// least where it is revoked.
     until: i64,
+    /// Microseconds since 1970; the least number where nothing tells.
+    modified: i64,
 }
 
 /// Whether an indicator counts at some time.
@@ -52,12 +54,14 @@ impl Validity {
     pub const ALWAYS: Self = Validity {
         from: i64::MIN,
         until: i64::MAX,
+        modified: i64::MIN,
     };
 
     /// Valid at no time.
     pub const REVOKED: Self = Validity {
         from: i64::MIN,
         until: i64::MIN,
+        modified: i64::MIN,
     };
 
     /// Valid from the first time on and before the second.
@@ -66,7 +70,21 @@ impl Validity {
             from: from.map_or(i64::MIN, microseconds),
             // An end before all times would read as revoked.
             until: until.map_or(i64::MAX, |time| microseconds(time).max(i64::MIN + 1)),
+            modified: i64::MIN,
         }
+    }
+
+    /// The same of a version of this time.
+    pub fn modified_at(self, time: Option<OffsetDateTime>) -> Self {
+        Validity {
+            modified: time.map_or(i64::MIN, microseconds),
+            ..self
+        }
+    }
+
+    /// The time of the version, in microseconds since 1970, where it tells.
+    pub fn modified(&self) -> Option<i64> {
+        (self.modified != i64::MIN).then_some(self.modified)
     }
 
     /// Whether it counts at this time: `valid_from` belongs to the span,

@@ -26,6 +26,7 @@ use crate::bus::session::{self, Session};
 use crate::config::{CommandMode, Config, SinkChoice};
 use crate::engine;
 use crate::intake::Intake;
+use crate::matching::Mode;
 use crate::observe::logging;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::observe::telemetry;
@@ -417,6 +418,7 @@ fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> Repo
 fn session_settings(config: &Config, topics: Option<Topics>) -> session::Settings {
     session::Settings {
         topics,
+        takes_everything: config.meaning.mode == Mode::Thorough,
         endpoint: config.threatbus.clone(),
         protocol: config.protocol,
         snapshot_days: config.snapshot_days,

@@ -35,6 +35,8 @@ struct StixIndicator<'a> {
     valid_from: Option<Cow<'a, str>>,
     #[serde(borrow)]
     valid_until: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    modified: Option<Cow<'a, str>>,
     revoked: Option<bool>,
     #[serde(borrow)]
     x_threatbus_update: Option<Cow<'a, str>>,
@@ -128,10 +130,12 @@ fn read_pattern(
     })
 }
 
-/// When the indicator counts.
+/// When the indicator counts, and which version of it this is; a `modified` that is no
+/// time tells of none.
 fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejection> {
+    let modified = stix.modified.as_deref().and_then(timestamp);
     if stix.revoked == Some(true) {
-        return Ok(Validity::REVOKED);
+        return Ok(Validity::REVOKED.modified_at(modified));
     }
     let read = |name: &str, text: &Option<Cow<'_, str>>| match text {
         None => Ok(None),
@@ -142,7 +146,7 @@ fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejecti
     };
     let from = read("valid_from", &stix.valid_from)?;
     let until = read("valid_until", &stix.valid_until)?;
-    Ok(Validity::between(from, until))
+    Ok(Validity::between(from, until).modified_at(modified))
 }
 
 /// `indicator--` and a UUID (STIX 2.1, section 2.9).

@@ -1,5 +1,6 @@
 //! Indicators from files, or from standard input, in place of the bus.
 
+use std::cell::RefCell;
 use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use log::{debug, error, info, warn};
 
 use crate::config::{Config, Jobs, SinkChoice};
-use crate::indicator::{Message, Rejection};
+use crate::indicator::{Message, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
 use crate::logs::decode::decoded;
 use crate::observe::logging::printable;
@@ -35,6 +36,7 @@ pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) -> 
         intake,
         metrics,
         stop,
+        versions: RefCell::default(),
     };
     let mut sets = follow::Sets::default();
     let mut usable_of: Vec<(&Path, u64)> = Vec::new();
@@ -115,6 +117,8 @@ struct Taker<'a> {
     intake: &'a Intake,
     metrics: &'a Metrics,
     stop: &'a Stop,
+    /// Which version of each indicator came last.
+    versions: RefCell<Versions>,
 }
 
 impl Taker<'_> {
@@ -161,8 +165,24 @@ impl Taker<'_> {
 
     fn take(&self, message: Message) {
         let metrics = self.metrics;
+        let Some(message) = self.versions.borrow_mut().newest(message) else {
+            metrics.indicators_repeated.add(1);
+            return;
+        };
         match message {
-            Message::Match { mut indicator, .. } => {
+            Message::Match {
+                mut indicator,
+                left_out,
+                ..
+            } => {
+                tell_of_left_out(&indicator.id, &left_out);
+                if !indicator.is_narrow() {
+                    warn!(
+                        "indicator {}: nothing narrows which events it means: every event is \
+                         looked at for it",
+                        printable(&indicator.id, 200)
+                    );
+                }
                 if !self.keeps_objects {
                     indicator.original = None;
                 }
