@@ -11,7 +11,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	packaging/completions/vast-threatbus.bash packaging/completions/_vast-threatbus packaging/completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus demo-tenzir test recall torture fuzz bench dev-mode man install deb image recording
+.PHONY: help build demo demo-bus demo-tenzir test recall torture fuzz bench dev-mode man install deb image recording judge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,10 @@ torture: ## Every fault in its long form, with a table; FAULTS="words" chooses r
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
 	$(CARGO) test --test torture $(CARGO_FLAGS) -- $(FAULTS)
+
+judge: ## Compare what patterns mean with OASIS's own matcher, JUDGE_PAIRS (50000) times
+	tests/setup judge matcher
+	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test match_judge --test pattern_judge $(CARGO_FLAGS)
 
 fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
 	tests/setup --compiler

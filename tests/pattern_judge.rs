@@ -2,6 +2,8 @@
 //! validator (`stix2-patterns` 1.3.0 in `target/venvs/judge`): the same verdict
 //! on every pattern, in both versions of the language.
 
+#[path = "judge/random.rs"]
+mod random;
 #[path = "judge/random_patterns.rs"]
 mod random_patterns;
 #[path = "judge/validator_rules.rs"]
@@ -15,7 +17,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use random_patterns::{Random, Tokens, damage_text};
+use random::Random;
+use random_patterns::{Tokens, damage_text};
 use serde_json::{Value, json};
 use vast_threatbus::protocol::stix::pattern::{self, PatternError, Reason, Version};
 

@@ -161,7 +161,7 @@ mod tests {
         }
         assert_eq!(validity.from(), Some(from));
         assert_eq!(validity.until(), Some(until));
-        assert_eq!(size_of::<Validity>(), 16);
+        assert_eq!(size_of::<Validity>(), 24);
     }
 
     #[test]

@@ -466,8 +466,8 @@ mod tests {
             (intel("a", 0, "ADD"), "1 to 47"),
             (intel("a", 48, "ADD"), "1 to 47"),
             (intel("a", 11, "EDIT"), "ADD or REMOVE"),
-            (intel("a\0b", 11, "ADD"), "NUL"),
-            (intel("", 11, "ADD"), "empty"),
+            (intel("a\0b", 11, "ADD"), "no domain name"),
+            (intel("", 11, "ADD"), "no domain name"),
         ] {
             let rejection = read(&json).expect_err(&json);
             assert!(rejection.reason.contains(words), "{}", rejection.reason);
