@@ -212,6 +212,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: Vec::new(),
             original: None,
+            properties: None,
         }
     }
 

@@ -226,6 +226,7 @@ impl Message {
                 ..
             } if !indicator.is_narrow() => Message::Unsupported {
                 asked: indicator.ioc.join("|"),
+                protocol: indicator.protocol,
                 reason: "nothing in it narrows which events it means, and whoever can publish \
                          could make every event a sighting (--match thorough takes it)"
                     .to_owned(),

@@ -193,6 +193,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: vec!["Evil.example".to_owned()],
             original: original.map(|json| RawValue::from_string(json.to_string()).expect("JSON")),
+            properties: None,
         }
     }
 

@@ -92,6 +92,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: Vec::new(),
             original: None,
+            properties: None,
         }
     }
 

@@ -149,6 +149,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: Vec::new(),
             original: None,
+            properties: None,
         }
     }
 
