@@ -20,7 +20,7 @@ use std::thread;
 use random::Random;
 use serde_json::{Value, json};
 use vast_threatbus::matching::condition::Judged;
-use vast_threatbus::matching::{Matcher, Scratch};
+use vast_threatbus::matching::{Fields, Matcher, Scratch};
 use vast_threatbus::protocol::stix::pattern;
 use vast_threatbus::protocol::stix::plan::{Plan, Refused, plan};
 
@@ -76,7 +76,7 @@ fn ask(python: &Path, requests: &[Value]) -> Vec<Value> {
 
 /// Whether the event of this line is one that the plan means.
 fn matches(plan: &Plan, line: &str) -> bool {
-    let event = Judged::read(line, true).expect("an event");
+    let event = Judged::read(line, Fields::Named, true).expect("an event");
     let holds = plan
         .condition
         .as_ref()
@@ -84,7 +84,7 @@ fn matches(plan: &Plan, line: &str) -> bool {
     if plan.selection.is_some() {
         return holds;
     }
-    let mut matcher = Matcher::new(true);
+    let mut matcher = Matcher::new(Fields::Named, true);
     for observable in &plan.observables {
         matcher.insert(observable);
     }

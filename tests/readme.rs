@@ -6,7 +6,6 @@ use std::path::Path;
 
 use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
-use vast_threatbus::matching::condition::Field;
 use vast_threatbus::matching::places::{Joined, Sought, TABLE};
 use vast_threatbus::observable::{Kind, Property};
 use vast_threatbus::protocol::feed::FORMS;

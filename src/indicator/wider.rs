@@ -167,6 +167,7 @@ fn is_of_an_end(test: &Test) -> bool {
 mod tests {
     use super::*;
     use crate::indicator::Message;
+    use crate::matching::Fields;
     use crate::matching::condition::LazyEvent;
     use crate::observable::Network;
     use crate::protocol::stix;
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn what_is_checked_is_as_wide_as_what_is_asked_for() {
         let holds = |pattern: &str, wider: Wider, line: &str| {
-            widened(pattern, wider).holds(&LazyEvent::new(line, wider.answers))
+            widened(pattern, wider).holds(&LazyEvent::new(line, Fields::Named, wider.answers))
         };
         let www = r#"{"host": "www.a.example", "fileinfo.size": 7}"#;
         let answer = r#"{"query": "x", "answers": ["a.example", "192.0.2.1"]}"#;

@@ -12,7 +12,9 @@ use hashbrown::HashTable;
 use crate::indicator::{Indicator, Protocol, Selection, Validity};
 use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
-use crate::matching::{Clarity, EventMatcher, EventScratch, Meaning, Reach, ScanError, Slot};
+use crate::matching::{
+    Clarity, EventMatcher, EventScratch, Fields, Meaning, Reach, ScanError, Slot,
+};
 use crate::observable::Observable;
 
 mod unlisted;
@@ -303,7 +305,7 @@ impl Roster {
         let scanned = self
             .matcher
             .matches(schema, line, &mut self.scratch, &mut slots);
-        let event = LazyEvent::new(line, self.answers);
+        let event = LazyEvent::new(line, Fields::OfAnyName, self.answers);
         if !slots.is_empty() {
             let mut found = std::mem::take(&mut self.found);
             found.clear();

@@ -10,7 +10,9 @@ use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
 use crate::indicator::Indicator;
 use crate::intake::{Ending, NoRoom, Put, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
-use crate::matching::{At, EventMatcher, EventScratch, Meaning, Node, Scan, ScanError, Slot};
+use crate::matching::{
+    At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
+};
 use crate::state::journal::Ticket;
 
 mod holders;
@@ -399,7 +401,7 @@ impl Watchlist {
 
     /// Shows those of the indicators that these values lead to which an event matches.
     fn show<'a>(&'a self, line: &str, slots: &[Slot], show: &mut impl FnMut(&'a Arc<Watched>)) {
-        let event = LazyEvent::new(line, self.answers);
+        let event = LazyEvent::new(line, Fields::Named, self.answers);
         let mut show = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
                 show(one);

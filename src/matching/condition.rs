@@ -23,6 +23,7 @@ pub use fields::Field;
 pub use text::{Expression, Like, like};
 pub use view::{Seen, Value, View};
 
+use super::Fields;
 use crate::observable::{Kind, Observable, Property};
 
 /// So many conditions, which no value leads to, are checked in every event of a
@@ -217,7 +218,7 @@ impl Condition {
     /// Whether the event of this line is like that; a line that is no JSON object
     /// is not.
     pub fn holds(&self, line: &str) -> bool {
-        Judged::read(line, true).is_some_and(|event| self.holds_in(&event))
+        Judged::read(line, Fields::Named, true).is_some_and(|event| self.holds_in(&event))
     }
 
     /// The same for an event that was read before.

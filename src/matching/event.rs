@@ -15,7 +15,8 @@ use std::ops::Range;
 
 use super::condition::Field;
 use super::keys::{Keys, Node};
-use super::places::{Buffers, Joined, Places, Reading, Seen, Sought};
+use super::matcher::Fields;
+use super::places::{Buffers, Joined, Place, PlaceId, Places, Reading, Seen, Sought};
 use super::walk::{self, At, Visit};
 use crate::observable::{EventTime, Kind, Property, address, url};
 
@@ -31,6 +32,7 @@ pub struct Event {
     texts: String,
     time: Option<EventTime>,
     buffers: RefCell<Buffers>,
+    others: Fields,
 }
 
 /// A field's value as the event has it.
@@ -166,6 +168,7 @@ impl Builder {
             texts: self.texts,
             time: self.time.map(|(_, time)| time),
             buffers: RefCell::default(),
+            others: Fields::Named,
         }
     }
 }
@@ -202,6 +205,20 @@ impl Event {
         Some(builder.build())
     }
 
+    /// The same event, in which addresses stand in these fields too.
+    pub fn with_addresses_in(self, others: Fields) -> Self {
+        Event { others, ..self }
+    }
+
+    /// What the field of a value is for.
+    fn place_of(&self, printed: &Printed) -> &'static Place {
+        let id = match (self.keys.place(printed.at.node), self.others) {
+            (id, Fields::OfAnyName) if id.is_none() => PlaceId::ADDRESS,
+            (id, _) => id,
+        };
+        Places::shared().get(id)
+    }
+
     /// When it happened.
     pub fn time(&self) -> Option<&EventTime> {
         self.time.as_ref()
@@ -228,9 +245,8 @@ impl Event {
     }
 
     fn each_of(&self, kind: Kind, answers: bool, show: &mut impl FnMut(&Held<'_>)) {
-        let places = Places::shared();
         for (number, printed) in self.fields.iter().enumerate() {
-            let place = places.get(self.keys.place(printed.at.node));
+            let place = self.place_of(printed);
             let uses = place.uses.iter().filter(|one| {
                 let counts = !one.is_answer || answers || kind == Kind::Answer;
                 counts && one.kinds.has(kind)

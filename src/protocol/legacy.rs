@@ -308,6 +308,7 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matching::Fields;
     use crate::matching::condition::LazyEvent;
     use crate::protocol::MatchType;
 
@@ -419,7 +420,7 @@ mod tests {
         ] {
             let indicator = composite(&values, kind).expect("an indicator");
             assert_eq!(
-                indicator.holds(&LazyEvent::new(line, true)),
+                indicator.holds(&LazyEvent::new(line, Fields::Named, true)),
                 expected,
                 "{values:?} {kind} {line}"
             );

@@ -8,8 +8,8 @@ use log::{error, warn};
 use super::batch::{Batch, Group, Out, Purpose, Question};
 use super::ledger::fingerprint;
 use crate::engine::{Attribute, Engine, Event, Line};
-use crate::matching::Verdict;
 use crate::matching::condition::LazyEvent;
+use crate::matching::{Fields, Verdict};
 use crate::observe::logging::printable;
 use crate::process::child::Flow;
 use crate::protocol::Context;
@@ -151,7 +151,7 @@ impl<'a> Reading<'a> {
         let mut verdict = std::mem::take(&mut self.verdict);
         match self.attribute(line, &mut verdict) {
             Ok(context) => {
-                let event = LazyEvent::new(line.judged(), self.answers);
+                let event = LazyEvent::new(line.judged(), Fields::OfAnyName, self.answers);
                 self.take_event(line.text, &event, &context, &verdict);
             }
             Err(reason) => {

@@ -5,6 +5,7 @@ use std::cell::OnceCell;
 use time::OffsetDateTime;
 
 use super::{Condition, Field, Place, Seen, Value, View};
+use crate::matching::Fields;
 use crate::matching::event::{self, Event, Held, Object};
 use crate::matching::places::Sought;
 use crate::observable::{Kind, Property, file_name};
@@ -22,9 +23,11 @@ impl Judged {
         Judged { event, answers }
     }
 
-    /// Reads a line; `None` where it is no JSON object.
-    pub fn read(line: &str, answers: bool) -> Option<Self> {
-        Some(Judged::new(Event::read(line)?, answers))
+    /// Reads a line, in which these fields can hold addresses beside those of the table;
+    /// `None` where it is no JSON object.
+    pub fn read(line: &str, fields: Fields, answers: bool) -> Option<Self> {
+        let event = Event::read(line)?.with_addresses_in(fields);
+        Some(Judged::new(event, answers))
     }
 }
 
@@ -143,16 +146,18 @@ fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
 /// A line that is read as an event only when a condition asks.
 pub struct LazyEvent<'a> {
     line: &'a str,
+    fields: Fields,
     answers: bool,
     event: OnceCell<Option<Judged>>,
 }
 
 impl<'a> LazyEvent<'a> {
-    /// A line that was not read yet, in which answers of DNS count like any other name
-    /// and address or not.
-    pub fn new(line: &'a str, answers: bool) -> Self {
+    /// A line that was not read yet, in which these fields can hold addresses beside those
+    /// of the table, and answers of DNS count like any other name and address or not.
+    pub fn new(line: &'a str, fields: Fields, answers: bool) -> Self {
         LazyEvent {
             line,
+            fields,
             answers,
             event: OnceCell::new(),
         }
@@ -162,7 +167,7 @@ impl<'a> LazyEvent<'a> {
     pub fn fulfils(&self, condition: &Condition) -> bool {
         let event = self
             .event
-            .get_or_init(|| Judged::read(self.line, self.answers));
+            .get_or_init(|| Judged::read(self.line, self.fields, self.answers));
         event
             .as_ref()
             .is_some_and(|event| condition.holds_in(event))
