@@ -34,7 +34,8 @@ fn count(sightings: &Sightings) -> usize {
 
 fn start(node: &Node, broker: &Broker, arguments: &[&str]) -> Observed {
     let bridge = Bridge::bare()
-        .args(["--retro-match", "-t", &broker.endpoint(), "-l", "debug"])
+        .args(["--retro-match", "--match", "exact", "-l", "debug"])
+        .args(["-t", &broker.endpoint()])
         .args(node.arguments())
         .args(arguments)
         .run();

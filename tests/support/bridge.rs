@@ -28,11 +28,12 @@ impl Bridge {
         }
     }
 
-    /// Retro matching between this management endpoint and this engine, with a
+    /// Retro matching between this management endpoint and this engine, by equality
+    /// (`--match exact`): the answer to a query is then what is to be reported. With a
     /// log of everything.
     pub fn between(threatbus: &str, engine: &Standin) -> Self {
         Self::bare()
-            .arg("--retro-match")
+            .args(["--retro-match", "--match", "exact"])
             .args(["-v", engine.endpoint()])
             .arg("-b")
             .arg(engine.path())

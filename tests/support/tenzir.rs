@@ -103,11 +103,13 @@ impl Node {
         vec![endpoint, self.endpoint.clone(), binary, program]
     }
 
-    /// The bridge over this node, without a bus, for this file of indicators.
+    /// The bridge over this node, without a bus, for this file of indicators, by
+    /// equality as in [`Node::expected`].
     pub fn bridge(&self, indicators: &str) -> Bridge {
         Bridge::bare()
             .file("indicators.jsonl", indicators)
             .args(["--indicators", "indicators.jsonl", "--retro-match"])
+            .args(["--match", "exact"])
             .args(["-l", "debug"])
             .args(self.arguments())
     }
