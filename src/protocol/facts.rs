@@ -123,6 +123,8 @@ struct Asked<'a> {
     name: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     labels: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    properties: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
@@ -161,6 +163,7 @@ pub fn write(
             kind: indicator.kind(),
             name: told.name,
             labels: told.labels,
+            properties: indicator.properties.as_deref(),
         },
         matched: facts.matched.as_ref(),
         source: &facts.source,
@@ -240,6 +243,20 @@ mod tests {
         assert_eq!(
             serde_json::from_str::<Value>(&text).expect("JSON"),
             expected
+        );
+    }
+
+    #[test]
+    fn what_else_a_feed_says_goes_along() {
+        let mut indicator = indicator(None);
+        let properties = RawValue::from_string(r#"{"reporter":"x"}"#.to_owned());
+        indicator.properties = Some(properties.expect("JSON"));
+        let context = Context::new("{}").expect("an object");
+        let text = write(&indicator, &facts(1), &context).expect("JSON");
+        let sighting: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(
+            sighting["indicator"]["properties"],
+            json!({"reporter": "x"})
         );
     }
 

@@ -16,6 +16,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found, Report};
+use crate::sighting::report::Output;
 
 mod folder;
 mod follow;
@@ -32,7 +33,7 @@ pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) -> 
     note_listing(&listing, metrics);
     let mut taker = Taker {
         jobs,
-        keeps_objects: config.sink == SinkChoice::Bus,
+        keeps_objects: config.sink == SinkChoice::Bus || config.output == Output::Sighting,
         intake,
         metrics,
         stop,
@@ -112,7 +113,7 @@ pub fn read(
 /// Puts in what files hold.
 struct Taker<'a> {
     jobs: &'a Jobs,
-    /// Whether sightings carry the whole object of an indicator, as those on the bus do.
+    /// Whether sightings say something of the object that an indicator came in.
     keeps_objects: bool,
     intake: &'a Intake,
     metrics: &'a Metrics,
