@@ -56,6 +56,7 @@ complete -c vast-threatbus -l once -f -d 'end when everything that arrives is ma
 complete -c vast-threatbus -l no-once -f -d 'do not end when everything that arrives is matched and reported'
 complete -c vast-threatbus -l idle -x -d 'how long no indicator comes before --once takes it for the end'
 complete -c vast-threatbus -l deadline -x -d 'end the run after SECS seconds in any case, with status 75; 0 = never'
+complete -c vast-threatbus -l summary-file -rF -d 'write what was met into files at the end: .json, .csv or .html'
 complete -c vast-threatbus -l exit-code -f -d 'end a run that ends with status 3 where nothing matched'
 complete -c vast-threatbus -l no-exit-code -f -d 'do not end a run that ends with status 3 where nothing matched'
 complete -c vast-threatbus -l explain -rF -d 'print what each indicator of a file would ask VAST, and ask nothing'

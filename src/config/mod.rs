@@ -127,6 +127,17 @@ pub enum SinkChoice {
     Command(CommandTemplate),
 }
 
+/// The form of a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SummaryForm {
+    /// JSON.
+    Json,
+    /// Comma-separated values.
+    Csv,
+    /// One page.
+    Html,
+}
+
 /// What is not asked for, and not told one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Noise {
@@ -182,6 +193,8 @@ pub struct Jobs {
     pub deadline: Option<Duration>,
     /// Whether the exit status tells that nothing matched.
     pub exit_code: bool,
+    /// Where what was met is told at the end.
+    pub summary_files: Vec<(PathBuf, SummaryForm)>,
 }
 
 /// What the program is started for.
@@ -546,6 +559,21 @@ mod tests {
         assert_eq!(config.matcher_name.as_deref(), Some("threatbus"));
         // It is of no use there, and does no harm.
         assert!(retro("live_engine: attach").is_ok());
+    }
+
+    #[test]
+    fn the_name_of_a_summary_tells_its_form() {
+        let files =
+            |name: &str| load("", &[], &["--summary-file", name]).map(|c| c.jobs.summary_files);
+        for (name, form) in [
+            ("a.json", SummaryForm::Json),
+            ("a.b.CSV", SummaryForm::Csv),
+            ("a.html", SummaryForm::Html),
+        ] {
+            assert_eq!(files(name), Ok(vec![(name.into(), form)]));
+        }
+        let message = files("a.txt").expect_err("no form").to_string();
+        assert!(message.contains(".json, .csv or .html"), "{message}");
     }
 
     #[test]

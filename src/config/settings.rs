@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Noise, Output, Place,
-    ProtocolChoice, SinkChoice, UsageError, Verbosity,
+    ProtocolChoice, SinkChoice, SummaryForm, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine;
@@ -83,6 +83,7 @@ pub struct Settings {
     pub explain: Option<PathBuf>,
     pub summary: bool,
     pub exit_code: bool,
+    pub summary_files: Vec<PathBuf>,
     pub check: bool,
     places: HashMap<&'static str, Place>,
 }
@@ -361,7 +362,27 @@ impl Settings {
             idle: self.idle.unwrap_or_default(),
             deadline: self.deadline,
             exit_code: self.exit_code,
+            summary_files: self.summary_files()?,
         })
+    }
+
+    /// The files of the summary, with their forms by their names.
+    fn summary_files(&self) -> Result<Vec<(PathBuf, SummaryForm)>, UsageError> {
+        let with_form = |path: &PathBuf| {
+            let end = path.extension().and_then(|end| end.to_str());
+            let form = match end.map(str::to_ascii_lowercase).as_deref() {
+                Some("json") => SummaryForm::Json,
+                Some("csv") => SummaryForm::Csv,
+                Some("html" | "htm") => SummaryForm::Html,
+                _ => {
+                    let place = self.place_of("summary-file");
+                    let problem = "the name of the file ends in .json, .csv or .html";
+                    return Err(UsageError::Combination { place, problem });
+                }
+            };
+            Ok((path.clone(), form))
+        };
+        self.summary_files.iter().map(with_form).collect()
     }
 
     /// Whether the matcher of live matching can be what is asked for.

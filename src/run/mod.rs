@@ -9,6 +9,7 @@ mod matching;
 mod progress;
 mod signals;
 mod state;
+mod summary;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -196,10 +197,12 @@ fn run_with(
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
     let reported = state.reported.clone();
+    let tally = summary::tally(config);
     let report = Arc::new(ReportSettings {
         source: matching.source().into(),
         reported: state.reported,
         allow: allow.clone(),
+        tally: tally.clone(),
         ..report_settings(config, metrics, stop)
     });
     let teller = start_teller(&report, metrics, &parcels_sender, stop)?;
@@ -255,6 +258,7 @@ fn run_with(
     ending.logs = files.map(|files| files.get()).filter(|(_, all)| *all > 0);
     let written = writer.join(stop, metrics);
     drop(progress);
+    let is_told = summary::tell(config, tally);
     if let Some(reported) = reported {
         remember_reported(&reported, written == Written::All, metrics);
     }
@@ -268,7 +272,7 @@ fn run_with(
     Ok(match ended.result {
         // The engine does not take what the configuration asks for.
         _ if !is_good => ExitCode::Usage,
-        Ok(()) if written => ExitCode::Success,
+        Ok(()) if written && is_told => ExitCode::Success,
         Ok(()) => ExitCode::Software,
         Err(error) => {
             error!("{error}");

@@ -9,6 +9,8 @@ mod locate;
 pub mod noise;
 mod pack;
 pub mod report;
+pub mod summary;
+pub mod tally;
 pub mod transform;
 mod windows;
 pub mod writer;

@@ -1,11 +1,12 @@
 //! From a match to what the writer sends: unflatten, transform, encode. All of
 //! it happens in the thread that found the match, so the one writer only writes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crossbeam_channel::Sender;
 use log::{debug, error, warn};
+use time::OffsetDateTime;
 
 use crate::indicator::{Allow, Indicator, Protocol};
 use crate::observable::{EventTime, Observable};
@@ -19,6 +20,7 @@ use crate::sighting::lines::Pool;
 use crate::sighting::locate::Locator;
 use crate::sighting::noise::{Kept, Noise};
 use crate::sighting::pack::Packer;
+use crate::sighting::tally::Tally;
 use crate::sighting::transform::{Failure, transform};
 use crate::sighting::windows::Met;
 use crate::state::journal::Ticket;
@@ -110,6 +112,8 @@ pub struct Settings {
     pub allow: Arc<Allow>,
     /// `--aggregate` and `--max-sightings-per-minute`.
     pub noise: Option<Noise>,
+    /// What is told at the end.
+    pub tally: Option<Arc<Mutex<Tally>>>,
 }
 
 impl Settings {
@@ -124,6 +128,7 @@ impl Settings {
             reported: None,
             allow: Arc::default(),
             noise: None,
+            tally: None,
         }
     }
 
@@ -133,7 +138,10 @@ impl Settings {
 
     /// Whether it is told when the event happened.
     fn tells_time(&self) -> bool {
-        self.is_for_bus() || self.output == Output::Sighting || self.noise.is_some()
+        self.is_for_bus()
+            || self.output == Output::Sighting
+            || self.noise.is_some()
+            || self.tally.is_some()
     }
 
     /// Whether it is told what in the event matched.
@@ -243,6 +251,13 @@ impl Reporter {
             source: self.source.clone(),
             series: None,
         };
+        if let Some(tally) = &settings.tally {
+            let seen = facts
+                .time
+                .map_or_else(OffsetDateTime::now_utc, |time| time.utc());
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.record(indicator, context.as_str(), seen);
+        }
         if let Some(noise) = &settings.noise {
             let now = Instant::now();
             noise.due(now).into_iter().for_each(|kept| self.tell(kept));

@@ -6,6 +6,7 @@
 pub mod bed;
 pub mod bridge;
 pub mod broker;
+pub mod chromium;
 pub mod fakebus;
 pub mod judge;
 pub mod manager;

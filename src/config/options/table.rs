@@ -746,6 +746,20 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "What is found until then is reported, and what is unfinished is counted.",
     },
     Opt {
+        name: Name::Anywhere("summary-file"),
+        short: None,
+        value_name: "FILE...",
+        kind: Kind::Files(|settings| &mut settings.summary_files),
+        default: None,
+        sample: Some("/srv/reports/sightings.html"),
+        section: Section::Jobs,
+        short_help: "write what was met into files at the end: .json, .csv or .html",
+        long_help: "Each indicator with its kind and feed, the number of sightings, the first and \
+                    the last, and the three hosts that met it most often. The page has a time \
+                    line and a table that sorts, and nothing from elsewhere. Files have mode \
+                    0600. A run that ends prints the first twenty as a table, on a terminal.",
+    },
+    Opt {
         name: Name::Anywhere("exit-code"),
         short: None,
         value_name: "",
