@@ -16,9 +16,12 @@ use crate::sighting::tally::{Tally, Told};
 /// The tally of a run, where it is to be told.
 pub(super) fn tally(config: &Config) -> Option<Arc<Mutex<Tally>>> {
     let is_wanted = !config.jobs.summary_files.is_empty() || shows_table(config);
-    let feed = match &config.jobs.indicators {
-        Some(path) => input::name(path),
-        None => "Threat Bus".to_owned(),
+    let feed = match config.jobs.indicators.as_slice() {
+        [] => "Threat Bus".to_owned(),
+        paths => {
+            let names: Vec<String> = paths.iter().map(|path| input::name(path)).collect();
+            names.join(", ")
+        }
     };
     is_wanted.then(|| Arc::new(Mutex::new(Tally::new(feed))))
 }
