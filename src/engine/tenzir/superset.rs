@@ -277,7 +277,7 @@ impl<'w> Canonical<'w> {
             texts: quoted(&texts.collect()),
             files: quoted(&files.map(str::to_owned).collect()),
             parts: dns
-                .flat_map(|(_, names)| names.iter().filter_map(telling_part))
+                .flat_map(|(_, names)| names.iter().filter_map(|name| telling_part(name)))
                 .collect(),
             lists: String::new(),
         };
@@ -447,7 +447,7 @@ fn is_name_of_parts(property: Property) -> bool {
 }
 
 /// The longest value in a distinguished name, in lower case.
-fn telling_part(name: &String) -> Option<String> {
+fn telling_part(name: &str) -> Option<String> {
     let values = name
         .split([',', '/'])
         .filter_map(|part| part.split_once('='));
@@ -652,8 +652,8 @@ mod tests {
 
     #[test]
     fn a_distinguished_name_is_known_by_its_longest_part() {
-        let name = "C=US, O=Let's Encrypt, CN=R3".to_owned();
-        assert_eq!(telling_part(&name).as_deref(), Some("let's encrypt"));
-        assert_eq!(telling_part(&"x".to_owned()), None);
+        let name = "C=US, O=Let's Encrypt, CN=R3";
+        assert_eq!(telling_part(name).as_deref(), Some("let's encrypt"));
+        assert_eq!(telling_part("x"), None);
     }
 }
