@@ -222,6 +222,7 @@ mod tests {
             validity: Validity::ALWAYS,
             ioc: vec![id.to_owned()],
             original: None,
+            properties: None,
         }
     }
 
