@@ -397,7 +397,10 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "how the sink command is run",
-        long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started                     again with growing pauses, and gets what it may not have read once more: each                     context at least once. What five processes in a row do not take counts as                     failed.",
+        long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started \
+                    again with growing pauses, and gets what it may not have read once more: each \
+                    context at least once. What five processes in a row do not take counts as \
+                    failed.",
     },
     Opt {
         name: Name::Anywhere("output"),
@@ -779,7 +782,10 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Jobs,
         short_help: "print what each indicator of a file would ask VAST, and ask nothing",
-        long_help: "The file is one as of --indicators; - = standard input. Each indicator is one                     line of JSON with its plan: batch (its values go into the lists of a query),                     superset (the same, and the rest is checked in each event), inactive or                     unsupported, with the reason.",
+        long_help: "The file is one as of --indicators; - = standard input. Each indicator is one \
+                    line of JSON with its plan: batch (its values go into the lists of a query), \
+                    superset (the same, and the rest is checked in each event), inactive or \
+                    unsupported, with the reason.",
     },
     Opt {
         name: Name::FlagOnly("summary"),
