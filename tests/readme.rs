@@ -130,10 +130,12 @@ fn files_of_the_repository_that_are_named_exist() {
         "src/",
         "tests/",
     ];
-    for word in code_words(&read("README.md")) {
-        if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
-            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&word);
-            assert!(path.exists(), "README.md names {word}");
+    for file in ["README.md", "docs/architecture.md"] {
+        for word in code_words(&read(file)) {
+            if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
+                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&word);
+                assert!(path.exists(), "{file} names {word}");
+            }
         }
     }
 }
