@@ -160,7 +160,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("true"),
         section: Section::Matching,
         short_help: "look for indicators in the events that VAST has stored",
-        long_help: "An event matches when one of its values equals that of the indicator.",
+        long_help: "An event matches when it holds what the indicator names; --match says how far \
+                    that goes.",
     },
     Opt {
         name: Name::Anywhere("live-match"),
@@ -282,9 +283,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Matching,
         short_help: "look for domains and addresses among the answers of DNS too",
-        long_help: "Answers are lists (zeek.dns.answers), which equality never looks into. A query \
-                    holds few such values, so this takes more queries: an engine is asked for \
-                    them where this is given.",
+        long_help: "Without it an answer is no place to look into. With --match exact they count \
+                    only where this is given, and take more queries: equality never looks into \
+                    lists (zeek.dns.answers).",
     },
     Opt {
         name: Name::Anywhere("domains-match-subdomains"),
@@ -784,8 +785,8 @@ pub static OPTIONS: &[Opt] = &[
         short_help: "print what each indicator of a file would ask VAST, and ask nothing",
         long_help: "The file is one as of --indicators; - = standard input. Each indicator is one \
                     line of JSON with its plan: batch (its values go into the lists of a query), \
-                    superset (the same, and the rest is checked in each event), inactive or \
-                    unsupported, with the reason.",
+                    superset (the same, and the rest is checked in each event), single (a query \
+                    of its own), inactive or unsupported, with the reason.",
     },
     Opt {
         name: Name::FlagOnly("summary"),
