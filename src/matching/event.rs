@@ -376,7 +376,10 @@ impl Event {
     /// Whether the answer of DNS that is this object has data that is no name.
     fn has_no_name(&self, element: u32) -> bool {
         self.parts(Joined::RecordType).any(|(printed, text)| {
-            printed.at.element == element && !super::matcher::NAMES_AND_ADDRESSES.contains(&text)
+            let is_of_one = printed.at.element > 0 || !printed.at.in_list;
+            is_of_one
+                && printed.at.element == element
+                && !super::matcher::NAMES_AND_ADDRESSES.contains(&text)
         })
     }
 

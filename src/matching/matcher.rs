@@ -129,6 +129,22 @@ impl Scratch {
         self.keys.field(Node::EVENT, path, Places::shared())
     }
 
+    /// What the last event holds in fields that the table does not know, with their paths,
+    /// and what it holds in others.
+    pub(super) fn by_knowledge(&self) -> (Vec<(Slot, String)>, Vec<Slot>) {
+        let (mut unknown, mut known) = (Vec::new(), Vec::new());
+        for hit in &self.hits {
+            if self.keys.place(hit.node).is_none() {
+                let mut path = String::new();
+                self.keys.push_path(hit.node, &mut path);
+                unknown.push((hit.slot, path));
+            } else {
+                known.push(hit.slot);
+            }
+        }
+        (unknown, known)
+    }
+
     /// Where the last event holds what, in its order.
     pub fn holdings(&self) -> impl Iterator<Item = Holding<'_>> {
         self.hits.iter().map(|hit| {
@@ -417,7 +433,9 @@ impl Scan<'_> {
         } = &mut *self.scratch;
         match joined {
             Joined::RecordType => {
-                if !NAMES_AND_ADDRESSES.contains(&text) {
+                // Of lists of types and of data side by side nothing is known.
+                let is_of_one = at.element > 0 || !at.in_list;
+                if is_of_one && !NAMES_AND_ADDRESSES.contains(&text) {
                     without_names.push(at.element);
                 }
             }

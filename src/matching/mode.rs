@@ -7,7 +7,7 @@ use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::live::{Clarity, LiveMatcher};
 use super::matcher::{Fields, Matcher, Scan, Scratch};
-use super::reach::Reach;
+use super::reach::{Place, Reach, Reached};
 use crate::observable::Observable;
 
 /// How far a match goes.
@@ -65,8 +65,9 @@ impl Meaning {
 pub enum EventMatcher {
     /// By equality of whole fields.
     Exact(LiveMatcher),
-    /// By what is meant.
-    Meaning(Matcher),
+    /// By what is meant; in fields that the table does not know, an engine's reach tells
+    /// whether they hold addresses.
+    Meaning(Matcher, Option<Box<dyn Reach>>),
 }
 
 /// What one thread needs to match events, made once and used for all.
@@ -82,7 +83,7 @@ impl EventMatcher {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::new(Concepts::shared())),
             Mode::Standard | Mode::Thorough => {
-                EventMatcher::Meaning(Matcher::new(Fields::Named, meaning.answers))
+                EventMatcher::Meaning(Matcher::new(Fields::Named, meaning.answers), None)
             }
         }
     }
@@ -93,7 +94,8 @@ impl EventMatcher {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
             Mode::Standard | Mode::Thorough => {
-                EventMatcher::Meaning(Matcher::new(Fields::OfAnyName, meaning.answers))
+                let matcher = Matcher::new(Fields::OfAnyName, meaning.answers);
+                EventMatcher::Meaning(matcher, Some(reach))
             }
         }
     }
@@ -102,7 +104,7 @@ impl EventMatcher {
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         match self {
             EventMatcher::Exact(matcher) => matcher.insert(observable),
-            EventMatcher::Meaning(matcher) => matcher.insert(observable),
+            EventMatcher::Meaning(matcher, _) => matcher.insert(observable),
         }
     }
 
@@ -110,7 +112,7 @@ impl EventMatcher {
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         match self {
             EventMatcher::Exact(matcher) => matcher.remove(observable),
-            EventMatcher::Meaning(matcher) => matcher.remove(observable),
+            EventMatcher::Meaning(matcher, _) => matcher.remove(observable),
         }
     }
 
@@ -118,7 +120,7 @@ impl EventMatcher {
     pub fn index(&self) -> &Index {
         match self {
             EventMatcher::Exact(matcher) => matcher.index(),
-            EventMatcher::Meaning(matcher) => matcher.index(),
+            EventMatcher::Meaning(matcher, _) => matcher.index(),
         }
     }
 
@@ -127,7 +129,7 @@ impl EventMatcher {
     pub fn scan<'a>(&'a self, scratch: &'a mut EventScratch) -> Option<Scan<'a>> {
         match self {
             EventMatcher::Exact(_) => None,
-            EventMatcher::Meaning(matcher) => Some(matcher.scan(&mut scratch.scratch)),
+            EventMatcher::Meaning(matcher, _) => Some(matcher.scan(&mut scratch.scratch)),
         }
     }
 
@@ -147,9 +149,92 @@ impl EventMatcher {
             EventMatcher::Exact(matcher) => {
                 matcher.matches_with(schema, line, &mut scratch.found, out)
             }
-            EventMatcher::Meaning(matcher) => matcher
-                .matches(line, &mut scratch.scratch, out)
-                .map(|()| Clarity::Clear),
+            EventMatcher::Meaning(matcher, reach) => {
+                matcher.matches(line, &mut scratch.scratch, out)?;
+                Ok(match reach {
+                    Some(reach) if !out.is_empty() => {
+                        keep_reached(matcher, &**reach, schema, &scratch.scratch, out)
+                    }
+                    _ => Clarity::Clear,
+                })
+            }
+        }
+    }
+}
+
+/// Leaves out what stands only in fields that the table does not know and that hold no
+/// addresses, as far as the engine knows; what nobody knows counts.
+fn keep_reached(
+    matcher: &Matcher,
+    reach: &dyn Reach,
+    schema: &str,
+    scratch: &Scratch,
+    out: &mut Vec<Slot>,
+) -> Clarity {
+    let (unknown, mut known) = scratch.by_knowledge();
+    if unknown.is_empty() {
+        return Clarity::Clear;
+    }
+    let mut clarity = Clarity::Clear;
+    for (slot, path) in &unknown {
+        let place = Place {
+            schema,
+            event_type: None,
+            path,
+            kind: matcher.index().kind(*slot),
+            text: "",
+        };
+        match reach.reaches(&place) {
+            Reached::Yes => known.push(*slot),
+            Reached::No => {}
+            Reached::Unknown => {
+                clarity = Clarity::Unclear;
+                known.push(*slot);
+            }
+        }
+    }
+    out.retain(|slot| known.contains(slot));
+    clarity
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observable::of_line;
+
+    /// Knows one field that holds addresses and one that does not.
+    #[derive(Debug)]
+    struct Typed;
+
+    impl Reach for Typed {
+        fn reaches(&self, place: &Place<'_>) -> Reached {
+            match place.path {
+                "peer" => Reached::Yes,
+                "version" => Reached::No,
+                _ => Reached::Unknown,
+            }
+        }
+    }
+
+    #[test]
+    fn an_engine_knows_the_types_of_its_fields() {
+        let mut matcher = EventMatcher::with_reach(Meaning::default(), Box::new(Typed));
+        let value = of_line("124.0.0.0").expect("an address").remove(0);
+        let slot = matcher.insert(&value);
+        let (mut scratch, mut out) = (EventScratch::default(), Vec::new());
+        for (line, expected, clarity) in [
+            (r#"{"peer": "124.0.0.0"}"#, true, Clarity::Clear),
+            (r#"{"version": "124.0.0.0"}"#, false, Clarity::Clear),
+            (r#"{"new": "124.0.0.0"}"#, true, Clarity::Unclear),
+            (
+                r#"{"version": "124.0.0.0", "src_ip": "124.0.0.0"}"#,
+                true,
+                Clarity::Clear,
+            ),
+        ] {
+            let seen = matcher.matches("s", line, &mut scratch, &mut out);
+            assert_eq!(seen.expect("an event"), clarity, "{line}");
+            assert_eq!(out, if expected { vec![slot] } else { vec![] }, "{line}");
         }
     }
 }

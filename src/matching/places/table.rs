@@ -148,7 +148,10 @@ const ANSWERED: &[&str] = &[
 
 const ZEEK_ANSWERS: &[&str] = &["dns.answers", "dns.auth", "dns.addl"];
 
-const ECS_ANSWERS: &[&str] = &["dns.answers.data", "dns.resolved_ip"];
+const ECS_ANSWERS: &[&str] = &["dns.resolved_ip"];
+
+/// The same as in EVE: objects with a type and data.
+const ECS_RECORDS: &[&str] = &["dns.answers.data"];
 
 /// Host fields of requests, with a port at times.
 const EVE_HOSTS: &[&str] = &["http.hostname", "fileinfo.http.hostname"];
@@ -322,7 +325,9 @@ pub const TABLE: &[Row] = &[
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
-    kind(Kind::Address, Reading::Record).eve(RECORDS),
+    kind(Kind::Address, Reading::Record)
+        .eve(RECORDS)
+        .ecs(ECS_RECORDS),
     kind(Kind::Address, Reading::Answer)
         .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
@@ -345,7 +350,9 @@ pub const TABLE: &[Row] = &[
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
-    kind(Kind::Domain, Reading::Record).eve(RECORDS),
+    kind(Kind::Domain, Reading::Record)
+        .eve(RECORDS)
+        .ecs(ECS_RECORDS),
     kind(Kind::Domain, Reading::Answer)
         .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
@@ -354,12 +361,16 @@ pub const TABLE: &[Row] = &[
         .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
         .zeek(&["kerberos.client"]),
     // Answers of DNS, where only they are meant.
-    kind(Kind::Answer, Reading::Record).eve(RECORDS),
+    kind(Kind::Answer, Reading::Record)
+        .eve(RECORDS)
+        .ecs(ECS_RECORDS),
     kind(Kind::Answer, Reading::Answer)
         .eve(ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
-    row(Sought::Joined(Joined::RecordType), Reading::Plain).eve(RECORD_TYPES),
+    row(Sought::Joined(Joined::RecordType), Reading::Plain)
+        .eve(RECORD_TYPES)
+        .ecs(&["dns.answers.type"]),
     // URLs: whole, and in parts.
     kind(Kind::Url, Reading::Url)
         .eve(EVE_URLS)
