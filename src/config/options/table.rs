@@ -783,10 +783,12 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Jobs,
         short_help: "print what each indicator of a file would ask VAST, and ask nothing",
-        long_help: "The file is one as of --indicators; - = standard input. Each indicator is one \
-                    line of JSON with its plan: batch (its values go into the lists of a query), \
-                    superset (the same, and the rest is checked in each event), single (a query \
-                    of its own), inactive or unsupported, with the reason.",
+        long_help: "The file is one as of --indicators; - = standard input. Each indicator is \
+                    one line of JSON with its plan: batch (its values go into the lists of a \
+                    query), superset (the same, and the whole is checked in each event), \
+                    single (a query of its own, or every event), inactive or unsupported, with \
+                    the reason, the kinds of fields that it is looked for in, and what is left \
+                    out of it.",
     },
     Opt {
         name: Name::FlagOnly("summary"),
