@@ -251,7 +251,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "exact",
-                help: "whole texts in the fields of the engine's concepts, as the original does",
+                help: "whole texts in the engine's concepts, as the original does",
                 set: |settings| settings.mode = Mode::Exact,
             },
             Pick {
@@ -261,7 +261,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "thorough",
-                help: "the same, also where an engine has to scan what it stores",
+                help: "the same, also where an engine has to scan",
                 set: |settings| settings.mode = Mode::Thorough,
             },
         ]),
@@ -810,7 +810,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "how much to log to standard error; NOTSET = nothing",
-        long_help: "On the command line it also overrides logging.console_verbosity.",
+        long_help: "On the command line it also overrides logging.console_verbosity. WARN is \
+                    another name of WARNING.",
     },
     Opt {
         name: Name::Anywhere("log-format"),
@@ -895,11 +896,11 @@ pub static OPTIONS: &[Opt] = &[
         name: Name::KeyOnly("metrics.interval"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(1, |settings, value| settings.metrics_interval = value),
+        kind: Kind::Seconds(0, |settings, value| settings.metrics_interval = value),
         default: Some("10"),
         sample: None,
         section: Section::Logging,
-        short_help: "the time between two lines of metrics",
+        short_help: "the time between two lines of metrics in seconds; 0 = no metrics at all",
         long_help: "",
     },
     Opt {

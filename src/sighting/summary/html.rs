@@ -12,7 +12,7 @@ const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
 /// SHA-256 of the style and of the script, which are all that the page may use.
-const STYLE_HASH: &str = "ycgTyI1WT/se0hAzXQCPIOXtVr9TY3Ha3kaN/eyx9f8=";
+const STYLE_HASH: &str = "vObajTyNmHyIHRs+tWbo84Y/xO/SQYLFVUTDPmQ+v6w=";
 const SCRIPT_HASH: &str = "G/7LA842E2iWlvx+hvgATVHkKAILSlTWaTPmf9d/l2M=";
 
 /// The size of the picture, in its own units.
