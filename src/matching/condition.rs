@@ -204,6 +204,20 @@ impl Condition {
         Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
+    /// The condition that an event holds a file with this hash and, where the event names
+    /// it at all, this name; `None` where that is no name of a file.
+    pub fn file_with_hash_named(hash: &Observable, name: &str) -> Option<Self> {
+        let hash = Test {
+            subject: Subject::File,
+            ..Test::new(
+                Place::Kind(Kind::of(hash)),
+                Check::Holds(vec![hash.clone()]),
+            )
+        };
+        let parts = [hash, Test::file_named(name)?];
+        Some(Condition::All(parts.map(Condition::Test).into()))
+    }
+
     /// Whether any test in it is like this.
     pub fn any_test(&self, is: &impl Fn(&Test) -> bool) -> bool {
         match self {

@@ -262,15 +262,16 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
 
 /// The answer of a DNS request holds the address in a list.
 /// The engine is asked for the hash, which says more; the name may have a path in
-/// front of it in the log.
+/// front of it in the log, and a log that has none does not say that it is another.
 fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
     let what = property.facts().what;
     let observable =
         Observable::text(property, hash).map_err(|_| format!("{hash:?} is no {what}"))?;
-    let named = Test::file_named(name).ok_or_else(|| format!("{name:?} is no file name"))?;
+    let condition = Condition::file_with_hash_named(&observable, name)
+        .ok_or_else(|| format!("{name:?} is no file name"))?;
     Ok(Asked {
         observable,
-        condition: Some(Condition::Test(named)),
+        condition: Some(condition),
     })
 }
 

@@ -122,6 +122,28 @@ fn the_name_of_a_file_is_behind_its_path() {
 }
 
 #[test]
+fn a_file_that_an_equal_hash_tells_may_have_no_name() {
+    let hash = "00112233445566778899aabbccddeeff";
+    let hashed = Observable::text(Property::Md5, hash).expect("a hash");
+    let condition = Condition::file_with_hash_named(&hashed, "b.exe").expect("a name");
+    for (file, expected) in [
+        (format!(r#"{{"md5": "{hash}"}}"#), true),
+        (
+            format!(r#"{{"md5": "{hash}", "filename": "/x/B.exe"}}"#),
+            true,
+        ),
+        (
+            format!(r#"{{"md5": "{hash}", "filename": "c.exe"}}"#),
+            false,
+        ),
+        (r#"{"filename": "b.exe"}"#.to_owned(), false),
+    ] {
+        let event = format!(r#"{{"fileinfo": {file}}}"#);
+        assert_eq!(holds(&condition, &event), expected, "{event}");
+    }
+}
+
+#[test]
 fn parts_join_and_times_bound() {
     let yes = is(Place::Kind(Kind::Domain), Check::Exists);
     let no = is(Place::Kind(Kind::Text(Property::Mac)), Check::Exists);

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::said::Said;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
-use crate::matching::condition::{Condition, Test};
+use crate::matching::condition::Condition;
 use crate::observable::{NotAValue, Observable, Property, of_line, refang};
 
 /// The namespace of the ids that are made here (UUID 5). It must stay, since
@@ -66,6 +66,9 @@ impl<'a> Record<'a> {
         let checked = meant.observables.into_iter().map(Observable::checked);
         let observables: Vec<Observable> = checked.collect::<Result<_, _>>().map_err(reject)?;
         let id = self.id_of(observables[0].kind(), &canonical(&observables, meant.name));
+        let named = meant
+            .name
+            .and_then(|name| Condition::file_with_hash_named(&observables[0], name));
         Ok(Message::Match {
             indicator: Indicator {
                 id: id.into(),
@@ -73,10 +76,7 @@ impl<'a> Record<'a> {
                 ioc: vec![spelled(&observables[0], self.value).into_owned()],
                 observables,
                 selection: None,
-                condition: meant
-                    .name
-                    .and_then(Test::file_named)
-                    .map(|named| Arc::new(Condition::Test(named))),
+                condition: named.map(Arc::new),
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: json(&self.properties),
@@ -179,6 +179,8 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
         }
         Said::Mac => one(Property::Mac)?,
         Said::UserAgent => one(Property::UserAgent)?,
+        Said::HttpMethod => one(Property::HttpMethod)?,
+        Said::Cookie => one(Property::Cookie)?,
         Said::UserName => one(Property::UserName)?,
     };
     Ok(Meant { observables, name })
@@ -262,6 +264,8 @@ mod tests {
             (Said::Mail, "A@evil.example", "email a@evil.example"),
             (Said::Mac, "00-0A-95-9d-68-16", "mac 00:0a:95:9d:68:16"),
             (Said::UserAgent, "Wget/1.0", "useragent Wget/1.0"),
+            (Said::HttpMethod, "PROPFIND", "httpmethod PROPFIND"),
+            (Said::Cookie, "id=1", "cookie id=1"),
         ] {
             let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
             let one = &indicator.observables[0];

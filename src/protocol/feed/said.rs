@@ -41,6 +41,10 @@ pub enum Said {
     Mac,
     /// The user agent of an HTTP client.
     UserAgent,
+    /// The method of an HTTP request.
+    HttpMethod,
+    /// The cookie of an HTTP request.
+    Cookie,
     /// The name of a user.
     UserName,
     /// What no log of a network holds.
@@ -58,6 +62,7 @@ static NAMES: &[(&str, Said)] = &[
     ("certificate", Said::Certificate),
     ("cidr", Said::Address),
     ("command-line", Said::Elsewhere),
+    ("cookie", Said::Cookie),
     ("cpe", Said::Elsewhere),
     ("cve", Said::Elsewhere),
     ("domain", Said::Domain),
@@ -72,6 +77,7 @@ static NAMES: &[(&str, Said)] = &[
     ("email-reply-to", Said::Mail),
     ("email-src", Said::Mail),
     ("email-subject", Said::Subject),
+    ("email-x-mailer", Said::UserAgent),
     ("envelope-sender", Said::Mail),
     ("file-hash", Said::Hash),
     ("file-name", Said::FileName),
@@ -105,6 +111,7 @@ static NAMES: &[(&str, Said)] = &[
     ("host", Said::Domain),
     ("hostname", Said::Domain),
     ("hostname|port", Said::DomainAnd),
+    ("http-method", Said::HttpMethod),
     ("http-user-agent", Said::UserAgent),
     ("imphash", Said::Elsewhere),
     ("ip", Said::Address),
