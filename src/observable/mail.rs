@@ -66,6 +66,11 @@ impl<'t> Iterator for Parts<'t> {
 /// It is none: why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     const WHAT: &str = "mail address";
+    const SCHEME: &str = "mailto:";
+    let text = match text.split_at_checked(SCHEME.len()) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest,
+        _ => text,
+    };
     let (mut buffer, mut all) = (String::new(), Vec::new());
     each(text, &mut buffer, |one| all.push(one.to_owned()));
     let [address] = &all[..] else {
@@ -120,6 +125,7 @@ mod tests {
             parse("Name <A@Bücher.example>").as_deref(),
             Ok("a@xn--bcher-kva.example")
         );
+        assert_eq!(parse("Mailto:a@b.example").as_deref(), Ok("a@b.example"));
         for text in [
             "",
             "a",

@@ -6,11 +6,20 @@ use std::borrow::Cow;
 const TOKENS: &[(&str, &str)] = &[
     ("[.]", "."),
     ("(.)", "."),
+    ("{.}", "."),
     ("[dot]", "."),
+    ("(dot)", "."),
+    ("{dot}", "."),
     ("[://]", "://"),
     ("[:]", ":"),
     ("[@]", "@"),
+    ("(@)", "@"),
+    ("[at]", "@"),
+    ("(at)", "@"),
 ];
+
+/// What each of them begins with.
+const BRACKETS: [char; 3] = ['[', '(', '{'];
 
 /// What stands for a scheme, in lower case.
 const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp")];
@@ -54,12 +63,12 @@ fn split_scheme(text: &str) -> (Cow<'_, str>, &str) {
 }
 
 fn replace(text: &str) -> Cow<'_, str> {
-    if !text.contains(['[', '(']) {
+    if !text.contains(BRACKETS) {
         return Cow::Borrowed(text);
     }
     let mut whole = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(['[', '(']) {
+    while let Some(at) = rest.find(BRACKETS) {
         whole.push_str(&rest[..at]);
         rest = &rest[at..];
         let begins = |token: &str| {
@@ -90,6 +99,8 @@ mod tests {
             ("192.0.2[.]1", "192.0.2.1"),
             ("192[.]0[.]2[.]1[:]80", "192.0.2.1:80"),
             ("bad(.)example", "bad.example"),
+            ("bad{.}evil(dot)example", "bad.evil.example"),
+            ("a[at]bad{DOT}example", "a@bad.example"),
             ("bad[DOT]evil[dot]example", "bad.evil.example"),
             ("a[@]bad[.]example", "a@bad.example"),
             ("hxxp://bad.example/x", "http://bad.example/x"),
