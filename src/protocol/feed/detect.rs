@@ -81,6 +81,7 @@ impl<R: BufRead> Head<'_, R> {
     }
 
     fn guess(&mut self, options: &Options) -> Result<Detected, Error> {
+        let mut is_zeek = false;
         while let Some(line) = self.line()? {
             self.refuse_binary(&line)?;
             if line.is_empty() {
@@ -92,7 +93,13 @@ impl<R: BufRead> Head<'_, R> {
             if zeek_intel::is_header(&line) {
                 return Ok(Detected::ZeekIntel);
             }
-            if line.starts_with("#separator") {
+            // A file of the Intel framework can have all of the header of a log.
+            is_zeek |= line.starts_with("#separator");
+            let is_header = line.starts_with('#') && !line.starts_with("#fields");
+            if is_zeek && is_header {
+                continue;
+            }
+            if is_zeek {
                 let why = "it is a log of Zeek, which --events takes";
                 return Err(Error::no_feed(why, &self.bytes));
             }
@@ -106,6 +113,10 @@ impl<R: BufRead> Head<'_, R> {
             if !is_comment {
                 return self.guess_by_value(&line, options);
             }
+        }
+        if is_zeek {
+            let why = "it is a log of Zeek, which --events takes";
+            return Err(Error::no_feed(why, &self.bytes));
         }
         // Comments for longer than anybody would read.
         Ok(if self.bytes.len() < SAMPLE {
@@ -172,7 +183,7 @@ impl<R: BufRead> Head<'_, R> {
             "it is compressed with xz: pipe it through `xz -dc`"
         } else if begins(b"BZh") {
             "it is compressed with bzip2: pipe it through `bzip2 -dc`"
-        } else if begins(b"<") {
+        } else if begins(b"<") && by_form(line).is_none() {
             "it is HTML or XML, as servers answer where something is wrong"
         } else if line.contains('\0') {
             "it is no text"
@@ -217,6 +228,11 @@ mod tests {
             ("[ {}]", Detected::Json),
             ("[url:value = 'x']\n", Detected::List),
             ("#fields\tindicator\tindicator_type\n", Detected::ZeekIntel),
+            (
+                "#separator \\x09\n#fields\tindicator_type\tindicator\n",
+                Detected::ZeekIntel,
+            ),
+            ("<a@evil.example>\n", Detected::List),
         ] {
             assert_eq!(detected(text).expect(text), expected, "{text}");
         }
@@ -234,6 +250,10 @@ mod tests {
     fn what_is_no_feed_is_named() {
         for (text, words) in [
             ("#separator \\x09\n", "log of Zeek"),
+            (
+                "#separator \\x09\n#path\tdns\n#fields\tts\tuid\n",
+                "log of Zeek",
+            ),
             ("PK\x03\x04x", "unzip"),
             ("<!DOCTYPE html>\n", "HTML"),
             ("a\0b\n", "no text"),
