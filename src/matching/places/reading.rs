@@ -7,10 +7,10 @@ use crate::observable::{address, domain, file_name, hash, mac, mail, protocol, t
 /// How the text of a field is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reading {
-    /// An address.
+    /// An address, with a port at times.
     Address,
-    /// Addresses with commas, blanks or arrows between them, in brackets or with a port
-    /// at times.
+    /// Addresses with commas, blanks, arrows or parameters (`for=`, RFC 7239) between them,
+    /// in brackets or with a port at times.
     Addresses,
     /// A name, or an address.
     Name,
@@ -83,7 +83,8 @@ impl Reading {
         let mut all = |text: &str| show(Seen::Text(text));
         match self {
             Reading::Address => {
-                if let Some(address) = address::read(text) {
+                let with_port = || address::read(address::host_and_port(text).0);
+                if let Some(address) = address::read(text).or_else(with_port) {
                     show(Seen::Address(address));
                 }
             }
@@ -103,7 +104,10 @@ impl Reading {
                     host(part, first, &mut show);
                 }
             }
-            Reading::Url => whole_url(text, first, &mut show),
+            Reading::Url => match sip_host(text) {
+                Some(name) => host(address::host_and_port(name).0, first, &mut show),
+                None => whole_url(text, first, &mut show),
+            },
             Reading::Target => {
                 if !url::is_whole(text) {
                     show(Seen::Text(url::target(text, first)));
@@ -157,12 +161,28 @@ fn host(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
 }
 
 fn addresses(text: &str, show: &mut impl FnMut(Seen<'_>)) {
-    for part in text.split([',', ' ', '>', ';']) {
+    for part in text.split([',', ' ', '>', ';', '=', '"']) {
         let (host, _) = address::host_and_port(part);
         if let Some(address) = address::read(host) {
             show(Seen::Address(address));
         }
     }
+}
+
+/// The host of a URI of SIP, with its port, which has no authority as others have it
+/// (RFC 3261, section 19.1): `sip:bob@evil.example:5060;transport=tcp`.
+#[inline]
+fn sip_host(text: &str) -> Option<&str> {
+    let begins = |scheme: &str| {
+        let start = text.get(..scheme.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let scheme = ["sip:", "sips:"]
+        .into_iter()
+        .find(|scheme| begins(scheme))?;
+    let rest = &text[scheme.len()..];
+    let rest = &rest[..rest.find([';', '?']).unwrap_or(rest.len())];
+    Some(rest.rsplit_once('@').map_or(rest, |(_, host)| host))
 }
 
 /// The URL, and its host.
@@ -211,7 +231,20 @@ mod tests {
     fn each_reading_gives_canonical_values() {
         for (reading, text, expected) in [
             (Reading::Address, "::FFFF:192.0.2.1", &["@192.0.2.1"][..]),
+            (Reading::Address, "192.0.2.1:80", &["@192.0.2.1"]),
+            (Reading::Address, "[2001:db8::1]:80", &["@2001:db8::1"]),
             (Reading::Address, "evil.example", &[]),
+            (
+                Reading::Addresses,
+                "FORWARDED -> for=192.0.2.1;by=\"[2001:db8::1]:80\"",
+                &["@192.0.2.1", "@2001:db8::1"],
+            ),
+            (
+                Reading::Url,
+                "sip:bob@Evil.example:5060;transport=tcp",
+                &["evil.example"],
+            ),
+            (Reading::Url, "SIPS:192.0.2.1", &["@192.0.2.1"]),
             (
                 Reading::Addresses,
                 "192.0.2.1, 192.0.2.2",

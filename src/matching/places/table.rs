@@ -243,6 +243,7 @@ const ZEEK_NAMES: &[&str] = &[
     "ntlm.server_tree_name",
     "rdp.client_name",
     "socks.request.name",
+    "socks.bound.name",
     "http.domain",
 ];
 const ECS_NAMES: &[&str] = &[
@@ -268,7 +269,7 @@ const ECS_NAMES: &[&str] = &[
 ];
 
 /// Addresses that no rule for names of fields finds.
-const ADDRESSES: &[&str] = &["dest_ip", "src_ip"];
+const ADDRESSES: &[&str] = &["dest_ip", "src_ip", "dhcp.dns_servers", "dhcp.routers"];
 
 /// Fingerprints of certificates.
 const EVE_CERTIFICATES: &[&str] = &["tls.fingerprint", "tls.client.fingerprint"];
@@ -291,6 +292,8 @@ pub const TABLE: &[Row] = &[
             "x509.san.ip",
             "x509.ip",
             "smtp.path",
+            "dhcp.dns_servers",
+            "dhcp.routers",
             "socks.bound.host",
             "socks.request.host",
             "known_hosts.host",
