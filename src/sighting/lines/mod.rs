@@ -49,8 +49,12 @@ pub type Answer = Result<Context<'static>, Failure>;
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    /// For an answer, before the input is closed: the command may wait for its end.
+    /// For an answer when all of the input is read, before the input is closed: the
+    /// command may wait for its end.
     patience: Duration,
+    /// The same as long as the command has not read all of its input: it may be slow
+    /// to start.
+    start: Duration,
     /// For an answer when the input is closed.
     limit: Duration,
     /// For output that nobody asked for, behind the last answer of a process' first
@@ -65,7 +69,8 @@ struct Times {
 impl Default for Times {
     fn default() -> Self {
         Times {
-            patience: Duration::from_secs(2),
+            patience: Duration::from_millis(150),
+            start: Duration::from_secs(5),
             limit: TIME_LIMIT,
             first_settling: Duration::from_millis(50),
             settling: Duration::from_millis(5),

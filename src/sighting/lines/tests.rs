@@ -8,6 +8,7 @@ use super::*;
 /// Times that a test can wait for.
 const TIMES: Times = Times {
     patience: Duration::from_millis(300),
+    start: Duration::from_millis(500),
     limit: Duration::from_secs(1),
     first_settling: Duration::from_millis(100),
     settling: Duration::from_millis(20),

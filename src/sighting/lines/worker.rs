@@ -150,6 +150,7 @@ impl Worker {
             closes,
             was_silent: false,
             heard: Instant::now(),
+            has_read: false,
         };
         let has_ended = exchange.run(tenant.rounds == 0)?;
         let round = exchange.round;
@@ -217,8 +218,13 @@ struct Exchange<'a> {
     closes: bool,
     /// It was closed because no answer came.
     was_silent: bool,
+    /// When it last read or printed something.
     heard: Instant,
+    has_read: bool,
 }
+
+/// How often is looked whether a process has read its input: it does not tell.
+const LOOK: Duration = Duration::from_millis(20);
 
 impl Exchange<'_> {
     /// Asks and hears; says whether the process has ended.
@@ -266,17 +272,24 @@ impl Exchange<'_> {
             return Err(Trouble::Stopped);
         }
         let times = &self.shared.times;
+        if !self.has_read && self.unsent.is_empty() && self.process.unread() == 0 {
+            self.has_read = true;
+            self.heard = now;
+        }
         let silent = now.saturating_duration_since(self.heard);
-        if !self.closes && silent >= times.patience {
+        let patience = match self.has_read {
+            true => times.patience,
+            false => times.start,
+        };
+        if !self.closes && silent >= patience {
             self.closes = true;
             self.was_silent = true;
             self.heard = now;
             return Ok(Duration::ZERO);
         }
-        let limit = if self.closes {
-            times.limit
-        } else {
-            times.patience
+        let limit = match self.closes {
+            true => times.limit,
+            false => patience,
         };
         let left = limit.saturating_sub(silent);
         if left.is_zero() {
@@ -287,6 +300,10 @@ impl Exchange<'_> {
             );
             return Err(Trouble::Misbehaved(reason));
         }
+        let left = match self.has_read || self.closes {
+            true => left,
+            false => left.min(LOOK),
+        };
         Ok(grace.map_or(left, |grace| left.min(grace)))
     }
 
