@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use log::{info, warn};
 
 use crate::config::{self, Config, Invocation};
+use crate::matching::Mode;
 use crate::observe::logging;
 use crate::process::exit_code::ExitCode;
 use crate::run::{self, check, explain};
@@ -49,6 +50,12 @@ fn run_bridge(config: &Config) -> ExitCode {
             file.display()
         ),
         None => info!("vast-threatbus {}", env!("CARGO_PKG_VERSION")),
+    }
+    if config.meaning.mode != Mode::Exact {
+        info!(
+            "an indicator matches where what it names is in an event, however both spell it; \
+             --match exact takes whole fields that are equal, as pyvast-threatbus did"
+        );
     }
     for warning in &config.warnings {
         warn!("{warning}");
