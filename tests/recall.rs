@@ -3,12 +3,17 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::bridge::Bridge;
-use support::recall::{Case, Run, Tally, cases, eve, event_id, nested, runs, zeek_json, zeek_tsv};
+use support::recall::{
+    Case, Run, Tally, cases, eve, event_id, nested, runs, stix, zeek_json, zeek_tsv,
+};
 use support::standin::Standin;
 use support::tenzir::Node;
 
@@ -73,6 +78,61 @@ fn log_files() {
         let tally = measure(&format!("log files, {form}"), &cases, |_| true, bridge);
         assert_whole(&tally);
     }
+}
+
+/// A name that ends each log, to be found when all before it was looked at.
+const LAST: &str = "the-last-event.example";
+
+/// What is found of events that come while logs are followed: live matching, done here.
+#[test]
+fn live() {
+    let Some(cases) = cases() else {
+        return;
+    };
+    let mut tally = Tally::default();
+    let suricata = [("eve.json".to_owned(), eve(&cases))];
+    let logs: BTreeMap<String, String> = suricata.into_iter().chain(zeek_json(&cases)).collect();
+    let last = json!({"uid": LAST, "query": LAST}).to_string();
+    for run in runs(&cases) {
+        let is_pattern = run.indicators.starts_with('{');
+        let ending = if is_pattern {
+            stix(999_999, &format!("[domain-name:value = '{LAST}']"))
+        } else {
+            LAST.to_owned()
+        };
+        let mut bridge = Bridge::bare()
+            .file("indicators", format!("{}{ending}\n", run.indicators))
+            .args(["--indicators", "indicators", "--follow"])
+            .args(&run.options);
+        for name in logs.keys() {
+            bridge = bridge.file(name, "").args(["--events", name]);
+        }
+        let mut bridge = bridge.run();
+        bridge.wait_for_logs("following", logs.len(), LIMIT);
+        for (name, text) in &logs {
+            let path = bridge.directory().join(name);
+            let file = OpenOptions::new().append(true).open(path);
+            let written = file.and_then(|mut file| write!(file, "{text}{last}\n"));
+            written.expect("a file of the test can be written");
+        }
+        let mut found = BTreeSet::new();
+        let mut ended = 0;
+        while ended < logs.len() {
+            let line = bridge.line(LIMIT).expect("the last event of each log");
+            let event = serde_json::from_str(&line).expect("an event");
+            let id = event_id(&event);
+            if id.contains(LAST) {
+                ended += 1;
+            } else {
+                found.insert(id);
+            }
+        }
+        bridge.signal(Signal::TERM);
+        assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+        tally.add(&run, &found, |_| true);
+    }
+    print!("{}", tally.table("live, logs that are followed"));
+    assert_whole(&tally);
 }
 
 /// Whether VAST can store the event at all: its node dies of the requests of

@@ -102,7 +102,8 @@ fn option(name: &str) -> &'static str {
     }
 }
 
-fn stix(number: usize, pattern: &str) -> String {
+/// An indicator of this pattern.
+pub fn stix(number: usize, pattern: &str) -> String {
     json!({
         "type": "indicator",
         "spec_version": "2.1",
