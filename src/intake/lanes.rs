@@ -240,14 +240,20 @@ impl Intake {
     fn leave_out(&self, indicator: &Indicator, because: Because<'_>) {
         self.metrics.indicators_allowed.add(1);
         let id = printable(&indicator.id, 200);
+        let value = indicator.ioc.first().map_or("", String::as_str);
+        let value = printable(value, 200);
         match because {
-            Because::File(name) => info!("indicator {id} is not asked for: {name} allows it"),
+            Because::File(name) => {
+                info!("indicator {id} ({value}) is not asked for: {name} allows it")
+            }
             Because::Hosts => info!(
-                "indicator {id} is not asked for: it stands in every file of hosts \
+                "indicator {id} ({value}) is not asked for: it stands in every file of hosts \
                  (--no-allow-defaults asks for it)"
             ),
             Because::BuiltIn(reason) => {
-                warn!("indicator {id} is not asked for: {reason} (--no-allow-defaults asks for it)")
+                warn!(
+                    "indicator {id} ({value}) is not asked for: {reason} (--no-allow-defaults asks for it)"
+                )
             }
         }
     }
