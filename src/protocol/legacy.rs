@@ -384,13 +384,27 @@ mod tests {
             (
                 vec![&*file],
                 18,
-                r#"{"fileinfo.filename": "/a/b.exe"}"#,
+                r#"{"fileinfo.md5": "70041821acf87389e40ddcb092004184",
+                    "fileinfo.filename": "/a/b.exe"}"#,
                 true,
+            ),
+            (
+                vec![&*file],
+                18,
+                r#"{"fileinfo.md5": "70041821acf87389e40ddcb092004184"}"#,
+                true,
+            ),
+            (
+                vec![&*file],
+                18,
+                r#"{"fileinfo.filename": "/a/b.exe"}"#,
+                false,
             ),
             (
                 vec!["b.exe", hash],
                 17,
-                r#"{"fileinfo.filename": "c.exe"}"#,
+                r#"{"fileinfo.md5": "70041821acf87389e40ddcb092004184",
+                    "fileinfo.filename": "c.exe"}"#,
                 false,
             ),
             (

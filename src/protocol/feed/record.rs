@@ -264,7 +264,7 @@ mod tests {
             (Said::Mail, "A@evil.example", "email a@evil.example"),
             (Said::Mac, "00-0A-95-9d-68-16", "mac 00:0a:95:9d:68:16"),
             (Said::UserAgent, "Wget/1.0", "useragent Wget/1.0"),
-            (Said::HttpMethod, "PROPFIND", "httpmethod PROPFIND"),
+            (Said::HttpMethod, "PROPFIND", "http_method PROPFIND"),
             (Said::Cookie, "id=1", "cookie id=1"),
         ] {
             let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
