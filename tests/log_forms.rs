@@ -226,6 +226,13 @@ fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
     assert_eq!(contexts(&output).len(), 7, "{log}");
     assert!(log.contains("fast.log is left out: it is no log"), "{log}");
     assert!(log.contains("is named twice, and read once"), "{log}");
+    // A folder of which nothing can be read was not looked through.
+    fs::copy(sample("text.log"), spool.join("fast.log")).expect("there is room");
+    fs::remove_file(spool.join("dns.log")).expect("it is there");
+    let output = run(&["--exit-code", "--loglevel", "error"], &[spool], b"");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{log}");
+    assert!(log.contains("no file in it is a log"), "{log}");
     // Logs that are compressed as nobody reads them are no other files.
     fs::write(folder.join("old.json.xz"), b"\xfd7zXZ\x00\x00").expect("there is room");
     let output = run(&["--exit-code"], &named_twice[..1], b"");

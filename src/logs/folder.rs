@@ -12,7 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use log::info;
+use log::{info, warn};
 
 use super::decode::{Compression, decoded};
 use super::format::json_lines;
@@ -61,7 +61,7 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> 
     for path in paths {
         let metadata = path.metadata().ok().filter(|_| !is_standard_input(path));
         let found = if metadata.as_ref().is_some_and(Metadata::is_dir) {
-            logs(path).unwrap_or_else(|error| {
+            some_logs(path).unwrap_or_else(|error| {
                 fail(path, error);
                 Vec::new()
             })
@@ -85,17 +85,20 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> 
 /// The folder cannot be looked into. What is wrong with one of its files, or with a
 /// folder in it, is told when that is read, or left out with a line in the log.
 pub fn logs(folder: &Path) -> io::Result<Vec<Input>> {
-    let root = folder.canonicalize()?;
-    let mut search = Search {
-        root,
-        folders: HashSet::new(),
-        files: HashSet::new(),
-        found: Vec::new(),
-    };
-    search.look_into(folder, 0)?;
-    let mut found = search.found;
-    found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
-    Ok(found)
+    Search::of(folder).map(Search::into_logs)
+}
+
+/// The same, where to find none is an error: whoever named the folder would take "nothing
+/// found" for an answer. One that holds nothing at all is like an empty file.
+fn some_logs(folder: &Path) -> io::Result<Vec<Input>> {
+    let search = Search::of(folder)?;
+    if search.found.is_empty() && search.holds_others {
+        return Err(io::Error::other("no file in it is a log that is read"));
+    }
+    if search.found.is_empty() {
+        warn!("{} holds no log", name(folder));
+    }
+    Ok(search.into_logs())
 }
 
 struct Search {
@@ -103,9 +106,32 @@ struct Search {
     folders: HashSet<Identity>,
     files: HashSet<Identity>,
     found: Vec<Input>,
+    /// Whether there are files that are no logs.
+    holds_others: bool,
 }
 
 impl Search {
+    /// Looks into the whole folder.
+    fn of(folder: &Path) -> io::Result<Self> {
+        let root = folder.canonicalize()?;
+        let mut search = Search {
+            root,
+            folders: HashSet::new(),
+            files: HashSet::new(),
+            found: Vec::new(),
+            holds_others: false,
+        };
+        search.look_into(folder, 0)?;
+        Ok(search)
+    }
+
+    /// What was found, by the time it was last written to.
+    fn into_logs(self) -> Vec<Input> {
+        let mut found = self.found;
+        found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
+        found
+    }
+
     fn look_into(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
         let metadata = folder.metadata()?;
         if depth > DEEPEST || !self.folders.insert((metadata.dev(), metadata.ino())) {
@@ -144,7 +170,10 @@ impl Search {
             match is_log(&path) {
                 Ok(true) => self.found.push(Input::new(path, Some(&metadata))),
                 Ok(false) if metadata.len() == 0 => left_out("it is empty"),
-                Ok(false) => left_out("it is no log that is read"),
+                Ok(false) => {
+                    self.holds_others = true;
+                    left_out("it is no log that is read");
+                }
                 // Reading it tells what is wrong.
                 Err(_) => self.found.push(Input::new(path, Some(&metadata))),
             }
@@ -309,5 +338,22 @@ mod tests {
         let read = inputs(&twice, |path, error| panic!("{path:?}: {error}"));
         assert_eq!(read.len(), 2);
         assert_eq!(read[0].path, log);
+    }
+
+    #[test]
+    fn a_folder_without_logs_was_not_looked_through() {
+        let folder = Folder::new();
+        let failed = |folder: &Folder| {
+            let count = std::cell::Cell::new(0);
+            let paths = [folder.0.path().to_owned()];
+            assert!(inputs(&paths, |_, _| count.set(count.get() + 1)).is_empty());
+            count.get()
+        };
+        assert_eq!(failed(&folder), 0);
+        folder.file("empty", b"", 5);
+        assert_eq!(failed(&folder), 0);
+        folder.file("a/readme", b"hello\n", 5);
+        assert_eq!(failed(&folder), 1);
+        assert!(folder.logs().is_empty());
     }
 }
