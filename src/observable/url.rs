@@ -8,6 +8,7 @@
 //! section 3.1). The query keeps its order. Dot segments, backslashes and numeric hosts
 //! stay what they are, as logs show what was asked for and not what a browser makes of it.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -53,6 +54,21 @@ pub fn parts(canonical: &str) -> Parts<'_> {
         port,
         target: &rest[end..],
     }
+}
+
+/// A pattern of whole URLs with its scheme and host in lower case, which is how
+/// canonical URLs have them; one that does not begin with a scheme as it is.
+pub fn with_lower_host(pattern: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = pattern.split_once("://") else {
+        return Cow::Borrowed(pattern);
+    };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'%' | b'_');
+    if !scheme.bytes().all(is_plain) {
+        return Cow::Borrowed(pattern);
+    }
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (front, tail) = pattern.split_at(scheme.len() + "://".len() + end);
+    Cow::Owned(front.to_ascii_lowercase() + tail)
 }
 
 /// The port that a scheme has where the URL tells none.
@@ -275,6 +291,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_pattern_has_no_case_up_to_the_host() {
+        for (pattern, lower) in [
+            ("HTTP://Evil.example/A%", "http://evil.example/A%"),
+            ("%://%.Evil.example:80", "%://%.evil.example:80"),
+            ("HTTPS://Evil.example?A", "https://evil.example?A"),
+            ("Evil.example/A", "Evil.example/A"),
+            ("/r?u=HTTP://Evil.example/", "/r?u=HTTP://Evil.example/"),
+        ] {
+            assert_eq!(with_lower_host(pattern), lower, "{pattern}");
+        }
+    }
 
     #[test]
     fn a_url_has_one_form() {

@@ -1,5 +1,7 @@
 //! Comparisons: tests of one property and what joins them.
 
+use std::borrow::Cow;
+
 use time::OffsetDateTime;
 
 use super::target::{family, is_exact, is_searchable};
@@ -8,7 +10,7 @@ use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
     Check, Condition, Expression, Family, Field, Like, Order, Place, Subject, Test,
 };
-use crate::observable::{Kind, Network, Observable, Property, file_name, protocol};
+use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
 use crate::protocol::stix::paths::{self, Row, Target};
 use crate::protocol::stix::pattern::{
     self, Comparison, Literal, Position, Relation, Text, TextOperator, Value,
@@ -455,7 +457,12 @@ impl Asked<'_> {
     fn like(&self, text: &Text) -> Part {
         let negated = self.test.negated;
         let target = self.row.target;
-        let check = Check::Like(Like::new(&text.text, target.has_no_case()));
+        // Of a URL the scheme and the host have no case, and the rest has.
+        let pattern = match target.kind() {
+            Some(Kind::Url) => url::with_lower_host(&text.text),
+            _ => Cow::Borrowed(&*text.text),
+        };
+        let check = Check::Like(Like::new(&pattern, target.has_no_case()));
         let values = vec![text.text.clone()];
         if negated {
             return self.checked(check, negated);
@@ -479,7 +486,7 @@ impl Asked<'_> {
             Target::Ipv4 | Target::Host => network_of_like(&text.text),
             _ => None,
         };
-        let fragments = fragments::of_like(&text.text).map(|one| vec![one]);
+        let fragments = fragments::of_like(&pattern).map(|one| vec![one]);
         let selection = selection.or_else(|| self.holding(fragments));
         self.selected(check, negated, selection, values)
     }
