@@ -4,7 +4,7 @@
 //! `/target` alone. Scheme and host are in lower case, the host is a domain or an address
 //! in its own canonical form; the scheme's own port, the user and the fragment are gone;
 //! no path is `/`; escapes of unreserved characters are decoded, others have capital
-//! digits (RFC 3986, section 6.2.2), and characters beyond ASCII are escaped (RFC 3987,
+//! digits (RFC 3986, section 6.2.2), blanks and characters beyond ASCII are escaped (RFC 3987,
 //! section 3.1). The query keeps its order. Dot segments, backslashes and numeric hosts
 //! stay what they are, as logs show what was asked for and not what a browser makes of it.
 
@@ -241,7 +241,7 @@ pub fn write_query(query: &str, out: &mut String) {
 /// The target of a request in its canonical form: `text` itself, or what was put into
 /// `buffer`.
 pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
-    let is_plain = |byte: u8| byte.is_ascii() && !matches!(byte, b'%' | b'#');
+    let is_plain = |byte: u8| byte.is_ascii() && !matches!(byte, b'%' | b'#' | b' ');
     if text.starts_with('/') && text.bytes().all(is_plain) {
         return text;
     }
@@ -251,7 +251,7 @@ pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
 }
 
 /// Escapes in one form: those of unreserved characters decoded, others with capital
-/// digits, characters beyond ASCII escaped.
+/// digits, blanks and characters beyond ASCII escaped.
 fn write_escaped(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
     let mut at = 0;
@@ -269,7 +269,7 @@ fn write_escaped(text: &str, out: &mut String) {
                     false => write!(out, "%{byte:02X}").expect("a string takes all"),
                 }
             }
-            (None, 0x80..) => write!(out, "%{byte:02X}").expect("a string takes all"),
+            (None, b' ' | 0x80..) => write!(out, "%{byte:02X}").expect("a string takes all"),
             (None, byte) => out.push(char::from(byte)),
         }
     }
@@ -291,6 +291,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_blank_is_escaped_or_not_in_logs() {
+        let mut buffer = String::new();
+        for text in ["/a b?c d", "/a%20b?c%20d"] {
+            assert_eq!(target(text, &mut buffer), "/a%20b?c%20d", "{text}");
+        }
+        let whole = parse("http://evil.example/a b").expect("a URL");
+        assert_eq!(whole, "http://evil.example/a%20b");
+    }
 
     #[test]
     fn a_pattern_has_no_case_up_to_the_host() {
