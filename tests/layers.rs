@@ -32,9 +32,6 @@ const LAYERS: &[&str] = &[
 /// Those that know neither threads nor disks nor logs: they use each other alone.
 const PURE: &[&str] = &["observable", "matching"];
 
-/// What only tests use.
-const ORACLES: &[&str] = &["matching/reference.rs"];
-
 /// All files below `folder` that end in `.rs`.
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).expect("a folder of the project");
@@ -113,7 +110,7 @@ fn imports_run_down() {
         let Some(layer) = layer_of(path) else {
             continue;
         };
-        if path.ends_with("tests.rs") || ORACLES.iter().any(|oracle| path.ends_with(oracle)) {
+        if path.ends_with("tests.rs") {
             continue;
         }
         let text = fs::read_to_string(file).expect("source text");

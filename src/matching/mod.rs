@@ -27,6 +27,7 @@ pub mod places;
 mod prefilter;
 mod reach;
 #[cfg(test)]
+#[path = "../../tests/oracles/reference.rs"]
 pub(crate) mod reference;
 mod walk;
 

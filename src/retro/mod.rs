@@ -8,6 +8,7 @@ mod asking;
 mod batch;
 mod batcher;
 #[cfg(test)]
+#[path = "../../tests/oracles/exactness.rs"]
 mod exactness;
 mod ledger;
 mod queue;
