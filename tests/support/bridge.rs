@@ -29,11 +29,11 @@ impl Bridge {
     }
 
     /// Retro matching between this management endpoint and this engine, by equality
-    /// (`--match exact`): the answer to a query is then what is to be reported. With a
-    /// log of everything.
+    /// (`--match exact`) and of all values: the answer to a query is then what is to be
+    /// reported. With a log of everything.
     pub fn between(threatbus: &str, engine: &Standin) -> Self {
         Self::bare()
-            .args(["--retro-match", "--match", "exact"])
+            .args(["--retro-match", "--match", "exact", "--no-allow-defaults"])
             .args(["-v", engine.endpoint()])
             .arg("-b")
             .arg(engine.path())
