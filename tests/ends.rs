@@ -128,7 +128,7 @@ fn the_status_is_the_same_at_every_level_and_no_failure_is_silent() {
         ),
         (&good, "203.0.113.200\n", &[], 3),
         (&good, "www.example.com\n", &[], 0),
-        (&good, "no value\n", &[], 3),
+        (&good, "no value\n", &[], 75),
     ] {
         for level in LEVELS {
             let bridge = hunt(engine, indicators).args(arguments);
