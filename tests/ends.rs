@@ -152,9 +152,21 @@ fn at_a_terminal() -> bool {
     is
 }
 
+/// Whether SIGHUP was ignored where this test was started (`nohup`): it stays so.
+fn hangups_are_ignored() -> bool {
+    let status = fs::read_to_string("/proc/self/status").expect("it runs");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let are = ignored.is_some_and(|mask| mask & 1 != 0);
+    if are {
+        println!("skipped: SIGHUP is ignored here");
+    }
+    are
+}
+
 #[test]
 fn sighup_without_a_terminal_opens_the_log_anew_and_ends_nothing() {
-    if at_a_terminal() {
+    if at_a_terminal() || hangups_are_ignored() {
         return;
     }
     let broker = Broker::start(BrokerKind::Ports);
@@ -210,6 +222,9 @@ fn logs(scratch: &support::Scratch, words: &str) -> bool {
 
 #[test]
 fn sighup_is_an_end_where_a_terminal_hangs_up() {
+    if hangups_are_ignored() {
+        return;
+    }
     const SCRIPT: &str = "import os, pty, sys, time\n\
         pid, terminal = pty.fork()\n\
         if pid == 0: os.execv(sys.argv[1], sys.argv[1:])\n\

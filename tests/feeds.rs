@@ -71,7 +71,7 @@ fn sighted(name: &str) -> Vec<(String, u64)> {
     let feed = feeds().join(name);
     let engine = Standin::with_samples();
     let mut bridge = Bridge::between("127.0.0.1:9", &engine)
-        .args(["--retro-match", "--indicators"])
+        .args(["--match", "standard", "--indicators"])
         .arg(&feed)
         .run();
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());

@@ -188,7 +188,8 @@ fn a_run_that_ends_leaves_what_the_bus_does_not_take_on_disk() {
     bridge.wait_for_log("subscribed to", LIMIT);
     let text = messages::stix_indicator(1, "[domain-name:value = 'a.example']", None).to_string();
     bus.send(2, format!("indicator {text}").as_bytes());
-    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    // Safe, but not where they are to be: another run has to bring them there.
+    assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
     let log = bridge.log();
     assert!(log.contains("stay in the spool for the next run"), "{log}");
     // They go out with the next run.

@@ -143,7 +143,16 @@ fn an_indicator_is_matched_from_its_coming_to_its_going_on_both_generations_of_t
 fn matches_are_those_of_each_indicator_alone_though_every_schema_is_new() {
     let mut node = Node::start();
     let kind = BrokerKind::Ports;
-    let mut bed = Bed::start(kind, &node, &["--no-retro-match"]);
+    let mut bed = Bed::start(
+        kind,
+        &node,
+        &[
+            "--no-retro-match",
+            "--match",
+            "exact",
+            "--no-allow-defaults",
+        ],
+    );
     let mut published = Vec::new();
     for (n, ioc) in (1..).zip(SAMPLES) {
         published.push((bed.publish(n, ioc), ioc));
@@ -168,7 +177,16 @@ fn matches_are_those_of_each_indicator_alone_though_every_schema_is_new() {
 #[test]
 fn a_field_counts_by_its_type_also_where_it_is_new() {
     let mut node = Node::start();
-    let mut bed = Bed::start(BrokerKind::Ports, &node, &["--no-retro-match"]);
+    let mut bed = Bed::start(
+        BrokerKind::Ports,
+        &node,
+        &[
+            "--no-retro-match",
+            "--match",
+            "exact",
+            "--no-allow-defaults",
+        ],
+    );
     let address = bed.publish(1, Ioc::Ip("203.0.113.5"));
     let name = bed.publish(2, Ioc::Domain("evil.example"));
     let event = |n: u64, fields: Value| {
