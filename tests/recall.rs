@@ -112,7 +112,7 @@ fn live() {
         for (name, text) in &logs {
             let path = bridge.directory().join(name);
             let file = OpenOptions::new().append(true).open(path);
-            let written = file.and_then(|mut file| write!(file, "{text}{last}\n"));
+            let written = file.and_then(|mut file| writeln!(file, "{text}{last}"));
             written.expect("a file of the test can be written");
         }
         let mut found = BTreeSet::new();
