@@ -277,9 +277,9 @@ fn a_sighting_that_the_broker_does_not_listen_to_holds_up_no_other() {
     let bridge = raw(&bus, b"{\"ts\": \"2024-03-05T10:24:10\"}\n", &[]);
     let intel = legacy_intel("1", 11, &["a.example"], "ADD");
     bus.send(2, format!("intel {intel}").as_bytes());
-    let warning = bridge.wait_for_log("the broker does not listen to its topic", LIMIT);
-    assert!(warning.contains("[WARN]"), "{warning}");
-    assert!(warning.contains("threatbus/sighting"), "{warning}");
+    let error = bridge.wait_for_log("the broker does not listen to its topic", LIMIT);
+    assert!(error.contains("[ERROR]"), "{error}");
+    assert!(error.contains("threatbus/sighting"), "{error}");
     send_stix(&mut bus, 2, Ioc::Domain("b.example"));
     assert_eq!(bus.receive_text().0, "stix2/sighting");
 }

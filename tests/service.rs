@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use support::bridge::Bridge;
 use support::broker::{Broker, BrokerKind};
+use support::fakebus::FakeBus;
 use support::scene::engine;
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -137,16 +138,18 @@ fn sigusr1_is_answered_where_only_errors_are_logged() {
 
 #[test]
 fn repeated_warnings_are_folded_and_counted_and_every_line_is_json() {
-    // Five lines that are wrong in the same way: three are written, two counted.
-    let mut bridge = Bridge::bare()
-        .file(
-            "iocs.txt",
-            "no value\nno value\nno value\nno value\nno value\nother value\n",
-        )
-        .file("events.json", "{}\n")
-        .args(["--indicators", "iocs.txt", "--events", "events.json"])
+    // Five messages that are wrong in the same way: three are written, two counted.
+    let mut bus = FakeBus::stix();
+    let engine = engine(&[]);
+    let mut bridge = Bridge::between(bus.endpoint(), &engine)
         .args(["--log-format", "json"])
         .run();
+    for _ in 0..5 {
+        bus.send(2, b"indicator {");
+    }
+    bus.send(2, b"intel null");
+    bridge.wait_for_log("no legacy indicator", LIMIT);
+    bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     let mut messages = Vec::new();
     for line in bridge.log().lines() {
@@ -154,11 +157,9 @@ fn repeated_warnings_are_folded_and_counted_and_every_line_is_json() {
         messages.push(record["message"].as_str().expect("text").to_owned());
     }
     let about = |text: &str| messages.iter().filter(|m| m.contains(text)).count();
-    assert_eq!(about("\"no value\""), 4, "{messages:?}");
-    assert_eq!(
-        about("2 more time(s): iocs.txt: rejected:"),
-        1,
-        "{messages:?}"
-    );
-    assert_eq!(about("\"other value\""), 1, "{messages:?}");
+    let written = about("rejected a message from the bus: no STIX-2 indicator");
+    assert_eq!(written, 4, "{messages:?}");
+    let counted = about("2 more time(s): rejected a message from the bus");
+    assert_eq!(counted, 1, "{messages:?}");
+    assert_eq!(about("no legacy indicator"), 1, "{messages:?}");
 }

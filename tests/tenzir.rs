@@ -155,7 +155,7 @@ fn batches_of_every_size_give_the_same() {
     let values = values(&node);
     let of_event = values.iter().map(|(is_address, text)| match is_address {
         true => Ioc::Ip(text),
-        false => Ioc::Domain(text),
+        false => Ioc::Program(text),
     });
     let urls: Vec<String> = node
         .events()
@@ -226,7 +226,7 @@ fn hostile_text_is_only_ever_text() {
     // A field's name is text as well.
     let odd = json!({"uid": "odd", "a-b \"c\" $d": {"in": "deep.example"}});
     node.import("odd", vec![odd.clone()]);
-    let mut iocs: Vec<Ioc<'_>> = texts.iter().map(|text| Ioc::Domain(text)).collect();
+    let mut iocs: Vec<Ioc<'_>> = texts.iter().map(|text| Ioc::Program(text)).collect();
     iocs.push(Ioc::Domain("deep.example"));
     let expected = reference(&node, &iocs);
     assert!(expected.indicators.values().all(|count| *count == 1));

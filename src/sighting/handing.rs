@@ -48,6 +48,8 @@ pub struct Handing<T> {
     /// Bytes that went into the pipe of the present process, of lines that are in
     /// `entries`.
     written: u64,
+    /// The most that went into any of the processes that died since a line was settled.
+    tried: u64,
 }
 
 impl<T> Handing<T> {
@@ -57,6 +59,7 @@ impl<T> Handing<T> {
             entries: VecDeque::new(),
             held: 0,
             written: 0,
+            tried: 0,
         }
     }
 
@@ -149,6 +152,7 @@ impl<T> Handing<T> {
 
     /// The process is gone: all that is not settled is to be written again.
     pub fn died(&mut self) {
+        self.tried = self.tried.max(self.written);
         self.written = 0;
         for entry in &mut self.entries {
             if let Entry::Line { read, .. } = entry {
@@ -157,11 +161,12 @@ impl<T> Handing<T> {
         }
     }
 
-    /// Gives up the lines that went, in whole or in part, into the process that is
-    /// gone, or the next one where none did: call it in place of
-    /// [`Handing::died`].
+    /// Gives up the lines that went, in whole or in part, into a process that died since
+    /// a line was settled; all of them where none of those took anything. Call it in place
+    /// of [`Handing::died`].
     pub fn give_up(&mut self) -> Settled<T> {
-        let written = self.written.max(1);
+        let tried = self.tried.max(self.written);
+        let written = if tried == 0 { self.held } else { tried };
         let mut start = 0;
         let settled = self.settle(|line, _| {
             let is_in = start < written;
@@ -169,6 +174,7 @@ impl<T> Handing<T> {
             is_in
         });
         self.died();
+        self.tried = 0;
         settled
     }
 
@@ -183,6 +189,7 @@ impl<T> Handing<T> {
                 Entry::Mark(mark) => settled.marks.push(mark),
                 Entry::Line { bytes, read } if is_settled(&bytes, read) => {
                     settled.lines += 1;
+                    self.tried = 0;
                     self.held -= bytes.len() as u64;
                     self.written = self.written.saturating_sub(bytes.len() as u64);
                 }

@@ -14,21 +14,25 @@ pub enum Ioc<'a> {
     Domain(&'a str),
     /// A URL.
     Url(&'a str),
+    /// A user agent, which can be any text.
+    Program(&'a str),
 }
 
 impl Ioc<'_> {
     /// The value alone.
     pub fn value(self) -> String {
-        let (Self::Ip(value) | Self::Domain(value) | Self::Url(value)) = self;
+        let (Self::Ip(value) | Self::Domain(value) | Self::Url(value) | Self::Program(value)) =
+            self;
         value.to_owned()
     }
 
-    /// The number of its legacy `intel_type`: `IPDST`, `DOMAIN`, `URL`.
+    /// The number of its legacy `intel_type`: `IPDST`, `DOMAIN`, `URL`, `USERAGENT`.
     pub fn intel_type(self) -> u32 {
         match self {
             Self::Ip(_) => 2,
             Self::Domain(_) => 11,
             Self::Url(_) => 13,
+            Self::Program(_) => 15,
         }
     }
 
@@ -39,6 +43,7 @@ impl Ioc<'_> {
             Self::Ip(_) => "ipv4-addr",
             Self::Domain(_) => "domain-name",
             Self::Url(_) => "url",
+            Self::Program(_) => "user-agent",
         };
         let value = self.value().replace('\\', r"\\").replace('\'', r"\'");
         format!("[{object}:value = '{value}']")

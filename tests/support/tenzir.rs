@@ -236,6 +236,7 @@ fn matches(ioc: Ioc<'_>, event: &Value) -> bool {
                 .any(|(field, value)| is_address(field) && canonical(value) == wanted)
         }
         Ioc::Domain(name) => any_text(name.strip_suffix('.').unwrap_or(name)),
+        Ioc::Program(text) => any_text(text),
         Ioc::Url(url) => {
             let parts = url.strip_prefix("http://").and_then(|rest| {
                 let slash = rest.find('/')?;
