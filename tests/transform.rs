@@ -5,6 +5,7 @@ mod support;
 use serde_json::{Value, json};
 use support::Scratch;
 use support::broker::BrokerKind;
+use support::messages::Ioc;
 use support::observed::Reader;
 use support::paths;
 use support::scene::{LIMIT, Scene, engine, request};
@@ -188,13 +189,15 @@ fn a_hostile_ioc_is_one_argument_and_nothing_else() {
         r#"%matchtype' "$(touch {path})" `touch {path}` ; touch {path} | x %ioc \ *"#,
         path = touched.display()
     );
-    let engine = Standin::holding(&[("zeek.http", &[request(&ioc, 0)])]);
+    let mut event = request("a.example", 0);
+    event["user_agent"] = json!(ioc);
+    let engine = Standin::holding(&[("zeek.http", &[event])]);
     let command = sh(
         r#"printf '%s' "$#:$1" | od -An -v -tx1 | tr -d ' \n' | sed 's/.*/"&"/'"#,
         "%ioc",
     );
     let mut scene = Scene::start(engine, &["--transform-context", &command]);
-    scene.publish(1, &ioc);
+    scene.publisher.publish_indicator(1, Ioc::Program(&ioc));
     let context = scene.contexts(1).pop();
     let hex: String = format!("1:{ioc}")
         .bytes()
