@@ -382,17 +382,7 @@ impl Index {
         let any_address = self.counts.addresses > 0 || !self.lengths.is_empty();
         if any_address && looks_like_address(value) {
             if let Ok(address) = text.parse::<IpAddr>() {
-                let octets = Octets::from(address);
-                let value = octets.as_bytes();
-                if let Some(slot) = self.find(self.hash(value), Kind::Address, value) {
-                    show(slot);
-                }
-                for &(length, _) in &self.lengths {
-                    let value = Network::new(address, length).to_bytes();
-                    if let Some(slot) = self.find(self.hash(&value), Kind::Network, &value) {
-                        show(slot);
-                    }
-                }
+                self.find_address(address, &mut show);
             }
         }
     }

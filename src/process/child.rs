@@ -15,7 +15,7 @@ pub mod resident;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, ChildStderr, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
@@ -178,7 +178,7 @@ pub fn run_in(
         }
         None => End::Exited(child.reap()?),
     };
-    pipes.drain_stderr();
+    drain_stderr(&mut pipes.stderr, &mut pipes.stderr_tail);
     Ok(Outcome {
         end,
         stderr: pipes.stderr_tail,
@@ -239,7 +239,7 @@ struct Pipes<'a> {
     stdin: Option<std::process::ChildStdin>,
     unsent: &'a [u8],
     stdout: Option<std::process::ChildStdout>,
-    stderr: Option<std::process::ChildStderr>,
+    stderr: Option<ChildStderr>,
     stderr_tail: Vec<u8>,
     /// Time spent in `consume`: a slow reader is not the child's fault.
     time_consuming: Duration,
@@ -301,7 +301,7 @@ impl<'a> Pipes<'a> {
                 exited = child.has_exited()?;
             }
             self.feed();
-            self.drain_stderr();
+            drain_stderr(&mut self.stderr, &mut self.stderr_tail);
             match self.forward(&mut consume)? {
                 Read1::Enough => return Ok(Some(End::Enough)),
                 Read1::Nothing if exited => return Ok(None),
@@ -411,25 +411,25 @@ impl<'a> Pipes<'a> {
             },
         }
     }
+}
 
-    /// Reads what is there on standard error, keeping its end.
-    fn drain_stderr(&mut self) {
-        let mut buffer = [0; 4096];
-        for _ in 0..STDERR_PIECES {
-            let Some(pipe) = &mut self.stderr else {
-                return;
-            };
-            match pipe.read(&mut buffer) {
-                Ok(0) => self.stderr = None,
-                Ok(count) => {
-                    self.stderr_tail.extend_from_slice(&buffer[..count]);
-                    let surplus = self.stderr_tail.len().saturating_sub(STDERR_KEPT);
-                    self.stderr_tail.drain(..surplus);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.stderr = None,
+/// Reads what is there on standard error, keeping its end in `tail`.
+fn drain_stderr(stderr: &mut Option<ChildStderr>, tail: &mut Vec<u8>) {
+    let mut buffer = [0; 4096];
+    for _ in 0..STDERR_PIECES {
+        let Some(pipe) = stderr else {
+            return;
+        };
+        match pipe.read(&mut buffer) {
+            Ok(0) => *stderr = None,
+            Ok(count) => {
+                tail.extend_from_slice(&buffer[..count]);
+                let surplus = tail.len().saturating_sub(STDERR_KEPT);
+                tail.drain(..surplus);
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            Err(_) => *stderr = None,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::guard::{Guard, LOOK};
-use super::{CHUNK, STDERR_KEPT, STDERR_PIECES, last_words, set_nonblocking};
+use super::{CHUNK, drain_stderr, last_words, set_nonblocking};
 use crate::process::stop::{Stop, poll_timeout};
 
 /// A running child and its three pipes.
@@ -68,7 +68,7 @@ impl Resident {
     pub fn turn(&mut self, input: &[u8], limit: Duration, stop: &Stop) -> io::Result<Turn<'_>> {
         let exited = self.wait(!input.is_empty(), limit, stop)?;
         let written = self.feed(input);
-        self.drain_stderr();
+        drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         let count = self.read()?;
         let ended = self.stdout.is_none() || (exited && count == 0);
         Ok(Turn {
@@ -105,7 +105,7 @@ impl Resident {
         if !self.guard.await_exit(limit)? {
             return Ok(None);
         }
-        self.drain_stderr();
+        drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         self.guard.reap().map(Some)
     }
 
@@ -116,7 +116,7 @@ impl Resident {
 
     /// The last line of standard error that says something.
     pub fn last_words(&mut self) -> String {
-        self.drain_stderr();
+        drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         last_words(&self.stderr_tail)
     }
 
@@ -131,7 +131,7 @@ impl Resident {
             if left.is_zero() || self.wait_output(left).is_err() || self.read().is_err() {
                 break;
             }
-            self.drain_stderr();
+            drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         }
         // On any failure it is killed as it goes out of scope.
         let left = until.saturating_duration_since(std::time::Instant::now());
@@ -216,27 +216,6 @@ impl Resident {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(0),
                 _ => Err(error),
             },
-        }
-    }
-
-    /// Reads what is there on standard error, keeping its end.
-    fn drain_stderr(&mut self) {
-        let mut buffer = [0; 4096];
-        for _ in 0..STDERR_PIECES {
-            let Some(pipe) = &mut self.stderr else {
-                return;
-            };
-            match pipe.read(&mut buffer) {
-                Ok(0) => self.stderr = None,
-                Ok(count) => {
-                    self.stderr_tail.extend_from_slice(&buffer[..count]);
-                    let surplus = self.stderr_tail.len().saturating_sub(STDERR_KEPT);
-                    self.stderr_tail.drain(..surplus);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.stderr = None,
-            }
         }
     }
 }
