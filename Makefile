@@ -37,7 +37,7 @@ test: ## Run all tests; sets up what they need first
 recall: ## What is found of labelled pairs of indicator and event, by kind, way and mode
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
-	$(CARGO) test --test recall $(CARGO_FLAGS) -- --nocapture --test-threads=1
+	$(CARGO) test --test quick $(CARGO_FLAGS) -- recall:: --nocapture --test-threads=1
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup
@@ -46,7 +46,7 @@ torture: ## Every fault in its long form, with a table; FAULTS="words" chooses r
 
 judge: ## Compare what patterns mean with OASIS's own matcher, JUDGE_PAIRS (50000) times
 	tests/setup judge matcher
-	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test match_judge --test pattern_judge $(CARGO_FLAGS)
+	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test quick $(CARGO_FLAGS) -- match_judge:: pattern_judge::
 
 fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
 	tests/setup --compiler
@@ -62,7 +62,7 @@ dev-mode: ## Prepare this checkout for development
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
 	@echo "Ready: $(DEBUG), and the brokers that the tests run in $(TARGET_DIR)/venvs."
-	@echo "Next: 'cargo test --test NAME' for one file of tests, 'make test' for all,"
+	@echo "Next: 'cargo test --test quick NAME::' for one file of tests, 'make test' for all,"
 	@echo "'make man' after a change to an option, '.ci/run' before a commit."
 
 man: ## Write the man page, completions, example and the README's options anew

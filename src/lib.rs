@@ -2,7 +2,7 @@
 //! from the bus, are matched in the engine, and every match goes out as a
 //! sighting.
 //!
-//! A folder is a layer; imports run down the list only (`tests/layers.rs`).
+//! A folder is a layer; imports run down the list only (`tests/quick/layers.rs`).
 #![deny(unsafe_code)]
 
 pub mod bus;

@@ -1,0 +1,535 @@
+//! Everything that can become of an indicator, in every way of looking for it: the
+//! rows are what happens, the columns the ways.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::support::Scratch;
+use crate::support::bridge::Bridge;
+use crate::support::fakebus::FakeBus;
+use crate::support::messages::{stix_id, stix_indicator};
+use crate::support::observed::{Observed, Reader};
+use crate::support::scene::{LIMIT, request};
+use crate::support::standin::{Down, Standin};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use vast_threatbus::process::stop::Stop;
+use vast_threatbus::state::journal::Journal;
+
+/// How long an end may take, with all that stands in its way.
+const END: Duration = Duration::from_secs(10);
+
+/// The ways of looking for indicators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Retro,
+    Attach,
+    Start,
+    Continuous,
+    Files,
+    Follow,
+}
+
+const ALL: [Way; 6] = [
+    Way::Retro,
+    Way::Attach,
+    Way::Start,
+    Way::Continuous,
+    Way::Files,
+    Way::Follow,
+];
+
+impl Way {
+    /// Whether it looks at events as they come, else at those that are there.
+    fn is_live(self) -> bool {
+        !matches!(self, Way::Retro | Way::Files)
+    }
+
+    /// Whether it asks an engine.
+    fn has_engine(self) -> bool {
+        !matches!(self, Way::Files | Way::Follow)
+    }
+
+    fn engine(self) -> Standin {
+        let standin = Standin::holding(&[("zeek.http", &[])]);
+        let state = standin.file("state");
+        match self {
+            Way::Attach => standin
+                .with("version", json!("2021.08.26"))
+                .with("matcher", json!("attach"))
+                .with("matchers", json!(["threatbus"]))
+                .with("state", json!(state)),
+            Way::Start => standin
+                .with("version", json!("2020.12.16"))
+                .with("matcher", json!("start"))
+                .with("state", json!(state)),
+            _ => standin,
+        }
+    }
+
+    /// What the log says of an indicator that is looked for from now on.
+    fn sign(self, n: u64, host: &str) -> String {
+        match self {
+            Way::Attach | Way::Start => format!("the matcher knows the value {host}"),
+            Way::Continuous => format!("indicator {} is matched live", stix_id(n)),
+            _ => format!("indicator {} is looked for", stix_id(n)),
+        }
+    }
+}
+
+/// The bridge between a bus in the hands of the test and what it looks through.
+struct Rig {
+    bridge: Observed,
+    bus: FakeBus,
+    way: Way,
+    engine: Standin,
+    events: PathBuf,
+    state: Scratch,
+    controls: u64,
+}
+
+impl Rig {
+    fn start(way: Way) -> Self {
+        Self::with(way, &[], Reader::Patient)
+    }
+
+    fn with(way: Way, arguments: &[&str], reader: Reader) -> Self {
+        let (bus, engine, state) = (FakeBus::stix(), way.engine(), Scratch::new());
+        let mut events = engine.file("events").join("zeek.http.json");
+        let mut bridge = Bridge::bare().args(["-t", bus.endpoint(), "-l", "debug"]);
+        if way.has_engine() {
+            bridge = bridge.args(["-v", engine.endpoint()]);
+            bridge = bridge.arg("-b").arg(engine.path());
+            bridge = match way {
+                Way::Retro => bridge.arg("--retro-match"),
+                _ => bridge.args([
+                    "--no-retro-match",
+                    "--live-match",
+                    "--matcher-name",
+                    "threatbus",
+                ]),
+            };
+        } else {
+            bridge = bridge.file("eve.json", "").args(["--events", "eve.json"]);
+            events = bridge.directory().join("eve.json");
+            if way == Way::Follow {
+                bridge = bridge.arg("--follow");
+            }
+        }
+        bridge = bridge.arg("--state-dir").arg(state.path().join("state"));
+        let bridge = bridge.args(arguments).reader(reader).run();
+        bridge.wait_for_log("subscribed to", LIMIT);
+        match way {
+            Way::Attach | Way::Start | Way::Continuous => {
+                bridge.wait_for_log("matching new events", LIMIT);
+            }
+            Way::Follow => {
+                bridge.wait_for_log("following", LIMIT);
+            }
+            Way::Retro | Way::Files => {}
+        }
+        Rig {
+            bridge,
+            bus,
+            way,
+            engine,
+            events,
+            state,
+            controls: 900,
+        }
+    }
+
+    fn send(&mut self, indicator: &Value) {
+        self.bus
+            .send(2, format!("indicator {indicator}").as_bytes());
+    }
+
+    /// Publishes an indicator for a host, and waits until it is looked for where that
+    /// goes on.
+    fn publish(&mut self, n: u64, host: &str) {
+        self.send(&for_host(n, host));
+        self.wait_until_sought(n, host);
+    }
+
+    fn wait_until_sought(&self, n: u64, host: &str) {
+        if self.way.is_live() {
+            self.bridge.wait_for_log(&self.way.sign(n, host), LIMIT);
+        }
+    }
+
+    /// Waits until an engine's own matcher has forgotten a value, where there is one.
+    fn wait_until_removed(&self) {
+        if matches!(self.way, Way::Attach | Way::Start) {
+            let words = "the matcher knows the removal";
+            self.bridge.wait_for_log(words, LIMIT);
+        }
+    }
+
+    /// Somebody asks for something at this host, now.
+    fn happens(&self, host: &str) {
+        let mut event = request(host, 1);
+        let now = time::OffsetDateTime::now_utc();
+        event["ts"] = json!(format!("{}T{:09}", now.date(), now.time()));
+        append(&self.events, &format!("{event}\n"));
+    }
+
+    /// The next sighting's indicator and value.
+    fn sighting(&self) -> (u64, String) {
+        let frame = self.bus.receive(LIMIT);
+        let frame = frame.unwrap_or_else(|| panic!("no sighting:\n{}", self.bridge.log()));
+        let text = String::from_utf8(frame).expect("the bridge sends UTF-8");
+        let (_, json) = text.split_once(' ').expect("a topic, a space, a text");
+        let sighting: Value = serde_json::from_str(json).expect("JSON");
+        let id = sighting["sighting_of_ref"].as_str().expect("an id");
+        // A matcher of 2020 tells no event, and only live sightings the value.
+        let context = &sighting["x_threatbus_sighting_context"]["host"];
+        let told = &sighting["x_threatbus_indicator_value"];
+        let value = context.as_str().or(told.as_str());
+        let n = (0..1000).find(|n| stix_id(*n) == id).expect("one of ours");
+        (n, value.unwrap_or_default().to_owned())
+    }
+
+    /// All sightings up to that of an indicator that nobody saw before.
+    fn sightings(&mut self) -> Vec<(u64, String)> {
+        self.controls += 1;
+        let (n, host) = (self.controls, format!("{}.control", self.controls));
+        if !self.way.is_live() {
+            self.happens(&host);
+        }
+        self.publish(n, &host);
+        if self.way.is_live() {
+            self.happens(&host);
+        }
+        let next = || Some(self.sighting()).filter(|(id, _)| *id != n);
+        std::iter::from_fn(next).collect()
+    }
+
+    /// Ends it, and looks whether the journal is of the same mind.
+    fn end(mut self, unfinished: usize) {
+        // An entry is closed behind the last sighting.
+        std::thread::sleep(Duration::from_millis(500));
+        let started = Instant::now();
+        self.bridge.signal(Signal::TERM);
+        let status = self.bridge.wait(END);
+        let log = self.bridge.log();
+        assert_eq!(status.code(), Some(0), "{:?}: {log}", self.way);
+        assert!(started.elapsed() < END, "{:?}", self.way);
+        assert!(self.bridge.leaves_nothing(LIMIT), "{:?}", self.way);
+        let stop = Stop::new().expect("two socket pairs");
+        let path = self.state.path().join("state/journal");
+        let (_, left_over, _) = Journal::open(&path, &stop).expect("opened");
+        assert_eq!(left_over.len(), unfinished, "{:?}: {log}", self.way);
+    }
+}
+
+fn for_host(n: u64, host: &str) -> Value {
+    stix_indicator(n, &format!("[domain-name:value = '{host}']"), None)
+}
+
+fn append(path: &Path, text: &str) {
+    let file = OpenOptions::new().append(true).create(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("a file of the test can be written");
+}
+
+/// So many seconds from now, to the second.
+fn in_seconds(seconds: i64) -> (time::OffsetDateTime, Value) {
+    let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
+    let time = time
+        .replace_nanosecond(0)
+        .expect("a second has a beginning");
+    let text = time.format(&time::format_description::well_known::Rfc3339);
+    (time, json!(text.expect("a time")))
+}
+
+fn wait_until(time: time::OffsetDateTime) {
+    while time::OffsetDateTime::now_utc() < time {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Does the same in each of these ways, at once: most of it is waiting.
+fn in_each(ways: &[Way], check: impl Fn(Way) + Sync) {
+    let check = &check;
+    std::thread::scope(|scope| {
+        for way in ways {
+            scope.spawn(move || check(*way));
+        }
+    });
+}
+
+fn one(n: u64, value: &str) -> Vec<(u64, String)> {
+    vec![(n, value.to_owned())]
+}
+
+#[test]
+fn sigterm_ends_it_and_what_is_answered_does_not_come_back() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::start(way);
+        for _ in 0..2 {
+            assert!(rig.sightings().is_empty(), "{way:?}");
+        }
+        rig.end(0);
+    });
+}
+
+#[test]
+fn what_expires_is_looked_for_no_more() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::start(way);
+        let mut indicator = for_host(1, "a.example");
+        if !way.is_live() {
+            rig.happens("a.example");
+            indicator["valid_until"] = in_seconds(-5).1;
+            rig.send(&indicator);
+            let words = "is expired: it is not asked for";
+            rig.bridge.wait_for_log(words, LIMIT);
+        } else {
+            indicator["valid_until"] = in_seconds(5).1;
+            rig.send(&indicator);
+            rig.wait_until_sought(1, "a.example");
+            rig.bridge.wait_for_log("has expired and is", LIMIT);
+            rig.wait_until_removed();
+            rig.happens("a.example");
+        }
+        assert!(rig.sightings().is_empty(), "{way:?}");
+        rig.end(0);
+    });
+}
+
+#[test]
+fn a_longer_validity_counts_and_so_does_a_shorter_one() {
+    let live = [Way::Attach, Way::Start, Way::Continuous, Way::Follow];
+    in_each(&live, |way| {
+        let mut rig = Rig::start(way);
+        let version = |n: u64, host: &str, seconds: i64| {
+            let (time, text) = in_seconds(seconds);
+            let mut indicator = for_host(n, host);
+            indicator["valid_until"] = text;
+            (time, indicator)
+        };
+        let (end, long) = version(1, "a.example", 4);
+        rig.send(&long);
+        rig.send(&version(1, "a.example", 600).1);
+        rig.send(&version(2, "b.example", 600).1);
+        rig.send(&version(2, "b.example", 4).1);
+        rig.wait_until_sought(2, "b.example");
+        rig.bridge.wait_for_log("has expired and is", LIMIT);
+        wait_until(end);
+        rig.wait_until_removed();
+        rig.happens("b.example");
+        rig.happens("a.example");
+        assert_eq!(rig.sightings(), one(1, "a.example"), "{way:?}");
+        rig.end(0);
+    });
+}
+
+#[test]
+fn what_is_not_yet_valid_is_looked_for_when_it_is() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::start(way);
+        if !way.is_live() {
+            rig.happens("a.example");
+        }
+        let (from, text) = in_seconds(6);
+        let mut indicator = for_host(1, "a.example");
+        indicator["valid_from"] = text;
+        rig.send(&indicator);
+        assert!(rig.sightings().is_empty(), "{way:?}");
+        rig.wait_until_sought(1, "a.example");
+        if way.is_live() {
+            rig.happens("a.example");
+        }
+        assert_eq!(rig.sighting(), (1, "a.example".to_owned()), "{way:?}");
+        assert!(time::OffsetDateTime::now_utc() >= from, "{way:?}");
+        rig.end(0);
+    });
+}
+
+#[test]
+fn what_is_withdrawn_is_looked_for_no_more() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::start(way);
+        if !way.is_live() {
+            rig.happens("a.example");
+        }
+        // It waits, where nothing stays.
+        if way == Way::Retro {
+            rig.engine.down(Down::Killed);
+            rig.publish(2, "other.example");
+            rig.bridge.wait_for_log("is away", LIMIT);
+        }
+        rig.publish(1, "a.example");
+        let pattern = "[domain-name:value = 'a.example']";
+        rig.send(&stix_indicator(1, pattern, Some("REMOVE")));
+        rig.bridge.wait_for_log("is withdrawn", LIMIT);
+        rig.wait_until_removed();
+        if way == Way::Retro {
+            rig.engine.up();
+        }
+        assert!(rig.sightings().is_empty(), "{way:?}");
+        if way.is_live() {
+            rig.happens("a.example");
+            assert!(rig.sightings().is_empty(), "{way:?}");
+        }
+        rig.end(0);
+    });
+}
+
+#[test]
+fn what_comes_again_with_another_pattern_takes_the_place_of_what_it_was() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::start(way);
+        if !way.is_live() {
+            rig.happens("a.example");
+            rig.happens("b.example");
+        }
+        if way == Way::Retro {
+            rig.engine.down(Down::Killed);
+            rig.publish(2, "other.example");
+            rig.bridge.wait_for_log("is away", LIMIT);
+        }
+        rig.send(&for_host(1, "a.example"));
+        rig.send(&for_host(1, "b.example"));
+        match way {
+            Way::Continuous | Way::Follow => {
+                rig.bridge
+                    .wait_for_logs(&rig.way.sign(1, "b.example"), 2, LIMIT);
+            }
+            _ => rig.wait_until_sought(1, "b.example"),
+        }
+        if way == Way::Retro {
+            rig.engine.up();
+        }
+        rig.wait_until_removed();
+        if way.is_live() {
+            rig.happens("a.example");
+            rig.happens("b.example");
+        }
+        assert_eq!(rig.sightings(), one(1, "b.example"), "{way:?}");
+        rig.end(0);
+    });
+}
+
+#[test]
+fn what_comes_while_the_engine_is_away_is_looked_for_when_it_is_back() {
+    let engines = [Way::Retro, Way::Attach, Way::Start, Way::Continuous];
+    in_each(&engines, |way| {
+        let mut rig = Rig::start(way);
+        rig.engine.down(Down::Killed);
+        if way.is_live() {
+            rig.bridge.wait_for_log("starting it again", LIMIT);
+        } else {
+            rig.happens("a.example");
+        }
+        rig.send(&for_host(1, "a.example"));
+        if way == Way::Retro {
+            rig.bridge.wait_for_log("is away", LIMIT);
+        }
+        rig.engine.up();
+        rig.wait_until_sought(1, "a.example");
+        if way.is_live() {
+            rig.bridge.wait_for_log("is back after", LIMIT);
+            rig.happens("a.example");
+        }
+        assert_eq!(rig.sighting(), (1, "a.example".to_owned()), "{way:?}");
+        rig.end(0);
+    });
+}
+
+#[test]
+fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
+    let engines = [Way::Retro, Way::Attach, Way::Start, Way::Continuous];
+    in_each(&engines, |way| {
+        let mut rig = Rig::start(way);
+        rig.engine.down(Down::Killed);
+        for n in 1..=3 {
+            rig.send(&for_host(n, "a.example"));
+            // Folded into what waits.
+            rig.send(&for_host(n, "a.example"));
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        rig.end(if way == Way::Retro { 3 } else { 0 });
+    });
+}
+
+#[test]
+fn a_sink_that_stands_still_does_not_hold_up_the_end() {
+    in_each(&ALL, |way| {
+        let mut rig = Rig::with(way, &["--sink", "STDOUT"], Reader::Stuck);
+        let many = |rig: &Rig| {
+            let lines = format!("{}\n", request("a.example", 1)).repeat(5_000);
+            append(&rig.events, &lines);
+        };
+        if !way.is_live() {
+            many(&rig);
+        }
+        rig.publish(1, "a.example");
+        if way.is_live() {
+            many(&rig);
+        }
+        std::thread::sleep(Duration::from_secs(2));
+        rig.end(usize::from(!way.is_live()));
+    });
+}
+
+/// The same with a file in place of the bus: what came last in it counts.
+#[test]
+fn a_file_of_indicators_is_taken_in_the_same_way() {
+    in_each(&[Way::Retro, Way::Files, Way::Follow], |way| {
+        let engine = way.engine();
+        let with = |n: u64, host: &str, key: &str, seconds: i64| {
+            let mut indicator = for_host(n, host);
+            indicator[key] = in_seconds(seconds).1;
+            indicator
+        };
+        let withdrawn = "[domain-name:value = 'withdrawn.example']";
+        let lines = [
+            for_host(1, "old.example"),
+            for_host(1, "new.example"),
+            with(2, "expired.example", "valid_until", -5),
+            with(3, "later.example", "valid_from", 6),
+            for_host(4, "withdrawn.example"),
+            stix_indicator(4, withdrawn, Some("REMOVE")),
+        ];
+        let hosts = ["old", "new", "expired", "later", "withdrawn"];
+        let events = hosts.map(|host| format!("{}\n", request(&format!("{host}.example"), 1)));
+        let bridge = Bridge::bare()
+            .file("iocs", lines.map(|line| format!("{line}\n")).concat())
+            .file("eve.json", events.concat())
+            .args(["--indicators", "iocs", "-l", "debug"]);
+        let log = bridge.directory().join("eve.json");
+        let bridge = if way == Way::Retro {
+            append(
+                &engine.file("events").join("zeek.http.json"),
+                &events.concat(),
+            );
+            let bridge = bridge.args(["--retro-match", "-v", engine.endpoint()]);
+            bridge.arg("-b").arg(engine.path())
+        } else {
+            let follow = (way == Way::Follow).then_some("--follow");
+            bridge.args(["--events", "eve.json"]).args(follow)
+        };
+        let mut bridge = bridge.run();
+        let next = || {
+            let line = bridge.line(LIMIT);
+            let line = line.unwrap_or_else(|| panic!("{way:?}: {}", bridge.log()));
+            let event: Value = serde_json::from_str(&line).expect("JSON");
+            event["host"].as_str().expect("a host").to_owned()
+        };
+        assert_eq!(next(), "new.example", "{way:?}");
+        if way == Way::Follow {
+            let sign = format!("indicator {} is looked for", stix_id(3));
+            bridge.wait_for_log(&sign, LIMIT);
+            append(&log, &events.concat());
+            let mut found = [next(), next()];
+            found.sort();
+            assert_eq!(found, ["later.example", "new.example"]);
+            bridge.signal(Signal::TERM);
+        }
+        assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+        assert!(bridge.rest(LIMIT).is_empty(), "{way:?}");
+    });
+}

@@ -1,0 +1,538 @@
+//! Logs in every form: what is read of each, and what is said of those that are not.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use crate::support::bridge::{Bridge, program};
+use crate::support::observed::Observed;
+use crate::support::{Scratch, paths};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use rustix::process::Signal;
+use serde_json::{Map, Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// What is looked for in all of them.
+const VALUES: &str = "203.0.113.7\nwww.example.org\n";
+
+fn sample(name: &str) -> PathBuf {
+    paths::repository().join("tests/samples/logs").join(name)
+}
+
+/// Runs the program over these logs, with [`VALUES`], to its end.
+fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
+    let home = Scratch::new();
+    let values = home.write("values.txt", VALUES);
+    let mut child = paths::clean_command(program(), home.path())
+        .args(arguments)
+        .arg("--indicators")
+        .arg(values)
+        .arg("--events")
+        .args(logs)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program was built");
+    // It may end before it has read all.
+    let _ = child.stdin.take().expect("it is piped").write_all(input);
+    child.wait_with_output().expect("it was started")
+}
+
+fn log(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The contexts of sightings, sorted.
+fn contexts(output: &Output) -> Vec<String> {
+    let text = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+/// A number of the last line of the log.
+fn counter(log: &str, name: &str) -> u64 {
+    let text = log.split(&format!("{name}=")).nth(1);
+    let digits = text.and_then(|text| text.split([' ', '\n']).next());
+    digits.map_or(0, |digits| digits.parse().expect(log))
+}
+
+#[test]
+fn the_forms_of_json_give_the_same_sightings() {
+    let expected = contexts(&run(&[], &[sample("eve.json")], b""));
+    assert_eq!(expected.len(), 4);
+    let events: Vec<Value> = expected
+        .iter()
+        .map(|line| serde_json::from_str(line).expect("an event"))
+        .collect();
+    for name in [
+        "eve.windows.json",
+        "eve.truncated.json",
+        "eve.syslog",
+        "eve.array.json",
+        "eve.array-lines.json",
+        "eve.pretty.json",
+        "eve.objects.json",
+        "elasticsearch.json",
+        "elasticsearch.pretty.json",
+        "elasticdump.json",
+        "splunk.json",
+        "splunk.results.json",
+    ] {
+        let read = fs::read(sample(name)).expect("a sample");
+        for (path, input) in [(sample(name), &b""[..]), ("-".into(), &read)] {
+            let output = run(&["--exit-code"], &[path], input);
+            let log = log(&output);
+            assert_eq!(output.status.code(), Some(0), "{name}: {log}");
+            let mut found: Vec<Value> = contexts(&output)
+                .iter()
+                .map(|line| serde_json::from_str(line).expect("an event"))
+                .collect();
+            let by_id = |event: &Value| event["flow_id"].as_u64();
+            found.sort_by_key(by_id);
+            let mut events = events.clone();
+            events.sort_by_key(by_id);
+            assert_eq!(found, events, "{name}");
+            assert_eq!(counter(&log, "events_read"), 3, "{name}: {log}");
+            assert_eq!(counter(&log, "lines_rejected"), 0, "{name}: {log}");
+            assert!(!log.contains("[WARN]"), "{name}: {log}");
+        }
+    }
+}
+
+/// The sightings of `zeek.conn.log`, and of `zeek.dns.log`.
+const CONN: [&str; 2] = [
+    r#"{"ts":1709632888.471283,"uid":"C1","id.orig_h":"192.0.2.10","id.orig_p":40000,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","service":"ssl","duration":0.07827,"orig_bytes":1752,"local_orig":true,"history":"ShADadfF","tunnel_parents":[]}"#,
+    r#"{"ts":1709632890.1,"uid":"C3","id.orig_h":"192.0.2.11","id.orig_p":40002,"id.resp_h":"::ffff:203.0.113.7","id.resp_p":80,"proto":"tcp","service":"http","duration":1.0,"orig_bytes":0,"history":"-"}"#,
+];
+const DNS: &str = r#"{"ts":1709632888.471283,"uid":"C1","id.orig_h":"192.0.2.10","id.orig_p":40001,"id.resp_h":"192.0.2.1","id.resp_p":53,"proto":"udp","trans_id":7,"rtt":0.000012,"query":"www.example.org","qclass":1,"qtype_name":"A","AA":false,"answers":["alias, one.example.net","198.51.100.9"],"TTLs":[299.0,60.0],"rejected":false}"#;
+
+#[test]
+fn zeeks_own_logs_give_the_events_that_its_json_writer_prints() {
+    let both = [CONN[0], DNS, CONN[1]];
+    let bars = [
+        r#"{"ts":1709632888.471283,"uid":"C1","id.resp_h":"203.0.113.7","id.resp_p":443,"history":"a|b-","tunnel_parents":["C8","C9;"]}"#,
+    ];
+    let broken = [
+        r#"{"ts":1.0,"id.orig_h":"203.0.113.7"}"#,
+        r#"{"ts":2.0,"id.orig_h":"203.0.113.7"}"#,
+    ];
+    for (name, events, rejected, expected) in [
+        ("zeek.conn.log", 3, 0, &CONN[..]),
+        ("zeek.dns.log", 2, 0, &[DNS]),
+        ("zeek.two-headers.log", 5, 0, &both),
+        ("zeek.bars.log", 2, 0, &bars),
+        ("zeek.broken.log", 2, 3, &broken),
+    ] {
+        let read = fs::read(sample(name)).expect("a sample");
+        let windows = String::from_utf8_lossy(&read).replace('\n', "\r\n");
+        for (path, input) in [
+            (sample(name), &b""[..]),
+            ("-".into(), &read),
+            ("-".into(), windows.as_bytes()),
+        ] {
+            let output = run(&[], &[path], input);
+            let log = log(&output);
+            assert_eq!(output.status.code(), Some(0), "{name}: {log}");
+            let mut expected = expected.to_vec();
+            expected.sort_unstable();
+            assert_eq!(contexts(&output), expected, "{name}: {log}");
+            assert_eq!(counter(&log, "events_read"), events, "{name}: {log}");
+            assert_eq!(counter(&log, "lines_rejected"), rejected, "{name}: {log}");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
+    let home = Scratch::new();
+    let xz = home.write("eve.json.xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6");
+    let bzip2 = home.write("eve.json.bz2", b"BZh91AY&SY");
+    let utf_16 = home.write("eve.json", b"\xff\xfe{\x00\"\x00");
+    let rows = home.write("conn.log", "1.0\tC1\t203.0.113.7\n");
+    let numbers = home.write("numbers.json", "[{}, 1]\n{\"a\": 1}\n");
+    let garbage = home.write("garbage", [7; 5000]);
+    for (path, word) in [
+        (&xz, "xz -dc"),
+        (&bzip2, "bzip2 -dc"),
+        (&utf_16, "iconv"),
+        (&rows, "begins with \"1.0\\tC1\\t203.0.113.7"),
+        (&sample("text.log"), "begins with \"03/05/2024-10:01:28"),
+        (&garbage, "nothing in it is an event"),
+    ] {
+        // One that is read beside it changes nothing.
+        let logs = [path.clone(), sample("eve.json")];
+        for logs in [&logs[..1], &logs[..]] {
+            let output = run(&["--exit-code", "-l", "error"], logs, b"");
+            let log = log(&output);
+            assert_eq!(output.status.code(), Some(75), "{path:?}: {log}");
+            assert!(log.contains(word), "{path:?}: {log}");
+            assert!(log.contains("[ERROR]"), "{path:?}: {log}");
+        }
+    }
+    // An event is enough.
+    let output = run(&["--exit-code"], &[numbers], b"");
+    assert_eq!(output.status.code(), Some(3), "{}", log(&output));
+    assert!(log(&output).contains("1 line(s) that are no events"));
+}
+
+#[test]
+fn a_log_without_events_counts_as_read() {
+    let home = Scratch::new();
+    let logs = [
+        home.write("empty", ""),
+        home.write("blank", "\n \r\n\0\0"),
+        home.write("array", "[\n]\n"),
+        sample("zeek.header-only.log"),
+    ];
+    for path in &logs {
+        let output = run(&["--exit-code"], std::slice::from_ref(path), b"");
+        let log = log(&output);
+        assert_eq!(output.status.code(), Some(3), "{path:?}: {log}");
+        assert!(log.contains("[WARN]"), "{path:?}: {log}");
+        assert!(log.contains("no event is in it"), "{path:?}: {log}");
+    }
+}
+
+#[test]
+fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
+    let home = Scratch::new();
+    let folder = home.path().join("logs");
+    fs::create_dir_all(folder.join("2024-03-05")).expect("a folder");
+    let spool = home.path().join("spool");
+    fs::create_dir_all(&spool).expect("a folder");
+    for (name, path) in [
+        ("zeek.conn.log", folder.join("2024-03-05/conn.log")),
+        ("zeek.dns.log", spool.join("dns.log")),
+        ("text.log", folder.join("fast.log")),
+        ("eve.json", folder.join("eve.json")),
+    ] {
+        fs::copy(sample(name), path).expect("there is room");
+    }
+    std::os::unix::fs::symlink(&spool, folder.join("current")).expect("a link");
+    fs::hard_link(folder.join("eve.json"), folder.join("eve.json.1")).expect("a link");
+    let named_twice = [folder.clone(), folder.join("eve.json")];
+    let output = run(&["--exit-code"], &named_twice, b"");
+    let log = log(&output);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert_eq!(counter(&log, "events_read"), 8, "{log}");
+    assert_eq!(contexts(&output).len(), 7, "{log}");
+    assert!(log.contains("fast.log is left out: it is no log"), "{log}");
+    assert!(log.contains("is named twice, and read once"), "{log}");
+    // A folder of which nothing can be read was not looked through.
+    fs::copy(sample("text.log"), spool.join("fast.log")).expect("there is room");
+    fs::remove_file(spool.join("dns.log")).expect("it is there");
+    let output = run(&["--exit-code", "--loglevel", "error"], &[spool], b"");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{log}");
+    assert!(log.contains("no file in it is a log"), "{log}");
+    // Logs that are compressed as nobody reads them are no other files.
+    fs::write(folder.join("old.json.xz"), b"\xfd7zXZ\x00\x00").expect("there is room");
+    let output = run(&["--exit-code"], &named_twice[..1], b"");
+    assert_eq!(output.status.code(), Some(75));
+}
+
+#[test]
+fn check_says_which_form_a_log_has() {
+    let home = Scratch::new();
+    let xz = home.write("eve.json.xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6");
+    for (path, word, status) in [
+        (sample("eve.json"), "666 bytes, JSON lines", 0),
+        (sample("eve.pretty.json"), "JSON arrays", 0),
+        (sample("zeek.conn.log"), "Zeek logs", 0),
+        (paths::repository().join("tests/samples/logs"), " log(s)", 0),
+        (
+            sample("text.log"),
+            "nothing at its beginning is an event",
+            1,
+        ),
+        (xz, "xz -dc", 69),
+    ] {
+        let output = run(&["--check"], std::slice::from_ref(&path), b"");
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(table.contains(word), "{path:?}: {table}");
+        assert_eq!(output.status.code(), Some(status), "{path:?}: {table}");
+    }
+}
+
+/// Adds to a file what a logger writes in one go.
+fn append(path: &Path, text: &str) {
+    let mut file = OpenOptions::new().append(true).create(true).open(path);
+    let file = file.as_mut().expect("a file of the test");
+    file.write_all(text.as_bytes()).expect("there is room");
+}
+
+/// Follows `path` from its end: there is a broker's place, and nobody at it.
+fn following(bridge: Bridge, path: &str) -> Observed {
+    bridge
+        .file("values.txt", VALUES)
+        .args(["--indicators", "values.txt", "--events", path, "--follow"])
+        .run()
+}
+
+fn next(bridge: &Observed, uid: &str) {
+    let line = bridge.line(LIMIT);
+    let line = line.unwrap_or_else(|| panic!("nothing for {uid}: {}", bridge.log()));
+    let event: Value = serde_json::from_str(&line).expect("an event");
+    assert_eq!(event["uid"], uid, "{line}");
+}
+
+#[test]
+fn a_log_of_zeek_is_followed_through_rotation() {
+    let conn = fs::read_to_string(sample("zeek.conn.log")).expect("a sample");
+    let (conn, close) = conn.split_at(conn.find("#close").expect("the last line"));
+    let bridge = Bridge::bare().file("conn.log", conn);
+    let log = bridge.directory().join("conn.log");
+    let rotated = bridge.directory().join("conn.1.log");
+    let mut bridge = following(bridge, "conn.log");
+    next(&bridge, "C1");
+    next(&bridge, "C3");
+    let row = |uid: &str| {
+        format!(
+            "1.0\t{uid}\t192.0.2.1\t1\t203.0.113.7\t2\ttcp{}\n",
+            "\t-".repeat(6)
+        )
+    };
+    append(&log, &row("C4"));
+    next(&bridge, "C4");
+    fs::rename(&log, &rotated).expect("the same folder");
+    append(&rotated, &row("C5"));
+    append(&rotated, close);
+    next(&bridge, "C5");
+    // Other columns from here on.
+    append(
+        &log,
+        "#separator \\x09\n#fields\tuid\tid.resp_h\n#types\tst",
+    );
+    append(&log, "ring\taddr\nC6\t203.0.113.7\n");
+    next(&bridge, "C6");
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(bridge.rest(LIMIT).is_empty());
+}
+
+#[test]
+fn the_logs_of_a_folder_are_followed_and_new_ones_too() {
+    let bridge = Bridge::bare();
+    let folder = bridge.directory().join("logs");
+    fs::create_dir(&folder).expect("a folder");
+    let conn = fs::read_to_string(sample("zeek.conn.log")).expect("a sample");
+    fs::write(folder.join("conn.log"), &conn).expect("there is room");
+    let mut bridge = following(bridge, "logs");
+    next(&bridge, "C1");
+    next(&bridge, "C3");
+    let row = |uid: &str| {
+        format!(
+            "1.0\t{uid}\t192.0.2.1\t1\t203.0.113.7\t2\ttcp{}\n",
+            "\t-".repeat(6)
+        )
+    };
+    append(&folder.join("conn.log"), &row("C4"));
+    next(&bridge, "C4");
+    append(
+        &folder.join("eve.json"),
+        "{\"uid\": \"C5\", \"src_ip\": \"203.0.113.7\"}\n",
+    );
+    next(&bridge, "C5");
+    // An archive, by copy: all of it was read.
+    fs::copy(folder.join("conn.log"), folder.join("conn.10-11.log")).expect("there is room");
+    append(
+        &folder.join("eve.json"),
+        "{\"uid\": \"C6\", \"src_ip\": \"203.0.113.7\"}\n",
+    );
+    next(&bridge, "C6");
+    std::thread::sleep(Duration::from_secs(3));
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(bridge.rest(LIMIT).is_empty(), "{}", bridge.log());
+}
+
+#[test]
+fn hostile_logs_take_no_more_memory_than_others() {
+    const MOST: u64 = 300 << 20;
+    let last = "{\"uid\": \"last\", \"src_ip\": \"203.0.113.7\"}\n";
+    let zeek_last = "#separator \\x09\n#fields\tuid\tid.resp_h\n#types\tstring\taddr\n\
+                     last\t203.0.113.7\n";
+    let long = "x".repeat(60 << 20);
+    let tabs = "\t".repeat(8 << 20);
+    let logs = [
+        // A line, an element and an answer without an end, each with an event behind it.
+        format!("{{\"a\": \"{long}\n{last}"),
+        format!("[\n{{\"a\": \"{long}\n{last}"),
+        format!("{{\"hits\": {{\"hits\": [{{\"a\": \"{long}\n{last}"),
+        format!("{}\n{last}", "[".repeat(60 << 20)),
+        format!("{}{last}", "\0".repeat(60 << 20)),
+        format!("#separator \\x09\n#fields{tabs}\n#types{tabs}\n{tabs}\n{zeek_last}"),
+        format!("#separator \\x09\n#fields\ta\n{long}\n{zeek_last}"),
+        format!("#separator {long}\n{zeek_last}"),
+    ];
+    for text in logs {
+        let shown = &text[..40];
+        let mut bridge = following(Bridge::bare().file("log", &text), "log");
+        let line = bridge.line(LIMIT);
+        assert!(
+            line.is_some_and(|line| line.contains("last")),
+            "{shown}: {}",
+            bridge.log()
+        );
+        let peak = bridge.peak_resident();
+        assert!(peak < MOST, "{shown}: {} MiB", peak >> 20);
+        bridge.signal(Signal::TERM);
+        bridge.wait(LIMIT);
+    }
+}
+
+/// A value of a column, as JSON and as Zeek's table has it.
+#[derive(Clone, Debug)]
+struct Cell(Option<Value>, String);
+
+/// Text in a table: what would be taken for something else is escaped.
+fn escaped(text: &str) -> String {
+    if text.is_empty() {
+        return "(empty)".to_owned();
+    }
+    let is_mark = ["-", "(empty)"].contains(&text);
+    let mut cell = String::new();
+    for (nth, byte) in text.bytes().enumerate() {
+        match byte {
+            b'\\' => cell.push_str("\\\\"),
+            b' '..=b'~' if byte != b',' && !(nth == 0 && (is_mark || byte == b'#')) => {
+                cell.push(char::from(byte));
+            }
+            _ => cell.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    cell
+}
+
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("www.example.org".to_owned()),
+        Just("203.0.113.7".to_owned()),
+        "[a-z\\\\\",#(){}\t\n\u{fc}-]{0,10}",
+    ]
+}
+
+fn text_cell() -> impl Strategy<Value = Cell> {
+    prop_oneof![
+        Just(Cell(None, "-".to_owned())),
+        text().prop_map(|text| Cell(Some(json!(text)), escaped(&text))),
+    ]
+}
+
+fn address_cell() -> impl Strategy<Value = Cell> {
+    prop_oneof![
+        Just("203.0.113.7".to_owned()),
+        any::<std::net::IpAddr>().prop_map(|address| address.to_string()),
+    ]
+    .prop_map(|text| Cell(Some(json!(text)), text))
+}
+
+fn list_cell() -> impl Strategy<Value = Cell> {
+    prop::collection::vec(text(), 0..4).prop_map(|list| {
+        let cells: Vec<String> = list.iter().map(|text| escaped(text)).collect();
+        let cell = match list.is_empty() {
+            true => "(empty)".to_owned(),
+            false => cells.join(","),
+        };
+        // A list of one empty text is written as an empty list.
+        let list = if cell == "(empty)" { vec![] } else { list };
+        Cell(Some(json!(list)), cell)
+    })
+}
+
+fn number_cell() -> impl Strategy<Value = Cell> {
+    prop_oneof![
+        Just(Cell(None, "-".to_owned())),
+        any::<u32>().prop_map(|number| Cell(Some(json!(number)), number.to_string())),
+    ]
+}
+
+fn double_cell() -> impl Strategy<Value = Cell> {
+    (0..2_000_000_000u64, 0..1_000_000u64).prop_map(|(whole, fraction)| {
+        let text = format!("{whole}.{fraction:06}");
+        let number: f64 = text.parse().expect("a number");
+        Cell(Some(json!(number)), text)
+    })
+}
+
+fn bool_cell() -> impl Strategy<Value = Cell> {
+    any::<bool>().prop_map(|is| Cell(Some(json!(is)), if is { "T" } else { "F" }.to_owned()))
+}
+
+/// The columns of a random log, and how they are typed.
+const COLUMNS: [(&str, &str); 8] = [
+    ("ts", "time"),
+    ("uid", "string"),
+    ("id.resp_h", "addr"),
+    ("id.resp_p", "count"),
+    ("host", "string"),
+    ("query", "string"),
+    ("answers", "vector[string]"),
+    ("AA", "bool"),
+];
+
+fn row() -> impl Strategy<Value = [Cell; 8]> {
+    let cells = (
+        double_cell(),
+        text_cell(),
+        address_cell(),
+        number_cell(),
+        text_cell(),
+        text_cell(),
+        list_cell(),
+        bool_cell(),
+    );
+    cells.prop_map(|(a, b, c, d, e, f, g, h)| [a, b, c, d, e, f, g, h])
+}
+
+#[test]
+fn random_logs_of_zeek_give_the_same_sightings_in_both_forms() {
+    let mut runner = TestRunner::new(Config {
+        cases: 16,
+        failure_persistence: None,
+        max_shrink_iters: 40,
+        ..Config::default()
+    });
+    let logs = prop::collection::vec(row(), 1..300);
+    let result = runner.run(&logs, |rows| {
+        let names = COLUMNS.map(|(name, _)| name).join("\t");
+        let types = COLUMNS.map(|(_, kind)| kind).join("\t");
+        let mut table = format!("#separator \\x09\n#fields\t{names}\n#types\t{types}\n");
+        let mut lines = String::new();
+        for row in &rows {
+            let mut event = Map::new();
+            for ((name, _), Cell(value, _)) in COLUMNS.iter().zip(row) {
+                event.extend(value.clone().map(|value| ((*name).to_owned(), value)));
+            }
+            table += &(row.clone().map(|cell| cell.1).join("\t") + "\n");
+            lines += &(Value::from(event).to_string() + "\n");
+        }
+        let home = Scratch::new();
+        let found = |name, text: &str| {
+            let output = run(&[], &[home.write(name, text)], b"");
+            let log = log(&output);
+            assert_eq!(counter(&log, "events_read"), rows.len() as u64, "{log}");
+            let values = contexts(&output);
+            let mut values: Vec<String> = values
+                .iter()
+                .map(|line| {
+                    let value: Value = serde_json::from_str(line).expect("an event");
+                    value.to_string()
+                })
+                .collect();
+            values.sort();
+            values
+        };
+        prop_assert_eq!(found("table", &table), found("lines", &lines));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}

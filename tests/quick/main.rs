@@ -1,0 +1,55 @@
+//! What is quick: every test that does not wait for seconds at a time.
+
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+#[path = "../support/mod.rs"]
+mod support;
+
+#[path = "../judge/random.rs"]
+mod random;
+#[path = "../judge/random_patterns.rs"]
+mod random_patterns;
+#[path = "../judge/validator_rules.rs"]
+mod validator_rules;
+
+mod attribution;
+mod bad_input;
+mod batches;
+mod broker;
+mod check;
+mod command_line;
+mod cycles;
+mod delivery;
+mod ends;
+mod engine;
+mod feeds;
+mod files;
+mod hostile;
+mod indicator_life;
+mod indicators_file;
+mod inputs;
+mod kinds;
+mod layers;
+mod lifecycle;
+mod lifecycle_table;
+mod lines;
+mod log_forms;
+mod logging;
+mod match_judge;
+mod noise;
+mod object_paths;
+mod once;
+mod options;
+mod pattern_judge;
+mod readme;
+mod recall;
+mod report_once;
+mod retro;
+mod service;
+mod sink;
+mod standin_recordings;
+mod standin_setup;
+mod summary;
+mod tenzir;
+mod transform;
+mod upgrade;

@@ -1,0 +1,102 @@
+//! Faults in short form, each with the real brokers of both protocols. `make
+//! torture` has the long form.
+
+use std::time::Duration;
+
+use crate::scenarios::engine::Misdeed;
+use crate::scenarios::sinks::Sink;
+use crate::scenarios::{brokers, clock, disk, engine, kills, sinks, traffic};
+use crate::support::broker::BrokerKind;
+use crate::support::standin::Down;
+
+/// A broker of each protocol.
+const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
+
+/// Runs it with both at the same time.
+fn with_both(run: impl Fn(BrokerKind) + Sync) {
+    std::thread::scope(|scope| {
+        let run = &run;
+        for kind in BOTH {
+            scope.spawn(move || run(kind));
+        }
+    });
+}
+
+#[test]
+fn a_broker_that_is_killed_loses_no_confirmed_sighting() {
+    with_both(|kind| brokers::killed(kind, true, 2, 600, 1).complete());
+}
+
+#[test]
+fn a_broker_that_is_killed_loses_what_is_inside_it_and_nothing_else() {
+    // Every sighting is in its hands once, which the scenario asserts.
+    with_both(|kind| {
+        brokers::killed(kind, false, 1, 600, 2);
+    });
+}
+
+#[test]
+fn sightings_that_are_found_while_the_broker_is_away_arrive() {
+    with_both(|kind| {
+        brokers::away(kind, false, 1, 200).complete();
+        brokers::away(kind, true, 2, 200).complete();
+    });
+}
+
+#[test]
+fn a_broker_that_stands_still_loses_nothing() {
+    with_both(|kind| brokers::frozen(kind, false, Duration::from_secs(8), 2_000).complete());
+}
+
+#[test]
+fn an_engine_that_is_away_loses_nothing() {
+    for how in [Down::Killed, Down::Stopped] {
+        with_both(|kind| engine::down(kind, how, 2, Duration::from_secs(2)).complete());
+    }
+}
+
+#[test]
+fn a_child_that_misbehaves_costs_nothing() {
+    for misdeed in Misdeed::ALL {
+        with_both(|kind| engine::misbehaves(kind, misdeed, 40).complete());
+    }
+}
+
+#[test]
+fn a_sink_that_misbehaves_costs_nothing() {
+    for sink in [Sink::Hangs, Sink::Dies, Sink::IsSlow] {
+        with_both(|kind| sinks::command(kind, sink, 5).complete());
+    }
+}
+
+#[test]
+fn a_closed_or_full_standard_output_ends_quietly_or_holds_the_engine_back() {
+    with_both(|kind| sinks::reader_gone(kind, 20).complete());
+    with_both(|kind| {
+        sinks::pipe_full(kind, Duration::from_secs(3));
+    });
+}
+
+#[test]
+fn a_full_disk_holds_the_workers_back_and_loses_nothing() {
+    with_both(|kind| {
+        if let Some(outcome) = disk::full(kind, 6_000) {
+            outcome.complete();
+        }
+    });
+}
+
+#[test]
+fn a_bridge_that_is_killed_goes_on_where_it_was() {
+    with_both(|kind| kills::killed(kind, 6, 3).complete());
+}
+
+#[test]
+fn a_clock_that_is_set_back_changes_nothing() {
+    with_both(|kind| clock::set_back(kind, 30).complete());
+}
+
+#[test]
+fn traffic_does_not_make_it_grow() {
+    with_both(|kind| traffic::day(kind, Duration::from_secs(10)).complete());
+}

@@ -1,0 +1,11 @@
+//! What waits: for brokers that come back, for an engine's own pauses.
+
+#[path = "../scenarios/mod.rs"]
+mod scenarios;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod faults;
+mod live;
+mod subscription;
+mod tenzir_live;
