@@ -24,15 +24,11 @@ impl ShortId {
     /// The short form of `indicator--UUID` in lower case, and of text of up to
     /// 16 bytes.
     pub fn of(id: &str) -> Option<Self> {
-        if let Some(uuid) = id.strip_prefix(STIX).and_then(|uuid| uuid.parse().ok()) {
-            let short = ShortId {
-                bytes: Uuid::into_bytes(uuid),
+        if let Some(uuid) = id.strip_prefix(STIX).and_then(uuid) {
+            return Some(ShortId {
+                bytes: uuid.into_bytes(),
                 form: UUID,
-            };
-            // Other spellings of a UUID are other ids.
-            if short.text().as_deref() == Some(id) {
-                return Some(short);
-            }
+            });
         }
         let mut bytes = [0; 16];
         bytes.get_mut(..id.len())?.copy_from_slice(id.as_bytes());
@@ -64,6 +60,13 @@ impl ShortId {
             }
         }
     }
+}
+
+/// The UUID that is written as this; other spellings of one are other ids.
+fn uuid(text: &str) -> Option<Uuid> {
+    let uuid: Uuid = text.parse().ok()?;
+    let mut written = [0; uuid::fmt::Hyphenated::LENGTH];
+    (uuid.hyphenated().encode_lower(&mut written) == text).then_some(uuid)
 }
 
 #[cfg(test)]

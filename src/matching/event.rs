@@ -175,6 +175,7 @@ impl Builder {
 
 impl Visit for Builder {
     fn begin(&mut self) {
+        self.keys.begin();
         self.fields.clear();
         self.texts.clear();
         self.time = None;
@@ -182,6 +183,10 @@ impl Visit for Builder {
 
     fn field(&mut self, parent: Node, key: &str) -> Node {
         self.keys.field(parent, key, Places::shared())
+    }
+
+    fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)> {
+        self.keys.expected(parent, text)
     }
 
     fn wants(&self, _: Node) -> bool {
@@ -347,7 +352,7 @@ impl Event {
                 Seen::Address(address) => Value::Address(address),
                 Seen::Text(text) => Value::Text(text),
                 Seen::Ending(text) => Value::Ending(text),
-                Seen::Url(text) => Value::Url(text),
+                Seen::Url(text, _) => Value::Url(text),
             };
             if counts(&value) {
                 show(&Held {
@@ -424,7 +429,7 @@ impl Event {
                 Reading::Host.each(text, &mut Buffers::default(), |seen| match seen {
                     Seen::Address(address) => hosts.push(address.to_string()),
                     Seen::Text(name) => hosts.push(name.to_owned()),
-                    Seen::Ending(_) | Seen::Url(_) => {}
+                    Seen::Ending(_) | Seen::Url(..) => {}
                 });
                 hosts.iter().for_each(|host| request(Some(host), port));
             }

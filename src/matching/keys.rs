@@ -82,21 +82,30 @@ impl Keys {
         }
     }
 
-    /// The field with this key in an object.
+    /// The field that came after the last one, last time, where it is of this object and
+    /// `text` begins with its key and a quotation mark; and the length of the key. Events
+    /// of one type have their keys in one order.
     #[inline]
-    pub fn field(&mut self, parent: Node, key: &str, places: &Places) -> Node {
-        // Events of one type have their keys in one order.
-        let last = self.last.0 as usize;
-        let next = self.fields.get(last).map_or(Node::LOST, |field| field.next);
-        if let Some(field) = self.fields.get(next.0 as usize) {
-            if field.parent == parent && *field.key == *key {
-                self.last = next;
-                return next;
-            }
+    pub fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)> {
+        let next = self.fields.get(self.last.0 as usize)?.next;
+        let field = self.fields.get(next.0 as usize)?;
+        let rest = text.strip_prefix(field.key.as_bytes())?;
+        if field.parent != parent || rest.first() != Some(&b'"') {
+            return None;
         }
+        self.last = next;
+        Some((next, field.key.len()))
+    }
+
+    /// The field with this key in an object.
+    pub fn field(&mut self, parent: Node, key: &str, places: &Places) -> Node {
         let node = self.look_up(parent, key, places);
-        if let Some(field) = self.fields.get_mut(last) {
-            field.next = node;
+        // A key with one of these is written with escapes.
+        let is_plain = |byte: u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        if key.bytes().all(is_plain) {
+            if let Some(field) = self.fields.get_mut(self.last.0 as usize) {
+                field.next = node;
+            }
         }
         self.last = node;
         node

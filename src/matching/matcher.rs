@@ -320,6 +320,11 @@ impl Visit for Scan<'_> {
     }
 
     #[inline]
+    fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)> {
+        self.scratch.keys.expected(parent, text)
+    }
+
+    #[inline]
     fn wants(&self, node: Node) -> bool {
         Scan::wants(self, node)
     }
@@ -415,9 +420,9 @@ impl Scan<'_> {
                     index.find_text(end, kinds, &mut hit);
                 }
             }
-            Seen::Url(text) => {
+            Seen::Url(_, parts) => {
                 if kinds.has(Kind::Url) {
-                    find_whole(index, &url::parts(text), &mut hit);
+                    find_whole(index, &parts, &mut hit);
                 }
             }
         });
@@ -446,7 +451,7 @@ impl Scan<'_> {
                     match seen {
                         Seen::Address(address) => requests.texts.push_str(&address.to_string()),
                         Seen::Text(name) => requests.texts.push_str(name),
-                        Seen::Ending(_) | Seen::Url(_) => {}
+                        Seen::Ending(_) | Seen::Url(..) => {}
                     }
                     requests.hosts.push(Host {
                         text: start..requests.texts.len(),

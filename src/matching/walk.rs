@@ -31,6 +31,9 @@ pub trait Visit {
     fn begin(&mut self);
     /// The field with this key in an object.
     fn field(&mut self, parent: Node, key: &str) -> Node;
+    /// The field that came next in this object last time, where the text behind a quotation
+    /// mark is its key, and the length of the key.
+    fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)>;
     /// Whether the values of a field are looked at.
     fn wants(&self, node: Node) -> bool;
     /// A string.
@@ -127,14 +130,7 @@ impl<V: Visit> Scanner<'_, V> {
         }
         loop {
             self.expect(b'"')?;
-            let (start, end, is_plain) = self.string()?;
-            let node = match is_plain {
-                true => self.visit.field(at.node, &self.line[start..end]),
-                false => {
-                    let key = self.decoded(start, end)?;
-                    self.visit.field(at.node, &key)
-                }
-            };
+            let node = self.key(at.node)?;
             self.blanks();
             self.expect(b':')?;
             self.blanks();
@@ -150,6 +146,21 @@ impl<V: Visit> Scanner<'_, V> {
             }
             self.blanks();
         }
+    }
+
+    /// The field whose key stands behind a quotation mark.
+    #[inline]
+    fn key(&mut self, parent: Node) -> Option<Node> {
+        if let Some((node, length)) = self.visit.expected(parent, &self.bytes[self.at..]) {
+            self.at += length + 1;
+            return Some(node);
+        }
+        let (start, end, is_plain) = self.string()?;
+        if is_plain {
+            return Some(self.visit.field(parent, &self.line[start..end]));
+        }
+        let key = self.decoded(start, end)?;
+        Some(self.visit.field(parent, &key))
     }
 
     #[inline]
@@ -463,11 +474,16 @@ mod tests {
 
     impl Visit for All {
         fn begin(&mut self) {
+            self.keys.begin();
             self.seen.clear();
         }
 
         fn field(&mut self, parent: Node, key: &str) -> Node {
             self.keys.field(parent, key, Places::shared())
+        }
+
+        fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)> {
+            self.keys.expected(parent, text)
         }
 
         fn wants(&self, _: Node) -> bool {
@@ -548,6 +564,28 @@ mod tests {
         });
         prop::collection::hash_map("[a-z]{1,3}", value, 0..6)
             .prop_map(|fields| Json::Object(fields.into_iter().collect()))
+    }
+
+    #[test]
+    fn a_key_that_looks_like_the_one_before_is_another() {
+        let mut all = All::default();
+        for (line, seen) in [
+            (
+                r#"{"a\\b":"x","c":"x"}"#,
+                [r#"a\b 0 false "x""#, r#"c 0 false "x""#],
+            ),
+            (
+                r#"{"a\b":"x","cd":"x"}"#,
+                ["a\u{8} 0 false \"x\"", r#"cd 0 false "x""#],
+            ),
+            (
+                r#"{"a\\b":"x","c":"x"}"#,
+                [r#"a\b 0 false "x""#, r#"c 0 false "x""#],
+            ),
+        ] {
+            walk(line, &mut all).expect("an object");
+            assert_eq!(all.seen, seen, "{line}");
+        }
     }
 
     proptest! {

@@ -26,12 +26,17 @@ const LONGEST: usize = 45;
 
 /// A test that is cheaper than the parser, and true for all that it takes.
 fn may_be_one(text: &[u8]) -> bool {
-    text.len() >= 2
-        && matches!(text[0], b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':')
-        && text[1..5.min(text.len())]
-            .iter()
-            .any(|byte| matches!(byte, b'.' | b':'))
-        && (text.len() <= LONGEST || text.contains(&b'%'))
+    let is_separator = |byte: &u8| matches!(byte, b'.' | b':');
+    let Some(first) = text.iter().take(5).position(is_separator) else {
+        return false;
+    };
+    let digits = &text[..first];
+    let begins = if text[first] == b'.' {
+        digits.iter().all(u8::is_ascii_digit)
+    } else {
+        digits.iter().all(u8::is_ascii_hexdigit)
+    };
+    begins && (text.len() <= LONGEST || text.contains(&b'%'))
 }
 
 /// Only addresses of IPv6 have a zone.

@@ -74,9 +74,8 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
     if name.is_empty() {
         return why_not("it is empty");
     }
-    let is_forbidden = |c: char| c.is_ascii_control() || FORBIDDEN.contains(c);
-    if let Some(c) = name.chars().find(|c| is_forbidden(*c)) {
-        return why_not(&format!("{c:?} stands in no name"));
+    if let Some(byte) = name.bytes().find(|byte| is_forbidden(*byte)) {
+        return why_not(&format!("{:?} stands in no name", char::from(byte)));
     }
     if name
         .split('.')
@@ -90,9 +89,29 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
     Ok(name.to_owned())
 }
 
-/// Characters that are syntax of URLs, lists and texts, and stand in no host name
-/// (WHATWG's forbidden ones, with quotation marks, commas and the like).
-const FORBIDDEN: &str = " #%/:<>?@[\\]^|\"'`,;(){}=&$!+~";
+/// Whether a byte is syntax of URLs, lists and texts, and stands in no host name (WHATWG's
+/// forbidden ones, with quotation marks, commas and the like).
+fn is_forbidden(byte: u8) -> bool {
+    match byte {
+        b'*' | b'-' | b'.' | b'_' => false,
+        _ => byte.is_ascii_punctuation() || byte.is_ascii_control() || byte == b' ',
+    }
+}
+
+/// Whether a name has its canonical form, seen at a glance: labels of small letters, digits,
+/// `-` and `_`.
+pub(super) fn is_canonical(name: &str) -> bool {
+    let mut label = 0;
+    for byte in name.bytes() {
+        match byte {
+            b'.' if label == 0 => return false,
+            b'.' => label = 0,
+            b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' if label < LONGEST_LABEL => label += 1,
+            _ => return false,
+        }
+    }
+    label > 0 && name.len() <= LONGEST_NAME
+}
 
 /// Whether a canonical name can be told from other words by its form alone: it has a
 /// dot, its labels are of letters, digits, `-` and `_`, and the last is no number.

@@ -39,12 +39,12 @@ pub fn parts(canonical: &str) -> Parts<'_> {
         port: None,
         target,
     };
-    let (scheme, rest) = match canonical.split_once("//") {
-        Some(("", rest)) => (None, rest),
-        Some((scheme, rest)) if scheme.ends_with(':') && !scheme.contains('/') => {
-            (Some(&scheme[..scheme.len() - 1]), rest)
-        }
-        _ => return alone(canonical),
+    let (scheme, rest) = match canonical.strip_prefix("//") {
+        Some(rest) => (None, rest),
+        None => match split_scheme(canonical) {
+            Some((scheme, rest)) => (Some(scheme), rest),
+            None => return alone(canonical),
+        },
     };
     let end = rest.find('/').unwrap_or(rest.len());
     let (host, port) = address::host_and_port(&rest[..end]);
@@ -140,10 +140,46 @@ pub fn is_whole(text: &str) -> bool {
 
 /// The scheme, and what follows its `://`.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
-    let (scheme, rest) = text.split_once("://")?;
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
-    let begins = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
-    (begins && scheme.bytes().all(is_plain)).then_some((scheme, rest))
+    let end = text.bytes().position(|byte| !is_plain(byte))?;
+    let rest = text[end..].strip_prefix("://")?;
+    text.as_bytes()[0]
+        .is_ascii_alphabetic()
+        .then_some((&text[..end], rest))
+}
+
+/// The canonical form of a URL with a host: `text` itself, or what was put into `buffer`.
+///
+/// # Errors
+/// It is none: why.
+pub fn whole<'t>(text: &'t str, buffer: &'t mut String) -> Result<&'t str, &'static str> {
+    if is_canonical(text) {
+        return Ok(text);
+    }
+    buffer.clear();
+    read(text, buffer)?;
+    Ok(buffer)
+}
+
+/// Whether a URL has its canonical form, seen at a glance: most in logs have. Those with a
+/// port or an address for a host are left to [`read`].
+fn is_canonical(text: &str) -> bool {
+    let Some((scheme, rest)) = split_scheme(text) else {
+        return false;
+    };
+    let Some(end) = memchr::memchr(b'/', rest.as_bytes()) else {
+        return false;
+    };
+    let (host, target) = rest.split_at(end);
+    !scheme.bytes().any(|byte| byte.is_ascii_uppercase())
+        && domain::is_canonical(host)
+        && address::read(host).is_none()
+        && target.bytes().all(is_plain_in_target)
+}
+
+/// Whether a byte of a target stands for itself in every spelling.
+fn is_plain_in_target(byte: u8) -> bool {
+    byte.is_ascii() && !matches!(byte, b'%' | b'#' | b' ')
 }
 
 /// Puts the canonical form of a URL with a host behind `whole`.
@@ -241,8 +277,7 @@ pub fn write_query(query: &str, out: &mut String) {
 /// The target of a request in its canonical form: `text` itself, or what was put into
 /// `buffer`.
 pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
-    let is_plain = |byte: u8| byte.is_ascii() && !matches!(byte, b'%' | b'#' | b' ');
-    if text.starts_with('/') && text.bytes().all(is_plain) {
+    if text.starts_with('/') && text.bytes().all(is_plain_in_target) {
         return text;
     }
     buffer.clear();
@@ -436,6 +471,13 @@ mod tests {
                 let Parts { host, target, .. } = parts(&form);
                 prop_assert!(target.starts_with('/') && host != Some(""), "{}", form);
             }
+        }
+
+        #[test]
+        fn what_is_canonical_at_a_glance_is(text in "(https?|Ftp)://[a-c0-9.:@A_*-]{0,12}[/?#]?[ -~ü]{0,12}") {
+            let (mut form, mut buffer) = (String::new(), String::new());
+            let read = read(&text, &mut form).map(|()| &*form);
+            prop_assert_eq!(whole(&text, &mut buffer), read);
         }
 
         #[test]

@@ -18,9 +18,20 @@ pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
     };
     // Checked in one go; only where something is wrong line by line.
     match std::str::from_utf8(block) {
-        Ok(text) => text.split('\n').for_each(line),
+        Ok(text) => split(text).for_each(line),
         Err(_) => lines(block).for_each(|bytes| line(&String::from_utf8_lossy(bytes))),
     }
+}
+
+/// The lines of a text; `str::split` finds their ends a third as fast.
+fn split(text: &str) -> impl Iterator<Item = &str> {
+    let mut start = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    ends.map(move |end| {
+        let line = &text[start..end];
+        start = (end + 1).min(text.len());
+        line
+    })
 }
 
 /// The object in a line that is none as a whole: behind a byte order mark, the head that

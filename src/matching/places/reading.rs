@@ -61,8 +61,8 @@ pub enum Seen<'a> {
     Text(&'a str),
     /// The end of a path: fewer components than the path has may be named.
     Ending(&'a str),
-    /// A whole URL in its canonical form.
-    Url(&'a str),
+    /// A whole URL in its canonical form, and its parts.
+    Url(&'a str, url::Parts<'a>),
 }
 
 /// Memory for canonical forms, made once and used for all events.
@@ -191,12 +191,12 @@ fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
     if text.starts_with('/') || (!url::is_whole(text) && !has_host(text)) {
         return;
     }
-    buffer.clear();
-    if url::read(text, buffer).is_err() {
+    let Ok(whole) = url::whole(text, buffer) else {
         return;
-    }
-    show(Seen::Url(buffer));
-    if let Some(name) = url::parts(buffer).host {
+    };
+    let parts = url::parts(whole);
+    show(Seen::Url(whole, parts));
+    if let Some(name) = parts.host {
         match address::read(name) {
             Some(address) => show(Seen::Address(address)),
             None => show(Seen::Text(name)),
@@ -221,7 +221,7 @@ mod tests {
             all.push(match one {
                 Seen::Address(address) => format!("@{address}"),
                 Seen::Text(text) | Seen::Ending(text) => text.to_owned(),
-                Seen::Url(url) => format!("<{url}>"),
+                Seen::Url(url, _) => format!("<{url}>"),
             });
         });
         all
