@@ -65,7 +65,7 @@ dev-mode: ## Prepare this checkout for development
 	@echo "Next: 'cargo test --test quick NAME::' for one file of tests, 'make test' for all,"
 	@echo "'make man' after a change to an option, '.ci/run' before a commit."
 
-man: ## Write the man page, completions, example and the README's options anew
+man: ## Write the man page, completions, example and the table of options anew
 	$(CARGO) build $(CARGO_FLAGS)
 	mkdir -p man packaging/completions
 	@set -e; generate() { echo "generate $$1 > $$2"; \
@@ -76,10 +76,10 @@ man: ## Write the man page, completions, example and the README's options anew
 	generate complete-zsh packaging/completions/_vast-threatbus; \
 	generate complete-fish packaging/completions/vast-threatbus.fish; \
 	generate config-example config.yaml.example; \
-	generate options-markdown README.md.options; \
+	generate options-markdown docs/options; \
 	sed -e '/<!-- options:begin -->/,/<!-- options:end -->/{//!d}' \
-		-e '/<!-- options:begin -->/r README.md.options' README.md > README.md.new; \
-	mv README.md.new README.md; rm README.md.options
+		-e '/<!-- options:begin -->/r docs/options' docs/configuration.md > docs/configuration.new; \
+	mv docs/configuration.new docs/configuration.md; rm docs/options
 
 deb: build ## Build a Debian package, target/debian/vast-threatbus_*.deb
 	tests/setup --deb
@@ -107,7 +107,8 @@ install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDI
 	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/vast-threatbus.service \
 		> $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
 	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
-	install -D -m 644 config.yaml.example $(SHARE)/doc/vast-threatbus/config.yaml.example
+	install -D -m 644 -t $(SHARE)/doc/vast-threatbus config.yaml.example README.md SECURITY.md CHANGELOG.md
+	install -D -m 644 -t $(SHARE)/doc/vast-threatbus/docs docs/*.md
 
 # Built only where it is missing, so that "sudo make install" needs no cargo.
 $(RELEASE):

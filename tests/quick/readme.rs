@@ -1,8 +1,8 @@
-//! The README is true to the program and to the repository.
+//! The README and the documents are true to the program and to the repository.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use vast_threatbus::config::log_forms::LOG_FORMS;
 use vast_threatbus::config::texts::Text;
@@ -11,9 +11,33 @@ use vast_threatbus::observable::{Kind, Property};
 use vast_threatbus::protocol::feed::FORMS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
+/// The most lines that a stranger reads in five minutes.
+const README_LINES: usize = 250;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
 fn read(file: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-    fs::read_to_string(path).expect(file)
+    fs::read_to_string(root().join(file)).expect(file)
+}
+
+/// Every document, by its path from the root of the repository.
+fn documents() -> BTreeMap<PathBuf, String> {
+    let mut files = Vec::new();
+    for folder in ["", "docs", "tests/vast-standin"] {
+        let entries = fs::read_dir(root().join(folder)).expect("a folder of documents");
+        for entry in entries {
+            let name = entry.expect("an entry of the folder").file_name();
+            files.push(Path::new(folder).join(name));
+        }
+    }
+    files.retain(|file| file.extension().is_some_and(|end| end == "md"));
+    let texts = files.into_iter().map(|file| {
+        let text = fs::read_to_string(root().join(&file)).expect("a document");
+        (file, text)
+    });
+    texts.collect()
 }
 
 /// What stands between two marks, each exactly once there.
@@ -82,40 +106,85 @@ fn dependencies(manifest: &str) -> BTreeSet<String> {
 }
 
 #[test]
+fn the_readme_is_read_in_five_minutes() {
+    let lines = read("README.md").lines().count();
+    assert!(
+        lines <= README_LINES,
+        "README.md has {lines} lines and may have {README_LINES}: docs/ has room"
+    );
+}
+
+#[test]
+fn the_readme_leads_to_every_document() {
+    let links = links(&read("README.md"));
+    for file in documents().keys() {
+        let name = file.to_str().expect("documents have plain names");
+        if name != "README.md" && !name.starts_with("tests/") {
+            assert!(links.iter().any(|link| link == name), "no link to {name}");
+        }
+    }
+}
+
+#[test]
 fn the_options_are_those_of_the_table() {
-    let readme = read("README.md");
-    let block = between(&readme, "<!-- options:begin -->\n", "<!-- options:end -->");
+    let document = read("docs/configuration.md");
+    let block = between(
+        &document,
+        "<!-- options:begin -->\n",
+        "<!-- options:end -->",
+    );
     assert!(
         block == Text::Markdown.generate(),
-        "the options in README.md are out of date: run `make man`"
+        "the options in docs/configuration.md are out of date: run `make man`"
     );
 }
 
 #[test]
 fn the_place_of_the_measurements_is_marked() {
-    let readme = read("README.md");
-    let block = between(
-        &readme,
-        "<!-- performance:begin -->\n",
-        "<!-- performance:end -->",
-    );
-    assert!(!block.trim().is_empty());
+    for (file, what) in [
+        ("docs/performance.md", "performance"),
+        ("docs/reliability.md", "torture"),
+        ("README.md", "recording"),
+    ] {
+        let begin = format!("<!-- {what}:begin -->\n");
+        let end = format!("<!-- {what}:end -->");
+        let document = read(file);
+        let block = between(&document, &begin, &end);
+        assert!(!block.trim().is_empty(), "{file} has no {what}");
+    }
 }
 
 #[test]
 fn links_lead_somewhere() {
-    for file in ["README.md", "CHANGELOG.md", "SECURITY.md"] {
-        let text = read(file);
-        let anchors = anchors(&text);
+    let mut met = 0;
+    for (file, text) in documents() {
         for target in links(&text) {
-            if let Some(anchor) = target.strip_prefix('#') {
-                assert!(anchors.contains(anchor), "{file}: no heading for {target}");
-            } else if !target.starts_with("https://") {
-                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&target);
-                assert!(path.exists(), "{file}: no file {target}");
+            if target.starts_with("https://") {
+                continue;
+            }
+            met += 1;
+            let (path, anchor) = match target.split_once('#') {
+                Some((path, anchor)) => (path, Some(anchor)),
+                None => (target.as_str(), None),
+            };
+            let from = file.parent().expect("a file has a folder");
+            let to = if path.is_empty() {
+                root().join(&file)
+            } else {
+                root().join(from).join(path)
+            };
+            assert!(to.exists(), "{}: no file {target}", file.display());
+            if let Some(anchor) = anchor {
+                let there = anchors(&fs::read_to_string(&to).expect("a linked document"));
+                assert!(
+                    there.contains(anchor),
+                    "{}: no heading for {target}",
+                    file.display()
+                );
             }
         }
     }
+    assert!(met > 20, "the documents lead to each other");
 }
 
 #[test]
@@ -130,11 +199,11 @@ fn files_of_the_repository_that_are_named_exist() {
         "src/",
         "tests/",
     ];
-    for file in ["README.md", "docs/architecture.md"] {
-        for word in code_words(&read(file)) {
+    for (file, text) in documents() {
+        for word in code_words(&text) {
             if FOLDERS.iter().any(|folder| word.starts_with(folder)) {
-                let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&word);
-                assert!(path.exists(), "{file} names {word}");
+                let there = root().join(&word).exists();
+                assert!(there, "{} names {word}", file.display());
             }
         }
     }
@@ -143,25 +212,33 @@ fn files_of_the_repository_that_are_named_exist() {
 #[test]
 fn targets_of_make_that_are_named_exist() {
     let makefile = read("Makefile");
-    let readme = read("README.md");
-    let lines = readme.lines().map(|line| line.trim_start_matches("sudo "));
-    let words = code_words(&readme);
     let mut met = 0;
-    for text in lines.chain(words.iter().map(String::as_str)) {
-        let Some(target) = text.strip_prefix("make ") else {
-            continue;
-        };
-        met += 1;
-        let rule = format!("\n{target}:");
-        assert!(makefile.contains(&rule), "README.md names `make {target}`");
+    for (file, text) in documents() {
+        let words = code_words(&text);
+        let lines = text.lines().map(|line| line.trim_start_matches("sudo "));
+        let lines = lines.chain(words.iter().map(String::as_str));
+        for target in lines.filter_map(|text| text.strip_prefix("make ")) {
+            met += 1;
+            let rule = format!("\n{target}:");
+            let there = makefile.contains(&rule);
+            assert!(there, "{} names `make {target}`", file.display());
+        }
     }
-    assert!(met > 0, "README.md shows how to run the demo and the tests");
+    assert!(
+        met > 10,
+        "the documents show how to run the demo and the tests"
+    );
+    let readme = read("README.md");
+    assert!(
+        readme.contains("\n```sh\nmake test\n"),
+        "README.md says how it is tested"
+    );
 }
 
 #[test]
 fn every_dependency_has_a_row_and_every_row_a_dependency() {
-    let readme = read("README.md");
-    let (_, rest) = readme
+    let document = read("CONTRIBUTING.md");
+    let (_, rest) = document
         .split_once("\n## Dependencies\n")
         .expect("the section");
     let section = rest.split("\n## ").next().unwrap_or(rest);
@@ -182,7 +259,7 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
     assert_eq!(rows, wanted);
 }
 
-/// The table of the forms of feeds, as the README has it.
+/// The table of the forms of feeds, as its document has it.
 fn table_of_forms() -> String {
     let mut table = String::from("| Name | Form | What is taken |\n| --- | --- | --- |\n");
     for form in &FORMS {
@@ -191,7 +268,7 @@ fn table_of_forms() -> String {
     table
 }
 
-/// The table of the forms of logs, as the README has it.
+/// The table of the forms of logs, as its document has it.
 fn table_of_log_forms() -> String {
     let mut table = String::from("| Form | What is taken |\n| --- | --- |\n");
     for form in &LOG_FORMS {
@@ -202,20 +279,23 @@ fn table_of_log_forms() -> String {
 
 #[test]
 fn the_forms_of_feeds_are_those_of_the_table() {
-    let readme = read("README.md");
-    let block = between(&readme, "<!-- forms:begin -->\n", "<!-- forms:end -->");
+    let document = read("docs/inputs.md");
+    let block = between(&document, "<!-- forms:begin -->\n", "<!-- forms:end -->");
     let table = table_of_forms();
-    assert!(block == table, "the forms in README.md are to be:\n{table}");
+    assert!(
+        block == table,
+        "the forms in docs/inputs.md are to be:\n{table}"
+    );
 }
 
 #[test]
 fn the_forms_of_logs_are_those_of_the_table() {
-    let readme = read("README.md");
-    let block = between(&readme, "<!-- logs:begin -->\n", "<!-- logs:end -->");
+    let document = read("docs/inputs.md");
+    let block = between(&document, "<!-- logs:begin -->\n", "<!-- logs:end -->");
     let table = table_of_log_forms();
     assert!(
         block == table,
-        "the forms of logs in README.md are to be:\n{table}"
+        "the forms of logs in docs/inputs.md are to be:\n{table}"
     );
 }
 
@@ -238,7 +318,7 @@ fn name_of(sought: Sought) -> Option<String> {
     }
 }
 
-/// The table of kinds and places, as the README has it.
+/// The table of kinds and places, as its document has it.
 fn table_of_places() -> String {
     let mut kinds: Vec<(String, [BTreeSet<&str>; 3])> = Vec::new();
     for row in TABLE {
@@ -269,16 +349,16 @@ fn table_of_places() -> String {
 
 #[test]
 fn the_places_are_those_of_the_table() {
-    let readme = read("README.md");
-    let block = between(&readme, "<!-- places:begin -->\n", "<!-- places:end -->");
+    let document = read("docs/matching.md");
+    let block = between(&document, "<!-- places:begin -->\n", "<!-- places:end -->");
     let table = table_of_places();
     assert!(
         block == table,
-        "the kinds and places in README.md are to be:\n{table}"
+        "the kinds and places in docs/matching.md are to be:\n{table}"
     );
 }
 
-/// The table of object paths, as the README has it.
+/// The table of object paths, as its document has it.
 fn table_of_paths() -> String {
     let mut table = String::from("| Object path | What it is compared with |\n| --- | --- |\n");
     for row in PATHS {
@@ -298,8 +378,8 @@ fn table_of_paths() -> String {
 
 #[test]
 fn every_object_path_is_in_the_table() {
-    let readme = read("README.md");
-    let block = between(&readme, "<!-- paths:begin -->\n", "<!-- paths:end -->");
+    let document = read("docs/matching.md");
+    let block = between(&document, "<!-- paths:begin -->\n", "<!-- paths:end -->");
     assert_eq!(
         block,
         table_of_paths(),

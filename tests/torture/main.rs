@@ -1,5 +1,5 @@
 //! `make torture`: every fault in its long form, and a table of what came of it, ready
-//! for the README. Arguments choose rows by their words; `--seed N` sets the first
+//! for `docs/reliability.md`. Arguments choose rows by their words; `--seed N` sets the first
 //! seed.
 
 #[path = "../scenarios/mod.rs"]

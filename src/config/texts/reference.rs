@@ -1,4 +1,4 @@
-//! The example of a configuration file, and the table of the README.
+//! The example of a configuration file, and the table of `docs/configuration.md`.
 
 use super::help::sentence;
 use super::wrap;
