@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use crate::support::paths;
 use serde::Deserialize;
 use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Slot, Verdict};
 use vast_threatbus::observable::Observable;
@@ -42,14 +43,7 @@ impl Recording {
 }
 
 fn recorded() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared");
-    let shared = std::env::var_os("VAST_THREATBUS_SHARED").unwrap_or_else(|| default.into());
-    let vast = PathBuf::from(shared).join("vast");
-    let found = vast.is_dir().then_some(vast);
-    if found.is_none() {
-        println!("skipped: no recorded events");
-    }
-    found
+    Some(paths::shared()?.join("vast"))
 }
 
 /// All events of a build, bad bytes replaced.

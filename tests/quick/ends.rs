@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::bridge::{Bridge, program};
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::eventually;
+use crate::support::paths;
 use crate::support::scene::{LIMIT, Scene, engine, uids};
 use crate::support::standin::Standin;
 use rustix::process::Signal;
@@ -145,7 +146,7 @@ fn the_status_is_the_same_at_every_level_and_no_failure_is_silent() {
 fn at_a_terminal() -> bool {
     let is = File::open("/dev/tty").is_ok();
     if is {
-        println!("skipped: there is a terminal");
+        paths::skipped("there is a terminal");
     }
     is
 }
@@ -157,7 +158,7 @@ fn hangups_are_ignored() -> bool {
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     let are = ignored.is_some_and(|mask| mask & 1 != 0);
     if are {
-        println!("skipped: SIGHUP is ignored here");
+        paths::skipped("SIGHUP is ignored here");
     }
     are
 }

@@ -3,9 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::support::paths;
 use tempfile::TempDir;
 use vast_threatbus::config::options::version;
 use vast_threatbus::config::texts::Text;
@@ -108,7 +109,7 @@ fn the_manual_page_satisfies_mandoc() {
             let findings = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(output.status.success() && findings.is_empty(), "{findings}");
         }
-        Err(_) => println!("skipped: there is no mandoc"),
+        Err(_) => paths::skipped_outside_ci("mandoc is not installed"),
     }
 }
 
@@ -125,7 +126,7 @@ fn the_completions_are_valid_in_their_shells() {
                 let findings = String::from_utf8_lossy(&output.stderr).into_owned();
                 assert!(output.status.success() && findings.is_empty(), "{findings}");
             }
-            Err(_) => println!("skipped: there is no {shell}"),
+            Err(_) => paths::skipped_outside_ci(format_args!("{shell} is not installed")),
         }
     }
 }
@@ -137,7 +138,7 @@ fn bash_completes_flags_words_and_both_forms_of_a_value() {
         t x --protocol ""; t x --protocol = s; t x --protocol =; t x --no-un; t x --vast x"#;
     let file = Path::new(SOURCE).join("packaging/completions/vast-threatbus.bash");
     let Ok(output) = Command::new("bash").args(["-c", script]).arg(file).output() else {
-        println!("skipped: there is no bash");
+        paths::skipped_outside_ci("bash is not installed");
         return;
     };
     let words = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -185,7 +186,7 @@ fn fish_completes_flags_and_words_without_a_complaint() {
         ),
     ] {
         let Some((offered, complaints)) = fish(line) else {
-            println!("skipped: there is no fish");
+            paths::skipped_outside_ci("fish is not installed");
             return;
         };
         assert_eq!(
@@ -243,7 +244,7 @@ fn zsh_completes_flags_and_words() {
         ),
     ] {
         let Some(completed) = zsh(line) else {
-            println!("skipped: there is no zsh");
+            paths::skipped_outside_ci("zsh is not installed");
             return;
         };
         assert_eq!(completed, expected, "{line}");
@@ -260,14 +261,11 @@ fn the_example_is_a_configuration() {
 
 #[test]
 fn the_examples_of_both_originals_load() {
-    let shared = std::env::var_os("VAST_THREATBUS_SHARED").map(PathBuf::from);
-    let shared = shared.unwrap_or_else(|| Path::new(SOURCE).join("../shared"));
+    let Some(shared) = paths::shared() else {
+        return;
+    };
     for (file, unflatten) in [("config-2020.yaml", true), ("config-2022.yaml", false)] {
         let path = shared.join("threatbus").join(file);
-        if !path.exists() {
-            println!("skipped: there is no {}", path.display());
-            continue;
-        }
         let config = load(&path);
         assert_eq!(config.snapshot_days, 30);
         assert_eq!(config.max_background_tasks.get(), 100);

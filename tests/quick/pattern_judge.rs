@@ -12,6 +12,7 @@ use std::thread;
 
 use crate::random::Random;
 use crate::random_patterns::{Tokens, damage_text};
+use crate::support::paths;
 use serde_json::{Value, json};
 use vast_threatbus::protocol::stix::pattern::{self, PatternError, Reason, Version};
 
@@ -107,15 +108,10 @@ fn judge() -> Option<PathBuf> {
     if python.exists() {
         return Some(python);
     }
-    assert!(
-        std::env::var("CI").as_deref() != Ok("true"),
-        "{} is missing: the set-up has to make it",
+    paths::skipped_outside_ci(format_args!(
+        "there is no {}; see tests/setup",
         python.display()
-    );
-    eprintln!(
-        "skipped: no official validator in {} (the set-up makes it)",
-        python.display()
-    );
+    ));
     None
 }
 
@@ -138,13 +134,11 @@ fn validators_examples(python: &Path) -> Vec<String> {
 /// The recorded patterns that come with the material around the project, where
 /// it is there.
 fn recorded_patterns() -> Vec<String> {
-    let shared = std::env::var_os("VAST_THREATBUS_SHARED")
-        .map_or_else(|| Path::new(ROOT).join("../shared"), PathBuf::from);
-    let path = shared.join("threatbus/samples/stix2/patterns.json");
-    let Ok(text) = fs::read_to_string(&path) else {
-        eprintln!("skipped: no recorded patterns in {}", path.display());
+    let Some(shared) = paths::shared() else {
         return Vec::new();
     };
+    let path = shared.join("threatbus/samples/stix2/patterns.json");
+    let text = fs::read_to_string(path).expect("the recordings have patterns");
     let rows: Vec<Value> = serde_json::from_str(&text).expect("the recording is JSON");
     let pattern = |row: &Value| row["pattern"].as_str().map(str::to_owned);
     rows.iter()

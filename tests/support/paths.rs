@@ -1,11 +1,32 @@
 //! Where things are that the tests need but cargo does not make.
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether this is a CI run, in which nothing may be left out silently.
+/// Whether this is a CI run, which has to have all that the set-up installs.
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")
+}
+
+/// Prints to standard error that a test, or a part of it, does not run on this machine,
+/// and why. It is written to the stream itself: cargo shows nothing of what `eprintln!`
+/// prints in a test that passes.
+pub fn skipped(why: impl Display) {
+    let line = format!("skipped: {why}\n");
+    // Nothing depends on this line, and the test has still to return.
+    let _ = io::stderr().write_all(line.as_bytes());
+}
+
+/// The same, for what a CI run has.
+///
+/// # Panics
+///
+/// In a CI run.
+pub fn skipped_outside_ci(why: impl Display) {
+    assert!(!in_ci(), "a CI run has to test this: {why}");
+    skipped(why);
 }
 
 /// The root of the repository.
@@ -27,8 +48,10 @@ pub fn shared() -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    assert!(!in_ci(), "CI has no recordings at {}", path.display());
-    println!("skipped: no recordings at {}", path.display());
+    skipped_outside_ci(format_args!(
+        "there are no recordings at {}",
+        path.display()
+    ));
     None
 }
 
@@ -76,12 +99,8 @@ pub fn fever() -> Option<PathBuf> {
 /// In a CI run without it.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let path = find_program(name);
-    assert!(
-        path.is_some() || !in_ci(),
-        "CI has no {name}: see tests/setup"
-    );
     if path.is_none() {
-        println!("skipped: {name} is not installed");
+        skipped_outside_ci(format_args!("{name} is not installed; see tests/setup"));
     }
     path
 }

@@ -121,7 +121,7 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
         Flow::Continue
     });
     let Some(mut tracer) = tracer else {
-        println!("skipped: there is no python3");
+        eprintln!("skipped: there is no python3");
         return;
     };
     let took = started.elapsed();
@@ -131,7 +131,7 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
     said.read_to_string(&mut seized).expect("a line");
     tracer.wait().expect("it was killed");
     if seized.trim() != "0" {
-        println!("skipped: no process may be traced here");
+        eprintln!("skipped: no process may be traced here");
         return;
     }
     assert!(matches!(outcome.expect("sh starts").end, End::TimedOut));
