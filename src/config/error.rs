@@ -38,9 +38,9 @@ pub enum Place {
 pub enum UsageError {
     /// A flag that does not exist, and one that does.
     #[error(
-        "unknown option {}{}; --help lists all",
+        "unknown option {}; {}",
         outside(flag),
-        suggestion(nearest)
+        instead(nearest, "--help lists all")
     )]
     UnknownFlag {
         /// With its dashes.
@@ -114,9 +114,8 @@ pub enum UsageError {
     },
     /// A configuration key that does not exist.
     #[error(
-        "{place}: unknown key (got {value}){}; the keys here are {}",
-        suggestion(nearest),
-        known.join(", ")
+        "{place}: unknown key (got {value}); {}",
+        instead(nearest, &format!("the keys here are {}", known.join(", ")))
     )]
     UnknownKey {
         /// Where it stands.
@@ -188,11 +187,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// What was meant, where there is something near.
-fn suggestion(nearest: &Option<String>) -> String {
+/// What was probably meant, or else where there is a list to choose from.
+fn instead(nearest: &Option<String>, all: &str) -> String {
     match nearest {
-        Some(name) => format!("; did you mean {name}?"),
-        None => String::new(),
+        Some(name) => format!("did you mean {name}?"),
+        None => all.to_owned(),
     }
 }
 

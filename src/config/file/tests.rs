@@ -83,7 +83,7 @@ fn unknown_keys_are_named_with_those_that_were_meant() {
     ] {
         let message = error(text);
         assert!(message.starts_with(start), "{message}");
-        assert!(message.contains(&format!("; did you mean {meant}?; the keys here are ")));
+        assert!(message.ends_with(&format!("; did you mean {meant}?")));
     }
     let far = error("metrics:\n  frobnicate: 1");
     assert!(

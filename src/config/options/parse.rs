@@ -238,15 +238,15 @@ mod tests {
         for (line, message) in [
             (
                 "--retro-mach",
-                "unknown option --retro-mach; did you mean --retro-match?; --help lists all",
+                "unknown option --retro-mach; did you mean --retro-match?",
             ),
             (
                 "--no-unflaten",
-                "unknown option --no-unflaten; did you mean --no-unflatten?; --help lists all",
+                "unknown option --no-unflaten; did you mean --no-unflatten?",
             ),
             (
                 "--no-snapshot",
-                "unknown option --no-snapshot; did you mean --snapshot?; --help lists all",
+                "unknown option --no-snapshot; did you mean --snapshot?",
             ),
             (
                 "--frobnicate",
