@@ -53,13 +53,14 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
     engine.down(Down::Killed);
     bridge.wait_for_log("starting it again", LIMIT);
     // More than the threads that tell the matcher take and hold.
-    for n in 0..70_000 {
+    const COUNT: u64 = 70_000;
+    for n in 0..COUNT {
         let pattern = format!("[domain-name:value = '{n}.example']");
         let text = messages::stix_indicator(n, &pattern, None).to_string();
         bus.send(2, format!("indicator {text}").as_bytes());
     }
     bridge.wait_for_log("the matcher cannot be told", LIMIT);
-    std::thread::sleep(Duration::from_secs(4));
+    bridge.wait_for_counter("messages_received", COUNT, LIMIT);
     bridge.signal(Signal::TERM);
     let status = bridge.wait(Duration::from_secs(10));
     let log = bridge.log();

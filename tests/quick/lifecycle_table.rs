@@ -450,7 +450,7 @@ fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
             // Folded into what waits.
             rig.send(&for_host(n, "a.example"));
         }
-        std::thread::sleep(Duration::from_secs(2));
+        rig.bridge.wait_for_counter("messages_received", 6, LIMIT);
         rig.end(if way == Way::Retro { 3 } else { 0 });
     });
 }
@@ -470,7 +470,7 @@ fn a_sink_that_stands_still_does_not_hold_up_the_end() {
         if way.is_live() {
             many(&rig);
         }
-        std::thread::sleep(Duration::from_secs(2));
+        rig.bridge.wait_for_counter("sightings_found", 5_000, LIMIT);
         rig.end(usize::from(!way.is_live()));
     });
 }

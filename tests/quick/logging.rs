@@ -4,9 +4,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use crate::support::eventually;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use vast_threatbus::observe::logging::{Format, Logging, Verbosity, init};
+
+/// Plenty for what takes a second.
+const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
 fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
@@ -36,7 +40,7 @@ fn check_moved(path: &Path) {
     let moved = path.with_extension("1");
     let before = fs::read(path).expect("the log");
     fs::rename(path, &moved).expect("rename");
-    std::thread::sleep(Duration::from_millis(1500));
+    assert!(eventually(LIMIT, || path.exists()), "no new file");
     assert_eq!(fs::read(path).expect("a new file"), b"");
     log::info!("third");
     let text = fs::read_to_string(path).expect("the log");

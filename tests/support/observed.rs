@@ -170,6 +170,23 @@ impl Observed {
         found.unwrap_or_else(|| panic!("no {count} × {text:?} in the log:\n{}", self.log()))
     }
 
+    /// Waits until its status has this counter: it is asked with SIGUSR1, again and again.
+    ///
+    /// # Panics
+    ///
+    /// Where the counter does not come to that in `limit`.
+    pub fn wait_for_counter(&mut self, name: &str, value: u64, limit: Duration) {
+        // The last counter has nothing behind it.
+        let between = format!(" {name}={value} ");
+        let last = format!(" {name}={value}\n");
+        let come = eventually(limit, || {
+            self.signal(Signal::USR1);
+            let log = self.log();
+            log.contains(&between) || log.contains(&last)
+        });
+        assert!(come, "{name} does not come to {value}:\n{}", self.log());
+    }
+
     /// How many lines on standard error have this text by now.
     pub fn count_logs(&self, text: &str) -> usize {
         let log = self.log();
