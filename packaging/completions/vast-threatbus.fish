@@ -65,6 +65,7 @@ complete -c vast-threatbus -l no-summary -f -d 'do not with --explain, count the
 complete -c vast-threatbus -s l -l loglevel -xa 'DEBUG INFO WARNING ERROR CRITICAL NOTSET' -d 'how much to log to standard error; NOTSET = nothing'
 complete -c vast-threatbus -l log-format -xa 'text\\t\'time, level and message, for people\' json\\t\'a JSON object (time, level, thread, message)\'' -d 'how a line of the log looks'
 complete -c vast-threatbus -l metrics-prometheus -rF -d 'a file that always holds the present metrics, for Prometheus'
+complete -c vast-threatbus -l sensor-name -x -d 'what this bridge is called where several are told apart'
 complete -c vast-threatbus -s c -l config -rF -d 'read this configuration file'
 complete -c vast-threatbus -l check -f -d 'look whether everything is there, print a table, and end'
 complete -c vast-threatbus -l no-check -f -d 'do not look whether everything is there, print a table, and end'

@@ -91,6 +91,8 @@ pub struct Config {
     pub matcher_name: Option<String>,
     /// How live matching learns of matches in VAST.
     pub live_engine: LiveEngine,
+    /// What this bridge is called where several are told apart.
+    pub sensor_name: Option<String>,
     /// Where logs go.
     pub logging: Logging,
     /// Where metrics go.
@@ -417,6 +419,7 @@ mod tests {
             connect_timeout: Some(Duration::from_secs(30)),
             matcher_name: None,
             live_engine: LiveEngine::Auto,
+            sensor_name: None,
             logging: Logging {
                 format: Format::Text,
                 console: Some(Verbosity::Info),
@@ -540,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_matcher_that_cannot_be_is_refused() {
+    fn a_matcher_or_a_name_that_cannot_be_is_refused() {
         for (args, start) in [
             (
                 &["--live-engine", "attach"][..],
@@ -548,6 +551,7 @@ mod tests {
             ),
             (&["--matcher-name=-x"], "--matcher-name: a name begins"),
             (&["--matcher-name", "a,b"], "--matcher-name: a name begins"),
+            (&["--sensor-name", "a\nb"], "--sensor-name: a name has"),
             (&["--matcher-name", "a b"], "--matcher-name: a name begins"),
         ] {
             let message = load("", &[], args).expect_err("it cannot be").to_string();

@@ -72,6 +72,7 @@ pub struct Settings {
     pub metrics_interval: Option<Duration>,
     pub metrics_file: Option<PathBuf>,
     pub metrics_prometheus: Option<PathBuf>,
+    pub sensor_name: Option<String>,
     pub indicators: Vec<PathBuf>,
     pub indicators_format: Option<feed::Form>,
     pub indicators_column: Option<String>,
@@ -199,6 +200,7 @@ impl Settings {
             connect_timeout: self.connect_timeout,
             matcher_name: self.matcher_name.clone(),
             live_engine: self.live_engine,
+            sensor_name: self.sensor_name()?,
             logging,
             metrics: Metrics {
                 interval: self.metrics_interval,
@@ -236,6 +238,18 @@ impl Settings {
             }
         }
         Ok(self.sink_mode)
+    }
+
+    /// A name that labels, tags and STIX objects can hold.
+    fn sensor_name(&self) -> Result<Option<String>, UsageError> {
+        let name = self.sensor_name.clone();
+        let is_bad = |name: &String| name.len() > 200 || name.chars().any(char::is_control);
+        if name.as_ref().is_some_and(is_bad) {
+            let place = self.place_of("sensor-name");
+            let problem = "a name has 200 bytes at the most, and no control characters";
+            return Err(UsageError::Combination { place, problem });
+        }
+        Ok(name)
     }
 
     /// For how many days reported sightings are remembered, where they are.

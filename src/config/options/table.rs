@@ -928,6 +928,19 @@ pub static OPTIONS: &[Opt] = &[
                     of node_exporter; its directory must be writable.",
     },
     Opt {
+        name: Name::Anywhere("sensor-name"),
+        short: None,
+        value_name: "NAME",
+        kind: Kind::Text(|settings, value| settings.sensor_name = value),
+        default: None,
+        sample: Some("sensor-1"),
+        section: Section::Logging,
+        short_help: "what this bridge is called where several are told apart",
+        long_help: "It is the `bridge` of the metrics, and in sightings it says who saw it. Without \
+                    it, metrics have the name of the host and of the configuration file, and \
+                    sightings have no such name.",
+    },
+    Opt {
         name: Name::FlagOnly("config"),
         short: Some('c'),
         value_name: "FILE",
