@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use super::Indicator;
 use crate::observable::{Network, Observable, domains_above};
@@ -51,6 +53,47 @@ pub struct Allow {
     has_addresses: bool,
     networks: Vec<(Network, usize)>,
     domains: HashMap<String, usize>,
+}
+
+/// What is allowed now: all who ask share it, and see when it is read anew.
+#[derive(Clone, Debug, Default)]
+pub struct Allowing(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    now: RwLock<Arc<Allow>>,
+    has_changed: AtomicBool,
+}
+
+impl Allowing {
+    /// This is allowed from the start.
+    pub fn new(allow: Allow) -> Self {
+        let allowing = Allowing::default();
+        allowing.put(allow);
+        allowing
+    }
+
+    /// This is allowed from now on, in place of what was.
+    pub fn change(&self, allow: Allow) {
+        self.put(allow);
+        self.0.has_changed.store(true, Ordering::Release);
+    }
+
+    fn put(&self, allow: Allow) {
+        let mut now = self.0.now.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(allow);
+    }
+
+    /// What is allowed now.
+    pub fn now(&self) -> Arc<Allow> {
+        let now = self.0.now.read().unwrap_or_else(PoisonError::into_inner);
+        now.clone()
+    }
+
+    /// Whether it was changed since the start: what is looked for may be allowed by now.
+    pub fn has_changed(&self) -> bool {
+        self.0.has_changed.load(Ordering::Acquire)
+    }
 }
 
 impl Allow {

@@ -19,7 +19,7 @@ mod validity;
 mod versions;
 mod wider;
 
-pub use allow::{Allow, Because, Entry};
+pub use allow::{Allow, Allowing, Because, Entry};
 pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;
 pub use validity::{Standing, Validity, timestamp};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::{error, info, warn};
 
-use crate::indicator::{Allow, Because, Indicator, Wider};
+use crate::indicator::{Allowing, Because, Indicator, Wider};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -29,7 +29,7 @@ const ENOUGH_BYTES: usize = 16 << 20;
 pub struct Intake {
     lanes: Vec<Lane>,
     metrics: Arc<Metrics>,
-    allow: Arc<Allow>,
+    allow: Allowing,
 }
 
 /// One way for indicators.
@@ -170,7 +170,7 @@ impl Intake {
         let intake = Intake {
             lanes: vec![lane],
             metrics,
-            allow: Arc::default(),
+            allow: Allowing::default(),
         };
         (intake, arrivals, account)
     }
@@ -182,7 +182,7 @@ impl Intake {
     }
 
     /// What is allowed is not put in.
-    pub fn allowing(mut self, allow: Arc<Allow>) -> Self {
+    pub fn allowing(mut self, allow: Allowing) -> Self {
         self.allow = allow;
         self
     }
@@ -217,7 +217,7 @@ impl Intake {
     /// Puts an indicator in, in place of the one with the same id. One that finds a
     /// lane full is dropped there, counted and logged.
     pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) {
-        if let Some(because) = self.allow.of(&indicator) {
+        if let Some(because) = self.allow.now().of(&indicator) {
             self.leave_out(&indicator, because);
             ticket.into_iter().for_each(Ticket::finish);
             // The one that it was to take the place of is out of date.

@@ -1,7 +1,6 @@
-//! What is allowed, read at the start.
+//! What is allowed, read at the start and when files are read anew.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use log::{error, info, warn};
 
@@ -22,7 +21,7 @@ const SHOWN: usize = 3;
 ///
 /// # Errors
 /// The status to end with, where one cannot be used; the reason is logged.
-pub(super) fn read(noise: &Noise) -> Result<Arc<Allow>, ExitCode> {
+pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
     let mut allow = Allow::new(noise.allow_defaults);
     for path in &noise.allow {
         let name = input::name(path);
@@ -43,7 +42,7 @@ pub(super) fn read(noise: &Noise) -> Result<Arc<Allow>, ExitCode> {
         info!("{} value(s) are allowed by {name}", allowed.entries.len());
         allow.add(&name, allowed.entries);
     }
-    Ok(Arc::new(allow))
+    Ok(allow)
 }
 
 fn read_one(path: &Path) -> Result<Allowed, String> {

@@ -7,6 +7,7 @@ pub mod explain;
 mod from_file;
 mod matching;
 mod progress;
+mod reload;
 mod signals;
 mod state;
 mod summary;
@@ -26,9 +27,9 @@ use crate::bus::outgoing::{Inputs, Listening, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{CommandMode, Config, SinkChoice};
 use crate::engine;
+use crate::indicator::Allowing;
 use crate::intake::Intake;
 use crate::matching::Mode;
-use crate::observe::logging;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::observe::telemetry;
 use crate::process::exit_code::ExitCode;
@@ -109,7 +110,8 @@ fn run_counted(
     metrics: &Arc<Metrics>,
 ) -> std::io::Result<(ExitCode, Option<String>)> {
     let stop = Stop::new()?;
-    let signals = Watcher::start(stop.clone(), metrics.clone(), logging::reopen)?;
+    let (wishes, reloads) = reload::channel(config);
+    let signals = Watcher::start(stop.clone(), metrics.clone(), wishes)?;
     let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     let matching = connect_engine(config, &stop);
@@ -118,7 +120,7 @@ fn run_counted(
     }
     let mut ending = Ending::default();
     let code = match matching {
-        Ok(Some(matching)) => run_with(config, matching, metrics, &stop, &mut ending)?,
+        Ok(Some(matching)) => run_with(config, matching, metrics, &stop, reloads, &mut ending)?,
         Ok(None) => ExitCode::Success,
         Err(code) => code,
     };
@@ -175,6 +177,7 @@ fn run_with(
     matching: Choice,
     metrics: &Arc<Metrics>,
     stop: &Stop,
+    reloads: Receiver<()>,
     ending: &mut Ending,
 ) -> std::io::Result<ExitCode> {
     let state = match State::open(config, stop) {
@@ -182,7 +185,7 @@ fn run_with(
         Err(code) => return Ok(code),
     };
     let allow = match allow::read(&config.noise) {
-        Ok(allow) => allow,
+        Ok(allow) => Allowing::new(allow),
         Err(code) => return Ok(code),
     };
     let (parcels_sender, parcels) = bounded::<Parcel>(PARCELS);
@@ -208,7 +211,8 @@ fn run_with(
     let teller = start_teller(&report, metrics, &parcels_sender, stop)?;
     let (matching, intake) =
         Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
-    let intake = intake.allowing(allow);
+    let intake = intake.allowing(allow.clone());
+    let reloads = reload::start(config, allow, reloads)?;
     // The workers hold the writer's other senders: it ends with the last.
     drop(parcels_sender);
     let files = matching.progress();
@@ -218,7 +222,14 @@ fn run_with(
     let receiver = match config.jobs.indicators.is_empty() {
         false => {
             notify::ready("reading indicators from files");
-            start_files(config.clone(), intake, metrics, stop, is_unread.clone())?
+            start_files(
+                config.clone(),
+                intake,
+                metrics,
+                stop,
+                reloads,
+                is_unread.clone(),
+            )?
         }
         true => {
             take_up(state.left_over, &intake);
@@ -291,11 +302,12 @@ fn start_files(
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
+    reloads: Receiver<()>,
     is_unread: Arc<AtomicBool>,
 ) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
-        let is_whole = from_file::run(&config, &intake, &metrics, &stop);
+        let is_whole = from_file::run(&config, &intake, &metrics, &stop, &reloads);
         is_unread.store(!is_whole, Ordering::Release);
         session::Ended {
             held: Vec::new(),

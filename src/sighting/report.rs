@@ -8,7 +8,7 @@ use crossbeam_channel::Sender;
 use log::{debug, error, warn};
 use time::OffsetDateTime;
 
-use crate::indicator::{Allow, Indicator, Protocol};
+use crate::indicator::{Allowing, Indicator, Protocol};
 use crate::observable::{EventTime, Observable};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -109,7 +109,7 @@ pub struct Settings {
     /// `--report-once`.
     pub reported: Option<Arc<Reported>>,
     /// `--allow`.
-    pub allow: Arc<Allow>,
+    pub allow: Allowing,
     /// `--aggregate` and `--max-sightings-per-minute`.
     pub noise: Option<Noise>,
     /// What is told at the end.
@@ -126,7 +126,7 @@ impl Settings {
             transform: Transform::None,
             unflatten: false,
             reported: None,
-            allow: Arc::default(),
+            allow: Allowing::default(),
             noise: None,
             tally: None,
         }
@@ -222,7 +222,7 @@ impl Reporter {
         if self.is_allowed(indicator, context) {
             self.metrics.sightings_allowed.add(1);
             debug!(
-                "indicator {}: every address that an event holds of it is allowed",
+                "indicator {}: it is allowed by now, or every address that an event holds of it",
                 printable(&indicator.id, 200)
             );
             return;
@@ -294,9 +294,13 @@ impl Reporter {
         self.send_off(&kept.indicator, &kept.event, kept.facts, false);
     }
 
-    /// Whether the event holds nothing of a network but addresses that are allowed.
+    /// Whether the event holds nothing of a network but addresses that are allowed, or
+    /// the indicator is allowed since it was put in.
     fn is_allowed(&mut self, indicator: &Indicator, event: &Context<'_>) -> bool {
-        let allow = &self.settings.allow;
+        let allow = self.settings.allow.now();
+        if self.settings.allow.has_changed() && allow.of(indicator).is_some() {
+            return true;
+        }
         let is_network = |one: &Observable| matches!(one, Observable::Network(_));
         allow.has_addresses()
             && indicator.observables.iter().any(is_network)

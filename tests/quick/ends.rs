@@ -2,6 +2,7 @@
 //! do to it.
 
 use std::fs::{self, File};
+use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -187,6 +188,53 @@ fn sighup_without_a_terminal_opens_the_log_anew_and_ends_nothing() {
     assert!(eventually(LIMIT, has_status));
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+}
+
+#[test]
+fn sighup_reads_indicators_and_what_is_allowed_anew() {
+    if at_a_terminal() || hangups_are_ignored() {
+        return;
+    }
+    let bridge = Bridge::bare()
+        .file("feed", "one.example\ntwo.example\n")
+        .file("allow", "two.example\n")
+        .file("eve.json", "")
+        .args(["--follow", "--loglevel", "info", "--allow", "allow"])
+        .args(["--indicators", "feed", "--events", "eve.json"]);
+    let at = |name: &str| bridge.directory().join(name);
+    let (feed, allow, log) = (at("feed"), at("allow"), at("eve.json"));
+    let mut bridge = bridge.run();
+    bridge.wait_for_log("read 2 indicator(s)", LIMIT);
+    fs::write(&allow, "one.example\n").expect("a file");
+    bridge.signal(Signal::HUP);
+    bridge.wait_for_log("the files of --allow are read anew", LIMIT);
+    // The feed itself has not changed.
+    bridge.wait_for_log("feed is read anew: 0 indicator(s) are new", LIMIT);
+    let event = |name: &str| {
+        let event = json!({
+            "timestamp": "2024-05-01T10:00:00.000001+0000", "event_type": "dns",
+            "dns": {"rrname": name},
+        });
+        format!("{event}\n")
+    };
+    let events: String = ["one.example", "two.example"].map(event).concat();
+    let mut end = File::options().append(true).open(&log).expect("a file");
+    end.write_all(events.as_bytes()).expect("it is written");
+    let found = bridge.line(LIMIT).expect("a sighting");
+    assert!(found.contains("two.example"), "{found}");
+    // What cannot be read changes nothing.
+    fs::remove_file(&allow).expect("it is there");
+    bridge.signal(Signal::HUP);
+    bridge.wait_for_log("what was allowed before still is", LIMIT);
+    fs::write(&feed, "").expect("a file");
+    bridge.signal(Signal::HUP);
+    bridge.wait_for_log("is read anew, and what it held before still counts", LIMIT);
+    let again = event("two.example");
+    end.write_all(again.as_bytes()).expect("it is written");
+    assert!(bridge.line(LIMIT).expect("it").contains("two.example"));
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(bridge.rest(LIMIT).is_empty());
 }
 
 /// A configuration of a bridge that waits for its bus for ever.

@@ -267,7 +267,14 @@ sends the same one twice.
 .TP
 .B SIGHUP
 The same where there is a terminal that can hang up.
-Where there is none, as for a service, open the log file anew and go on.
+Where there is none, as for a service, open the log file anew, read the files of
+.B \-\-allow
+anew, and with
+.B \-\-follow
+those of
+.BR \-\-indicators ,
+and go on.
+A run that ends by itself opens its log file alone.
 Where it was ignored at start, as under
 .BR nohup (1),
 it stays so.

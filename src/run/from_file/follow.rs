@@ -1,12 +1,14 @@
 //! Taking files of indicators up anew when they change, while logs are followed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use crossbeam_channel::Receiver;
 use log::{error, info};
 
 use super::{Source, Taker, failed, list, read, useless};
@@ -110,8 +112,27 @@ impl Sets {
     }
 }
 
+/// Why a file is read again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// It looks another.
+    Changed,
+    /// A signal asked for it: also what it holds as before is put in once more, since
+    /// other things are allowed now.
+    Asked,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::Changed => "has changed",
+            Why::Asked => "is read anew",
+        })
+    }
+}
+
 /// Looks after the files until the program ends.
-pub fn run(taker: &mut Taker<'_>, mut sets: Sets) {
+pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
     // Standard input and pipes are read once.
     sets.0.retain(|_, taken| taken.state.0.is_some());
     while !taker.stop.sleep(PAUSE) {
@@ -121,15 +142,21 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets) {
                 sets.taken(source, State(None), Ids::default());
             }
         }
+        if reloads.try_recv().is_ok() {
+            let all: Vec<Source> = sets.0.keys().cloned().collect();
+            for source in all {
+                take_anew(taker, &mut sets, &source, Why::Asked);
+            }
+        }
         for source in sets.due(Instant::now()) {
-            take_anew(taker, &mut sets, &source);
+            take_anew(taker, &mut sets, &source, Why::Changed);
         }
     }
 }
 
-/// Reads a file that has changed: once to see whether it is good, and once more to take
+/// Reads a file again: once to see whether it is good, and once more to take
 /// it.
-fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source) {
+fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) {
     let name = input::name(&source.path);
     let state = State::of(&source.path);
     let mut ids = Ids::default();
@@ -148,7 +175,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source) {
             Err(error) => Some(failed(&error)),
         };
         if let Some(problem) = problem {
-            error!("{name} has changed, and what it held before still counts: {problem}");
+            error!("{name} {why}, and what it held before still counts: {problem}");
             if let Some(taken) = sets.0.get_mut(source) {
                 taken.state = state;
                 taken.changed = None;
@@ -163,18 +190,18 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source) {
         .unwrap_or_default();
     let (mut added, mut gone) = (0u64, 0u64);
     if !is_gone {
-        added = put_changed(taker, source, &old, &mut ids);
+        added = put_changed(taker, source, &old, &mut ids, why);
         sets.taken(source.clone(), state, ids);
     }
     for id in old.0.into_keys().filter(|id| !sets.hold(id)) {
         gone += 1;
         taker.take(Message::Withdraw(id));
     }
-    info!("{name} has changed: {added} indicator(s) are new or other ones, {gone} are gone");
+    info!("{name} {why}: {added} indicator(s) are new or other ones, {gone} are gone");
 }
 
 /// Puts in what was not there in the same way; gives how many those are.
-fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids) -> u64 {
+fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids, why: Why) -> u64 {
     let mut added = 0;
     // It was good a moment ago; where it changes again, that is noticed.
     let _ = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
@@ -183,10 +210,11 @@ fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids) -> 
         };
         ids.note(&message);
         if let Message::Match { indicator, .. } = &message {
-            if old.0.get(&indicator.id) == Some(&fingerprint(indicator)) {
+            let is_new = old.0.get(&indicator.id) != Some(&fingerprint(indicator));
+            if !is_new && why == Why::Changed {
                 return;
             }
-            added += 1;
+            added += u64::from(is_new);
         }
         if !matches!(message, Message::Unsupported { .. }) {
             taker.take(message);

@@ -5,6 +5,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
 use log::{debug, error, info, warn};
 
 use crate::config::{Config, Jobs, SinkChoice};
@@ -25,9 +26,16 @@ pub use folder::{Listing, Source, list};
 
 /// Reads the files that are named and puts in what they hold, no faster than it is
 /// looked for. Ends with the files, or with the program; where logs are followed, with
-/// the program alone, since files of indicators are then taken up anew when they change.
+/// the program alone, since files of indicators are then taken up anew when they change,
+/// and at each wish of `reloads`.
 /// Whether all of them were read.
-pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) -> bool {
+pub fn run(
+    config: &Config,
+    intake: &Intake,
+    metrics: &Metrics,
+    stop: &Stop,
+    reloads: &Receiver<()>,
+) -> bool {
     let jobs = &config.jobs;
     let listing = list(&jobs.indicators);
     note_listing(&listing, metrics);
@@ -77,7 +85,7 @@ pub fn run(config: &Config, intake: &Intake, metrics: &Metrics, stop: &Stop) -> 
     let is_whole = !stop.is_draining();
     if jobs.follow {
         intake.complete();
-        follow::run(&mut taker, sets);
+        follow::run(&mut taker, sets, reloads);
     }
     is_whole
 }
