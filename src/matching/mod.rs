@@ -29,6 +29,7 @@ mod reach;
 #[cfg(test)]
 #[path = "../../tests/oracles/reference.rs"]
 pub(crate) mod reference;
+pub mod sequence;
 mod walk;
 
 pub use attribution::{Attribution, Verdict};

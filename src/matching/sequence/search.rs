@@ -1,0 +1,261 @@
+//! The first instance that ends with an event.
+//!
+//! Events are tried from the earliest on. With each that is taken, all ways to have it are
+//! kept ([`State`]s), so that the first instance is found whatever its events stand for; what
+//! cannot come to an end is left at once, and what failed before is not tried again.
+
+use std::collections::HashMap;
+
+use super::Time;
+use super::shape::{Lists, Shape, State};
+
+/// The most ways that are looked at for one event. An attacker who can write patterns, and
+/// events for them, would have more looked at for ever; a pattern that anybody means takes a
+/// few for each of its events.
+const MOST_WAYS: usize = 200_000;
+
+/// There are too many ways to join the events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany;
+
+/// Events in their order.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    times: Vec<Time>,
+    parts: Vec<Box<[u16]>>,
+    /// By part: the numbers of its events.
+    lists: Vec<Vec<usize>>,
+}
+
+impl Events {
+    /// Of a pattern with so many parts.
+    pub fn new(parts: usize) -> Self {
+        Events {
+            times: Vec::new(),
+            parts: Vec::new(),
+            lists: vec![Vec::new(); parts],
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.times.is_empty()
+    }
+
+    /// When an event happened.
+    pub fn time(&self, number: usize) -> Time {
+        self.times[number]
+    }
+
+    /// The parts of the pattern that an event satisfies.
+    pub fn parts(&self, number: usize) -> &[u16] {
+        &self.parts[number]
+    }
+
+    /// Puts an event at this place in the order.
+    pub fn insert(&mut self, at: usize, time: Time, parts: Box<[u16]>) {
+        let is_newest = at == self.len();
+        self.times.insert(at, time);
+        if is_newest {
+            self.list_one(at, &parts);
+        }
+        self.parts.insert(at, parts);
+        if !is_newest {
+            self.list();
+        }
+    }
+
+    /// Forgets so many of the first.
+    pub fn forget(&mut self, count: usize) {
+        self.times.drain(..count);
+        self.parts.drain(..count);
+        self.list();
+    }
+
+    fn list(&mut self) {
+        self.lists.iter_mut().for_each(Vec::clear);
+        let all = std::mem::take(&mut self.parts);
+        for (number, parts) in all.iter().enumerate() {
+            self.list_one(number, parts);
+        }
+        self.parts = all;
+    }
+
+    fn list_one(&mut self, number: usize, parts: &[u16]) {
+        for part in parts {
+            // One that the expression does not name leads to nothing.
+            if let Some(list) = self.lists.get_mut(usize::from(*part)) {
+                list.push(number);
+            }
+        }
+    }
+
+    /// These of them.
+    fn only(&self, numbers: &[usize]) -> Self {
+        let mut events = Events::new(self.lists.len());
+        for (at, &number) in numbers.iter().enumerate() {
+            events.insert(at, self.times[number], self.parts[number].clone());
+        }
+        events
+    }
+}
+
+/// The events before the last one of an instance, from one on.
+struct Before<'a> {
+    events: &'a Events,
+    start: usize,
+    last: usize,
+}
+
+impl Before<'_> {
+    /// Those of a part in a span, where they stand in the list of the part.
+    fn range(&self, part: u16, behind: Option<usize>, (from, until): (Time, Time)) -> &[usize] {
+        let list = &self.events.lists[usize::from(part)];
+        let least = behind.map_or(self.start, |behind| behind + 1);
+        let time = |number: usize| self.events.times[number];
+        let start = list.partition_point(|&number| number < least || time(number) < from);
+        let end = list.partition_point(|&number| number < self.last && time(number) <= until);
+        list.get(start..end).unwrap_or_default()
+    }
+}
+
+impl Lists for Before<'_> {
+    fn len(&self, behind: Option<usize>) -> usize {
+        let least = behind.map_or(self.start, |behind| behind + 1);
+        self.last.saturating_sub(least)
+    }
+
+    fn count(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> usize {
+        self.range(part, behind, span).len()
+    }
+
+    fn first(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> Option<usize> {
+        self.range(part, behind, span).first().copied()
+    }
+}
+
+/// The first instance that ends with this event and has none before `start`: the numbers of
+/// its events in their order. Instances are compared by their other events, from the earliest
+/// on; of what is found, events go, the latest first, that it does not need.
+///
+/// # Errors
+/// There are too many ways to look at.
+pub fn ending_at(
+    shape: &Shape,
+    events: &Events,
+    last: usize,
+    start: usize,
+) -> Result<Option<Vec<usize>>, TooMany> {
+    let Some(mut found) = first(shape, events, last, start)? else {
+        return Ok(None);
+    };
+    while shape.has_choice() && found.len() > 1 {
+        let Some(smaller) = smaller(shape, events, &found)? else {
+            break;
+        };
+        found = smaller;
+    }
+    Ok(Some(found))
+}
+
+/// An instance with the same end that does without the latest event that can be done
+/// without, where there is one.
+fn smaller(shape: &Shape, events: &Events, found: &[usize]) -> Result<Option<Vec<usize>>, TooMany> {
+    for without in (0..found.len() - 1).rev() {
+        let mut rest = found.to_vec();
+        rest.remove(without);
+        let some = first(shape, &events.only(&rest), rest.len() - 1, 0)?;
+        if let Some(some) = some {
+            return Ok(Some(some.into_iter().map(|at| rest[at]).collect()));
+        }
+    }
+    Ok(None)
+}
+
+/// An event that is taken, and what there is then.
+struct Level {
+    states: Vec<State>,
+    /// The event.
+    taken: Option<usize>,
+    /// The last that was tried behind it.
+    tried: Option<usize>,
+}
+
+fn first(
+    shape: &Shape,
+    events: &Events,
+    last: usize,
+    start: usize,
+) -> Result<Option<Vec<usize>>, TooMany> {
+    let end = events.times[last];
+    let before = Before {
+        events,
+        start,
+        last,
+    };
+    let states = sorted(shape.ended_by(&events.parts[last]));
+    if states.iter().any(|state| shape.is_complete(state)) {
+        return Ok(Some(vec![last]));
+    }
+    let mut levels = vec![Level {
+        states,
+        taken: None,
+        tried: None,
+    }];
+    // From where on these states come to nothing.
+    let mut failed: HashMap<Vec<State>, Option<usize>> = HashMap::new();
+    let mut ways = 0;
+    while let Some(level) = levels.last_mut() {
+        let from = level.tried;
+        ways += level.states.len();
+        if ways > MOST_WAYS {
+            return Err(TooMany);
+        }
+        let is_possible =
+            |state: &State, from: Option<usize>| shape.may_complete(state, &before, from, end);
+        let is_open = level.states.iter().any(|state| is_possible(state, from));
+        let next = is_open.then(|| shape.next(&level.states, &before, from, end));
+        let Some(next) = next.flatten() else {
+            let level = levels.pop().expect("it was there");
+            if !levels.is_empty() {
+                failed.insert(level.states, level.taken);
+            }
+            continue;
+        };
+        level.tried = Some(next);
+        let (parts, time) = (&events.parts[next], events.times[next]);
+        let after = level.states.iter();
+        let after = after.flat_map(|state| shape.after(state, parts, time, end));
+        let states = sorted(after.collect());
+        ways += states.len();
+        if states.iter().any(|state| shape.is_complete(state)) {
+            let taken = levels.iter().filter_map(|level| level.taken);
+            return Ok(Some(taken.chain([next, last]).collect()));
+        }
+        let mut states = states;
+        states.retain(|state| is_possible(state, Some(next)));
+        let has_failed = failed
+            .get(&states)
+            .is_some_and(|behind| *behind <= Some(next));
+        if !states.is_empty() && !has_failed {
+            levels.push(Level {
+                states,
+                taken: Some(next),
+                tried: Some(next),
+            });
+        }
+    }
+    Ok(None)
+}
+
+/// Each way once, in one order.
+fn sorted(mut states: Vec<State>) -> Vec<State> {
+    states.sort_unstable();
+    states.dedup();
+    states
+}

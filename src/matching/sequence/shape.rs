@@ -1,0 +1,424 @@
+//! An expression as a search works on it: every node has a number, and what an instance has so
+//! far is a [`State`].
+
+use super::{Expression, MOST_EVENTS, Time};
+
+/// The most nodes that an expression is written out to, and so many times the events of an
+/// instance: what a search holds in memory grows with it.
+const MOST_NODES: usize = 1_000;
+const MOST_WORK: u64 = 1_000_000;
+
+/// No bound on a time.
+const NEVER: Time = Time::MAX;
+
+/// An expression that is written out: repetitions of several observations are nodes of
+/// their own.
+#[derive(Clone, Debug)]
+pub struct Shape {
+    nodes: Vec<Node>,
+    parts: usize,
+    span: Option<Time>,
+    has_choice: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Node {
+    parent: usize,
+    kind: Kind,
+    children: Vec<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// So many events of a part.
+    Slot {
+        part: u16,
+        times: u32,
+    },
+    All,
+    Any,
+    InOrder,
+    /// Children that are all the same: they are begun in their order.
+    Copies,
+    Within(Time),
+}
+
+/// What an instance has so far.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct State {
+    /// Which slot the last event stands in.
+    ending: usize,
+    /// By node: how many events a slot lacks; which child of an `Any` is taken, counted from
+    /// 1; how many events others have.
+    counts: Vec<u32>,
+    /// By node: no event of it may be later.
+    until: Vec<Time>,
+}
+
+/// Where the events of each part are.
+pub trait Lists {
+    /// How many events come behind the one with this number, of whatever part.
+    fn len(&self, behind: Option<usize>) -> usize;
+    /// How many events of this part come behind the one with this number (from the
+    /// first on where there is none), and happened in this span.
+    fn count(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> usize;
+    /// The number of the first of them.
+    fn first(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> Option<usize>;
+}
+
+/// How many nodes an expression is written out to.
+fn nodes(expression: &Expression) -> u64 {
+    let below = match expression {
+        Expression::Observed { .. } => 0,
+        Expression::All(parts) | Expression::Any(parts) | Expression::InOrder(parts) => {
+            parts.iter().map(nodes).fold(0, u64::saturating_add)
+        }
+        Expression::Within(inner, _) => nodes(inner),
+        Expression::Repeated(inner, times) => nodes(inner).saturating_mul(*times),
+    };
+    below.saturating_add(1)
+}
+
+impl Shape {
+    /// Writes an expression out; `None` where an instance would have too many events.
+    pub fn new(expression: &Expression) -> Option<Self> {
+        let simple = expression.clone().simplified();
+        let (events, nodes) = (simple.most_events(), nodes(&simple));
+        let is_small = events <= MOST_EVENTS
+            && nodes <= MOST_NODES as u64
+            && events.saturating_mul(nodes) <= MOST_WORK;
+        if !is_small {
+            return None;
+        }
+        let mut shape = Shape {
+            nodes: Vec::new(),
+            parts: 0,
+            span: simple.span(),
+            has_choice: false,
+        };
+        shape.add(0, &simple);
+        Some(shape)
+    }
+
+    fn add(&mut self, parent: usize, expression: &Expression) -> usize {
+        let number = self.nodes.len();
+        let kind = match expression {
+            Expression::Observed { part, times } => {
+                self.parts = self.parts.max(usize::from(*part) + 1);
+                let times = u32::try_from(*times).expect("no more than MOST_EVENTS");
+                Kind::Slot { part: *part, times }
+            }
+            Expression::All(_) => Kind::All,
+            Expression::Any(_) => Kind::Any,
+            Expression::InOrder(_) => Kind::InOrder,
+            Expression::Within(_, most) => Kind::Within(*most),
+            Expression::Repeated(..) => Kind::Copies,
+        };
+        self.has_choice |= kind == Kind::Any;
+        self.nodes.push(Node {
+            parent,
+            kind,
+            children: Vec::new(),
+        });
+        let children = match expression {
+            Expression::Observed { .. } => vec![],
+            Expression::All(parts) | Expression::Any(parts) | Expression::InOrder(parts) => {
+                parts.iter().map(|part| self.add(number, part)).collect()
+            }
+            Expression::Within(inner, _) => vec![self.add(number, inner)],
+            Expression::Repeated(inner, times) => {
+                (0..*times).map(|_| self.add(number, inner)).collect()
+            }
+        };
+        self.nodes[number].children = children;
+        number
+    }
+
+    /// How many parts there are.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+
+    /// The longest that an instance spans, where there is an end.
+    pub fn span(&self) -> Option<Time> {
+        self.span
+    }
+
+    /// Whether there is anything that an instance can do without.
+    pub fn has_choice(&self) -> bool {
+        self.has_choice
+    }
+
+    /// The instances that are no more than their last event, of these parts: one for each
+    /// slot that it can stand in.
+    pub fn ended_by(&self, parts: &[u16]) -> Vec<State> {
+        let mut states = Vec::new();
+        for (slot, node) in self.nodes.iter().enumerate() {
+            let Kind::Slot { part, .. } = node.kind else {
+                continue;
+            };
+            // Which of several copies it is makes no difference.
+            let is_first = self.above(slot).all(|(child, parent)| {
+                self.nodes[parent].kind != Kind::Copies || self.nodes[parent].children[0] == child
+            });
+            if is_first && parts.contains(&part) {
+                let empty = self.empty(slot);
+                states.extend(self.taken(&empty, slot, NEVER));
+            }
+        }
+        states
+    }
+
+    fn empty(&self, ending: usize) -> State {
+        let count = |node: &Node| match node.kind {
+            Kind::Slot { times, .. } => times,
+            _ => 0,
+        };
+        State {
+            ending,
+            counts: self.nodes.iter().map(count).collect(),
+            until: vec![NEVER; self.nodes.len()],
+        }
+    }
+
+    /// The nodes from one up to the root, each with its parent.
+    fn above(&self, node: usize) -> impl Iterator<Item = (usize, usize)> {
+        let mut child = node;
+        std::iter::from_fn(move || {
+            let at = child;
+            child = self.nodes[child].parent;
+            (at != 0).then_some((at, child))
+        })
+    }
+
+    /// The same with an event of this time in a slot, where it can stand there; `NEVER`
+    /// for the last event, which stands before the others are known.
+    fn taken(&self, state: &State, slot: usize, time: Time) -> Option<State> {
+        if state.counts[slot] == 0 || state.until[slot] < time && time != NEVER {
+            return None;
+        }
+        let mut next = state.clone();
+        next.counts[slot] -= 1;
+        for (child, parent) in self.above(slot) {
+            let node = &self.nodes[parent];
+            if time != NEVER && state.until[parent] < time {
+                return None;
+            }
+            let position = node.children.iter().position(|one| *one == child)?;
+            match node.kind {
+                Kind::Slot { .. } | Kind::All => {}
+                Kind::Any => {
+                    let taken = u32::try_from(position).ok()? + 1;
+                    if ![0, taken].contains(&state.counts[parent]) {
+                        return None;
+                    }
+                    next.counts[parent] = taken;
+                    continue;
+                }
+                // What stands before may not come later; the last event does to nothing.
+                Kind::InOrder if time != NEVER => {
+                    for before in &node.children[..position] {
+                        next.until[*before] = next.until[*before].min(time);
+                    }
+                }
+                Kind::InOrder => {}
+                Kind::Copies => {
+                    let before = position.checked_sub(1).map(|at| node.children[at]);
+                    if before.is_some_and(|before| !self.is_begun(state, before)) {
+                        return None;
+                    }
+                }
+                Kind::Within(most) => {
+                    if time != NEVER && next.until[child] == NEVER {
+                        next.until[child] = time.saturating_add(most);
+                    }
+                }
+            }
+            next.counts[parent] += 1;
+        }
+        self.arrange(&mut next);
+        Some(next)
+    }
+
+    /// Which of several copies has which events makes no difference: those that have some
+    /// stand first, in one order. The one with the last event stays where it is.
+    fn arrange(&self, state: &mut State) {
+        for (number, node) in self.nodes.iter().enumerate().rev() {
+            if node.kind != Kind::Copies {
+                continue;
+            }
+            let first = node.children[0];
+            let length = node.children[1] - first;
+            let pinned = usize::from(self.is_below(state.ending, first));
+            let copies = first + pinned * length..first + node.children.len() * length;
+            debug_assert!(copies.start > number);
+            let read = |at: usize| (at..at + length).map(|at| (state.counts[at], state.until[at]));
+            let mut all: Vec<(bool, Vec<(u32, Time)>)> = copies
+                .clone()
+                .step_by(length)
+                .map(|at| (!self.is_begun(state, at), read(at).collect()))
+                .collect();
+            all.sort_unstable();
+            let arranged = all.into_iter().flat_map(|(_, copy)| copy);
+            for (at, (count, until)) in copies.zip(arranged) {
+                state.counts[at] = count;
+                state.until[at] = until;
+            }
+        }
+    }
+
+    fn is_begun(&self, state: &State, node: usize) -> bool {
+        match self.nodes[node].kind {
+            Kind::Slot { times, .. } => state.counts[node] < times,
+            _ => state.counts[node] > 0,
+        }
+    }
+
+    /// The states after an event of these parts that happened at this time.
+    pub fn after<'a>(
+        &'a self,
+        state: &'a State,
+        parts: &'a [u16],
+        time: Time,
+        last: Time,
+    ) -> impl Iterator<Item = State> + 'a {
+        let slots = self.nodes.iter().enumerate();
+        slots.filter_map(move |(slot, node)| match node.kind {
+            Kind::Slot { part, .. } if parts.contains(&part) => {
+                let is_late_enough = self.from(state, slot, last) <= time;
+                is_late_enough.then(|| self.taken(state, slot, time))?
+            }
+            _ => None,
+        })
+    }
+
+    /// Before this no event of a slot may have happened, where the last event happened
+    /// at `last`.
+    fn from(&self, state: &State, slot: usize, last: Time) -> Time {
+        let mut from = Time::MIN;
+        for (child, parent) in self.above(state.ending) {
+            let node = &self.nodes[parent];
+            match node.kind {
+                Kind::Within(most) if self.is_below(slot, child) => {
+                    from = from.max(last.saturating_sub(most));
+                }
+                Kind::InOrder => {
+                    let position = node.children.iter().position(|one| *one == child);
+                    let behind = &node.children[position.map_or(0, |at| at + 1)..];
+                    if behind.iter().any(|one| self.is_below(slot, *one)) {
+                        from = from.max(last);
+                    }
+                }
+                _ => {}
+            }
+        }
+        from
+    }
+
+    fn is_below(&self, node: usize, above: usize) -> bool {
+        node == above || self.above(node).any(|(_, parent)| parent == above)
+    }
+
+    /// Whether nothing is missing.
+    pub fn is_complete(&self, state: &State) -> bool {
+        self.is_complete_at(state, 0)
+    }
+
+    fn is_complete_at(&self, state: &State, node: usize) -> bool {
+        let Node { kind, children, .. } = &self.nodes[node];
+        match kind {
+            Kind::Slot { .. } => state.counts[node] == 0,
+            Kind::Any => match state.counts[node] {
+                0 => false,
+                taken => self.is_complete_at(state, children[taken as usize - 1]),
+            },
+            _ => children.iter().all(|one| self.is_complete_at(state, *one)),
+        }
+    }
+
+    /// Whether there are events enough for what is missing, as far as it can be
+    /// counted.
+    pub fn may_complete(
+        &self,
+        state: &State,
+        lists: &impl Lists,
+        behind: Option<usize>,
+        last: Time,
+    ) -> bool {
+        if self.missing(state, 0) > lists.len(behind) {
+            return false;
+        }
+        self.may_complete_at(state, 0, NEVER, &|part, slot, until, most| {
+            let span = (self.from(state, slot, last), until);
+            lists.count(part, behind, span) >= most
+        })
+    }
+
+    /// How many events are missing at the least.
+    fn missing(&self, state: &State, node: usize) -> usize {
+        let Node { kind, children, .. } = &self.nodes[node];
+        let below = children.iter().map(|one| self.missing(state, *one));
+        match kind {
+            Kind::Slot { .. } => state.counts[node] as usize,
+            Kind::Any => match state.counts[node] {
+                0 => below.min().unwrap_or(0),
+                taken => self.missing(state, children[taken as usize - 1]),
+            },
+            _ => below.sum(),
+        }
+    }
+
+    fn may_complete_at(
+        &self,
+        state: &State,
+        node: usize,
+        until: Time,
+        has: &impl Fn(u16, usize, Time, usize) -> bool,
+    ) -> bool {
+        let until = until.min(state.until[node]);
+        let Node { kind, children, .. } = &self.nodes[node];
+        let mut below = children.iter();
+        let may = |one: &usize| self.may_complete_at(state, *one, until, has);
+        match kind {
+            Kind::Slot { part, .. } => {
+                let missing = state.counts[node] as usize;
+                missing == 0 || has(*part, node, until, missing)
+            }
+            Kind::Any => match state.counts[node] {
+                0 => below.any(may),
+                taken => may(&children[taken as usize - 1]),
+            },
+            _ => below.all(may),
+        }
+    }
+
+    /// The next event behind this one that any of the states can take.
+    pub fn next(
+        &self,
+        states: &[State],
+        lists: &impl Lists,
+        behind: Option<usize>,
+        last: Time,
+    ) -> Option<usize> {
+        let mut next: Option<usize> = None;
+        for state in states {
+            for (slot, node) in self.nodes.iter().enumerate() {
+                let Kind::Slot { part, .. } = node.kind else {
+                    continue;
+                };
+                if state.counts[slot] == 0 {
+                    continue;
+                }
+                let above = self.above(slot).map(|(_, parent)| state.until[parent]);
+                let until = above.fold(state.until[slot], Time::min);
+                let span = (self.from(state, slot, last), until);
+                let found = lists.first(part, behind, span);
+                next = match (next, found) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            }
+        }
+        next
+    }
+}

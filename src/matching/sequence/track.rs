@@ -1,0 +1,153 @@
+//! The events of one pattern: in which order they are, which of them end an instance, and which
+//! can be forgotten.
+
+use std::sync::Arc;
+
+use super::Time;
+use super::search::{Events, TooMany, ending_at};
+use super::shape::Shape;
+
+/// The events that satisfy parts of one pattern.
+///
+/// Their order is by time, then by a mark, which is to be the same for the same event whenever
+/// it comes, then by when they came.
+#[derive(Clone, Debug)]
+pub struct Track<E> {
+    shape: Arc<Shape>,
+    events: Events,
+    kept: Vec<Kept<E>>,
+    /// Those before it are forgotten.
+    start: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Kept<E> {
+    mark: u64,
+    /// It has ended an instance.
+    has_ended: bool,
+    /// `None` once it is forgotten.
+    event: Option<E>,
+}
+
+/// The events of an instance, in their order.
+pub type Instance<E> = Vec<E>;
+
+impl<E: Clone> Track<E> {
+    /// Without events.
+    pub fn new(shape: Arc<Shape>) -> Self {
+        Track {
+            events: Events::new(shape.parts()),
+            shape,
+            kept: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.kept.len() - self.start
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The longest that an instance spans, where there is an end.
+    pub fn span(&self) -> Option<Time> {
+        self.shape.span()
+    }
+
+    /// The time of the first event.
+    pub fn oldest(&self) -> Option<Time> {
+        (!self.is_empty()).then(|| self.events.time(self.start))
+    }
+
+    /// The time of the last event.
+    pub fn newest(&self) -> Option<Time> {
+        (!self.is_empty()).then(|| self.events.time(self.kept.len() - 1))
+    }
+
+    /// Takes an event that satisfies these parts, which are not empty; gives its number.
+    pub fn insert(&mut self, time: Time, mark: u64, parts: &[u16], event: E) -> usize {
+        let is_before = |at: usize| (self.events.time(at), self.kept[at].mark) <= (time, mark);
+        let mut at = self.kept.len();
+        // The newest come last, mostly.
+        if at > self.start && !is_before(at - 1) {
+            let (mut low, mut high) = (self.start, at);
+            while low < high {
+                let middle = low.midpoint(high);
+                if is_before(middle) {
+                    low = middle + 1;
+                } else {
+                    high = middle;
+                }
+            }
+            at = low;
+        }
+        self.events.insert(at, time, parts.into());
+        let kept = Kept {
+            mark,
+            has_ended: false,
+            event: Some(event),
+        };
+        self.kept.insert(at, kept);
+        at
+    }
+
+    /// The instances that end with this event, or with a later one that has ended none yet:
+    /// one for each, in order.
+    ///
+    /// # Errors
+    /// There are too many ways to look at; what was found before counts as told.
+    pub fn endings(
+        &mut self,
+        from: usize,
+        show: &mut impl FnMut(Instance<E>),
+    ) -> Result<(), TooMany> {
+        for last in from.max(self.start)..self.kept.len() {
+            if self.kept[last].has_ended {
+                continue;
+            }
+            let found = ending_at(&self.shape, &self.events, last, self.start)?;
+            if let Some(numbers) = found {
+                self.kept[last].has_ended = true;
+                let events = numbers.iter().map(|&number| &self.kept[number].event);
+                show(events.flatten().cloned().collect());
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what happened before; shows what.
+    pub fn forget_before(&mut self, time: Time, show: &mut impl FnMut(E)) {
+        while self.oldest().is_some_and(|oldest| oldest < time) {
+            self.forget_oldest().into_iter().for_each(&mut *show);
+        }
+    }
+
+    /// Forgets the first event, if there is one.
+    pub fn forget_oldest(&mut self) -> Option<E> {
+        if self.is_empty() {
+            return None;
+        }
+        let event = self.kept[self.start].event.take();
+        self.start += 1;
+        if self.start > self.kept.len() / 2 {
+            self.events.forget(self.start);
+            self.kept.drain(..self.start);
+            self.start = 0;
+        }
+        event
+    }
+
+    /// All events in their order: the time, the parts, whether it has ended an instance.
+    pub fn each(&self) -> impl Iterator<Item = (Time, u64, &[u16], bool, &E)> {
+        let kept = self.kept.iter().enumerate().skip(self.start);
+        kept.filter_map(|(number, kept)| {
+            let (time, parts) = (self.events.time(number), self.events.parts(number));
+            let event = kept.event.as_ref()?;
+            Some((time, kept.mark, parts, kept.has_ended, event))
+        })
+    }
+}
