@@ -53,7 +53,8 @@ struct Head<'a, R> {
 }
 
 impl<R: BufRead> Head<'_, R> {
-    /// Reads one more line, or as much as there is room for; `None` at the end.
+    /// Reads one more line, or as much as there is room for, with blanks in front alone;
+    /// `None` at the end.
     fn line(&mut self) -> io::Result<Option<String>> {
         let from = self.bytes.len();
         let room = (SAMPLE - from.min(SAMPLE)) as u64;
@@ -64,7 +65,7 @@ impl<R: BufRead> Head<'_, R> {
         if from == 0 {
             line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         }
-        Ok((read > 0).then(|| String::from_utf8_lossy(line).trim().to_owned()))
+        Ok((read > 0).then(|| String::from_utf8_lossy(line).trim_end().to_owned()))
     }
 
     /// All of the sample that ends with a line.
@@ -82,15 +83,16 @@ impl<R: BufRead> Head<'_, R> {
 
     fn guess(&mut self, options: &Options) -> Result<Detected, Error> {
         let mut is_zeek = false;
-        while let Some(line) = self.line()? {
-            self.refuse_binary(&line)?;
+        while let Some(whole) = self.line()? {
+            let line = whole.trim_start();
+            self.refuse_binary(line)?;
             if line.is_empty() {
                 continue;
             }
-            if is_json(&line) {
+            if is_json(line) {
                 return Ok(Detected::Json);
             }
-            if zeek_intel::is_header(&line) {
+            if zeek_intel::is_header(line) {
                 return Ok(Detected::ZeekIntel);
             }
             // A file of the Intel framework can have all of the header of a log.
@@ -106,12 +108,12 @@ impl<R: BufRead> Head<'_, R> {
             let is_comment = line.starts_with(['#', ';']) || line.starts_with("//");
             // A header may stand behind `#`, and a `;` between cells.
             if !is_comment || line.starts_with('#') {
-                if let Some(plan) = csv::Plan::of_header(&line) {
+                if let Some(plan) = csv::Plan::of_header(&whole) {
                     return Ok(Detected::Csv(plan));
                 }
             }
             if !is_comment {
-                return self.guess_by_value(&line, options);
+                return self.guess_by_value(line, options);
             }
         }
         if is_zeek {
@@ -159,8 +161,8 @@ impl<R: BufRead> Head<'_, R> {
     fn csv(&mut self, options: &Options) -> Result<Detected, Error> {
         let sample = self.sample()?;
         let header = sample.lines().find_map(|line| {
-            let line = line.trim();
             let plan = csv::Plan::of_header(line);
+            let line = line.trim_start();
             // A header stands in front of the first row, behind comments.
             let goes_on = plan.is_none() && (line.is_empty() || line.starts_with('#'));
             (!goes_on).then_some(plan)

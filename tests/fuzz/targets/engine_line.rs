@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use vast_threatbus::engine::lines::{Lines, Piece};
-use vast_threatbus::indicator::Observable;
 use vast_threatbus::matching::{Attribution, Verdict};
+use vast_threatbus::observable::Observable;
 use vast_threatbus::protocol::Context;
 
 static ATTRIBUTION: LazyLock<Attribution> = LazyLock::new(|| {
@@ -14,8 +14,8 @@ static ATTRIBUTION: LazyLock<Attribution> = LazyLock::new(|| {
         vec![address("1.2.3.4")],
         vec![address("2001:db8::1"), Observable::domain("a.example")],
         vec![Observable::domain("a")],
-        vec![Observable::Url("/\"\\\u{2603}".to_owned())],
-        vec![Observable::Url("/".to_owned()), address("1.2.3.4")],
+        vec![Observable::Url("/\"\\\u{2603}".into())],
+        vec![Observable::Url("/".into()), address("1.2.3.4")],
     ])
 });
 

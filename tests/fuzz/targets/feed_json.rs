@@ -6,4 +6,4 @@ use vast_threatbus::protocol::feed::Form;
 #[path = "common/feed.rs"]
 mod feed;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(Form::Json, bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(&[Form::Json], bytes));

@@ -37,7 +37,8 @@ pub struct Plan {
 impl Plan {
     /// Of a line that is a header, also behind `#`; `None` where it is none.
     pub fn of_header(line: &str) -> Option<Self> {
-        let line = line.trim().trim_start_matches('#').trim();
+        // A tab may stand behind a first cell that is empty.
+        let line = line.trim_start_matches(' ').trim_start_matches('#');
         let headers = DELIMITERS.into_iter().filter_map(|delimiter| {
             let cells = split(line, delimiter);
             let names: Vec<&str> = cells.iter().map(String::as_str).collect();
@@ -53,10 +54,7 @@ impl Plan {
     /// # Errors
     /// No column holds indicators, or two, or the one that is asked for is not there.
     pub fn of_sample(sample: &str, options: &Options) -> Result<Self, Error> {
-        let lines = sample.lines().map(str::trim);
-        let lines: Vec<&str> = lines
-            .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .collect();
+        let lines = lines_with_cells(sample);
         let Some(delimiter) = delimiter(&lines) else {
             let why = "the lines have no columns: nothing like a comma stands in all of them";
             return Err(Error::no_feed(why, sample.as_bytes()));
@@ -123,13 +121,19 @@ pub fn delimiter(lines: &[&str]) -> Option<u8> {
     })
 }
 
+/// The lines that are neither blank nor comments.
+fn lines_with_cells(sample: &str) -> Vec<&str> {
+    let is_row = |line: &&str| {
+        let text = line.trim_start();
+        !text.is_empty() && !text.starts_with('#')
+    };
+    sample.lines().filter(is_row).collect()
+}
+
 /// Whether nearly all lines of a sample have the same number of cells, and more than
 /// one.
 pub fn has_columns(sample: &str) -> bool {
-    let lines = sample.lines().map(str::trim);
-    let lines: Vec<&str> = lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect();
+    let lines = lines_with_cells(sample);
     let Some(delimiter) = delimiter(&lines) else {
         return false;
     };
@@ -143,14 +147,44 @@ pub fn has_columns(sample: &str) -> bool {
     alike * 10 >= widths.len() * SHARE
 }
 
-/// The cells of one line.
+/// The cells of one line, as [`builder`] makes a reader take them apart. A reader of
+/// its own for each line of a sample would cost far more than the line.
 fn split(line: &str, delimiter: u8) -> Vec<String> {
-    let mut reader = builder(delimiter).from_reader(Rows::new(line.as_bytes(), delimiter));
-    let mut record = csv::StringRecord::new();
-    match reader.read_record(&mut record) {
-        Ok(true) => record.iter().map(str::to_owned).collect(),
-        Ok(false) | Err(_) => Vec::new(),
+    let mut cells = vec![];
+    let (mut cell, mut begins, mut in_quotes) = (Vec::new(), true, false);
+    let mut rest = line.as_bytes();
+    while let [byte, tail @ ..] = rest {
+        rest = tail;
+        match byte {
+            b'"' if in_quotes && tail.first() == Some(&b'"') => {
+                cell.push(b'"');
+                rest = &tail[1..];
+            }
+            b'"' if in_quotes => in_quotes = false,
+            b'"' if begins => (begins, in_quotes) = (false, true),
+            b' ' | b'\t' if begins && *byte != delimiter => {}
+            byte if *byte == delimiter && !in_quotes => {
+                cells.push(trimmed(&cell));
+                cell.clear();
+                begins = true;
+            }
+            byte => {
+                begins = false;
+                cell.push(*byte);
+            }
+        }
     }
+    // A row that goes on is none of this line.
+    if in_quotes {
+        return vec![];
+    }
+    cells.push(trimmed(&cell));
+    cells
+}
+
+fn trimmed(cell: &[u8]) -> String {
+    // Cut at signs of ASCII, a text stays one.
+    String::from_utf8_lossy(cell.trim_ascii()).into_owned()
 }
 
 fn builder(delimiter: u8) -> csv::ReaderBuilder {

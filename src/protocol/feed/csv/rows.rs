@@ -76,7 +76,9 @@ impl<R: BufRead> Rows<R> {
             let Some((number, line)) = self.next_line()? else {
                 return Ok(false);
             };
-            let text = line.trim_ascii_start();
+            // A delimiter in front stands behind a cell that is empty.
+            let is_blank = |byte: &u8| byte.is_ascii_whitespace() && *byte != self.delimiter;
+            let text = &line[line.iter().take_while(|byte| is_blank(byte)).count()..];
             self.is_comment = text.starts_with(b"#");
             let marks = text.iter().take_while(|byte| **byte == b'#').count();
             self.line = number;
@@ -210,6 +212,17 @@ mod tests {
         ];
         assert_eq!(rows(text).0, expected);
         assert_eq!(rows("a\"b,\"c\"\"d\"\n").0, ["1:a\"b,\"c\"\"d\"\n"]);
+    }
+
+    #[test]
+    fn a_first_cell_can_be_empty() {
+        for delimiter in [b',', b'\t'] {
+            let text = "  Da\n".replace('D', &char::from(delimiter).to_string());
+            let mut rows = Rows::new(text.as_bytes(), delimiter);
+            let mut row = String::new();
+            rows.read_to_string(&mut row).expect("memory can be read");
+            assert_eq!(row, text.trim_start_matches(' '));
+        }
     }
 
     #[test]

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::super::tests::{messages, read_with, values};
 use super::super::{Error, Form};
 use super::*;
@@ -138,5 +140,46 @@ fn what_is_given_as_csv_and_is_none_is_an_error() {
     for text in ["one word\nand another\n", "a,b\nc,d\n"] {
         let error = read_with(&options, text).expect_err(text);
         assert!(matches!(error, Error::NoFeed(_)), "{error}");
+    }
+}
+
+#[test]
+fn a_first_cell_that_is_empty_is_one() {
+    for delimiter in [',', '\t'] {
+        let text = "\nDurlDnote\n0Dhttp://a.example/Dx\nDhttp://b.example/Dy\n";
+        let text = text.replace('D', &delimiter.to_string());
+        assert_eq!(values(&text), ["http://a.example/", "http://b.example/"]);
+    }
+}
+
+/// The cells of one line, as they are read where rows are read.
+fn read_cells(line: &str, delimiter: u8) -> Vec<String> {
+    let mut reader = builder(delimiter).from_reader(Rows::new(line.as_bytes(), delimiter));
+    let mut record = csv::ByteRecord::new();
+    match reader.read_byte_record(&mut record) {
+        Ok(true) => record
+            .iter()
+            .map(|cell| String::from_utf8_lossy(cell).into_owned())
+            .collect(),
+        _ => vec![],
+    }
+}
+
+proptest! {
+    /// Of rows that are written as RFC 4180 has them, but for blanks.
+    #[test]
+    fn a_line_of_a_sample_has_the_cells_that_are_read(
+        cells in proptest::collection::vec(
+            prop_oneof!["( ?[a-cü][a\" ]{0,3})?", " ?\"([a-cü,;\t ]|\"\"){0,6}\" ?"],
+            1..6,
+        ),
+        delimiter in prop_oneof![Just(','), Just('\t'), Just(';')],
+    ) {
+        let line = cells.join(&delimiter.to_string());
+        let delimiter = u8::try_from(delimiter).expect("it is ASCII");
+        let read = read_cells(&line, delimiter);
+        // A row in which nothing stands is none.
+        prop_assume!(!read.is_empty());
+        prop_assert_eq!(split(&line, delimiter), read, "{:?}", line);
     }
 }

@@ -8,9 +8,10 @@ use query_judge::Value;
 use vast_threatbus::bus::receive::{self, Incoming};
 use vast_threatbus::engine::vast::query::Query;
 use vast_threatbus::engine::vast::version::Version;
-use vast_threatbus::indicator::{Indicator, Message, Observable, Selection};
-use vast_threatbus::sighting::{Context, EventTime, MatchType};
-use vast_threatbus::{legacy, stix};
+use vast_threatbus::indicator::{Indicator, Message, Selection};
+use vast_threatbus::matching::Mode;
+use vast_threatbus::observable::{EventTime, Observable};
+use vast_threatbus::protocol::{Context, Facts, MatchType, legacy, stix};
 
 /// What an event's own time is asked for with.
 const TIME: &str = "#timestamp";
@@ -35,22 +36,29 @@ fn check_query(indicator: &Indicator) {
     let mut known = Vec::new();
     let query = match &indicator.selection {
         None => {
-            known.extend(indicator.observables.iter().map(Observable::to_string));
+            known.extend(indicator.observables.iter().flat_map(spellings));
             Query::any_of(&indicator.observables, &version)
         }
         Some(selection) => {
             note_values(selection, &mut known);
-            Query::selecting(selection, &version, Some(TIME))
+            Query::selecting(selection, &version, Some(TIME), Mode::Exact)
         }
     };
-    let query = query.expect("something is asked for");
+    // What no literal can hold, and what narrows nothing, is not asked for.
+    let Some(query) = query else {
+        return;
+    };
     let predicates = query_judge::parse(query.as_str()).expect("the query is of the language");
     for predicate in predicates {
         let is_time = predicate.field.as_deref() == Some(TIME);
         for value in predicate.values {
             let is_known = match &value {
                 Value::Plain(text) if is_time => EventTime::parse(text).is_some(),
-                Value::Text(text) | Value::Plain(text) => known.contains(text),
+                // A name under a domain is asked for with the dot in front of it.
+                Value::Text(text) | Value::Plain(text) => {
+                    let bare = text.strip_prefix('.').unwrap_or(text);
+                    known.iter().any(|value| value == text || value == bare)
+                }
                 Value::Expression(_) => false,
             };
             assert!(is_known, "{value:?} is asked for: {}", query.as_str());
@@ -59,13 +67,22 @@ fn check_query(indicator: &Indicator) {
     assert!(!query.as_str().contains('\0'));
 }
 
+/// A value in its canonical form and as the message wrote it.
+fn spellings(value: &Observable) -> Vec<String> {
+    if let Observable::Endpoint(address, _) = value {
+        return vec![address.to_string()];
+    }
+    let written = value.spelled().map(|text| text.as_written().to_owned());
+    [value.to_string()].into_iter().chain(written).collect()
+}
+
 /// What a selection looks for, but for times.
 fn note_values(selection: &Selection, known: &mut Vec<String>) {
     match selection {
-        Selection::Values(values) => known.extend(values.iter().map(Observable::to_string)),
+        Selection::Values(values) => known.extend(values.iter().flat_map(spellings)),
         Selection::Contains(_, text) => known.push(text.clone()),
         Selection::Number(_, _, number) => known.push(number.to_string()),
-        Selection::During(..) => {}
+        Selection::Everything | Selection::During(..) => {}
         Selection::All(parts) | Selection::Any(parts) => {
             parts.iter().for_each(|part| note_values(part, known));
         }
@@ -76,9 +93,10 @@ fn note_values(selection: &Selection, known: &mut Vec<String>) {
 fn check_sighting(indicator: &Indicator) {
     let context = Context::new("{}").expect("an event");
     let time = EventTime::parse("2024-03-05T10:26:53").expect("a time");
+    let facts = Facts::at(MatchType::Retro, time);
     for written in [
-        legacy::write(indicator, MatchType::Retro, &time, &context),
-        stix::message::write(indicator, MatchType::Retro, &time, &context),
+        legacy::write(indicator, &facts, &context),
+        stix::message::write(indicator, &facts, &context),
     ] {
         let text = written.expect("a sighting can be written");
         assert!(Context::new(&text).is_ok(), "{text}");
