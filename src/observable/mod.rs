@@ -72,9 +72,9 @@ pub enum Observable {
     Answer(Spelled),
 }
 
-/// A query can hold thousands of values in a list, but a network, a part of a name
-/// and an element of a list are predicates of their own: they count as so many
-/// values.
+/// A query can hold thousands of values in a list, but a network, a part of a text (the
+/// end of a name or of a path, a mail address in a header) and an element of a list are
+/// predicates of their own: they count as so many values.
 const PREDICATE_WEIGHT: usize = 100;
 
 impl Observable {
@@ -238,6 +238,9 @@ impl Observable {
     pub fn weight(&self) -> usize {
         match self {
             Observable::Network(_) | Observable::Subdomain(_) | Observable::Answer(_) => {
+                PREDICATE_WEIGHT
+            }
+            Observable::Text(property, _) if property.facts().writing.is_part_of_texts() => {
                 PREDICATE_WEIGHT
             }
             _ => 1,

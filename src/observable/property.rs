@@ -101,6 +101,12 @@ impl Writing {
             Writing::Hexadecimal(_) | Writing::HardwareAddress => false,
         }
     }
+
+    /// Whether fields hold more than a value: a header around a mail address, a path before
+    /// a name.
+    pub(super) fn is_part_of_texts(self) -> bool {
+        matches!(self, Writing::MailAddress | Writing::FileName)
+    }
 }
 
 /// What is known of a property.
