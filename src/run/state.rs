@@ -110,7 +110,8 @@ pub fn take_up(left_over: Vec<LeftOver>, intake: &Intake) {
         "{} indicator(s) of an earlier run were not finished and are matched now",
         left_over.len()
     );
-    for (message, ticket) in left_over {
+    for one in left_over {
+        let (message, ticket) = one.take_up();
         match receive::read(&message, "") {
             Ok(Incoming::Indicator(Message::Match { indicator, .. })) => {
                 intake.add(indicator, Some(ticket));

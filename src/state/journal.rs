@@ -1,35 +1,63 @@
 //! Indicators whose retro query is not finished, or whose sightings are not out
 //! yet. A bridge that is killed asks for them again when it starts.
+//!
+//! # On disk
+//!
+//! One file of records (`length: u32  crc32: u32  bytes`, little-endian as in the spool),
+//! each of them an entry:
+//!
+//! ```text
+//! kind: u8  number: u64  message
+//!
+//! '+'  the indicator in this message is taken in, and its number is the entry's
+//! '-'  what has this number is finished; there is no message
+//! ```
+//!
+//! At the start, and when what is finished takes too much of it, the file is written anew
+//! with the open entries alone. That is synced. Entries are appended without a sync: they
+//! outlive the process, and a loss of power takes those that the system had not written
+//! yet, or leaves an indicator open that was finished.
+//!
+//! A kind that is not known is passed over, and not kept where the file is written anew. So
+//! a new one may tell more of an open entry (which of several engines has answered,
+//! say: its number and the engine's name), as long as an indicator is only asked for again
+//! where an earlier release does not know it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use log::error;
 
+use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
 use super::records::{self, Next};
 use crate::process::stop::Stop;
 
 /// How many bytes of finished entries are tolerated before the file is written
 /// anew.
-const GARBAGE: u64 = 16 << 20;
+pub const GARBAGE: u64 = 16 << 20;
 
-/// An entry begins with one of these.
+/// The kinds of entries.
 const BEGUN: u8 = b'+';
 const FINISHED: u8 = b'-';
 
 struct Inner {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
-    file: File,
+    file: Box<dyn DiskFile>,
     next: u64,
     /// Where each open entry's message stands in the file.
     open: BTreeMap<u64, Place>,
-    /// The size of the file, and of the open messages in it.
+    /// The size of the file, and of the open entries in it.
     bytes: u64,
     open_bytes: u64,
+    /// How many bytes of what is finished there may be.
+    garbage: u64,
+    /// The size below which writing the file anew is not tried once more.
+    not_below: u64,
+    /// Behind the entries stands a part of one, to be cut off before the next.
+    is_torn: bool,
     failed: bool,
 }
 
@@ -39,8 +67,36 @@ struct Place {
     length: usize,
 }
 
-/// A message that the last run did not finish, and its entry.
-pub type LeftOver = (Vec<u8>, Ticket);
+impl Place {
+    /// The size of the whole entry, in bytes.
+    fn size(self) -> u64 {
+        (BEFORE_MESSAGE + self.length) as u64
+    }
+}
+
+/// A message that the last run did not finish. Its entry stays open until somebody takes
+/// it up: a run that does not come to that leaves it for the next.
+pub struct LeftOver {
+    message: Vec<u8>,
+    number: u64,
+    journal: Journal,
+}
+
+impl LeftOver {
+    /// The message.
+    pub fn message(&self) -> &[u8] {
+        &self.message
+    }
+
+    /// The message, and its entry, which is this run's from now on.
+    pub fn take_up(self) -> (Vec<u8>, Ticket) {
+        let ticket = Ticket {
+            number: self.number,
+            journal: Some(self.journal),
+        };
+        (self.message, ticket)
+    }
+}
 
 /// The journal; clones share one file.
 #[derive(Clone)]
@@ -98,35 +154,52 @@ impl Journal {
     /// # Errors
     /// The system refuses.
     pub fn open(path: &Path, stop: &Stop) -> io::Result<(Self, Vec<LeftOver>, u64)> {
-        let (left_over, torn) = read_all(path)?;
-        let (mut buffer, mut open) = (Vec::new(), BTreeMap::new());
+        Journal::open_on(Arc::new(Real), path, stop, GARBAGE)
+    }
+
+    /// Opens the journal on this disk, where `garbage` bytes of finished entries are
+    /// tolerated.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        stop: &Stop,
+        garbage: u64,
+    ) -> io::Result<(Self, Vec<LeftOver>, u64)> {
+        let (left_over, torn) = read_all(&*disk, path)?;
+        let mut content = Content::default();
         for (&number, message) in &left_over {
-            let offset = (buffer.len() + BEFORE_MESSAGE) as u64;
-            let length = message.len();
-            open.insert(number, Place { offset, length });
-            encode(BEGUN, number, message, &mut buffer);
+            content.add(number, message);
         }
-        super::replace(path, &buffer)?;
+        let file = disk::write_anew(&*disk, path, &content.bytes)?;
+        disk::sync_directory_of(&*disk, path)?;
+        let bytes = content.bytes.len() as u64;
         let inner = Inner {
+            disk,
             path: path.to_owned(),
-            file: open_file(path)?,
+            file,
             next: left_over.keys().next_back().map_or(0, |last| last + 1),
-            open,
-            bytes: buffer.len() as u64,
-            open_bytes: left_over.values().map(|message| message.len() as u64).sum(),
+            open: content.open,
+            bytes,
+            open_bytes: bytes,
+            garbage,
+            not_below: 0,
+            is_torn: false,
             failed: false,
         };
         let journal = Journal {
             inner: Arc::new(Mutex::new(inner)),
             stop: stop.clone(),
         };
-        let ticket = |number| Ticket {
-            number,
-            journal: Some(journal.clone()),
-        };
         let left_over = left_over
             .into_iter()
-            .map(|(number, message)| (message, ticket(number)))
+            .map(|(number, message)| LeftOver {
+                message,
+                number,
+                journal: journal.clone(),
+            })
             .collect();
         Ok((journal, left_over, torn))
     }
@@ -141,7 +214,7 @@ impl Journal {
             length: message.len(),
         };
         if inner.append(BEGUN, number, message) {
-            inner.open_bytes += message.len() as u64;
+            inner.open_bytes += place.size();
             inner.open.insert(number, place);
         }
         drop(inner);
@@ -156,12 +229,9 @@ impl Journal {
         let Some(place) = inner.open.remove(&number) else {
             return;
         };
-        inner.open_bytes -= place.length as u64;
+        inner.open_bytes -= place.size();
         inner.append(FINISHED, number, b"");
-        if inner.bytes > GARBAGE + 2 * inner.open_bytes {
-            let written = inner.write_anew();
-            inner.note(written);
-        }
+        inner.tidy();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -173,12 +243,20 @@ impl Journal {
 /// entry and its number.
 const BEFORE_MESSAGE: usize = records::HEADER + 9;
 
-fn open_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .append(true)
-        .mode(0o600)
-        .open(path)
+/// A file of open entries.
+#[derive(Default)]
+struct Content {
+    bytes: Vec<u8>,
+    open: BTreeMap<u64, Place>,
+}
+
+impl Content {
+    fn add(&mut self, number: u64, message: &[u8]) {
+        let offset = (self.bytes.len() + BEFORE_MESSAGE) as u64;
+        let length = message.len();
+        self.open.insert(number, Place { offset, length });
+        encode(BEGUN, number, message, &mut self.bytes);
+    }
 }
 
 impl Inner {
@@ -186,34 +264,60 @@ impl Inner {
     fn append(&mut self, kind: u8, number: u64, message: &[u8]) -> bool {
         let mut buffer = Vec::with_capacity(message.len() + BEFORE_MESSAGE);
         encode(kind, number, message, &mut buffer);
-        let written = self.file.write_all(&buffer);
+        let written = self.cut_torn().and_then(|()| {
+            self.is_torn = true;
+            self.file.write_at(&buffer, self.bytes)
+        });
         let whole = written.is_ok();
         if whole {
+            self.is_torn = false;
             self.bytes += buffer.len() as u64;
         } else {
-            // A part of a record would hide what follows it. Where this fails
-            // too, the next rewriting mends it.
-            let _ = self.file.set_len(self.bytes);
+            let _ = self.cut_torn();
         }
         self.note(written);
         whole
     }
 
+    /// A part of a record would hide what follows it.
+    fn cut_torn(&mut self) -> io::Result<()> {
+        if self.is_torn {
+            self.file.cut(self.bytes)?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
+    /// Writes the file anew where what is finished takes too much of it.
+    fn tidy(&mut self) {
+        let is_large = self.bytes > self.garbage + 2 * self.open_bytes;
+        if !is_large || self.bytes < self.not_below {
+            return;
+        }
+        let written = self.write_anew();
+        // It reads and writes all that is open: not for each entry that is finished.
+        self.not_below = match written {
+            Ok(()) => 0,
+            Err(_) => self.bytes + self.garbage / 4,
+        };
+        self.note(written);
+    }
+
     /// Writes a file that holds the open entries only.
     fn write_anew(&mut self) -> io::Result<()> {
-        let (mut buffer, mut open) = (Vec::new(), BTreeMap::new());
+        let mut content = Content::default();
         for (&number, &place) in &self.open {
             let mut message = vec![0; place.length];
-            self.file.read_exact_at(&mut message, place.offset)?;
-            let offset = (buffer.len() + BEFORE_MESSAGE) as u64;
-            open.insert(number, Place { offset, ..place });
-            encode(BEGUN, number, &message, &mut buffer);
+            disk::read_exact_at(&*self.file, &mut message, place.offset)?;
+            content.add(number, &message);
         }
-        super::replace(&self.path, &buffer)?;
-        self.file = open_file(&self.path)?;
-        self.bytes = buffer.len() as u64;
-        self.open = open;
-        Ok(())
+        // From here on it is the journal, also where its name is not safe yet.
+        self.file = disk::write_anew(&*self.disk, &self.path, &content.bytes)?;
+        self.bytes = content.bytes.len() as u64;
+        self.open_bytes = self.bytes;
+        self.open = content.open;
+        self.is_torn = false;
+        disk::sync_directory_of(&*self.disk, &self.path)
     }
 
     /// A full disk does not stop the matching; it is said once.
@@ -242,29 +346,30 @@ fn encode(kind: u8, number: u64, message: &[u8], buffer: &mut Vec<u8>) {
 }
 
 /// The unfinished messages of a journal, and how many bytes at its end are torn.
-fn read_all(path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>, u64)> {
-    let file = match File::open(path) {
+fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>, u64)> {
+    let file = match disk.open(path, Open::Existing) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((BTreeMap::new(), 0)),
         Err(error) => return Err(error),
     };
-    let size = file.metadata()?.len();
-    let mut file = BufReader::new(file);
+    let size = file.size()?;
+    let mut file = BufReader::new(Reading::at(file, 0));
     let mut open = BTreeMap::new();
     let mut whole = 0;
     while let Next::Record(record) = records::read(&mut file)? {
         whole += (records::HEADER + record.len()) as u64;
-        let Some((head, message)) = record.split_at_checked(9) else {
+        let Some((&[kind, a, b, c, d, e, f, g, h], message)) = record.split_first_chunk() else {
             continue;
         };
-        let number = head[1..].try_into().map_or(0, u64::from_le_bytes);
-        match head[0] {
+        let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        match kind {
             BEGUN => {
                 open.insert(number, message.to_vec());
             }
-            _ => {
+            FINISHED => {
                 open.remove(&number);
             }
+            _ => {}
         }
     }
     Ok((open, size - whole))
@@ -272,10 +377,13 @@ fn read_all(path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
     use super::*;
 
     fn messages(left_over: &[LeftOver]) -> Vec<String> {
-        let text = |(message, _): &LeftOver| String::from_utf8_lossy(message).into_owned();
+        let text = |one: &LeftOver| String::from_utf8_lossy(one.message()).into_owned();
         left_over.iter().map(text).collect()
     }
 
@@ -304,9 +412,9 @@ mod tests {
         assert_eq!(messages(&left_over), ["kept", "kept too"]);
         assert_eq!(torn, 4);
         // Taken up by this run, one of them is not finished either.
-        let mut left_over = left_over.into_iter().map(|(_, ticket)| ticket);
-        left_over.next().expect("two are left").keep();
-        drop(left_over);
+        let mut tickets = left_over.into_iter().map(LeftOver::take_up);
+        tickets.next().expect("two are left").1.keep();
+        tickets.for_each(drop);
         let (_, left_over, _, _) = open(&path);
         assert_eq!(messages(&left_over), ["kept"]);
     }
@@ -323,6 +431,19 @@ mod tests {
         drop(third);
         let (_, left_over, _, _) = open(&path);
         assert_eq!(messages(&left_over), ["3"]);
+    }
+
+    /// Found by simulation: a run whose spool could not be opened closed all entries.
+    #[test]
+    fn a_run_that_does_not_come_to_it_leaves_what_was_left_over() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        open(&path).0.begin(b"it").keep();
+        let (_, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["it"]);
+        drop(left_over);
+        let (_, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["it"]);
     }
 
     #[test]

@@ -3,19 +3,22 @@
 //! bridge. All of it stands in one directory (`--state-dir`), which belongs to
 //! one process at a time.
 
+pub mod disk;
 pub mod journal;
 mod records;
 pub mod reported;
 pub mod spool;
 pub mod topics;
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use thiserror::Error;
+
+use disk::{Disk, Real};
 
 /// The directory, locked for this process.
 #[derive(Debug)]
@@ -46,11 +49,7 @@ impl StateDir {
     /// Another process has it, or the system refuses.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let io = |error| StateError::Io(path.to_owned(), error);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(io)?;
+        create_directories(path).map_err(io)?;
         let lock_path = path.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -75,30 +74,18 @@ impl StateDir {
     }
 }
 
-/// Replaces a file in one step: whoever reads it sees the old or the new
-/// content, whenever the process is killed.
-fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    use io::Write;
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&new)?;
-    file.write_all(content)?;
-    file.sync_data()?;
-    std::fs::rename(&new, path)?;
-    sync_directory_of(path)
-}
-
-/// Has the name of a new file, or the new name of an old one, outlive a loss of power:
-/// it stands in the directory, not in the file.
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(directory) => File::open(directory)?.sync_all(),
-        None => Ok(()),
+/// Makes a directory and those above it, where they are not there, so that they outlive
+/// a loss of power.
+fn create_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
     }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => create_directories(parent)?,
+        _ => {}
+    }
+    Real.create_directory(path)?;
+    disk::sync_directory_of(&Real, path)
 }
 
 #[cfg(test)]

@@ -17,12 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::replace;
+use super::disk::{self, Disk, Real};
 
 const MAGIC: &[u8; 8] = b"VTBSEEN2";
 
@@ -42,6 +42,7 @@ type Day = u16;
 /// What was reported, shared by all threads that report.
 #[derive(Debug)]
 pub struct Reported {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     knows_lists: bool,
     key: [u8; 16],
@@ -64,7 +65,15 @@ impl Reported {
     /// # Errors
     /// The file cannot be read, or is damaged.
     pub fn open(path: PathBuf, remember_days: u16) -> io::Result<Self> {
-        let read = std::fs::read(&path);
+        Reported::open_on(Arc::new(Real), path, remember_days)
+    }
+
+    /// Reads the file at `path` on this disk, or begins a new one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is damaged.
+    pub fn open_on(disk: Arc<dyn Disk>, path: PathBuf, remember_days: u16) -> io::Result<Self> {
+        let read = disk::content(&*disk, &path);
         let knows_lists = !matches!(&read, Ok(bytes) if bytes.starts_with(OLD_MAGIC));
         let (key, old) = match read {
             Ok(bytes) => decode(&bytes).ok_or_else(|| {
@@ -80,6 +89,7 @@ impl Reported {
             Err(error) => return Err(error),
         };
         Ok(Reported {
+            disk,
             path,
             knows_lists,
             key,
@@ -148,7 +158,7 @@ impl Reported {
             days.entry(self.today).or_default().extend(new);
         }
         drop(marks);
-        replace(&self.path, &encode(&self.key, &days, MOST))
+        disk::replace(&*self.disk, &self.path, &encode(&self.key, &days, MOST))
     }
 
     /// The length of the id parts it from the event, whatever either holds.

@@ -1,15 +1,40 @@
 //! Sightings that cannot be delivered now: append-only segment files, read in
 //! order. What is delivered is remembered as a position, so that a killed
 //! process goes on where it was.
+//!
+//! # On disk
+//!
+//! ```text
+//! 0000000000000002.spool   record*     a segment; the number has 16 digits or more
+//! 0000000000000003.spool   record*     the next one
+//! position                 segment: u64  offset: u64  crc32: u32
+//!
+//! record                   length: u32  crc32 of the bytes: u32  bytes
+//! ```
+//!
+//! All numbers are little-endian. A record is the whole frame of a message, and never
+//! empty. The position is the place behind the last record that is delivered: an offset in
+//! a segment; segments before it are removed. Segments count up and no number is used
+//! twice: an empty spool remembers the last one in its position.
+//!
+//! A segment is begun where the last has `SEGMENT` bytes, and by each run: nobody knows
+//! whether all that an earlier one wrote could be synced, and what is safe must not stand
+//! behind what is not.
+//!
+//! What is synced when: a segment after each `push`; its name, before the first record
+//! goes into it, together with the position. At other times the position is written and not
+//! synced: a loss of power costs repetitions, of what was delivered since the segment was
+//! begun, and no record.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use log::warn;
 
+use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
 use super::records::{self, HEADER, Next};
 
 /// The size at which a new segment is begun, in bytes.
@@ -38,18 +63,23 @@ struct Segment {
 /// A queue of records on disk.
 #[derive(Debug)]
 pub struct Spool {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     most_bytes: u64,
+    /// Those that are there, also where they are delivered and cannot be removed yet.
     segments: VecDeque<Segment>,
-    /// The last segment, open at its end.
-    end: Option<File>,
-    /// The last segment takes no more.
-    is_closed: bool,
-    position_file: File,
+    /// The last segment, where this run has begun it.
+    end: Option<Box<dyn DiskFile>>,
+    /// Behind the records of the last segment may stand what does not count. It has to be
+    /// cut off before the next record comes.
+    is_torn: bool,
+    /// Records that went at the limit, and that nobody was told of yet.
+    lost: u64,
+    position_file: Box<dyn DiskFile>,
     /// Everything before it is delivered.
     delivered: Position,
-    /// The segment that is being read.
-    reader: Option<(u64, BufReader<File>, u64)>,
+    /// The segment that is being read, and where in it.
+    reader: Option<(u64, BufReader<Reading>, u64)>,
 }
 
 /// What opening found to be damaged.
@@ -69,56 +99,49 @@ impl Spool {
     /// # Errors
     /// The system refuses.
     pub fn open(directory: &Path, most_bytes: u64) -> io::Result<(Self, Damage)> {
-        std::fs::create_dir_all(directory)?;
-        let mut numbers: Vec<u64> = std::fs::read_dir(directory)?
-            .filter_map(|entry| segment_number(&entry.ok()?.path()))
-            .collect();
-        numbers.sort_unstable();
+        Spool::open_on(Arc::new(Real), directory, most_bytes)
+    }
+
+    /// Opens the spool on this disk.
+    ///
+    /// # Errors
+    /// The disk refuses.
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        directory: &Path,
+        most_bytes: u64,
+    ) -> io::Result<(Self, Damage)> {
+        disk.create_directory(directory)?;
+        disk::sync_directory_of(&*disk, directory)?;
         let mut damage = Damage::default();
-        let mut segments = VecDeque::new();
-        for (place, &number) in numbers.iter().enumerate() {
-            let path = segment_path(directory, number);
-            let mut bytes = std::fs::metadata(&path)?.len();
-            if place + 1 == numbers.len() {
-                let whole = whole_bytes(&path)?;
-                if whole < bytes {
-                    damage.torn_bytes = bytes - whole;
-                    OpenOptions::new().write(true).open(&path)?.set_len(whole)?;
-                    bytes = whole;
-                }
-            }
-            segments.push_back(Segment { number, bytes });
-        }
-        let position_file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(directory.join("position"))?;
-        let first = segments.front().map_or(1, |segment| segment.number);
+        let segments = open_segments(&*disk, directory, &mut damage)?;
+        let position_file = disk.open(&directory.join("position"), Open::OrCreate)?;
         let start = Position {
-            segment: first,
+            segment: segments.front().map_or(1, |segment| segment.number),
             offset: 0,
         };
-        let delivered = match read_position(&position_file)? {
-            Some(position) if is_plausible(directory, position, &segments)? => position.max(start),
+        let delivered = match read_position(&*position_file)? {
+            Some(position) if is_plausible(&*disk, directory, position, &segments)? => {
+                position.max(start)
+            }
             Some(_) => {
                 damage.position = true;
                 start
             }
             None => {
-                damage.position = position_file.metadata()?.len() > 0;
+                damage.position = position_file.size()? > 0;
                 start
             }
         };
         let mut spool = Spool {
+            disk,
             directory: directory.to_owned(),
             most_bytes,
             delivered,
             segments,
             end: None,
-            is_closed: false,
+            is_torn: false,
+            lost: 0,
             position_file,
             reader: None,
         };
@@ -140,12 +163,12 @@ impl Spool {
 
     /// How many bytes wait, headers included.
     pub fn bytes(&self) -> u64 {
-        let all = self.size();
-        let read = match self.segments.front() {
-            Some(first) if first.number == self.delivered.segment => self.delivered.offset,
-            _ => 0,
+        let waiting = |segment: &Segment| match segment.number.cmp(&self.delivered.segment) {
+            Ordering::Less => 0,
+            Ordering::Equal => segment.bytes.saturating_sub(self.delivered.offset),
+            Ordering::Greater => segment.bytes,
         };
-        all.saturating_sub(read)
+        self.segments.iter().map(waiting).sum()
     }
 
     /// Puts records at the end, safely on disk when it returns. At the limit
@@ -162,105 +185,109 @@ impl Spool {
         if buffer.is_empty() {
             return Ok(0);
         }
-        let written = self.append(&buffer);
-        if written.is_err() {
-            // What was written of it must not stand before the next record.
-            self.cut_back();
+        // What could not be removed the last time is in the way of more.
+        self.make_room()?;
+        self.cut_torn()?;
+        if let Err(error) = self.append(&buffer) {
+            // Whole records may stand there that are not safe on disk, and are put again.
+            self.is_torn = true;
+            let _ = self.cut_torn();
+            return Err(error);
         }
-        written?;
-        let mut lost = 0;
-        while self.segments.len() > 1 && self.size() > self.most_bytes {
-            match self.drop_oldest() {
-                Ok(count) => lost += count,
-                // The records are put, and must not be put again; room is made with
-                // the next ones.
-                Err(error) => {
-                    warn!("the oldest segment of the spool cannot be removed: {error}");
-                    break;
-                }
-            }
+        // The records are put, and must not be put again.
+        if let Err(error) = self.make_room() {
+            warn!("the oldest segment of the spool cannot be removed: {error}");
         }
-        Ok(lost)
+        Ok(std::mem::take(&mut self.lost))
     }
 
-    fn size(&self) -> u64 {
-        self.segments.iter().map(|segment| segment.bytes).sum()
+    /// Removes the oldest segments, until no more than the limit is left.
+    fn make_room(&mut self) -> io::Result<()> {
+        let size = |spool: &Self| -> u64 { spool.segments.iter().map(|one| one.bytes).sum() };
+        while self.segments.len() > 1 && size(self) > self.most_bytes {
+            self.drop_oldest()?;
+        }
+        Ok(())
+    }
+
+    /// Cuts off what does not count behind the last segment's records.
+    fn cut_torn(&mut self) -> io::Result<()> {
+        if !self.is_torn {
+            return Ok(());
+        }
+        // It may have been read already, and kept.
+        self.reader = None;
+        if let Some(last) = self.segments.back() {
+            cut(&*self.disk, &self.directory, *last)?;
+        }
+        self.is_torn = false;
+        Ok(())
     }
 
     fn append(&mut self, buffer: &[u8]) -> io::Result<()> {
         let roll = SEGMENT.min(self.most_bytes / 4).max(1);
         let is_full = self.segments.back().is_none_or(|last| last.bytes >= roll);
-        if is_full || self.is_closed {
+        if is_full || self.end.is_none() {
             self.begin_segment()?;
-            self.is_closed = false;
         }
         let last = self.segments.back_mut().expect("one was just begun");
-        let file = match &mut self.end {
-            Some(file) => file,
-            none => {
-                let path = segment_path(&self.directory, last.number);
-                none.insert(OpenOptions::new().append(true).open(path)?)
-            }
-        };
-        file.write_all(buffer)?;
-        file.sync_data()?;
+        let file = self.end.as_ref().expect("it was opened then");
+        file.write_at(buffer, last.bytes)?;
+        file.sync()?;
         last.bytes += buffer.len() as u64;
         Ok(())
     }
 
     fn begin_segment(&mut self) -> io::Result<()> {
-        let number = self
-            .segments
-            .back()
-            .map_or(self.delivered.segment, |last| last.number)
-            + 1;
+        let last = self.segments.back().map(|last| last.number);
+        let number = last.unwrap_or(self.delivered.segment) + 1;
+        // One of an earlier run could name this number.
+        self.write_position()?;
+        self.position_file.sync()?;
         let path = segment_path(&self.directory, number);
         // One that is there already was begun, and its name was not safe.
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)?;
-        file.set_len(0)?;
-        super::sync_directory_of(&path)?;
+        let file = self.disk.open(&path, Open::OrCreate)?;
+        file.cut(0)?;
+        disk::sync_directory_of(&*self.disk, &path)?;
         self.end = Some(file);
         self.segments.push_back(Segment { number, bytes: 0 });
         Ok(())
     }
 
-    /// Whole records may stand there that were not safe on disk, and are put again.
-    fn cut_back(&mut self) {
-        let (Some(last), Some(file)) = (self.segments.back(), &self.end) else {
-            return;
+    fn drop_oldest(&mut self) -> io::Result<()> {
+        let Some(&oldest) = self.segments.front() else {
+            return Ok(());
         };
-        if file.set_len(last.bytes).is_err() {
-            // What comes now must not stand behind them.
-            self.end = None;
-            self.is_closed = true;
-        }
+        let lost = self.undelivered_in(oldest);
+        self.remove_first(oldest)?;
+        self.lost += lost;
+        let next = self.segments.front().map(|segment| segment.number);
+        let behind = Position {
+            segment: next.unwrap_or(oldest.number + 1),
+            offset: 0,
+        };
+        self.delivered = self.delivered.max(behind);
+        // Where it is not written, the segment that is gone says as much.
+        let _ = self.write_position();
+        Ok(())
     }
 
-    fn drop_oldest(&mut self) -> io::Result<u64> {
-        let Some(&oldest) = self.segments.front() else {
-            return Ok(0);
+    /// How many records in this segment wait.
+    fn undelivered_in(&self, segment: Segment) -> u64 {
+        let from = match segment.number.cmp(&self.delivered.segment) {
+            Ordering::Less => return 0,
+            Ordering::Equal => self.delivered.offset,
+            Ordering::Greater => 0,
         };
-        let path = segment_path(&self.directory, oldest.number);
-        let from = match self.delivered.segment == oldest.number {
-            true => self.delivered.offset,
-            false => 0,
-        };
-        let lost = count_records(&path, from)?;
-        std::fs::remove_file(path)?;
-        self.segments.pop_front();
-        let next = self
-            .segments
-            .front()
-            .map_or(oldest.number + 1, |segment| segment.number);
-        self.set_delivered(Position {
-            segment: next,
-            offset: 0,
-        })?;
-        Ok(lost)
+        let path = segment_path(&self.directory, segment.number);
+        let count = || count_records(&*self.disk, &path, from);
+        count().or_else(|_| count()).unwrap_or_else(|error| {
+            warn!(
+                "{} cannot be read: {error}; its records are lost at the limit, and not counted",
+                path.display()
+            );
+            0
+        })
     }
 
     /// The record at a position and the position behind it; `None` at the end.
@@ -328,7 +355,8 @@ impl Spool {
         let open = match &mut self.reader {
             Some((number, _, _)) if *number == segment.number => &mut self.reader,
             other => {
-                let file = File::open(segment_path(&self.directory, segment.number))?;
+                let path = segment_path(&self.directory, segment.number);
+                let file = Reading::at(self.disk.open(&path, Open::Existing)?, 0);
                 *other = Some((segment.number, BufReader::new(file), 0));
                 other
             }
@@ -345,28 +373,17 @@ impl Spool {
         Ok(next)
     }
 
+    /// Records end here in this segment.
     fn cut_segment(&mut self, number: u64, at: u64) {
-        for segment in self
-            .segments
-            .iter_mut()
-            .filter(|segment| segment.number == number)
-        {
+        let last = self.segments.back().map(|last| last.number);
+        let mut segments = self.segments.iter_mut();
+        if let Some(segment) = segments.find(|segment| segment.number == number) {
             segment.bytes = at;
         }
-        // The next record goes to a new segment.
-        self.end = None;
-        if self
-            .segments
-            .back()
-            .is_some_and(|last| last.number == number)
-        {
-            let path = segment_path(&self.directory, number);
-            let cut = OpenOptions::new()
-                .write(true)
-                .open(path)
-                .and_then(|file| file.set_len(at));
+        if last == Some(number) {
+            self.is_torn = true;
             // Where it fails, the same damage is found again after a restart.
-            let _ = cut;
+            let _ = self.cut_torn();
         }
     }
 
@@ -385,48 +402,80 @@ impl Spool {
 
     fn write_position(&self) -> io::Result<()> {
         self.position_file
-            .write_all_at(&position_bytes(self.delivered), 0)
+            .write_at(&position_bytes(self.delivered), 0)
     }
 
-    /// Removes segments that are delivered whole.
+    /// Removes segments that are delivered whole. With the last one the spool starts over:
+    /// the next has a higher number, so that no position ever means two things.
     fn remove_delivered(&mut self) -> io::Result<()> {
-        while let Some(first) = self.segments.front() {
-            let behind = first.number < self.delivered.segment;
-            let whole =
-                first.number == self.delivered.segment && self.delivered.offset >= first.bytes;
-            if whole && !behind && self.segments.len() == 1 {
-                // Cut off before the position, it can be empty: what came to it now
-                // would be taken for delivered.
-                if first.bytes > 0 || self.delivered.offset > 0 {
-                    self.start_over(first.number)?;
-                }
+        while let Some(&first) = self.segments.front() {
+            let start = Position {
+                segment: first.number,
+                offset: 0,
+            };
+            let end = Position {
+                offset: first.bytes,
+                ..start
+            };
+            // One that is empty may have been begun just now. If it was cut off before the
+            // position, what came to it would be taken for delivered.
+            let is_new = end == self.delivered && end == start;
+            if self.delivered < end || (is_new && self.segments.len() == 1) {
                 break;
             }
-            if !whole && !behind {
-                break;
-            }
-            let number = first.number;
-            self.segments.pop_front();
-            std::fs::remove_file(segment_path(&self.directory, number))?;
-            if self
-                .reader
-                .as_ref()
-                .is_some_and(|(open, _, _)| *open == number)
-            {
-                self.reader = None;
-            }
+            self.remove_first(first)?;
         }
         Ok(())
     }
 
-    /// The only segment is delivered whole: it goes, and the next has a higher
-    /// number, so that no position ever means two things.
-    fn start_over(&mut self, number: u64) -> io::Result<()> {
-        self.segments.clear();
-        self.end = None;
-        self.reader = None;
-        std::fs::remove_file(segment_path(&self.directory, number))
+    fn remove_first(&mut self, first: Segment) -> io::Result<()> {
+        let path = segment_path(&self.directory, first.number);
+        match self.disk.remove(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => self.segments.pop_front(),
+        };
+        let reads_it = |(number, _, _): &mut (u64, _, _)| *number == first.number;
+        self.reader.take_if(reads_it);
+        if self.segments.is_empty() {
+            self.end = None;
+        }
+        Ok(())
     }
+}
+
+/// The segments that are there, oldest first; the last is cut off where its records end.
+fn open_segments(
+    disk: &dyn Disk,
+    directory: &Path,
+    damage: &mut Damage,
+) -> io::Result<VecDeque<Segment>> {
+    let paths = disk.list(directory)?;
+    let mut numbers: Vec<u64> = paths
+        .iter()
+        .filter_map(|path| segment_number(path))
+        .collect();
+    numbers.sort_unstable();
+    let mut segments = VecDeque::new();
+    for number in numbers {
+        let file = disk.open(&segment_path(directory, number), Open::Existing)?;
+        let bytes = file.size()?;
+        segments.push_back(Segment { number, bytes });
+    }
+    if let Some(last) = segments.back_mut() {
+        let whole = whole_bytes(disk, &segment_path(directory, last.number))?;
+        damage.torn_bytes = last.bytes - whole;
+        last.bytes = whole;
+        cut(disk, directory, *last)?;
+    }
+    Ok(segments)
+}
+
+/// Cuts a segment off behind its records, and has these outlive a loss of power: the next
+/// one may be safe on disk before this one is written again.
+fn cut(disk: &dyn Disk, directory: &Path, segment: Segment) -> io::Result<()> {
+    let file = disk.open(&segment_path(directory, segment.number), Open::Existing)?;
+    file.cut(segment.bytes)?;
+    file.sync()
 }
 
 fn segment_path(directory: &Path, number: u64) -> PathBuf {
@@ -453,9 +502,9 @@ fn position_bytes(position: Position) -> [u8; POSITION] {
 
 /// The position in its file; `None` where there is none that its checksum
 /// confirms.
-fn read_position(file: &File) -> io::Result<Option<Position>> {
+fn read_position(file: &dyn DiskFile) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION];
-    match file.read_exact_at(&mut bytes, 0) {
+    match disk::read_exact_at(file, &mut bytes, 0) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(error) => return Err(error),
@@ -473,6 +522,7 @@ fn read_position(file: &File) -> io::Result<Option<Position>> {
 /// A position lies behind a record of a segment that is there, or in one that is gone.
 /// One behind them all would have everything taken for delivered.
 fn is_plausible(
+    disk: &dyn Disk,
     directory: &Path,
     position: Position,
     segments: &VecDeque<Segment>,
@@ -484,8 +534,7 @@ fn is_plausible(
     if !numbers.any(|number| number == position.segment) {
         return Ok(position.segment < last.number);
     }
-    let path = segment_path(directory, position.segment);
-    let mut file = BufReader::new(File::open(path)?);
+    let mut file = reading(disk, &segment_path(directory, position.segment), 0)?;
     let mut whole = 0;
     while whole < position.offset {
         match records::read(&mut file)? {
@@ -497,9 +546,14 @@ fn is_plausible(
     Ok(whole == position.offset)
 }
 
+fn reading(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<BufReader<Reading>> {
+    let file = disk.open(path, Open::Existing)?;
+    Ok(BufReader::new(Reading::at(file, from)))
+}
+
 /// How many bytes at the beginning of a segment are whole records.
-fn whole_bytes(path: &Path) -> io::Result<u64> {
-    let mut file = BufReader::new(File::open(path)?);
+fn whole_bytes(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
+    let mut file = reading(disk, path, 0)?;
     let mut whole = 0;
     while let Next::Record(record) = records::read(&mut file)? {
         whole += (HEADER + record.len()) as u64;
@@ -507,9 +561,8 @@ fn whole_bytes(path: &Path) -> io::Result<u64> {
     Ok(whole)
 }
 
-fn count_records(path: &Path, from: u64) -> io::Result<u64> {
-    let mut file = BufReader::new(File::open(path)?);
-    file.seek(SeekFrom::Start(from))?;
+fn count_records(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<u64> {
+    let mut file = reading(disk, path, from)?;
     let mut count = 0;
     while let Next::Record(_) = records::read(file.by_ref())? {
         count += 1;

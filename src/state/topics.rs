@@ -1,20 +1,31 @@
 //! The topics that the broker holds for this bridge, so that those left over
 //! from a crash are given up at the next start: a broker never drops a dead
 //! subscriber, and after some 500 of them it serves nobody.
+//!
+//! On disk: a file of text, one topic a line, only ever replaced as a whole, in one step.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::{self, Disk, Real};
 
 /// A file with one topic a line.
 #[derive(Debug)]
 pub struct Topics {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
 }
 
 impl Topics {
     /// The file at `path`.
     pub fn new(path: PathBuf) -> Self {
-        Topics { path }
+        Topics::on(Arc::new(Real), path)
+    }
+
+    /// The file at `path` on this disk.
+    pub fn on(disk: Arc<dyn Disk>, path: PathBuf) -> Self {
+        Topics { disk, path }
     }
 
     /// The topics of the last run; none where there was none.
@@ -22,8 +33,12 @@ impl Topics {
     /// # Errors
     /// The file cannot be read.
     pub fn left_over(&self) -> io::Result<Vec<String>> {
-        match std::fs::read_to_string(&self.path) {
-            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        match disk::content(&*self.disk, &self.path) {
+            Ok(text) => {
+                let text = String::from_utf8(text)
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                Ok(text.lines().map(str::to_owned).collect())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
         }
@@ -35,7 +50,7 @@ impl Topics {
     /// The file cannot be written.
     pub fn remember(&self, topics: &[String]) -> io::Result<()> {
         let text: String = topics.iter().map(|topic| format!("{topic}\n")).collect();
-        super::replace(&self.path, text.as_bytes())
+        disk::replace(&*self.disk, &self.path, text.as_bytes())
     }
 }
 

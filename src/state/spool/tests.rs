@@ -1,3 +1,7 @@
+use std::fs::OpenOptions;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
+
 use super::*;
 
 struct Bench(tempfile::TempDir);
@@ -192,9 +196,9 @@ fn a_reader_that_went_astray_costs_no_segment() {
         put(&mut spool, text);
     }
     let number = spool.segments[0].number;
-    let mut file = File::open(bench.last_segment()).expect("a segment");
+    let mut file = reading(&Real, &bench.last_segment(), 0).expect("a segment");
     file.seek(SeekFrom::Start(3)).expect("it is longer");
-    spool.reader = Some((number, BufReader::new(file), 0));
+    spool.reader = Some((number, file, 0));
     assert_eq!(take_all(&mut spool), ["a", "b"]);
 }
 

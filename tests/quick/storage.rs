@@ -1,0 +1,353 @@
+//! What outlives a run, on a disk that fails.
+
+use std::path::{Path, PathBuf};
+
+use vast_threatbus::process::stop::Stop;
+use vast_threatbus::state::journal::{GARBAGE, Journal, Ticket};
+use vast_threatbus::state::reported::Reported;
+use vast_threatbus::state::spool::Spool;
+use vast_threatbus::state::topics::Topics;
+
+use crate::storage_simulation::{Tally, run};
+use crate::world::disk::{Faults, MemoryDisk};
+
+/// `SEED` and `SCHEDULES` have it run others, and more of them.
+#[test]
+fn no_schedule_of_crashes_loses_what_was_safe() {
+    let number = |name: &str| std::env::var(name).ok()?.parse().ok();
+    let first = number("SEED").unwrap_or(0);
+    let stop = Stop::new().expect("two socket pairs");
+    let mut tally = Tally::default();
+    for seed in first..first + number("SCHEDULES").unwrap_or(400) {
+        match run(seed, 300, &stop) {
+            Ok(one) => tally.add(one),
+            Err(report) => panic!("{report}"),
+        }
+    }
+    println!("{tally:?}");
+    let least = [tally.kills, tally.power_cuts, tally.refusals, tally.lost];
+    assert!(least.iter().all(|count| *count > 100), "{tally:?}");
+    assert!(
+        tally.matched > 10_000 && tally.delivered > 10_000,
+        "{tally:?}"
+    );
+}
+
+/// How often each of these is tried: what a loss of power takes is left to chance.
+const TRIES: u64 = 100;
+
+fn state() -> PathBuf {
+    PathBuf::from("/state")
+}
+
+fn disk(seed: u64) -> MemoryDisk {
+    MemoryDisk::new(&state(), seed)
+}
+
+fn spool(disk: &MemoryDisk, most_bytes: u64) -> Spool {
+    let opened = Spool::open_on(disk.process(), &state().join("spool"), most_bytes);
+    opened.expect("the disk is well").0
+}
+
+fn journal(disk: &MemoryDisk, stop: &Stop, garbage: u64) -> (Journal, Vec<Vec<u8>>) {
+    let path = state().join("journal");
+    let opened = Journal::open_on(disk.process(), &path, stop, garbage);
+    let (journal, left_over, _) = opened.expect("the disk is well");
+    let messages = left_over.iter().map(|one| one.message().to_vec()).collect();
+    (journal, messages)
+}
+
+fn put(spool: &mut Spool, number: u8) -> std::io::Result<u64> {
+    spool.push([&[number; 100][..]])
+}
+
+/// The first bytes of everything that waits, which is taken out.
+fn take_all(spool: &mut Spool) -> Vec<u8> {
+    let mut found = Vec::new();
+    while let Some((record, next)) = spool.read(spool.delivered()).expect("the disk is well") {
+        found.push(record[0]);
+        spool.set_delivered(next).expect("the disk is well");
+    }
+    found
+}
+
+/// New segments stand in their directory, and that in its own.
+#[test]
+fn what_was_put_outlives_a_loss_of_power() {
+    for seed in 0..TRIES {
+        let disk = disk(seed);
+        // A segment for each two.
+        let mut spool = spool_of_segments(&disk);
+        for number in 0..6 {
+            put(&mut spool, number).expect("the disk is well");
+        }
+        disk.cut_power();
+        assert_eq!(take_all(&mut spool_of_segments(&disk)), [0, 1, 2, 3, 4, 5]);
+    }
+}
+
+fn spool_of_segments(disk: &MemoryDisk) -> Spool {
+    spool(disk, 800)
+}
+
+/// A file that is written anew has its name when that is done.
+#[test]
+fn what_was_replaced_outlives_a_loss_of_power() {
+    let stop = Stop::new().expect("two socket pairs");
+    for seed in 0..TRIES {
+        let disk = disk(seed);
+        let topics = Topics::on(disk.process(), state().join("topics"));
+        let reported = |disk: &MemoryDisk| {
+            Reported::open_on(disk.process(), state().join("reported"), 9).expect("whole")
+        };
+        let (held, found) = (["a".to_owned()], reported(&disk));
+        assert!(found.is_new("indicator", "event"));
+        topics.remember(&held).expect("the disk is well");
+        found.save(true).expect("the disk is well");
+        let (one, _) = journal(&disk, &stop, GARBAGE);
+        one.begin(b"it").keep();
+        // Opened once more, it is written anew.
+        disk.kill();
+        journal(&disk, &stop, GARBAGE);
+        disk.cut_power();
+        let topics = Topics::on(disk.process(), state().join("topics"));
+        assert_eq!(topics.left_over().expect("the disk is well"), held);
+        assert!(!reported(&disk).is_new("indicator", "event"));
+        assert_eq!(journal(&disk, &stop, GARBAGE).1, [b"it"]);
+    }
+}
+
+/// Whatever operation is the last one, or fails: a file that is replaced has the old or
+/// the new content, and so is never damaged.
+#[test]
+fn what_is_replaced_is_old_or_new() {
+    for seed in 0..TRIES {
+        for (at, power) in (0..12).flat_map(|at| [(at, false), (at, true)]) {
+            let disk = disk(seed);
+            let path = state().join("topics");
+            let topics = Topics::on(disk.process(), path.clone());
+            let (old, new) = (["a".repeat(40)], ["b".repeat(70)]);
+            topics.remember(&old).expect("the disk is well");
+            disk.set_faults(Faults {
+                killed_in: Some(at),
+                ..Faults::NONE
+            });
+            let is_told = topics.remember(&new).is_ok();
+            match power {
+                true => disk.cut_power(),
+                false => disk.kill(),
+            }
+            let found = Topics::on(disk.process(), path).left_over();
+            let found = found.expect("the disk is well");
+            assert!(found == new || (found == old && !is_told), "{found:?}");
+        }
+    }
+}
+
+/// A part of an entry, on a disk that was full for a moment, hid all that came after it.
+#[test]
+fn an_entry_that_found_no_room_hides_no_other() {
+    let stop = Stop::new().expect("two socket pairs");
+    let disk = disk(1);
+    let (open, _) = journal(&disk, &stop, GARBAGE);
+    let keep = |message: &[u8]| open.begin(message).keep();
+    keep(b"first");
+    // The second write finds no room, and what is there of it cannot be cut off.
+    disk.set_faults(Faults {
+        capacity: disk.used() + 20,
+        fails_at: Some(1),
+        ..Faults::NONE
+    });
+    keep(b"there is no room for this");
+    disk.set_faults(Faults::NONE);
+    keep(b"second");
+    disk.kill();
+    let (_, left_over) = journal(&disk, &stop, GARBAGE);
+    assert_eq!(left_over, [&b"first"[..], b"second"]);
+}
+
+/// It went on with the file that had the name before.
+#[test]
+fn a_journal_that_was_written_anew_goes_on_in_the_new_file() {
+    let stop = Stop::new().expect("two socket pairs");
+    for at in 0..8 {
+        let disk = disk(1);
+        let (open, _) = journal(&disk, &stop, 100);
+        let large = open.begin(&[b'x'; 200]);
+        disk.set_faults(Faults {
+            fails_at: Some(at),
+            ..Faults::NONE
+        });
+        large.finish();
+        disk.set_faults(Faults::NONE);
+        open.begin(b"after it").keep();
+        disk.kill();
+        let (_, left_over) = journal(&disk, &stop, 100);
+        let found = left_over.iter().any(|message| message == b"after it");
+        assert!(found, "operation {at} failed: {left_over:?}");
+    }
+}
+
+/// What a refused push left in the file was read, and kept: it came out in place of what
+/// was put there then.
+#[test]
+fn what_was_refused_does_not_come_out() {
+    let disk = disk(1);
+    let mut spool = spool(&disk, 1 << 20);
+    put(&mut spool, 1).expect("the disk is well");
+    // Written, and neither synced nor cut off.
+    disk.set_faults(Faults {
+        fails_at: Some(1),
+        fails_after: true,
+        ..Faults::NONE
+    });
+    put(&mut spool, 2).expect_err("it is not safe");
+    disk.set_faults(Faults::NONE);
+    let (_, next) = spool.read(spool.delivered()).expect("read").expect("one");
+    spool.push([&[3; 60][..]]).expect("the disk is well");
+    let (record, _) = spool.read(next).expect("read").expect("another");
+    assert_eq!(record, [3; 60]);
+    assert_eq!(take_all(&mut spool), [1, 3]);
+}
+
+/// What is safe stood behind what a run before had written and could not sync.
+#[test]
+fn what_is_safe_does_not_stand_behind_what_is_not() {
+    for seed in 0..TRIES {
+        let disk = disk(seed);
+        let mut first = spool(&disk, 1 << 20);
+        put(&mut first, 1).expect("the disk is well");
+        disk.set_faults(Faults {
+            fails_at: Some(1),
+            fails_after: true,
+            ..Faults::NONE
+        });
+        put(&mut first, 2).expect_err("it is not safe");
+        disk.set_faults(Faults::NONE);
+        disk.kill();
+        let mut second = spool(&disk, 1 << 20);
+        put(&mut second, 3).expect("the disk is well");
+        disk.cut_power();
+        let mut found = Vec::new();
+        let mut third = spool(&disk, 1 << 20);
+        let mut at = third.delivered();
+        loop {
+            match third.read(at) {
+                Ok(Some((record, next))) => {
+                    found.push(record[0]);
+                    at = next;
+                }
+                Ok(None) => break,
+                // The second one, which was refused.
+                Err(error) => assert!(error.to_string().contains("damaged"), "{error}"),
+            }
+        }
+        assert!(found == [1, 3] || found == [1, 2, 3], "{found:?}");
+    }
+}
+
+/// Where the position was torn, segments were counted from the start again, and a loss of
+/// power brought back a position that was of another segment with the same number.
+#[test]
+fn a_position_of_an_earlier_segment_delivers_nothing() {
+    for seed in 0..TRIES {
+        let disk = disk(seed);
+        let mut first = spool(&disk, 1 << 20);
+        for number in [1, 2] {
+            put(&mut first, number).expect("the disk is well");
+            assert_eq!(take_all(&mut first), [number]);
+        }
+        put(&mut first, 3).expect("the disk is well");
+        let (_, next) = first.read(first.delivered()).expect("read").expect("one");
+        disk.set_faults(Faults {
+            killed_in: Some(0),
+            ..Faults::NONE
+        });
+        let _ = first.set_delivered(next);
+        disk.kill();
+        disk.set_faults(Faults::NONE);
+        let mut second = spool(&disk, 1 << 20);
+        take_all(&mut second);
+        for number in [4, 5] {
+            put(&mut second, number).expect("the disk is well");
+        }
+        disk.cut_power();
+        let found = take_all(&mut spool(&disk, 1 << 20));
+        assert!(found.ends_with(&[4, 5]), "seed {seed}: {found:?}");
+    }
+}
+
+/// A failed read is no damage: whatever one fails, everything comes out.
+#[test]
+fn a_read_that_fails_costs_no_segment() {
+    for at in 0..60 {
+        let disk = disk(1);
+        let mut spool = spool_of_segments(&disk);
+        for number in 0..6 {
+            put(&mut spool, number).expect("the disk is well");
+        }
+        disk.set_faults(Faults {
+            fails_at: Some(at),
+            ..Faults::NONE
+        });
+        let mut found = Vec::new();
+        loop {
+            match spool.read(spool.delivered()) {
+                Ok(Some((record, next))) => {
+                    found.push(record[0]);
+                    let _ = spool.set_delivered(next);
+                }
+                Ok(None) => break,
+                Err(error) => assert!(!error.to_string().contains("damaged"), "{error}"),
+            }
+        }
+        assert_eq!(found, [0, 1, 2, 3, 4, 5], "operation {at} failed");
+    }
+}
+
+/// At the limit everything that goes is counted, whatever operation fails; and it is not
+/// passed by more than what was put at once.
+#[test]
+fn what_goes_at_the_limit_is_counted_whatever_fails() {
+    for at in 0..80 {
+        let disk = disk(1);
+        let mut spool = spool_of_segments(&disk);
+        disk.set_faults(Faults {
+            fails_at: Some(at),
+            ..Faults::NONE
+        });
+        let (mut taken, mut lost) = (0, 0);
+        for number in 0..20 {
+            // Refused once, it is put again.
+            while let Err(error) = put(&mut spool, number).map(|count| lost += count) {
+                assert!(error.to_string().contains("this time"), "{error}");
+            }
+            taken += 1;
+            let used = disk.used_in(&state().join("spool"));
+            assert!(used <= 800 + 2 * 108 + 20, "{used} bytes");
+        }
+        let left = take_all(&mut spool);
+        assert_eq!(left.len() as u64 + lost, taken, "operation {at} failed");
+        assert!(left.is_sorted(), "{left:?}");
+    }
+}
+
+/// What a run has not taken up stays, also where it does not come to it.
+#[test]
+fn a_start_that_fails_leaves_the_journal_as_it_was() {
+    let stop = Stop::new().expect("two socket pairs");
+    let disk = disk(1);
+    journal(&disk, &stop, GARBAGE).0.begin(b"it").keep();
+    for _ in 0..3 {
+        assert_eq!(journal(&disk, &stop, GARBAGE).1, [b"it"]);
+        disk.kill();
+    }
+    let path = state().join("journal");
+    let (_, left_over, _) =
+        Journal::open_on(disk.process(), &path, &stop, GARBAGE).expect("the disk is well");
+    left_over
+        .into_iter()
+        .for_each(|one| Ticket::finish(one.take_up().1));
+    assert!(journal(&disk, &stop, GARBAGE).1.is_empty());
+    assert!(disk.used_in(Path::new("/state")) == 0);
+}

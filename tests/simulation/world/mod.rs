@@ -1,0 +1,3 @@
+//! What a simulated bridge lives in.
+
+pub mod disk;
