@@ -17,7 +17,7 @@ use crate::state::journal::Ticket;
 
 mod holders;
 
-use holders::{Holders, Plain, PlainIds, plain_size};
+use holders::{Holders, Names, Plain, PlainIds};
 
 /// The most memory that indicators take, in bytes, for a run that goes on.
 const MOST_BYTES: usize = 1 << 30;
@@ -136,6 +136,8 @@ pub struct Watchlist {
     by_id: HashMap<Arc<str>, Held>,
     /// Those that are not in `by_id`.
     plain: PlainIds,
+    /// Names of their properties.
+    names: Names,
     /// Those that no value leads to: they are checked in every event.
     unlisted: Vec<Arc<Watched>>,
     bytes: usize,
@@ -152,6 +154,7 @@ impl Watchlist {
             by_slot: Vec::new(),
             by_id: HashMap::new(),
             plain: PlainIds::default(),
+            names: Names::default(),
             unlisted: Vec::new(),
             bytes: 0,
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
@@ -167,7 +170,10 @@ impl Table for Watchlist {
             known.end = end;
             return Put::Repeated;
         }
-        let plain = Plain::of(&indicator).filter(|_| ticket.is_none() && end.is_none());
+        let plain = match ticket.is_none() && end.is_none() {
+            true => Plain::of(&indicator, &mut self.names),
+            false => None,
+        };
         if self.is_known_plain(&indicator, plain.as_ref()) {
             return Put::Repeated;
         }
@@ -282,7 +288,7 @@ impl Watchlist {
             self.matcher.remove(observable);
             return false;
         }
-        self.bytes += plain_size(observable);
+        self.bytes += plain.size(observable);
         let id = plain.id;
         *holders = Holders::Plain(plain);
         self.plain.insert(id, slot, &self.by_slot);
@@ -294,7 +300,7 @@ impl Watchlist {
         if let Holders::Plain(plain) = holders {
             let value = self.matcher.index().observable(slot);
             self.plain.remove(plain.id, slot);
-            self.bytes -= plain_size(&value);
+            self.bytes -= plain.size(&value);
             self.matcher.remove(&value);
         }
     }
@@ -313,7 +319,7 @@ impl Watchlist {
             let watched = plain.watched(|| self.matcher.index().observable(slot));
             let watched = watched.clone();
             self.plain.remove(plain.id, slot);
-            self.bytes -= plain_size(&watched.indicator.observables[0]);
+            self.bytes -= plain.size(&watched.indicator.observables[0]);
             self.bytes += watched.indicator.size();
             self.by_slot[index] = Holders::Full(vec![watched.clone()]);
             self.hold(watched, None, None);

@@ -20,12 +20,10 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     if let Ok(addresses) = Observable::of_addresses(text) {
         return Ok(addresses);
     }
-    let one = [
-        Observable::of_endpoint(text),
-        Observable::of_hash(text),
-        Observable::of_mail(text),
-    ];
-    if let Some(one) = one.into_iter().find_map(Result::ok) {
+    let one = Observable::of_endpoint(text)
+        .or_else(|_| Observable::of_hash(text))
+        .or_else(|_| Observable::of_mail(text));
+    if let Ok(one) = one {
         return Ok(vec![one]);
     }
     if let Ok(name) = Observable::of_domain(text) {

@@ -71,6 +71,9 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest,
         _ => text,
     };
+    if !text.contains('@') {
+        return Err(NotAValue::because(text, WHAT, "it has no @"));
+    }
     let (mut buffer, mut all) = (String::new(), Vec::new());
     each(text, &mut buffer, |one| all.push(one.to_owned()));
     let [address] = &all[..] else {

@@ -6,25 +6,46 @@ use std::fmt;
 const SHOWN: usize = 200;
 
 /// A text that is no value of the kind that it was taken for, with the reason, for a
-/// person.
+/// person. A line of a list is none of most kinds, so that the words are put together
+/// only where somebody reads them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotAValue(String);
+pub struct NotAValue {
+    /// One character more than is shown, at the most.
+    text: Box<str>,
+    what: &'static str,
+    why: Option<Box<str>>,
+}
 
 impl NotAValue {
     /// `text` is no such thing, and this is why.
-    pub(super) fn because(text: &str, what: &str, why: impl fmt::Display) -> Self {
-        NotAValue(format!("{} is no {what}: {why}", Shown(text)))
+    pub(super) fn because(text: &str, what: &'static str, why: impl ToString) -> Self {
+        NotAValue {
+            why: Some(why.to_string().into()),
+            ..NotAValue::plainly(text, what)
+        }
     }
 
     /// `text` is no such thing, which says all.
-    pub(super) fn plainly(text: &str, what: &str) -> Self {
-        NotAValue(format!("{} is no {what}", Shown(text)))
+    pub(super) fn plainly(text: &str, what: &'static str) -> Self {
+        let end = match text.len() > SHOWN {
+            true => text.char_indices().nth(SHOWN + 1).map(|(end, _)| end),
+            false => None,
+        };
+        NotAValue {
+            text: text[..end.unwrap_or(text.len())].into(),
+            what,
+            why: None,
+        }
     }
 }
 
 impl fmt::Display for NotAValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} is no {}", Shown(&self.text), self.what)?;
+        match &self.why {
+            Some(why) => write!(f, ": {why}"),
+            None => Ok(()),
+        }
     }
 }
 

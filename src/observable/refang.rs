@@ -29,6 +29,9 @@ const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp",
 /// In the path of a URL nothing is changed, unless something was in front of it: `[.]`
 /// can stand in a path.
 pub fn refang(text: &str) -> Cow<'_, str> {
+    if !text.contains(BRACKETS) && !has_defanged_scheme(text) {
+        return Cow::Borrowed(text);
+    }
     let (scheme, rest) = split_scheme(text);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
@@ -42,6 +45,14 @@ pub fn refang(text: &str) -> Cow<'_, str> {
         true => Cow::Borrowed(text),
         false => Cow::Owned(whole),
     }
+}
+
+/// Whether a text begins with one of [`SCHEMES`].
+fn has_defanged_scheme(text: &str) -> bool {
+    SCHEMES.iter().any(|(defanged, _)| {
+        let start = text.get(..defanged.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(defanged))
+    })
 }
 
 /// The scheme with its `://`, made whole, and what follows.

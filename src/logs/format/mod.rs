@@ -114,7 +114,7 @@ fn is_enough(text: &[u8], is_all: bool) -> bool {
 fn array(text: &[u8], is_all: bool) -> Option<Form> {
     match text.trim_ascii_start().first() {
         Some(b'{' | b']') => Some(Form::JsonArray(Place::Top)),
-        Some(_) => Some(Form::JsonLines),
+        Some(_) => is_enough(text, is_all).then_some(Form::JsonLines),
         None if is_all => Some(Form::JsonArray(Place::Top)),
         None => None,
     }

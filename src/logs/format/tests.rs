@@ -29,6 +29,8 @@ fn the_form_is_told_by_the_first_bytes() {
         " \n",
         "\u{feff}",
         "[",
+        // It could be UTF-16.
+        "[\0\u{1}",
         "#",
         "{\"a\": 1",
         "{\n",

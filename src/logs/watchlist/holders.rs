@@ -1,11 +1,15 @@
 //! Who holds a value: most values are held by one indicator of which there is nothing
 //! to say but its id. There may be a million of those, and they take little memory.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::Watched;
 use crate::indicator::{Indicator, Protocol, Validity};
@@ -39,42 +43,119 @@ impl Holders {
 /// the tables of ids and of values.
 const BYTES: usize = 120;
 
-/// What a plain indicator with this value takes, in bytes, about.
-pub fn plain_size(value: &Observable) -> usize {
-    BYTES + value.to_string().len()
-}
-
-/// An indicator that is no more than an id and one value.
+/// An indicator that is no more than an id, one value, and what its feed says of it.
 #[derive(Debug)]
 pub struct Plain {
     /// Its id.
     pub id: ShortId,
     protocol: Protocol,
+    said: Option<Box<Said>>,
     watched: OnceLock<Arc<Watched>>,
 }
 
+/// What a feed says of an indicator, a JSON object, taken apart: the rows of a feed have
+/// the same names.
+#[derive(Debug)]
+struct Said {
+    /// Those that all rows with the same columns share, as they stand in JSON.
+    names: Arc<[Box<str>]>,
+    /// A value for each, as it stands in JSON, with a line feed behind it.
+    values: Box<str>,
+}
+
+/// The names that were met last: mostly the next row has the same.
+#[derive(Debug, Default)]
+pub struct Names(VecDeque<Arc<[Box<str>]>>);
+
+/// So many lists of names are remembered: cells may be empty, which makes another list.
+const MOST_NAMES: usize = 64;
+
+impl Names {
+    /// These names, shared where they were met before.
+    fn shared(&mut self, names: &[&str]) -> Arc<[Box<str>]> {
+        let is_it = |known: &Arc<[Box<str>]>| {
+            known.len() == names.len()
+                && known.iter().zip(names).all(|(one, other)| **one == **other)
+        };
+        if let Some(known) = self.0.iter().find(|known| is_it(known)) {
+            return known.clone();
+        }
+        if self.0.len() == MOST_NAMES {
+            self.0.pop_front();
+        }
+        let new: Arc<[Box<str>]> = names.iter().map(|&name| name.into()).collect();
+        self.0.push_back(new.clone());
+        new
+    }
+}
+
+impl Said {
+    /// Takes an object apart; `None` where it cannot be put together again.
+    fn of(object: &RawValue, known: &mut Names) -> Option<Self> {
+        let members: Members<'_> = serde_json::from_str(object.get()).ok()?;
+        let names: Vec<&str> = members.0.iter().map(|(name, _)| name.get()).collect();
+        let mut values = String::with_capacity(object.get().len());
+        for (_, value) in &members.0 {
+            // Only between its signs JSON has line feeds.
+            if value.get().contains('\n') {
+                return None;
+            }
+            values.push_str(value.get());
+            values.push('\n');
+        }
+        let said = Said {
+            names: known.shared(&names),
+            values: values.into(),
+        };
+        Some(said)
+    }
+
+    /// The object.
+    fn object(&self) -> Option<Box<RawValue>> {
+        let members = self.names.iter().zip(self.values.lines());
+        let members: Vec<String> = members
+            .map(|(name, value)| format!("{name}:{value}"))
+            .collect();
+        // It was made of an object.
+        RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
+    }
+}
+
 impl Plain {
-    /// The indicator as this, if it is no more.
-    pub fn of(indicator: &Indicator) -> Option<Self> {
+    /// The indicator as this, if it is no more. Names of properties are shared with others.
+    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<Self> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
         let [ioc] = &indicator.ioc[..] else {
             return None;
         };
-        let is_spelled_so = |text: &str| text == ioc;
-        let spelled = observable.spelled();
+        let is_spelled_so = match observable.spelled() {
+            Some(spelled) => spelled.as_written() == ioc && spelled.as_str() == ioc,
+            None => observable.to_string() == *ioc,
+        };
         let is_plain = indicator.selection.is_none()
             && indicator.condition.is_none()
             && indicator.original.is_none()
-            && indicator.properties.is_none()
-            && spelled.is_none_or(|spelled| is_spelled_so(spelled.as_written()))
-            && is_spelled_so(&observable.to_string());
+            && is_spelled_so;
+        let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
+        let said = match &indicator.properties {
+            Some(object) => Some(Box::new(Said::of(object, names)?)),
+            None => None,
+        };
         Some(Plain {
-            id: ShortId::of(&indicator.id).filter(|_| is_plain)?,
+            id,
             protocol: indicator.protocol,
+            said,
             watched: OnceLock::new(),
         })
+    }
+
+    /// What it takes in bytes with this value, about.
+    pub fn size(&self, value: &Observable) -> usize {
+        let text = value.spelled().map_or(0, |text| text.len());
+        let said = self.said.as_ref();
+        BYTES + text + said.map_or(0, |said| size_of::<Said>() + said.values.len())
     }
 
     /// Whether an indicator with the same id and this value is the same.
@@ -96,9 +177,36 @@ impl Plain {
                 // Those that end are not plain.
                 validity: Validity::ALWAYS,
                 original: None,
-                properties: None,
+                properties: self.said.as_ref().and_then(|said| said.object()),
             }))
         })
+    }
+}
+
+/// The members of a JSON object, as they stand in it.
+struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Each;
+
+        impl<'de> Visitor<'de> for Each {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Each)
     }
 }
 
@@ -145,5 +253,44 @@ fn plain_id(holders: &[Holders], slot: Slot) -> Option<ShortId> {
     match &holders[slot.index()] {
         Holders::Plain(plain) => Some(plain.id),
         Holders::Full(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn indicator(properties: &str) -> Indicator {
+        Indicator {
+            id: "1".into(),
+            protocol: Protocol::Legacy,
+            observables: vec![Observable::domain("a.example")],
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: vec!["a.example".to_owned()],
+            original: None,
+            properties: RawValue::from_string(properties.to_owned()).ok(),
+        }
+    }
+
+    #[test]
+    fn what_a_feed_says_is_put_together_again() {
+        let mut names = Names::default();
+        for properties in [
+            "{}",
+            r#"{"tags":"a,b","n":1}"#,
+            r#"{"tags":"\n\"","n":{"a":[1,2]}}"#,
+            r#"{"\u0000":null,"ü":""}"#,
+        ] {
+            let plain = Plain::of(&indicator(properties), &mut names).expect("it is plain");
+            let watched = plain.watched(|| Observable::domain("a.example"));
+            let again = watched.indicator.properties.as_ref().map(|json| json.get());
+            assert_eq!(again, Some(properties));
+        }
+        // Those of two rows are the same.
+        assert_eq!(names.0.len(), 3);
+        assert!(Plain::of(&indicator("{\"a\":\n1}"), &mut names).is_some());
+        assert!(Plain::of(&indicator("{\"a\":[1,\n2]}"), &mut names).is_none());
     }
 }

@@ -108,6 +108,9 @@ fn json(properties: &Map<String, Value>) -> Option<Box<RawValue>> {
 
 /// One text for all that an indicator asks for.
 fn canonical(observables: &[Observable], name: Option<&str>) -> String {
+    if let ([one], None) = (observables, name) {
+        return one.to_string();
+    }
     let texts = observables.iter().map(Observable::to_string);
     let texts: Vec<String> = name.map(str::to_owned).into_iter().chain(texts).collect();
     texts.join("|")

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
-use log::{debug, error, info, warn};
+use log::{Level, debug, error, info, log, warn};
 
 use crate::config::{Config, Jobs, SinkChoice};
 use crate::indicator::{Message, Rejection, Versions, tell_of_left_out};
@@ -23,6 +23,10 @@ mod folder;
 mod follow;
 
 pub use folder::{Listing, Source, list};
+
+/// So many of what a file holds and is rejected are named; a wrong file can have a
+/// million of them.
+const NAMED: u64 = 3;
 
 /// Reads the files that are named and puts in what they hold, no faster than it is
 /// looked for. Ends with the files, or with the program; where logs are followed, with
@@ -134,6 +138,7 @@ impl Taker<'_> {
     /// Takes all of one file, and says what it was; gives how many can be used.
     fn take_all(&mut self, source: &Source, note: &mut dyn FnMut(&Message)) -> u64 {
         let name = input::name(&source.path);
+        let mut rejected = 0;
         let result = read(
             &source.path,
             &self.jobs.feed,
@@ -144,11 +149,16 @@ impl Taker<'_> {
                     self.take(message);
                 }
                 Found::Rejected(line, rejection) => {
-                    self.reject(&rejection, line, &name);
+                    rejected += 1;
+                    self.reject(&rejection, line, &name, rejected);
                     self.withdraw_old(rejection.id.filter(|_| rejection.replaces));
                 }
             },
         );
+        if rejected > NAMED {
+            let more = rejected - NAMED;
+            warn!("{name}: {more} more are rejected (--loglevel DEBUG names each)");
+        }
         match &result {
             // At the end of the program a file breaks off anywhere.
             _ if self.stop.is_draining() => {}
@@ -230,16 +240,23 @@ impl Taker<'_> {
         }
     }
 
-    fn reject(&self, rejection: &Rejection, line: u64, name: &str) {
+    /// Counts what is rejected, and says so of the first of a file; `nth` is its number.
+    fn reject(&self, rejection: &Rejection, line: u64, name: &str, nth: u64) {
         self.metrics.indicators_rejected.add(1);
         self.metrics.rejected.count(&rejection.reason);
+        let level = if nth <= NAMED {
+            Level::Warn
+        } else {
+            Level::Debug
+        };
         let reason = printable(&rejection.reason, 500);
         match &rejection.id {
-            Some(id) => warn!(
+            Some(id) => log!(
+                level,
                 "{name}, line {line}: indicator {} is rejected: {reason}",
                 printable(id, 200)
             ),
-            None => warn!("{name}, line {line}: rejected: {reason}"),
+            None => log!(level, "{name}, line {line}: rejected: {reason}"),
         }
     }
 }
