@@ -45,9 +45,10 @@ fn main() {
         let each = rate(folder.path(), &row, "each", many.min(FEW));
         let lines = rate(folder.path(), &row, "lines", many);
         let gain = lines / each;
-        let verdict = match gain >= row.wanted {
-            true => "",
-            false => "  less than wanted",
+        let verdict = if gain >= row.wanted {
+            ""
+        } else {
+            "  less than wanted"
         };
         writeln!(
             table,

@@ -189,9 +189,10 @@ fn conn(random: &mut Random, hit: bool) -> String {
 fn http(random: &mut Random, hit: bool) -> String {
     // Names like those that are looked for, but not among them.
     let nth = 2_000_000 + random.next(1_000_000);
-    let host = match hit {
-        true => observable(0).to_string(),
-        false => domain(nth),
+    let host = if hit {
+        observable(0).to_string()
+    } else {
+        domain(nth)
     };
     format!(
         r#"{{"ts": "2021-03-{:02}T09:{:02}:13.{:09}", "uid": "C{:016x}", "id.orig_h": "{}", "id.orig_p": {}, "id.resp_h": "{}", "id.resp_p": 80, "trans_depth": 1, "method": "GET", "host": "{host}", "uri": "{}", "referrer": "http://{}/", "version": "1.1", "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:86.0) Gecko/20100101 Firefox/86.0", "origin": null, "request_body_len": 0, "response_body_len": {}, "status_code": 200, "status_msg": "OK", "info_code": null, "info_msg": null, "tags": [], "username": null, "password": null, "proxied": null, "orig_fuids": null, "orig_filenames": null, "orig_mime_types": null, "resp_fuids": ["F{:016x}"], "resp_filenames": null, "resp_mime_types": ["text/html"]}}"#,

@@ -60,8 +60,9 @@ fn run_bridge(config: &Config) -> ExitCode {
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    match config.check {
-        true => check::run(config),
-        false => run::run(config),
+    if config.check {
+        check::run(config)
+    } else {
+        run::run(config)
     }
 }

@@ -249,9 +249,10 @@ fn lower_digits(target: &str) -> String {
             '%' => 2,
             _ => digits.saturating_sub(1),
         };
-        match is_digit {
-            true => out.push(character.to_ascii_lowercase()),
-            false => out.push(character),
+        if is_digit {
+            out.push(character.to_ascii_lowercase())
+        } else {
+            out.push(character)
         }
     }
     out

@@ -41,9 +41,10 @@ pub fn tell_of_left_out(id: &str, left_out: &[LeftOut]) {
     for one in left_out {
         let (id, text) = (printable(id, 200), one.to_string());
         let text = printable(&text, 500);
-        match one.is_wrong {
-            true => warn!("indicator {id}: a value is left out, and the rest counts: {text}"),
-            false => debug!("indicator {id}: a part is left out, and the rest counts: {text}"),
+        if one.is_wrong {
+            warn!("indicator {id}: a value is left out, and the rest counts: {text}")
+        } else {
+            debug!("indicator {id}: a part is left out, and the rest counts: {text}")
         }
     }
 }

@@ -86,9 +86,10 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             way.verb()
         ),
         Output::Expired(id) => {
-            let counter = match way.stays() {
-                true => &metrics.indicators_expired,
-                false => &metrics.indicators_inactive,
+            let counter = if way.stays() {
+                &metrics.indicators_expired
+            } else {
+                &metrics.indicators_inactive
             };
             counter.add(1);
             debug!(

@@ -104,9 +104,10 @@ impl Tail {
     ) -> Result<(), Failure> {
         loop {
             let mut counted = Counted(self.input.file(), 0);
-            let match_type = match self.is_live {
-                true => MatchType::Live,
-                false => MatchType::Retro,
+            let match_type = if self.is_live {
+                MatchType::Live
+            } else {
+                MatchType::Retro
             };
             let how = (Fill::Eager, at_end);
             let passed_on = feed.pass_on(source, &mut self.cutter, &mut counted, how, match_type);
@@ -251,9 +252,10 @@ pub fn follow(
             "{} is compressed: it does not grow, and is not followed",
             source.name
         );
-        return match from_start {
-            true => feed.read_open(source, input, MatchType::Retro),
-            false => Ok(()),
+        return if from_start {
+            feed.read_open(source, input, MatchType::Retro)
+        } else {
+            Ok(())
         };
     }
     let mut follower = Follower::new(path, source.clone(), input, from_start)?;
@@ -293,8 +295,9 @@ fn look(feed: &Feed<'_>, path: &Path, current: &Tail) -> io::Result<Change> {
             _ => Change::Nothing,
         });
     }
-    match current.input.file().metadata()?.len() < current.position {
-        true => Ok(Change::Shorter),
-        false => Ok(Change::Nothing),
+    if current.input.file().metadata()?.len() < current.position {
+        Ok(Change::Shorter)
+    } else {
+        Ok(Change::Nothing)
     }
 }

@@ -125,9 +125,10 @@ impl Feed<'_> {
             bytes_read: self.bytes_read,
         };
         let (compression, mut reader) = decoded(input)?;
-        let fill = match is_pipe && compression == Compression::Plain {
-            true => Fill::Eager,
-            false => Fill::Full,
+        let fill = if is_pipe && compression == Compression::Plain {
+            Fill::Eager
+        } else {
+            Fill::Full
         };
         let mut cutter = Cutter::default();
         let how = (fill, AtEnd::Finish);

@@ -476,10 +476,13 @@ fn object(kind: Kind, path: &str, at: At, number: usize) -> Object {
         | Property::CertificateSha256
         | Property::CertificateSerial
         | Property::CertificateIssuer
-        | Property::CertificateSubject => match path.contains("client") {
-            true => Object::ClientCertificate(at.element),
-            false => Object::Certificate(at.element),
-        },
+        | Property::CertificateSubject => {
+            if path.contains("client") {
+                Object::ClientCertificate(at.element)
+            } else {
+                Object::Certificate(at.element)
+            }
+        }
         Property::EmailSender | Property::EmailRecipient | Property::EmailSubject => {
             Object::Mail(at.element)
         }

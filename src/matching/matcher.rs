@@ -233,9 +233,10 @@ impl Matcher {
     }
 
     fn wanted_in(&self, id: PlaceId, kinds: Kinds) -> Wanted {
-        let id = match id.is_none() && self.fields == Fields::OfAnyName {
-            true => PlaceId::ADDRESS,
-            false => id,
+        let id = if id.is_none() && self.fields == Fields::OfAnyName {
+            PlaceId::ADDRESS
+        } else {
+            id
         };
         let place = self.places.get(id);
         let has_urls = kinds.has(Kind::Url);

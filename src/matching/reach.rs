@@ -59,14 +59,12 @@ pub struct UrlParts {
 impl Reach for Concepts {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         let uses = self.uses(place.path, place.event_type);
-        let counts = match place.kind.is_of_addresses() {
-            true => !uses.is_text(),
-            false => uses.holds(place.kind),
+        let counts = if place.kind.is_of_addresses() {
+            !uses.is_text()
+        } else {
+            uses.holds(place.kind)
         };
-        match counts {
-            true => Reached::Yes,
-            false => Reached::No,
-        }
+        if counts { Reached::Yes } else { Reached::No }
     }
 }
 

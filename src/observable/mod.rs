@@ -106,11 +106,12 @@ impl Observable {
     /// The text is none.
     pub fn of_address(text: &str) -> Result<Self, NotAValue> {
         let text = &*refang(text);
-        match text.contains('/') {
-            true => Network::parse(text)
+        if text.contains('/') {
+            Network::parse(text)
                 .map(Observable::network)
-                .ok_or_else(|| NotAValue::plainly(text, "network of addresses")),
-            false => address::parse(text).map(Observable::Address),
+                .ok_or_else(|| NotAValue::plainly(text, "network of addresses"))
+        } else {
+            address::parse(text).map(Observable::Address)
         }
     }
 
@@ -201,9 +202,10 @@ impl Observable {
             _ => Cow::Borrowed(text),
         };
         let canonical = property.parse(&text)?;
-        let spelled = match property.facts().writing.keeps_spelling() {
-            true => Spelled::new(canonical, &text),
-            false => canonical.into(),
+        let spelled = if property.facts().writing.keeps_spelling() {
+            Spelled::new(canonical, &text)
+        } else {
+            canonical.into()
         };
         Ok(Observable::Text(property, spelled))
     }

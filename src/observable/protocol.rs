@@ -5,9 +5,10 @@ use std::borrow::Cow;
 /// The protocol in lower case; what one sensor calls `tls` is what the other calls
 /// `ssl`.
 pub fn canonical(name: &str) -> Cow<'_, str> {
-    let lower = match name.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        true => Cow::Owned(name.to_ascii_lowercase()),
-        false => Cow::Borrowed(name),
+    let lower = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(name.to_ascii_lowercase())
+    } else {
+        Cow::Borrowed(name)
     };
     match &*lower {
         "tls" => Cow::Borrowed("ssl"),

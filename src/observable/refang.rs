@@ -41,9 +41,10 @@ pub fn refang(text: &str) -> Cow<'_, str> {
         Cow::Borrowed(_) => Cow::Borrowed(path),
     };
     let whole = format!("{scheme}{whole_authority}{path}");
-    match whole == text {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(whole),
+    if whole == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(whole)
     }
 }
 
@@ -94,9 +95,10 @@ fn replace(text: &str) -> Cow<'_, str> {
         rest = &rest[length..];
     }
     whole.push_str(rest);
-    match whole == text {
-        true => Cow::Borrowed(text),
-        false => Cow::Owned(whole),
+    if whole == text {
+        Cow::Borrowed(text)
+    } else {
+        Cow::Owned(whole)
     }
 }
 

@@ -299,9 +299,10 @@ fn write_escaped(text: &str, out: &mut String) {
         match (escaped, byte) {
             (Some(byte), _) => {
                 at += 2;
-                match is_unreserved(byte) {
-                    true => out.push(char::from(byte)),
-                    false => write!(out, "%{byte:02X}").expect("a string takes all"),
+                if is_unreserved(byte) {
+                    out.push(char::from(byte))
+                } else {
+                    write!(out, "%{byte:02X}").expect("a string takes all")
                 }
             }
             (None, b' ' | 0x80..) => write!(out, "%{byte:02X}").expect("a string takes all"),

@@ -145,9 +145,10 @@ pub fn find_program(program: &Path, path_var: Option<&OsStr>) -> Result<PathBuf,
     let path_var = path_var.unwrap_or(OsStr::new("/bin:/usr/bin"));
     let mut met = None;
     for directory in std::env::split_paths(path_var) {
-        let candidate = match directory.as_os_str().is_empty() {
-            true => Path::new(".").join(program),
-            false => directory.join(program),
+        let candidate = if directory.as_os_str().is_empty() {
+            Path::new(".").join(program)
+        } else {
+            directory.join(program)
         };
         if is_executable(&candidate) {
             return Ok(candidate);

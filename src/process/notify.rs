@@ -99,9 +99,10 @@ impl Manager {
 
     fn send(&self, text: &str) -> io::Result<()> {
         let sent = self.socket.send_to_addr(text.as_bytes(), &self.address)?;
-        match sent == text.len() {
-            true => Ok(()),
-            false => Err(io::ErrorKind::WriteZero.into()),
+        if sent == text.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
         }
     }
 }

@@ -107,9 +107,10 @@ impl Stop {
 
     /// How grave it is that something is left undone at the end.
     pub fn level_of_rest(&self) -> log::Level {
-        match self.0.unwanted.load(Ordering::Relaxed) {
-            true => log::Level::Debug,
-            false => log::Level::Warn,
+        if self.0.unwanted.load(Ordering::Relaxed) {
+            log::Level::Debug
+        } else {
+            log::Level::Warn
         }
     }
 

@@ -412,9 +412,10 @@ impl Event {
     pub(crate) fn texts(&self, kind: Kind, by_path: bool) -> Vec<String> {
         let fields = fields_of(kind);
         let texts = self.fields.iter().filter_map(|(path, value)| {
-            let is_one = match by_path {
-                true => self.is_live_field(path, fields),
-                false => self.is_in(path, fields),
+            let is_one = if by_path {
+                self.is_live_field(path, fields)
+            } else {
+                self.is_in(path, fields)
             };
             match value {
                 Value::Text(text) if is_one => Some(text.clone()),

@@ -45,14 +45,13 @@ fn read_events(folder: &Path) -> Vec<Value> {
     files.sort();
     for file in files {
         let bytes = std::fs::read(&file).expect("a file of events");
-        let bytes = match file.extension().is_some_and(|ending| ending == "gz") {
-            true => {
-                let mut plain = Vec::new();
-                let mut reader = flate2::read::MultiGzDecoder::new(bytes.as_slice());
-                reader.read_to_end(&mut plain).expect("a compressed file");
-                plain
-            }
-            false => bytes,
+        let bytes = if file.extension().is_some_and(|ending| ending == "gz") {
+            let mut plain = Vec::new();
+            let mut reader = flate2::read::MultiGzDecoder::new(bytes.as_slice());
+            reader.read_to_end(&mut plain).expect("a compressed file");
+            plain
+        } else {
+            bytes
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
         // The folder of samples also holds a text about them.

@@ -441,9 +441,10 @@ fn address_cell() -> impl Strategy<Value = Cell> {
 fn list_cell() -> impl Strategy<Value = Cell> {
     prop::collection::vec(text(), 0..4).prop_map(|list| {
         let cells: Vec<String> = list.iter().map(|text| escaped(text)).collect();
-        let cell = match list.is_empty() {
-            true => "(empty)".to_owned(),
-            false => cells.join(","),
+        let cell = if list.is_empty() {
+            "(empty)".to_owned()
+        } else {
+            cells.join(",")
         };
         // A list of one empty text is written as an empty list.
         let list = if cell == "(empty)" { vec![] } else { list };

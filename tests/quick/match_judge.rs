@@ -222,9 +222,10 @@ impl Tree {
         }
         let parts = (0..2 + random.below(2)).map(|_| Tree::random(random, depth - 1));
         let parts = parts.collect();
-        match random.one_in(2) {
-            true => Tree::All(parts),
-            false => Tree::Any(parts),
+        if random.one_in(2) {
+            Tree::All(parts)
+        } else {
+            Tree::Any(parts)
         }
     }
 

@@ -161,15 +161,17 @@ fn compare(recording: &Recording, output: &Output) -> Result<(), String> {
 fn last_word(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let last = text.lines().last().unwrap_or_default();
-    match last.starts_with('[') {
-        true => String::new(),
-        false => last.to_string(),
+    if last.starts_with('[') {
+        String::new()
+    } else {
+        last.to_string()
     }
 }
 
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), String> {
-    match found == expected {
-        true => Ok(()),
-        false => Err(format!("{what} is {found:?}, not {expected:?}")),
+    if found == expected {
+        Ok(())
+    } else {
+        Err(format!("{what} is {found:?}, not {expected:?}"))
     }
 }

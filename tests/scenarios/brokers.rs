@@ -121,9 +121,10 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
 }
 
 fn confirming(confirm: bool) -> &'static [&'static str] {
-    match confirm {
-        true => &["--confirm-delivery"],
-        false => &[],
+    if confirm {
+        &["--confirm-delivery"]
+    } else {
+        &[]
     }
 }
 

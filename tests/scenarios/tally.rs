@@ -89,9 +89,10 @@ impl Tally {
             delivered: self.distinct(),
             duplicated: self.counts.values().map(|count| count - 1).sum(),
             silence: self.silence,
-            note: match self.distinct() < expected {
-                true => self.missing(expected),
-                false => String::new(),
+            note: if self.distinct() < expected {
+                self.missing(expected)
+            } else {
+                String::new()
             },
         }
     }

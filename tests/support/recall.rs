@@ -81,9 +81,12 @@ pub fn runs(cases: &[Case]) -> Vec<Run<'_>> {
         let lines = indicators.iter().enumerate();
         Run {
             indicators: lines
-                .map(|(number, text)| match is_pattern {
-                    true => stix(number, text) + "\n",
-                    false => format!("{text}\n"),
+                .map(|(number, text)| {
+                    if is_pattern {
+                        stix(number, text) + "\n"
+                    } else {
+                        format!("{text}\n")
+                    }
                 })
                 .collect(),
             options: options.iter().map(|name| option(name)).collect(),

@@ -207,9 +207,10 @@ impl Node {
 pub fn key(event: &Value) -> String {
     let part = |name: &str| event[name].to_string();
     let kind = part("event_type");
-    match event["uid"].is_string() {
-        true => part("uid") + &part("query") + &part("uri"),
-        false => part("flow_id") + &kind + &part("pcap_cnt"),
+    if event["uid"].is_string() {
+        part("uid") + &part("query") + &part("uri")
+    } else {
+        part("flow_id") + &kind + &part("pcap_cnt")
     }
 }
 

@@ -18,9 +18,10 @@ pub(super) fn short() -> String {
             let help = format!("{}{}", option.short_help, default(option));
             let indent = 34;
             let lines = wrap(&help, WIDTH - indent);
-            let first = match flags.len() < indent {
-                true => format!("{flags:<indent$}"),
-                false => format!("{flags}\n{:indent$}", ""),
+            let first = if flags.len() < indent {
+                format!("{flags:<indent$}")
+            } else {
+                format!("{flags}\n{:indent$}", "")
             };
             text += &format!("{first}{}\n", lines.join(&format!("\n{:indent$}", "")));
         }

@@ -153,9 +153,10 @@ impl Client {
         let mut output = Vec::new();
         let outcome = child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
             output.extend_from_slice(piece);
-            match output.len() > MOST_SAID {
-                true => Flow::Enough,
-                false => Flow::Continue,
+            if output.len() > MOST_SAID {
+                Flow::Enough
+            } else {
+                Flow::Continue
             }
         });
         let outcome = outcome.map_err(|error| format!("it cannot be run: {error}"))?;
@@ -265,9 +266,10 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<String> {
     let mut output = Vec::new();
     child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
         output.extend_from_slice(piece);
-        match output.len() > 1 << 20 {
-            true => Flow::Enough,
-            false => Flow::Continue,
+        if output.len() > 1 << 20 {
+            Flow::Enough
+        } else {
+            Flow::Continue
         }
     })
     .ok()?;

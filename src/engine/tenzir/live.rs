@@ -80,9 +80,10 @@ impl Reach for ByType {
         let Some(types) = fields.known(place.schema, place.path) else {
             return Reached::Unknown;
         };
-        let counts = match place.kind.is_of_addresses() {
-            true => types.address,
-            false => types.text,
+        let counts = if place.kind.is_of_addresses() {
+            types.address
+        } else {
+            types.text
         };
         // Not what is known to stand there: another layout of the schema.
         let is_news = || types.address && place.text.parse::<IpAddr>().is_err();

@@ -309,16 +309,20 @@ impl<'w> Canonical<'w> {
             (false, _) => this(&leaf.path),
             (true, inner) => indexed("x", inner),
         };
-        let terms = match leaf.is_address {
-            true => self.address(&value),
-            false => self.text(leaf, &value),
+        let terms = if leaf.is_address {
+            self.address(&value)
+        } else {
+            self.text(leaf, &value)
         };
         let list = this(&leaf.path);
         let terms = terms.into_iter();
         terms
-            .map(|term| match leaf.is_list {
-                true => format!("{list}.map(x => {term}).any()"),
-                false => term,
+            .map(|term| {
+                if leaf.is_list {
+                    format!("{list}.map(x => {term}).any()")
+                } else {
+                    term
+                }
             })
             .collect()
     }

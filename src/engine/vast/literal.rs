@@ -78,9 +78,10 @@ impl Escapes {
                 ('/', _) if self.slashes => out.push_str("\\/"),
                 (character, Some(capital)) if !character.is_ascii() => {
                     for unit in character.encode_utf16(&mut [0; 2]) {
-                        out.push_str(&match capital {
-                            true => format!("\\u{unit:04X}"),
-                            false => format!("\\u{unit:04x}"),
+                        out.push_str(&if capital {
+                            format!("\\u{unit:04X}")
+                        } else {
+                            format!("\\u{unit:04x}")
                         });
                     }
                 }

@@ -161,12 +161,13 @@ impl Feed for Watch {
         let is_away = matches!(judge(&outcome, 0), Answer::Unreachable(_));
         // A command that is not known, or a matcher that is not: the node is there.
         let refused = status.code() == Some(1) && !any && !is_away;
-        match refused && self.client.ping(stop).is_ok() {
-            true => Ended::Refused(format!(
+        if refused && self.client.ping(stop).is_ok() {
+            Ended::Refused(format!(
                 "{reason}; is it a matcher that the node runs (--matcher-name), or another kind \
-                 of VAST (--live-engine)?"
-            )),
-            false => Ended::lost(reason),
+             of VAST (--live-engine)?"
+            ))
+        } else {
+            Ended::lost(reason)
         }
     }
 

@@ -149,9 +149,12 @@ impl Choice<'_> {
     fn look_at(&mut self, event: &impl View) {
         let count = self.tests.len();
         if self.subject == Subject::Nobody {
-            let outcome = |test: &&Test| match any_value(test, event) {
-                true => Outcome::Passed,
-                false => Outcome::Failed,
+            let outcome = |test: &&Test| {
+                if any_value(test, event) {
+                    Outcome::Passed
+                } else {
+                    Outcome::Failed
+                }
             };
             self.profiles = vec![self.tests.iter().map(outcome).collect()];
             return;
@@ -162,11 +165,12 @@ impl Choice<'_> {
         for (place, numbers) in self.by_place() {
             let is_shared = is_shared(self.subject, place);
             event.each(place, &mut |seen| {
-                let outcomes = match is_shared {
-                    true => &mut shared,
-                    false => objects
+                let outcomes = if is_shared {
+                    &mut shared
+                } else {
+                    objects
                         .entry(seen.object)
-                        .or_insert_with(|| vec![None; count]),
+                        .or_insert_with(|| vec![None; count])
                 };
                 for &number in &numbers {
                     let test = self.tests[number];
@@ -301,10 +305,13 @@ impl<E: View> Search<'_, E> {
                     Outcome::Passed => PLAINLY,
                 }
             }
-            Condition::During(..) => match plainly(condition, self.event, &|_| false) {
-                true => PLAINLY,
-                false => 0,
-            },
+            Condition::During(..) => {
+                if plainly(condition, self.event, &|_| false) {
+                    PLAINLY
+                } else {
+                    0
+                }
+            }
         }
     }
 }

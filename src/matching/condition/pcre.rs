@@ -258,9 +258,10 @@ impl Writer<'_> {
     /// A group with a name: `(?<name>`, `(?P<name>` or `(?'name'`.
     fn named(&mut self, left: &str) -> Result<(), NotLinear> {
         let inner = left.strip_prefix('P').unwrap_or(left);
-        let (open, close) = match inner.starts_with('\'') {
-            true => ('\'', '\''),
-            false => ('<', '>'),
+        let (open, close) = if inner.starts_with('\'') {
+            ('\'', '\'')
+        } else {
+            ('<', '>')
         };
         let name = inner
             .strip_prefix(open)
@@ -584,10 +585,7 @@ mod tests {
         fn a_quoted_text_is_found(text in r"[ -\[\]-~äß]{1,12}") {
             let quoted = format!("^\\Q{text}\\E$");
             proptest::prop_assert!(finds(&quoted, &text), "{}", text);
-            let escaped: String = text.chars().map(|c| match c.is_ascii_punctuation() {
-                true => format!("[\\{c}]"),
-                false => format!("[{c}]"),
-            }).collect();
+            let escaped: String = text.chars().map(|c| if c.is_ascii_punctuation() { format!("[\\{c}]") } else { format!("[{c}]") }).collect();
             proptest::prop_assert!(finds(&format!("^{escaped}$"), &text), "{}", escaped);
         }
     }

@@ -98,9 +98,10 @@ impl Like {
     /// A `LIKE` for texts whose case counts, or for those that have none.
     pub fn new(pattern: &str, any_case: bool) -> Self {
         Like {
-            pattern: match any_case {
-                true => pattern.to_lowercase(),
-                false => pattern.to_owned(),
+            pattern: if any_case {
+                pattern.to_lowercase()
+            } else {
+                pattern.to_owned()
             },
             any_case,
         }
@@ -108,9 +109,10 @@ impl Like {
 
     /// Whether the whole text passes.
     pub fn is_passed_by(&self, text: &str) -> bool {
-        match self.any_case {
-            true => like(&self.pattern, &text.to_lowercase()),
-            false => like(&self.pattern, text),
+        if self.any_case {
+            like(&self.pattern, &text.to_lowercase())
+        } else {
+            like(&self.pattern, text)
         }
     }
 }

@@ -171,9 +171,10 @@ fn any_url(text: &str, port: Option<u16>, passes: impl Fn(&str) -> bool) -> bool
     let Some(host) = parts.host else {
         return false;
     };
-    let host = match host.contains(':') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
+    let host = if host.contains(':') {
+        format!("[{host}]")
+    } else {
+        host.to_owned()
     };
     let with_port = parts.port.or(port).map(|port| format!("{host}:{port}"));
     let schemes = ["http", "https"].into_iter().chain(parts.scheme);

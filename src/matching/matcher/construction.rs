@@ -46,9 +46,12 @@ impl Random {
 
     /// The text with letters of ASCII in any case.
     fn cased(&mut self, text: &str) -> String {
-        let flip = |c: char| match self.coin() {
-            true => c.to_ascii_uppercase(),
-            false => c,
+        let flip = |c: char| {
+            if self.coin() {
+                c.to_ascii_uppercase()
+            } else {
+                c
+            }
         };
         text.chars().map(flip).collect()
     }
@@ -128,28 +131,28 @@ impl Thing {
                     random.letters("x&=:", 3)
                 ),
             },
-            7 => match random.coin() {
-                true => {
+            7 => {
+                if random.coin() {
                     let (property, digits) = HASHES[random.below(HASHES.len())];
                     Thing::Hash(property, random.digits(digits))
-                }
-                false => {
+                } else {
                     let digits = [32, 40, 64][random.below(3)];
                     Thing::AnyHash(random.digits(digits))
                 }
-            },
+            }
             8 => Thing::File(format!("{}{number}.exe", random.letters("ab c", 4))),
-            9 => match random.coin() {
-                true => Thing::Mail(
-                    format!("{}{number}", random.letters("ab.+", 4)),
-                    name(random),
-                ),
-                false => {
+            9 => {
+                if random.coin() {
+                    Thing::Mail(
+                        format!("{}{number}", random.letters("ab.+", 4)),
+                        name(random),
+                    )
+                } else {
                     let digits = random.digits(12);
                     let pairs: Vec<&str> = (0..6).map(|at| &digits[2 * at..2 * at + 2]).collect();
                     Thing::Mac(pairs.join(":"))
                 }
-            },
+            }
             _ => {
                 let property = TEXTS[random.below(TEXTS.len())];
                 Thing::Text(property, format!("{} {number}", random.letters("aBü/", 6)))
@@ -200,9 +203,10 @@ impl Thing {
             Thing::File(name) => text(Property::FileName, &random.cased(name)),
             Thing::Mail(local, name) => {
                 let mail = format!("{}@{}", random.cased(local), spelled_name(name, random));
-                line(match random.coin() {
-                    true => mail,
-                    false => format!("Some Name <{mail}>"),
+                line(if random.coin() {
+                    mail
+                } else {
+                    format!("Some Name <{mail}>")
                 })
             }
             Thing::Mac(mac) => text(Property::Mac, &spelled_mac(mac, random)),
@@ -261,10 +265,13 @@ impl Thing {
             Thing::Hash(property, digits) => Thing::Hash(property, other_digit(&digits)),
             Thing::AnyHash(digits) => Thing::AnyHash(other_digit(&digits)),
             Thing::File(name) => Thing::File(format!("x{name}")),
-            Thing::Mail(local, name) => match random.coin() {
-                true => Thing::Mail(format!("x{local}"), name),
-                false => Thing::Mail(local, format!("{name}.org")),
-            },
+            Thing::Mail(local, name) => {
+                if random.coin() {
+                    Thing::Mail(format!("x{local}"), name)
+                } else {
+                    Thing::Mail(local, format!("{name}.org"))
+                }
+            }
             Thing::Mac(mac) => Thing::Mac(other_digit(&mac)),
             Thing::Text(property, text) => Thing::Text(property, format!("{text} x")),
         }
@@ -364,25 +371,32 @@ impl Thing {
             Thing::Mac(mac) => spelled_mac(mac, random),
             Thing::Text(_, text) => text.clone(),
         };
-        let authority = match host.contains(':') && reading != Reading::Name {
-            true => format!("[{host}]"),
-            false => host.clone(),
+        let authority = if host.contains(':') && reading != Reading::Name {
+            format!("[{host}]")
+        } else {
+            host.clone()
         };
         match reading {
             Reading::Host if random.coin() => format!("{authority}:8080"),
             Reading::Host => authority,
-            Reading::CommonName => match random.coin() {
-                true => format!("C=US, O=\"X, Y\", CN={host}"),
-                false => format!("CN={host},O=X,C=US"),
-            },
+            Reading::CommonName => {
+                if random.coin() {
+                    format!("C=US, O=\"X, Y\", CN={host}")
+                } else {
+                    format!("CN={host},O=X,C=US")
+                }
+            }
             Reading::Url => {
                 let port = random.pick(&["", ":81"]);
                 format!("http://u:p@{authority}{port}/x?y=z")
             }
-            Reading::Addresses => match random.coin() {
-                true => format!("192.0.2.200, {host}"),
-                false => format!("X-FORWARDED-FOR -> {host}"),
-            },
+            Reading::Addresses => {
+                if random.coin() {
+                    format!("192.0.2.200, {host}")
+                } else {
+                    format!("X-FORWARDED-FOR -> {host}")
+                }
+            }
             Reading::Principal => format!("host/{host}@REALM"),
             _ => host,
         }
@@ -512,9 +526,10 @@ fn defanged(text: &str, random: &mut Random) -> String {
 
 fn spelled_name(name: &str, random: &mut Random) -> String {
     let mut buffer = String::new();
-    let name = match random.coin() {
-        true => domain::read(name, &mut buffer),
-        false => name,
+    let name = if random.coin() {
+        domain::read(name, &mut buffer)
+    } else {
+        name
     };
     let dot = random.pick(&["", "", "."]);
     format!("{}{dot}", random.cased(name))
@@ -547,9 +562,10 @@ fn spelled_hash(digits: &str, random: &mut Random) -> String {
 
 fn spelled_mac(mac: &str, random: &mut Random) -> String {
     let mac = random.cased(mac);
-    match random.coin() {
-        true => mac,
-        false => mac.replace(':', "-"),
+    if random.coin() {
+        mac
+    } else {
+        mac.replace(':', "-")
     }
 }
 

@@ -280,9 +280,10 @@ impl Places {
                 _ => break,
             }
         }
-        match is_named_like_an_address(path) {
-            true => PlaceId::ADDRESS,
-            false => PlaceId::NONE,
+        if is_named_like_an_address(path) {
+            PlaceId::ADDRESS
+        } else {
+            PlaceId::NONE
         }
     }
 

@@ -181,9 +181,10 @@ fn both<L: SharedLogger + 'static>(
 /// Colour is for a terminal, and for people who want it (<https://no-color.org>).
 fn colour() -> ColorChoice {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    match io::stderr().is_terminal() && !unwanted {
-        true => ColorChoice::Always,
-        false => ColorChoice::Never,
+    if io::stderr().is_terminal() && !unwanted {
+        ColorChoice::Always
+    } else {
+        ColorChoice::Never
     }
 }
 

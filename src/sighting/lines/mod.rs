@@ -217,9 +217,10 @@ impl Pool {
 
     fn key(&self, question: &Question) -> Key {
         Key {
-            ioc: match self.by_ioc {
-                true => question.ioc.clone(),
-                false => String::new(),
+            ioc: if self.by_ioc {
+                question.ioc.clone()
+            } else {
+                String::new()
             },
             match_type: self.by_match_type.then(|| question.match_type.as_str()),
         }

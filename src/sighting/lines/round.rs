@@ -84,9 +84,10 @@ impl Round {
             self.answer(line)?;
         }
         self.rest.extend_from_slice(output);
-        match self.answers.len() == self.asked && !self.rest.is_empty() {
-            true => Err(Fault::More { asked: self.asked }),
-            false => Ok(()),
+        if self.answers.len() == self.asked && !self.rest.is_empty() {
+            Err(Fault::More { asked: self.asked })
+        } else {
+            Ok(())
         }
     }
 
@@ -122,12 +123,13 @@ impl Round {
             let line = std::mem::take(&mut self.rest);
             self.answer(line)?;
         }
-        match self.is_full() {
-            true => Ok(self.answers),
-            false => Err(Fault::Less {
+        if self.is_full() {
+            Ok(self.answers)
+        } else {
+            Err(Fault::Less {
                 answered: self.answers.len(),
                 asked: self.asked,
-            }),
+            })
         }
     }
 }

@@ -187,9 +187,12 @@ mod tests {
             let byte = |at: usize| u32::from(three.get(at).copied().unwrap_or(0));
             let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
             (0..4)
-                .map(|n| match n <= three.len() {
-                    true => char::from(LETTERS[(bits >> (18 - 6 * n)) as usize & 63]),
-                    false => '=',
+                .map(|n| {
+                    if n <= three.len() {
+                        char::from(LETTERS[(bits >> (18 - 6 * n)) as usize & 63])
+                    } else {
+                        '='
+                    }
                 })
                 .collect::<String>()
         };

@@ -151,9 +151,10 @@ impl<'a> Arguments<'a> {
     /// All that is left; a leading dash makes an option of any of them.
     fn words(self) -> Result<Vec<String>, Usage> {
         let words: Vec<String> = self.rest.cloned().collect();
-        match words.iter().any(|word| word.starts_with('-')) {
-            true => Err(self.usage),
-            false => Ok(words),
+        if words.iter().any(|word| word.starts_with('-')) {
+            Err(self.usage)
+        } else {
+            Ok(words)
         }
     }
 

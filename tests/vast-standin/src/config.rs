@@ -157,9 +157,10 @@ impl Config {
 
 /// The configuration file for a program that was called by this name.
 pub fn beside(program: &OsStr) -> Option<PathBuf> {
-    let path = match program.as_bytes().contains(&b'/') {
-        true => Some(PathBuf::from(program)),
-        false => in_search_path(program).or_else(|| std::env::current_exe().ok()),
+    let path = if program.as_bytes().contains(&b'/') {
+        Some(PathBuf::from(program))
+    } else {
+        in_search_path(program).or_else(|| std::env::current_exe().ok())
     }?;
     let mut name = OsString::from(path);
     name.push(".json");

@@ -73,12 +73,13 @@ impl<'a> Evaluator<'a> {
     ) -> Self {
         let numbered = query.predicates.iter().enumerate();
         let targets = numbered
-            .map(
-                |(position, predicate)| match ambiguous.contains(&position) {
-                    true => Target::Known(false),
-                    false => target(predicate, concepts, type_name),
-                },
-            )
+            .map(|(position, predicate)| {
+                if ambiguous.contains(&position) {
+                    Target::Known(false)
+                } else {
+                    target(predicate, concepts, type_name)
+                }
+            })
             .collect();
         Self {
             query,
@@ -155,9 +156,10 @@ impl<'a> Evaluator<'a> {
                 Target::Known(known) => known,
                 _ => {
                     let found = self.found[*position];
-                    match self.query.predicates[*position].negated {
-                        false => found.hit,
-                        true => found.miss && !found.hit,
+                    if !self.query.predicates[*position].negated {
+                        found.hit
+                    } else {
+                        found.miss && !found.hit
                     }
                 }
             },

@@ -52,9 +52,10 @@ impl EventFile {
     /// When the file cannot be opened.
     pub fn open(&self) -> io::Result<Lines<Box<dyn Read>>> {
         let file = File::open(&self.path)?;
-        let reader: Box<dyn Read> = match self.compressed {
-            true => Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file))),
-            false => Box::new(file),
+        let reader: Box<dyn Read> = if self.compressed {
+            Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file)))
+        } else {
+            Box::new(file)
         };
         Ok(Lines::new(reader))
     }

@@ -29,9 +29,10 @@ const FREE_IOCS: usize = 1000;
 /// How the call ends, where it does not end well.
 pub fn run(session: &Session, export: &Export, endpoint: Option<&str>) -> Result<(), Ending> {
     // Whoever sees this call in the record may append events at once.
-    let tail = match export.continuous {
-        true => Some(Tail::new(&session.config.events)?),
-        false => None,
+    let tail = if export.continuous {
+        Some(Tail::new(&session.config.events)?)
+    } else {
+        None
     };
     let text = query_text(session, export)?;
     if text.trim().is_empty() {

@@ -110,11 +110,12 @@ fn write(state: &Path, change: &Change) -> Result<(), Ending> {
 fn check_name(session: &Session, name: &str) -> Result<(), Ending> {
     let known = session.config.matcher == MatcherPlugin::Start
         || session.config.matchers.iter().any(|known| known == name);
-    match known {
-        true => Ok(()),
-        false => Err(Ending::error(&format!(
+    if known {
+        Ok(())
+    } else {
+        Err(Ending::error(&format!(
             "unspecified: unknown matcher {name}"
-        ))),
+        )))
     }
 }
 
@@ -154,9 +155,10 @@ fn import(session: &Session, endpoint: Option<&str>) -> Result<(), Ending> {
             .map_err(|error| Ending::error(&format!("format_error: {error}")))?;
         changes.push(line);
     }
-    match changes.is_empty() {
-        true => Ok(()),
-        false => Ok(append_line(state, &changes.join("\n"))?),
+    if changes.is_empty() {
+        Ok(())
+    } else {
+        Ok(append_line(state, &changes.join("\n"))?)
     }
 }
 

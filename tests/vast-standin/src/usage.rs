@@ -30,18 +30,18 @@ impl Usage {
         match self {
             Self::Root => ROOT.to_string(),
             Self::Export { low_priority } => {
-                let option = match low_priority {
-                    true => "  [--low-priority]               yield to other queries\n",
-                    false => "",
+                let option = if low_priority {
+                    "  [--low-priority]               yield to other queries\n"
+                } else {
+                    ""
                 };
                 EXPORT.replace("@LOW_PRIORITY@\n", option)
             }
             Self::Json { flatten } => {
-                let option = match flatten {
-                    true => {
-                        "  [--flatten]                    flatten nested objects into the top-level\n"
-                    }
-                    false => "",
+                let option = if flatten {
+                    "  [--flatten]                    flatten nested objects into the top-level\n"
+                } else {
+                    ""
                 };
                 format!("{JSON}{option}")
             }

@@ -57,17 +57,19 @@ impl Version {
 
     /// The key of the matched value in the sightings of `matcher start`.
     pub fn matcher_value_key(&self) -> &'static str {
-        match self.order >= (2021, 4, 0) {
-            true => "value",
-            false => "ioc",
+        if self.order >= (2021, 4, 0) {
+            "value"
+        } else {
+            "ioc"
         }
     }
 
     /// What `vast version` prints.
     pub fn report(&self) -> String {
-        let build = match self.text.contains('-') {
-            true => self.text.clone(),
-            false => format!("{}-0-g1380a1b73", self.text),
+        let build = if self.text.contains('-') {
+            self.text.clone()
+        } else {
+            format!("{}-0-g1380a1b73", self.text)
         };
         format!("{{\n  \"VAST\": \"{build}\",\n  \"CAF\": \"0.17.6\"\n}}")
     }

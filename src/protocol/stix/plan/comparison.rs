@@ -154,13 +154,14 @@ fn no_place(test: &pattern::Test) -> Fault {
         test.condition,
         pattern::Condition::Compare(Relation::NotEqual, _)
     );
-    match test.negated || is_not {
-        true => Fault::Unsupported(reason),
-        false => Fault::NoPlace {
+    if test.negated || is_not {
+        Fault::Unsupported(reason)
+    } else {
+        Fault::NoPlace {
             object_type: test.path.object_type.clone(),
             is_administrative: paths::is_administrative(&test.path),
             reason,
-        },
+        }
     }
 }
 
@@ -240,9 +241,10 @@ impl Asked<'_> {
 
     fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> Part {
         // All but some numbers is nearly everything; the others are the opposite.
-        let asked = match negated {
-            true => order.opposite(),
-            false => Some(order),
+        let asked = if negated {
+            order.opposite()
+        } else {
+            Some(order)
         };
         let field = match self.row.place {
             Place::Field(field) => Some(field),
@@ -279,9 +281,10 @@ impl Asked<'_> {
             }
         }
         if good.is_empty() {
-            return match faults.is_empty() {
-                true => self.unsupported(self.test.position, "there is nothing in its list"),
-                false => Err(Fault::of_all(faults)),
+            return if faults.is_empty() {
+                self.unsupported(self.test.position, "there is nothing in its list")
+            } else {
+                Err(Fault::of_all(faults))
             };
         }
         left_out.append(&mut noted);
@@ -357,9 +360,10 @@ impl Asked<'_> {
                     .map(|folder| self.checked(Check::InFolder(folder), negated).condition)
                     .collect();
                 let mut part = self.checked(Check::Exists, false);
-                part.condition = match negated {
-                    true => Condition::All(parts),
-                    false => Condition::Any(parts),
+                part.condition = if negated {
+                    Condition::All(parts)
+                } else {
+                    Condition::Any(parts)
                 };
                 part.may_be_unknown = !negated;
                 Ok(part)
@@ -513,9 +517,10 @@ impl Asked<'_> {
             if fragment.is_empty() || is_spelled && !fragment.is_ascii() {
                 return None;
             }
-            let fragment = match lower {
-                true => fragment.to_lowercase(),
-                false => fragment.to_owned(),
+            let fragment = if lower {
+                fragment.to_lowercase()
+            } else {
+                fragment.to_owned()
             };
             if kind == Kind::Url {
                 parts.push(Selection::Contains(Kind::Domain, fragment.to_lowercase()));

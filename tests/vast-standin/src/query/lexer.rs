@@ -82,9 +82,10 @@ fn string(text: &str) -> Result<(Token, &str), QueryError> {
         let stop = rest.find(['"', '\\']).ok_or(QueryError::Syntax)?;
         value.push_str(&rest[..stop]);
         if let Some(after) = rest[stop..].strip_prefix('"') {
-            return match value.contains(|c: char| c.is_ascii_control()) {
-                true => Err(QueryError::Syntax),
-                false => Ok((Token::Text(value), after)),
+            return if value.contains(|c: char| c.is_ascii_control()) {
+                Err(QueryError::Syntax)
+            } else {
+                Ok((Token::Text(value), after))
             };
         }
         if let Some(after) = rest[stop..].strip_prefix("\\\"") {
