@@ -42,7 +42,7 @@ complete -c vast-threatbus -l confirm-delivery -f -d 'keep each sighting until t
 complete -c vast-threatbus -l no-confirm-delivery -f -d 'do not keep each sighting until the broker has sent it back'
 complete -c vast-threatbus -l queue-max-bytes -x -d 'how much memory sightings may take that wait for the bus'
 complete -c vast-threatbus -l state-dir -rF -d 'a directory for what must outlive a crash'
-complete -c vast-threatbus -l spool-max-bytes -x -d 'how much of the disk sightings may take that wait for the bus'
+complete -c vast-threatbus -l spool-max-bytes -x -d 'how much of the disk sightings may take that wait for the sink'
 complete -c vast-threatbus -l report-once -f -d 'report each match once, and not again in later runs'
 complete -c vast-threatbus -l no-report-once -f -d 'do not report each match once, and not again in later runs'
 complete -c vast-threatbus -l remember-days -x -d 'forget a reported match that was not met again for DAYS days'

@@ -255,7 +255,7 @@ impl Outgoing {
                     self.refused_tickets.extend(tickets);
                 }
             }
-            Parcel::Lines { .. } | Parcel::Command { .. } => {}
+            Parcel::Lines { .. } | Parcel::Command(_) => {}
         }
     }
 

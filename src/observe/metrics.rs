@@ -310,6 +310,7 @@ counters! {
     sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
     sightings_unconfirmed: "Sightings that the broker never confirmed.",
     sightings_failed: "Sightings that a sink command failed at, or that the bus cannot carry.",
+    sightings_spooled: "Sightings that a sink command did not take, kept for a later try (--state-dir).",
     sightings_lost: "Sightings that were not delivered when the program ended.",
     subscriptions_lost: "Times that the bus lost this program's subscription.",
 }

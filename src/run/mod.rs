@@ -490,8 +490,8 @@ impl Writer {
             }
             SinkChoice::Stdout => writer::Choice::Stdout,
             SinkChoice::Command(template) => match config.sink_mode {
-                CommandMode::Each => writer::Choice::Command(template.clone()),
-                CommandMode::Lines => writer::Choice::Lines(template.clone()),
+                CommandMode::Each => writer::Choice::Command(template.clone(), spool),
+                CommandMode::Lines => writer::Choice::Lines(template.clone(), spool),
             },
         };
         let write = writer::writer(choice, metrics.clone(), stop.clone())?;

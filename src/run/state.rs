@@ -19,7 +19,7 @@ use crate::state::{StateDir, StateError};
 /// What is kept on disk, where there is a state directory.
 #[derive(Default)]
 pub struct State {
-    /// Sightings that wait for the bus.
+    /// Sightings that wait for the bus, or that a sink command did not take.
     pub spool: Option<Spool>,
     /// Indicators that are not finished.
     pub journal: Option<Journal>,
@@ -55,8 +55,13 @@ impl State {
             );
             ExitCode::Usage
         };
+        // What the one sink was not given is nothing for the other.
+        let place = match config.sink {
+            SinkChoice::Command(_) => "sink",
+            SinkChoice::Bus | SinkChoice::Stdout => "spool",
+        };
         let (spool, damage) =
-            Spool::open(&directory.join("spool"), config.spool_max_bytes).map_err(failed)?;
+            Spool::open(&directory.join(place), config.spool_max_bytes).map_err(failed)?;
         let (journal, left_over, torn) =
             Journal::open(&directory.join("journal"), stop).map_err(failed)?;
         if damage.position {
@@ -86,7 +91,7 @@ impl State {
         };
         Ok(State {
             reported,
-            spool: (config.sink == SinkChoice::Bus).then_some(spool),
+            spool: (config.sink != SinkChoice::Stdout).then_some(spool),
             journal: Some(journal),
             left_over,
             topics: state_topics(config),

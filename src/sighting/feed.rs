@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use log::{error, info, warn};
 
-use super::handing::{Handing, SETTLING, Settled};
-use super::report::Parcel;
+use super::handing::{GivenUp, Handing, SETTLING, Settled};
+use super::report::{CommandRun, Parcel};
+use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
+use super::untaken::{Place, Untaken};
 use super::writer::Ended;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -27,12 +29,22 @@ const MOST_HELD: u64 = 1 << 20;
 /// How much is written at once, in bytes: a pipe holds this much.
 const PIECE: usize = 64 * 1024;
 
+/// How often is looked whether something that is kept is due.
+const LOOK: Duration = Duration::from_secs(60);
+
 /// How long one turn waits for the command to read.
 const TURN: Duration = Duration::from_secs(1);
 
 /// So many processes in a row that die before one line is certainly taken, and what
-/// they were given counts as failed.
-const MOST_DEATHS: u32 = 5;
+/// they were given is given up.
+const MOST_DEATHS: u32 = MOST_RETRIES + 1;
+
+/// Behind so many, the next one gets one line, and twice as many when it has taken them:
+/// the sighting that they die of shows itself, and is given up alone.
+const CAREFUL: u32 = 3;
+
+/// Who has taken so many at once gets what there is.
+const MANY: usize = 1024;
 
 /// A process that lived so long is started again after the first pause.
 const LONG_LIFE: Duration = Duration::from_secs(60);
@@ -42,23 +54,45 @@ pub(super) struct Feed {
     template: CommandTemplate,
     metrics: Arc<Metrics>,
     stop: Stop,
-    handing: Handing<Vec<Ticket>>,
+    untaken: Untaken,
+    handing: Handing<Option<CommandRun>, Mark>,
     process: Option<(Resident, Instant)>,
     backoff: Backoff,
     /// Processes in a row that died without a line that is certainly taken.
     deaths: u32,
+    /// So many lines are handed over before the first of them is taken, where not all.
+    window: Option<usize>,
+    /// So many lines are given up the next time. It doubles until one is taken: a command
+    /// that takes nothing comes to an end.
+    giving_up: u64,
+}
+
+/// What is to be done when every line before it is settled.
+enum Mark {
+    /// These are finished.
+    Finished(Vec<Ticket>),
+    /// This one that was kept is done with.
+    Done(Place),
 }
 
 impl Feed {
-    pub(super) fn new(template: CommandTemplate, metrics: Arc<Metrics>, stop: Stop) -> Self {
+    pub(super) fn new(
+        template: CommandTemplate,
+        untaken: Untaken,
+        metrics: Arc<Metrics>,
+        stop: Stop,
+    ) -> Self {
         Feed {
             template,
             metrics,
             stop,
+            untaken,
             handing: Handing::new(),
             process: None,
             backoff: Backoff::new(),
             deaths: 0,
+            window: None,
+            giving_up: 1,
         }
     }
 
@@ -82,6 +116,7 @@ impl Feed {
         if let Some((process, _)) = self.process.take() {
             process.retire(TIME_LIMIT);
         }
+        self.untaken.end();
         Ended::Done
     }
 
@@ -89,6 +124,9 @@ impl Feed {
     /// whether more can come.
     fn gather(&mut self, parcels: &Receiver<Parcel>) -> bool {
         while self.handing.held() < MOST_HELD {
+            if self.take_earlier() {
+                continue;
+            }
             match parcels.try_recv() {
                 Ok(parcel) => self.take(parcel),
                 Err(TryRecvError::Disconnected) => return false,
@@ -99,7 +137,7 @@ impl Feed {
             return true;
         }
         let next = match self.handing.is_empty() {
-            true => parcels.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            true => parcels.recv_timeout(LOOK),
             false => parcels.recv_timeout(SETTLING / 4),
         };
         match next {
@@ -112,19 +150,38 @@ impl Feed {
 
     fn take(&mut self, parcel: Parcel) {
         match parcel {
-            Parcel::Command { context, .. } => {
-                let mut line = Vec::with_capacity(context.as_str().len() + 1);
-                context.write_line(&mut line);
-                self.handing.push(line);
-            }
-            Parcel::Finished(tickets) => self.handing.push_mark(tickets),
+            Parcel::Command(run) => self.push(run),
+            Parcel::Finished(tickets) => self.handing.push_mark(Mark::Finished(tickets)),
             Parcel::Lines { .. } | Parcel::Messages(_) => {}
         }
     }
 
+    /// Takes one that an earlier try left; says whether there was any.
+    fn take_earlier(&mut self) -> bool {
+        if self.stop.is_draining() {
+            return false;
+        }
+        let Some((run, place)) = self.untaken.next(Instant::now()) else {
+            return false;
+        };
+        self.push(run);
+        self.handing.push_mark(Mark::Done(place));
+        true
+    }
+
+    fn push(&mut self, run: CommandRun) {
+        let mut line = Vec::with_capacity(run.context.as_str().len() + 1);
+        run.context.write_line(&mut line);
+        let run = self.untaken.keeps().then_some(run);
+        self.handing.push(line, run);
+    }
+
     /// Writes what the command takes now, and looks how far it is.
     fn turn(&mut self) -> Result<(), String> {
-        let next = self.handing.next(PIECE);
+        let next = match self.window {
+            Some(lines) => self.handing.next_of(lines),
+            None => self.handing.next(PIECE),
+        };
         if self.process.is_none() {
             if next.is_empty() {
                 // Marks alone need no command.
@@ -137,6 +194,8 @@ impl Feed {
         }
         let (process, _) = self.process.as_mut().expect("it has just been started");
         let limit = match next.is_empty() {
+            // The next lines wait for these to be taken.
+            true if self.handing.unwritten() > 0 => SETTLING / 4,
             true => Duration::ZERO,
             false => TURN,
         };
@@ -160,13 +219,26 @@ impl Feed {
             .map_or(0, |(process, _)| process.unread())
     }
 
-    fn settle(&mut self, settled: Settled<Vec<Ticket>>) {
+    fn settle(&mut self, settled: Settled<Mark>) {
         self.metrics.sightings_sent.add(settled.lines);
         if settled.lines > 0 {
             self.deaths = 0;
+            self.giving_up = 1;
+            if let Some(lines) = self.window {
+                self.window = Some(2 * lines).filter(|lines| *lines <= MANY);
+                self.backoff = Backoff::new();
+            }
         }
-        let tickets = settled.marks.into_iter().flatten();
-        tickets.for_each(Ticket::finish);
+        self.meet(settled.marks);
+    }
+
+    fn meet(&mut self, marks: Vec<Mark>) {
+        for mark in marks {
+            match mark {
+                Mark::Finished(tickets) => tickets.into_iter().for_each(Ticket::finish),
+                Mark::Done(place) => self.untaken.done(place),
+            }
+        }
     }
 
     /// How the process ended, for a person.
@@ -192,16 +264,11 @@ impl Feed {
         }
         self.process = None;
         self.deaths += 1;
+        if self.deaths >= CAREFUL || self.window.is_some() {
+            self.window = Some(1);
+        }
         if self.deaths >= MOST_DEATHS {
-            self.deaths = 0;
-            let settled = self.handing.give_up();
-            self.metrics.sightings_failed.add(settled.lines);
-            error!(
-                "the sink command {reason}; {} sighting(s) that {MOST_DEATHS} processes in a row \
-                 did not take are given up",
-                settled.lines
-            );
-            settled.marks.into_iter().flatten().for_each(Ticket::finish);
+            self.give_up(reason);
         } else {
             self.handing.died();
             warn!(
@@ -213,6 +280,37 @@ impl Feed {
         // Also while the program drains: that ends with "now".
         let pause = self.backoff.pause();
         let _ = self.stop.now_channel().recv_timeout(pause);
+    }
+
+    /// The line at which the last processes died is given up, and more where none was
+    /// taken since the last time. Those behind it have been handed over as well.
+    fn give_up(&mut self, reason: &str) {
+        self.deaths = CAREFUL;
+        self.backoff = Backoff::new();
+        let given_up = self.handing.give_up(self.giving_up);
+        self.giving_up = self.giving_up.saturating_mul(2);
+        error!(
+            "the sink command {reason}; {} sighting(s) that {MOST_DEATHS} processes in a row did \
+             not take are {}",
+            given_up.settled.lines,
+            match self.untaken.keeps() {
+                true => "kept for a later try",
+                false => "given up",
+            }
+        );
+        self.put_away(given_up);
+    }
+
+    /// Keeps what was given up, or counts it.
+    fn put_away(&mut self, given_up: GivenUp<Option<CommandRun>, Mark>) {
+        let GivenUp { settled, lines } = given_up;
+        if self.untaken.keeps() {
+            let runs: Vec<CommandRun> = lines.into_iter().flatten().collect();
+            self.untaken.put(&runs, &self.metrics.sightings_failed);
+        } else {
+            self.metrics.sightings_failed.add(settled.lines);
+        }
+        self.meet(settled.marks);
     }
 
     fn lived_long(&self) -> bool {
@@ -249,14 +347,22 @@ impl Feed {
         self.died(&format!("failed, {reason}, {}", printable(&words, 500)));
     }
 
-    /// The program ends at once: what is not taken is lost.
-    fn stopped(&mut self, parcels: &Receiver<Parcel>) -> Ended {
-        let waiting: u64 = parcels.try_iter().map(|parcel| parcel.count()).sum();
-        let lost = self.handing.count() + waiting;
-        if lost > 0 {
-            info!("the sink command may not have read {lost} sighting(s)");
+    /// The program ends at once: what is not taken is kept, or lost.
+    fn stopped(mut self, parcels: &Receiver<Parcel>) -> Ended {
+        for parcel in parcels.try_iter() {
+            self.take(parcel);
         }
-        self.metrics.sightings_lost.add(lost);
+        let left = self.handing.count();
+        if left > 0 {
+            info!("the sink command may not have read {left} sighting(s)");
+        }
+        if self.untaken.keeps() {
+            let given_up = self.handing.give_up(left);
+            self.put_away(given_up);
+        } else {
+            self.metrics.sightings_lost.add(left);
+        }
+        self.untaken.end();
         Ended::Done
     }
 }

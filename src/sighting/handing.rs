@@ -19,10 +19,12 @@ pub const WINDOW: u64 = 64 * 1024;
 
 /// Something in the order in which it came.
 #[derive(Debug)]
-enum Entry<T> {
+enum Entry<L, T> {
     /// A line, with its end.
     Line {
         bytes: Vec<u8>,
+        /// What it is of.
+        of: L,
         /// When it was seen that the command had read it.
         read: Option<Instant>,
     },
@@ -39,35 +41,42 @@ pub struct Settled<T> {
     pub marks: Vec<T>,
 }
 
+/// What has come of lines that are given up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct GivenUp<L, T> {
+    /// How many they are, and the marks behind them.
+    pub settled: Settled<T>,
+    /// What they are of.
+    pub lines: Vec<L>,
+}
+
 /// The lines and marks that are not settled.
 #[derive(Debug)]
-pub struct Handing<T> {
-    entries: VecDeque<Entry<T>>,
+pub struct Handing<L, T> {
+    entries: VecDeque<Entry<L, T>>,
     /// Bytes of the lines in `entries`.
     held: u64,
     /// Bytes that went into the pipe of the present process, of lines that are in
     /// `entries`.
     written: u64,
-    /// The most that went into any of the processes that died since a line was settled.
-    tried: u64,
 }
 
-impl<T> Handing<T> {
+impl<L, T> Handing<L, T> {
     /// Nothing is on its way.
     pub fn new() -> Self {
         Handing {
             entries: VecDeque::new(),
             held: 0,
             written: 0,
-            tried: 0,
         }
     }
 
-    /// A line comes, with its end.
-    pub fn push(&mut self, line: Vec<u8>) {
+    /// A line comes, with its end, and what it is of.
+    pub fn push(&mut self, line: Vec<u8>, of: L) {
         self.held += line.len() as u64;
         self.entries.push_back(Entry::Line {
             bytes: line,
+            of,
             read: None,
         });
     }
@@ -112,6 +121,15 @@ impl<T> Handing<T> {
         next
     }
 
+    /// What is still to be written of the first lines.
+    pub fn next_of(&self, lines: usize) -> Vec<u8> {
+        let first: Vec<&[u8]> = self.lines().take(lines).collect();
+        let from = usize::try_from(self.written).unwrap_or(usize::MAX);
+        let mut bytes = first.concat();
+        bytes.drain(..from.min(bytes.len()));
+        bytes
+    }
+
     /// So many bytes went into the pipe.
     pub fn wrote(&mut self, bytes: usize) {
         self.written += bytes as u64;
@@ -122,7 +140,7 @@ impl<T> Handing<T> {
         let taken = self.written.saturating_sub(unread as u64);
         let mut end = 0;
         for entry in &mut self.entries {
-            if let Entry::Line { bytes, read } = entry {
+            if let Entry::Line { bytes, read, .. } = entry {
                 end += bytes.len() as u64;
                 if end > taken {
                     break;
@@ -152,7 +170,6 @@ impl<T> Handing<T> {
 
     /// The process is gone: all that is not settled is to be written again.
     pub fn died(&mut self) {
-        self.tried = self.tried.max(self.written);
         self.written = 0;
         for entry in &mut self.entries {
             if let Entry::Line { read, .. } = entry {
@@ -161,25 +178,29 @@ impl<T> Handing<T> {
         }
     }
 
-    /// Gives up the lines that went, in whole or in part, into a process that died since
-    /// a line was settled; all of them where none of those took anything. Call it in place
+    /// Gives up so many lines, the oldest, whatever was written of them. Call it in place
     /// of [`Handing::died`].
-    pub fn give_up(&mut self) -> Settled<T> {
-        let tried = self.tried.max(self.written);
-        let written = if tried == 0 { self.held } else { tried };
-        let mut start = 0;
-        let settled = self.settle(|line, _| {
-            let is_in = start < written;
-            start += line.len() as u64;
+    pub fn give_up(&mut self, lines: u64) -> GivenUp<L, T> {
+        let mut left = lines;
+        let given_up = self.take_off(|_, _| {
+            let is_in = left > 0;
+            left = left.saturating_sub(1);
             is_in
         });
         self.died();
-        self.tried = 0;
-        settled
+        given_up
+    }
+
+    fn settle(&mut self, is_settled: impl FnMut(&[u8], Option<Instant>) -> bool) -> Settled<T> {
+        self.take_off(is_settled).settled
     }
 
     /// Takes off the lines from the front for which this holds, and marks between.
-    fn settle(&mut self, mut is_settled: impl FnMut(&[u8], Option<Instant>) -> bool) -> Settled<T> {
+    fn take_off(
+        &mut self,
+        mut is_settled: impl FnMut(&[u8], Option<Instant>) -> bool,
+    ) -> GivenUp<L, T> {
+        let mut lines = Vec::new();
         let mut settled = Settled {
             lines: 0,
             marks: Vec::new(),
@@ -187,9 +208,9 @@ impl<T> Handing<T> {
         while let Some(entry) = self.entries.pop_front() {
             match entry {
                 Entry::Mark(mark) => settled.marks.push(mark),
-                Entry::Line { bytes, read } if is_settled(&bytes, read) => {
+                Entry::Line { bytes, of, read } if is_settled(&bytes, read) => {
+                    lines.push(of);
                     settled.lines += 1;
-                    self.tried = 0;
                     self.held -= bytes.len() as u64;
                     self.written = self.written.saturating_sub(bytes.len() as u64);
                 }
@@ -199,7 +220,7 @@ impl<T> Handing<T> {
                 }
             }
         }
-        settled
+        GivenUp { settled, lines }
     }
 
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
@@ -215,7 +236,7 @@ impl<T> Handing<T> {
     }
 }
 
-impl<T> Default for Handing<T> {
+impl<L, T> Default for Handing<L, T> {
     fn default() -> Self {
         Handing::new()
     }
@@ -240,7 +261,7 @@ mod tests {
         let mut handing = Handing::new();
         let start = Instant::now();
         for line in ["ab\n", "cd\n"] {
-            handing.push(line.into());
+            handing.push(line.into(), ());
         }
         handing.push_mark(1);
         assert_eq!(handing.next(100), b"ab\ncd\n");
@@ -257,9 +278,9 @@ mod tests {
 
     #[test]
     fn what_is_not_settled_is_handed_over_again() {
-        let mut handing: Handing<u8> = Handing::new();
-        handing.push(b"1\n".to_vec());
-        handing.push(b"2\n".to_vec());
+        let mut handing: Handing<(), u8> = Handing::new();
+        handing.push(b"1\n".to_vec(), ());
+        handing.push(b"2\n".to_vec(), ());
         handing.wrote(4);
         handing.look(0, Instant::now());
         handing.died();
@@ -267,20 +288,23 @@ mod tests {
         handing.wrote(2);
         assert_eq!(handing.ended_well(), settled(1, &[]));
         assert_eq!(handing.next(100), b"2\n");
-        handing.push(b"3\n".to_vec());
+        handing.push(b"3\n".to_vec(), ());
         handing.wrote(1);
-        // What the process was given a part of goes, the rest stays.
-        assert_eq!(handing.give_up(), settled(1, &[]));
-        assert_eq!(handing.next(100), b"3\n");
-        assert_eq!(handing.give_up(), settled(1, &[]));
+        assert_eq!(handing.next_of(1), b"\n");
+        assert_eq!(handing.next_of(2), b"\n3\n");
+        assert_eq!(handing.give_up(1).settled, settled(1, &[]));
+        assert_eq!(handing.next_of(1), b"3\n");
+        handing.push_mark(7);
+        assert_eq!(handing.give_up(9).settled, settled(1, &[7]));
+        assert!(handing.is_empty() && handing.next_of(1).is_empty());
     }
 
     #[test]
     fn what_a_process_has_read_far_behind_is_settled_at_once() {
-        let mut handing: Handing<u8> = Handing::new();
+        let mut handing: Handing<(), u8> = Handing::new();
         let line = vec![b'x'; 30_000];
         for _ in 0..4 {
-            handing.push(line.clone());
+            handing.push(line.clone(), ());
         }
         handing.wrote(120_000);
         let now = Instant::now();
@@ -314,7 +338,7 @@ mod tests {
                 match step {
                     0 | 1 => {
                         pushed += 1;
-                        handing.push(format!("<{pushed}>\n").into_bytes());
+                        handing.push(format!("<{pushed}>\n").into_bytes(), ());
                         handing.push_mark(pushed);
                     }
                     2 => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, error};
 
-use super::report::{BusMessage, Destination, Output, Parcel, Settings, ioc};
+use super::report::{BusMessage, CommandRun, Destination, Output, Parcel, Settings, ioc};
 use crate::indicator::{Indicator, Protocol};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -110,12 +110,12 @@ impl Packer {
         facts: &Facts,
     ) -> serde_json::Result<()> {
         let context = self.text(indicator, context, facts)?;
-        self.send(Parcel::Command {
+        self.send(Parcel::Command(CommandRun {
             ioc: ioc(indicator).to_owned(),
             match_type: facts.match_type,
             context,
             indicator: indicator.id.clone(),
-        });
+        }));
         Ok(())
     }
 

@@ -62,16 +62,20 @@ pub enum Parcel {
     /// Indicators whose sightings are all in earlier parcels.
     Finished(Vec<Ticket>),
     /// One run of the sink command.
-    Command {
-        /// What is replaced for `%ioc`.
-        ioc: String,
-        /// What is replaced for `%matchtype`.
-        match_type: MatchType,
-        /// Standard input: the context, or all of the sighting.
-        context: Context<'static>,
-        /// For the log.
-        indicator: Arc<str>,
-    },
+    Command(CommandRun),
+}
+
+/// A sighting for the sink command.
+#[derive(Debug)]
+pub struct CommandRun {
+    /// What is replaced for `%ioc`.
+    pub ioc: String,
+    /// What is replaced for `%matchtype`.
+    pub match_type: MatchType,
+    /// Standard input: the context, or all of the sighting.
+    pub context: Context<'static>,
+    /// For the log.
+    pub indicator: Arc<str>,
 }
 
 impl Parcel {
@@ -80,7 +84,7 @@ impl Parcel {
         match self {
             Parcel::Lines { count, .. } => *count,
             Parcel::Messages(messages) => messages.len() as u64,
-            Parcel::Command { .. } => 1,
+            Parcel::Command(_) => 1,
             Parcel::Finished(_) => 0,
         }
     }

@@ -10,14 +10,15 @@ use crossbeam_channel::Receiver;
 use log::{debug, error};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
+use crate::sighting::command::Command;
 use crate::sighting::feed::Feed;
 use crate::sighting::report::Parcel;
-use crate::sighting::transform::run_command;
+use crate::sighting::untaken::Untaken;
 use crate::state::journal::Ticket;
+use crate::state::spool::Spool;
 
 /// Why the writer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,10 +46,10 @@ trait Sink {
 pub enum Choice {
     /// Standard output.
     Stdout,
-    /// A command, one process for each sighting.
-    Command(CommandTemplate),
-    /// A command that stays and gets a sighting a line.
-    Lines(CommandTemplate),
+    /// A command, one process for each sighting, and where what it does not take is kept.
+    Command(CommandTemplate, Option<Spool>),
+    /// A command that stays and gets a sighting a line, and the same.
+    Lines(CommandTemplate, Option<Spool>),
 }
 
 /// The writer's work, done in its own thread.
@@ -66,13 +67,14 @@ pub fn writer(choice: Choice, metrics: Arc<Metrics>, stop: Stop) -> io::Result<W
             stop,
             metrics: metrics.clone(),
         }),
-        Choice::Command(template) => Box::new(CommandSink {
-            template,
-            stop,
-            metrics: metrics.clone(),
-        }),
-        Choice::Lines(template) => {
-            let feed = Feed::new(template, metrics, stop);
+        Choice::Command(template, spool) => {
+            let untaken = Untaken::new(spool, metrics.clone());
+            let command = Command::new(template, untaken, metrics, stop);
+            return Ok(Box::new(move |parcels| command.run(parcels)));
+        }
+        Choice::Lines(template, spool) => {
+            let untaken = Untaken::new(spool, metrics.clone());
+            let feed = Feed::new(template, untaken, metrics, stop);
             return Ok(Box::new(move |parcels| feed.run(parcels)));
         }
     };
@@ -154,40 +156,4 @@ fn write_patiently(stdout: &mut File, mut bytes: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A command that is run for each sighting.
-struct CommandSink {
-    template: CommandTemplate,
-    stop: Stop,
-    metrics: Arc<Metrics>,
-}
-
-impl Sink for CommandSink {
-    fn deliver(&mut self, parcel: Parcel) -> u64 {
-        let Parcel::Command {
-            ioc,
-            match_type,
-            context,
-            indicator,
-        } = parcel
-        else {
-            return 0;
-        };
-        if self.stop.is_now() {
-            self.metrics.sightings_lost.add(1);
-            return 0;
-        }
-        match run_command(&self.template, &context, &ioc, match_type, &self.stop) {
-            Ok(_) => 1,
-            Err(reason) => {
-                self.metrics.sightings_failed.add(1);
-                error!(
-                    "indicator {}: the sink command failed: {reason}",
-                    printable(&indicator, 200)
-                );
-                0
-            }
-        }
-    }
 }

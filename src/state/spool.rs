@@ -156,6 +156,15 @@ impl Spool {
         self.delivered
     }
 
+    /// The position after everything that was put.
+    pub fn end(&self) -> Position {
+        let last = self.segments.back();
+        last.map_or(self.delivered, |last| Position {
+            segment: last.number,
+            offset: last.bytes,
+        })
+    }
+
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
         self.bytes() == 0

@@ -21,7 +21,7 @@ use crate::observable::Observable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Destination, Parcel, Reporter, Settings};
+use crate::sighting::report::{CommandRun, Destination, Parcel, Reporter, Settings};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -231,9 +231,9 @@ impl Run {
 fn collect(parcels: &Receiver<Parcel>, indicators: usize) -> Vec<HashMap<String, usize>> {
     let mut sightings = vec![HashMap::new(); indicators];
     for parcel in parcels.try_iter() {
-        let Parcel::Command {
+        let Parcel::Command(CommandRun {
             context, indicator, ..
-        } = parcel
+        }) = parcel
         else {
             panic!("a parcel for another sink: {parcel:?}");
         };

@@ -197,23 +197,6 @@ fn a_command_gets_each_context_on_its_input_and_the_bus_nothing() {
 }
 
 #[test]
-fn a_command_that_fails_is_logged_and_counted_and_the_next_is_run() {
-    let command = "sh -c 'cat; echo broken >&2; exit 4'";
-    let mut scene = Scene::start(engine(&[("a.example", 2)]), &["--sink", command]);
-    let id = scene.publish(1, "a.example");
-    let lines = scene
-        .bridge
-        .wait_for_logs("the sink command failed", 2, LIMIT);
-    assert!(lines[0].contains("exit status 4, broken"), "{lines:?}");
-    assert!(lines[0].contains(&id), "{lines:?}");
-    assert!(bus_is_silent(&mut scene));
-    let counters = scene.end();
-    assert!(counters.contains("sightings_failed=2"), "{counters}");
-    assert!(!counters.contains("sightings_sent"), "{counters}");
-    assert_eq!(scene.bridge.rest(LIMIT), [""; 0]);
-}
-
-#[test]
 fn a_command_gets_what_the_transformation_made() {
     let out = Scratch::new();
     let file = out.path().join("got");

@@ -7,5 +7,6 @@ mod support;
 
 mod faults;
 mod live;
+mod sinks;
 mod subscription;
 mod tenzir_live;

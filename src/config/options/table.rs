@@ -376,7 +376,10 @@ pub static OPTIONS: &[Opt] = &[
                     as one line of JSON. Anything else is a command with its arguments, split \
                     like a shell does it and run for every sighting with the context on its \
                     standard input; in each argument %ioc is replaced by the value of the \
-                    indicator and %matchtype by RETRO or LIVE.",
+                    indicator and %matchtype by RETRO or LIVE. A command that fails is run again \
+                    up to five times with growing pauses, while the others go on; then the \
+                    sighting counts as failed, or with --state-dir is kept and tried again every \
+                    ten minutes and by the next run.",
     },
     Opt {
         name: Name::Anywhere("sink-mode"),
@@ -400,8 +403,9 @@ pub static OPTIONS: &[Opt] = &[
         short_help: "how the sink command is run",
         long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started \
                     again with growing pauses, and gets what it may not have read once more: each \
-                    context at least once. What five processes in a row do not take counts as \
-                    failed.",
+                    context at least once. A line that six processes in a row die of is given up \
+                    alone, as with each; where a command takes no line at all, so are the others, \
+                    more each time.",
     },
     Opt {
         name: Name::Anywhere("output"),
@@ -567,7 +571,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("1073741824"),
         sample: None,
         section: Section::Output,
-        short_help: "how much of the disk sightings may take that wait for the bus",
+        short_help: "how much of the disk sightings may take that wait for the sink",
         long_help: "Needs --state-dir. Beyond it the oldest sightings go, and that is logged.",
     },
     Opt {

@@ -1,0 +1,191 @@
+//! The sink command that is run for each sighting (`--sink-mode each`). One that fails
+//! is tried again later, and the others go on meanwhile.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use log::{error, info, warn};
+
+use super::report::{CommandRun, Parcel};
+use super::retries::{Failed, MOST_RETRIES, Retries};
+use super::transform::run_command;
+use super::untaken::{Place, Untaken};
+use super::writer::Ended;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::command::CommandTemplate;
+use crate::process::stop::Stop;
+use crate::state::journal::Ticket;
+
+/// How often is looked whether something that is kept is due.
+const LOOK: Duration = Duration::from_secs(60);
+
+/// A sighting, and its place where it is one that was kept.
+type Handed = (CommandRun, Option<Place>);
+
+/// The command and what is on its way to it.
+pub(super) struct Command {
+    template: CommandTemplate,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+    untaken: Untaken,
+    retries: Retries<Handed>,
+    /// What is finished when so much that was begun is settled.
+    marks: VecDeque<(u64, Vec<Ticket>)>,
+}
+
+impl Command {
+    pub(super) fn new(
+        template: CommandTemplate,
+        untaken: Untaken,
+        metrics: Arc<Metrics>,
+        stop: Stop,
+    ) -> Self {
+        Command {
+            template,
+            metrics,
+            stop,
+            untaken,
+            retries: Retries::new(),
+            marks: VecDeque::new(),
+        }
+    }
+
+    /// Runs the command until the workers are gone and all is settled.
+    pub(super) fn run(mut self, parcels: &Receiver<Parcel>) -> Ended {
+        let mut more = true;
+        while !self.stop.is_now() {
+            let now = Instant::now();
+            if let Some(again) = self.retries.due(now) {
+                self.hand_over(again);
+            } else if let Some((run, place)) = self.earlier(now) {
+                let begun = self.retries.begin((run, Some(place)));
+                self.hand_over(begun);
+            } else if more && self.retries.has_room() {
+                more = self.take(parcels, now);
+            } else if let Some(pause) = self.retries.sleep(now) {
+                // Also while the program drains: that ends with "now".
+                let _ = self.stop.now_channel().recv_timeout(pause);
+            } else {
+                break;
+            }
+        }
+        self.end(parcels)
+    }
+
+    /// The next one that an earlier try left, where there is time for it.
+    fn earlier(&mut self, now: Instant) -> Option<(CommandRun, Place)> {
+        if self.stop.is_draining() || !self.retries.has_room() {
+            return None;
+        }
+        self.untaken.next(now)
+    }
+
+    /// Waits for a parcel and hands it over; says whether more can come.
+    fn take(&mut self, parcels: &Receiver<Parcel>, now: Instant) -> bool {
+        let limit = self
+            .retries
+            .sleep(now)
+            .map_or(LOOK, |pause| pause.min(LOOK));
+        match parcels.recv_timeout(limit) {
+            Ok(Parcel::Command(run)) => {
+                let begun = self.retries.begin((run, None));
+                self.hand_over(begun);
+            }
+            Ok(Parcel::Finished(tickets)) => {
+                self.marks.push_back((self.retries.begun(), tickets));
+                self.finish_marks();
+            }
+            Ok(Parcel::Lines { .. } | Parcel::Messages(_)) => {}
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return false,
+        }
+        true
+    }
+
+    fn hand_over(&mut self, handed: Failed<Handed>) {
+        let (run, _) = &handed.what;
+        let result = run_command(
+            &self.template,
+            &run.context,
+            &run.ioc,
+            run.match_type,
+            &self.stop,
+        );
+        match result {
+            Ok(_) => {
+                self.metrics.sightings_sent.add(1);
+                self.settle(handed.what.1);
+            }
+            Err(reason) => self.failed(handed, &reason.to_string()),
+        }
+    }
+
+    fn failed(&mut self, handed: Failed<Handed>, reason: &str) {
+        let id = handed.what.0.indicator.clone();
+        let id = printable(&id, 200);
+        match self.retries.failed(handed, Instant::now()) {
+            Ok(pause) => warn!(
+                "indicator {id}: the sink command failed, and is run again in {:.1} s: {reason}",
+                pause.as_secs_f64()
+            ),
+            Err((run, place)) => {
+                error!(
+                    "indicator {id}: the sink command failed {} times{}: {reason}",
+                    MOST_RETRIES + 1,
+                    match self.untaken.keeps() {
+                        true => ", and the sighting is kept for a later try",
+                        false => "",
+                    }
+                );
+                self.untaken.put(&[run], &self.metrics.sightings_failed);
+                self.settle(place);
+            }
+        }
+    }
+
+    /// A sighting is taken or given up.
+    fn settle(&mut self, place: Option<Place>) {
+        place.into_iter().for_each(|place| self.untaken.done(place));
+        self.finish_marks();
+    }
+
+    fn finish_marks(&mut self) {
+        let settled = self.retries.settled();
+        while self
+            .marks
+            .front()
+            .is_some_and(|(after, _)| *after <= settled)
+        {
+            let tickets = self.marks.pop_front().into_iter();
+            tickets.flat_map(|(_, all)| all).for_each(Ticket::finish);
+        }
+    }
+
+    /// What is not taken at the end is kept, or lost. What was kept before still is.
+    fn end(mut self, parcels: &Receiver<Parcel>) -> Ended {
+        let waiting = self.retries.give_up().into_iter();
+        let mut left: Vec<CommandRun> = waiting
+            .filter_map(|(run, place)| place.is_none().then_some(run))
+            .collect();
+        for parcel in parcels.try_iter() {
+            match parcel {
+                Parcel::Command(run) => left.push(run),
+                Parcel::Finished(tickets) => self.marks.push_back((0, tickets)),
+                Parcel::Lines { .. } | Parcel::Messages(_) => {}
+            }
+        }
+        if !left.is_empty() {
+            info!("the sink command has not taken {} sighting(s)", left.len());
+            self.untaken.put(&left, &self.metrics.sightings_lost);
+        }
+        if self.untaken.keeps() {
+            let tickets = self.marks.drain(..).flat_map(|(_, all)| all);
+            tickets.for_each(Ticket::finish);
+        }
+        self.untaken.end();
+        Ended::Done
+    }
+}
