@@ -104,9 +104,12 @@ install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDI
 	install -D -m 644 packaging/completions/_vast-threatbus $(SHARE)/zsh/site-functions/_vast-threatbus
 	install -D -m 644 packaging/completions/vast-threatbus.fish $(SHARE)/fish/vendor_completions.d/vast-threatbus.fish
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
-	sed 's|/usr/bin/|$(PREFIX)/bin/|' packaging/vast-threatbus.service \
-		> $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
-	chmod 644 $(DESTDIR)$(PREFIX)/lib/systemd/system/vast-threatbus.service
+	@set -e; for unit in vast-threatbus.service vast-threatbus@.service; do \
+		echo "install $$unit"; \
+		sed 's|/usr/bin/|$(PREFIX)/bin/|' "packaging/$$unit" \
+			> "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; \
+		chmod 644 "$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit"; \
+	done
 	install -D -m 644 -t $(SHARE)/doc/vast-threatbus config.yaml.example README.md SECURITY.md CHANGELOG.md
 	install -D -m 644 -t $(SHARE)/doc/vast-threatbus/docs docs/*.md
 

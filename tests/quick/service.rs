@@ -4,31 +4,134 @@
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::process::Command;
 use std::time::Duration;
 
+use crate::support::Scratch;
 use crate::support::bridge::Bridge;
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::fakebus::FakeBus;
+use crate::support::paths::{self, repository};
 use crate::support::scene::engine;
 use rustix::process::Signal;
 use serde_json::Value;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+const UNITS: [&str; 2] = ["vast-threatbus.service", "vast-threatbus@.service"];
+
+fn packaged(name: &str) -> String {
+    let path = repository().join("packaging").join(name);
+    fs::read_to_string(path).expect(name)
+}
+
 #[test]
-fn the_unit_lets_the_bridge_end_its_children_and_reload() {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/packaging/vast-threatbus.service"
-    );
-    let unit = fs::read_to_string(path).expect("the unit");
-    for line in ["KillMode=mixed", "ExecReload=/bin/kill -HUP $MAINPID"] {
-        assert_eq!(
-            unit.lines().filter(|other| *other == line).count(),
-            1,
-            "{line}"
+fn the_units_let_the_bridge_end_its_children_reload_and_write() {
+    for (name, instance) in UNITS.into_iter().zip(["", "-%i"]) {
+        let unit = packaged(name);
+        for line in [
+            "KillMode=mixed".to_owned(),
+            "ExecReload=/bin/kill -HUP $MAINPID".to_owned(),
+            format!("StateDirectory=vast-threatbus{instance}"),
+            format!("LogsDirectory=vast-threatbus{instance}"),
+            format!("RuntimeDirectory=vast-threatbus{instance}"),
+            // Whoever scrapes the metrics is another user.
+            "RuntimeDirectoryMode=0755".to_owned(),
+        ] {
+            let count = unit.lines().filter(|other| **other == line).count();
+            assert_eq!(count, 1, "{name}: {line}");
+        }
+    }
+}
+
+#[test]
+fn the_documents_name_the_directories_of_the_unit_and_cron_finds_the_program() {
+    let path = repository().join("docs/operations.md");
+    let text = fs::read_to_string(path).expect("the document");
+    for place in ["/var/lib", "/var/log", "/run"] {
+        assert!(
+            text.contains(&format!("| `{place}/vast-threatbus` |")),
+            "{place}"
         );
     }
+    let (before, _) = text
+        .split_once("\n0 3 * * * vast-threatbus ")
+        .expect("the recipe");
+    let line = before.lines().last().expect("a line before it");
+    assert_eq!(line, "PATH=/usr/local/bin:/usr/bin:/bin");
+}
+
+#[test]
+fn the_unit_for_several_bridges_differs_in_names_alone() {
+    let [one, several] = UNITS.map(packaged);
+    let made = one
+        .replace("VAST\n", "VAST (%i)\n")
+        .replace(
+            "/etc/vast-threatbus/config.yaml",
+            "/etc/vast-threatbus/%i.yaml",
+        )
+        .replace(
+            "Directory=vast-threatbus\n",
+            "Directory=vast-threatbus-%i\n",
+        )
+        .replace("%S/vast-threatbus\n", "%S/vast-threatbus-%i\n");
+    let lines = |unit: &str| {
+        let lines = unit.lines().filter(|line| !line.starts_with('#'));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(&several), lines(&made));
+}
+
+#[test]
+fn systemd_takes_the_units_and_finds_them_closed() {
+    if paths::installed("systemd-analyze").is_none() {
+        return;
+    }
+    let scratch = Scratch::new();
+    for (name, instance) in UNITS.into_iter().zip(["", "north"]) {
+        let unit = packaged(name).replace("/usr/bin/vast-threatbus", "/bin/true");
+        let unit: Vec<&str> = unit
+            .lines()
+            .filter(|line| !line.starts_with("Documentation="))
+            .collect();
+        let path = scratch.write(&name.replace('@', &format!("@{instance}")), unit.join("\n"));
+        for arguments in [
+            &["verify"][..],
+            &["security", "--offline=yes", "--threshold=19"],
+        ] {
+            let output = Command::new("systemd-analyze")
+                .args(arguments)
+                .arg(&path)
+                .output()
+                .expect("it is installed");
+            let text = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{name}, {arguments:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn make_install_brings_both_units_for_its_own_program() {
+    let scratch = Scratch::new();
+    let release = scratch.path().join("target/release");
+    fs::create_dir_all(&release).expect("a directory");
+    fs::write(release.join("vast-threatbus"), "").expect("a file");
+    let root = scratch.path().join("root");
+    let output = Command::new("make")
+        .arg("install")
+        .arg(format!("DESTDIR={}", root.display()))
+        .env("CARGO_TARGET_DIR", scratch.path().join("target"))
+        .current_dir(repository())
+        .output()
+        .expect("make");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    for name in UNITS {
+        let unit = root.join("usr/local/lib/systemd/system").join(name);
+        let unit = fs::read_to_string(unit).expect(name);
+        assert!(unit.contains("\nExecStart=/usr/local/bin/vast-threatbus --config /etc/"));
+    }
+    assert!(root.join("usr/local/bin/vast-threatbus").exists());
 }
 
 /// The next message that is not about the watchdog.
