@@ -210,6 +210,8 @@ pub enum Message {
         asked: String,
         /// Why, for a person.
         reason: String,
+        /// When this version was made, in microseconds since 1970, where it says so.
+        modified: Option<i64>,
         /// As with [`Message::Match`].
         replaces: bool,
     },
@@ -230,6 +232,7 @@ impl Message {
                 reason: "nothing in it narrows which events it means, and whoever can publish \
                          could make every event a sighting (--match thorough takes it)"
                     .to_owned(),
+                modified: indicator.validity.modified(),
                 id: indicator.id,
                 replaces,
             },

@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use log::debug;
 
-use super::{Indicator, Message};
+use super::Message;
 use crate::observe::logging::printable;
 
 /// The newest versions are remembered of so many indicators, some 40 MB. Beyond it, what
@@ -39,31 +39,38 @@ impl Versions {
     /// The message, where it is not that of an outdated version; that of a newer one takes
     /// the place of what came under its id.
     pub fn newest(&mut self, mut message: Message) -> Option<Message> {
-        if let Message::Match {
-            indicator,
-            replaces,
-            ..
-        } = &mut message
-        {
-            match self.see(indicator) {
-                Version::Plain => {}
-                Version::Newer => *replaces = true,
-                Version::Outdated => {
-                    let id = printable(&indicator.id, 200);
-                    debug!("indicator {id}: a newer version came before");
-                    return None;
-                }
+        let (id, modified, replaces) = match &mut message {
+            Message::Match {
+                indicator,
+                replaces,
+                ..
+            } => (&indicator.id, indicator.validity.modified(), replaces),
+            Message::Unsupported {
+                id,
+                modified,
+                replaces,
+                ..
+            } => (&*id, *modified, replaces),
+            Message::Withdraw(_) => return Some(message),
+        };
+        match self.see(id, modified) {
+            Version::Plain => {}
+            Version::Newer => *replaces = true,
+            Version::Outdated => {
+                let id = printable(id, 200);
+                debug!("indicator {id}: a newer version came before");
+                return None;
             }
         }
         Some(message)
     }
 
-    /// Takes note of a version.
-    fn see(&mut self, indicator: &Indicator) -> Version {
-        let Some(modified) = indicator.validity.modified() else {
+    /// Takes note of a version, by when it was made.
+    fn see(&mut self, id: &str, modified: Option<i64>) -> Version {
+        let Some(modified) = modified else {
             return Version::Plain;
         };
-        let id = self.hasher.hash_one(&*indicator.id);
+        let id = self.hasher.hash_one(id);
         match self.newest.get_mut(&id) {
             Some(newest) if *newest > modified => Version::Outdated,
             Some(newest) if *newest < modified => {
@@ -87,23 +94,39 @@ mod tests {
     use crate::indicator::timestamp;
     use crate::protocol::stix;
 
-    fn version(id: u8, modified: Option<&str>, revoked: bool) -> Indicator {
+    fn message(id: u8, modified: Option<&str>, revoked: bool, pattern: &str) -> Message {
         let mut object = serde_json::json!({
-            "type": "indicator", "pattern": "[url:value = '/']", "revoked": revoked,
+            "type": "indicator", "pattern": pattern, "revoked": revoked,
             "id": format!("indicator--00000000-0000-4001-8000-0000000000{id:02}"),
         });
         if let Some(modified) = modified {
             object["modified"] = modified.into();
         }
-        match stix::message::read(&object.to_string()) {
-            Ok(Message::Match { indicator, .. }) => indicator,
-            other => panic!("{other:?}"),
-        }
+        stix::message::read(&object.to_string()).expect("an indicator")
+    }
+
+    /// An indicator with this pattern, revoked or not, and what it is to those before.
+    #[track_caller]
+    fn assert_version(
+        versions: &mut Versions,
+        (id, modified, revoked, pattern): (u8, Option<&str>, bool, &str),
+        expected: Version,
+    ) {
+        let message = message(id, modified, revoked, pattern);
+        let replaced = match versions.newest(message) {
+            None => Version::Outdated,
+            Some(
+                Message::Match { replaces: true, .. } | Message::Unsupported { replaces: true, .. },
+            ) => Version::Newer,
+            Some(_) => Version::Plain,
+        };
+        assert_eq!(replaced, expected, "{id} {modified:?} {pattern}");
     }
 
     #[test]
     fn the_newest_counts_in_whatever_order_they_come() {
         let mut versions = Versions::default();
+        let pattern = "[url:value = '/']";
         for (id, modified, revoked, expected) in [
             (1, Some("2024-03-01T00:00:00Z"), true, Version::Plain),
             (1, Some("2024-01-01T00:00:00Z"), false, Version::Outdated),
@@ -114,9 +137,22 @@ mod tests {
             (1, None, false, Version::Plain),
             (1, Some("yesterday"), false, Version::Plain),
         ] {
-            let indicator = version(id, modified, revoked);
-            assert_eq!(versions.see(&indicator), expected, "{id} {modified:?}");
+            assert_version(&mut versions, (id, modified, revoked, pattern), expected);
         }
         assert!(timestamp("yesterday").is_none());
+    }
+
+    #[test]
+    fn a_version_that_is_unsupported_is_a_version() {
+        let mut versions = Versions::default();
+        let (asked, unsupported) = ("[url:value = '/']", "[artifact:url = '/']");
+        for (modified, pattern, expected) in [
+            ("2024-02-01T00:00:00Z", asked, Version::Plain),
+            ("2024-01-01T00:00:00Z", unsupported, Version::Outdated),
+            ("2024-03-01T00:00:00Z", unsupported, Version::Newer),
+            ("2024-02-01T00:00:00Z", asked, Version::Outdated),
+        ] {
+            assert_version(&mut versions, (1, Some(modified), false, pattern), expected);
+        }
     }
 }

@@ -165,6 +165,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             id,
             asked: intel.data.indicator.join("|"),
             reason: format!("intel type {name} cannot be asked for"),
+            modified: None,
             replaces: false,
         });
     }

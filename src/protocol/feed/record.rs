@@ -58,6 +58,7 @@ impl<'a> Record<'a> {
                 id: self.id_of(kind, self.value).into(),
                 asked: self.value.to_owned(),
                 reason: format!("no event holds values of type {kind:?}"),
+                modified: None,
                 replaces: false,
             });
         }

@@ -82,12 +82,16 @@ fn read_pattern(
     json: &str,
     replaces: bool,
 ) -> Result<Message, Rejection> {
+    let modified = Validity::ALWAYS
+        .modified_at(stix.modified.as_deref().and_then(timestamp))
+        .modified();
     if let Some(language) = stix.pattern_type.as_deref().filter(|name| *name != "stix") {
         return Ok(Message::Unsupported {
             protocol: Protocol::Stix2,
             reason: format!("pattern_type {language:?} is not \"stix\""),
             id,
             asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
+            modified,
             replaces,
         });
     }
@@ -106,6 +110,7 @@ fn read_pattern(
                 id,
                 asked: pattern.clone().into_owned(),
                 reason,
+                modified,
                 replaces,
             });
         }
