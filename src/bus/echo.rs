@@ -5,31 +5,40 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use crate::bus::outbox::Key;
+use super::flight::Key;
 
 static HASHER: LazyLock<foldhash::quality::RandomState> =
     LazyLock::new(foldhash::quality::RandomState::default);
 
 /// What identifies a sighting, sent or echoed: its id (STIX-2), or all that the
-/// legacy broker lets through. The broker writes JSON in its own way, so the
-/// content counts and not its text.
-pub fn key(frame: &[u8]) -> Key {
+/// legacy broker lets through as it is. The broker writes JSON in its own way, so the
+/// content counts and not its text. `None` where the frame holds no sighting that can
+/// be recognised.
+pub fn key(frame: &[u8]) -> Option<Key> {
     let json = json(frame);
     let mut hasher = HASHER.build_hasher();
-    match serde_json::from_slice::<Value>(json) {
-        Ok(Value::Object(sighting)) => match sighting.get("id") {
-            Some(id) => hash_value(id, &mut hasher),
-            None => ["intel", "ioc", "context"]
-                .iter()
-                .filter_map(|name| sighting.get(*name))
-                .for_each(|value| hash_value(value, &mut hasher)),
-        },
-        // No sighting of ours; whatever it is, it is awaited by nobody.
-        _ => json.hash(&mut hasher),
+    // STIX-2 keeps the id; whatever else is there, in numbers that fit no type, say, does
+    // not matter.
+    if let Ok(WithId { id: Some(id) }) = serde_json::from_slice(json) {
+        hash_value(&Value::String(id), &mut hasher);
+        return Some(hasher.finish());
     }
-    hasher.finish()
+    let Ok(Value::Object(sighting)) = serde_json::from_slice(json) else {
+        return None;
+    };
+    hash_value(sighting.get("intel")?, &mut hasher);
+    ["ioc", "context"]
+        .iter()
+        .filter_map(|name| sighting.get(*name))
+        .for_each(|value| hash_value(value, &mut hasher));
+    Some(hasher.finish())
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    id: Option<String>,
 }
 
 /// What stands behind the topic.
@@ -48,6 +57,17 @@ pub fn indicator(frame: &[u8]) -> String {
     read.unwrap_or_default().intel
 }
 
+/// What of an object that looks like a sighting survives the legacy broker, which reads
+/// it as one wherever it stands: of `ts` it changes the form, of `ioc` an empty list or a
+/// text becomes something else, and all other members go.
+const SURVIVES: [&str; 2] = ["intel", "context"];
+
+fn looks_like_sighting(members: &Map<String, Value>) -> bool {
+    ["ts", "intel", "context"]
+        .iter()
+        .all(|name| members.contains_key(*name))
+}
+
 /// Hashes by content: objects whatever their order, numbers by value.
 fn hash_value(value: &Value, hasher: &mut impl Hasher) {
     match value {
@@ -56,13 +76,20 @@ fn hash_value(value: &Value, hasher: &mut impl Hasher) {
         Value::Number(number) => {
             // 1 and 1.0 are one number to neither side's JSON writer, but both
             // write it as they read it.
-            let bits = number.as_f64().map(f64::to_bits);
+            // A minus before 0 does not survive.
+            let bits = number.as_f64().map(|number| (number + 0.0).to_bits());
             (2_u8, bits).hash(hasher);
         }
         Value::String(text) => (3_u8, text).hash(hasher),
         Value::Array(values) => {
             (4_u8, values.len()).hash(hasher);
             values.iter().for_each(|value| hash_value(value, hasher));
+        }
+        Value::Object(members) if looks_like_sighting(members) => {
+            6_u8.hash(hasher);
+            for name in SURVIVES {
+                hash_value(&members[name], hasher);
+            }
         }
         Value::Object(members) => {
             (5_u8, members.len()).hash(hasher);
@@ -87,6 +114,28 @@ mod tests {
         assert_eq!(key(sent), key(echo.as_bytes()));
         let other = echo.replace("1.5", "1.6");
         assert_ne!(key(sent), key(other.as_bytes()));
+    }
+
+    #[test]
+    fn an_echo_is_recognised_where_the_broker_rewrites_the_context() {
+        let sent = br#"threatbus/sighting {"ts":"2020-11-26 12:34:56","intel":"43","ioc":["a"],"context":{"n":-0,"in":[{"ts":"2020-01-01T00:00:00Z","intel":"7","context":{"a":1},"more":1,"ioc":[]}]}}"#;
+        let echo = br#"abcsighting {"ts": "2020-11-26 12:34:56", "intel": "43", "context": {"n": 0, "in": [{"ts": "2020-01-01 00:00:00+00:00", "intel": "7", "context": {"a": 1}, "ioc": null}]}, "ioc": ["a"]}"#;
+        assert!(key(sent).is_some());
+        assert_eq!(key(sent), key(echo));
+    }
+
+    #[test]
+    fn what_cannot_be_recognised_has_no_key() {
+        for frame in [
+            &br#"threatbus/sighting {"ts":"x","intel":"43","context":{"n":1e999}}"#[..],
+            br#"abcsighting {"ts": "x", "intel": "43", "context": {"n": Infinity}}"#,
+            b"abcsighting",
+            b"",
+        ] {
+            assert_eq!(key(frame), None);
+        }
+        let stix = br#"stix2/sighting {"id":"sighting--1","x":1e999}"#;
+        assert!(key(stix).is_some());
     }
 
     #[test]

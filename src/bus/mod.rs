@@ -3,11 +3,15 @@
 
 mod alive;
 pub mod echo;
+pub mod flight;
+pub mod gate;
 pub mod manage;
 pub mod outbox;
 pub mod outgoing;
+pub mod pace;
 pub mod publish;
 pub mod receive;
 mod remembered;
 pub mod session;
+pub mod share;
 mod sub;

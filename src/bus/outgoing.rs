@@ -9,8 +9,10 @@ use crossbeam_channel::{Receiver, Select, TryRecvError, never};
 use log::{debug, error, info, warn};
 
 use super::echo;
+use super::flight::{CONFIRMATION_TIME, Frame, Key};
+use super::outbox::{Next, Outbox, Overdue};
 use super::publish::{Publisher, Sent};
-use crate::bus::outbox::{CONFIRMATION_TIME, Frame, Key, Next, Outbox};
+use super::share::Mostly;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::endpoint::Endpoint;
@@ -36,21 +38,27 @@ const AT_ONCE: usize = 256;
 pub struct Inputs {
     /// Sightings from the workers.
     pub parcels: Receiver<Parcel>,
-    /// Where the broker listens, said again at each new subscription.
-    pub brokers: Receiver<Listening>,
-    /// Echoes of sightings.
-    pub echoes: Receiver<Key>,
+    /// What the session knows of the broker.
+    pub brokers: Receiver<Broker>,
+    /// Sightings that the broker sent back, of whoever; `None` for one that can be of
+    /// nobody here.
+    pub echoes: Receiver<Option<Key>>,
     /// Set when the writer has no more use for echoes.
     pub finished: Arc<AtomicBool>,
 }
 
-/// A broker that listens for sightings.
+/// What the session knows of the broker.
 #[derive(Clone, Debug)]
-pub struct Listening {
-    /// Its sub port.
-    pub endpoint: Endpoint,
-    /// When the last subscription was last seen to work.
-    pub alive: Instant,
+pub enum Broker {
+    /// There is a new subscription.
+    Listening {
+        /// The broker's sub port.
+        endpoint: Endpoint,
+        /// When it was last seen alive, where it was restarted since.
+        restarted: Option<Instant>,
+    },
+    /// It knew the subscription at this moment.
+    Alive(Instant),
 }
 
 /// The writer.
@@ -65,7 +73,6 @@ pub struct Outgoing {
     busy: bool,
     /// When the bus last took or confirmed a sighting, or one came.
     moved: Instant,
-    connected: bool,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
@@ -81,7 +88,6 @@ impl Outgoing {
             retry_disk_at: Instant::now(),
             busy: true,
             moved: Instant::now(),
-            connected: false,
             metrics,
             stop,
         }
@@ -120,9 +126,10 @@ impl Outgoing {
 
     /// A sighting whose echo is awaited is sent again by itself.
     fn patience(&self) -> Duration {
-        match self.outbox.next_deadline() {
-            Some(_) => CONFIRMATION_TIME + PATIENCE,
-            None => PATIENCE,
+        if self.outbox.awaits_echoes() {
+            CONFIRMATION_TIME + PATIENCE
+        } else {
+            PATIENCE
         }
     }
 
@@ -153,13 +160,14 @@ impl Outgoing {
             );
         }
         while let Ok(broker) = inputs.brokers.try_recv() {
-            self.connect(&broker);
+            self.hear_of(&broker);
         }
         while let Ok(key) = inputs.echoes.try_recv() {
-            // A place in the window may be free now.
+            // There may be room for one more at the broker now.
             (self.busy, self.moved) = (true, Instant::now());
-            let confirmed = self.outbox.confirmed(key);
-            self.note(confirmed);
+            if let Some(mostly) = self.outbox.echo(key, Instant::now()) {
+                warn_of_others(mostly);
+            }
         }
         while open && self.takes_more() {
             match inputs.parcels.try_recv() {
@@ -178,7 +186,7 @@ impl Outgoing {
     /// again.
     fn look(&mut self) -> Option<Duration> {
         let look_again = self.publisher.look();
-        self.take_doubtful();
+        self.take_loss();
         look_again.unwrap_or_else(|reason| {
             warn!("reading the broker's subscriptions: {reason}");
             None
@@ -186,17 +194,13 @@ impl Outgoing {
     }
 
     /// Takes back what may not have reached a broker that died.
-    fn take_doubtful(&mut self) {
-        let doubtful = self.publisher.doubtful();
-        if doubtful.is_empty() {
+    fn take_loss(&mut self) {
+        let Some(loss) = self.publisher.take_loss() else {
             return;
-        }
-        debug!(
-            "{} sighting(s) may not have arrived and go once more",
-            doubtful.len()
-        );
+        };
+        let lost = self.outbox.lost(loss, Instant::now());
         self.busy = true;
-        let lost = self.outbox.doubt(doubtful);
+        debug!("the connection for sightings is lost: what may not have arrived goes once more");
         self.metrics.sightings_lost.add(lost);
     }
 
@@ -267,7 +271,10 @@ impl Outgoing {
         let mut frames = frames.into_iter();
         while let Some(frame) = frames.next() {
             match self.send(&frame) {
-                Sent::Yes => self.metrics.sightings_sent.add(1),
+                Sent::Yes => {
+                    self.metrics.sightings_sent.add(1);
+                    self.outbox.sent_at_once(frame, Instant::now());
+                }
                 Sent::NotYet => return std::iter::once(frame).chain(frames).collect(),
                 Sent::Never => {}
             }
@@ -320,22 +327,11 @@ impl Outgoing {
     fn send_some(&mut self) {
         self.busy = true;
         for _ in 0..AT_ONCE {
-            let now = Instant::now();
-            match self.outbox.next(now) {
+            match self.outbox.next_to_send() {
                 Ok(Some(next)) => {
-                    let kept = match (self.send(next.frame()), &next) {
-                        (Sent::NotYet, _) => return,
-                        (Sent::Never, _) => self.outbox.dropped(next),
-                        (Sent::Yes, Next::New(..)) => {
-                            self.metrics.sightings_sent.add(1);
-                            self.outbox.sent(next, now)
-                        }
-                        (Sent::Yes, Next::Again(..) | Next::Doubted(_)) => {
-                            self.metrics.sightings_repeated.add(1);
-                            self.outbox.sent(next, now)
-                        }
-                    };
-                    self.note(kept);
+                    if !self.send_next(next) {
+                        break;
+                    }
                 }
                 Ok(None) => {
                     self.busy = false;
@@ -347,26 +343,52 @@ impl Outgoing {
                 }
             }
         }
-        match self.outbox.give_up(Instant::now()) {
-            Ok(given_up) => {
-                for message in given_up {
-                    self.metrics.sightings_unconfirmed.add(1);
-                    warn!(
-                        "a sighting of indicator {} was sent {} times and never confirmed by the \
-                         broker",
-                        printable(&echo::indicator(&message.frame), 200),
-                        message.sendings
-                    );
+        let (overdue, written) = self.outbox.time(Instant::now());
+        self.note(written);
+        self.tell(overdue);
+    }
+
+    /// Whether it went, or never will.
+    fn send_next(&mut self, next: Next) -> bool {
+        let sent = self.send(&next.frame);
+        let now = Instant::now();
+        let kept = match sent {
+            Sent::NotYet => return false,
+            Sent::Never => self.outbox.dropped(next, now),
+            Sent::Yes => {
+                if next.is_repeated() {
+                    self.metrics.sightings_repeated.add(1);
+                } else {
+                    self.metrics.sightings_sent.add(1);
                 }
+                self.outbox.sent(next, now)
             }
-            Err(reason) => self.note(Err(reason)),
+        };
+        self.note(kept);
+        true
+    }
+
+    fn tell(&mut self, overdue: Overdue) {
+        for message in overdue.given_up {
+            self.metrics.sightings_unconfirmed.add(1);
+            warn!(
+                "a sighting of indicator {} was sent {} times and never confirmed by the broker",
+                printable(&echo::indicator(&message.frame), 200),
+                message.sendings
+            );
+        }
+        if overdue.is_mute {
+            self.busy = true;
+            warn!(
+                "the broker sends no sighting back: delivery is not confirmed, and what is inside \
+                 it when it dies is lost"
+            );
         }
     }
 
     /// Tries to send one frame; counts and logs one that never can be.
     fn send(&mut self, frame: &Frame) -> Sent {
         let sent = self.publisher.send(frame);
-        self.take_doubtful();
         match sent {
             Ok(Sent::Yes) => {
                 self.moved = Instant::now();
@@ -394,14 +416,22 @@ impl Outgoing {
         }
     }
 
-    fn connect(&mut self, broker: &Listening) {
-        if let Err(reason) = self.publisher.connect(&broker.endpoint) {
-            error!("cannot send sightings to {}: {reason}", broker.endpoint);
-        }
-        if std::mem::replace(&mut self.connected, true) {
-            debug!("the subscription is new: unconfirmed sightings go again");
-            self.outbox.reconnected(Instant::now(), broker.alive);
-            self.busy = true;
+    fn hear_of(&mut self, broker: &Broker) {
+        match broker {
+            Broker::Alive(at) => {
+                let written = self.outbox.alive(*at);
+                self.note(written);
+            }
+            Broker::Listening {
+                endpoint,
+                restarted,
+            } => {
+                if let Err(reason) = self.publisher.connect(endpoint) {
+                    error!("cannot send sightings to {endpoint}: {reason}");
+                }
+                self.outbox.subscribed(Instant::now(), *restarted);
+                self.busy = true;
+            }
         }
     }
 
@@ -429,6 +459,8 @@ impl Outgoing {
 
     fn end(mut self, inputs: &Inputs) {
         self.sweep(inputs);
+        let written = self.outbox.end(Instant::now());
+        self.note(written);
         let lost = self.outbox.at_risk() + self.refused.len() as u64;
         self.metrics.sightings_lost.add(lost);
         self.refused_tickets.drain(..).for_each(Ticket::keep);
@@ -443,4 +475,13 @@ impl Outgoing {
         });
         self.publisher.close(left.max(LEAST_LINGER));
     }
+}
+
+/// Each bridge that listens for its own sightings is sent those of all others as well.
+fn warn_of_others(mostly: Mostly) {
+    warn!(
+        "{} of the {} sightings that the broker sent in the last minute are of other apps: it \
+         spends most of what confirming takes on those (--no-confirm-delivery)",
+        mostly.others, mostly.all
+    );
 }

@@ -1,17 +1,18 @@
 //! The outgoing side: an XPUB socket, on which the broker's own subscriptions
-//! arrive as messages. It knows when the broker listens, and it drops nothing.
+//! arrive as messages. It knows when the broker listens, and it drops nothing. What to do
+//! when is told by the machine in `gate.rs`.
 
-use std::collections::{HashSet, VecDeque};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
+use super::flight::{QUEUE, RISK};
+use super::gate::{Gate, Loss, SETTLING, Verdict};
 use super::manage::poll_milliseconds;
 use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
-use crate::protocol::{legacy, stix};
 
 /// How long the broker's subscriptions may take to tell its generation. They
 /// come within 6 ms (measured, all three kinds of broker).
@@ -25,36 +26,16 @@ const RECHECK: Duration = Duration::from_millis(250);
 /// messages a second; brokers take 600 to 5,500.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
 
-/// How many messages wait in the library, and how many bytes in the kernel: what
+/// How many bytes wait in the kernel, beside [`QUEUE`] messages in the library: what
 /// stands there when a broker dies is lost, so it is little.
-const QUEUE: i32 = 64;
 const KERNEL_BUFFER: i32 = 64 << 10;
-
-/// What was sent so shortly before the connection was lost goes once more. The library
-/// takes messages for a connection that has just ended, for as long as its own threads
-/// need to tell each other (up to 86 of them were seen), and drops them.
-const DOUBT: Duration = Duration::from_secs(2);
-
-/// How long after the queue was full what stood in it is in doubt, however old it is: a
-/// broker may stand still before it dies.
-const FULL_DOUBT: Duration = Duration::from_secs(60);
-
-/// The most that is kept for a case of doubt, in bytes.
-const DOUBT_BYTES: usize = 4 << 20;
-
-/// How long sightings wait for the other apps when the broker was away. A
-/// restarted broker knows no subscriber, and passes on nothing until they have
-/// noticed: 4 to 9 s (measured on the originals).
-const SETTLING: Duration = Duration::from_secs(10);
 
 /// An XPUB socket that is connected to a broker's sub port, with the broker's
 /// subscriptions as far as they have been read.
 struct Xpub {
     socket: zmq::Socket,
     endpoint: Endpoint,
-    subscriptions: HashSet<Vec<u8>>,
-    /// It has listened, and stopped to.
-    was_away: bool,
+    gate: Gate,
 }
 
 impl Xpub {
@@ -65,7 +46,7 @@ impl Xpub {
         // The end of the connection ends the subscriptions, which tells that the broker
         // is gone.
         socket.set_immediate(true)?;
-        socket.set_sndhwm(QUEUE)?;
+        socket.set_sndhwm(i32::try_from(QUEUE).expect("a small number"))?;
         socket.set_sndbuf(KERNEL_BUFFER)?;
         // A broker whose machine is gone says no goodbye; one that only stands
         // still for a while gets what is on its way to it.
@@ -75,8 +56,7 @@ impl Xpub {
         Ok(Xpub {
             socket,
             endpoint: endpoint.clone(),
-            subscriptions: HashSet::new(),
-            was_away: false,
+            gate: Gate::new(),
         })
     }
 
@@ -84,40 +64,19 @@ impl Xpub {
     fn read_subscriptions(&mut self) -> zmq::Result<()> {
         loop {
             match self.socket.recv_bytes(zmq::DONTWAIT) {
-                Ok(message) => match message.split_first() {
-                    Some((1, topic)) => {
-                        self.subscriptions.insert(topic.to_vec());
+                Ok(message) => {
+                    if self.gate.heard(&message, Instant::now()) {
+                        info!(
+                            "the broker listens again; sightings go on in {} s, when its other \
+                             apps do",
+                            SETTLING.as_secs()
+                        );
                     }
-                    Some((0, topic)) => {
-                        self.subscriptions.remove(topic);
-                        self.was_away = true;
-                    }
-                    _ => {}
-                },
+                }
                 Err(zmq::Error::EAGAIN) => return Ok(()),
                 Err(zmq::Error::EINTR) => {}
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// Does the broker listen to this topic?
-    fn is_heard(&self, topic: &[u8]) -> bool {
-        self.subscriptions
-            .iter()
-            .any(|prefix| topic.starts_with(prefix))
-    }
-
-    /// The broker's generation, as its subscriptions tell it.
-    fn generation(&self) -> Option<Protocol> {
-        // The legacy broker subscribes to each topic, the STIX-2 broker to the
-        // root; both to the snapshot envelopes.
-        if self.is_heard(stix::message::SIGHTING_TOPIC.as_bytes()) {
-            Some(Protocol::Stix2)
-        } else if self.is_heard(legacy::SIGHTING_TOPIC.as_bytes()) {
-            Some(Protocol::Legacy)
-        } else {
-            None
         }
     }
 
@@ -132,20 +91,6 @@ impl Xpub {
             Err(error) => Err(error),
         }
     }
-}
-
-/// Whether the broker is back, and its apps may not be. Waits a moment then.
-fn settles(settled_at: &mut Option<Instant>, stop: &Stop) -> bool {
-    let left = settled_at.map_or(Duration::ZERO, |until| {
-        until.saturating_duration_since(Instant::now())
-    });
-    // At the end, better early than never.
-    if left.is_zero() || stop.is_draining() {
-        *settled_at = None;
-        return false;
-    }
-    let _ = stop.drain_channel().recv_timeout(left.min(RECHECK));
-    true
 }
 
 /// A frame's topic: what stands before the first space.
@@ -191,7 +136,7 @@ pub fn detect(
     loop {
         xpub.read_subscriptions()?;
         let left = until.saturating_duration_since(Instant::now());
-        if let Some(generation) = xpub.generation() {
+        if let Some(generation) = xpub.gate.generation() {
             return Ok(Some(generation));
         }
         if left.is_zero() || stop.is_draining() {
@@ -208,18 +153,8 @@ pub struct Publisher {
     stop: Stop,
     /// Said once an outage that the broker does not listen.
     said_unheard: bool,
-    /// The connection was lost, and the broker does not listen yet.
-    is_away: bool,
-    /// Until when the apps of a broker that was away may subscribe anew.
-    settled_at: Option<Instant>,
-    /// The last messages that were sent: as many as the queue holds, and what is in
-    /// doubt if the connection ends now.
-    recent: VecDeque<(Instant, Vec<u8>)>,
-    recent_bytes: usize,
-    /// When the queue was full last.
-    full_at: Option<Instant>,
-    /// Messages that may have stood in the queue when the connection was lost.
-    doubtful: Vec<Vec<u8>>,
+    /// When a message was sent last.
+    sent_at: Option<Instant>,
 }
 
 /// What became of a message.
@@ -243,12 +178,7 @@ impl Publisher {
             xpub: None,
             stop,
             said_unheard: false,
-            is_away: false,
-            settled_at: None,
-            recent: VecDeque::new(),
-            recent_bytes: 0,
-            full_at: None,
-            doubtful: Vec::new(),
+            sent_at: None,
         }
     }
 
@@ -277,47 +207,38 @@ impl Publisher {
     pub fn send(&mut self, frame: &[u8]) -> zmq::Result<Sent> {
         let topic = topic_of(frame);
         let Some(xpub) = &mut self.xpub else {
-            self.stop_aware_pause();
+            let _ = self.stop.now_channel().recv_timeout(RECHECK);
             return Ok(Sent::NotYet);
         };
         xpub.read_subscriptions()?;
-        if std::mem::take(&mut xpub.was_away) {
-            self.note_loss();
-            return Ok(Sent::NotYet);
-        }
-        let now = self.stop.now_fd().as_raw_fd();
-        if !xpub.is_heard(topic) {
-            if xpub.generation().is_some() {
-                return Ok(Sent::Never);
+        let is_ending = self.stop.is_draining();
+        match xpub.gate.verdict(topic, Instant::now(), is_ending) {
+            Verdict::Yes => self.said_unheard = false,
+            Verdict::Never => return Ok(Sent::Never),
+            Verdict::Settling(left) => {
+                let _ = self.stop.drain_channel().recv_timeout(left.min(RECHECK));
+                return Ok(Sent::NotYet);
             }
-            if !std::mem::replace(&mut self.said_unheard, true) {
-                info!(
-                    "sightings wait for the broker at {} to listen to {}",
-                    xpub.endpoint,
-                    String::from_utf8_lossy(topic)
-                );
+            Verdict::Unheard => {
+                if !std::mem::replace(&mut self.said_unheard, true) {
+                    info!(
+                        "sightings wait for the broker at {} to listen to {}",
+                        xpub.endpoint,
+                        String::from_utf8_lossy(topic)
+                    );
+                }
+                let now = self.stop.now_fd().as_raw_fd();
+                xpub.wait(zmq::POLLIN, now, RECHECK)?;
+                return Ok(Sent::NotYet);
             }
-            xpub.wait(zmq::POLLIN, now, RECHECK)?;
-            return Ok(Sent::NotYet);
-        }
-        self.said_unheard = false;
-        if std::mem::take(&mut self.is_away) {
-            let seconds = SETTLING.as_secs();
-            info!(
-                "the broker listens again; sightings go on in {seconds} s, when its other apps do"
-            );
-            self.settled_at = Some(Instant::now() + SETTLING);
-        }
-        if settles(&mut self.settled_at, &self.stop) {
-            return Ok(Sent::NotYet);
         }
         match xpub.socket.send(frame, zmq::DONTWAIT) {
             Ok(()) => {
-                self.remember(frame);
+                self.sent_at = Some(Instant::now());
                 Ok(Sent::Yes)
             }
             Err(zmq::Error::EAGAIN) => {
-                self.full_at = Some(Instant::now());
+                xpub.gate.full(Instant::now());
                 let _ = self.stop.now_channel().recv_timeout(FULL_PAUSE);
                 Ok(Sent::NotYet)
             }
@@ -326,64 +247,26 @@ impl Publisher {
         }
     }
 
-    fn remember(&mut self, frame: &[u8]) {
-        let now = Instant::now();
-        self.recent_bytes += frame.len();
-        self.recent.push_back((now, frame.to_vec()));
-        while let Some((at, first)) = self.recent.front() {
-            let is_old = now.saturating_duration_since(*at) > DOUBT;
-            let spare = self.recent.len() > QUEUE as usize;
-            if !(spare && is_old || self.recent_bytes > DOUBT_BYTES) {
-                break;
-            }
-            self.recent_bytes -= first.len();
-            self.recent.pop_front();
-        }
-    }
-
-    /// The connection is lost: what may have been on its way goes once more.
-    fn note_loss(&mut self) {
-        self.is_away = true;
-        let was_full = self.full_at.is_some_and(|at| at.elapsed() < FULL_DOUBT);
-        let certain = match was_full {
-            true => self.recent.len().saturating_sub(QUEUE as usize),
-            false => self.recent.len(),
-        };
-        self.recent_bytes = 0;
-        let recent = self.recent.drain(..).enumerate();
-        let doubtful = recent.filter(|(place, (at, _))| *place >= certain || at.elapsed() <= DOUBT);
-        self.doubtful.extend(doubtful.map(|(_, (_, frame))| frame));
-    }
-
     /// Looks whether the connection still stands with which the last message was sent;
     /// gives the time after which to look again, as long as that is in doubt.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
     pub fn look(&mut self) -> zmq::Result<Option<Duration>> {
-        let Some(xpub) = &mut self.xpub else {
+        let (Some(xpub), Some(sent_at)) = (&mut self.xpub, self.sent_at) else {
             return Ok(None);
         };
-        let Some((last, _)) = self.recent.back() else {
-            return Ok(None);
-        };
-        if last.elapsed() > DOUBT {
+        if sent_at.elapsed() > RISK {
             return Ok(None);
         }
         xpub.read_subscriptions()?;
-        if std::mem::take(&mut xpub.was_away) {
-            self.note_loss();
-        }
         Ok(Some(RECHECK))
     }
 
-    /// Takes what was sent and may not have reached the broker before it died.
-    pub fn doubtful(&mut self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut self.doubtful)
-    }
-
-    fn stop_aware_pause(&self) {
-        let _ = self.stop.now_channel().recv_timeout(RECHECK);
+    /// Whether the connection was lost since this was asked last.
+    pub fn take_loss(&mut self) -> Option<Loss> {
+        let gate = self.xpub.as_mut().map(|xpub| &mut xpub.gate)?;
+        gate.take_loss(Instant::now())
     }
 
     /// Closes the socket and waits until the broker has what was sent, for at

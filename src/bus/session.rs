@@ -13,13 +13,13 @@ use log::{debug, info, warn};
 
 use super::alive::LastAlive;
 use super::echo;
+use super::flight::Key;
 use super::manage::{ANSWER_TIME, ManageError, Manager, Subscription, poll_milliseconds};
-use super::outgoing::Listening;
+use super::outgoing::Broker;
 use super::publish::detect;
 use super::receive::{self, Incoming};
 use super::remembered::Remembered;
 use super::sub::Sub;
-use crate::bus::outbox::Key;
 use crate::config::ProtocolChoice;
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
@@ -64,7 +64,7 @@ pub struct Settings {
 /// The session's side of `--confirm-delivery`.
 pub struct Echoes {
     /// Where the keys of echoed sightings go.
-    pub keys: Sender<Key>,
+    pub keys: Sender<Option<Key>>,
     /// Set when the writer needs no more of them.
     pub finished: Arc<AtomicBool>,
 }
@@ -107,12 +107,14 @@ pub struct Session {
     metrics: Arc<Metrics>,
     /// Closed when the program stops.
     indicators: Option<Intake>,
-    writer: Sender<Listening>,
+    writer: Sender<Broker>,
     echoes: Option<Echoes>,
     journal: Option<Journal>,
     held: Vec<String>,
     /// When the last subscription was last seen to work.
     alive: Instant,
+    /// The topic of the last subscription.
+    former_topic: Option<String>,
     /// When the last message came, or the subscription was made.
     last_message: Instant,
     /// How many SUB sockets there have been.
@@ -149,7 +151,7 @@ impl Session {
         stop: Stop,
         metrics: Arc<Metrics>,
         indicators: Intake,
-        writer: Sender<Listening>,
+        writer: Sender<Broker>,
         echoes: Option<Echoes>,
         journal: Option<Journal>,
     ) -> Self {
@@ -171,6 +173,7 @@ impl Session {
             journal,
             held: held.unwrap_or_default(),
             alive: Instant::now(),
+            former_topic: None,
             last_message: Instant::now(),
             subscriptions: 0,
             former: None,
@@ -299,10 +302,14 @@ impl Session {
         let manager = Manager::new(&context, self.settings.endpoint.clone(), Some(&stop));
         // A question that leaves nothing behind, should the broker answer it
         // later than we wait.
-        match manager.heartbeat(OWN_NAME, answer_time) {
-            Ok(()) | Err(ManageError::Refused(_)) => {}
+        let former = self.former_topic.clone();
+        let asked = former.as_deref().unwrap_or(OWN_NAME);
+        let restarted = match manager.heartbeat(asked, answer_time) {
+            // It stood still, and has lost nothing.
+            Ok(()) => None,
+            Err(ManageError::Refused(_)) => former.map(|_| self.alive),
             Err(error) => return Err(error),
-        }
+        };
         let ports = manager.subscribe(OWN_NAME, 0, answer_time)?;
         let held = self.held.len();
         self.hold(&ports.topic);
@@ -317,10 +324,11 @@ impl Session {
         self.give_up_all(&manager, useless);
         let (protocol, link) = subscribed?;
         // Only now, so that no echo is missed.
-        let _ = self.writer.send(Listening {
+        let _ = self.writer.send(Broker::Listening {
             endpoint: ports.sub_endpoint,
-            alive: self.alive,
+            restarted,
         });
+        self.former_topic = Some(link.topic.clone());
         self.metrics.bus_up.set(Peer::Up);
         info!(
             "subscribed to {} at Threat Bus {} ({protocol}, snapshot of {days} days)",
@@ -467,7 +475,10 @@ impl Session {
                 let context = self.context.clone();
                 let manager = Manager::new(&context, self.settings.endpoint.clone(), Some(&stop));
                 match manager.heartbeat(&link.topic, ANSWER_TIME) {
-                    Ok(()) => *alive = LastAlive::now(),
+                    Ok(()) => {
+                        *alive = LastAlive::now();
+                        let _ = self.writer.send(Broker::Alive(alive.monotonic));
+                    }
                     Err(ManageError::Stopped) => return ServeEnd::Stopped,
                     Err(error) => return ServeEnd::Lost(error),
                 }

@@ -55,7 +55,7 @@ pub struct Settings {
     pub max_sightings_per_minute: u64,
     pub max_background_tasks: u64,
     pub batch_size: u64,
-    pub confirm_delivery: bool,
+    pub confirm_delivery: Option<bool>,
     pub queue_max_bytes: u64,
     pub state_dir: Option<PathBuf>,
     pub spool_max_bytes: u64,
@@ -191,7 +191,8 @@ impl Settings {
                 .expect("the table limits it, and does not let it be 0"),
             batch_size: count(self.batch_size)
                 .expect("the table limits it, and does not let it be 0"),
-            confirm_delivery: self.confirm_delivery,
+            // Who keeps what waits over a crash does not want to lose it with a broker.
+            confirm_delivery: self.confirm_delivery.unwrap_or(self.state_dir.is_some()),
             queue_max_bytes: usize::try_from(self.queue_max_bytes).unwrap_or(usize::MAX),
             state_dir: self.state_dir.clone(),
             spool_max_bytes: self.spool_max_bytes,

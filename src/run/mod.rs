@@ -21,9 +21,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, select, unb
 use log::{debug, error, info, warn};
 
 use crate::bus::echo;
+use crate::bus::flight::KeyOf;
 use crate::bus::manage::{ManageError, Manager};
-use crate::bus::outbox::{Key, Outbox};
-use crate::bus::outgoing::{Inputs, Listening, Outgoing};
+use crate::bus::outbox::Outbox;
+use crate::bus::outgoing::{Broker, Inputs, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{CommandMode, Config, SinkChoice};
 use crate::engine;
@@ -189,7 +190,7 @@ fn run_with(
         Err(code) => return Ok(code),
     };
     let (parcels_sender, parcels) = bounded::<Parcel>(PARCELS);
-    let (broker_sender, brokers) = unbounded::<Listening>();
+    let (broker_sender, brokers) = unbounded::<Broker>();
     let (echo_sender, echoes) = unbounded();
     let finished = Arc::new(AtomicBool::new(false));
     let inputs = Inputs {
@@ -477,7 +478,7 @@ impl Writer {
     ) -> std::io::Result<Box<dyn FnOnce(Inputs) -> writer::Ended + Send>> {
         let choice = match &config.sink {
             SinkChoice::Bus => {
-                let key: Option<fn(&[u8]) -> Key> = confirms(config).then_some(echo::key);
+                let key: Option<KeyOf> = confirms(config).then_some(echo::key);
                 let outbox = match spool {
                     Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
                     None => Outbox::in_memory(config.queue_max_bytes, key),

@@ -172,12 +172,18 @@ impl Spool {
 
     /// How many bytes wait, headers included.
     pub fn bytes(&self) -> u64 {
-        let waiting = |segment: &Segment| match segment.number.cmp(&self.delivered.segment) {
+        self.bytes_behind(self.delivered)
+    }
+
+    /// How many bytes stand behind a position, headers included.
+    pub fn bytes_behind(&self, position: Position) -> u64 {
+        let position = position.max(self.delivered);
+        let behind = |segment: &Segment| match segment.number.cmp(&position.segment) {
             Ordering::Less => 0,
-            Ordering::Equal => segment.bytes.saturating_sub(self.delivered.offset),
+            Ordering::Equal => segment.bytes.saturating_sub(position.offset),
             Ordering::Greater => segment.bytes,
         };
-        self.segments.iter().map(waiting).sum()
+        self.segments.iter().map(behind).sum()
     }
 
     /// Puts records at the end, safely on disk when it returns. At the limit

@@ -1,14 +1,18 @@
+use super::super::flight::{LAG, RISK};
 use super::*;
 
-fn key(frame: &[u8]) -> Key {
-    u64::from(*frame.last().expect("not empty"))
+#[allow(clippy::unnecessary_wraps)] // The type is that of keys in general.
+fn key(frame: &[u8]) -> Option<Key> {
+    frame.last().map(|last| u64::from(*last))
 }
+
+const LOSS: Loss = Loss { was_full: false };
 
 fn texts(outbox: &mut Outbox, now: Instant) -> Vec<String> {
     let mut texts = Vec::new();
-    while let Some(next) = outbox.next(now).expect("memory") {
-        texts.push(String::from_utf8_lossy(next.frame()).into_owned());
-        outbox.sent(next, now).expect("memory");
+    while let Some(next) = outbox.next_to_send().expect("read") {
+        texts.push(String::from_utf8_lossy(&next.frame).into_owned());
+        outbox.sent(next, now).expect("written");
     }
     texts
 }
@@ -21,6 +25,12 @@ fn push(outbox: &mut Outbox, text: &str) {
     assert_eq!(outbox.push(frames).expect("room"), 0);
 }
 
+fn echo(outbox: &mut Outbox, letters: &str, now: Instant) {
+    for letter in letters.bytes() {
+        assert_eq!(outbox.echo(Some(u64::from(letter)), now), None);
+    }
+}
+
 #[test]
 fn messages_leave_in_order_and_make_room() {
     let mut outbox = Outbox::in_memory(2, None);
@@ -31,52 +41,29 @@ fn messages_leave_in_order_and_make_room() {
 }
 
 #[test]
-fn an_unconfirmed_message_is_sent_again() {
-    let mut outbox = Outbox::in_memory(100, Some(key));
-    let start = Instant::now();
+fn what_is_with_the_broker_takes_room_until_it_came_back() {
+    let now = Instant::now();
+    let mut outbox = Outbox::in_memory(3, Some(key));
     push(&mut outbox, "a b c");
-    assert_eq!(texts(&mut outbox, start), ["a", "b", "c"]);
-    outbox.confirmed(u64::from(b'b')).expect("memory");
-    outbox.confirmed(u64::from(b'z')).expect("memory");
-    assert!(texts(&mut outbox, start + CONFIRMATION_TIME / 2).is_empty());
-    assert!(outbox.next_deadline().is_some());
-    assert_eq!(texts(&mut outbox, start + CONFIRMATION_TIME), ["a", "c"]);
-    let later = start + 10 * CONFIRMATION_TIME;
-    outbox.reconnected(start + CONFIRMATION_TIME, later);
-    assert_eq!(texts(&mut outbox, start + CONFIRMATION_TIME), ["a", "c"]);
-    outbox.confirmed(u64::from(b'a')).expect("memory");
-    outbox.confirmed(u64::from(b'c')).expect("memory");
-    assert!(outbox.is_empty() && outbox.next_deadline().is_none());
-}
-
-#[test]
-fn what_a_dying_broker_confirmed_goes_once_more() {
-    let mut outbox = Outbox::in_memory(1000, Some(key));
-    push(&mut outbox, "a b");
-    let start = Instant::now();
-    assert_eq!(texts(&mut outbox, start), ["a", "b"]);
-    for letter in b"ab" {
-        outbox.confirmed(u64::from(*letter)).expect("memory");
-    }
-    assert!(outbox.is_empty());
-    outbox.reconnected(start, start);
-    assert_eq!(texts(&mut outbox, start), ["a", "b"]);
-    for letter in b"ab" {
-        outbox.confirmed(u64::from(*letter)).expect("memory");
-    }
-    // Confirmed long before the connection was lost.
-    outbox.reconnected(start, Instant::now() + 2 * LAG);
-    assert!(outbox.is_empty());
+    assert_eq!(texts(&mut outbox, now), ["a", "b", "c"]);
+    assert!(!outbox.has_room() && outbox.awaits_echoes());
+    echo(&mut outbox, "za", now);
+    assert!(outbox.has_room() && outbox.at_risk() == 2);
+    echo(&mut outbox, "bc", now);
+    assert!(outbox.is_empty() && outbox.at_risk() == 0);
 }
 
 #[test]
 fn what_may_not_have_reached_the_broker_goes_first() {
+    let now = Instant::now();
     let mut outbox = Outbox::in_memory(100, None);
+    assert!(outbox.is_bypassed());
+    outbox.sent_at_once(b"a".to_vec(), now);
     push(&mut outbox, "b");
-    assert_eq!(outbox.doubt(vec![b"a".to_vec()]), 0);
+    assert_eq!(outbox.lost(LOSS, now), 0);
     assert_eq!(outbox.at_risk(), 2);
     assert!(!outbox.is_bypassed());
-    assert_eq!(texts(&mut outbox, Instant::now()), ["a", "b"]);
+    assert_eq!(texts(&mut outbox, now), ["a", "b"]);
     assert!(outbox.is_empty() && outbox.at_risk() == 0);
 }
 
@@ -85,30 +72,14 @@ fn on_disk_what_may_not_have_reached_the_broker_is_safe() {
     let scratch = tempfile::tempdir().expect("a directory");
     let open = || Spool::open(scratch.path(), 1 << 20).expect("opened").0;
     let mut outbox = Outbox::on_disk(open(), 100, None);
-    push(&mut outbox, "a b");
     let now = Instant::now();
-    let first = outbox.next(now).expect("read").expect("a message");
-    outbox.sent(first, now).expect("written");
-    assert_eq!(outbox.doubt(vec![b"a".to_vec()]), 0);
+    outbox.sent_at_once(b"a".to_vec(), now);
+    push(&mut outbox, "b");
+    assert_eq!(outbox.lost(LOSS, now), 0);
     assert_eq!(outbox.at_risk(), 0);
     drop(outbox);
     let mut outbox = Outbox::on_disk(open(), 100, None);
     assert_eq!(texts(&mut outbox, now), ["b", "a"]);
-}
-
-#[test]
-fn a_message_that_is_never_confirmed_is_given_up() {
-    let mut outbox = Outbox::in_memory(100, Some(key));
-    let mut now = Instant::now();
-    push(&mut outbox, "a");
-    for _ in 0..MOST_SENDINGS {
-        assert!(outbox.give_up(now).expect("memory").is_empty());
-        assert_eq!(texts(&mut outbox, now), ["a"]);
-        now += CONFIRMATION_TIME;
-    }
-    assert!(texts(&mut outbox, now).is_empty());
-    assert_eq!(outbox.give_up(now).expect("memory").len(), 1);
-    assert!(outbox.is_empty() && outbox.awaited.is_empty());
 }
 
 #[test]
@@ -117,58 +88,54 @@ fn a_dropped_message_does_not_stand_in_the_way() {
     let mut outbox = Outbox::in_memory(100, Some(key));
     push(&mut outbox, "a b c");
     for dropped in [false, true, false] {
-        let next = outbox.next(now).expect("memory").expect("a message");
+        let next = outbox.next_to_send().expect("memory").expect("a message");
         let result = match dropped {
-            true => outbox.dropped(next),
+            true => outbox.dropped(next, now),
             false => outbox.sent(next, now),
         };
         result.expect("memory");
     }
-    outbox.confirmed(u64::from(b'a')).expect("memory");
-    outbox.confirmed(u64::from(b'c')).expect("memory");
+    echo(&mut outbox, "ac", now);
     assert!(outbox.is_empty());
 }
 
 #[test]
-fn equal_messages_need_an_echo_each() {
-    let mut outbox = Outbox::in_memory(100, Some(key));
-    push(&mut outbox, "a a");
-    texts(&mut outbox, Instant::now());
-    outbox.confirmed(u64::from(b'a')).expect("memory");
-    assert_eq!(outbox.at_risk(), 1);
-    outbox.confirmed(u64::from(b'a')).expect("memory");
-    assert!(outbox.is_empty());
-}
-
-#[test]
-fn on_disk_only_the_delivered_is_forgotten() {
+fn on_disk_only_what_is_done_is_forgotten() {
     let scratch = tempfile::tempdir().expect("a directory");
     let open = || Spool::open(scratch.path(), 1 << 20).expect("opened").0;
+    let now = Instant::now();
     let mut outbox = Outbox::on_disk(open(), 100, Some(key));
     push(&mut outbox, "a b c");
     assert!(!outbox.is_empty() && outbox.at_risk() == 0);
-    assert_eq!(texts(&mut outbox, Instant::now()), ["a", "b", "c"]);
-    assert!(!outbox.is_empty());
-    outbox.confirmed(u64::from(b'a')).expect("written");
-    outbox.confirmed(u64::from(b'c')).expect("written");
+    assert_eq!(texts(&mut outbox, now), ["a", "b", "c"]);
+    echo(&mut outbox, "ac", now);
     drop(outbox);
-    let mut outbox = Outbox::on_disk(open(), 100, None);
-    assert_eq!(texts(&mut outbox, Instant::now()), ["b", "c"]);
-    assert!(outbox.is_empty());
+    // The broker may have died with the others' copies.
+    let mut outbox = Outbox::on_disk(open(), 100, Some(key));
+    assert_eq!(texts(&mut outbox, now), ["a", "b", "c"]);
+    echo(&mut outbox, "ac", now);
+    outbox.alive(now + LAG).expect("written");
+    drop(outbox);
+    let mut outbox = Outbox::on_disk(open(), 100, Some(key));
+    assert_eq!(texts(&mut outbox, now), ["b", "c"]);
+    echo(&mut outbox, "bc", now);
+    outbox.end(now).expect("written");
     assert!(Outbox::on_disk(open(), 100, None).is_empty());
 }
 
 #[test]
-fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
-    let mut outbox = Outbox::in_memory(100, Some(key));
-    let start = Instant::now();
-    // Two sightings whose echoes look the same.
-    push(&mut outbox, "1a 2a");
-    assert_eq!(texts(&mut outbox, start), ["1a", "2a"]);
-    let again = outbox.next(start + CONFIRMATION_TIME).expect("memory");
-    let again = again.expect("its echo is overdue");
-    assert_eq!(again.frame(), b"1a");
-    outbox.dropped(again).expect("memory");
-    outbox.confirmed(u64::from(b'a')).expect("memory");
-    assert!(outbox.is_empty());
+fn without_confirmation_what_was_sent_is_forgotten_after_a_moment() {
+    let scratch = tempfile::tempdir().expect("a directory");
+    let open = || Spool::open(scratch.path(), 1 << 20).expect("opened").0;
+    let now = Instant::now();
+    let mut outbox = Outbox::on_disk(open(), 1 << 20, None);
+    push(&mut outbox, &["a"; 100].join(" "));
+    assert_eq!(texts(&mut outbox, now).len(), 100);
+    outbox.time(now + 2 * RISK).1.expect("written");
+    drop(outbox);
+    let mut outbox = Outbox::on_disk(open(), 1 << 20, None);
+    // As many as may stand in the library's queue.
+    assert_eq!(texts(&mut outbox, now).len(), 64);
+    outbox.end(now).expect("written");
+    assert!(Outbox::on_disk(open(), 100, None).is_empty());
 }

@@ -526,14 +526,16 @@ pub static OPTIONS: &[Opt] = &[
         name: Name::Anywhere("confirm-delivery"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.confirm_delivery = value),
-        default: Some("false"),
-        sample: None,
+        kind: Kind::Switch(|settings, value| settings.confirm_delivery = Some(value)),
+        default: None,
+        sample: Some("true"),
         section: Section::Output,
         short_help: "keep each sighting until the broker has sent it back",
-        long_help: "The bridge subscribes to sightings too, and sends each again that does not come \
-                    back within 30 seconds, or when the connection is a new one. A sighting can \
-                    then arrive twice, but none is lost with a broker that dies.",
+        long_help: "The default is true with --state-dir, and false without. The bridge subscribes to sightings too, keeps no more with the broker than it \
+                    passes on in about a second, and sends each again that does not come back, or \
+                    that came back shortly before the broker died. A sighting can then arrive \
+                    twice, but none is lost with a broker that dies. It costs the broker one more \
+                    subscriber; --no-confirm-delivery spares it that.",
     },
     Opt {
         name: Name::Anywhere("queue-max-bytes"),

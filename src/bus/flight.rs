@@ -1,0 +1,588 @@
+//! The sightings in flight: sent, and not yet to be forgotten. One queue in the order of
+//! the first sending, a machine without a clock or a socket.
+//!
+//! | | sent | echo | time | connection lost | broker restarted | broker alive |
+//! |---|---|---|---|---|---|---|
+//! | *new* | sent; where no echo is awaited, trusted | | | | | |
+//! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
+//! | *trusted* | | done | done after [`RISK`] | in doubt | | |
+//! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
+//! | *in doubt* | sent, or trusted | confirmed | | | | |
+//! | *done* | | | | | | |
+//!
+//! *Confirmed* is not the end: a broker that dies may have sent this subscriber its copy
+//! and another not. What is done leaves at the front, and only then is it forgotten on disk.
+//!
+//! An echo is overdue when [`CONFIRMATION_TIME`] went by since the sending and a sighting
+//! that was sent later has come back (a broker keeps the order), or nothing at all came
+//! back in that time; and in any case after [`LONGEST`]. A broker that is behind with the
+//! sightings of others is waited for. One from which nothing of ours comes back, sent twice, is
+//! *mute*: its echoes are not awaited until there is one, or a new subscription.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use super::gate::Loss;
+use super::pace::Pace;
+use crate::state::spool::Position;
+
+/// How long the broker's echo of a sighting may take before it is sent again.
+pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
+
+/// How long it may take while the broker sends back what is of others.
+pub const LONGEST: Duration = Duration::from_secs(120);
+
+/// How often a sighting is sent at the most, but for lost connections. What comes back
+/// in a form that is not recognised is no better the next time.
+pub const MOST_SENDINGS: u32 = 3;
+
+/// How long before the last sign of life a broker may have sent an echo whose
+/// other copies were still in its queues when it died. An overloaded machine was
+/// seen to have a subscriber more than two seconds behind.
+pub const LAG: Duration = Duration::from_secs(10);
+
+/// What was sent so shortly before the connection was lost goes once more. The library
+/// takes messages for a connection that has just ended, for as long as its own threads
+/// need to tell each other (up to 86 of them were seen), and drops them.
+pub const RISK: Duration = Duration::from_secs(2);
+
+/// How many messages the library's queue holds: as many of the last ones are in doubt
+/// where it was full.
+pub const QUEUE: usize = 64;
+
+/// The most that is kept of sightings whose echo is not awaited, in bytes.
+const TRUSTED_BYTES: usize = 4 << 20;
+
+/// How often is looked for what is overdue.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// A message as it waits: the whole frame.
+pub type Frame = Vec<u8>;
+
+/// What identifies a sighting in its echo.
+pub type Key = u64;
+
+/// Makes the key of a frame; `None` where its echo would not be recognised.
+pub type KeyOf = fn(&[u8]) -> Option<Key>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Its echo is awaited.
+    Sent,
+    /// Its echo is not awaited.
+    Trusted,
+    /// Its echo came.
+    Confirmed,
+    /// It has to be sent once more.
+    Doubt,
+    /// It can be forgotten.
+    Done,
+}
+
+#[derive(Debug)]
+struct Entry {
+    frame: Frame,
+    key: Option<Key>,
+    state: State,
+    /// When it came into this state.
+    at: Instant,
+    sendings: u32,
+    /// Where the spool goes on behind it.
+    end: Option<Position>,
+}
+
+/// What became of a message that is given up.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// The whole frame.
+    pub frame: Frame,
+    /// How often it was sent.
+    pub sendings: u32,
+}
+
+/// The sightings in flight.
+#[derive(Debug)]
+pub struct Flight {
+    entries: VecDeque<Entry>,
+    /// The number of the first entry, counted from the start.
+    first: u64,
+    /// By key: which entries wait for this echo.
+    awaited: HashMap<Key, VecDeque<u64>>,
+    /// The entries that are confirmed or trusted, in the order in which they came to be.
+    kept: VecDeque<u64>,
+    kept_bytes: usize,
+    /// Those in doubt, perhaps with some that were.
+    doubts: VecDeque<u64>,
+    /// How many are sent, and how many in doubt.
+    sent: usize,
+    doubted: usize,
+    /// The bytes of both.
+    open_bytes: usize,
+    confirm: Option<KeyOf>,
+    is_mute: bool,
+    pace: Pace,
+    /// When anything came back, or the subscription was made.
+    last_sign: Option<Instant>,
+    /// The latest sending of which the echo came.
+    echoed: Option<Instant>,
+    look_at: Option<Instant>,
+    most_bytes: usize,
+}
+
+impl Flight {
+    /// Nothing is in flight. `confirm` where echoes are to be awaited; at most
+    /// `most_bytes` are then, and half as many kept for a broker that dies.
+    pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
+        Flight {
+            entries: VecDeque::new(),
+            first: 0,
+            awaited: HashMap::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            doubts: VecDeque::new(),
+            sent: 0,
+            doubted: 0,
+            open_bytes: 0,
+            confirm,
+            is_mute: false,
+            pace: Pace::new(),
+            last_sign: None,
+            echoed: None,
+            look_at: None,
+            most_bytes,
+        }
+    }
+
+    /// Whether delivery is to be confirmed, by whichever broker is there.
+    pub fn confirms(&self) -> bool {
+        self.confirm.is_some()
+    }
+
+    /// Whether echoes are awaited.
+    pub fn awaits(&self) -> bool {
+        self.confirm.is_some() && !self.is_mute
+    }
+
+    /// Whether one more may be with the broker.
+    pub fn has_room(&self) -> bool {
+        !self.awaits() || self.sent < self.pace.limit() && self.open_bytes < self.most_bytes
+    }
+
+    /// How many are sent or in doubt.
+    pub fn open(&self) -> usize {
+        self.sent + self.doubted
+    }
+
+    /// How many of them would be lost with this process.
+    pub fn open_unsafe(&self) -> usize {
+        let open = |entry: &&Entry| matches!(entry.state, State::Sent | State::Doubt);
+        let entries = self.entries.iter().filter(open);
+        entries.filter(|entry| entry.end.is_none()).count()
+    }
+
+    /// The bytes of what is sent or in doubt.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
+    }
+
+    /// Whether any is in doubt.
+    pub fn has_doubts(&self) -> bool {
+        self.doubted > 0
+    }
+
+    /// The first in doubt, with its number.
+    pub fn next_doubt(&mut self) -> Option<(u64, &Frame)> {
+        while let Some(&number) = self.doubts.front() {
+            if self.state(number) == Some(State::Doubt) {
+                break;
+            }
+            self.doubts.pop_front();
+        }
+        let number = *self.doubts.front()?;
+        let place = self.place(number)?;
+        Some((number, &self.entries[place].frame))
+    }
+
+    /// When to call [`Flight::time`] next, where that matters.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// A new message is in the library's hands.
+    pub fn sent(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
+        let key = self.confirm.and_then(|key_of| key_of(&frame));
+        let number = self.first + self.entries.len() as u64;
+        if let Some(key) = key {
+            self.awaited.entry(key).or_default().push_back(number);
+        }
+        self.entries.push_back(Entry {
+            frame,
+            key,
+            state: State::Done,
+            at: now,
+            sendings: 1,
+            end,
+        });
+        self.after_sending(number, now);
+    }
+
+    /// One that was in doubt is in the library's hands once more.
+    pub fn sent_again(&mut self, number: u64, now: Instant) {
+        if let Some(place) = self.place(number) {
+            self.entries[place].sendings += 1;
+            self.after_sending(number, now);
+        }
+    }
+
+    fn after_sending(&mut self, number: u64, now: Instant) {
+        let has_key = self
+            .place(number)
+            .is_some_and(|place| self.entries[place].key.is_some());
+        let state = match (self.confirm, has_key && self.awaits()) {
+            (_, true) => State::Sent,
+            (None, false) => State::Trusted,
+            // It is taken for confirmed, and kept for as long.
+            (Some(_), false) if !self.is_mute => State::Confirmed,
+            (Some(_), false) => State::Trusted,
+        };
+        self.change(number, state, now);
+    }
+
+    /// A new message never goes out.
+    pub fn skipped(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
+        self.entries.push_back(Entry {
+            frame,
+            key: None,
+            state: State::Done,
+            at: now,
+            sendings: 0,
+            end,
+        });
+    }
+
+    /// One that was in doubt never goes out again.
+    pub fn dropped(&mut self, number: u64, now: Instant) {
+        self.await_no_more(number);
+        self.change(number, State::Done, now);
+    }
+
+    /// An echo came; says whether it is of a sighting in flight.
+    pub fn echo(&mut self, key: Key, now: Instant) -> bool {
+        self.last_sign = Some(now);
+        let Some(numbers) = self.awaited.get_mut(&key) else {
+            return false;
+        };
+        let number = numbers.pop_front();
+        if numbers.is_empty() {
+            self.awaited.remove(&key);
+        }
+        let Some(place) = number.and_then(|number| self.place(number)) else {
+            return false;
+        };
+        let (state, at) = (self.entries[place].state, self.entries[place].at);
+        self.is_mute = false;
+        if state == State::Sent {
+            self.echoed = self.echoed.max(Some(at));
+            let age = now.saturating_duration_since(at);
+            self.pace.echo(now, age, self.sent);
+        }
+        if matches!(state, State::Sent | State::Doubt | State::Trusted) {
+            self.change(self.first + place as u64, State::Confirmed, now);
+        }
+        true
+    }
+
+    /// The connection to the broker was lost: what may have been on its way is in doubt.
+    pub fn lost(&mut self, loss: Loss, now: Instant) {
+        let length = self.entries.len();
+        for place in 0..length {
+            let entry = &mut self.entries[place];
+            let is_young = now.saturating_duration_since(entry.at) <= RISK;
+            let stood_there = loss.was_full && place + QUEUE >= length;
+            let in_doubt = match entry.state {
+                State::Sent => true,
+                State::Trusted => is_young || stood_there,
+                // Its echo is not to come.
+                State::Confirmed => entry.key.is_none() && (is_young || stood_there),
+                State::Doubt | State::Done => false,
+            };
+            if in_doubt {
+                // A lost connection says nothing about the message.
+                entry.sendings = 0;
+                self.change(self.first + place as u64, State::Doubt, now);
+            }
+        }
+        self.sort_doubts();
+    }
+
+    /// The subscription is a new one at the same broker, which may have stood still.
+    pub fn subscribed(&mut self, now: Instant) {
+        self.last_sign = Some(now);
+        self.is_mute = false;
+    }
+
+    /// The broker was restarted, and was last seen alive then: what was not confirmed
+    /// goes again, and what was confirmed about that time, too.
+    pub fn restarted(&mut self, now: Instant, alive: Instant) {
+        self.subscribed(now);
+        self.pace = Pace::new();
+        self.echoed = None;
+        for place in 0..self.entries.len() {
+            let entry = &mut self.entries[place];
+            let in_doubt = match entry.state {
+                State::Sent => true,
+                State::Confirmed => entry.at + LAG >= alive,
+                State::Trusted | State::Doubt | State::Done => false,
+            };
+            if in_doubt {
+                // A broker that died says nothing about the message.
+                entry.sendings = 0;
+                let number = self.first + place as u64;
+                self.await_echo_of(number);
+                self.change(number, State::Doubt, now);
+            }
+        }
+        self.sort_doubts();
+    }
+
+    /// The broker was alive at this moment.
+    pub fn alive(&mut self, at: Instant) {
+        if self.confirm.is_none() {
+            return;
+        }
+        while let Some(&number) = self.kept.front() {
+            if let Some(place) = self.place(number) {
+                let entry = &self.entries[place];
+                match entry.state {
+                    State::Confirmed if entry.at + LAG <= at => {
+                        self.change(number, State::Done, at);
+                    }
+                    State::Confirmed | State::Trusted => return,
+                    State::Sent | State::Doubt | State::Done => {}
+                }
+            }
+            self.kept.pop_front();
+        }
+    }
+
+    /// Time went by. Gives what is given up, and says whether the broker was found
+    /// to be mute.
+    pub fn time(&mut self, now: Instant) -> (Vec<Unconfirmed>, bool) {
+        self.let_go(now);
+        if self.look_at.is_none_or(|at| now < at) {
+            return (Vec::new(), false);
+        }
+        self.look_at = (self.sent > 0 || self.has_trusted()).then_some(now + LOOK);
+        let mut given_up = Vec::new();
+        let mut went_mute = false;
+        for place in 0..self.entries.len() {
+            let entry = &self.entries[place];
+            if entry.state != State::Sent || !self.is_overdue(entry, now) {
+                continue;
+            }
+            let number = self.first + place as u64;
+            let never_later = self.echoed.is_none_or(|echoed| echoed < entry.at);
+            if entry.sendings > 1 && never_later {
+                went_mute = true;
+                break;
+            }
+            if entry.sendings < MOST_SENDINGS {
+                self.change(number, State::Doubt, now);
+                continue;
+            }
+            given_up.push(Unconfirmed {
+                frame: entry.frame.clone(),
+                sendings: entry.sendings,
+            });
+            self.await_no_more(number);
+            self.change(number, State::Done, now);
+        }
+        if went_mute {
+            self.wait_no_more(now);
+        }
+        self.sort_doubts();
+        (given_up, went_mute)
+    }
+
+    fn is_overdue(&self, entry: &Entry, now: Instant) -> bool {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let is_silent = self
+            .last_sign
+            .is_none_or(|sign| since(sign) >= CONFIRMATION_TIME);
+        let is_passed = self.echoed.is_some_and(|echoed| echoed > entry.at);
+        let age = since(entry.at);
+        age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
+    }
+
+    /// The broker is mute: what is with it is taken for arrived.
+    fn wait_no_more(&mut self, now: Instant) {
+        self.is_mute = true;
+        for place in 0..self.entries.len() {
+            if matches!(self.entries[place].state, State::Sent | State::Doubt) {
+                self.change(self.first + place as u64, State::Trusted, now);
+            }
+        }
+    }
+
+    fn has_trusted(&self) -> bool {
+        let last = self.kept.back().and_then(|number| self.state(*number));
+        last == Some(State::Trusted)
+    }
+
+    /// Lets go what was trusted long enough, and what there is no memory for.
+    fn let_go(&mut self, now: Instant) {
+        while let Some(&number) = self.kept.front() {
+            if let Some(place) = self.place(number) {
+                let entry = &self.entries[place];
+                let spare = place + QUEUE < self.entries.len();
+                let is_old = now.saturating_duration_since(entry.at) > RISK;
+                let most = match entry.state {
+                    State::Trusted => TRUSTED_BYTES.min(self.most_bytes / 2),
+                    _ => self.most_bytes / 2,
+                };
+                let goes = match entry.state {
+                    State::Trusted => spare && is_old || self.kept_bytes > most,
+                    State::Confirmed => self.kept_bytes > most,
+                    State::Sent | State::Doubt | State::Done => true,
+                };
+                if !goes {
+                    return;
+                }
+                if matches!(entry.state, State::Trusted | State::Confirmed) {
+                    self.await_no_more(number);
+                    self.change(number, State::Done, now);
+                }
+            }
+            self.kept.pop_front();
+        }
+    }
+
+    /// Takes what is done off the front; the position behind it, if it has one.
+    pub fn take_done(&mut self) -> Option<Position> {
+        let mut end = None;
+        while self
+            .entries
+            .front()
+            .is_some_and(|entry| entry.state == State::Done)
+        {
+            if let Some(entry) = self.entries.pop_front() {
+                self.first += 1;
+                end = entry.end.or(end);
+            }
+        }
+        end
+    }
+
+    /// The program ends: what came back, and what is trusted, is done.
+    pub fn end(&mut self, now: Instant) {
+        for place in 0..self.entries.len() {
+            if matches!(self.entries[place].state, State::Confirmed | State::Trusted) {
+                self.change(self.first + place as u64, State::Done, now);
+            }
+        }
+    }
+
+    /// Takes those in doubt that are not on disk.
+    pub fn take_unsafe_doubts(&mut self, now: Instant) -> Vec<Frame> {
+        let mut frames = Vec::new();
+        for place in 0..self.entries.len() {
+            let entry = &mut self.entries[place];
+            if entry.state == State::Doubt && entry.end.is_none() {
+                frames.push(entry.frame.clone());
+                self.dropped(self.first + place as u64, now);
+            }
+        }
+        frames
+    }
+
+    /// Puts messages behind the others, in doubt.
+    pub fn doubt(&mut self, frames: Vec<Frame>, now: Instant) {
+        for frame in frames {
+            self.sent(frame, None, now);
+            let number = self.first + self.entries.len() as u64 - 1;
+            self.change(number, State::Doubt, now);
+        }
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
+        (place < self.entries.len()).then_some(place)
+    }
+
+    fn state(&self, number: u64) -> Option<State> {
+        self.place(number).map(|place| self.entries[place].state)
+    }
+
+    /// Its echo is awaited, once.
+    fn await_echo_of(&mut self, number: u64) {
+        let key = self.place(number).and_then(|place| self.entries[place].key);
+        if let Some(key) = key {
+            let numbers = self.awaited.entry(key).or_default();
+            if !numbers.contains(&number) {
+                numbers.push_back(number);
+            }
+        }
+    }
+
+    /// No echo is for this one any more: the next one with its key is for another.
+    fn await_no_more(&mut self, number: u64) {
+        let key = self.place(number).and_then(|place| self.entries[place].key);
+        let Some(key) = key else {
+            return;
+        };
+        if let Some(numbers) = self.awaited.get_mut(&key) {
+            numbers.retain(|awaited| *awaited != number);
+            if numbers.is_empty() {
+                self.awaited.remove(&key);
+            }
+        }
+    }
+
+    /// Changes a state, and all that is counted by state.
+    fn change(&mut self, number: u64, state: State, now: Instant) {
+        let Some(place) = self.place(number) else {
+            return;
+        };
+        let entry = &mut self.entries[place];
+        let bytes = entry.frame.len();
+        let former = std::mem::replace(&mut entry.state, state);
+        entry.at = now;
+        if state == State::Done {
+            entry.frame = Frame::new();
+        }
+        match former {
+            State::Sent => (self.sent, self.open_bytes) = (self.sent - 1, self.open_bytes - bytes),
+            State::Doubt => {
+                (self.doubted, self.open_bytes) = (self.doubted - 1, self.open_bytes - bytes);
+            }
+            State::Trusted | State::Confirmed => self.kept_bytes -= bytes,
+            State::Done => {}
+        }
+        match state {
+            State::Sent => (self.sent, self.open_bytes) = (self.sent + 1, self.open_bytes + bytes),
+            State::Doubt => {
+                (self.doubted, self.open_bytes) = (self.doubted + 1, self.open_bytes + bytes);
+                self.doubts.push_back(number);
+            }
+            State::Trusted | State::Confirmed => {
+                self.kept_bytes += bytes;
+                self.kept.push_back(number);
+            }
+            State::Done => {}
+        }
+        if matches!(state, State::Sent | State::Trusted) && self.look_at.is_none() {
+            self.look_at = Some(now + LOOK);
+        }
+    }
+
+    /// They go in the order of their first sending.
+    fn sort_doubts(&mut self) {
+        self.doubts.make_contiguous().sort_unstable();
+        let mut last = None;
+        self.doubts
+            .retain(|number| last.replace(*number) != Some(*number));
+    }
+}
+
+#[cfg(test)]
+mod tests;

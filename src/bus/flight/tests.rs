@@ -1,0 +1,241 @@
+use super::super::pace::LEAST;
+use super::*;
+
+/// The last letter; none for `?`, whose echo would not be recognised.
+fn key(frame: &[u8]) -> Option<Key> {
+    let last = *frame.last().expect("not empty");
+    (last != b'?').then(|| u64::from(last))
+}
+
+fn confirming() -> Flight {
+    Flight::new(1_000, Some(key))
+}
+
+fn send(flight: &mut Flight, texts: &str, now: Instant) {
+    for text in texts.split(' ') {
+        flight.sent(text.as_bytes().to_vec(), None, now);
+    }
+}
+
+fn echo(flight: &mut Flight, letters: &str, now: Instant) {
+    for letter in letters.bytes() {
+        assert!(flight.echo(u64::from(letter), now), "{letter}");
+    }
+}
+
+/// Sends all that is in doubt; gives it.
+fn again(flight: &mut Flight, now: Instant) -> String {
+    let mut texts = Vec::new();
+    while let Some((number, frame)) = flight.next_doubt() {
+        texts.push(String::from_utf8_lossy(frame).into_owned());
+        flight.sent_again(number, now);
+    }
+    texts.join(" ")
+}
+
+fn is_empty(flight: &mut Flight) -> bool {
+    flight.take_done();
+    flight.entries.is_empty() && flight.awaited.is_empty() && flight.open_bytes == 0
+}
+
+const MOMENT: Duration = Duration::from_millis(10);
+
+#[test]
+fn what_came_back_is_done_when_the_broker_lived_on() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a b", now);
+    echo(&mut flight, "ab", now);
+    flight.alive(now + LAG - MOMENT);
+    assert!(!is_empty(&mut flight) && flight.open() == 0);
+    flight.alive(now + LAG);
+    assert!(is_empty(&mut flight) && flight.kept_bytes == 0);
+}
+
+#[test]
+fn nothing_is_sent_twice_while_nothing_fails() {
+    let start = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a", start);
+    // The broker is behind with what is of others.
+    for second in 1..100 {
+        let now = start + Duration::from_secs(second);
+        assert!(!flight.echo(7, now));
+        assert_eq!(flight.time(now), (Vec::new(), false));
+        assert_eq!(again(&mut flight, now), "");
+    }
+    echo(&mut flight, "a", start + LONGEST);
+}
+
+#[test]
+fn what_was_passed_over_goes_again_and_is_given_up() {
+    let mut now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "1a", now);
+    for sending in 2..=MOST_SENDINGS {
+        send(&mut flight, "b", now + MOMENT);
+        echo(&mut flight, "b", now + 2 * MOMENT);
+        flight.time(now + CONFIRMATION_TIME / 2);
+        assert_eq!(again(&mut flight, now), "", "{sending}");
+        now += CONFIRMATION_TIME;
+        flight.time(now);
+        assert_eq!(again(&mut flight, now), "1a", "{sending}");
+    }
+    send(&mut flight, "b", now + MOMENT);
+    echo(&mut flight, "b", now + 2 * MOMENT);
+    now += CONFIRMATION_TIME;
+    let (given_up, is_mute) = flight.time(now);
+    assert_eq!((given_up.len(), is_mute), (1, false));
+    assert_eq!(given_up[0].sendings, MOST_SENDINGS);
+    flight.alive(now + LAG);
+    assert!(is_empty(&mut flight));
+}
+
+#[test]
+fn a_mute_broker_is_not_waited_for() {
+    let mut now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a b", now);
+    now += CONFIRMATION_TIME;
+    assert_eq!(flight.time(now), (Vec::new(), false));
+    assert_eq!(again(&mut flight, now), "a b");
+    now += CONFIRMATION_TIME;
+    assert_eq!(flight.time(now), (Vec::new(), true));
+    assert!(!flight.awaits() && flight.open() == 0);
+    for _ in 0..10 * LEAST {
+        assert!(flight.has_room());
+        send(&mut flight, "c", now);
+    }
+    now += 2 * RISK;
+    flight.time(now);
+    // One echo, and it is trusted to give more.
+    echo(&mut flight, "c", now);
+    assert!(flight.awaits());
+    // So it is at a new subscription.
+    flight.is_mute = true;
+    flight.subscribed(now);
+    assert!(flight.awaits());
+}
+
+#[test]
+fn a_lost_connection_puts_what_was_sent_in_doubt() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a b c", now);
+    echo(&mut flight, "a", now);
+    flight.lost(Loss { was_full: false }, now + 10 * RISK);
+    // It had arrived.
+    echo(&mut flight, "c", now);
+    assert_eq!(again(&mut flight, now), "b");
+    echo(&mut flight, "b", now);
+    flight.alive(now + LAG);
+    assert!(is_empty(&mut flight));
+}
+
+#[test]
+fn what_a_broker_sent_back_shortly_before_it_died_goes_once_more() {
+    let now = Instant::now();
+    for (alive, expected) in [(now + LAG, "a b"), (now + LAG + MOMENT, "b")] {
+        let mut flight = confirming();
+        send(&mut flight, "a b", now);
+        echo(&mut flight, "a", now);
+        flight.restarted(now + 2 * LAG, alive);
+        assert_eq!(again(&mut flight, now), expected);
+        assert_eq!(flight.open(), flight.awaited.len());
+    }
+}
+
+#[test]
+fn one_that_is_not_recognised_is_not_waited_for() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a b?", now);
+    assert_eq!(flight.open(), 1);
+    flight.lost(Loss { was_full: false }, now);
+    assert_eq!(again(&mut flight, now), "a b?");
+    echo(&mut flight, "a", now);
+    flight.restarted(now, now);
+    assert_eq!(again(&mut flight, now), "a b?");
+}
+
+#[test]
+fn no_more_are_with_the_broker_than_its_pace_allows() {
+    let now = Instant::now();
+    let mut flight = Flight::new(1 << 20, Some(key));
+    while flight.has_room() {
+        send(&mut flight, "a", now);
+    }
+    assert_eq!(flight.open(), LEAST);
+    echo(&mut flight, "a", now);
+    send(&mut flight, "a a", now);
+    assert!(!flight.has_room());
+    // Those that went back into doubt wait like the others.
+    flight.restarted(now, now);
+    assert!(flight.has_room());
+    assert_eq!(flight.open(), LEAST + 2);
+}
+
+#[test]
+fn without_confirmation_the_last_moment_is_in_doubt() {
+    let now = Instant::now();
+    for (later, was_full, expected) in [
+        (RISK, false, "a b"),
+        (RISK + MOMENT, false, "b"),
+        (RISK + MOMENT, true, "a b"),
+    ] {
+        let mut flight = Flight::new(1_000, None);
+        send(&mut flight, "a", now);
+        send(&mut flight, "b", now + MOMENT);
+        flight.time(now + later);
+        flight.lost(Loss { was_full }, now + later);
+        assert_eq!(again(&mut flight, now), expected);
+    }
+    let mut flight = Flight::new(1 << 20, None);
+    for _ in 0..2 * QUEUE {
+        send(&mut flight, "a", now);
+    }
+    flight.time(now + 2 * RISK);
+    flight.take_done();
+    assert_eq!(flight.entries.len(), QUEUE);
+}
+
+#[test]
+fn what_is_kept_has_a_bound() {
+    let now = Instant::now();
+    for confirm in [None, Some(key as KeyOf)] {
+        let mut flight = Flight::new(1_000, confirm);
+        for _ in 0..1_000 {
+            flight.sent(b"0123456789a".to_vec(), None, now);
+            let _ = flight.echo(u64::from(b'a'), now);
+            flight.time(now);
+            flight.take_done();
+        }
+        assert!(flight.kept_bytes <= 500, "{}", flight.kept_bytes);
+        assert!(flight.entries.len() < 50);
+    }
+}
+
+#[test]
+fn equal_messages_need_an_echo_each() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a a", now);
+    echo(&mut flight, "a", now);
+    assert_eq!(flight.open(), 1);
+    echo(&mut flight, "a", now);
+    assert_eq!(flight.open(), 0);
+}
+
+#[test]
+fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    // Two sightings whose echoes look the same.
+    send(&mut flight, "1a 2a", now);
+    flight.lost(Loss { was_full: false }, now);
+    let (number, frame) = flight.next_doubt().expect("in doubt");
+    assert_eq!(frame, b"1a");
+    flight.dropped(number, now);
+    echo(&mut flight, "a", now);
+    assert_eq!(flight.open(), 0);
+}

@@ -1,0 +1,220 @@
+//! Whether a sighting may be sent to the broker now, by what the broker subscribes to:
+//! a machine without a clock or a socket.
+//!
+//! | | the broker subscribes | it cancels, or its connection ends | time |
+//! |---|---|---|---|
+//! | *unheard* | open | | |
+//! | *open* | open | away: what was sent last is in doubt | |
+//! | *away* | settling | | |
+//! | *settling* | settling | away | open after [`SETTLING`], and when the program ends |
+//!
+//! A sighting goes through an open gate if the broker subscribes to its topic. A broker
+//! that subscribes to the topics of the other generation alone never takes it.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::indicator::Protocol;
+use crate::protocol::{legacy, stix};
+
+/// How long sightings wait for the other apps when the broker was away. A
+/// restarted broker knows no subscriber, and passes on nothing until they have
+/// noticed: 4 to 9 s (measured on the originals).
+pub const SETTLING: Duration = Duration::from_secs(10);
+
+/// How long after the queue was full what stands in it is in doubt, however old it is: a
+/// broker may stand still before it dies.
+const FULL_DOUBT: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unheard,
+    Open,
+    Away,
+    Settling(Instant),
+}
+
+/// The way out to one broker.
+#[derive(Debug)]
+pub struct Gate {
+    state: State,
+    subscriptions: HashSet<Vec<u8>>,
+    /// The connection ended since that was asked for last.
+    loss: bool,
+    full_at: Option<Instant>,
+}
+
+/// Whether a sighting may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Now.
+    Yes,
+    /// The broker does not listen, or not yet.
+    Unheard,
+    /// In this time, when the other apps have noticed that the broker is back.
+    Settling(Duration),
+    /// The broker listens to the sightings of the other generation only.
+    Never,
+}
+
+/// The connection was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Whether the queue before it was full a moment ago: what stood in it is in
+    /// doubt, however old it is.
+    pub was_full: bool,
+}
+
+impl Gate {
+    /// Before the broker subscribes to anything.
+    pub fn new() -> Self {
+        Gate {
+            state: State::Unheard,
+            subscriptions: HashSet::new(),
+            loss: false,
+            full_at: None,
+        }
+    }
+
+    /// What came on an XPUB socket: a subscription or a cancellation. Says whether the
+    /// broker is back with it.
+    pub fn heard(&mut self, message: &[u8], now: Instant) -> bool {
+        match message.split_first() {
+            Some((1, topic)) => self.subscribed(topic, now),
+            Some((0, topic)) => {
+                self.subscriptions.remove(topic);
+                self.loss |= self.state != State::Away;
+                self.state = State::Away;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn subscribed(&mut self, topic: &[u8], now: Instant) -> bool {
+        self.subscriptions.insert(topic.to_vec());
+        let is_back = self.state == State::Away;
+        self.state = match self.state {
+            State::Unheard | State::Open => State::Open,
+            State::Away => State::Settling(now + SETTLING),
+            State::Settling(until) => State::Settling(until),
+        };
+        is_back
+    }
+
+    /// The queue before the connection is full.
+    pub fn full(&mut self, now: Instant) {
+        self.full_at = Some(now);
+    }
+
+    /// Whether a sighting on this topic may be sent. While the program ends, better
+    /// early than never.
+    pub fn verdict(&mut self, topic: &[u8], now: Instant, is_ending: bool) -> Verdict {
+        if !self.listens_to(topic) {
+            return match self.generation() {
+                Some(_) => Verdict::Never,
+                None => Verdict::Unheard,
+            };
+        }
+        if let State::Settling(until) = self.state {
+            let left = until.saturating_duration_since(now);
+            if !left.is_zero() && !is_ending {
+                return Verdict::Settling(left);
+            }
+            self.state = State::Open;
+        }
+        Verdict::Yes
+    }
+
+    /// Whether the connection was lost since this was asked last.
+    pub fn take_loss(&mut self, now: Instant) -> Option<Loss> {
+        let full_at = self.full_at;
+        std::mem::take(&mut self.loss).then(|| Loss {
+            was_full: full_at.is_some_and(|at| now.saturating_duration_since(at) < FULL_DOUBT),
+        })
+    }
+
+    /// Does the broker listen to this topic?
+    fn listens_to(&self, topic: &[u8]) -> bool {
+        self.subscriptions
+            .iter()
+            .any(|prefix| topic.starts_with(prefix))
+    }
+
+    /// The broker's generation, as its subscriptions tell it.
+    pub fn generation(&self) -> Option<Protocol> {
+        // The legacy broker subscribes to each topic, the STIX-2 broker to the
+        // root; both to the snapshot envelopes.
+        if self.listens_to(stix::message::SIGHTING_TOPIC.as_bytes()) {
+            Some(Protocol::Stix2)
+        } else if self.listens_to(legacy::SIGHTING_TOPIC.as_bytes()) {
+            Some(Protocol::Legacy)
+        } else {
+            None
+        }
+    }
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Gate::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STIX: &[u8] = b"stix2/sighting";
+
+    #[test]
+    fn a_sighting_waits_for_the_broker_and_then_for_its_apps() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        assert!(!gate.heard(b"\x01stix2/", now));
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Yes);
+        assert_eq!(gate.take_loss(now), None);
+        assert!(!gate.heard(b"\x00stix2/", now));
+        assert_eq!(gate.take_loss(now), Some(Loss { was_full: false }));
+        assert_eq!(gate.take_loss(now), None);
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        assert!(gate.heard(b"\x01stix2/", now));
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Settling(SETTLING));
+        assert_eq!(gate.verdict(STIX, now + SETTLING, false), Verdict::Yes);
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Yes);
+    }
+
+    #[test]
+    fn at_the_end_a_broker_that_is_back_gets_them_at_once() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        for message in [b"\x01stix2/", b"\x00stix2/", b"\x01stix2/"] {
+            gate.heard(message, now);
+        }
+        assert_eq!(gate.verdict(STIX, now, true), Verdict::Yes);
+    }
+
+    #[test]
+    fn the_other_generation_is_never_listened_to() {
+        let now = Instant::now();
+        let mut gate = Gate::new();
+        gate.heard(b"\x01threatbus/snapshotenvelope", now);
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        gate.heard(b"\x01threatbus/sighting", now);
+        assert_eq!(gate.verdict(STIX, now, false), Verdict::Never);
+        assert_eq!(gate.generation(), Some(Protocol::Legacy));
+    }
+
+    #[test]
+    fn a_queue_that_was_full_a_moment_ago_is_in_doubt() {
+        let now = Instant::now();
+        for (later, was_full) in [(FULL_DOUBT / 2, true), (FULL_DOUBT, false)] {
+            let mut gate = Gate::new();
+            gate.heard(b"\x01stix2/", now);
+            gate.full(now);
+            gate.heard(b"\x00stix2/", now + later);
+            assert_eq!(gate.take_loss(now + later), Some(Loss { was_full }));
+        }
+    }
+}
