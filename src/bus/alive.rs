@@ -2,33 +2,36 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// The last moment at which the subscription was known to work, on both clocks:
-/// one stands still while the machine sleeps, the other can be set back.
-pub struct LastAlive {
+/// A moment on both clocks: one stands still while the machine sleeps, the other can be
+/// set back.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
     /// By the clock that is never set.
     pub monotonic: Instant,
-    wall: SystemTime,
+    /// By the clock that people set.
+    pub wall: SystemTime,
 }
 
-impl LastAlive {
+impl Moment {
     /// This moment.
     pub fn now() -> Self {
-        LastAlive {
+        Moment {
             monotonic: Instant::now(),
             wall: SystemTime::now(),
         }
     }
 
-    /// How long ago it was.
-    pub fn elapsed(&self) -> Duration {
-        self.monotonic
-            .elapsed()
-            .max(self.wall.elapsed().unwrap_or_default())
+    /// How long ago it was at the moment `now`.
+    pub fn ago(&self, now: Moment) -> Duration {
+        let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        now.monotonic
+            .saturating_duration_since(self.monotonic)
+            .max(by_wall)
     }
 
     /// The snapshot that covers the time since, in whole days.
-    pub fn days_ago(&self) -> u32 {
-        let days = self.elapsed().as_secs() / 86_400 + 1;
+    pub fn days_ago(&self, now: Moment) -> u32 {
+        let days = self.ago(now).as_secs() / 86_400 + 1;
         u32::try_from(days).unwrap_or(u32::MAX)
     }
 }
@@ -39,11 +42,12 @@ mod tests {
 
     #[test]
     fn outages_are_covered_by_whole_days() {
-        let mut alive = LastAlive::now();
-        assert_eq!(alive.days_ago(), 1);
-        alive.wall = SystemTime::now() - Duration::from_secs(86_400 * 2 + 10);
-        assert_eq!(alive.days_ago(), 3);
-        alive.wall = SystemTime::now() + Duration::from_secs(3600);
-        assert_eq!(alive.days_ago(), 1);
+        let now = Moment::now();
+        let mut alive = now;
+        assert_eq!(alive.days_ago(now), 1);
+        alive.wall = now.wall - Duration::from_secs(86_400 * 2 + 10);
+        assert_eq!(alive.days_ago(now), 3);
+        alive.wall = now.wall + Duration::from_secs(3600);
+        assert_eq!(alive.days_ago(now), 1);
     }
 }

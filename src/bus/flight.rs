@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|---|
 //! | *new* | sent; where no echo is awaited, trusted | | | | | |
 //! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
-//! | *trusted* | | done | done after [`RISK`] | in doubt | | |
+//! | *trusted* | | done | done after [`RISK`], the last [`QUEUE`] after [`QUEUE_RISK`] | in doubt | | |
 //! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
 //! | *in doubt* | sent, or trusted | confirmed | | | | |
 //! | *done* | | | | | | |
@@ -22,7 +22,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::gate::Loss;
 use super::pace::Pace;
 use crate::state::spool::Position;
 
@@ -46,9 +45,12 @@ pub const LAG: Duration = Duration::from_secs(10);
 /// need to tell each other (up to 86 of them were seen), and drops them.
 pub const RISK: Duration = Duration::from_secs(2);
 
-/// How many messages the library's queue holds: as many of the last ones are in doubt
-/// where it was full.
+/// How many messages the library's queue holds: as many of the last ones are in doubt for
+/// longer, since a broker may stand still before it dies.
 pub const QUEUE: usize = 64;
+
+/// For how long. A connection to a broker that stands still is given up after 65 s.
+const QUEUE_RISK: Duration = Duration::from_secs(90);
 
 /// The most that is kept of sightings whose echo is not awaited, in bytes.
 const TRUSTED_BYTES: usize = 4 << 20;
@@ -120,9 +122,13 @@ pub struct Flight {
     open_bytes: usize,
     confirm: Option<KeyOf>,
     is_mute: bool,
+    /// The broker does not answer: what is overdue says nothing.
+    is_away: bool,
     pace: Pace,
     /// When anything came back, or the subscription was made.
     last_sign: Option<Instant>,
+    /// When the subscription was made.
+    returned: Option<Instant>,
     /// The latest sending of which the echo came.
     echoed: Option<Instant>,
     look_at: Option<Instant>,
@@ -145,8 +151,10 @@ impl Flight {
             open_bytes: 0,
             confirm,
             is_mute: false,
+            is_away: false,
             pace: Pace::new(),
             last_sign: None,
+            returned: None,
             echoed: None,
             look_at: None,
             most_bytes,
@@ -171,6 +179,11 @@ impl Flight {
     /// How many are sent or in doubt.
     pub fn open(&self) -> usize {
         self.sent + self.doubted
+    }
+
+    /// The bytes of all that is in flight.
+    pub fn bytes(&self) -> usize {
+        self.open_bytes + self.kept_bytes
     }
 
     /// How many of them would be lost with this process.
@@ -293,17 +306,18 @@ impl Flight {
     }
 
     /// The connection to the broker was lost: what may have been on its way is in doubt.
-    pub fn lost(&mut self, loss: Loss, now: Instant) {
+    pub fn lost(&mut self, now: Instant) {
         let length = self.entries.len();
         for place in 0..length {
             let entry = &mut self.entries[place];
-            let is_young = now.saturating_duration_since(entry.at) <= RISK;
-            let stood_there = loss.was_full && place + QUEUE >= length;
+            let age = now.saturating_duration_since(entry.at);
+            let may_stand_there = place + QUEUE >= length && age <= QUEUE_RISK;
+            let at_risk = age <= RISK || may_stand_there;
             let in_doubt = match entry.state {
                 State::Sent => true,
-                State::Trusted => is_young || stood_there,
+                State::Trusted => at_risk,
                 // Its echo is not to come.
-                State::Confirmed => entry.key.is_none() && (is_young || stood_there),
+                State::Confirmed => entry.key.is_none() && at_risk,
                 State::Doubt | State::Done => false,
             };
             if in_doubt {
@@ -315,8 +329,15 @@ impl Flight {
         self.sort_doubts();
     }
 
+    /// The subscription is lost: nothing is overdue until there is a new one.
+    pub fn away(&mut self) {
+        self.is_away = true;
+    }
+
     /// The subscription is a new one at the same broker, which may have stood still.
     pub fn subscribed(&mut self, now: Instant) {
+        self.is_away = false;
+        self.returned = Some(now);
         self.last_sign = Some(now);
         self.is_mute = false;
     }
@@ -405,12 +426,16 @@ impl Flight {
     }
 
     fn is_overdue(&self, entry: &Entry, now: Instant) -> bool {
+        if self.is_away {
+            return false;
+        }
         let since = |at: Instant| now.saturating_duration_since(at);
         let is_silent = self
             .last_sign
             .is_none_or(|sign| since(sign) >= CONFIRMATION_TIME);
         let is_passed = self.echoed.is_some_and(|echoed| echoed > entry.at);
-        let age = since(entry.at);
+        // The time in which it stood still does not count.
+        let age = since(self.returned.map_or(entry.at, |at| at.max(entry.at)));
         age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
     }
 
@@ -434,14 +459,17 @@ impl Flight {
         while let Some(&number) = self.kept.front() {
             if let Some(place) = self.place(number) {
                 let entry = &self.entries[place];
-                let spare = place + QUEUE < self.entries.len();
-                let is_old = now.saturating_duration_since(entry.at) > RISK;
+                let risk = match place + QUEUE < self.entries.len() {
+                    true => RISK,
+                    false => QUEUE_RISK,
+                };
+                let is_old = now.saturating_duration_since(entry.at) > risk;
                 let most = match entry.state {
                     State::Trusted => TRUSTED_BYTES.min(self.most_bytes / 2),
                     _ => self.most_bytes / 2,
                 };
                 let goes = match entry.state {
-                    State::Trusted => spare && is_old || self.kept_bytes > most,
+                    State::Trusted => is_old || self.kept_bytes > most,
                     State::Confirmed => self.kept_bytes > most,
                     State::Sent | State::Doubt | State::Done => true,
                 };

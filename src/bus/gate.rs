@@ -22,10 +22,6 @@ use crate::protocol::{legacy, stix};
 /// noticed: 4 to 9 s (measured on the originals).
 pub const SETTLING: Duration = Duration::from_secs(10);
 
-/// How long after the queue was full what stands in it is in doubt, however old it is: a
-/// broker may stand still before it dies.
-const FULL_DOUBT: Duration = Duration::from_secs(60);
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Unheard,
@@ -41,7 +37,6 @@ pub struct Gate {
     subscriptions: HashSet<Vec<u8>>,
     /// The connection ended since that was asked for last.
     loss: bool,
-    full_at: Option<Instant>,
 }
 
 /// Whether a sighting may be sent.
@@ -57,14 +52,6 @@ pub enum Verdict {
     Never,
 }
 
-/// The connection was lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// Whether the queue before it was full a moment ago: what stood in it is in
-    /// doubt, however old it is.
-    pub was_full: bool,
-}
-
 impl Gate {
     /// Before the broker subscribes to anything.
     pub fn new() -> Self {
@@ -72,7 +59,6 @@ impl Gate {
             state: State::Unheard,
             subscriptions: HashSet::new(),
             loss: false,
-            full_at: None,
         }
     }
 
@@ -102,11 +88,6 @@ impl Gate {
         is_back
     }
 
-    /// The queue before the connection is full.
-    pub fn full(&mut self, now: Instant) {
-        self.full_at = Some(now);
-    }
-
     /// Whether a sighting on this topic may be sent. While the program ends, better
     /// early than never.
     pub fn verdict(&mut self, topic: &[u8], now: Instant, is_ending: bool) -> Verdict {
@@ -127,11 +108,8 @@ impl Gate {
     }
 
     /// Whether the connection was lost since this was asked last.
-    pub fn take_loss(&mut self, now: Instant) -> Option<Loss> {
-        let full_at = self.full_at;
-        std::mem::take(&mut self.loss).then(|| Loss {
-            was_full: full_at.is_some_and(|at| now.saturating_duration_since(at) < FULL_DOUBT),
-        })
+    pub fn take_loss(&mut self) -> bool {
+        std::mem::take(&mut self.loss)
     }
 
     /// Does the broker listen to this topic?
@@ -174,10 +152,10 @@ mod tests {
         assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
         assert!(!gate.heard(b"\x01stix2/", now));
         assert_eq!(gate.verdict(STIX, now, false), Verdict::Yes);
-        assert_eq!(gate.take_loss(now), None);
+        assert!(!gate.take_loss());
         assert!(!gate.heard(b"\x00stix2/", now));
-        assert_eq!(gate.take_loss(now), Some(Loss { was_full: false }));
-        assert_eq!(gate.take_loss(now), None);
+        assert!(gate.take_loss());
+        assert!(!gate.take_loss());
         assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
         assert!(gate.heard(b"\x01stix2/", now));
         assert_eq!(gate.verdict(STIX, now, false), Verdict::Settling(SETTLING));
@@ -204,17 +182,5 @@ mod tests {
         gate.heard(b"\x01threatbus/sighting", now);
         assert_eq!(gate.verdict(STIX, now, false), Verdict::Never);
         assert_eq!(gate.generation(), Some(Protocol::Legacy));
-    }
-
-    #[test]
-    fn a_queue_that_was_full_a_moment_ago_is_in_doubt() {
-        let now = Instant::now();
-        for (later, was_full) in [(FULL_DOUBT / 2, true), (FULL_DOUBT, false)] {
-            let mut gate = Gate::new();
-            gate.heard(b"\x01stix2/", now);
-            gate.full(now);
-            gate.heard(b"\x00stix2/", now + later);
-            assert_eq!(gate.take_loss(now + later), Some(Loss { was_full }));
-        }
     }
 }

@@ -49,6 +49,9 @@ pub enum ManageError {
     /// The ZeroMQ library failed.
     #[error(transparent)]
     Socket(#[from] zmq::Error),
+    /// The connection to where the broker publishes ended.
+    #[error("its connection ended")]
+    Cut,
     /// The program stops.
     #[error("the program stops")]
     Stopped,

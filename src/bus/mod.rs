@@ -1,7 +1,7 @@
 //! Threat Bus on the wire: management requests, incoming messages, outgoing
 //! sightings.
 
-mod alive;
+pub mod alive;
 pub mod echo;
 pub mod flight;
 pub mod gate;
@@ -11,7 +11,9 @@ pub mod outgoing;
 pub mod pace;
 pub mod publish;
 pub mod receive;
-mod remembered;
+mod reception;
+pub mod remembered;
 pub mod session;
 pub mod share;
 mod sub;
+pub mod subscription;

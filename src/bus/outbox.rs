@@ -10,7 +10,6 @@ use std::io;
 use std::time::Instant;
 
 use super::flight::{Flight, Frame, Key, KeyOf, Unconfirmed};
-use super::gate::Loss;
 use super::share::{Mostly, Share};
 use crate::state::spool::{Position, Spool};
 
@@ -213,6 +212,11 @@ impl Outbox {
         self.forget_done()
     }
 
+    /// The subscription is lost.
+    pub fn away(&mut self) {
+        self.flight.away();
+    }
+
     /// The subscription is a new one. Where the broker was restarted, with when it was
     /// last seen alive, what was not confirmed goes again, and what was confirmed about
     /// then, too.
@@ -226,8 +230,8 @@ impl Outbox {
     /// The connection for sightings was lost: what may not have reached the broker goes
     /// once more, or, where it is not on disk and there is a spool, safe on disk at its end.
     /// Gives the number of messages that a full spool lost for them.
-    pub fn lost(&mut self, loss: Loss, now: Instant) -> u64 {
-        self.flight.lost(loss, now);
+    pub fn lost(&mut self, now: Instant) -> u64 {
+        self.flight.lost(now);
         self.keep_doubts(now)
     }
 
@@ -292,6 +296,15 @@ impl Outbox {
     /// Whether every message is delivered, as far as that can be told.
     pub fn is_empty(&self) -> bool {
         !self.waits() && self.flight.open() == 0
+    }
+
+    /// How many bytes it takes in memory.
+    pub fn bytes_in_memory(&self) -> usize {
+        let waiting = match &self.store {
+            Store::Memory { bytes, .. } => *bytes,
+            Store::Disk { .. } => 0,
+        };
+        waiting + self.flight.bytes()
     }
 
     /// How many bytes wait on disk; 0 without a state directory.

@@ -59,6 +59,8 @@ pub enum Broker {
     },
     /// It knew the subscription at this moment.
     Alive(Instant),
+    /// It does not know it, or does not answer.
+    Away,
 }
 
 /// The writer.
@@ -195,10 +197,10 @@ impl Outgoing {
 
     /// Takes back what may not have reached a broker that died.
     fn take_loss(&mut self) {
-        let Some(loss) = self.publisher.take_loss() else {
+        if !self.publisher.take_loss() {
             return;
-        };
-        let lost = self.outbox.lost(loss, Instant::now());
+        }
+        let lost = self.outbox.lost(Instant::now());
         self.busy = true;
         debug!("the connection for sightings is lost: what may not have arrived goes once more");
         self.metrics.sightings_lost.add(lost);
@@ -422,6 +424,7 @@ impl Outgoing {
                 let written = self.outbox.alive(*at);
                 self.note(written);
             }
+            Broker::Away => self.outbox.away(),
             Broker::Listening {
                 endpoint,
                 restarted,

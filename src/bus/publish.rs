@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::flight::{QUEUE, RISK};
-use super::gate::{Gate, Loss, SETTLING, Verdict};
+use super::gate::{Gate, SETTLING, Verdict};
 use super::manage::poll_milliseconds;
 use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
@@ -238,7 +238,6 @@ impl Publisher {
                 Ok(Sent::Yes)
             }
             Err(zmq::Error::EAGAIN) => {
-                xpub.gate.full(Instant::now());
                 let _ = self.stop.now_channel().recv_timeout(FULL_PAUSE);
                 Ok(Sent::NotYet)
             }
@@ -264,9 +263,8 @@ impl Publisher {
     }
 
     /// Whether the connection was lost since this was asked last.
-    pub fn take_loss(&mut self) -> Option<Loss> {
-        let gate = self.xpub.as_mut().map(|xpub| &mut xpub.gate)?;
-        gate.take_loss(Instant::now())
+    pub fn take_loss(&mut self) -> bool {
+        self.xpub.as_mut().is_some_and(|xpub| xpub.gate.take_loss())
     }
 
     /// Closes the socket and waits until the broker has what was sent, for at

@@ -12,15 +12,19 @@ use crate::process::endpoint::Endpoint;
 /// made all the same.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 
+/// The prefix of every topic.
+const EVERYTHING: &[u8] = b"";
+
 /// A connected SUB socket.
 pub struct Sub {
     /// The socket.
     pub socket: zmq::Socket,
-    /// The listening end of the socket's monitor. It stays open as long as the
+    /// The listening end of the socket's monitor: readable when the connection ended.
+    /// It stays open as long as the
     /// socket: an event that finds it closed would block the library's I/O
     /// thread for good (seen when a broker restarted). Fields are dropped in
     /// this order.
-    _events: zmq::Socket,
+    pub events: zmq::Socket,
 }
 
 impl Sub {
@@ -39,23 +43,43 @@ impl Sub {
         // Longer ones are refused with a warning, absurd ones by the library.
         socket.set_maxmsgsize(4 * receive::LONGEST_MESSAGE as i64)?;
         socket.set_heartbeat_ivl(5_000)?;
-        socket.set_heartbeat_timeout(15_000)?;
+        // A broker that stands still for a while keeps what it has for this subscriber
+        // as long as the connection stands.
+        socket.set_heartbeat_timeout(60_000)?;
         let events = context.socket(zmq::PAIR)?;
         let address = format!("inproc://sub-events-{number}");
-        socket.monitor(
-            &address,
-            zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw().into(),
-        )?;
-        // Nobody reads it after the first event; there is room for the others.
+        let watched = zmq::SocketEvent::HANDSHAKE_SUCCEEDED.to_raw()
+            | zmq::SocketEvent::DISCONNECTED.to_raw();
+        socket.monitor(&address, watched.into())?;
         events.set_rcvhwm(0)?;
         events.connect(&address)?;
         socket.connect(&endpoint.as_tcp())?;
         if events.poll(zmq::POLLIN, poll_milliseconds(HANDSHAKE_TIME))? == 0 {
             warn!("the broker's pub port {endpoint} does not answer yet; messages may be missed");
         }
-        Ok(Sub {
-            socket,
-            _events: events,
-        })
+        // The broker knows of this when it is asked for the topic, and not only some time
+        // after it has answered: what it publishes in between it would drop.
+        socket.set_subscribe(EVERYTHING)?;
+        Ok(Sub { socket, events })
+    }
+
+    /// Takes only what it listens to by now.
+    ///
+    /// # Errors
+    /// The ZeroMQ library fails.
+    pub fn narrow(&self) -> zmq::Result<()> {
+        self.socket.set_unsubscribe(EVERYTHING)
+    }
+
+    /// Whether the connection ended since this was asked last. What was published since
+    /// then did not come.
+    pub fn was_cut(&self) -> bool {
+        let mut was_cut = false;
+        while let Ok(event) = self.events.recv_multipart(zmq::DONTWAIT) {
+            let number = event.first().and_then(|frame| frame.first_chunk());
+            let disconnected = zmq::SocketEvent::DISCONNECTED.to_raw();
+            was_cut |= number.is_some_and(|number| u16::from_ne_bytes(*number) == disconnected);
+        }
+        was_cut
     }
 }

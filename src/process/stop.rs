@@ -199,9 +199,14 @@ impl Backoff {
 
     /// The pause to make now; the next one is twice as long.
     pub fn pause(&mut self) -> Duration {
+        self.pause_by(random_fraction())
+    }
+
+    /// As [`Backoff::pause`], with what is taken for random, from 0 to 1.
+    pub fn pause_by(&mut self, random: f64) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(Self::LONGEST);
-        pause.mul_f64(1.0 - 0.25 * random_fraction())
+        pause.mul_f64(1.0 - 0.25 * random)
     }
 }
 

@@ -123,7 +123,7 @@ fn a_lost_connection_puts_what_was_sent_in_doubt() {
     let mut flight = confirming();
     send(&mut flight, "a b c", now);
     echo(&mut flight, "a", now);
-    flight.lost(Loss { was_full: false }, now + 10 * RISK);
+    flight.lost(now + 10 * RISK);
     // It had arrived.
     echo(&mut flight, "c", now);
     assert_eq!(again(&mut flight, now), "b");
@@ -151,7 +151,7 @@ fn one_that_is_not_recognised_is_not_waited_for() {
     let mut flight = confirming();
     send(&mut flight, "a b?", now);
     assert_eq!(flight.open(), 1);
-    flight.lost(Loss { was_full: false }, now);
+    flight.lost(now);
     assert_eq!(again(&mut flight, now), "a b?");
     echo(&mut flight, "a", now);
     flight.restarted(now, now);
@@ -178,16 +178,12 @@ fn no_more_are_with_the_broker_than_its_pace_allows() {
 #[test]
 fn without_confirmation_the_last_moment_is_in_doubt() {
     let now = Instant::now();
-    for (later, was_full, expected) in [
-        (RISK, false, "a b"),
-        (RISK + MOMENT, false, "b"),
-        (RISK + MOMENT, true, "a b"),
-    ] {
+    for (later, expected) in [(RISK, "a b"), (QUEUE_RISK, "b"), (QUEUE_RISK + MOMENT, "")] {
         let mut flight = Flight::new(1_000, None);
         send(&mut flight, "a", now);
         send(&mut flight, "b", now + MOMENT);
         flight.time(now + later);
-        flight.lost(Loss { was_full }, now + later);
+        flight.lost(now + later + MOMENT);
         assert_eq!(again(&mut flight, now), expected);
     }
     let mut flight = Flight::new(1 << 20, None);
@@ -232,7 +228,7 @@ fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
     let mut flight = confirming();
     // Two sightings whose echoes look the same.
     send(&mut flight, "1a 2a", now);
-    flight.lost(Loss { was_full: false }, now);
+    flight.lost(now);
     let (number, frame) = flight.next_doubt().expect("in doubt");
     assert_eq!(frame, b"1a");
     flight.dropped(number, now);

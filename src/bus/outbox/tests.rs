@@ -6,8 +6,6 @@ fn key(frame: &[u8]) -> Option<Key> {
     frame.last().map(|last| u64::from(*last))
 }
 
-const LOSS: Loss = Loss { was_full: false };
-
 fn texts(outbox: &mut Outbox, now: Instant) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some(next) = outbox.next_to_send().expect("read") {
@@ -60,7 +58,7 @@ fn what_may_not_have_reached_the_broker_goes_first() {
     assert!(outbox.is_bypassed());
     outbox.sent_at_once(b"a".to_vec(), now);
     push(&mut outbox, "b");
-    assert_eq!(outbox.lost(LOSS, now), 0);
+    assert_eq!(outbox.lost(now), 0);
     assert_eq!(outbox.at_risk(), 2);
     assert!(!outbox.is_bypassed());
     assert_eq!(texts(&mut outbox, now), ["a", "b"]);
@@ -75,7 +73,7 @@ fn on_disk_what_may_not_have_reached_the_broker_is_safe() {
     let now = Instant::now();
     outbox.sent_at_once(b"a".to_vec(), now);
     push(&mut outbox, "b");
-    assert_eq!(outbox.lost(LOSS, now), 0);
+    assert_eq!(outbox.lost(now), 0);
     assert_eq!(outbox.at_risk(), 0);
     drop(outbox);
     let mut outbox = Outbox::on_disk(open(), 100, None);

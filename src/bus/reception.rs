@@ -1,0 +1,192 @@
+//! What comes through the subscription: read, counted and handed on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::{debug, info, warn};
+
+use super::receive::{self, Incoming, Unreadable};
+use super::remembered::Remembered;
+use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
+use crate::intake::Intake;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::state::journal::Journal;
+
+/// How often a run that is to end looks whether the last query is answered.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Where indicators are taken in.
+pub struct Reception {
+    metrics: Arc<Metrics>,
+    /// Closed when the program stops.
+    indicators: Option<Intake>,
+    journal: Option<Journal>,
+    /// Whether indicators are taken too that nothing narrows.
+    takes_everything: bool,
+    remembered: Remembered,
+    versions: Versions,
+    /// When the last message came, or the subscription was made.
+    last_message: Instant,
+}
+
+impl Reception {
+    /// Indicators go to `indicators`. Those of a snapshot that were there before are told
+    /// apart where snapshots are asked for.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        indicators: Intake,
+        journal: Option<Journal>,
+        takes_everything: bool,
+        with_snapshots: bool,
+    ) -> Self {
+        Reception {
+            metrics,
+            indicators: Some(indicators),
+            journal,
+            takes_everything,
+            remembered: Remembered::new(with_snapshots),
+            versions: Versions::default(),
+            last_message: Instant::now(),
+        }
+    }
+
+    /// Nothing new is taken in from now on.
+    pub fn close(&mut self) {
+        self.indicators = None;
+    }
+
+    /// A subscription is to take the place of another.
+    pub fn hand_over(&mut self) {
+        self.remembered.hand_over();
+    }
+
+    /// There is only one subscription again.
+    pub fn settle(&mut self) {
+        self.remembered.settle();
+    }
+
+    /// A subscription begins.
+    pub fn begin(&mut self) {
+        self.last_message = Instant::now();
+    }
+
+    /// How long it takes at least until it has been idle for so long; zero where it has
+    /// been, with nothing waiting or in work.
+    pub fn idle_in(&self, idle: Duration) -> Duration {
+        let left = idle.saturating_sub(self.last_message.elapsed());
+        // The last query may take hours; nothing wakes this thread when it ends.
+        let is_busy = left.is_zero() && self.indicators.as_ref().is_some_and(Intake::is_busy);
+        if is_busy { LOOK_AGAIN } else { left }
+    }
+
+    /// Takes a frame that came on the topic `own_topic` of the subscription with this
+    /// number.
+    pub fn take(&mut self, frame: &[u8], own_topic: &str, subscription: u64) {
+        self.metrics.messages_received.add(1);
+        let incoming = receive::read(frame, own_topic);
+        if !matches!(incoming, Ok(Incoming::Other(_))) {
+            self.last_message = Instant::now();
+        }
+        match incoming {
+            Ok(Incoming::Indicator(message)) => {
+                let message = match self.takes_everything {
+                    true => message,
+                    false => message.narrow(),
+                };
+                // The topic is this subscription's; the rest is what counts.
+                self.take_message(message, &frame[own_topic.len()..], subscription);
+            }
+            Ok(Incoming::Other(kind)) => {
+                self.metrics.messages_ignored.add(1);
+                debug!(
+                    "ignoring a message of type {:?}",
+                    printable(kind, 64).to_string()
+                );
+            }
+            Err(error) => self.reject(frame, &error),
+        }
+    }
+
+    fn reject(&mut self, frame: &[u8], error: &Unreadable) {
+        self.metrics.indicators_rejected.add(1);
+        self.metrics.rejected.count(&error.to_string());
+        let start = &frame[..frame.len().min(256)];
+        warn!(
+            "rejected a message from the bus: {}: {}",
+            printable(&error.to_string(), 500),
+            printable(&String::from_utf8_lossy(start), 200)
+        );
+        if let Unreadable::Indicator(Rejection {
+            id: Some(id),
+            replaces: true,
+            ..
+        }) = error
+        {
+            self.withdraw(id);
+        }
+    }
+
+    /// What waits under this id is out of date.
+    fn withdraw(&mut self, id: &Arc<str>) {
+        self.remembered.forget(id);
+        // Closed while the program stops: nothing new is taken in.
+        if let Some(indicators) = &self.indicators {
+            indicators.withdraw(id);
+        }
+    }
+
+    fn take_message(&mut self, message: Message, content: &[u8], subscription: u64) {
+        let Some(message) = self.versions.newest(message) else {
+            self.metrics.indicators_repeated.add(1);
+            return;
+        };
+        match message {
+            Message::Match {
+                indicator,
+                left_out,
+                ..
+            } => {
+                tell_of_left_out(&indicator.id, &left_out);
+                self.take_indicator(indicator, content, subscription);
+            }
+            Message::Withdraw(id) => {
+                self.metrics.indicators_withdrawn.add(1);
+                self.withdraw(&id);
+            }
+            Message::Unsupported {
+                id,
+                reason,
+                replaces,
+                ..
+            } => {
+                self.metrics.indicators_unsupported.add(1);
+                self.metrics.unsupported.count(&reason);
+                info!(
+                    "indicator {} is unsupported: {}",
+                    printable(&id, 200),
+                    printable(&reason, 500)
+                );
+                if replaces {
+                    self.withdraw(&id);
+                }
+            }
+        }
+    }
+
+    fn take_indicator(&mut self, indicator: Indicator, content: &[u8], subscription: u64) {
+        let id = &indicator.id;
+        if self.remembered.is_repeated(id, content, subscription) {
+            self.metrics.indicators_repeated.add(1);
+            debug!("indicator {} is known already", printable(id, 200));
+            return;
+        }
+        self.metrics.indicators_received.add(1);
+        self.metrics.kinds.count(indicator.kind());
+        // Closed while the program stops: nothing new is taken in.
+        if let Some(indicators) = &self.indicators {
+            let journal = self.journal.as_ref();
+            indicators.add(indicator, journal.map(|journal| journal.begin(content)));
+        }
+    }
+}

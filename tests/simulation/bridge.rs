@@ -1,0 +1,299 @@
+//! The bridge: the machines of the bus, with what their threads do around them.
+
+use std::time::{Duration, Instant};
+
+use vast_threatbus::bus::manage::{ManageError, Subscription};
+use vast_threatbus::config::ProtocolChoice;
+use vast_threatbus::indicator::Protocol;
+use vast_threatbus::process::endpoint::Endpoint;
+
+use crate::machines::alive::Moment;
+use crate::machines::flight::Key;
+use crate::machines::gate::{Gate, Verdict};
+use crate::machines::outbox::Outbox;
+use crate::machines::remembered::Remembered;
+use crate::machines::subscription::{Input, Next, Output, Request, Subscriber, Tale, Wishes};
+
+/// What comes before each sighting.
+pub const TOPIC: &str = "stix2/sighting";
+
+/// The echo of a sighting with this remainder is not recognised; that with the next is
+/// known to be so.
+const REWRITTEN: u32 = 90;
+const UNKNOWN: u32 = 91;
+const ROUND: u32 = 97;
+
+/// Whether a broker rewrites this one so that it is not recognised, without a warning.
+pub fn is_rewritten(number: u32) -> bool {
+    number % ROUND == REWRITTEN
+}
+
+pub fn frame(number: u32) -> Vec<u8> {
+    format!("{TOPIC} {number}").into_bytes()
+}
+
+pub fn number(frame: &[u8]) -> u32 {
+    let digits = &frame[TOPIC.len() + 1..];
+    digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+}
+
+/// The key of a sighting that is sent.
+pub fn key(frame: &[u8]) -> Option<Key> {
+    let number = number(frame);
+    (number % ROUND != UNKNOWN).then_some(u64::from(number))
+}
+
+/// The key of its echo.
+pub fn echo_key(number: u32) -> Option<Key> {
+    match number % ROUND {
+        UNKNOWN => None,
+        REWRITTEN => Some(u64::from(number) | 1 << 40),
+        _ => Some(u64::from(number)),
+    }
+}
+
+/// What the world has to do for the session.
+#[derive(Debug)]
+pub enum Waits {
+    /// A request was put, and is answered until then.
+    Answer(Request, Instant),
+    /// It waits for what comes.
+    Until(Instant),
+    /// It is over.
+    Ended,
+}
+
+/// A socket for indicators and echoes.
+#[derive(Debug)]
+pub struct Link {
+    pub topic: u32,
+    pub echo_topic: Option<u32>,
+    pub number: u64,
+}
+
+/// The process.
+pub struct Bridge {
+    pub session: Subscriber,
+    pub waits: Waits,
+    pub outbox: Outbox,
+    pub gate: Gate,
+    pub remembered: Remembered,
+    pub link: Option<Link>,
+    pub former: Option<Link>,
+    /// Topics that the new socket listens to.
+    pub listens: Vec<u32>,
+    sockets: u64,
+    pub closed: bool,
+    /// When it was told to stop.
+    pub stopped_at: Option<Instant>,
+    pub ended_at: Option<Instant>,
+    /// What is said of gaps: from when, and whether a snapshot covers them.
+    pub gaps: Vec<(Instant, bool)>,
+    /// Whether it ever was subscribed.
+    pub subscribed_at: Option<Instant>,
+    pub unconfirmed: u32,
+    pub was_mute: bool,
+}
+
+/// What the session did that the world has to know.
+#[derive(Debug)]
+pub enum Act {
+    Held(Vec<String>),
+    Listen(u32),
+}
+
+impl Bridge {
+    pub fn new(wishes: Wishes, held: Vec<String>, outbox: Outbox, seed: u64, now: Moment) -> Self {
+        let with_snapshot = wishes.snapshot_days > 0;
+        Bridge {
+            session: Subscriber::new(wishes, held, seed, now),
+            waits: Waits::Until(now.monotonic),
+            outbox,
+            gate: Gate::new(),
+            remembered: Remembered::new(with_snapshot),
+            link: None,
+            former: None,
+            listens: Vec::new(),
+            sockets: 0,
+            closed: false,
+            stopped_at: None,
+            ended_at: None,
+            gaps: Vec::new(),
+            subscribed_at: None,
+            unconfirmed: 0,
+            was_mute: false,
+        }
+    }
+
+    /// How many sockets for indicators there have been.
+    pub fn sockets(&self) -> u64 {
+        self.sockets
+    }
+
+    /// Steps the session until it waits for something.
+    pub fn step(&mut self, now: Moment, input: Input, acts: &mut Vec<Act>) {
+        let mut input = input;
+        loop {
+            let (outputs, next) = self.session.step(now, input);
+            for output in outputs {
+                self.perform(now, output, acts);
+            }
+            input = match next {
+                Next::Ask(request, time) => {
+                    self.waits = Waits::Answer(request, now.monotonic + time);
+                    return;
+                }
+                Next::Detect(_) => Input::Generation(Ok(Some(Protocol::Stix2))),
+                Next::Connect(_) => {
+                    self.sockets += 1;
+                    self.listens.clear();
+                    Input::Connected(Ok(()))
+                }
+                Next::Wait(until) => {
+                    self.waits = Waits::Until(until);
+                    return;
+                }
+                Next::End => {
+                    self.waits = Waits::Ended;
+                    self.ended_at = Some(now.monotonic);
+                    return;
+                }
+            };
+        }
+    }
+
+    fn perform(&mut self, now: Moment, output: Output, acts: &mut Vec<Act>) {
+        match output {
+            Output::Listen(topic) => {
+                let topic = name(&topic);
+                self.listens.push(topic);
+                acts.push(Act::Listen(topic));
+            }
+            Output::Use(topic, echo_topic) => {
+                let link = Link {
+                    topic: name(&topic),
+                    echo_topic: echo_topic.as_deref().map(name),
+                    number: self.sockets,
+                };
+                self.former = self.link.replace(link);
+            }
+            Output::CloseFormer => {
+                self.former = None;
+                self.remembered.settle();
+            }
+            Output::HandOver => self.remembered.hand_over(),
+            Output::CloseIntake => self.closed = true,
+            Output::Held(topics) => acts.push(Act::Held(topics)),
+            Output::Listening(_, restarted) => self.outbox.subscribed(now.monotonic, restarted),
+            Output::Alive(at) => self.outbox.alive(at).expect("the disk is well"),
+            Output::Away => self.outbox.away(),
+            Output::Tell(tale) => self.tell(now, &tale),
+        }
+    }
+
+    fn tell(&mut self, now: Moment, tale: &Tale) {
+        match tale {
+            Tale::Subscribed(..) => {
+                self.subscribed_at.get_or_insert(now.monotonic);
+            }
+            Tale::Anew(gap, days) => {
+                let from = now.monotonic.checked_sub(*gap).unwrap_or(now.monotonic);
+                self.gaps.push((from, days.is_some()));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether an indicator that came through the subscription to this topic is taken in.
+    pub fn takes(&mut self, topic: u32, indicator: u32) -> bool {
+        let links = [&self.link, &self.former];
+        let link = links.into_iter().flatten().find(|link| link.topic == topic);
+        let number = match link {
+            Some(link) => link.number,
+            // It waits in the new socket until that is in use.
+            None if self.listens.contains(&topic) => self.sockets,
+            None => return false,
+        };
+        if self.closed {
+            return false;
+        }
+        let id = indicator.to_string();
+        !self.remembered.is_repeated(&id, id.as_bytes(), number)
+    }
+
+    /// Whether anything on this topic comes through one of its sockets.
+    pub fn hears(&self, topic: u32) -> bool {
+        let links = [&self.link, &self.former];
+        let mut links = links.into_iter().flatten();
+        self.listens.contains(&topic)
+            || links.any(|link| link.topic == topic || link.echo_topic == Some(topic))
+    }
+
+    /// Sends what can be sent, into a wire that takes so many.
+    pub fn send(&mut self, now: Instant, room: usize) -> Vec<u32> {
+        let mut sent = Vec::new();
+        if self.gate.take_loss() {
+            assert_eq!(self.outbox.lost(now), 0, "the spool is large enough");
+        }
+        let is_ending = self.stopped_at.is_some();
+        while let Some(next) = self.outbox.next_to_send().expect("the disk is well") {
+            if self.gate.verdict(TOPIC.as_bytes(), now, is_ending) != Verdict::Yes
+                || sent.len() >= room
+            {
+                break;
+            }
+            sent.push(number(&next.frame));
+            self.outbox.sent(next, now).expect("the disk is well");
+        }
+        let (overdue, written) = self.outbox.time(now);
+        written.expect("the disk is well");
+        self.unconfirmed += u32::try_from(overdue.given_up.len()).expect("few");
+        self.was_mute |= overdue.is_mute;
+        sent
+    }
+
+    /// Whether a sighting goes straight out.
+    pub fn sends_at_once(&mut self, number: u32, now: Instant, room: usize) -> bool {
+        let is_open = self.gate.verdict(TOPIC.as_bytes(), now, false) == Verdict::Yes;
+        if !self.outbox.is_bypassed() || !is_open || room == 0 {
+            return false;
+        }
+        self.outbox.sent_at_once(frame(number), now);
+        true
+    }
+}
+
+/// A broker's name for a topic, by its number.
+pub fn name(topic: &str) -> u32 {
+    topic[1..].parse().expect("made by this world")
+}
+
+/// The answer to a subscription.
+pub fn subscription(topic: u32) -> Subscription {
+    let endpoint = |port: u16| {
+        let port = port.try_into().expect("not 0");
+        Endpoint::new("broker", port).expect("a host")
+    };
+    Subscription {
+        topic: format!("t{topic}"),
+        pub_endpoint: endpoint(13_371),
+        sub_endpoint: endpoint(13_372),
+    }
+}
+
+pub fn wishes(snapshot_days: u32, confirms: bool) -> Wishes {
+    Wishes {
+        protocol: ProtocolChoice::Auto,
+        snapshot_days,
+        connect_timeout: None,
+        confirms,
+    }
+}
+
+pub fn refused() -> ManageError {
+    ManageError::Refused("error".to_owned())
+}
+
+pub fn no_answer(time: Duration) -> ManageError {
+    ManageError::NoAnswer(time)
+}
