@@ -18,7 +18,7 @@ use super::keys::{Keys, Node};
 use super::matcher::Fields;
 use super::places::{Buffers, Joined, Place, PlaceId, Places, Reading, Seen, Sought};
 use super::walk::{self, At, Visit};
-use crate::observable::{EventTime, Kind, Property, address, url};
+use crate::observable::{EventTime, Kind, Thing, address, url};
 
 /// The fields that tell when an event happened, the first that can be read counts.
 const TIMES: &[&str] = &["ts", "timestamp", "@timestamp"];
@@ -465,46 +465,22 @@ fn object(kind: Kind, path: &str, at: At, number: usize) -> Object {
     let Kind::Text(property) = kind else {
         return Object::Value(number);
     };
-    match property {
-        Property::Md5
-        | Property::Sha1
-        | Property::Sha256
-        | Property::Sha512
-        | Property::FileName => Object::File(at.element),
-        Property::CertificateMd5
-        | Property::CertificateSha1
-        | Property::CertificateSha256
-        | Property::CertificateSerial
-        | Property::CertificateIssuer
-        | Property::CertificateSubject => {
-            if path.contains("client") {
-                Object::ClientCertificate(at.element)
-            } else {
-                Object::Certificate(at.element)
-            }
-        }
-        Property::EmailSender | Property::EmailRecipient | Property::EmailSubject => {
-            Object::Mail(at.element)
-        }
-        Property::UserAgent | Property::HttpMethod | Property::Cookie => {
-            Object::Request(at.element)
-        }
-        Property::ProcessName | Property::CommandLine => Object::Process(at.element),
-        Property::ParentProcessName => Object::ParentProcess(at.element),
-        Property::Mac
-        | Property::Email
-        | Property::UserName
-        | Property::Ja3
-        | Property::Ja3s
-        | Property::Ja4
-        | Property::HasshClient
-        | Property::HasshServer => Object::Value(number),
+    match property.facts().of {
+        Thing::File => Object::File(at.element),
+        Thing::Certificate if path.contains("client") => Object::ClientCertificate(at.element),
+        Thing::Certificate => Object::Certificate(at.element),
+        Thing::Mail => Object::Mail(at.element),
+        Thing::Request => Object::Request(at.element),
+        Thing::Process => Object::Process(at.element),
+        Thing::ParentProcess => Object::ParentProcess(at.element),
+        Thing::Itself => Object::Value(number),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observable::Property;
 
     fn shown(line: &str, sought: Sought) -> Vec<String> {
         let event = Event::read(line).expect("an event");

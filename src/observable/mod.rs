@@ -35,7 +35,7 @@ pub use kind::Kind;
 pub use line::of_line;
 pub use network::Network;
 pub use not_a_value::NotAValue;
-pub use property::{Facts, PROPERTIES, Property, Writing};
+pub use property::{Facts, PROPERTIES, Property, Thing, Writing};
 pub use refang::refang;
 pub use spelled::Spelled;
 pub use time::{EventTime, stix_time, whole_second};

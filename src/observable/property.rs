@@ -122,6 +122,28 @@ pub struct Facts {
     pub extractors: &'static [&'static str],
     /// How it is compared.
     pub writing: Writing,
+    /// What it is a property of: tests of one pattern on objects of one type hold for one
+    /// thing only.
+    pub of: Thing,
+}
+
+/// What has a property, as far as an event tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A file.
+    File,
+    /// A certificate, of a server or of a client.
+    Certificate,
+    /// A mail.
+    Mail,
+    /// A request.
+    Request,
+    /// A process.
+    Process,
+    /// The parent of a process.
+    ParentProcess,
+    /// Nothing else is known of what has it: each value is one.
+    Itself,
 }
 
 /// All properties, in the order of their numbers.
@@ -132,6 +154,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "MD5",
         extractors: &["file.hash.md5"],
         writing: Writing::Hexadecimal(32),
+        of: Thing::File,
     },
     Facts {
         property: Property::Sha1,
@@ -139,6 +162,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "SHA-1",
         extractors: &["file.hash.sha1"],
         writing: Writing::Hexadecimal(40),
+        of: Thing::File,
     },
     Facts {
         property: Property::Sha256,
@@ -146,6 +170,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "SHA-256",
         extractors: &["file.hash.sha256"],
         writing: Writing::Hexadecimal(64),
+        of: Thing::File,
     },
     Facts {
         property: Property::FileName,
@@ -153,6 +178,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "file name",
         extractors: &["file.name"],
         writing: Writing::FileName,
+        of: Thing::File,
     },
     Facts {
         property: Property::Mac,
@@ -160,6 +186,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "hardware address",
         extractors: &["net.src.mac"],
         writing: Writing::HardwareAddress,
+        of: Thing::Itself,
     },
     Facts {
         property: Property::UserAgent,
@@ -167,6 +194,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "user agent",
         extractors: &["zeek.http.user_agent", "suricata.http.http.http_user_agent"],
         writing: Writing::AsIs,
+        of: Thing::Request,
     },
     Facts {
         property: Property::Email,
@@ -174,6 +202,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "mail address",
         extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
         writing: Writing::MailAddress,
+        of: Thing::Itself,
     },
     Facts {
         property: Property::ProcessName,
@@ -181,6 +210,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "process name",
         extractors: &["proc.name"],
         writing: Writing::AsIs,
+        of: Thing::Process,
     },
     Facts {
         property: Property::ParentProcessName,
@@ -188,6 +218,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "name of a parent process",
         extractors: &["proc.parent.name"],
         writing: Writing::AsIs,
+        of: Thing::ParentProcess,
     },
     Facts {
         property: Property::CommandLine,
@@ -195,6 +226,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "command line",
         extractors: &["sysmon.ProcessCreation.CommandLine"],
         writing: Writing::AsIs,
+        of: Thing::Process,
     },
     Facts {
         property: Property::UserName,
@@ -202,6 +234,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "user name",
         extractors: &["proc.user_name"],
         writing: Writing::AsIs,
+        of: Thing::Itself,
     },
     Facts {
         property: Property::Sha512,
@@ -209,6 +242,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "SHA-512",
         extractors: &[],
         writing: Writing::Hexadecimal(128),
+        of: Thing::File,
     },
     Facts {
         property: Property::CertificateMd5,
@@ -216,6 +250,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "MD5 of a certificate",
         extractors: &[],
         writing: Writing::Hexadecimal(32),
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::CertificateSha1,
@@ -223,6 +258,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "SHA-1 of a certificate",
         extractors: &["suricata.tls.tls.fingerprint"],
         writing: Writing::Hexadecimal(40),
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::CertificateSha256,
@@ -230,6 +266,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "SHA-256 of a certificate",
         extractors: &[],
         writing: Writing::Hexadecimal(64),
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::CertificateSerial,
@@ -237,6 +274,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "serial number",
         extractors: &["suricata.tls.tls.serial", "zeek.x509.certificate.serial"],
         writing: Writing::Serial,
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::CertificateIssuer,
@@ -248,6 +286,7 @@ pub const PROPERTIES: [Facts; 28] = [
             "zeek.x509.certificate.issuer",
         ],
         writing: Writing::DistinguishedName,
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::CertificateSubject,
@@ -259,6 +298,7 @@ pub const PROPERTIES: [Facts; 28] = [
             "zeek.x509.certificate.subject",
         ],
         writing: Writing::DistinguishedName,
+        of: Thing::Certificate,
     },
     Facts {
         property: Property::Ja3,
@@ -266,6 +306,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "JA3",
         extractors: &["suricata.tls.tls.ja3.hash"],
         writing: Writing::Hexadecimal(32),
+        of: Thing::Itself,
     },
     Facts {
         property: Property::Ja3s,
@@ -273,6 +314,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "JA3S",
         extractors: &["suricata.tls.tls.ja3s.hash"],
         writing: Writing::Hexadecimal(32),
+        of: Thing::Itself,
     },
     Facts {
         property: Property::Ja4,
@@ -280,6 +322,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "JA4",
         extractors: &[],
         writing: Writing::LowerCase,
+        of: Thing::Itself,
     },
     Facts {
         property: Property::HasshClient,
@@ -287,6 +330,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "HASSH",
         extractors: &[],
         writing: Writing::Hexadecimal(32),
+        of: Thing::Itself,
     },
     Facts {
         property: Property::HasshServer,
@@ -294,6 +338,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "HASSH",
         extractors: &[],
         writing: Writing::Hexadecimal(32),
+        of: Thing::Itself,
     },
     Facts {
         property: Property::EmailSender,
@@ -301,6 +346,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "mail address",
         extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
         writing: Writing::MailAddress,
+        of: Thing::Mail,
     },
     Facts {
         property: Property::EmailRecipient,
@@ -308,6 +354,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "mail address",
         extractors: &[],
         writing: Writing::MailAddress,
+        of: Thing::Mail,
     },
     Facts {
         property: Property::EmailSubject,
@@ -315,6 +362,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "subject",
         extractors: &["zeek.smtp.subject"],
         writing: Writing::AsIs,
+        of: Thing::Mail,
     },
     Facts {
         property: Property::HttpMethod,
@@ -322,6 +370,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "method",
         extractors: &["zeek.http.method", "suricata.http.http.http_method"],
         writing: Writing::AsIs,
+        of: Thing::Request,
     },
     Facts {
         property: Property::Cookie,
@@ -329,6 +378,7 @@ pub const PROPERTIES: [Facts; 28] = [
         what: "cookie",
         extractors: &[],
         writing: Writing::AsIs,
+        of: Thing::Request,
     },
 ];
 
