@@ -261,7 +261,7 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
 
 /// The table of the forms of feeds, as its document has it.
 fn table_of_forms() -> String {
-    let mut table = String::from("| Name | Form | What is taken |\n| --- | --- | --- |\n");
+    let mut table = String::from("| Name | Form | What is read |\n| --- | --- | --- |\n");
     for form in &FORMS {
         table += &format!("| `{}` | {} | {} |\n", form.name, form.what, form.taken);
     }
@@ -270,7 +270,7 @@ fn table_of_forms() -> String {
 
 /// The table of the forms of logs, as its document has it.
 fn table_of_log_forms() -> String {
-    let mut table = String::from("| Form | What is taken |\n| --- | --- |\n");
+    let mut table = String::from("| Form | What is read |\n| --- | --- |\n");
     for form in &LOG_FORMS {
         table += &format!("| {} | {} |\n", form.name, form.taken);
     }

@@ -16,7 +16,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "auto",
-                help: "files with --events, else what the program is",
+                help: "files with --events, else by the version of the program",
                 set: |settings| settings.engine = Choice::Auto,
             },
             Pick {
@@ -38,9 +38,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("auto"),
         sample: None,
         section: Section::Connection,
-        short_help: "what indicators are looked for in",
-        long_help: "The program is the one of --vast-binary; it tells when it is asked for its \
-                    version.",
+        short_help: "where indicators are searched",
+        long_help: "The program is that of --vast-binary (--engine-binary), and its version says \
+                    which engine it is.",
     },
     Opt {
         name: Name::Anywhere("vast"),
@@ -51,8 +51,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Connection,
         short_help: "where VAST listens, HOST:PORT",
-        long_help: "An IPv6 address stands in brackets: [::1]:42000. A Tenzir node is looked for \
-                    at localhost:5158 where nothing is given.",
+        long_help: "An IPv6 address is written in brackets: [::1]:42000. The default for Tenzir \
+                    is localhost:5158.",
     },
     Opt {
         name: Name::Anywhere("engine-endpoint"),
@@ -73,9 +73,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("vast"),
         sample: None,
         section: Section::Connection,
-        short_help: "the program that VAST is asked with",
-        long_help: "A name is looked for in PATH, a path is taken as it is. With --engine tenzir it \
-                    is `tenzir` where nothing is given.",
+        short_help: "the program that queries VAST",
+        long_help: "A name is searched in PATH; a path is used as it is. The default for \
+                    --engine tenzir is `tenzir`.",
     },
     Opt {
         name: Name::Anywhere("engine-binary"),
@@ -124,8 +124,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Connection,
         short_help: "the messages that the broker speaks",
-        long_help: "A message of the other generation is still understood, and answered \
-                    in its own.",
+        long_help: "A message of the other generation is understood too, and answered in its own \
+                    generation.",
     },
     Opt {
         name: Name::Anywhere("connect-timeout"),
@@ -136,7 +136,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Connection,
         short_help: "how long to try to reach VAST and the bus at start; 0 = for ever",
-        long_help: "Both are tried with growing pauses. Past this time the program ends with \
+        long_help: "Both are tried with growing pauses. After this time the program ends with \
                     status 69. A connection that is lost later is tried again for ever.",
     },
     Opt {
@@ -147,9 +147,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("0"),
         sample: None,
         section: Section::Connection,
-        short_help: "ask the bus for the indicators of the last DAYS days",
-        long_help: "After a lost connection, the indicators of the time between are asked for \
-                    too. With 0 only new indicators come.",
+        short_help: "request the indicators of the last DAYS days from the bus",
+        long_help: "After a lost connection, the indicators of that gap are requested too. With \
+                    0 only new indicators come.",
     },
     Opt {
         name: Name::Anywhere("retro-match"),
@@ -159,9 +159,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: Some("true"),
         section: Section::Matching,
-        short_help: "look for indicators in the events that VAST has stored",
-        long_help: "An event matches when it holds what the indicator names; --match says how far \
-                    that goes.",
+        short_help: "search the events that VAST has stored",
+        long_help: "An event matches if it contains what the indicator names; --match says how \
+                    far that goes.",
     },
     Opt {
         name: Name::Anywhere("live-match"),
@@ -171,9 +171,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: None,
         section: Section::Matching,
-        short_help: "look for indicators in events as they are imported",
-        long_help: "This is also meant where neither kind of matching is asked for. \
-                    With --retro-match as well, each indicator goes both ways.",
+        short_help: "search events as they are imported",
+        long_help: "This is the default if neither kind of matching is given. With --retro-match \
+                    as well, each indicator is searched both ways.",
     },
     Opt {
         name: Name::Anywhere("live-engine"),
@@ -182,7 +182,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "auto",
-                help: "what this VAST knows: it is asked once",
+                help: "what this VAST supports: it is queried once",
                 set: |settings| settings.live_engine = LiveEngine::Auto,
             },
             Pick {
@@ -216,9 +216,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("threatbus"),
         section: Section::Matching,
         short_help: "the matcher in VAST that live matching uses",
-        long_help: "With the live engine attach it has to be given: it names a matcher that the \
-                    node runs. With start it is `threatbus-` and ten random letters where it is \
-                    not.",
+        long_help: "The live engine attach needs it: it names a matcher that the node runs. With \
+                    start, the default is `threatbus-` and ten random letters.",
     },
     Opt {
         name: Name::Anywhere("retro-match-max-events"),
@@ -241,7 +240,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("3600"),
         sample: None,
         section: Section::Matching,
-        short_help: "end a query after SECS seconds; 0 = never",
+        short_help: "stop a query after SECS seconds; 0 = never",
         long_help: "What it found until then is reported.",
     },
     Opt {
@@ -269,10 +268,10 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Matching,
         short_help: "how far matching goes",
-        long_help: "On log files and live, standard and thorough find the same. Of what VAST and \
-                    Tenzir store, standard asks for what they find from an index, in the spellings \
-                    that logs are known to have; thorough has more queries behind those, which \
-                    cost by how much is stored, and --retro-match-timeout bounds them.",
+        long_help: "In log files and live, standard and thorough find the same. For stored \
+                    events of VAST and Tenzir, standard sends the queries that an index answers, \
+                    in the spellings that logs are known to have. thorough adds queries whose \
+                    cost depends on how much is stored; --retro-match-timeout limits them.",
     },
     Opt {
         name: Name::Anywhere("match-answers"),
@@ -282,9 +281,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("true"),
         sample: None,
         section: Section::Matching,
-        short_help: "look for domains and addresses among the answers of DNS too",
-        long_help: "Without it an answer is no place to look into. With --match exact they count \
-                    only where this is given, and take more queries: equality never looks into \
+        short_help: "search domains and addresses among the answers of DNS too",
+        long_help: "Without it, answers are not searched. With --match exact they are searched \
+                    only if this is given, which takes more queries: equality never looks into \
                     lists (zeek.dns.answers).",
     },
     Opt {
@@ -295,9 +294,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: None,
         section: Section::Matching,
-        short_help: "let a domain match the names under it too",
-        long_help: "The domain evil.example then matches www.evil.example. A query holds few such \
-                    values, so this takes more queries.",
+        short_help: "let a domain match the names below it too",
+        long_help: "The domain evil.example then matches www.evil.example. A query holds few \
+                    such values, so this takes more queries.",
     },
     Opt {
         name: Name::Anywhere("urls-match-host"),
@@ -307,8 +306,8 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: None,
         section: Section::Matching,
-        short_help: "look for the host of a URL too, as a domain or an address",
-        long_help: "The URL http://evil.example/x then matches whatever has to do with \
+        short_help: "search the host of a URL too, as a domain or an address",
+        long_help: "The URL http://evil.example/x then matches everything that has to do with \
                     evil.example.",
     },
     Opt {
@@ -319,11 +318,11 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("/etc/vast-threatbus/allow.txt"),
         section: Section::Matching,
-        short_help: "never ask for the addresses, networks, domains and hashes in a file",
+        short_help: "never search the addresses, networks, domains and hashes in a file",
         long_help: "A list, CSV, or a warning list of MISP in JSON. A domain is allowed with the \
-                    names under it where it is written .domain. A URL on an allowed domain is \
-                    asked for all the same, and so is a network that merely holds allowed \
-                    addresses: an event of which every matching address is allowed is left out.",
+                    names below it if it is written .domain. A URL on an allowed domain is \
+                    searched nevertheless, and so is a network that contains allowed addresses: \
+                    an event in which every matching address is allowed is left out.",
     },
     Opt {
         name: Name::Anywhere("allow-defaults"),
@@ -333,10 +332,10 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("true"),
         sample: None,
         section: Section::Matching,
-        short_help: "do not ask for what nobody means, such as localhost",
+        short_help: "do not search harmless values, such as localhost",
         long_help: "These are unspecified, loopback and broadcast addresses, networks wider than \
-                    /8 (IPv4) or /16 (IPv6), localhost, and the hashes of the empty file. Each is \
-                    logged. Private networks are asked for.",
+                    /8 (IPv4) or /16 (IPv6), localhost, and the hashes of the empty file. Each \
+                    is logged. Private networks are searched.",
     },
     Opt {
         name: Name::Anywhere("batch-size"),
@@ -346,9 +345,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("10000"),
         sample: None,
         section: Section::Matching,
-        short_help: "ask for up to N values in one query; 1 = one query an indicator",
-        long_help: "Indicators that wait while all queries are taken go together. The sightings \
-                    are the same for every N.",
+        short_help: "put up to N values into one query; 1 = one query for each indicator",
+        long_help: "Indicators that wait for a query are put together. The sightings are the \
+                    same for every N.",
     },
     Opt {
         name: Name::Anywhere("max-background-tasks"),
@@ -373,11 +372,11 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Output,
         short_help: "send sightings to STDOUT or to a command, not to the bus",
         long_help: "STDOUT (in any case) prints the context of each sighting, the matched event, \
-                    as one line of JSON. Anything else is a command with its arguments, split \
-                    like a shell does it and run for every sighting with the context on its \
-                    standard input; in each argument %ioc is replaced by the value of the \
+                    as one line of JSON. Anything else is a command with its arguments, split as \
+                    a shell does it. It is run for every sighting with the context on its \
+                    standard input. In each argument %ioc is replaced by the value of the \
                     indicator and %matchtype by RETRO or LIVE. A command that fails is run again \
-                    up to five times with growing pauses, while the others go on; then the \
+                    up to five times with growing pauses, while the others continue; then the \
                     sighting counts as failed, or with --state-dir is kept and tried again every \
                     ten minutes and by the next run.",
     },
@@ -401,10 +400,10 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "how the sink command is run",
-        long_help: "With lines the command has no %ioc or %matchtype. When it dies it is started \
-                    again with growing pauses, and gets what it may not have read once more: each \
-                    context at least once. A line that six processes in a row die of is given up \
-                    alone, as with each; where a command takes no line at all, so are the others, \
+        long_help: "With lines the command has no %ioc or %matchtype. If it dies it is started \
+                    again with growing pauses, and what it may not have read is sent again: each \
+                    context at least once. A line on which six processes in a row die is handled \
+                    alone, as with each; if a command reads no line at all, so are the others, \
                     more each time.",
     },
     Opt {
@@ -419,7 +418,7 @@ pub static OPTIONS: &[Opt] = &[
             },
             Pick {
                 name: "sighting",
-                help: "an object that says what it is, with its context",
+                help: "an object with the whole sighting and its context",
                 set: |settings| settings.output = Output::Sighting,
             },
         ]),
@@ -439,11 +438,11 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("fever alertify --alert-prefix 'MY PREFIX' --extra-key my-ioc --ioc %ioc"),
         section: Section::Output,
-        short_help: "a command that makes another context of each context",
+        short_help: "a command that transforms each context",
         long_help: "It is run for every sighting, gets the context as JSON on its standard input \
-                    and prints one JSON value, within 30 seconds. It is split and filled in like \
-                    the command of a sink. Where it fails, a sighting goes to the bus with its \
-                    original context and to a sink not at all.",
+                    and prints one JSON value, within 30 seconds. It is split, and its \
+                    placeholders are replaced, like the command of a sink. If it fails, the bus \
+                    gets the sighting with its original context, and a sink does not get it.",
     },
     Opt {
         name: Name::Anywhere("transform-mode"),
@@ -466,10 +465,10 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Output,
         short_help: "how the command of --transform-context is run",
         long_help: "With lines there is one process for each pair of values of %ioc and \
-                    %matchtype in use. It prints one line for each that it reads, in their order, \
-                    at once or when its input ends. Where it prints more, less or no JSON, dies \
-                    or hangs, the contexts that it had are asked for once more, each with a \
-                    process of its own.",
+                    %matchtype in use. It prints one line for each that it reads, in their \
+                    order, at once or when its input ends. If it prints more or fewer lines or \
+                    no JSON, dies or hangs, each of its contexts is given to a process of its \
+                    own once more.",
     },
     Opt {
         name: Name::Anywhere("transform-processes"),
@@ -482,7 +481,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "how many processes of --transform-mode lines there are at once",
-        long_help: "Beyond it the one that was not used for the longest time ends.",
+        long_help: "Beyond it, the one that was unused for the longest time ends.",
     },
     Opt {
         name: Name::Anywhere("unflatten"),
@@ -493,7 +492,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "make nested objects of keys with dots in the context",
-        long_help: "Where `a` and `a.b` are both there, the flat key stays.",
+        long_help: "If `a` and `a.b` are both there, the flat key is kept.",
     },
     Opt {
         name: Name::Anywhere("aggregate"),
@@ -503,10 +502,10 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("0"),
         sample: Some("300"),
         section: Section::Output,
-        short_help: "tell sightings of an indicator within SECS as one; 0 = each by itself",
-        long_help: "Those from one source count together. The first goes out at once, the rest \
-                    as one sighting with count, first_seen and last_seen when the time is over or \
-                    the run ends. Where the format has no place for them the counts are in the \
+        short_help: "report sightings of an indicator within SECS as one; 0 = each by itself",
+        long_help: "Those from one source are counted together. The first is sent at once, the \
+                    rest as one sighting with count, first_seen and last_seen, when the time is \
+                    over or the run ends. If the format has no fields for them, they are in the \
                     context, as x_threatbus_aggregate.",
     },
     Opt {
@@ -519,8 +518,8 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("0"),
         sample: None,
         section: Section::Output,
-        short_help: "tell N sightings of an indicator a minute, count the rest; 0 = all",
-        long_help: "What is counted goes out as one sighting, as with --aggregate.",
+        short_help: "send N sightings of an indicator a minute, count the rest; 0 = all",
+        long_help: "Those that are counted are sent as one sighting, as with --aggregate.",
     },
     Opt {
         name: Name::Anywhere("confirm-delivery"),
@@ -531,11 +530,11 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("true"),
         section: Section::Output,
         short_help: "keep each sighting until the broker has sent it back",
-        long_help: "The default is true with --state-dir, and false without. The bridge subscribes to sightings too, keeps no more with the broker than it \
-                    passes on in about a second, and sends each again that does not come back, or \
-                    that came back shortly before the broker died. A sighting can then arrive \
-                    twice, but none is lost with a broker that dies. It costs the broker one more \
-                    subscriber; --no-confirm-delivery spares it that.",
+        long_help: "The default is true with --state-dir, and false without. The program subscribes \
+                    to sightings too, keeps no more with the broker than it passes on in about a \
+                    second, and resends each that does not come back, or that came back shortly \
+                    before the broker died. A sighting can then arrive twice, but none is lost with \
+                    a broker that dies. The broker has one more subscriber.",
     },
     Opt {
         name: Name::Anywhere("queue-max-bytes"),
@@ -547,7 +546,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("67108864"),
         sample: None,
         section: Section::Output,
-        short_help: "how much memory sightings may take that wait for the bus",
+        short_help: "how much memory the sightings that wait for the bus may use",
         long_help: "Beyond it the queries wait, and no sighting is dropped.",
     },
     Opt {
@@ -558,10 +557,10 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("/var/lib/vast-threatbus"),
         section: Section::Output,
-        short_help: "a directory for what must outlive a crash",
-        long_help: "It holds sightings that cannot be delivered now, indicators whose query is not \
-                    finished, and the topics that the broker holds for this bridge. One process at \
-                    a time uses it; it is made with mode 0700.",
+        short_help: "a directory for what has to survive a crash",
+        long_help: "It has the sightings that cannot be delivered now, the indicators whose \
+                    query is not finished, and the topics that the broker has for this program. \
+                    One process at a time uses it; it is made with mode 0700.",
     },
     Opt {
         name: Name::Anywhere("spool-max-bytes"),
@@ -573,8 +572,9 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("1073741824"),
         sample: None,
         section: Section::Output,
-        short_help: "how much of the disk sightings may take that wait for the sink",
-        long_help: "Needs --state-dir. Beyond it the oldest sightings go, and that is logged.",
+        short_help: "how much disk the sightings that wait for the bus or a sink may use",
+        long_help: "Needs --state-dir. Beyond it the oldest sightings are dropped, and that is \
+                    logged.",
     },
     Opt {
         name: Name::Anywhere("report-once"),
@@ -585,9 +585,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "report each match once, and not again in later runs",
-        long_help: "Needs --state-dir, which remembers 16 bytes for each. A match is an indicator's \
-                    id and an event as it was printed. What a run could not deliver is reported \
-                    by the next one.",
+        long_help: "Needs --state-dir, which has 16 bytes for each. A match is an indicator's id \
+                    and an event as it was printed. What a run could not deliver is reported by \
+                    the next one.",
     },
     Opt {
         name: Name::Anywhere("remember-days"),
@@ -597,7 +597,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("90"),
         sample: None,
         section: Section::Output,
-        short_help: "forget a reported match that was not met again for DAYS days",
+        short_help: "forget a reported match that was not found again for DAYS days",
         long_help: "At most 1.8 million matches are remembered, the newest.",
     },
     Opt {
@@ -608,12 +608,13 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("/srv/feeds/indicators.jsonl"),
         section: Section::Jobs,
-        short_help: "take indicators from files and not from the bus; - = standard input",
-        long_help: "Lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and URLhaus \
-                    JSON, and Intel objects, plain or compressed (gzip, Zstandard); each file tells its \
-                    form. A folder is read whole, one of a MISP feed by its manifest. The run ends when \
-                    all are matched, and sightings go to standard output where no sink is named. With \
-                    --follow, files that change are taken up anew.",
+        short_help: "read indicators from files and not from the bus; - = standard input",
+        long_help: "Lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
+                    URLhaus JSON, and Intel objects, plain or compressed (gzip, Zstandard); the \
+                    form of each file is detected. A folder is read whole, one of a MISP feed by \
+                    its manifest. The run ends when all are matched, and sightings go to \
+                    standard output unless a sink is named. With --follow, files that change are \
+                    read again.",
     },
     Opt {
         name: Name::Anywhere("indicators-format"),
@@ -679,7 +680,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("auto"),
         sample: None,
         section: Section::Jobs,
-        short_help: "the form of the --indicators files, where it is guessed wrong",
+        short_help: "the form of the --indicators files, if it is detected wrongly",
         long_help: "",
     },
     Opt {
@@ -691,8 +692,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("url"),
         section: Section::Jobs,
         short_help: "the column of a CSV file that holds the indicators, by name or number",
-        long_help: "Columns are numbered from 1. Where the header has a name that is known there is no \
-                    need to say it.",
+        long_help: "Columns are numbered from 1. It is not needed if the header has a known \
+                    name.",
     },
     Opt {
         name: Name::Anywhere("events"),
@@ -702,10 +703,10 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::Jobs,
-        short_help: "look into log files and not into VAST; - = standard input",
-        long_help: "Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, plain or \
-                    compressed (gzip, Zstandard); of a folder, the logs in it. Each batch of \
-                    indicators from the bus is looked for in all files; with --once all \
+        short_help: "search log files and not VAST; - = standard input",
+        long_help: "Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, \
+                    plain or compressed (gzip, Zstandard); of a folder, the logs in it. Each \
+                    batch of indicators from the bus is searched in all files; with --once all \
                     indicators together, when no more come.",
     },
     Opt {
@@ -717,8 +718,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Jobs,
         short_help: "stay at the end of the --events files, through rotation",
-        long_help: "This is live matching without VAST. With --indicators, what the files hold already is \
-                    matched first; with the bus, only what is added to them.",
+        long_help: "This is live matching without VAST. With --indicators, what the files \
+                    already hold is matched first; with the bus, only what is added to them.",
     },
     Opt {
         name: Name::Anywhere("once"),
@@ -729,9 +730,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Jobs,
         short_help: "end when everything that arrives is matched and reported",
-        long_help: "The bus never says that a snapshot is complete, so the end is when no indicator came \
-                    for --idle seconds and no query waits or runs. The status is 75 where \
-                    something could not be matched.",
+        long_help: "The bus never says that a snapshot is complete, so the run ends when no \
+                    indicator came for --idle seconds and no query waits or runs. The status is \
+                    75 if something could not be matched.",
     },
     Opt {
         name: Name::Anywhere("idle"),
@@ -741,7 +742,7 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("10"),
         sample: None,
         section: Section::Jobs,
-        short_help: "how long no indicator comes before --once takes it for the end",
+        short_help: "how long no indicator has to come before --once ends the run",
         long_help: "",
     },
     Opt {
@@ -763,10 +764,10 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: Some("/srv/reports/sightings.html"),
         section: Section::Jobs,
-        short_help: "write what was met into files at the end: .json, .csv or .html",
-        long_help: "Each indicator with its kind and feed, the number of sightings, the first and \
-                    the last, and the three hosts that met it most often. The page has a time \
-                    line and a table that sorts, and nothing from elsewhere. Files have mode \
+        short_help: "write what was found into files at the end: .json, .csv or .html",
+        long_help: "Each indicator with its kind and feed, the number of sightings, the first \
+                    and the last, and the three hosts that met it most often. The page has a \
+                    time line and a table that can be sorted, and loads nothing. Files have mode \
                     0600. A run that ends prints the first twenty as a table, on a terminal.",
     },
     Opt {
@@ -777,8 +778,8 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: None,
         section: Section::Jobs,
-        short_help: "end a run that ends with status 3 where nothing matched",
-        long_help: "As grep does it: 0 = there were matches.",
+        short_help: "end with status 3 if nothing matched",
+        long_help: "As with grep: 0 = there were matches. It is for runs that end.",
     },
     Opt {
         name: Name::FlagOnly("explain"),
@@ -788,13 +789,12 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: None,
         section: Section::Jobs,
-        short_help: "print what each indicator of a file would ask VAST, and ask nothing",
-        long_help: "The file is one as of --indicators; - = standard input. Each indicator is \
+        short_help: "print the queries of each indicator of a file, and run none",
+        long_help: "The file is one as for --indicators; - = standard input. Each indicator is \
                     one line of JSON with its plan: batch (its values go into the lists of a \
-                    query), superset (the same, and the whole is checked in each event), \
-                    single (a query of its own, or every event), inactive or unsupported, with \
-                    the reason, the kinds of fields that it is looked for in, and what is left \
-                    out of it.",
+                    query), superset (the same, and the whole is checked in each event), single \
+                    (a query of its own, or every event), inactive or unsupported, with the \
+                    reason, the kinds of fields that are searched, and what is left out of it.",
     },
     Opt {
         name: Name::FlagOnly("summary"),
@@ -826,7 +826,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Choice(&[
             Pick {
                 name: "text",
-                help: "time, level and message, for people",
+                help: "time, level and message",
                 set: |settings| settings.log_format = Format::Text,
             },
             Pick {
@@ -840,8 +840,8 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Logging,
         short_help: "how a line of the log looks",
         long_help: "It holds for standard error and for a log file. A warning or an error that \
-                    comes again and again within a minute is written three times. At the end of the minute a \
-                    line says how often it came after that.",
+                    is repeated within a minute is written three times. At the end of the minute \
+                    one line says how often it came after that.",
     },
     Opt {
         name: Name::KeyOnly("logging.console"),
@@ -863,7 +863,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("info"),
         section: Section::Logging,
         short_help: "how much to log to standard error; the same as loglevel",
-        long_help: "Where a file has both, this one counts.",
+        long_help: "If a file has both, this one counts.",
     },
     Opt {
         name: Name::KeyOnly("logging.file"),
@@ -896,7 +896,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Logging,
         short_help: "the file to log to, at its end",
-        long_help: "Where it is moved away, as logrotate does it, it is opened anew.",
+        long_help: "If it is moved away, as logrotate does it, it is opened again.",
     },
     Opt {
         name: Name::KeyOnly("metrics.interval"),
@@ -918,8 +918,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("metrics.log"),
         section: Section::Logging,
         short_help: "the file to write metrics to, at its end",
-        long_help: "One line an interval in the line protocol of InfluxDB, where something was \
-                    counted in it, with the names of the original and this program's own.",
+        long_help: "One line for each interval in which something was counted, in the line \
+                    protocol of InfluxDB, with the names of the original and this program's own.",
     },
     Opt {
         name: Name::Anywhere("metrics-prometheus"),
@@ -930,8 +930,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("/var/lib/prometheus/node-exporter/vast-threatbus.prom"),
         section: Section::Logging,
         short_help: "a file that always holds the present metrics, for Prometheus",
-        long_help: "It is written anew every metrics.interval seconds, for the textfile collector \
-                    of node_exporter; its directory must be writable.",
+        long_help: "It is replaced every metrics.interval seconds, for the textfile collector of \
+                    node_exporter; its directory must be writable.",
     },
     Opt {
         name: Name::Anywhere("sensor-name"),
@@ -966,10 +966,10 @@ pub static OPTIONS: &[Opt] = &[
         default: Some("false"),
         sample: None,
         section: Section::General,
-        short_help: "look whether everything is there, print a table, and end",
-        long_help: "It reads the configuration, asks VAST and the bus, subscribes and \
-                    unsubscribes. The status is that of the worst finding: 0, 1 for a warning, 69 \
-                    where something is missing.",
+        short_help: "check whether everything is there, print a table, and end",
+        long_help: "It reads the configuration, queries the engine and the bus, subscribes and \
+                    unsubscribes. The status is that of the worst finding: 0, 1 for a warning, \
+                    69 if something is missing.",
     },
     Opt {
         name: Name::FlagOnly("help"),

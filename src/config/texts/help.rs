@@ -6,8 +6,8 @@ use crate::config::options::{Kind, Opt, Section};
 
 const WIDTH: usize = 80;
 
-const INTRODUCTION: &str = "Connects Threat Bus and VAST: indicators come in from the bus, are \
-    matched in VAST, and every match goes out as a sighting.";
+const INTRODUCTION: &str = "Connects Threat Bus and VAST: indicators come from the bus, are \
+    searched in VAST, and every match is reported as a sighting.";
 
 pub(super) fn short() -> String {
     let mut text = head();

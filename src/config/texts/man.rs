@@ -41,12 +41,12 @@ pub(super) fn page() -> String {
 /// The forms of files of indicators.
 fn feeds() -> String {
     let mut text = String::from(
-        ".SH FEEDS\nThe files of\n.B \\-\\-indicators\ntell their form by their content:\n",
+        ".SH FEEDS\nThe form of each file of\n.B \\-\\-indicators\nis detected from its content:\n",
     );
     for form in &FORMS {
         let name = escape(form.name);
         text += &format!(".TP\n\\fB{name}\\fR\n{}", lines(&sentence(form.what)));
-        text += &lines(&sentence(&format!("taken: {}", form.taken)));
+        text += &lines(&sentence(&format!("read: {}", form.taken)));
     }
     text
 }
@@ -54,7 +54,7 @@ fn feeds() -> String {
 /// The forms of logs.
 fn logs() -> String {
     let mut text =
-        String::from(".SH LOGS\nThe logs of\n.B \\-\\-events\ntell their form by their content:\n");
+        String::from(".SH LOGS\nThe form of each log of\n.B \\-\\-events\nis detected from its content:\n");
     for form in &LOG_FORMS {
         let taken = lines(&sentence(form.taken));
         text += &format!(".TP\n\\fB{}\\fR\n{taken}", escape(form.name));
@@ -103,8 +103,8 @@ fn environment() -> String {
     let mut text = format!(
         ".SH ENVIRONMENT\nEvery option can be given in a variable: \\fB{ours}\\fR and its key in\n\
          capitals, with two underscores between a group and a key.\n\
-         The prefix \\fB{original}\\fR of the original is taken too.\n\
-         An unknown variable with such a name is warned about.\nThe variables are\n"
+         The prefix \\fB{original}\\fR of the original works too.\n\
+         An unknown variable with such a name is logged as a warning.\nThe variables are\n"
     );
     let names: Vec<_> = OPTIONS.iter().filter_map(Opt::variable).collect();
     let names: Vec<_> = names
@@ -112,10 +112,10 @@ fn environment() -> String {
         .map(|name| format!("\\fB{ours}{name}\\fR"))
         .collect();
     text += &names.join(",\n");
-    text + ".\n.TP\n.B PATH\nwhere programs are looked for that are named without a slash.\n\
+    text + ".\n.TP\n.B PATH\nwhere programs are searched that are named without a slash.\n\
             .TP\n.B NO_COLOR\nif it is set, logs have no colour.\n\
             .TP\n.BR NOTIFY_SOCKET \", \" WATCHDOG_USEC \", \" WATCHDOG_PID\n\
-            how systemd(1) is told that the program is ready, stops, and is alive.\n"
+            how systemd(1) is notified that the program is ready, stops, and is alive.\n"
 }
 
 fn files() -> String {
@@ -183,7 +183,7 @@ vast\-threatbus \- match threat intelligence from Threat Bus in VAST
 .B vast\-threatbus
 connects Threat Bus, a broker for threat intelligence, and VAST, an engine for
 network telemetry.
-It subscribes to the indicators of compromise that the bus hands out, looks for
+It subscribes to the indicators of compromise that the bus publishes, searches
 them in VAST, and reports every match as a sighting: to the bus, to standard
 output, or to a command.
 .PP
@@ -198,9 +198,9 @@ one in the configuration file, which overrides the default.
 
 const CONFIGURATION: &str = r#".SH CONFIGURATION
 The configuration file is YAML.
-It takes every option above but the general ones, with underscores for dashes
+It has every option above but the general ones, with underscores for dashes
 .RB ( retro_match " for " \-\-retro\-match ),
-and these, where a dot parts a group from a key in it:
+and these, where a dot separates a group from a key in it:
 "#;
 
 const STATE_FILES: &str = r#".TP
@@ -216,10 +216,10 @@ remembers.
 const EXIT_STATUS: &str = r#".SH EXIT STATUS
 .TP
 .B 0
-A service was stopped by a signal, the reader of its standard output went away,
-it printed what was asked for, or a run that ends
+A signal stopped a service, the reader of standard output closed it, the program
+printed what was requested, or a run that ends
 .RB ( \-\-once ", " \-\-indicators )
-did all that it had to do.
+is complete.
 .TP
 .B 1
 .B \-\-check
@@ -249,7 +249,7 @@ passed, with
 .B \-\-exit\-code
 no indicator came from the bus at all, indicators could not be matched, a file
 could not be read to its end, or sightings could not be delivered.
-The last line of the log says what, and how much was not looked at.
+The last line of the log says which, and how much was not searched.
 Or another process uses the
 .BR \-\-state\-dir .
 It can be run again.
@@ -258,7 +258,7 @@ It can be run again.
 const SIGNALS_TO_END: &str = r#".SH SIGNALS
 .TP
 .BR SIGINT ", " SIGTERM
-Take in no more indicators, let running queries finish for at most 5 seconds,
+Accept no more indicators, let running queries finish for at most 5 seconds,
 report what they found, unsubscribe, and end with status 0, or 75 for a run that
 would have ended by itself.
 A second signal ends it at once, but not within a second of the first:
@@ -280,17 +280,16 @@ Where it was ignored at start, as under
 it stays so.
 .TP
 .B SIGUSR1
-Log a status, whatever the log level is: how long it has run, whether VAST and
-the bus are there, what waits, and all counters.
+Log a status, whatever the log level is: the time since the start, whether VAST
+and the bus are reachable, what waits, and all counters.
 .SH EXAMPLES
-Look whether everything is there:
+Check whether everything is there:
 .PP
 .EX
 vast\-threatbus \-\-check
 .EE
 .PP
-Print what VAST has seen of the indicators of the last 30 days, and of those to
-come:
+Print what VAST has seen of the indicators of the last 30 days, and of new ones:
 .PP
 .EX
 vast\-threatbus \-\-retro\-match \-\-snapshot 30 \-\-sink STDOUT | jq .
@@ -302,7 +301,7 @@ Report sightings to the bus, with a broker and a node on other machines:
 vast\-threatbus \-\-retro\-match \-t bus.example.org:13370 \-v vast.example.org:42000
 .EE
 .PP
-Turn every match into an alert and hand it to
+Make an alert of every match and send it to
 .BR logger (1):
 .PP
 .EX
@@ -311,7 +310,7 @@ vast\-threatbus \-\-retro\-match \e
   \-\-sink \(aqlogger \-t sighting \-\-size 64KiB\(aq
 .EE
 .PP
-A nightly job that looks for the indicators of the last 30 days, reports what it
+A nightly job that searches the indicators of the last 30 days, reports what it
 has not reported before, and ends:
 .PP
 .EX
@@ -319,19 +318,19 @@ vast\-threatbus \-\-once \-\-retro\-match \-\-snapshot 30 \-\-deadline 14400 \e
   \-\-report\-once \-\-state\-dir /var/lib/vast\-threatbus
 .EE
 .PP
-Look for a list of addresses, domains, URLs and hashes in VAST, without a bus:
+Search VAST for a list of addresses, domains, URLs and hashes, without a bus:
 .PP
 .EX
 vast\-threatbus \-\-indicators iocs.txt \-\-retro\-match | jq .
 .EE
 .PP
-Look for it in logs, without VAST:
+Search logs for it, without VAST:
 .PP
 .EX
 vast\-threatbus \-\-indicators iocs.txt \-\-events /var/log/suricata/eve.json*
 .EE
 .PP
-Report to the bus what Suricata writes from now on:
+Match what Suricata writes from now on, and report to the bus:
 .PP
 .EX
 vast\-threatbus \-\-events /var/log/suricata/eve.json \-\-follow

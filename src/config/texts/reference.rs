@@ -93,6 +93,6 @@ pub(super) fn markdown() -> String {
     text + &format!(
         "\nThe environment variable of an option is `{ours}` and its key in capitals \
          (`{ours}RETRO_MATCH`), with `__` between a group and a key \
-         (`{ours}LOGGING__FILENAME`); the prefix `{original}` of the original is taken too.\n"
+         (`{ours}LOGGING__FILENAME`); the prefix `{original}` of the original works too.\n"
     )
 }

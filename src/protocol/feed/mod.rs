@@ -115,7 +115,7 @@ pub static FORMS: [Facts; 10] = [
         form: Form::Json,
         name: "intel",
         what: "Intel objects of Threat Bus up to 2020.12, a line each or in an array",
-        taken: "all kinds that can be looked for",
+        taken: "all kinds that can be searched",
     },
 ];
 
