@@ -402,9 +402,9 @@ pub static OPTIONS: &[Opt] = &[
         short_help: "how the sink command is run",
         long_help: "With lines the command has no %ioc or %matchtype. If it dies it is started \
                     again with growing pauses, and what it may not have read is sent again: each \
-                    context at least once. A line on which six processes in a row die is handled \
-                    alone, as with each; if a command reads no line at all, so are the others, \
-                    more each time.",
+                    context at least once. A line on which six processes in a row die is given \
+                    up alone, as with each; if a command reads no line at all, the others are \
+                    given up too, more each time.",
     },
     Opt {
         name: Name::Anywhere("output"),
