@@ -2,11 +2,12 @@
 //! kind, way and mode. `make recall` prints the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::time::Duration;
 
 use crate::support::bridge::Bridge;
+use crate::support::paths;
 use crate::support::recall::{
     Case, Run, Tally, cases, eve, event_id, nested, runs, stix, zeek_json, zeek_tsv,
 };
@@ -50,6 +51,16 @@ fn measure(
     tally
 }
 
+/// The README's figures for one place, for each mode that it has.
+fn documented(place: &str) -> Vec<usize> {
+    let readme = fs::read_to_string(paths::repository().join("README.md")).expect("the README");
+    let start = format!("| {place}");
+    let row = readme.lines().find(|line| line.starts_with(&start));
+    let row = row.unwrap_or_else(|| panic!("README.md has no row that begins with {start}"));
+    let cells = row.split('|').map(str::trim);
+    cells.filter_map(|cell| cell.parse().ok()).collect()
+}
+
 /// All of them are found, and nothing else.
 fn assert_whole(tally: &Tally) {
     let (there, found, wrong) = tally.total();
@@ -75,6 +86,8 @@ fn log_files() {
         };
         let tally = measure(&format!("log files, {form}"), &cases, |_| true, bridge);
         assert_whole(&tally);
+        let (_, found, _) = tally.total();
+        assert_eq!(documented("log files, JSON"), [found, found]);
     }
 }
 
@@ -131,6 +144,8 @@ fn live() {
     }
     print!("{}", tally.table("live, logs that are followed"));
     assert_whole(&tally);
+    let (_, found, _) = tally.total();
+    assert_eq!(documented("live"), [found, found]);
 }
 
 /// Whether VAST can store the event at all: its node dies of the requests of
@@ -188,6 +203,7 @@ fn vast() {
     let (_, thorough, wrong) = measure("thorough");
     assert_eq!(wrong, 0);
     assert!(exact < standard && standard <= thorough);
+    assert_eq!(documented("VAST"), [exact, standard, thorough]);
     let is_reachable = |case: &&Case| case.is_match && is_storable(case) && is_reachable(case);
     let reachable = cases.iter().filter(is_reachable).count();
     assert!(thorough >= reachable, "{thorough} of {reachable} found");
@@ -216,5 +232,8 @@ fn tenzir() {
     let (_, standard, wrong) = measure("standard").total();
     assert_eq!(wrong, 0);
     assert!(exact < standard);
-    assert_whole(&measure("thorough"));
+    let tally = measure("thorough");
+    assert_whole(&tally);
+    let (_, thorough, _) = tally.total();
+    assert_eq!(documented("Tenzir"), [exact, standard, thorough]);
 }
