@@ -112,6 +112,7 @@ install: $(RELEASE) $(GENERATED) ## Install under PREFIX (/usr/local), in DESTDI
 	done
 	install -D -m 644 -t $(SHARE)/doc/vast-threatbus config.yaml.example README.md SECURITY.md CHANGELOG.md
 	install -D -m 644 -t $(SHARE)/doc/vast-threatbus/docs docs/*.md
+	install -D -m 644 -t $(SHARE)/vast-threatbus/monitoring packaging/monitoring/*.yaml packaging/monitoring/*.json
 
 # Built only where it is missing, so that "sudo make install" needs no cargo.
 $(RELEASE):

@@ -112,6 +112,7 @@ impl Outgoing {
             open = self.listen(&mut inputs, open);
             self.store_refused();
             self.send_some();
+            self.metrics.spooled_bytes.set(self.outbox.spooled_bytes());
         }
         self.end(&inputs);
     }

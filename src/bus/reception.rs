@@ -183,6 +183,7 @@ impl Reception {
         }
         self.metrics.indicators_received.add(1);
         self.metrics.kinds.count(indicator.kind());
+        self.metrics.last_indicator.now();
         // Closed while the program stops: nothing new is taken in.
         if let Some(indicators) = &self.indicators {
             let journal = self.journal.as_ref();

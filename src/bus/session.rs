@@ -205,11 +205,15 @@ impl Session {
         // At the end what is asked keeps its time, which is short.
         let stop = Some(&self.stop);
         let manager = Manager::new(&self.context, endpoint, stop);
-        match request {
+        let answer = match request {
             Request::Heartbeat(topic) => manager.heartbeat(topic, time).map(|()| None),
             Request::Subscribe(topic, days) => manager.subscribe(topic, *days, time).map(Some),
             Request::Unsubscribe(topic) => manager.unsubscribe(topic, time).map(|()| None),
+        };
+        if answer.is_ok() {
+            self.metrics.last_heartbeat.now();
         }
+        answer
     }
 
     fn detect(
@@ -311,6 +315,7 @@ impl Session {
                  sets it)"
             ),
             Tale::Subscribed(protocol, days) => {
+                self.metrics.speaks(protocol.to_string());
                 info!(
                     "subscribed to {} at Threat Bus {endpoint} ({protocol}, snapshot of {days} days)",
                     bus_topic(protocol)

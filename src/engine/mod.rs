@@ -220,6 +220,23 @@ pub enum Answer {
     Enough,
 }
 
+impl Answer {
+    /// How the query ended, in one word for statistics.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Answer::Complete => "complete",
+            Answer::Unconfirmed => "unconfirmed",
+            Answer::Outdated => "outdated",
+            Answer::Refused(_) => "refused",
+            Answer::Unreachable(_) => "unreachable",
+            Answer::Broken(_) => "broken",
+            Answer::TimedOut => "timed_out",
+            Answer::Stopped => "stopped",
+            Answer::Enough => "enough",
+        }
+    }
+}
+
 /// Why an engine cannot be asked.
 #[derive(Debug)]
 pub struct NotReady {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::{error, info, warn};
@@ -67,12 +67,15 @@ impl Account {
     pub fn place(self: &Arc<Self>, bytes: usize) -> Place {
         self.bytes.fetch_add(bytes, Ordering::AcqRel);
         self.count.fetch_add(1, Ordering::AcqRel);
+        let came = Instant::now();
         if !self.is_live {
             self.metrics.backlog.add(1);
+            self.metrics.waiting.begin(came);
         }
         Place {
             account: self.clone(),
             bytes,
+            came,
         }
     }
 
@@ -86,9 +89,15 @@ impl Account {
 pub struct Place {
     account: Arc<Account>,
     bytes: usize,
+    came: Instant,
 }
 
 impl Place {
+    /// How long ago the indicator was put in.
+    pub fn age(&self) -> Duration {
+        self.came.elapsed()
+    }
+
     /// It waits no more, but is in work.
     pub fn begin(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
@@ -109,6 +118,7 @@ impl Drop for Place {
         self.account.count.fetch_sub(1, Ordering::AcqRel);
         if !self.account.is_live {
             self.account.metrics.backlog.remove(1);
+            self.account.metrics.waiting.end(self.came);
         }
     }
 }

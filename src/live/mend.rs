@@ -92,7 +92,10 @@ impl Mender {
                 way.wait_until_told();
             }
             match self.cover(since) {
-                Ok(()) => open = None,
+                Ok(()) => {
+                    open = None;
+                    self.metrics.live_gap.clear();
+                }
                 Err(Uncovered::Away(reason)) => warn!(
                     "the events since {} that were not seen as they came cannot be asked for \
                      now, and are until {} answers: {}",
@@ -102,6 +105,8 @@ impl Mender {
                 ),
                 Err(Uncovered::Failed(reason)) => {
                     open = None;
+                    self.metrics.live_gap.clear();
+                    self.metrics.live_gaps_failed.add(1);
                     self.metrics.queries_interrupted.add(1);
                     error!(
                         "the events since {} that were not seen as they came could not be looked \
@@ -279,6 +284,7 @@ impl Mender {
             Flow::Continue
         };
         let answer = engine.export(asked, bounds, ending, &mut take);
+        metrics.query_outcomes.count(answer.outcome());
         self.reporter.flush();
         answer
     }

@@ -79,6 +79,7 @@ impl Watcher {
             }
             if lost.is_none() {
                 self.metrics.live_losses.add(1);
+                self.metrics.live_gap.at(since);
                 self.metrics.engine_up.set(Peer::Down);
                 warn!(
                     "the {name} ended ({}); starting it again until it stays",
@@ -92,6 +93,7 @@ impl Watcher {
             if self.ending.sleep(backoff.pause()) {
                 return Ok(());
             }
+            self.metrics.child_restarts.count("live");
         }
     }
 

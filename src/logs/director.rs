@@ -152,6 +152,7 @@ impl Director {
             note(outputs, self.way(), &self.metrics);
             if is_new {
                 newest = Instant::now();
+                self.metrics.waiting.begin(newest);
                 first.get_or_insert(newest);
             }
         }
@@ -242,7 +243,10 @@ impl Director {
         }
         reporter.flush();
         self.metrics.passes.add(1);
-        self.metrics.indicators_matched.add(count as u64);
+        self.metrics.indicators_queried.add(count as u64);
+        for (age, count) in self.metrics.waiting.take(Instant::now()) {
+            self.metrics.answer_time.record_all(age as f64, count);
+        }
         let seconds = started.elapsed().as_secs_f64();
         let bytes = self.progress.get().0 - before;
         info!(
@@ -260,6 +264,8 @@ impl Director {
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
             }
+            // From now on each event is looked at as it comes.
+            self.metrics.waiting.take(Instant::now());
         }
         let watchlist = RwLock::new(watchlist);
         let (ended, has_ended) = bounded::<()>(0);

@@ -68,7 +68,10 @@ impl Scanner<'_> {
                     Finding::Matched(event, found) => {
                         self.reporter.come_from(&chunk.source.name);
                         let context = Context::already_checked(&event);
-                        for watched in found.iter().filter(|watched| watched.claim(limit)) {
+                        for watched in found
+                            .iter()
+                            .filter(|watched| watched.claim(limit, self.metrics))
+                        {
                             self.reporter
                                 .report(&watched.indicator, &context, chunk.match_type);
                         }

@@ -13,6 +13,7 @@ use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
 use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
 };
+use crate::observe::metrics::Metrics;
 use crate::state::journal::Ticket;
 
 mod holders;
@@ -38,10 +39,13 @@ impl Watched {
         }
     }
 
-    /// Takes one of the sightings that it may have; `false` where there is none
-    /// left.
-    pub fn claim(&self, limit: Option<NonZeroU64>) -> bool {
+    /// Takes one of the sightings that it may have, the first of which is counted;
+    /// `false` where there is none left.
+    pub fn claim(&self, limit: Option<NonZeroU64>, metrics: &Metrics) -> bool {
         let before = self.reported.fetch_add(1, Ordering::Relaxed);
+        if before == 0 {
+            metrics.indicators_matched.add(1);
+        }
         limit.is_none_or(|limit| before < limit.get())
     }
 }
@@ -576,7 +580,10 @@ mod tests {
             reported: AtomicU64::new(0),
         };
         let limit = NonZeroU64::new(2);
-        assert!(watched.claim(limit) && watched.claim(limit) && !watched.claim(limit));
-        assert!(watched.claim(None));
+        let metrics = Metrics::default();
+        let claim = |limit| watched.claim(limit, &metrics);
+        assert!(claim(limit) && claim(limit) && !claim(limit));
+        assert!(claim(None));
+        assert_eq!(metrics.indicators_matched.get(), 1);
     }
 }

@@ -1,318 +1,286 @@
 //! What is counted: every message that comes in ends in one of these numbers,
 //! so that nothing is lost silently.
 
-use std::collections::BTreeMap;
+mod numbers;
+
 use std::fmt;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
+pub use numbers::{
+    Ages, BUCKETS, Bad, Counter, Flow, Gauge, Moment, Part, Peer, PeerGauge, Reasons, Spread,
+    Tally, Totals,
+};
 
-impl Counter {
-    /// Adds `count`.
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    /// The number so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+/// What an engine is called.
+#[derive(Debug)]
+pub struct Engine {
+    /// Its name: a label, or a tag.
+    pub name: String,
+    /// The version of its program, once that is known; empty where it has none.
+    pub version: OnceLock<String>,
 }
 
-/// A number that goes up and down.
-#[derive(Debug, Default)]
-pub struct Gauge(AtomicU64);
-
-impl Gauge {
-    /// Adds `count`.
-    pub fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::AcqRel);
-    }
-
-    /// Takes away `count`, which was added before.
-    pub fn remove(&self, count: u64) {
-        self.0.fetch_sub(count, Ordering::AcqRel);
-    }
-
-    /// Becomes this number.
-    pub fn set(&self, number: u64) {
-        self.0.store(number, Ordering::Release);
-    }
-
-    /// The number now.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Acquire)
-    }
+/// A counter as it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Its name.
+    pub name: &'static str,
+    /// Its number.
+    pub number: u64,
+    /// What it counts, as a sentence.
+    pub meaning: &'static str,
+    /// Whether each engine has its own.
+    pub is_of_engine: bool,
 }
 
-/// Whether somebody that this program talks to is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Peer {
-    /// This run does without.
-    #[default]
-    Unused = 0,
-    /// It does not answer.
-    Down = 1,
-    /// It answered when it was last asked.
-    Up = 2,
-}
-
-/// A [`Peer`] that changes.
-#[derive(Debug, Default)]
-pub struct PeerGauge(AtomicU8);
-
-impl PeerGauge {
-    /// How it is now.
-    pub fn set(&self, peer: Peer) {
-        self.0.store(peer as u8, Ordering::Relaxed);
-    }
-
-    /// How it was last seen.
-    pub fn get(&self) -> Peer {
-        match self.0.load(Ordering::Relaxed) {
-            0 => Peer::Unused,
-            1 => Peer::Down,
-            _ => Peer::Up,
-        }
-    }
-}
-
-/// Counts by a word.
-#[derive(Debug, Default)]
-pub struct Tally(Mutex<BTreeMap<&'static str, u64>>);
-
-impl Tally {
-    /// Counts one more of these.
-    pub fn count(&self, word: &'static str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        *counts.entry(word).or_default() += 1;
-    }
-
-    /// All that was counted, in the order of the words.
-    pub fn get(&self) -> BTreeMap<&'static str, u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.clone()
-    }
-}
-
-/// Counts by what a reason for people says, without the text that it quotes.
-#[derive(Debug, Default)]
-pub struct Reasons(Mutex<BTreeMap<String, u64>>);
-
-impl Reasons {
-    /// So many reasons are told apart: text from outside may stand in one.
-    const MOST: usize = 32;
-
-    /// Counts one more with this reason.
-    pub fn count(&self, reason: &str) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut word = reason_word(reason);
-        if counts.len() >= Self::MOST && !counts.contains_key(&word) {
-            word = "other".to_owned();
-        }
-        *counts.entry(word).or_default() += 1;
-    }
-
-    /// All that was counted, in the order of the words.
-    pub fn get(&self) -> BTreeMap<String, u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.clone()
-    }
-}
-
-/// The first words of a reason, in the letters that a name may have.
-fn reason_word(reason: &str) -> String {
-    let mut quote = None;
-    let unquoted = |c: char| match quote {
-        Some(mark) => {
-            if c == mark {
-                quote = None;
-            }
-            ' '
-        }
-        None if matches!(c, '"' | '`') => {
-            quote = Some(c);
-            ' '
-        }
-        None => c.to_ascii_lowercase(),
+/// A number that is the same for all engines.
+macro_rules! bridge {
+    ($number:expr) => {
+        $number.clone()
     };
-    let text: String = reason.chars().map(unquoted).collect();
-    let words = text.split(|c: char| !c.is_ascii_lowercase());
-    let words: Vec<&str> = words.filter(|word| !word.is_empty()).take(5).collect();
-    let mut word = words.join("_");
-    word.truncate(48);
-    match word.is_empty() {
-        true => "other".to_owned(),
-        false => word,
-    }
 }
 
-/// The least, the greatest and the mean of what was measured since the last
-/// look.
-#[derive(Debug, Default)]
-pub struct Spread(Mutex<Measured>);
-
-#[derive(Debug, Default)]
-struct Measured {
-    count: u64,
-    least: f64,
-    greatest: f64,
-    sum: f64,
-    /// Of the whole run: how many, and their sum.
-    total: (u64, f64),
-}
-
-impl Spread {
-    /// Adds one measurement.
-    pub fn record(&self, value: f64) {
-        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if measured.count == 0 {
-            (measured.least, measured.greatest) = (value, value);
-        }
-        measured.count += 1;
-        measured.least = measured.least.min(value);
-        measured.greatest = measured.greatest.max(value);
-        measured.sum += value;
-        measured.total.0 += 1;
-        measured.total.1 += value;
-    }
-
-    /// Least, greatest and mean since the last call; `None` where nothing was
-    /// measured.
-    pub fn take(&self) -> Option<[f64; 3]> {
-        let mut measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let emptied = Measured {
-            total: measured.total,
-            ..Measured::default()
-        };
-        let measured = std::mem::replace(&mut *measured, emptied);
-        let mean = measured.sum / measured.count as f64;
-        (measured.count > 0).then_some([measured.least, measured.greatest, mean])
-    }
-
-    /// How much was measured in the whole run, and the sum of it.
-    pub fn totals(&self) -> (u64, f64) {
-        let measured = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        measured.total
-    }
+/// A number that each engine has a part of.
+macro_rules! engine {
+    ($number:expr) => {
+        Part::of(&$number)
+    };
 }
 
 macro_rules! counters {
-    ($($name:ident: $meaning:literal,)*) => {
-        /// The counters of one run.
+    ($($of:ident $name:ident: $meaning:literal,)*) => {
+        /// The numbers of one run, or of one engine in it.
         #[derive(Debug, Default)]
         pub struct Metrics {
-            $(#[doc = $meaning] pub $name: Counter,)*
+            $(#[doc = $meaning] pub $name: Arc<Counter>,)*
+            /// Which messages the bus has: `legacy` or `stix2`; not known where there
+            /// is no bus, or none yet.
+            pub protocol: Arc<Mutex<Option<String>>>,
+            /// The last indicator from the bus or a file.
+            pub last_indicator: Arc<Moment>,
+            /// The last time that the bus answered.
+            pub last_heartbeat: Arc<Moment>,
+            /// The last match.
+            pub last_sighting: Arc<Moment>,
+            /// Sightings that are on their way.
+            pub sightings: Arc<Flow>,
+            /// Bytes of sightings that wait in the spool.
+            pub spooled_bytes: Arc<Gauge>,
+            /// Files of indicators that cannot be used as they are now.
+            pub unusable_feeds: Arc<Bad>,
+            /// Indicators to match, by kind.
+            pub kinds: Arc<Tally>,
+            /// Matches, by the kind of their indicators.
+            pub sighting_kinds: Arc<Tally>,
+            /// Children that were started anew, by what they are for.
+            pub child_restarts: Arc<Tally>,
+            /// Rejected messages and indicators, by reason.
+            pub rejected: Arc<Reasons>,
+            /// Unsupported indicators, by reason.
+            pub unsupported: Arc<Reasons>,
+            /// Whether the subscription at the bus stands.
+            pub bus_up: Arc<PeerGauge>,
             /// Indicators that wait for a query or are being asked for.
-            pub backlog: Gauge,
+            pub backlog: Arc<Gauge>,
+            /// Since when they do.
+            pub waiting: Arc<Ages>,
             /// Values that are matched live, each counted for each indicator
             /// that has it.
-            pub live_indicators: Gauge,
-            /// Bytes of sightings that stay in the spool at the end.
-            pub spooled_bytes: Gauge,
-            /// Indicators to match, by kind.
-            pub kinds: Tally,
-            /// Rejected messages and indicators, by reason.
-            pub rejected: Reasons,
-            /// Unsupported indicators, by reason.
-            pub unsupported: Reasons,
+            pub live_indicators: Arc<Gauge>,
+            /// Since when events are not seen as they come, or were not and are not
+            /// looked through yet.
+            pub live_gap: Arc<Moment>,
+            /// Queries, by how they ended.
+            pub query_outcomes: Arc<Tally>,
             /// Sightings of one indicator in stored events.
-            pub matches_per_indicator: Spread,
+            pub matches_per_indicator: Arc<Spread>,
             /// What the queries for one indicator took, in seconds.
-            pub query_time_per_indicator: Spread,
+            pub query_time_per_indicator: Arc<Spread>,
+            /// From an indicator to the end of what was asked for it, in seconds.
+            pub answer_time: Arc<Spread>,
+            /// From an event to its match as it came, in seconds.
+            pub live_delay: Arc<Spread>,
             /// Indicators that one query asked for.
-            pub batch_size: Spread,
+            pub batch_size: Arc<Spread>,
             /// Whether the engine answers.
-            pub engine_up: PeerGauge,
-            /// Whether the subscription at the bus stands.
-            pub bus_up: PeerGauge,
+            pub engine_up: Arc<PeerGauge>,
+            /// Which engine it is, where these are the numbers of one.
+            pub engine: Option<Engine>,
+            engines: Mutex<Vec<Arc<Metrics>>>,
         }
 
         impl Metrics {
-            /// Matches of this run that are on their way, or wait for the sink.
-            pub fn sightings_waiting(&self) -> u64 {
-                let done = self.sightings_sent.get()
-                    + self.sightings_failed.get()
-                    + self.sightings_lost.get()
-                    + self.sightings_withheld.get()
-                    + self.sightings_aggregated.get();
-                let told = self.sightings_found.get() + self.sightings_of_several.get();
-                told.saturating_sub(done)
+            /// The numbers of one more engine, which has this name. They count in these
+            /// too; what is not an engine's is the same in both.
+            pub fn of_engine(&self, name: &str) -> Arc<Metrics> {
+                let engine = Engine {
+                    name: name.to_owned(),
+                    version: OnceLock::new(),
+                };
+                let metrics = Arc::new(Metrics {
+                    $($name: $of!(self.$name),)*
+                    protocol: self.protocol.clone(),
+                    last_indicator: self.last_indicator.clone(),
+                    last_heartbeat: self.last_heartbeat.clone(),
+                    last_sighting: self.last_sighting.clone(),
+                    sightings: self.sightings.clone(),
+                    spooled_bytes: self.spooled_bytes.clone(),
+                    unusable_feeds: self.unusable_feeds.clone(),
+                    kinds: self.kinds.clone(),
+                    sighting_kinds: self.sighting_kinds.clone(),
+                    child_restarts: self.child_restarts.clone(),
+                    rejected: self.rejected.clone(),
+                    unsupported: self.unsupported.clone(),
+                    bus_up: self.bus_up.clone(),
+                    backlog: Part::of(&self.backlog),
+                    waiting: Arc::default(),
+                    live_indicators: Part::of(&self.live_indicators),
+                    live_gap: Arc::default(),
+                    query_outcomes: Part::of(&self.query_outcomes),
+                    matches_per_indicator: Part::of(&self.matches_per_indicator),
+                    query_time_per_indicator: Part::of(&self.query_time_per_indicator),
+                    answer_time: Part::of(&self.answer_time),
+                    live_delay: Part::of(&self.live_delay),
+                    batch_size: Part::of(&self.batch_size),
+                    engine_up: Arc::default(),
+                    engine: Some(engine),
+                    engines: Mutex::default(),
+                });
+                let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+                engines.push(metrics.clone());
+                metrics
             }
 
-            /// Every counter: its name, its number, and its meaning.
-            pub fn counters(&self) -> Vec<(&'static str, u64, &'static str)> {
-                vec![$((stringify!($name), self.$name.get(), $meaning),)*]
-            }
-        }
-
-        impl fmt::Display for Metrics {
-            /// Every counter that is not zero, as `name=number`.
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let all = [$((stringify!($name), self.$name.get()),)*];
-                let mut counted = all.iter().filter(|(_, number)| *number > 0).peekable();
-                if counted.peek().is_none() {
-                    return f.write_str("nothing was counted");
-                }
-                while let Some((name, number)) = counted.next() {
-                    let separator = if counted.peek().is_some() { " " } else { "" };
-                    write!(f, "{name}={number}{separator}")?;
-                }
-                Ok(())
+            /// Every counter.
+            pub fn counters(&self) -> Vec<Counted> {
+                let counted = |name, number: &Counter, meaning, of| Counted {
+                    name,
+                    number: number.get(),
+                    meaning,
+                    is_of_engine: of == "engine",
+                };
+                vec![$(counted(stringify!($name), &self.$name, $meaning, stringify!($of)),)*]
             }
         }
     };
 }
 
+impl Metrics {
+    /// The numbers of each engine.
+    pub fn engines(&self) -> Vec<Arc<Metrics>> {
+        let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        engines.clone()
+    }
+
+    /// The bus has these messages.
+    pub fn speaks(&self, protocol: String) {
+        *self.protocol.lock().unwrap_or_else(PoisonError::into_inner) = Some(protocol);
+    }
+
+    /// Whether every engine answers, or the one that is looked for.
+    pub fn engine_peer(&self) -> Peer {
+        let engines = self.engines();
+        let peers = engines.iter().map(|engine| engine.engine_up.get());
+        let used = peers.filter(|peer| *peer != Peer::Unused);
+        let own = self.engine_up.get();
+        used.min_by_key(|peer| *peer as u8)
+            .unwrap_or(if engines.is_empty() {
+                own
+            } else {
+                Peer::Unused
+            })
+    }
+
+    fn sightings_done(&self) -> u64 {
+        self.sightings_sent.get()
+            + self.sightings_failed.get()
+            + self.sightings_lost.get()
+            + self.sightings_withheld.get()
+            + self.sightings_aggregated.get()
+    }
+
+    /// Matches of this run that are on their way, or wait for the sink.
+    pub fn sightings_waiting(&self) -> u64 {
+        let told = self.sightings_found.get() + self.sightings_of_several.get();
+        told.saturating_sub(self.sightings_done())
+    }
+
+    /// How long the oldest of them is on its way, in seconds; 0 where none is.
+    pub fn oldest_sighting(&self, now: Instant) -> u64 {
+        let oldest = self.sightings.oldest(self.sightings_done(), now);
+        match self.sightings_waiting() {
+            0 => 0,
+            _ => oldest,
+        }
+    }
+}
+
+impl fmt::Display for Metrics {
+    /// Every counter that is not zero, as `name=number`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = self.counters();
+        let mut counted = all.iter().filter(|one| one.number > 0).peekable();
+        if counted.peek().is_none() {
+            return f.write_str("nothing was counted");
+        }
+        while let Some(Counted { name, number, .. }) = counted.next() {
+            let separator = if counted.peek().is_some() { " " } else { "" };
+            write!(f, "{name}={number}{separator}")?;
+        }
+        Ok(())
+    }
+}
+
 counters! {
-    messages_received: "Messages from the bus.",
-    messages_ignored: "Messages of other types than indicators.",
-    indicators_rejected: "Messages that could not be read, and indicators with a wrong value.",
-    indicators_unsupported: "Indicators that this program cannot ask the engine about.",
-    indicators_allowed: "Indicators that are allowed and not asked for (--allow).",
-    indicators_inactive: "Indicators that are expired, revoked or not yet valid, and not asked for.",
-    indicators_received: "Indicators to match.",
-    indicators_repeated: "Indicators that were known already and are not matched twice.",
-    indicators_withdrawn: "Removals that the bus sent.",
-    indicators_dropped: "Indicators that found the queue full, or were still waiting at the end.",
-    indicators_matched: "Indicators whose retro query is finished.",
-    indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
-    indicators_failed: "Indicators whose retro query the engine refused or failed at.",
-    indicators_expired: "Indicators whose time ended while they were matched live.",
-    observables_refused: "Values that the engine refuses, of indicators that have others.",
-    queries: "Queries that were put to the engine.",
-    queries_interrupted: "Queries that the engine did not finish, asked again.",
-    events_unmatched: "Events of the engine's answers that hold no value of their query.",
-    lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
-    lines_cut: "Lines of log files that are too long, and left out.",
-    events_read: "Events in log files that were looked at.",
-    live_events: "Events that were looked at as they came.",
-    live_losses: "Times that the engine's child for live matching ended by itself.",
-    live_values_rejected: "Values that the engine's own matcher cannot have.",
-    live_changes_failed: "Values that the engine's own matcher did not take, or not let go.",
-    passes: "Times that all log files were looked through.",
-    files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
-    events_without_time: "Matched events with neither `ts` nor `timestamp`.",
-    transforms_failed: "Contexts that could not be transformed.",
-    transforms_repeated: "Contexts that a command which stays did not answer, asked for once more.",
-    sink_restarts: "Times that the sink command, which stays, ended by itself.",
-    sightings_found: "Matches.",
-    sightings_known: "Matches that an earlier run has reported (--report-once).",
-    sightings_live: "Matches in events as they came.",
-    sightings_allowed: "Matches of networks in events of which every address is allowed (--allow).",
-    sightings_aggregated: "Matches that are not told one by one, but in a count.",
-    sightings_of_several: "Sightings that stand for several matches.",
-    sightings_withheld: "Sightings that a sink did not get, as their contexts were not transformed.",
-    sightings_sent: "Sightings handed to the bus, standard output or a command.",
-    sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
-    sightings_unconfirmed: "Sightings that the broker never confirmed.",
-    sightings_failed: "Sightings that a sink command failed at, or that the bus cannot carry.",
-    sightings_spooled: "Sightings that a sink command did not take, kept for a later try (--state-dir).",
-    sightings_lost: "Sightings that were not delivered when the program ended.",
-    subscriptions_lost: "Times that the bus lost this program's subscription.",
+    bridge messages_received: "Messages from the bus.",
+    bridge messages_ignored: "Messages of other types than indicators.",
+    bridge indicators_rejected: "Messages that could not be read, and indicators with a wrong value.",
+    bridge indicators_unsupported: "Indicators that this program cannot ask the engine about.",
+    bridge indicators_allowed: "Indicators that are allowed and not asked for (--allow).",
+    bridge indicators_inactive: "Indicators that are expired, revoked or not yet valid, and not asked for.",
+    bridge indicators_received: "Indicators to match.",
+    bridge indicators_repeated: "Indicators that were known already and are not matched twice.",
+    bridge indicators_withdrawn: "Removals that the bus sent.",
+    bridge indicators_dropped: "Indicators that found the queue full, or were still waiting at the end.",
+    engine indicators_queried: "Indicators whose query, or whose pass over log files, is finished.",
+    engine indicators_matched: "Indicators of which at least one event was found, in stored events or in log files.",
+    engine indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
+    engine indicators_failed: "Indicators whose retro query the engine refused or failed at.",
+    engine indicators_expired: "Indicators whose time ended while they were matched live.",
+    engine observables_refused: "Values that the engine refuses, of indicators that have others.",
+    engine queries: "Queries that were put to the engine.",
+    engine queries_interrupted: "Queries that the engine did not finish, asked again.",
+    engine events_unmatched: "Events of the engine's answers that hold no value of their query.",
+    engine lines_rejected: "Lines in the engine's answers, or in log files, that are no event.",
+    engine lines_cut: "Lines of log files that are too long, and left out.",
+    engine events_read: "Events in log files that were looked at.",
+    engine live_events: "Events that were looked at as they came.",
+    engine live_losses: "Times that the engine's child for live matching ended by itself.",
+    engine live_gaps_failed: "Times that the events which live matching had missed could not be looked through.",
+    engine live_values_rejected: "Values that the engine's own matcher cannot have.",
+    engine live_changes_failed: "Values that the engine's own matcher did not take, or not let go.",
+    engine passes: "Times that all log files were looked through.",
+    bridge files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
+    engine events_without_time: "Matched events with neither `ts` nor `timestamp`.",
+    bridge transforms_failed: "Contexts that could not be transformed.",
+    bridge transforms_repeated: "Contexts that a command which stays did not answer, asked for once more.",
+    bridge sink_restarts: "Times that the sink command, which stays, ended by itself.",
+    engine sightings_found: "Matches.",
+    engine sightings_known: "Matches that an earlier run has reported (--report-once).",
+    engine sightings_live: "Matches in events as they came.",
+    engine sightings_allowed: "Matches of networks in events of which every address is allowed (--allow).",
+    bridge sightings_aggregated: "Matches that are not told one by one, but in a count.",
+    bridge sightings_suppressed: "Those of them that were more than --max-sightings-per-minute lets out.",
+    bridge sightings_of_several: "Sightings that stand for several matches.",
+    bridge sightings_withheld: "Sightings that a sink did not get, as their contexts were not transformed.",
+    bridge sightings_sent: "Sightings handed to the bus, standard output or a command.",
+    bridge sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
+    bridge sightings_unconfirmed: "Sightings that the broker never confirmed.",
+    bridge sightings_failed: "Sightings that a sink command failed at, or that the bus cannot carry.",
+    bridge sightings_spooled: "Sightings that a sink command did not take, kept for a later try (--state-dir).",
+    bridge sightings_lost: "Sightings that were not delivered when the program ended.",
+    bridge subscriptions_lost: "Times that the bus lost this program's subscription.",
 }
 
 #[cfg(test)]
@@ -320,32 +288,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_are_told_apart_by_their_words_and_not_by_what_they_quote() {
-        assert_eq!(reason_word("\"999.1.1.1\" is no address"), "is_no_address");
-        assert_eq!(
-            reason_word("no STIX-2 indicator: missing field `type` at line 1"),
-            "no_stix_indicator_missing_field"
-        );
-        assert_eq!(reason_word("\u{e9}\"\"7"), "other");
-        let reasons = Reasons::default();
-        for number in 0..2 * Reasons::MOST {
-            let letters: String = format!("{number:02}")
-                .bytes()
-                .map(|digit| char::from(digit - b'0' + b'a'))
-                .collect();
-            reasons.count(&letters);
-        }
-        let counts = reasons.get();
-        assert_eq!(counts.len(), Reasons::MOST + 1);
-        assert_eq!(counts["other"], Reasons::MOST as u64);
-    }
-
-    #[test]
     fn only_what_was_counted_is_shown() {
         let metrics = Metrics::default();
         assert_eq!(metrics.to_string(), "nothing was counted");
         metrics.queries.add(2);
-        metrics.sightings_found.add(3);
-        assert_eq!(metrics.to_string(), "queries=2 sightings_found=3");
+        metrics.sightings_lost.add(3);
+        assert_eq!(metrics.to_string(), "queries=2 sightings_lost=3");
+    }
+
+    #[test]
+    fn an_engine_counts_for_itself_and_for_all() {
+        let all = Metrics::default();
+        assert_eq!(all.engine_peer(), Peer::Unused);
+        all.engine_up.set(Peer::Down);
+        assert_eq!(all.engine_peer(), Peer::Down);
+        let (one, other) = (all.of_engine("a"), all.of_engine("b"));
+        assert_eq!(all.engine_peer(), Peer::Unused);
+        one.queries.add(1);
+        other.queries.add(2);
+        one.sightings_sent.add(5);
+        assert_eq!((one.queries.get(), all.queries.get()), (1, 3));
+        assert_eq!(other.sightings_sent.get(), 5);
+        one.engine_up.set(Peer::Up);
+        assert_eq!(all.engine_peer(), Peer::Up);
+        other.engine_up.set(Peer::Down);
+        assert_eq!(all.engine_peer(), Peer::Down);
     }
 }

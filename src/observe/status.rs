@@ -29,16 +29,17 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
             seconds / 3600 % 24,
             seconds / 60 % 60,
             seconds % 60,
-            metrics.engine_up.get().word(),
+            metrics.engine_peer().word(),
             metrics.bus_up.get().word(),
         ),
         format!(
-            "indicators: {} received ({}), {} matched, {} waiting or in work",
+            "indicators: {} received ({}), {} looked for, {} of them matched, {} waiting or in work",
             metrics.indicators_received.get(),
             match kinds.is_empty() {
                 true => "none".to_owned(),
                 false => kinds.join(", "),
             },
+            metrics.indicators_queried.get(),
             metrics.indicators_matched.get(),
             metrics.backlog.get(),
         ),
@@ -84,7 +85,7 @@ mod tests {
             lines,
             [
                 "running for 1 d 01:01:01; engine down; bus up; 3 child process(es)",
-                "indicators: 1 received (ipv4 1), 0 matched, 1 waiting or in work",
+                "indicators: 1 received (ipv4 1), 0 looked for, 0 of them matched, 1 waiting or in work",
                 "sightings: 5 found, 2 delivered, 2 waiting, 0 failed, 1 lost",
                 "all counters: indicators_received=1 sightings_found=5 sightings_sent=2 \
                  sightings_lost=1",

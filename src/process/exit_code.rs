@@ -21,6 +21,15 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// Whether it is an end that was meant, and nothing that somebody has to see to for
+    /// the program to go on.
+    pub fn is_clean(self) -> bool {
+        matches!(
+            self,
+            ExitCode::Success | ExitCode::Warning | ExitCode::NoMatch | ExitCode::TempFail
+        )
+    }
+
     /// The number that the operating system gets.
     pub fn number(self) -> u8 {
         self as u8

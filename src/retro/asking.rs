@@ -126,6 +126,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             .engine
             .export(asked, bounds, self.stop, &mut |event| reading.take(&event));
         let findings = reading.finish();
+        self.metrics.query_outcomes.count(answer.outcome());
         self.conclude(batch, group, &findings, bounds, answer)
     }
 

@@ -60,12 +60,15 @@ impl Entry {
         let indicator = &self.request.indicator;
         out.reporter.report(indicator, context, MatchType::Retro);
         self.request.count += 1;
+        if self.request.count == 1 {
+            out.metrics.indicators_matched.add(1);
+        }
         if !self.request.reported.add(event, &out.memory.reported) {
             self.request.forgotten += 1;
         }
         // All the sightings that it may have?
         if max_events.is_some_and(|most| self.request.count >= most.get()) {
-            self.close(&out.metrics.indicators_matched, out.metrics);
+            self.close(&out.metrics.indicators_queried, out.metrics);
         }
     }
 
@@ -76,6 +79,9 @@ impl Entry {
             metrics.matches_per_indicator.record(self.count() as f64);
             let seconds = self.started.elapsed().as_secs_f64();
             metrics.query_time_per_indicator.record(seconds);
+            if let Some(place) = &self.request.place {
+                metrics.answer_time.record(place.age().as_secs_f64());
+            }
             debug!("indicator {}: {} sighting(s)", self.id(), self.count());
             self.request.reported = Ledger::default();
         }
@@ -173,7 +179,7 @@ impl Question {
             for entry in &mut self.entries {
                 let counter = match refused {
                     true => &metrics.indicators_failed,
-                    false => &metrics.indicators_matched,
+                    false => &metrics.indicators_queried,
                 };
                 entry.close(counter, metrics);
             }

@@ -140,7 +140,7 @@ fn failures(metrics: &Metrics) -> Vec<String> {
 /// How many indicators were not looked for everywhere when a run was ended.
 fn unfinished(metrics: &Metrics) -> u64 {
     let done = [
-        &metrics.indicators_matched,
+        &metrics.indicators_queried,
         &metrics.indicators_repeated,
         &metrics.indicators_inactive,
         &metrics.indicators_withdrawn,
@@ -182,7 +182,7 @@ impl Summary {
         Summary {
             kinds: metrics.kinds.get(),
             states: vec![
-                ("matched against events", metrics.indicators_matched.get()),
+                ("matched against events", metrics.indicators_queried.get()),
                 ("repeated", metrics.indicators_repeated.get()),
                 ("withdrawn", metrics.indicators_withdrawn.get()),
                 ("unsupported", metrics.indicators_unsupported.get()),
@@ -260,7 +260,7 @@ mod tests {
         for kind in ["ipv4", "domain", "ipv4"] {
             metrics.kinds.count(kind);
         }
-        metrics.indicators_matched.add(2);
+        metrics.indicators_queried.add(2);
         metrics.indicators_rejected.add(5);
         metrics.backlog.add(1);
         metrics.sightings_found.add(8);
@@ -330,7 +330,7 @@ mod tests {
     fn what_ended_early_says_how_much_is_left() {
         let metrics = Metrics::default();
         metrics.indicators_received.add(10);
-        metrics.indicators_matched.add(3);
+        metrics.indicators_queried.add(3);
         metrics.sightings_found.add(1);
         let ending = Ending {
             cause: Some("ended by SIGINT".to_owned()),

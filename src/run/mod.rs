@@ -32,7 +32,7 @@ use crate::indicator::Allowing;
 use crate::intake::Intake;
 use crate::matching::Mode;
 use crate::observe::metrics::{Metrics, Peer};
-use crate::observe::telemetry;
+use crate::observe::telemetry::Telemetry;
 use crate::process::exit_code::ExitCode;
 use crate::process::notify;
 use crate::process::stop::Stop;
@@ -81,7 +81,8 @@ fn time_left(stop: &Stop, most: Duration) -> Duration {
 pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());
-    let telemetry = telemetry::start(&config.metrics, &metrics);
+    let (name, file) = (config.sensor_name.as_deref(), config.file.as_deref());
+    let telemetry = Telemetry::start(&config.metrics, name, file, &metrics);
     let (code, shortfall) = match run_counted(config, &metrics) {
         Ok(ended) => ended,
         Err(error) => {
@@ -90,7 +91,7 @@ pub fn run(config: &Config) -> ExitCode {
         }
     };
     notify::stopping();
-    drop(telemetry);
+    telemetry.end(code.is_clean());
     if config.jobs.once {
         info!("{}", Summary::new(&metrics, started.elapsed()));
     }
@@ -115,10 +116,10 @@ fn run_counted(
     let signals = Watcher::start(stop.clone(), metrics.clone(), wishes)?;
     let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
-    let matching = connect_engine(config, &stop);
-    if let Ok(Some(Choice::Engine { .. })) = &matching {
-        metrics.engine_up.set(Peer::Up);
+    if config.engine != engine::Choice::Files {
+        metrics.engine_up.set(Peer::Down);
     }
+    let matching = connect_engine(config, &stop);
     let mut ending = Ending::default();
     let code = match matching {
         Ok(Some(matching)) => run_with(config, matching, metrics, &stop, reloads, &mut ending)?,
@@ -140,7 +141,7 @@ fn run_counted(
     ending.tells_matches = config.jobs.exit_code;
     ending.nothing_came = ending.cause.is_none()
         && config.jobs.indicators.is_empty()
-        && metrics.indicators_received.get() + metrics.indicators_matched.get() == 0;
+        && metrics.indicators_received.get() + metrics.indicators_queried.get() == 0;
     if ending.nothing_came {
         warn!("no indicator to look for came from the bus: does --snapshot ask for any?");
     }
@@ -200,6 +201,7 @@ fn run_with(
         finished: finished.clone(),
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
+    let of_engine = engine_metrics(&matching, metrics);
     let reported = state.reported.clone();
     let tally = summary::tally(config);
     let report = Arc::new(ReportSettings {
@@ -211,7 +213,7 @@ fn run_with(
     });
     let teller = start_teller(&report, metrics, &parcels_sender, stop)?;
     let (matching, intake) =
-        Matching::start(config, matching, report, &parcels_sender, metrics, stop)?;
+        Matching::start(config, matching, report, &parcels_sender, &of_engine, stop)?;
     let intake = intake.allowing(allow.clone());
     let reloads = reload::start(config, allow, reloads)?;
     // The workers hold the writer's other senders: it ends with the last.
@@ -291,6 +293,16 @@ fn run_with(
             ExitCode::Unavailable
         }
     })
+}
+
+/// The numbers of the engine at hand.
+fn engine_metrics(matching: &Choice, metrics: &Metrics) -> Arc<Metrics> {
+    let of_engine = metrics.of_engine(matching.source());
+    if let (Choice::Engine { engine, .. }, Some(named)) = (matching, &of_engine.engine) {
+        of_engine.engine_up.set(Peer::Up);
+        named.version.get_or_init(|| engine.version());
+    }
+    of_engine
 }
 
 fn receiver_thread() -> std::thread::Builder {

@@ -259,6 +259,7 @@ impl Feed {
     /// read, after a pause.
     fn died(&mut self, reason: &str) {
         self.metrics.sink_restarts.add(1);
+        self.metrics.child_restarts.count("sink");
         if self.lived_long() {
             self.backoff = Backoff::new();
         }

@@ -90,7 +90,10 @@ impl Noise {
         let Some(windows) = &mut state.limit else {
             return Met::Passes;
         };
-        windows.meet(now, &indicator.id, seen, || keep(facts))
+        match windows.meet(now, &indicator.id, seen, || keep(facts)) {
+            Met::Held => Met::TooMany,
+            met => met,
+        }
     }
 
     /// What goes out now, since its time is over.
@@ -209,7 +212,13 @@ mod tests {
         let met: Vec<Met> = ["1", "1", "1", "2", "1"].into_iter().map(meet).collect();
         assert_eq!(
             met,
-            [Met::Passes, Met::Passes, Met::Held, Met::Passes, Met::Held]
+            [
+                Met::Passes,
+                Met::Passes,
+                Met::TooMany,
+                Met::Passes,
+                Met::TooMany
+            ]
         );
         let rest = noise.rest();
         assert_eq!(rest.len(), 1);

@@ -238,10 +238,7 @@ impl Reporter {
             self.metrics.sightings_known.add(1);
             return;
         }
-        self.metrics.sightings_found.add(1);
-        if match_type == MatchType::Live {
-            self.metrics.sightings_live.add(1);
-        }
+        self.count(indicator, context, match_type, time);
         let mut facts = Facts {
             match_type,
             time: match settings.tells_time() {
@@ -265,12 +262,37 @@ impl Reporter {
         if let Some(noise) = &settings.noise {
             let now = Instant::now();
             noise.due(now).into_iter().for_each(|kept| self.tell(kept));
-            if noise.meet(now, indicator, context, &mut facts) == Met::Held {
+            let met = noise.meet(now, indicator, context, &mut facts);
+            if met != Met::Passes {
                 self.metrics.sightings_aggregated.add(1);
+                let is_too_many = u64::from(met == Met::TooMany);
+                self.metrics.sightings_suppressed.add(is_too_many);
                 return;
             }
         }
         self.send_off(indicator, context, facts, is_told);
+    }
+
+    /// Counts a match, and how late a live one is.
+    fn count(
+        &self,
+        indicator: &Indicator,
+        context: &Context<'_>,
+        match_type: MatchType,
+        time: Option<EventTime>,
+    ) {
+        let metrics = &self.metrics;
+        metrics.sightings_found.add(1);
+        metrics.sighting_kinds.count(indicator.kind());
+        metrics.sightings.come(Instant::now());
+        metrics.last_sighting.now();
+        if match_type == MatchType::Live {
+            metrics.sightings_live.add(1);
+            if let Some(time) = time.or_else(|| context.time()) {
+                let delay = OffsetDateTime::now_utc() - time.utc();
+                metrics.live_delay.record(delay.as_seconds_f64().max(0.0));
+            }
+        }
     }
 
     /// Tells of the sightings whose time is over.
@@ -295,6 +317,7 @@ impl Reporter {
     /// Tells of several as one.
     fn tell(&mut self, kept: Kept) {
         self.metrics.sightings_of_several.add(1);
+        self.metrics.sightings.come(Instant::now());
         self.send_off(&kept.indicator, &kept.event, kept.facts, false);
     }
 

@@ -19,6 +19,8 @@ pub enum Met {
     Passes,
     /// It is counted.
     Held,
+    /// It is counted, as more come than may go out.
+    TooMany,
 }
 
 /// A window that is over and held something.
@@ -101,7 +103,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         };
         match met {
             Met::Passes => open.passed += 1,
-            Met::Held => open.held += 1,
+            Met::Held | Met::TooMany => open.held += 1,
         }
         if met == Met::Held || self.tells == Tells::All {
             match &mut open.told {

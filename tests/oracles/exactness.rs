@@ -330,7 +330,7 @@ proptest! {
             prop_assert!(is_part_of(sightings, &expected), "{}", number);
             prop_assert_eq!(sum(sightings), sum(&expected).min(run.most()), "{}", number);
         }
-        prop_assert_eq!(run.metrics.indicators_matched.get(), indicators.len() as u64);
+        prop_assert_eq!(run.metrics.indicators_queried.get(), indicators.len() as u64);
     }
 
     #[test]
@@ -356,7 +356,7 @@ proptest! {
         // more to ask.
         let failed = metrics.indicators_failed.get();
         prop_assert_eq!(failed, all_refused.count() as u64);
-        prop_assert_eq!(failed + metrics.indicators_matched.get(), indicators.len() as u64);
+        prop_assert_eq!(failed + metrics.indicators_queried.get(), indicators.len() as u64);
     }
 
     #[test]
@@ -452,7 +452,7 @@ fn the_same_observables_are_asked_for_once() {
         assert_eq!(sum(&sightings), 2);
     }
     assert_eq!(run.engine.queries.get(), 1);
-    assert_eq!(run.metrics.indicators_matched.get(), 50);
+    assert_eq!(run.metrics.indicators_queried.get(), 50);
 }
 
 #[test]
@@ -499,7 +499,7 @@ fn one_that_always_fails_is_given_up_alone() {
     assert_eq!(counts[0], 1);
     assert!((1..=2).contains(&counts[1]), "{counts:?}");
     assert_eq!(run.metrics.indicators_failed.get(), 1);
-    assert_eq!(run.metrics.indicators_matched.get(), 1);
+    assert_eq!(run.metrics.indicators_queried.get(), 1);
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn noise_on_standard_error_holds_nothing_up() {
     scene.publish(1, "a.example");
     assert!(all_once(&scene.contexts(2), 2));
     scene.wait_for_answers(1);
-    assert!(scene.end().contains("indicators_matched=1"));
+    assert!(scene.end().contains("indicators_queried=1"));
 }
 
 /// A program that answers `version` and `status`, and does this in an export.
@@ -250,7 +250,7 @@ fn an_engine_that_never_says_how_much_it_sent_is_believed_in_the_end() {
     assert_eq!(scene.contexts(1).len(), 1);
     let counters = scene.end();
     assert!(counters.contains("sightings_sent=1"), "{counters}");
-    assert!(counters.contains("indicators_matched=1"), "{counters}");
+    assert!(counters.contains("indicators_queried=1"), "{counters}");
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn interrupted(down: Down) {
     scene.wait_for_answers(1);
     let counters = scene.end();
     assert!(counters.contains("sightings_sent=4"), "{counters}");
-    assert!(counters.contains("indicators_matched=1"), "{counters}");
+    assert!(counters.contains("indicators_queried=1"), "{counters}");
     assert!(!counters.contains("dropped"), "{counters}");
 }
 

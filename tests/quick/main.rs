@@ -40,6 +40,7 @@ mod lines;
 mod log_forms;
 mod logging;
 mod match_judge;
+mod metrics;
 mod noise;
 mod object_paths;
 mod once;

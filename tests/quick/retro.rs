@@ -406,7 +406,7 @@ fn a_thousand_at_once(kind: BrokerKind) {
     assert!(bed.bridge.wait(LIMIT).success());
     let counted = bed.bridge.wait_for_log("ended after", LIMIT);
     assert!(counted.contains("indicators_received=1000 "), "{counted}");
-    assert!(counted.contains("indicators_matched=1000 "), "{counted}");
+    assert!(counted.contains("indicators_queried=1000 "), "{counted}");
 }
 
 fn thousandth(n: u64) -> Ioc<'static> {

@@ -285,7 +285,7 @@ fn a_snapshot_of_a_second_app_is_matched_whole() {
         bridge.signal(Signal::TERM);
         assert!(bridge.wait(LIMIT).success());
         let counted = bridge.wait_for_log("ended after", LIMIT);
-        assert!(counted.contains("indicators_matched=200 "), "{counted}");
+        assert!(counted.contains("indicators_queried=200 "), "{counted}");
         let requests = server.requests();
         assert_eq!(requests.len(), 1, "{requests:?}");
         let days = requests[0]["snapshot"].as_u64();

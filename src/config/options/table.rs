@@ -931,7 +931,7 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Logging,
         short_help: "a file that always holds the present metrics, for Prometheus",
         long_help: "It is replaced every metrics.interval seconds, for the textfile collector of \
-                    node_exporter; its directory must be writable.",
+                    node_exporter, and removed after a clean end; its directory must be writable.",
     },
     Opt {
         name: Name::Anywhere("sensor-name"),

@@ -78,6 +78,7 @@ pub fn run(
         if usable == 0 {
             metrics.files_failed.add(1);
             let name = input::name(folder);
+            metrics.unusable_feeds.set(&name, true);
             error!(
                 "{name}: no file in it holds an indicator that can be used. {}",
                 feed::TAKEN
@@ -100,7 +101,9 @@ fn note_listing(listing: &Listing, metrics: &Metrics) {
     }
     for (path, error) in &listing.failed {
         metrics.files_failed.add(1);
-        error!("{}: {error}", input::name(path));
+        let name = input::name(path);
+        metrics.unusable_feeds.set(&name, true);
+        error!("{name}: {error}");
     }
 }
 
@@ -159,6 +162,9 @@ impl Taker<'_> {
             let more = rejected - NAMED;
             warn!("{name}: {more} more are rejected (--loglevel DEBUG names each)");
         }
+        self.metrics
+            .unusable_feeds
+            .set(&name, self.is_unusable(source, &result));
         match &result {
             // At the end of the program a file breaks off anywhere.
             _ if self.stop.is_draining() => {}
@@ -180,6 +186,16 @@ impl Taker<'_> {
             }
         }
         result.map_or(0, |report| report.usable)
+    }
+
+    /// Whether nothing can be made of a file that is to be used.
+    fn is_unusable(&self, source: &Source, result: &Result<Report, feed::Error>) -> bool {
+        match result {
+            _ if self.stop.is_draining() => false,
+            Ok(report) => report.is_useless() && source.folder.is_none(),
+            Err(feed::Error::NoFeed(_)) => source.folder.is_none(),
+            Err(_) => true,
+        }
     }
 
     fn take(&self, message: Message) {
@@ -207,6 +223,7 @@ impl Taker<'_> {
                 }
                 metrics.indicators_received.add(1);
                 metrics.kinds.count(indicator.kind());
+                metrics.last_indicator.now();
                 debug!("indicator {} is read", printable(&indicator.id, 200));
                 self.intake.wait_for_room(self.stop);
                 self.intake.add(indicator, None);

@@ -121,6 +121,7 @@ impl Worker {
                 self.tenant = None;
                 let count = questions.len();
                 self.shared.metrics.transforms_repeated.add(count as u64);
+                self.shared.metrics.child_restarts.count("transform");
                 warn!(
                     "--transform-context, which stays{}: {reason}; its {count} context(s) are \
                      asked for once more, one by one",

@@ -1,0 +1,514 @@
+//! What numbers are kept in. One that is a part of a whole changes the whole with it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that is counted, perhaps as a part: what an engine has of the numbers of
+/// all.
+#[derive(Debug, Default)]
+pub struct Part<N> {
+    own: N,
+    whole: Option<Arc<Part<N>>>,
+}
+
+impl<N: Default> Part<N> {
+    /// A new part of this.
+    pub fn of(whole: &Arc<Self>) -> Arc<Self> {
+        Arc::new(Part {
+            own: N::default(),
+            whole: Some(whole.clone()),
+        })
+    }
+
+    fn each(&self, change: impl Fn(&N)) {
+        change(&self.own);
+        if let Some(whole) = &self.whole {
+            whole.each(change);
+        }
+    }
+}
+
+/// A number that only grows.
+pub type Counter = Part<Count>;
+
+/// What is in a [`Counter`].
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Counter {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.each(|one| {
+            one.0.fetch_add(count, Ordering::Relaxed);
+        });
+    }
+
+    /// The number so far.
+    pub fn get(&self) -> u64 {
+        self.own.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down.
+pub type Gauge = Part<Level>;
+
+/// What is in a [`Gauge`].
+#[derive(Debug, Default)]
+pub struct Level(AtomicU64);
+
+impl Gauge {
+    /// Adds `count`.
+    pub fn add(&self, count: u64) {
+        self.each(|one| {
+            one.0.fetch_add(count, Ordering::AcqRel);
+        });
+    }
+
+    /// Takes away `count`, which was added before.
+    pub fn remove(&self, count: u64) {
+        self.each(|one| {
+            one.0.fetch_sub(count, Ordering::AcqRel);
+        });
+    }
+
+    /// Becomes this number.
+    pub fn set(&self, number: u64) {
+        let before = self.own.0.swap(number, Ordering::AcqRel);
+        if let Some(whole) = &self.whole {
+            // Wrapping: a difference below zero is taken away.
+            whole.add(number.wrapping_sub(before));
+        }
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.own.0.load(Ordering::Acquire)
+    }
+}
+
+/// Whether somebody that this program talks to is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Peer {
+    /// This run does without.
+    #[default]
+    Unused = 0,
+    /// It does not answer.
+    Down = 1,
+    /// It answered when it was last asked.
+    Up = 2,
+}
+
+/// A [`Peer`] that changes.
+#[derive(Debug, Default)]
+pub struct PeerGauge(AtomicU8);
+
+impl PeerGauge {
+    /// How it is now.
+    pub fn set(&self, peer: Peer) {
+        self.0.store(peer as u8, Ordering::Relaxed);
+    }
+
+    /// How it was last seen.
+    pub fn get(&self) -> Peer {
+        match self.0.load(Ordering::Relaxed) {
+            0 => Peer::Unused,
+            1 => Peer::Down,
+            _ => Peer::Up,
+        }
+    }
+}
+
+/// Counts by a word.
+pub type Tally = Part<Words>;
+
+/// What is in a [`Tally`].
+#[derive(Debug, Default)]
+pub struct Words(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Tally {
+    /// Counts one more of these.
+    pub fn count(&self, word: &'static str) {
+        self.each(|one| *lock(&one.0).entry(word).or_default() += 1);
+    }
+
+    /// All that was counted, in the order of the words.
+    pub fn get(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.own.0).clone()
+    }
+}
+
+/// Counts by what a reason for people says, without the text that it quotes.
+#[derive(Debug, Default)]
+pub struct Reasons(Mutex<BTreeMap<String, u64>>);
+
+impl Reasons {
+    /// So many reasons are told apart: text from outside may stand in one.
+    const MOST: usize = 32;
+
+    /// Counts one more with this reason.
+    pub fn count(&self, reason: &str) {
+        let mut counts = lock(&self.0);
+        let mut word = reason_word(reason);
+        if counts.len() >= Self::MOST && !counts.contains_key(&word) {
+            word = "other".to_owned();
+        }
+        *counts.entry(word).or_default() += 1;
+    }
+
+    /// All that was counted, in the order of the words.
+    pub fn get(&self) -> BTreeMap<String, u64> {
+        lock(&self.0).clone()
+    }
+}
+
+/// The first words of a reason, in the letters that a name may have.
+fn reason_word(reason: &str) -> String {
+    let mut quote = None;
+    let unquoted = |c: char| match quote {
+        Some(mark) => {
+            if c == mark {
+                quote = None;
+            }
+            ' '
+        }
+        None if matches!(c, '"' | '`') => {
+            quote = Some(c);
+            ' '
+        }
+        None => c.to_ascii_lowercase(),
+    };
+    let text: String = reason.chars().map(unquoted).collect();
+    let words = text.split(|c: char| !c.is_ascii_lowercase());
+    let words: Vec<&str> = words.filter(|word| !word.is_empty()).take(5).collect();
+    let mut word = words.join("_");
+    word.truncate(48);
+    if word.is_empty() {
+        "other".to_owned()
+    } else {
+        word
+    }
+}
+
+/// The upper ends of the buckets that measurements are counted in, in seconds where
+/// these are times.
+pub const BUCKETS: [f64; 11] = [
+    0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
+];
+
+/// The least, the greatest and the mean of what was measured since the last look, and
+/// how all that was measured is spread.
+pub type Spread = Part<Measurements>;
+
+/// What is in a [`Spread`].
+#[derive(Debug, Default)]
+pub struct Measurements(Mutex<Measured>);
+
+#[derive(Debug, Default)]
+struct Measured {
+    count: u64,
+    least: f64,
+    greatest: f64,
+    sum: f64,
+    total: Totals,
+}
+
+/// What was measured in the whole run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Totals {
+    /// How much.
+    pub count: u64,
+    /// The sum of it.
+    pub sum: f64,
+    /// How much is not above each of [`BUCKETS`], and above the one before.
+    pub buckets: [u64; BUCKETS.len()],
+}
+
+impl Spread {
+    /// Adds one measurement.
+    pub fn record(&self, value: f64) {
+        self.record_all(value, 1);
+    }
+
+    /// Adds so many measurements with the same value.
+    pub fn record_all(&self, value: f64, count: u64) {
+        self.each(|one| lock(&one.0).add(value, count));
+    }
+
+    /// Least, greatest and mean since the last call; `None` where nothing was
+    /// measured.
+    pub fn take(&self) -> Option<[f64; 3]> {
+        let mut measured = lock(&self.own.0);
+        let emptied = Measured {
+            total: measured.total,
+            ..Measured::default()
+        };
+        let measured = std::mem::replace(&mut *measured, emptied);
+        let mean = measured.sum / measured.count as f64;
+        (measured.count > 0).then_some([measured.least, measured.greatest, mean])
+    }
+
+    /// What was measured in the whole run.
+    pub fn totals(&self) -> Totals {
+        lock(&self.own.0).total
+    }
+}
+
+impl Measured {
+    fn add(&mut self, value: f64, count: u64) {
+        if self.count == 0 {
+            (self.least, self.greatest) = (value, value);
+        }
+        self.count += count;
+        self.least = self.least.min(value);
+        self.greatest = self.greatest.max(value);
+        self.sum += value * count as f64;
+        self.total.count += count;
+        self.total.sum += value * count as f64;
+        if let Some(bucket) = BUCKETS.iter().position(|end| value <= *end) {
+            self.total.buckets[bucket] += count;
+        }
+    }
+}
+
+/// When something happened last.
+#[derive(Debug, Default)]
+pub struct Moment(AtomicU64);
+
+impl Moment {
+    /// It happens now.
+    pub fn now(&self) {
+        self.at(SystemTime::now());
+    }
+
+    /// It happened then.
+    pub fn at(&self, time: SystemTime) {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
+        let milliseconds = since.unwrap_or_default().as_millis();
+        let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX);
+        self.0.store(milliseconds.max(1), Ordering::Relaxed);
+    }
+
+    /// As if it had never happened.
+    pub fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+
+    /// When it was, since 1970; `None` where it never was.
+    pub fn get(&self) -> Option<Duration> {
+        let milliseconds = self.0.load(Ordering::Relaxed);
+        (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
+    }
+}
+
+/// Since when things wait, to the second: so many of them, however many there are, take
+/// no more memory than there are seconds.
+#[derive(Debug)]
+pub struct Ages {
+    start: Instant,
+    waiting: Mutex<BTreeMap<u64, u64>>,
+}
+
+impl Default for Ages {
+    fn default() -> Self {
+        Ages {
+            start: Instant::now(),
+            waiting: Mutex::default(),
+        }
+    }
+}
+
+impl Ages {
+    fn second(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.start).as_secs()
+    }
+
+    /// Something begins to wait.
+    pub fn begin(&self, at: Instant) {
+        *lock(&self.waiting).entry(self.second(at)).or_default() += 1;
+    }
+
+    /// What began to wait then waits no more.
+    pub fn end(&self, at: Instant) {
+        let mut waiting = lock(&self.waiting);
+        let second = self.second(at);
+        if let Some(count) = waiting.get_mut(&second) {
+            *count -= 1;
+            if *count == 0 {
+                waiting.remove(&second);
+            }
+        }
+    }
+
+    /// Nothing waits any more: how long each did, in seconds, and how many did so.
+    pub fn take(&self, now: Instant) -> Vec<(u64, u64)> {
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        let now = self.second(now);
+        let each = waiting.into_iter();
+        each.map(|(second, count)| (now.saturating_sub(second), count))
+            .collect()
+    }
+
+    /// How long the oldest has waited, in seconds; 0 where nothing waits.
+    pub fn oldest(&self, now: Instant) -> u64 {
+        let waiting = lock(&self.waiting);
+        let first = waiting.keys().next();
+        first.map_or(0, |second| self.second(now).saturating_sub(*second))
+    }
+}
+
+/// Things that come and go in the same order, and since when the oldest is there, to the
+/// second.
+#[derive(Debug, Default)]
+pub struct Flow(Mutex<Stream>);
+
+#[derive(Debug, Default)]
+struct Stream {
+    came: u64,
+    /// How many had come at the end of a second.
+    marks: VecDeque<(u64, Instant)>,
+}
+
+impl Flow {
+    /// One comes.
+    pub fn come(&self, now: Instant) {
+        let mut stream = lock(&self.0);
+        stream.came += 1;
+        let came = stream.came;
+        match stream.marks.back_mut() {
+            Some((count, since)) if now < *since + Duration::from_secs(1) => *count = came,
+            _ => stream.marks.push_back((came, now)),
+        }
+    }
+
+    /// How long the oldest is there once so many have gone, in seconds; 0 where none is
+    /// left.
+    pub fn oldest(&self, gone: u64, now: Instant) -> u64 {
+        let mut stream = lock(&self.0);
+        while stream.marks.front().is_some_and(|(came, _)| *came <= gone) {
+            stream.marks.pop_front();
+        }
+        let first = stream.marks.front();
+        first.map_or(0, |(_, since)| {
+            now.saturating_duration_since(*since).as_secs()
+        })
+    }
+}
+
+/// Those of a kind that are in a bad state now, by their names.
+#[derive(Debug, Default)]
+pub struct Bad(Mutex<BTreeSet<String>>);
+
+impl Bad {
+    /// How this one is now.
+    pub fn set(&self, name: &str, is_bad: bool) {
+        let mut names = lock(&self.0);
+        if is_bad {
+            names.insert(name.to_owned());
+        } else {
+            names.remove(name);
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        lock(&self.0).len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_changes_in_a_part_changes_in_the_whole() {
+        let (whole, level) = (Arc::new(Counter::default()), Arc::new(Gauge::default()));
+        let (one, other) = (Part::of(&whole), Part::of(&whole));
+        one.add(2);
+        other.add(3);
+        whole.add(1);
+        assert_eq!((one.get(), other.get(), whole.get()), (2, 3, 6));
+        let (one, other) = (Part::of(&level), Part::of(&level));
+        one.set(5);
+        other.set(7);
+        one.set(2);
+        other.remove(1);
+        assert_eq!((one.get(), other.get(), level.get()), (2, 6, 8));
+    }
+
+    #[test]
+    fn reasons_are_told_apart_by_their_words_and_not_by_what_they_quote() {
+        assert_eq!(reason_word("\"999.1.1.1\" is no address"), "is_no_address");
+        assert_eq!(
+            reason_word("no STIX-2 indicator: missing field `type` at line 1"),
+            "no_stix_indicator_missing_field"
+        );
+        assert_eq!(reason_word("\u{e9}\"\"7"), "other");
+        let reasons = Reasons::default();
+        for number in 0..2 * Reasons::MOST {
+            let letters: String = format!("{number:02}")
+                .bytes()
+                .map(|digit| char::from(digit - b'0' + b'a'))
+                .collect();
+            reasons.count(&letters);
+        }
+        let counts = reasons.get();
+        assert_eq!(counts.len(), Reasons::MOST + 1);
+        assert_eq!(counts["other"], Reasons::MOST as u64);
+    }
+
+    #[test]
+    fn measurements_are_counted_in_the_bucket_that_takes_them() {
+        let spread = Spread::default();
+        for value in [0.1, 0.2, 7.0, 4000.0] {
+            spread.record(value);
+        }
+        spread.record_all(60.0, 3);
+        let totals = spread.totals();
+        assert_eq!(totals.buckets, [1, 1, 0, 0, 0, 1, 0, 3, 0, 0, 0]);
+        assert_eq!(totals.count, 7);
+        let [least, greatest, _] = spread.take().expect("something was measured");
+        assert_eq!((least, greatest), (0.1, 4000.0));
+        assert!(spread.take().is_none() && spread.totals().count == 7);
+    }
+
+    #[test]
+    fn the_oldest_that_waits_is_known_to_the_second() {
+        let ages = Ages::default();
+        let at = |seconds| ages.start + Duration::from_secs(seconds);
+        assert_eq!(ages.oldest(at(9)), 0);
+        for second in [1, 1, 4] {
+            ages.begin(at(second));
+        }
+        assert_eq!(ages.oldest(at(9)), 8);
+        ages.end(at(1));
+        ages.end(at(4));
+        assert_eq!(ages.oldest(at(9)), 8);
+        ages.end(at(1));
+        assert_eq!(ages.oldest(at(9)), 0);
+        ages.begin(at(5));
+        assert_eq!(ages.take(at(9)), [(4, 1)]);
+        assert_eq!(ages.oldest(at(9)), 0);
+    }
+
+    #[test]
+    fn the_oldest_of_a_flow_is_the_first_that_has_not_gone() {
+        let flow = Flow::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for second in [0, 0, 3, 5] {
+            flow.come(at(second));
+        }
+        assert_eq!(flow.oldest(0, at(10)), 10);
+        assert_eq!(flow.oldest(1, at(10)), 10);
+        assert_eq!(flow.oldest(2, at(10)), 7);
+        assert_eq!(flow.oldest(4, at(10)), 0);
+        flow.come(at(11));
+        assert_eq!(flow.oldest(4, at(12)), 1);
+    }
+}

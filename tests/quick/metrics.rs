@@ -1,0 +1,117 @@
+//! The files of metrics: true while the bridge runs, gone when it has ended well, and
+//! telling when it has not.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::support::bridge::{Bridge, program};
+use crate::support::broker::{Broker, BrokerKind};
+use crate::support::eventually;
+use crate::support::messages::stix_indicator;
+use crate::support::scene::engine;
+use crate::support::standin::Standin;
+use rustix::process::Signal;
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Often enough to be watched.
+const OFTEN: &str = "metrics: {interval: 0.1, filename: metrics.log}\n";
+
+fn mode(path: &Path) -> u32 {
+    let metadata = fs::metadata(path).expect("it is there");
+    metadata.permissions().mode() & 0o777
+}
+
+#[test]
+fn numbers_are_there_while_it_runs_and_gone_behind_it() {
+    let broker = Broker::start(BrokerKind::Ports);
+    let engine = engine(&[]);
+    let bridge = Bridge::between(&broker.endpoint(), &engine)
+        .file("config.yaml", OFTEN)
+        .args(["--metrics-prometheus", "x.prom", "--sensor-name", "west"]);
+    let path = bridge.directory().join("x.prom");
+    let mut bridge = bridge.run();
+    let text = || fs::read_to_string(&path).unwrap_or_default();
+    for sample in [
+        "\nvast_threatbus_engine_up{bridge=\"west\",engine=\"VAST\"} 1\n",
+        "\nvast_threatbus_bus_up{bridge=\"west\"} 1\n",
+        "\nvast_threatbus_last_heartbeat_timestamp_seconds{bridge=\"west\"} ",
+        ",protocol=\"stix2\"} 1\n",
+    ] {
+        let is_there = eventually(LIMIT, || text().contains(sample));
+        assert!(is_there, "{sample}\n{}", text());
+    }
+    // Nothing has come yet, and that is not the same as at the beginning of 1970.
+    assert!(!text().contains("last_indicator_timestamp_seconds{"));
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(!path.exists());
+}
+
+/// What is left behind an end that somebody has to see to says that nobody is up, and
+/// whoever reads it may, whatever the umask.
+#[test]
+fn a_file_that_is_left_behind_says_that_nobody_is_up() {
+    let engine = Standin::with_samples();
+    let bridge = Bridge::between("127.0.0.1:9", &engine)
+        .file("config.yaml", OFTEN)
+        .args(["--metrics-prometheus", "x.prom", "--connect-timeout", "0.3"]);
+    let path = bridge.directory().join("x.prom");
+    let mut bridge = bridge.run();
+    assert_eq!(bridge.wait(LIMIT).code(), Some(69), "{}", bridge.log());
+    let text = fs::read_to_string(&path).expect("it is left");
+    let ups = text.lines().filter(|line| line.contains("_up{"));
+    let ups: Vec<_> = ups.map(|line| line.rsplit(' ').next()).collect();
+    assert_eq!(ups, [Some("0"), Some("0")], "{text}");
+    assert!(text.contains("/config\",engine=\"VAST\"} 0\n"), "{text}");
+}
+
+#[test]
+fn who_reads_metrics_may_whatever_the_umask() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        fs::write(directory.path().join(name), text).expect("it can be written");
+    };
+    write("config.yaml", OFTEN);
+    let indicator = stix_indicator(1, "[domain-name:value = 'www.example.com']", None);
+    write("indicators", &indicator.to_string());
+    write(
+        "events.json",
+        "{\"event_type\": \"dns\", \"dns\": {\"rrname\": \"www.example.com\"}}\n",
+    );
+    let run = |bus: &[&str]| {
+        let status = Command::new("/bin/sh")
+            .args(["-c", "umask 077; exec \"$0\" \"$@\""])
+            .arg(program())
+            .args(["--config", "config.yaml", "--metrics-prometheus", "x.prom"])
+            .args(["--events", "events.json"])
+            .args(bus)
+            .current_dir(directory.path())
+            .output()
+            .expect("sh runs");
+        status.status.code()
+    };
+    // One run that ends well, and one that leaves its file behind.
+    assert_eq!(run(&["--indicators", "indicators"]), Some(0));
+    let influx = directory.path().join("metrics.log");
+    assert_eq!(mode(&influx), 0o644);
+    let line = fs::read_to_string(&influx).expect("a line");
+    for field in [
+        " added_iocs=1,",
+        ",indicators_queried=1,",
+        ",indicators_matched=1,",
+        ",sightings_kind_domain=1,",
+        ",answer_time_max=",
+        ",sighting_age=",
+    ] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+    assert_eq!(
+        run(&["--threatbus", "127.0.0.1:9", "--connect-timeout", "0.1"]),
+        Some(69)
+    );
+    assert_eq!(mode(&directory.path().join("x.prom")), 0o644);
+}
