@@ -115,3 +115,26 @@ fn who_reads_metrics_may_whatever_the_umask() {
     );
     assert_eq!(mode(&directory.path().join("x.prom")), 0o644);
 }
+
+/// Alerts and the dashboard ask for numbers that there are: a rule about another name
+/// would never fire, and nobody would notice.
+#[test]
+fn alerts_and_dashboard_name_numbers_that_there_are() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |file: &str| fs::read_to_string(root.join(file)).expect(file);
+    let documentation = read("docs/operations.md");
+    let mut named = 0;
+    for file in ["alerts.yaml", "alerts-test.yaml", "dashboard.json"] {
+        let text = read(&format!("packaging/monitoring/{file}"));
+        for (at, start) in text.match_indices("vast_threatbus_") {
+            let letter = |c: char| !c.is_ascii_lowercase() && c != '_';
+            let name = text[at..].split(letter).next().unwrap_or(start);
+            let ends = ["_bucket", "_sum", "_count"];
+            let stem = ends.iter().find_map(|end| name.strip_suffix(end));
+            let row = format!("\n| `{}` |", stem.unwrap_or(name));
+            assert!(documentation.contains(&row), "{file}: {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "only {named} names found");
+}
