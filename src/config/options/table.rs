@@ -530,11 +530,12 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("true"),
         section: Section::Output,
         short_help: "keep each sighting until the broker has sent it back",
-        long_help: "The default is true with --state-dir, and false without. The program subscribes \
-                    to sightings too, keeps no more with the broker than it passes on in about a \
-                    second, and resends each that does not come back, or that came back shortly \
-                    before the broker died. A sighting can then arrive twice, but none is lost with \
-                    a broker that dies. The broker has one more subscriber.",
+        long_help: "The default is true with --state-dir, and false without. The program \
+                    subscribes to sightings too. It sends no more than the broker passes on in \
+                    about a second, and resends each sighting that does not come back, or that \
+                    came back shortly before the broker died. A sighting can then arrive twice, \
+                    but none is lost with a broker that dies. It costs the broker one more \
+                    subscriber; --no-confirm-delivery avoids that.",
     },
     Opt {
         name: Name::Anywhere("queue-max-bytes"),
