@@ -209,6 +209,32 @@ fn files_of_the_repository_that_are_named_exist() {
     }
 }
 
+/// Who follows a walk opens few files, and finds in them what it names.
+#[test]
+fn each_walk_through_the_files_is_short_and_true() {
+    let architecture = read("docs/architecture.md");
+    let (_, walks) = architecture
+        .split_once("\n## Walks through the files\n")
+        .expect("the section");
+    let walks: Vec<&str> = walks.trim().split("\n\n").collect();
+    assert_eq!(walks.len(), 6, "a walk for each question");
+    for walk in walks {
+        let words = code_words(walk);
+        let (files, names): (Vec<_>, Vec<_>) =
+            words.iter().partition(|word| word.starts_with("src/"));
+        assert!(files.len() <= 6, "{} files: {walk}", files.len());
+        let paths = files.iter().map(|file| root().join(file));
+        let texts: String = paths
+            .filter(|path| path.is_file())
+            .map(|path| fs::read_to_string(path).expect("a source"))
+            .collect();
+        let names = names.iter().filter(|name| !name.starts_with("--"));
+        for name in names {
+            assert!(texts.contains(name.as_str()), "no {name} there: {walk}");
+        }
+    }
+}
+
 #[test]
 fn targets_of_make_that_are_named_exist() {
     let makefile = read("Makefile");

@@ -34,7 +34,9 @@ pub fn frame(number: u32) -> Vec<u8> {
 
 pub fn number(frame: &[u8]) -> u32 {
     let digits = &frame[TOPIC.len() + 1..];
-    digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+    digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
 }
 
 /// The key of a sighting that is sent.

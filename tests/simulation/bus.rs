@@ -25,11 +25,11 @@ use std::time::{Duration, Instant, SystemTime};
 use vast_threatbus::state::spool::Spool;
 
 use crate::bridge::{self, Act, Bridge, Waits};
+use crate::broker::{Broker, Kind, Message, Owner};
 use crate::machines::alive::Moment;
 use crate::machines::outbox::Outbox;
 use crate::machines::subscription::{Input, OWN_NAME, Request};
 use crate::random::Random;
-use crate::broker::{Broker, Kind, Message, Owner};
 use crate::world::disk::MemoryDisk;
 
 /// How much memory the outbox may take: little, so that the bound is reached.
@@ -361,7 +361,11 @@ impl World {
             6 => self.cut_sub(),
             7 => self.set_clock(),
             8 => self.kill_bridge(),
-            9 if self.bridge.as_ref().is_some_and(|bridge| bridge.stopped_at.is_none()) => {
+            9 if self
+                .bridge
+                .as_ref()
+                .is_some_and(|bridge| bridge.stopped_at.is_none()) =>
+            {
                 self.stop_bridge();
             }
             10 if self.bridge.is_none() => self.start_bridge(),
@@ -409,9 +413,8 @@ impl World {
         }
         let number = u32::try_from(self.indicators.len()).expect("few");
         let session = self.bridge.as_ref();
-        let is_excused = session.is_none_or(|bridge| {
-            bridge.subscribed_at.is_none() || bridge.stopped_at.is_some()
-        });
+        let is_excused = session
+            .is_none_or(|bridge| bridge.subscribed_at.is_none() || bridge.stopped_at.is_some());
         self.indicators.push(Indicator {
             at: self.instant(),
             was_delivered: false,
@@ -703,7 +706,9 @@ impl World {
             let notices = self.apps[app].notices_at.is_some_and(|at| at <= self.now);
             if notices && self.broker.answers() {
                 let owner = Owner::App(app);
-                let topic = self.broker.subscribe(Kind::Sightings, owner, &mut self.random);
+                let topic = self
+                    .broker
+                    .subscribe(Kind::Sightings, owner, &mut self.random);
                 let late = std::mem::take(&mut self.broker.late);
                 self.broker.listen(topic, self.now);
                 self.broker.late = late;
@@ -714,7 +719,10 @@ impl World {
     }
 
     fn run_wire(&mut self) {
-        let is_connected = self.bridge.as_ref().is_some_and(|one| one.subscribed_at.is_some());
+        let is_connected = self
+            .bridge
+            .as_ref()
+            .is_some_and(|one| one.subscribed_at.is_some());
         if self.loss_known_at.is_some_and(|at| at <= self.now) {
             self.loss_known_at = None;
             let now = self.instant();
@@ -835,7 +843,9 @@ impl World {
             };
             let input = match &bridge.waits {
                 Waits::Ended => return,
-                Waits::Until(_) if std::mem::take(&mut self.was_cut) => Input::Cut(bridge::refused()),
+                Waits::Until(_) if std::mem::take(&mut self.was_cut) => {
+                    Input::Cut(bridge::refused())
+                }
                 Waits::Until(_) if bridge.stopped_at.is_some() && !bridge.session.is_closing() => {
                     Input::Stop
                 }
@@ -1000,7 +1010,11 @@ impl World {
 
     fn check_sendings(&self) -> Result<(), String> {
         for (number, sighting) in self.sightings.iter().enumerate() {
-            let again = if bridge::is_rewritten(number as u32) { 2 } else { 0 };
+            let again = if bridge::is_rewritten(number as u32) {
+                2
+            } else {
+                0
+            };
             if sighting.sendings > 1 + again + 2 * self.failures {
                 return Err(format!(
                     "sighting {number} was sent {} times with {} failures",
@@ -1030,7 +1044,11 @@ impl World {
         self.broker.is_mute = false;
         self.broker.late = Duration::ZERO;
         self.broker.pace = self.broker.pace.max(600);
-        while self.bridge.as_ref().is_some_and(|one| one.stopped_at.is_some()) {
+        while self
+            .bridge
+            .as_ref()
+            .is_some_and(|one| one.stopped_at.is_some())
+        {
             self.tick(TICK);
             self.check_end()?;
         }
@@ -1101,7 +1119,9 @@ impl World {
                     return Err(format!("indicator {number} came and was not taken in"));
                 }
                 if !in_gap {
-                    return Err(format!("indicator {number} did not come, and no gap is told of"));
+                    return Err(format!(
+                        "indicator {number} did not come, and no gap is told of"
+                    ));
                 }
             }
             if indicator.taken > 1 && self.failures == 0 {

@@ -59,7 +59,9 @@ fn no_schedule_of_faults_breaks_a_promise() {
         }
         tally.lock().expect("no panic").add(&own);
     };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(2);
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(2);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(work);

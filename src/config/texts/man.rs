@@ -53,8 +53,9 @@ fn feeds() -> String {
 
 /// The forms of logs.
 fn logs() -> String {
-    let mut text =
-        String::from(".SH LOGS\nThe form of each log of\n.B \\-\\-events\nis detected from its content:\n");
+    let mut text = String::from(
+        ".SH LOGS\nThe form of each log of\n.B \\-\\-events\nis detected from its content:\n",
+    );
     for form in &LOG_FORMS {
         let taken = lines(&sentence(form.taken));
         text += &format!(".TP\n\\fB{}\\fR\n{taken}", escape(form.name));
