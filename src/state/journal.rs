@@ -10,7 +10,8 @@
 //! kind: u8  number: u64  message
 //!
 //! '+'  the indicator in this message is taken in, and its number is the entry's
-//! '-'  what has this number is finished; there is no message
+//! '='  what has this number was answered by the engine of this name
+//! '-'  what has this number is finished, by all engines; there is no message
 //! ```
 //!
 //! At the start, and when what is finished takes too much of it, the file is written anew
@@ -19,9 +20,8 @@
 //! yet, or leaves an indicator open that was finished.
 //!
 //! A kind that is not known is passed over, and not kept where the file is written anew. So
-//! a new one may tell more of an open entry (which of several engines has answered,
-//! say: its number and the engine's name), as long as an indicator is only asked for again
-//! where an earlier release does not know it.
+//! a new one may tell more of an open entry, as long as an indicator is only asked for
+//! again where an earlier release does not know it.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};
@@ -40,6 +40,7 @@ pub const GARBAGE: u64 = 16 << 20;
 
 /// The kinds of entries.
 const BEGUN: u8 = b'+';
+const ANSWERED: u8 = b'=';
 const FINISHED: u8 = b'-';
 
 struct Inner {
@@ -47,8 +48,7 @@ struct Inner {
     path: PathBuf,
     file: Box<dyn DiskFile>,
     next: u64,
-    /// Where each open entry's message stands in the file.
-    open: BTreeMap<u64, Place>,
+    open: BTreeMap<u64, Entry>,
     /// The size of the file, and of the open entries in it.
     bytes: u64,
     open_bytes: u64,
@@ -61,16 +61,28 @@ struct Inner {
     failed: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Place {
+/// An open entry.
+struct Entry {
+    /// Where its message stands in the file.
     offset: u64,
     length: usize,
+    /// The engines that have answered.
+    answered: Vec<Arc<str>>,
+    /// How many tickets it has.
+    tickets: usize,
+    /// How much of the file it takes, in bytes.
+    bytes: u64,
 }
 
-impl Place {
-    /// The size of the whole entry, in bytes.
-    fn size(self) -> u64 {
-        (BEFORE_MESSAGE + self.length) as u64
+impl Entry {
+    fn new(offset: u64, length: usize) -> Self {
+        Entry {
+            offset,
+            length,
+            answered: Vec::new(),
+            tickets: 1,
+            bytes: (BEFORE_MESSAGE + length) as u64,
+        }
     }
 }
 
@@ -90,11 +102,7 @@ impl LeftOver {
 
     /// The message, and its entry, which is this run's from now on.
     pub fn take_up(self) -> (Vec<u8>, Ticket) {
-        let ticket = Ticket {
-            number: self.number,
-            journal: Some(self.journal),
-        };
-        (self.message, ticket)
+        (self.message, Ticket::new(self.number, None, self.journal))
     }
 }
 
@@ -111,6 +119,8 @@ pub struct Journal {
 /// finished is begun again by the next run, or a thread ends by a defect.
 pub struct Ticket {
     number: u64,
+    /// The engine that it is for, where each has its own.
+    engine: Option<Arc<str>>,
     /// Gone once it is decided.
     journal: Option<Journal>,
 }
@@ -122,11 +132,44 @@ impl std::fmt::Debug for Ticket {
 }
 
 impl Ticket {
+    fn new(number: u64, engine: Option<Arc<str>>, journal: Journal) -> Self {
+        Ticket {
+            number,
+            engine,
+            journal: Some(journal),
+        }
+    }
+
+    /// Whether this engine has answered, in an earlier run.
+    pub fn has_answered(&self, engine: &str) -> bool {
+        let Some(journal) = &self.journal else {
+            return false;
+        };
+        let inner = journal.lock();
+        let entry = inner.open.get(&self.number);
+        entry.is_some_and(|entry| entry.answered.iter().any(|one| &**one == engine))
+    }
+
+    /// A ticket for each of these engines, which have not answered: the entry is closed
+    /// with the last of them, and that the others are is remembered.
+    pub fn shared_by(mut self, engines: &[Arc<str>]) -> Vec<Ticket> {
+        // Without an engine nothing waits for it: it is dropped.
+        let Some(journal) = self.journal.take_if(|_| !engines.is_empty()) else {
+            return Vec::new();
+        };
+        if let Some(entry) = journal.lock().open.get_mut(&self.number) {
+            entry.tickets = engines.len();
+        }
+        let ticket =
+            |engine: &Arc<str>| Ticket::new(self.number, Some(engine.clone()), journal.clone());
+        engines.iter().map(ticket).collect()
+    }
+
     /// The indicator is answered and its sightings are safe, also while the program
     /// stops.
     pub fn finish(mut self) {
         if let Some(journal) = self.journal.take() {
-            journal.finish(self.number);
+            journal.finish(self.number, self.engine.take());
         }
     }
 
@@ -142,7 +185,7 @@ impl Drop for Ticket {
             return;
         };
         if !journal.stop.is_draining() && !std::thread::panicking() {
-            journal.finish(self.number);
+            journal.finish(self.number, self.engine.take());
         }
     }
 }
@@ -170,8 +213,8 @@ impl Journal {
     ) -> io::Result<(Self, Vec<LeftOver>, u64)> {
         let (left_over, torn) = read_all(&*disk, path)?;
         let mut content = Content::default();
-        for (&number, message) in &left_over {
-            content.add(number, message);
+        for (&number, (message, answered)) in &left_over {
+            content.add(number, message, answered, 1);
         }
         let file = disk::write_anew(&*disk, path, &content.bytes)?;
         disk::sync_directory_of(&*disk, path)?;
@@ -195,7 +238,7 @@ impl Journal {
         };
         let left_over = left_over
             .into_iter()
-            .map(|(number, message)| LeftOver {
+            .map(|(number, (message, _))| LeftOver {
                 message,
                 number,
                 journal: journal.clone(),
@@ -209,28 +252,32 @@ impl Journal {
         let mut inner = self.lock();
         let number = inner.next;
         inner.next += 1;
-        let place = Place {
-            offset: inner.bytes + BEFORE_MESSAGE as u64,
-            length: message.len(),
-        };
+        let offset = inner.bytes + BEFORE_MESSAGE as u64;
         if inner.append(BEGUN, number, message) {
-            inner.open_bytes += place.size();
-            inner.open.insert(number, place);
+            let entry = Entry::new(offset, message.len());
+            inner.open_bytes += entry.bytes;
+            inner.open.insert(number, entry);
         }
         drop(inner);
-        Ticket {
-            number,
-            journal: Some(self.clone()),
-        }
+        Ticket::new(number, None, self.clone())
     }
 
-    fn finish(&self, number: u64) {
+    /// Closes an entry, or what of it is this engine's.
+    fn finish(&self, number: u64, engine: Option<Arc<str>>) {
         let mut inner = self.lock();
-        let Some(place) = inner.open.remove(&number) else {
+        let inner = &mut *inner;
+        let Some(entry) = inner.open.get_mut(&number) else {
             return;
         };
-        inner.open_bytes -= place.size();
-        inner.append(FINISHED, number, b"");
+        entry.tickets -= 1;
+        match engine.filter(|_| entry.tickets > 0) {
+            Some(engine) => inner.answer(number, engine),
+            None => {
+                inner.open_bytes -= entry.bytes;
+                inner.open.remove(&number);
+                inner.append(FINISHED, number, b"");
+            }
+        }
         inner.tidy();
     }
 
@@ -247,15 +294,21 @@ const BEFORE_MESSAGE: usize = records::HEADER + 9;
 #[derive(Default)]
 struct Content {
     bytes: Vec<u8>,
-    open: BTreeMap<u64, Place>,
+    open: BTreeMap<u64, Entry>,
 }
 
 impl Content {
-    fn add(&mut self, number: u64, message: &[u8]) {
-        let offset = (self.bytes.len() + BEFORE_MESSAGE) as u64;
-        let length = message.len();
-        self.open.insert(number, Place { offset, length });
+    fn add(&mut self, number: u64, message: &[u8], answered: &[Arc<str>], tickets: usize) {
+        let start = self.bytes.len();
+        let mut entry = Entry::new((start + BEFORE_MESSAGE) as u64, message.len());
         encode(BEGUN, number, message, &mut self.bytes);
+        for engine in answered {
+            encode(ANSWERED, number, engine.as_bytes(), &mut self.bytes);
+        }
+        entry.answered = answered.to_vec();
+        entry.bytes = (self.bytes.len() - start) as u64;
+        entry.tickets = tickets;
+        self.open.insert(number, entry);
     }
 }
 
@@ -277,6 +330,19 @@ impl Inner {
         }
         self.note(written);
         whole
+    }
+
+    /// One of several engines has answered. Where that cannot be written, a later run asks
+    /// it again.
+    fn answer(&mut self, number: u64, engine: Arc<str>) {
+        let before = self.bytes;
+        self.append(ANSWERED, number, engine.as_bytes());
+        let written = self.bytes - before;
+        if let Some(entry) = self.open.get_mut(&number) {
+            entry.answered.push(engine);
+            entry.bytes += written;
+            self.open_bytes += written;
+        }
     }
 
     /// A part of a record would hide what follows it.
@@ -306,10 +372,10 @@ impl Inner {
     /// Writes a file that holds the open entries only.
     fn write_anew(&mut self) -> io::Result<()> {
         let mut content = Content::default();
-        for (&number, &place) in &self.open {
-            let mut message = vec![0; place.length];
-            disk::read_exact_at(&*self.file, &mut message, place.offset)?;
-            content.add(number, &message);
+        for (&number, entry) in &self.open {
+            let mut message = vec![0; entry.length];
+            disk::read_exact_at(&*self.file, &mut message, entry.offset)?;
+            content.add(number, &message, &entry.answered, entry.tickets);
         }
         // From here on it is the journal, also where its name is not safe yet.
         self.file = disk::write_anew(&*self.disk, &self.path, &content.bytes)?;
@@ -345,8 +411,11 @@ fn encode(kind: u8, number: u64, message: &[u8], buffer: &mut Vec<u8>) {
     records::encode(&record, buffer);
 }
 
-/// The unfinished messages of a journal, and how many bytes at its end are torn.
-fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>, u64)> {
+/// The unfinished messages by their number, each with the engines that have answered.
+type Unfinished = BTreeMap<u64, (Vec<u8>, Vec<Arc<str>>)>;
+
+/// What is unfinished in a journal, and how many bytes at its end are torn.
+fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(Unfinished, u64)> {
     let file = match disk.open(path, Open::Existing) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((BTreeMap::new(), 0)),
@@ -354,7 +423,7 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>,
     };
     let size = file.size()?;
     let mut file = BufReader::new(Reading::at(file, 0));
-    let mut open = BTreeMap::new();
+    let mut open = Unfinished::new();
     let mut whole = 0;
     while let Next::Record(record) = records::read(&mut file)? {
         whole += (records::HEADER + record.len()) as u64;
@@ -364,7 +433,12 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Vec<u8>>,
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         match kind {
             BEGUN => {
-                open.insert(number, message.to_vec());
+                open.insert(number, (message.to_vec(), Vec::new()));
+            }
+            ANSWERED => {
+                if let Some((_, answered)) = open.get_mut(&number) {
+                    answered.push(String::from_utf8_lossy(message).into());
+                }
             }
             FINISHED => {
                 open.remove(&number);
@@ -459,6 +533,38 @@ mod tests {
         assert!(thread.join().is_err());
         let (_, left_over, _, _) = open(&path);
         assert_eq!(messages(&left_over), ["it"]);
+    }
+
+    #[test]
+    fn an_entry_is_closed_by_the_last_engine_and_knows_the_others() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        let engines = ["one", "two", "three"].map(Arc::<str>::from);
+        let (journal, _, _, _) = open(&path);
+        let mut tickets = journal.begin(b"it").shared_by(&engines);
+        tickets.pop().expect("three").finish();
+        tickets.into_iter().for_each(Ticket::keep);
+        // Also where it is written anew in the middle of a run.
+        let written = journal.lock().write_anew();
+        written.expect("written");
+        drop(journal);
+        let (journal, left_over, _, _) = open(&path);
+        assert_eq!(messages(&left_over), ["it"]);
+        let (_, ticket) = left_over.into_iter().next().expect("one").take_up();
+        let left: Vec<Arc<str>> = engines
+            .into_iter()
+            .filter(|engine| !ticket.has_answered(engine))
+            .collect();
+        assert_eq!(left, ["one".into(), "two".into()]);
+        let mut tickets = ticket.shared_by(&left);
+        drop(tickets.pop());
+        assert_eq!(journal.lock().open.len(), 1);
+        drop(tickets.pop());
+        assert!(journal.lock().open.is_empty() && journal.lock().open_bytes == 0);
+        // Nobody is left to ask.
+        assert!(journal.begin(b"other").shared_by(&[]).is_empty());
+        let (_, left_over, _, _) = open(&path);
+        assert!(left_over.is_empty());
     }
 
     #[test]
