@@ -234,6 +234,9 @@ fn of_network(network: Network) -> Option<Because<'static>> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::indicator::{Protocol, Validity};
     use crate::observable::of_line;
@@ -341,5 +344,93 @@ mod tests {
             assert_eq!(allow.of_value(&value(text)), None, "{text}");
         }
         assert_eq!(Allow::new(false).of_value(&value("127.0.0.1")), None);
+    }
+
+    /// Whether the first bits of two addresses are the same.
+    fn share(one: u32, other: u32, bits: u32) -> bool {
+        (one ^ other).checked_shr(32 - bits).unwrap_or(0) == 0
+    }
+
+    fn ipv4(bits: u32) -> String {
+        std::net::Ipv4Addr::from(bits).to_string()
+    }
+
+    proptest! {
+        /// An address is allowed in a network, a network in one that is as wide or wider.
+        #[test]
+        fn a_network_allows_what_is_inside_of_it(
+            allowed in any::<u32>(),
+            length in 8..=31_u32,
+            near in any::<bool>(),
+            other in any::<u32>(),
+            other_length in 8..=31_u32,
+        ) {
+            let mut allow = Allow::new(false);
+            allow.add("a", [Entry::Value(value(&format!("{}/{length}", ipv4(allowed))))]);
+            // One that is inside of it is rare otherwise.
+            let other = if near { allowed ^ (other >> length) } else { other };
+            let is_inside = share(allowed, other, length);
+            for (text, expected) in [
+                (ipv4(other), is_inside),
+                (format!("{}:80", ipv4(other)), is_inside),
+                (
+                    format!("{}/{other_length}", ipv4(other)),
+                    is_inside && other_length >= length,
+                ),
+            ] {
+                let because = allow.of(&indicator(&[&text]));
+                prop_assert_eq!(because.is_some(), expected, "{}", text);
+            }
+            // A network is asked for that merely holds an address that is allowed.
+            let mut allow = Allow::new(false);
+            allow.add("a", [Entry::Value(value(&ipv4(other)))]);
+            let around = format!("{}/{length}", ipv4(other));
+            prop_assert!(allow.of(&indicator(&[&around])).is_none());
+            prop_assert!(allow.of(&indicator(&[&ipv4(other)])).is_some());
+        }
+
+        /// `.domain` allows the domain and the names under it, a name itself alone.
+        #[test]
+        fn a_domain_allows_the_names_under_it(
+            labels in vec("[ab]{1,2}", 1..4),
+            others in vec("[ab]{1,2}", 1..4),
+            is_under in any::<bool>(),
+            is_wide in any::<bool>(),
+        ) {
+            let own = labels.join(".") + ".example";
+            let mut other = others.join(".") + ".example";
+            if is_under {
+                other = format!("{}.{own}", others.join("."));
+            }
+            let mut allow = Allow::new(false);
+            allow.add("a", [match is_wide {
+                true => Entry::Domain(own.clone()),
+                false => Entry::Value(value(&own)),
+            }]);
+            let expected = other == own || is_wide && other.ends_with(&format!(".{own}"));
+            prop_assert_eq!(allow.of(&indicator(&[&other])).is_some(), expected, "{} {}", own, other);
+            let url = format!("http://{other}/");
+            prop_assert!(allow.of(&indicator(&[&url])).is_none());
+        }
+
+        /// A hash allows itself, however it is written, and an indicator is allowed where
+        /// all of its values are.
+        #[test]
+        fn an_indicator_is_allowed_where_all_of_it_is(
+            hashes in vec("[0-9a-f]{32}|[0-9a-f]{64}", 1..6),
+            are_allowed in vec(any::<bool>(), 6),
+        ) {
+            let mut allow = Allow::new(false);
+            let named = hashes.iter().zip(&are_allowed).filter(|(_, is)| **is);
+            allow.add("a", named.map(|(hash, _)| Entry::Value(value(&hash.to_uppercase()))));
+            let is_named = |hash: &String| {
+                hashes.iter().zip(&are_allowed).any(|(other, is)| *is && other == hash)
+            };
+            for hash in &hashes {
+                prop_assert_eq!(allow.of(&indicator(&[hash])).is_some(), is_named(hash));
+            }
+            let all: Vec<&str> = hashes.iter().map(String::as_str).collect();
+            prop_assert_eq!(allow.of(&indicator(&all)).is_some(), hashes.iter().all(is_named));
+        }
     }
 }

@@ -142,4 +142,31 @@ mod tests {
         assert!(!locator.all_addresses(&indicator(&["evil.example"]), EVENT, |_| true));
         assert!(!locator.all_addresses(&indicator(&["203.0.113.0/24"]), EVENT, |_| true));
     }
+
+    proptest::proptest! {
+        /// An event is left out where every address of it that is in the network is allowed,
+        /// and there is one.
+        #[test]
+        fn every_address_in_the_network_counts(
+            addresses in proptest::collection::vec((0..4_u8, 0..6_u8), 1..6),
+            allowed in 0..6_u8,
+        ) {
+            let text = |(net, host): &(u8, u8)| format!("192.0.{net}.{host}");
+            let all: Vec<String> = addresses.iter().map(text).collect();
+            let event = serde_json::json!({"src_ip": all[0], "ips": {"dest_ip": all[1..]}});
+            let in_network = addresses.iter().filter(|(net, _)| *net == 2);
+            let hosts: Vec<u8> = in_network.map(|(_, host)| *host).collect();
+            let expected = !hosts.is_empty() && hosts.iter().all(|host| *host < allowed);
+            let is_allowed = |address: IpAddr| match address {
+                IpAddr::V4(address) => address.octets()[3] < allowed,
+                IpAddr::V6(_) => false,
+            };
+            let found = Locator::default().all_addresses(
+                &indicator(&["192.0.2.0/24"]),
+                &event.to_string(),
+                is_allowed,
+            );
+            proptest::prop_assert_eq!(found, expected, "{}", event);
+        }
+    }
 }
