@@ -39,6 +39,7 @@ pub fn common_name(text: &str) -> Option<&str> {
 fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let (rest, separator) = match text.strip_prefix('/') {
         Some(rest) => (rest, b'/'),
+        None if has_slashes(text) => (text, b'/'),
         None => (text, b','),
     };
     let mut rest = rest;
@@ -46,12 +47,15 @@ fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
         while !rest.is_empty() {
             let mut escaped = false;
             let mut quoted = false;
-            let end = rest.bytes().position(|byte| {
+            let end = rest.bytes().enumerate().position(|(at, byte)| {
                 let was_escaped = std::mem::replace(&mut escaped, false);
                 match byte {
                     b'\\' => escaped = !was_escaped,
                     b'"' if !was_escaped => quoted = !quoted,
-                    _ => return byte == separator && !was_escaped && !quoted,
+                    _ if was_escaped || quoted => {}
+                    // Several attributes of one entry: `OU=x+CN=y`.
+                    b'+' => return begins_attribute(&rest[at + 1..]),
+                    _ => return byte == separator,
                 }
                 false
             });
@@ -63,6 +67,20 @@ fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
             }
         }
         None
+    })
+}
+
+/// Whether a name has slashes between its parts, though none in front: `C=US/CN=x`.
+fn has_slashes(text: &str) -> bool {
+    !text.contains(',') && text.contains('/') && text.split('/').all(begins_attribute)
+}
+
+/// Whether a text begins with the name of an attribute: `CN=`, `2.5.4.3=`.
+fn begins_attribute(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.';
+    text.split_once('=').is_some_and(|(name, _)| {
+        let name = name.trim();
+        !name.is_empty() && name.bytes().all(is_of_name)
     })
 }
 
@@ -99,6 +117,11 @@ mod tests {
             ("O=\"CN=no, CN=no\", cn=yes", Some("yes")),
             ("O=a\\,CN=no", None),
             ("/C=US/CN=evil.example", Some("evil.example")),
+            ("C=US/O=x/CN=evil.example", Some("evil.example")),
+            ("OU=x+CN=evil.example", Some("evil.example")),
+            ("OU=a+b, CN=evil.example", Some("evil.example")),
+            ("O=a/b, CN=evil.example", Some("evil.example")),
+            ("O=a/CN", None),
             ("XCN=evil.example", None),
             ("", None),
         ] {
