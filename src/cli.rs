@@ -57,6 +57,9 @@ fn run_bridge(config: &Config) -> ExitCode {
              --match exact takes whole fields that are equal, as pyvast-threatbus did"
         );
     }
+    for note in &config.notes {
+        info!("{note}");
+    }
     for warning in &config.warnings {
         warn!("{warning}");
     }

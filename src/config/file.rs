@@ -32,6 +32,11 @@ const MAX_BRACKETS: usize = 5_000;
 
 /// Reads the file at `path`.
 pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, UsageError> {
+    parse(&read_text(path)?, path)
+}
+
+/// Reads the text of the file at `path`.
+pub(super) fn read_text(path: &Path) -> Result<String, UsageError> {
     let unreadable = |reason: String| UsageError::Unreadable {
         path: path.to_owned(),
         reason,
@@ -43,12 +48,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Assignment>, UsageError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(unreadable(format!("it has more than {MAX_BYTES} bytes")));
     }
-    let text = String::from_utf8(bytes).map_err(|error| {
+    String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
         unreadable(format!("line {line} is not UTF-8"))
-    })?;
-    parse(&text, path)
+    })
 }
 
 /// Takes the text of a file apart. The assignments are in the order of the

@@ -4,7 +4,9 @@
 mod environment;
 mod error;
 mod file;
+mod folder;
 pub mod log_forms;
+mod migrate;
 pub mod options;
 mod settings;
 pub mod texts;
@@ -27,6 +29,7 @@ pub use crate::observe::telemetry::Files as Metrics;
 pub use crate::sighting::report::Output;
 pub use error::{Place, UsageError};
 pub use file::parse as parse_file;
+pub use migrate::migrate;
 pub use settings::Settings;
 
 /// A configuration that is complete and valid.
@@ -105,6 +108,8 @@ pub struct Config {
     pub file: Option<PathBuf>,
     /// What is odd but no error, to be logged.
     pub warnings: Vec<String>,
+    /// Which of several files counts, to be logged.
+    pub notes: Vec<String>,
 }
 
 impl Config {
@@ -244,11 +249,19 @@ pub fn from_args(
     // Twice, since the file is named by what overrides it.
     let early = Settings::merge(&[&environment, &command_line])?;
     let path = early.config_file.clone().or_else(default_file);
-    let file = match &path {
-        Some(path) => file::read(path)?,
-        None => Vec::new(),
+    if let Some(file) = &early.migrate {
+        let text = file::read_text(file)?;
+        return migrate(&text, file).map(Invocation::Print);
+    }
+    let sources = match &path {
+        Some(path) => folder::read(path)?,
+        None => folder::Sources::default(),
     };
-    let settings = Settings::merge(&[&defaults(), &file, &environment, &command_line])?;
+    let defaults = defaults();
+    let mut all: Vec<&[Assignment]> = vec![&defaults];
+    all.extend(sources.all());
+    all.extend([&environment[..], &command_line]);
+    let settings = Settings::merge(&all)?;
     if let Some(file) = settings.explain.clone() {
         // Nothing else of the configuration counts.
         return Ok(Invocation::Explain {
@@ -258,7 +271,15 @@ pub fn from_args(
             file,
         });
     }
-    let config = settings.finish(path, warnings)?;
+    let mut config = settings.finish(path, warnings)?;
+    let counts = |key: &str| match key {
+        "retro_match" => config.jobs.events.is_empty() && settings.is_left_out("retro-match"),
+        _ => config.jobs.indicators.is_empty() && settings.is_left_out(key),
+    };
+    config
+        .warnings
+        .extend(migrate::warning(&sources.files, counts));
+    config.notes = sources.notes;
     check_programs(&settings, path_var.as_deref())?;
     check_files(&settings)?;
     Ok(Invocation::Run(Box::new(config)))
@@ -437,6 +458,7 @@ mod tests {
             check: false,
             file: None,
             warnings: Vec::new(),
+            notes: Vec::new(),
         };
         assert_eq!(retro(""), Ok(expected));
     }

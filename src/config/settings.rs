@@ -82,6 +82,7 @@ pub struct Settings {
     pub idle: Option<Duration>,
     pub deadline: Option<Duration>,
     pub explain: Option<PathBuf>,
+    pub migrate: Option<PathBuf>,
     pub summary: bool,
     pub exit_code: bool,
     pub summary_files: Vec<PathBuf>,
@@ -212,7 +213,13 @@ impl Settings {
             check: self.check,
             file,
             warnings,
+            notes: Vec::new(),
         })
+    }
+
+    /// Whether nobody gave this option.
+    pub(super) fn is_left_out(&self, option: &str) -> bool {
+        self.is_default(option)
     }
 
     fn is_default(&self, option: &str) -> bool {

@@ -121,3 +121,23 @@ fn a_bus_that_does_not_come_in_time_is_named() {
     );
     assert!(bridge.leaves_nothing(LIMIT));
 }
+
+#[test]
+fn a_folder_of_configuration_files_is_one_configuration() {
+    let bridge = Bridge::bare()
+        .file("list", "a.example\n")
+        .file("eve.json", "")
+        .args(["--config", "conf.d"]);
+    let folder = bridge.directory().join("conf.d");
+    std::fs::create_dir(&folder).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    write("10-all.yaml", "loglevel: error\nevents: eve.json\n");
+    write("20-here.yaml", "indicators: list\nloglevel: info\n");
+    let mut bridge = bridge.run();
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    let log = bridge.log();
+    assert!(log.contains("configured by conf.d"), "{log}");
+    let note = "conf.d/20-here.yaml, line 2: loglevel takes the place of that in \
+                conf.d/10-all.yaml, line 1";
+    assert!(log.contains(note), "{log}");
+}

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
-use crate::support::bridge::program;
+use crate::support::bridge::{Bridge, program};
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::messages::Ioc;
 use crate::support::observed::{Observed, Reader};
@@ -151,4 +151,73 @@ fn variables_of_the_original_override_its_file() {
     assert!(!scratch.path().join("bridge.log").exists());
     let metrics = fs::read_to_string(scratch.path().join("other.log")).expect("written");
     assert!(metrics.contains(" added_iocs=1,"), "{metrics}");
+}
+
+/// What `--migrate` prints of a file.
+fn migrated(scratch: &Scratch, config: &str) -> String {
+    let path = scratch.write("old.yaml", config);
+    let output = paths::clean_command(program(), scratch.path())
+        .arg("--migrate")
+        .arg(path)
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn migrated_files_of_both_generations_are_taken_and_mean_the_same() {
+    let scratch = Scratch::new();
+    let mut files = vec![OF_2020.to_owned(), OF_2022.to_owned()];
+    if let Some(shared) = paths::shared() {
+        for file in ["config-2020.yaml", "config-2022.yaml"] {
+            files.push(fs::read_to_string(shared.join("threatbus").join(file)).expect(file));
+        }
+    }
+    for config in files {
+        let new = migrated(&scratch, &config);
+        // Nothing is left out of these: they stay as they are.
+        let rest = new.strip_prefix(&config).expect("the same beginning");
+        assert!(rest.starts_with("# migrated: more is found here"), "{rest}");
+        assert_eq!(rest.lines().count(), 2, "{rest}");
+    }
+    let config = OF_2022
+        .replace("retro_match: true\n", "")
+        .replace("snapshot: 1\n", "");
+    let new = migrated(&scratch, &config);
+    assert!(
+        new.contains("\nretro_match: true\n") && new.contains("\nsnapshot: 30\n"),
+        "{new}"
+    );
+    assert_eq!(new.matches("\n# migrated: ").count(), 3, "{new}");
+}
+
+#[test]
+fn a_file_of_2022_that_relies_on_its_defaults_is_warned_of() {
+    let broker = Broker::start(BrokerKind::Ports);
+    let engine = Standin::holding(&[]);
+    let words = "and leaves out retro_match (true there, false here) and snapshot (30 there";
+    for (text, warns) in [
+        ("metrics: {interval: 10}\n", true),
+        ("loglevel: info\n", false),
+        (
+            "metrics: {interval: 10}\nretro_match: false\nsnapshot: 0\n",
+            false,
+        ),
+    ] {
+        let mut bridge = Bridge::bare()
+            .file("config.yaml", text)
+            .args(["-v", engine.endpoint(), "-t", &broker.endpoint(), "-b"])
+            .arg(engine.path())
+            .run();
+        bridge.wait_for_log("subscribed to", LIMIT);
+        bridge.signal(Signal::TERM);
+        assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+        let warned = bridge
+            .log()
+            .lines()
+            .any(|line| line.contains("[WARN]") && line.contains(words));
+        assert_eq!(warned, warns, "{}", bridge.log());
+    }
 }

@@ -955,9 +955,24 @@ pub static OPTIONS: &[Opt] = &[
         default: None,
         sample: None,
         section: Section::General,
-        short_help: "read this configuration file",
-        long_help: "Without it, the first of ./config.yaml, ./config.yml and \
+        short_help: "read this configuration file, or folder of such",
+        long_help: "Of a folder, every *.yaml is read, in the order of their names, and a key \
+                    that two of them set is the later one's; none may be writable by others. \
+                    Without it, the first of ./config.yaml, ./config.yml and \
                     /etc/vast-threatbus/config.yaml that exists is read.",
+    },
+    Opt {
+        name: Name::FlagOnly("migrate"),
+        short: None,
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.migrate = value),
+        default: None,
+        sample: None,
+        section: Section::General,
+        short_help: "print the original's configuration file as it should be here",
+        long_help: "A comment stands at each change. What the releases of 2022 took where a key is \
+                    left out is written down (retro_match: true, snapshot: 30); what they ignored \
+                    is made a comment. A file of 2020 stays as it is.",
     },
     Opt {
         name: Name::FlagOnly("check"),
