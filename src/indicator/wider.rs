@@ -138,7 +138,7 @@ impl Wider {
                     }
                 }
             }
-            Condition::During(..) => condition,
+            Condition::Without(_) | Condition::During(..) => condition,
         }
     }
 

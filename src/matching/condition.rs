@@ -50,6 +50,8 @@ pub enum Condition {
     Any(Vec<Condition>),
     /// A value of the event passes this test.
     Test(Test),
+    /// No value of the event passes it, or there is none.
+    Without(Test),
     /// The event's own time is not before the first and before the second.
     During(OffsetDateTime, OffsetDateTime),
 }
@@ -218,6 +220,24 @@ impl Condition {
         Some(Condition::All(parts.map(Condition::Test).into()))
     }
 
+    /// The condition that an event holds this domain, and not as the host of a connection to
+    /// another port than this. What is no connection to it, such as a query of DNS, tells no
+    /// port of it. In a request the port of the `Host` header counts too, as proxies have it.
+    pub fn domain_at_port(domain: &Observable, port: u16) -> Self {
+        let own = |check| Test::new(Place::Field(Field::DestinationHost), check);
+        let to_port = Check::Number(Order::Equal, vec![i128::from(port)]);
+        let written = Check::Like(Like::new(&format!("{domain}:{port}"), true));
+        let any = vec![
+            Condition::Test(Test::new(Place::Field(Field::DestinationPort), to_port)),
+            Condition::Test(Test::new(Place::Field(Field::RequestHost), written)),
+            Condition::Without(own(Check::Holds(vec![domain.clone()]))),
+        ];
+        Condition::All(vec![
+            Condition::holds_observable(domain),
+            Condition::Any(any),
+        ])
+    }
+
     /// Whether any test in it is like this.
     pub fn any_test(&self, is: &impl Fn(&Test) -> bool) -> bool {
         match self {
@@ -225,7 +245,7 @@ impl Condition {
                 parts.iter().any(|one| one.any_test(is))
             }
             Condition::Test(test) => is(test),
-            Condition::During(..) => false,
+            Condition::Without(_) | Condition::During(..) => false,
         }
     }
 

@@ -67,6 +67,7 @@ fn plainly(condition: &Condition, event: &impl View, passes: &impl Fn(&Test) -> 
         Condition::All(parts) => parts.iter().all(|one| plainly(one, event, passes)),
         Condition::Any(parts) => parts.iter().any(|one| plainly(one, event, passes)),
         Condition::Test(test) => passes(test),
+        Condition::Without(test) => !any_value(test, event),
         Condition::During(start, stop) => {
             let time = event.time();
             time.is_some_and(|time| (*start..*stop).contains(&time))
@@ -97,7 +98,7 @@ fn needs_one_object(condition: &Condition) -> bool {
                 Subject::Nobody => 0,
                 subject => 1 << subject as u32,
             }),
-            Condition::During(..) => Some(0),
+            Condition::Without(_) | Condition::During(..) => Some(0),
         }
     }
     subjects(condition).is_none()
@@ -128,7 +129,7 @@ fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<Choice<'c>>) {
                 }),
             }
         }
-        Condition::During(..) => {}
+        Condition::Without(_) | Condition::During(..) => {}
     }
 }
 
@@ -305,7 +306,7 @@ impl<E: View> Search<'_, E> {
                     Outcome::Passed => PLAINLY,
                 }
             }
-            Condition::During(..) => {
+            Condition::Without(_) | Condition::During(..) => {
                 if plainly(condition, self.event, &|_| false) {
                     PLAINLY
                 } else {

@@ -66,10 +66,19 @@ impl<'a> Record<'a> {
         let meant = meant(self.said, self.value).map_err(|error| reject(error.to_string()))?;
         let checked = meant.observables.into_iter().map(Observable::checked);
         let observables: Vec<Observable> = checked.collect::<Result<_, _>>().map_err(reject)?;
-        let id = self.id_of(observables[0].kind(), &canonical(&observables, meant.name));
-        let named = meant
-            .name
-            .and_then(|name| Condition::file_with_hash_named(&observables[0], name));
+        let first = &observables[0];
+        let (canonical, condition) = match meant.beside {
+            Some(Beside::Port(port)) => (
+                format!("{first}:{port}"),
+                Some(Condition::domain_at_port(first, port)),
+            ),
+            Some(Beside::FileName(name)) => (
+                format!("{name}|{first}"),
+                Condition::file_with_hash_named(first, name),
+            ),
+            None => (canonical(&observables), None),
+        };
+        let id = self.id_of(first.kind(), &canonical);
         Ok(Message::Match {
             indicator: Indicator {
                 id: id.into(),
@@ -77,7 +86,7 @@ impl<'a> Record<'a> {
                 ioc: vec![spelled(&observables[0], self.value).into_owned()],
                 observables,
                 selection: None,
-                condition: named.map(Arc::new),
+                condition: condition.map(Arc::new),
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: json(&self.properties),
@@ -108,12 +117,8 @@ fn json(properties: &Map<String, Value>) -> Option<Box<RawValue>> {
 }
 
 /// One text for all that an indicator asks for.
-fn canonical(observables: &[Observable], name: Option<&str>) -> String {
-    if let ([one], None) = (observables, name) {
-        return one.to_string();
-    }
-    let texts = observables.iter().map(Observable::to_string);
-    let texts: Vec<String> = name.map(str::to_owned).into_iter().chain(texts).collect();
+fn canonical(observables: &[Observable]) -> String {
+    let texts: Vec<String> = observables.iter().map(Observable::to_string).collect();
     texts.join("|")
 }
 
@@ -130,13 +135,20 @@ fn spelled<'t>(observable: &Observable, value: &'t str) -> Cow<'t, str> {
 struct Meant<'a> {
     /// Never empty.
     observables: Vec<Observable>,
-    /// The name that a file must not have another than.
-    name: Option<&'a str>,
+    beside: Option<Beside<'a>>,
+}
+
+/// What else an event must not say otherwise.
+enum Beside<'a> {
+    /// The name of the file.
+    FileName(&'a str),
+    /// The port of the host.
+    Port(u16),
 }
 
 fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
     let one = |property| Observable::text(property, value).map(|one| vec![one]);
-    let mut name = None;
+    let mut beside = None;
     let observables = match said {
         // There is none such; it has been answered before.
         Said::Nothing | Said::Elsewhere => of_line(value)?,
@@ -147,10 +159,25 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
         Said::AddressPort => vec![endpoint(value)?],
         Said::Domain => host(value)?,
         Said::DomainAnd => {
-            // Addresses change, and few events of a domain hold its own or the port: an
-            // event that has to hold both would be missed too often.
-            let end = value.find('|').or_else(|| value.rfind(':'));
-            host(&value[..end.unwrap_or(value.len())])?
+            let whole = refang(value);
+            let (name, rest) = match whole.split_once('|') {
+                Some(parts) => parts,
+                None => whole.rsplit_once(':').unwrap_or((&whole, "")),
+            };
+            // Addresses change, and few events of a domain hold its own: an event that has
+            // to hold both would be missed too often.
+            match (
+                host(name)?.remove(0),
+                rest.parse().ok().filter(|port| *port > 0),
+            ) {
+                (Observable::Address(address), Some(port)) => {
+                    vec![Observable::Endpoint(address, port)]
+                }
+                (name, port) => {
+                    beside = port.map(Beside::Port);
+                    vec![name]
+                }
+            }
         }
         Said::Url => vec![Observable::of_url(value)?],
         Said::Hash => vec![Observable::of_hash(value)?],
@@ -172,7 +199,9 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
         Said::FileName => one(Property::FileName)?,
         Said::NamedFile => {
             let (file, hash) = value.rsplit_once('|').unwrap_or(("", value));
-            name = Some(file).filter(|file| !file.is_empty());
+            beside = Some(file)
+                .filter(|file| !file.is_empty())
+                .map(Beside::FileName);
             let hashes = [
                 Property::Md5,
                 Property::Sha1,
@@ -187,7 +216,10 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
         Said::Cookie => one(Property::Cookie)?,
         Said::UserName => one(Property::UserName)?,
     };
-    Ok(Meant { observables, name })
+    Ok(Meant {
+        observables,
+        beside,
+    })
 }
 
 /// An address and a port, with `:` or, as MISP does, with `|` between them.
@@ -258,6 +290,8 @@ mod tests {
                 "domain evil.example",
             ),
             (Said::DomainAnd, "evil.example:443", "domain evil.example"),
+            (Said::DomainAnd, "evil[.]example|443", "domain evil.example"),
+            (Said::DomainAnd, "192.0.2.1:443", "endpoint 192.0.2.1:443"),
             (Said::Url, "/gate.php", "url /gate.php"),
             (Said::Hash, md5, "hash d41d8cd98f00b204e9800998ecf8427e"),
             (
@@ -274,9 +308,11 @@ mod tests {
             let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
             let one = &indicator.observables[0];
             assert_eq!(format!("{} {one}", one.kind()), form, "{value}");
+            let is_narrowed =
+                said == Said::NamedFile || said == Said::DomainAnd && value.ends_with("443");
             assert_eq!(
                 indicator.condition.is_some(),
-                said == Said::NamedFile,
+                is_narrowed && one.kind() != "endpoint",
                 "{value}"
             );
         }
@@ -290,6 +326,31 @@ mod tests {
             let reason = indicator(said, value).expect_err(value);
             assert!(reason.contains("is no"), "{reason}");
         }
+    }
+
+    #[test]
+    fn a_domain_with_a_port_is_none_at_another_port() {
+        let indicator = indicator(Said::DomainAnd, "evil.example:8443").expect("an indicator");
+        let condition = indicator.condition.as_ref().expect("the port");
+        for (event, holds) in [
+            (r#"{"dest_port":8443,"tls":{"sni":"evil.example"}}"#, true),
+            (r#"{"dest_port":443,"tls":{"sni":"evil.example"}}"#, false),
+            (r#"{"dest_port":8443,"tls":{"sni":"good.example"}}"#, false),
+            (r#"{"dest_port":53,"dns":{"rrname":"evil.example"}}"#, true),
+            (
+                r#"{"dest_port":3128,"http":{"hostname":"Evil.example:8443"}}"#,
+                true,
+            ),
+            (
+                r#"{"id.resp_p":8443,"host":"evil.example","uri":"/"}"#,
+                true,
+            ),
+        ] {
+            assert_eq!(condition.holds(event), holds, "{event}");
+        }
+        let other = id(Said::DomainAnd, "evil.example:443");
+        assert_ne!(&*indicator.id, other);
+        assert_ne!(other, id(Said::Domain, "evil.example"));
     }
 
     #[test]
