@@ -18,7 +18,7 @@ use crate::state::journal::Ticket;
 
 mod holders;
 
-use holders::{Holders, Names, Plain, PlainIds};
+use holders::{Holders, Names, Plain, PlainIds, Said, plain_size};
 
 /// The most memory that indicators take, in bytes, for a run that goes on.
 const MOST_BYTES: usize = 1 << 30;
@@ -59,6 +59,9 @@ struct Held {
     end: Option<Ending>,
 }
 
+/// The name of a field that no table knows, and that can hold an address by its end.
+const ANY_ADDRESS: &str = "of_column_addr";
+
 /// What one thread needs to match events, made once and used for all.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -93,7 +96,12 @@ impl Columns {
         self.nodes.clear();
         self.nodes.extend(header.columns().iter().map(|column| {
             let node = scan.field(&column.name);
-            scan.wants(node).then_some(node)
+            if scan.wants(node) {
+                return Some(node);
+            }
+            // What the header says to be an address is one, whatever its name.
+            let node = (column.kind == Type::Address).then(|| scan.field(ANY_ADDRESS));
+            node.filter(|node| scan.wants(*node))
         }));
     }
 
@@ -140,7 +148,9 @@ pub struct Watchlist {
     by_id: HashMap<Arc<str>, Held>,
     /// Those that are not in `by_id`.
     plain: PlainIds,
-    /// Names of their properties.
+    /// What is said of them, by slot, up to the last of which something is.
+    said: Vec<Option<Box<Said>>>,
+    /// The names in that.
     names: Names,
     /// Those that no value leads to: they are checked in every event.
     unlisted: Vec<Arc<Watched>>,
@@ -158,6 +168,7 @@ impl Watchlist {
             by_slot: Vec::new(),
             by_id: HashMap::new(),
             plain: PlainIds::default(),
+            said: Vec::new(),
             names: Names::default(),
             unlisted: Vec::new(),
             bytes: 0,
@@ -178,7 +189,7 @@ impl Table for Watchlist {
             true => Plain::of(&indicator, &mut self.names),
             false => None,
         };
-        if self.is_known_plain(&indicator, plain.as_ref()) {
+        if self.is_known_plain(&indicator, plain.as_ref().map(|(plain, _)| plain)) {
             return Put::Repeated;
         }
         self.remove(&indicator.id);
@@ -189,8 +200,8 @@ impl Table for Watchlist {
         if indicator.selection.is_some() && self.unlisted.len() >= MOST_UNLISTED {
             return Put::Full(NoRoom::Checks);
         }
-        if let Some(plain) = plain {
-            if self.put_plain(&indicator, plain) {
+        if let Some((plain, said)) = plain {
+            if self.put_plain(&indicator, plain, said) {
                 return Put::Added;
             }
         }
@@ -280,7 +291,7 @@ impl Watchlist {
 
     /// Has its value lead to a plain indicator; `false` where others hold the value, or it
     /// cannot be made of the index again.
-    fn put_plain(&mut self, indicator: &Indicator, plain: Plain) -> bool {
+    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<Box<Said>>) -> bool {
         let observable = &indicator.observables[0];
         let slot = self.matcher.insert(observable);
         self.make_room(slot);
@@ -292,7 +303,13 @@ impl Watchlist {
             self.matcher.remove(observable);
             return false;
         }
-        self.bytes += plain.size(observable);
+        self.bytes += plain_size(observable) + said.as_ref().map_or(0, |said| said.size());
+        if said.is_some() {
+            if slot.index() >= self.said.len() {
+                self.said.resize_with(slot.index() + 1, || None);
+            }
+            self.said[slot.index()] = said;
+        }
         let id = plain.id;
         *holders = Holders::Plain(plain);
         self.plain.insert(id, slot, &self.by_slot);
@@ -304,9 +321,14 @@ impl Watchlist {
         if let Holders::Plain(plain) = holders {
             let value = self.matcher.index().observable(slot);
             self.plain.remove(plain.id, slot);
-            self.bytes -= plain.size(&value);
+            let said = self.take_said(slot);
+            self.bytes -= plain_size(&value) + said.map_or(0, |said| said.size());
             self.matcher.remove(&value);
         }
+    }
+
+    fn take_said(&mut self, slot: Slot) -> Option<Box<Said>> {
+        self.said.get_mut(slot.index()).and_then(Option::take)
     }
 
     fn make_room(&mut self, slot: Slot) {
@@ -319,11 +341,13 @@ impl Watchlist {
     fn full(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
         self.make_room(slot);
         let index = slot.index();
+        let said = self.take_said(slot);
         if let Holders::Plain(plain) = &self.by_slot[index] {
-            let watched = plain.watched(|| self.matcher.index().observable(slot));
-            let watched = watched.clone();
+            let value = || self.matcher.index().observable(slot);
+            let watched = plain.watched(value, said.as_deref()).clone();
             self.plain.remove(plain.id, slot);
-            self.bytes -= plain.size(&watched.indicator.observables[0]);
+            let value = &watched.indicator.observables[0];
+            self.bytes -= plain_size(value) + said.map_or(0, |said| said.size());
             self.bytes += watched.indicator.size();
             self.by_slot[index] = Holders::Full(vec![watched.clone()]);
             self.hold(watched, None, None);
@@ -339,7 +363,9 @@ impl Watchlist {
         match &self.by_slot[slot.index()] {
             Holders::Full(all) => all,
             Holders::Plain(plain) => {
-                std::slice::from_ref(plain.watched(|| self.matcher.index().observable(slot)))
+                let said = self.said.get(slot.index()).and_then(Option::as_deref);
+                let value = || self.matcher.index().observable(slot);
+                std::slice::from_ref(plain.watched(value, said))
             }
         }
     }

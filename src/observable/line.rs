@@ -1,8 +1,8 @@
 //! What a line of a list is.
 
-use super::domain::is_evident;
+use super::domain::{self, is_evident};
 use super::not_a_value::NotAValue;
-use super::{Observable, refang};
+use super::{Observable, Property, refang};
 
 /// What can stand in a list, for messages.
 const WHAT: &str =
@@ -15,13 +15,19 @@ const WHAT: &str =
 /// # Errors
 /// It is none of these for certain.
 pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
-    let whole = refang(line.trim());
-    let text = &*whole;
+    let line = line.trim();
+    if let Some(name) = with_names_under_it(line) {
+        let [own, under] = [name, &format!("*.{name}")].map(Observable::of_domain);
+        return Ok(vec![own?, under?]);
+    }
+    let whole = refang(line);
+    let text = without_transport(&whole);
     if let Ok(addresses) = Observable::of_addresses(text) {
         return Ok(addresses);
     }
     let one = Observable::of_endpoint(text)
         .or_else(|_| Observable::of_hash(text))
+        .or_else(|_| ja4(text))
         .or_else(|_| Observable::of_mail(text));
     if let Ok(one) = one {
         return Ok(vec![one]);
@@ -36,6 +42,47 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
         // Only of what looks like one it helps to know why it is none.
         Err(error) if text.contains("://") => Err(error),
         Err(_) => Err(NotAValue::plainly(text, WHAT)),
+    }
+}
+
+/// The domain that a line names together with all names under it: `.evil.example`, and
+/// `||evil.example^` as filters of advertisements have it.
+fn with_names_under_it(line: &str) -> Option<&str> {
+    let filter = || line.strip_prefix("||")?.strip_suffix('^');
+    let name = line.strip_prefix('.').or_else(filter)?;
+    let canonical = domain::parse(&refang(name)).ok()?;
+    is_evident(&canonical).then_some(name)
+}
+
+/// `tcp://192.0.2.1:80` is an address with a port, and no URL of a scheme.
+fn without_transport(text: &str) -> &str {
+    let rest = ["tcp://", "udp://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    rest.map(|rest| rest.strip_suffix('/').unwrap_or(rest))
+        .filter(|rest| Observable::of_endpoint(rest).is_ok())
+        .unwrap_or(text)
+}
+
+/// A JA4, which looks like nothing else: `t13d1516h2_8daaf6152771_b186095e22b6`.
+fn ja4(text: &str) -> Result<Observable, NotAValue> {
+    let parts: Vec<&str> = text.split('_').collect();
+    let is_it = match parts[..] {
+        [first, second, third] => {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+            let is_digits =
+                |part: &str| part.len() == 12 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+            first.len() == 10
+                && first.starts_with(['t', 'q', 'd'])
+                && first.bytes().all(is_plain)
+                && is_digits(second)
+                && is_digits(third)
+        }
+        _ => false,
+    };
+    match is_it {
+        true => Observable::text(Property::Ja4, text),
+        false => Err(NotAValue::plainly(text, "JA4")),
     }
 }
 
@@ -80,8 +127,20 @@ mod tests {
             ("evil.example/x", "url //evil.example/x"),
             ("hxxp://evil[.]example/x#y", "url http://evil.example/x"),
             (" http://evil/x ", "url http://evil/x"),
+            ("tcp://192.0.2.1:4444", "endpoint 192.0.2.1:4444"),
+            ("udp://[2001:db8::1]:53/", "endpoint [2001:db8::1]:53"),
+            ("tcp://evil.example:80", "url tcp://evil.example:80/"),
+            ("evil [.] example", "domain evil.example"),
+            (
+                "t13d1516h2_8daaf6152771_b186095e22b6",
+                "ja4 t13d1516h2_8daaf6152771_b186095e22b6",
+            ),
         ] {
             assert_eq!(forms(line), [form], "{line}");
+        }
+        for line in [".Evil.example", "||evil.example^", "||evil[.]example^"] {
+            let expected = ["domain evil.example", "subdomain evil.example"];
+            assert_eq!(forms(line), expected, "{line}");
         }
         let range = forms("192.0.2.1 - 192.0.2.4");
         let expected = ["ipv4 192.0.2.1", "network 192.0.2.2/31", "ipv4 192.0.2.4"];
@@ -107,6 +166,12 @@ mod tests {
             "1,http://evil.example/x y",
             "\"1\",\"http://evil.example/\"",
             "00:0a:95:9d:68:16",
+            // The words behind it say when it holds.
+            "||evil.example^$third-party",
+            "||evil^",
+            ".evil",
+            "http://evil.example/a b",
+            "two words [.] example",
         ] {
             assert!(of_line(line).is_err(), "{line}: {:?}", of_line(line));
         }

@@ -16,6 +16,8 @@ const TOKENS: &[(&str, &str)] = &[
     ("(@)", "@"),
     ("[at]", "@"),
     ("(at)", "@"),
+    // The bracket that closes it is forgotten at times.
+    ("[.", "."),
 ];
 
 /// What each of them begins with.
@@ -35,12 +37,18 @@ pub fn refang(text: &str) -> Cow<'_, str> {
     let (scheme, rest) = split_scheme(text);
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, path) = rest.split_at(end);
-    let whole_authority = replace(authority);
+    // `evil.example[/]x`
+    let slash = authority.strip_suffix('[').zip(path.strip_prefix("/]"));
+    let (slash, (authority, path)) = match slash {
+        Some(parts) => ("/", parts),
+        None => ("", (authority, path)),
+    };
+    let whole_authority = replace(authority, Blanks::Go);
     let path = match &whole_authority {
-        Cow::Owned(_) => replace(path),
+        Cow::Owned(_) => replace(path, Blanks::Stay),
         Cow::Borrowed(_) => Cow::Borrowed(path),
     };
-    let whole = format!("{scheme}{whole_authority}{path}");
+    let whole = format!("{scheme}{whole_authority}{slash}{path}");
     if whole == text {
         Cow::Borrowed(text)
     } else {
@@ -74,7 +82,14 @@ fn split_scheme(text: &str) -> (Cow<'_, str>, &str) {
     (scheme, &rest[mark.len()..])
 }
 
-fn replace(text: &str) -> Cow<'_, str> {
+/// What becomes of blanks around what stands for a sign.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Blanks {
+    Go,
+    Stay,
+}
+
+fn replace(text: &str, blanks: Blanks) -> Cow<'_, str> {
     if !text.contains(BRACKETS) {
         return Cow::Borrowed(text);
     }
@@ -87,12 +102,17 @@ fn replace(text: &str) -> Cow<'_, str> {
             let start = rest.get(..token.len());
             start.is_some_and(|start| start.eq_ignore_ascii_case(token))
         };
-        let (length, sign) = match TOKENS.iter().find(|(token, _)| begins(token)) {
+        let token = TOKENS.iter().find(|(token, _)| begins(token));
+        let (length, sign) = match token {
             Some((token, sign)) => (token.len(), *sign),
             None => (1, &rest[..1]),
         };
-        whole.push_str(sign);
         rest = &rest[length..];
+        if token.is_some() && blanks == Blanks::Go {
+            whole.truncate(whole.trim_end().len());
+            rest = rest.trim_start();
+        }
+        whole.push_str(sign);
     }
     whole.push_str(rest);
     if whole == text {
@@ -123,6 +143,11 @@ mod tests {
             ("http[://]bad.example", "http://bad.example"),
             ("hxxp://bad[.]example/a[.]php", "http://bad.example/a.php"),
             ("bad[.]example/a[.]php", "bad.example/a.php"),
+            ("bad [.] evil [dot] example", "bad.evil.example"),
+            ("bad[.example", "bad.example"),
+            ("192.0.2[.1", "192.0.2.1"),
+            ("bad.example[/]a", "bad.example/a"),
+            ("hxxp://bad[.]example[/]a/b", "http://bad.example/a/b"),
         ] {
             assert_eq!(refang(text), whole, "{text}");
             assert_eq!(refang(whole), whole, "{whole}");

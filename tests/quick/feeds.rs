@@ -475,6 +475,53 @@ fn what_is_no_feed_is_an_error_with_status_75() {
 }
 
 #[test]
+fn hostile_feeds_take_no_more_memory_than_others() {
+    const MOST: u64 = 300 << 20;
+    let pattern = "[domain-name:value = 'evil.example']";
+    let stix = format!(
+        "{{\"type\":\"indicator\",\"id\":\"indicator--00000000-0000-4000-8000-000000000001\",\
+         \"pattern_type\":\"stix\",\"valid_from\":\"2020-01-01T00:00:00Z\",\"pattern\":\"{pattern}\"}}"
+    );
+    let long = "x".repeat(60 << 20);
+    let (commas, cells) = (",".repeat(15 << 20), "\ta".repeat(7 << 20));
+    let numbers = "1,".repeat(7 << 20);
+    let feeds = [
+        // What is longer than may be, and what is as long and has very many parts.
+        format!("{long}\nevil.example\n"),
+        format!("0.0.0.0 a.example\n0.0.0.0 {long}\n0.0.0.0 evil.example\n"),
+        format!("# id,url,x\n{commas}\n1,http://evil.example/x,y\n"),
+        format!("url{commas}\nhttp://evil.example/x,1\n"),
+        format!(
+            "id,url\n1,http://evil.example/x\n{}",
+            "\"a,\n".repeat(100_000)
+        ),
+        format!("#fields\tindicator\tindicator_type{cells}\nevil.example\tIntel::DOMAIN{cells}\n"),
+        format!("{{\"type\":\"bundle\",\"objects\":[\"{long}\",{stix}]}}"),
+        format!(
+            "[{},{stix}]",
+            "{\"type\":\"x\",\"a\":[N1]}".replace('N', &numbers)
+        ),
+        format!(
+            "{{\"Event\":{{\"Attribute\":[{{\"type\":\"domain\",\"to_ids\":true,\
+             \"value\":\"evil.example\",\"x\":[{numbers}1]}}]}}}}"
+        ),
+    ];
+    let event = "{\"timestamp\":\"2024-05-01T10:00:00.000001+0000\",\"event_type\":\"http\",\
+                 \"http\":{\"hostname\":\"evil.example\",\"url\":\"/x\"}}\n";
+    for text in feeds {
+        let shown = &text[..20];
+        let bridge = Bridge::bare().file("feed", &text).file("eve.json", event);
+        let bridge = bridge.args(["--follow", "--indicators", "feed", "--events", "eve.json"]);
+        let mut bridge = bridge.run();
+        assert!(bridge.line(LIMIT).is_some(), "{shown}: {}", bridge.log());
+        let peak = bridge.peak_resident();
+        assert!(peak < MOST, "{shown}: {} MiB", peak >> 20);
+        bridge.signal(Signal::TERM);
+        bridge.wait(LIMIT);
+    }
+}
+
+#[test]
 fn followed_feeds_are_taken_up_anew() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name);

@@ -105,6 +105,21 @@ fn the_forms_of_json_give_the_same_sightings() {
     }
 }
 
+#[test]
+fn a_column_of_addresses_counts_whatever_its_name() {
+    let log = "#separator \\x09\n#path\town\n#fields\tts\tpeer\tmet\tnote\n\
+               #types\ttime\taddr\tset[addr]\tstring\n\
+               1.0\t203.0.113.7\t-\t-\n\
+               2.0\t192.0.2.1\t192.0.2.2,203.0.113.7\t-\n\
+               3.0\t192.0.2.1\t(empty)\t203.0.113.7\n";
+    let found = contexts(&run(&[], &["-".into()], log.as_bytes()));
+    let expected = [
+        r#"{"ts":1.0,"peer":"203.0.113.7"}"#,
+        r#"{"ts":2.0,"peer":"192.0.2.1","met":["192.0.2.2","203.0.113.7"]}"#,
+    ];
+    assert_eq!(found, expected);
+}
+
 /// The sightings of `zeek.conn.log`, and of `zeek.dns.log`.
 const CONN: [&str; 2] = [
     r#"{"ts":1709632888.471283,"uid":"C1","id.orig_h":"192.0.2.10","id.orig_p":40000,"id.resp_h":"203.0.113.7","id.resp_p":443,"proto":"tcp","service":"ssl","duration":0.07827,"orig_bytes":1752,"local_orig":true,"history":"ShADadfF","tunnel_parents":[]}"#,

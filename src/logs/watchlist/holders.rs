@@ -43,20 +43,20 @@ impl Holders {
 /// the tables of ids and of values.
 const BYTES: usize = 120;
 
-/// An indicator that is no more than an id, one value, and what its feed says of it.
+/// An indicator that is no more than an id and one value; what its feed says of it
+/// ([`Said`]) stands elsewhere, since most say nothing.
 #[derive(Debug)]
 pub struct Plain {
     /// Its id.
     pub id: ShortId,
     protocol: Protocol,
-    said: Option<Box<Said>>,
     watched: OnceLock<Arc<Watched>>,
 }
 
 /// What a feed says of an indicator, a JSON object, taken apart: the rows of a feed have
 /// the same names.
 #[derive(Debug)]
-struct Said {
+pub struct Said {
     /// Those that all rows with the same columns share, as they stand in JSON.
     names: Arc<[Box<str>]>,
     /// A value for each, as it stands in JSON, with a line feed behind it.
@@ -110,6 +110,11 @@ impl Said {
         Some(said)
     }
 
+    /// What it takes in bytes.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.values.len()
+    }
+
     /// The object.
     fn object(&self) -> Option<Box<RawValue>> {
         let members = self.names.iter().zip(self.values.lines());
@@ -121,9 +126,15 @@ impl Said {
     }
 }
 
+/// What a plain indicator with this value takes in bytes, about.
+pub fn plain_size(value: &Observable) -> usize {
+    BYTES + value.spelled().map_or(0, |text| text.len())
+}
+
 impl Plain {
-    /// The indicator as this, if it is no more. Names of properties are shared with others.
-    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<Self> {
+    /// The indicator as this, if it is no more, and what its feed says of it. Names of
+    /// properties are shared with others.
+    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Box<Said>>)> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -143,19 +154,12 @@ impl Plain {
             Some(object) => Some(Box::new(Said::of(object, names)?)),
             None => None,
         };
-        Some(Plain {
+        let plain = Plain {
             id,
             protocol: indicator.protocol,
-            said,
             watched: OnceLock::new(),
-        })
-    }
-
-    /// What it takes in bytes with this value, about.
-    pub fn size(&self, value: &Observable) -> usize {
-        let text = value.spelled().map_or(0, |text| text.len());
-        let said = self.said.as_ref();
-        BYTES + text + said.map_or(0, |said| size_of::<Said>() + said.values.len())
+        };
+        Some((plain, said))
     }
 
     /// Whether an indicator with the same id and this value is the same.
@@ -163,8 +167,12 @@ impl Plain {
         self.protocol == other.protocol
     }
 
-    /// The indicator, which holds this value.
-    pub fn watched(&self, value: impl FnOnce() -> Observable) -> &Arc<Watched> {
+    /// The indicator, which holds this value and of which its feed says this.
+    pub fn watched(
+        &self,
+        value: impl FnOnce() -> Observable,
+        said: Option<&Said>,
+    ) -> &Arc<Watched> {
         self.watched.get_or_init(|| {
             let value = value();
             Arc::new(Watched::new(Indicator {
@@ -177,7 +185,7 @@ impl Plain {
                 // Those that end are not plain.
                 validity: Validity::ALWAYS,
                 original: None,
-                properties: self.said.as_ref().and_then(|said| said.object()),
+                properties: said.and_then(Said::object),
             }))
         })
     }
@@ -283,8 +291,9 @@ mod tests {
             r#"{"tags":"\n\"","n":{"a":[1,2]}}"#,
             r#"{"\u0000":null,"ü":""}"#,
         ] {
-            let plain = Plain::of(&indicator(properties), &mut names).expect("it is plain");
-            let watched = plain.watched(|| Observable::domain("a.example"));
+            let plain = Plain::of(&indicator(properties), &mut names);
+            let (plain, said) = plain.expect("it is plain");
+            let watched = plain.watched(|| Observable::domain("a.example"), said.as_deref());
             let again = watched.indicator.properties.as_ref().map(|json| json.get());
             assert_eq!(again, Some(properties));
         }

@@ -105,7 +105,7 @@ impl<R: BufRead> Head<'_, R> {
                 let why = "it is a log of Zeek, which --events takes";
                 return Err(Error::no_feed(why, &self.bytes));
             }
-            let is_comment = line.starts_with(['#', ';']) || line.starts_with("//");
+            let is_comment = line.starts_with(['#', ';', '!']) || line.starts_with("//");
             // A header may stand behind `#`, and a `;` between cells.
             if !is_comment || line.starts_with('#') {
                 if let Some(plan) = csv::Plan::of_header(&whole) {

@@ -127,6 +127,10 @@ fn each_line(
 /// The line without its comment: `#`, `;` and `//` begin one on a line of their own
 /// and behind a blank; anywhere else they belong to the value.
 pub fn without_comment(line: &str) -> &str {
+    // As filters of advertisements have comments.
+    if line.starts_with('!') {
+        return "";
+    }
     let bytes = line.as_bytes();
     let begins = |at: usize| {
         let is_mark = matches!(bytes[at], b'#' | b';') || bytes[at..].starts_with(b"//");
@@ -157,6 +161,7 @@ mod tests {
             ("# all", ""),
             ("; all", ""),
             ("// all", ""),
+            ("! all", ""),
             ("  # all", "  "),
             ("a.example # b", "a.example "),
             ("192.0.2.0/24 ; SBL1", "192.0.2.0/24 "),

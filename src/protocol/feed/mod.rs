@@ -25,6 +25,9 @@ pub use lines::LONGEST;
 /// Why a line or an object is passed over that is longer than [`LONGEST`].
 const TOO_LONG: &str = "it has more than 16 MiB";
 
+/// So many columns a table may have: each takes many times the memory that it has bytes.
+const MOST_COLUMNS: usize = 4096;
+
 /// The form of a feed, as far as one is read in another way than the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -60,7 +63,8 @@ pub static FORMS: [Facts; 10] = [
         name: "list",
         what: "plain text, one value a line",
         taken: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
-                domains, `*.domain`, URLs; defanged too; comments behind `#`, `;` and `//`",
+                JA4, domains, `*.domain`, `.domain` and `||domain^` (with the names under it), \
+                URLs; defanged too; comments behind `#`, `;` and `//`",
     },
     Facts {
         form: Form::Hosts,

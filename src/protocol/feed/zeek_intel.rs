@@ -9,7 +9,7 @@ use super::found::Out;
 use super::lines::{Line, Lines};
 use super::record::Record;
 use super::said::Said;
-use super::{Error, Options, TOO_LONG};
+use super::{Error, MOST_COLUMNS, Options, TOO_LONG};
 use crate::indicator::Rejection;
 
 /// What each `Intel::Type` says.
@@ -57,7 +57,7 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
                     .split(['\t', ' '])
                     .skip(1)
                     .filter(|name| !name.is_empty());
-                names = found.map(str::to_owned).collect();
+                names = found.take(MOST_COLUMNS).map(str::to_owned).collect();
             }
             Ok(line) if line.starts_with('#') => {}
             Ok(line) => row(line, &names, number, out),
@@ -80,7 +80,10 @@ fn row(line: &str, names: &[String], number: u64, out: &mut Out<'_>) {
         _ => None,
     };
     let (Some(value), Some(kind)) = (take("indicator"), take("indicator_type")) else {
-        let reason = "the line has no `indicator` and `indicator_type` as `#fields` names them";
+        let reason = match line.contains('\t') {
+            true => "the line has no `indicator` and `indicator_type` as `#fields` names them",
+            false => "the line has no tabs, which Zeek's Intel framework wants between cells",
+        };
         return out.rejected(number, Rejection::without_id(reason.to_owned()));
     };
     let plain = kind.strip_prefix("Intel::").unwrap_or(&kind);

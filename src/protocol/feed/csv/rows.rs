@@ -6,8 +6,8 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
-use super::super::TOO_LONG;
 use super::super::lines::{LONGEST, Line, Lines};
+use super::super::{MOST_COLUMNS, TOO_LONG};
 
 /// A row that goes on over more lines than this has lost a quotation mark.
 const MOST_LINES: usize = 64;
@@ -90,6 +90,9 @@ impl<R: BufRead> Rows<R> {
             if !is_whole {
                 let why = "a quotation mark is not closed";
                 self.rejected.push((number, why));
+            } else if tidy.cells > MOST_COLUMNS {
+                self.rejected
+                    .push((number, "it has more than 4096 columns"));
             } else if !self.row.trim_ascii().is_empty() {
                 if self.row.last() != Some(&b'\n') {
                     self.row.push(b'\n');
@@ -140,6 +143,8 @@ struct Tidy {
     begins_cell: bool,
     is_quoted: bool,
     in_quotes: bool,
+    /// How many there are by now.
+    cells: usize,
 }
 
 impl Tidy {
@@ -149,6 +154,7 @@ impl Tidy {
             begins_cell: true,
             is_quoted: false,
             in_quotes: false,
+            cells: 1,
         }
     }
 
@@ -169,6 +175,7 @@ impl Tidy {
                 byte if byte == self.delimiter && !self.in_quotes => {
                     self.begins_cell = true;
                     self.is_quoted = false;
+                    self.cells += 1;
                     row.push(byte);
                     continue;
                 }
@@ -187,7 +194,7 @@ mod tests {
     fn rows(text: &str) -> (Vec<String>, Vec<u64>) {
         let mut rows = Rows::new(text.as_bytes(), b',');
         let mut all = Vec::new();
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; 8192];
         loop {
             let count = rows.read(&mut buffer).expect("memory can be read");
             if count == 0 {
@@ -212,6 +219,14 @@ mod tests {
         ];
         assert_eq!(rows(text).0, expected);
         assert_eq!(rows("a\"b,\"c\"\"d\"\n").0, ["1:a\"b,\"c\"\"d\"\n"]);
+    }
+
+    #[test]
+    fn a_row_has_no_more_columns_than_a_table_may_have() {
+        let wide = ",".repeat(MOST_COLUMNS);
+        let quoted = format!("\"{wide}\",a\n");
+        let (found, rejected) = rows(&format!("{wide}\n{quoted}{}\n", &wide[1..]));
+        assert_eq!((found.len(), rejected), (2, vec![1]));
     }
 
     #[test]
