@@ -12,8 +12,8 @@ mod signals;
 mod state;
 mod summary;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,10 +39,11 @@ use crate::process::stop::Stop;
 use crate::process::ticker::{Ticker, Wake};
 use crate::run::signals::Watcher;
 use crate::sighting::lines::Pool;
-use crate::sighting::noise::Noise;
+use crate::sighting::noise::{Kept, Noise};
 use crate::sighting::report::{
     Destination, Parcel, Reporter, Settings as ReportSettings, Transform,
 };
+use crate::sighting::tally::Tally;
 use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
@@ -209,9 +210,10 @@ fn run_with(
         reported: state.reported,
         allow: allow.clone(),
         tally: tally.clone(),
+        noise: noise(config).map(|noise| noise.journalled(state.held_back)),
         ..report_settings(config, metrics, stop)
     });
-    let teller = start_teller(&report, metrics, &parcels_sender, stop)?;
+    let teller = start_teller(&report, metrics, &parcels_sender, stop, state.pending)?;
     let (matching, intake) =
         Matching::start(config, matching, report, &parcels_sender, &of_engine, stop)?;
     let intake = intake.allowing(allow.clone());
@@ -232,6 +234,7 @@ fn run_with(
                 stop,
                 reloads,
                 is_unread.clone(),
+                tally.clone(),
             )?
         }
         true => {
@@ -309,7 +312,8 @@ fn receiver_thread() -> std::thread::Builder {
     std::thread::Builder::new().name("receiver".to_owned())
 }
 
-/// Starts the thread that reads indicators from files.
+/// Starts the thread that reads indicators from files, and says in the flag whether
+/// some are unread at its end.
 fn start_files(
     config: Config,
     intake: Intake,
@@ -317,10 +321,18 @@ fn start_files(
     stop: &Stop,
     reloads: Receiver<()>,
     is_unread: Arc<AtomicBool>,
+    tally: Option<Arc<Mutex<Tally>>>,
 ) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
-        let is_whole = from_file::run(&config, &intake, &metrics, &stop, &reloads);
+        let is_whole = from_file::run(
+            &config,
+            &intake,
+            &metrics,
+            &stop,
+            &reloads,
+            tally.as_deref(),
+        );
         is_unread.store(!is_whole, Ordering::Release);
         session::Ended {
             held: Vec::new(),
@@ -394,14 +406,15 @@ fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
 const LOOK_FOR_DUE: Duration = Duration::from_secs(1);
 
 /// Starts the thread that tells of sightings that are held back, when their time is
-/// over and at the end.
+/// over and at the end, and first of those that an earlier run held back.
 fn start_teller(
     report: &Arc<ReportSettings>,
     metrics: &Arc<Metrics>,
     writer: &Sender<Parcel>,
     stop: &Stop,
+    pending: Vec<Kept>,
 ) -> std::io::Result<Ticker> {
-    if report.noise.is_none() {
+    if report.noise.is_none() && pending.is_empty() {
         return Ok(Ticker::none());
     }
     let mut reporter = Reporter::new(
@@ -410,10 +423,18 @@ fn start_teller(
         writer.clone(),
         stop.clone(),
     );
-    Ticker::start("teller", LOOK_FOR_DUE, move |wake| match wake {
-        Wake::Pause => reporter.tell_due(),
-        Wake::End => reporter.tell_rest(),
+    let mut pending = Some(pending);
+    Ticker::start("teller", LOOK_FOR_DUE, move |wake| {
+        reporter.tell_all(pending.take().unwrap_or_default());
+        match wake {
+            Wake::Pause => reporter.tell_due(),
+            Wake::End => reporter.tell_rest(),
+        }
     })
+}
+
+fn noise(config: &Config) -> Option<Noise> {
+    Noise::new(config.noise.aggregate, config.noise.per_minute)
 }
 
 fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> ReportSettings {
@@ -439,7 +460,6 @@ fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> Repo
         output: config.output,
         transform,
         unflatten: config.unflatten,
-        noise: Noise::new(config.noise.aggregate, config.noise.per_minute),
         ..ReportSettings::plain(destination)
     }
 }

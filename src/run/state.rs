@@ -10,6 +10,8 @@ use crate::indicator::Message;
 use crate::intake::Intake;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
+use crate::sighting::noise::Kept;
+use crate::sighting::pending;
 use crate::state::journal::{Journal, LeftOver};
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
@@ -25,6 +27,10 @@ pub struct State {
     pub journal: Option<Journal>,
     /// Messages whose indicators the last run did not finish.
     pub left_over: Vec<LeftOver>,
+    /// Where sightings are noted that are held back.
+    pub held_back: Option<Journal>,
+    /// Those that the last run held back, where it was killed.
+    pub pending: Vec<Kept>,
     /// Sightings that need not be reported again.
     pub reported: Option<Arc<Reported>>,
     /// What the broker holds for this program.
@@ -70,6 +76,8 @@ impl State {
                  once more"
             );
         }
+        let (held_back, pending, torn_too) = held_back(config, &directory, stop).map_err(failed)?;
+        let torn = torn + torn_too;
         for (name, bytes) in [("spool", damage.torn_bytes), ("journal", torn)] {
             if bytes > 0 {
                 warn!("the {name} ended in a torn record of {bytes} bytes, which is cut off");
@@ -94,10 +102,45 @@ impl State {
             spool: (config.sink != SinkChoice::Stdout).then_some(spool),
             journal: Some(journal),
             left_over,
+            held_back,
+            pending,
             topics: state_topics(config),
             _directory: Some(directory),
         })
     }
+}
+
+/// The journal of sightings that are held back, where there are or may be any; what an
+/// earlier run left in it, and how many bytes of that are torn.
+fn held_back(
+    config: &Config,
+    directory: &StateDir,
+    stop: &Stop,
+) -> std::io::Result<(Option<Journal>, Vec<Kept>, u64)> {
+    let path = directory.join("held-back");
+    let holds_back = config.noise.aggregate.is_some() || config.noise.per_minute.is_some();
+    if !holds_back && !path.exists() {
+        return Ok((None, Vec::new(), 0));
+    }
+    let (journal, left_over, torn) = Journal::open(&path, stop)?;
+    let mut pending = Vec::new();
+    for (entry, ticket) in left_over.into_iter().map(LeftOver::take_up) {
+        match pending::read(&entry) {
+            Some(kept) => pending.push(Kept {
+                ticket: Some(ticket),
+                ..kept
+            }),
+            // Another version wrote it.
+            None => ticket.finish(),
+        }
+    }
+    if !pending.is_empty() {
+        info!(
+            "an earlier run held back sightings of {} indicator(s), which are told now",
+            pending.len()
+        );
+    }
+    Ok((Some(journal), pending, torn))
 }
 
 /// The topics of the state directory.

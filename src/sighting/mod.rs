@@ -9,6 +9,7 @@ pub mod lines;
 mod locate;
 pub mod noise;
 mod pack;
+pub mod pending;
 pub mod report;
 mod retries;
 pub mod summary;

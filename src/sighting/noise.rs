@@ -1,16 +1,19 @@
 //! `--aggregate` and `--max-sightings-per-minute`: what all threads that report hold
 //! back together.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::pending::{self, Counts};
 use super::windows::{Closed, Met, Tells, Windows};
 use crate::indicator::Indicator;
 use crate::observable::EventTime;
 use crate::protocol::{Context, Facts, Series};
+use crate::state::journal::{Journal, Ticket};
 
 /// A sighting that stands for several.
 #[derive(Debug)]
@@ -21,19 +24,26 @@ pub struct Kept {
     pub event: Context<'static>,
     /// What is known of it.
     pub facts: Facts,
+    /// Its entry in the journal, where it has one.
+    pub ticket: Option<Ticket>,
+}
+
+impl fmt::Debug for Noise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Noise").finish_non_exhaustive()
+    }
 }
 
 /// An indicator's id and a source.
 type OfSource = (Arc<str>, Arc<str>);
 
-#[derive(Debug)]
 struct State {
     aggregate: Option<Windows<OfSource, Kept>>,
     limit: Option<Windows<Arc<str>, Kept>>,
+    journal: Option<Journal>,
 }
 
 /// What is held back.
-#[derive(Debug)]
 pub struct Noise(Mutex<State>);
 
 impl Noise {
@@ -48,7 +58,15 @@ impl Noise {
         Some(Noise(Mutex::new(State {
             aggregate: aggregate.map(|length| Windows::new(length, 1, Tells::All)),
             limit: per_minute.map(limit),
+            journal: None,
         })))
+    }
+
+    /// The same, with what is held back in this journal too.
+    pub fn journalled(self, journal: Option<Journal>) -> Self {
+        let mut state = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.journal = journal;
+        Noise(Mutex::new(state))
     }
 
     /// A sighting comes; says whether it goes out now, and puts the series that it
@@ -62,6 +80,12 @@ impl Noise {
         facts: &mut Facts,
     ) -> Met {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let State {
+            aggregate,
+            limit,
+            journal,
+        } = &mut *state;
+        let note = |kept: &mut Kept, count, span| note(journal.as_ref(), kept, count, span);
         let seen = facts
             .time
             .as_ref()
@@ -70,10 +94,11 @@ impl Noise {
             indicator: indicator.clone().into(),
             event: event.clone().into_owned(),
             facts: facts.clone(),
+            ticket: None,
         };
-        if let Some(windows) = &mut state.aggregate {
+        if let Some(windows) = aggregate {
             let key = (indicator.id.clone(), facts.source.clone());
-            let met = windows.meet(now, &key, seen, || {
+            let begin = || {
                 facts.series = Some(Series {
                     id: Uuid::new_v4(),
                     created: OffsetDateTime::now_utc(),
@@ -82,15 +107,16 @@ impl Noise {
                     last_seen: seen,
                 });
                 keep(facts)
-            });
+            };
+            let met = windows.meet(now, &key, seen, begin, note);
             if met == Met::Held {
                 return met;
             }
         }
-        let Some(windows) = &mut state.limit else {
+        let Some(windows) = limit else {
             return Met::Passes;
         };
-        match windows.meet(now, &indicator.id, seen, || keep(facts)) {
+        match windows.meet(now, &indicator.id, seen, || keep(facts), note) {
             Met::Held => Met::TooMany,
             met => met,
         }
@@ -119,6 +145,31 @@ impl Noise {
         let closed = close(&mut state);
         let closed = closed.into_iter().flatten().flatten();
         closed.map(several).collect()
+    }
+}
+
+/// Notes in the journal what a window holds back by now.
+fn note(
+    journal: Option<&Journal>,
+    kept: &mut Kept,
+    count: u64,
+    [first_seen, last_seen]: [OffsetDateTime; 2],
+) {
+    let Some(journal) = journal else {
+        return;
+    };
+    let counts = Counts {
+        count,
+        first_seen,
+        last_seen,
+    };
+    let counts = counts.written();
+    match &kept.ticket {
+        Some(ticket) => ticket.amend(counts.as_bytes()),
+        None => {
+            let entry = pending::written(kept) + &counts;
+            kept.ticket = Some(journal.begin(entry.as_bytes()));
+        }
     }
 }
 

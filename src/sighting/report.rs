@@ -261,7 +261,7 @@ impl Reporter {
         }
         if let Some(noise) = &settings.noise {
             let now = Instant::now();
-            noise.due(now).into_iter().for_each(|kept| self.tell(kept));
+            self.tell_all(noise.due(now));
             let met = noise.meet(now, indicator, context, &mut facts);
             if met != Met::Passes {
                 self.metrics.sightings_aggregated.add(1);
@@ -302,7 +302,7 @@ impl Reporter {
             .noise
             .as_ref()
             .map(|noise| noise.due(Instant::now()));
-        due.into_iter().flatten().for_each(|kept| self.tell(kept));
+        self.tell_all(due.unwrap_or_default());
         self.flush();
     }
 
@@ -310,15 +310,30 @@ impl Reporter {
     pub fn tell_rest(&mut self) {
         let settings = self.settings.clone();
         let rest = settings.noise.as_ref().map(Noise::rest);
-        rest.into_iter().flatten().for_each(|kept| self.tell(kept));
+        self.tell_all(rest.unwrap_or_default());
         self.flush();
     }
 
-    /// Tells of several as one.
-    fn tell(&mut self, kept: Kept) {
-        self.metrics.sightings_of_several.add(1);
-        self.metrics.sightings.come(Instant::now());
-        self.send_off(&kept.indicator, &kept.event, kept.facts, false);
+    /// Tells of what stands for several, each as one; once they are safe, the journal is
+    /// to forget them.
+    pub fn tell_all(&mut self, all: Vec<Kept>) {
+        if all.is_empty() {
+            return;
+        }
+        let mut tickets = Vec::new();
+        for kept in all {
+            self.metrics.sightings_of_several.add(1);
+            self.metrics.sightings.come(Instant::now());
+            self.send_off(&kept.indicator, &kept.event, kept.facts, false);
+            tickets.extend(kept.ticket);
+        }
+        if !tickets.is_empty() {
+            self.flush();
+            for ticket in tickets {
+                self.packer.finish(Some(ticket));
+            }
+            self.packer.hand_over();
+        }
     }
 
     /// Whether the event holds nothing of a network but addresses that are allowed, or

@@ -2,9 +2,11 @@
 //! disk and no clock; the numbers come with each sighting.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use time::OffsetDateTime;
 
 use crate::indicator::Indicator;
@@ -48,10 +50,21 @@ struct Entry {
     hosts: HashMap<IpAddr, u64>,
 }
 
+/// Which file each indicator came from.
+#[derive(Debug, Default)]
+struct Feeds {
+    names: Vec<String>,
+    /// By the hash of the id, since there may be a million: the place among the names.
+    of: HashMap<u64, u32>,
+    hasher: RandomState,
+}
+
 /// All of a run.
 #[derive(Debug, Default)]
 pub struct Tally {
+    /// That of indicators of which no file is known.
     feed: String,
+    feeds: Feeds,
     entries: HashMap<Arc<str>, Entry>,
     /// Sightings by the second.
     moments: BTreeMap<i64, u64>,
@@ -86,6 +99,16 @@ impl Tally {
         }
     }
 
+    /// An indicator is in this file; the first that has it counts.
+    pub fn comes_from(&mut self, indicator: &Indicator, file: &str) {
+        let Feeds { names, of, hasher } = &mut self.feeds;
+        if names.last().is_none_or(|last| last != file) {
+            names.push(file.to_owned());
+        }
+        let last = u32::try_from(names.len() - 1).unwrap_or(u32::MAX);
+        of.entry(hasher.hash_one(&*indicator.id)).or_insert(last);
+    }
+
     /// An indicator was met in this event at that time.
     pub fn record(&mut self, indicator: &Indicator, event: &str, seen: OffsetDateTime) {
         let second = seen.unix_timestamp();
@@ -99,7 +122,7 @@ impl Tally {
             self.others += 1;
             return;
         }
-        let feed = &self.feed;
+        let feed = self.feeds.of(&indicator.id).unwrap_or(&self.feed);
         let entry = self
             .entries
             .entry(indicator.id.clone())
@@ -108,7 +131,7 @@ impl Tally {
                     id: indicator.id.to_string(),
                     indicator: indicator.ioc.first().cloned().unwrap_or_default(),
                     kind: indicator.kind(),
-                    feed: feed.clone(),
+                    feed: feed.to_owned(),
                     count: 0,
                     first_seen: seen,
                     last_seen: seen,
@@ -138,6 +161,15 @@ impl Tally {
             span,
             others: self.others,
         }
+    }
+}
+
+impl Feeds {
+    fn of(&self, id: &str) -> Option<&str> {
+        let at = *self.of.get(&self.hasher.hash_one(id))?;
+        self.names
+            .get(usize::try_from(at).ok()?)
+            .map(String::as_str)
     }
 }
 
@@ -262,6 +294,25 @@ mod tests {
         assert_eq!(&*row.feed, "feed.csv");
         assert!(told.rows[1].hosts.is_empty());
         assert_eq!((told.span, told.line.len()), (10, 8));
+    }
+
+    #[test]
+    fn each_row_names_the_file_that_its_indicator_came_from() {
+        let mut tally = Tally::new("a.txt, b.csv".to_owned());
+        for (id, file) in [
+            ("1", "a.txt"),
+            ("2", "a.txt"),
+            ("2", "b.csv"),
+            ("3", "b.csv"),
+        ] {
+            tally.comes_from(&indicator(id), file);
+        }
+        for id in ["1", "2", "3", "4"] {
+            tally.record(&indicator(id), "{}", at(1));
+        }
+        let told = tally.told();
+        let feeds: Vec<&str> = told.rows.iter().map(|row| &*row.feed).collect();
+        assert_eq!(feeds, ["a.txt", "a.txt", "b.csv", "a.txt, b.csv"]);
     }
 
     #[test]

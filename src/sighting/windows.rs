@@ -77,14 +77,16 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
     }
 
     /// A sighting comes; `keep` gives what stands for all, where it is the first that
-    /// is told of. Windows that are over by now have to be closed before
-    /// ([`Windows::close`]).
+    /// is told of; `hold` sees it with each that is held, how many it stands for then,
+    /// and when the first and the last happened. Windows that are over by now have to be
+    /// closed before ([`Windows::close`]).
     pub fn meet(
         &mut self,
         now: Instant,
         key: &K,
         seen: OffsetDateTime,
         keep: impl FnOnce() -> V,
+        hold: impl FnOnce(&mut V, u64, [OffsetDateTime; 2]),
     ) -> Met {
         let open = self.open.entry(key.clone()).or_insert_with(|| {
             // A clock that does not go so far makes a window that never closes.
@@ -106,13 +108,13 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
             Met::Held | Met::TooMany => open.held += 1,
         }
         if met == Met::Held || self.tells == Tells::All {
-            match &mut open.told {
-                Some((_, count, first, last)) => {
-                    *count += 1;
-                    *first = seen.min(*first);
-                    *last = seen.max(*last);
-                }
-                None => open.told = Some((keep(), 1, seen, seen)),
+            let told = open.told.get_or_insert_with(|| (keep(), 0, seen, seen));
+            let (kept, count, first, last) = told;
+            *count += 1;
+            *first = seen.min(*first);
+            *last = seen.max(*last);
+            if met == Met::Held {
+                hold(kept, *count, [*first, *last]);
             }
         }
         met
@@ -172,25 +174,29 @@ mod tests {
         }
     }
 
+    fn meet(
+        windows: &mut Windows<&'static str, u32>,
+        now: Instant,
+        key: &'static str,
+        second: i64,
+        kept: u32,
+    ) -> Met {
+        windows.meet(now, &key, at(second), || kept, |_, _, _| {})
+    }
+
     #[test]
     fn the_first_goes_out_at_once_and_the_rest_as_one() {
         let mut windows = Windows::new(MINUTE, 1, Tells::All);
         let start = Instant::now();
-        assert_eq!(windows.meet(start, &"a", at(5), || 1), Met::Passes);
-        assert_eq!(windows.meet(start, &"a", at(3), || 2), Met::Held);
-        assert_eq!(
-            windows.meet(start + MINUTE / 2, &"a", at(9), || 3),
-            Met::Held
-        );
-        assert_eq!(windows.meet(start, &"b", at(1), || 4), Met::Passes);
+        assert_eq!(meet(&mut windows, start, "a", 5, 1), Met::Passes);
+        assert_eq!(meet(&mut windows, start, "a", 3, 2), Met::Held);
+        assert_eq!(meet(&mut windows, start + MINUTE / 2, "a", 9, 3), Met::Held);
+        assert_eq!(meet(&mut windows, start, "b", 1, 4), Met::Passes);
         assert_eq!(windows.close(start + MINUTE / 2), []);
         assert_eq!(windows.close(start + MINUTE), [closed(1, 3, 3, 9)]);
         assert!(windows.open.is_empty());
         // A new window.
-        assert_eq!(
-            windows.meet(start + MINUTE, &"a", at(70), || 5),
-            Met::Passes
-        );
+        assert_eq!(meet(&mut windows, start + MINUTE, "a", 70, 5), Met::Passes);
         assert_eq!(windows.close_all(), []);
     }
 
@@ -199,7 +205,7 @@ mod tests {
         let mut windows = Windows::new(MINUTE, 2, Tells::Held);
         let start = Instant::now();
         let met: Vec<Met> = (0..5)
-            .map(|n| windows.meet(start, &"a", at(n), || n as u32))
+            .map(|n| meet(&mut windows, start, "a", n, n as u32))
             .collect();
         assert_eq!(
             met,
@@ -238,7 +244,13 @@ mod tests {
                 take(windows.close(now), now);
                 let seen = at(i64::try_from((now - start).as_secs()).expect("small"));
                 met_at.entry(*key).or_default().push(now);
-                if windows.meet(now, key, seen, || (*key, now)) == Met::Passes {
+                let mut is_held = false;
+                let met = windows.meet(now, key, seen, || (*key, now), |kept, count, span| {
+                    is_held = true;
+                    assert!(kept.0 == *key && count > 0 && span[0] <= span[1]);
+                });
+                prop_assert_eq!(is_held, met == Met::Held);
+                if met == Met::Passes {
                     passed += 1;
                 }
                 prop_assert!(windows.open.len() <= 4);

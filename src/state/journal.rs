@@ -11,6 +11,7 @@
 //!
 //! '+'  the indicator in this message is taken in, and its number is the entry's
 //! '='  what has this number was answered by the engine of this name
+//! '~'  what has this number ends with this, in place of what it ended with before
 //! '-'  what has this number is finished, by all engines; there is no message
 //! ```
 //!
@@ -41,6 +42,7 @@ pub const GARBAGE: u64 = 16 << 20;
 /// The kinds of entries.
 const BEGUN: u8 = b'+';
 const ANSWERED: u8 = b'=';
+const AMENDED: u8 = b'~';
 const FINISHED: u8 = b'-';
 
 struct Inner {
@@ -68,6 +70,8 @@ struct Entry {
     length: usize,
     /// The engines that have answered.
     answered: Vec<Arc<str>>,
+    /// What stands behind its message ([`Ticket::amend`]).
+    tail: Vec<u8>,
     /// How many tickets it has.
     tickets: usize,
     /// How much of the file it takes, in bytes.
@@ -80,6 +84,7 @@ impl Entry {
             offset,
             length,
             answered: Vec::new(),
+            tail: Vec::new(),
             tickets: 1,
             bytes: (BEFORE_MESSAGE + length) as u64,
         }
@@ -165,6 +170,13 @@ impl Ticket {
         engines.iter().map(ticket).collect()
     }
 
+    /// Puts this behind the message, in place of what was put there before.
+    pub fn amend(&self, tail: &[u8]) {
+        if let Some(journal) = &self.journal {
+            journal.lock().amend(self.number, tail);
+        }
+    }
+
     /// The indicator is answered and its sightings are safe, also while the program
     /// stops.
     pub fn finish(mut self) {
@@ -213,8 +225,16 @@ impl Journal {
     ) -> io::Result<(Self, Vec<LeftOver>, u64)> {
         let (left_over, torn) = read_all(&*disk, path)?;
         let mut content = Content::default();
-        for (&number, (message, answered)) in &left_over {
-            content.add(number, message, answered, 1);
+        for (
+            &number,
+            Unfinished {
+                message,
+                answered,
+                tail,
+            },
+        ) in &left_over
+        {
+            content.add(number, message, answered, tail, 1);
         }
         let file = disk::write_anew(&*disk, path, &content.bytes)?;
         disk::sync_directory_of(&*disk, path)?;
@@ -238,8 +258,8 @@ impl Journal {
         };
         let left_over = left_over
             .into_iter()
-            .map(|(number, (message, _))| LeftOver {
-                message,
+            .map(|(number, Unfinished { message, tail, .. })| LeftOver {
+                message: [message, tail].concat(),
                 number,
                 journal: journal.clone(),
             })
@@ -298,14 +318,25 @@ struct Content {
 }
 
 impl Content {
-    fn add(&mut self, number: u64, message: &[u8], answered: &[Arc<str>], tickets: usize) {
+    fn add(
+        &mut self,
+        number: u64,
+        message: &[u8],
+        answered: &[Arc<str>],
+        tail: &[u8],
+        tickets: usize,
+    ) {
         let start = self.bytes.len();
         let mut entry = Entry::new((start + BEFORE_MESSAGE) as u64, message.len());
         encode(BEGUN, number, message, &mut self.bytes);
         for engine in answered {
             encode(ANSWERED, number, engine.as_bytes(), &mut self.bytes);
         }
+        if !tail.is_empty() {
+            encode(AMENDED, number, tail, &mut self.bytes);
+        }
         entry.answered = answered.to_vec();
+        entry.tail = tail.to_vec();
         entry.bytes = (self.bytes.len() - start) as u64;
         entry.tickets = tickets;
         self.open.insert(number, entry);
@@ -345,6 +376,24 @@ impl Inner {
         }
     }
 
+    /// An open entry ends with this now.
+    fn amend(&mut self, number: u64, tail: &[u8]) {
+        if !self.open.contains_key(&number) || !self.append(AMENDED, number, tail) {
+            return;
+        }
+        if let Some(entry) = self.open.get_mut(&number) {
+            let size = |tail: &[u8]| match tail.len() {
+                0 => 0,
+                length => (BEFORE_MESSAGE + length) as u64,
+            };
+            let (old, new) = (size(&entry.tail), size(tail));
+            entry.tail = tail.to_vec();
+            entry.bytes = entry.bytes + new - old;
+            self.open_bytes = self.open_bytes + new - old;
+        }
+        self.tidy();
+    }
+
     /// A part of a record would hide what follows it.
     fn cut_torn(&mut self) -> io::Result<()> {
         if self.is_torn {
@@ -375,7 +424,13 @@ impl Inner {
         for (&number, entry) in &self.open {
             let mut message = vec![0; entry.length];
             disk::read_exact_at(&*self.file, &mut message, entry.offset)?;
-            content.add(number, &message, &entry.answered, entry.tickets);
+            content.add(
+                number,
+                &message,
+                &entry.answered,
+                &entry.tail,
+                entry.tickets,
+            );
         }
         // From here on it is the journal, also where its name is not safe yet.
         self.file = disk::write_anew(&*self.disk, &self.path, &content.bytes)?;
@@ -411,11 +466,17 @@ fn encode(kind: u8, number: u64, message: &[u8], buffer: &mut Vec<u8>) {
     records::encode(&record, buffer);
 }
 
-/// The unfinished messages by their number, each with the engines that have answered.
-type Unfinished = BTreeMap<u64, (Vec<u8>, Vec<Arc<str>>)>;
+/// An entry that is not finished.
+#[derive(Default)]
+struct Unfinished {
+    message: Vec<u8>,
+    /// The engines that have answered.
+    answered: Vec<Arc<str>>,
+    tail: Vec<u8>,
+}
 
 /// What is unfinished in a journal, and how many bytes at its end are torn.
-fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(Unfinished, u64)> {
+fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Unfinished>, u64)> {
     let file = match disk.open(path, Open::Existing) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((BTreeMap::new(), 0)),
@@ -423,7 +484,7 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(Unfinished, u64)> {
     };
     let size = file.size()?;
     let mut file = BufReader::new(Reading::at(file, 0));
-    let mut open = Unfinished::new();
+    let mut open = BTreeMap::<u64, Unfinished>::new();
     let mut whole = 0;
     while let Next::Record(record) = records::read(&mut file)? {
         whole += (records::HEADER + record.len()) as u64;
@@ -433,11 +494,24 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(Unfinished, u64)> {
         let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
         match kind {
             BEGUN => {
-                open.insert(number, (message.to_vec(), Vec::new()));
+                let message = message.to_vec();
+                open.insert(
+                    number,
+                    Unfinished {
+                        message,
+                        ..Unfinished::default()
+                    },
+                );
             }
             ANSWERED => {
-                if let Some((_, answered)) = open.get_mut(&number) {
-                    answered.push(String::from_utf8_lossy(message).into());
+                if let Some(entry) = open.get_mut(&number) {
+                    let engine = String::from_utf8_lossy(message).into();
+                    entry.answered.push(engine);
+                }
+            }
+            AMENDED => {
+                if let Some(entry) = open.get_mut(&number) {
+                    entry.tail = message.to_vec();
                 }
             }
             FINISHED => {
@@ -450,136 +524,4 @@ fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(Unfinished, u64)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write;
-
-    use super::*;
-
-    fn messages(left_over: &[LeftOver]) -> Vec<String> {
-        let text = |one: &LeftOver| String::from_utf8_lossy(one.message()).into_owned();
-        left_over.iter().map(text).collect()
-    }
-
-    fn open(path: &Path) -> (Journal, Vec<LeftOver>, u64, Stop) {
-        let stop = Stop::new().expect("two socket pairs");
-        let (journal, left_over, torn) = Journal::open(path, &stop).expect("opened");
-        (journal, left_over, torn, stop)
-    }
-
-    #[test]
-    fn what_is_kept_comes_back_and_what_is_dropped_does_not() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        let (journal, left_over, torn, _) = open(&path);
-        assert!(left_over.is_empty() && torn == 0);
-        let begin = |text: &str| journal.begin(text.as_bytes());
-        begin("finished").finish();
-        begin("kept").keep();
-        let dropped = begin("dropped");
-        begin("kept too").keep();
-        drop(dropped);
-        drop(journal);
-        let mut file = OpenOptions::new().append(true).open(&path).expect("open");
-        file.write_all(b"torn").expect("written");
-        let (_, left_over, torn, _) = open(&path);
-        assert_eq!(messages(&left_over), ["kept", "kept too"]);
-        assert_eq!(torn, 4);
-        // Taken up by this run, one of them is not finished either.
-        let mut tickets = left_over.into_iter().map(LeftOver::take_up);
-        tickets.next().expect("two are left").1.keep();
-        tickets.for_each(drop);
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["kept"]);
-    }
-
-    #[test]
-    fn a_stop_keeps_what_is_not_finished() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        let (journal, _, _, stop) = open(&path);
-        let [one, other, third] = ["1", "2", "3"].map(|text| journal.begin(text.as_bytes()));
-        drop(one);
-        stop.drain(std::time::Duration::ZERO);
-        other.finish();
-        drop(third);
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["3"]);
-    }
-
-    /// Found by simulation: a run whose spool could not be opened closed all entries.
-    #[test]
-    fn a_run_that_does_not_come_to_it_leaves_what_was_left_over() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        open(&path).0.begin(b"it").keep();
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["it"]);
-        drop(left_over);
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["it"]);
-    }
-
-    #[test]
-    fn a_defect_keeps_what_it_was_about() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        let (journal, _, _, _) = open(&path);
-        let ticket = journal.begin(b"it");
-        let thread = std::thread::spawn(move || {
-            let _ticket = ticket;
-            panic!("on purpose");
-        });
-        assert!(thread.join().is_err());
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["it"]);
-    }
-
-    #[test]
-    fn an_entry_is_closed_by_the_last_engine_and_knows_the_others() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        let engines = ["one", "two", "three"].map(Arc::<str>::from);
-        let (journal, _, _, _) = open(&path);
-        let mut tickets = journal.begin(b"it").shared_by(&engines);
-        tickets.pop().expect("three").finish();
-        tickets.into_iter().for_each(Ticket::keep);
-        // Also where it is written anew in the middle of a run.
-        let written = journal.lock().write_anew();
-        written.expect("written");
-        drop(journal);
-        let (journal, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["it"]);
-        let (_, ticket) = left_over.into_iter().next().expect("one").take_up();
-        let left: Vec<Arc<str>> = engines
-            .into_iter()
-            .filter(|engine| !ticket.has_answered(engine))
-            .collect();
-        assert_eq!(left, ["one".into(), "two".into()]);
-        let mut tickets = ticket.shared_by(&left);
-        drop(tickets.pop());
-        assert_eq!(journal.lock().open.len(), 1);
-        drop(tickets.pop());
-        assert!(journal.lock().open.is_empty() && journal.lock().open_bytes == 0);
-        // Nobody is left to ask.
-        assert!(journal.begin(b"other").shared_by(&[]).is_empty());
-        let (_, left_over, _, _) = open(&path);
-        assert!(left_over.is_empty());
-    }
-
-    #[test]
-    fn finished_entries_do_not_pile_up() {
-        let scratch = tempfile::tempdir().expect("a directory");
-        let path = scratch.path().join("journal");
-        let (journal, _, _, _) = open(&path);
-        journal.begin(b"kept").keep();
-        let message = vec![b'x'; 1 << 20];
-        for _ in 0..40 {
-            journal.begin(&message).finish();
-        }
-        let size = std::fs::metadata(&path).expect("there").len();
-        assert!(size < 2 * GARBAGE, "{size}");
-        let (_, left_over, _, _) = open(&path);
-        assert_eq!(messages(&left_over), ["kept"]);
-    }
-}
+mod tests;

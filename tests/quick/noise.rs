@@ -3,15 +3,18 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use crate::support::bridge::Bridge;
 use crate::support::broker::BrokerKind;
+use crate::support::eventually;
 use crate::support::messages::stix_indicator;
 use crate::support::observed::{Observed, Reader};
 use crate::support::scene::{LIMIT, Scene, engine};
 use serde_json::{Value, json};
 
-/// A run over so many requests that ends.
-fn hunt(indicators: &str, requests: usize) -> Bridge {
+/// So many requests, a line each.
+fn requests(count: usize) -> String {
     let event = |n: usize| {
         let event = json!({
             "timestamp": format!("2024-03-05T09:00:{:02}.000000+0000", n % 60), "flow_id": n,
@@ -21,8 +24,13 @@ fn hunt(indicators: &str, requests: usize) -> Bridge {
         });
         format!("{event}\n")
     };
+    (0..count).map(event).collect()
+}
+
+/// A run over so many requests that ends.
+fn hunt(indicators: &str, count: usize) -> Bridge {
     Bridge::bare()
-        .file("eve.json", (0..requests).map(event).collect::<String>())
+        .file("eve.json", requests(count))
         .file("indicators", indicators)
         .args(["--events", "eve.json", "--indicators", "indicators"])
 }
@@ -155,6 +163,49 @@ fn sightings_of_an_indicator_go_out_as_one() {
         log.contains("sightings_found=60") && log.contains("sightings_sent=4"),
         "{log}"
     );
+}
+
+#[test]
+fn counts_that_wait_outlive_a_kill() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| directory.path().join(name);
+    std::fs::write(at("indicators"), "evil.example\n").expect("a file");
+    std::fs::write(at("eve.json"), requests(5)).expect("a file");
+    let start = || {
+        let bridge = Bridge::bare().args(["--follow", "--aggregate", "3600", "-l", "info"]);
+        let bridge = bridge.arg("--state-dir").arg(at("state"));
+        let bridge = bridge.arg("--indicators").arg(at("indicators"));
+        bridge.arg("--events").arg(at("eve.json")).run()
+    };
+    let mut bridge = start();
+    assert!(bridge.line(LIMIT).is_some(), "{}", bridge.log());
+    let is_noted = || {
+        let journal = std::fs::read(at("state/held-back")).unwrap_or_default();
+        journal.windows(3).any(|part| part == b"\n5 ")
+    };
+    assert!(eventually(LIMIT, is_noted), "{}", bridge.log());
+    bridge.signal(Signal::KILL);
+    bridge.wait(LIMIT);
+    // What the next run tells is not found anew.
+    std::fs::write(at("eve.json"), "").expect("a file");
+    let mut bridge = start();
+    let told = bridge.line(LIMIT).expect("what was held back");
+    let told: Value = serde_json::from_str(&told).expect("a line of JSON");
+    assert_eq!(told["flow_id"], 0);
+    let expected = json!({
+        "count": 5, "first_seen": "2024-03-05T09:00:00Z", "last_seen": "2024-03-05T09:00:04Z",
+    });
+    assert_eq!(told["x_threatbus_aggregate"], expected);
+    bridge.wait_for_log("held back sightings of 1 indicator(s)", LIMIT);
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(bridge.rest(LIMIT).is_empty());
+    let mut bridge = start();
+    bridge.wait_for_log("read 1 indicator(s)", LIMIT);
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert!(bridge.rest(LIMIT).is_empty());
+    assert!(!bridge.log().contains("held back"), "{}", bridge.log());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::io::{self, BufReader};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
 use log::{Level, debug, error, info, log, warn};
@@ -18,6 +18,7 @@ use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found, Report};
 use crate::sighting::report::Output;
+use crate::sighting::tally::Tally;
 
 mod folder;
 mod follow;
@@ -31,7 +32,7 @@ const NAMED: u64 = 3;
 /// Reads the files that are named and puts in what they hold, no faster than it is
 /// looked for. Ends with the files, or with the program; where logs are followed, with
 /// the program alone, since files of indicators are then taken up anew when they change,
-/// and at each wish of `reloads`.
+/// and at each wish of `reloads`. The tally is told which file each is in.
 /// Whether all of them were read.
 pub fn run(
     config: &Config,
@@ -39,6 +40,7 @@ pub fn run(
     metrics: &Metrics,
     stop: &Stop,
     reloads: &Receiver<()>,
+    tally: Option<&Mutex<Tally>>,
 ) -> bool {
     let jobs = &config.jobs;
     let listing = list(&jobs.indicators);
@@ -50,6 +52,7 @@ pub fn run(
         metrics,
         stop,
         versions: RefCell::default(),
+        tally,
     };
     let mut sets = follow::Sets::default();
     let mut usable_of: Vec<(&Path, u64)> = Vec::new();
@@ -135,6 +138,7 @@ struct Taker<'a> {
     stop: &'a Stop,
     /// Which version of each indicator came last.
     versions: RefCell<Versions>,
+    tally: Option<&'a Mutex<Tally>>,
 }
 
 impl Taker<'_> {
@@ -149,6 +153,7 @@ impl Taker<'_> {
             &mut |found| match found {
                 Found::Message(message) => {
                     note(&message);
+                    self.note_file(&message, &name);
                     self.take(message);
                 }
                 Found::Rejected(line, rejection) => {
@@ -195,6 +200,13 @@ impl Taker<'_> {
             Ok(report) => report.is_useless() && source.folder.is_none(),
             Err(feed::Error::NoFeed(_)) => source.folder.is_none(),
             Err(_) => true,
+        }
+    }
+
+    fn note_file(&self, message: &Message, name: &str) {
+        if let (Some(tally), Message::Match { indicator, .. }) = (self.tally, message) {
+            let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+            tally.comes_from(indicator, name);
         }
     }
 
