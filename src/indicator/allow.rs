@@ -403,10 +403,12 @@ mod tests {
                 other = format!("{}.{own}", others.join("."));
             }
             let mut allow = Allow::new(false);
-            allow.add("a", [match is_wide {
-                true => Entry::Domain(own.clone()),
-                false => Entry::Value(value(&own)),
-            }]);
+            let entry = if is_wide {
+                Entry::Domain(own.clone())
+            } else {
+                Entry::Value(value(&own))
+            };
+            allow.add("a", [entry]);
             let expected = other == own || is_wide && other.ends_with(&format!(".{own}"));
             prop_assert_eq!(allow.of(&indicator(&[&other])).is_some(), expected, "{} {}", own, other);
             let url = format!("http://{other}/");

@@ -185,9 +185,10 @@ impl Table for Watchlist {
             known.end = end;
             return Put::Repeated;
         }
-        let plain = match ticket.is_none() && end.is_none() {
-            true => Plain::of(&indicator, &mut self.names),
-            false => None,
+        let plain = if ticket.is_none() && end.is_none() {
+            Plain::of(&indicator, &mut self.names)
+        } else {
+            None
         };
         if self.is_known_plain(&indicator, plain.as_ref().map(|(plain, _)| plain)) {
             return Put::Repeated;

@@ -80,9 +80,10 @@ fn ja4(text: &str) -> Result<Observable, NotAValue> {
         }
         _ => false,
     };
-    match is_it {
-        true => Observable::text(Property::Ja4, text),
-        false => Err(NotAValue::plainly(text, "JA4")),
+    if is_it {
+        Observable::text(Property::Ja4, text)
+    } else {
+        Err(NotAValue::plainly(text, "JA4"))
     }
 }
 

@@ -27,12 +27,12 @@ impl NotAValue {
 
     /// `text` is no such thing, which says all.
     pub(super) fn plainly(text: &str, what: &'static str) -> Self {
-        let end = match text.len() > SHOWN {
-            true => text.char_indices().nth(SHOWN + 1).map(|(end, _)| end),
-            false => None,
-        };
+        let is_long = text.len() > SHOWN;
+        let end = is_long
+            .then(|| text.char_indices().nth(SHOWN + 1))
+            .flatten();
         NotAValue {
-            text: text[..end.unwrap_or(text.len())].into(),
+            text: text[..end.map_or(text.len(), |(end, _)| end)].into(),
             what,
             why: None,
         }

@@ -80,9 +80,10 @@ fn row(line: &str, names: &[String], number: u64, out: &mut Out<'_>) {
         _ => None,
     };
     let (Some(value), Some(kind)) = (take("indicator"), take("indicator_type")) else {
-        let reason = match line.contains('\t') {
-            true => "the line has no `indicator` and `indicator_type` as `#fields` names them",
-            false => "the line has no tabs, which Zeek's Intel framework wants between cells",
+        let reason = if line.contains('\t') {
+            "the line has no `indicator` and `indicator_type` as `#fields` names them"
+        } else {
+            "the line has no tabs, which Zeek's Intel framework wants between cells"
         };
         return out.rejected(number, Rejection::without_id(reason.to_owned()));
     };
