@@ -2,12 +2,8 @@
 
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
-#[path = "../simulation/storage.rs"]
-mod storage_simulation;
 #[path = "../support/mod.rs"]
 mod support;
-#[path = "../simulation/world/mod.rs"]
-mod world;
 
 #[path = "../judge/random.rs"]
 mod random;
@@ -54,7 +50,6 @@ mod service;
 mod sink;
 mod standin_recordings;
 mod standin_setup;
-mod storage;
 mod summary;
 mod tenzir;
 mod transform;

@@ -8,9 +8,11 @@ mod bridge;
 #[path = "world/broker.rs"]
 mod broker;
 mod bus;
+mod found;
 mod machines;
 #[path = "../judge/random.rs"]
 mod random;
+mod storage;
 mod world;
 
 use std::sync::Mutex;
@@ -18,6 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use bus::Tally;
+use vast_threatbus::process::stop::Stop;
 
 /// How many steps a schedule has at the least.
 const STEPS: usize = 200;
@@ -27,13 +30,23 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs one schedule; what did not hold, also where that is a panic.
-fn run(seed: u64) -> Result<Tally, String> {
-    let run = std::panic::catch_unwind(|| bus::run(seed, STEPS));
+fn guarded<T>(
+    seed: u64,
+    run: impl Fn(u64) -> Result<T, String> + std::panic::RefUnwindSafe,
+) -> Result<T, String> {
+    let run = std::panic::catch_unwind(|| run(seed));
     run.unwrap_or_else(|_| Err(format!("seed {seed}: a panic, see above")))
 }
 
-#[test]
-fn no_schedule_of_faults_breaks_a_promise() {
+fn run(seed: u64) -> Result<Tally, String> {
+    guarded(seed, |seed| bus::run(seed, STEPS))
+}
+
+/// Runs schedules until the time is over, or as many as are asked for; what they came to.
+fn simulate<T: Default + Send + std::fmt::Debug>(
+    run: impl Fn(u64) -> Result<T, String> + Sync,
+    add: impl Fn(&mut T, &T) + Sync,
+) -> T {
     let by_time = SystemTime::UNIX_EPOCH.elapsed().expect("after 1970");
     let first = number("SEED").unwrap_or(by_time.as_secs());
     let schedules = number("SIMULATE_SCHEDULES").unwrap_or(u64::MAX);
@@ -42,22 +55,23 @@ fn no_schedule_of_faults_breaks_a_promise() {
         u64::MAX => Duration::from_secs(seconds),
         _ => Duration::MAX,
     };
-    let (next, began) = (AtomicU64::new(0), Instant::now());
-    let (tally, failures) = (Mutex::new(Tally::default()), Mutex::new(Vec::new()));
+    let (next, done, began) = (AtomicU64::new(0), AtomicU64::new(0), Instant::now());
+    let (tally, failures) = (Mutex::new(T::default()), Mutex::new(Vec::new()));
     let work = || {
-        let mut own = Tally::default();
+        let mut own = T::default();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let is_over = number >= schedules || number > 0 && began.elapsed() >= limit;
             if is_over || !failures.lock().expect("no panic").is_empty() {
                 break;
             }
+            done.fetch_add(1, Ordering::Relaxed);
             match run(first.wrapping_add(number)) {
-                Ok(one) => own.add(&one),
+                Ok(one) => add(&mut own, &one),
                 Err(report) => failures.lock().expect("no panic").push(report),
             }
         }
-        tally.lock().expect("no panic").add(&own);
+        add(&mut tally.lock().expect("no panic"), &own);
     };
     let threads = std::thread::available_parallelism()
         .map_or(1, usize::from)
@@ -70,12 +84,25 @@ fn no_schedule_of_faults_breaks_a_promise() {
     let tally = tally.into_inner().expect("no panic");
     println!(
         "{} schedules from seed {first} in {:.1} s: {tally:?}",
-        tally.schedules,
+        done.into_inner(),
         began.elapsed().as_secs_f64()
     );
     let failures = failures.into_inner().expect("no panic");
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-    tally.is_not_idle();
+    tally
+}
+
+#[test]
+fn no_schedule_of_faults_breaks_a_promise() {
+    simulate(run, Tally::add).is_not_idle();
+}
+
+#[test]
+fn no_schedule_of_crashes_loses_what_was_safe() {
+    let stop = Stop::new().expect("two socket pairs");
+    let stop = std::panic::AssertUnwindSafe(&stop);
+    let run = |seed| guarded(seed, |seed| storage::run(seed, STEPS, *stop));
+    simulate(run, storage::Tally::add).is_not_idle();
 }
 
 #[test]

@@ -63,13 +63,26 @@ pub struct Tally {
 
 impl Tally {
     /// Adds another schedule.
-    pub fn add(&mut self, other: Tally) {
+    pub fn add(&mut self, other: &Tally) {
         self.kills += other.kills;
         self.power_cuts += other.power_cuts;
         self.refusals += other.refusals;
         self.matched += other.matched;
         self.delivered += other.delivered;
         self.lost += other.lost;
+    }
+
+    /// Fails where what is tried did not happen.
+    pub fn is_not_idle(&self) {
+        let all = [
+            self.kills,
+            self.power_cuts,
+            self.refusals,
+            self.matched,
+            self.delivered,
+            self.lost,
+        ];
+        assert!(all.iter().all(|count| *count > 0), "{self:?}");
     }
 }
 
