@@ -9,7 +9,8 @@ use crate::config::{self, Config, Invocation};
 use crate::matching::Mode;
 use crate::observe::logging;
 use crate::process::exit_code::ExitCode;
-use crate::run::{self, check, explain};
+use crate::run::explain::{self, Asked};
+use crate::run::{self, check};
 
 /// Runs the program with this process's arguments and environment.
 pub fn main() -> std::process::ExitCode {
@@ -29,7 +30,18 @@ fn start() -> ExitCode {
             wider,
             feed,
             summary,
-        }) => explain::run(&file, &feed, wider, summary),
+            engine,
+            mode,
+        }) => explain::run(
+            &file,
+            &feed,
+            Asked {
+                engine,
+                mode,
+                wider,
+            },
+            summary,
+        ),
         Err(error) => usage(&error),
     }
 }

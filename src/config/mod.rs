@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::config::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
 use crate::engine::{self, LiveEngine, LiveWish};
 use crate::indicator::Wider;
-use crate::matching::Meaning;
+use crate::matching::{Meaning, Mode};
 use crate::process::command::{CommandTemplate, ProgramError, find_program};
 use crate::process::endpoint::Endpoint;
 use crate::protocol::feed;
@@ -221,6 +221,10 @@ pub enum Invocation {
         wider: Wider,
         /// What is known of the file beforehand.
         feed: feed::Options,
+        /// The engine whose queries are shown.
+        engine: engine::Choice,
+        /// How far these go.
+        mode: Mode,
     },
 }
 
@@ -268,6 +272,8 @@ pub fn from_args(
             wider: settings.wider(),
             feed: settings.feed()?,
             summary: settings.summary,
+            engine: settings.engine,
+            mode: settings.mode,
             file,
         });
     }

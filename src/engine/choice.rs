@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{ENGINES, Engine};
+use crate::indicator::Indicator;
 use crate::matching::Mode;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
@@ -21,6 +22,9 @@ pub struct Row {
     pub program: &'static str,
     /// Asks a program whether it is this engine's, and for its version.
     pub identify: fn(&Path, &Stop) -> Identified,
+    /// What is asked for an indicator alone, where nothing is known of the node: none
+    /// where it cannot be asked for.
+    pub queries: fn(&Indicator, Mode) -> Vec<String>,
 }
 
 /// What a program said of itself.
@@ -76,6 +80,13 @@ impl Choice {
     /// What people call it.
     pub fn title(self) -> &'static str {
         self.row_or_first().title
+    }
+
+    /// What the engine is asked for to find an indicator alone, as far as that is known
+    /// without a node: in the engine's language, the cheaper queries first. None where
+    /// nothing narrows the query, or the engine cannot be asked.
+    pub fn queries(self, indicator: &Indicator, mode: Mode) -> Vec<String> {
+        (self.row_or_first().queries)(indicator, mode)
     }
 }
 

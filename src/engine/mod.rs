@@ -23,7 +23,6 @@ pub mod tenzir;
 pub mod vast;
 mod wanted;
 
-pub use self::vast::query::query_of;
 pub use choice::{Choice, LiveEngine, Program, Reach, SharedEngine};
 pub use connect::{ANSWER_TIME, connect, findings};
 pub use finding::Finding;

@@ -1,4 +1,4 @@
-//! What each indicator of a file would ask VAST for, without asking.
+//! What each indicator of a file would ask the engine for, without asking.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::engine::query_of;
+use crate::engine::Choice;
 use crate::indicator::{Indicator, LeftOut, Message, Protocol, Rejection, Standing, Wider};
+use crate::matching::Mode;
 use crate::matching::condition::Place;
 use crate::observable::Kind;
 use crate::process::exit_code::ExitCode;
@@ -51,10 +52,21 @@ struct Explanation<'a> {
     left_out: Vec<String>,
 }
 
+/// How indicators would be asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Asked {
+    /// Of which engine; VAST where the program would tell.
+    pub engine: Choice,
+    /// How far the queries go.
+    pub mode: Mode,
+    /// How much wider than equality indicators are looked for.
+    pub wider: Wider,
+}
+
 /// Writes a line of JSON to standard output for each indicator of the file or folder
 /// at `path` (`-`: standard input), and with `summary` a count by plan and reason to
 /// standard error.
-pub fn run(path: &Path, options: &feed::Options, wider: Wider, summary: bool) -> ExitCode {
+pub fn run(path: &Path, options: &feed::Options, asked: Asked, summary: bool) -> ExitCode {
     let fail = |path: &Path, error: &dyn std::fmt::Display, code| {
         eprintln!("vast-threatbus: {}: {error}", input::name(path));
         code
@@ -67,7 +79,7 @@ pub fn run(path: &Path, options: &feed::Options, wider: Wider, summary: bool) ->
     if let Some((path, error)) = listing.failed.first() {
         return fail(path, error, ExitCode::Usage);
     }
-    let mut explainer = Explainer::new(wider, BufWriter::new(io::stdout().lock()));
+    let mut explainer = Explainer::new(asked, BufWriter::new(io::stdout().lock()));
     for source in &listing.sources {
         let read = from_file::read(&source.path, options, &stop, &mut |found| {
             explainer.explain(found);
@@ -98,16 +110,16 @@ type Counts = BTreeMap<(Plan, String), u64>;
 
 /// Writes what becomes of indicators.
 struct Explainer<W> {
-    wider: Wider,
+    asked: Asked,
     output: W,
     written: io::Result<()>,
     counts: Counts,
 }
 
 impl<W: Write> Explainer<W> {
-    fn new(wider: Wider, output: W) -> Self {
+    fn new(asked: Asked, output: W) -> Self {
         Explainer {
-            wider,
+            asked,
             output,
             written: Ok(()),
             counts: Counts::new(),
@@ -120,9 +132,9 @@ impl<W: Write> Explainer<W> {
             Found::Rejected(line, rejection) => (Err(rejection), Some(line)),
         };
         if let Ok(Message::Match { indicator, .. }) = &mut found {
-            self.wider.widen(indicator);
+            self.asked.wider.widen(indicator);
         }
-        let Some(mut explanation) = explanation(&found) else {
+        let Some(mut explanation) = explanation(&found, self.asked) else {
             return;
         };
         if let (Some(line), Some(reason)) = (line, &mut explanation.reason) {
@@ -145,7 +157,7 @@ impl<W: Write> Explainer<W> {
     }
 }
 
-fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
+fn explanation(found: &Result<Message, Rejection>, asked: Asked) -> Option<Explanation<'_>> {
     let none = |id, reason: &str| Explanation {
         id,
         pattern: None,
@@ -161,7 +173,7 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
             indicator,
             left_out,
             ..
-        }) => Some(explain_indicator(indicator, left_out)),
+        }) => Some(explain_indicator(indicator, left_out, asked)),
         Ok(Message::Unsupported {
             id,
             asked,
@@ -190,7 +202,11 @@ fn explanation(found: &Result<Message, Rejection>) -> Option<Explanation<'_>> {
     }
 }
 
-fn explain_indicator<'i>(indicator: &'i Indicator, left_out: &[LeftOut]) -> Explanation<'i> {
+fn explain_indicator<'i>(
+    indicator: &'i Indicator,
+    left_out: &[LeftOut],
+    asked: Asked,
+) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == Standing::Active;
     let (plan, reason) = match (&indicator.selection, &indicator.condition) {
@@ -211,14 +227,17 @@ fn explain_indicator<'i>(indicator: &'i Indicator, left_out: &[LeftOut]) -> Expl
             (Plan::Superset, Some(reason.to_owned()))
         }
     };
-    let query = is_active.then(|| query_of(indicator)).flatten();
+    let queries = match is_active {
+        true => asked.engine.queries(indicator, asked.mode),
+        false => Vec::new(),
+    };
     let is_stix = indicator.protocol == Protocol::Stix2;
     Explanation {
         id: Some(&indicator.id),
         pattern: is_stix.then(|| pattern(indicator)).flatten(),
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
-        queries: query.into_iter().collect(),
+        queries,
         reason,
         fields: fields(indicator),
         left_out: left_out.iter().map(LeftOut::to_string).collect(),
@@ -307,7 +326,11 @@ mod tests {
         ]
         .join("\n");
         let mut output = Vec::new();
-        let mut explainer = Explainer::new(Wider::default(), &mut output);
+        let asked = Asked {
+            mode: Mode::Exact,
+            ..Asked::default()
+        };
+        let mut explainer = Explainer::new(asked, &mut output);
         feed::read(file.as_bytes(), &feed::Options::default(), &mut |found| {
             explainer.explain(found);
         })
@@ -349,5 +372,42 @@ mod tests {
         assert_eq!(lines[8]["value"], "x");
         let wrong = "rejected: … is no IPv4 or IPv6 address".to_owned();
         assert_eq!(counts[&(Plan::Unsupported, wrong)], 2);
+    }
+
+    #[test]
+    fn the_queries_are_those_of_the_engine_and_the_mode() {
+        let line = r#"{"type": "indicator", "id": "indicator--00000000-0000-4001-8000-000000000001",
+            "pattern": "[domain-name:value = 'evil.example']"}"#;
+        let queries = |engine, mode| {
+            let message = crate::protocol::stix::message::read(line).expect("an indicator");
+            let wider = Wider::default();
+            let asked = Asked {
+                engine,
+                mode,
+                wider,
+            };
+            explanation(&Ok(message), asked)
+                .expect("it is explained")
+                .queries
+        };
+        let [auto, tenzir] = [Choice::Auto, Choice::Tenzir];
+        assert_eq!(
+            queries(auto, Mode::Exact),
+            [r#""evil.example" == net.domain"#]
+        );
+        let standard = queries(auto, Mode::Standard);
+        assert!(
+            standard.iter().any(|query| query.contains("rrname")),
+            "{standard:?}"
+        );
+        assert!(queries(auto, Mode::Thorough).len() > standard.len());
+        for mode in [Mode::Exact, Mode::Standard, Mode::Thorough] {
+            let pipelines = queries(tenzir, mode);
+            let asks = |text: &String| text.contains("evil.example") && text.contains("export");
+            assert!(
+                !pipelines.is_empty() && pipelines.iter().all(asks),
+                "{pipelines:?}"
+            );
+        }
     }
 }

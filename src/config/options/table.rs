@@ -795,7 +795,10 @@ pub static OPTIONS: &[Opt] = &[
                     one line of JSON with its plan: batch (its values go into the lists of a \
                     query), superset (the same, and the whole is checked in each event), single \
                     (a query of its own, or every event), inactive or unsupported, with the \
-                    reason, the kinds of fields that are searched, and what is left out of it.",
+                    reason, the kinds of fields that are searched, and what is left out of it. The \
+                    queries are those of --engine (VAST's where the program would tell) and of \
+                    --match, as far as they are known without a node: Tenzir's name the fields of \
+                    Suricata's and Zeek's events.",
     },
     Opt {
         name: Name::FlagOnly("summary"),

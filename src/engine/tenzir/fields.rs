@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use serde::Deserialize;
 
 use super::layout::Leaves;
+use crate::matching::places::{Reading, TABLE};
 
 /// A line of the pipelines that list fields.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -105,6 +106,36 @@ impl Fields {
             ..Types::default()
         };
         (types != nothing).then_some(types)
+    }
+
+    /// Those of the events of Suricata and Zeek that the table of places knows, as if none
+    /// were in a list: what stands for a node that was not asked.
+    pub(super) fn of_table() -> Self {
+        let (mut fields, mut leaves) = (Fields::default(), Leaves::default());
+        for row in TABLE {
+            let kind = match row.reading {
+                Reading::Address | Reading::Addresses => "ip",
+                Reading::Number | Reading::Plain | Reading::Protocols => continue,
+                _ => "string",
+            };
+            let eve = row.eve.iter().map(|path| ("suricata".to_owned(), *path));
+            let zeek = row.zeek.iter().filter_map(|name| {
+                let (log, path) = name.split_once('.')?;
+                Some((format!("zeek.{log}"), path))
+            });
+            for (schema, path) in eve.chain(zeek) {
+                let path: Vec<String> = path.split('.').map(str::to_owned).collect();
+                leaves.add_field(&schema, path.clone(), kind == "ip");
+                fields.add(Field {
+                    schema,
+                    path,
+                    kind: kind.to_owned(),
+                    lists: 0,
+                });
+            }
+        }
+        fields.lay_out(leaves);
+        fields
     }
 
     /// Takes the layouts for what is known of them.

@@ -165,6 +165,18 @@ impl Leaves {
         walk.take(layout);
     }
 
+    /// Adds a field that is in no list.
+    pub(super) fn add_field(&mut self, schema: &str, path: FieldPath, is_address: bool) {
+        let leaves = self.0.entry(schema.to_owned()).or_default();
+        let mut walk = Walk {
+            schema,
+            leaves,
+            path,
+            list: None,
+        };
+        walk.add(is_address);
+    }
+
     /// By schema.
     pub(super) fn schemas(&self) -> impl Iterator<Item = (&str, &BTreeSet<Leaf>)> {
         self.0.iter().map(|(name, leaves)| (&**name, leaves))

@@ -25,6 +25,7 @@ pub(super) const ROW: Row = Row {
     title: "Tenzir",
     program: "tenzir",
     identify,
+    queries: query::queries_of,
 };
 
 fn identify(program: &Path, stop: &Stop) -> Identified {

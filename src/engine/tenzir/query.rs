@@ -12,6 +12,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::fields::{Fields, HOST_AND_PATH};
 use super::superset::{self, Condition, this};
 use crate::engine::{Bounds, Wanted};
+use crate::indicator::Indicator;
 use crate::matching::Mode;
 use crate::matching::UrlParts;
 use crate::observable::{Network, Observable};
@@ -86,6 +87,20 @@ pub(super) fn superset(
     pipelines
         .map(|condition| export(&condition, bounds, None))
         .collect()
+}
+
+/// What would be asked for to find an indicator alone, of a node that stores the events of
+/// Suricata and Zeek; none where there is no value in it. A node tells which fields it has.
+pub(super) fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
+    if indicator.selection.is_some() {
+        return Vec::new();
+    }
+    let observables: Vec<&Observable> = indicator.observables.iter().collect();
+    let (fields, bounds) = (Fields::of_table(), Bounds::default());
+    match mode {
+        Mode::Exact => vec![any_of(&observables, &fields, &bounds)],
+        Mode::Standard | Mode::Thorough => superset(&observables, &fields, &bounds, mode),
+    }
 }
 
 /// Asks for the events that fulfil a condition, and for the fields that the node knows

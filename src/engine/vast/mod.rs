@@ -23,6 +23,7 @@ pub(super) const ROW: Row = Row {
     title: "VAST",
     program: "vast",
     identify,
+    queries: query::queries_of,
 };
 
 fn identify(program: &Path, stop: &Stop) -> Identified {

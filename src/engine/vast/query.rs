@@ -61,18 +61,24 @@ impl Query {
     }
 }
 
-/// What a VAST of unknown version would be asked for to find an indicator alone;
-/// `None` where nothing narrows the query.
-pub fn query_of(indicator: &Indicator) -> Option<String> {
+/// What a VAST of unknown version would be asked for to find an indicator alone; none
+/// where nothing narrows the query.
+pub fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
     let version = Version::unknown();
-    let query = match &indicator.selection {
-        None => Query::any_of(&indicator.observables, &version),
+    let queries = match &indicator.selection {
+        None if mode == Mode::Exact => {
+            Vec::from_iter(Query::any_of(&indicator.observables, &version))
+        }
+        None => {
+            let observables: Vec<&Observable> = indicator.observables.iter().collect();
+            Query::superset(&observables, &version, mode)
+        }
         Some(selection) => {
             let [times, _] = version.time_extractors();
-            Query::selecting(selection, &version, Some(times), Mode::Exact)
+            Vec::from_iter(Query::selecting(selection, &version, Some(times), mode))
         }
     };
-    query.map(|Query(text)| text)
+    queries.into_iter().map(|Query(text)| text).collect()
 }
 
 impl Query {
