@@ -1,4 +1,10 @@
-//! Indicators whose `valid_from` is still to come.
+//! Indicators whose `valid_from` is still to come: a value, like [`super::Life`], which it is
+//! a part of.
+//!
+//! | | put: it has a time, and there is room | put otherwise | removed | its time has come |
+//! |---|---|---|---|---|
+//! | *not there* | waits | not there | | |
+//! | *waits* | waits, as it is now | not there | not there | taken out, the earliest first |
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -11,9 +11,7 @@ use hashbrown::HashTable;
 use super::json::{self, Path, ScanError};
 use super::places::Kinds;
 use super::prefilter::{Shapes, looks_like_address};
-use crate::observable::{
-    Kind, Network, Observable, Property, Spelled, domains_above, file_name, url,
-};
+use crate::observable::{Kind, Network, Observable, Property, Spelled, file_name, url};
 
 mod find;
 
@@ -369,16 +367,7 @@ impl Index {
                 }
             }
         }
-        if self.counts.above > 0 {
-            for above in domains_above(text) {
-                let value = above.as_bytes();
-                if self.shapes.may_hold(value) {
-                    if let Some(slot) = self.find(self.hash(value), Kind::Subdomain, value) {
-                        show(slot);
-                    }
-                }
-            }
-        }
+        self.find_above(text, &mut show);
         let any_address = self.counts.addresses > 0 || !self.lengths.is_empty();
         if any_address && looks_like_address(value) {
             if let Ok(address) = text.parse::<IpAddr>() {

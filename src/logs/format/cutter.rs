@@ -3,7 +3,6 @@
 use std::io::{self, Read};
 
 use super::json_array::Flatten;
-use super::zeek_tsv::Head;
 use super::{BEGINNING, Detected, Form, Reading, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
@@ -36,18 +35,22 @@ pub struct Cutter {
     beginning: Beginning,
     begins: Option<Vec<u8>>,
     flatten: Option<Flatten>,
-    head: Head,
+    reading: Reading,
     lines: Lines,
 }
 
 impl Cutter {
     /// For the rest of a log whose form is known, from the start of a line.
     pub fn behind(form: Form) -> Self {
-        Cutter {
-            form: Some(form),
-            flatten: form.flatten(),
-            ..Cutter::default()
-        }
+        let mut cutter = Cutter::default();
+        cutter.begin(form);
+        cutter
+    }
+
+    fn begin(&mut self, form: Form) {
+        self.form = Some(form);
+        self.flatten = form.flatten();
+        self.reading = form.reading();
     }
 
     /// The form, once it is told.
@@ -81,8 +84,7 @@ impl Cutter {
                 Detected::Form(form) => {
                     let shown = self.beginning.bytes.len().min(SHOWN);
                     self.begins = Some(self.beginning.bytes[..shown].to_vec());
-                    self.form = Some(form);
-                    self.flatten = form.flatten();
+                    self.begin(form);
                 }
                 Detected::Unreadable(reason) => return Ok(Cut::Unreadable(reason)),
                 Detected::More => return Ok(Cut::Nothing),
@@ -100,7 +102,7 @@ impl Cutter {
             None => self.lines.next(&mut whole, block, fill, at_end)?,
         };
         Ok(if more {
-            Cut::Block(self.reading(block.bytes()))
+            Cut::Block(self.reading.next(block.bytes()))
         } else {
             Cut::Nothing
         })
@@ -123,18 +125,6 @@ impl Cutter {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 Ok(_) | Err(_) => {}
             }
-        }
-    }
-
-    /// What makes events of the lines of this block, which comes next.
-    fn reading(&mut self, block: &[u8]) -> Reading {
-        match self.form {
-            Some(Form::Zeek) => {
-                let reading = Reading::Zeek(self.head.clone());
-                self.head.take_all(block);
-                reading
-            }
-            Some(Form::JsonLines | Form::JsonArray(_)) | None => Reading::Json,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The forms in which logs come, each told by its content.
 //!
 //! A form says how its bytes become lines ([`Form::flatten`]) and what makes events of
-//! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`],
-//! an arm in [`detect`] and a file with its reader. How a log is compressed is another matter
+//! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`], its variants and
+//! arms here and nowhere else, and a file with its reader. How a log is compressed is another matter
 //! (`decode`), and both passes over files and the following of them read by [`Cutter`].
 
 mod cutter;
@@ -51,6 +51,14 @@ impl Form {
             Form::Zeek => &LOG_FORMS[2],
         };
         entry.name
+    }
+
+    /// What makes events of its lines, before the first of them.
+    fn reading(self) -> Reading {
+        match self {
+            Form::JsonLines | Form::JsonArray(_) => Reading::Json,
+            Form::Zeek => Reading::Zeek(zeek_tsv::Head::default()),
+        }
     }
 
     /// What makes lines of its bytes, where they are none.
@@ -147,9 +155,10 @@ fn object(text: &[u8], is_all: bool) -> Option<Form> {
 }
 
 /// What makes events of the lines of one block.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub enum Reading {
     /// Every line is one JSON object.
+    #[default]
     Json,
     /// The lines are rows below this header, or below those among them.
     Zeek(zeek_tsv::Head),
@@ -174,6 +183,17 @@ pub struct NoEvent<'a> {
 }
 
 impl Reading {
+    /// What makes events of this block, which comes next; the one behind it is read with
+    /// what this one says.
+    fn next(&mut self, block: &[u8]) -> Reading {
+        let reading = self.clone();
+        match self {
+            Reading::Json => {}
+            Reading::Zeek(head) => head.take_all(block),
+        }
+        reading
+    }
+
     /// Shows what every line of a part of a block is that says something. The parts come
     /// in their order.
     pub fn each(&mut self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {

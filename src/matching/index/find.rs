@@ -28,13 +28,22 @@ impl Index {
                 }
             }
         }
-        if self.counts.above > 0 && kinds.has(Kind::Subdomain) {
-            for above in domains_above(text) {
-                let value = above.as_bytes();
-                if self.shapes.may_hold(value) {
-                    if let Some(slot) = self.find(self.hash(value), Kind::Subdomain, value) {
-                        show(slot);
-                    }
+        if kinds.has(Kind::Subdomain) {
+            self.find_above(text, show);
+        }
+    }
+
+    /// Shows the domains that a name is under.
+    #[inline]
+    pub(super) fn find_above(&self, name: &str, mut show: impl FnMut(Slot)) {
+        if self.counts.above == 0 {
+            return;
+        }
+        for above in domains_above(name) {
+            let value = above.as_bytes();
+            if self.shapes.may_hold(value) {
+                if let Some(slot) = self.find(self.hash(value), Kind::Subdomain, value) {
+                    show(slot);
                 }
             }
         }
