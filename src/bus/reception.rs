@@ -112,9 +112,11 @@ impl Reception {
         self.metrics.indicators_rejected.add(1);
         self.metrics.rejected.count(&error.to_string());
         let start = &frame[..frame.len().min(256)];
+        let reason = error.to_string();
+        let reason = printable(&reason, 500);
         warn!(
-            "rejected a message from the bus: {}: {}",
-            printable(&error.to_string(), 500),
+            reason:% = reason;
+            "rejected a message from the bus: {reason}: {}",
             printable(&String::from_utf8_lossy(start), 200)
         );
         if let Unreadable::Indicator(Rejection {
@@ -162,10 +164,10 @@ impl Reception {
             } => {
                 self.metrics.indicators_unsupported.add(1);
                 self.metrics.unsupported.count(&reason);
+                let (shown, reason) = (printable(&id, 200), printable(&reason, 500));
                 info!(
-                    "indicator {} is unsupported: {}",
-                    printable(&id, 200),
-                    printable(&reason, 500)
+                    indicator:% = shown, reason:% = reason;
+                    "indicator {shown} is unsupported: {reason}"
                 );
                 if replaces {
                     self.withdraw(&id);
@@ -178,7 +180,8 @@ impl Reception {
         let id = &indicator.id;
         if self.remembered.is_repeated(id, content, subscription) {
             self.metrics.indicators_repeated.add(1);
-            debug!("indicator {} is known already", printable(id, 200));
+            let id = printable(id, 200);
+            debug!(indicator:% = id, kind = indicator.kind(); "indicator {id} is known already");
             return;
         }
         self.metrics.indicators_received.add(1);

@@ -94,7 +94,7 @@ pub fn connect(
         if stop.is_draining() {
             return Ok(None);
         }
-        warn!("{name} is not ready: {reason}; trying again");
+        warn!(engine:% = name, reason:% = reason; "{name} is not ready: {reason}; trying again");
         if stop.sleep(left.map_or(pause, |left| left.min(pause))) {
             return Ok(None);
         }

@@ -259,16 +259,20 @@ impl Intake {
         let id = printable(&indicator.id, 200);
         let value = indicator.ioc.first().map_or("", String::as_str);
         let value = printable(value, 200);
+        let kind = indicator.kind();
         match because {
-            Because::File(name) => {
-                info!("indicator {id} ({value}) is not asked for: {name} allows it")
-            }
+            Because::File(name) => info!(
+                indicator:% = id, kind = kind, file:% = name, reason = "allowed";
+                "indicator {id} ({value}) is not asked for: {name} allows it"
+            ),
             Because::Hosts => info!(
+                indicator:% = id, kind = kind, reason = "it stands in every file of hosts";
                 "indicator {id} ({value}) is not asked for: it stands in every file of hosts \
                  (--no-allow-defaults asks for it)"
             ),
             Because::BuiltIn(reason) => {
                 warn!(
+                    indicator:% = id, kind = kind, reason = reason;
                     "indicator {id} ({value}) is not asked for: {reason} (--no-allow-defaults asks for it)"
                 )
             }
@@ -280,9 +284,10 @@ impl Intake {
         let size = indicator.size();
         if lane.account.bytes() + size > QUEUE_BYTES {
             self.metrics.indicators_dropped.add(1);
+            let id = printable(&indicator.id, 200);
             error!(
-                "indicator {} is dropped: indicators that wait take {} MiB, the most they may",
-                printable(&indicator.id, 200),
+                indicator:% = id, kind = indicator.kind(), engine = self.metrics.engine_name();
+                "indicator {id} is dropped: indicators that wait take {} MiB, the most they may",
                 QUEUE_BYTES >> 20
             );
             // What it was before is out of date all the same.

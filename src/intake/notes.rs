@@ -100,7 +100,11 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
         }
         Output::Dropped(id, why) => {
             metrics.indicators_dropped.add(1);
-            error!("indicator {} is dropped: {}", shown(&id), because(why));
+            let (id, reason) = (shown(&id), because(why));
+            error!(
+                indicator = id.as_str(), engine = metrics.engine_name(), reason = reason.as_str();
+                "indicator {id} is dropped: {reason}"
+            );
         }
     }
 }
@@ -117,9 +121,10 @@ fn because(why: NoRoom) -> String {
 
 fn note_inactive(id: &Arc<str>, standing: Standing, metrics: &Metrics) {
     metrics.indicators_inactive.add(1);
+    let id = printable(id, 200);
     info!(
-        "indicator {} is {standing}: it is not asked for",
-        printable(id, 200)
+        indicator:% = id, reason:% = standing;
+        "indicator {id} is {standing}: it is not asked for"
     );
 }
 
@@ -134,8 +139,12 @@ pub fn note_left(count: usize, way: Way, metrics: &Metrics) {
 pub fn note_unsupported(indicator: &Indicator, reason: &str, metrics: &Metrics) {
     metrics.indicators_unsupported.add(1);
     metrics.unsupported.count(reason);
+    let id = printable(&indicator.id, 200);
     warn!(
-        "indicator {} is unsupported: {reason}",
-        printable(&indicator.id, 200)
+        indicator:% = id,
+        kind = indicator.kind(),
+        engine = metrics.engine_name(),
+        reason = reason;
+        "indicator {id} is unsupported: {reason}"
     );
 }

@@ -97,6 +97,7 @@ impl Mender {
                     self.metrics.live_gap.clear();
                 }
                 Err(Uncovered::Away(reason)) => warn!(
+                    engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
                     "the events since {} that were not seen as they came cannot be asked for \
                      now, and are until {} answers: {}",
                     shown(since),
@@ -109,6 +110,7 @@ impl Mender {
                     self.metrics.live_gaps_failed.add(1);
                     self.metrics.queries_interrupted.add(1);
                     error!(
+                        engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
                         "the events since {} that were not seen as they came could not be looked \
                          through: {}",
                         shown(since),

@@ -81,9 +81,10 @@ impl Watcher {
                 self.metrics.live_losses.add(1);
                 self.metrics.live_gap.at(since);
                 self.metrics.engine_up.set(Peer::Down);
+                let reason = printable(&reason, 500);
                 warn!(
-                    "the {name} ended ({}); starting it again until it stays",
-                    printable(&reason, 500)
+                    engine = self.metrics.engine_name(), reason:% = reason;
+                    "the {name} ended ({reason}); starting it again until it stays"
                 );
                 lost = Some((Instant::now(), since));
             }
@@ -279,10 +280,11 @@ impl Taker<'_> {
         self.metrics.lines_rejected.add(1);
         self.rejected += 1;
         if self.rejected <= SHOWN {
+            let reason = printable(reason, 300);
             error!(
-                "the {} printed a line that cannot be used: {}: {}",
+                engine = self.metrics.engine_name(), reason:% = reason;
+                "the {} printed a line that cannot be used: {reason}: {}",
                 self.feed.name(),
-                printable(reason, 300),
                 printable(line, 200)
             );
         }

@@ -408,6 +408,7 @@ impl Director {
                 Outcome::Unrecognised(beginning) => {
                     self.metrics.files_failed.add(1);
                     error!(
+                        file = name.as_str(), reason = "nothing in it is an event";
                         "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
                         printable(&beginning, 200),
                         format::taken()
@@ -453,7 +454,10 @@ impl Director {
         if let Err(failure) = result {
             self.metrics.files_failed.add(1);
             source.fail();
-            error!("{} could not be read to its end: {failure}", source.name);
+            error!(
+                file = source.name.as_str(), reason:% = failure;
+                "{} could not be read to its end: {failure}", source.name
+            );
         }
     }
 }

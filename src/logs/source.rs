@@ -72,6 +72,7 @@ impl Source {
         let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
         if count <= SHOWN || is_power_of_ten(count) {
             warn!(
+                file = self.name.as_str(), reason:% = error;
                 "{}: a line is {error}: {} ({count} such line(s) so far)",
                 self.name,
                 printable(line, 200)
@@ -85,6 +86,7 @@ impl Source {
             metrics.lines_cut.add(count);
             self.cut.fetch_add(count, Ordering::Relaxed);
             warn!(
+                file = self.name.as_str(), reason = "too long";
                 "{}: {count} line(s) of more than {LONGEST_LINE} bytes are left out",
                 self.name
             );

@@ -1,6 +1,7 @@
 //! Logs: standard error, and a file where asked. Never standard
 //! output, which belongs to the sink.
 
+mod fields;
 mod file;
 mod fold;
 mod json;

@@ -178,6 +178,11 @@ impl Metrics {
         *self.protocol.lock().unwrap_or_else(PoisonError::into_inner) = Some(protocol);
     }
 
+    /// The name of the engine, where these are the numbers of one.
+    pub fn engine_name(&self) -> &str {
+        self.engine.as_ref().map_or("", |engine| &engine.name)
+    }
+
     /// Whether every engine answers, or the one that is looked for.
     pub fn engine_peer(&self) -> Peer {
         let engines = self.engines();

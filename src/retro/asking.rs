@@ -228,6 +228,10 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
                 if std::mem::replace(&mut entry.open, false) {
                     self.metrics.indicators_timed_out.add(1);
                     warn!(
+                        indicator:% = entry.id(),
+                        kind = entry.request.indicator.kind(),
+                        engine = self.metrics.engine_name(),
+                        reason = "timed out";
                         "indicator {}: its query took longer than {:.1} s (--retro-match-timeout) \
                          and was ended; {} sighting(s) until then",
                         entry.id(),
@@ -244,10 +248,14 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
                     self.metrics.indicators_failed.add(1);
+                    let reason = printable(reason, 500);
                     error!(
-                        "indicator {} is not matched: {}; {} sighting(s) until then",
+                        indicator:% = entry.id(),
+                        kind = entry.request.indicator.kind(),
+                        engine = self.metrics.engine_name(),
+                        reason:% = reason;
+                        "indicator {} is not matched: {reason}; {} sighting(s) until then",
                         entry.id(),
-                        printable(reason, 500),
                         entry.count()
                     );
                 }
@@ -292,6 +300,10 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
                 for entry in &question.entries {
                     self.metrics.observables_refused.add(1);
                     error!(
+                        indicator:% = entry.id(),
+                        kind = entry.request.indicator.kind(),
+                        engine = self.metrics.engine_name(),
+                        reason = reason;
                         "indicator {}: its value {} is not matched: {reason}",
                         entry.id(),
                         printable(&observable.to_string(), 200)
@@ -306,11 +318,15 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         let question = &mut batch.questions[number];
         for entry in question.entries.iter().filter(|entry| entry.open) {
             self.metrics.observables_refused.add(1);
+            let reason = printable(reason, 500);
             error!(
-                "indicator {}: its value {} is not matched: {}",
+                indicator:% = entry.id(),
+                kind = entry.request.indicator.kind(),
+                engine = self.metrics.engine_name(),
+                reason:% = reason;
+                "indicator {}: its value {} is not matched: {reason}",
                 entry.id(),
-                printable(observable, 200),
-                printable(reason, 500)
+                printable(observable, 200)
             );
         }
         question.refused += 1;
@@ -331,10 +347,11 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             }
             return Ok(());
         }
+        let reason = printable(reason, 500);
         warn!(
-            "a query for {} indicator(s) failed: {}; asking again",
-            group.questions.len(),
-            printable(reason, 500)
+            engine = self.metrics.engine_name(), reason:% = reason;
+            "a query for {} indicator(s) failed: {reason}; asking again",
+            group.questions.len()
         );
         let mut backoff = Backoff::new();
         let pause = (0..group.failures).map(|_| backoff.pause()).last();

@@ -82,7 +82,12 @@ impl Entry {
             if let Some(place) = &self.request.place {
                 metrics.answer_time.record(place.age().as_secs_f64());
             }
-            debug!("indicator {}: {} sighting(s)", self.id(), self.count());
+            debug!(
+                indicator:% = self.id(),
+                kind = self.request.indicator.kind(),
+                engine = metrics.engine_name();
+                "indicator {}: {} sighting(s)", self.id(), self.count()
+            );
             self.request.reported = Ledger::default();
         }
     }

@@ -59,20 +59,22 @@ impl Availability {
     }
 
     /// Waits until the engine answers again, or the program stops.
-    fn wait(&self, failed_at: Instant, reason: &str, stop: &Stop) {
+    fn wait(&self, failed_at: Instant, engine: &str, reason: &str, stop: &Stop) {
         let mut back = self.back.lock().unwrap_or_else(PoisonError::into_inner);
         if back.is_some_and(|back| back > failed_at) {
             return;
         }
+        let reason = printable(reason, 500);
         warn!(
-            "{} is away: {}; asking until it is back",
-            self.engine.name(),
-            printable(reason, 500)
+            engine = engine, reason:% = reason;
+            "{} is away: {reason}; asking until it is back",
+            self.engine.name()
         );
         let mut backoff = Backoff::new();
         while !stop.sleep(backoff.pause()) {
             if self.engine.ready(ANSWER_TIME, stop).is_ok() {
                 info!(
+                    engine = engine;
                     "{} is back after {:.1} s",
                     self.engine.name(),
                     failed_at.elapsed().as_secs_f64()
@@ -146,7 +148,9 @@ impl Worker {
     /// Waits until the engine answers again.
     fn wait(&self, reason: &str) {
         self.metrics.engine_up.set(Peer::Down);
-        self.availability.wait(Instant::now(), reason, &self.stop);
+        let engine = self.metrics.engine_name();
+        self.availability
+            .wait(Instant::now(), engine, reason, &self.stop);
         if !self.stop.is_draining() {
             self.metrics.engine_up.set(Peer::Up);
         }

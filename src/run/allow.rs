@@ -26,11 +26,12 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
     for path in &noise.allow {
         let name = input::name(path);
         let allowed = read_one(path).map_err(|reason| {
-            error!("--allow {name}: {reason}");
+            error!(file = name.as_str(), reason:% = reason; "--allow {name}: {reason}");
             ExitCode::Usage
         })?;
         for line in allowed.unusable.iter().take(SHOWN) {
             warn!(
+                file = name.as_str(), reason = "it is no value that can be allowed";
                 "--allow {name}: {} is no value that can be allowed",
                 printable(line, 200)
             );

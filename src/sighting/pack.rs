@@ -136,9 +136,10 @@ impl Packer {
             ),
         };
         let frame = format!("{topic} {json}");
+        let id = printable(&indicator.id, 200);
         debug!(
-            "sighting of indicator {} ({} bytes)",
-            printable(&indicator.id, 200),
+            indicator:% = id, kind = indicator.kind();
+            "sighting of indicator {id} ({} bytes)",
             frame.len()
         );
         self.message_bytes += frame.len();

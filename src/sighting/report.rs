@@ -225,9 +225,10 @@ impl Reporter {
         let settings = self.settings.clone();
         if self.is_allowed(indicator, context) {
             self.metrics.sightings_allowed.add(1);
+            let id = printable(&indicator.id, 200);
             debug!(
-                "indicator {}: it is allowed by now, or every address that an event holds of it",
-                printable(&indicator.id, 200)
+                indicator:% = id, kind = indicator.kind(), reason = "allowed";
+                "indicator {id}: it is allowed by now, or every address that an event holds of it"
             );
             return;
         }
@@ -456,6 +457,7 @@ impl Reporter {
         let id = printable(&indicator.id, 200);
         if self.settings.is_for_bus() {
             warn!(
+                indicator:% = id, kind = indicator.kind(), reason:% = reason;
                 "indicator {id}: --transform-context failed: {reason}; \
                  the sighting keeps its original context"
             );
@@ -463,6 +465,7 @@ impl Reporter {
         } else {
             self.metrics.sightings_withheld.add(1);
             error!(
+                indicator:% = id, kind = indicator.kind(), reason:% = reason;
                 "indicator {id}: --transform-context failed: {reason}; \
                  the sink does not get this sighting"
             );

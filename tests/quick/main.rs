@@ -33,6 +33,7 @@ mod layers;
 mod lifecycle;
 mod lifecycle_table;
 mod lines;
+mod log_fields;
 mod log_forms;
 mod logging;
 mod match_judge;

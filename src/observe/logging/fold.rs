@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
+use super::fields::Fields;
+
 /// How long a warning is held back after it was written.
 const WINDOW: Duration = Duration::from_secs(60);
 
@@ -20,6 +22,19 @@ const MOST: usize = 256;
 /// Longer ones are not remembered, in bytes.
 const LONGEST: usize = 2048;
 
+/// A warning that came again.
+#[derive(Debug)]
+pub struct Due {
+    /// How bad it is.
+    pub level: Level,
+    /// What it says.
+    pub text: String,
+    /// The facts in it.
+    pub fields: Fields,
+    /// How often it was held back.
+    pub count: u64,
+}
+
 /// The warnings of the last minute.
 #[derive(Debug, Default)]
 pub struct Fold {
@@ -31,6 +46,7 @@ pub struct Fold {
 #[derive(Debug)]
 struct Repeated {
     level: Level,
+    fields: Fields,
     until: Instant,
     /// How often it came after the first time.
     count: u64,
@@ -38,7 +54,13 @@ struct Repeated {
 
 impl Fold {
     /// Notes a warning; says whether it is to be written now.
-    pub fn is_new(&mut self, level: Level, text: &str, now: Instant) -> bool {
+    pub fn is_new(
+        &mut self,
+        level: Level,
+        text: &str,
+        fields: impl FnOnce() -> Fields,
+        now: Instant,
+    ) -> bool {
         if let Some(repeated) = self.written.get_mut(text) {
             repeated.count += 1;
             return repeated.count < WRITTEN;
@@ -48,6 +70,7 @@ impl Fold {
             self.due.get_or_insert(until);
             let repeated = Repeated {
                 level,
+                fields: fields(),
                 until,
                 count: 0,
             };
@@ -58,7 +81,7 @@ impl Fold {
 
     /// The warnings whose minute is over (with `all`, every one) and that came
     /// again in it, and how often.
-    pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<(Level, String, u64)> {
+    pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<Due> {
         if !all && self.due.is_none_or(|due| now < due) {
             return Vec::new();
         }
@@ -67,11 +90,16 @@ impl Fold {
             let stays = !all && repeated.until > now;
             let held_back = (repeated.count + 1).saturating_sub(WRITTEN);
             if !stays && held_back > 0 {
-                due.push((repeated.level, text.clone(), held_back));
+                due.push(Due {
+                    level: repeated.level,
+                    text: text.clone(),
+                    fields: std::mem::take(&mut repeated.fields),
+                    count: held_back,
+                });
             }
             stays
         });
-        due.sort();
+        due.sort_by(|a, b| (a.level, &a.text).cmp(&(b.level, &b.text)));
         self.due = self.written.values().map(|repeated| repeated.until).min();
         due
     }
@@ -89,7 +117,7 @@ mod tests {
         let come = |fold: &mut Fold, text, times: &[u64]| -> Vec<bool> {
             let each = times
                 .iter()
-                .map(|time| fold.is_new(Level::Warn, text, after(*time)));
+                .map(|time| fold.is_new(Level::Warn, text, Fields::default, after(*time)));
             each.collect()
         };
         let written = come(&mut fold, "a", &[0, 31, 32, 33, 34]);
@@ -98,19 +126,23 @@ mod tests {
             come(&mut fold, "b", &[35, 36, 37, 38]),
             [true, true, true, false]
         );
-        assert!(fold.is_new(Level::Warn, "c", after(35)));
+        assert!(fold.is_new(Level::Warn, "c", Fields::default, after(35)));
         assert!(fold.take_due(after(59), false).is_empty());
+        let told = |due: Vec<Due>| -> Vec<(Level, String, u64)> {
+            let each = due.into_iter();
+            each.map(|one| (one.level, one.text, one.count)).collect()
+        };
         assert_eq!(
-            fold.take_due(after(60), false),
+            told(fold.take_due(after(60), false)),
             [(Level::Warn, "a".to_owned(), 2)]
         );
-        assert!(fold.is_new(Level::Warn, "a", after(61)));
+        assert!(fold.is_new(Level::Warn, "a", Fields::default, after(61)));
         assert_eq!(
-            fold.take_due(after(63), true),
+            told(fold.take_due(after(63), true)),
             [(Level::Warn, "b".to_owned(), 1)]
         );
         assert!(fold.take_due(after(64), true).is_empty());
-        assert!(fold.is_new(Level::Warn, "b", after(65)));
+        assert!(fold.is_new(Level::Warn, "b", Fields::default, after(65)));
     }
 
     #[test]
@@ -118,10 +150,11 @@ mod tests {
         let mut fold = Fold::default();
         let now = Instant::now();
         for number in 0..2 * MOST {
-            assert!(fold.is_new(Level::Error, &number.to_string(), now));
+            assert!(fold.is_new(Level::Error, &number.to_string(), Fields::default, now));
         }
         assert_eq!(fold.written.len(), MOST);
         let long = "x".repeat(LONGEST + 1);
-        assert!(fold.is_new(Level::Error, &long, now) && fold.is_new(Level::Error, &long, now));
+        let mut is_new = || fold.is_new(Level::Error, &long, Fields::default, now);
+        assert!(is_new() && is_new());
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use simplelog::{Config, SharedLogger};
 use time::OffsetDateTime;
 
+use super::fields::Fields;
 use super::logger::{ASKED_FOR, TIME};
 
 /// Writes records as JSON, up to a level; those that were asked for at any.
@@ -60,12 +61,19 @@ impl<W: Write + Send + 'static> SharedLogger for JsonLogger<W> {
 
 fn line(record: &Record<'_>, now: OffsetDateTime) -> String {
     let thread = std::thread::current();
-    let object = json!({
+    let mut object = json!({
         "time": now.format(TIME).expect("the format fits every time"),
         "level": record.level().as_str(),
         "thread": thread.name().unwrap_or("unnamed"),
         "message": record.args().to_string(),
     });
+    for (name, field) in Fields::of(record).0 {
+        // What every line has is not replaced.
+        object[name.as_str()] = match object.get(&name) {
+            None => field,
+            Some(own) => own.clone(),
+        };
+    }
     format!("{object}\n")
 }
 
@@ -74,6 +82,30 @@ mod tests {
     use log::Level;
 
     use super::*;
+
+    #[test]
+    fn the_facts_of_a_message_are_fields() {
+        let facts = Fields(
+            [
+                ("line", 7.into()),
+                ("reason", "a \"b\"".into()),
+                ("level", "x".into()),
+            ]
+            .map(|(name, value): (&str, serde_json::Value)| (name.to_owned(), value))
+            .into_iter()
+            .collect(),
+        );
+        let record = Record::builder()
+            .args(format_args!("odd"))
+            .level(Level::Warn)
+            .key_values(&facts)
+            .build();
+        let line = line(&record, OffsetDateTime::UNIX_EPOCH);
+        let record: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(record["line"], 7);
+        assert_eq!(record["reason"], "a \"b\"");
+        assert_eq!(record["level"], "WARN");
+    }
 
     #[test]
     fn json_lines_hold_time_level_thread_and_message() {

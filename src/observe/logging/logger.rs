@@ -13,8 +13,9 @@ use simplelog::{
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::fields::Fields;
 use super::file::LogFile;
-use super::fold::Fold;
+use super::fold::{Due, Fold};
 use super::json::JsonLogger;
 use super::{Format, clear_status};
 
@@ -96,7 +97,7 @@ impl Logger {
         };
         if !std::mem::replace(&mut self.state().is_lost, true) {
             let message = format!("the log file was moved, and no new one can be opened: {error}");
-            self.write(Level::Warn, &message);
+            self.write(Level::Warn, &message, &Fields::default());
         }
     }
 
@@ -106,16 +107,23 @@ impl Logger {
 
     fn tell_folded(&self, now: Instant, all: bool) {
         let due = self.state().fold.take_due(now, all);
-        for (level, message, count) in due {
-            self.write(level, &format!("{count} more time(s): {message}"));
+        for one in due {
+            let Due {
+                level,
+                text,
+                fields,
+                count,
+            } = one;
+            self.write(level, &format!("{count} more time(s): {text}"), &fields);
         }
     }
 
-    fn write(&self, level: Level, message: &str) {
+    fn write(&self, level: Level, message: &str, fields: &Fields) {
         self.hand_on(
             &Record::builder()
                 .level(level)
                 .args(format_args!("{message}"))
+                .key_values(fields)
                 .build(),
         );
     }
@@ -142,7 +150,11 @@ impl Log for Logger {
         self.tell_folded(now, false);
         if record.level() <= Level::Warn {
             let message = record.args().to_string();
-            if !self.state().fold.is_new(record.level(), &message, now) {
+            let fields = || Fields::of(record);
+            let mut state = self.state();
+            let is_new = state.fold.is_new(record.level(), &message, fields, now);
+            drop(state);
+            if !is_new {
                 return;
             }
         }

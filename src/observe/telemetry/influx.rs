@@ -50,7 +50,7 @@ impl Lines {
         let engines = metrics.engines();
         if engines.len() > 1 {
             for of in engines {
-                let name = of.engine.as_ref().map_or("", |engine| &engine.name);
+                let name = of.engine_name();
                 let fields = self.of_engine(name, &of, time);
                 self.line(
                     &mut text,

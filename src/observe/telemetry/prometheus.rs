@@ -124,7 +124,7 @@ pub fn text(metrics: &Metrics, about: &Circumstances<'_>) -> String {
     let engines: Vec<(&str, &Metrics)> = if engines.is_empty() {
         vec![("", metrics)]
     } else {
-        engines.iter().map(|of| (name_of(of), &**of)).collect()
+        engines.iter().map(|of| (of.engine_name(), &**of)).collect()
     };
     info(&mut page, metrics, about, &engines);
     counters(&mut page, metrics, &engines);
@@ -133,10 +133,6 @@ pub fn text(metrics: &Metrics, about: &Circumstances<'_>) -> String {
     engine_gauges(&mut page, about, &engines);
     spreads(&mut page, &engines);
     page.text
-}
-
-fn name_of(metrics: &Metrics) -> &str {
-    metrics.engine.as_ref().map_or("", |engine| &engine.name)
 }
 
 fn info(

@@ -176,10 +176,13 @@ impl Taker<'_> {
             Ok(report) if report.is_useless() => {
                 let why = useless(report);
                 if source.folder.is_some() {
-                    warn!("{name}: {why}");
+                    warn!(file = name.as_str(), reason = why.as_str(); "{name}: {why}");
                 } else {
                     self.metrics.files_failed.add(1);
-                    error!("{name}: {why}. {}", feed::TAKEN);
+                    error!(
+                        file = name.as_str(), reason = why.as_str();
+                        "{name}: {why}. {}", feed::TAKEN
+                    );
                 }
             }
             Ok(report) if report.is_empty() => warn!("{name}: it holds no indicators"),
@@ -187,7 +190,8 @@ impl Taker<'_> {
             Err(feed::Error::NoFeed(why)) if source.folder.is_some() => warn!("{name}: {why}"),
             Err(error) => {
                 self.metrics.files_failed.add(1);
-                error!("{name}: {}", failed(error));
+                let reason = failed(error);
+                error!(file = name.as_str(), reason = reason.as_str(); "{name}: {reason}");
             }
         }
         result.map_or(0, |report| report.usable)
@@ -236,7 +240,8 @@ impl Taker<'_> {
                 metrics.indicators_received.add(1);
                 metrics.kinds.count(indicator.kind());
                 metrics.last_indicator.now();
-                debug!("indicator {} is read", printable(&indicator.id, 200));
+                let id = printable(&indicator.id, 200).to_string();
+                debug!(indicator = id.as_str(), kind = indicator.kind(); "indicator {id} is read");
                 self.intake.wait_for_room(self.stop);
                 self.intake.add(indicator, None);
             }
@@ -252,10 +257,11 @@ impl Taker<'_> {
             } => {
                 metrics.indicators_unsupported.add(1);
                 metrics.unsupported.count(&reason);
+                let shown = printable(&id, 200).to_string();
+                let reason = printable(&reason, 500);
                 info!(
-                    "indicator {} is unsupported: {}",
-                    printable(&id, 200),
-                    printable(&reason, 500)
+                    indicator = shown.as_str(), reason:% = reason;
+                    "indicator {shown} is unsupported: {reason}"
                 );
                 self.withdraw_old(replaces.then_some(id));
             }
@@ -280,12 +286,19 @@ impl Taker<'_> {
         };
         let reason = printable(&rejection.reason, 500);
         match &rejection.id {
-            Some(id) => log!(
+            Some(id) => {
+                let id = printable(id, 200);
+                log!(
+                    level,
+                    indicator:% = id, file = name, line = line, reason:% = reason;
+                    "{name}, line {line}: indicator {id} is rejected: {reason}"
+                );
+            }
+            None => log!(
                 level,
-                "{name}, line {line}: indicator {} is rejected: {reason}",
-                printable(id, 200)
+                file = name, line = line, reason:% = reason;
+                "{name}, line {line}: rejected: {reason}"
             ),
-            None => log!(level, "{name}, line {line}: rejected: {reason}"),
         }
     }
 }

@@ -1,0 +1,43 @@
+//! The facts that a message names, as fields for programs.
+
+use log::Record;
+use log::kv::{Error, Key, Source, Value, VisitSource};
+use serde_json::Map;
+
+/// The fields of a record, as they are in its JSON.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(pub Map<String, serde_json::Value>);
+
+impl Fields {
+    /// Those of this record.
+    pub fn of(record: &Record<'_>) -> Self {
+        let mut fields = Fields::default();
+        // It has nothing to refuse.
+        let _ = record.key_values().visit(&mut fields);
+        fields
+    }
+}
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
+        let field = match value.to_u64() {
+            Some(number) => number.into(),
+            None => value.to_string().into(),
+        };
+        self.0.insert(key.to_string(), field);
+        Ok(())
+    }
+}
+
+impl Source for Fields {
+    fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
+        for (name, field) in &self.0 {
+            let value = match field.as_u64() {
+                Some(number) => Value::from(number),
+                None => Value::from(field.as_str().unwrap_or_default()),
+            };
+            visitor.visit_pair(Key::from_str(name), value)?;
+        }
+        Ok(())
+    }
+}
