@@ -112,6 +112,7 @@ impl Untaken {
     pub fn done(&mut self, place: Place) {
         if let Some(kept) = &mut self.kept {
             kept.close(place.0);
+            self.metrics.spooled_bytes.set(kept.spool.bytes());
         }
     }
 
@@ -126,6 +127,7 @@ impl Untaken {
         match kept.spool.push(records.iter().map(Vec::as_slice)) {
             Ok(lost) => {
                 self.metrics.sightings_spooled.add(count);
+                self.metrics.spooled_bytes.set(kept.spool.bytes());
                 if lost > 0 {
                     self.metrics.sightings_lost.add(lost);
                     error!(

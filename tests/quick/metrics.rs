@@ -11,6 +11,7 @@ use crate::support::bridge::{Bridge, program};
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::eventually;
 use crate::support::messages::stix_indicator;
+use crate::support::paths;
 use crate::support::scene::engine;
 use crate::support::standin::Standin;
 use rustix::process::Signal;
@@ -70,6 +71,47 @@ fn a_file_that_is_left_behind_says_that_nobody_is_up() {
 }
 
 #[test]
+fn a_feed_that_cannot_be_used_is_counted_until_it_can() {
+    let bridge = Bridge::bare()
+        .file("config.yaml", OFTEN)
+        .file("good.txt", "www.example.com\n")
+        .file("bad.json", "{\"a\": 1}\n")
+        .file("eve.json", "{\"event_type\": \"dns\"}\n")
+        .args(["--indicators", "good.txt", "bad.json", "--follow"])
+        .args(["--events", "eve.json", "--metrics-prometheus", "x.prom"])
+        .args(["--sensor-name", "west"]);
+    let folder = bridge.directory().to_owned();
+    let mut bridge = bridge.run();
+    let shows = |number: u8| {
+        let sample = format!("\nvast_threatbus_unusable_feeds{{bridge=\"west\"}} {number}\n");
+        let text = || fs::read_to_string(folder.join("x.prom")).unwrap_or_default();
+        assert!(
+            eventually(LIMIT, || text().contains(&sample)),
+            "{sample}\n{}",
+            text()
+        );
+    };
+    shows(1);
+    fs::write(folder.join("bad.json"), "irc.example.org\n").expect("it can be written");
+    shows(0);
+    fs::write(folder.join("good.txt"), "{\"a\": 1}\n").expect("it can be written");
+    shows(1);
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+}
+
+/// What the original, which was written in Python, called this host.
+fn full_name() -> Option<String> {
+    let script = "import socket; print(socket.getfqdn())";
+    let output = Command::new("python3").args(["-c", script]).output();
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        paths::skipped("there is no python3 that says what the host is called");
+        return None;
+    };
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
 fn who_reads_metrics_may_whatever_the_umask() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
@@ -99,6 +141,10 @@ fn who_reads_metrics_may_whatever_the_umask() {
     let influx = directory.path().join("metrics.log");
     assert_eq!(mode(&influx), 0o644);
     let line = fs::read_to_string(&influx).expect("a line");
+    if let Some(name) = full_name() {
+        let start = format!("vast-threatbus,host={name} ");
+        assert!(line.starts_with(&start), "{start}: {line}");
+    }
     for field in [
         " added_iocs=1,",
         ",indicators_queried=1,",

@@ -174,14 +174,22 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
             Ok(_) => None,
             Err(error) => Some(failed(&error)),
         };
+        let feeds = &taker.metrics.unusable_feeds;
+        feeds.set(&name, problem.is_some());
         if let Some(problem) = problem {
-            error!("{name} {why}, and what it held before still counts: {problem}");
+            error!(
+                file = name.as_str(), reason = problem.as_str();
+                "{name} {why}, and what it held before still counts: {problem}"
+            );
             if let Some(taken) = sets.0.get_mut(source) {
                 taken.state = state;
                 taken.changed = None;
             }
             return;
         }
+    }
+    if is_gone {
+        taker.metrics.unusable_feeds.set(&name, false);
     }
     let old = sets
         .0
