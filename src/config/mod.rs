@@ -286,8 +286,11 @@ pub fn from_args(
         .warnings
         .extend(migrate::warning(&sources.files, counts));
     config.notes = sources.notes;
-    check_programs(&settings, path_var.as_deref())?;
-    check_files(&settings)?;
+    // What a check finds missing has its place in the table.
+    if !config.check {
+        check_programs(&settings, path_var.as_deref())?;
+        check_files(&settings)?;
+    }
     Ok(Invocation::Run(Box::new(config)))
 }
 

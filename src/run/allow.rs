@@ -46,7 +46,11 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
     Ok(allow)
 }
 
-fn read_one(path: &Path) -> Result<Allowed, String> {
+/// Reads one of them.
+///
+/// # Errors
+/// It cannot be read, or is of a form that names no values; why, for a person.
+pub(super) fn read_one(path: &Path) -> Result<Allowed, String> {
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if metadata.len() > MOST_BYTES {
         return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));

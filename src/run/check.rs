@@ -8,17 +8,18 @@ use std::time::Instant;
 
 use crate::bus::manage::{ANSWER_TIME, ManageError, Manager};
 use crate::bus::publish::detect;
-use crate::config::{Config, ProtocolChoice};
+use crate::config::{Config, ProtocolChoice, SinkChoice};
 use crate::engine;
 use crate::engine::finding::{Finding, Verdict};
 use crate::indicator::Protocol;
 use crate::logs::folder;
 use crate::observe::logging::printable;
+use crate::process::command::CommandTemplate;
 use crate::process::exit_code::ExitCode;
 use crate::process::input;
 use crate::process::stop::Stop;
 use crate::protocol::{feed, legacy, stix};
-use crate::run::from_file;
+use crate::run::{allow, from_file};
 
 /// Looks at everything, prints it, and ends with the status of the worst.
 pub fn run(config: &Config) -> ExitCode {
@@ -50,7 +51,44 @@ fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
         findings.extend(feeds(config, stop));
     }
     findings.extend(config.state_dir.as_ref().map(|path| state_dir(path)));
+    findings.extend(commands(config));
+    findings.extend(config.noise.allow.iter().map(|path| allowed(path)));
     findings
+}
+
+/// Whether the programs of the sink and of the transformation are there.
+fn commands(config: &Config) -> impl Iterator<Item = Finding> {
+    let path_var = std::env::var_os("PATH");
+    let sink = match &config.sink {
+        SinkChoice::Command(command) => Some(("sink", command)),
+        SinkChoice::Bus | SinkChoice::Stdout => None,
+    };
+    let transform = config.transform_context.as_ref();
+    let transform = transform.map(|command| ("transformation", command));
+    let look = move |(subject, command): (&'static str, &CommandTemplate)| match command
+        .resolve(path_var.as_deref())
+    {
+        Ok(_) => Finding::good(subject, format!("{} can be run", command.program())),
+        Err(error) => Finding::bad(subject, error.to_string()),
+    };
+    sink.into_iter().chain(transform).map(look)
+}
+
+fn allowed(path: &Path) -> Finding {
+    let name = input::name(path);
+    match allow::read_one(path) {
+        Ok(found) if found.unusable.is_empty() => {
+            Finding::good("allow", format!("{name}: {} value(s)", found.entries.len()))
+        }
+        Ok(found) => {
+            let (good, bad) = (found.entries.len(), found.unusable.len());
+            Finding::warning(
+                "allow",
+                format!("{name}: {good} value(s), and {bad} line(s) that are none"),
+            )
+        }
+        Err(reason) => Finding::bad("allow", format!("{name}: {reason}")),
+    }
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {

@@ -59,6 +59,51 @@ fn an_absent_bus_and_an_absent_engine_are_named_together() {
 }
 
 #[test]
+fn programs_and_files_that_are_missing_have_their_place_in_the_table() {
+    let bridge = Bridge::bare().args([
+        "--retro-match",
+        "-t",
+        "127.0.0.1:1",
+        "-b",
+        "no-such-vast",
+        "--sink",
+        "no-such-sink %ioc",
+        "--transform-context",
+        "cat",
+        "--allow",
+        "no-such-list",
+    ]);
+    let (status, table) = check(bridge);
+    assert_eq!(status, Some(69), "{table:#?}");
+    let program = line(&table, "VAST program");
+    assert!(
+        program.contains("FAILED") && program.contains("no-such-vast"),
+        "{program}"
+    );
+    let sink = line(&table, "sink ");
+    assert!(
+        sink.contains("FAILED") && sink.contains("no-such-sink"),
+        "{sink}"
+    );
+    assert!(
+        line(&table, "transformation").contains(" ok "),
+        "{table:#?}"
+    );
+    let allow = line(&table, "allow");
+    assert!(
+        allow.contains("FAILED") && allow.contains("no-such-list"),
+        "{allow}"
+    );
+    let bridge = Bridge::bare().args(["--indicators", "no-list", "--events", "no-log"]);
+    let (status, table) = check(bridge);
+    assert_eq!(status, Some(69), "{table:#?}");
+    for (subject, name) in [("indicators", "no-list"), ("events", "no-log")] {
+        let found = line(&table, subject);
+        assert!(found.contains("FAILED") && found.contains(name), "{found}");
+    }
+}
+
+#[test]
 fn a_protocol_that_the_broker_does_not_speak_is_a_failure() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[]);

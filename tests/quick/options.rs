@@ -254,7 +254,8 @@ fn zsh_completes_flags_and_words() {
 #[test]
 fn the_example_is_a_configuration() {
     let config = load(&Path::new(SOURCE).join("config.yaml.example"));
-    assert!(config.retro_match);
+    // Where neither is asked for, live matching is meant.
+    assert!(!config.retro_match && config.live_match);
     assert_eq!(config.sink, SinkChoice::Bus);
     assert_eq!(config.threatbus.to_string(), "localhost:13370");
 }

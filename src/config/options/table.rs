@@ -157,7 +157,7 @@ pub static OPTIONS: &[Opt] = &[
         value_name: "",
         kind: Kind::Switch(|settings, value| settings.retro_match = value),
         default: Some("false"),
-        sample: Some("true"),
+        sample: None,
         section: Section::Matching,
         short_help: "search the events that VAST has stored",
         long_help: "An event matches if it contains what the indicator names; --match says how \
