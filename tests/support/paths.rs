@@ -105,6 +105,25 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     path
 }
 
+/// The folder with a real program of the system beside which the bridge runs, out of its
+/// Debian package, or `None` (with a line that says so) where `tests/setup` could not
+/// fetch it.
+///
+/// # Panics
+///
+/// In a CI run without it.
+pub fn neighbour(program: &str) -> Option<PathBuf> {
+    let profile = profile_directory();
+    let mut places = profile
+        .ancestors()
+        .map(|directory| directory.join("tools/neighbours"));
+    let place = places.find(|place| place.join(program).is_file());
+    if place.is_none() {
+        skipped_outside_ci(format_args!("{program} is not there; see tests/setup"));
+    }
+    place
+}
+
 /// Looks a program up in `PATH`.
 fn find_program(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)

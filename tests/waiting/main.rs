@@ -7,6 +7,7 @@ mod support;
 
 mod faults;
 mod live;
+mod neighbours;
 mod sinks;
 mod subscription;
 mod tenzir_live;
