@@ -45,6 +45,7 @@ mod options;
 mod pattern_judge;
 mod readme;
 mod recall;
+mod recording;
 mod report_once;
 mod retro;
 mod service;
