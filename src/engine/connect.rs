@@ -41,11 +41,21 @@ impl fmt::Display for Unreachable {
             Some(time) => write!(
                 f,
                 "cannot reach {name}: tried `{question}` for {:.0} s, at last {last}; is the {title} \
-                 node running there (--vast)?",
-                time.as_secs_f64()
+                 node running there ({})?",
+                time.as_secs_f64(),
+                endpoint_option(title)
             ),
             None => write!(f, "cannot use {name}: {last}"),
         }
+    }
+}
+
+/// The option that says where the node of this engine listens, as its users know it.
+fn endpoint_option(title: &str) -> &'static str {
+    if title == super::vast::ROW.title {
+        "--vast"
+    } else {
+        "--engine-endpoint"
     }
 }
 
@@ -139,4 +149,30 @@ fn recognise(path: &Path, stop: &Stop) -> Identified {
         first.get_or_insert(identified);
     }
     first.expect("the table of engines is not empty")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_reached_is_named_with_the_option_of_the_engine() {
+        let of = |title| Unreachable {
+            title,
+            name: format!("{title} at localhost:1"),
+            question: "vast status".to_owned(),
+            tried_for: Some(Duration::from_secs(3)),
+            last: "refused".to_owned(),
+        };
+        let vast = of("VAST").to_string();
+        assert!(
+            vast.ends_with("is the VAST node running there (--vast)?"),
+            "{vast}"
+        );
+        let tenzir = of("Tenzir").to_string();
+        assert!(
+            tenzir.ends_with("node running there (--engine-endpoint)?"),
+            "{tenzir}"
+        );
+    }
 }
