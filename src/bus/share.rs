@@ -33,9 +33,10 @@ pub struct Mostly {
 impl Share {
     /// An echo came. Gives what is to be said about those of others.
     pub fn echo(&mut self, is_own: bool, now: Instant) -> Option<Mostly> {
-        match is_own {
-            true => self.own += 1,
-            false => self.others += 1,
+        if is_own {
+            self.own += 1
+        } else {
+            self.others += 1
         }
         let since = *self.since.get_or_insert(now);
         if now.saturating_duration_since(since) < PERIOD {

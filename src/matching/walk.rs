@@ -170,12 +170,11 @@ impl<V: Visit> Scanner<'_, V> {
                 self.at += 1;
                 let (start, end, is_plain) = self.string()?;
                 if self.visit.wants(at.node) {
-                    match is_plain {
-                        true => self.visit.text(at, &self.line[start..end]),
-                        false => {
-                            let text = self.decoded(start, end)?;
-                            self.visit.text(at, &text);
-                        }
+                    if is_plain {
+                        self.visit.text(at, &self.line[start..end])
+                    } else {
+                        let text = self.decoded(start, end)?;
+                        self.visit.text(at, &text);
                     }
                 } else if !is_plain {
                     self.decoded(start, end)?;

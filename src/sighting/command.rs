@@ -135,9 +135,10 @@ impl Command {
                 error!(
                     "indicator {id}: the sink command failed {} times{}: {reason}",
                     MOST_RETRIES + 1,
-                    match self.untaken.keeps() {
-                        true => ", and the sighting is kept for a later try",
-                        false => "",
+                    if self.untaken.keeps() {
+                        ", and the sighting is kept for a later try"
+                    } else {
+                        ""
                     }
                 );
                 self.untaken.put(&[run], &self.metrics.sightings_failed);

@@ -136,9 +136,10 @@ impl Feed {
         if self.handing.unwritten() > 0 {
             return true;
         }
-        let next = match self.handing.is_empty() {
-            true => parcels.recv_timeout(LOOK),
-            false => parcels.recv_timeout(SETTLING / 4),
+        let next = if self.handing.is_empty() {
+            parcels.recv_timeout(LOOK)
+        } else {
+            parcels.recv_timeout(SETTLING / 4)
         };
         match next {
             Ok(parcel) => self.take(parcel),
@@ -207,9 +208,10 @@ impl Feed {
         let unread = process.unread();
         let settled = self.handing.look(unread, Instant::now());
         self.settle(settled);
-        match is_gone {
-            true => Err(self.last_words()),
-            false => Ok(()),
+        if is_gone {
+            Err(self.last_words())
+        } else {
+            Ok(())
         }
     }
 
@@ -294,9 +296,10 @@ impl Feed {
             "the sink command {reason}; {} sighting(s) that {MOST_DEATHS} processes in a row did \
              not take are {}",
             given_up.settled.lines,
-            match self.untaken.keeps() {
-                true => "kept for a later try",
-                false => "given up",
+            if self.untaken.keeps() {
+                "kept for a later try"
+            } else {
+                "given up"
             }
         );
         self.put_away(given_up);

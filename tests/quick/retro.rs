@@ -184,9 +184,10 @@ fn an_event_without_a_time_is_reported_with_the_present_one_and_a_warning() {
 }
 
 fn indicator_of_raw(sighting: &Value) -> String {
-    let kind = match sighting["intel"].is_string() {
-        true => BrokerKind::Legacy,
-        false => BrokerKind::Ports,
+    let kind = if sighting["intel"].is_string() {
+        BrokerKind::Legacy
+    } else {
+        BrokerKind::Ports
     };
     indicator_of(kind, sighting)
 }

@@ -111,9 +111,10 @@ fn what_is_replaced_is_old_or_new() {
                 ..Faults::NONE
             });
             let is_told = topics.remember(&new).is_ok();
-            match power {
-                true => disk.cut_power(),
-                false => disk.kill(),
+            if power {
+                disk.cut_power()
+            } else {
+                disk.kill()
             }
             let found = Topics::on(disk.process(), path).left_over();
             let found = found.expect("the disk is well");

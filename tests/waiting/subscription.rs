@@ -173,9 +173,10 @@ fn a_useless_reply_is_no_answer_and_the_request_is_put_again() {
     let runs = useless.map(|(reply, words)| {
         let mut first = Some(reply);
         let bus = FakeBus::replying(&["stix2/"], move |request, usual| {
-            match request["action"] == "subscribe" {
-                true => first.take().unwrap_or(usual),
-                false => usual,
+            if request["action"] == "subscribe" {
+                first.take().unwrap_or(usual)
+            } else {
+                usual
             }
         });
         let bridge = Bridge::between(bus.endpoint(), &engine).run();
@@ -203,9 +204,10 @@ fn a_heartbeat_with_a_useless_answer_loses_the_subscription() {
         let engine = Standin::with_samples();
         let mut first = Some(useless);
         let mut bus = FakeBus::replying(&["stix2/"], move |request, usual| {
-            match request["action"] == "heartbeat" && request["topic"] == own_topic(2) {
-                true => first.take().unwrap_or(usual),
-                false => usual,
+            if request["action"] == "heartbeat" && request["topic"] == own_topic(2) {
+                first.take().unwrap_or(usual)
+            } else {
+                usual
             }
         });
         let mut bridge = Bridge::between(bus.endpoint(), &engine).run();
@@ -251,9 +253,10 @@ fn what_is_subscribed_is_given_up_even_after_failed_starts() {
 fn a_start_that_fails_gives_up_what_it_was_given() {
     let engine = Standin::with_samples();
     let bus = FakeBus::replying(&["stix2/"], |request, usual| {
-        match request["topic"] == "stix2/indicator" {
-            true => Reply::Json(json!({"status": "error"})),
-            false => usual,
+        if request["topic"] == "stix2/indicator" {
+            Reply::Json(json!({"status": "error"}))
+        } else {
+            usual
         }
     });
     let mut bridge = Bridge::between(bus.endpoint(), &engine)

@@ -87,9 +87,10 @@ fn a_dropped_message_does_not_stand_in_the_way() {
     push(&mut outbox, "a b c");
     for dropped in [false, true, false] {
         let next = outbox.next_to_send().expect("memory").expect("a message");
-        let result = match dropped {
-            true => outbox.dropped(next, now),
-            false => outbox.sent(next, now),
+        let result = if dropped {
+            outbox.dropped(next, now)
+        } else {
+            outbox.sent(next, now)
         };
         result.expect("memory");
     }

@@ -200,9 +200,10 @@ impl Worker {
     /// Ends the process in the place.
     fn evict(&mut self) {
         if let Some(tenant) = self.tenant.take() {
-            let grace = match self.shared.stop.is_now() {
-                true => Duration::ZERO,
-                false => self.shared.times.exit,
+            let grace = if self.shared.stop.is_now() {
+                Duration::ZERO
+            } else {
+                self.shared.times.exit
             };
             tenant.process.retire(grace);
         }
@@ -278,9 +279,10 @@ impl Exchange<'_> {
             self.heard = now;
         }
         let silent = now.saturating_duration_since(self.heard);
-        let patience = match self.has_read {
-            true => times.patience,
-            false => times.start,
+        let patience = if self.has_read {
+            times.patience
+        } else {
+            times.start
         };
         if !self.closes && silent >= patience {
             self.closes = true;
@@ -288,10 +290,7 @@ impl Exchange<'_> {
             self.heard = now;
             return Ok(Duration::ZERO);
         }
-        let limit = match self.closes {
-            true => times.limit,
-            false => patience,
-        };
+        let limit = if self.closes { times.limit } else { patience };
         let left = limit.saturating_sub(silent);
         if left.is_zero() {
             let reason = format!(
@@ -301,9 +300,10 @@ impl Exchange<'_> {
             );
             return Err(Trouble::Misbehaved(reason));
         }
-        let left = match self.has_read || self.closes {
-            true => left,
-            false => left.min(LOOK),
+        let left = if self.has_read || self.closes {
+            left
+        } else {
+            left.min(LOOK)
         };
         Ok(grace.map_or(left, |grace| left.min(grace)))
     }
@@ -312,9 +312,10 @@ impl Exchange<'_> {
     /// was asked, and have nothing more to say.
     fn settle(&mut self, is_first: bool) -> Result<bool, Trouble> {
         let times = &self.shared.times;
-        let limit = match is_first {
-            true => times.first_settling,
-            false => times.settling,
+        let limit = if is_first {
+            times.first_settling
+        } else {
+            times.settling
         };
         let until = Instant::now() + limit;
         loop {
@@ -380,8 +381,9 @@ fn lines_of(questions: &[&Question]) -> Vec<u8> {
 
 /// The values that a process was started with, for the log.
 fn about(key: &Key) -> String {
-    match key.ioc.is_empty() {
-        true => String::new(),
-        false => format!(" for {}", printable(&key.ioc, 200)),
+    if key.ioc.is_empty() {
+        String::new()
+    } else {
+        format!(" for {}", printable(&key.ioc, 200))
     }
 }

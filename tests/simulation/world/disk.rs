@@ -212,18 +212,20 @@ impl Platter {
             }
             *left -= 1;
         }
-        Ok(match self.fails() {
-            true => Fate::Fails,
-            false => Fate::Fine,
+        Ok(if self.fails() {
+            Fate::Fails
+        } else {
+            Fate::Fine
         })
     }
 
     /// Begins an operation that only looks.
     fn look(&mut self, process: u64) -> io::Result<()> {
         self.check(process)?;
-        match self.fails() {
-            true => Err(refused("it failed this time")),
-            false => Ok(()),
+        if self.fails() {
+            Err(refused("it failed this time"))
+        } else {
+            Ok(())
         }
     }
 
