@@ -131,6 +131,8 @@ impl Drop for Place {
 }
 
 /// What comes out of a lane.
+// Nearly all that comes is an indicator: a box for each would cost more than it saves.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Arrival {
     /// An indicator.
