@@ -293,7 +293,7 @@ impl Intake {
                 QUEUE_BYTES >> 20
             );
             // What it was before is out of date all the same.
-            let _ = lane.sender.send(Arrival::Withdrawal(indicator.id));
+            let _ = lane.sender.send(Arrival::Withdrawal(indicator.id.clone()));
             return;
         }
         let arrival = Arrival::Indicator {
