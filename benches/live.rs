@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -18,9 +19,10 @@ use data::Random;
 use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
-use vast_threatbus::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
-use vast_threatbus::indicator::{Indicator, Protocol, Validity};
-use vast_threatbus::live::{Live, Settings as LiveSettings};
+use vast_threatbus::engine::{Answer, Asked, Bounds, Connection, Engine, Event, Line, NotReady};
+use vast_threatbus::indicator::{Indicator, Protocol, Validity, Wider};
+use vast_threatbus::intake::{Budget, Intake};
+use vast_threatbus::live::{Live, Settings as LiveSettings, Ways};
 use vast_threatbus::matching::{Concepts, Meaning};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
@@ -88,14 +90,24 @@ impl Bed {
             knows_events: true,
         };
         let settings = LiveSettings {
+            number: 1,
             meaning: Meaning::default(),
-            engine: Arc::new(Nothing),
             is_alone: true,
             timeout: None,
+            willing: Arc::new(AtomicUsize::new(1)),
+            wider: Arc::new(|_| Wider::default()),
         };
-        let report = Arc::new(Settings::plain(Destination::Stdout));
-        let started = Live::start(source, settings, &report, &writer, &metrics, &stop);
-        let (live, intake) = started.expect("threads");
+        let (name, budget) = ("nothing".into(), Budget::new(1));
+        let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
+        let ways = Ways {
+            arrivals,
+            report: Arc::new(Settings::plain(Destination::Stdout)),
+            writer,
+            metrics: Arc::clone(&metrics),
+            stop: stop.clone(),
+        };
+        let connection = Connection::new(Arc::new(Nothing), None, Arc::clone(&metrics));
+        let live = Live::start(source, &Arc::new(connection), settings, ways).expect("threads");
         Bed {
             live,
             intake,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vast_threatbus::engine::{Choice, Program, connect};
+use vast_threatbus::engine::{Choice, Connection, Patience, Program, Target, open_all};
 use vast_threatbus::indicator::{Indicator, Protocol, Validity};
+use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
-use vast_threatbus::retro::{Retro, Settings};
+use vast_threatbus::retro::{Lane, Retro, Settings};
 use vast_threatbus::sighting::report::{Destination, Parcel, Settings as ReportSettings};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
@@ -54,18 +55,33 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         endpoint: Some(engine.endpoint().parse().expect("an endpoint")),
     };
     let limit = Some(Duration::from_secs(10));
-    let client = connect(Choice::Vast, &program, limit, &stop)
-        .expect("the stand-in answers")
-        .expect("nobody stops it");
+    let target = Target {
+        name: "vast".into(),
+        choice: Choice::Vast,
+        program,
+    };
+    let client = open_all(&[target], &stop).pop().expect("one is asked for");
+    let connection = Arc::new(Connection::new(client, None, metrics.clone()));
+    let opened = connection.open(Patience::Limited(limit), &stop);
+    assert!(opened.is_ok() && connection.is_up(), "the stand-in answers");
     let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
     let report = ReportSettings::plain(Destination::Stdout);
     let settings = Settings {
-        workers,
         batch_size,
         max_events: None,
         timeout: None,
     };
-    let (retro, intake) = Retro::start(settings, client, report.into(), &writer, &metrics, &stop)
+    let budget = Budget::new(1);
+    let (intake, arrivals, account) = Intake::stored(&"vast".into(), metrics.clone(), &budget);
+    let lane = Lane {
+        number: 1,
+        connection,
+        arrivals,
+        account,
+        report: report.into(),
+        metrics,
+    };
+    let retro = Retro::start(&settings, workers, vec![lane], &writer, &stop)
         .expect("threads can be started");
     drop(writer);
     let started = Instant::now();

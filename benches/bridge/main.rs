@@ -1,5 +1,6 @@
 //! How fast the whole program is: `cargo bench --bench bridge`, or a part of it
-//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start tenzir`.
+//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start fleet
+//! tenzir`.
 //!
 //! The engine is the stand-in of the tests, at the cost that was measured on the
 //! engine itself, and in the last part a real Tenzir node; brokers and original
@@ -15,6 +16,7 @@ mod support;
 mod batcher;
 mod contender;
 mod engine;
+mod fleet;
 mod results;
 mod side_by_side;
 mod start;
@@ -27,11 +29,12 @@ use results::Results;
 type Part = (&'static str, fn(&mut Results));
 
 fn main() {
-    let parts: [Part; 5] = [
+    let parts: [Part; 6] = [
         ("start", start::run),
         ("stream", stream::run),
         ("batcher", batcher::run),
         ("side-by-side", side_by_side::run),
+        ("fleet", fleet::run),
         ("tenzir", tenzir::run),
     ];
     // Cargo adds `--bench`.

@@ -1,9 +1,10 @@
 # Made from the table of options by `vast-threatbus --generate complete-fish`.
 complete -c vast-threatbus -l engine -xa 'auto\\t\'files with --events, else by the version of the program\' vast\\t\'VAST\' tenzir\\t\'Tenzir, its successor\' files\\t\'the log files of --events\'' -d 'where indicators are searched'
-complete -c vast-threatbus -s v -l vast -x -d 'where VAST listens, HOST:PORT'
+complete -c vast-threatbus -s v -l vast -x -d 'where VAST listens, HOST:PORT; several times for several'
 complete -c vast-threatbus -l engine-endpoint -x -d 'another name of --vast'
 complete -c vast-threatbus -s b -l vast-binary -xa '(__fish_complete_command)' -d 'the program that queries VAST'
 complete -c vast-threatbus -l engine-binary -xa '(__fish_complete_command)' -d 'another name of --vast-binary'
+complete -c vast-threatbus -l tenzir-binary -xa '(__fish_complete_command)' -d 'the program that queries nodes of Tenzir'
 complete -c vast-threatbus -s t -l threatbus -x -d 'the management endpoint of Threat Bus, HOST:PORT'
 complete -c vast-threatbus -l protocol -xa 'auto\\t\'let the broker tell\' legacy\\t\'JSON messages, Threat Bus up to 2020.12\' stix2\\t\'STIX-2 messages, Threat Bus from 2021.2 on\'' -d 'the messages that the broker speaks'
 complete -c vast-threatbus -l connect-timeout -x -d 'how long to try to reach VAST and the bus at start; 0 = for ever'

@@ -142,8 +142,9 @@ pub enum UsageError {
         place: Place,
         /// What is wrong with it.
         error: ProgramError,
-        /// The engine that is asked with it, if it is that one.
-        engine: Option<&'static str>,
+        /// The engine that is asked with it, if it is that one, and the option that names
+        /// its program.
+        engine: Option<(&'static str, &'static str)>,
     },
     /// Logs are to go to a file that has no name.
     #[error("{place}: logging to a file is on, but the file has no name")]
@@ -160,6 +161,14 @@ pub enum UsageError {
         path: PathBuf,
         /// Why not.
         reason: String,
+    },
+    /// Engines that cannot be told apart.
+    #[error("{place}: {}", outside(problem))]
+    Engines {
+        /// Where engines were named last.
+        place: Place,
+        /// What is wrong, with the names in question.
+        problem: String,
     },
     /// Options that do not go together.
     #[error("{place}: {problem}")]
@@ -196,9 +205,9 @@ fn instead(nearest: &Option<String>, all: &str) -> String {
 }
 
 /// How a program can be had.
-fn remedy(engine: &Option<&str>) -> String {
+fn remedy(engine: &Option<(&str, &str)>) -> String {
     match engine {
-        Some(title) => format!("install {title} or name its program with --vast-binary"),
+        Some((title, option)) => format!("install {title} or name its program with --{option}"),
         None => "install the program or correct the command".to_owned(),
     }
 }

@@ -21,7 +21,7 @@ use serde_yaml::Deserializer;
 
 use super::settings::option_with_key;
 use super::{Place, UsageError, nearest};
-use crate::config::options::{Assignment, Form, Given, Kind, OPTIONS, Opt};
+use crate::config::options::{Assignment, Form, Given, OPTIONS, Opt};
 
 /// Far more than any configuration holds.
 const MAX_BYTES: u64 = 1 << 20;
@@ -359,7 +359,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-        let takes_lists = matches!(self.key.means, Meaning::Option(option) if matches!(option.kind, Kind::Files(_)));
+        let takes_lists = matches!(self.key.means, Meaning::Option(option) if option.is_list());
         let mut found = match takes_lists {
             true => Ok(Vec::new()),
             false => self.refuse("a list".to_owned()),

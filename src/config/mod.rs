@@ -7,6 +7,7 @@ mod file;
 mod folder;
 pub mod log_forms;
 mod migrate;
+pub mod nodes;
 pub mod options;
 mod settings;
 pub mod texts;
@@ -35,10 +36,9 @@ pub use settings::Settings;
 /// A configuration that is complete and valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What indicators are looked for in.
-    pub engine: engine::Choice,
-    /// The engine's program and node.
-    pub program: engine::Program,
+    /// The engines that indicators are looked for in, each under a name of its own; none
+    /// where log files are all that is looked into.
+    pub engines: Vec<engine::Target>,
     /// The management endpoint of Threat Bus.
     pub threatbus: Endpoint,
     /// How many days of indicators to ask the bus for; 0 = only new ones.
@@ -113,6 +113,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether matches come from more than one place, so that each says which.
+    pub fn is_fleet(&self) -> bool {
+        self.engines.len() + usize::from(!self.jobs.events.is_empty()) > 1
+    }
+
     /// How live matches are to be had, where they are.
     pub fn live_wish(&self) -> Option<LiveWish> {
         self.live_match.then(|| LiveWish {
@@ -188,7 +193,8 @@ pub struct Jobs {
     pub indicators: Vec<PathBuf>,
     /// What is known of them beforehand.
     pub feed: feed::Options,
-    /// The logs that are looked into in place of VAST; `-` is standard input.
+    /// The logs that are looked into in place of VAST, or beside engines; `-` is standard
+    /// input.
     pub events: Vec<PathBuf>,
     /// Whether the run stays at the end of these.
     pub follow: bool,
@@ -318,14 +324,18 @@ fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), U
     let fail = |option: &str, error: ProgramError| UsageError::Program {
         place: settings.place_of(option),
         error,
-        engine: settings::PROGRAM_OPTIONS
-            .contains(&option)
-            .then_some(settings.engine.title()),
+        engine: None,
     };
-    if settings.events.is_empty() {
-        let program = settings.program().path;
-        let program = program.unwrap_or_else(|| settings.engine.program().into());
-        find_program(&program, path_var).map_err(|error| fail(settings.program_option(), error))?;
+    for target in settings.targets() {
+        let choice = target.choice;
+        let program = target.program.path;
+        let program = program.unwrap_or_else(|| choice.program().into());
+        let option = settings.program_option(choice);
+        find_program(&program, path_var).map_err(|error| UsageError::Program {
+            place: settings.place_of(option),
+            error,
+            engine: Some((choice.title(), option)),
+        })?;
     }
     if let SinkChoice::Command(command) = &settings.sink {
         command
@@ -410,15 +420,18 @@ mod tests {
     fn the_defaults_are_those_of_the_documentation() {
         let endpoint = |text: &str| text.parse::<Endpoint>().expect(text);
         let expected = Config {
-            engine: engine::Choice::Auto,
-            program: engine::Program {
-                path: None,
-                endpoint: None,
-                reach: engine::Reach {
-                    answers: true,
-                    ..engine::Reach::default()
+            engines: vec![engine::Target {
+                name: "localhost:42000".into(),
+                choice: engine::Choice::Auto,
+                program: engine::Program {
+                    path: None,
+                    endpoint: None,
+                    reach: engine::Reach {
+                        answers: true,
+                        ..engine::Reach::default()
+                    },
                 },
-            },
+            }],
             threatbus: endpoint("localhost:13370"),
             snapshot_days: 0,
             retro_match: true,
@@ -483,7 +496,8 @@ mod tests {
             &[],
         );
         let config = config.expect("a valid file");
-        let vast = config.program.endpoint.map(|endpoint| endpoint.to_string());
+        let vast = config.engines[0].program.endpoint.as_ref();
+        let vast = vast.map(|endpoint| endpoint.to_string());
         assert_eq!(vast.as_deref(), Some("vast.example:42000"));
         assert_eq!(config.logging.console, Some(Verbosity::Debug));
         assert_eq!(config.sink, SinkChoice::Stdout);

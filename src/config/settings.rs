@@ -6,12 +6,13 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::nodes::Node;
 use super::{
     CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Noise, Output, Place,
     ProtocolChoice, SinkChoice, SummaryForm, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
-use crate::engine;
+use crate::engine::{self, LOG_FILES};
 use crate::indicator::Wider;
 use crate::matching::{Meaning, Mode};
 use crate::process::command::CommandTemplate;
@@ -28,8 +29,9 @@ use crate::protocol::feed;
 pub struct Settings {
     pub config_file: Option<PathBuf>,
     pub engine: engine::Choice,
-    pub vast: Option<Endpoint>,
+    pub nodes: Vec<Node>,
     pub vast_binary: PathBuf,
+    pub tenzir_binary: Option<PathBuf>,
     pub threatbus: Option<Endpoint>,
     pub snapshot_days: u64,
     pub retro_match: bool,
@@ -88,6 +90,8 @@ pub struct Settings {
     pub summary_files: Vec<PathBuf>,
     pub check: bool,
     places: HashMap<&'static str, Place>,
+    /// Whether engines are asked beside what is looked into of log files.
+    is_beside: bool,
 }
 
 impl Settings {
@@ -96,15 +100,48 @@ impl Settings {
         let mut settings = Self::default();
         for source in sources {
             for assignment in source.iter() {
-                if let Kind::Files(files) = assignment.option.kind {
-                    files(&mut settings).clear();
+                match assignment.option.kind {
+                    Kind::Files(files) => files(&mut settings).clear(),
+                    Kind::Engines(nodes) => nodes(&mut settings).clear(),
+                    _ => {}
                 }
             }
             for assignment in source.iter() {
+                settings.forget_other_name(assignment);
                 settings.apply(assignment)?;
             }
+            settings.note_beside(source);
         }
         Ok(settings)
+    }
+
+    /// Outside of a command line, of the two names of the engines' endpoints the neutral
+    /// one counts alone.
+    fn forget_other_name(&mut self, assignment: &Assignment) {
+        let [vast, neutral] = ENDPOINT_OPTIONS;
+        let is_neutral = name_of(assignment.option) == neutral;
+        let is_flag = matches!(assignment.place, Place::Flag(_));
+        if is_neutral && !is_flag && self.places.contains_key(vast) {
+            self.nodes.clear();
+        }
+    }
+
+    /// Log files take the place of engines that an earlier source names; those of their own
+    /// source stand beside them, but for the one plain endpoint of a file, which was there
+    /// before several could be named.
+    fn note_beside(&mut self, source: &[Assignment]) {
+        let names_any = |options: &[&str]| {
+            let mut given = source.iter().map(|one| name_of(one.option));
+            given.any(|name| options.contains(&name))
+        };
+        let is_file = |one: &Assignment| matches!(one.place, Place::File { .. });
+        let is_of_old =
+            source.iter().any(is_file) && matches!(&*self.nodes, [node] if node.is_plain());
+        if names_any(&ENDPOINT_OPTIONS) {
+            self.is_beside = !(is_of_old && names_any(&["events"]));
+        } else if names_any(&["events"]) {
+            self.is_beside = false;
+        }
     }
 
     fn apply(&mut self, assignment: &Assignment) -> Result<(), UsageError> {
@@ -148,20 +185,18 @@ impl Settings {
         warnings: Vec<String>,
     ) -> Result<Config, UsageError> {
         // As in the original: asking for neither means live matching.
-        let nothing_asked = !self.retro_match && !self.live_match && self.events.is_empty();
-        let jobs = self.jobs(nothing_asked)?;
+        let engines = self.engines()?;
+        let has_engines = !engines.is_empty();
+        let nothing_asked = !self.retro_match && !self.live_match && has_engines;
+        let jobs = self.jobs(nothing_asked, has_engines)?;
         self.check_matcher(self.live_match || nothing_asked)?;
         let logging = self.logging()?;
         let count = |number| usize::try_from(number).ok().and_then(NonZeroUsize::new);
         Ok(Config {
-            engine: match jobs.events.is_empty() {
-                true => self.engine,
-                false => engine::Choice::Files,
-            },
-            program: self.program(),
+            engines,
             threatbus: self.threatbus.clone().expect("the table has a default"),
             snapshot_days: u32::try_from(self.snapshot_days).expect("the table limits it"),
-            retro_match: self.retro_match && jobs.events.is_empty(),
+            retro_match: self.retro_match && has_engines,
             live_match: self.live_match || nothing_asked,
             unflatten: self.unflatten,
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
@@ -271,30 +306,115 @@ impl Settings {
         Ok(self.report_once.then_some(days))
     }
 
-    /// What was given of the engine; the rest is as the engine has it.
-    pub(super) fn program(&self) -> engine::Program {
-        let is_given = |options: [&str; 2]| {
-            let mut places = options.iter().map(|option| self.places.get(option));
-            places.any(|place| !matches!(place, None | Some(Place::Default(_))))
+    fn is_given(&self, options: &[&str]) -> bool {
+        let mut places = options.iter().map(|option| self.places.get(option));
+        places.any(|place| !matches!(place, None | Some(Place::Default(_))))
+    }
+
+    /// The engines that are asked. What is not given of one is as the engine has it.
+    pub(super) fn targets(&self) -> Vec<engine::Target> {
+        let are_given = self.is_given(&ENDPOINT_OPTIONS);
+        let has_files = !self.events.is_empty();
+        let is_beside = self.is_beside && are_given;
+        if has_files && !is_beside || self.engine == engine::Choice::Files {
+            return Vec::new();
+        }
+        let target = |node: &Node| {
+            let choice = node.choice.unwrap_or(self.engine);
+            engine::Target {
+                name: node.to_string().into(),
+                choice,
+                program: engine::Program {
+                    path: self.program(choice),
+                    endpoint: are_given.then(|| node.endpoint.clone()),
+                    reach: engine::Reach {
+                        mode: self.mode,
+                        answers: self.match_answers,
+                    },
+                },
+            }
         };
-        let path = || self.vast_binary.clone();
-        engine::Program {
-            path: is_given(PROGRAM_OPTIONS).then(path),
-            endpoint: self.vast.clone().filter(|_| is_given(ENDPOINT_OPTIONS)),
-            reach: engine::Reach {
-                mode: self.mode,
-                answers: self.match_answers,
-            },
+        self.nodes.iter().map(target).collect()
+    }
+
+    /// The program that was named for these engines.
+    fn program(&self, choice: engine::Choice) -> Option<PathBuf> {
+        let option = self.program_option(choice);
+        match option {
+            TENZIR_PROGRAM => self.tenzir_binary.clone(),
+            _ => self
+                .is_given(&PROGRAM_OPTIONS)
+                .then(|| self.vast_binary.clone()),
         }
     }
 
-    /// The option that names the engine's program, or would.
-    pub(super) fn program_option(&self) -> &'static str {
+    /// The option that names the program of these engines, or would. A node of Tenzir beside
+    /// others is not asked with theirs.
+    pub(super) fn program_option(&self, choice: engine::Choice) -> &'static str {
+        let is_tenzir = |choice| choice == engine::Choice::Tenzir;
+        let mut choices = self
+            .nodes
+            .iter()
+            .map(|one| one.choice.unwrap_or(self.engine));
+        let has_others = choices.any(|one| !is_tenzir(one));
+        let takes_tenzir = match self.is_given(&[TENZIR_PROGRAM]) {
+            true => {
+                is_tenzir(choice)
+                    || choice == engine::Choice::Auto && !self.is_given(&PROGRAM_OPTIONS)
+            }
+            false => is_tenzir(choice) && has_others,
+        };
+        if takes_tenzir {
+            return TENZIR_PROGRAM;
+        }
         let is_there = |option: &&&str| self.places.contains_key(**option);
         PROGRAM_OPTIONS
             .iter()
             .find(is_there)
             .unwrap_or(&PROGRAM_OPTIONS[0])
+    }
+
+    /// The engines, of which no two have the same name or are the same node.
+    fn engines(&self) -> Result<Vec<engine::Target>, UsageError> {
+        let place = || {
+            let option = ENDPOINT_OPTIONS.iter().find(|one| self.is_given(&[one]));
+            self.place_of(option.unwrap_or(&ENDPOINT_OPTIONS[0]))
+        };
+        let fail = |problem| {
+            Err(UsageError::Engines {
+                place: place(),
+                problem,
+            })
+        };
+        let targets = self.targets();
+        let are_files = self.engine == engine::Choice::Files && self.is_beside;
+        if are_files && !self.nodes.iter().all(Node::is_plain) {
+            let problem = "with --engine files no node is asked, and one is named";
+            return fail(problem.to_owned());
+        }
+        for (number, target) in targets.iter().enumerate() {
+            let name = &target.name;
+            if !self.events.is_empty() && &**name == LOG_FILES {
+                return fail(format!(
+                    "{name} is what the log files of --events are called"
+                ));
+            }
+            for other in &targets[..number] {
+                if other.name == *name {
+                    return fail(format!(
+                        "two engines are called {name}; NAME=HOST:PORT gives one another name"
+                    ));
+                }
+                if other.program.endpoint == target.program.endpoint {
+                    let node = &self.nodes[number].endpoint;
+                    return fail(format!(
+                        "{} and {name} are the same node, {node}; each is asked once",
+                        other.name
+                    ));
+                }
+            }
+        }
+        Ok(targets)
     }
 
     /// What is known of the files of indicators beforehand.
@@ -322,7 +442,7 @@ impl Settings {
     }
 
     /// What is read from files, and when the run ends.
-    fn jobs(&self, nothing_asked: bool) -> Result<Jobs, UsageError> {
+    fn jobs(&self, nothing_asked: bool, has_engines: bool) -> Result<Jobs, UsageError> {
         let fail = |option, problem| {
             let place = self.place_of(option);
             Err(UsageError::Combination { place, problem })
@@ -331,7 +451,8 @@ impl Settings {
         if self.engine == engine::Choice::Files && !has_events {
             return fail("engine", "it needs --events FILE, the files to look into");
         }
-        if has_events && !matches!(self.engine, engine::Choice::Auto | engine::Choice::Files) {
+        let is_of_files = matches!(self.engine, engine::Choice::Auto | engine::Choice::Files);
+        if has_events && !has_engines && !is_of_files {
             return fail("engine", "with --events the engine is `files`");
         }
         let standard_input = |path: &PathBuf| path.as_os_str() == "-";
@@ -352,16 +473,16 @@ impl Settings {
         if self.follow && self.once {
             return fail("once", "a run with --follow does not end by itself");
         }
-        if indicators_given && !has_events && !self.retro_match {
+        if indicators_given && has_engines && !self.retro_match {
             let problem = "it needs --retro-match, to look for them in VAST, or --events FILE";
             return fail("indicators", problem);
         }
-        if has_events && self.live_match {
+        if has_events && !has_engines && self.live_match {
             let problem = "with --events there is no VAST; --follow is live matching there";
             return fail("live-match", problem);
         }
         let once = (self.once || indicators_given) && !self.follow;
-        if once && !has_events && (self.live_match || nothing_asked) {
+        if once && has_engines && (self.live_match || nothing_asked) {
             let problem = "live matching does not end; ask for --retro-match alone, or --events";
             return fail("once", problem);
         }
@@ -449,7 +570,10 @@ impl Settings {
 const ENDPOINT_OPTIONS: [&str; 2] = ["vast", "engine-endpoint"];
 
 /// The two names of the engine's program.
-pub(super) const PROGRAM_OPTIONS: [&str; 2] = ["vast-binary", "engine-binary"];
+const PROGRAM_OPTIONS: [&str; 2] = ["vast-binary", "engine-binary"];
+
+/// The option for the program of Tenzir, where there are other engines.
+const TENZIR_PROGRAM: &str = "tenzir-binary";
 
 fn name_of(option: &Opt) -> &'static str {
     let (Name::Anywhere(name) | Name::FlagOnly(name) | Name::KeyOnly(name)) = option.name;

@@ -31,12 +31,12 @@ pub struct Row {
 pub struct Identified {
     /// Whether it said that it is the program of this engine.
     pub is_it: bool,
-    /// Makes an engine of the program and the node that it is to ask.
+    /// Makes an engine of the program and a node that it is to ask.
     pub open: Box<Open>,
 }
 
 /// Of a program, the node that it is to ask, and how far its queries go.
-type Open = dyn FnOnce(PathBuf, Option<Endpoint>, Reach, &Stop) -> SharedEngine;
+type Open = dyn Fn(PathBuf, Option<Endpoint>, Reach, &Stop) -> SharedEngine;
 
 /// How far the queries of an engine go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +99,20 @@ pub struct Program {
     pub endpoint: Option<Endpoint>,
     /// How far queries go.
     pub reach: Reach,
+}
+
+/// What log files are called among engines.
+pub const LOG_FILES: &str = "files";
+
+/// An engine that is to be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// Which engine it is.
+    pub choice: Choice,
+    /// Its program and node.
+    pub program: Program,
 }
 
 /// How live matching learns of matches in new events.

@@ -1,12 +1,13 @@
 //! Which engine is it, and does it answer?
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
-use super::choice::{Choice, Identified, Program, Row, SharedEngine};
+use super::choice::{Choice, Identified, Program, Row, SharedEngine, Target};
+use super::connection::{Connection, Patience};
 use super::{ENGINES, Finding, LiveWish, NotReady};
 use crate::process::stop::{Backoff, Stop};
 
@@ -59,20 +60,40 @@ fn endpoint_option(title: &str) -> &'static str {
     }
 }
 
-/// Finds out which engine the program is and waits until its node answers, for
-/// at most `timeout`. `None` where the program is stopped meanwhile.
-///
-/// # Errors
-/// The node did not answer in time, or cannot be used.
-pub fn connect(
-    choice: Choice,
-    program: &Program,
-    timeout: Option<Duration>,
+/// Finds out which engine each of these is: of the same program, once. No node is asked.
+pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
+    let mut known: Vec<(Choice, &Option<PathBuf>, Identified)> = Vec::new();
+    let mut engines = Vec::new();
+    for Target {
+        choice, program, ..
+    } in targets
+    {
+        let is_it =
+            |(of, path, _): &(Choice, &Option<PathBuf>, _)| of == choice && *path == &program.path;
+        let number = known.iter().position(is_it).unwrap_or_else(|| {
+            known.push((*choice, &program.path, identify(*choice, program, stop)));
+            known.len() - 1
+        });
+        let identified = &known[number].2;
+        engines.push((identified.open)(
+            path_of(*choice, program),
+            program.endpoint.clone(),
+            program.reach,
+            stop,
+        ));
+    }
+    engines
+}
+
+/// Waits until a node answers; `false` where the program is stopped meanwhile.
+pub(super) fn connect_to(
+    connection: &Connection,
+    patience: Patience,
     stop: &Stop,
-) -> Result<Option<SharedEngine>, Unreachable> {
+) -> Result<bool, Unreachable> {
     let started = Instant::now();
-    let engine = open(choice, program, stop);
-    let name = engine.name();
+    let engine = connection.engine();
+    let name = connection.title();
     let unreachable = |tried_for, last| Unreachable {
         title: engine.title(),
         name: name.clone(),
@@ -80,20 +101,26 @@ pub fn connect(
         tried_for,
         last,
     };
+    let timeout = match patience {
+        Patience::Limited(timeout) => timeout,
+        Patience::ForEver => None,
+    };
     let mut backoff = Backoff::new();
+    let mut told = None;
     loop {
         let spent = started.elapsed();
         let left = timeout.map(|limit| limit.saturating_sub(spent));
         let answer_time = left.map_or(ANSWER_TIME, |left| left.clamp(LEAST_TIME, ANSWER_TIME));
         let NotReady { reason, is_final } = match engine.ready(answer_time, stop) {
             Ok(()) => {
-                let place = name.strip_prefix(engine.title()).unwrap_or_default();
+                let place = name.strip_prefix(engine.title());
+                let place = place.map_or_else(|| format!(", {name},"), str::to_owned);
                 info!("{} {} answers{place}", engine.title(), engine.version());
-                return Ok(Some(engine));
+                return Ok(true);
             }
             Err(error) => error,
         };
-        if is_final {
+        if is_final && patience != Patience::ForEver {
             return Err(unreachable(None, reason));
         }
         let pause = backoff.pause();
@@ -102,33 +129,59 @@ pub fn connect(
             return Err(unreachable(Some(started.elapsed()), reason));
         }
         if stop.is_draining() {
-            return Ok(None);
+            return Ok(false);
         }
-        warn!(engine:% = name, reason:% = reason; "{name} is not ready: {reason}; trying again");
+        let engine = connection.called();
+        match patience {
+            Patience::Limited(_) => {
+                warn!(engine, reason:% = reason; "{name} is not ready: {reason}; trying again");
+            }
+            // Once for each reason: this may go on for days.
+            Patience::ForEver if told.as_ref() != Some(&reason) => {
+                warn!(engine, reason:% = reason; "{name} is not ready: {reason}; tried until it is");
+            }
+            Patience::ForEver => debug!("{name} is still not ready: {reason}"),
+        }
+        told = Some(reason);
         if stop.sleep(left.map_or(pause, |left| left.min(pause))) {
-            return Ok(None);
+            return Ok(false);
         }
     }
 }
 
-/// What `--check` says about the engine.
-pub fn findings(
-    choice: Choice,
-    program: &Program,
-    wish: Option<&LiveWish>,
-    stop: &Stop,
-) -> Vec<Finding> {
-    open(choice, program, stop).findings(wish, stop)
+/// What `--check` says about the engines, each with its number among them.
+pub fn findings(targets: &[Target], wish: Option<&LiveWish>, stop: &Stop) -> Vec<(usize, Finding)> {
+    let engines = open_all(targets, stop);
+    // Each may wait for a node that does not answer.
+    let ask = |engine: &SharedEngine| engine.findings(wish, stop);
+    let found: Vec<Vec<Finding>> = std::thread::scope(|scope| {
+        let asking: Vec<_> = engines
+            .iter()
+            .map(|engine| scope.spawn(move || ask(engine)))
+            .collect();
+        let defect = |_| vec![Finding::bad("engine", "a defect of this program")];
+        let found = asking
+            .into_iter()
+            .map(|one| one.join().unwrap_or_else(defect));
+        found.collect()
+    });
+    let numbered = found.into_iter().enumerate();
+    numbered
+        .flat_map(|(number, all)| all.into_iter().map(move |one| (number, one)))
+        .collect()
 }
 
-fn open(choice: Choice, program: &Program, stop: &Stop) -> SharedEngine {
+fn path_of(choice: Choice, program: &Program) -> PathBuf {
     let path = program.path.clone();
-    let path = path.unwrap_or_else(|| Path::new(choice.program()).to_owned());
-    let identified = match choice.row() {
+    path.unwrap_or_else(|| Path::new(choice.program()).to_owned())
+}
+
+fn identify(choice: Choice, program: &Program, stop: &Stop) -> Identified {
+    let path = path_of(choice, program);
+    match choice.row() {
         Some(row) => (row.identify)(&path, stop),
         None => recognise(&path, stop),
-    };
-    (identified.open)(path, program.endpoint.clone(), program.reach, stop)
+    }
 }
 
 /// Which of the engines a program is. Its name only tells how it is asked first: a

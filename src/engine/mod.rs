@@ -14,6 +14,7 @@ use crate::process::stop::Stop;
 
 mod choice;
 pub mod connect;
+pub mod connection;
 pub mod finding;
 mod judge;
 pub mod lines;
@@ -23,8 +24,9 @@ pub mod tenzir;
 pub mod vast;
 mod wanted;
 
-pub use choice::{Choice, LiveEngine, Program, Reach, SharedEngine};
-pub use connect::{ANSWER_TIME, connect, findings};
+pub use choice::{Choice, LOG_FILES, LiveEngine, Program, Reach, SharedEngine, Target};
+pub use connect::{ANSWER_TIME, findings, open_all};
+pub use connection::{Connection, Patience};
 pub use finding::Finding;
 use live::Source;
 use wanted::Wanted;

@@ -9,7 +9,7 @@ use crate::observable::{Kind, Observable};
 
 /// How much wider than equality an indicator is looked for. Each works on the values
 /// that the indicator names, not on those that another adds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wider {
     /// Domains and addresses also among the answers of DNS, which are lists.
     pub answers: bool,

@@ -9,27 +9,25 @@
 //! What becomes of it then is decided by [`super::Life`], a step at a time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::{error, info, warn};
 
+use super::Input;
+use super::account::{Account, Budget, Place, QUEUE_BYTES};
 use crate::indicator::{Allowing, Because, Indicator, Wider};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
 
-use super::Input;
-
-/// How much memory the indicators that wait on a lane may take, in bytes. Who
-/// receives them never blocks, so this is the one queue that grows; it grows while
-/// the engine is away or slow.
-pub const QUEUE_BYTES: usize = 256 << 20;
-
-/// How much of that a source fills that can wait: a few batches of the largest size.
+/// How much of [`QUEUE_BYTES`] a source fills that can wait: a few batches of the largest
+/// size.
 const ENOUGH_BYTES: usize = 16 << 20;
+
+/// The same for all lanes together, where one engine is slower than the others.
+const ENOUGH_OF_ALL: usize = QUEUE_BYTES / 2;
 
 /// Where indicators are put in. It never blocks.
 #[derive(Clone)]
@@ -42,103 +40,27 @@ pub struct Intake {
 /// One way for indicators.
 #[derive(Clone)]
 struct Lane {
+    /// Whose it is.
+    engine: Arc<str>,
     sender: Sender<Arrival>,
     account: Arc<Account>,
     wider: Wider,
 }
 
-/// How much waits on a lane or is in work.
-#[derive(Debug)]
-pub struct Account {
-    /// Those that wait, in bytes.
-    bytes: AtomicUsize,
-    /// Those that wait or are in work.
-    count: AtomicUsize,
-    /// New events have no end that somebody could wait for.
-    is_live: bool,
-    metrics: Arc<Metrics>,
-}
-
-impl Account {
-    /// An account of nothing.
-    pub fn new(metrics: Arc<Metrics>, is_live: bool) -> Arc<Self> {
-        Arc::new(Account {
-            bytes: AtomicUsize::new(0),
-            count: AtomicUsize::new(0),
-            is_live,
-            metrics,
-        })
-    }
-
-    /// A place for something of this many bytes.
-    pub fn place(self: &Arc<Self>, bytes: usize) -> Place {
-        self.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.count.fetch_add(1, Ordering::AcqRel);
-        let came = Instant::now();
-        if !self.is_live {
-            self.metrics.backlog.add(1);
-            self.metrics.waiting.begin(came);
-        }
-        Place {
-            account: self.clone(),
-            bytes,
-            came,
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
-    }
-}
-
-/// The place of one indicator in an [`Account`], free again when it is dropped.
-#[derive(Debug)]
-pub struct Place {
-    account: Arc<Account>,
-    bytes: usize,
-    came: Instant,
-}
-
-impl Place {
-    /// How long ago the indicator was put in.
-    pub fn age(&self) -> Duration {
-        self.came.elapsed()
-    }
-
-    /// It waits no more, but is in work.
-    pub fn begin(&mut self) {
-        let bytes = std::mem::take(&mut self.bytes);
-        self.account.bytes.fetch_sub(bytes, Ordering::AcqRel);
-    }
-
-    /// It waits once more, with this many bytes.
-    pub fn wait(&mut self, bytes: usize) {
-        self.begin();
-        self.bytes = bytes;
-        self.account.bytes.fetch_add(bytes, Ordering::AcqRel);
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.begin();
-        self.account.count.fetch_sub(1, Ordering::AcqRel);
-        if !self.account.is_live {
-            self.account.metrics.backlog.remove(1);
-            self.account.metrics.waiting.end(self.came);
-        }
+impl Lane {
+    /// Whether it takes an indicator in the same form as another lane does.
+    fn is_like(&self, other: &Lane) -> bool {
+        self.account.is_live() == other.account.is_live() && self.wider == other.wider
     }
 }
 
 /// What comes out of a lane.
-// Nearly all that comes is an indicator: a box for each would cost more than it saves.
-#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Arrival {
     /// An indicator.
     Indicator {
         /// What to look for.
-        indicator: Indicator,
+        indicator: Arc<Indicator>,
         /// Its entry in the journal, where it has one.
         ticket: Option<Ticket>,
         /// Its place on the lane.
@@ -167,31 +89,47 @@ impl Arrival {
 }
 
 impl Intake {
-    /// A way to who looks in stored events.
-    pub fn stored(metrics: Arc<Metrics>) -> (Self, Receiver<Arrival>, Arc<Account>) {
-        Intake::with_lane(metrics, false)
+    /// A way to who looks in stored events of this engine.
+    pub fn stored(
+        engine: &Arc<str>,
+        metrics: Arc<Metrics>,
+        budget: &Arc<Budget>,
+    ) -> (Self, Receiver<Arrival>, Arc<Account>) {
+        let account = Account::new(metrics, false, budget);
+        let (intake, arrivals) = Intake::with_lane(engine, &account);
+        (intake, arrivals, account)
     }
 
     /// A way to who looks in new events: it gets indicators without the message that
     /// they came in, and has no end that the journal would wait for.
-    pub fn live(metrics: Arc<Metrics>) -> (Self, Receiver<Arrival>, Arc<Account>) {
-        Intake::with_lane(metrics, true)
+    pub fn live(
+        engine: &Arc<str>,
+        metrics: Arc<Metrics>,
+        budget: &Arc<Budget>,
+    ) -> (Self, Receiver<Arrival>) {
+        Intake::with_lane(engine, &Account::new(metrics, true, budget))
     }
 
-    fn with_lane(metrics: Arc<Metrics>, is_live: bool) -> (Self, Receiver<Arrival>, Arc<Account>) {
+    fn with_lane(engine: &Arc<str>, account: &Arc<Account>) -> (Self, Receiver<Arrival>) {
         let (sender, arrivals) = unbounded();
-        let account = Account::new(metrics.clone(), is_live);
         let lane = Lane {
+            engine: engine.clone(),
             sender,
             account: account.clone(),
             wider: Wider::default(),
         };
         let intake = Intake {
             lanes: vec![lane],
-            metrics,
+            metrics: Arc::default(),
             allow: Allowing::default(),
         };
-        (intake, arrivals, account)
+        (intake, arrivals)
+    }
+
+    /// What is left out is counted here.
+    pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     /// Indicators on these ways are made wider.
@@ -206,25 +144,27 @@ impl Intake {
         self
     }
 
-    /// Everything goes both ways.
+    /// Everything goes all ways.
     pub fn and(mut self, other: Intake) -> Self {
         self.lanes.extend(other.lanes);
-        // The indicator itself goes last, the other way gets a copy.
-        self.lanes.sort_by_key(|lane| !lane.account.is_live);
+        // The indicator itself goes last, the other ways get a copy, one for all that
+        // are alike.
+        self.lanes
+            .sort_by_key(|lane| (!lane.account.is_live(), lane.wider));
         self
     }
 
     /// Whether something waits for stored events, or is being looked for in them.
     pub fn is_busy(&self) -> bool {
-        let mut stored = self.lanes.iter().filter(|lane| !lane.account.is_live);
-        stored.any(|lane| lane.account.count.load(Ordering::Acquire) > 0)
+        let mut stored = self.lanes.iter().filter(|lane| !lane.account.is_live());
+        stored.any(|lane| lane.account.is_busy())
     }
 
     /// Waits until there is room for more indicators, or the program stops; for
-    /// a source that can wait.
+    /// a source that can wait. An engine that is slow does not hold it back before there
+    /// is much that others have had.
     pub fn wait_for_room(&self, stop: &Stop) {
-        let is_full = |lane: &Lane| lane.account.bytes() > ENOUGH_BYTES;
-        while self.lanes.iter().any(is_full) {
+        while self.has_enough() {
             // Nobody is woken for each that leaves; this source only has to be
             // faster than the queries.
             if stop.sleep(Duration::from_millis(20)) {
@@ -233,8 +173,24 @@ impl Intake {
         }
     }
 
+    fn has_enough(&self) -> bool {
+        let is_full = |lane: &Lane| lane.account.bytes() > ENOUGH_BYTES;
+        // Of an engine, the fuller one of its lanes counts.
+        let has_full = |engine: &Arc<str>| {
+            let mut own = self.lanes.iter().filter(|lane| lane.engine == *engine);
+            own.any(is_full)
+        };
+        let mut engines = self.lanes.iter().map(|lane| &lane.engine);
+        engines.all(has_full)
+            || self
+                .lanes
+                .iter()
+                .any(|lane| lane.account.bytes_of_all() > ENOUGH_OF_ALL)
+    }
+
     /// Puts an indicator in, in place of the one with the same id. One that finds a
-    /// lane full is dropped there, counted and logged.
+    /// lane full is dropped there, counted and logged. A ticket tells which engines have
+    /// answered already.
     pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) {
         if let Some(because) = self.allow.now().of(&indicator) {
             self.leave_out(&indicator, because);
@@ -242,16 +198,41 @@ impl Intake {
             // The one that it was to take the place of is out of date.
             return self.withdraw(&indicator.id);
         }
-        let Some((last, others)) = self.lanes.split_last() else {
-            return;
+        let has_answered = |lane: &&Lane| {
+            let ticket = ticket.as_ref().filter(|_| !lane.account.is_live());
+            ticket.is_some_and(|ticket| ticket.has_answered(&lane.engine))
         };
-        for lane in others {
-            self.add_to(lane, indicator.for_live(), None);
-        }
-        if last.account.is_live {
-            self.add_to(last, indicator.for_live(), None);
-        } else {
-            self.add_to(last, indicator, ticket);
+        let lanes: Vec<&Lane> = self
+            .lanes
+            .iter()
+            .filter(|lane| !has_answered(lane))
+            .collect();
+        let stored = lanes.iter().filter(|lane| !lane.account.is_live());
+        let engines: Vec<Arc<str>> = stored.map(|lane| lane.engine.clone()).collect();
+        let mut tickets = ticket
+            .map(|ticket| ticket.shared_by(&engines))
+            .into_iter()
+            .flatten();
+        let mut groups = lanes.chunk_by(|one, other| one.is_like(other)).peekable();
+        let mut whole = Some(indicator);
+        while let Some(group) = groups.next() {
+            let is_live = group[0].account.is_live();
+            let is_last = groups.peek().is_none();
+            let copy = match (is_live, is_last) {
+                (true, _) => whole.as_ref().map(Indicator::for_live),
+                (false, true) => whole.take(),
+                (false, false) => whole.clone(),
+            };
+            let mut copy = copy.expect("it is taken for the last ones alone");
+            group[0].wider.widen(&mut copy);
+            let shared = Arc::new(copy);
+            for lane in group {
+                let ticket = match is_live {
+                    true => None,
+                    false => tickets.next(),
+                };
+                self.add_to(lane, &shared, ticket);
+            }
         }
     }
 
@@ -281,15 +262,15 @@ impl Intake {
         }
     }
 
-    fn add_to(&self, lane: &Lane, mut indicator: Indicator, ticket: Option<Ticket>) {
-        lane.wider.widen(&mut indicator);
-        let size = indicator.size();
-        if lane.account.bytes() + size > QUEUE_BYTES {
-            self.metrics.indicators_dropped.add(1);
+    fn add_to(&self, lane: &Lane, indicator: &Arc<Indicator>, ticket: Option<Ticket>) {
+        if lane.account.is_full(indicator.size()) {
+            let metrics = lane.account.metrics();
+            metrics.indicators_dropped.add(1);
             let id = printable(&indicator.id, 200);
             error!(
-                indicator:% = id, kind = indicator.kind(), engine = self.metrics.engine_name();
-                "indicator {id} is dropped: indicators that wait take {} MiB, the most they may",
+                indicator:% = id, kind = indicator.kind(), engine = metrics.engine_name();
+                "indicator {id} is dropped{}: indicators that wait take {} MiB, the most they may",
+                self.by_whom(lane),
                 QUEUE_BYTES >> 20
             );
             // What it was before is out of date all the same.
@@ -297,12 +278,21 @@ impl Intake {
             return;
         }
         let arrival = Arrival::Indicator {
-            indicator,
+            indicator: indicator.clone(),
             ticket,
-            place: lane.account.place(size),
+            place: lane.account.place(indicator),
         };
         // The other side is gone only when the program ends.
         let _ = lane.sender.send(arrival);
+    }
+
+    /// Which engine it is about, where there are several.
+    fn by_whom(&self, lane: &Lane) -> String {
+        let is_alone = self.lanes.iter().all(|other| other.engine == lane.engine);
+        match is_alone {
+            true => String::new(),
+            false => format!(" for {}", printable(&lane.engine, 200)),
+        }
     }
 
     /// All that there is for now has been put in. Who would wait for the end, before which
@@ -327,6 +317,10 @@ mod tests {
     use crate::indicator::{Protocol, Validity};
     use crate::observable::Observable;
 
+    fn engine() -> Arc<str> {
+        "a".into()
+    }
+
     fn indicator(id: &str, ioc: &str) -> Indicator {
         Indicator {
             id: id.into(),
@@ -344,8 +338,9 @@ mod tests {
     #[test]
     fn everything_goes_to_each_lane_and_the_account_ends_with_the_work() {
         let metrics = Arc::new(Metrics::default());
-        let (stored, arrivals, account) = Intake::stored(metrics.clone());
-        let (live, new, _) = Intake::live(metrics.clone());
+        let (stored, arrivals, account) =
+            Intake::stored(&engine(), metrics.clone(), &Budget::new(1));
+        let (live, new) = Intake::live(&engine(), metrics.clone(), &Budget::new(1));
         let intake = stored.and(live);
         intake.add(indicator("1", "a"), None);
         intake.withdraw(&"1".into());
@@ -358,8 +353,9 @@ mod tests {
         place.begin();
         assert_eq!(account.bytes(), 0);
         assert!(intake.is_busy());
-        place.wait(7);
-        assert_eq!(account.bytes(), 7);
+        let one = Arc::new(indicator("1", "a"));
+        place.wait(&one);
+        assert_eq!(account.bytes(), one.size());
         drop(place);
         assert!(!intake.is_busy() && metrics.backlog.get() == 0);
         let second = arrivals.recv().expect("it was sent");
@@ -369,7 +365,7 @@ mod tests {
     #[test]
     fn a_full_lane_takes_no_more_and_says_so() {
         let metrics = Arc::new(Metrics::default());
-        let (intake, arrivals, _) = Intake::stored(metrics.clone());
+        let (intake, arrivals, _) = Intake::stored(&engine(), metrics.clone(), &Budget::new(1));
         let large = "a".repeat(QUEUE_BYTES / 5);
         for n in 0..4 {
             intake.add(indicator(&n.to_string(), &large), None);

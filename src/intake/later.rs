@@ -20,7 +20,7 @@ const MOST: usize = 10_000;
 const MOST_BYTES: usize = 64 << 20;
 
 /// One that waits, with its entry in the journal.
-type Waiting = (Indicator, Option<Ticket>);
+type Waiting = (Arc<Indicator>, Option<Ticket>);
 
 /// Those that wait, by their time, one for each id.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub(super) struct Later {
 impl Later {
     /// Keeps an indicator for its time, in place of the one with the same id; `false`
     /// where it has no such time, or there is no room for it.
-    pub(super) fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>) -> bool {
+    pub(super) fn put(&mut self, indicator: Arc<Indicator>, ticket: Option<Ticket>) -> bool {
         self.remove(&indicator.id);
         let bytes = self.bytes + indicator.size();
         let has_room = self.by_time.len() < MOST && bytes <= MOST_BYTES;
@@ -87,8 +87,8 @@ mod tests {
     use crate::indicator::{Protocol, Validity};
     use crate::observable::Observable;
 
-    fn indicator(id: &str, from: Option<SystemTime>) -> Indicator {
-        Indicator {
+    fn indicator(id: &str, from: Option<SystemTime>) -> Arc<Indicator> {
+        Arc::new(Indicator {
             id: id.into(),
             protocol: Protocol::Stix2,
             observables: vec![Observable::domain("a")],
@@ -98,7 +98,7 @@ mod tests {
             ioc: vec!["a".to_owned()],
             original: None,
             properties: None,
-        }
+        })
     }
 
     #[test]
@@ -131,7 +131,7 @@ mod tests {
         }
         assert!(!later.put(indicator("x", Some(far)), None));
         let mut large = indicator("0", Some(far));
-        large.ioc = vec!["a".repeat(MOST_BYTES)];
+        Arc::make_mut(&mut large).ioc = vec!["a".repeat(MOST_BYTES)];
         assert!(!later.put(large, None));
         // What it was before is out of date.
         assert_eq!(later.len(), MOST - 1);

@@ -41,7 +41,7 @@ const TICKS_A_SECOND: u32 = 10;
 #[derive(Debug)]
 pub enum Input {
     /// An indicator came, with its entry in the journal, where it has one.
-    Came(Indicator, Option<Ticket>),
+    Came(Arc<Indicator>, Option<Ticket>),
     /// The indicator with this id is withdrawn.
     Withdrawn(Arc<str>),
     /// Time went by.
@@ -95,7 +95,12 @@ pub enum Put {
 pub trait Table {
     /// Looks for an indicator up to an end, in place of whatever has the same id. A
     /// table that has no use for the ticket drops it.
-    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put;
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        ticket: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put;
 
     /// Looks no more for what has this id; whether there was anything.
     fn remove(&mut self, id: &str) -> bool;
@@ -192,7 +197,7 @@ impl Life {
     fn sort_in(
         &mut self,
         now: SystemTime,
-        indicator: Indicator,
+        indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         table: &mut impl Table,
     ) -> Output {
@@ -209,7 +214,7 @@ impl Life {
 
     fn seek(
         &mut self,
-        indicator: Indicator,
+        indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         table: &mut impl Table,
     ) -> Output {

@@ -2,13 +2,15 @@
 //! looks for them ([`Intake`]), and the one life of an indicator ([`Life`]) that
 //! stored events, new events and log files share.
 
+mod account;
 mod id;
 mod lanes;
 mod later;
 mod life;
 mod notes;
 
+pub use account::{Account, Budget, Place, QUEUE_BYTES};
 pub use id::ShortId;
-pub use lanes::{Account, Arrival, Intake, Place, QUEUE_BYTES};
+pub use lanes::{Arrival, Intake};
 pub use life::{Ending, Input, Life, NoRoom, Output, Put, Table};
 pub use notes::{Way, note, note_left, note_unsupported};

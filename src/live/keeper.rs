@@ -11,7 +11,7 @@ use super::Shared;
 use super::pool::Way;
 use super::roster::{Change, Roster};
 use crate::engine::live::Registrar;
-use crate::indicator::Indicator;
+use crate::indicator::{Indicator, Wider};
 use crate::intake::{self, Arrival, Ending, Input, Life, Put, Table};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -28,6 +28,8 @@ pub struct Keeper {
     pub way: Option<Way>,
     /// Whether live matching is all that is done.
     pub is_alone: bool,
+    /// How wide indicators are looked for.
+    pub wider: Wider,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The end of live matching, which this thread brings about.
@@ -37,22 +39,32 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// Runs until no more arrives, or the program stops; then ends live matching.
-    pub fn run(self, arrivals: &Receiver<Arrival>) {
+    /// Runs until no more arrives, or the program stops; then ends live matching. What came
+    /// before it was there comes first.
+    pub fn run(self, first: Vec<Arrival>, arrivals: &Receiver<Arrival>) {
+        let mut first = first.into_iter();
         let mut life = Life::new(SystemTime::now());
         let mut changes = Vec::new();
         let way = intake::Way::Live {
             is_alone: self.is_alone,
         };
         loop {
-            let (input, place) = select! {
-                recv(arrivals) -> arrival => match arrival {
-                    Ok(arrival) => arrival.into_input(),
-                    Err(_) => break,
+            let (mut input, place) = match first.next() {
+                Some(arrival) => arrival.into_input(),
+                None => select! {
+                    recv(arrivals) -> arrival => match arrival {
+                        Ok(arrival) => arrival.into_input(),
+                        Err(_) => break,
+                    },
+                    recv(self.stop.drain_channel()) -> _ => break,
+                    default(life.sleep(SystemTime::now())) => (Input::Time, None),
                 },
-                recv(self.stop.drain_channel()) -> _ => break,
-                default(life.sleep(SystemTime::now())) => (Input::Time, None),
             };
+            if let Input::Came(indicator, _) = &mut input {
+                if !self.wider.is_nothing() {
+                    self.wider.widen(Arc::make_mut(indicator));
+                }
+            }
             let now = SystemTime::now();
             let mut table = Kept {
                 roster: self.shared.roster(),
@@ -102,7 +114,12 @@ struct Kept<'a> {
 }
 
 impl Table for Kept<'_> {
-    fn put(&mut self, mut indicator: Indicator, _: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        mut indicator: Arc<Indicator>,
+        _: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put {
         if !self.is_taken(&mut indicator) {
             return Put::Refused;
         }
@@ -125,7 +142,7 @@ impl Table for Kept<'_> {
 impl Kept<'_> {
     /// Drops the values that the engine's own matcher cannot have, where it has one;
     /// whether anything is left.
-    fn is_taken(&self, indicator: &mut Indicator) -> bool {
+    fn is_taken(&self, indicator: &mut Arc<Indicator>) -> bool {
         let Some(registrar) = self.registrar else {
             return true;
         };
@@ -139,7 +156,7 @@ impl Kept<'_> {
             );
             return false;
         }
-        indicator.observables.retain(|value| {
+        Arc::make_mut(indicator).observables.retain(|value| {
             let checked = registrar.check(value, &id);
             if let Err(reason) = &checked {
                 self.metrics.live_values_rejected.add(1);

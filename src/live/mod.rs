@@ -1,6 +1,6 @@
 //! Live matching: indicators against events as they come.
 //!
-//! [`Intake`] → keeper (owns what expires when) → roster ← watcher (the engine's
+//! [`crate::intake::Intake`] → keeper (owns what expires when) → roster ← watcher (the engine's
 //! child) → writer. An engine that matches by itself is told by a pool of
 //! threads; after a loss, a mender looks through the events of the gap.
 
@@ -11,15 +11,19 @@ mod recent;
 pub mod roster;
 mod watch;
 
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use crossbeam_channel::{Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use log::error;
 
-use crate::engine::Engine;
-use crate::intake::Intake;
+use crate::engine::{Connection, LiveWish};
+use crate::indicator::Wider;
+use crate::intake::Arrival;
 use crate::matching::Meaning;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
@@ -35,16 +39,38 @@ use recent::{Mark, Recent};
 use roster::Roster;
 use watch::{Refused, Watcher};
 
+/// How wide indicators are looked for in what comes from a source.
+pub type WiderOf = Arc<dyn Fn(&Source) -> Wider + Send + Sync>;
+
 /// What live matching needs beside its source.
+#[derive(Clone)]
 pub struct Settings {
-    /// Who is asked about the events of a gap.
-    pub engine: Arc<dyn Engine + Send + Sync>,
+    /// The number of the engine among several, from 1.
+    pub number: usize,
     /// Whether live matching is all that is done.
     pub is_alone: bool,
     /// The longest that a query may take.
     pub timeout: Option<Duration>,
     /// What counts as a match where it is found here.
     pub meaning: Meaning,
+    /// How many engines match live and have not refused to.
+    pub willing: Arc<AtomicUsize>,
+    /// How wide indicators are looked for.
+    pub wider: WiderOf,
+}
+
+/// What goes in and out of it, on one engine.
+pub struct Ways {
+    /// What comes.
+    pub arrivals: Receiver<Arrival>,
+    /// How matches are reported.
+    pub report: Arc<ReportSettings>,
+    /// Where they go.
+    pub writer: Sender<Parcel>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// The program's end.
+    pub stop: Stop,
 }
 
 /// What several of the threads use.
@@ -72,107 +98,214 @@ impl Shared {
     }
 }
 
-/// The threads of live matching.
-pub struct Live {
-    keeper: JoinHandle<()>,
+/// Live matching of one engine: a thread, which has the others.
+pub struct Live(JoinHandle<bool>);
+
+/// Those others.
+struct Threads {
     watcher: JoinHandle<Result<(), Refused>>,
     mender: JoinHandle<()>,
     pool: Option<Pool>,
-    /// What people call the engine.
-    title: &'static str,
+    /// How logs name the engine.
+    title: String,
 }
 
 impl Live {
-    /// Starts. It ends when every [`Intake`] is dropped, or with `stop`; where
-    /// the engine refuses from the beginning, it stops the program.
+    /// Starts with a source. It ends when every [`crate::intake::Intake`] is dropped, or
+    /// with the stop; where all engines refuse from the beginning, it stops the program.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         source: Source,
+        connection: &Arc<Connection>,
         settings: Settings,
-        report: &Arc<ReportSettings>,
-        writer: &Sender<Parcel>,
-        metrics: &Arc<Metrics>,
-        stop: &Stop,
-    ) -> std::io::Result<(Self, Intake)> {
-        let (intake, arrivals, _) = Intake::live(metrics.clone());
-        // Live matching ends at once where retro matching may finish.
-        let ending = Stop::new()?;
-        let shared = Arc::new(Shared {
-            roster: Mutex::new(Roster::new(
-                settings.meaning,
-                source.reach,
-                SystemTime::now(),
-            )),
-            recent: Mutex::default(),
-            knows_events: source.knows_events,
-        });
-        let reporter = || {
-            Reporter::new(
-                report.clone(),
-                metrics.clone(),
-                writer.clone(),
-                stop.clone(),
-            )
+        ways: Ways,
+    ) -> io::Result<Self> {
+        let (keeper, threads) = prepare(source, connection, &settings, &ways)?;
+        let run = move || {
+            keeper.run(Vec::new(), &ways.arrivals);
+            threads.join()
         };
-        let pool = match &source.registrar {
-            Some(registrar) => Some(Pool::start(registrar, metrics, &ending, stop)?),
-            None => None,
-        };
-        let forgets = source.registrar.as_ref().is_some_and(|one| one.forgets());
-        let (gaps_sender, gaps) = unbounded();
-        let title = settings.engine.title();
-        let mender = Mender {
-            engine: settings.engine,
-            shared: shared.clone(),
-            forgetful: pool.as_ref().filter(|_| forgets).map(Pool::way),
-            reporter: reporter(),
-            metrics: metrics.clone(),
-            timeout: settings.timeout,
-            ending: ending.clone(),
-            stop: stop.clone(),
-        };
-        let keeper = Keeper {
-            shared: shared.clone(),
-            registrar: source.registrar,
-            way: pool.as_ref().map(Pool::way),
-            is_alone: settings.is_alone,
-            metrics: metrics.clone(),
-            ending: ending.clone(),
-            stop: stop.clone(),
-        };
-        let watcher = Watcher {
-            feed: source.feed,
-            shared,
-            reporter: reporter(),
-            metrics: metrics.clone(),
-            ending,
-            mender: gaps_sender,
-        };
-        let stop = stop.clone();
-        let watch = move || {
-            let result = watcher.run();
-            if result.is_err() {
-                stop.now();
+        named("live-keeper", settings.number).spawn(run).map(Live)
+    }
+
+    /// The same with a source that is there once the engine has answered. What comes
+    /// until then is kept.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn start_later(
+        wish: LiveWish,
+        connection: Arc<Connection>,
+        settings: Settings,
+        ways: Ways,
+    ) -> io::Result<Self> {
+        let number = settings.number;
+        let run = move || {
+            let Some(first) = wait(&connection, &ways) else {
+                return true;
+            };
+            let source = connection.engine().live(&wish, &ways.stop);
+            let prepared = source.and_then(|source| {
+                let prepared = prepare(source, &connection, &settings, &ways);
+                prepared.map_err(|error| error.to_string())
+            });
+            match prepared {
+                Ok((keeper, threads)) => {
+                    keeper.run(first, &ways.arrivals);
+                    threads.join()
+                }
+                Err(reason) => {
+                    let reason = printable(&reason, 700);
+                    error!(
+                        "{}: new events are not matched: {reason}",
+                        connection.title()
+                    );
+                    note_refusal(&settings.willing, &ways.stop);
+                    drop(first);
+                    ways.arrivals.iter().for_each(drop);
+                    false
+                }
             }
-            result
         };
-        let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        Ok((
-            Live {
-                keeper: named("live-keeper").spawn(move || keeper.run(&arrivals))?,
-                watcher: named("live").spawn(watch)?,
-                mender: named("live-gap").spawn(move || mender.run(&gaps))?,
-                pool,
-                title,
-            },
-            intake,
-        ))
+        named("live-keeper", number).spawn(run).map(Live)
     }
 
     /// Waits for the end; says whether the engine did what it was asked.
     pub fn join(self) -> bool {
+        self.0.join().unwrap_or_else(|_| {
+            error!("a thread of live matching ended by a defect of this program");
+            true
+        })
+    }
+}
+
+/// A thread of the engine with this number.
+fn named(name: &str, number: usize) -> std::thread::Builder {
+    std::thread::Builder::new().name(match number {
+        1 => name.to_owned(),
+        _ => format!("{name}-{number}"),
+    })
+}
+
+/// Waits until the engine has answered; gives what came meanwhile and is still wanted, or
+/// `None` where the program ends before.
+fn wait(connection: &Connection, ways: &Ways) -> Option<Vec<Arrival>> {
+    let mut wanted: HashMap<Arc<str>, Arrival> = HashMap::new();
+    loop {
+        let arrival = select! {
+            recv(ways.arrivals) -> arrival => arrival.ok()?,
+            recv(connection.decided()) -> _ => return Some(wanted.into_values().collect()),
+            recv(ways.stop.drain_channel()) -> _ => return None,
+        };
+        match arrival {
+            Arrival::Indicator { ref indicator, .. } => {
+                wanted.insert(indicator.id.clone(), arrival);
+            }
+            Arrival::Withdrawal(id) => {
+                wanted.remove(&id);
+            }
+            Arrival::Complete => {}
+        }
+    }
+}
+
+/// One engine less matches live. Without any, the program has not what it was asked for.
+fn note_refusal(willing: &AtomicUsize, stop: &Stop) {
+    if willing.fetch_sub(1, Ordering::AcqRel) == 1 {
+        stop.now();
+    }
+}
+
+/// Starts all threads but the one of the keeper.
+fn prepare(
+    source: Source,
+    connection: &Arc<Connection>,
+    settings: &Settings,
+    ways: &Ways,
+) -> io::Result<(Keeper, Threads)> {
+    let Ways {
+        report,
+        writer,
+        metrics,
+        stop,
+        ..
+    } = ways;
+    let wider = (settings.wider)(&source);
+    // Live matching ends at once where retro matching may finish.
+    let ending = Stop::new()?;
+    let shared = Arc::new(Shared {
+        roster: Mutex::new(Roster::new(
+            settings.meaning,
+            source.reach,
+            SystemTime::now(),
+        )),
+        recent: Mutex::default(),
+        knows_events: source.knows_events,
+    });
+    let reporter = || {
+        Reporter::new(
+            report.clone(),
+            metrics.clone(),
+            writer.clone(),
+            stop.clone(),
+        )
+    };
+    let pool = match &source.registrar {
+        Some(registrar) => Some(Pool::start(registrar, metrics, &ending, stop)?),
+        None => None,
+    };
+    let forgets = source.registrar.as_ref().is_some_and(|one| one.forgets());
+    let (gaps_sender, gaps) = unbounded();
+    let mender = Mender {
+        engine: connection.engine().clone(),
+        shared: shared.clone(),
+        forgetful: pool.as_ref().filter(|_| forgets).map(Pool::way),
+        reporter: reporter(),
+        metrics: metrics.clone(),
+        timeout: settings.timeout,
+        ending: ending.clone(),
+        stop: stop.clone(),
+    };
+    let keeper = Keeper {
+        shared: shared.clone(),
+        registrar: source.registrar,
+        way: pool.as_ref().map(Pool::way),
+        is_alone: settings.is_alone,
+        wider,
+        metrics: metrics.clone(),
+        ending: ending.clone(),
+        stop: stop.clone(),
+    };
+    let watcher = Watcher {
+        feed: source.feed,
+        shared,
+        reporter: reporter(),
+        metrics: metrics.clone(),
+        ending,
+        mender: gaps_sender,
+    };
+    let (willing, stop) = (settings.willing.clone(), stop.clone());
+    let watch = move || {
+        let result = watcher.run();
+        if result.is_err() {
+            note_refusal(&willing, &stop);
+        }
+        result
+    };
+    let threads = Threads {
+        watcher: named("live", settings.number).spawn(watch)?,
+        mender: named("live-gap", settings.number).spawn(move || mender.run(&gaps))?,
+        pool,
+        title: connection.title(),
+    };
+    Ok((keeper, threads))
+}
+
+impl Threads {
+    /// Waits for the end; says whether the engine did what it was asked.
+    fn join(self) -> bool {
         let defect = |name| error!("{name} ended by a defect of this program");
         let mut is_good = true;
         match self.watcher.join() {
@@ -187,10 +320,8 @@ impl Live {
             }
             Err(_) => defect("live matching"),
         }
-        for thread in [self.keeper, self.mender] {
-            if thread.join().is_err() {
-                defect("a thread of live matching");
-            }
+        if self.mender.join().is_err() {
+            defect("a thread of live matching");
         }
         if let Some(pool) = self.pool {
             pool.join();

@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::engine::live::{Arrival, Ended, Feed};
-use crate::engine::{Answer, Asked, Bounds, Event, Line, NotReady};
+use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
 use crate::indicator::{Indicator, Protocol, Validity};
+use crate::intake::{Budget, Intake};
 use crate::matching::Concepts;
 use crate::observable::Observable;
 use crate::process::child::Flow;
@@ -137,14 +138,25 @@ fn start(store: Store) -> Bed {
         knows_events: true,
     };
     let settings = Settings {
+        number: 1,
         meaning: Meaning::default(),
-        engine: Arc::new(store),
         is_alone: true,
         timeout: None,
+        willing: Arc::new(AtomicUsize::new(1)),
+        wider: Arc::new(|_| Wider::default()),
     };
-    let report = Arc::new(ReportSettings::plain(Destination::Stdout));
-    let (live, intake) = Live::start(source, settings, &report, &writer, &metrics, &stop)
-        .expect("there are threads");
+    let (name, budget) = ("store".into(), Budget::new(1));
+    let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
+    let ways = Ways {
+        arrivals,
+        report: Arc::new(ReportSettings::plain(Destination::Stdout)),
+        writer,
+        metrics: metrics.clone(),
+        stop: stop.clone(),
+    };
+    let connection = Connection::new(Arc::new(store), None, Arc::clone(&metrics));
+    let live = Live::start(source, &Arc::new(connection), settings, ways);
+    let live = live.expect("there are threads");
     Bed {
         live,
         intake,

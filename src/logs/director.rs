@@ -283,8 +283,12 @@ impl Director {
         });
         if !self.stop.is_draining() {
             info!("all inputs have ended");
-            self.stop.drain(GRACE);
+            if self.settings.is_alone {
+                self.stop.drain(GRACE);
+            }
         }
+        // Engines may be asked for what still comes.
+        arrivals.iter().for_each(drop);
     }
 
     /// What is followed, each once.

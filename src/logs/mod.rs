@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use log::error;
 
-use crate::intake::Intake;
+use crate::intake::Arrival;
 use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -59,6 +59,8 @@ pub struct Settings {
     pub max_events: Option<NonZeroU64>,
     /// What counts as a match.
     pub meaning: Meaning,
+    /// Whether the program ends when all that is followed has ended.
+    pub is_alone: bool,
 }
 
 /// How far a pass over the files is, in stored bytes.
@@ -84,19 +86,19 @@ pub struct Files {
 }
 
 impl Files {
-    /// Starts. It ends when every [`Intake`] is dropped and everything is
+    /// Starts. It ends when every [`crate::intake::Intake`] is dropped and everything is
     /// looked through.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
         settings: Settings,
+        arrivals: Receiver<Arrival>,
         report: Arc<ReportSettings>,
         writer: &Sender<Parcel>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
-    ) -> std::io::Result<(Self, Intake)> {
-        let (intake, arrivals, _) = Intake::stored(metrics.clone());
+    ) -> std::io::Result<Self> {
         let progress = Arc::new(Progress::default());
         let director = Director::new(
             settings,
@@ -109,7 +111,7 @@ impl Files {
         let director = std::thread::Builder::new()
             .name("files".to_owned())
             .spawn(move || director.run(&arrivals))?;
-        Ok((Files { director, progress }, intake))
+        Ok(Files { director, progress })
     }
 
     /// How far it is.

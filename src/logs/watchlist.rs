@@ -27,14 +27,14 @@ const MOST_BYTES: usize = 1 << 30;
 #[derive(Debug)]
 pub struct Watched {
     /// What it is.
-    pub indicator: Indicator,
+    pub indicator: Arc<Indicator>,
     reported: AtomicU64,
 }
 
 impl Watched {
-    fn new(indicator: Indicator) -> Self {
+    fn new(indicator: impl Into<Arc<Indicator>>) -> Self {
         Watched {
-            indicator,
+            indicator: indicator.into(),
             reported: AtomicU64::new(0),
         }
     }
@@ -178,7 +178,12 @@ impl Watchlist {
 }
 
 impl Table for Watchlist {
-    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        ticket: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put {
         let known = self.by_id.get_mut(&indicator.id);
         if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
             // What came last counts; the one that is there has a ticket of its own.
@@ -480,7 +485,7 @@ mod tests {
     }
 
     fn add(list: &mut Watchlist, indicator: Indicator) -> Put {
-        list.put(indicator, None, None)
+        list.put(indicator.into(), None, None)
     }
 
     fn matches(list: &Watchlist, line: &str) -> Vec<String> {
@@ -603,7 +608,7 @@ mod tests {
     #[test]
     fn sightings_are_claimed_up_to_the_limit() {
         let watched = Watched {
-            indicator: indicator("1", &["a"]),
+            indicator: indicator("1", &["a"]).into(),
             reported: AtomicU64::new(0),
         };
         let limit = NonZeroU64::new(2);

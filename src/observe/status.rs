@@ -1,5 +1,6 @@
 //! What SIGUSR1 shows: how the program is at a moment, on one screen.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::info;
@@ -7,6 +8,7 @@ use log::info;
 use crate::observe::logging::ASKED_FOR;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::child;
+use crate::process::text::printable;
 
 /// Logs the status, whatever the log level is.
 pub fn log(metrics: &Metrics, elapsed: Duration) {
@@ -22,7 +24,7 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
         .map(|(kind, count)| format!("{kind} {count}"))
         .collect();
     let seconds = elapsed.as_secs();
-    vec![
+    let mut lines = vec![
         format!(
             "running for {} d {:02}:{:02}:{:02}; engine {}; bus {}; {children} child process(es)",
             seconds / 86_400,
@@ -51,8 +53,34 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
             metrics.sightings_failed.get(),
             metrics.sightings_lost.get(),
         ),
-        format!("all counters: {metrics}"),
-    ]
+    ];
+    lines.extend(engines(metrics));
+    lines.push(format!("all counters: {metrics}"));
+    lines
+}
+
+/// A line for each engine, where there are several.
+fn engines(metrics: &Metrics) -> Vec<String> {
+    let engines = metrics.engines();
+    if engines.len() < 2 {
+        return Vec::new();
+    }
+    let line = |one: &Arc<Metrics>| {
+        let name = one.engine.as_ref().map_or("", |engine| &engine.name);
+        let state = match one.engine_up.get() {
+            // Log files are always there.
+            Peer::Unused => String::new(),
+            peer => format!(" {};", peer.word()),
+        };
+        format!(
+            "engine {}:{state} {} indicator(s) looked for, {} waiting or in work; {} sighting(s)",
+            printable(name, 200),
+            one.indicators_queried.get(),
+            one.backlog.get(),
+            one.sightings_found.get(),
+        )
+    };
+    engines.iter().map(line).collect()
 }
 
 impl Peer {
@@ -68,6 +96,25 @@ impl Peer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_several_engines_has_a_line() {
+        let metrics = Metrics::default();
+        let one = metrics.of_engine("dmz");
+        assert_eq!(lines(&metrics, Duration::ZERO, 0).len(), 4);
+        one.engine_up.set(Peer::Down);
+        one.backlog.add(7);
+        let files = metrics.of_engine("files");
+        files.indicators_queried.add(3);
+        files.sightings_found.add(1);
+        assert_eq!(
+            lines(&metrics, Duration::ZERO, 0)[3..5],
+            [
+                "engine dmz: down; 0 indicator(s) looked for, 7 waiting or in work; 0 sighting(s)",
+                "engine files: 3 indicator(s) looked for, 0 waiting or in work; 1 sighting(s)",
+            ]
+        );
+    }
 
     #[test]
     fn a_status_fits_a_screen_and_names_what_matters() {

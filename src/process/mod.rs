@@ -5,6 +5,7 @@ pub mod command;
 pub mod endpoint;
 pub mod exit_code;
 pub mod input;
+pub mod limits;
 pub mod notify;
 pub mod stop;
 pub mod text;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Context, MatchType};
+use super::{Context, MatchType, Sensor};
 use crate::indicator::Indicator;
 use crate::observable::{EventTime, stix_time};
 
@@ -47,6 +47,8 @@ pub struct Facts {
     pub matched: Option<Matched>,
     /// What the event is from: the name of a log, or of an engine.
     pub source: Arc<str>,
+    /// Who saw it, where that is told.
+    pub sensor: Option<Arc<Sensor>>,
     /// The sightings that it stands for, where it may stand for several.
     pub series: Option<Series>,
 }
@@ -59,6 +61,7 @@ impl Facts {
             time: Some(time),
             matched: None,
             source: "".into(),
+            sensor: None,
             series: None,
         }
     }
@@ -134,6 +137,8 @@ struct Sighting<'a> {
     indicator: Asked<'a>,
     matched: Option<&'a Matched>,
     source: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_source: Option<&'a str>,
     #[serde(flatten)]
     counted: Option<Counted>,
     context: &'a RawValue,
@@ -167,6 +172,7 @@ pub fn write(
         },
         matched: facts.matched.as_ref(),
         source: &facts.source,
+        x_threatbus_source: facts.sensor.as_ref().map(|sensor| &*sensor.name),
         counted: facts.several().map(Counted::from),
         context: serde_json::from_str(context.as_str())?,
     };
@@ -209,6 +215,7 @@ mod tests {
                 value: "EVIL.example".to_owned(),
             }),
             source: "eve.json".into(),
+            sensor: None,
             series: Some(Series {
                 id: Uuid::nil(),
                 created: datetime!(2024-03-05 10:00 UTC),

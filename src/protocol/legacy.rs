@@ -297,7 +297,11 @@ pub fn write(
     context: &Context<'_>,
 ) -> serde_json::Result<String> {
     let time = facts.time.unwrap_or_else(EventTime::now);
-    let context = facts::with_counts(context, facts)?.with_member("source", "\"VAST\"")?;
+    let source = match &facts.sensor {
+        Some(sensor) => serde_json::to_string(&*sensor.name)?,
+        None => "\"VAST\"".to_owned(),
+    };
+    let context = facts::with_counts(context, facts)?.with_member("source", &source)?;
     serde_json::to_string(&Sighting {
         ts: time.as_python(),
         intel: &indicator.id,

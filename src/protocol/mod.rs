@@ -6,7 +6,9 @@ mod context;
 pub mod facts;
 pub mod feed;
 pub mod legacy;
+mod sensor;
 pub mod stix;
 
 pub use context::{Context, MatchType, NoContext};
 pub use facts::{Facts, Matched, Series};
+pub use sensor::Sensor;

@@ -4,13 +4,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Select, SelectedOperation, Sender};
-use log::{debug, log};
+use crossbeam_channel::{Receiver, Select, Sender};
+use log::{debug, error, log};
 
 use super::queue::{Queue, Request};
+use super::worker::{Desk, Job};
+use crate::engine::Connection;
 use crate::intake::{Arrival, Input, Life, Output, Table, Way, note, note_left};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::state::journal::Ticket;
 
 /// How long an indicator waits for company at the most, with a worker free.
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
@@ -36,11 +39,22 @@ pub struct Done {
     pub unanswered: Vec<Request>,
 }
 
+/// Who takes batches of an engine.
+pub struct Workers {
+    /// The engine's own one.
+    pub own: Sender<Handed>,
+    /// Those that help whoever has a batch, where there are any.
+    pub helpers: Option<Sender<Job>>,
+    /// What they ask with.
+    pub desk: Arc<Desk>,
+}
+
 /// The batcher's state; [`Batcher::run`] is its thread.
 pub struct Batcher {
     batch_size: usize,
     metrics: Arc<Metrics>,
     stop: Stop,
+    connection: Arc<Connection>,
     queue: Queue,
     life: Life,
     oldest: Instant,
@@ -48,12 +62,13 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// A batcher of this queue.
-    pub fn new(batch_size: usize, queue: Queue, metrics: &Arc<Metrics>, stop: &Stop) -> Self {
+    /// A batcher of this queue, for who works at this desk.
+    pub fn new(queue: Queue, desk: &Desk) -> Self {
         Batcher {
-            batch_size,
-            metrics: metrics.clone(),
-            stop: stop.clone(),
+            batch_size: desk.settings.batch_size,
+            metrics: desk.metrics.clone(),
+            stop: desk.stop.clone(),
+            connection: desk.connection.clone(),
             queue,
             life: Life::new(SystemTime::now()),
             oldest: Instant::now(),
@@ -61,24 +76,22 @@ impl Batcher {
         }
     }
 
-    /// Runs until the intake is closed and everything is answered, or the
-    /// program stops; then until the workers, which end with `batches`, have given
-    /// back what they have.
-    pub fn run(
-        mut self,
-        arrivals: &Receiver<Arrival>,
-        done: &Receiver<Done>,
-        batches: Sender<Handed>,
-    ) {
+    /// Runs until the intake is closed and everything is answered, or the engine is given
+    /// up, or the program stops; then until the workers have given back what they have.
+    pub fn run(mut self, arrivals: &Receiver<Arrival>, done: &Receiver<Done>, workers: Workers) {
         let mut open = Some(arrivals);
         while open.is_some() || self.queue.is_running() || !self.queue.is_empty() {
             if self.stop.is_draining() {
                 break;
             }
+            if let Some(reason) = self.connection.given_up() {
+                return self.give_up(&reason, arrivals);
+            }
             self.happened(Input::Time);
-            open = self.step(open, done, &batches);
+            open = self.step(open, done, &workers);
         }
-        drop(batches);
+        // It ends with the last of them.
+        drop(workers);
         for done in done {
             self.queue.take_back(done.number, done.unanswered);
         }
@@ -93,16 +106,21 @@ impl Batcher {
         &mut self,
         arrivals: Option<&'a Receiver<Arrival>>,
         done: &Receiver<Done>,
-        batches: &Sender<Handed>,
+        workers: &Workers,
     ) -> Option<&'a Receiver<Arrival>> {
         let due = self.due();
         let is_due = due.is_some_and(|due| due <= Instant::now());
-        let stop = self.stop.clone();
+        let (stop, connection) = (self.stop.clone(), self.connection.clone());
         let mut select = Select::new();
         let done_at = select.recv(done);
         let stop_at = select.recv(stop.drain_channel());
         let arrivals_at = arrivals.map(|arrivals| select.recv(arrivals));
-        let batch_at = is_due.then(|| select.send(batches));
+        let decided_at = (!connection.is_decided()).then(|| select.recv(connection.decided()));
+        let own_at = is_due.then(|| select.send(&workers.own));
+        // Whoever helps does not wait for an engine that is away.
+        let helpers = workers.helpers.as_ref();
+        let helpers = helpers.filter(|_| is_due && connection.is_up());
+        let helpers_at = helpers.map(|helpers| select.send(helpers));
         let change = Instant::now() + self.life.sleep(SystemTime::now());
         let wake = due
             .filter(|_| !is_due)
@@ -118,8 +136,22 @@ impl Batcher {
         } else if index == stop_at {
             // Closed: the loop's condition sees it.
             let _ = operation.recv(stop.drain_channel());
-        } else if Some(index) == batch_at {
-            self.hand_over(operation, batches);
+        } else if Some(index) == decided_at {
+            // Closed too: whoever asks next sees what was decided.
+            let _ = operation.recv(connection.decided());
+        } else if Some(index) == own_at {
+            let handed = self.hand_out();
+            if let Err(refused) = operation.send(&workers.own, handed) {
+                let Handed { number, requests } = refused.0;
+                self.queue.take_back(number, requests);
+            }
+        } else if let Some(helpers) = helpers.filter(|_| Some(index) == helpers_at) {
+            let handed = self.hand_out();
+            let desk = workers.desk.clone();
+            if let Err(refused) = operation.send(helpers, Job { desk, handed }) {
+                let Handed { number, requests } = refused.0.handed;
+                self.queue.take_back(number, requests);
+            }
         } else if let Some(receiver) = arrivals.filter(|_| Some(index) == arrivals_at) {
             let Ok(arrival) = operation.recv(receiver) else {
                 return None;
@@ -145,17 +177,29 @@ impl Batcher {
         }
     }
 
-    fn hand_over(&mut self, operation: SelectedOperation<'_>, batches: &Sender<Handed>) {
+    fn hand_out(&mut self) -> Handed {
         let (number, requests) = self.queue.hand_out(self.batch_size);
         debug!(
             "a batch of {} indicator(s), {} wait",
             requests.len(),
             self.queue.len()
         );
-        let handed = Handed { number, requests };
-        if let Err(refused) = operation.send(batches, handed) {
-            self.queue.take_back(number, refused.0.requests);
+        Handed { number, requests }
+    }
+
+    /// The engine is not asked in this run: what was for it stays in the journal.
+    fn give_up(mut self, reason: &str, arrivals: &Receiver<Arrival>) {
+        error!("{reason}; it is not asked in this run");
+        let waiting = self.queue.len() + self.life.later();
+        let mut count = waiting as u64;
+        self.queue.leave_to_journal();
+        for arrival in arrivals {
+            if let Arrival::Indicator { ticket, .. } = arrival {
+                count += 1;
+                ticket.into_iter().for_each(Ticket::keep);
+            }
         }
+        self.metrics.indicators_dropped.add(count);
     }
 
     fn take(&mut self, arrival: Arrival) {

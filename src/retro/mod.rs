@@ -2,7 +2,8 @@
 //! events.
 //!
 //! [`Intake`] → batcher (owns the [`queue`]) → workers → writer. Workers hand
-//! back what the engine could not answer.
+//! back what the engine could not answer. Each engine has a batcher and a worker of its
+//! own; the other workers ask for whichever engine has a batch.
 
 mod asking;
 mod batch;
@@ -20,20 +21,22 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use log::error;
 
-use crate::engine::Engine;
-use crate::intake::Intake;
+use crate::engine::Connection;
+use crate::intake::{Account, Arrival};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
+use crate::sighting::report::{Parcel, Settings as ReportSettings};
+
+use batcher::{Batcher, Workers};
+use queue::Queue;
+use worker::{Desk, Job};
 
 /// How retro matching asks.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many queries run at once.
-    pub workers: usize,
     /// The most observables in one query.
     pub batch_size: usize,
     /// The most sightings for an indicator.
@@ -42,27 +45,73 @@ pub struct Settings {
     pub timeout: Option<Duration>,
 }
 
+/// One engine, and the way of indicators to it.
+pub struct Lane {
+    /// Its number among the engines, from 1.
+    pub number: usize,
+    /// The engine.
+    pub connection: Arc<Connection>,
+    /// What comes.
+    pub arrivals: Receiver<Arrival>,
+    /// How much of that waits.
+    pub account: Arc<Account>,
+    /// How matches are reported.
+    pub report: Arc<ReportSettings>,
+    /// What is counted of this engine.
+    pub metrics: Arc<Metrics>,
+}
+
 /// The threads of retro matching.
+#[derive(Default)]
 pub struct Retro {
-    batcher: JoinHandle<()>,
-    workers: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Retro {
-    /// Starts the batcher and the workers. They end when every [`Intake`] is
-    /// dropped.
+    /// Starts a batcher and a worker for each engine, and so many workers for all of
+    /// them that `workers` queries can run at once, if there are not more engines than
+    /// that. They end when every [`crate::intake::Intake`] is dropped.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        settings: Settings,
-        engine: Arc<dyn Engine + Send + Sync>,
-        report: Arc<ReportSettings>,
+        settings: &Settings,
+        workers: usize,
+        lanes: Vec<Lane>,
         writer: &Sender<Parcel>,
-        metrics: &Arc<Metrics>,
         stop: &Stop,
-    ) -> std::io::Result<(Self, Intake)> {
-        let mut settings = settings;
+    ) -> std::io::Result<Self> {
+        let mut retro = Retro::default();
+        // A batch is handed over only when a worker is free to take it: until
+        // then it can still grow, and lose what is withdrawn.
+        let (jobs_sender, jobs) = bounded::<Job>(0);
+        let own = lanes.len();
+        let all = match own {
+            0 => 0,
+            _ => workers.max(own),
+        };
+        let helpers = (all > own).then_some(jobs_sender);
+        let memory = ledger::Memory::default();
+        for lane in lanes {
+            retro.start_lane(settings.clone(), lane, &memory, &helpers, writer, stop)?;
+        }
+        for number in own + 1..=all {
+            let jobs = jobs.clone();
+            retro.spawn(format!("retro-{number}"), move || worker::help(&jobs))?;
+        }
+        Ok(retro)
+    }
+
+    fn start_lane(
+        &mut self,
+        mut settings: Settings,
+        lane: Lane,
+        memory: &ledger::Memory,
+        helpers: &Option<Sender<Job>>,
+        writer: &Sender<Parcel>,
+        stop: &Stop,
+    ) -> std::io::Result<()> {
+        let engine = lane.connection.engine();
         if let Some(most) = engine.most_observables() {
             settings.batch_size = settings.batch_size.min(most);
         }
@@ -70,49 +119,47 @@ impl Retro {
             let title = engine.title();
             format!("nothing in it is a value to look up, and {title} is asked for values alone")
         });
-        let (intake, arrivals, account) = Intake::stored(metrics.clone());
-        // A batch is handed over only when a worker is free to take it: until
-        // then it can still grow, and lose what is withdrawn.
         let (batches_sender, batches) = bounded(0);
         let (done_sender, done) = unbounded();
-        let availability = Arc::new(worker::Availability::new(engine.clone()));
-        let memory = ledger::Memory::default();
-        let mut workers = Vec::with_capacity(settings.workers);
-        for number in 1..=settings.workers {
-            let worker = worker::Worker::new(
-                settings.clone(),
-                engine.clone(),
-                availability.clone(),
-                Reporter::new(
-                    report.clone(),
-                    metrics.clone(),
-                    writer.clone(),
-                    stop.clone(),
-                ),
-                metrics.clone(),
-                memory.clone(),
-                stop.clone(),
-            );
-            let (batches, done) = (batches.clone(), done_sender.clone());
-            let thread = std::thread::Builder::new()
-                .name(format!("retro-{number}"))
-                .spawn(move || worker.run(&batches, &done))?;
-            workers.push(thread);
-        }
-        // Only the workers tell what is done.
-        drop(done_sender);
-        let queue = queue::Queue::new(lists_only, account, metrics.clone());
-        let batcher = batcher::Batcher::new(settings.batch_size, queue, metrics, stop);
-        let batcher = std::thread::Builder::new()
-            .name("batcher".to_owned())
-            .spawn(move || batcher.run(&arrivals, &done, batches_sender))?;
-        Ok((Retro { batcher, workers }, intake))
+        let queue = Queue::new(lists_only, lane.account, lane.metrics.clone());
+        let desk = Arc::new(Desk {
+            settings,
+            connection: lane.connection,
+            report: lane.report,
+            writer: writer.clone(),
+            metrics: lane.metrics,
+            memory: memory.clone(),
+            stop: stop.clone(),
+            done: done_sender,
+        });
+        let batcher = Batcher::new(queue, &desk);
+        let workers = Workers {
+            own: batches_sender,
+            helpers: helpers.clone(),
+            desk: desk.clone(),
+        };
+        self.spawn(format!("retro-{}", lane.number), move || {
+            desk.work(&batches)
+        })?;
+        let name = match lane.number {
+            1 => "batcher".to_owned(),
+            number => format!("batcher-{number}"),
+        };
+        self.spawn(name, move || {
+            batcher.run(&lane.arrivals, &done, workers);
+        })
     }
 
-    /// Waits for the threads, from left to right. A thread that panicked is
-    /// reported; the others' work counts all the same.
+    fn spawn(&mut self, name: String, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name(name).spawn(run)?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Waits for the threads. One that panicked is reported; the others' work counts all
+    /// the same.
     pub fn join(self) {
-        for thread in std::iter::once(self.batcher).chain(self.workers) {
+        for thread in self.threads {
             let name = thread.thread().name().unwrap_or("a thread").to_owned();
             if thread.join().is_err() {
                 error!("{name} ended by a defect of this program");

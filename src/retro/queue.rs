@@ -35,9 +35,9 @@ pub struct Request {
 
 impl Request {
     /// A new request.
-    pub fn new(indicator: Indicator) -> Self {
+    pub fn new(indicator: impl Into<Arc<Indicator>>) -> Self {
         Request {
-            indicator: Arc::new(indicator),
+            indicator: indicator.into(),
             ticket: None,
             place: None,
             end: None,
@@ -84,7 +84,12 @@ pub enum Pushed {
 }
 
 impl Table for Queue {
-    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        ticket: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put {
         if let Some(reason) = self
             .lists_only
             .as_ref()
@@ -94,7 +99,7 @@ impl Table for Queue {
             return Put::Refused;
         }
         self.forget_others(&indicator);
-        let place = self.account.place(indicator.size());
+        let place = self.account.place(&indicator);
         let request = Request {
             ticket,
             place: Some(place),
@@ -241,10 +246,21 @@ impl Queue {
                 continue;
             };
             request.end = running.end;
-            let size = request.indicator.size();
-            request.place.iter_mut().for_each(|place| place.wait(size));
+            let indicator = &request.indicator;
+            let wait = |place: &mut Place| place.wait(indicator);
+            request.place.iter_mut().for_each(wait);
             self.push(request);
         }
+    }
+
+    /// Lets go of all that waits; the next run asks for it.
+    pub fn leave_to_journal(&mut self) {
+        let listed = std::mem::take(&mut self.listed);
+        let alone = std::mem::take(&mut self.alone);
+        let waiting = listed.into_values().chain(alone.into_values());
+        waiting
+            .filter_map(|request| request.ticket)
+            .for_each(Ticket::keep);
     }
 
     /// Whether a worker still has something.
@@ -317,6 +333,7 @@ fn count(requests: &[Request]) -> usize {
 mod tests {
     use super::*;
     use crate::indicator::{Protocol, Validity};
+    use crate::intake::Budget;
     use crate::observable::Observable;
 
     fn request(id: &str, value: &str) -> Request {
@@ -335,7 +352,11 @@ mod tests {
 
     fn queue() -> Queue {
         let metrics = Arc::new(Metrics::default());
-        Queue::new(None, Account::new(metrics.clone(), false), metrics)
+        Queue::new(
+            None,
+            Account::new(metrics.clone(), false, &Budget::new(1)),
+            metrics,
+        )
     }
 
     fn ids(requests: &[Request]) -> Vec<&str> {
@@ -409,9 +430,8 @@ mod tests {
         assert_eq!(queue.push(request("2", "b")), Pushed::Queued);
     }
 
-    fn indicator(id: &str, value: &str) -> Indicator {
-        let Request { indicator, .. } = request(id, value);
-        Arc::into_inner(indicator).expect("just made")
+    fn indicator(id: &str, value: &str) -> Arc<Indicator> {
+        request(id, value).indicator
     }
 
     #[test]
@@ -450,7 +470,7 @@ mod tests {
                 ..queue()
             };
             let mut indicator = indicator("1", "80");
-            indicator.selection = Some(Arc::new(port.clone()));
+            Arc::make_mut(&mut indicator).selection = Some(Arc::new(port.clone()));
             let unsupported = u64::from(put == Put::Refused);
             assert_eq!(queue.put(indicator, None, None), put);
             assert_eq!(queue.metrics.indicators_unsupported.get(), unsupported);

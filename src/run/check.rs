@@ -36,15 +36,8 @@ pub fn run(config: &Config) -> ExitCode {
 
 fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     let mut findings = configuration(config);
-    match config.jobs.events.is_empty() {
-        true => findings.extend(engine::findings(
-            config.engine,
-            &config.program,
-            config.live_wish().as_ref(),
-            stop,
-        )),
-        false => findings.extend(config.jobs.events.iter().map(|path| log(path))),
-    }
+    findings.extend(engines(config, stop));
+    findings.extend(config.jobs.events.iter().map(|path| log(path)));
     if config.jobs.indicators.is_empty() {
         findings.extend(bus(config, stop));
     } else {
@@ -89,6 +82,23 @@ fn allowed(path: &Path) -> Finding {
         }
         Err(reason) => Finding::bad("allow", format!("{name}: {reason}")),
     }
+}
+
+/// What is to be said of the engines; with the name of each, where there are several.
+fn engines(config: &Config, stop: &Stop) -> Vec<Finding> {
+    let wish = config.live_wish();
+    let found = engine::findings(&config.engines, wish.as_ref(), stop);
+    let named = found
+        .into_iter()
+        .map(|(number, finding)| match config.is_fleet() {
+            true => {
+                let name = &config.engines[number].name;
+                let detail = format!("{name}: {}", finding.detail);
+                Finding { detail, ..finding }
+            }
+            false => finding,
+        });
+    named.collect()
 }
 
 fn configuration(config: &Config) -> Vec<Finding> {

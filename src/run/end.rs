@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
 
+use super::lanes::Outcome;
 use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
@@ -69,6 +70,8 @@ pub struct Ending {
     pub nothing_came: bool,
     /// Whether the status is to tell that nothing matched.
     pub tells_matches: bool,
+    /// What became of each, where indicators were looked for in several engines.
+    pub lanes: Vec<Outcome>,
 }
 
 impl Ending {
@@ -76,6 +79,7 @@ impl Ending {
     pub fn verdict(&self, metrics: &Metrics) -> (ExitCode, Option<String>) {
         let mut reasons = self.left(metrics);
         if self.cause.is_none() {
+            reasons.extend(self.lanes.iter().filter_map(Outcome::not_asked));
             reasons.extend(failures(metrics));
             if self.nothing_came && self.tells_matches {
                 reasons.push("no indicator came, so nothing was looked for".to_owned());
@@ -96,11 +100,14 @@ impl Ending {
             return Vec::new();
         };
         let mut left = vec![cause.clone()];
-        let received = metrics.indicators_received.get();
-        left.push(format!(
-            "{} of {received} indicator(s) were not looked for everywhere",
-            unfinished(metrics)
-        ));
+        if self.lanes.is_empty() {
+            let received = metrics.indicators_received.get();
+            left.push(format!(
+                "{} of {received} indicator(s) were not looked for everywhere",
+                unfinished(metrics)
+            ));
+        }
+        left.extend(self.lanes.iter().filter_map(Outcome::shortfall));
         if self.is_unread {
             left.push("there are more in the file, which was not read to its end".to_owned());
         }
@@ -338,6 +345,7 @@ mod tests {
             logs: Some((1_500_000, 9_000_000)),
             nothing_came: false,
             tells_matches: true,
+            lanes: Vec::new(),
         };
         let (code, reason) = ending.verdict(&metrics);
         assert_eq!(code, ExitCode::TempFail);

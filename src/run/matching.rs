@@ -1,55 +1,44 @@
-//! What indicators are matched by: an engine, or log files.
+//! The threads that match, of all engines and of log files.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crossbeam_channel::Sender;
 use log::warn;
 
+use super::lanes::Lane;
 use crate::config::Config;
-use crate::engine::Engine;
-use crate::engine::live::Source;
+use crate::engine::{Connection, LiveWish};
 use crate::indicator::Wider;
-use crate::intake::Intake;
+use crate::intake::{Budget, Intake};
 use crate::live::{self, Live};
 use crate::logs::{self, Files};
 use crate::matching::Mode;
-use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::retro::{self, Retro};
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
 
-/// What answers, before it is started.
-pub enum Choice {
-    /// An engine that has answered once.
-    Engine {
-        /// The way to ask it.
-        engine: Arc<dyn Engine + Send + Sync>,
-        /// Where live matches come from, if they are asked for.
-        live: Option<Box<Source>>,
-    },
-    /// The files of `--events`.
-    Files,
-}
-
-impl Choice {
-    /// What events are from that no log with a name has.
-    pub fn source(&self) -> &str {
-        match self {
-            Choice::Engine { engine, .. } => engine.title(),
-            Choice::Files => "files",
-        }
-    }
-}
-
 /// The threads that match.
 #[derive(Default)]
 pub struct Matching {
-    /// In what the engine has stored.
-    retro: Option<Retro>,
-    /// In what comes into it.
-    live: Option<Live>,
+    /// In what engines have stored.
+    retro: Retro,
+    /// In what comes into them.
+    live: Vec<Live>,
     /// In files.
     files: Option<Files>,
+}
+
+/// What is needed to start the threads of any lane.
+struct Start<'a> {
+    config: &'a Config,
+    writer: &'a Sender<Parcel>,
+    stop: &'a Stop,
+    /// The bounds on what waits for stored events, and for new ones.
+    stored: Arc<Budget>,
+    new: Arc<Budget>,
+    /// How many engines match live.
+    willing: Arc<AtomicUsize>,
 }
 
 impl Matching {
@@ -59,48 +48,44 @@ impl Matching {
     /// The system has no thread left.
     pub fn start(
         config: &Config,
-        choice: Choice,
-        report: Arc<ReportSettings>,
+        lanes: Vec<Lane>,
+        report: &ReportSettings,
         writer: &Sender<Parcel>,
-        metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
-        let mut matching = Matching::default();
-        let (engine, live) = match choice {
-            Choice::Engine { engine, live } => (engine, live),
-            Choice::Files => {
-                let settings = files_settings(config);
-                let (files, intake) = Files::start(settings, report, writer, metrics, stop)?;
-                matching.files = Some(files);
-                return Ok((matching, intake.widened(wider_here(config))));
-            }
+        let engines = config.engines.len();
+        let start = Start {
+            config,
+            writer,
+            stop,
+            stored: Budget::new(lanes.len()),
+            new: Budget::new(engines),
+            willing: Arc::new(AtomicUsize::new(engines)),
         };
-        let mut intakes = Vec::new();
-        if let Some(source) = live {
-            // Its own matcher, where it has one, compares whole values.
-            let takes_parts = source.registrar.is_none() && engine.takes_selections();
-            let wider = match source.registrar {
-                None if config.meaning.mode != Mode::Exact => wider_here(config),
-                _ => wider(config, "live", takes_parts),
+        let mut matching = Matching::default();
+        let (mut intakes, mut asked) = (Vec::new(), Vec::new());
+        for (number, mut lane) in (1..).zip(lanes) {
+            let report = lane.report(config, report);
+            let Some(connection) = lane.connection.clone() else {
+                let (files, intake) = start.files(lane, report)?;
+                matching.files = Some(files);
+                intakes.push(intake);
+                continue;
             };
-            let settings = live::Settings {
-                engine: engine.clone(),
-                is_alone: !config.retro_match,
-                timeout: config.retro_match_timeout,
-                meaning: config.meaning,
-            };
-            let (live, intake) = Live::start(*source, settings, &report, writer, metrics, stop)?;
-            matching.live = Some(live);
-            intakes.push(intake.widened(wider));
+            if let Some(wish) = config.live_wish() {
+                let (live, intake) =
+                    start.live(number, &mut lane, &connection, wish, report.clone())?;
+                matching.live.push(live);
+                intakes.push(intake);
+            }
+            if config.retro_match {
+                let (stored, intake) = start.stored(number, &lane, connection, report);
+                asked.push(stored);
+                intakes.push(intake);
+            }
         }
-        if config.retro_match {
-            let settings = retro_settings(config);
-            let takes_parts = engine.takes_selections() || engine.gives_more();
-            let wider = wider(config, "retro", takes_parts);
-            let (retro, intake) = Retro::start(settings, engine, report, writer, metrics, stop)?;
-            matching.retro = Some(retro);
-            intakes.push(intake.widened(wider));
-        }
+        let workers = config.max_background_tasks.get();
+        matching.retro = Retro::start(&retro_settings(config), workers, asked, writer, stop)?;
         let intake = intakes.into_iter().reduce(Intake::and);
         Ok((matching, intake.expect("one kind of matching is asked for")))
     }
@@ -110,15 +95,84 @@ impl Matching {
         self.files.as_ref().map(Files::progress)
     }
 
-    /// Waits for the end; says whether the engine did what it was asked.
+    /// Waits for the end; says whether the engines did what they were asked.
     pub fn join(self) -> bool {
-        if let Some(retro) = self.retro {
-            retro.join();
-        }
+        self.retro.join();
         if let Some(files) = self.files {
             files.join();
         }
-        self.live.is_none_or(Live::join)
+        let ended: Vec<bool> = self.live.into_iter().map(Live::join).collect();
+        ended.into_iter().all(|is_good| is_good)
+    }
+}
+
+impl Start<'_> {
+    fn files(&self, lane: Lane, report: Arc<ReportSettings>) -> std::io::Result<(Files, Intake)> {
+        let Start {
+            config,
+            writer,
+            stop,
+            ..
+        } = *self;
+        let (intake, arrivals, _) = Intake::stored(&lane.name, lane.metrics.clone(), &self.stored);
+        let settings = files_settings(config);
+        let files = Files::start(settings, arrivals, report, writer, &lane.metrics, stop)?;
+        Ok((files, intake.widened(wider_here(config))))
+    }
+
+    fn live(
+        &self,
+        number: usize,
+        lane: &mut Lane,
+        connection: &Arc<Connection>,
+        wish: LiveWish,
+        report: Arc<ReportSettings>,
+    ) -> std::io::Result<(Live, Intake)> {
+        let config = self.config;
+        let (intake, arrivals) = Intake::live(&lane.name, lane.metrics.clone(), &self.new);
+        let settings = live::Settings {
+            number,
+            is_alone: !config.retro_match,
+            timeout: config.retro_match_timeout,
+            meaning: config.meaning,
+            willing: self.willing.clone(),
+            wider: wider_live(config, connection),
+        };
+        let ways = live::Ways {
+            arrivals,
+            report,
+            writer: self.writer.clone(),
+            metrics: lane.metrics.clone(),
+            stop: self.stop.clone(),
+        };
+        let live = match lane.source.take() {
+            Some(source) => Live::start(*source, connection, settings, ways)?,
+            None => Live::start_later(wish, connection.clone(), settings, ways)?,
+        };
+        Ok((live, intake))
+    }
+
+    fn stored(
+        &self,
+        number: usize,
+        lane: &Lane,
+        connection: Arc<Connection>,
+        report: Arc<ReportSettings>,
+    ) -> (retro::Lane, Intake) {
+        let engine = connection.engine();
+        let takes_parts = engine.takes_selections() || engine.gives_more();
+        let wider = wider(self.config, "retro", takes_parts);
+        let metrics = lane.metrics.clone();
+        let (intake, arrivals, account) = Intake::stored(&lane.name, metrics.clone(), &self.stored);
+        let lane = retro::Lane {
+            number,
+            connection,
+            arrivals,
+            account,
+            report,
+            metrics,
+        };
+        (lane, intake.widened(wider))
     }
 }
 
@@ -130,6 +184,20 @@ fn wider_here(config: &Config) -> Wider {
         answers: answers && config.meaning.mode == Mode::Exact,
         ..config.wider
     }
+}
+
+/// How wide indicators are looked for in new events, once it is known where they come
+/// from.
+fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
+    let (config, engine) = (config.clone(), connection.engine().clone());
+    Arc::new(move |source| {
+        // Its own matcher, where it has one, compares whole values.
+        let takes_parts = source.registrar.is_none() && engine.takes_selections();
+        match source.registrar {
+            None if config.meaning.mode != Mode::Exact => wider_here(&config),
+            _ => wider(&config, "live", takes_parts),
+        }
+    })
 }
 
 /// How wide indicators are looked for, where that can be. The host of a URL is a
@@ -152,7 +220,6 @@ fn wider(config: &Config, what: &str, takes_parts: bool) -> Wider {
 
 fn retro_settings(config: &Config) -> retro::Settings {
     retro::Settings {
-        workers: config.max_background_tasks.get(),
         batch_size: config.batch_size.get(),
         max_events: config.retro_match_max_events,
         timeout: config.retro_match_timeout,
@@ -172,5 +239,6 @@ fn files_settings(config: &Config) -> logs::Settings {
         },
         max_events: config.retro_match_max_events,
         meaning: config.meaning,
+        is_alone: config.engines.is_empty(),
     }
 }

@@ -5,6 +5,7 @@ pub mod check;
 pub mod end;
 pub mod explain;
 mod from_file;
+mod lanes;
 mod matching;
 mod progress;
 mod reload;
@@ -27,7 +28,6 @@ use crate::bus::outbox::Outbox;
 use crate::bus::outgoing::{Broker, Inputs, Outgoing};
 use crate::bus::session::{self, Session};
 use crate::config::{CommandMode, Config, SinkChoice};
-use crate::engine;
 use crate::indicator::Allowing;
 use crate::intake::Intake;
 use crate::matching::Mode;
@@ -50,7 +50,8 @@ use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use end::{Deadline, Ending, Summary};
 
-use matching::{Choice, Matching};
+use lanes::{Lane, Lanes, Outcome};
+use matching::Matching;
 use state::{State, state_topics, take_up};
 
 /// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
@@ -84,7 +85,8 @@ pub fn run(config: &Config) -> ExitCode {
     let metrics = Arc::new(Metrics::default());
     let (name, file) = (config.sensor_name.as_deref(), config.file.as_deref());
     let telemetry = Telemetry::start(&config.metrics, name, file, &metrics);
-    let (code, shortfall) = match run_counted(config, &metrics) {
+    let mut ending = Ending::default();
+    let (code, shortfall) = match run_counted(config, &metrics, &mut ending) {
         Ok(ended) => ended,
         Err(error) => {
             error!("the system does not provide what is needed: {error}");
@@ -100,6 +102,10 @@ pub fn run(config: &Config) -> ExitCode {
         "ended after {:.1} s: {metrics}",
         started.elapsed().as_secs_f64()
     );
+    if config.jobs.once {
+        // Of each engine, where there are several.
+        ending.lanes.iter().for_each(|lane| info!("{lane}"));
+    }
     log::logger().flush();
     if let Some(shortfall) = shortfall {
         error!("the run is not complete: {shortfall}");
@@ -111,23 +117,30 @@ pub fn run(config: &Config) -> ExitCode {
 fn run_counted(
     config: &Config,
     metrics: &Arc<Metrics>,
+    ending: &mut Ending,
 ) -> std::io::Result<(ExitCode, Option<String>)> {
     let stop = Stop::new()?;
     let (wishes, reloads) = reload::channel(config);
     let signals = Watcher::start(stop.clone(), metrics.clone(), wishes)?;
     let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
-    if config.engine != engine::Choice::Files {
+    if !config.engines.is_empty() {
         metrics.engine_up.set(Peer::Down);
     }
-    let matching = connect_engine(config, &stop);
-    let mut ending = Ending::default();
-    let code = match matching {
-        Ok(Some(matching)) => run_with(config, matching, metrics, &stop, reloads, &mut ending)?,
-        Ok(None) => ExitCode::Success,
-        Err(code) => code,
+    let (code, is_complete) = match Lanes::connect(config, metrics, &stop)? {
+        Ok(Some(lanes)) => {
+            if config.is_fleet() {
+                ending.lanes = lanes.all.iter().map(Outcome::of).collect();
+            }
+            let Lanes { all, connecting } = lanes;
+            let code = run_with(config, all, metrics, &stop, reloads, ending)?;
+            let is_complete = !stop.is_draining();
+            connecting.end(&stop);
+            (code, is_complete)
+        }
+        Ok(None) => (ExitCode::Success, !stop.is_draining()),
+        Err(code) => (code, !stop.is_draining()),
     };
-    let is_complete = !stop.is_draining();
     let signal = signals.end().filter(|_| config.jobs.once);
     ending.cause = match signal {
         _ if deadline.has_passed() => Some("the deadline has passed".to_owned()),
@@ -149,35 +162,9 @@ fn run_counted(
     Ok(ending.verdict(metrics))
 }
 
-fn connect_engine(config: &Config, stop: &Stop) -> Result<Option<Choice>, ExitCode> {
-    if config.engine == engine::Choice::Files {
-        return Ok(Some(Choice::Files));
-    }
-    let limit = config.connect_timeout;
-    let engine = engine::connect(config.engine, &config.program, limit, stop).map_err(|error| {
-        error!("{error}");
-        ExitCode::Unavailable
-    })?;
-    let Some(engine) = engine else {
-        return Ok(None);
-    };
-    let live = match config.live_wish() {
-        Some(wish) => {
-            let source = engine.live(&wish, stop);
-            let source = source.map_err(|reason| {
-                error!("{reason}");
-                ExitCode::Usage
-            })?;
-            Some(Box::new(source))
-        }
-        None => None,
-    };
-    Ok(Some(Choice::Engine { engine, live }))
-}
-
 fn run_with(
     config: &Config,
-    matching: Choice,
+    lanes: Vec<Lane>,
     metrics: &Arc<Metrics>,
     stop: &Stop,
     reloads: Receiver<()>,
@@ -202,21 +189,19 @@ fn run_with(
         finished: finished.clone(),
     };
     let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
-    let of_engine = engine_metrics(&matching, metrics);
     let reported = state.reported.clone();
     let tally = summary::tally(config);
     let report = Arc::new(ReportSettings {
-        source: matching.source().into(),
         reported: state.reported,
         allow: allow.clone(),
         tally: tally.clone(),
-        noise: noise(config).map(|noise| noise.journalled(state.held_back)),
+        noise: noise(config).map(|noise| Arc::new(noise.journalled(state.held_back))),
         ..report_settings(config, metrics, stop)
     });
     let teller = start_teller(&report, metrics, &parcels_sender, stop, state.pending)?;
-    let (matching, intake) =
-        Matching::start(config, matching, report, &parcels_sender, &of_engine, stop)?;
-    let intake = intake.allowing(allow.clone());
+    let (matching, intake) = Matching::start(config, lanes, &report, &parcels_sender, stop)?;
+    let intake = intake.allowing(allow.clone()).counting(metrics.clone());
+    drop(report);
     let reloads = reload::start(config, allow, reloads)?;
     // The workers hold the writer's other senders: it ends with the last.
     drop(parcels_sender);
@@ -296,16 +281,6 @@ fn run_with(
             ExitCode::Unavailable
         }
     })
-}
-
-/// The numbers of the engine at hand.
-fn engine_metrics(matching: &Choice, metrics: &Metrics) -> Arc<Metrics> {
-    let of_engine = metrics.of_engine(matching.source());
-    if let (Choice::Engine { engine, .. }, Some(named)) = (matching, &of_engine.engine) {
-        of_engine.engine_up.set(Peer::Up);
-        named.version.get_or_init(|| engine.version());
-    }
-    of_engine
 }
 
 fn receiver_thread() -> std::thread::Builder {
@@ -443,12 +418,8 @@ fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> Repo
         (Some(template), CommandMode::Each) => Transform::Each(template.clone()),
         (Some(template), CommandMode::Lines) => {
             let processes = config.transform_processes;
-            Transform::Lines(Pool::new(
-                template.clone(),
-                processes,
-                metrics.clone(),
-                stop.clone(),
-            ))
+            let pool = Pool::new(template.clone(), processes, metrics.clone(), stop.clone());
+            Transform::Lines(Arc::new(pool))
         }
     };
     let destination = match config.sink {

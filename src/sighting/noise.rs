@@ -37,9 +37,12 @@ impl fmt::Debug for Noise {
 /// An indicator's id and a source.
 type OfSource = (Arc<str>, Arc<str>);
 
+/// An indicator's id, and who saw it, where that is told.
+type BySensor = (Arc<str>, Option<Arc<str>>);
+
 struct State {
     aggregate: Option<Windows<OfSource, Kept>>,
-    limit: Option<Windows<Arc<str>, Kept>>,
+    limit: Option<Windows<BySensor, Kept>>,
     journal: Option<Journal>,
 }
 
@@ -48,8 +51,8 @@ pub struct Noise(Mutex<State>);
 
 impl Noise {
     /// Sightings of one indicator from one source within `aggregate` go out as one,
-    /// and of one indicator at most `per_minute` go out in a minute; `None` where
-    /// neither is asked for.
+    /// and of one indicator at most `per_minute` of each sensor go out in a minute; `None`
+    /// where neither is asked for.
     pub fn new(aggregate: Option<Duration>, per_minute: Option<u64>) -> Option<Self> {
         if aggregate.is_none() && per_minute.is_none() {
             return None;
@@ -116,7 +119,9 @@ impl Noise {
         let Some(windows) = limit else {
             return Met::Passes;
         };
-        match windows.meet(now, &indicator.id, seen, || keep(facts), note) {
+        let sensor = facts.sensor.as_ref().map(|sensor| sensor.name.clone());
+        let key = (indicator.id.clone(), sensor);
+        match windows.meet(now, &key, seen, || keep(facts), note) {
             Met::Held => Met::TooMany,
             met => met,
         }
@@ -213,6 +218,7 @@ mod tests {
             time: EventTime::parse(time),
             matched: None,
             source: source.into(),
+            sensor: None,
             series: None,
         }
     }

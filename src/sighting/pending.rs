@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::noise::Kept;
 use crate::indicator::{Indicator, Protocol, Validity};
 use crate::observable::{EventTime, Observable, PROPERTIES};
-use crate::protocol::{Context, Facts, MatchType, Matched, Series};
+use crate::protocol::{Context, Facts, MatchType, Matched, Sensor, Series};
 
 /// How many sightings wait, and when the first and the last of their events happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub(super) fn written(kept: &Kept) -> String {
         "time": facts.time.as_ref().map(EventTime::as_python),
         "matched": matched.map(|matched| [&matched.path, &matched.value]),
         "source": &*facts.source,
+        "sensor": facts.sensor.as_ref().map(|sensor| &*sensor.name),
         "series": series.map(|series| series.id.to_string()),
         "created": series.map(|series| series.created.unix_timestamp_nanos().to_string()),
     })
@@ -131,6 +132,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
             _ => None,
         },
         source: text("source")?.into(),
+        sensor: text("sensor").map(|name| Arc::new(Sensor::new(name.into()))),
         series: Some(Series {
             id: id.unwrap_or_else(Uuid::new_v4),
             created: created.unwrap_or_else(OffsetDateTime::now_utc),
@@ -209,6 +211,7 @@ mod tests {
                     value: "\n".to_owned(),
                 }),
                 source: "eve.json".into(),
+                sensor: Some(Arc::new(Sensor::new("dmz".into()))),
                 series: None,
             },
             ticket: None,

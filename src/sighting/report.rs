@@ -1,6 +1,7 @@
 //! From a match to what the writer sends: unflatten, transform, encode. All of
 //! it happens in the thread that found the match, so the one writer only writes.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
-use crate::protocol::{Context, Facts, MatchType};
+use crate::protocol::{Context, Facts, MatchType, Sensor};
 use crate::sighting::gather::{Gathered, Gathering};
 use crate::sighting::lines::Pool;
 use crate::sighting::locate::Locator;
@@ -98,7 +99,7 @@ pub struct BusMessage {
 }
 
 /// What stays the same for all reports of a run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where sightings go.
     pub destination: Destination,
@@ -106,6 +107,11 @@ pub struct Settings {
     pub output: Output,
     /// What events are from, where they are from no log with a name.
     pub source: Arc<str>,
+    /// Who sees them, where that is told.
+    pub sensor: Option<Arc<Sensor>>,
+    /// Whether others of this run see events too, so that the same event of two of them is
+    /// reported twice.
+    pub is_one_of_several: bool,
     /// `--transform-context`.
     pub transform: Transform,
     /// `--unflatten`.
@@ -115,7 +121,7 @@ pub struct Settings {
     /// `--allow`.
     pub allow: Allowing,
     /// `--aggregate` and `--max-sightings-per-minute`.
-    pub noise: Option<Noise>,
+    pub noise: Option<Arc<Noise>>,
     /// What is told at the end.
     pub tally: Option<Arc<Mutex<Tally>>>,
 }
@@ -127,6 +133,8 @@ impl Settings {
             destination,
             output: Output::Context,
             source: "VAST".into(),
+            sensor: None,
+            is_one_of_several: false,
             transform: Transform::None,
             unflatten: false,
             reported: None,
@@ -138,6 +146,14 @@ impl Settings {
 
     fn is_for_bus(&self) -> bool {
         matches!(self.destination, Destination::Bus)
+    }
+
+    /// What an indicator is remembered by where its sightings are (`--report-once`).
+    pub(super) fn reported_id<'a>(&self, indicator: &'a Indicator) -> Cow<'a, str> {
+        match self.sensor.as_ref().filter(|_| self.is_one_of_several) {
+            Some(sensor) => format!("{}\n{}", indicator.id, sensor.name).into(),
+            None => Cow::Borrowed(&indicator.id),
+        }
     }
 
     /// Whether it is told when the event happened.
@@ -158,14 +174,14 @@ impl Settings {
 }
 
 /// What is made of contexts before they go out.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Transform {
     /// Nothing else.
     None,
     /// What a command makes of them, one process for each.
     Each(CommandTemplate),
     /// What a command makes of them that stays.
-    Lines(Pool),
+    Lines(Arc<Pool>),
 }
 
 /// One thread's way to the writer.
@@ -235,7 +251,8 @@ impl Reporter {
         // Where the context does not tell the event, it cannot tell that it is new.
         let is_told = time.is_none();
         let reported = settings.reported.as_ref().filter(|_| is_told);
-        if reported.is_some_and(|reported| !reported.is_new(&indicator.id, context.as_str())) {
+        let id = settings.reported_id(indicator);
+        if reported.is_some_and(|reported| !reported.is_new(&id, context.as_str())) {
             self.metrics.sightings_known.add(1);
             return;
         }
@@ -251,6 +268,7 @@ impl Reporter {
                 false => None,
             },
             source: self.source.clone(),
+            sensor: settings.sensor.clone(),
             series: None,
         };
         if let Some(tally) = &settings.tally {
@@ -310,7 +328,7 @@ impl Reporter {
     /// Tells of all that is held back, at the end.
     pub fn tell_rest(&mut self) {
         let settings = self.settings.clone();
-        let rest = settings.noise.as_ref().map(Noise::rest);
+        let rest = settings.noise.as_ref().map(|noise| noise.rest());
         self.tell_all(rest.unwrap_or_default());
         self.flush();
     }
@@ -426,7 +444,7 @@ impl Reporter {
                 if let (Some(reported), false) =
                     (&self.settings.reported, self.settings.is_for_bus())
                 {
-                    reported.forget(&indicator.id, event.as_str());
+                    reported.forget(&self.settings.reported_id(indicator), event.as_str());
                 }
             }
         }

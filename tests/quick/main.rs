@@ -24,6 +24,7 @@ mod ends;
 mod engine;
 mod feeds;
 mod files;
+mod fleet;
 mod hostile;
 mod indicator_life;
 mod indicators_file;

@@ -142,10 +142,17 @@ struct Sighting {
 
 /// What is looked for, in the process.
 #[derive(Default)]
-struct Bench(BTreeMap<Arc<str>, (Indicator, Option<Ticket>, Option<Ending>)>);
+struct Bench(BTreeMap<Arc<str>, Sought>);
+
+type Sought = (Arc<Indicator>, Option<Ticket>, Option<Ending>);
 
 impl Table for Bench {
-    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        ticket: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put {
         if self.0.len() >= IDS - 1 && !self.0.contains_key(&indicator.id) {
             return Put::Full(NoRoom::Memory);
         }
@@ -458,7 +465,7 @@ impl World {
         ticket: Ticket,
     ) -> Result<(), String> {
         let indicator = self.indicator(number);
-        self.live(process, Input::Came(indicator, Some(ticket)))
+        self.live(process, Input::Came(indicator.into(), Some(ticket)))
     }
 
     fn goes(&mut self, process: &mut Process) -> Result<(), String> {

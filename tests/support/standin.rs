@@ -23,6 +23,21 @@ pub enum Down {
     Frozen,
 }
 
+/// One program for several nodes, as `--vast-binary` names it: it asks the stand-in that
+/// has the endpoint. It is written into a folder.
+pub fn program_for(folder: &Path, standins: &[&Standin]) -> PathBuf {
+    let mut script = "#!/bin/sh\n".to_owned();
+    for standin in standins {
+        let (endpoint, program) = (standin.endpoint(), standin.path().display());
+        script += &format!("[ \"$2\" = {endpoint} ] && exec {program} \"$@\"\n");
+    }
+    script += &format!("exec {} \"$@\"\n", standins[0].path().display());
+    let path = folder.join("vast");
+    std::fs::write(&path, script).expect("it can be written");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    path
+}
+
 /// An engine of its own: a program, a configuration, a node that can go away,
 /// and a record of the calls.
 pub struct Standin {

@@ -6,6 +6,7 @@ mod scenarios;
 mod support;
 
 mod faults;
+mod fleet;
 mod live;
 mod neighbours;
 mod sinks;

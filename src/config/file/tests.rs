@@ -99,8 +99,8 @@ fn unknown_keys_are_named_with_those_that_were_meant() {
 fn a_wrong_shape_is_named() {
     for (text, message) in [
         (
-            "vast: [a]",
-            "c.yaml, line 1: vast: got a list; it takes HOST:PORT, for example localhost:42000",
+            "threatbus: [a]",
+            "c.yaml, line 1: threatbus: got a list; it takes HOST:PORT, for example localhost:13370",
         ),
         (
             "\nsnapshot: {a: 1}",

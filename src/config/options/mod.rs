@@ -13,6 +13,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::nodes::Node;
 use crate::config::texts::Text;
 use crate::config::{Settings, SinkChoice};
 use crate::observe::logging::Verbosity;
@@ -70,6 +71,9 @@ pub enum Kind {
     Seconds(u32, fn(&mut Settings, Option<Duration>)),
     /// A host and a port.
     Endpoint(fn(&mut Settings, Endpoint)),
+    /// The node of an engine, one for each time that it is given. Those of a later
+    /// source replace those of an earlier one.
+    Engines(fn(&mut Settings) -> &mut Vec<Node>),
     /// Any text; empty and null mean none.
     Text(fn(&mut Settings, Option<String>)),
     /// The path of a file; empty and null mean none.
@@ -195,6 +199,11 @@ impl Opt {
             Name::Anywhere(name) | Name::FlagOnly(name) => format!("--{name}"),
             Name::KeyOnly(name) => name.to_owned(),
         }
+    }
+
+    /// Whether it can be given several times.
+    pub fn is_list(&self) -> bool {
+        matches!(self.kind, Kind::Files(_) | Kind::Engines(_))
     }
 
     /// Whether its flag stands alone.

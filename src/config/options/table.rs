@@ -46,19 +46,23 @@ pub static OPTIONS: &[Opt] = &[
         name: Name::Anywhere("vast"),
         short: Some('v'),
         value_name: "EP",
-        kind: Kind::Endpoint(|settings, value| settings.vast = Some(value)),
+        kind: Kind::Engines(|settings| &mut settings.nodes),
         default: Some("localhost:42000"),
         sample: None,
         section: Section::Connection,
-        short_help: "where VAST listens, HOST:PORT",
+        short_help: "where VAST listens, HOST:PORT; several times for several",
         long_help: "An IPv6 address is written in brackets: [::1]:42000. The default for Tenzir \
-                    is localhost:5158.",
+                    is localhost:5158. Each engine is queried by itself, and can be written \
+                    [NAME=][SCHEME://]HOST:PORT. The scheme, vast or tenzir, says what listens \
+                    there, instead of --engine. The name is used in sightings, logs and metrics, \
+                    instead of host and port. In a file, several are a list. Those of the command \
+                    line replace those of the file, and --events can stand beside them.",
     },
     Opt {
         name: Name::Anywhere("engine-endpoint"),
         short: None,
         value_name: "EP",
-        kind: Kind::Endpoint(|settings, value| settings.vast = Some(value)),
+        kind: Kind::Engines(|settings| &mut settings.nodes),
         default: None,
         sample: Some("localhost:5158"),
         section: Section::Connection,
@@ -87,6 +91,18 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Connection,
         short_help: "another name of --vast-binary",
         long_help: "",
+    },
+    Opt {
+        name: Name::Anywhere("tenzir-binary"),
+        short: None,
+        value_name: "PROGRAM",
+        kind: Kind::Program(|settings, value| settings.tenzir_binary = Some(value)),
+        default: None,
+        sample: Some("/opt/tenzir/bin/tenzir"),
+        section: Section::Connection,
+        short_help: "the program that queries nodes of Tenzir",
+        long_help: "The default for tenzir://HOST:PORT is `tenzir`. vast://HOST:PORT is queried \
+                    with --vast-binary.",
     },
     Opt {
         name: Name::Anywhere("threatbus"),
@@ -137,7 +153,9 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Connection,
         short_help: "how long to try to reach VAST and the bus at start; 0 = for ever",
         long_help: "Both are tried with growing pauses. After this time the program ends with \
-                    status 69. A connection that is lost later is tried again for ever.",
+                    status 69. A connection that is lost later is tried again for ever. Of \
+                    several engines, one has to answer in this time; the others are tried for \
+                    ever, or given up after it in a run that ends.",
     },
     Opt {
         name: Name::Anywhere("snapshot"),
@@ -360,7 +378,8 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::Matching,
         short_help: "how many queries may run at the same time",
-        long_help: "Each is one child process of about 22 MB.",
+        long_help: "Each is one child process of about 22 MB. Of several engines, each can have \
+                    one at any time, even if there are more engines than N.",
     },
     Opt {
         name: Name::Anywhere("sink"),
@@ -705,7 +724,7 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::Jobs,
         short_help: "search log files and not VAST; - = standard input",
-        long_help: "Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, \
+        long_help: "With --vast beside it, both are searched. Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, \
                     plain or compressed (gzip, Zstandard); of a folder, the logs in it. Each \
                     batch of indicators from the bus is searched in all files; with --once all \
                     indicators together, when no more come.",

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{Kind, Opt};
+use crate::config::nodes::NodeError;
 use crate::config::{Settings, SinkChoice};
 use crate::observe::logging::{Verbosity, printable};
 use crate::process::command::CommandTemplate;
@@ -153,6 +154,12 @@ impl Opt {
                 );
                 Ok(())
             }
+            Kind::Engines(nodes) => {
+                let node = text.parse();
+                let node = node.map_err(|error| self.bad_node(text, &error))?;
+                nodes(settings).push(node);
+                Ok(())
+            }
             Kind::Text(set) => {
                 set(settings, some_text(text, given.form).map(str::to_owned));
                 Ok(())
@@ -237,7 +244,9 @@ impl Opt {
             Kind::Seconds(least, _) => {
                 format!("takes a number of seconds from {least} to {MAX_SECONDS}")
             }
-            Kind::Endpoint(_) => format!("takes HOST:PORT, for example {}", self.sample_value()),
+            Kind::Endpoint(_) | Kind::Engines(_) => {
+                format!("takes HOST:PORT, for example {}", self.sample_value())
+            }
             Kind::Text(_) => "takes a text (a number or a word like `yes` needs quotes)".to_owned(),
             Kind::File(_) => "takes the path of a file".to_owned(),
             Kind::Files(_) => "takes the paths of one or more files".to_owned(),
@@ -251,6 +260,17 @@ impl Opt {
     /// The value that examples show.
     pub fn sample_value(&self) -> &'static str {
         self.sample.or(self.default).unwrap_or_default()
+    }
+
+    fn bad_node(&self, text: &str, error: &NodeError) -> String {
+        match error {
+            NodeError::Endpoint(error) => {
+                let bare = text.rsplit_once('=').map_or(text, |(_, rest)| rest);
+                let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest);
+                self.bad_endpoint(bare, error)
+            }
+            error => format!("takes [NAME=][SCHEME://]HOST:PORT: {error}"),
+        }
     }
 
     fn bad_endpoint(&self, text: &str, error: &EndpointError) -> String {

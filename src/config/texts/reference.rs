@@ -49,7 +49,7 @@ fn config_entry(option: &Opt, name: &str, indent: &str) -> String {
     }
     let value = match (&option.kind, option.sample_value()) {
         // A port looks like a mapping to people, if not to the parser.
-        (Kind::Endpoint(_), value) => format!("\"{value}\""),
+        (Kind::Endpoint(_) | Kind::Engines(_), value) => format!("\"{value}\""),
         (_, value) => value.to_owned(),
     };
     let comment = if option.default.is_some() { "" } else { "# " };

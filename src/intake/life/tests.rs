@@ -8,9 +8,11 @@ use crate::observable::Observable;
 use crate::process::stop::Stop;
 use crate::state::journal::Journal;
 
+type Held = (Arc<Indicator>, Option<Ticket>, Option<Ending>);
+
 /// A table of so many at the most.
 struct Plain {
-    held: BTreeMap<Arc<str>, (Indicator, Option<Ticket>, Option<Ending>)>,
+    held: BTreeMap<Arc<str>, Held>,
     most: usize,
 }
 
@@ -30,7 +32,12 @@ impl Plain {
 }
 
 impl Table for Plain {
-    fn put(&mut self, indicator: Indicator, ticket: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        ticket: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> Put {
         if let Some(known) = self.held.get_mut(&indicator.id) {
             if known.0.asks_the_same(&indicator) {
                 known.2 = end;
@@ -120,7 +127,7 @@ proptest! {
                 Step::Comes(id, value, from, until) => {
                     last.insert(id.clone(), (value.clone(), from, until));
                     let ticket = journal.begin(id.as_bytes());
-                    Input::Came(indicator(&id, &value, from, until), Some(ticket))
+                    Input::Came(indicator(&id, &value, from, until).into(), Some(ticket))
                 }
                 Step::Goes(id) => {
                     last.remove(&id);
@@ -170,7 +177,7 @@ fn each_step_says_what_became_of_it() {
     let (mut life, mut table) = (Life::new(at(0)), Plain::new(1));
     let id = |id: &str| Arc::<str>::from(id);
     let came = |name: &str, value: &str, from, until| {
-        Input::Came(indicator(name, value, from, until), None)
+        Input::Came(indicator(name, value, from, until).into(), None)
     };
     let mut step = |now, input| outputs(&mut life, &mut table, now, input);
     assert_eq!(
@@ -203,11 +210,11 @@ fn each_step_says_what_became_of_it() {
 fn what_finds_no_room_takes_its_former_self_with_it() {
     let (mut life, mut table) = (Life::new(at(0)), Plain::new(2));
     for (name, value) in [("1", "a"), ("2", "b")] {
-        let input = Input::Came(indicator(name, value, None, None), None);
+        let input = Input::Came(indicator(name, value, None, None).into(), None);
         outputs(&mut life, &mut table, 0, input);
     }
     table.most = 0;
-    let input = Input::Came(indicator("1", "c", None, None), None);
+    let input = Input::Came(indicator("1", "c", None, None).into(), None);
     outputs(&mut life, &mut table, 0, input);
     assert_eq!(table.values().into_keys().collect::<Vec<_>>(), ["2"]);
 }
@@ -218,7 +225,7 @@ fn ends_last_for_years_and_void_ones_do_not_pile_up() {
     let (mut life, mut table) = (Life::new(at(0)), Plain::new(9));
     for round in 0..10_000 {
         let until = Some(12 * YEAR - round);
-        let input = Input::Came(indicator("1", "a", None, until), None);
+        let input = Input::Came(indicator("1", "a", None, until).into(), None);
         outputs(&mut life, &mut table, 0, input);
     }
     assert!(life.ends.len() < 2_000);

@@ -132,9 +132,9 @@ fn a_new_version_takes_the_place_of_the_old_one() {
         let mut table = Timed(&mut roster, at(seconds), &mut changes);
         life.step(at(seconds), input, &mut table)
     };
-    step(0, Input::Came(version(&["a", "b"], 10), None));
-    step(1, Input::Came(version(&["b", "c"], 20), None));
-    step(2, Input::Came(indicator("2", &["b"]), None));
+    step(0, Input::Came(version(&["a", "b"], 10).into(), None));
+    step(1, Input::Came(version(&["b", "c"], 20).into(), None));
+    step(2, Input::Came(indicator("2", &["b"]).into(), None));
     assert!(step(10, Input::Time).is_empty());
     assert_eq!(
         matches(&mut roster, r#"{"host": "b", "query": "a"}"#),
@@ -155,7 +155,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
         let mut table = Timed(&mut roster, at(seconds), &mut changes);
         life.step(at(seconds), input, &mut table)
     };
-    step(11, Input::Came(version(&["b", "c"], 12), None));
+    step(11, Input::Came(version(&["b", "c"], 12).into(), None));
     assert_eq!(step(12, Input::Time), [Output::Expired("1".into())]);
     let value = Observable::domain;
     assert_eq!(
@@ -175,7 +175,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 struct Timed<'a>(&'a mut Roster, SystemTime, &'a mut Vec<Change>);
 
 impl Table for Timed<'_> {
-    fn put(&mut self, indicator: Indicator, _: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(&mut self, indicator: Arc<Indicator>, _: Option<Ticket>, end: Option<Ending>) -> Put {
         self.0.put(&indicator, end, self.1, self.2)
     }
 

@@ -12,6 +12,7 @@ use super::pattern;
 use super::plan::{self, Refused};
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity, timestamp};
 use crate::observable::{EventTime, stix_time};
+use crate::protocol::sensor::{Identity, Sensor};
 use crate::protocol::{Context, Facts, Matched};
 
 /// The topic that indicators are published on.
@@ -178,12 +179,18 @@ struct StixSighting<'a> {
     count: Option<u64>,
     sighting_of_ref: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    where_sighted_refs: Option<[&'a str; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_indicator: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_indicator_value: Option<&'a str>,
     x_threatbus_match_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_matched: Option<&'a Matched>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_source: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_identity: Option<Identity<'a>>,
     x_threatbus_sighting_context: &'a RawValue,
 }
 
@@ -199,6 +206,7 @@ pub fn write(
     let now = OffsetDateTime::now_utc();
     let series = facts.series.as_ref();
     let several = facts.several();
+    let sensor = facts.sensor.as_deref();
     let time = facts.time.unwrap_or_else(EventTime::now);
     serde_json::to_string(&StixSighting {
         kind: "sighting",
@@ -213,6 +221,7 @@ pub fn write(
         last_seen: several.map_or_else(|| time.as_stix(), |series| stix_time(series.last_seen)),
         count: several.map(|series| series.count.min(MOST_COUNTED)),
         sighting_of_ref: &indicator.id,
+        where_sighted_refs: sensor.map(|sensor| [&*sensor.id]),
         x_threatbus_indicator: indicator.original.as_deref(),
         // As the originals did: the value alone where the message is not kept.
         x_threatbus_indicator_value: match indicator.original {
@@ -221,6 +230,8 @@ pub fn write(
         },
         x_threatbus_match_type: facts.match_type.as_str(),
         x_threatbus_matched: facts.matched.as_ref(),
+        x_threatbus_source: sensor.map(|sensor| &*sensor.name),
+        x_threatbus_identity: sensor.map(Sensor::identity),
         x_threatbus_sighting_context: serde_json::from_str(context.as_str())?,
     })
 }

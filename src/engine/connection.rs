@@ -1,0 +1,235 @@
+//! Whether an engine answers, as far as those who ask it know.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use log::{info, warn};
+
+use super::choice::SharedEngine;
+use super::connect::{ANSWER_TIME, Unreachable, connect_to};
+use crate::observe::logging::printable;
+use crate::observe::metrics::{Metrics, Peer};
+use crate::process::stop::{Backoff, Stop};
+
+/// After so long without a query the engine is asked whether it is there: who reads
+/// metrics is to know it before the next indicator comes.
+pub const LOOK_AFTER: Duration = Duration::from_secs(60);
+
+/// How long an engine is tried at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it answers.
+    ForEver,
+    /// This long; `None` = until it answers.
+    Limited(Option<Duration>),
+}
+
+/// How it stands with an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has not answered yet.
+    New,
+    /// It answered when it was last asked.
+    Up,
+    /// It went away at this time, or later.
+    Away(Instant),
+    /// It did not answer in time, and is not asked any more.
+    GivenUp,
+}
+
+/// An engine that several threads ask. While it is away one of them looks from time to
+/// time whether it is back.
+pub struct Connection {
+    engine: SharedEngine,
+    /// What it is called where there are several.
+    name: Option<Arc<str>>,
+    metrics: Arc<Metrics>,
+    standing: Mutex<Standing>,
+    /// When it was last asked for anything.
+    asked: Mutex<Instant>,
+    /// Why it was given up.
+    reason: Mutex<Option<String>>,
+    /// Closed when it has answered for the first time, or was given up.
+    decided: Receiver<()>,
+    decide: Mutex<Option<Sender<()>>>,
+}
+
+impl Connection {
+    /// A connection to an engine that has not answered yet, called like this where there
+    /// are several.
+    pub fn new(engine: SharedEngine, name: Option<Arc<str>>, metrics: Arc<Metrics>) -> Self {
+        let (decide, decided) = bounded(0);
+        metrics.engine_up.set(Peer::Down);
+        Connection {
+            engine,
+            name,
+            metrics,
+            standing: Mutex::new(Standing::New),
+            asked: Mutex::new(Instant::now()),
+            reason: Mutex::default(),
+            decided,
+            decide: Mutex::new(Some(decide)),
+        }
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &SharedEngine {
+        &self.engine
+    }
+
+    /// How logs name it.
+    pub fn title(&self) -> String {
+        let engine = self.engine.name();
+        match &self.name {
+            Some(name) if !engine.ends_with(&**name) => {
+                format!("{} ({engine})", printable(name, 200))
+            }
+            _ => engine,
+        }
+    }
+
+    /// What the metrics call it.
+    pub(super) fn called(&self) -> &str {
+        self.metrics.engine_name()
+    }
+
+    /// Waits until it answers for the first time, which is what `None` says, or for as
+    /// long as there is patience.
+    ///
+    /// # Errors
+    /// It was given up: it did not answer in time, or cannot be used.
+    pub fn open(&self, patience: Patience, stop: &Stop) -> Result<(), Unreachable> {
+        let opened = connect_to(self, patience, stop);
+        let standing = match &opened {
+            Ok(true) => {
+                if let Some(named) = &self.metrics.engine {
+                    named.version.get_or_init(|| self.engine.version());
+                }
+                Standing::Up
+            }
+            Ok(false) => return Ok(()),
+            Err(error) => {
+                *self.reason.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some(error.to_string());
+                Standing::GivenUp
+            }
+        };
+        self.set(standing);
+        *self.decide.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        opened.map(|_| ())
+    }
+
+    /// Whether it has answered, once that is known; `false` where the program stops
+    /// meanwhile, or it was given up.
+    pub fn wait_for_first(&self, stop: &Stop) -> bool {
+        select! {
+            recv(self.decided) -> _ => self.get() != Standing::GivenUp,
+            recv(stop.drain_channel()) -> _ => false,
+        }
+    }
+
+    /// Closed when it is known whether it answers at all.
+    pub fn decided(&self) -> &Receiver<()> {
+        &self.decided
+    }
+
+    /// Whether that is known.
+    pub fn is_decided(&self) -> bool {
+        self.get() != Standing::New
+    }
+
+    /// Why it was given up, where it was.
+    pub fn given_up(&self) -> Option<String> {
+        let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        reason.clone()
+    }
+
+    /// Whether it makes sense to ask it now.
+    pub fn is_up(&self) -> bool {
+        self.get() == Standing::Up
+    }
+
+    /// Asks whether it is there, where nothing was asked lately.
+    pub fn look(&self, stop: &Stop) {
+        if stop.is_draining() || !self.note_asked() {
+            return;
+        }
+        if let Err(error) = self.engine.ready(ANSWER_TIME, stop) {
+            if !stop.is_draining() {
+                self.is_lost(&error.reason);
+            }
+        }
+    }
+
+    /// Something is asked; says whether that was long ago the last time.
+    fn note_asked(&self) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *asked, Instant::now());
+        before.elapsed() >= LOOK_AFTER
+    }
+
+    /// A query was answered.
+    pub fn has_answered(&self) {
+        self.note_asked();
+        let mut standing = self.lock();
+        if matches!(*standing, Standing::Away(_)) {
+            *standing = Standing::Up;
+            self.metrics.engine_up.set(Peer::Up);
+        }
+    }
+
+    /// A query was not answered, as it went away: why, for a person.
+    pub fn is_lost(&self, reason: &str) {
+        let mut standing = self.lock();
+        if *standing == Standing::Up {
+            *standing = Standing::Away(Instant::now());
+            self.metrics.engine_up.set(Peer::Down);
+            let (engine, reason) = (self.called(), printable(reason, 500));
+            warn!(
+                engine, reason:% = reason;
+                "{} is away: {reason}; asking until it is back",
+                self.title()
+            );
+        }
+    }
+
+    /// Waits until it is back, where it is away, or until the program stops; for the one
+    /// thread that looks.
+    pub fn wait_until_back(&self, stop: &Stop) {
+        let mut backoff = Backoff::new();
+        loop {
+            let Standing::Away(since) = self.get() else {
+                return;
+            };
+            if stop.sleep(backoff.pause()) {
+                return;
+            }
+            if self.engine.ready(ANSWER_TIME, stop).is_ok() {
+                self.has_answered();
+                info!(
+                    engine = self.called();
+                    "{} is back after {:.1} s",
+                    self.title(),
+                    since.elapsed().as_secs_f64()
+                );
+            }
+        }
+    }
+
+    fn get(&self) -> Standing {
+        *self.lock()
+    }
+
+    fn set(&self, standing: Standing) {
+        *self.lock() = standing;
+        self.metrics.engine_up.set(match standing {
+            Standing::Up => Peer::Up,
+            _ => Peer::Down,
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,272 @@
+//! How much waits, on one lane and on all of them together.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::indicator::Indicator;
+use crate::observe::metrics::Metrics;
+
+/// How much memory the indicators that wait on a lane may take, in bytes. Who
+/// receives them never blocks, so this is the one queue that grows; it grows while
+/// the engine is away or slow.
+pub const QUEUE_BYTES: usize = 256 << 20;
+
+/// What it takes, in bytes, that an indicator waits on one more lane.
+const ONE_MORE: usize = 256;
+
+/// What the lanes of several engines take together. An indicator is in memory once,
+/// however many lanes it waits on. Each lane has its share, which no other can fill: a
+/// node that is away does not cost another one its indicators.
+#[derive(Debug)]
+pub struct Budget {
+    lanes: usize,
+    /// What waits, by where it is in memory; not kept for a lane that is alone.
+    waiting: Mutex<HashMap<usize, Waiting>>,
+    bytes: AtomicUsize,
+}
+
+/// One indicator, on so many lanes.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    lanes: usize,
+    bytes: usize,
+}
+
+impl Budget {
+    /// A budget of so many lanes.
+    pub fn new(lanes: usize) -> Arc<Self> {
+        Arc::new(Budget {
+            lanes: lanes.max(1),
+            waiting: Mutex::default(),
+            bytes: AtomicUsize::new(0),
+        })
+    }
+
+    /// What waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    fn add(&self, key: usize, bytes: usize) {
+        let mut more = bytes;
+        if self.lanes > 1 {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            match waiting.entry(key) {
+                Entry::Occupied(mut held) => {
+                    held.get_mut().lanes += 1;
+                    more = ONE_MORE;
+                }
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Waiting { lanes: 1, bytes });
+                }
+            }
+        }
+        self.bytes.fetch_add(more, Ordering::AcqRel);
+    }
+
+    fn remove(&self, key: usize, bytes: usize) {
+        let mut less = bytes;
+        if self.lanes > 1 {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Entry::Occupied(mut held) = waiting.entry(key) {
+                held.get_mut().lanes -= 1;
+                less = match held.get().lanes {
+                    0 => held.remove().bytes,
+                    _ => ONE_MORE,
+                };
+            }
+        }
+        self.bytes.fetch_sub(less, Ordering::AcqRel);
+    }
+}
+
+/// How much waits on a lane or is in work.
+#[derive(Debug)]
+pub struct Account {
+    /// Those that wait, in bytes.
+    bytes: AtomicUsize,
+    /// Those that wait or are in work.
+    count: AtomicUsize,
+    /// New events have no end that somebody could wait for.
+    is_live: bool,
+    budget: Arc<Budget>,
+    metrics: Arc<Metrics>,
+}
+
+impl Account {
+    /// An account of nothing.
+    pub fn new(metrics: Arc<Metrics>, is_live: bool, budget: &Arc<Budget>) -> Arc<Self> {
+        Arc::new(Account {
+            bytes: AtomicUsize::new(0),
+            count: AtomicUsize::new(0),
+            is_live,
+            budget: budget.clone(),
+            metrics,
+        })
+    }
+
+    /// A place for an indicator, which waits.
+    pub fn place(self: &Arc<Self>, indicator: &Arc<Indicator>) -> Place {
+        self.count.fetch_add(1, Ordering::AcqRel);
+        let came = Instant::now();
+        if !self.is_live {
+            self.metrics.backlog.add(1);
+            self.metrics.waiting.begin(came);
+        }
+        let mut place = Place {
+            account: self.clone(),
+            waiting: None,
+            came,
+        };
+        place.wait(indicator);
+        place
+    }
+
+    /// Whether there is no room for so many bytes more.
+    pub(super) fn is_full(&self, size: usize) -> bool {
+        let share = QUEUE_BYTES / self.budget.lanes;
+        self.budget.bytes() + size > QUEUE_BYTES && self.bytes() + size > share
+    }
+
+    /// What waits, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Acquire)
+    }
+
+    /// What waits on all lanes of its kind, in bytes.
+    pub(super) fn bytes_of_all(&self) -> usize {
+        self.budget.bytes()
+    }
+
+    /// What is counted of its lane.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// Whether it is that of a lane to new events.
+    pub(super) fn is_live(&self) -> bool {
+        self.is_live
+    }
+
+    /// Whether something waits or is in work.
+    pub(super) fn is_busy(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+}
+
+/// The place of one indicator in an [`Account`], free again when it is dropped.
+#[derive(Debug)]
+pub struct Place {
+    account: Arc<Account>,
+    /// While it waits: the indicator, and its size in bytes.
+    waiting: Option<(Arc<Indicator>, usize)>,
+    came: Instant,
+}
+
+impl Place {
+    /// How long ago the indicator was put in.
+    pub fn age(&self) -> Duration {
+        self.came.elapsed()
+    }
+
+    /// It waits no more, but is in work.
+    pub fn begin(&mut self) {
+        if let Some((indicator, bytes)) = self.waiting.take() {
+            self.account.bytes.fetch_sub(bytes, Ordering::AcqRel);
+            self.account.budget.remove(key(&indicator), bytes);
+        }
+    }
+
+    /// It waits once more.
+    pub fn wait(&mut self, indicator: &Arc<Indicator>) {
+        self.begin();
+        let bytes = indicator.size();
+        self.account.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.account.budget.add(key(indicator), bytes);
+        self.waiting = Some((indicator.clone(), bytes));
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.begin();
+        self.account.count.fetch_sub(1, Ordering::AcqRel);
+        if !self.account.is_live {
+            self.account.metrics.backlog.remove(1);
+            self.account.metrics.waiting.end(self.came);
+        }
+    }
+}
+
+/// Tells an indicator from others as long as it is held.
+fn key(indicator: &Arc<Indicator>) -> usize {
+    Arc::as_ptr(indicator).addr()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::indicator::{Protocol, Validity};
+
+    fn indicator(id: &str, length: usize) -> Arc<Indicator> {
+        Arc::new(Indicator {
+            id: id.into(),
+            protocol: Protocol::Legacy,
+            observables: Vec::new(),
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: vec!["a".repeat(length)],
+            original: None,
+            properties: None,
+        })
+    }
+
+    fn accounts(count: usize) -> (Arc<Budget>, Vec<Arc<Account>>) {
+        let budget = Budget::new(count);
+        let account = |_| Account::new(Arc::default(), false, &budget);
+        let accounts = (0..count).map(account).collect();
+        (budget, accounts)
+    }
+
+    #[test]
+    fn what_waits_on_several_lanes_is_in_memory_once() {
+        let (budget, accounts) = accounts(3);
+        let one = indicator("1", 1000);
+        let mut places: Vec<Place> = accounts.iter().map(|account| account.place(&one)).collect();
+        let size = one.size();
+        assert_eq!(budget.bytes(), size + 2 * ONE_MORE);
+        assert!(accounts.iter().all(|account| account.bytes() == size));
+        places[0].begin();
+        drop(places.pop());
+        assert_eq!(budget.bytes(), size);
+        places[0].wait(&one);
+        assert_eq!(budget.bytes(), size + ONE_MORE);
+        drop(places);
+        assert_eq!(budget.bytes(), 0);
+        assert!(
+            accounts
+                .iter()
+                .all(|account| account.bytes() == 0 && !account.is_busy())
+        );
+    }
+
+    #[test]
+    fn a_lane_that_fills_all_leaves_the_others_their_share() {
+        let (_, accounts) = accounts(2);
+        let large: Vec<_> = (0..5).map(|_| indicator("1", QUEUE_BYTES / 10)).collect();
+        let held: Vec<_> = large.iter().map(|one| accounts[0].place(one)).collect();
+        let size = large[0].size();
+        assert!(accounts[0].is_full(size) && !accounts[1].is_full(size));
+        let more: Vec<_> = (0..2)
+            .map(|_| accounts[1].place(&indicator("2", QUEUE_BYTES / 10)))
+            .collect();
+        assert!(accounts[1].is_full(size));
+        drop(held);
+        assert!(!accounts[0].is_full(size) && !accounts[1].is_full(size));
+        drop(more);
+    }
+}

@@ -1,0 +1,75 @@
+//! Who saw it: one of several engines, or of several bridges.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+/// The namespace of the ids of sensors. (That of STIX is for observables alone: STIX 2.1,
+/// section 2.9.)
+const NAMESPACE: Uuid = Uuid::from_bytes([
+    0x5b, 0x0f, 0x6c, 0x1d, 0x2a, 0x43, 0x4e, 0x0b, 0x9d, 0x7e, 0x61, 0x38, 0xc4, 0x52, 0xaf, 0x10,
+]);
+
+/// When the identities were created, in all messages: it is the same object each time.
+const CREATED: &str = "2024-01-01T00:00:00.000Z";
+
+/// Who sees events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sensor {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// `identity--` and a UUID made of the name.
+    pub id: String,
+}
+
+impl Sensor {
+    /// The sensor with this name.
+    pub fn new(name: Arc<str>) -> Self {
+        let id = Uuid::new_v5(&NAMESPACE, name.as_bytes());
+        Sensor {
+            id: format!("identity--{id}"),
+            name,
+        }
+    }
+
+    /// What it is in STIX (2.1, section 4.5).
+    pub(super) fn identity(&self) -> Identity<'_> {
+        Identity {
+            kind: "identity",
+            spec_version: "2.1",
+            id: &self.id,
+            created: CREATED,
+            modified: CREATED,
+            name: &self.name,
+            identity_class: "system",
+        }
+    }
+}
+
+/// An identity of STIX.
+#[derive(Serialize)]
+pub(super) struct Identity<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    id: &'a str,
+    created: &'static str,
+    modified: &'static str,
+    name: &'a str,
+    identity_class: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_id_in_every_run() {
+        let one = Sensor::new("dmz".into());
+        assert_eq!(one, Sensor::new("dmz".into()));
+        assert_ne!(one.id, Sensor::new("lan".into()).id);
+        let uuid: Uuid = one.id["identity--".len()..].parse().expect("a UUID");
+        assert_eq!(uuid.get_version_num(), 5);
+    }
+}

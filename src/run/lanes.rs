@@ -1,0 +1,324 @@
+//! The engines of a run, and the log files beside them: each by itself, so that one that
+//! is down, slow, or of another version holds nobody else back.
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, bounded, select};
+use log::error;
+
+use crate::config::Config;
+use crate::engine::live::Source;
+use crate::engine::{self, Connection, LOG_FILES, Patience, SharedEngine};
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::process::exit_code::ExitCode;
+use crate::process::limits;
+use crate::process::stop::Stop;
+use crate::protocol::Sensor;
+use crate::sighting::report::Settings as ReportSettings;
+
+/// Something that indicators are looked for in.
+pub struct Lane {
+    /// What it is called.
+    pub name: Arc<str>,
+    /// The engine; none where it is the log files.
+    pub connection: Option<Arc<Connection>>,
+    /// Where its live matches come from, where that is known beforehand.
+    pub source: Option<Box<Source>>,
+    /// What is counted of it.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Lane {
+    fn of(name: &Arc<str>, connection: Option<Connection>, metrics: Arc<Metrics>) -> Self {
+        Lane {
+            name: name.clone(),
+            connection: connection.map(Arc::new),
+            source: None,
+            metrics,
+        }
+    }
+
+    /// What events are from that no log with a name has, where no name is told.
+    fn title(&self) -> &str {
+        match &self.connection {
+            Some(connection) => connection.engine().title(),
+            None => LOG_FILES,
+        }
+    }
+
+    /// How its matches are reported. Where there are several, or this bridge has a name,
+    /// they say who saw them.
+    pub fn report(&self, config: &Config, common: &ReportSettings) -> Arc<ReportSettings> {
+        let is_one_of_several = config.is_fleet();
+        let name = match is_one_of_several {
+            true => Some(self.name.clone()),
+            false => config.sensor_name.as_deref().map(Into::into),
+        };
+        let source = name.clone().unwrap_or_else(|| self.title().into());
+        Arc::new(ReportSettings {
+            source,
+            sensor: name.map(|name| Arc::new(Sensor::new(name))),
+            is_one_of_several,
+            ..common.clone()
+        })
+    }
+}
+
+/// All that there are.
+pub struct Lanes {
+    /// Each of them.
+    pub all: Vec<Lane>,
+    /// Those who try to reach engines.
+    pub connecting: Connecting,
+}
+
+/// The threads that try to reach engines.
+#[derive(Default)]
+pub struct Connecting(Vec<JoinHandle<()>>);
+
+impl Lanes {
+    /// Finds out what the engines are and waits until one of them answers; `None` where
+    /// the program is stopped meanwhile.
+    ///
+    /// # Errors
+    /// The status to end with; the reason is logged.
+    pub fn connect(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        stop: &Stop,
+    ) -> std::io::Result<Result<Option<Self>, ExitCode>> {
+        if config.is_fleet() {
+            return Lanes::connect_several(config, metrics, stop);
+        }
+        let engine = engine::open_all(&config.engines, stop).pop();
+        let (Some(target), Some(engine)) = (config.engines.first(), engine) else {
+            let files = Lane::of(&LOG_FILES.into(), None, metrics.of_engine(LOG_FILES));
+            return Ok(Ok(Some(Lanes::of(vec![files]))));
+        };
+        let connected = connect_one(config, engine, &target.name, metrics, stop);
+        Ok(connected.map(|lane| lane.map(|lane| Lanes::of(vec![lane]))))
+    }
+
+    fn of(all: Vec<Lane>) -> Self {
+        Lanes {
+            all,
+            connecting: Connecting::default(),
+        }
+    }
+
+    fn connect_several(
+        config: &Config,
+        metrics: &Arc<Metrics>,
+        stop: &Stop,
+    ) -> std::io::Result<Result<Option<Self>, ExitCode>> {
+        limits::allow_many_files();
+        let engines = engine::open_all(&config.engines, stop);
+        let mut lanes = Lanes::of(Vec::new());
+        for (target, engine) in config.engines.iter().zip(engines) {
+            let (name, metrics) = (&target.name, metrics.of_engine(&target.name));
+            let connection = Connection::new(engine, Some(name.clone()), metrics.clone());
+            lanes.all.push(Lane::of(name, Some(connection), metrics));
+        }
+        if !config.jobs.events.is_empty() {
+            let metrics = metrics.of_engine(LOG_FILES);
+            lanes.all.push(Lane::of(&LOG_FILES.into(), None, metrics));
+        }
+        // A run that ends gives up those that do not answer in time.
+        let patience = match config.jobs.once {
+            true => Patience::Limited(config.connect_timeout),
+            false => Patience::ForEver,
+        };
+        let answers = lanes.start_connecting(patience, stop)?;
+        let has_files = lanes.all.iter().any(|lane| lane.connection.is_none());
+        let limit = match patience {
+            Patience::ForEver => config.connect_timeout,
+            // They end by themselves.
+            Patience::Limited(_) => None,
+        };
+        if has_files || wait_for_one(&answers, limit, stop) {
+            return Ok(Ok(Some(lanes)));
+        }
+        if stop.is_draining() {
+            lanes.connecting.end(stop);
+            return Ok(Ok(None));
+        }
+        lanes.tell_that_none_answers(config.connect_timeout);
+        lanes.connecting.end(stop);
+        Ok(Err(ExitCode::Unavailable))
+    }
+
+    /// Starts a thread for each engine that tries to reach it, and then tells whether it
+    /// answers.
+    fn start_connecting(
+        &mut self,
+        patience: Patience,
+        stop: &Stop,
+    ) -> std::io::Result<Receiver<bool>> {
+        let (answers_sender, answers) = bounded(self.all.len());
+        let connections = self.all.iter().filter_map(|lane| lane.connection.as_ref());
+        for (number, connection) in connections.enumerate() {
+            let (connection, stop) = (connection.clone(), stop.clone());
+            let answers = answers_sender.clone();
+            let run = move || {
+                let answers_it = connection.open(patience, &stop).is_ok();
+                // Nobody waits for it any more where another one was first.
+                let _ = answers.send(answers_it);
+            };
+            let name = format!("connect-{}", number + 1);
+            let thread = std::thread::Builder::new().name(name).spawn(run)?;
+            self.connecting.0.push(thread);
+        }
+        Ok(answers)
+    }
+
+    fn tell_that_none_answers(&self, limit: Option<Duration>) {
+        for connection in self.all.iter().filter_map(|lane| lane.connection.as_ref()) {
+            if let Some(reason) = connection.given_up() {
+                error!("{reason}");
+            }
+        }
+        let seconds = limit.unwrap_or_default().as_secs_f64();
+        error!(
+            "none of the {} engines answers within {seconds:.0} s",
+            self.all.len()
+        );
+    }
+}
+
+impl Connecting {
+    /// Lets go of engines that nobody reached.
+    pub fn end(self, stop: &Stop) {
+        stop.now();
+        for thread in self.0 {
+            if thread.join().is_err() {
+                error!("a connection ended by a defect of this program");
+            }
+        }
+    }
+}
+
+/// Whether one engine answers in time.
+fn wait_for_one(answers: &Receiver<bool>, limit: Option<Duration>, stop: &Stop) -> bool {
+    let timeout = match limit.and_then(|limit| Instant::now().checked_add(limit)) {
+        Some(until) => crossbeam_channel::at(until),
+        None => crossbeam_channel::never(),
+    };
+    loop {
+        select! {
+            recv(answers) -> answer => match answer {
+                Ok(true) => return true,
+                Ok(false) => {}
+                Err(_) => return false,
+            },
+            recv(timeout) -> _ => return false,
+            recv(stop.drain_channel()) -> _ => return false,
+        }
+    }
+}
+
+/// Waits until the one engine answers, and finds out where its live matches come from.
+fn connect_one(
+    config: &Config,
+    engine: SharedEngine,
+    name: &Arc<str>,
+    metrics: &Arc<Metrics>,
+    stop: &Stop,
+) -> Result<Option<Lane>, ExitCode> {
+    let metrics = metrics.of_engine(engine.title());
+    let connection = Connection::new(engine, None, metrics.clone());
+    let opened = connection.open(Patience::Limited(config.connect_timeout), stop);
+    opened.map_err(|error| {
+        error!("{error}");
+        ExitCode::Unavailable
+    })?;
+    if !connection.is_up() {
+        return Ok(None);
+    }
+    let source = match config.live_wish() {
+        Some(wish) => {
+            let source = connection.engine().live(&wish, stop);
+            let source = source.map_err(|reason| {
+                error!("{reason}");
+                ExitCode::Usage
+            })?;
+            Some(Box::new(source))
+        }
+        None => None,
+    };
+    Ok(Some(Lane {
+        source,
+        ..Lane::of(name, Some(connection), metrics)
+    }))
+}
+
+/// What became of a lane, for the last lines of a run that ends.
+pub struct Outcome {
+    name: Arc<str>,
+    connection: Option<Arc<Connection>>,
+    metrics: Arc<Metrics>,
+}
+
+impl fmt::Debug for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Outcome {
+    /// Of this lane, at the end.
+    pub fn of(lane: &Lane) -> Self {
+        Outcome {
+            name: lane.name.clone(),
+            connection: lane.connection.clone(),
+            metrics: lane.metrics.clone(),
+        }
+    }
+
+    /// Indicators that were not looked for there to the end.
+    pub fn left(&self) -> u64 {
+        // What the end of the program took from the workers is in the backlog.
+        let metrics = &self.metrics;
+        metrics.indicators_dropped.get().max(metrics.backlog.get())
+    }
+
+    /// Why it was not asked, where it was not.
+    pub fn not_asked(&self) -> Option<String> {
+        let reason = self.connection.as_ref()?.given_up()?;
+        Some(format!(
+            "{} was not asked: {reason}",
+            printable(&self.name, 200)
+        ))
+    }
+
+    /// How many indicators were not looked for there, where there are any.
+    pub fn shortfall(&self) -> Option<String> {
+        let left = self.left();
+        let name = printable(&self.name, 200);
+        (left > 0).then(|| format!("{left} indicator(s) were not looked for to the end in {name}"))
+    }
+}
+
+impl fmt::Display for Outcome {
+    /// What was asked, found, and left.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let metrics = &self.metrics;
+        let asked = metrics.indicators_queried.get()
+            + metrics.indicators_timed_out.get()
+            + metrics.indicators_failed.get();
+        write!(
+            f,
+            "{}: {asked} indicator(s) asked for, {} sighting(s) found, {} indicator(s) left",
+            printable(&self.name, 200),
+            metrics.sightings_found.get(),
+            self.left()
+        )?;
+        match self.not_asked() {
+            Some(_) => f.write_str("; it was not asked"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Several engines in one run: who is asked, who is waited for, and what is said of each.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::support::bridge::Bridge;
+use crate::support::broker::{Broker, BrokerKind};
+use crate::support::messages::{Ioc, stix_indicator};
+use crate::support::observed::Observed;
+use crate::support::peer::{Publisher, Subscriber};
+use crate::support::scene::{engine, request};
+use crate::support::standin::{Down, Standin, program_for};
+use crate::support::{Scratch, eventually};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Two engines, called `one` and `two`, with one request to `a.example` each.
+struct Two {
+    one: Standin,
+    two: Standin,
+    program: PathBuf,
+    _scratch: Scratch,
+}
+
+impl Two {
+    fn new() -> Self {
+        let (one, two) = (engine(&[("a.example", 1)]), engine(&[("a.example", 1)]));
+        let scratch = Scratch::new();
+        let program = program_for(scratch.path(), &[&one, &two]);
+        Two {
+            one,
+            two,
+            program,
+            _scratch: scratch,
+        }
+    }
+
+    /// The bridge over both.
+    fn bridge(&self, arguments: &[&str]) -> Bridge {
+        Bridge::bare()
+            .args(["-v", &format!("one=vast://{}", self.one.endpoint())])
+            .args(["-v", &format!("two={}", self.two.endpoint())])
+            .arg("-b")
+            .arg(&self.program)
+            .args(["--retro-match", "-l", "debug"])
+            .args(arguments)
+    }
+
+    /// The bridge over both, for one indicator in a file.
+    fn once(&self, arguments: &[&str]) -> Bridge {
+        let pattern = Ioc::Domain("a.example").pattern();
+        self.bridge(&["--output", "sighting", "--indicators", "iocs"])
+            .file("iocs", stix_indicator(1, &pattern, None).to_string() + "\n")
+            .args(arguments)
+    }
+}
+
+/// Who saw it, by the lines of standard output.
+fn seen_by(lines: &[String]) -> Vec<String> {
+    let sightings = lines
+        .iter()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let names = sightings.map(|one| {
+        assert_eq!(one["context"], request("a.example", 0));
+        one["x_threatbus_source"]
+            .as_str()
+            .expect("a name")
+            .to_owned()
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+fn ended(mut bridge: Observed) -> (Option<i32>, Vec<String>, String) {
+    let status = bridge.wait(LIMIT).code();
+    (status, bridge.rest(LIMIT), bridge.log())
+}
+
+#[test]
+fn a_run_that_ends_asks_all_of_them_and_log_files_and_says_what_each_found() {
+    let two = Two::new();
+    let event = request("a.example", 0);
+    let bridge = two
+        .once(&["--events", "http.log"])
+        .file("http.log", format!("{event}\n"));
+    let (status, lines, log) = ended(bridge.run());
+    assert_eq!(status, Some(0), "{log}");
+    assert_eq!(seen_by(&lines), ["files", "one", "two"]);
+    for name in ["one", "two", "files"] {
+        let line =
+            format!("{name}: 1 indicator(s) asked for, 1 sighting(s) found, 0 indicator(s) left");
+        assert!(log.contains(&line), "{log}");
+    }
+}
+
+#[test]
+fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
+    let two = Two::new();
+    two.two.down(Down::Killed);
+    let (status, lines, log) = ended(two.once(&["--connect-timeout", "1"]).run());
+    assert_eq!(status, Some(75), "{log}");
+    assert_eq!(seen_by(&lines), ["one"]);
+    let left = "two: 0 indicator(s) asked for, 0 sighting(s) found, 1 indicator(s) left; it was \
+                not asked";
+    assert!(log.contains(left), "{log}");
+    assert!(
+        log.contains("the run is not complete: two was not asked: cannot reach two"),
+        "{log}"
+    );
+}
+
+#[test]
+fn where_none_answers_nothing_is_begun() {
+    let two = Two::new();
+    two.one.down(Down::Killed);
+    two.two.down(Down::Killed);
+    let (status, _, log) = ended(two.once(&["--connect-timeout", "1"]).run());
+    assert_eq!(status, Some(69), "{log}");
+    assert!(log.contains("none of the 2 engines answers"), "{log}");
+    // A service as well, which would go on trying.
+    let service = two.bridge(&["--connect-timeout", "1", "-t", "127.0.0.1:1"]);
+    let (status, _, log) = ended(service.run());
+    assert_eq!(status, Some(69), "{log}");
+}
+
+/// A service over both at a broker.
+struct Service {
+    bridge: Observed,
+    sightings: Subscriber,
+    publisher: Publisher,
+    _broker: Broker,
+}
+
+impl Service {
+    fn start(two: &Two, arguments: &[&str]) -> Self {
+        let broker = Broker::start(BrokerKind::Ports);
+        let sightings = Subscriber::sightings(&broker);
+        let publisher = Publisher::connect(&broker);
+        let bridge = two.bridge(arguments).args(["-t", &broker.endpoint()]).run();
+        bridge.wait_for_log("subscribed to", LIMIT);
+        Service {
+            bridge,
+            sightings,
+            publisher,
+            _broker: broker,
+        }
+    }
+
+    /// Publishes an indicator that matches.
+    fn publish(&mut self, n: u64) {
+        self.publisher
+            .publish_indicator(n, Ioc::Domain("a.example"));
+    }
+
+    /// Who has seen it, of so many sightings.
+    fn seen_by(&self, count: usize) -> Vec<String> {
+        let sightings = self.sightings.collect_sightings(count, LIMIT);
+        assert_eq!(sightings.len(), count, "{}", self.bridge.log());
+        let name = |one: &Value| one["x_threatbus_source"].as_str().map(str::to_owned);
+        let mut names: Vec<String> = sightings.iter().filter_map(name).collect();
+        names.sort();
+        names
+    }
+}
+
+fn append(path: &Path, text: &str) {
+    let file = OpenOptions::new().append(true).open(path);
+    let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.expect("a file of the test can be written");
+}
+
+#[test]
+fn who_is_away_at_the_start_holds_nobody_back_and_is_asked_when_it_is_there() {
+    let two = Two::new();
+    two.one.down(Down::Killed);
+    let mut service = Service::start(&two, &["--live-match", "--live-engine", "continuous"]);
+    service.publish(1);
+    assert_eq!(service.seen_by(1), ["two"]);
+    service.bridge.wait_for_log("one", LIMIT);
+    assert_eq!(service.bridge.count_logs("tried until it is"), 1);
+    two.one.up();
+    assert_eq!(service.seen_by(1), ["one"]);
+    // New events of it are matched from then on.
+    service
+        .bridge
+        .wait_for_logs("matching new events", 2, LIMIT);
+    let events = two.one.file("events").join("zeek.http.json");
+    append(&events, &format!("{}\n", request("a.example", 7)));
+    let sightings = service.sightings.collect_sightings(1, LIMIT);
+    assert_eq!(sightings[0]["x_threatbus_match_type"], "LIVE");
+    assert_eq!(sightings[0]["x_threatbus_source"], "one");
+}
+
+#[test]
+fn a_node_that_hangs_has_its_own_slot_alone() {
+    let two = Two::new();
+    let mut service = Service::start(&two, &["--max-background-tasks", "1"]);
+    two.one.down(Down::Frozen);
+    for n in 1..=3 {
+        service.publish(n);
+        assert_eq!(service.seen_by(1), ["two"]);
+    }
+    two.one.up();
+    assert_eq!(service.seen_by(3), ["one"; 3]);
+}
+
+#[test]
+fn after_a_crash_only_those_are_asked_that_had_not_answered() {
+    let two = Two::new();
+    let state = Scratch::new();
+    let arguments = ["--state-dir", state.path().to_str().expect("UTF-8")];
+    let mut service = Service::start(&two, &arguments);
+    two.two.down(Down::Frozen);
+    service.publish(1);
+    assert_eq!(service.seen_by(1), ["one"]);
+    two.two.wait_for_exports(1, LIMIT);
+    let journal = state.path().join("journal");
+    let is_noted = || {
+        let bytes = std::fs::read(&journal).unwrap_or_default();
+        memchr::memmem::find(&bytes, b"one").is_some()
+    };
+    assert!(eventually(LIMIT, is_noted), "{}", service.bridge.log());
+    service.bridge.signal(Signal::KILL);
+    service.bridge.wait(LIMIT);
+    two.two.up();
+    let asked = two.one.exports().len();
+    let service = Service::start(&two, &arguments);
+    // What the broker did not confirm before the crash may come once more.
+    while service.seen_by(1) != ["two"] {}
+    assert_eq!(two.one.exports().len(), asked, "it had answered");
+}
+
+#[test]
+fn a_bridge_with_a_name_says_who_saw_it_and_one_without_does_not() {
+    let broker = Broker::start(BrokerKind::Legacy);
+    let sightings = Subscriber::sightings(&broker);
+    let mut publisher = Publisher::connect(&broker);
+    let engine = engine(&[("a.example", 1)]);
+    for (name, source) in [(None, "VAST"), (Some("sensor-7"), "sensor-7")] {
+        let mut arguments = vec!["--retro-match"];
+        name.iter()
+            .for_each(|name| arguments.extend(["--sensor-name", name]));
+        let bridge = Bridge::start(&broker, &engine, &arguments);
+        bridge.wait_for_log("subscribed to", LIMIT);
+        publisher.publish_indicator(1, Ioc::Domain("a.example"));
+        let sighting = sightings
+            .collect_sightings(1, LIMIT)
+            .pop()
+            .expect("it matches");
+        assert_eq!(sighting["context"]["source"], json!(source));
+        assert!(sighting.get("x_threatbus_source").is_none());
+    }
+}
+
+#[test]
+fn a_look_at_everything_names_each_engine() {
+    let two = Two::new();
+    two.two.down(Down::Killed);
+    let mut bridge = two.once(&["--check"]).run();
+    assert_eq!(bridge.wait(LIMIT).code(), Some(69), "{}", bridge.log());
+    let table = bridge.rest(LIMIT);
+    let node = |name: &str, verdict: &str| {
+        let is_it = |line: &String| {
+            line.starts_with("VAST node") && line.contains(verdict) && line.contains(name)
+        };
+        assert!(table.iter().any(is_it), "{table:#?}");
+    };
+    node("one: ", " ok ");
+    node("two: ", "FAILED");
+}
