@@ -299,6 +299,7 @@ fn indicator(nth: usize) -> Indicator {
         validity: Validity::ALWAYS,
         original: None,
         properties: None,
+        sequence: None,
     }
 }
 

@@ -98,6 +98,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
                 ioc: vec![name],
                 original: None,
                 properties: None,
+                sequence: None,
             },
             None,
         );

@@ -22,6 +22,7 @@ _vast_threatbus() {
         --matcher-name) ;;
         --retro-match-max-events) ;;
         --retro-match-timeout) ;;
+        --observation-memory) ;;
         --match) words=$(compgen -W 'exact standard thorough' -- "$current") ;;
         --allow) words=$(compgen -f -- "$current") ;;
         --batch-size) ;;
@@ -52,7 +53,7 @@ _vast_threatbus() {
         --sensor-name) ;;
         -c | --config) words=$(compgen -f -- "$current") ;;
         --migrate) words=$(compgen -f -- "$current") ;;
-        *) words=$(compgen -W '--engine -v --vast --engine-endpoint -b --vast-binary --engine-binary --tenzir-binary -t --threatbus --protocol --connect-timeout -s --snapshot --retro-match --no-retro-match --live-match --no-live-match --live-engine --matcher-name --retro-match-max-events --retro-match-timeout --match --match-answers --no-match-answers --domains-match-subdomains --no-domains-match-subdomains --urls-match-host --no-urls-match-host --allow --allow-defaults --no-allow-defaults --batch-size -U --max-background-tasks -S --sink --sink-mode --output -T --transform-context --transform-mode --transform-processes --unflatten --no-unflatten --aggregate --max-sightings-per-minute --confirm-delivery --no-confirm-delivery --queue-max-bytes --state-dir --spool-max-bytes --report-once --no-report-once --remember-days --indicators --indicators-format --indicators-column --events --follow --no-follow --once --no-once --idle --deadline --summary-file --exit-code --no-exit-code --explain --summary --no-summary -l --loglevel --log-format --metrics-prometheus --sensor-name -c --config --migrate --check --no-check -h --help -V --version' -- "$current") ;;
+        *) words=$(compgen -W '--engine -v --vast --engine-endpoint -b --vast-binary --engine-binary --tenzir-binary -t --threatbus --protocol --connect-timeout -s --snapshot --retro-match --no-retro-match --live-match --no-live-match --live-engine --matcher-name --retro-match-max-events --retro-match-timeout --observation-memory --match --match-answers --no-match-answers --domains-match-subdomains --no-domains-match-subdomains --urls-match-host --no-urls-match-host --allow --allow-defaults --no-allow-defaults --batch-size -U --max-background-tasks -S --sink --sink-mode --output -T --transform-context --transform-mode --transform-processes --unflatten --no-unflatten --aggregate --max-sightings-per-minute --confirm-delivery --no-confirm-delivery --queue-max-bytes --state-dir --spool-max-bytes --report-once --no-report-once --remember-days --indicators --indicators-format --indicators-column --events --follow --no-follow --once --no-once --idle --deadline --summary-file --exit-code --no-exit-code --explain --summary --no-summary -l --loglevel --log-format --metrics-prometheus --sensor-name -c --config --migrate --check --no-check -h --help -V --version' -- "$current") ;;
     esac
     COMPREPLY=()
     [[ -z $words ]] || mapfile -t COMPREPLY <<< "$words"

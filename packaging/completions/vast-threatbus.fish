@@ -17,6 +17,7 @@ complete -c vast-threatbus -l live-engine -xa 'auto\\t\'what this VAST supports:
 complete -c vast-threatbus -l matcher-name -x -d 'the matcher in VAST that live matching uses'
 complete -c vast-threatbus -l retro-match-max-events -x -d 'report at most N matches of an indicator; 0 = all'
 complete -c vast-threatbus -l retro-match-timeout -x -d 'stop a query after SECS seconds; 0 = never'
+complete -c vast-threatbus -l observation-memory -x -d 'join an event with later ones of its pattern for SECS seconds'
 complete -c vast-threatbus -l match -xa 'exact\\t\'whole texts in the engine\\\'s concepts, as the original does\' standard\\t\'what an indicator names, however it is written\' thorough\\t\'the same, also where an engine has to scan\'' -d 'how far matching goes'
 complete -c vast-threatbus -l match-answers -f -d 'search domains and addresses among the answers of DNS too'
 complete -c vast-threatbus -l no-match-answers -f -d 'do not search domains and addresses among the answers of DNS too'

@@ -53,6 +53,8 @@ pub struct Config {
     pub retro_match_max_events: Option<NonZeroU64>,
     /// When a query is ended; `None` = never.
     pub retro_match_timeout: Option<Duration>,
+    /// How long an event waits for others of its pattern, where no `WITHIN` says.
+    pub observation_memory: Duration,
     /// How much wider than equality indicators are looked for.
     pub wider: Wider,
     /// What counts as a match where it is found here.
@@ -439,6 +441,7 @@ mod tests {
             unflatten: false,
             retro_match_max_events: None,
             retro_match_timeout: Some(Duration::from_secs(3600)),
+            observation_memory: Duration::from_secs(86_400),
             wider: Wider::default(),
             meaning: Meaning::default(),
             transform_context: None,

@@ -41,6 +41,7 @@ pub struct Settings {
     pub unflatten: bool,
     pub retro_match_max_events: u64,
     pub retro_match_timeout: Option<Duration>,
+    pub observation_memory: Option<Duration>,
     pub mode: Mode,
     pub match_answers: bool,
     pub domains_match_subdomains: bool,
@@ -201,6 +202,7 @@ impl Settings {
             unflatten: self.unflatten,
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
             retro_match_timeout: self.retro_match_timeout,
+            observation_memory: self.observation_memory.expect("the table takes no 0"),
             wider: self.wider(),
             meaning: Meaning {
                 mode: self.mode,

@@ -126,6 +126,12 @@ impl Allow {
     /// Why an indicator is not to be asked for: all that it asks for is allowed. One
     /// that asks for more than values is asked for in any case.
     pub fn of(&self, indicator: &Indicator) -> Option<Because<'_>> {
+        if let Some(sequence) = &indicator.sequence {
+            // One part that is not allowed makes the whole worth asking for.
+            let mut reasons = sequence.parts.iter().map(|part| self.of(part));
+            let first = reasons.next()??;
+            return reasons.all(|reason| reason.is_some()).then_some(first);
+        }
         if indicator.condition.is_some() || indicator.selection.is_some() {
             return None;
         }
@@ -259,6 +265,7 @@ mod tests {
             ioc: Vec::new(),
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 

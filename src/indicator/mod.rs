@@ -15,6 +15,7 @@ use crate::observable::Observable;
 mod allow;
 mod left_out;
 mod selection;
+mod sequence;
 mod validity;
 mod versions;
 mod wider;
@@ -22,6 +23,7 @@ mod wider;
 pub use allow::{Allow, Allowing, Because, Entry};
 pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;
+pub use sequence::Sequence;
 pub use validity::{Standing, Validity, timestamp};
 pub use versions::Versions;
 pub use wider::Wider;
@@ -66,7 +68,7 @@ pub struct Indicator {
     /// The protocol that it came in and that its sightings go out in.
     pub protocol: Protocol,
     /// What to look for: an event matches when it holds any one of these. Empty
-    /// where there is a selection.
+    /// where there is a selection; where there is a sequence, those of all its parts.
     pub observables: Vec<Observable>,
     /// What a query of its own asks for, where there are no such values; there is a
     /// condition then, which alone tells what matches.
@@ -82,6 +84,8 @@ pub struct Indicator {
     pub original: Option<Box<RawValue>>,
     /// What else the feed says of it, as a JSON object.
     pub properties: Option<Box<RawValue>>,
+    /// The events that it means together, where one alone is no match.
+    pub sequence: Option<Arc<Sequence>>,
 }
 
 impl Indicator {
@@ -105,9 +109,11 @@ impl Indicator {
     /// Whether something in it tells which events it means, so that not every event has to
     /// be looked at.
     pub fn is_narrow(&self) -> bool {
+        let sequence = self.sequence.as_ref();
         self.selection
             .as_ref()
             .is_none_or(|selection| selection.is_narrow())
+            && sequence.is_none_or(|sequence| sequence.parts.iter().all(Indicator::is_narrow))
     }
 
     /// Whether it asks for the same as another one.
@@ -115,6 +121,11 @@ impl Indicator {
         self.observables == other.observables
             && self.selection == other.selection
             && self.condition == other.condition
+            && match (&self.sequence, &other.sequence) {
+                (None, None) => true,
+                (Some(one), Some(other)) => one.asks_the_same(other),
+                _ => false,
+            }
     }
 
     /// The same without the message that it came in, which live matching does not keep.
@@ -129,6 +140,7 @@ impl Indicator {
             ioc: self.ioc.clone(),
             original: None,
             properties: self.properties.clone(),
+            sequence: self.sequence.clone(),
         }
     }
 
@@ -148,7 +160,8 @@ impl Indicator {
         let values = |text: &str| text.len() + size_of::<String>();
         let ioc: usize = self.ioc.iter().map(|text| values(text)).sum();
         let selection = self.selection.as_ref().map_or(0, |one| one.size());
-        size_of::<Self>() + self.id.len() + kept + 2 * ioc + selection
+        let sequence = self.sequence.as_ref().map_or(0, |one| one.size());
+        size_of::<Self>() + self.id.len() + kept + 2 * ioc + selection + sequence
     }
 }
 

@@ -2,6 +2,7 @@
 //! asked for. The original's meaning is equality, so that all of it is off.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Indicator, Selection};
 use crate::matching::condition::{Check, Condition, Place, Test};
@@ -47,6 +48,13 @@ impl Wider {
     /// compares otherwise (`LIKE`, one end of a connection) stays.
     pub fn widen(self, indicator: &mut Indicator) {
         if self.is_nothing() {
+            return;
+        }
+        if let Some(sequence) = &mut indicator.sequence {
+            let sequence = Arc::make_mut(sequence);
+            sequence.parts.iter_mut().for_each(|part| self.widen(part));
+            let parts = sequence.parts.iter();
+            indicator.observables = parts.flat_map(|part| part.observables.clone()).collect();
             return;
         }
         let condition = indicator.condition.as_deref();

@@ -222,6 +222,7 @@ mod tests {
             ioc: vec!["a".repeat(length)],
             original: None,
             properties: None,
+            sequence: None,
         })
     }
 

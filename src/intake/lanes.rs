@@ -332,6 +332,7 @@ mod tests {
             ioc: vec![ioc.to_owned()],
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 

@@ -98,6 +98,7 @@ mod tests {
             ioc: vec!["a".to_owned()],
             original: None,
             properties: None,
+            sequence: None,
         })
     }
 

@@ -411,6 +411,7 @@ impl Roster {
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: None,
+                sequence: None,
             },
             since: self.time(added),
         }

@@ -219,6 +219,7 @@ fn the_events_of_a_gap_are_reported_once() {
                 ioc: vec![name.to_owned()],
                 original: None,
                 properties: None,
+                sequence: None,
             },
             None,
         );

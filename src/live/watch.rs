@@ -272,6 +272,7 @@ impl Taker<'_> {
             ioc: value.map(str::to_owned).into_iter().collect(),
             original: None,
             properties: None,
+            sequence: None,
         }]
     }
 

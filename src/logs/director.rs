@@ -16,7 +16,7 @@ use super::follow_folder::FolderFollower;
 use super::format;
 use super::lines::Block;
 use super::read::{Failure, Feed};
-use super::scan::{Chunk, Scanner};
+use super::scan::{Chunk, Scanner, report};
 use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
 use super::{Progress, Settings, When};
@@ -26,6 +26,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
+use crate::sighting::instances::{Bounds, Waiting};
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 /// A pause in the stream of indicators after which those that came are looked
@@ -219,7 +220,7 @@ impl Director {
         let watchlist = RwLock::new(watchlist);
         let next = AtomicUsize::new(0);
         let readers = inputs.len().min(threads());
-        self.look_through(&watchlist, readers, |feed, _| {
+        self.look_through(&watchlist, None, readers, |feed, _| {
             while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.stop.is_draining() {
                     return;
@@ -238,12 +239,13 @@ impl Director {
         }
         // Behind the last sighting on the same way.
         let mut reporter = self.reporter();
+        let failed = self.finish_joined(&watchlist, &mut reporter);
         for ticket in watchlist.into_tickets() {
             reporter.finish(ticket);
         }
         reporter.flush();
         self.metrics.passes.add(1);
-        self.metrics.indicators_queried.add(count as u64);
+        self.metrics.indicators_queried.add((count - failed) as u64);
         for (age, count) in self.metrics.waiting.take(Instant::now()) {
             self.metrics.answer_time.record_all(age as f64, count);
         }
@@ -253,6 +255,33 @@ impl Director {
             "looked through {:.1} MB in {seconds:.1} s",
             bytes as f64 / 1e6
         );
+    }
+
+    /// Reports what was met of indicators that mean several events; gives how many of them
+    /// are not matched to their end.
+    fn finish_joined(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
+        let limit = self.settings.max_events;
+        let mut failed = 0;
+        for joined in watchlist.all_joined() {
+            let finished = joined.collected.finish(&mut |instance| {
+                report(
+                    reporter,
+                    joined,
+                    instance,
+                    MatchType::Retro,
+                    (limit, &self.metrics),
+                );
+            });
+            if let Err(why) = finished {
+                failed += 1;
+                self.metrics.indicators_failed.add(1);
+                error!(
+                    "indicator {} is not matched to its end: {why}",
+                    printable(&joined.whole.indicator.id, 200)
+                );
+            }
+        }
+        failed
     }
 
     /// Looks at what is added to the files until the program ends, or all of
@@ -268,12 +297,14 @@ impl Director {
             self.metrics.waiting.take(Instant::now());
         }
         let watchlist = RwLock::new(watchlist);
+        let bounds = Bounds::waiting(self.settings.memory);
+        let waiting = Waiting::new(bounds, self.metrics.clone());
         let (ended, has_ended) = bounded::<()>(0);
         std::thread::scope(|scope| {
-            let watchlist = &watchlist;
+            let (watchlist, waiting) = (&watchlist, Some(&waiting));
             scope.spawn(move || {
                 let paths = self.followed();
-                self.look_through(watchlist, paths.len(), |feed, number| {
+                self.look_through(watchlist, waiting, paths.len(), |feed, number| {
                     self.follow_path(feed, &paths[number], from_start);
                 });
                 self.tell_outcomes(false);
@@ -361,6 +392,7 @@ impl Director {
     fn look_through(
         &self,
         watchlist: &RwLock<Watchlist>,
+        waiting: Option<&Waiting>,
         readers: usize,
         read: impl Fn(&Feed<'_>, usize) + Sync,
     ) {
@@ -374,6 +406,7 @@ impl Director {
                     reporter: self.reporter(),
                     metrics: &self.metrics,
                     max_events: self.settings.max_events,
+                    waiting,
                 };
                 let (chunks, spare) = (chunks.clone(), spare_sender.clone());
                 scope.spawn(move || scanner.run(&chunks, &spare));
@@ -412,7 +445,7 @@ impl Director {
                 Outcome::Unrecognised(beginning) => {
                     self.metrics.files_failed.add(1);
                     error!(
-                        file = name.as_str(), reason = "nothing in it is an event";
+                        file = &**name, reason = "nothing in it is an event";
                         "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
                         printable(&beginning, 200),
                         format::taken()
@@ -459,7 +492,7 @@ impl Director {
             self.metrics.files_failed.add(1);
             source.fail();
             error!(
-                file = source.name.as_str(), reason:% = failure;
+                file = &*source.name, reason:% = failure;
                 "{} could not be read to its end: {failure}", source.name
             );
         }

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use log::error;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub meaning: Meaning,
     /// Whether the program ends when all that is followed has ended.
     pub is_alone: bool,
+    /// How long an event waits for others of its pattern, where no `WITHIN` says.
+    pub memory: Duration,
 }
 
 /// How far a pass over the files is, in stored bytes.

@@ -9,10 +9,11 @@ use super::format::zeek_tsv::Row;
 use super::format::{Event, NoEvent, Reading, json_lines};
 use super::lines::Block;
 use super::source::Source;
-use super::watchlist::{Scratch, Watched, Watchlist};
+use super::watchlist::{Joined, Scratch, Watched, Watchlist};
 use crate::matching::ScanError;
 use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
+use crate::sighting::instances::{Observed, Waiting, untimed};
 use crate::sighting::report::Reporter;
 
 /// Lines on their way from a file to a thread that looks through them.
@@ -37,6 +38,9 @@ pub struct Scanner<'a> {
     pub metrics: &'a Metrics,
     /// The most sightings for an indicator in stored events.
     pub max_events: Option<NonZeroU64>,
+    /// What waits for others of its pattern, where there is no end at which they are
+    /// joined.
+    pub waiting: Option<&'a Waiting>,
 }
 
 impl Scanner<'_> {
@@ -59,6 +63,7 @@ impl Scanner<'_> {
 
     fn look_through(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
         let mut reading = chunk.reading;
+        let from = (chunk.source.clone(), chunk.match_type);
         let limit = self
             .max_events
             .filter(|_| chunk.match_type == MatchType::Retro);
@@ -68,13 +73,13 @@ impl Scanner<'_> {
                     Finding::Matched(event, found) => {
                         self.reporter.come_from(&chunk.source.name);
                         let context = Context::already_checked(&event);
-                        for watched in found
-                            .iter()
-                            .filter(|watched| watched.claim(limit, self.metrics))
-                        {
+                        let is_alone = |watched: &&Arc<Watched>| watched.part.is_none();
+                        let alone = found.iter().filter(is_alone);
+                        for watched in alone.filter(|watched| watched.claim(limit, self.metrics)) {
                             self.reporter
                                 .report(&watched.indicator, &context, chunk.match_type);
                         }
+                        self.join(&event, &found, &from, limit);
                     }
                     Finding::Rejected(line, reason) => {
                         chunk.source.reject(&line, &reason, self.metrics);
@@ -83,6 +88,64 @@ impl Scanner<'_> {
             }
         }
         chunk.block
+    }
+
+    /// Notes an event that may be one of several that match together.
+    fn join(
+        &mut self,
+        event: &str,
+        found: &[Arc<Watched>],
+        (source, match_type): &(Arc<Source>, MatchType),
+        limit: Option<NonZeroU64>,
+    ) {
+        let mut by_whole: Vec<(&Arc<Joined>, Vec<u16>)> = Vec::new();
+        for part in found.iter().filter_map(|watched| watched.part.as_ref()) {
+            match by_whole
+                .iter_mut()
+                .find(|(of, _)| Arc::ptr_eq(of, &part.of))
+            {
+                Some((_, numbers)) => numbers.push(part.number),
+                None => by_whole.push((&part.of, vec![part.number])),
+            }
+        }
+        if by_whole.is_empty() {
+            return;
+        }
+        if let Some(waiting) = self.waiting {
+            for (joined, parts) in by_whole {
+                let whole = &joined.whole.indicator;
+                for instance in waiting.meet(whole, &parts, event, &source.name) {
+                    report(
+                        &mut self.reporter,
+                        joined,
+                        &instance,
+                        *match_type,
+                        (limit, self.metrics),
+                    );
+                }
+            }
+            return;
+        }
+        let Some(observed) = Observed::new(event, &source.name) else {
+            return untimed(&by_whole[0].0.whole.indicator, self.metrics);
+        };
+        for (joined, parts) in by_whole {
+            let mut instances = Vec::new();
+            joined
+                .collected
+                .add(observed.clone(), &parts, &mut |instance| {
+                    instances.push(instance.to_vec());
+                });
+            for instance in instances {
+                report(
+                    &mut self.reporter,
+                    joined,
+                    &instance,
+                    *match_type,
+                    (limit, self.metrics),
+                );
+            }
+        }
     }
 
     /// Looks through some lines. The list is held no longer than this takes: a report
@@ -127,6 +190,20 @@ impl Scanner<'_> {
         });
         source.count(events, self.metrics);
         look.findings
+    }
+}
+
+/// Reports an instance of an indicator that means several events, unless it has had
+/// enough.
+pub fn report(
+    reporter: &mut Reporter,
+    joined: &Joined,
+    instance: &[Observed],
+    match_type: MatchType,
+    (limit, metrics): (Option<NonZeroU64>, &Metrics),
+) {
+    if joined.whole.claim(limit, metrics) {
+        reporter.report_instance(&joined.whole.indicator, instance, match_type);
     }
 }
 

@@ -1,8 +1,8 @@
 //! A log that is looked through, and what came of it.
 
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use log::{debug, warn};
 
@@ -18,7 +18,7 @@ const SHOWN: u64 = 3;
 #[derive(Debug, Default)]
 pub struct Source {
     /// What it is called in messages.
-    pub name: String,
+    pub name: Arc<str>,
     beginning: OnceLock<String>,
     events: AtomicU64,
     rejected: AtomicU64,
@@ -43,7 +43,7 @@ impl Source {
     /// A log of which nothing is known.
     pub fn new(name: String) -> Self {
         Source {
-            name,
+            name: name.into(),
             ..Source::default()
         }
     }
@@ -72,7 +72,7 @@ impl Source {
         let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
         if count <= SHOWN || is_power_of_ten(count) {
             warn!(
-                file = self.name.as_str(), reason:% = error;
+                file = &*self.name, reason:% = error;
                 "{}: a line is {error}: {} ({count} such line(s) so far)",
                 self.name,
                 printable(line, 200)
@@ -86,7 +86,7 @@ impl Source {
             metrics.lines_cut.add(count);
             self.cut.fetch_add(count, Ordering::Relaxed);
             warn!(
-                file = self.name.as_str(), reason = "too long";
+                file = &*self.name, reason = "too long";
                 "{}: {count} line(s) of more than {LONGEST_LINE} bytes are left out",
                 self.name
             );

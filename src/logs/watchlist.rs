@@ -14,6 +14,7 @@ use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
 };
 use crate::observe::metrics::Metrics;
+use crate::sighting::instances::{Collected, Room};
 use crate::state::journal::Ticket;
 
 mod holders;
@@ -29,6 +30,26 @@ pub struct Watched {
     /// What it is.
     pub indicator: Arc<Indicator>,
     reported: AtomicU64,
+    /// The one that it is a part of, where an event alone is no match.
+    pub part: Option<Part>,
+}
+
+/// One of the events that an indicator means together.
+#[derive(Debug)]
+pub struct Part {
+    /// Its number.
+    pub number: u16,
+    /// The whole.
+    pub of: Arc<Joined>,
+}
+
+/// An indicator that means several events.
+#[derive(Debug)]
+pub struct Joined {
+    /// What it is.
+    pub whole: Arc<Watched>,
+    /// What a pass meets of it.
+    pub collected: Collected,
 }
 
 impl Watched {
@@ -36,6 +57,7 @@ impl Watched {
         Watched {
             indicator: indicator.into(),
             reported: AtomicU64::new(0),
+            part: None,
         }
     }
 
@@ -53,6 +75,8 @@ impl Watched {
 /// An indicator in the list, with what only the list needs.
 struct Held {
     watched: Arc<Watched>,
+    /// What leads to it, where an event alone is no match.
+    joined: Option<(Arc<Joined>, Vec<Arc<Watched>>)>,
     /// Its entry in the journal, where it has one.
     ticket: Option<Ticket>,
     /// When its validity ends.
@@ -156,6 +180,8 @@ pub struct Watchlist {
     unlisted: Vec<Arc<Watched>>,
     bytes: usize,
     most_bytes: usize,
+    /// What all that a pass meets of indicators of several events may take.
+    room: Room,
 }
 
 impl Watchlist {
@@ -173,6 +199,7 @@ impl Watchlist {
             unlisted: Vec::new(),
             bytes: 0,
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
+            room: Room::default(),
         }
     }
 }
@@ -203,7 +230,8 @@ impl Table for Watchlist {
         if bytes > self.most_bytes {
             return Put::Full(NoRoom::Memory);
         }
-        if indicator.selection.is_some() && self.unlisted.len() >= MOST_UNLISTED {
+        let unlisted = unlisted(&indicator);
+        if unlisted > 0 && self.unlisted.len() + unlisted > MOST_UNLISTED {
             return Put::Full(NoRoom::Checks);
         }
         if let Some((plain, said)) = plain {
@@ -213,8 +241,18 @@ impl Table for Watchlist {
         }
         self.bytes = bytes;
         let watched = Arc::new(Watched::new(indicator));
-        self.lead_to(&watched);
-        self.hold(watched, ticket, end);
+        let joined = self.joined(&watched);
+        match &joined {
+            Some((_, parts)) => parts.iter().for_each(|part| self.lead_to(part)),
+            None => self.lead_to(&watched),
+        }
+        let held = Held {
+            joined,
+            ticket,
+            end,
+            watched,
+        };
+        self.hold(held);
         Put::Added
     }
 
@@ -223,22 +261,13 @@ impl Table for Watchlist {
             self.remove_plain(slot);
             return true;
         }
-        let Some(Held { watched, .. }) = self.by_id.remove(id) else {
+        let Some(held) = self.by_id.remove(id) else {
             return false;
         };
-        self.bytes -= watched.indicator.size();
-        self.unlisted.retain(|other| !Arc::ptr_eq(other, &watched));
-        for observable in &watched.indicator.observables {
-            let Some(slot) = self.matcher.index().slot(observable) else {
-                continue;
-            };
-            let holders = &mut self.by_slot[slot.index()];
-            if let Holders::Full(all) = holders {
-                all.retain(|holder| !Arc::ptr_eq(holder, &watched));
-            }
-            if holders.is_empty() {
-                self.matcher.remove(observable);
-            }
+        self.bytes -= held.watched.indicator.size();
+        match &held.joined {
+            Some((_, parts)) => parts.iter().for_each(|part| self.lead_no_more_to(part)),
+            None => self.lead_no_more_to(&held.watched),
         }
         true
     }
@@ -252,6 +281,13 @@ impl Table for Watchlist {
     }
 }
 
+/// How many parts of an indicator no value leads to.
+fn unlisted(indicator: &Indicator) -> usize {
+    let parts = indicator.sequence.as_ref().map(|one| &*one.parts);
+    let parts = parts.unwrap_or(std::slice::from_ref(indicator));
+    parts.iter().filter(|part| part.selection.is_some()).count()
+}
+
 impl Held {
     /// Whether an indicator with the same id asks for the same, in the same words.
     fn is_same(&self, other: &Indicator) -> bool {
@@ -261,6 +297,51 @@ impl Held {
 }
 
 impl Watchlist {
+    /// What leads to an indicator of several events.
+    fn joined(&self, whole: &Arc<Watched>) -> Option<(Arc<Joined>, Vec<Arc<Watched>>)> {
+        let sequence = whole.indicator.sequence.as_ref()?;
+        let joined = Arc::new(Joined {
+            whole: whole.clone(),
+            collected: Collected::new(sequence.clone(), self.room.clone()),
+        });
+        let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
+            Arc::new(Watched {
+                part: Some(Part {
+                    number,
+                    of: joined.clone(),
+                }),
+                ..Watched::new(part.clone())
+            })
+        });
+        let parts = parts.collect();
+        Some((joined, parts))
+    }
+
+    /// All indicators that mean several events, in the order of their ids.
+    pub fn all_joined(&self) -> Vec<&Arc<Joined>> {
+        let joined = self.by_id.values().filter_map(|held| held.joined.as_ref());
+        let mut joined: Vec<&Arc<Joined>> = joined.map(|(joined, _)| joined).collect();
+        joined.sort_by(|one, other| one.whole.indicator.id.cmp(&other.whole.indicator.id));
+        joined
+    }
+
+    /// Has nothing lead to an indicator any more.
+    fn lead_no_more_to(&mut self, watched: &Arc<Watched>) {
+        self.unlisted.retain(|other| !Arc::ptr_eq(other, watched));
+        for observable in &watched.indicator.observables {
+            let Some(slot) = self.matcher.index().slot(observable) else {
+                continue;
+            };
+            let holders = &mut self.by_slot[slot.index()];
+            if let Holders::Full(all) = holders {
+                all.retain(|holder| !Arc::ptr_eq(holder, watched));
+            }
+            if holders.is_empty() {
+                self.matcher.remove(observable);
+            }
+        }
+    }
+
     /// Has its values, or every event, lead to an indicator.
     fn lead_to(&mut self, watched: &Arc<Watched>) {
         for observable in &watched.indicator.observables {
@@ -275,13 +356,8 @@ impl Watchlist {
         }
     }
 
-    fn hold(&mut self, watched: Arc<Watched>, ticket: Option<Ticket>, end: Option<Ending>) {
-        let held = Held {
-            watched: watched.clone(),
-            ticket,
-            end,
-        };
-        self.by_id.insert(watched.indicator.id.clone(), held);
+    fn hold(&mut self, held: Held) {
+        self.by_id.insert(held.watched.indicator.id.clone(), held);
     }
 
     /// Whether this is a plain indicator that is looked for already.
@@ -356,7 +432,12 @@ impl Watchlist {
             self.bytes -= plain_size(value) + said.map_or(0, |said| said.size());
             self.bytes += watched.indicator.size();
             self.by_slot[index] = Holders::Full(vec![watched.clone()]);
-            self.hold(watched, None, None);
+            self.hold(Held {
+                watched,
+                joined: None,
+                ticket: None,
+                end: None,
+            });
         }
         match &mut self.by_slot[index] {
             Holders::Full(all) => all,
@@ -481,6 +562,7 @@ mod tests {
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 
@@ -608,6 +690,7 @@ mod tests {
     #[test]
     fn sightings_are_claimed_up_to_the_limit() {
         let watched = Watched {
+            part: None,
             indicator: indicator("1", &["a"]).into(),
             reported: AtomicU64::new(0),
         };

@@ -88,6 +88,8 @@ macro_rules! counters {
             /// Values that are matched live, each counted for each indicator
             /// that has it.
             pub live_indicators: Arc<Gauge>,
+            /// Events that wait for others of a pattern of several.
+            pub partial_instances: Arc<Gauge>,
             /// Since when events are not seen as they come, or were not and are not
             /// looked through yet.
             pub live_gap: Arc<Moment>,
@@ -136,6 +138,7 @@ macro_rules! counters {
                     backlog: Part::of(&self.backlog),
                     waiting: Arc::default(),
                     live_indicators: Part::of(&self.live_indicators),
+                    partial_instances: Part::of(&self.partial_instances),
                     live_gap: Arc::default(),
                     query_outcomes: Part::of(&self.query_outcomes),
                     matches_per_indicator: Part::of(&self.matches_per_indicator),
@@ -251,7 +254,7 @@ counters! {
     engine indicators_queried: "Indicators whose query, or whose pass over log files, is finished.",
     engine indicators_matched: "Indicators of which at least one event was found, in stored events or in log files.",
     engine indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
-    engine indicators_failed: "Indicators whose retro query the engine refused or failed at.",
+    engine indicators_failed: "Indicators whose retro query the engine refused or failed at, or whose events take too much memory to be joined.",
     engine indicators_expired: "Indicators whose time ended while they were matched live.",
     engine observables_refused: "Values that the engine refuses, of indicators that have others.",
     engine queries: "Queries that were put to the engine.",
@@ -265,6 +268,7 @@ counters! {
     engine live_gaps_failed: "Times that the events which live matching had missed could not be looked through.",
     engine live_values_rejected: "Values that the engine's own matcher cannot have.",
     engine live_changes_failed: "Values that the engine's own matcher did not take, or not let go.",
+    engine partial_instances_dropped: "Events that waited for others of their patterns, dropped for want of room.",
     engine passes: "Times that all log files were looked through.",
     bridge files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
     engine events_without_time: "Matched events with neither `ts` nor `timestamp`.",

@@ -202,6 +202,20 @@ impl<'a> Context<'a> {
         Ok(Context { json: json.into() })
     }
 
+    /// The same object without this member, and the member, JSON; `None` where there is
+    /// none.
+    pub(crate) fn split_member(&self, name: &str) -> Option<(Context<'static>, Box<RawValue>)> {
+        let members = self.members().ok()?;
+        let (_, split) = members.0.iter().find(|(key, _)| key == name)?;
+        let mut json = String::with_capacity(self.json.len());
+        let mut writer = ObjectWriter::new(&mut json);
+        for (key, value) in members.0.iter().filter(|(key, _)| key != name) {
+            writer.member(key, value.get()).ok()?;
+        }
+        writer.end();
+        Some((Context { json: json.into() }, (*split).to_owned()))
+    }
+
     /// The port notation of engines before 2020.12, `"53/udp"`, as a number,
     /// in top-level members. Unchanged where there is none.
     pub fn with_plain_ports(self) -> Self {

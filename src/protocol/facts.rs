@@ -51,7 +51,13 @@ pub struct Facts {
     pub sensor: Option<Arc<Sensor>>,
     /// The sightings that it stands for, where it may stand for several.
     pub series: Option<Series>,
+    /// The texts of all its events, sorted, where it has several: the others then stand in
+    /// the context, as [`OBSERVATIONS`].
+    pub instance: Option<Arc<str>>,
 }
+
+/// The member of a context that holds the other events of an instance, in order of time.
+pub const OBSERVATIONS: &str = "observations";
 
 impl Facts {
     /// Nothing is known but how and when.
@@ -63,6 +69,20 @@ impl Facts {
             source: "".into(),
             sensor: None,
             series: None,
+            instance: None,
+        }
+    }
+
+    /// The last event of an instance and the others, for formats that have places for both;
+    /// a transformation may have left nothing of these.
+    pub(crate) fn split_instance<'c>(
+        &self,
+        context: &Context<'c>,
+    ) -> (Context<'c>, Option<Box<RawValue>>) {
+        let split = self.instance.as_ref();
+        match split.and_then(|_| context.split_member(OBSERVATIONS)) {
+            Some((last, others)) => (last, Some(others)),
+            None => (context.clone(), None),
         }
     }
 
@@ -141,6 +161,8 @@ struct Sighting<'a> {
     x_threatbus_source: Option<&'a str>,
     #[serde(flatten)]
     counted: Option<Counted>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observations: Option<&'a RawValue>,
     context: &'a RawValue,
 }
 
@@ -158,6 +180,7 @@ pub fn write(
     let told: Told<'_> = original
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
+    let (context, observations) = facts.split_instance(context);
     let sighting = Sighting {
         ts: facts.time.as_ref().map(EventTime::as_stix),
         match_type: facts.match_type.as_str(),
@@ -174,6 +197,7 @@ pub fn write(
         source: &facts.source,
         x_threatbus_source: facts.sensor.as_ref().map(|sensor| &*sensor.name),
         counted: facts.several().map(Counted::from),
+        observations: observations.as_deref(),
         context: serde_json::from_str(context.as_str())?,
     };
     let mut line = Vec::new();
@@ -203,6 +227,7 @@ mod tests {
             ioc: vec!["Evil.example".to_owned()],
             original: original.map(|json| RawValue::from_string(json.to_string()).expect("JSON")),
             properties: None,
+            sequence: None,
         }
     }
 
@@ -223,6 +248,7 @@ mod tests {
                 first_seen: datetime!(2024-03-05 09:00 UTC),
                 last_seen: datetime!(2024-03-05 09:30 UTC),
             }),
+            instance: None,
         }
     }
 

@@ -192,6 +192,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             // Legacy sightings carry the id alone.
             original: None,
             properties: None,
+            sequence: None,
         },
         replaces: false,
         left_out: vec![],

@@ -98,6 +98,11 @@ impl Table for Queue {
             note_unsupported(&indicator, reason, &self.metrics);
             return Put::Refused;
         }
+        if indicator.sequence.is_some() {
+            let reason = "it asks for several events, which are joined in log files alone";
+            note_unsupported(&indicator, reason, &self.metrics);
+            return Put::Refused;
+        }
         self.forget_others(&indicator);
         let place = self.account.place(&indicator);
         let request = Request {
@@ -347,6 +352,7 @@ mod tests {
             ioc: vec![value.into()],
             original: None,
             properties: None,
+            sequence: None,
         })
     }
 

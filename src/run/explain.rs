@@ -28,6 +28,9 @@ enum Plan {
     Single,
     /// Its values go into such lists, and what else it means is checked in each event.
     Superset,
+    /// It means several events: each is asked for as its own plan says, and they are joined
+    /// here.
+    Several,
     /// It is not asked for.
     Unsupported,
     /// It does not count now.
@@ -47,6 +50,13 @@ struct Explanation<'a> {
     reason: Option<String>,
     /// What kinds of fields it is looked for in.
     fields: Vec<String>,
+    /// How the events are joined that it means together, by the numbers of `observations`,
+    /// counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operators: Option<String>,
+    /// What is asked for each of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    observations: Vec<Part>,
     /// What of it is not asked for, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
@@ -61,6 +71,16 @@ pub struct Asked {
     pub mode: Mode,
     /// How much wider than equality indicators are looked for.
     pub wider: Wider,
+}
+
+/// One of several events that an indicator means.
+#[derive(Debug, Serialize)]
+struct Part {
+    value: String,
+    plan: Plan,
+    queries: Vec<String>,
+    reason: Option<&'static str>,
+    fields: Vec<String>,
 }
 
 /// Writes a line of JSON to standard output for each indicator of the file or folder
@@ -166,6 +186,8 @@ fn explanation(found: &Result<Message, Rejection>, asked: Asked) -> Option<Expla
         queries: vec![],
         reason: Some(reason.to_owned()),
         fields: vec![],
+        operators: None,
+        observations: vec![],
         left_out: vec![],
     };
     match found {
@@ -209,38 +231,71 @@ fn explain_indicator<'i>(
 ) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == Standing::Active;
-    let (plan, reason) = match (&indicator.selection, &indicator.condition) {
-        _ if !is_active => (Plan::Inactive, Some(standing.to_string())),
-        (Some(selection), _) if !selection.is_narrow() => {
-            let reason = "nothing in it narrows a query: every event is looked at, in log files \
-                          and live";
-            (Plan::Single, Some(reason.to_owned()))
-        }
-        (Some(_), _) => {
-            let reason = "no value to look up: a query of its own, and the whole is checked in \
-                          each event";
-            (Plan::Single, Some(reason.to_owned()))
-        }
-        (None, None) => (Plan::Batch, None),
-        (None, Some(_)) => {
-            let reason = "the query gives more than it means: the rest is checked in each event";
-            (Plan::Superset, Some(reason.to_owned()))
-        }
+    let (plan, reason) = match is_active {
+        true => planned(indicator),
+        false => (Plan::Inactive, None),
     };
-    let queries = match is_active {
-        true => asked.engine.queries(indicator, asked.mode),
-        false => Vec::new(),
+    let reason = if is_active {
+        reason.map(str::to_owned)
+    } else {
+        Some(standing.to_string())
     };
+    let sequence = indicator.sequence.as_ref().filter(|_| is_active);
+    let is_one = is_active && sequence.is_none();
     let is_stix = indicator.protocol == Protocol::Stix2;
     Explanation {
         id: Some(&indicator.id),
         pattern: is_stix.then(|| pattern(indicator)).flatten(),
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
-        queries,
+        queries: if is_one {
+            asked.engine.queries(indicator, asked.mode)
+        } else {
+            Vec::new()
+        },
         reason,
         fields: fields(indicator),
+        operators: sequence.map(|sequence| sequence.expression.to_string()),
+        observations: sequence.map_or_else(Vec::new, |one| {
+            one.parts.iter().map(|one| part(one, asked)).collect()
+        }),
         left_out: left_out.iter().map(LeftOut::to_string).collect(),
+    }
+}
+
+/// How one event is asked for, and why not in the list of a batch.
+fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
+    if indicator.sequence.is_some() {
+        let reason = "each observation is asked for by itself, and the events are joined here";
+        return (Plan::Several, Some(reason));
+    }
+    match (&indicator.selection, &indicator.condition) {
+        (Some(selection), _) if !selection.is_narrow() => {
+            let reason = "nothing in it narrows a query: every event is looked at, in log files \
+                          and live";
+            (Plan::Single, Some(reason))
+        }
+        (Some(_), _) => {
+            let reason = "no value to look up: a query of its own, and the whole is checked in \
+                          each event";
+            (Plan::Single, Some(reason))
+        }
+        (None, None) => (Plan::Batch, None),
+        (None, Some(_)) => {
+            let reason = "the query gives more than it means: the rest is checked in each event";
+            (Plan::Superset, Some(reason))
+        }
+    }
+}
+
+fn part(indicator: &Indicator, asked: Asked) -> Part {
+    let (plan, reason) = planned(indicator);
+    Part {
+        value: indicator.ioc.join("|"),
+        plan,
+        queries: asked.engine.queries(indicator, asked.mode),
+        reason,
+        fields: fields(indicator),
     }
 }
 
@@ -252,7 +307,9 @@ fn fields(indicator: &Indicator) -> Vec<String> {
         let kind = Kind::of(observable);
         found.borrow_mut().insert(Place::Kind(kind).name());
     }
-    if let Some(condition) = &indicator.condition {
+    let parts = indicator.sequence.iter().flat_map(|one| &one.parts);
+    let all = std::iter::once(indicator).chain(parts);
+    for condition in all.filter_map(|one| one.condition.as_ref()) {
         condition.any_test(&|test| {
             found.borrow_mut().insert(test.place.name());
             false
@@ -288,7 +345,12 @@ fn without_details(reason: &str) -> String {
 
 fn print_summary(counts: &Counts) {
     let total: u64 = counts.values().sum();
-    let answered = |plan| matches!(plan, Plan::Batch | Plan::Single | Plan::Superset);
+    let answered = |plan| {
+        matches!(
+            plan,
+            Plan::Batch | Plan::Single | Plan::Superset | Plan::Several
+        )
+    };
     let mine = counts.iter().filter(|((plan, _), _)| answered(*plan));
     let mine: u64 = mine.map(|(_, count)| count).sum();
     eprintln!("{total} indicator(s), {mine} of them asked for:");
@@ -323,6 +385,10 @@ mod tests {
                 .into(),
             stix("[url:value = '/' OR a:b = 'c']", ""),
             stix("[url:value != '/']", ""),
+            stix(
+                "([url:value = '/'] FOLLOWEDBY [file:size > 5]) WITHIN 9 SECONDS",
+                "",
+            ),
         ]
         .join("\n");
         let mut output = Vec::new();
@@ -346,12 +412,21 @@ mod tests {
             .filter_map(|one| one["plan"].as_str())
             .collect();
         let expected = "batch superset single unsupported unsupported inactive unsupported \
-                        unsupported unsupported batch single";
+                        unsupported unsupported batch single several";
         assert_eq!(plans.join(" "), expected);
         assert_eq!(lines[0]["queries"][0], r#""/" == net.uri"#);
         assert_eq!(lines[1]["pattern"], "[url:value = '/' AND file:size > 5]");
         assert_eq!(lines[1]["queries"][0], r#""/" == net.uri"#);
         assert_eq!(lines[2]["queries"][0], "fileinfo.size > 5");
+        let several = &lines[11];
+        assert_eq!(several["operators"], "(1 FOLLOWEDBY 2) WITHIN 9 SECONDS");
+        assert_eq!(several["queries"], serde_json::json!([]));
+        assert_eq!(several["fields"], lines[1]["fields"]);
+        let observations = &several["observations"];
+        assert_eq!(observations[0]["plan"], "batch");
+        assert_eq!(observations[0]["queries"][0], r#""/" == net.uri"#);
+        assert_eq!(observations[1]["plan"], "single");
+        assert_eq!(observations[1]["queries"][0], "fileinfo.size > 5");
         let reason = lines[3]["reason"].as_str().unwrap_or_default();
         assert!(
             reason.starts_with("line 1, column 2: object path a:b"),

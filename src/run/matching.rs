@@ -238,6 +238,7 @@ fn files_settings(config: &Config) -> logs::Settings {
             (false, false) => logs::When::ForEachBatch,
         },
         max_events: config.retro_match_max_events,
+        memory: config.observation_memory,
         meaning: config.meaning,
         is_alone: config.engines.is_empty(),
     }

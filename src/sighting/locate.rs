@@ -93,6 +93,7 @@ mod tests {
             ioc: Vec::new(),
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 

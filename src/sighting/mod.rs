@@ -5,6 +5,7 @@ mod command;
 mod feed;
 mod gather;
 mod handing;
+pub mod instances;
 pub mod lines;
 mod locate;
 pub mod noise;

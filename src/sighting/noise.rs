@@ -209,6 +209,7 @@ mod tests {
             ioc: Vec::new(),
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 
@@ -220,6 +221,7 @@ mod tests {
             source: source.into(),
             sensor: None,
             series: None,
+            instance: None,
         }
     }
 

@@ -113,6 +113,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
         ioc: texts("ioc"),
         original: json("original"),
         properties: json("properties"),
+        sequence: None,
     };
     let id = text("series").and_then(|id| Uuid::try_parse(&id).ok());
     let created = text("created").and_then(|created| created.parse().ok());
@@ -132,6 +133,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
             _ => None,
         },
         source: text("source")?.into(),
+        instance: None,
         sensor: text("sensor").map(|name| Arc::new(Sensor::new(name.into()))),
         series: Some(Series {
             id: id.unwrap_or_else(Uuid::new_v4),
@@ -184,6 +186,7 @@ mod tests {
             ioc: vec!["A.example".to_owned()],
             original: RawValue::from_string("{\"z\": 1,\n\"a\":2}".to_owned()).ok(),
             properties: RawValue::from_string("{}".to_owned()).ok(),
+            sequence: None,
         };
         for (kind, text) in [
             ("ipv4", "192.0.2.1"),
@@ -204,6 +207,7 @@ mod tests {
             indicator: indicator.into(),
             event: Context::already_checked("{\"a\":\"\\n\"}").into_owned(),
             facts: Facts {
+                instance: None,
                 match_type: MatchType::Live,
                 time: EventTime::parse("2024-03-05T10:26:53.5+01:00"),
                 matched: Some(Matched {

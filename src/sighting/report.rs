@@ -15,15 +15,17 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
+use crate::protocol::facts::OBSERVATIONS;
 use crate::protocol::{Context, Facts, MatchType, Sensor};
 use crate::sighting::gather::{Gathered, Gathering};
+use crate::sighting::instances::Observed;
 use crate::sighting::lines::Pool;
 use crate::sighting::locate::Locator;
 use crate::sighting::noise::{Kept, Noise};
 use crate::sighting::pack::Packer;
 use crate::sighting::tally::Tally;
 use crate::sighting::transform::{Failure, transform};
-use crate::sighting::windows::Met;
+use crate::sighting::windows;
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
 
@@ -184,6 +186,33 @@ pub enum Transform {
     Lines(Arc<Pool>),
 }
 
+/// A match: an event, or the last of several.
+struct Met<'a> {
+    /// As it was printed.
+    context: &'a Context<'a>,
+    /// Those before it.
+    others: &'a [Observed],
+    match_type: MatchType,
+    /// The context tells the event. Where it does not, it cannot tell that it is new.
+    is_told: bool,
+    /// When it happened, where that is not for the context to tell.
+    time: Option<EventTime>,
+}
+
+impl Met<'_> {
+    /// The texts of all events, sorted, where there are several.
+    fn instance(&self) -> Option<Arc<str>> {
+        if self.others.is_empty() {
+            return None;
+        }
+        let mut texts: Vec<&str> = self.others.iter().map(|one| &*one.event).collect();
+        texts.push(self.context.as_str());
+        texts.sort_unstable();
+        // No event has a line break in it.
+        Some(texts.join("\n").into())
+    }
+}
+
 /// One thread's way to the writer.
 pub struct Reporter {
     settings: Arc<Settings>,
@@ -238,8 +267,49 @@ impl Reporter {
         match_type: MatchType,
         time: Option<EventTime>,
     ) {
+        let met = Met {
+            context,
+            others: &[],
+            match_type,
+            is_told: time.is_none(),
+            time,
+        };
+        self.report_met(indicator, &met);
+    }
+
+    /// Reports events that match together, in their order; the last is the context.
+    pub fn report_instance(
+        &mut self,
+        indicator: &Indicator,
+        instance: &[Observed],
+        match_type: MatchType,
+    ) {
+        let Some((last, others)) = instance.split_last() else {
+            return;
+        };
+        self.come_from(&last.source);
+        let met = Met {
+            context: &Context::already_checked(&last.event),
+            others,
+            match_type,
+            is_told: true,
+            time: Some(last.time),
+        };
+        self.report_met(indicator, &met);
+    }
+
+    fn report_met(&mut self, indicator: &Indicator, met: &Met<'_>) {
+        let Met {
+            context,
+            others,
+            match_type,
+            is_told,
+            time,
+        } = *met;
         let settings = self.settings.clone();
-        if self.is_allowed(indicator, context) {
+        let is_allowed =
+            |one: &Observed| self.is_allowed(indicator, &Context::already_checked(&one.event));
+        if others.iter().any(is_allowed) || self.is_allowed(indicator, context) {
             self.metrics.sightings_allowed.add(1);
             let id = printable(&indicator.id, 200);
             debug!(
@@ -248,11 +318,11 @@ impl Reporter {
             );
             return;
         }
-        // Where the context does not tell the event, it cannot tell that it is new.
-        let is_told = time.is_none();
+        let instance = met.instance();
         let reported = settings.reported.as_ref().filter(|_| is_told);
+        let known_as = instance.as_deref().unwrap_or(context.as_str());
         let id = settings.reported_id(indicator);
-        if reported.is_some_and(|reported| !reported.is_new(&id, context.as_str())) {
+        if reported.is_some_and(|reported| !reported.is_new(&id, known_as)) {
             self.metrics.sightings_known.add(1);
             return;
         }
@@ -270,6 +340,7 @@ impl Reporter {
             source: self.source.clone(),
             sensor: settings.sensor.clone(),
             series: None,
+            instance,
         };
         if let Some(tally) = &settings.tally {
             let seen = facts
@@ -278,13 +349,15 @@ impl Reporter {
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
             tally.record(indicator, context.as_str(), seen);
         }
+        let joined = self.with_others(indicator, met);
+        let context = joined.as_ref().unwrap_or(context);
         if let Some(noise) = &settings.noise {
             let now = Instant::now();
             self.tell_all(noise.due(now));
             let met = noise.meet(now, indicator, context, &mut facts);
-            if met != Met::Passes {
+            if met != windows::Met::Passes {
                 self.metrics.sightings_aggregated.add(1);
-                let is_too_many = u64::from(met == Met::TooMany);
+                let is_too_many = u64::from(met == windows::Met::TooMany);
                 self.metrics.sightings_suppressed.add(is_too_many);
                 return;
             }
@@ -312,6 +385,35 @@ impl Reporter {
                 metrics.live_delay.record(delay.as_seconds_f64().max(0.0));
             }
         }
+    }
+
+    /// The context with the other events of its instance in it, where there are any.
+    fn with_others(&self, indicator: &Indicator, met: &Met<'_>) -> Option<Context<'static>> {
+        if met.others.is_empty() {
+            return None;
+        }
+        let others = met.others.iter().map(|one| {
+            let event = Context::already_checked(&one.event);
+            self.changed(indicator, &event)
+                .unwrap_or(event)
+                .into_owned()
+        });
+        let others: Vec<Context<'static>> = others.collect();
+        let others: Vec<&str> = others.iter().map(Context::as_str).collect();
+        let list = format!("[{}]", others.join(","));
+        met.context.with_member(OBSERVATIONS, &list).ok()
+    }
+
+    /// An event as it goes out, where that is not as it was printed.
+    fn changed<'e>(&self, indicator: &Indicator, event: &Context<'e>) -> Option<Context<'e>> {
+        let mut changed: Option<Context<'e>> = None;
+        if indicator.protocol == Protocol::Legacy {
+            changed = Some(event.clone().with_plain_ports());
+        }
+        if self.settings.unflatten {
+            changed = Some(changed.unwrap_or_else(|| event.clone()).unflattened());
+        }
+        changed
     }
 
     /// Tells of the sightings whose time is over.
@@ -382,13 +484,7 @@ impl Reporter {
     ) {
         let settings = self.settings.clone();
         // The event itself goes out untouched unless something changes it.
-        let mut changed: Option<Context<'_>> = None;
-        if indicator.protocol == Protocol::Legacy {
-            changed = Some(event.clone().with_plain_ports());
-        }
-        if settings.unflatten {
-            changed = Some(changed.unwrap_or_else(|| event.clone()).unflattened());
-        }
+        let changed = self.changed(indicator, event);
         let context = changed.as_ref().unwrap_or(event);
         match &settings.transform {
             Transform::None => self.packer.pack(indicator, context, &facts),
@@ -444,7 +540,8 @@ impl Reporter {
                 if let (Some(reported), false) =
                     (&self.settings.reported, self.settings.is_for_bus())
                 {
-                    reported.forget(&self.settings.reported_id(indicator), event.as_str());
+                    let known_as = facts.instance.as_deref().unwrap_or(event.as_str());
+                    reported.forget(&self.settings.reported_id(indicator), known_as);
                 }
             }
         }

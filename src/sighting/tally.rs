@@ -255,6 +255,7 @@ mod tests {
             ioc: vec![id.to_owned()],
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 

@@ -256,6 +256,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
         ioc: vec!["the value".to_owned()],
         original: None,
         properties: None,
+        sequence: None,
     }
 }
 

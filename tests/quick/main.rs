@@ -50,6 +50,7 @@ mod recording;
 mod report_once;
 mod retro;
 mod service;
+mod several_events;
 mod sink;
 mod standin_recordings;
 mod standin_setup;

@@ -747,6 +747,7 @@ impl World {
             ioc: vec![number.to_string()],
             original: None,
             properties: None,
+            sequence: None,
         }
     }
 }

@@ -262,6 +262,18 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "What it found until then is reported.",
     },
     Opt {
+        name: Name::Anywhere("observation-memory"),
+        short: None,
+        value_name: "SECS",
+        kind: Kind::Seconds(1, |settings, value| settings.observation_memory = value),
+        default: Some("86400"),
+        sample: None,
+        section: Section::Matching,
+        short_help: "join an event with later ones of its pattern for SECS seconds",
+        long_help: "For patterns of several events, live and with --follow, where no WITHIN \
+                    says how far apart they may be. 10,000 events wait at the most, in 64 MiB.",
+    },
+    Opt {
         name: Name::Anywhere("match"),
         short: None,
         value_name: "MODE",
@@ -813,8 +825,9 @@ pub static OPTIONS: &[Opt] = &[
         long_help: "The file is one as for --indicators; - = standard input. Each indicator is \
                     one line of JSON with its plan: batch (its values go into the lists of a \
                     query), superset (the same, and the whole is checked in each event), single \
-                    (a query of its own, or every event), inactive or unsupported, with the \
-                    reason, the kinds of fields that are searched, and what is left out of it. The \
+                    (a query of its own, or every event), several (events that are joined here, \
+                    each with its own plan), inactive or unsupported, with the reason, the kinds \
+                    of fields that are searched, and what is left out of it. The \
                     queries are those of --engine (VAST's where the program would tell) and of \
                     --match, as far as they are known without a node: Tenzir's name the fields of \
                     Suricata's and Zeek's events.",

@@ -82,6 +82,7 @@ fn indicator(id: &str, value: &str, from: Option<u64>, until: Option<u64>) -> In
         ioc: vec![value.to_owned()],
         original: None,
         properties: None,
+        sequence: None,
     }
 }
 

@@ -27,6 +27,7 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
         original: None,
         properties: None,
+        sequence: None,
     }
 }
 
@@ -101,6 +102,7 @@ fn ids_and_values_come_back_as_they_came() {
             ioc: vec!["2001:DB8:0::1".to_owned()],
             original: None,
             properties: None,
+            sequence: None,
         };
         assert_eq!(roster.put(&one, None, now(), &mut Vec::new()), Put::Added);
     }

@@ -34,6 +34,7 @@ impl One {
                 ioc: self.ioc.to_vec(),
                 original: None,
                 properties: None,
+                sequence: None,
             },
             since: self.since,
         }

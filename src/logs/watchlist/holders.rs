@@ -148,6 +148,7 @@ impl Plain {
         let is_plain = indicator.selection.is_none()
             && indicator.condition.is_none()
             && indicator.original.is_none()
+            && indicator.sequence.is_none()
             && is_spelled_so;
         let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
         let said = match &indicator.properties {
@@ -186,6 +187,7 @@ impl Plain {
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: said.and_then(Said::object),
+                sequence: None,
             }))
         })
     }
@@ -279,6 +281,7 @@ mod tests {
             ioc: vec!["a.example".to_owned()],
             original: None,
             properties: RawValue::from_string(properties.to_owned()).ok(),
+            sequence: None,
         }
     }
 

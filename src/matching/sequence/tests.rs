@@ -26,7 +26,7 @@ fn told(expression: &Expression, events: &[Event], order: &[usize]) -> Vec<Vec<u
         if parts.is_empty() {
             continue;
         }
-        let at = track.insert(*time, number as u64, parts, number);
+        let at = track.insert(*time, parts, number);
         track
             .endings(at, &mut |instance| all.push(instance))
             .expect("few ways");
@@ -155,7 +155,7 @@ fn what_is_forgotten_is_in_no_instance() {
     let shape = Arc::new(Shape::new(&times(0, 2)).expect("small"));
     let mut track = Track::new(shape);
     for time in 0..5 {
-        track.insert(time, 0, &[0], time);
+        track.insert(time, &[0], time);
     }
     let mut gone = Vec::new();
     track.forget_before(3, &mut |event| gone.push(event));
@@ -175,7 +175,7 @@ fn what_is_forgotten_is_in_no_instance() {
         (Some(3), Some(4), None)
     );
     assert!(track.is_empty() && track.oldest().is_none());
-    track.insert(9, 0, &[0], 9);
+    track.insert(9, &[0], 9);
     assert_eq!(track.each().count(), 1);
 }
 

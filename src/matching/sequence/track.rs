@@ -1,6 +1,7 @@
 //! The events of one pattern: in which order they are, which of them end an instance, and which
 //! can be forgotten.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Time;
@@ -9,8 +10,8 @@ use super::shape::Shape;
 
 /// The events that satisfy parts of one pattern.
 ///
-/// Their order is by time, then by a mark, which is to be the same for the same event whenever
-/// it comes, then by when they came.
+/// Their order is by time, then their own, which is to be the same whenever they come, then by
+/// when they came.
 #[derive(Clone, Debug)]
 pub struct Track<E> {
     shape: Arc<Shape>,
@@ -22,7 +23,6 @@ pub struct Track<E> {
 
 #[derive(Clone, Debug)]
 struct Kept<E> {
-    mark: u64,
     /// It has ended an instance.
     has_ended: bool,
     /// `None` once it is forgotten.
@@ -32,7 +32,7 @@ struct Kept<E> {
 /// The events of an instance, in their order.
 pub type Instance<E> = Vec<E>;
 
-impl<E: Clone> Track<E> {
+impl<E: Clone + Ord> Track<E> {
     /// Without events.
     pub fn new(shape: Arc<Shape>) -> Self {
         Track {
@@ -63,14 +63,23 @@ impl<E: Clone> Track<E> {
         (!self.is_empty()).then(|| self.events.time(self.start))
     }
 
+    /// The first event and its time.
+    pub fn first(&self) -> Option<(Time, &E)> {
+        let event = self.kept.get(self.start)?.event.as_ref()?;
+        Some((self.events.time(self.start), event))
+    }
+
     /// The time of the last event.
     pub fn newest(&self) -> Option<Time> {
         (!self.is_empty()).then(|| self.events.time(self.kept.len() - 1))
     }
 
     /// Takes an event that satisfies these parts, which are not empty; gives its number.
-    pub fn insert(&mut self, time: Time, mark: u64, parts: &[u16], event: E) -> usize {
-        let is_before = |at: usize| (self.events.time(at), self.kept[at].mark) <= (time, mark);
+    pub fn insert(&mut self, time: Time, parts: &[u16], event: E) -> usize {
+        let is_before = |at: usize| {
+            let known = (self.events.time(at), self.kept[at].event.as_ref());
+            known <= (time, Some(&event))
+        };
         let mut at = self.kept.len();
         // The newest come last, mostly.
         if at > self.start && !is_before(at - 1) {
@@ -87,7 +96,6 @@ impl<E: Clone> Track<E> {
         }
         self.events.insert(at, time, parts.into());
         let kept = Kept {
-            mark,
             has_ended: false,
             event: Some(event),
         };
@@ -95,28 +103,78 @@ impl<E: Clone> Track<E> {
         at
     }
 
+    /// Takes many events, in any order.
+    pub fn insert_all(&mut self, new: Vec<(Time, Box<[u16]>, E)>) {
+        let (known, start) = (
+            std::mem::take(&mut self.kept),
+            std::mem::take(&mut self.start),
+        );
+        let events = std::mem::replace(&mut self.events, Events::new(self.shape.parts()));
+        let known = known.into_iter().enumerate().skip(start);
+        let mut all: Vec<(Time, Box<[u16]>, Kept<E>)> = known
+            .map(|(at, kept)| (events.time(at), events.parts(at).into(), kept))
+            .collect();
+        all.extend(new.into_iter().map(|(time, parts, event)| {
+            let kept = Kept {
+                has_ended: false,
+                event: Some(event),
+            };
+            (time, parts, kept)
+        }));
+        // What came first stays first among equals.
+        all.sort_by(|(time, _, kept), (other, _, beside)| {
+            (time, &kept.event).cmp(&(other, &beside.event))
+        });
+        for (at, (time, parts, kept)) in all.into_iter().enumerate() {
+            self.events.insert(at, time, parts);
+            self.kept.push(kept);
+        }
+    }
+
     /// The instances that end with this event, or with a later one that has ended none yet:
     /// one for each, in order.
     ///
     /// # Errors
-    /// There are too many ways to look at; what was found before counts as told.
+    /// There are too many ways to look at for an event, which is taken for one that has ended
+    /// an instance; those behind it are not looked at.
     pub fn endings(
         &mut self,
         from: usize,
         show: &mut impl FnMut(Instance<E>),
     ) -> Result<(), TooMany> {
-        for last in from.max(self.start)..self.kept.len() {
+        self.endings_of(from.max(self.start)..self.kept.len(), show)
+    }
+
+    fn endings_of(
+        &mut self,
+        range: Range<usize>,
+        show: &mut impl FnMut(Instance<E>),
+    ) -> Result<(), TooMany> {
+        for last in range {
             if self.kept[last].has_ended {
                 continue;
             }
-            let found = ending_at(&self.shape, &self.events, last, self.start)?;
-            if let Some(numbers) = found {
-                self.kept[last].has_ended = true;
+            let found = ending_at(&self.shape, &self.events, last, self.start);
+            self.kept[last].has_ended = !matches!(found, Ok(None));
+            if let Some(numbers) = found? {
                 let events = numbers.iter().map(|&number| &self.kept[number].event);
                 show(events.flatten().cloned().collect());
             }
         }
         Ok(())
+    }
+
+    /// The same for all events that happened before this time.
+    ///
+    /// # Errors
+    /// As [`Track::endings`].
+    pub fn endings_before(
+        &mut self,
+        time: Time,
+        show: &mut impl FnMut(Instance<E>),
+    ) -> Result<(), TooMany> {
+        let end = (self.start..self.kept.len()).find(|&at| self.events.time(at) >= time);
+        self.endings_of(self.start..end.unwrap_or(self.kept.len()), show)
     }
 
     /// Forgets what happened before; shows what.
@@ -142,12 +200,12 @@ impl<E: Clone> Track<E> {
     }
 
     /// All events in their order: the time, the parts, whether it has ended an instance.
-    pub fn each(&self) -> impl Iterator<Item = (Time, u64, &[u16], bool, &E)> {
+    pub fn each(&self) -> impl Iterator<Item = (Time, &[u16], bool, &E)> {
         let kept = self.kept.iter().enumerate().skip(self.start);
         kept.filter_map(|(number, kept)| {
             let (time, parts) = (self.events.time(number), self.events.parts(number));
             let event = kept.event.as_ref()?;
-            Some((time, kept.mark, parts, kept.has_ended, event))
+            Some((time, parts, kept.has_ended, event))
         })
     }
 }

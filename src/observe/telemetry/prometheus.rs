@@ -323,7 +323,7 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
         since.map_or(0.0, |since| about.now.saturating_sub(since).as_secs_f64())
     };
     type Value<'a> = &'a dyn Fn(&Metrics) -> f64;
-    let all: [(&str, &str, Value<'_>); 4] = [
+    let all: [(&str, &str, Value<'_>); 5] = [
         (
             "indicators_waiting",
             "Indicators that wait for a query or are being asked for.",
@@ -338,6 +338,11 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
             "live_indicators",
             "Values that are matched live, each counted for each indicator that has it.",
             &|of| of.live_indicators.get() as f64,
+        ),
+        (
+            "partial_instances",
+            "Events that wait for others of a pattern of several.",
+            &|of| of.partial_instances.get() as f64,
         ),
         (
             "live_gap_seconds",

@@ -90,6 +90,7 @@ impl<'a> Record<'a> {
                 validity: Validity::ALWAYS,
                 original: None,
                 properties: json(&self.properties),
+                sequence: None,
             },
             replaces: false,
             left_out: vec![],

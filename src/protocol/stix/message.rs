@@ -9,8 +9,8 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::pattern;
-use super::plan::{self, Refused};
-use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity, timestamp};
+use super::plan::{self, Plan, Refused};
+use crate::indicator::{Indicator, Message, Protocol, Rejection, Sequence, Validity, timestamp};
 use crate::observable::{EventTime, stix_time};
 use crate::protocol::sensor::{Identity, Sensor};
 use crate::protocol::{Context, Facts, Matched};
@@ -119,21 +119,42 @@ fn read_pattern(
     let validity = validity(&id, stix)?;
     let original = RawValue::from_string(json.to_owned())
         .map_err(|error| Rejection::new(id.clone(), error.to_string()))?;
+    let left_out = plan.left_out.clone();
+    let indicator = Indicator {
+        validity,
+        original: Some(original),
+        ..planned(id, plan)
+    };
     Ok(Message::Match {
-        indicator: Indicator {
-            id,
-            protocol: Protocol::Stix2,
-            observables: plan.observables,
-            selection: plan.selection.map(Arc::new),
-            condition: plan.condition.map(Arc::new),
-            validity,
-            ioc: plan.values,
-            original: Some(original),
-            properties: None,
-        },
+        indicator,
         replaces,
-        left_out: plan.left_out,
+        left_out,
     })
+}
+
+/// The indicator that asks for what is planned, without what its message says of it.
+fn planned(id: Arc<str>, plan: Plan) -> Indicator {
+    let sequence = plan.several.and_then(|several| {
+        let parts = several.parts.into_iter();
+        let parts = parts.map(|part| planned(id.clone(), part)).collect();
+        Sequence::new(several.expression, parts)
+    });
+    let mut observables = plan.observables;
+    for part in sequence.iter().flat_map(|sequence| &sequence.parts) {
+        observables.extend(part.observables.iter().cloned());
+    }
+    Indicator {
+        id,
+        protocol: Protocol::Stix2,
+        observables,
+        selection: plan.selection.map(Arc::new),
+        condition: plan.condition.map(Arc::new),
+        validity: Validity::ALWAYS,
+        ioc: plan.values,
+        original: None,
+        properties: None,
+        sequence: sequence.map(Arc::new),
+    }
 }
 
 /// When the indicator counts, and which version of it this is; a `modified` that is no
@@ -191,6 +212,7 @@ struct StixSighting<'a> {
     x_threatbus_source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_identity: Option<Identity<'a>>,
+    x_threatbus_observations: Option<&'a RawValue>,
     x_threatbus_sighting_context: &'a RawValue,
 }
 
@@ -208,6 +230,7 @@ pub fn write(
     let several = facts.several();
     let sensor = facts.sensor.as_deref();
     let time = facts.time.unwrap_or_else(EventTime::now);
+    let (context, observations) = facts.split_instance(context);
     serde_json::to_string(&StixSighting {
         kind: "sighting",
         spec_version: "2.1",
@@ -232,6 +255,7 @@ pub fn write(
         x_threatbus_matched: facts.matched.as_ref(),
         x_threatbus_source: sensor.map(|sensor| &*sensor.name),
         x_threatbus_identity: sensor.map(Sensor::identity),
+        x_threatbus_observations: observations.as_deref(),
         x_threatbus_sighting_context: serde_json::from_str(context.as_str())?,
     })
 }
@@ -304,7 +328,7 @@ mod tests {
         for (pattern, words) in [
             ("[file:ctime = 'a.exe']", "column 2: object path file:ctime"),
             ("[ipv4-addr:value = 5]", "5 is an integer"),
-            ("[url:value = 'a'] AND [url:value = 'b']", "AND"),
+            ("[url:value = 'a'] REPEATS 20000 TIMES", "more events"),
             ("[url:value MATCHES '(']", "MATCHES cannot be checked"),
         ] {
             match read(&indicator(pattern, None)).expect("well-formed") {

@@ -1,20 +1,24 @@
 //! From the tree of a pattern to what an engine is asked for: values for the list
 //! of a batch, of which every matching event holds one, or else a query of its own;
 //! and what else is checked in the event here. What of a pattern cannot be asked for and
-//! need not be is left out, and named.
+//! need not be is left out, and named. What asks for several events becomes an expression
+//! over such plans.
 
 mod comparison;
 mod fragments;
+mod several;
 mod target;
 
 use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::pattern::{Observation, Pattern, Position, Qualifier, QualifierKind};
-use crate::indicator::{LeftOut, Selection, timestamp};
+use super::pattern::{Pattern, Position};
+use crate::indicator::{LeftOut, Selection};
 use crate::matching::condition::{Check, Condition};
+use crate::matching::sequence::Expression;
 use crate::observable::Observable;
+use several::Joined;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +33,18 @@ pub struct Plan {
     pub values: Vec<String>,
     /// What of the pattern is not asked for.
     pub left_out: Vec<LeftOut>,
+    /// The events that it asks for, where it is more than one: there is nothing else in the
+    /// plan then but `values` and `left_out`.
+    pub several: Option<Several>,
+}
+
+/// What a pattern of several events asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Several {
+    /// How the events are joined; its parts are numbered as `parts` are.
+    pub expression: Expression,
+    /// What is asked for each of them.
+    pub parts: Vec<Plan>,
 }
 
 /// Why a pattern is not asked for.
@@ -165,60 +181,59 @@ impl Anchors {
 /// Plans a whole pattern.
 ///
 /// # Errors
-/// A value is none of its kind, or the pattern asks for what no event shows, or for
-/// several observations, which no single event can be.
+/// A value is none of its kind, or the pattern asks for what no event shows, or for more
+/// events than are kept.
 pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
     let mut left_out = Vec::new();
-    let part = observation(&pattern.root, &mut left_out)?;
+    match several::joined(&pattern.root, &mut left_out)? {
+        Joined::Single { part, text } => Ok(Plan {
+            left_out,
+            ..of_part(part, text)
+        }),
+        joined => Ok(Plan {
+            left_out,
+            ..several::plan(joined)?
+        }),
+    }
+}
+
+/// The plan of a part, which is written like this.
+fn of_part(part: Part, text: String) -> Plan {
     let Part {
         narrowing,
         condition,
         ..
     } = part;
-    let (selection, values) = match narrowing {
+    let plan = Plan {
+        observables: vec![],
+        selection: None,
+        condition: Some(condition),
+        values: vec![],
+        left_out: vec![],
+        several: None,
+    };
+    match narrowing {
         Narrowing::Anchored(anchors) => {
             let mut observables = anchors.observables;
             observables.sort_unstable();
             observables.dedup();
-            return Ok(Plan {
+            Plan {
                 observables,
-                selection: None,
-                condition: (!anchors.is_exact).then_some(condition),
+                condition: plan.condition.filter(|_| !anchors.is_exact),
                 values: anchors.values,
-                left_out,
-            });
-        }
-        Narrowing::Selected(Selected { selection, values }) => (selection, values),
-        Narrowing::Everything => (Selection::Everything, vec![pattern.to_string()]),
-    };
-    Ok(Plan {
-        observables: vec![],
-        selection: Some(selection),
-        condition: Some(condition),
-        values,
-        left_out,
-    })
-}
-
-fn observation(observation: &Observation, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
-    let several = |what: &str| {
-        let reason = format!("{what} of several observations, which no single event can be");
-        Err(Fault::Unsupported(reason))
-    };
-    match observation {
-        Observation::Single(comparison) => comparison::part(comparison, left_out),
-        Observation::Or(parts) => alternatives(parts, self::observation, left_out),
-        Observation::And(_) => several("AND"),
-        Observation::FollowedBy(_) => several("FOLLOWEDBY"),
-        Observation::Qualified { inner, qualifiers } => {
-            let mut part = self::observation(inner, left_out)?;
-            for qualifier in qualifiers {
-                if let Some((start, stop)) = qualified(qualifier)? {
-                    part = all_of(vec![part, during(start, stop)]);
-                }
+                ..plan
             }
-            Ok(part)
         }
+        Narrowing::Selected(Selected { selection, values }) => Plan {
+            selection: Some(selection),
+            values,
+            ..plan
+        },
+        Narrowing::Everything => Plan {
+            selection: Some(Selection::Everything),
+            values: vec![text],
+            ..plan
+        },
     }
 }
 
@@ -228,6 +243,15 @@ fn alternatives<T: fmt::Display>(
     part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<Part, Fault>,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Part, Fault> {
+    Ok(any_of(askable(parts, part, left_out)?))
+}
+
+/// Those of these alternatives that can be asked for, at least one.
+fn askable<T: fmt::Display, P>(
+    parts: &[T],
+    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<P, Fault>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<P>, Fault> {
     let (mut good, mut faults) = (Vec::new(), Vec::new());
     let mut noted = Vec::new();
     for one in parts {
@@ -247,34 +271,11 @@ fn alternatives<T: fmt::Display>(
             }
         }
     }
-    match good.len() {
-        0 => Err(Fault::of_all(faults)),
-        _ => {
-            left_out.append(&mut noted);
-            Ok(any_of(good))
-        }
+    if good.is_empty() {
+        return Err(Fault::of_all(faults));
     }
-}
-
-/// What a qualifier adds for a single event: the time before which it cannot have
-/// been, and that before which it must.
-fn qualified(qualifier: &Qualifier) -> Result<Option<(OffsetDateTime, OffsetDateTime)>, Fault> {
-    match &qualifier.kind {
-        // One event is within any span, and there once.
-        QualifierKind::Within(_) | QualifierKind::Repeats(1) => Ok(None),
-        QualifierKind::Repeats(times) => Err(Fault::unsupported(
-            qualifier.position,
-            format_args!("REPEATS {times} TIMES: events are looked at one by one"),
-        )),
-        QualifierKind::StartStop { start, stop, .. } => {
-            let time = |text: &str| -> Result<OffsetDateTime, Fault> {
-                timestamp(text).ok_or_else(|| {
-                    Fault::unsupported(qualifier.position, format_args!("{text:?} is no time"))
-                })
-            };
-            Ok(Some((time(&start.text)?, time(&stop.text)?)))
-        }
-    }
+    left_out.append(&mut noted);
+    Ok(good)
 }
 
 fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {

@@ -336,14 +336,17 @@ fn what_cannot_be_asked_for_says_why_and_where() {
             "line 1, column 2: object path file:ctime",
         ),
         (
-            "[url:value = 'a'] AND [url:value = 'b']",
-            "AND of several observations",
+            "[url:value = 'a'] REPEATS 10001 TIMES",
+            "more events than are kept: 10000",
         ),
         (
-            "[url:value = 'a'] FOLLOWEDBY [url:value = 'b']",
-            "FOLLOWEDBY",
+            "([url:value = 'a'] FOLLOWEDBY [url:value = 'b']) REPEATS 1000 TIMES",
+            "more events than are kept",
         ),
-        ("[url:value = 'a'] REPEATS 2 TIMES", "column 19: REPEATS 2"),
+        (
+            "[url:value = 'a'] AND [file:ctime = 'x']",
+            "column 24: object path file:ctime",
+        ),
         (
             "[url:value = '/a' AND domain-name:value MATCHES '(?=a)']",
             "MATCHES cannot be checked: look-ahead at its character 1",
@@ -437,4 +440,53 @@ fn an_end_of_a_connection_has_an_address_and_a_name() {
         let condition = plan.condition.expect("the end is checked here");
         assert_eq!(condition.holds(event), expected, "{text}");
     }
+}
+
+#[test]
+fn several_events_are_an_expression_over_plans() {
+    for (text, expression, parts) in [
+        (
+            "[domain-name:value = 'a'] AND [ipv4-addr:value = '192.0.2.1']",
+            "1 AND 2",
+            &[&["a"][..], &["192.0.2.1"]][..],
+        ),
+        (
+            "([url:value = '/a'] OR [url:value = '/b']) FOLLOWEDBY [url:value = '/a'] WITHIN 5 SECONDS",
+            "1 FOLLOWEDBY 2",
+            &[&["/a", "/b"], &["/a"]],
+        ),
+        (
+            "([url:value = '/a'] FOLLOWEDBY [url:value = '/b']) WITHIN 2.5 SECONDS REPEATS 3 TIMES",
+            "(1 FOLLOWEDBY 2) WITHIN 2.5 SECONDS REPEATS 3 TIMES",
+            &[&["/a"], &["/b"]],
+        ),
+        (
+            "[url:value = '/a'] AND [url:value = '/a'] REPEATS 2 TIMES",
+            "1 REPEATS 3 TIMES",
+            &[&["/a"]],
+        ),
+        (
+            "([url:value = '/a'] AND [url:value = '/b']) OR [url:value = '/c'] OR [file:ctime = 'x']",
+            "1 OR (2 AND 3)",
+            &[&["/c"], &["/a"], &["/b"]],
+        ),
+    ] {
+        let plan = planned(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
+        let several = plan.several.expect("several events");
+        let found = several.parts.iter().map(|part| {
+            let observables = part.observables.iter();
+            observables.map(Observable::to_string).collect::<Vec<_>>()
+        });
+        assert_eq!(several.expression.to_string(), expression, "{text}");
+        assert_eq!(found.collect::<Vec<_>>(), parts, "{text}");
+        assert!(plan.observables.is_empty() && plan.condition.is_none());
+    }
+    let text = "([url:value = '/a'] AND [url:value = '/b']) \
+                START t'2020-01-01T00:00:00Z' STOP t'2021-01-01T00:00:00Z'";
+    let several = planned(text).expect("a plan").several.expect("two events");
+    let is_dated = |part: &Plan| {
+        let condition = part.condition.as_ref();
+        condition.is_some_and(|one| format!("{one:?}").contains("During"))
+    };
+    assert!(several.parts.iter().all(is_dated), "{several:?}");
 }

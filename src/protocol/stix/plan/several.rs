@@ -1,0 +1,186 @@
+//! Patterns of several events: the observations of a pattern, and what joins them.
+
+use time::OffsetDateTime;
+
+use super::{Fault, Part, Plan, Refused, Several, all_of, any_of, askable, comparison, during};
+use crate::indicator::{LeftOut, timestamp};
+use crate::matching::sequence::shape::Shape;
+use crate::matching::sequence::{Expression, MOST_EVENTS, Time};
+use crate::protocol::stix::pattern::{Observation, Position, Qualifier, QualifierKind};
+
+/// Observations, and how they are joined.
+#[derive(Debug)]
+pub(super) enum Joined {
+    /// One event, and the text that asks for it.
+    Single {
+        part: Part,
+        text: String,
+    },
+    All(Vec<Joined>),
+    Any(Vec<Joined>),
+    InOrder(Vec<Joined>),
+    /// In nanoseconds.
+    Within(Box<Joined>, Time),
+    Repeated(Box<Joined>, u64),
+}
+
+/// What an observation asks for. Alternatives that are one event each are one.
+pub(super) fn joined(
+    observation: &Observation,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Joined, Fault> {
+    let mut each = |parts: &[Observation]| -> Result<Vec<Joined>, Fault> {
+        parts.iter().map(|one| joined(one, left_out)).collect()
+    };
+    match observation {
+        Observation::Single(comparison) => Ok(Joined::Single {
+            part: comparison::part(comparison, left_out)?,
+            text: observation.to_string(),
+        }),
+        Observation::And(parts) => each(parts).map(Joined::All),
+        Observation::FollowedBy(parts) => each(parts).map(Joined::InOrder),
+        Observation::Or(parts) => askable(parts, joined, left_out).map(any),
+        Observation::Qualified { inner, qualifiers } => {
+            let inner = joined(inner, left_out)?;
+            qualifiers.iter().try_fold(inner, qualified)
+        }
+    }
+}
+
+fn any(parts: Vec<Joined>) -> Joined {
+    let (mut singles, mut texts, mut others) = (Vec::new(), Vec::new(), Vec::new());
+    for one in parts {
+        match one {
+            Joined::Single { part, text } => {
+                singles.push(part);
+                texts.push(text);
+            }
+            other => others.push(other),
+        }
+    }
+    if !singles.is_empty() {
+        let single = Joined::Single {
+            part: any_of(singles),
+            text: texts.join(" OR "),
+        };
+        others.insert(0, single);
+    }
+    match others.len() {
+        1 => others.remove(0),
+        _ => Joined::Any(others),
+    }
+}
+
+fn qualified(inner: Joined, qualifier: &Qualifier) -> Result<Joined, Fault> {
+    let is_single = matches!(inner, Joined::Single { .. });
+    match &qualifier.kind {
+        // The parser takes no 0.
+        QualifierKind::Repeats(0 | 1) => Ok(inner),
+        QualifierKind::Repeats(times) => Ok(Joined::Repeated(Box::new(inner), *times)),
+        // One event is within any span.
+        QualifierKind::Within(_) if is_single => Ok(inner),
+        QualifierKind::Within(seconds) => {
+            // Saturates where nothing that happened is as long.
+            Ok(Joined::Within(Box::new(inner), (seconds * 1e9) as Time))
+        }
+        QualifierKind::StartStop { start, stop, .. } => {
+            let time = |text: &str| time(qualifier.position, text);
+            Ok(inner.during(time(&start.text)?, time(&stop.text)?))
+        }
+    }
+}
+
+fn time(position: Position, text: &str) -> Result<OffsetDateTime, Fault> {
+    timestamp(text).ok_or_else(|| Fault::unsupported(position, format_args!("{text:?} is no time")))
+}
+
+impl Joined {
+    /// The same in a span of time, in which each of the events has to be.
+    fn during(self, start: OffsetDateTime, stop: OffsetDateTime) -> Self {
+        let each = |parts: Vec<Joined>| -> Vec<Joined> {
+            let parts = parts.into_iter();
+            parts.map(|one| one.during(start, stop)).collect()
+        };
+        match self {
+            Joined::Single { part, text } => Joined::Single {
+                part: all_of(vec![part, during(start, stop)]),
+                text,
+            },
+            Joined::All(parts) => Joined::All(each(parts)),
+            Joined::Any(parts) => Joined::Any(each(parts)),
+            Joined::InOrder(parts) => Joined::InOrder(each(parts)),
+            Joined::Within(inner, most) => {
+                Joined::Within(Box::new(inner.during(start, stop)), most)
+            }
+            Joined::Repeated(inner, times) => {
+                Joined::Repeated(Box::new(inner.during(start, stop)), times)
+            }
+        }
+    }
+
+    /// The expression; each single observation becomes a part, equal ones become one.
+    fn expression(self, parts: &mut Vec<Plan>) -> Expression {
+        let mut each = |inner: Vec<Joined>| -> Vec<Expression> {
+            let inner = inner.into_iter();
+            inner.map(|one| one.expression(parts)).collect()
+        };
+        match self {
+            Joined::All(inner) => Expression::All(each(inner)),
+            Joined::Any(inner) => Expression::Any(each(inner)),
+            Joined::InOrder(inner) => Expression::InOrder(each(inner)),
+            Joined::Within(inner, most) => {
+                Expression::Within(Box::new(inner.expression(parts)), most)
+            }
+            Joined::Repeated(inner, times) => {
+                Expression::Repeated(Box::new(inner.expression(parts)), times)
+            }
+            Joined::Single { part, text } => {
+                let plan = super::of_part(part, text);
+                let asks_the_same = |other: &Plan| {
+                    (&other.observables, &other.selection, &other.condition)
+                        == (&plan.observables, &plan.selection, &plan.condition)
+                };
+                let known = parts.iter().position(asks_the_same);
+                let number = known.unwrap_or(parts.len());
+                if known.is_none() {
+                    parts.push(plan);
+                }
+                Expression::Observed {
+                    // More are refused, with all of the pattern.
+                    part: u16::try_from(number).unwrap_or(u16::MAX),
+                    times: 1,
+                }
+            }
+        }
+    }
+}
+
+/// Plans a pattern of several events.
+pub(super) fn plan(joined: Joined) -> Result<Plan, Refused> {
+    let mut parts = Vec::new();
+    let expression = joined.expression(&mut parts).simplified();
+    if parts.len() > usize::from(u16::MAX) || Shape::new(&expression).is_none() {
+        let reason = format!(
+            "it asks for more events than are kept: {MOST_EVENTS}, or fewer where repetitions \
+             stand behind several observations"
+        );
+        return Err(Refused::Unsupported(reason));
+    }
+    let several = match expression {
+        // Alternatives that were the same after all.
+        Expression::Observed { times: 1, .. } => return Ok(parts.remove(0)),
+        expression => Several { expression, parts },
+    };
+    Ok(Plan {
+        observables: vec![],
+        selection: None,
+        condition: None,
+        values: several
+            .parts
+            .iter()
+            .flat_map(|one| one.values.clone())
+            .collect(),
+        left_out: vec![],
+        several: Some(several),
+    })
+}

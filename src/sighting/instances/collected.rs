@@ -1,0 +1,203 @@
+//! What a run that ends meets of one indicator.
+
+use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::Observed;
+use crate::indicator::Sequence;
+use crate::matching::sequence::Time;
+use crate::matching::sequence::track::Track;
+
+/// The most memory that the events of one indicator take, in bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// What those of all indicators take.
+const MOST_BYTES_OF_ALL: usize = 1 << 30;
+
+/// The memory that the indicators of a run share.
+#[derive(Clone, Debug)]
+pub struct Room {
+    used: Arc<AtomicUsize>,
+    most: usize,
+    most_of_all: usize,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Room::new(MOST_BYTES, MOST_BYTES_OF_ALL)
+    }
+}
+
+impl Room {
+    /// So many bytes for each, and for all.
+    pub fn new(most: usize, most_of_all: usize) -> Self {
+        Room {
+            used: Arc::default(),
+            most,
+            most_of_all,
+        }
+    }
+}
+
+/// Why an indicator is not matched to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incomplete {
+    /// Its events take too much memory.
+    Memory,
+    /// They do, and come in no order of time that would let the oldest go.
+    Order,
+    /// There are too many ways to join them.
+    TooMany,
+}
+
+impl fmt::Display for Incomplete {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Incomplete::Memory => {
+                "the events that parts of its pattern match take more memory than there is for \
+                 them (64 MiB for each indicator, 1 GiB for all)"
+            }
+            Incomplete::Order => {
+                "the events that parts of its pattern match take more memory than there is for \
+                 them (64 MiB for each indicator, 1 GiB for all), and come in no order of time"
+            }
+            Incomplete::TooMany => {
+                "there are too many ways to join the events that its parts match"
+            }
+        })
+    }
+}
+
+/// What was met of one indicator.
+#[derive(Debug)]
+pub struct Collected {
+    sequence: Arc<Sequence>,
+    room: Room,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    /// In order, as far as it was looked at.
+    track: Track<Observed>,
+    /// Not looked at yet.
+    pending: Vec<(Observed, Box<[u16]>)>,
+    bytes: usize,
+    /// What happened before is looked at, and perhaps forgotten.
+    settled: Time,
+    incomplete: Option<Incomplete>,
+}
+
+impl Collected {
+    /// Nothing was met yet.
+    pub fn new(sequence: Arc<Sequence>, room: Room) -> Self {
+        let held = Held {
+            track: Track::new(sequence.shape.clone()),
+            pending: Vec::new(),
+            bytes: 0,
+            settled: Time::MIN,
+            incomplete: None,
+        };
+        Collected {
+            sequence,
+            room,
+            held: Mutex::new(held),
+        }
+    }
+
+    /// Takes an event that these parts match. Where memory is full, shows the instances of
+    /// the older half, of which those go that `WITHIN` lets go.
+    pub fn add(&self, observed: Observed, parts: &[u16], show: &mut impl FnMut(&[Observed])) {
+        let mut held = self.held();
+        if held.incomplete.is_some() {
+            return;
+        }
+        if observed.nanoseconds() < held.settled {
+            return self.fail(&mut held, Incomplete::Order);
+        }
+        let size = observed.size();
+        held.bytes += size;
+        held.pending.push((observed, parts.into()));
+        let used = self.room.used.fetch_add(size, Ordering::Relaxed) + size;
+        if held.bytes > self.room.most || used > self.room.most_of_all {
+            self.make_room(&mut held, show);
+        }
+    }
+
+    /// Shows all instances that are not told yet; why they are not all, if they are not.
+    ///
+    /// # Errors
+    /// The indicator is not matched to its end.
+    pub fn finish(&self, show: &mut impl FnMut(&[Observed])) -> Result<(), Incomplete> {
+        let mut held = self.held();
+        if held.incomplete.is_none() {
+            held.sort();
+            let looked = held.track.endings(0, &mut |instance| show(&instance));
+            if looked.is_err() {
+                self.fail(&mut held, Incomplete::TooMany);
+            }
+        }
+        held.incomplete.map_or(Ok(()), Err)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, held: &mut Held, why: Incomplete) {
+        held.incomplete = Some(why);
+        held.pending = Vec::new();
+        held.track = Track::new(self.sequence.shape.clone());
+        self.free(held, held.bytes);
+    }
+
+    fn free(&self, held: &mut Held, bytes: usize) {
+        held.bytes -= bytes;
+        self.room.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn make_room(&self, held: &mut Held, show: &mut impl FnMut(&[Observed])) {
+        let Some(span) = held.track.span() else {
+            return self.fail(held, Incomplete::Memory);
+        };
+        held.sort();
+        let middle = held.track.len() / 2;
+        let border = held.track.each().nth(middle).map(|(time, ..)| time);
+        let border = border.unwrap_or(Time::MIN);
+        let before = held.bytes;
+        let looked = held
+            .track
+            .endings_before(border, &mut |instance| show(&instance));
+        if looked.is_err() {
+            return self.fail(held, Incomplete::TooMany);
+        }
+        held.settled = border;
+        let mut freed = 0;
+        held.track
+            .forget_before(border.saturating_sub(span), &mut |one: Observed| {
+                freed += one.size();
+            });
+        self.free(held, freed);
+        // Where next to nothing goes, it would be looked at over and over.
+        if freed < before / 8 {
+            self.fail(held, Incomplete::Memory);
+        }
+    }
+}
+
+impl Drop for Collected {
+    fn drop(&mut self) {
+        let bytes = self.held().bytes;
+        self.room.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Held {
+    /// Puts what is not looked at in order.
+    fn sort(&mut self) {
+        let pending = std::mem::take(&mut self.pending).into_iter();
+        let pending = pending.map(|(observed, parts)| (observed.nanoseconds(), parts, observed));
+        self.track.insert_all(pending.collect());
+    }
+}

@@ -1,0 +1,231 @@
+//! What live matching and `--follow` have met of indicators that mean several events, until it
+//! makes an instance, or is too old for one.
+//!
+//! An event that waits for others is a partial instance. There are bounds for all of them
+//! together, since whoever can make events could make as many as they like.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use super::Observed;
+use crate::indicator::Sequence;
+use crate::matching::sequence::Time;
+use crate::matching::sequence::track::Track;
+
+/// The most partial instances.
+const MOST: usize = 10_000;
+
+/// The most memory that they take, in bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// How long an event waits after it came, however long ago it happened: other logs may
+/// be read more slowly.
+const GRACE: Time = 60 * 1_000_000_000;
+
+/// What bounds partial instances.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long an event waits where no `WITHIN` says.
+    pub memory: Duration,
+    /// How many wait.
+    pub most: usize,
+    /// What they take, in bytes.
+    pub most_bytes: usize,
+}
+
+impl Bounds {
+    /// Events wait so long.
+    pub fn waiting(memory: Duration) -> Self {
+        Bounds {
+            memory,
+            most: MOST,
+            most_bytes: MOST_BYTES,
+        }
+    }
+}
+
+/// An instance: its events, in their order.
+pub type Instance = Vec<Observed>;
+
+/// What an event led to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// The instances that it ends, or makes others end that are later.
+    pub instances: Vec<Instance>,
+    /// So many partial instances were dropped, for there was no room.
+    pub dropped: u64,
+    /// There are too many ways to join it with others.
+    pub is_too_much: bool,
+}
+
+/// The partial instances of all indicators.
+#[derive(Debug)]
+pub struct Partial {
+    bounds: Bounds,
+    by_id: HashMap<Arc<str>, Tracked>,
+    /// The time of the first event of each, in order.
+    by_oldest: BTreeSet<(Time, Arc<str>)>,
+    count: usize,
+    bytes: usize,
+    /// The time of the newest event, as far as it is not to come.
+    newest: Time,
+    /// Nothing is too old while the events of a gap are to come.
+    is_held: bool,
+}
+
+#[derive(Debug)]
+struct Tracked {
+    /// What it is of; gone with its indicator.
+    sequence: Weak<Sequence>,
+    track: Track<Observed>,
+    bytes: usize,
+}
+
+impl Partial {
+    /// Nothing was met yet.
+    pub fn new(bounds: Bounds) -> Self {
+        Partial {
+            bounds,
+            by_id: HashMap::new(),
+            by_oldest: BTreeSet::new(),
+            count: 0,
+            bytes: 0,
+            newest: Time::MIN,
+            is_held: false,
+        }
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// About how much memory they take, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether the events of a gap are to come: until they have, nothing is too old.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Takes an event that these parts of the indicator with this id match, now.
+    pub fn meet(
+        &mut self,
+        id: &Arc<str>,
+        sequence: &Arc<Sequence>,
+        parts: &[u16],
+        observed: Observed,
+        now: Time,
+    ) -> Met {
+        self.newest = self.newest.max(observed.nanoseconds().min(now));
+        let known = self.take_out(id).filter(|known| known.is_of(sequence));
+        let mut tracked = known.unwrap_or_else(|| Tracked {
+            sequence: Arc::downgrade(sequence),
+            track: Track::new(sequence.shape.clone()),
+            bytes: 0,
+        });
+        tracked.bytes += observed.size();
+        let at = tracked
+            .track
+            .insert(observed.nanoseconds(), parts, observed);
+        let mut met = Met::default();
+        let looked = tracked
+            .track
+            .endings(at, &mut |instance| met.instances.push(instance));
+        met.is_too_much = looked.is_err();
+        self.expire(&mut tracked, now);
+        self.put_back(id.clone(), tracked);
+        met.dropped = self.make_room(now);
+        met
+    }
+
+    /// Takes the events of an indicator out of what is counted.
+    fn take_out(&mut self, id: &str) -> Option<Tracked> {
+        let (id, tracked) = self.by_id.remove_entry(id)?;
+        self.count -= tracked.track.len();
+        self.bytes -= tracked.bytes;
+        if let Some(oldest) = tracked.track.oldest() {
+            self.by_oldest.remove(&(oldest, id));
+        }
+        Some(tracked)
+    }
+
+    fn put_back(&mut self, id: Arc<str>, tracked: Tracked) {
+        let Some(oldest) = tracked.track.oldest() else {
+            return;
+        };
+        self.count += tracked.track.len();
+        self.bytes += tracked.bytes;
+        self.by_oldest.insert((oldest, id.clone()));
+        self.by_id.insert(id, tracked);
+    }
+
+    /// Forgets what is too old for an instance.
+    fn expire(&self, tracked: &mut Tracked, now: Time) {
+        if self.is_held {
+            return;
+        }
+        let memory = Time::try_from(self.bounds.memory.as_nanos()).unwrap_or(Time::MAX);
+        let longest = tracked.track.span().unwrap_or(memory);
+        let border = self.newest.saturating_sub(longest);
+        let is_old =
+            |time: Time, one: &Observed| time < border && one.arrived.saturating_add(GRACE) < now;
+        let track = &mut tracked.track;
+        while track.first().is_some_and(|(time, one)| is_old(time, one)) {
+            tracked.bytes -= track.forget_oldest().map_or(0, |one| one.size());
+        }
+    }
+
+    /// Forgets what is too old or of nobody, and where that is not enough, the oldest; gives
+    /// how many were dropped.
+    fn make_room(&mut self, now: Time) -> u64 {
+        if !self.is_full() {
+            return 0;
+        }
+        self.tidy(now);
+        let mut dropped = 0;
+        while self.is_full() {
+            let Some((_, id)) = self.by_oldest.first().cloned() else {
+                break;
+            };
+            let mut tracked = self.take_out(&id).expect("what is listed is there");
+            tracked.bytes -= tracked.track.forget_oldest().map_or(0, |one| one.size());
+            dropped += 1;
+            self.put_back(id, tracked);
+        }
+        dropped
+    }
+
+    fn is_full(&self) -> bool {
+        self.count > self.bounds.most || self.bytes > self.bounds.most_bytes
+    }
+
+    /// Forgets what is too old, and what no indicator waits for any more.
+    pub fn tidy(&mut self, now: Time) {
+        let ids: Vec<Arc<str>> = self.by_id.keys().cloned().collect();
+        for id in ids {
+            let Some(mut tracked) = self.take_out(&id) else {
+                continue;
+            };
+            if tracked.sequence.strong_count() > 0 {
+                self.expire(&mut tracked, now);
+                self.put_back(id, tracked);
+            }
+        }
+    }
+}
+
+impl Tracked {
+    /// Whether it is of this very version of the indicator.
+    fn is_of(&self, sequence: &Arc<Sequence>) -> bool {
+        self.sequence.ptr_eq(&Arc::downgrade(sequence))
+    }
+}
