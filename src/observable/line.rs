@@ -5,8 +5,7 @@ use super::not_a_value::NotAValue;
 use super::{Observable, Property, refang};
 
 /// What can stand in a list, for messages.
-const WHAT: &str =
-    "address, network, range of addresses, address with a port, hash, mail address, domain or URL";
+const WHAT: &str = "address, network, range of addresses, address with a port, hash, JA4, mail address, domain or URL";
 
 /// The values that a line of a list names, by its form alone: a range of addresses is as
 /// many networks as it takes, anything else is one value. Forms are tried in the order

@@ -475,6 +475,19 @@ fn what_is_no_feed_is_an_error_with_status_75() {
 }
 
 #[test]
+fn three_rejected_lines_are_named_and_the_others_counted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("feed");
+    let wrong: String = (0..5).map(|n| format!("no value {n}\n")).collect();
+    std::fs::write(&path, format!("evil.example\n{wrong}")).expect("a file");
+    let output = over_events(&[&path]).output().expect("the program runs");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(log.matches(", line ").count(), 3, "{log}");
+    assert!(log.contains("rejected: 2 more"), "{log}");
+    assert!(log.contains("rejected 5"), "{log}");
+}
+
+#[test]
 fn hostile_feeds_take_no_more_memory_than_others() {
     const MOST: u64 = 300 << 20;
     let pattern = "[domain-name:value = 'evil.example']";

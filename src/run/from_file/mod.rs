@@ -165,7 +165,7 @@ impl Taker<'_> {
         );
         if rejected > NAMED {
             let more = rejected - NAMED;
-            warn!("{name}: {more} more are rejected (--loglevel DEBUG names each)");
+            warn!("{name}: rejected: {more} more (--loglevel DEBUG names each)");
         }
         self.metrics
             .unusable_feeds
