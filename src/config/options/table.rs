@@ -736,10 +736,11 @@ pub static OPTIONS: &[Opt] = &[
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::Jobs,
         short_help: "search log files and not VAST; - = standard input",
-        long_help: "With --vast beside it, both are searched. Suricata EVE and Zeek logs as JSON lines, JSON arrays and Zeek's own tables, \
-                    plain or compressed (gzip, Zstandard); of a folder, the logs in it. Each \
-                    batch of indicators from the bus is searched in all files; with --once all \
-                    indicators together, when no more come.",
+        long_help: "With --vast beside it, both are searched. Suricata EVE and Zeek logs as JSON \
+                    lines, JSON arrays and Zeek's own tables, plain or compressed (gzip, \
+                    Zstandard); of a folder, the logs in it. Each batch of indicators from the \
+                    bus is searched in all files; with --once all indicators together, when no \
+                    more come.",
     },
     Opt {
         name: Name::Anywhere("follow"),
@@ -1005,9 +1006,9 @@ pub static OPTIONS: &[Opt] = &[
         sample: None,
         section: Section::General,
         short_help: "print the original's configuration file as it should be here",
-        long_help: "A comment stands at each change. What the releases of 2022 took where a key is \
-                    left out is written down (retro_match: true, snapshot: 30); what they ignored \
-                    is made a comment. A file of 2020 stays as it is.",
+        long_help: "Each change has a comment. The defaults of the releases of 2022 are written \
+                    down where a key is left out (retro_match: true, snapshot: 30); keys that they \
+                    ignored become comments. A file of 2020 is printed as it is.",
     },
     Opt {
         name: Name::FlagOnly("check"),
