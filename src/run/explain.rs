@@ -466,9 +466,11 @@ mod tests {
                 .queries
         };
         let [auto, tenzir] = [Choice::Auto, Choice::Tenzir];
-        assert_eq!(
-            queries(auto, Mode::Exact),
-            [r#""evil.example" == net.domain"#]
+        let exact = queries(auto, Mode::Exact);
+        assert_eq!(exact.len(), 1);
+        assert!(
+            exact[0].starts_with(r#""evil.example" == net.domain"#),
+            "{exact:?}"
         );
         let standard = queries(auto, Mode::Standard);
         assert!(
