@@ -406,6 +406,57 @@ mod tests {
         Some(Step::Add(values.collect()))
     }
 
+    /// An engine's matcher whose calls last until live matching ends.
+    struct Away;
+
+    impl Registrar for Away {
+        fn most_at_once(&self) -> usize {
+            1
+        }
+
+        fn add(&self, _: &[(Observable, Arc<str>)], stop: &Stop) -> Told {
+            // It is closed, and never sent on.
+            let _ = stop.now_channel().recv();
+            Told::Stopped
+        }
+
+        fn remove(&self, _: &Observable, _: &Stop) -> Told {
+            Told::Stopped
+        }
+
+        fn check(&self, _: &Observable, _: &str) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn is_there(&self, _: &Stop) -> bool {
+            false
+        }
+
+        fn forgets(&self) -> bool {
+            false
+        }
+    }
+
+    /// Who brings changes ends live matching, and once waited for that end himself.
+    #[test]
+    fn who_brings_more_than_can_wait_is_free_when_the_program_stops() {
+        let new = || Stop::new().expect("two socket pairs");
+        let (ending, stop) = (new(), new());
+        let registrar: Arc<dyn Registrar> = Arc::new(Away);
+        let metrics = Arc::new(Metrics::default());
+        let pool = Pool::start(&registrar, &metrics, &ending, &stop).expect("threads");
+        let way = pool.way();
+        let bring = move || (0..200_000).all(|n| way.bring(add(&format!("{n}.example"), "1")));
+        let bringing = std::thread::spawn(bring);
+        while !pool.queues.iter().any(Sender::is_full) {
+            std::thread::yield_now();
+        }
+        stop.drain(Duration::ZERO);
+        assert!(!bringing.join().expect("no defect"), "it cannot take all");
+        ending.now();
+        pool.join();
+    }
+
     #[test]
     fn additions_are_gathered_up_to_a_removal() {
         let mut waiting = Waiting::default();

@@ -94,3 +94,27 @@ fn what_is_written_to_a_pipe_is_read_whole() {
         assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
     }
 }
+
+/// 400 MB in one line once took as much memory.
+#[test]
+fn a_line_without_an_end_takes_no_memory() {
+    const MOST: u64 = 80 << 20;
+    let arguments = ["--indicators", "pipe-iocs", "--events", "pipe-eve"];
+    let bridge = with_pipes(&arguments);
+    let folder = bridge.directory().to_owned();
+    let mut bridge = bridge.run();
+    let pipe = OpenOptions::new()
+        .write(true)
+        .open(folder.join("pipe-iocs"));
+    let mut pipe = pipe.expect("somebody reads");
+    for _ in 0..200 {
+        pipe.write_all(&[b'a'; 1 << 20]).expect("it is read on");
+    }
+    let peak = bridge.peak_resident();
+    assert!(peak < MOST, "{peak} bytes");
+    pipe.write_all(b"\na.example\n").expect("it is read on");
+    drop(pipe);
+    write(&folder.join("pipe-eve"), "{\"host\": \"a.example\"}\n");
+    assert_eq!(bridge.lines(1, LIMIT).len(), 1, "{}", bridge.log());
+    bridge.wait(LIMIT);
+}
