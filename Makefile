@@ -86,12 +86,12 @@ deb: build ## Build a Debian package, target/debian/vast-threatbus_*.deb
 	$(TARGET_DIR)/tools/bin/cargo-deb --no-build --no-strip --locked
 	@ls $(TARGET_DIR)/debian/*.deb
 
-image: deb ## Build a container image of the package, where docker or podman is there
-	@engine=$$(command -v podman || command -v docker) || \
-		{ echo "make image: neither podman nor docker is installed" >&2; exit 1; }; \
-	context=$$(mktemp -d); trap 'rm -rf "$$context"' EXIT; \
-	cp $(TARGET_DIR)/debian/vast-threatbus_*.deb "$$context/vast-threatbus.deb"; \
-	cp packaging/minimal-root "$$context"; \
+image: deb ## Build a container image of the package, with podman, docker or buildah
+	@engine=$$(command -v podman || command -v docker || command -v buildah) || \
+		{ echo "make image: no podman, docker or buildah is installed" >&2; exit 1; }; \
+	context=$$(mktemp -d); trap 'rm -rf "$$context"' EXIT; set -e; \
+	dpkg-deb -x $(TARGET_DIR)/debian/vast-threatbus_*.deb "$$context/package"; \
+	packaging/minimal-root "$$context/content" "$$context/package"; \
 	"$$engine" build --tag vast-threatbus --file packaging/Containerfile "$$context"
 
 recording: build ## Record the demo anew, for the README
