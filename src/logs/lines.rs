@@ -64,6 +64,11 @@ impl Lines {
         std::mem::take(&mut self.too_long)
     }
 
+    /// The same, to be asked again.
+    pub fn too_long(&self) -> u64 {
+        self.too_long
+    }
+
     /// Reads the next block into `block`, whose content is lost; `false` where
     /// there is no whole line before the end.
     ///

@@ -91,6 +91,7 @@ impl Feed<'_> {
                 block,
                 source: source.clone(),
                 reading,
+                first_line: cutter.first_line(),
                 match_type,
             })),
         }

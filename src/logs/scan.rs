@@ -24,6 +24,8 @@ pub struct Chunk {
     pub source: Arc<Source>,
     /// What makes events of them.
     pub reading: Reading,
+    /// The number of the first line in the log, from 1, where it is known.
+    pub first_line: Option<u64>,
     /// How a match in them is reported.
     pub match_type: MatchType,
 }
@@ -67,7 +69,13 @@ impl Scanner<'_> {
         let limit = self
             .max_events
             .filter(|_| chunk.match_type == MatchType::Retro);
-        for part in parts(chunk.block.bytes()) {
+        let bytes = chunk.block.bytes();
+        let number = |at: Option<usize>| {
+            let before = memchr::memchr_iter(b'\n', bytes.get(..at?)?).count() as u64;
+            Some(chunk.first_line? + before)
+        };
+        let mut start = 0;
+        for part in parts(bytes) {
             for finding in self.find(&mut reading, part, &chunk.source, scratch) {
                 match finding {
                     Finding::Matched(event, found) => {
@@ -81,11 +89,13 @@ impl Scanner<'_> {
                         }
                         self.join(&event, &found, &from, limit);
                     }
-                    Finding::Rejected(line, reason) => {
-                        chunk.source.reject(&line, &reason, self.metrics);
+                    Finding::Rejected(line, reason, at) => {
+                        let number = number(at.map(|at| start + at));
+                        chunk.source.reject(number, &line, &reason, self.metrics);
                     }
                 }
             }
+            start += part.len();
         }
         chunk.block
     }
@@ -175,15 +185,17 @@ impl Scanner<'_> {
                     (&*printed, looked_at)
                 }
                 Err(NoEvent { line, reason }) => {
+                    let at = place_in(part, line);
                     let line = String::from_utf8_lossy(line).into_owned();
-                    let rejected = Finding::Rejected(line, reason.to_string());
+                    let rejected = Finding::Rejected(line, reason.to_string(), at);
                     return look.findings.push(rejected);
                 }
             };
             match looked_at {
                 Ok(()) => events += 1,
                 Err(error) => {
-                    let rejected = Finding::Rejected(line.to_owned(), error.to_string());
+                    let at = place_in(part, line.as_bytes());
+                    let rejected = Finding::Rejected(line.to_owned(), error.to_string(), at);
                     look.findings.push(rejected);
                 }
             }
@@ -207,6 +219,12 @@ pub fn report(
     }
 }
 
+/// Where a line that was lent out of a text begins in it; `None` where it is a copy.
+fn place_in(text: &[u8], line: &[u8]) -> Option<usize> {
+    let at = (line.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+    (at < text.len()).then_some(at)
+}
+
 /// How much is looked through before what was found is reported, in bytes.
 const PART: usize = 64 << 10;
 
@@ -226,8 +244,8 @@ fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 enum Finding {
     /// An event, as JSON, and what is in it.
     Matched(String, Vec<Arc<Watched>>),
-    /// A line that is no event, and why.
-    Rejected(String, String),
+    /// A line that is no event, why, and where it begins in its part, if that is known.
+    Rejected(String, String, Option<usize>),
 }
 
 /// Looks for indicators in one event after the other.

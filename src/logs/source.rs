@@ -67,15 +67,28 @@ impl Source {
 
     /// Counts a line that is no event; the first ones are logged, and then
     /// every tenth, hundredth and so on.
-    pub fn reject(&self, line: &str, error: &dyn fmt::Display, metrics: &Metrics) {
+    pub fn reject(
+        &self,
+        number: Option<u64>,
+        line: &str,
+        error: &dyn fmt::Display,
+        metrics: &Metrics,
+    ) {
         metrics.lines_rejected.add(1);
         let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
-        if count <= SHOWN || is_power_of_ten(count) {
+        if count > SHOWN && !is_power_of_ten(count) {
+            return;
+        }
+        let (file, text) = (&*self.name, printable(line, 200));
+        if let Some(number) = number {
             warn!(
-                file = &*self.name, reason:% = error;
-                "{}: a line is {error}: {} ({count} such line(s) so far)",
-                self.name,
-                printable(line, 200)
+                file = file, line = number, reason:% = error;
+                "{file}: line {number} is {error}: {text} ({count} such line(s) so far)"
+            );
+        } else {
+            warn!(
+                file = file, reason:% = error;
+                "{file}: a line is {error}: {text} ({count} such line(s) so far)"
             );
         }
     }
@@ -139,7 +152,7 @@ mod tests {
         let source = Source::new("x".to_owned());
         assert_eq!(source.outcome(), Outcome::Empty);
         source.begins(b"text", None);
-        source.reject("text", &"none", &metrics);
+        source.reject(Some(7), "text", &"none", &metrics);
         assert_eq!(source.outcome(), Outcome::Unrecognised("text".to_owned()));
         source.count(2, &metrics);
         assert_eq!(source.outcome(), Outcome::Read(1));

@@ -353,3 +353,19 @@ fn followed_files_are_live_matching_for_the_bus() {
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
 }
+
+#[test]
+fn a_line_that_is_no_event_is_told_by_its_number() {
+    // The last one is in another block than the first.
+    let event = "{\"timestamp\":\"2024-05-01T10:00:00.000001+0000\",\"event_type\":\"dns\"}\n";
+    let log = format!("{event}no event\n{}neither\n", event.repeat(30_000));
+    let mut bridge = Bridge::bare()
+        .file("list", "evil.example\n")
+        .file("eve.json", log)
+        .args(["--indicators", "list", "--events", "eve.json"])
+        .run();
+    bridge.wait(LIMIT);
+    let log = bridge.log();
+    assert!(log.contains("eve.json: line 2 is "), "{log}");
+    assert!(log.contains("eve.json: line 30003 is "), "{log}");
+}

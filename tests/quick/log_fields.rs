@@ -75,8 +75,9 @@ fn what_is_not_looked_for_is_told_with_file_line_indicator_and_reason() {
         (&allowed["indicator"], &allowed["kind"], &allowed["file"]),
         (&json!(id(4)), &json!("ipv4"), &json!("ours"))
     );
-    let line = record(&records, "a line is");
+    let line = record(&records, "such line(s) so far");
     assert_eq!(line["file"], "eve.json");
+    assert!(line["line"].is_u64(), "{line}");
     assert!(line["reason"].is_string());
     let read = record(&records, "is read");
     assert_eq!(

@@ -29,7 +29,7 @@ pub enum Cut {
 
 /// The state between two blocks of one log. A log is read from its start; where only
 /// its end is wanted, the blocks before it are thrown away.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cutter {
     form: Option<Form>,
     beginning: Beginning,
@@ -37,6 +37,25 @@ pub struct Cutter {
     flatten: Option<Flatten>,
     reading: Reading,
     lines: Lines,
+    /// The number of the first line of the next block, from 1, where it is known.
+    next_line: Option<u64>,
+    /// That of the last block.
+    first_line: Option<u64>,
+}
+
+impl Default for Cutter {
+    fn default() -> Self {
+        Cutter {
+            form: None,
+            beginning: Beginning::default(),
+            begins: None,
+            flatten: None,
+            reading: Reading::default(),
+            lines: Lines::default(),
+            next_line: Some(1),
+            first_line: None,
+        }
+    }
 }
 
 impl Cutter {
@@ -44,12 +63,17 @@ impl Cutter {
     pub fn behind(form: Form) -> Self {
         let mut cutter = Cutter::default();
         cutter.begin(form);
+        cutter.next_line = None;
         cutter
     }
 
     fn begin(&mut self, form: Form) {
         self.form = Some(form);
         self.flatten = form.flatten();
+        if self.flatten.is_some() {
+            // The lines that are made are not those of the file.
+            self.next_line = None;
+        }
         self.reading = form.reading();
     }
 
@@ -61,6 +85,12 @@ impl Cutter {
     /// How the log begins, once, when its form is told.
     pub fn take_beginning(&mut self) -> Option<Vec<u8>> {
         self.begins.take()
+    }
+
+    /// The number in the log of the first line of the last block, from 1, where its lines
+    /// are those of the log, from its start.
+    pub fn first_line(&self) -> Option<u64> {
+        self.first_line
     }
 
     /// How many lines were too long since this was last asked.
@@ -101,11 +131,22 @@ impl Cutter {
             }
             None => self.lines.next(&mut whole, block, fill, at_end)?,
         };
+        if more {
+            self.count_lines(block.bytes());
+        }
         Ok(if more {
             Cut::Block(self.reading.next(block.bytes()))
         } else {
             Cut::Nothing
         })
+    }
+
+    fn count_lines(&mut self, bytes: &[u8]) {
+        self.first_line = self.next_line;
+        if let Some(next) = &mut self.next_line {
+            let ends = memchr::memchr_iter(b'\n', bytes).count() as u64;
+            *next += ends + self.lines.too_long();
+        }
     }
 
     fn detect(&mut self, reader: &mut impl Read, at_end: AtEnd) -> io::Result<Detected> {
