@@ -46,7 +46,7 @@ torture: ## Every fault in its long form, with a table; FAULTS="words" chooses r
 
 judge: ## Compare what patterns mean with OASIS's own matcher, JUDGE_PAIRS (50000) times
 	tests/setup judge matcher
-	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test quick $(CARGO_FLAGS) -- match_judge:: pattern_judge::
+	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test quick $(CARGO_FLAGS) -- match_judge:: pattern_judge:: several_judge::
 
 fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
 	tests/setup --compiler

@@ -28,6 +28,7 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
+use vast_threatbus::sighting::instances;
 use vast_threatbus::sighting::report::{Destination, Parcel, Settings};
 
 /// How many indicators are live.
@@ -96,6 +97,11 @@ impl Bed {
             timeout: None,
             willing: Arc::new(AtomicUsize::new(1)),
             wider: Arc::new(|_| Wider::default()),
+            waiting: Arc::new(instances::Waiting::new(
+                instances::Bounds::waiting(Duration::from_secs(86_400)),
+                metrics.clone(),
+                None,
+            )),
         };
         let (name, budget) = ("nothing".into(), Budget::new(1));
         let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);

@@ -116,6 +116,12 @@ impl Indicator {
             && sequence.is_none_or(|sequence| sequence.parts.iter().all(Indicator::is_narrow))
     }
 
+    /// Whether it, or a part of it, takes a query of its own.
+    pub fn takes_selections(&self) -> bool {
+        let parts = self.sequence.iter().flat_map(|sequence| &sequence.parts);
+        self.selection.is_some() || parts.into_iter().any(|part| part.selection.is_some())
+    }
+
     /// Whether it asks for the same as another one.
     pub fn asks_the_same(&self, other: &Indicator) -> bool {
         self.observables == other.observables

@@ -37,6 +37,13 @@ impl Sequence {
             && parts.all(|(one, other)| one.asks_the_same(other))
     }
 
+    /// What it asks for in words, the same in every run.
+    pub fn asked(&self) -> Arc<str> {
+        let values = self.parts.iter().map(|part| part.ioc.join("|"));
+        let values: Vec<String> = values.collect();
+        format!("{} of {}", self.expression, values.join(" ")).into()
+    }
+
     /// About how much memory it takes, in bytes.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.parts.iter().map(Indicator::size).sum::<usize>()

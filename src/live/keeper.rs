@@ -143,19 +143,11 @@ impl Kept<'_> {
     /// Drops the values that the engine's own matcher cannot have, where it has one;
     /// whether anything is left.
     fn is_taken(&self, indicator: &mut Arc<Indicator>) -> bool {
-        let id = indicator.id.clone();
-        if indicator.sequence.is_some() {
-            self.metrics.live_values_rejected.add(1);
-            warn!(
-                "indicator {} is rejected for live matching: it asks for several events",
-                printable(&id, 200)
-            );
-            return false;
-        }
         let Some(registrar) = self.registrar else {
             return true;
         };
-        if indicator.condition.is_some() {
+        let id = indicator.id.clone();
+        if indicator.condition.is_some() || indicator.sequence.is_some() {
             self.metrics.live_values_rejected.add(1);
             warn!(
                 "indicator {} is rejected for live matching: a part of it has to be checked here, \

@@ -17,7 +17,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::{Backoff, Stop};
-use crate::protocol::{Context, MatchType};
+use crate::protocol::Context;
 use crate::sighting::report::Reporter;
 
 /// How many values one query asks for, where the engine takes as many: 100,000
@@ -95,6 +95,7 @@ impl Mender {
                 Ok(()) => {
                     open = None;
                     self.metrics.live_gap.clear();
+                    self.shared.waiting.hold(false);
                 }
                 Err(Uncovered::Away(reason)) => warn!(
                     engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
@@ -108,6 +109,7 @@ impl Mender {
                     open = None;
                     self.metrics.live_gap.clear();
                     self.metrics.live_gaps_failed.add(1);
+                    self.shared.waiting.hold(false);
                     self.metrics.queries_interrupted.add(1);
                     error!(
                         engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
@@ -312,16 +314,14 @@ fn take(
     let Some(came) = came.filter(|came| *came > since) else {
         return true;
     };
-    for one in matched.iter() {
-        // Known live by then, or it is for retro matching.
-        if came < OffsetDateTime::from(one.since) {
-            continue;
-        }
-        let mark = shared.mark(line, time);
-        if shared.recent().queried(&one.indicator.id, mark) {
-            reporter.report(&one.indicator, &context, MatchType::Live);
-        }
-    }
+    // Known live by then, or it is for retro matching.
+    let known = matched
+        .iter()
+        .filter(|one| came >= OffsetDateTime::from(one.since));
+    let mark = shared.mark(line, time);
+    let is_new = |one: &&Matched| shared.recent().queried(&one.indicator.id, mark);
+    let new: Vec<&Matched> = known.filter(is_new).collect();
+    shared.report(&new, line, reporter);
     true
 }
 

@@ -22,13 +22,15 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use log::error;
 
 use crate::engine::{Connection, LiveWish};
-use crate::indicator::Wider;
+use crate::indicator::{Indicator, Wider};
 use crate::intake::Arrival;
 use crate::matching::Meaning;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::protocol::{Context, MatchType};
+use crate::sighting::instances::Waiting;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 use crate::engine::live::Source;
@@ -36,7 +38,7 @@ use keeper::Keeper;
 use mend::Mender;
 use pool::Pool;
 use recent::{Mark, Recent};
-use roster::Roster;
+use roster::{Matched, Roster};
 use watch::{Refused, Watcher};
 
 /// How wide indicators are looked for in what comes from a source.
@@ -57,6 +59,8 @@ pub struct Settings {
     pub willing: Arc<AtomicUsize>,
     /// How wide indicators are looked for.
     pub wider: WiderOf,
+    /// What waits for others of its pattern.
+    pub waiting: Arc<Waiting>,
 }
 
 /// What goes in and out of it, on one engine.
@@ -77,6 +81,8 @@ pub struct Ways {
 pub struct Shared {
     roster: Mutex<Roster>,
     recent: Mutex<Recent>,
+    /// Events that wait for others of their patterns.
+    waiting: Arc<Waiting>,
     knows_events: bool,
 }
 
@@ -87,6 +93,28 @@ impl Shared {
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports what an event matches: by itself, or with others before it.
+    fn report(&self, matched: &[&Matched], line: &str, reporter: &mut Reporter) {
+        let context = Context::already_checked(line);
+        let mut joined: Vec<(&Arc<Indicator>, Vec<u16>)> = Vec::new();
+        for one in matched {
+            let Some(part) = &one.part else {
+                reporter.report(&one.indicator, &context, MatchType::Live);
+                continue;
+            };
+            match joined.iter_mut().find(|(of, _)| Arc::ptr_eq(of, &part.of)) {
+                Some((_, parts)) => parts.push(part.number),
+                None => joined.push((&part.of, vec![part.number])),
+            }
+        }
+        let source = reporter.source();
+        for (whole, parts) in joined {
+            for instance in self.waiting.meet(whole, &parts, line, &source) {
+                reporter.report_instance(whole, &instance, MatchType::Live);
+            }
+        }
     }
 
     /// What tells an event from others, on this engine.
@@ -242,6 +270,7 @@ fn prepare(
             SystemTime::now(),
         )),
         recent: Mutex::default(),
+        waiting: settings.waiting.clone(),
         knows_events: source.knows_events,
     });
     let reporter = || {

@@ -17,8 +17,11 @@ use crate::matching::{
 };
 use crate::observable::Observable;
 
+mod joined;
 mod unlisted;
 
+use joined::Joined;
+pub use joined::Part;
 use unlisted::Unlisted;
 
 /// The most memory that live indicators take, in bytes, about.
@@ -64,6 +67,8 @@ pub struct Matched {
     pub indicator: Indicator,
     /// Since when it is matched.
     pub since: SystemTime,
+    /// The indicator that it is a part of, where an event alone is no match.
+    pub part: Option<Part>,
 }
 
 /// All live indicators.
@@ -88,6 +93,7 @@ pub struct Roster {
     /// What else an event has to be like, by entry, where there is something.
     conditions: HashMap<u32, Arc<Condition>>,
     unlisted: Unlisted,
+    joined: Joined,
     start: SystemTime,
     bytes: usize,
     most_bytes: usize,
@@ -112,6 +118,7 @@ impl Roster {
             written: HashMap::new(),
             conditions: HashMap::new(),
             unlisted: Unlisted::default(),
+            joined: Joined::default(),
             start: now,
             bytes: 0,
             most_bytes: MOST_BYTES,
@@ -140,6 +147,10 @@ impl Roster {
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> Put {
+        if indicator.sequence.is_some() {
+            return self.put_joined(indicator, end, now, changes);
+        }
+        self.remove_joined(&indicator.id, changes);
         let known = self.entries_of(&indicator.id);
         if let Some(selection) = &indicator.selection {
             let put = self.unlisted.put(indicator, selection, end, now);
@@ -168,6 +179,34 @@ impl Roster {
         Put::Added
     }
 
+    /// Matches the parts of an indicator that means several events; none of them, where one
+    /// cannot be.
+    fn put_joined(
+        &mut self,
+        indicator: &Indicator,
+        end: Option<Ending>,
+        now: SystemTime,
+        changes: &mut Vec<Change>,
+    ) -> Put {
+        if self.joined.repeat(indicator, end) {
+            return Put::Repeated;
+        }
+        self.remove(&indicator.id, changes);
+        for part in self.joined.put(indicator, end) {
+            let put = self.put(&part, None, now, changes);
+            if matches!(put, Put::Full(_) | Put::Refused) {
+                self.remove(&indicator.id, changes);
+                return put;
+            }
+        }
+        Put::Added
+    }
+
+    fn remove_joined(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
+        let parts = self.joined.remove(id);
+        parts.iter().map(|part| self.remove(part, changes)).sum()
+    }
+
     fn remove_entries(&mut self, entries: Vec<u32>, changes: &mut Vec<Change>) {
         for entry in entries {
             self.remove_entry(entry, changes);
@@ -178,7 +217,7 @@ impl Roster {
     pub fn end(&self, id: &str) -> Option<Ending> {
         match self.entries_of(id).first() {
             Some(&entry) => self.entries[entry as usize].end,
-            None => self.unlisted.end(id),
+            None => self.unlisted.end(id).or_else(|| self.joined.end(id)),
         }
     }
 
@@ -286,7 +325,7 @@ impl Roster {
         let entries = self.entries_of(id);
         let count = entries.len();
         self.remove_entries(entries, changes);
-        count + self.unlisted.remove(id)
+        count + self.unlisted.remove(id) + self.remove_joined(id, changes)
     }
 
     /// Shows every indicator that the event in `line`, of this schema, matches,
@@ -331,6 +370,9 @@ impl Roster {
         if scanned.is_ok() {
             self.unlisted.matches(&event, out);
         }
+        for one in out.iter_mut() {
+            one.part = self.joined.part(&one.indicator.id).cloned();
+        }
         scanned
     }
 
@@ -363,7 +405,10 @@ impl Roster {
 
     /// What the indicators that no value leads to are asked for, each with its id.
     pub fn selections(&self) -> Vec<(Arc<Selection>, Arc<str>)> {
-        self.unlisted.selections()
+        let selections = self.unlisted.selections().into_iter();
+        selections
+            .map(|(selection, id)| (selection, self.joined.id(id)))
+            .collect()
     }
 
     /// Distinct values from this slot on that cost no more than `most` to ask for,
@@ -414,6 +459,7 @@ impl Roster {
                 sequence: None,
             },
             since: self.time(added),
+            part: None,
         }
     }
 

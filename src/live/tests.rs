@@ -14,6 +14,7 @@ use crate::intake::{Budget, Intake};
 use crate::matching::Concepts;
 use crate::observable::Observable;
 use crate::process::child::Flow;
+use crate::sighting::instances;
 use crate::sighting::report::Destination;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -144,6 +145,7 @@ fn start(store: Store) -> Bed {
         timeout: None,
         willing: Arc::new(AtomicUsize::new(1)),
         wider: Arc::new(|_| Wider::default()),
+        waiting: waiting(&metrics),
     };
     let (name, budget) = ("store".into(), Budget::new(1));
     let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
@@ -165,6 +167,11 @@ fn start(store: Store) -> Bed {
         metrics,
         stop,
     }
+}
+
+fn waiting(metrics: &Arc<Metrics>) -> Arc<Waiting> {
+    let bounds = instances::Bounds::waiting(Duration::from_secs(3600));
+    Arc::new(Waiting::new(bounds, metrics.clone(), None))
 }
 
 fn store(events: Vec<(String, Option<OffsetDateTime>)>) -> Store {
@@ -255,6 +262,61 @@ fn the_events_of_a_gap_are_reported_once() {
     drop(bed.intake);
     assert!(bed.live.join());
     assert!(bed.parcels.try_recv().is_err());
+}
+
+#[test]
+fn events_of_a_gap_are_joined_with_those_around_it() {
+    use crate::indicator::Sequence;
+    use crate::matching::sequence::Expression;
+    let now = SystemTime::now();
+    let at = |number: u64| event(number as usize, now + Duration::from_secs(60 + number));
+    let bed = start(store(vec![(at(1), None), (at(3), None)]));
+    let part = Indicator {
+        id: "1".into(),
+        protocol: Protocol::Legacy,
+        observables: vec![Observable::domain("a")],
+        selection: None,
+        condition: None,
+        validity: Validity::ALWAYS,
+        ioc: vec!["a".to_owned()],
+        original: None,
+        properties: None,
+        sequence: None,
+    };
+    let twice = Expression::Observed { part: 0, times: 3 };
+    let within = Expression::Within(Box::new(twice), 2_000_000_000);
+    let sequence = Sequence::new(within, vec![part.clone()]).expect("three events");
+    let whole = Indicator {
+        sequence: Some(Arc::new(sequence)),
+        ..part
+    };
+    bed.intake.add(whole, None);
+    bed.wait(|| bed.metrics.live_indicators.get() == 1);
+    let say = |line: &str| {
+        bed.lines
+            .send_timeout(line.to_owned(), LIMIT)
+            .expect("it runs")
+    };
+    say(&at(0));
+    say("");
+    // Before what is in the gap, which makes it the end of three in two seconds.
+    say(&at(2));
+    let told = |text: String| -> Vec<u64> {
+        let sighting: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let others = sighting["observations"].as_array().cloned();
+        let all = others.unwrap_or_default().into_iter().chain([sighting]);
+        all.filter_map(|one| one["n"].as_u64()).collect()
+    };
+    let mut text = String::new();
+    while text.lines().count() < 2 {
+        text += &bed.next();
+    }
+    let mut told: Vec<Vec<u64>> = text.lines().map(|line| told(line.to_owned())).collect();
+    told.sort();
+    assert_eq!(told, [[0, 1, 2], [1, 2, 3]]);
+    assert_eq!(bed.metrics.partial_instances.get(), 4);
+    drop(bed.intake);
+    assert!(bed.live.join());
 }
 
 #[test]

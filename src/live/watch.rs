@@ -87,6 +87,8 @@ impl Watcher {
                     "the {name} ended ({reason}); starting it again until it stays"
                 );
                 lost = Some((Instant::now(), since));
+                // What came before the gap may belong to what is in it.
+                self.shared.waiting.hold(true);
             }
             if started.elapsed() > Duration::from_secs(60) {
                 backoff = Backoff::new();
@@ -217,17 +219,13 @@ impl Taker<'_> {
             scanned = self.shared.roster().matches(schema, line, &mut matched);
         }
         // Reported without the lock: the writer may be slow.
-        for one in &matched {
-            let context = Context::already_checked(line);
-            if self
-                .shared
+        let is_new = |one: &&Matched| {
+            self.shared
                 .recent()
                 .live(&one.indicator.id, Mark::Text(line))
-            {
-                self.reporter
-                    .report(&one.indicator, &context, MatchType::Live);
-            }
-        }
+        };
+        let new: Vec<&Matched> = matched.iter().filter(is_new).collect();
+        self.shared.report(&new, line, self.reporter);
         self.matched = matched;
         scanned.map(|_| ()).map_err(|error| error.to_string())
     }

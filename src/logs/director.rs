@@ -26,7 +26,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
-use crate::sighting::instances::{Bounds, Waiting};
+use crate::sighting::instances::Waiting;
 use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
 
 /// A pause in the stream of indicators after which those that came are looked
@@ -260,17 +260,11 @@ impl Director {
     /// Reports what was met of indicators that mean several events; gives how many of them
     /// are not matched to their end.
     fn finish_joined(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
-        let limit = self.settings.max_events;
+        let counts = (self.settings.max_events, &*self.metrics);
         let mut failed = 0;
         for joined in watchlist.all_joined() {
             let finished = joined.collected.finish(&mut |instance| {
-                report(
-                    reporter,
-                    joined,
-                    instance,
-                    MatchType::Retro,
-                    (limit, &self.metrics),
-                );
+                report(reporter, joined, instance, MatchType::Retro, counts);
             });
             if let Err(why) = finished {
                 failed += 1;
@@ -297,11 +291,9 @@ impl Director {
             self.metrics.waiting.take(Instant::now());
         }
         let watchlist = RwLock::new(watchlist);
-        let bounds = Bounds::waiting(self.settings.memory);
-        let waiting = Waiting::new(bounds, self.metrics.clone());
         let (ended, has_ended) = bounded::<()>(0);
         std::thread::scope(|scope| {
-            let (watchlist, waiting) = (&watchlist, Some(&waiting));
+            let (watchlist, waiting) = (&watchlist, Some(&*self.settings.waiting));
             scope.spawn(move || {
                 let paths = self.followed();
                 self.look_through(watchlist, waiting, paths.len(), |feed, number| {

@@ -21,7 +21,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use log::error;
@@ -30,6 +29,7 @@ use crate::intake::Arrival;
 use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::sighting::instances::Waiting;
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
 
 use director::Director;
@@ -62,8 +62,8 @@ pub struct Settings {
     pub meaning: Meaning,
     /// Whether the program ends when all that is followed has ended.
     pub is_alone: bool,
-    /// How long an event waits for others of its pattern, where no `WITHIN` says.
-    pub memory: Duration,
+    /// What waits for others of its pattern.
+    pub waiting: Arc<Waiting>,
 }
 
 /// How far a pass over the files is, in stored bytes.

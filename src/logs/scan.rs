@@ -108,6 +108,7 @@ impl Scanner<'_> {
         (source, match_type): &(Arc<Source>, MatchType),
         limit: Option<NonZeroU64>,
     ) {
+        let counts = (limit, self.metrics);
         let mut by_whole: Vec<(&Arc<Joined>, Vec<u16>)> = Vec::new();
         for part in found.iter().filter_map(|watched| watched.part.as_ref()) {
             match by_whole
@@ -125,13 +126,7 @@ impl Scanner<'_> {
             for (joined, parts) in by_whole {
                 let whole = &joined.whole.indicator;
                 for instance in waiting.meet(whole, &parts, event, &source.name) {
-                    report(
-                        &mut self.reporter,
-                        joined,
-                        &instance,
-                        *match_type,
-                        (limit, self.metrics),
-                    );
+                    report(&mut self.reporter, joined, &instance, *match_type, counts);
                 }
             }
             return;
@@ -147,13 +142,7 @@ impl Scanner<'_> {
                     instances.push(instance.to_vec());
                 });
             for instance in instances {
-                report(
-                    &mut self.reporter,
-                    joined,
-                    &instance,
-                    *match_type,
-                    (limit, self.metrics),
-                );
+                report(&mut self.reporter, joined, &instance, *match_type, counts);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
 };
 use crate::observe::metrics::Metrics;
-use crate::sighting::instances::{Collected, Room};
+use crate::sighting::instances::{Collected, Order, Room};
 use crate::state::journal::Ticket;
 
 mod holders;
@@ -302,7 +302,7 @@ impl Watchlist {
         let sequence = whole.indicator.sequence.as_ref()?;
         let joined = Arc::new(Joined {
             whole: whole.clone(),
-            collected: Collected::new(sequence.clone(), self.room.clone()),
+            collected: Collected::new(sequence.clone(), self.room.clone(), Order::Time),
         });
         let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
             Arc::new(Watched {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::batch::{Batch, Group, Out, Purpose};
+use super::joined;
 use super::ledger::Memory;
 use super::queue::Request;
 use super::reading::{Findings, Reading};
@@ -70,6 +71,7 @@ pub enum Interruption {
 impl<E: Engine + ?Sized> Asker<'_, E> {
     /// Asks for a whole batch. What was interrupted comes back.
     pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
+        let (wholes, requests) = joined::expand(requests, &self.memory.joined);
         let mut batch = Batch::new(requests, self.timeout);
         self.note_what_cannot_be_asked(&batch);
         let mut result = Ok(());
@@ -83,8 +85,17 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         for ticket in batch.answered() {
             self.reporter.finish(ticket);
         }
+        let Err(interruption) = result else {
+            for whole in wholes {
+                whole.finish(self.reporter, self.metrics, self.max_events);
+            }
+            self.reporter.flush();
+            return Ok(());
+        };
         self.reporter.flush();
-        result.map_err(|interruption| (batch.into_open(), interruption))
+        // Of those that are joined nothing was told yet.
+        let wholes = wholes.into_iter().map(|whole| whole.request);
+        Err((batch.into_open().chain(wholes).collect(), interruption))
     }
 
     fn ask_group(&mut self, batch: &mut Batch, mut group: Group) -> Result<(), Interruption> {
@@ -140,6 +151,11 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             let indicator = batch.questions[*number].indicator();
             indicator.condition.is_some()
         };
+        let has_parts = |number: &usize| batch.questions[*number].has_parts();
+        if group.questions.iter().any(has_parts) {
+            // Who knows which of them make something together.
+            return None;
+        }
         match (group.purpose, group.questions.len()) {
             (Purpose::Doubts, _) => None,
             (Purpose::AllEvents, 1) if self.engine.gives_more() => None,
@@ -226,7 +242,9 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         for &question in &group.questions {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
-                    self.metrics.indicators_timed_out.add(1);
+                    if entry.is_told_of() {
+                        self.metrics.indicators_timed_out.add(1);
+                    }
                     warn!(
                         indicator:% = entry.id(),
                         kind = entry.request.indicator.kind(),
@@ -247,7 +265,9 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         for &question in &group.questions {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
-                    self.metrics.indicators_failed.add(1);
+                    if entry.is_told_of() {
+                        self.metrics.indicators_failed.add(1);
+                    }
                     let reason = printable(reason, 500);
                     error!(
                         indicator:% = entry.id(),

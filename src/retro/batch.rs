@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use super::joined::Part;
 use super::ledger::{Ledger, Memory};
 use super::queue::Request;
 use crate::indicator::Indicator;
@@ -17,6 +18,7 @@ use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Counter, Metrics};
 use crate::protocol::{Context, MatchType};
+use crate::sighting::instances::Incomplete;
 use crate::sighting::report::Reporter;
 use crate::state::journal::Ticket;
 
@@ -57,6 +59,15 @@ impl Entry {
         if !self.open || self.request.reported.meet(event) {
             return;
         }
+        if let Some(part) = &self.request.part {
+            let source = out.reporter.source();
+            part.add(&self.request, context.as_str(), &source, out.metrics);
+            if !self.request.reported.add(event, &out.memory.reported) {
+                // It may come again, and would be taken for another one.
+                part.fail(Incomplete::Memory);
+            }
+            return;
+        }
         let indicator = &self.request.indicator;
         out.reporter.report(indicator, context, MatchType::Retro);
         self.request.count += 1;
@@ -72,8 +83,19 @@ impl Entry {
         }
     }
 
+    /// Whether it is counted that this is not answered: of the parts of one indicator only
+    /// the first.
+    pub(super) fn is_told_of(&self) -> bool {
+        let part = self.request.part.as_ref();
+        part.is_none_or(Part::is_first_failure)
+    }
+
     /// The indicator is answered.
     fn close(&mut self, counter: &Counter, metrics: &Metrics) {
+        if self.request.part.is_some() {
+            self.open = false;
+            self.request.reported = Ledger::default();
+        }
         if std::mem::replace(&mut self.open, false) {
             counter.add(1);
             metrics.matches_per_indicator.record(self.count() as f64);
@@ -143,6 +165,11 @@ impl Question {
         &self.indicator
     }
 
+    /// Whether any of its indicators is a part of another.
+    pub(super) fn has_parts(&self) -> bool {
+        self.entries.iter().any(|one| one.request.part.is_some())
+    }
+
     /// Whether any of its indicators still waits for an answer.
     pub(super) fn is_open(&self) -> bool {
         self.entries.iter().any(|entry| entry.open)
@@ -182,6 +209,9 @@ impl Question {
             // A selection has no observables, none of which is refused.
             let refused = self.refused > 0 && self.refused == self.observables().len();
             for entry in &mut self.entries {
+                if refused && entry.request.part.is_some() && entry.is_told_of() {
+                    metrics.indicators_failed.add(1);
+                }
                 let counter = match refused {
                     true => &metrics.indicators_failed,
                     false => &metrics.indicators_queried,
@@ -255,11 +285,16 @@ impl Batch {
                 None => questions.push(Question::new(request)),
             }
         }
-        let all = (0..questions.len()).collect();
-        Batch {
-            questions,
-            groups: vec![Group::all_events(all, time)],
-        }
+        // What takes a query of its own goes alone.
+        let is_alone = |number: &usize| {
+            let indicator: &Indicator = questions[*number].indicator();
+            indicator.selection.is_some()
+        };
+        let (alone, listed): (Vec<usize>, Vec<usize>) = (0..questions.len()).partition(is_alone);
+        let alone = alone.into_iter().map(|number| vec![number]);
+        let groups = alone.chain([listed]).filter(|group| !group.is_empty());
+        let groups = groups.map(|group| Group::all_events(group, time)).collect();
+        Batch { questions, groups }
     }
 
     /// Asks the open questions of a group again for everything, in two halves.
@@ -287,11 +322,11 @@ impl Batch {
         questions.filter(|&question| self.questions[question].is_open())
     }
 
-    /// What was not answered.
-    pub(super) fn into_open(self) -> Vec<Request> {
+    /// What was not answered, without parts.
+    pub(super) fn into_open(self) -> impl Iterator<Item = Request> {
         let entries = self.questions.into_iter().flat_map(|one| one.entries);
-        let open = entries.filter(|entry| entry.open);
-        open.map(|entry| entry.request).collect()
+        let open = entries.filter(|entry| entry.open && entry.request.part.is_none());
+        open.map(|entry| entry.request)
     }
 }
 

@@ -6,6 +6,8 @@ use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
 
+use crate::sighting::instances;
+
 /// Seeded anew in each run: what an attacker prepares meets no known hash.
 static HASHER: LazyLock<foldhash::quality::RandomState> =
     LazyLock::new(foldhash::quality::RandomState::default);
@@ -23,14 +25,17 @@ pub struct Memory {
     pub reported: Room,
     /// Room for events that may or may not be an indicator's.
     pub doubts: Room,
+    /// Room for events that are to be joined with others.
+    pub joined: instances::Room,
 }
 
 impl Default for Memory {
-    /// 24 MiB, once it is full.
+    /// 24 MiB, once it is full, without what is joined.
     fn default() -> Self {
         Memory {
             reported: Room::new(2 << 20),
             doubts: Room::new(1 << 20),
+            joined: instances::Room::default(),
         }
     }
 }

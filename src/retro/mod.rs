@@ -11,6 +11,7 @@ mod batcher;
 #[cfg(test)]
 #[path = "../../tests/oracles/exactness.rs"]
 mod exactness;
+mod joined;
 mod ledger;
 mod queue;
 mod reading;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use log::debug;
 
+use super::joined::Part;
 use super::ledger::Ledger;
 use crate::indicator::Indicator;
 use crate::intake::{Account, Ending, Place, Put, Table, note_unsupported};
@@ -31,6 +32,8 @@ pub struct Request {
     pub reported: Ledger,
     /// How many of them the ledger had no room for.
     pub forgotten: u64,
+    /// The indicator that this is for, where it is for a part of one.
+    pub part: Option<Part>,
 }
 
 impl Request {
@@ -44,6 +47,7 @@ impl Request {
             count: 0,
             reported: Ledger::default(),
             forgotten: 0,
+            part: None,
         }
     }
 }
@@ -93,13 +97,8 @@ impl Table for Queue {
         if let Some(reason) = self
             .lists_only
             .as_ref()
-            .filter(|_| indicator.selection.is_some())
+            .filter(|_| indicator.takes_selections())
         {
-            note_unsupported(&indicator, reason, &self.metrics);
-            return Put::Refused;
-        }
-        if indicator.sequence.is_some() {
-            let reason = "it asks for several events, which are joined in log files alone";
             note_unsupported(&indicator, reason, &self.metrics);
             return Put::Refused;
         }

@@ -62,6 +62,16 @@ struct Explanation<'a> {
     left_out: Vec<String>,
 }
 
+/// One of several events that an indicator means.
+#[derive(Debug, Serialize)]
+struct Part {
+    value: String,
+    plan: Plan,
+    queries: Vec<String>,
+    reason: Option<&'static str>,
+    fields: Vec<String>,
+}
+
 /// How indicators would be asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
@@ -71,16 +81,6 @@ pub struct Asked {
     pub mode: Mode,
     /// How much wider than equality indicators are looked for.
     pub wider: Wider,
-}
-
-/// One of several events that an indicator means.
-#[derive(Debug, Serialize)]
-struct Part {
-    value: String,
-    plan: Plan,
-    queries: Vec<String>,
-    reason: Option<&'static str>,
-    fields: Vec<String>,
 }
 
 /// Writes a line of JSON to standard output for each indicator of the file or folder
@@ -235,10 +235,9 @@ fn explain_indicator<'i>(
         true => planned(indicator),
         false => (Plan::Inactive, None),
     };
-    let reason = if is_active {
-        reason.map(str::to_owned)
-    } else {
-        Some(standing.to_string())
+    let reason = match is_active {
+        true => reason.map(str::to_owned),
+        false => Some(standing.to_string()),
     };
     let sequence = indicator.sequence.as_ref().filter(|_| is_active);
     let is_one = is_active && sequence.is_none();
@@ -248,10 +247,9 @@ fn explain_indicator<'i>(
         pattern: is_stix.then(|| pattern(indicator)).flatten(),
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
-        queries: if is_one {
-            asked.engine.queries(indicator, asked.mode)
-        } else {
-            Vec::new()
+        queries: match is_one {
+            true => asked.engine.queries(indicator, asked.mode),
+            false => Vec::new(),
         },
         reason,
         fields: fields(indicator),

@@ -15,8 +15,11 @@ use crate::live::{self, Live};
 use crate::logs::{self, Files};
 use crate::matching::Mode;
 use crate::process::stop::Stop;
+use crate::process::ticker::Ticker;
 use crate::retro::{self, Retro};
+use crate::sighting::instances::{Bounds, Waiting};
 use crate::sighting::report::{Parcel, Settings as ReportSettings};
+use crate::state::waiting::SavedFile;
 
 /// The threads that match.
 #[derive(Default)]
@@ -27,6 +30,8 @@ pub struct Matching {
     live: Vec<Live>,
     /// In files.
     files: Option<Files>,
+    /// Keep on disk what waits for others of its pattern.
+    keeping: Vec<Ticker>,
 }
 
 /// What is needed to start the threads of any lane.
@@ -66,15 +71,22 @@ impl Matching {
         let (mut intakes, mut asked) = (Vec::new(), Vec::new());
         for (number, mut lane) in (1..).zip(lanes) {
             let report = lane.report(config, report);
+            let waiting = start.waiting(number, &lane);
+            matching.keeping.push(waiting.keep()?);
             let Some(connection) = lane.connection.clone() else {
-                let (files, intake) = start.files(lane, report)?;
+                let (files, intake) = start.files(lane, report, waiting)?;
                 matching.files = Some(files);
                 intakes.push(intake);
                 continue;
             };
             if let Some(wish) = config.live_wish() {
-                let (live, intake) =
-                    start.live(number, &mut lane, &connection, wish, report.clone())?;
+                let (live, intake) = start.live(
+                    (number, waiting),
+                    &mut lane,
+                    &connection,
+                    wish,
+                    report.clone(),
+                )?;
                 matching.live.push(live);
                 intakes.push(intake);
             }
@@ -102,12 +114,37 @@ impl Matching {
             files.join();
         }
         let ended: Vec<bool> = self.live.into_iter().map(Live::join).collect();
+        // What waits at the end is written down.
+        drop(self.keeping);
         ended.into_iter().all(|is_good| is_good)
     }
 }
 
 impl Start<'_> {
-    fn files(&self, lane: Lane, report: Arc<ReportSettings>) -> std::io::Result<(Files, Intake)> {
+    /// What waits for others of its pattern, from an earlier run too.
+    fn waiting(&self, number: usize, lane: &Lane) -> Arc<Waiting> {
+        let config = self.config;
+        // A run that ends joins all that it meets at its end.
+        let is_kept = match lane.connection {
+            Some(_) => config.live_wish().is_some(),
+            None => config.jobs.follow,
+        };
+        let name = match number {
+            1 => "waiting".to_owned(),
+            _ => format!("waiting-{number}"),
+        };
+        let path = config.state_dir.as_ref().map(|path| path.join(name));
+        let file = path.filter(|_| is_kept).map(SavedFile::new);
+        let bounds = Bounds::waiting(config.observation_memory);
+        Arc::new(Waiting::new(bounds, lane.metrics.clone(), file))
+    }
+
+    fn files(
+        &self,
+        lane: Lane,
+        report: Arc<ReportSettings>,
+        waiting: Arc<Waiting>,
+    ) -> std::io::Result<(Files, Intake)> {
         let Start {
             config,
             writer,
@@ -115,14 +152,14 @@ impl Start<'_> {
             ..
         } = *self;
         let (intake, arrivals, _) = Intake::stored(&lane.name, lane.metrics.clone(), &self.stored);
-        let settings = files_settings(config);
+        let settings = files_settings(config, waiting);
         let files = Files::start(settings, arrivals, report, writer, &lane.metrics, stop)?;
         Ok((files, intake.widened(wider_here(config))))
     }
 
     fn live(
         &self,
-        number: usize,
+        (number, waiting): (usize, Arc<Waiting>),
         lane: &mut Lane,
         connection: &Arc<Connection>,
         wish: LiveWish,
@@ -136,6 +173,7 @@ impl Start<'_> {
             timeout: config.retro_match_timeout,
             meaning: config.meaning,
             willing: self.willing.clone(),
+            waiting,
             wider: wider_live(config, connection),
         };
         let ways = live::Ways {
@@ -226,7 +264,7 @@ fn retro_settings(config: &Config) -> retro::Settings {
     }
 }
 
-fn files_settings(config: &Config) -> logs::Settings {
+fn files_settings(config: &Config, waiting: Arc<Waiting>) -> logs::Settings {
     let jobs = &config.jobs;
     logs::Settings {
         files: jobs.events.clone(),
@@ -238,7 +276,7 @@ fn files_settings(config: &Config) -> logs::Settings {
             (false, false) => logs::When::ForEachBatch,
         },
         max_events: config.retro_match_max_events,
-        memory: config.observation_memory,
+        waiting,
         meaning: config.meaning,
         is_alone: config.engines.is_empty(),
     }

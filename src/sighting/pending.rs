@@ -76,6 +76,7 @@ pub(super) fn written(kept: &Kept) -> String {
         "matched": matched.map(|matched| [&matched.path, &matched.value]),
         "source": &*facts.source,
         "sensor": facts.sensor.as_ref().map(|sensor| &*sensor.name),
+        "instance": facts.instance.as_deref(),
         "series": series.map(|series| series.id.to_string()),
         "created": series.map(|series| series.created.unix_timestamp_nanos().to_string()),
     })
@@ -133,7 +134,6 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
             _ => None,
         },
         source: text("source")?.into(),
-        instance: None,
         sensor: text("sensor").map(|name| Arc::new(Sensor::new(name.into()))),
         series: Some(Series {
             id: id.unwrap_or_else(Uuid::new_v4),
@@ -142,6 +142,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
             first_seen: counts.first_seen,
             last_seen: counts.last_seen,
         }),
+        instance: text("instance").map(Arc::from),
     };
     Some(Kept {
         indicator: Arc::new(indicator),
@@ -207,7 +208,6 @@ mod tests {
             indicator: indicator.into(),
             event: Context::already_checked("{\"a\":\"\\n\"}").into_owned(),
             facts: Facts {
-                instance: None,
                 match_type: MatchType::Live,
                 time: EventTime::parse("2024-03-05T10:26:53.5+01:00"),
                 matched: Some(Matched {
@@ -217,6 +217,7 @@ mod tests {
                 source: "eve.json".into(),
                 sensor: Some(Arc::new(Sensor::new("dmz".into()))),
                 series: None,
+                instance: Some("x\ny".into()),
             },
             ticket: None,
         };

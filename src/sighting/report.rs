@@ -253,6 +253,11 @@ impl Reporter {
         }
     }
 
+    /// What the events are from that come next.
+    pub fn source(&self) -> Arc<str> {
+        self.source.clone()
+    }
+
     /// Reports one match. `context` is the event as the engine printed it.
     pub fn report(&mut self, indicator: &Indicator, context: &Context<'_>, match_type: MatchType) {
         self.report_at(indicator, context, match_type, None);

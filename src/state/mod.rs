@@ -1,6 +1,6 @@
 //! What outlives the process: sightings that wait for the bus, indicators whose
-//! query is not finished, and the topics that the broker holds for this
-//! bridge. All of it stands in one directory (`--state-dir`), which belongs to
+//! query is not finished, events that wait for others of their patterns, and the
+//! topics that the broker holds for this bridge. All of it stands in one directory (`--state-dir`), which belongs to
 //! one process at a time.
 
 pub mod disk;
@@ -9,6 +9,7 @@ mod records;
 pub mod reported;
 pub mod spool;
 pub mod topics;
+pub mod waiting;
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -51,6 +51,7 @@ mod report_once;
 mod retro;
 mod service;
 mod several_events;
+mod several_judge;
 mod sink;
 mod standin_recordings;
 mod standin_setup;

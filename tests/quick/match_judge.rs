@@ -25,7 +25,7 @@ use vast_threatbus::protocol::stix::plan::{Plan, Refused, plan};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The interpreter that has the matcher, where the set-up made it.
-fn judge() -> Option<PathBuf> {
+pub fn judge() -> Option<PathBuf> {
     let python = Path::new(ROOT).join("target/venvs/matcher/bin/python");
     if python.exists() {
         return Some(python);
@@ -37,15 +37,18 @@ fn judge() -> Option<PathBuf> {
     None
 }
 
-fn command(python: &Path) -> Command {
+const SCRIPT: &str = "match_verdicts.py";
+
+/// Runs a script of `tests/judge`.
+pub fn command(python: &Path, script: &str) -> Command {
     let mut command = Command::new(python);
-    command.arg(Path::new(ROOT).join("tests/judge/match_verdicts.py"));
+    command.arg(Path::new(ROOT).join("tests/judge").join(script));
     command
 }
 
 /// The matcher's answer to each request, in order.
-fn ask(python: &Path, requests: &[Value]) -> Vec<Value> {
-    let mut child = command(python)
+pub fn ask(python: &Path, script: &str, requests: &[Value]) -> Vec<Value> {
+    let mut child = command(python, script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -447,7 +450,7 @@ fn by_type(tree: &Tree, qualifier: &str) -> Vec<Vec<String>> {
 }
 
 /// So many pairs are compared: a few in every run, the rest with `make judge`.
-fn pairs() -> usize {
+pub fn pairs() -> usize {
     let pairs = std::env::var("JUDGE_PAIRS");
     pairs.map_or(2_000, |pairs| {
         pairs.parse().expect("JUDGE_PAIRS is a number")
@@ -496,7 +499,7 @@ fn random_patterns_mean_what_the_matcher_says() {
                 "alternatives": alternatives}));
         }
     }
-    let answers = ask(&python, &requests);
+    let answers = ask(&python, SCRIPT, &requests);
     assert_eq!(answers.len(), requests.len());
     let mut differences = Vec::new();
     let mut matched = 0;
@@ -533,7 +536,7 @@ fn the_patterns_of_the_matchers_tests_mean_the_same_of_files() {
     let Some(python) = judge() else {
         return;
     };
-    let output = command(&python).arg("--examples").output();
+    let output = command(&python, SCRIPT).arg("--examples").output();
     let output = output.expect("the matcher's interpreter runs");
     assert!(output.status.success(), "{output:?}");
     let examples = String::from_utf8(output.stdout).expect("JSON is UTF-8");
@@ -577,7 +580,7 @@ fn the_patterns_of_the_matchers_tests_mean_the_same_of_files() {
         requests.push(json!({"objects": files, "time": time, "alternatives": [[moved]]}));
     }
     assert!(ours.len() >= 40, "only {} patterns", ours.len());
-    let answers = ask(&python, &requests);
+    let answers = ask(&python, SCRIPT, &requests);
     for ((ours, text, line), theirs) in ours.iter().zip(&answers) {
         assert_eq!(json!(ours), *theirs, "{text} in {line}");
     }

@@ -7,10 +7,11 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::bridge::program;
+use crate::support::standin::Standin;
 use crate::support::{Scratch, paths};
 
 /// The indicators of these patterns, a line each, with ids that count up.
-fn indicators(patterns: &[&str]) -> String {
+pub fn indicators(patterns: &[&str]) -> String {
     let lines = patterns.iter().enumerate().map(|(number, pattern)| {
         let object = json!({
             "type": "indicator", "spec_version": "2.1", "id": id(number),
@@ -47,7 +48,7 @@ fn question(second: u32, name: &str) -> String {
 }
 
 /// Runs the program to its end with this standard input.
-fn run(home: &Scratch, arguments: &[&str], input: &str) -> Output {
+pub fn run(home: &Scratch, arguments: &[&str], input: &str) -> Output {
     let mut child = paths::clean_command(program(), home.path())
         .args(arguments)
         .stdin(Stdio::piped())
@@ -63,7 +64,7 @@ fn run(home: &Scratch, arguments: &[&str], input: &str) -> Output {
 }
 
 /// The sightings, each as its indicator's number and its events in their order.
-fn sightings(output: &Output) -> Vec<(usize, Vec<Value>)> {
+pub fn sightings(output: &Output) -> Vec<(usize, Vec<Value>)> {
     let text = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
     let mut all: Vec<(usize, Vec<Value>)> = text
         .lines()
@@ -81,11 +82,11 @@ fn sightings(output: &Output) -> Vec<(usize, Vec<Value>)> {
     all
 }
 
-fn shown(path: &Path) -> &str {
+pub fn shown(path: &Path) -> &str {
     path.to_str().expect("a path of the test is UTF-8")
 }
 
-const SIGHTINGS: [&str; 4] = ["--sink", "STDOUT", "--output", "sighting"];
+pub const SIGHTINGS: [&str; 4] = ["--sink", "STDOUT", "--output", "sighting"];
 
 /// What these patterns give in these files.
 fn in_files(patterns: &[&str], files: &[String], more: &[&str]) -> Output {
@@ -224,4 +225,87 @@ fn a_context_has_the_others_in_it() {
     // A transformation sees them, and decides what goes out.
     let transform = "--transform-context=jq -c {seen:(.observations|length)}";
     assert_eq!(line(&[transform]), json!({"seen": 1}));
+}
+
+#[test]
+fn an_engine_and_files_give_the_same_instances() {
+    let home = Scratch::new();
+    let patterns = [
+        "[ipv4-addr:value = '203.0.113.80'] AND [domain-name:value = 'www.example.com']",
+        "[ipv4-addr:value = '203.0.113.80'] REPEATS 2 TIMES",
+        "([ipv4-addr:value = '203.0.113.80'] OR [ipv6-addr:value = '2001:db8:bad::1']) FOLLOWEDBY \
+         [network-traffic:dst_port > 20 AND domain-name:value = 'irc.example.org']",
+        "([ipv4-addr:value = '203.0.113.80'] AND [network-traffic:dst_port = 80]) WITHIN 60 SECONDS",
+        "[domain-name:value = 'www.example.com'] AND [domain-name:value = 'nobody.example']",
+        "[domain-name:value = 'www.example.com']",
+    ];
+    let list = home.write("indicators.jsonl", indicators(&patterns));
+    let engine = Standin::with_samples();
+    let at_engine = [
+        "--retro-match",
+        "-v",
+        engine.endpoint(),
+        "-b",
+        shown(engine.path()),
+    ];
+    let folder = paths::repository().join("tests/samples/events");
+    let samples = std::fs::read_dir(folder).expect("the samples are there");
+    let samples: Vec<_> = samples.map(|entry| entry.expect("a file").path()).collect();
+    let is_json = |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end == "json");
+    let mut in_files = vec!["--events"];
+    in_files.extend(samples.iter().filter(is_json).map(|path| shown(path)));
+    for limit in ["0", "1"] {
+        let more = [
+            "--indicators",
+            shown(&list),
+            "--retro-match-max-events",
+            limit,
+        ];
+        let run = |how: &[&str]| {
+            let output = run(&home, &[how, &more, &SIGHTINGS].concat(), "");
+            assert_eq!(output.status.code(), Some(0), "{output:?}");
+            sightings(&output)
+        };
+        let (asked, read) = (run(&at_engine), run(&in_files));
+        let of = |number: usize| read.iter().filter(|(of, _)| *of == number).count();
+        let counts: Vec<usize> = (0..patterns.len()).map(of).collect();
+        let is_found = |number: usize| counts[number] > 0;
+        assert!(
+            (0..4).all(is_found) && !is_found(4) && is_found(5),
+            "{counts:?}"
+        );
+        assert!(
+            limit == "0" || counts.iter().all(|count| *count <= 1),
+            "{counts:?}"
+        );
+        // One event alone is found in whatever order the engine has it.
+        let joined = |all: &[(usize, Vec<Value>)]| -> Vec<(usize, Vec<Value>)> {
+            all.iter().filter(|(of, _)| *of < 5).cloned().collect()
+        };
+        assert_eq!(joined(&asked), joined(&read));
+    }
+}
+
+#[test]
+fn what_waits_outlives_a_restart() {
+    let home = Scratch::new();
+    let list = home.write("indicators.jsonl", indicators(&[MISP]));
+    let state = home.path().join("state");
+    let arguments = ["--indicators", shown(&list), "--state-dir", shown(&state)];
+    let arguments = [&arguments[..], &SIGHTINGS, &["--follow", "--events", "-"]].concat();
+    let (name, address) = (question(3, "evil.example"), flow(5.0, "192.0.2.1"));
+    let output = run(&home, &arguments, &format!("{name}\n"));
+    assert!(sightings(&output).is_empty());
+    let output = run(&home, &arguments, &format!("{address}\n"));
+    let expected = [(0, events(&[&name, &address]))];
+    assert_eq!(
+        sightings(&output),
+        expected,
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    // What was told is not told again, and waits for others.
+    let later = flow(6.0, "192.0.2.1");
+    let output = run(&home, &arguments, &format!("{later}\n"));
+    assert_eq!(sightings(&output), [(0, events(&[&name, &later]))]);
 }

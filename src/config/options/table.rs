@@ -591,8 +591,8 @@ pub static OPTIONS: &[Opt] = &[
         section: Section::Output,
         short_help: "a directory for what has to survive a crash",
         long_help: "It has the sightings that cannot be delivered now, the indicators whose \
-                    query is not finished, and the topics that the broker has for this program. \
-                    One process at a time uses it; it is made with mode 0700.",
+                    query is not finished, the events that wait for others of their patterns, \
+                    and the topics that the broker has for this program. One process at a time uses it; it is made with mode 0700.",
     },
     Opt {
         name: Name::Anywhere("spool-max-bytes"),
@@ -827,8 +827,8 @@ pub static OPTIONS: &[Opt] = &[
                     one line of JSON with its plan: batch (its values go into the lists of a \
                     query), superset (the same, and the whole is checked in each event), single \
                     (a query of its own, or every event), several (events that are joined here, \
-                    each with its own plan), inactive or unsupported, with the reason, the kinds \
-                    of fields that are searched, and what is left out of it. The \
+                    each with its own plan), inactive or unsupported, with the \
+                    reason, the kinds of fields that are searched, and what is left out of it. The \
                     queries are those of --engine (VAST's where the program would tell) and of \
                     --match, as far as they are known without a node: Tenzir's name the fields of \
                     Suricata's and Zeek's events.",

@@ -37,6 +37,7 @@ impl One {
                 sequence: None,
             },
             since: self.since,
+            part: None,
         }
     }
 }

@@ -103,6 +103,11 @@ impl<E: Clone + Ord> Track<E> {
         at
     }
 
+    /// Takes an event for one that has ended an instance.
+    pub fn mark_ended(&mut self, number: usize) {
+        self.kept[number].has_ended = true;
+    }
+
     /// Takes many events, in any order.
     pub fn insert_all(&mut self, new: Vec<(Time, Box<[u16]>, E)>) {
         let (known, start) = (

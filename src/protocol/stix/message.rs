@@ -209,10 +209,11 @@ struct StixSighting<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_matched: Option<&'a Matched>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    x_threatbus_observations: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_identity: Option<Identity<'a>>,
-    x_threatbus_observations: Option<&'a RawValue>,
     x_threatbus_sighting_context: &'a RawValue,
 }
 
@@ -253,9 +254,9 @@ pub fn write(
         },
         x_threatbus_match_type: facts.match_type.as_str(),
         x_threatbus_matched: facts.matched.as_ref(),
+        x_threatbus_observations: observations.as_deref(),
         x_threatbus_source: sensor.map(|sensor| &*sensor.name),
         x_threatbus_identity: sensor.map(Sensor::identity),
-        x_threatbus_observations: observations.as_deref(),
         x_threatbus_sighting_context: serde_json::from_str(context.as_str())?,
     })
 }

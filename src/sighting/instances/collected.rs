@@ -1,5 +1,6 @@
 //! What a run that ends meets of one indicator.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,7 +47,7 @@ pub enum Incomplete {
     /// Its events take too much memory.
     Memory,
     /// They do, and come in no order of time that would let the oldest go.
-    Order,
+    Disorder,
     /// There are too many ways to join them.
     TooMany,
 }
@@ -58,7 +59,7 @@ impl fmt::Display for Incomplete {
                 "the events that parts of its pattern match take more memory than there is for \
                  them (64 MiB for each indicator, 1 GiB for all)"
             }
-            Incomplete::Order => {
+            Incomplete::Disorder => {
                 "the events that parts of its pattern match take more memory than there is for \
                  them (64 MiB for each indicator, 1 GiB for all), and come in no order of time"
             }
@@ -69,11 +70,21 @@ impl fmt::Display for Incomplete {
     }
 }
 
+/// In which order events come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In that of time, more or less: the oldest may go where a `WITHIN` lets them.
+    Time,
+    /// In any: all are kept to the end.
+    Any,
+}
+
 /// What was met of one indicator.
 #[derive(Debug)]
 pub struct Collected {
     sequence: Arc<Sequence>,
     room: Room,
+    order: Order,
     held: Mutex<Held>,
 }
 
@@ -91,7 +102,7 @@ struct Held {
 
 impl Collected {
     /// Nothing was met yet.
-    pub fn new(sequence: Arc<Sequence>, room: Room) -> Self {
+    pub fn new(sequence: Arc<Sequence>, room: Room, order: Order) -> Self {
         let held = Held {
             track: Track::new(sequence.shape.clone()),
             pending: Vec::new(),
@@ -102,6 +113,7 @@ impl Collected {
         Collected {
             sequence,
             room,
+            order,
             held: Mutex::new(held),
         }
     }
@@ -114,7 +126,7 @@ impl Collected {
             return;
         }
         if observed.nanoseconds() < held.settled {
-            return self.fail(&mut held, Incomplete::Order);
+            return self.fail(&mut held, Incomplete::Disorder);
         }
         let size = observed.size();
         held.bytes += size;
@@ -141,6 +153,11 @@ impl Collected {
         held.incomplete.map_or(Ok(()), Err)
     }
 
+    /// It is not matched to its end, for this reason.
+    pub fn give_up(&self, why: Incomplete) {
+        self.fail(&mut self.held(), why);
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,7 +175,8 @@ impl Collected {
     }
 
     fn make_room(&self, held: &mut Held, show: &mut impl FnMut(&[Observed])) {
-        let Some(span) = held.track.span() else {
+        let span = held.track.span().filter(|_| self.order == Order::Time);
+        let Some(span) = span else {
             return self.fail(held, Incomplete::Memory);
         };
         held.sort();
@@ -196,8 +214,30 @@ impl Drop for Collected {
 impl Held {
     /// Puts what is not looked at in order.
     fn sort(&mut self) {
-        let pending = std::mem::take(&mut self.pending).into_iter();
-        let pending = pending.map(|(observed, parts)| (observed.nanoseconds(), parts, observed));
-        self.track.insert_all(pending.collect());
+        let mut pending = std::mem::take(&mut self.pending);
+        let time = |one: &Observed| one.nanoseconds();
+        pending.sort_by(|(one, _), (other, _)| (time(one), one).cmp(&(time(other), other)));
+        let same = pending.chunk_by(|(one, _), (other, _)| one == other);
+        let merged = same.flat_map(|same| {
+            let parts = merged(same.iter().map(|(_, parts)| &**parts));
+            let events = same.iter().zip(parts);
+            events.map(|((one, _), parts)| (time(one), parts, one.clone()))
+        });
+        self.track.insert_all(merged.collect());
     }
+}
+
+/// The parts that each of some events matches that are alike, where each of them may
+/// come once for all parts, or once for each of them.
+fn merged<'a>(all: impl Iterator<Item = &'a [u16]>) -> Vec<Box<[u16]>> {
+    let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
+    for part in all.flatten() {
+        *counts.entry(*part).or_default() += 1;
+    }
+    let most = counts.values().copied().max().unwrap_or(0);
+    let parts = (0..most).map(|number| {
+        let has = counts.iter().filter(|(_, count)| **count > number);
+        has.map(|(part, _)| *part).collect()
+    });
+    parts.collect()
 }

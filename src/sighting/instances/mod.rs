@@ -11,7 +11,7 @@ mod waiting;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-pub use collected::{Collected, Room};
+pub use collected::{Collected, Incomplete, Order, Room};
 pub use partial::{Bounds, Instance, Met, Partial};
 pub use waiting::Waiting;
 

@@ -12,6 +12,7 @@ use super::Observed;
 use crate::indicator::Sequence;
 use crate::matching::sequence::Time;
 use crate::matching::sequence::track::Track;
+use crate::state::waiting::Saved;
 
 /// The most partial instances.
 const MOST: usize = 10_000;
@@ -72,12 +73,18 @@ pub struct Partial {
     newest: Time,
     /// Nothing is too old while the events of a gap are to come.
     is_held: bool,
+    /// What an earlier run left of indicators that were not met yet.
+    left_over: HashMap<String, Vec<Saved>>,
+    /// Counts changes.
+    version: u64,
 }
 
 #[derive(Debug)]
 struct Tracked {
     /// What it is of; gone with its indicator.
     sequence: Weak<Sequence>,
+    /// What that asks for, for the next run.
+    asked: Arc<str>,
     track: Track<Observed>,
     bytes: usize,
 }
@@ -93,7 +100,42 @@ impl Partial {
             bytes: 0,
             newest: Time::MIN,
             is_held: false,
+            left_over: HashMap::new(),
+            version: 0,
         }
+    }
+
+    /// Takes up what an earlier run left.
+    pub fn take_up(&mut self, left_over: Vec<Saved>) {
+        for one in left_over {
+            self.left_over.entry(one.id.clone()).or_default().push(one);
+        }
+    }
+
+    /// Changes with every event.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// All that waits now.
+    pub fn saved(&self, now: Time) -> Vec<Saved> {
+        let memory = i64::try_from(self.bounds.memory.as_secs()).unwrap_or(i64::MAX);
+        let is_young = |one: &&Saved| seconds(now).saturating_sub(one.arrived) <= memory;
+        let left_over = self.left_over.values().flatten().filter(is_young).cloned();
+        // At the end of a run the indicators are gone before this is written down.
+        let tracked = self.by_id.iter().flat_map(|(id, tracked)| {
+            let each = tracked.track.each();
+            each.map(move |(_, parts, has_ended, one)| Saved {
+                id: id.to_string(),
+                asked: tracked.asked.to_string(),
+                parts: parts.to_vec(),
+                has_ended,
+                arrived: seconds(one.arrived),
+                source: one.source.to_string(),
+                event: one.event.to_string(),
+            })
+        });
+        left_over.chain(tracked).collect()
     }
 
     /// How many there are.
@@ -127,11 +169,9 @@ impl Partial {
     ) -> Met {
         self.newest = self.newest.max(observed.nanoseconds().min(now));
         let known = self.take_out(id).filter(|known| known.is_of(sequence));
-        let mut tracked = known.unwrap_or_else(|| Tracked {
-            sequence: Arc::downgrade(sequence),
-            track: Track::new(sequence.shape.clone()),
-            bytes: 0,
-        });
+        let mut tracked = known.unwrap_or_else(|| self.begin(id, sequence));
+        self.version += 1;
+        self.expire(&mut tracked, now);
         tracked.bytes += observed.size();
         let at = tracked
             .track
@@ -141,10 +181,38 @@ impl Partial {
             .track
             .endings(at, &mut |instance| met.instances.push(instance));
         met.is_too_much = looked.is_err();
-        self.expire(&mut tracked, now);
         self.put_back(id.clone(), tracked);
         met.dropped = self.make_room(now);
         met
+    }
+
+    /// What is known of an indicator that was not met yet by this run.
+    fn begin(&mut self, id: &str, sequence: &Arc<Sequence>) -> Tracked {
+        let asked = sequence.asked();
+        let mut tracked = Tracked {
+            sequence: Arc::downgrade(sequence),
+            asked: asked.clone(),
+            track: Track::new(sequence.shape.clone()),
+            bytes: 0,
+        };
+        let left_over = self.left_over.remove(id).into_iter().flatten();
+        for one in left_over.filter(|one| *one.asked == *asked) {
+            let Some(observed) = Observed::new(&one.event, &one.source.into()) else {
+                continue;
+            };
+            let observed = Observed {
+                arrived: Time::from(one.arrived) * 1_000_000_000,
+                ..observed
+            };
+            tracked.bytes += observed.size();
+            let at = tracked
+                .track
+                .insert(observed.nanoseconds(), &one.parts, observed);
+            if one.has_ended {
+                tracked.track.mark_ended(at);
+            }
+        }
+        tracked
     }
 
     /// Takes the events of an indicator out of what is counted.
@@ -221,6 +289,11 @@ impl Partial {
             }
         }
     }
+}
+
+/// Seconds since 1970.
+fn seconds(time: Time) -> i64 {
+    i64::try_from(time / 1_000_000_000).unwrap_or(i64::MAX)
 }
 
 impl Tracked {

@@ -1,28 +1,79 @@
 //! Partial instances as several threads share them, with what is told of them.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use log::{error, warn};
+use log::{error, info, warn};
 
 use super::partial::{Bounds, Instance, Partial};
 use super::{Observed, now, untimed};
 use crate::indicator::Indicator;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
+use crate::process::ticker::Ticker;
+use crate::state::waiting::SavedFile;
 
 /// What waits for others of its pattern.
 #[derive(Debug)]
 pub struct Waiting {
     partial: Mutex<Partial>,
     metrics: Arc<Metrics>,
+    file: Option<SavedFile>,
+    /// The version that is in the file.
+    written: Mutex<u64>,
 }
 
+/// How long what waits is not on disk at the most.
+const SAVING: Duration = Duration::from_secs(5);
+
 impl Waiting {
-    /// Nothing waits yet.
-    pub fn new(bounds: Bounds, metrics: Arc<Metrics>) -> Self {
+    /// Nothing waits yet but what is in this file, where what waits is kept.
+    pub fn new(bounds: Bounds, metrics: Arc<Metrics>, file: Option<SavedFile>) -> Self {
+        let mut partial = Partial::new(bounds);
+        if let Some(file) = &file {
+            take_up(file, &mut partial);
+        }
         Waiting {
-            partial: Mutex::new(Partial::new(bounds)),
+            partial: Mutex::new(partial),
             metrics,
+            file,
+            written: Mutex::new(0),
+        }
+    }
+
+    /// Has a thread keep the file up to date, where there is one, until what is given
+    /// is dropped.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub fn keep(self: &Arc<Self>) -> io::Result<Ticker> {
+        if self.file.is_none() {
+            return Ok(Ticker::none());
+        }
+        let waiting = self.clone();
+        Ticker::start("waiting", SAVING, move |_| waiting.save())
+    }
+
+    /// Writes down what waits, unless it is there already.
+    fn save(&self) {
+        let Some(file) = &self.file else {
+            return;
+        };
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = self.partial();
+        let version = partial.version();
+        if version == *written {
+            return;
+        }
+        let saved = partial.saved(now());
+        drop(partial);
+        match file.write(&saved) {
+            Ok(()) => *written = version,
+            Err(error) => error!(
+                "the events that wait for others of their patterns cannot be written down, and do \
+                 not outlive this run: {error}"
+            ),
         }
     }
 
@@ -70,5 +121,28 @@ impl Waiting {
 
     fn partial(&self) -> MutexGuard<'_, Partial> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn take_up(file: &SavedFile, partial: &mut Partial) {
+    match file.read() {
+        Ok((saved, unreadable)) => {
+            if unreadable > 0 {
+                warn!(
+                    "{unreadable} of the events that waited for others of their patterns cannot be \
+                     read, and are left out"
+                );
+            }
+            if !saved.is_empty() {
+                info!(
+                    "{} event(s) of an earlier run wait for others of their patterns",
+                    saved.len()
+                );
+            }
+            partial.take_up(saved);
+        }
+        Err(error) => {
+            error!("the events that waited for others of their patterns cannot be read: {error}")
+        }
     }
 }

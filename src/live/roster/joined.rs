@@ -1,0 +1,100 @@
+//! Live indicators that mean several events: each part is matched like an indicator of its own,
+//! under a name that nobody else can have.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use crate::indicator::Indicator;
+use crate::intake::Ending;
+
+/// The whole that something is a part of.
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// Its number.
+    pub number: u16,
+    /// The whole, without the message that it came in.
+    pub of: Arc<Indicator>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Joined {
+    wholes: HashMap<Arc<str>, Whole>,
+    /// By the names of parts.
+    parts: HashMap<Arc<str>, Part>,
+}
+
+#[derive(Debug)]
+struct Whole {
+    indicator: Arc<Indicator>,
+    names: Vec<Arc<str>>,
+    end: Option<Ending>,
+}
+
+impl Joined {
+    /// Takes an indicator that means several events, of which none has the id; gives what is to be
+    /// matched for it.
+    pub(super) fn put(&mut self, indicator: &Indicator, end: Option<Ending>) -> Vec<Indicator> {
+        let whole = Arc::new(indicator.for_live());
+        let Some(sequence) = whole.sequence.clone() else {
+            return Vec::new();
+        };
+        let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
+            let of = whole.clone();
+            let name: Arc<str> = format!("part {}", Uuid::new_v4()).into();
+            self.parts.insert(name.clone(), Part { number, of });
+            Indicator {
+                id: name,
+                ..part.for_live()
+            }
+        });
+        let parts: Vec<Indicator> = parts.collect();
+        let whole = Whole {
+            names: parts.iter().map(|part| part.id.clone()).collect(),
+            indicator: whole,
+            end,
+        };
+        self.wholes.insert(indicator.id.clone(), whole);
+        parts
+    }
+
+    /// Whether this very indicator is there; its end is this one then.
+    pub(super) fn repeat(&mut self, indicator: &Indicator, end: Option<Ending>) -> bool {
+        let known = self.wholes.get_mut(&indicator.id);
+        let is_same = |whole: &&mut Whole| {
+            whole.indicator.asks_the_same(indicator)
+                && whole.indicator.protocol == indicator.protocol
+        };
+        let same = known.filter(is_same);
+        same.map(|whole| whole.end = end).is_some()
+    }
+
+    /// Forgets an indicator; gives the names of its parts.
+    pub(super) fn remove(&mut self, id: &str) -> Vec<Arc<str>> {
+        let names = self
+            .wholes
+            .remove(id)
+            .map_or_else(Vec::new, |whole| whole.names);
+        for name in &names {
+            self.parts.remove(name);
+        }
+        names
+    }
+
+    /// When an indicator ends, if it is there and does.
+    pub(super) fn end(&self, id: &str) -> Option<Ending> {
+        self.wholes.get(id)?.end
+    }
+
+    /// The part with this name.
+    pub(super) fn part(&self, name: &str) -> Option<&Part> {
+        self.parts.get(name)
+    }
+
+    /// The id of the indicator that has a part with this name, else the name.
+    pub(super) fn id(&self, name: Arc<str>) -> Arc<str> {
+        self.part(&name).map_or(name, |part| part.of.id.clone())
+    }
+}

@@ -1,0 +1,131 @@
+//! Indicators that mean several events: each part is asked for like an indicator of its own,
+//! and what is found of all of them is joined when all are answered.
+
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use log::{debug, error};
+
+use super::queue::Request;
+use crate::indicator::Sequence;
+use crate::observe::logging::printable;
+use crate::observe::metrics::Metrics;
+use crate::protocol::MatchType;
+use crate::sighting::instances::{Collected, Incomplete, Observed, Order, Room, untimed};
+use crate::sighting::report::Reporter;
+
+/// What the parts of one indicator have in common.
+#[derive(Debug)]
+pub struct Joined {
+    collected: Collected,
+    has_failed: AtomicBool,
+}
+
+/// That a request is for a part.
+#[derive(Clone, Debug)]
+pub struct Part {
+    number: u16,
+    of: Arc<Joined>,
+}
+
+/// An indicator whose parts are asked for.
+#[derive(Debug)]
+pub(super) struct Whole {
+    pub(super) request: Request,
+    joined: Arc<Joined>,
+    started: Instant,
+}
+
+impl Part {
+    /// Takes an event that the part matches.
+    pub(super) fn add(&self, request: &Request, event: &str, source: &Arc<str>, metrics: &Metrics) {
+        let Some(observed) = Observed::new(event, source) else {
+            return untimed(&request.indicator, metrics);
+        };
+        // Nothing is told before the end.
+        let parts = [self.number];
+        self.of.collected.add(observed, &parts, &mut |_| ());
+    }
+
+    /// What it matches is not known to its end, so that nothing can be joined.
+    pub(super) fn fail(&self, why: Incomplete) {
+        self.of.collected.give_up(why);
+    }
+
+    /// It is not answered; says whether it is the first part of which that is so.
+    pub(super) fn is_first_failure(&self) -> bool {
+        !self.of.has_failed.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Puts the parts of indicators that mean several events in their places.
+pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Request>) {
+    let (mut wholes, mut expanded) = (Vec::new(), Vec::with_capacity(requests.len()));
+    for request in requests {
+        let Some(sequence) = request.indicator.sequence.clone() else {
+            expanded.push(request);
+            continue;
+        };
+        let joined = Arc::new(Joined {
+            collected: Collected::new(sequence.clone(), room.clone(), Order::Any),
+            has_failed: AtomicBool::new(false),
+        });
+        expanded.extend(parts(&sequence, &joined));
+        wholes.push(Whole {
+            request,
+            joined,
+            started: Instant::now(),
+        });
+    }
+    (wholes, expanded)
+}
+
+fn parts<'a>(
+    sequence: &'a Sequence,
+    joined: &'a Arc<Joined>,
+) -> impl Iterator<Item = Request> + 'a {
+    (0..).zip(&sequence.parts).map(|(number, part)| {
+        let mut request = Request::new(part.clone());
+        request.part = Some(Part {
+            number,
+            of: joined.clone(),
+        });
+        request
+    })
+}
+
+impl Whole {
+    /// All parts are answered: reports what they make together.
+    pub(super) fn finish(
+        mut self,
+        reporter: &mut Reporter,
+        metrics: &Metrics,
+        most: Option<NonZeroU64>,
+    ) {
+        let id = printable(&self.request.indicator.id, 200);
+        if !self.joined.has_failed.load(Ordering::Relaxed) {
+            let mut count = 0;
+            let finished = self.joined.collected.finish(&mut |instance| {
+                if most.is_none_or(|most| count < most.get()) {
+                    count += 1;
+                    reporter.report_instance(&self.request.indicator, instance, MatchType::Retro);
+                }
+            });
+            match finished {
+                Ok(()) => metrics.indicators_queried.add(1),
+                Err(why) => {
+                    metrics.indicators_failed.add(1);
+                    error!("indicator {id} is not matched to its end: {why}");
+                }
+            }
+            metrics.indicators_matched.add(u64::from(count > 0));
+            metrics.matches_per_indicator.record(count as f64);
+            let seconds = self.started.elapsed().as_secs_f64();
+            metrics.query_time_per_indicator.record(seconds);
+            debug!("indicator {id}: {count} sighting(s)");
+        }
+        reporter.finish(self.request.ticket.take());
+    }
+}
