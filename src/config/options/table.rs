@@ -592,7 +592,8 @@ pub static OPTIONS: &[Opt] = &[
         short_help: "a directory for what has to survive a crash",
         long_help: "It has the sightings that cannot be delivered now, the indicators whose \
                     query is not finished, the events that wait for others of their patterns, \
-                    and the topics that the broker has for this program. One process at a time uses it; it is made with mode 0700.",
+                    and the topics that the broker has for this program. One process at a time \
+                    uses it; it is made with mode 0700.",
     },
     Opt {
         name: Name::Anywhere("spool-max-bytes"),
