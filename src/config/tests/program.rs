@@ -141,6 +141,11 @@ fn log_files_stand_beside_engines_of_their_own_source_alone() {
         ),
         Ok(2)
     );
+    // Engines of the command line, and the log files of the file.
+    assert_eq!(
+        count("events: /dev/null\nonce: true", &["--vast", "a:1"]),
+        Ok(1)
+    );
     // As it always was.
     assert_eq!(
         count(
