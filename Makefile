@@ -11,7 +11,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	packaging/completions/vast-threatbus.bash packaging/completions/_vast-threatbus packaging/completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus demo-tenzir test recall torture fuzz bench dev-mode man install deb image recording judge
+.PHONY: help build demo demo-bus demo-tenzir test simulate recall torture fuzz bench dev-mode man install deb image recording judge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ recall: ## What is found of labelled pairs of indicator and event, by kind, way 
 	tests/setup
 	$(CARGO) build --workspace $(CARGO_FLAGS)
 	$(CARGO) test --test quick $(CARGO_FLAGS) -- recall:: --nocapture --test-threads=1
+
+simulate: ## Schedules of faults, decided by SEED, for SIMULATE_SECONDS (60)
+	tests/setup --compiler
+	SIMULATE_SECONDS=$${SIMULATE_SECONDS:-60} $(CARGO) test --profile simulation \
+		--test simulation $(CARGO_FLAGS) -- --nocapture --test-threads=1
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup

@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|---|
 //! | *new* | sent; where no echo is awaited, trusted | | | | | |
 //! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
-//! | *trusted* | | done | done after [`RISK`], the last [`QUEUE`] after [`QUEUE_RISK`] | in doubt | | |
+//! | *trusted* | | done | done after [`RISK`], the last [`LAST`] after [`QUEUE_RISK`] | in doubt | | |
 //! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
 //! | *in doubt* | sent, or trusted | confirmed | | | | |
 //! | *done* | | | | | | |
@@ -45,9 +45,12 @@ pub const LAG: Duration = Duration::from_secs(10);
 /// need to tell each other (up to 86 of them were seen), and drops them.
 pub const RISK: Duration = Duration::from_secs(2);
 
-/// How many messages the library's queue holds: as many of the last ones are in doubt for
-/// longer, since a broker may stand still before it dies.
+/// How many messages the library's queue holds.
 pub const QUEUE: usize = 64;
+
+/// How many of the last ones are in doubt for longer, since a broker may stand still before
+/// it dies: what stood in the queue, and what the library took after that (see [`RISK`]).
+const LAST: usize = 3 * QUEUE;
 
 /// For how long. A connection to a broker that stands still is given up after 65 s.
 const QUEUE_RISK: Duration = Duration::from_secs(90);
@@ -124,6 +127,8 @@ pub struct Flight {
     is_mute: bool,
     /// The broker does not answer: what is overdue says nothing.
     is_away: bool,
+    /// When it was last known to be alive.
+    alive_at: Option<Instant>,
     pace: Pace,
     /// When anything came back, or the subscription was made.
     last_sign: Option<Instant>,
@@ -152,6 +157,7 @@ impl Flight {
             confirm,
             is_mute: false,
             is_away: false,
+            alive_at: None,
             pace: Pace::new(),
             last_sign: None,
             returned: None,
@@ -311,7 +317,7 @@ impl Flight {
         for place in 0..length {
             let entry = &mut self.entries[place];
             let age = now.saturating_duration_since(entry.at);
-            let may_stand_there = place + QUEUE >= length && age <= QUEUE_RISK;
+            let may_stand_there = place + LAST >= length && age <= QUEUE_RISK;
             let at_risk = age <= RISK || may_stand_there;
             let in_doubt = match entry.state {
                 State::Sent => true,
@@ -337,6 +343,7 @@ impl Flight {
     /// The subscription is a new one at the same broker, which may have stood still.
     pub fn subscribed(&mut self, now: Instant) {
         self.is_away = false;
+        self.alive_at = Some(now);
         self.returned = Some(now);
         self.last_sign = Some(now);
         self.is_mute = false;
@@ -368,6 +375,7 @@ impl Flight {
 
     /// The broker was alive at this moment.
     pub fn alive(&mut self, at: Instant) {
+        self.alive_at = Some(at);
         if self.confirm.is_none() {
             return;
         }
@@ -459,7 +467,7 @@ impl Flight {
         while let Some(&number) = self.kept.front() {
             if let Some(place) = self.place(number) {
                 let entry = &self.entries[place];
-                let risk = match place + QUEUE < self.entries.len() {
+                let risk = match place + LAST < self.entries.len() {
                     true => RISK,
                     false => QUEUE_RISK,
                 };
@@ -501,12 +509,21 @@ impl Flight {
         end
     }
 
-    /// The program ends: what came back, and what is trusted, is done.
+    /// The program ends: what came back, and what is trusted, is done; but for what a
+    /// broker sent back that may have died shortly after.
     pub fn end(&mut self, now: Instant) {
+        let alive_at = self.alive_at.filter(|_| self.is_away);
         for place in 0..self.entries.len() {
-            if matches!(self.entries[place].state, State::Confirmed | State::Trusted) {
-                self.change(self.first + place as u64, State::Done, now);
-            }
+            let entry = &self.entries[place];
+            let state = match entry.state {
+                State::Trusted => State::Done,
+                State::Confirmed if alive_at.is_none_or(|alive| entry.at + LAG < alive) => {
+                    State::Done
+                }
+                State::Confirmed => State::Doubt,
+                State::Sent | State::Doubt | State::Done => continue,
+            };
+            self.change(self.first + place as u64, state, now);
         }
     }
 

@@ -307,6 +307,11 @@ impl Outbox {
         waiting + self.flight.bytes()
     }
 
+    /// Whether what waits outlives the process.
+    pub fn is_on_disk(&self) -> bool {
+        matches!(self.store, Store::Disk { .. })
+    }
+
     /// How many bytes wait on disk; 0 without a state directory.
     pub fn spooled_bytes(&self) -> u64 {
         match &self.store {

@@ -71,6 +71,8 @@ pub struct Outgoing {
     refused: Vec<Frame>,
     refused_tickets: Vec<Ticket>,
     retry_disk_at: Instant,
+    /// A run before this one left sightings: the bus was away, and its apps may be.
+    has_left_over: bool,
     /// Whether something may be there to be sent.
     busy: bool,
     /// When the bus last took or confirmed a sighting, or one came.
@@ -83,7 +85,8 @@ impl Outgoing {
     /// A writer with this outbox.
     pub fn new(outbox: Outbox, metrics: Arc<Metrics>, stop: Stop) -> Self {
         Outgoing {
-            publisher: Publisher::new(stop.clone()),
+            publisher: Publisher::new(stop.clone(), outbox.is_on_disk()),
+            has_left_over: outbox.spooled_bytes() > 0,
             outbox,
             refused: Vec::new(),
             refused_tickets: Vec::new(),
@@ -430,7 +433,9 @@ impl Outgoing {
                 endpoint,
                 restarted,
             } => {
-                if let Err(reason) = self.publisher.connect(endpoint) {
+                let left_over = std::mem::take(&mut self.has_left_over);
+                let may_be_new = restarted.is_some() || left_over;
+                if let Err(reason) = self.publisher.connect(endpoint, may_be_new) {
                     error!("cannot send sightings to {endpoint}: {reason}");
                 }
                 self.outbox.subscribed(Instant::now(), *restarted);

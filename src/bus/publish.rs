@@ -39,7 +39,7 @@ struct Xpub {
 }
 
 impl Xpub {
-    fn connect(context: &zmq::Context, endpoint: &Endpoint) -> zmq::Result<Self> {
+    fn connect(context: &zmq::Context, endpoint: &Endpoint, may_be_new: bool) -> zmq::Result<Self> {
         let mut socket = context.socket(zmq::XPUB)?;
         set_nodrop(&mut socket)?;
         socket.set_ipv6(true)?;
@@ -56,7 +56,7 @@ impl Xpub {
         Ok(Xpub {
             socket,
             endpoint: endpoint.clone(),
-            gate: Gate::new(),
+            gate: Gate::new(may_be_new, Instant::now()),
         })
     }
 
@@ -130,7 +130,7 @@ pub fn detect(
     endpoint: &Endpoint,
     stop: &Stop,
 ) -> zmq::Result<Option<Protocol>> {
-    let mut xpub = Xpub::connect(context, endpoint)?;
+    let mut xpub = Xpub::connect(context, endpoint, false)?;
     xpub.socket.set_linger(0)?;
     let until = Instant::now() + DETECTION_TIME;
     loop {
@@ -151,6 +151,8 @@ pub struct Publisher {
     context: zmq::Context,
     xpub: Option<Xpub>,
     stop: Stop,
+    /// What waits is on disk, and goes with the next run if it does not with this.
+    is_patient: bool,
     /// Said once an outage that the broker does not listen.
     said_unheard: bool,
     /// When a message was sent last.
@@ -171,9 +173,11 @@ pub enum Sent {
 
 impl Publisher {
     /// A publisher with a ZeroMQ context of its own, so that its end waits for
-    /// its own messages only.
-    pub fn new(stop: Stop) -> Self {
+    /// its own messages only. `is_patient` where what waits is on disk, and goes with the
+    /// next run if it does not with this.
+    pub fn new(stop: Stop, is_patient: bool) -> Self {
         Publisher {
+            is_patient,
             context: zmq::Context::new(),
             xpub: None,
             stop,
@@ -182,20 +186,21 @@ impl Publisher {
         }
     }
 
-    /// Sends to the broker's sub port at `endpoint` from now on.
+    /// Sends to the broker's sub port at `endpoint` from now on; `may_be_new` where that
+    /// may have been started a moment ago, without its apps.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
-    pub fn connect(&mut self, endpoint: &Endpoint) -> zmq::Result<()> {
-        if self
-            .xpub
-            .as_ref()
-            .is_some_and(|xpub| xpub.endpoint == *endpoint)
-        {
+    pub fn connect(&mut self, endpoint: &Endpoint, may_be_new: bool) -> zmq::Result<()> {
+        let same = self.xpub.as_mut().filter(|xpub| xpub.endpoint == *endpoint);
+        if let Some(xpub) = same {
             // The socket reconnects by itself.
+            if may_be_new {
+                xpub.gate.may_be_new();
+            }
             return Ok(());
         }
-        self.xpub = Some(Xpub::connect(&self.context, endpoint)?);
+        self.xpub = Some(Xpub::connect(&self.context, endpoint, may_be_new)?);
         Ok(())
     }
 
@@ -211,8 +216,8 @@ impl Publisher {
             return Ok(Sent::NotYet);
         };
         xpub.read_subscriptions()?;
-        let is_ending = self.stop.is_draining();
-        match xpub.gate.verdict(topic, Instant::now(), is_ending) {
+        let now_or_never = self.stop.is_draining() && !self.is_patient;
+        match xpub.gate.verdict(topic, Instant::now(), now_or_never) {
             Verdict::Yes => self.said_unheard = false,
             Verdict::Never => return Ok(Sent::Never),
             Verdict::Settling(left) => {

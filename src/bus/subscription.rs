@@ -4,7 +4,7 @@
 //!
 //! | | success | no, or no answer | time, or the connection ends | stop |
 //! |---|---|---|---|---|
-//! | *probing*: is the broker there, and does it know the last topic? | ports | pausing; a broker that is there and does not know it was restarted: ports | | ended |
+//! | *probing*: is the broker there, and does it know the last topic, of this run or the one before? | ports | pausing; a broker that is there and does not know it was restarted: ports | | ended |
 //! | *ports*: where does it listen and publish? | detecting | giving up | | ended |
 //! | *detecting*: which generation is it? | connecting | giving up | | ended |
 //! | *connecting*: to where it publishes | indicators | giving up | | ended |
@@ -32,6 +32,9 @@ pub use words::{GaveUp, Input, Next, Output, Request, Tale, Wishes, bus_topic, s
 
 /// The pause between heartbeats, as the original's.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// A broker that takes so long to answer at the start may have been started meanwhile.
+const LATE: Duration = Duration::from_secs(1);
 
 /// How often a session that closes looks whether it may.
 const CLOSING: Duration = Duration::from_millis(20);
@@ -96,7 +99,7 @@ pub struct Subscriber {
     alive: Moment,
     /// When the request was put that is not answered yet.
     asked_at: Moment,
-    /// The broker does not know the last subscription.
+    /// The broker does not know the last subscription, or was away until now.
     was_restarted: bool,
     gave_up: Option<GaveUp>,
 }
@@ -153,6 +156,10 @@ impl Subscriber {
             }
             Input::Finished => self.finish(),
             Input::Cut(error) if self.is_serving() => self.lost(now, error, &mut outputs),
+            Input::Cut(_) if self.is_closing() => {
+                outputs.push(Output::Away);
+                self.time(now)
+            }
             // It is made anew already, or ends.
             Input::Cut(_) | Input::Time => self.time(now),
             Input::Answer(answer) => self.answered(now, answer, &mut outputs),
@@ -188,7 +195,8 @@ impl Subscriber {
     }
 
     fn beat(&mut self, now: Moment) -> Next {
-        let topic = self.link.as_ref().map(|(topic, _)| topic.clone());
+        let own = self.link.as_ref().map(|(topic, _)| topic);
+        let topic = own.or(self.held.first()).cloned();
         let topic = topic.unwrap_or_else(|| OWN_NAME.to_owned());
         self.ask(now, Request::Heartbeat(topic), ANSWER_TIME)
     }
@@ -270,9 +278,15 @@ impl Subscriber {
         match answer {
             // It stood still, and has lost nothing.
             Ok(_) => self.was_restarted = false,
-            Err(ManageError::Refused(_)) => self.was_restarted = self.link.is_some(),
+            Err(ManageError::Refused(_)) => {
+                self.was_restarted |= self.link.is_some() || !self.held.is_empty();
+            }
             Err(error) => return self.failed(now, error, outputs),
         }
+        let took = now
+            .monotonic
+            .saturating_duration_since(self.asked_at.monotonic);
+        self.was_restarted |= self.link.is_none() && took > LATE;
         self.state = State::Ports;
         let time = self.answer_time(now);
         self.ask(now, Request::Subscribe(OWN_NAME.to_owned(), 0), time)
@@ -467,6 +481,7 @@ impl Subscriber {
         outputs.push(Output::Listening(making.ports.sub_endpoint, restarted));
         outputs.push(Output::Tell(Tale::Subscribed(making.protocol, making.days)));
         let is_first = self.link.replace(topics).is_none();
+        self.was_restarted = false;
         self.alive = now;
         self.backoff = Backoff::new();
         if is_first {
@@ -497,6 +512,8 @@ impl Subscriber {
             Some(_) => Tale::StillAway(error),
             None => Tale::NotReady(error),
         }));
+        // It may have been started while it was waited for.
+        self.was_restarted |= self.link.is_none();
         let until = now.monotonic + pause.min(left);
         self.state = State::Pausing(until);
         Next::Wait(until)

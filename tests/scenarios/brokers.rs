@@ -120,6 +120,49 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
     outcome
 }
 
+/// What the broker does when the bridge is told to end.
+#[derive(Clone, Copy, Debug)]
+pub enum Does {
+    /// It stands still, and takes a part of what there is.
+    StandsStill,
+    /// It stands still, and everything before it is full.
+    IsFull,
+    /// It is gone.
+    IsGone,
+}
+
+/// Tells the bridge to end while the broker does this; how long that takes.
+pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration {
+    let mut broker = Broker::start(kind);
+    let sightings = match does {
+        Does::StandsStill | Does::IsGone => 500,
+        Does::IsFull => 30_000,
+    };
+    let engine = engine(sightings);
+    let subscriber = Subscriber::sightings(&broker);
+    let mut publisher = Publisher::connect(&broker);
+    let mut bridge = Bridge::start(&broker, &engine, arguments);
+    bridge.wait_for_log("subscribed to", LIMIT);
+    publisher.publish_indicator(1, Ioc::Domain(DOMAIN));
+    let mut tally = Tally::new();
+    tally.take(kind, &subscriber, 50, LAST);
+    match does {
+        Does::StandsStill | Does::IsFull => broker.stop(),
+        Does::IsGone => broker.kill(),
+    }
+    // What comes now fills the queues, and the heartbeat that fails is on its way.
+    std::thread::sleep(Duration::from_secs(2));
+    bridge.signal(rustix::process::Signal::TERM);
+    let told = std::time::Instant::now();
+    bridge.wait(LIMIT);
+    let time = told.elapsed();
+    assert!(bridge.leaves_nothing(LIMIT), "{}", bridge.log());
+    if !matches!(does, Does::IsGone) {
+        broker.cont();
+    }
+    time
+}
+
 fn confirming(confirm: bool) -> &'static [&'static str] {
     if confirm {
         &["--confirm-delivery"]

@@ -66,8 +66,8 @@ fn cycle(broker: &Broker, scratch: &Scratch) {
     let subscription = manager.subscribe("cycle", 0, limit).expect("subscribed");
     let generation = detect(&context, &listens, &stop).expect("a socket");
     assert_eq!(generation, Some(broker.kind().protocol()));
-    let mut publisher = Publisher::new(stop.clone());
-    publisher.connect(&listens).expect("connected");
+    let mut publisher = Publisher::new(stop.clone(), false);
+    publisher.connect(&listens, false).expect("connected");
     // A type of message that the broker passes on to nobody.
     let frame = format!("{} {{}}", broker.kind().sighting_topic());
     assert!(eventually(limit, || {

@@ -79,6 +79,8 @@ pub struct Bridge {
     pub waits: Waits,
     pub outbox: Outbox,
     pub gate: Gate,
+    has_left_over: bool,
+    is_connected: bool,
     pub remembered: Remembered,
     pub link: Option<Link>,
     pub former: Option<Link>,
@@ -107,11 +109,14 @@ pub enum Act {
 impl Bridge {
     pub fn new(wishes: Wishes, held: Vec<String>, outbox: Outbox, seed: u64, now: Moment) -> Self {
         let with_snapshot = wishes.snapshot_days > 0;
+        let has_left_over = outbox.spooled_bytes() > 0;
         Bridge {
             session: Subscriber::new(wishes, held, seed, now),
             waits: Waits::Until(now.monotonic),
             outbox,
-            gate: Gate::new(),
+            gate: Gate::new(false, now.monotonic),
+            is_connected: false,
+            has_left_over,
             remembered: Remembered::new(with_snapshot),
             link: None,
             former: None,
@@ -186,7 +191,16 @@ impl Bridge {
             Output::HandOver => self.remembered.hand_over(),
             Output::CloseIntake => self.closed = true,
             Output::Held(topics) => acts.push(Act::Held(topics)),
-            Output::Listening(_, restarted) => self.outbox.subscribed(now.monotonic, restarted),
+            Output::Listening(_, restarted) => {
+                let may_be_new = restarted.is_some() || std::mem::take(&mut self.has_left_over);
+                if !std::mem::replace(&mut self.is_connected, true) {
+                    self.gate = Gate::new(false, now.monotonic);
+                }
+                if may_be_new {
+                    self.gate.may_be_new();
+                }
+                self.outbox.subscribed(now.monotonic, restarted);
+            }
             Output::Alive(at) => self.outbox.alive(at).expect("the disk is well"),
             Output::Away => self.outbox.away(),
             Output::Tell(tale) => self.tell(now, &tale),
@@ -237,7 +251,7 @@ impl Bridge {
         if self.gate.take_loss() {
             assert_eq!(self.outbox.lost(now), 0, "the spool is large enough");
         }
-        let is_ending = self.stopped_at.is_some();
+        let is_ending = self.stopped_at.is_some() && !self.outbox.is_on_disk();
         while let Some(next) = self.outbox.next_to_send().expect("the disk is well") {
             if self.gate.verdict(TOPIC.as_bytes(), now, is_ending) != Verdict::Yes
                 || sent.len() >= room

@@ -1,4 +1,3 @@
-//! The machines that are tested: those of the program, or, for the test of the test, those
-//! with a fault put into them (`tests/simulation/mutate`).
+//! The machines that are tested.
 
 pub use vast_threatbus::bus::{alive, flight, gate, outbox, remembered, subscription};

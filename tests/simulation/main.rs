@@ -11,6 +11,7 @@ mod bus;
 mod found;
 mod machines;
 #[path = "../judge/random.rs"]
+#[allow(dead_code)] // Other programs use more of it.
 mod random;
 mod storage;
 mod world;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::scenarios::engine::Misdeed;
 use crate::scenarios::sinks::Sink;
 use crate::scenarios::{brokers, clock, disk, engine, kills, sinks, traffic};
+use crate::support::Scratch;
 use crate::support::broker::BrokerKind;
 use crate::support::standin::Down;
 
@@ -46,6 +47,28 @@ fn sightings_that_are_found_while_the_broker_is_away_arrive() {
 #[test]
 fn a_broker_that_stands_still_loses_nothing() {
     with_both(|kind| brokers::frozen(kind, false, Duration::from_secs(8), 2_000).complete());
+}
+
+#[test]
+fn told_to_end_it_does_within_8_seconds_whatever_the_broker_does() {
+    use brokers::Does::{IsFull, IsGone, StandsStill};
+    for does in [StandsStill, IsFull, IsGone] {
+        with_both(|kind| {
+            let state = Scratch::new();
+            let directory = state.path().join("state");
+            let directory = directory.to_str().expect("UTF-8");
+            for arguments in [
+                &[][..],
+                &["--confirm-delivery"],
+                &["--state-dir", directory],
+            ] {
+                let time = brokers::told_to_end(kind, arguments, does);
+                // Some time for a busy machine; containers grant 10 s.
+                let most = Duration::from_millis(9_500);
+                assert!(time < most, "{does:?} {kind:?} {arguments:?}: {time:?}");
+            }
+        });
+    }
 }
 
 #[test]

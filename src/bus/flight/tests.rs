@@ -187,12 +187,12 @@ fn without_confirmation_the_last_moment_is_in_doubt() {
         assert_eq!(again(&mut flight, now), expected);
     }
     let mut flight = Flight::new(1 << 20, None);
-    for _ in 0..2 * QUEUE {
+    for _ in 0..2 * LAST {
         send(&mut flight, "a", now);
     }
     flight.time(now + 2 * RISK);
     flight.take_done();
-    assert_eq!(flight.entries.len(), QUEUE);
+    assert_eq!(flight.entries.len(), LAST);
 }
 
 #[test]

@@ -74,6 +74,8 @@ pub struct Broker {
     pub orphans: Vec<u32>,
     /// Indicators for the bridge that the publishing socket knew no subscriber of yet.
     pub dropped: Vec<u32>,
+    /// Echoes that it knew no subscriber of yet.
+    pub dropped_echoes: u32,
 }
 
 /// The longest that a subscriber is behind: some more than was seen.
@@ -94,6 +96,7 @@ impl Broker {
             credit: 0,
             orphans: Vec::new(),
             dropped: Vec::new(),
+            dropped_echoes: 0,
         }
     }
 
@@ -215,8 +218,10 @@ impl Broker {
                 };
                 let is_own = topic.owner == Owner::Bridge;
                 if topic.known_at.is_none_or(|known| known > now) {
-                    if let (Message::Indicator(number, _), true) = (message, is_own) {
-                        self.dropped.push(number);
+                    match message {
+                        Message::Indicator(number, _) if is_own => self.dropped.push(number),
+                        Message::Sighting(_) if is_own => self.dropped_echoes += 1,
+                        _ => {}
                     }
                 } else if !(is_mute && is_own && topic.kind == Kind::Sightings) {
                     out.push((topic.name, topic.owner, message));
