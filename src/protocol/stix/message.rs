@@ -451,6 +451,35 @@ mod tests {
     }
 
     #[test]
+    fn the_other_events_of_an_instance_stand_beside_the_last() {
+        let indicator = matched("[url:value = 'a'] AND [url:value = 'b']");
+        assert!(indicator.sequence.is_some() && indicator.observables.len() == 2);
+        let last = Context::new(r#"{"n": 2, "observations": [{"n": 1.50}]}"#).expect("JSON");
+        let alone = Facts::at(MatchType::Retro, EventTime::now());
+        let several = Facts {
+            instance: Some("both".into()),
+            ..alone.clone()
+        };
+        let written = |facts: &Facts| -> serde_json::Value {
+            let json = write(&indicator, facts, &last).expect("JSON");
+            serde_json::from_str(&json).expect("JSON")
+        };
+        let sighting = written(&several);
+        assert_eq!(sighting["x_threatbus_observations"][0]["n"], 1.5);
+        assert_eq!(
+            sighting["x_threatbus_sighting_context"],
+            serde_json::json!({"n": 2})
+        );
+        // A field of an event that happens to have the name stays where it is.
+        let sighting = written(&alone);
+        assert!(sighting.get("x_threatbus_observations").is_none());
+        assert_eq!(
+            sighting["x_threatbus_sighting_context"]["observations"][0]["n"],
+            1.5
+        );
+    }
+
+    #[test]
     fn a_live_sighting_carries_the_value() {
         let mut indicator = matched("[domain-name:value = 'evil.com']");
         indicator.original = None;
