@@ -71,6 +71,14 @@ impl Gate {
         }
     }
 
+    /// Whether the broker, which is not heard yet, may have been there at once.
+    pub fn is_young(&self, now: Instant) -> bool {
+        let State::Unheard(since) = self.state else {
+            return false;
+        };
+        now.saturating_duration_since(since) <= LATE
+    }
+
     /// The broker was restarted: its apps may not be there when it is first heard.
     pub fn may_be_new(&mut self) {
         if matches!(self.state, State::Unheard(_)) {

@@ -30,6 +30,10 @@ const FULL_PAUSE: Duration = Duration::from_millis(2);
 /// stands there when a broker dies is lost, so it is little.
 const KERNEL_BUFFER: i32 = 64 << 10;
 
+/// So often a new connection is looked at until the broker is heard: when that was tells
+/// whether it was there at once.
+const HEARING: Duration = Duration::from_millis(50);
+
 /// An XPUB socket that is connected to a broker's sub port, with the broker's
 /// subscriptions as far as they have been read.
 struct Xpub {
@@ -257,10 +261,14 @@ impl Publisher {
     /// # Errors
     /// The ZeroMQ library fails.
     pub fn look(&mut self) -> zmq::Result<Option<Duration>> {
-        let (Some(xpub), Some(sent_at)) = (&mut self.xpub, self.sent_at) else {
+        let Some(xpub) = &mut self.xpub else {
             return Ok(None);
         };
-        if sent_at.elapsed() > RISK {
+        if xpub.gate.is_young(Instant::now()) {
+            xpub.read_subscriptions()?;
+            return Ok(Some(HEARING));
+        }
+        if self.sent_at.is_none_or(|sent_at| sent_at.elapsed() > RISK) {
             return Ok(None);
         }
         xpub.read_subscriptions()?;

@@ -81,16 +81,19 @@ fn an_engine_that_does_not_come_in_time_is_named() {
     ] {
         let broker = Broker::start(BrokerKind::Ports);
         let engine = engine(&[]);
-        let mut arguments = vec!["--connect-timeout=1"];
-        let mut endpoint = engine.endpoint();
-        match down {
-            Some(down) => engine.down(down),
-            None => {
-                endpoint = "no-such-host.invalid:42000";
-                arguments.extend(["--vast", endpoint]);
+        let endpoint = match down {
+            Some(down) => {
+                engine.down(down);
+                engine.endpoint()
             }
-        }
-        let mut bridge = Bridge::start(&broker, &engine, &arguments);
+            None => "no-such-host.invalid:42000",
+        };
+        let mut bridge = Bridge::bare()
+            .args(["--retro-match", "--connect-timeout=1", "--vast", endpoint])
+            .arg("--vast-binary")
+            .arg(engine.path())
+            .args(["-t", &broker.endpoint()])
+            .run();
         assert_eq!(bridge.wait(LIMIT).code(), Some(69), "{}", bridge.log());
         let line = bridge.wait_for_log("cannot reach VAST", LIMIT);
         for word in [endpoint, "status` for", reason, "--vast"] {

@@ -127,6 +127,12 @@ fn what_the_events_hold_is_found() {
         (
             "misp-2022.jsonl",
             vec![
+                (
+                    "[domain-name:value = 'cdn.example.org'] AND \
+                     [ipv4-addr:value = '203.0.113.80']"
+                        .into(),
+                    3,
+                ),
                 ("[domain-name:value = 'evil.example.net']".into(), 7),
                 ("[domain-name:value = 'mail.example.net']".into(), 1),
                 (
