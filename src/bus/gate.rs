@@ -79,6 +79,11 @@ impl Gate {
         now.saturating_duration_since(since) <= LATE
     }
 
+    /// Whether sightings wait for its other apps.
+    pub fn is_settling(&self, now: Instant) -> bool {
+        matches!(self.state, State::Settling(until) if until > now)
+    }
+
     /// The broker was restarted: its apps may not be there when it is first heard.
     pub fn may_be_new(&mut self) {
         if matches!(self.state, State::Unheard(_)) {

@@ -125,8 +125,13 @@ impl Outgoing {
     }
 
     /// Whether what is left can go to the next run: it is safe on disk, and the bus does
-    /// not take it.
-    fn may_leave(&self) -> bool {
+    /// not take it. Where sightings wait for the apps of a broker, so does a run that ends
+    /// by itself: the next one may be as short.
+    fn may_leave(&mut self) -> bool {
+        if self.publisher.is_settling() && !self.stop.is_draining() {
+            self.moved = Instant::now();
+            return false;
+        }
         self.is_safe() && self.moved.elapsed() >= self.patience()
     }
 

@@ -275,6 +275,12 @@ impl Publisher {
         Ok(Some(RECHECK))
     }
 
+    /// Whether sightings wait for the other apps of a broker that is back.
+    pub fn is_settling(&self) -> bool {
+        let gate = self.xpub.as_ref().map(|xpub| &xpub.gate);
+        gate.is_some_and(|gate| gate.is_settling(Instant::now()))
+    }
+
     /// Whether the connection was lost since this was asked last.
     pub fn take_loss(&mut self) -> bool {
         self.xpub.as_mut().is_some_and(|xpub| xpub.gate.take_loss())

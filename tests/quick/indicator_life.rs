@@ -14,7 +14,7 @@ use crate::support::fakebus::FakeBus;
 use crate::support::messages;
 use crate::support::observed::Reader;
 use crate::support::process;
-use crate::support::scene::{LIMIT, Scene, engine, request, uids};
+use crate::support::scene::{LIMIT, Scene, engine, request_now, uids};
 use crate::support::standin::{Down, Standin};
 use rustix::process::Signal;
 use serde_json::json;
@@ -70,9 +70,7 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
 
 /// What a logger adds in one go: a request to this host, now.
 fn import(scene: &Scene, host: &str, n: usize) {
-    let mut event = request(host, n);
-    let now = time::OffsetDateTime::now_utc();
-    event["ts"] = json!(format!("{}T{:09}", now.date(), now.time()));
+    let event = request_now(host, n);
     let path = scene.engine.file("events").join("zeek.http.json");
     append(&path, &format!("{event}\n"));
 }

@@ -11,7 +11,7 @@ use crate::support::bridge::Bridge;
 use crate::support::fakebus::FakeBus;
 use crate::support::messages::{stix_id, stix_indicator};
 use crate::support::observed::{Observed, Reader};
-use crate::support::scene::{LIMIT, request};
+use crate::support::scene::{LIMIT, request, request_now};
 use crate::support::standin::{Down, Standin};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -169,10 +169,7 @@ impl Rig {
 
     /// Somebody asks for something at this host, now.
     fn happens(&self, host: &str) {
-        let mut event = request(host, 1);
-        let now = time::OffsetDateTime::now_utc();
-        event["ts"] = json!(format!("{}T{:09}", now.date(), now.time()));
-        append(&self.events, &format!("{event}\n"));
+        append(&self.events, &format!("{}\n", request_now(host, 1)));
     }
 
     /// The next sighting's indicator and value.

@@ -113,6 +113,14 @@ pub fn context(kind: BrokerKind, sighting: &Value) -> Value {
     }
 }
 
+/// Number `n` of the requests to this host, now, with a time as Zeek prints it.
+pub fn request_now(host: &str, n: usize) -> Value {
+    let now = vast_threatbus::observable::stix_time(time::OffsetDateTime::now_utc());
+    let mut event = request(host, n);
+    event["ts"] = json!(now.trim_end_matches('Z'));
+    event
+}
+
 /// Number `n` of the requests to this host.
 pub fn request(host: &str, n: usize) -> Value {
     json!({

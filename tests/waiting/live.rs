@@ -8,7 +8,7 @@ use crate::support::bed::indicator_of;
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::messages::{self, Ioc};
 use crate::support::observed::Reader;
-use crate::support::scene::{LIMIT, Scene, context, request, uids};
+use crate::support::scene::{LIMIT, Scene, context, request_now, uids};
 use crate::support::standin::{Down, Standin};
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -87,10 +87,7 @@ fn live(kind: BrokerKind, engine: Engine, arguments: &[&str]) -> Scene {
 
 /// What a logger adds in one go: a request to this host, now.
 fn import(scene: &Scene, host: &str, n: usize) {
-    let mut event = request(host, n);
-    let now = time::OffsetDateTime::from(SystemTime::now());
-    let (date, time) = (now.date(), now.time());
-    event["ts"] = json!(format!("{date}T{time:09}"));
+    let event = request_now(host, n);
     let path = scene.engine.file("events").join("zeek.http.json");
     let file = OpenOptions::new().append(true).create(true).open(path);
     let line = format!("{event}\n");
