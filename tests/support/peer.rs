@@ -15,8 +15,8 @@ use super::messages;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Makes a peer's socket: no limit on what waits in it, since a full queue drops.
-fn socket(kind: zmq::SocketType) -> zmq::Socket {
-    let socket = ZMQ.socket(kind).expect("a socket can be made");
+fn socket(context: &zmq::Context, kind: zmq::SocketType) -> zmq::Socket {
+    let socket = context.socket(kind).expect("a socket can be made");
     socket.set_rcvhwm(0).expect("a socket takes a limit");
     socket.set_sndhwm(0).expect("a socket takes a limit");
     socket.set_linger(5_000).expect("a socket takes a time");
@@ -57,9 +57,10 @@ impl Subscriber {
 
     /// As [`Subscriber::subscribe`]; `None` where the broker is not there.
     fn try_subscribe(kind: BrokerKind, ports: Ports, topic: &str, snapshot: u32) -> Option<Self> {
-        let socket = socket(zmq::SUB);
+        let context = context_of_subscribers();
+        let socket = socket(&context, zmq::SUB);
         socket.set_subscribe(b"").expect("a SUB socket subscribes");
-        connect_and_wait(&socket, ports.publish)?;
+        connect_and_wait(&context, &socket, ports.publish)?;
 
         let request = json!({"action": "subscribe", "topic": topic, "snapshot": snapshot});
         let reply = manage(&ports.endpoint(), &request, ANSWER_LIMIT)?;
@@ -200,9 +201,23 @@ fn check_reply(kind: BrokerKind, ports: Ports, reply: &Value) -> String {
     topic.to_owned()
 }
 
+/// A context for one more subscriber. What listens to its socket is never closed, and a
+/// context has 1,023 sockets at the most.
+fn context_of_subscribers() -> zmq::Context {
+    const SUBSCRIBERS: usize = 400;
+    static CONTEXT: Mutex<Option<(zmq::Context, usize)>> = Mutex::new(None);
+    let mut context = CONTEXT.lock().unwrap_or_else(PoisonError::into_inner);
+    let (now, used) = context
+        .take()
+        .filter(|(_, used)| *used < SUBSCRIBERS)
+        .unwrap_or_else(|| (zmq::Context::new(), 0));
+    *context = Some((now.clone(), used + 1));
+    now
+}
+
 /// Connects to a port of the broker and waits for the end of the handshake;
 /// `None` where it does not come.
-fn connect_and_wait(socket: &zmq::Socket, port: u16) -> Option<()> {
+fn connect_and_wait(context: &zmq::Context, socket: &zmq::Socket, port: u16) -> Option<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
     // ZeroMQ's own thread stands still for good when it has an event to tell and
     // nobody to tell it to, so the ends that listen are never closed.
@@ -215,7 +230,7 @@ fn connect_and_wait(socket: &zmq::Socket, port: u16) -> Option<()> {
     socket
         .monitor(&name, done.to_raw().into())
         .expect("a socket can be observed");
-    let events = self::socket(zmq::PAIR);
+    let events = self::socket(context, zmq::PAIR);
     events.connect(&name).expect("the monitor listens");
     socket
         .connect(&format!("tcp://127.0.0.1:{port}"))
@@ -239,7 +254,7 @@ pub struct Publisher {
 impl Publisher {
     /// Connects to the broker and waits until it listens.
     pub fn connect(broker: &Broker) -> Self {
-        let socket = socket(zmq::XPUB);
+        let socket = socket(&ZMQ, zmq::XPUB);
         socket
             .connect(&format!("tcp://127.0.0.1:{}", broker.ports().subscribe))
             .expect("a port can be connected to");
