@@ -347,14 +347,16 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
         // What was sent a moment before the broker goes away is sent once more.
         std::thread::sleep(Duration::from_secs(3));
         // Before the bridge, which asks only once.
-        let server = loop {
+        let (server, before) = loop {
+            let before = bridge.count_logs("subscribed anew");
             broker.restart();
             let server = SnapshotServer::start(&broker, indicators.clone());
-            if bridge.count_logs("subscribed anew") == 0 {
-                break server;
+            if bridge.count_logs("subscribed anew") == before {
+                break (server, before);
             }
         };
         let subscriber = Subscriber::sightings(&broker);
+        bridge.wait_for_logs("subscribed anew after", before + 1, LIMIT);
         let line = bridge.wait_for_log("subscribed anew after", LIMIT);
         assert!(line.contains("a snapshot of 1 day"), "{line}");
         let count = sightings_of(&engine, SEEN_TOO);
