@@ -20,7 +20,7 @@ use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Connection, Engine, Event, Line, NotReady};
-use vast_threatbus::indicator::{Indicator, Protocol, Validity, Wider};
+use vast_threatbus::indicator::{Indicator, Protocol, Wider};
 use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::live::{Live, Settings as LiveSettings, Ways};
 use vast_threatbus::matching::{Concepts, Meaning};
@@ -296,16 +296,12 @@ fn indicator(nth: usize) -> Indicator {
         _ => Observable::Url(format!("/{:x}/index.php?id={nth}", nth * 31).into()),
     };
     Indicator {
-        id: format!("indicator--00000000-0000-4000-8000-{nth:012x}").into(),
-        protocol: Protocol::Stix2,
         ioc: vec![value.to_string()],
-        observables: vec![value],
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new(
+            format!("indicator--00000000-0000-4000-8000-{nth:012x}").into(),
+            Protocol::Stix2,
+            vec![value],
+        )
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use vast_threatbus::engine::{Choice, Connection, Patience, Program, Target, open_all};
-use vast_threatbus::indicator::{Indicator, Protocol, Validity};
+use vast_threatbus::indicator::{Indicator, Protocol};
 use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
@@ -89,16 +89,12 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         let name = name(n);
         intake.add(
             Indicator {
-                id: n.to_string().into(),
-                protocol: Protocol::Stix2,
-                observables: vec![Observable::domain(&name)],
-                selection: None,
-                condition: None,
-                validity: Validity::ALWAYS,
-                ioc: vec![name],
-                original: None,
-                properties: None,
-                sequence: None,
+                ioc: vec![name.clone()],
+                ..Indicator::new(
+                    n.to_string().into(),
+                    Protocol::Stix2,
+                    vec![Observable::domain(&name)],
+                )
             },
             None,
         );

@@ -244,7 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::observable::of_line;
 
     fn value(text: &str) -> Observable {
@@ -255,18 +255,11 @@ mod tests {
     }
 
     fn indicator(values: &[&str]) -> Indicator {
-        Indicator {
-            id: "1".into(),
-            protocol: Protocol::Legacy,
-            observables: values.iter().map(|text| value(text)).collect(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
-            ioc: Vec::new(),
-            original: None,
-            properties: None,
-            sequence: None,
-        }
+        Indicator::new(
+            "1".into(),
+            Protocol::Legacy,
+            values.iter().map(|text| value(text)).collect(),
+        )
     }
 
     fn files() -> Allow {

@@ -89,6 +89,22 @@ pub struct Indicator {
 }
 
 impl Indicator {
+    /// An indicator that asks for these observables, always, and has nothing else.
+    pub fn new(id: Arc<str>, protocol: Protocol, observables: Vec<Observable>) -> Self {
+        Indicator {
+            id,
+            protocol,
+            observables,
+            selection: None,
+            condition: None,
+            validity: Validity::ALWAYS,
+            ioc: Vec::new(),
+            original: None,
+            properties: None,
+            sequence: None,
+        }
+    }
+
     /// The kind of what it looks for in one word, as statistics name it.
     pub fn kind(&self) -> &'static str {
         let mut kinds = self.observables.iter().map(Observable::kind);

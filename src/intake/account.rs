@@ -209,20 +209,12 @@ fn key(indicator: &Arc<Indicator>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
 
     fn indicator(id: &str, length: usize) -> Arc<Indicator> {
         Arc::new(Indicator {
-            id: id.into(),
-            protocol: Protocol::Legacy,
-            observables: Vec::new(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec!["a".repeat(length)],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(id.into(), Protocol::Legacy, Vec::new())
         })
     }
 

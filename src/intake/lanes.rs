@@ -314,7 +314,7 @@ impl Intake {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::observable::Observable;
 
     fn engine() -> Arc<str> {
@@ -323,16 +323,12 @@ mod tests {
 
     fn indicator(id: &str, ioc: &str) -> Indicator {
         Indicator {
-            id: id.into(),
-            protocol: Protocol::Legacy,
-            observables: vec![Observable::domain("a.example")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec![ioc.to_owned()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                id.into(),
+                Protocol::Legacy,
+                vec![Observable::domain("a.example")],
+            )
         }
     }
 

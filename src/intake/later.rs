@@ -89,16 +89,9 @@ mod tests {
 
     fn indicator(id: &str, from: Option<SystemTime>) -> Arc<Indicator> {
         Arc::new(Indicator {
-            id: id.into(),
-            protocol: Protocol::Stix2,
-            observables: vec![Observable::domain("a")],
-            selection: None,
-            condition: None,
             validity: Validity::between(from.map(Into::into), None),
             ioc: vec!["a".to_owned()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(id.into(), Protocol::Stix2, vec![Observable::domain("a")])
         })
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{
@@ -447,16 +447,9 @@ impl Roster {
         } = self.entries[entry as usize];
         Matched {
             indicator: Indicator {
-                id: self.id(entry),
-                protocol,
                 ioc: written.map_or_else(|| vec![value.to_string()], |all| all.to_vec()),
-                observables: vec![value],
-                selection: None,
                 condition: self.conditions.get(&entry).cloned(),
-                validity: Validity::ALWAYS,
-                original: None,
-                properties: None,
-                sequence: None,
+                ..Indicator::new(self.id(entry), protocol, vec![value])
             },
             since: self.time(added),
             part: None,

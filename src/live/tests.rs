@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::*;
 use crate::engine::live::{Arrival, Ended, Feed};
 use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
-use crate::indicator::{Indicator, Protocol, Validity};
+use crate::indicator::{Indicator, Protocol};
 use crate::intake::{Budget, Intake};
 use crate::matching::Concepts;
 use crate::observable::Observable;
@@ -217,16 +217,8 @@ fn the_events_of_a_gap_are_reported_once() {
     for (id, name) in [("1", "a"), ("2", "b")] {
         bed.intake.add(
             Indicator {
-                id: id.into(),
-                protocol: Protocol::Legacy,
-                observables: vec![Observable::domain(name)],
-                selection: None,
-                condition: None,
-                validity: Validity::ALWAYS,
                 ioc: vec![name.to_owned()],
-                original: None,
-                properties: None,
-                sequence: None,
+                ..Indicator::new(id.into(), Protocol::Legacy, vec![Observable::domain(name)])
             },
             None,
         );
@@ -272,16 +264,8 @@ fn events_of_a_gap_are_joined_with_those_around_it() {
     let at = |number: u64| event(number as usize, now + Duration::from_secs(60 + number));
     let bed = start(store(vec![(at(1), None), (at(3), None)]));
     let part = Indicator {
-        id: "1".into(),
-        protocol: Protocol::Legacy,
-        observables: vec![Observable::domain("a")],
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
         ioc: vec!["a".to_owned()],
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new("1".into(), Protocol::Legacy, vec![Observable::domain("a")])
     };
     let twice = Expression::Observed { part: 0, times: 3 };
     let within = Expression::Within(Box::new(twice), 2_000_000_000);

@@ -12,7 +12,7 @@ use super::recent::Mark;
 use super::roster::Matched;
 use crate::engine::live::{Arrival, Ended, Feed, Match, NOTICED_WITHIN};
 use crate::engine::{Event, Line};
-use crate::indicator::{Indicator, Protocol, Validity};
+use crate::indicator::{Indicator, Protocol};
 use crate::matching::Clarity;
 use crate::observable::{Kind, Observable};
 use crate::observe::logging::printable;
@@ -261,16 +261,12 @@ impl Taker<'_> {
             (None, None) => roster.any_protocol().unwrap_or(Protocol::Stix2),
         };
         vec![Indicator {
-            id: found.id.clone().unwrap_or_else(|| UNKNOWN.into()),
-            protocol,
-            observables: Vec::new(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: value.map(str::to_owned).into_iter().collect(),
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                found.id.clone().unwrap_or_else(|| UNKNOWN.into()),
+                protocol,
+                Vec::new(),
+            )
         }]
     }
 

@@ -548,21 +548,17 @@ impl Watchlist {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::observable::Observable;
 
     fn indicator(id: &str, values: &[&str]) -> Indicator {
         Indicator {
-            id: id.into(),
-            protocol: Protocol::Legacy,
-            observables: values.iter().map(|name| Observable::domain(name)).collect(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: values.iter().map(|&value| value.to_owned()).collect(),
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                id.into(),
+                Protocol::Legacy,
+                values.iter().map(|name| Observable::domain(name)).collect(),
+            )
         }
     }
 

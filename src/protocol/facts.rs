@@ -213,21 +213,18 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::observable::Observable;
 
     fn indicator(original: Option<Value>) -> Indicator {
         Indicator {
-            id: "indicator--1".into(),
-            protocol: Protocol::Stix2,
-            observables: vec![Observable::domain("evil.example")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec!["Evil.example".to_owned()],
             original: original.map(|json| RawValue::from_string(json.to_string()).expect("JSON")),
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                "indicator--1".into(),
+                Protocol::Stix2,
+                vec![Observable::domain("evil.example")],
+            )
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
+use crate::indicator::{Indicator, Message, Protocol, Rejection};
 use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
 use crate::observable::EventTime;
 use crate::observable::{NotAValue, Observable, Property, refang};
@@ -177,12 +177,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
         .map_err(|reason| Rejection::new(id.clone(), reason))?;
     Ok(Message::Match {
         indicator: Indicator {
-            id,
-            protocol: Protocol::Legacy,
-            observables: vec![observable],
-            selection: None,
             condition: asked.condition.map(Arc::new),
-            validity: Validity::ALWAYS,
             ioc: intel
                 .data
                 .indicator
@@ -190,9 +185,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 .map(|value| refang(value).into_owned())
                 .collect(),
             // Legacy sightings carry the id alone.
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(id, Protocol::Legacy, vec![observable])
         },
         replaces: false,
         left_out: vec![],

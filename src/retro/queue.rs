@@ -336,22 +336,18 @@ fn count(requests: &[Request]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::intake::Budget;
     use crate::observable::Observable;
 
     fn request(id: &str, value: &str) -> Request {
         Request::new(Indicator {
-            id: id.into(),
-            protocol: Protocol::Legacy,
-            observables: vec![Observable::Domain(value.into())],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec![value.into()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                id.into(),
+                Protocol::Legacy,
+                vec![Observable::Domain(value.into())],
+            )
         })
     }
 

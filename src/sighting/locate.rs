@@ -79,22 +79,15 @@ impl Locator {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
 
     fn indicator(values: &[&str]) -> Indicator {
         let value = |text: &&str| crate::observable::of_line(text).expect("a value");
-        Indicator {
-            id: "1".into(),
-            protocol: Protocol::Legacy,
-            observables: values.iter().flat_map(value).collect(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
-            ioc: Vec::new(),
-            original: None,
-            properties: None,
-            sequence: None,
-        }
+        Indicator::new(
+            "1".into(),
+            Protocol::Legacy,
+            values.iter().flat_map(value).collect(),
+        )
     }
 
     const EVENT: &str = r#"{"event_type":"http","src_ip":"192.0.2.10","dest_ip":"198.51.100.7",

@@ -195,22 +195,11 @@ fn several(closed: Closed<Kept>) -> Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::protocol::MatchType;
 
     fn indicator(id: &str) -> Indicator {
-        Indicator {
-            id: id.into(),
-            protocol: Protocol::Stix2,
-            observables: Vec::new(),
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
-            ioc: Vec::new(),
-            original: None,
-            properties: None,
-            sequence: None,
-        }
+        Indicator::new(id.into(), Protocol::Stix2, Vec::new())
     }
 
     fn facts(source: &str, time: &str) -> Facts {

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::noise::Kept;
-use crate::indicator::{Indicator, Protocol, Validity};
+use crate::indicator::{Indicator, Protocol};
 use crate::observable::{EventTime, Observable, PROPERTIES};
 use crate::protocol::{Context, Facts, MatchType, Matched, Sensor, Series};
 
@@ -102,19 +102,17 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
         .iter()
         .filter_map(|one| value(one[0].as_str()?, one[1].as_str()?));
     let indicator = Indicator {
-        id: text("id")?.into(),
-        protocol: match line["protocol"].as_str()? {
-            "stix2" => Protocol::Stix2,
-            _ => Protocol::Legacy,
-        },
-        observables: values.collect(),
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
         ioc: texts("ioc"),
         original: json("original"),
         properties: json("properties"),
-        sequence: None,
+        ..Indicator::new(
+            text("id")?.into(),
+            match line["protocol"].as_str()? {
+                "stix2" => Protocol::Stix2,
+                _ => Protocol::Legacy,
+            },
+            values.collect(),
+        )
     };
     let id = text("series").and_then(|id| Uuid::try_parse(&id).ok());
     let created = text("created").and_then(|created| created.parse().ok());
@@ -178,16 +176,14 @@ mod tests {
     fn what_is_written_is_read_again() {
         let time = |second| OffsetDateTime::from_unix_timestamp(second).expect("a moment");
         let mut indicator = Indicator {
-            id: "indicator--1".into(),
-            protocol: Protocol::Stix2,
-            observables: vec![Observable::domain("a.example")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec!["A.example".to_owned()],
             original: RawValue::from_string("{\"z\": 1,\n\"a\":2}".to_owned()).ok(),
             properties: RawValue::from_string("{}".to_owned()).ok(),
-            sequence: None,
+            ..Indicator::new(
+                "indicator--1".into(),
+                Protocol::Stix2,
+                vec![Observable::domain("a.example")],
+            )
         };
         for (kind, text) in [
             ("ipv4", "192.0.2.1"),

@@ -241,21 +241,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::indicator::{Protocol, Validity};
+    use crate::indicator::Protocol;
     use crate::observable::Observable;
 
     pub(crate) fn indicator(id: &str) -> Indicator {
         Indicator {
-            id: id.into(),
-            protocol: Protocol::Legacy,
-            observables: vec![Observable::domain("a.example")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec![id.to_owned()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                id.into(),
+                Protocol::Legacy,
+                vec![Observable::domain("a.example")],
+            )
         }
     }
 

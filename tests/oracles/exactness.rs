@@ -14,7 +14,7 @@ use super::asking::{Asker, Interruption};
 use super::ledger::{Memory, Room, fingerprint};
 use super::queue::Request;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
-use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::indicator::{Indicator, Protocol, Selection};
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
 use crate::observable::Observable;
@@ -247,16 +247,12 @@ fn collect(parcels: &Receiver<Parcel>, indicators: usize) -> Vec<HashMap<String,
 
 fn indicator(number: usize, observables: &[Observable]) -> Indicator {
     Indicator {
-        id: number.to_string().into(),
-        protocol: Protocol::Stix2,
-        observables: observables.to_vec(),
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
         ioc: vec!["the value".to_owned()],
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new(
+            number.to_string().into(),
+            Protocol::Stix2,
+            observables.to_vec(),
+        )
     }
 }
 

@@ -739,16 +739,13 @@ impl World {
         let version = &self.versions[number];
         let moment = |second: u64| OffsetDateTime::from(time(second));
         Indicator {
-            id: name(version.id),
-            protocol: Protocol::Stix2,
-            observables: vec![Observable::domain("a.example")],
-            selection: None,
-            condition: None,
             validity: Validity::between(version.from.map(moment), version.until.map(moment)),
             ioc: vec![number.to_string()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(
+                name(version.id),
+                Protocol::Stix2,
+                vec![Observable::domain("a.example")],
+            )
         }
     }
 }

@@ -73,16 +73,9 @@ fn at(second: u64) -> SystemTime {
 fn indicator(id: &str, value: &str, from: Option<u64>, until: Option<u64>) -> Indicator {
     let time = |second: u64| OffsetDateTime::from(at(second));
     Indicator {
-        id: id.into(),
-        protocol: Protocol::Stix2,
-        observables: vec![Observable::domain(value)],
-        selection: None,
-        condition: None,
         validity: Validity::between(from.map(time), until.map(time)),
         ioc: vec![value.to_owned()],
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new(id.into(), Protocol::Stix2, vec![Observable::domain(value)])
     }
 }
 

@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::indicator::Validity;
 use crate::intake::{Input, Life, Output, Table};
 use crate::matching::Concepts;
 use crate::matching::Meaning;
@@ -18,16 +19,12 @@ fn roster() -> Roster {
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {
     Indicator {
-        id: id.into(),
-        protocol: Protocol::Legacy,
-        observables: values.iter().map(|name| Observable::domain(name)).collect(),
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
         ioc: values.iter().map(|&value| value.to_owned()).collect(),
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new(
+            id.into(),
+            Protocol::Legacy,
+            values.iter().map(|name| Observable::domain(name)).collect(),
+        )
     }
 }
 
@@ -93,16 +90,8 @@ fn ids_and_values_come_back_as_they_came() {
     let long = "an id that is longer than any that has a short form";
     for id in [long, "indicator--00000000-0000-4000-8000-000000000001", "7"] {
         let one = Indicator {
-            id: id.into(),
-            protocol: Protocol::Stix2,
-            observables: vec![address.clone()],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec!["2001:DB8:0::1".to_owned()],
-            original: None,
-            properties: None,
-            sequence: None,
+            ..Indicator::new(id.into(), Protocol::Stix2, vec![address.clone()])
         };
         assert_eq!(roster.put(&one, None, now(), &mut Vec::new()), Put::Added);
     }

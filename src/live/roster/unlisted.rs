@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::Matched;
-use crate::indicator::{Indicator, Protocol, Selection, Validity};
+use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::{Ending, NoRoom, Put};
 use crate::matching::condition::{Condition, LazyEvent, MOST_UNLISTED};
 
@@ -25,16 +25,10 @@ impl One {
     fn matched(&self) -> Matched {
         Matched {
             indicator: Indicator {
-                id: self.id.clone(),
-                protocol: self.protocol,
-                observables: vec![],
                 selection: Some(self.selection.clone()),
                 condition: Some(self.condition.clone()),
-                validity: Validity::ALWAYS,
                 ioc: self.ioc.to_vec(),
-                original: None,
-                properties: None,
-                sequence: None,
+                ..Indicator::new(self.id.clone(), self.protocol, vec![])
             },
             since: self.since,
             part: None,

@@ -12,7 +12,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Watched;
-use crate::indicator::{Indicator, Protocol, Validity};
+use crate::indicator::{Indicator, Protocol};
 use crate::intake::ShortId;
 use crate::matching::Slot;
 use crate::observable::Observable;
@@ -177,17 +177,14 @@ impl Plain {
         self.watched.get_or_init(|| {
             let value = value();
             Arc::new(Watched::new(Indicator {
-                id: self.id.text().expect("only such are plain"),
-                protocol: self.protocol,
                 ioc: vec![value.to_string()],
-                observables: vec![value],
-                selection: None,
-                condition: None,
-                // Those that end are not plain.
-                validity: Validity::ALWAYS,
-                original: None,
                 properties: said.and_then(Said::object),
-                sequence: None,
+                // Those that end are not plain.
+                ..Indicator::new(
+                    self.id.text().expect("only such are plain"),
+                    self.protocol,
+                    vec![value],
+                )
             }))
         })
     }
@@ -272,16 +269,13 @@ mod tests {
 
     fn indicator(properties: &str) -> Indicator {
         Indicator {
-            id: "1".into(),
-            protocol: Protocol::Legacy,
-            observables: vec![Observable::domain("a.example")],
-            selection: None,
-            condition: None,
-            validity: Validity::ALWAYS,
             ioc: vec!["a.example".to_owned()],
-            original: None,
             properties: RawValue::from_string(properties.to_owned()).ok(),
-            sequence: None,
+            ..Indicator::new(
+                "1".into(),
+                Protocol::Legacy,
+                vec![Observable::domain("a.example")],
+            )
         }
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::said::Said;
-use crate::indicator::{Indicator, Message, Protocol, Rejection, Validity};
+use crate::indicator::{Indicator, Message, Protocol, Rejection};
 use crate::matching::condition::Condition;
 use crate::observable::{NotAValue, Observable, Property, of_line, refang};
 
@@ -81,16 +81,10 @@ impl<'a> Record<'a> {
         let id = self.id_of(first.kind(), &canonical);
         Ok(Message::Match {
             indicator: Indicator {
-                id: id.into(),
-                protocol: Protocol::Legacy,
                 ioc: vec![spelled(&observables[0], self.value).into_owned()],
-                observables,
-                selection: None,
                 condition: condition.map(Arc::new),
-                validity: Validity::ALWAYS,
-                original: None,
                 properties: json(&self.properties),
-                sequence: None,
+                ..Indicator::new(id.into(), Protocol::Legacy, observables)
             },
             replaces: false,
             left_out: vec![],

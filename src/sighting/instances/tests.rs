@@ -1,22 +1,18 @@
 use std::time::Duration;
 
 use super::*;
-use crate::indicator::{Protocol, Sequence, Validity};
+use crate::indicator::{Protocol, Sequence};
 use crate::matching::sequence::Expression;
 
 /// An indicator of three events, of which each holds a name, in this many seconds.
 fn sequence(within: Option<u32>) -> Arc<Sequence> {
     let part = |name: &str| Indicator {
-        id: "1".into(),
-        protocol: Protocol::Stix2,
-        observables: vec![crate::observable::Observable::domain(name)],
-        selection: None,
-        condition: None,
-        validity: Validity::ALWAYS,
         ioc: vec![name.to_owned()],
-        original: None,
-        properties: None,
-        sequence: None,
+        ..Indicator::new(
+            "1".into(),
+            Protocol::Stix2,
+            vec![crate::observable::Observable::domain(name)],
+        )
     };
     let observed = |part| Expression::Observed { part, times: 1 };
     let order = Expression::InOrder(vec![observed(0), observed(1)]);
