@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use memchr::memmem;
 use serde_json::value::RawValue;
 
-use super::lines;
+use super::{lines, places_of_lines};
 
 /// Shows every line of a block that is not blank. What is no UTF-8 is replaced.
 pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
@@ -18,20 +18,9 @@ pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
     };
     // Checked in one go; only where something is wrong line by line.
     match std::str::from_utf8(block) {
-        Ok(text) => split(text).for_each(line),
+        Ok(text) => places_of_lines(block).for_each(|place| line(&text[place])),
         Err(_) => lines(block).for_each(|bytes| line(&String::from_utf8_lossy(bytes))),
     }
-}
-
-/// The lines of a text; `str::split` finds their ends a third as fast.
-fn split(text: &str) -> impl Iterator<Item = &str> {
-    let mut start = 0;
-    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
-    ends.map(move |end| {
-        let line = &text[start..end];
-        start = (end + 1).min(text.len());
-        line
-    })
 }
 
 /// The object in a line that is none as a whole: behind a byte order mark, the head that

@@ -12,6 +12,8 @@ pub mod unreadable;
 pub mod zeek_json;
 pub mod zeek_tsv;
 
+use std::ops::Range;
+
 use json_array::{Answer, Flatten, Place};
 use zeek_tsv::{NoRow, Row};
 
@@ -218,10 +220,16 @@ impl Reading {
 
 /// The lines of a block, without their ends.
 fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
+    places_of_lines(block).map(|place| &block[place])
+}
+
+/// Where the lines of a block stand, without their ends; `str::split` finds them a third as
+/// fast.
+fn places_of_lines(block: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let ends = memchr::memchr_iter(b'\n', block).chain([block.len()]);
     let mut start = 0;
     ends.map(move |end| {
-        let line = &block[start..end];
+        let line = start..end;
         start = (end + 1).min(block.len());
         line
     })

@@ -83,18 +83,17 @@ fn read_pattern(
     json: &str,
     replaces: bool,
 ) -> Result<Message, Rejection> {
-    let modified = Validity::ALWAYS
-        .modified_at(stix.modified.as_deref().and_then(timestamp))
-        .modified();
+    let unsupported = |id, reason| Message::Unsupported {
+        id,
+        protocol: Protocol::Stix2,
+        asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
+        reason,
+        modified: Validity::ALWAYS.modified_at(modified(stix)).modified(),
+        replaces,
+    };
     if let Some(language) = stix.pattern_type.as_deref().filter(|name| *name != "stix") {
-        return Ok(Message::Unsupported {
-            protocol: Protocol::Stix2,
-            reason: format!("pattern_type {language:?} is not \"stix\""),
-            id,
-            asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
-            modified,
-            replaces,
-        });
+        let reason = format!("pattern_type {language:?} is not \"stix\"");
+        return Ok(unsupported(id, reason));
     }
     let Some(pattern) = &stix.pattern else {
         return Err(Rejection::new(id, "it has no pattern".to_owned()));
@@ -105,16 +104,7 @@ fn read_pattern(
     let plan = match plan::plan(&parsed) {
         Ok(plan) => plan,
         Err(Refused::Wrong(reason)) => return Err(Rejection::new(id, reason)),
-        Err(Refused::Unsupported(reason)) => {
-            return Ok(Message::Unsupported {
-                protocol: Protocol::Stix2,
-                id,
-                asked: pattern.clone().into_owned(),
-                reason,
-                modified,
-                replaces,
-            });
-        }
+        Err(Refused::Unsupported(reason)) => return Ok(unsupported(id, reason)),
     };
     let validity = validity(&id, stix)?;
     let original = RawValue::from_string(json.to_owned())
@@ -157,10 +147,15 @@ fn planned(id: Arc<str>, plan: Plan) -> Indicator {
     }
 }
 
+/// When this version was made; a `modified` that is no time tells of none.
+fn modified(stix: &StixIndicator<'_>) -> Option<OffsetDateTime> {
+    stix.modified.as_deref().and_then(timestamp)
+}
+
 /// When the indicator counts, and which version of it this is; a `modified` that is no
 /// time tells of none.
 fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejection> {
-    let modified = stix.modified.as_deref().and_then(timestamp);
+    let modified = modified(stix);
     if stix.revoked == Some(true) {
         return Ok(Validity::REVOKED.modified_at(modified));
     }
