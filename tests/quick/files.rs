@@ -4,7 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use crate::support::bridge::{Bridge, program};
@@ -12,6 +12,7 @@ use crate::support::broker::{Broker, BrokerKind};
 use crate::support::messages::Ioc;
 use crate::support::observed::Reader;
 use crate::support::peer::{Publisher, Subscriber};
+use crate::support::process;
 use crate::support::standin::Standin;
 use crate::support::{Scratch, paths};
 use flate2::Compression;
@@ -45,16 +46,9 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 /// Runs the program to its end with this standard input.
 fn run(home: &Scratch, arguments: &[&str], input: &[u8]) -> Output {
-    let mut child = paths::clean_command(program(), home.path())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
-    // It may end before it has read all.
-    let _ = child.stdin.take().expect("it is piped").write_all(input);
-    child.wait_with_output().expect("it was started")
+    let mut command = paths::clean_command(program(), home.path());
+    command.args(arguments);
+    process::fed(command, input)
 }
 
 fn lines(output: &Output) -> Vec<String> {

@@ -3,11 +3,12 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::Duration;
 
 use crate::support::bridge::{Bridge, program};
 use crate::support::observed::Observed;
+use crate::support::process;
 use crate::support::{Scratch, paths};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -27,20 +28,14 @@ fn sample(name: &str) -> PathBuf {
 fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
     let home = Scratch::new();
     let values = home.write("values.txt", VALUES);
-    let mut child = paths::clean_command(program(), home.path())
+    let mut command = paths::clean_command(program(), home.path());
+    command
         .args(arguments)
         .arg("--indicators")
         .arg(values)
         .arg("--events")
-        .args(logs)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
-    // It may end before it has read all.
-    let _ = child.stdin.take().expect("it is piped").write_all(input);
-    child.wait_with_output().expect("it was started")
+        .args(logs);
+    process::fed(command, input)
 }
 
 fn log(output: &Output) -> String {

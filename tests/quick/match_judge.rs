@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use crate::random::Random;
@@ -22,33 +22,16 @@ use vast_threatbus::matching::{Fields, Matcher, Scratch};
 use vast_threatbus::protocol::stix::pattern;
 use vast_threatbus::protocol::stix::plan::{Plan, Refused, plan};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
-
 /// The interpreter that has the matcher, where the set-up made it.
 pub fn judge() -> Option<PathBuf> {
-    let python = Path::new(ROOT).join("target/venvs/matcher/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    paths::skipped_outside_ci(format_args!(
-        "there is no {}; see tests/setup",
-        python.display()
-    ));
-    None
+    paths::interpreter("matcher")
 }
 
 const SCRIPT: &str = "match_verdicts.py";
 
-/// Runs a script of `tests/judge`.
-pub fn command(python: &Path, script: &str) -> Command {
-    let mut command = Command::new(python);
-    command.arg(Path::new(ROOT).join("tests/judge").join(script));
-    command
-}
-
 /// The matcher's answer to each request, in order.
 pub fn ask(python: &Path, script: &str, requests: &[Value]) -> Vec<Value> {
-    let mut child = command(python, script)
+    let mut child = paths::judge_command(python, script)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -536,7 +519,9 @@ fn the_patterns_of_the_matchers_tests_mean_the_same_of_files() {
     let Some(python) = judge() else {
         return;
     };
-    let output = command(&python, SCRIPT).arg("--examples").output();
+    let output = paths::judge_command(&python, SCRIPT)
+        .arg("--examples")
+        .output();
     let output = output.expect("the matcher's interpreter runs");
     assert!(output.status.success(), "{output:?}");
     let examples = String::from_utf8(output.stdout).expect("JSON is UTF-8");

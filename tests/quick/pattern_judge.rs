@@ -7,7 +7,7 @@ use std::fmt;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 use crate::random::Random;
@@ -102,28 +102,16 @@ fn what_is_malformed_does_not_parse_at_all() {
     }
 }
 
+const SCRIPT: &str = "pattern_verdicts.py";
+
 /// The interpreter that has the validator, where the set-up made it.
 fn judge() -> Option<PathBuf> {
-    let python = Path::new(ROOT).join("target/venvs/judge/bin/python");
-    if python.exists() {
-        return Some(python);
-    }
-    paths::skipped_outside_ci(format_args!(
-        "there is no {}; see tests/setup",
-        python.display()
-    ));
-    None
-}
-
-fn verdicts_command(python: &Path) -> Command {
-    let mut command = Command::new(python);
-    command.arg(Path::new(ROOT).join("tests/judge/pattern_verdicts.py"));
-    command
+    paths::interpreter("judge")
 }
 
 /// The patterns of the validator's own tests.
 fn validators_examples(python: &Path) -> Vec<String> {
-    let output = verdicts_command(python)
+    let output = paths::judge_command(python, SCRIPT)
         .arg("--examples")
         .output()
         .expect("the validator's interpreter runs");
@@ -166,7 +154,7 @@ fn random_patterns(count: usize) -> Vec<String> {
 
 /// The validator's verdicts on each pattern in each version, in order.
 fn ask(python: &Path, cases: &[(&String, Version)]) -> Vec<Value> {
-    let mut child = verdicts_command(python)
+    let mut child = paths::judge_command(python, SCRIPT)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

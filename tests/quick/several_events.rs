@@ -1,12 +1,12 @@
 //! Patterns of several events, from end to end: in log files, and as files grow.
 
-use std::io::Write;
 use std::path::Path;
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use serde_json::{Value, json};
 
 use crate::support::bridge::program;
+use crate::support::process;
 use crate::support::standin::Standin;
 use crate::support::{Scratch, paths};
 
@@ -49,18 +49,9 @@ fn question(second: u32, name: &str) -> String {
 
 /// Runs the program to its end with this standard input.
 pub fn run(home: &Scratch, arguments: &[&str], input: &str) -> Output {
-    let mut child = paths::clean_command(program(), home.path())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("the program was built");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    // It may end before it has read all.
-    let _ = stdin.write_all(input.as_bytes());
-    drop(stdin);
-    child.wait_with_output().expect("it was started")
+    let mut command = paths::clean_command(program(), home.path());
+    command.args(arguments);
+    process::fed(command, input.as_bytes())
 }
 
 /// The sightings, each as its indicator's number and its events in their order.

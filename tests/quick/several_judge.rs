@@ -10,10 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::match_judge::{ask, command, judge, pairs};
+use super::match_judge::{ask, judge, pairs};
 use super::several_events::{SIGHTINGS, indicators, run, shown, sightings};
 use crate::random::Random;
 use crate::support::Scratch;
+use crate::support::paths;
 
 const SCRIPT: &str = "sequence_verdicts.py";
 
@@ -75,7 +76,9 @@ fn the_cases_of_the_matchers_tests_mean_the_same() {
     let Some(python) = judge() else {
         return;
     };
-    let output = command(&python, SCRIPT).arg("--moved").output();
+    let output = paths::judge_command(&python, SCRIPT)
+        .arg("--moved")
+        .output();
     let output = output.expect("the matcher's interpreter runs");
     assert!(output.status.success(), "{output:?}");
     let cases = String::from_utf8(output.stdout).expect("JSON is UTF-8");

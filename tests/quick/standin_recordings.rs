@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::support::paths;
+use crate::support::standin;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -85,7 +86,7 @@ fn shared(file: &str) -> Option<PathBuf> {
 fn install(folder: &Path, shared: &Path, version: &str) -> PathBuf {
     let recorded = shared.join(version);
     let program = folder.join(format!("vast-{version}"));
-    symlink(standin(), &program).expect("linked");
+    symlink(standin::binary(), &program).expect("linked");
     let config = serde_json::json!({
         "version": version,
         "endpoint": ENDPOINT,
@@ -94,22 +95,6 @@ fn install(folder: &Path, shared: &Path, version: &str) -> PathBuf {
     });
     let file = folder.join(format!("vast-{version}.json"));
     std::fs::write(file, config.to_string()).expect("configured");
-    program
-}
-
-/// The stand-in beside this test's own program, built if it is not there.
-fn standin() -> PathBuf {
-    let own = std::env::current_exe().expect("the test's own path");
-    let folder = own.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-    let program = folder.join("vast-standin");
-    if !program.is_file() {
-        let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "-p", "vast-standin"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(status.success(), "the stand-in does not build");
-    }
     program
 }
 

@@ -81,6 +81,34 @@ pub fn venv(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("no {name} in target/venvs: run tests/setup (or make test)"))
 }
 
+/// The interpreter of a Python environment, or `None` (with a line that says so) where
+/// `tests/setup` did not make it.
+///
+/// # Panics
+///
+/// In a CI run without it.
+pub fn interpreter(name: &str) -> Option<PathBuf> {
+    let python = repository()
+        .join("target/venvs")
+        .join(name)
+        .join("bin/python");
+    if python.exists() {
+        return Some(python);
+    }
+    skipped_outside_ci(format_args!(
+        "there is no {}; see tests/setup",
+        python.display()
+    ));
+    None
+}
+
+/// A script of `tests/judge`, for this interpreter.
+pub fn judge_command(python: &Path, script: &str) -> Command {
+    let mut command = Command::new(python);
+    command.arg(repository().join("tests/judge").join(script));
+    command
+}
+
 /// The `fever` program, or `None` (with a line that says so) where it is not
 /// installed.
 ///

@@ -1,9 +1,9 @@
 //! Processes that end with the test, however it ends.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
@@ -13,6 +13,21 @@ use super::eventually;
 
 /// How long the threads of a process may take to stand still.
 const FREEZING: Duration = Duration::from_secs(10);
+
+/// Runs a command to its end with this standard input, which it need not read to the end.
+pub fn fed(mut command: Command, input: &[u8]) -> Output {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a command of a test can be run");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    // It may end before it has read all.
+    let _ = stdin.write_all(input);
+    drop(stdin);
+    child.wait_with_output().expect("it was started")
+}
 
 /// A process in a group of its own. When this is dropped the whole group is
 /// killed and waited for; when the test process itself dies, a guard in the

@@ -301,7 +301,7 @@ fn begun(pid: u64, entry: &Value) -> Call {
 
 /// The stand-in's binary. Cargo builds a binary of another package for no test,
 /// so it is built here, which takes a blink where `make test` has done it.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let profile = paths::profile_directory();
