@@ -467,9 +467,10 @@ impl Flight {
         while let Some(&number) = self.kept.front() {
             if let Some(place) = self.place(number) {
                 let entry = &self.entries[place];
-                let risk = match place + LAST < self.entries.len() {
-                    true => RISK,
-                    false => QUEUE_RISK,
+                let risk = if place + LAST < self.entries.len() {
+                    RISK
+                } else {
+                    QUEUE_RISK
                 };
                 let is_old = now.saturating_duration_since(entry.at) > risk;
                 let most = match entry.state {

@@ -62,9 +62,10 @@ impl Gate {
     /// started a moment ago, without its apps.
     pub fn new(may_be_new: bool, now: Instant) -> Self {
         Gate {
-            state: match may_be_new {
-                true => State::Away,
-                false => State::Unheard(now),
+            state: if may_be_new {
+                State::Away
+            } else {
+                State::Unheard(now)
             },
             subscriptions: HashSet::new(),
             loss: false,

@@ -90,9 +90,10 @@ impl Reception {
         }
         match incoming {
             Ok(Incoming::Indicator(message)) => {
-                let message = match self.takes_everything {
-                    true => message,
-                    false => message.narrow(),
+                let message = if self.takes_everything {
+                    message
+                } else {
+                    message.narrow()
                 };
                 // The topic is this subscription's; the rest is what counts.
                 self.take_message(message, &frame[own_topic.len()..], subscription);

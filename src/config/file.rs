@@ -118,9 +118,10 @@ impl<'de> Source<'de> {
     /// A scalar that the text holds as it is meant. The parser does not tell
     /// whether it is quoted, but a quote can stand before nothing else.
     fn given(&self, part: &'de str) -> Given {
-        match self.before(part).ends_with(['"', '\'']) {
-            true => Given::quoted(part),
-            false => Given::plain(part),
+        if self.before(part).ends_with(['"', '\'']) {
+            Given::quoted(part)
+        } else {
+            Given::plain(part)
         }
     }
 
@@ -360,9 +361,10 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
         let takes_lists = matches!(self.key.means, Meaning::Option(option) if option.is_list());
-        let mut found = match takes_lists {
-            true => Ok(Vec::new()),
-            false => self.refuse("a list".to_owned()),
+        let mut found = if takes_lists {
+            Ok(Vec::new())
+        } else {
+            self.refuse("a list".to_owned())
         };
         while let Some(new) = list.next_element_seed(self)? {
             found = found.and_then(|mut all| {

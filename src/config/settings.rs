@@ -359,12 +359,10 @@ impl Settings {
             .iter()
             .map(|one| one.choice.unwrap_or(self.engine));
         let has_others = choices.any(|one| !is_tenzir(one));
-        let takes_tenzir = match self.is_given(&[TENZIR_PROGRAM]) {
-            true => {
-                is_tenzir(choice)
-                    || choice == engine::Choice::Auto && !self.is_given(&PROGRAM_OPTIONS)
-            }
-            false => is_tenzir(choice) && has_others,
+        let takes_tenzir = if self.is_given(&[TENZIR_PROGRAM]) {
+            is_tenzir(choice) || choice == engine::Choice::Auto && !self.is_given(&PROGRAM_OPTIONS)
+        } else {
+            is_tenzir(choice) && has_others
         };
         if takes_tenzir {
             return TENZIR_PROGRAM;

@@ -109,9 +109,10 @@ impl Indicator {
     pub fn kind(&self) -> &'static str {
         let mut kinds = self.observables.iter().map(Observable::kind);
         let first = kinds.next().unwrap_or("query");
-        match kinds.all(|kind| kind == first) {
-            true => first,
-            false => "several",
+        if kinds.all(|kind| kind == first) {
+            first
+        } else {
+            "several"
         }
     }
 

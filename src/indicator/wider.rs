@@ -72,19 +72,18 @@ impl Wider {
         let condition = condition.cloned().map(|one| self.widened(one));
         // An engine may give more than the names under a domain.
         let is_inexact = |one: &Observable| matches!(one, Observable::Subdomain(_));
-        let condition = match indicator.observables.iter().any(is_inexact) {
-            true => {
-                let holds = indicator
-                    .observables
-                    .iter()
-                    .map(Condition::holds_observable);
-                let holds = Condition::Any(holds.collect());
-                Some(match condition {
-                    Some(condition) => Condition::All(vec![holds, condition]),
-                    None => holds,
-                })
-            }
-            false => condition,
+        let condition = if indicator.observables.iter().any(is_inexact) {
+            let holds = indicator
+                .observables
+                .iter()
+                .map(Condition::holds_observable);
+            let holds = Condition::Any(holds.collect());
+            Some(match condition {
+                Some(condition) => Condition::All(vec![holds, condition]),
+                None => holds,
+            })
+        } else {
+            condition
         };
         indicator.condition = condition.map(Into::into);
     }
@@ -138,12 +137,11 @@ impl Wider {
                 let added = values_of(&test).into_iter().flat_map(|one| self.of(&one));
                 let mut any: Vec<Condition> =
                     added.map(|one| Condition::holds_observable(&one)).collect();
-                match any.is_empty() {
-                    true => Condition::Test(test),
-                    false => {
-                        any.insert(0, Condition::Test(test));
-                        Condition::Any(any)
-                    }
+                if any.is_empty() {
+                    Condition::Test(test)
+                } else {
+                    any.insert(0, Condition::Test(test));
+                    Condition::Any(any)
                 }
             }
             Condition::Without(_) | Condition::During(..) => condition,

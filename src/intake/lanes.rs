@@ -227,10 +227,7 @@ impl Intake {
             group[0].wider.widen(&mut copy);
             let shared = Arc::new(copy);
             for lane in group {
-                let ticket = match is_live {
-                    true => None,
-                    false => tickets.next(),
-                };
+                let ticket = if is_live { None } else { tickets.next() };
                 self.add_to(lane, &shared, ticket);
             }
         }
@@ -289,9 +286,10 @@ impl Intake {
     /// Which engine it is about, where there are several.
     fn by_whom(&self, lane: &Lane) -> String {
         let is_alone = self.lanes.iter().all(|other| other.engine == lane.engine);
-        match is_alone {
-            true => String::new(),
-            false => format!(" for {}", printable(&lane.engine, 200)),
+        if is_alone {
+            String::new()
+        } else {
+            format!(" for {}", printable(&lane.engine, 200))
         }
     }
 

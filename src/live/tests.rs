@@ -106,9 +106,10 @@ impl Engine for Store {
                 ..Line::default()
             }));
         }
-        match is_first {
-            true => Answer::Broken("in the middle".to_owned()),
-            false => Answer::Complete,
+        if is_first {
+            Answer::Broken("in the middle".to_owned())
+        } else {
+            Answer::Complete
         }
     }
 }

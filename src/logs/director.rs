@@ -342,9 +342,10 @@ impl Director {
             return;
         }
         let source = self.register(path);
-        let result = match is_standard_input(path) {
-            true => feed.read(&source, path, MatchType::Live),
-            false => follow(feed, &source, path, from_start),
+        let result = if is_standard_input(path) {
+            feed.read(&source, path, MatchType::Live)
+        } else {
+            follow(feed, &source, path, from_start)
         };
         self.conclude(&source, result);
     }

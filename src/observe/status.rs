@@ -37,9 +37,10 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
         format!(
             "indicators: {} received ({}), {} looked for, {} of them matched, {} waiting or in work",
             metrics.indicators_received.get(),
-            match kinds.is_empty() {
-                true => "none".to_owned(),
-                false => kinds.join(", "),
+            if kinds.is_empty() {
+                "none".to_owned()
+            } else {
+                kinds.join(", ")
             },
             metrics.indicators_queried.get(),
             metrics.indicators_matched.get(),

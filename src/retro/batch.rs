@@ -212,9 +212,10 @@ impl Question {
                 if refused && entry.request.part.is_some() && entry.is_told_of() {
                     metrics.indicators_failed.add(1);
                 }
-                let counter = match refused {
-                    true => &metrics.indicators_failed,
-                    false => &metrics.indicators_queried,
+                let counter = if refused {
+                    &metrics.indicators_failed
+                } else {
+                    &metrics.indicators_queried
                 };
                 entry.close(counter, metrics);
             }

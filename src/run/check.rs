@@ -88,16 +88,15 @@ fn allowed(path: &Path) -> Finding {
 fn engines(config: &Config, stop: &Stop) -> Vec<Finding> {
     let wish = config.live_wish();
     let found = engine::findings(&config.engines, wish.as_ref(), stop);
-    let named = found
-        .into_iter()
-        .map(|(number, finding)| match config.is_fleet() {
-            true => {
-                let name = &config.engines[number].name;
-                let detail = format!("{name}: {}", finding.detail);
-                Finding { detail, ..finding }
-            }
-            false => finding,
-        });
+    let named = found.into_iter().map(|(number, finding)| {
+        if config.is_fleet() {
+            let name = &config.engines[number].name;
+            let detail = format!("{name}: {}", finding.detail);
+            Finding { detail, ..finding }
+        } else {
+            finding
+        }
+    });
     named.collect()
 }
 

@@ -88,9 +88,10 @@ impl Ending {
         if !reasons.is_empty() {
             return (ExitCode::TempFail, Some(reasons.join("; ")));
         }
-        match self.tells_matches && metrics.sightings_found.get() == 0 {
-            true => (ExitCode::NoMatch, None),
-            false => (ExitCode::Success, None),
+        if self.tells_matches && metrics.sightings_found.get() == 0 {
+            (ExitCode::NoMatch, None)
+        } else {
+            (ExitCode::Success, None)
         }
     }
 
@@ -245,9 +246,10 @@ fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     let words: Vec<String> = counted
         .map(|(word, count)| format!("{word} {count}"))
         .collect();
-    match words.is_empty() {
-        true => "none".to_owned(),
-        false => words.join(", "),
+    if words.is_empty() {
+        "none".to_owned()
+    } else {
+        words.join(", ")
     }
 }
 

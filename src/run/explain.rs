@@ -231,13 +231,15 @@ fn explain_indicator<'i>(
 ) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == Standing::Active;
-    let (plan, reason) = match is_active {
-        true => planned(indicator),
-        false => (Plan::Inactive, None),
+    let (plan, reason) = if is_active {
+        planned(indicator)
+    } else {
+        (Plan::Inactive, None)
     };
-    let reason = match is_active {
-        true => reason.map(str::to_owned),
-        false => Some(standing.to_string()),
+    let reason = if is_active {
+        reason.map(str::to_owned)
+    } else {
+        Some(standing.to_string())
     };
     let sequence = indicator.sequence.as_ref().filter(|_| is_active);
     let is_one = is_active && sequence.is_none();
@@ -247,9 +249,10 @@ fn explain_indicator<'i>(
         pattern: is_stix.then(|| pattern(indicator)).flatten(),
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
-        queries: match is_one {
-            true => asked.engine.queries(indicator, asked.mode),
-            false => Vec::new(),
+        queries: if is_one {
+            asked.engine.queries(indicator, asked.mode)
+        } else {
+            Vec::new()
         },
         reason,
         fields: fields(indicator),

@@ -54,9 +54,10 @@ impl Lane {
     /// they say who saw them.
     pub fn report(&self, config: &Config, common: &ReportSettings) -> Arc<ReportSettings> {
         let is_one_of_several = config.is_fleet();
-        let name = match is_one_of_several {
-            true => Some(self.name.clone()),
-            false => config.sensor_name.as_deref().map(Into::into),
+        let name = if is_one_of_several {
+            Some(self.name.clone())
+        } else {
+            config.sensor_name.as_deref().map(Into::into)
         };
         let source = name.clone().unwrap_or_else(|| self.title().into());
         Arc::new(ReportSettings {
@@ -128,9 +129,10 @@ impl Lanes {
             lanes.all.push(Lane::of(&LOG_FILES.into(), None, metrics));
         }
         // A run that ends gives up those that do not answer in time.
-        let patience = match config.jobs.once {
-            true => Patience::Limited(config.connect_timeout),
-            false => Patience::ForEver,
+        let patience = if config.jobs.once {
+            Patience::Limited(config.connect_timeout)
+        } else {
+            Patience::ForEver
         };
         let answers = lanes.start_connecting(patience, stop)?;
         let has_files = lanes.all.iter().any(|lane| lane.connection.is_none());

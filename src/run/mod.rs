@@ -209,35 +209,32 @@ fn run_with(
     let progress = progress::start(config, files.clone(), metrics)?;
     let is_unread = Arc::new(AtomicBool::new(false));
     end_after_grace(stop);
-    let receiver = match config.jobs.indicators.is_empty() {
-        false => {
-            notify::ready("reading indicators from files");
-            start_files(
-                config.clone(),
-                intake,
-                metrics,
-                stop,
-                reloads,
-                is_unread.clone(),
-                tally.clone(),
-            )?
-        }
-        true => {
-            take_up(state.left_over, &intake);
-            let session = Session::new(
-                session_settings(config, state.topics),
-                stop.clone(),
-                metrics.clone(),
-                intake,
-                broker_sender,
-                confirms(config).then_some(session::Echoes {
-                    keys: echo_sender,
-                    finished,
-                }),
-                state.journal,
-            );
-            receiver_thread().spawn(move || session.run())?
-        }
+    let receiver = if !config.jobs.indicators.is_empty() {
+        notify::ready("reading indicators from files");
+        start_files(
+            config.clone(),
+            intake,
+            metrics,
+            stop,
+            reloads,
+            is_unread.clone(),
+            tally.clone(),
+        )?
+    } else {
+        take_up(state.left_over, &intake);
+        let session = Session::new(
+            session_settings(config, state.topics),
+            stop.clone(),
+            metrics.clone(),
+            intake,
+            broker_sender,
+            confirms(config).then_some(session::Echoes {
+                keys: echo_sender,
+                finished,
+            }),
+            state.journal,
+        );
+        receiver_thread().spawn(move || session.run())?
     };
     let Ok(ended) = receiver.join() else {
         error!("the receiver ended by a defect of this program");

@@ -168,9 +168,10 @@ impl Settings {
 
     /// Whether it is told what in the event matched.
     fn tells_matched(&self, indicator: &Indicator) -> bool {
-        match self.is_for_bus() {
-            true => indicator.protocol == Protocol::Stix2,
-            false => self.output == Output::Sighting,
+        if self.is_for_bus() {
+            indicator.protocol == Protocol::Stix2
+        } else {
+            self.output == Output::Sighting
         }
     }
 }
@@ -334,13 +335,15 @@ impl Reporter {
         self.count(indicator, context, match_type, time);
         let mut facts = Facts {
             match_type,
-            time: match settings.tells_time() {
-                true => Some(time.unwrap_or_else(|| self.event_time(indicator, context))),
-                false => None,
+            time: if settings.tells_time() {
+                Some(time.unwrap_or_else(|| self.event_time(indicator, context)))
+            } else {
+                None
             },
-            matched: match settings.tells_matched(indicator) {
-                true => self.locator.first(indicator, context.as_str()),
-                false => None,
+            matched: if settings.tells_matched(indicator) {
+                self.locator.first(indicator, context.as_str())
+            } else {
+                None
             },
             source: self.source.clone(),
             sensor: settings.sensor.clone(),

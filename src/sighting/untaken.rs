@@ -188,9 +188,10 @@ impl CommandRun {
         let context = Context::from_command(record.context.get().as_bytes().to_vec());
         Ok(CommandRun {
             ioc: record.ioc,
-            match_type: match record.match_type == MatchType::Live.as_str() {
-                true => MatchType::Live,
-                false => MatchType::Retro,
+            match_type: if record.match_type == MatchType::Live.as_str() {
+                MatchType::Live
+            } else {
+                MatchType::Retro
             },
             context: context.map_err(|error| error.to_string())?,
             indicator: record.indicator.into(),

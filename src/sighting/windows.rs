@@ -99,9 +99,10 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
                 told: None,
             }
         });
-        let met = match open.passed < self.most {
-            true => Met::Passes,
-            false => Met::Held,
+        let met = if open.passed < self.most {
+            Met::Passes
+        } else {
+            Met::Held
         };
         match met {
             Met::Passes => open.passed += 1,

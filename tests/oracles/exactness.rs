@@ -258,10 +258,11 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
 
 fn engine(events: Vec<Printed>) -> Plain {
     let print = |(event, style, hidden): Printed| {
-        let line = match hidden {
+        let line = if hidden {
             // Different events have different texts.
-            true => format!("{{\"hidden\": {}}}", fingerprint(&format!("{event:?}"))),
-            false => event.print(style),
+            format!("{{\"hidden\": {}}}", fingerprint(&format!("{event:?}")))
+        } else {
+            event.print(style)
         };
         (event, line)
     };
@@ -527,9 +528,10 @@ fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
                 })
             });
             let requests: Vec<Request> = requests.collect();
-            let batches: Vec<Vec<Request>> = match together {
-                true => vec![requests],
-                false => requests.into_iter().map(|one| vec![one]).collect(),
+            let batches: Vec<Vec<Request>> = if together {
+                vec![requests]
+            } else {
+                requests.into_iter().map(|one| vec![one]).collect()
             };
             let sightings = run.sightings_of(batches, conditions.len());
             let counts: Vec<usize> = sightings.iter().map(sum).collect();

@@ -970,14 +970,20 @@ impl World {
         vast_threatbus::bus::manage::ManageError,
     > {
         match request {
-            Request::Heartbeat(topic) => match topic == OWN_NAME {
-                false if self.broker.knows(bridge::name(topic)) => Ok(None),
-                _ => Err(bridge::refused()),
-            },
-            Request::Unsubscribe(topic) => match self.broker.unsubscribe(bridge::name(topic)) {
-                true => Ok(None),
-                false => Err(bridge::refused()),
-            },
+            Request::Heartbeat(topic) => {
+                if topic != OWN_NAME && self.broker.knows(bridge::name(topic)) {
+                    Ok(None)
+                } else {
+                    Err(bridge::refused())
+                }
+            }
+            Request::Unsubscribe(topic) => {
+                if self.broker.unsubscribe(bridge::name(topic)) {
+                    Ok(None)
+                } else {
+                    Err(bridge::refused())
+                }
+            }
             Request::Subscribe(topic, days) => {
                 let kind = kind_of(topic);
                 let name = self.broker.subscribe(kind, Owner::Bridge, &mut self.random);

@@ -309,17 +309,14 @@ impl World {
 
     /// The process is killed, perhaps with the power.
     fn end_process(&mut self, process: Process, power: bool) {
-        match power {
-            true => {
-                self.note("the power goes", 0);
-                self.tally.power_cuts += 1;
-                self.disk.cut_power();
-            }
-            false => {
-                self.note("the process is killed", 0);
-                self.tally.kills += 1;
-                self.disk.kill();
-            }
+        if power {
+            self.note("the power goes", 0);
+            self.tally.power_cuts += 1;
+            self.disk.cut_power();
+        } else {
+            self.note("the process is killed", 0);
+            self.tally.kills += 1;
+            self.disk.kill();
         }
         for version in &mut self.versions {
             match version.fate {
@@ -383,12 +380,11 @@ impl World {
             .iter_mut()
             .for_each(|sighting| sighting.put = sighting.put.map(|_| 0));
         self.take_up(&mut process, left_over)?;
-        match self.disk.is_killed() {
-            true => {
-                self.end_process(process, false);
-                Ok(None)
-            }
-            false => Ok(Some(process)),
+        if self.disk.is_killed() {
+            self.end_process(process, false);
+            Ok(None)
+        } else {
+            Ok(Some(process))
         }
     }
 
@@ -432,9 +428,10 @@ impl World {
         let number = self.versions.len();
         let id = self.random.below(IDS);
         let soon = |random: &mut Random| 1 + random.below(20) as u64;
-        let from = match self.random.one_in(4) {
-            true => Some(self.now + soon(&mut self.random)),
-            false => None,
+        let from = if self.random.one_in(4) {
+            Some(self.now + soon(&mut self.random))
+        } else {
+            None
         };
         let until = match self.random.below(4) {
             0 => Some(from.unwrap_or(self.now) + soon(&mut self.random)),
@@ -477,9 +474,10 @@ impl World {
     fn passes(&mut self, process: &mut Process) -> Result<(), String> {
         let seconds = self.random.below(6) as u64;
         // A clock may be set back.
-        match self.random.one_in(10) {
-            true => self.now -= seconds.min(self.now - 50),
-            false => self.now += seconds,
+        if self.random.one_in(10) {
+            self.now -= seconds.min(self.now - 50)
+        } else {
+            self.now += seconds
         }
         self.live(process, Input::Time)
     }

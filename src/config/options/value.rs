@@ -195,9 +195,10 @@ impl Opt {
             }
             Kind::LogLevel(set) => {
                 // The originals' logging library has both names.
-                let text = match text.eq_ignore_ascii_case("warn") {
-                    true => "WARNING",
-                    false => text,
+                let text = if text.eq_ignore_ascii_case("warn") {
+                    "WARNING"
+                } else {
+                    text
                 };
                 let level = LOG_LEVELS
                     .iter()

@@ -70,11 +70,14 @@ pub(super) fn markdown() -> String {
             text => format!("`{}`", text.replace('|', "\\|")),
         };
         let short = option.short.map(|letter| format!("-{letter}"));
-        let long = option.long().map(|name| match option.is_switch() {
-            true => format!("--[no-]{name}"),
-            false => format!("--{name} {}", option.value_name)
-                .trim_end()
-                .to_owned(),
+        let long = option.long().map(|name| {
+            if option.is_switch() {
+                format!("--[no-]{name}")
+            } else {
+                format!("--{name} {}", option.value_name)
+                    .trim_end()
+                    .to_owned()
+            }
         });
         let flags: Vec<_> = [short, long]
             .into_iter()

@@ -331,9 +331,10 @@ fn any_condition(conditions: Vec<Condition>) -> Condition {
 
 fn any_narrowing(narrowings: Vec<Narrowing>) -> Narrowing {
     let is_anchored = |narrowing: &Narrowing| matches!(narrowing, Narrowing::Anchored(_));
-    match narrowings.iter().all(is_anchored) {
-        true => Narrowing::Anchored(any_anchors(narrowings)),
-        false => any_selected(narrowings),
+    if narrowings.iter().all(is_anchored) {
+        Narrowing::Anchored(any_anchors(narrowings))
+    } else {
+        any_selected(narrowings)
     }
 }
 

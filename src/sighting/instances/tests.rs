@@ -200,9 +200,10 @@ fn what_takes_too_much_memory_goes_where_within_lets_it() {
     let run = |within, order: Order, backwards: bool| {
         let collected = Collected::new(sequence(within), Room::new(20_000, usize::MAX), order);
         let mut told = 0;
-        let seconds: Vec<u32> = match backwards {
-            true => (0..1000).rev().collect(),
-            false => (0..1000).collect(),
+        let seconds: Vec<u32> = if backwards {
+            (0..1000).rev().collect()
+        } else {
+            (0..1000).collect()
         };
         for second in seconds {
             let part = u16::from(second % 2 == 1);
