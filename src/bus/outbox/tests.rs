@@ -1,7 +1,6 @@
 use super::super::flight::{LAG, RISK};
 use super::*;
 
-#[allow(clippy::unnecessary_wraps)] // The type is that of keys in general.
 fn key(frame: &[u8]) -> Option<Key> {
     frame.last().map(|last| u64::from(*last))
 }
