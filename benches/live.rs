@@ -18,9 +18,9 @@ use crossbeam_channel::{Receiver, bounded};
 use data::Random;
 use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
-use vast_threatbus::engine::live::{Arrival, Ended, Feed, Source};
+use vast_threatbus::engine::live::{Ended, EventStream, Source, StreamItem};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Connection, Engine, Event, Line, NotReady};
-use vast_threatbus::indicator::{Indicator, Protocol, Wider};
+use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::live::{Live, Settings as LiveSettings, Ways};
 use vast_threatbus::matching::{Concepts, Meaning};
@@ -29,7 +29,7 @@ use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::sighting::instances;
-use vast_threatbus::sighting::report::{Destination, Parcel, Settings};
+use vast_threatbus::sighting::report::{Destination, Settings, WriterMessage};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;
@@ -67,7 +67,7 @@ fn main() {
 struct Bed {
     live: Live,
     intake: vast_threatbus::intake::Intake,
-    parcels: Receiver<Parcel>,
+    parcels: Receiver<WriterMessage>,
     metrics: Arc<Metrics>,
     gate: crossbeam_channel::Sender<()>,
     stop: Stop,
@@ -96,7 +96,7 @@ impl Bed {
             is_alone: true,
             timeout: None,
             willing: Arc::new(AtomicUsize::new(1)),
-            wider: Arc::new(|_| Wider::default()),
+            wider: Arc::new(|_| MatchExpansion::default()),
             waiting: Arc::new(instances::Waiting::new(
                 instances::Bounds::waiting(Duration::from_secs(86_400)),
                 metrics.clone(),
@@ -213,7 +213,7 @@ struct Cat {
     opened: Receiver<()>,
 }
 
-impl Feed for Cat {
+impl EventStream for Cat {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
         crossbeam_channel::select! {
             recv(self.opened) -> _ => {}
@@ -241,8 +241,8 @@ impl Feed for Cat {
         Ended::Stopped
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
-        Ok(Arrival::Event(line.text))
+    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+        Ok(StreamItem::Event(line.text))
     }
 
     fn name(&self) -> String {
@@ -270,7 +270,7 @@ impl Engine for Nothing {
         Ok(())
     }
 
-    fn question(&self) -> String {
+    fn probe_command(&self) -> String {
         "nothing".to_owned()
     }
 

@@ -12,7 +12,7 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::retro::{Lane, Retro, Settings};
-use vast_threatbus::sighting::report::{Destination, Parcel, Settings as ReportSettings};
+use vast_threatbus::sighting::report::{Destination, Settings as ReportSettings, WriterMessage};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};
@@ -64,7 +64,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let connection = Arc::new(Connection::new(client, None, metrics.clone()));
     let opened = connection.open(Patience::Limited(limit), &stop);
     assert!(opened.is_ok() && connection.is_up(), "the stand-in answers");
-    let (writer, parcels) = crossbeam_channel::bounded::<Parcel>(64);
+    let (writer, parcels) = crossbeam_channel::bounded::<WriterMessage>(64);
     let report = ReportSettings::plain(Destination::Stdout);
     let settings = Settings {
         batch_size,

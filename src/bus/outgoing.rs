@@ -17,7 +17,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
-use crate::sighting::report::Parcel;
+use crate::sighting::report::WriterMessage;
 use crate::state::journal::Ticket;
 
 /// How long the last messages may take to reach the broker when the program
@@ -35,9 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 256;
 
 /// What the writer hears.
-pub struct Inputs {
+pub struct WriterInputs {
     /// Sightings from the workers.
-    pub parcels: Receiver<Parcel>,
+    pub parcels: Receiver<WriterMessage>,
     /// What the session knows of the broker.
     pub brokers: Receiver<Broker>,
     /// Sightings that the broker sent back, of whoever; `None` for one that can be of
@@ -64,7 +64,7 @@ pub enum Broker {
 }
 
 /// The writer.
-pub struct Outgoing {
+pub struct BusWriter {
     publisher: Publisher,
     outbox: Outbox,
     /// Frames that a full disk did not take, and the tickets behind them.
@@ -81,10 +81,10 @@ pub struct Outgoing {
     stop: Stop,
 }
 
-impl Outgoing {
+impl BusWriter {
     /// A writer with this outbox.
     pub fn new(outbox: Outbox, metrics: Arc<Metrics>, stop: Stop) -> Self {
-        Outgoing {
+        BusWriter {
             publisher: Publisher::new(stop.clone(), outbox.is_on_disk()),
             has_left_over: outbox.spooled_bytes() > 0,
             outbox,
@@ -100,7 +100,7 @@ impl Outgoing {
 
     /// Writes until the workers are gone and everything is delivered, or the
     /// grace period is over.
-    pub fn run(mut self, mut inputs: Inputs) {
+    pub fn run(mut self, mut inputs: WriterInputs) {
         if self.outbox.spooled_bytes() > 0 {
             info!(
                 "{} bytes of sightings wait in the spool from an earlier run",
@@ -156,7 +156,7 @@ impl Outgoing {
 
     /// Takes what has come; waits for it where there is nothing else to do.
     /// Whether the workers are still there.
-    fn listen(&mut self, inputs: &mut Inputs, open: bool) -> bool {
+    fn listen(&mut self, inputs: &mut WriterInputs, open: bool) -> bool {
         let mut open = open;
         let mut look_again = self.look();
         if !open && self.is_safe() {
@@ -236,7 +236,7 @@ impl Outgoing {
 
     /// Waits until one of the inputs has something, without taking it. An input
     /// that is closed would always be ready: it is not listened to any more.
-    fn wait(&self, inputs: &mut Inputs, open: bool, time: Duration) {
+    fn wait(&self, inputs: &mut WriterInputs, open: bool, time: Duration) {
         let mut select = Select::new();
         if open && self.takes_more() {
             select.recv(&inputs.parcels);
@@ -254,23 +254,23 @@ impl Outgoing {
         }
     }
 
-    fn take(&mut self, parcel: Parcel) {
+    fn take(&mut self, parcel: WriterMessage) {
         match parcel {
-            Parcel::Messages(messages) => {
+            WriterMessage::Messages(messages) => {
                 let frames = messages
                     .into_iter()
                     .map(|message| message.frame.into_bytes());
                 let rest = self.send_at_once(frames.collect());
                 self.store(rest);
             }
-            Parcel::Finished(tickets) => {
+            WriterMessage::Finished(tickets) => {
                 if self.refused.is_empty() {
                     tickets.into_iter().for_each(Ticket::finish);
                 } else {
                     self.refused_tickets.extend(tickets);
                 }
             }
-            Parcel::Lines { .. } | Parcel::Command(_) => {}
+            WriterMessage::Lines { .. } | WriterMessage::Command(_) => {}
         }
     }
 
@@ -459,7 +459,7 @@ impl Outgoing {
 
     /// The last chance: what the workers found in the very end, and what the
     /// broker takes at once.
-    fn sweep(&mut self, inputs: &Inputs) {
+    fn sweep(&mut self, inputs: &WriterInputs) {
         let until = Instant::now() + LEAST_LINGER;
         while let Ok(parcel) = inputs.parcels.recv_deadline(until) {
             self.take(parcel);
@@ -471,7 +471,7 @@ impl Outgoing {
         }
     }
 
-    fn end(mut self, inputs: &Inputs) {
+    fn end(mut self, inputs: &WriterInputs) {
         self.sweep(inputs);
         let written = self.outbox.end(Instant::now());
         self.note(written);

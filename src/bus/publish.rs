@@ -9,7 +9,7 @@ use log::{info, warn};
 
 use super::flight::{QUEUE, RISK};
 use super::gate::{Gate, SETTLING, Verdict};
-use super::manage::poll_milliseconds;
+use super::management::poll_milliseconds;
 use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;

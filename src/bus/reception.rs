@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use log::{debug, info, warn};
 
 use super::receive::{self, Incoming, Unreadable};
-use super::remembered::Remembered;
+use super::seen_indicators::Remembered;
 use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
 use crate::observe::logging::printable;

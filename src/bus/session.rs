@@ -15,7 +15,7 @@ use log::{debug, info, warn};
 use super::alive::Moment;
 use super::echo;
 use super::flight::Key;
-use super::manage::{ManageError, Manager, Subscription, poll_milliseconds};
+use super::management::{ManageError, ManagementClient, Subscription, poll_milliseconds};
 use super::outgoing::Broker;
 use super::publish::detect;
 use super::reception::Reception;
@@ -204,7 +204,7 @@ impl Session {
         let endpoint = self.settings.endpoint.clone();
         // At the end what is asked keeps its time, which is short.
         let stop = Some(&self.stop);
-        let manager = Manager::new(&self.context, endpoint, stop);
+        let manager = ManagementClient::new(&self.context, endpoint, stop);
         let answer = match request {
             Request::Heartbeat(topic) => manager.heartbeat(topic, time).map(|()| None),
             Request::Subscribe(topic, days) => manager.subscribe(topic, *days, time).map(Some),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use log::warn;
 
-use super::manage::poll_milliseconds;
+use super::management::poll_milliseconds;
 use super::receive;
 use crate::process::endpoint::Endpoint;
 

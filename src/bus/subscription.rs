@@ -23,7 +23,7 @@ mod words;
 use std::time::{Duration, Instant};
 
 use super::alive::Moment;
-use super::manage::{ANSWER_TIME, ManageError, Subscription};
+use super::management::{ANSWER_TIME, ManageError, Subscription};
 use crate::config::ProtocolChoice;
 use crate::indicator::Protocol;
 use crate::process::stop::Backoff;

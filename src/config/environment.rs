@@ -2,8 +2,8 @@
 
 use std::ffi::OsString;
 
-use super::{Place, UsageError, nearest};
-use crate::config::options::{Assignment, Given, OPTIONS, Opt, PREFIXES};
+use super::{Origin, UsageError, nearest};
+use crate::config::options::{Assignment, OPTIONS, Opt, PREFIXES, RawValue};
 
 /// The values in an environment, in the order of the table, and warnings about
 /// variables that look like ours and mean nothing.
@@ -33,11 +33,11 @@ pub(super) fn assignments(
         }
     }
     let assign = |(position, _, name, value): (usize, usize, String, OsString)| {
-        let place = Place::Variable(name);
+        let place = Origin::Variable(name);
         match value.into_string() {
             Ok(text) => Ok(Assignment {
                 option: &OPTIONS[position],
-                given: Given::untyped(text),
+                given: RawValue::untyped(text),
                 place,
             }),
             Err(_) => Err(UsageError::NotUnicode { place }),
@@ -145,7 +145,7 @@ mod tests {
         let bad = || OsString::from_vec(vec![0xff]);
         assert!(assignments(vec![("OTHER".into(), bad())]).is_ok());
         let error = assignments(vec![("VAST_THREATBUS_SINK".into(), bad())]).err();
-        let place = Place::Variable("VAST_THREATBUS_SINK".into());
+        let place = Origin::Variable("VAST_THREATBUS_SINK".into());
         assert_eq!(error, Some(UsageError::NotUnicode { place }));
     }
 }

@@ -15,7 +15,7 @@ const MAX_SHOWN: usize = 200;
 
 /// Where a value was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum Origin {
     /// Nowhere: the default of the option of this name.
     Default(String),
     /// By a flag, with its dashes.
@@ -80,13 +80,13 @@ pub enum UsageError {
     #[error("{place}: the value is not UTF-8")]
     NotUnicode {
         /// Where it stands.
-        place: Place,
+        place: Origin,
     },
     /// A value that the option does not take.
     #[error("{place}: got {value}; it {problem}")]
     Value {
         /// Where it stands.
-        place: Place,
+        place: Origin,
         /// The value, made for reading.
         value: String,
         /// What the option takes, in words that go on after “it”.
@@ -119,7 +119,7 @@ pub enum UsageError {
     )]
     UnknownKey {
         /// Where it stands.
-        place: Place,
+        place: Origin,
         /// Its value, made for reading.
         value: String,
         /// A key that exists.
@@ -131,7 +131,7 @@ pub enum UsageError {
     #[error("{place}: the key is already set in line {first}; remove one of them")]
     DuplicateKey {
         /// Where it stands the second time.
-        place: Place,
+        place: Origin,
         /// The line where it stood first.
         first: usize,
     },
@@ -139,7 +139,7 @@ pub enum UsageError {
     #[error("{place}: {error}: {}", remedy(engine))]
     Program {
         /// Where it was named.
-        place: Place,
+        place: Origin,
         /// What is wrong with it.
         error: ProgramError,
         /// The engine that is asked with it, if it is that one, and the option that names
@@ -150,13 +150,13 @@ pub enum UsageError {
     #[error("{place}: logging to a file is on, but the file has no name")]
     NoLogFile {
         /// Where the name should be.
-        place: Place,
+        place: Origin,
     },
     /// A file that is to be read and cannot be.
     #[error("{place}: cannot read {}: {reason}", shown(path))]
     File {
         /// Where it was named.
-        place: Place,
+        place: Origin,
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -166,7 +166,7 @@ pub enum UsageError {
     #[error("{place}: {}", outside(problem))]
     Engines {
         /// Where engines were named last.
-        place: Place,
+        place: Origin,
         /// What is wrong, with the names in question.
         problem: String,
     },
@@ -174,21 +174,21 @@ pub enum UsageError {
     #[error("{place}: {problem}")]
     Combination {
         /// One of them.
-        place: Place,
+        place: Origin,
         /// What is wrong.
         problem: &'static str,
     },
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Default(name) => write!(f, "{name} (default)"),
-            Place::Flag(flag) => write!(f, "{flag}"),
-            Place::Variable(name) => {
+            Origin::Default(name) => write!(f, "{name} (default)"),
+            Origin::Flag(flag) => write!(f, "{flag}"),
+            Origin::Variable(name) => {
                 write!(f, "environment variable {}", printable(name, MAX_SHOWN))
             }
-            Place::File { path, line, key } => {
+            Origin::File { path, line, key } => {
                 let key = printable(key, MAX_SHOWN);
                 write!(f, "{}, line {line}: {key}", shown(path))
             }

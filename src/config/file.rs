@@ -20,8 +20,8 @@ use serde::de::{DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, V
 use serde_yaml::Deserializer;
 
 use super::settings::option_with_key;
-use super::{Place, UsageError, nearest};
-use crate::config::options::{Assignment, Form, Given, OPTIONS, Opt};
+use super::{Origin, UsageError, nearest};
+use crate::config::options::{Assignment, Form, OPTIONS, Opt, RawValue};
 
 /// Far more than any configuration holds.
 const MAX_BYTES: u64 = 1 << 20;
@@ -117,11 +117,11 @@ impl<'de> Source<'de> {
 
     /// A scalar that the text holds as it is meant. The parser does not tell
     /// whether it is quoted, but a quote can stand before nothing else.
-    fn given(&self, part: &'de str) -> Given {
+    fn given(&self, part: &'de str) -> RawValue {
         if self.before(part).ends_with(['"', '\'']) {
-            Given::quoted(part)
+            RawValue::quoted(part)
         } else {
-            Given::plain(part)
+            RawValue::plain(part)
         }
     }
 
@@ -203,7 +203,7 @@ impl<'de> Visitor<'de> for Mapping<'de, '_> {
 /// The key of a mapping, as it is met.
 struct Key<'de> {
     name: &'de str,
-    place: Place,
+    place: Origin,
     means: Meaning,
 }
 
@@ -247,7 +247,7 @@ impl<'de> Visitor<'de> for KeySeed<'de, '_> {
                 Meaning::Unknown { nearest, known }
             }
         };
-        let place = Place::File {
+        let place = Origin::File {
             path: source.path.to_owned(),
             line: source.line(name),
             key: group.map_or(name.to_owned(), |group| format!("{group}.{name}")),
@@ -264,7 +264,7 @@ struct ValueSeed<'de, 'k> {
 }
 
 impl ValueSeed<'_, '_> {
-    fn scalar(self, given: Given) -> Found {
+    fn scalar(self, given: RawValue) -> Found {
         match self.key.means {
             Meaning::Option(option) => Ok(vec![Assignment {
                 option,
@@ -302,7 +302,7 @@ impl ValueSeed<'_, '_> {
 
     fn number(self, text: String) -> Found {
         let form = Form::Number;
-        self.scalar(Given { text, form })
+        self.scalar(RawValue { text, form })
     }
 }
 
@@ -322,11 +322,11 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
     }
 
     fn visit_unit<E>(self) -> Result<Found, E> {
-        Ok(self.scalar(Given::plain("")))
+        Ok(self.scalar(RawValue::plain("")))
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<Found, E> {
-        Ok(self.scalar(Given::plain(value.to_string())))
+        Ok(self.scalar(RawValue::plain(value.to_string())))
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Found, E> {
@@ -356,7 +356,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
 
     /// In quotes with escapes, or on several lines.
     fn visit_str<E>(self, text: &str) -> Result<Found, E> {
-        Ok(self.scalar(Given::quoted(text)))
+        Ok(self.scalar(RawValue::quoted(text)))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {

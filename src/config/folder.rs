@@ -6,7 +6,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Place, UsageError, file, shown};
+use super::{Origin, UsageError, file, shown};
 use crate::config::options::Assignment;
 
 /// Anybody may write.
@@ -91,10 +91,10 @@ fn refuse(path: &Path, reason: impl ToString) -> UsageError {
 /// Says of each key that a later file sets anew which value counts.
 fn overridden(files: &[Vec<Assignment>]) -> Vec<String> {
     let mut notes = Vec::new();
-    let mut set: HashMap<String, &Place> = HashMap::new();
+    let mut set: HashMap<String, &Origin> = HashMap::new();
     for file in files {
         // Lists have an assignment for each element.
-        let mut here: HashMap<String, &Place> = HashMap::new();
+        let mut here: HashMap<String, &Origin> = HashMap::new();
         for assignment in file {
             here.entry(assignment.option.title())
                 .or_insert(&assignment.place);
@@ -113,16 +113,16 @@ fn overridden(files: &[Vec<Assignment>]) -> Vec<String> {
     notes
 }
 
-fn line(place: &Place) -> usize {
+fn line(place: &Origin) -> usize {
     match place {
-        Place::File { line, .. } => *line,
+        Origin::File { line, .. } => *line,
         _ => 0,
     }
 }
 
-fn shown_place(place: &Place) -> String {
+fn shown_place(place: &Origin) -> String {
     match place {
-        Place::File { path, line, .. } => format!("{}, line {line}", shown(path)),
+        Origin::File { path, line, .. } => format!("{}, line {line}", shown(path)),
         other => other.to_string(),
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::{Place, Settings, UsageError, file, shown};
+use super::{Origin, Settings, UsageError, file, shown};
 use crate::config::options::{Assignment, OPTIONS};
 
 /// What every comment of a change begins with.
@@ -35,7 +35,7 @@ fn came_with_2022(key: &str) -> bool {
 /// unless that does not count in this run.
 pub(super) fn warning(files: &[Vec<Assignment>], counts: impl Fn(&str) -> bool) -> Option<String> {
     let place = |assignment: &Assignment| match &assignment.place {
-        Place::File { path, line, key } if came_with_2022(key) => {
+        Origin::File { path, line, key } if came_with_2022(key) => {
             Some((path.clone(), *line, key.clone()))
         }
         _ => None,
@@ -72,7 +72,7 @@ fn is(assignment: &Assignment, key: &str) -> bool {
 pub fn migrate(text: &str, path: &Path) -> Result<String, UsageError> {
     let (mut text, found) = without_unknown(text.to_owned(), path)?;
     let is_of_2022 = found.iter().any(|one| match &one.place {
-        Place::File { key, .. } => came_with_2022(key),
+        Origin::File { key, .. } => came_with_2022(key),
         _ => false,
     });
     let has = |name: &str| found.iter().any(|one| is(one, name));
@@ -120,7 +120,7 @@ fn without_unknown(mut text: String, path: &Path) -> Result<(String, Vec<Assignm
         match file::parse(&text, path) {
             Ok(found) => return Ok((text, found)),
             Err(UsageError::UnknownKey {
-                place: Place::File { line, key, .. },
+                place: Origin::File { line, key, .. },
                 ..
             }) => {
                 text = match in_lower_case(&text, line, &key) {
@@ -142,7 +142,7 @@ fn without_unknown(mut text: String, path: &Path) -> Result<(String, Vec<Assignm
 fn line_of(found: &[Assignment], key: &str) -> Option<usize> {
     let one = found.iter().find(|one| is(one, key))?;
     match &one.place {
-        Place::File { line, .. } => Some(*line),
+        Origin::File { line, .. } => Some(*line),
         _ => None,
     }
 }

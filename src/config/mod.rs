@@ -17,9 +17,9 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::config::options::{Assignment, CommandLine, Given, OPTIONS, parse_command_line};
-use crate::engine::{self, LiveEngine, LiveWish};
-use crate::indicator::Wider;
+use crate::config::options::{Assignment, CommandLine, OPTIONS, RawValue, parse_command_line};
+use crate::engine::{self, LiveEngine, LiveOptions};
+use crate::indicator::MatchExpansion;
 use crate::matching::{Meaning, Mode};
 use crate::process::command::{CommandTemplate, ProgramError, find_program};
 use crate::process::endpoint::Endpoint;
@@ -28,7 +28,7 @@ use crate::protocol::feed;
 pub use crate::observe::logging::{Format, Logging, Verbosity};
 pub use crate::observe::telemetry::Files as Metrics;
 pub use crate::sighting::report::Output;
-pub use error::{Place, UsageError};
+pub use error::{Origin, UsageError};
 pub use file::parse as parse_file;
 pub use migrate::migrate;
 pub use settings::Settings;
@@ -56,7 +56,7 @@ pub struct Config {
     /// How long an event waits for others of its pattern, where no `WITHIN` says.
     pub observation_memory: Duration,
     /// How much wider than equality indicators are looked for.
-    pub wider: Wider,
+    pub wider: MatchExpansion,
     /// What counts as a match where it is found here.
     pub meaning: Meaning,
     /// The command that makes another context of each context.
@@ -103,7 +103,7 @@ pub struct Config {
     /// Where metrics go.
     pub metrics: Metrics,
     /// What is read from files, and when the run ends.
-    pub jobs: Jobs,
+    pub jobs: RunMode,
     /// Whether to look only whether everything is there.
     pub check: bool,
     /// The configuration file that was read, to be named in the log.
@@ -121,8 +121,8 @@ impl Config {
     }
 
     /// How live matches are to be had, where they are.
-    pub fn live_wish(&self) -> Option<LiveWish> {
-        self.live_match.then(|| LiveWish {
+    pub fn live_wish(&self) -> Option<LiveOptions> {
+        self.live_match.then(|| LiveOptions {
             way: self.live_engine,
             matcher_name: self.matcher_name.clone(),
         })
@@ -189,7 +189,7 @@ pub enum ProtocolChoice {
 
 /// Files in place of the bus and of VAST, and runs that end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Jobs {
+pub struct RunMode {
     /// The files of indicators, and folders of such, that are read in place of the bus;
     /// `-` is standard input.
     pub indicators: Vec<PathBuf>,
@@ -226,7 +226,7 @@ pub enum Invocation {
         /// Whether they are counted by plan and reason.
         summary: bool,
         /// How much wider than equality indicators are looked for.
-        wider: Wider,
+        wider: MatchExpansion,
         /// What is known of the file beforehand.
         feed: feed::Options,
         /// The engine whose queries are shown.
@@ -314,8 +314,8 @@ fn defaults() -> Vec<Assignment> {
     let with_default = |option: &'static crate::config::options::Opt| {
         option.default.map(|text| Assignment {
             option,
-            given: Given::untyped(text),
-            place: Place::Default(option.title()),
+            given: RawValue::untyped(text),
+            place: Origin::Default(option.title()),
         })
     };
     OPTIONS.iter().filter_map(with_default).collect()
@@ -428,9 +428,9 @@ mod tests {
                 program: engine::Program {
                     path: None,
                     endpoint: None,
-                    reach: engine::Reach {
+                    reach: engine::QueryScope {
                         answers: true,
-                        ..engine::Reach::default()
+                        ..engine::QueryScope::default()
                     },
                 },
             }],
@@ -442,7 +442,7 @@ mod tests {
             retro_match_max_events: None,
             retro_match_timeout: Some(Duration::from_secs(3600)),
             observation_memory: Duration::from_secs(86_400),
-            wider: Wider::default(),
+            wider: MatchExpansion::default(),
             meaning: Meaning::default(),
             transform_context: None,
             transform_mode: CommandMode::Each,
@@ -476,9 +476,9 @@ mod tests {
                 filename: None,
                 prometheus: None,
             },
-            jobs: Jobs {
+            jobs: RunMode {
                 idle: Duration::from_secs(10),
-                ..Jobs::default()
+                ..RunMode::default()
             },
             check: false,
             file: None,

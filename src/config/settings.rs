@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use super::nodes::Node;
 use super::{
-    CommandMode, Config, Format, Jobs, LiveEngine, Logging, Metrics, Noise, Output, Place,
-    ProtocolChoice, SinkChoice, SummaryForm, UsageError, Verbosity,
+    CommandMode, Config, Format, LiveEngine, Logging, Metrics, Noise, Origin, Output,
+    ProtocolChoice, RunMode, SinkChoice, SummaryForm, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine::{self, LOG_FILES};
-use crate::indicator::Wider;
+use crate::indicator::MatchExpansion;
 use crate::matching::{Meaning, Mode};
 use crate::process::command::CommandTemplate;
 use crate::process::endpoint::Endpoint;
@@ -90,7 +90,7 @@ pub struct Settings {
     pub exit_code: bool,
     pub summary_files: Vec<PathBuf>,
     pub check: bool,
-    places: HashMap<&'static str, Place>,
+    places: HashMap<&'static str, Origin>,
     /// Whether engines are asked beside what is looked into of log files.
     is_beside: bool,
 }
@@ -121,7 +121,7 @@ impl Settings {
     fn forget_other_name(&mut self, assignment: &Assignment) {
         let [vast, neutral] = ENDPOINT_OPTIONS;
         let is_neutral = name_of(assignment.option) == neutral;
-        let is_flag = matches!(assignment.place, Place::Flag(_));
+        let is_flag = matches!(assignment.place, Origin::Flag(_));
         if is_neutral && !is_flag && self.places.contains_key(vast) {
             self.nodes.clear();
         }
@@ -135,7 +135,7 @@ impl Settings {
             let mut given = source.iter().map(|one| name_of(one.option));
             given.any(|name| options.contains(&name))
         };
-        let is_file = |one: &Assignment| matches!(one.place, Place::File { .. });
+        let is_file = |one: &Assignment| matches!(one.place, Origin::File { .. });
         let is_of_old =
             source.iter().any(is_file) && matches!(&*self.nodes, [node] if node.is_plain());
         if names_any(&ENDPOINT_OPTIONS) {
@@ -170,9 +170,9 @@ impl Settings {
     }
 
     /// Where the value of an option comes from.
-    pub(super) fn place_of(&self, option: &str) -> Place {
+    pub(super) fn place_of(&self, option: &str) -> Origin {
         let given = self.places.get(option).cloned();
-        given.unwrap_or_else(|| Place::Default(option.to_owned()))
+        given.unwrap_or_else(|| Origin::Default(option.to_owned()))
     }
 
     /// Makes a configuration of settings that the table's defaults are part of.
@@ -260,12 +260,12 @@ impl Settings {
     }
 
     fn is_default(&self, option: &str) -> bool {
-        matches!(self.place_of(option), Place::Default(_))
+        matches!(self.place_of(option), Origin::Default(_))
     }
 
     /// How much wider than equality indicators are looked for.
-    pub(super) fn wider(&self) -> Wider {
-        Wider {
+    pub(super) fn wider(&self) -> MatchExpansion {
+        MatchExpansion {
             answers: self.match_answers && !self.is_default("match-answers"),
             subdomains: self.domains_match_subdomains,
             url_hosts: self.urls_match_host,
@@ -310,7 +310,7 @@ impl Settings {
 
     fn is_given(&self, options: &[&str]) -> bool {
         let mut places = options.iter().map(|option| self.places.get(option));
-        places.any(|place| !matches!(place, None | Some(Place::Default(_))))
+        places.any(|place| !matches!(place, None | Some(Origin::Default(_))))
     }
 
     /// The engines that are asked. What is not given of one is as the engine has it.
@@ -329,7 +329,7 @@ impl Settings {
                 program: engine::Program {
                     path: self.program(choice),
                     endpoint: are_given.then(|| node.endpoint.clone()),
-                    reach: engine::Reach {
+                    reach: engine::QueryScope {
                         mode: self.mode,
                         answers: self.match_answers,
                     },
@@ -442,7 +442,7 @@ impl Settings {
     }
 
     /// What is read from files, and when the run ends.
-    fn jobs(&self, nothing_asked: bool, has_engines: bool) -> Result<Jobs, UsageError> {
+    fn jobs(&self, nothing_asked: bool, has_engines: bool) -> Result<RunMode, UsageError> {
         let fail = |option, problem| {
             let place = self.place_of(option);
             Err(UsageError::Combination { place, problem })
@@ -496,7 +496,7 @@ impl Settings {
             let problem = "standard input (-) can be read only once: add --once or --follow";
             return fail("events", problem);
         }
-        Ok(Jobs {
+        Ok(RunMode {
             indicators: self.indicators.clone(),
             feed: self.feed()?,
             events: self.events.clone(),

@@ -36,11 +36,11 @@ pub struct Identified {
 }
 
 /// Of a program, the node that it is to ask, and how far its queries go.
-type Open = dyn Fn(PathBuf, Option<Endpoint>, Reach, &Stop) -> SharedEngine;
+type Open = dyn Fn(PathBuf, Option<Endpoint>, QueryScope, &Stop) -> SharedEngine;
 
 /// How far the queries of an engine go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
+pub struct QueryScope {
     /// How far.
     pub mode: Mode,
     /// Whether answers of DNS count like any other name and address.
@@ -98,7 +98,7 @@ pub struct Program {
     /// Where the node listens; `None` = where the engine's nodes do.
     pub endpoint: Option<Endpoint>,
     /// How far queries go.
-    pub reach: Reach,
+    pub reach: QueryScope,
 }
 
 /// What log files are called among engines.

@@ -8,7 +8,7 @@ use log::{debug, info, warn};
 
 use super::choice::{Choice, Identified, Program, Row, SharedEngine, Target};
 use super::connection::{Connection, Patience};
-use super::{ENGINES, Finding, LiveWish, NotReady};
+use super::{ENGINES, Finding, LiveOptions, NotReady};
 use crate::process::stop::{Backoff, Stop};
 
 /// How long a node, or a program asked for its version, may take to answer. They
@@ -97,7 +97,7 @@ pub(super) fn connect_to(
     let unreachable = |tried_for, last| Unreachable {
         title: engine.title(),
         name: name.clone(),
-        question: engine.question(),
+        question: engine.probe_command(),
         tried_for,
         last,
     };
@@ -150,7 +150,11 @@ pub(super) fn connect_to(
 }
 
 /// What `--check` says about the engines, each with its number among them.
-pub fn findings(targets: &[Target], wish: Option<&LiveWish>, stop: &Stop) -> Vec<(usize, Finding)> {
+pub fn findings(
+    targets: &[Target],
+    wish: Option<&LiveOptions>,
+    stop: &Stop,
+) -> Vec<(usize, Finding)> {
     let engines = open_all(targets, stop);
     // Each may wait for a node that does not answer.
     let ask = |engine: &SharedEngine| engine.findings(wish, stop);

@@ -27,7 +27,7 @@ pub enum Patience {
 
 /// How it stands with an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum ConnectionState {
     /// It has not answered yet.
     New,
     /// It answered when it was last asked.
@@ -45,7 +45,7 @@ pub struct Connection {
     /// What it is called where there are several.
     name: Option<Arc<str>>,
     metrics: Arc<Metrics>,
-    standing: Mutex<Standing>,
+    standing: Mutex<ConnectionState>,
     /// When it was last asked for anything.
     asked: Mutex<Instant>,
     /// Why it was given up.
@@ -65,7 +65,7 @@ impl Connection {
             engine,
             name,
             metrics,
-            standing: Mutex::new(Standing::New),
+            standing: Mutex::new(ConnectionState::New),
             asked: Mutex::new(Instant::now()),
             reason: Mutex::default(),
             decided,
@@ -106,13 +106,13 @@ impl Connection {
                 if let Some(named) = &self.metrics.engine {
                     named.version.get_or_init(|| self.engine.version());
                 }
-                Standing::Up
+                ConnectionState::Up
             }
             Ok(false) => return Ok(()),
             Err(error) => {
                 *self.reason.lock().unwrap_or_else(PoisonError::into_inner) =
                     Some(error.to_string());
-                Standing::GivenUp
+                ConnectionState::GivenUp
             }
         };
         self.set(standing);
@@ -124,7 +124,7 @@ impl Connection {
     /// meanwhile, or it was given up.
     pub fn wait_for_first(&self, stop: &Stop) -> bool {
         select! {
-            recv(self.decided) -> _ => self.get() != Standing::GivenUp,
+            recv(self.decided) -> _ => self.get() != ConnectionState::GivenUp,
             recv(stop.drain_channel()) -> _ => false,
         }
     }
@@ -136,7 +136,7 @@ impl Connection {
 
     /// Whether that is known.
     pub fn is_decided(&self) -> bool {
-        self.get() != Standing::New
+        self.get() != ConnectionState::New
     }
 
     /// Why it was given up, where it was.
@@ -147,7 +147,7 @@ impl Connection {
 
     /// Whether it makes sense to ask it now.
     pub fn is_up(&self) -> bool {
-        self.get() == Standing::Up
+        self.get() == ConnectionState::Up
     }
 
     /// Asks whether it is there, where nothing was asked lately.
@@ -173,8 +173,8 @@ impl Connection {
     pub fn has_answered(&self) {
         self.note_asked();
         let mut standing = self.lock();
-        if matches!(*standing, Standing::Away(_)) {
-            *standing = Standing::Up;
+        if matches!(*standing, ConnectionState::Away(_)) {
+            *standing = ConnectionState::Up;
             self.metrics.engine_up.set(Peer::Up);
         }
     }
@@ -182,8 +182,8 @@ impl Connection {
     /// A query was not answered, as it went away: why, for a person.
     pub fn is_lost(&self, reason: &str) {
         let mut standing = self.lock();
-        if *standing == Standing::Up {
-            *standing = Standing::Away(Instant::now());
+        if *standing == ConnectionState::Up {
+            *standing = ConnectionState::Away(Instant::now());
             self.metrics.engine_up.set(Peer::Down);
             let (engine, reason) = (self.called(), printable(reason, 500));
             warn!(
@@ -199,7 +199,7 @@ impl Connection {
     pub fn wait_until_back(&self, stop: &Stop) {
         let mut backoff = Backoff::new();
         loop {
-            let Standing::Away(since) = self.get() else {
+            let ConnectionState::Away(since) = self.get() else {
                 return;
             };
             if stop.sleep(backoff.pause()) {
@@ -217,19 +217,19 @@ impl Connection {
         }
     }
 
-    fn get(&self) -> Standing {
+    fn get(&self) -> ConnectionState {
         *self.lock()
     }
 
-    fn set(&self, standing: Standing) {
+    fn set(&self, standing: ConnectionState) {
         *self.lock() = standing;
         self.metrics.engine_up.set(match standing {
-            Standing::Up => Peer::Up,
+            ConnectionState::Up => Peer::Up,
             _ => Peer::Down,
         });
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Standing> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ConnectionState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::engine::{Event, Line};
-use crate::matching::{Concepts, Reach};
+use crate::matching::{Concepts, FieldScope};
 use crate::observable::EventTime;
 use crate::observable::Observable;
 use crate::process::stop::Stop;
@@ -18,11 +18,11 @@ pub const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// Where live matches come from, on one engine.
 pub struct Source {
     /// What prints.
-    pub feed: Box<dyn Feed>,
+    pub feed: Box<dyn EventStream>,
     /// Who is told, where the engine matches by itself.
-    pub registrar: Option<Arc<dyn Registrar>>,
+    pub registrar: Option<Arc<dyn RemoteMatcher>>,
     /// Where a match can be, where it is found here.
-    pub reach: Box<dyn Reach>,
+    pub reach: Box<dyn FieldScope>,
     /// What the fields of events hold, for what is checked here.
     pub concepts: Arc<Concepts>,
     /// Whether the engine prints whole events.
@@ -31,7 +31,7 @@ pub struct Source {
 
 /// A child of an engine that prints a line for each new event, or for each
 /// match, as they come.
-pub trait Feed: Send {
+pub trait EventStream: Send {
     /// Runs the child until it ends, or until `stop` says now.
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended;
 
@@ -39,7 +39,7 @@ pub trait Feed: Send {
     ///
     /// # Errors
     /// What is wrong with the line, for a person.
-    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String>;
+    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String>;
 
     /// What it does, for the log: "matcher NAME", say.
     fn name(&self) -> String;
@@ -85,7 +85,7 @@ impl Ended {
 
 /// What a line is.
 #[derive(Debug)]
-pub enum Arrival<'a> {
+pub enum StreamItem<'a> {
     /// An event, to be matched here.
     Event(&'a str),
     /// A match that the engine found.
@@ -106,15 +106,15 @@ pub struct Match<'a> {
 }
 
 /// The way to tell an engine's matcher what to match. Each call runs one process.
-pub trait Registrar: Send + Sync {
-    /// The most values that [`Registrar::add`] takes.
+pub trait RemoteMatcher: Send + Sync {
+    /// The most values that [`RemoteMatcher::add`] takes.
     fn most_at_once(&self) -> usize;
 
     /// Matches these values from now on, each with the id of its indicator.
-    fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> Told;
+    fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> UpdateOutcome;
 
     /// Matches this value no more.
-    fn remove(&self, value: &Observable, stop: &Stop) -> Told;
+    fn remove(&self, value: &Observable, stop: &Stop) -> UpdateOutcome;
 
     /// Whether the engine's matcher can have this value.
     ///
@@ -131,7 +131,7 @@ pub trait Registrar: Send + Sync {
 
 /// What became of something that the engine was told.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum UpdateOutcome {
     /// It knows.
     Done,
     /// It is away: to be told again.

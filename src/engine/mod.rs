@@ -24,7 +24,7 @@ pub mod tenzir;
 pub mod vast;
 mod wanted;
 
-pub use choice::{Choice, LOG_FILES, LiveEngine, Program, Reach, SharedEngine, Target};
+pub use choice::{Choice, LOG_FILES, LiveEngine, Program, QueryScope, SharedEngine, Target};
 pub use connect::{ANSWER_TIME, findings, open_all};
 pub use connection::{Connection, Patience};
 pub use finding::Finding;
@@ -52,11 +52,11 @@ pub trait Engine {
     fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady>;
 
     /// The command that shows whether it answers, for a person to try.
-    fn question(&self) -> String;
+    fn probe_command(&self) -> String;
 
     /// What `--check` says about it: about its program, its node, and live matching
     /// where that is asked for.
-    fn findings(&self, _wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+    fn findings(&self, _wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
         vec![match self.ready(ANSWER_TIME, stop) {
             Ok(()) => Finding::good("engine", format!("{} answers", self.name())),
             Err(error) => Finding::bad("engine", format!("{}: {}", self.name(), error.reason)),
@@ -67,7 +67,7 @@ pub trait Engine {
     ///
     /// # Errors
     /// The engine cannot do what is asked for: why, for a person.
-    fn live(&self, _wish: &LiveWish, _stop: &Stop) -> Result<Source, String> {
+    fn live(&self, _wish: &LiveOptions, _stop: &Stop) -> Result<Source, String> {
         Err(format!("{} tells nothing of new events", self.title()))
     }
 
@@ -146,7 +146,7 @@ impl Attribute for Attribution {
 
 /// How live matches are to be had.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LiveWish {
+pub struct LiveOptions {
     /// Which of the ways that there are.
     pub way: LiveEngine,
     /// The engine's own matcher.

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::observable::{Network, Observable, Property, Spelled, Writing, url};
+use crate::observable::{Network, Observable, Property, Spelled, ValueForm, url};
 
 /// Ports that stand behind the host of a request where it is not the scheme's own, or
 /// where the client names that all the same.
@@ -123,14 +123,14 @@ impl<'a> Wanted<'a> {
     fn add_text(&mut self, property: Property, text: &'a Spelled) {
         let spellings = [text.as_str(), text.as_written()].map(str::to_owned);
         match property.facts().writing {
-            Writing::Hexadecimal(_) => {
+            ValueForm::Hexadecimal(_) => {
                 self.hashes.insert(text.as_str());
             }
-            Writing::FileName => self.files.extend(spellings.map(|one| {
+            ValueForm::FileName => self.files.extend(spellings.map(|one| {
                 // The end of a path: what stands before it is not known.
                 one.trim_start_matches(['/', '\\']).to_owned()
             })),
-            Writing::MailAddress => self.mails.extend(spellings.map(|one| {
+            ValueForm::MailAddress => self.mails.extend(spellings.map(|one| {
                 let one = one.trim();
                 let inner = one.rsplit_once('<').map_or(one, |(_, inner)| inner);
                 inner.trim_end_matches('>').to_owned()

@@ -13,20 +13,20 @@ use crate::matching::condition::{Condition, LazyEvent};
 use crate::observable::Observable;
 
 mod allow;
+mod expansion;
 mod left_out;
 mod selection;
 mod sequence;
 mod validity;
 mod versions;
-mod wider;
 
 pub use allow::{Allow, Allowing, Because, Entry};
+pub use expansion::MatchExpansion;
 pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;
 pub use sequence::Sequence;
-pub use validity::{Standing, Validity, timestamp};
+pub use validity::{Validity, ValidityState, timestamp};
 pub use versions::Versions;
-pub use wider::Wider;
 
 /// The generation of bus messages that an indicator came in, and that its
 /// sightings are written in.

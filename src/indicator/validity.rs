@@ -21,7 +21,7 @@ pub struct Validity {
 
 /// Whether an indicator counts at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ValidityState {
     /// It counts.
     Active,
     /// `valid_until` has passed.
@@ -32,13 +32,13 @@ pub enum Standing {
     Revoked,
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for ValidityState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Standing::Active => "active",
-            Standing::Expired => "expired",
-            Standing::NotYetValid => "not yet valid",
-            Standing::Revoked => "revoked",
+            ValidityState::Active => "active",
+            ValidityState::Expired => "expired",
+            ValidityState::NotYetValid => "not yet valid",
+            ValidityState::Revoked => "revoked",
         })
     }
 }
@@ -89,21 +89,21 @@ impl Validity {
 
     /// Whether it counts at this time: `valid_from` belongs to the span,
     /// `valid_until` does not.
-    pub fn at(&self, time: OffsetDateTime) -> Standing {
+    pub fn at(&self, time: OffsetDateTime) -> ValidityState {
         let time = microseconds(time);
         if self.until == i64::MIN {
-            Standing::Revoked
+            ValidityState::Revoked
         } else if time >= self.until && self.until != i64::MAX {
-            Standing::Expired
+            ValidityState::Expired
         } else if time < self.from {
-            Standing::NotYetValid
+            ValidityState::NotYetValid
         } else {
-            Standing::Active
+            ValidityState::Active
         }
     }
 
     /// Whether it counts now.
-    pub fn now(&self) -> Standing {
+    pub fn now(&self) -> ValidityState {
         self.at(OffsetDateTime::now_utc())
     }
 
@@ -151,11 +151,11 @@ mod tests {
         let (from, until) = (at("2021-01-01T00:00:00Z"), at("2021-02-01T00:00:00.5Z"));
         let validity = Validity::between(Some(from), Some(until));
         for (time, standing) in [
-            ("2020-12-31T23:59:59.999999Z", Standing::NotYetValid),
-            ("2021-01-01T00:00:00Z", Standing::Active),
-            ("2021-01-01T01:00:00+02:00", Standing::NotYetValid),
-            ("2021-02-01T00:00:00.499999Z", Standing::Active),
-            ("2021-02-01T00:00:00.5Z", Standing::Expired),
+            ("2020-12-31T23:59:59.999999Z", ValidityState::NotYetValid),
+            ("2021-01-01T00:00:00Z", ValidityState::Active),
+            ("2021-01-01T01:00:00+02:00", ValidityState::NotYetValid),
+            ("2021-02-01T00:00:00.499999Z", ValidityState::Active),
+            ("2021-02-01T00:00:00.5Z", ValidityState::Expired),
         ] {
             assert_eq!(validity.at(at(time)), standing, "{time}");
         }
@@ -167,10 +167,10 @@ mod tests {
     #[test]
     fn without_bounds_it_is_always_active_and_revoked_never() {
         for time in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"] {
-            assert_eq!(Validity::default().at(at(time)), Standing::Active);
-            assert_eq!(Validity::REVOKED.at(at(time)), Standing::Revoked);
+            assert_eq!(Validity::default().at(at(time)), ValidityState::Active);
+            assert_eq!(Validity::REVOKED.at(at(time)), ValidityState::Revoked);
             let never = Validity::between(None, Some(at("0000-01-01T00:00:00Z")));
-            assert_eq!(never.at(at(time)), Standing::Expired);
+            assert_eq!(never.at(at(time)), ValidityState::Expired);
         }
         assert_eq!(Validity::ALWAYS.from(), None);
         assert_eq!(Validity::ALWAYS.until(), None);

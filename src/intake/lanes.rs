@@ -16,7 +16,7 @@ use log::{error, info, warn};
 
 use super::Input;
 use super::account::{Account, Budget, Place, QUEUE_BYTES};
-use crate::indicator::{Allowing, Because, Indicator, Wider};
+use crate::indicator::{Allowing, Because, Indicator, MatchExpansion};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -44,7 +44,7 @@ struct Lane {
     engine: Arc<str>,
     sender: Sender<Arrival>,
     account: Arc<Account>,
-    wider: Wider,
+    wider: MatchExpansion,
 }
 
 impl Lane {
@@ -116,7 +116,7 @@ impl Intake {
             engine: engine.clone(),
             sender,
             account: account.clone(),
-            wider: Wider::default(),
+            wider: MatchExpansion::default(),
         };
         let intake = Intake {
             lanes: vec![lane],
@@ -133,7 +133,7 @@ impl Intake {
     }
 
     /// Indicators on these ways are made wider.
-    pub fn widened(mut self, wider: Wider) -> Self {
+    pub fn widened(mut self, wider: MatchExpansion) -> Self {
         self.lanes.iter_mut().for_each(|lane| lane.wider = wider);
         self
     }
@@ -224,7 +224,7 @@ impl Intake {
                 (false, false) => whole.clone(),
             };
             let mut copy = copy.expect("it is taken for the last ones alone");
-            group[0].wider.widen(&mut copy);
+            group[0].wider.expand(&mut copy);
             let shared = Arc::new(copy);
             for lane in group {
                 let ticket = if is_live { None } else { tickets.next() };

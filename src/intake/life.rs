@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 
 use super::id::ShortId;
-use super::later::Later;
-use crate::indicator::{Indicator, Standing};
+use super::not_yet_valid::NotYetValid;
+use crate::indicator::{Indicator, ValidityState};
 use crate::state::journal::Ticket;
 
 /// How long to sleep at the most until something is due: the clock of the system may
@@ -58,7 +58,7 @@ pub enum Output {
     /// It is looked for when its time comes.
     Later(Arc<str>),
     /// It does not count now, and is not looked for.
-    Inactive(Arc<str>, Standing),
+    Inactive(Arc<str>, ValidityState),
     /// It was looked for, or was to be, and is withdrawn.
     Withdrawn(Arc<str>),
     /// It was looked for, and its time is over.
@@ -121,7 +121,7 @@ pub trait Table {
 #[derive(Debug)]
 pub struct Life {
     start: SystemTime,
-    later: Later,
+    later: NotYetValid,
     /// When those that are looked for end. Some of these are void: the indicator went,
     /// or has another end by now, which the table tells.
     ends: BinaryHeap<Reverse<(Ending, Id)>>,
@@ -152,7 +152,7 @@ impl Life {
     pub fn new(now: SystemTime) -> Self {
         Life {
             start: now,
-            later: Later::default(),
+            later: NotYetValid::default(),
             ends: BinaryHeap::new(),
         }
     }
@@ -204,8 +204,10 @@ impl Life {
         let id = indicator.id.clone();
         let standing = indicator.validity.at(OffsetDateTime::from(now));
         let inactive = match standing {
-            Standing::Active => return self.seek(indicator, ticket, table),
-            Standing::NotYetValid if self.later.put(indicator, ticket) => Output::Later(id.clone()),
+            ValidityState::Active => return self.seek(indicator, ticket, table),
+            ValidityState::NotYetValid if self.later.put(indicator, ticket) => {
+                Output::Later(id.clone())
+            }
             standing => Output::Inactive(id.clone(), standing),
         };
         table.remove(&id);

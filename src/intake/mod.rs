@@ -5,8 +5,8 @@
 mod account;
 mod id;
 mod lanes;
-mod later;
 mod life;
+mod not_yet_valid;
 mod notes;
 
 pub use account::{Account, Budget, Place, QUEUE_BYTES};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use log::{debug, error, info, warn};
 
 use super::life::{NoRoom, Output};
-use crate::indicator::{Indicator, Standing};
+use crate::indicator::{Indicator, ValidityState};
 use crate::matching::condition::MOST_UNLISTED;
 use crate::observe::metrics::Metrics;
 use crate::process::text::printable;
@@ -119,7 +119,7 @@ fn because(why: NoRoom) -> String {
     }
 }
 
-fn note_inactive(id: &Arc<str>, standing: Standing, metrics: &Metrics) {
+fn note_inactive(id: &Arc<str>, standing: ValidityState, metrics: &Metrics) {
     metrics.indicators_inactive.add(1);
     let id = printable(id, 200);
     info!(

@@ -4,12 +4,12 @@
 //! child) → writer. An engine that matches by itself is told by a pool of
 //! threads; after a loss, a mender looks through the events of the gap.
 
-mod keeper;
-mod mend;
-mod pool;
-mod recent;
-pub mod roster;
-mod watch;
+mod backfill;
+mod dedup;
+pub mod indicator_table;
+mod lifecycle;
+mod matcher_updates;
+mod stream_supervisor;
 
 use std::collections::HashMap;
 use std::io;
@@ -21,8 +21,8 @@ use std::time::{Duration, SystemTime};
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use log::error;
 
-use crate::engine::{Connection, LiveWish};
-use crate::indicator::{Indicator, Wider};
+use crate::engine::{Connection, LiveOptions};
+use crate::indicator::{Indicator, MatchExpansion};
 use crate::intake::Arrival;
 use crate::matching::Meaning;
 use crate::observable::EventTime;
@@ -31,18 +31,18 @@ use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
+use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
 
 use crate::engine::live::Source;
-use keeper::Keeper;
-use mend::Mender;
-use pool::Pool;
-use recent::{Mark, Recent};
-use roster::{Matched, Roster};
-use watch::{Refused, Watcher};
+use backfill::Backfill;
+use dedup::{Dedup, EventKey};
+use indicator_table::{IndicatorTable, Matched};
+use lifecycle::Lifecycle;
+use matcher_updates::MatcherUpdates;
+use stream_supervisor::{Refused, Watcher};
 
 /// How wide indicators are looked for in what comes from a source.
-pub type WiderOf = Arc<dyn Fn(&Source) -> Wider + Send + Sync>;
+pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
 
 /// What live matching needs beside its source.
 #[derive(Clone)]
@@ -70,7 +70,7 @@ pub struct Ways {
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
     /// Where they go.
-    pub writer: Sender<Parcel>,
+    pub writer: Sender<WriterMessage>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The program's end.
@@ -79,19 +79,19 @@ pub struct Ways {
 
 /// What several of the threads use.
 pub struct Shared {
-    roster: Mutex<Roster>,
-    recent: Mutex<Recent>,
+    roster: Mutex<IndicatorTable>,
+    recent: Mutex<Dedup>,
     /// Events that wait for others of their patterns.
     waiting: Arc<Waiting>,
     knows_events: bool,
 }
 
 impl Shared {
-    fn roster(&self) -> MutexGuard<'_, Roster> {
+    fn roster(&self) -> MutexGuard<'_, IndicatorTable> {
         self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    fn recent(&self) -> MutexGuard<'_, Dedup> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -118,10 +118,10 @@ impl Shared {
     }
 
     /// What tells an event from others, on this engine.
-    fn mark<'a>(&self, event: &'a str, time: Option<EventTime>) -> Mark<'a> {
+    fn mark<'a>(&self, event: &'a str, time: Option<EventTime>) -> EventKey<'a> {
         match time.filter(|_| !self.knows_events) {
-            Some(time) => Mark::Time(time.utc().unix_timestamp_nanos()),
-            None => Mark::Text(event),
+            Some(time) => EventKey::Time(time.utc().unix_timestamp_nanos()),
+            None => EventKey::Text(event),
         }
     }
 }
@@ -133,7 +133,7 @@ pub struct Live(JoinHandle<bool>);
 struct Threads {
     watcher: JoinHandle<Result<(), Refused>>,
     mender: JoinHandle<()>,
-    pool: Option<Pool>,
+    pool: Option<MatcherUpdates>,
     /// How logs name the engine.
     title: String,
 }
@@ -164,7 +164,7 @@ impl Live {
     /// # Errors
     /// The system has no thread left.
     pub fn start_later(
-        wish: LiveWish,
+        wish: LiveOptions,
         connection: Arc<Connection>,
         settings: Settings,
         ways: Ways,
@@ -252,7 +252,7 @@ fn prepare(
     connection: &Arc<Connection>,
     settings: &Settings,
     ways: &Ways,
-) -> io::Result<(Keeper, Threads)> {
+) -> io::Result<(Lifecycle, Threads)> {
     let Ways {
         report,
         writer,
@@ -264,7 +264,7 @@ fn prepare(
     // Live matching ends at once where retro matching may finish.
     let ending = Stop::new()?;
     let shared = Arc::new(Shared {
-        roster: Mutex::new(Roster::new(
+        roster: Mutex::new(IndicatorTable::new(
             settings.meaning,
             source.reach,
             SystemTime::now(),
@@ -282,25 +282,25 @@ fn prepare(
         )
     };
     let pool = match &source.registrar {
-        Some(registrar) => Some(Pool::start(registrar, metrics, &ending, stop)?),
+        Some(registrar) => Some(MatcherUpdates::start(registrar, metrics, &ending, stop)?),
         None => None,
     };
     let forgets = source.registrar.as_ref().is_some_and(|one| one.forgets());
     let (gaps_sender, gaps) = unbounded();
-    let mender = Mender {
+    let mender = Backfill {
         engine: connection.engine().clone(),
         shared: shared.clone(),
-        forgetful: pool.as_ref().filter(|_| forgets).map(Pool::way),
+        forgetful: pool.as_ref().filter(|_| forgets).map(MatcherUpdates::way),
         reporter: reporter(),
         metrics: metrics.clone(),
         timeout: settings.timeout,
         ending: ending.clone(),
         stop: stop.clone(),
     };
-    let keeper = Keeper {
+    let keeper = Lifecycle {
         shared: shared.clone(),
         registrar: source.registrar,
-        way: pool.as_ref().map(Pool::way),
+        way: pool.as_ref().map(MatcherUpdates::way),
         is_alone: settings.is_alone,
         wider,
         metrics: metrics.clone(),

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, bounded};
 use time::OffsetDateTime;
 
 use super::*;
-use crate::engine::live::{Arrival, Ended, Feed};
+use crate::engine::live::{Ended, EventStream, StreamItem};
 use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
 use crate::indicator::{Indicator, Protocol};
 use crate::intake::{Budget, Intake};
@@ -24,7 +24,7 @@ struct Script {
     lines: Receiver<String>,
 }
 
-impl Feed for Script {
+impl EventStream for Script {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
         loop {
             crossbeam_channel::select! {
@@ -41,8 +41,8 @@ impl Feed for Script {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
-        Ok(Arrival::Event(line.text))
+    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+        Ok(StreamItem::Event(line.text))
     }
 
     fn name(&self) -> String {
@@ -75,7 +75,7 @@ impl Engine for Store {
         Ok(())
     }
 
-    fn question(&self) -> String {
+    fn probe_command(&self) -> String {
         "store".to_owned()
     }
 
@@ -123,7 +123,7 @@ struct Bed {
     live: Live,
     intake: Intake,
     lines: Sender<String>,
-    parcels: Receiver<Parcel>,
+    parcels: Receiver<WriterMessage>,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
@@ -145,7 +145,7 @@ fn start(store: Store) -> Bed {
         is_alone: true,
         timeout: None,
         willing: Arc::new(AtomicUsize::new(1)),
-        wider: Arc::new(|_| Wider::default()),
+        wider: Arc::new(|_| MatchExpansion::default()),
         waiting: waiting(&metrics),
     };
     let (name, budget) = ("store".into(), Budget::new(1));
@@ -185,7 +185,7 @@ fn store(events: Vec<(String, Option<OffsetDateTime>)>) -> Store {
 impl Bed {
     fn next(&self) -> String {
         match self.parcels.recv_timeout(LIMIT) {
-            Ok(Parcel::Lines { bytes, .. }) => String::from_utf8(bytes).expect("JSON"),
+            Ok(WriterMessage::Lines { bytes, .. }) => String::from_utf8(bytes).expect("JSON"),
             other => panic!("{other:?}"),
         }
     }

@@ -27,7 +27,7 @@ use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
+use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
 
 /// A pause in the stream of indicators after which those that came are looked
 /// for together: a pass over the files costs the same for one and for many.
@@ -46,7 +46,7 @@ pub struct Director {
     sources: Mutex<Vec<Arc<Source>>>,
     settings: Settings,
     report: Arc<ReportSettings>,
-    writer: Sender<Parcel>,
+    writer: Sender<WriterMessage>,
     metrics: Arc<Metrics>,
     stop: Stop,
     progress: Arc<Progress>,
@@ -68,7 +68,7 @@ impl Director {
     pub fn new(
         settings: Settings,
         report: Arc<ReportSettings>,
-        writer: Sender<Parcel>,
+        writer: Sender<WriterMessage>,
         metrics: Arc<Metrics>,
         stop: Stop,
         progress: Arc<Progress>,

@@ -30,7 +30,7 @@ use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Parcel, Settings as ReportSettings};
+use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
 
 use director::Director;
 
@@ -98,7 +98,7 @@ impl Files {
         settings: Settings,
         arrivals: Receiver<Arrival>,
         report: Arc<ReportSettings>,
-        writer: &Sender<Parcel>,
+        writer: &Sender<WriterMessage>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<Self> {

@@ -1,17 +1,17 @@
 //! Live matching without help from the engine: which observables does a new
 //! event match?
 
-mod halves;
+mod split_url;
 
+use super::field_scope::{FieldScope, Place, Reached};
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
-use super::reach::{Place, Reach, Reached};
 use crate::observable::{Kind, Observable};
 
-use halves::{Halves, Parts};
+use split_url::{Parts, SplitUrl};
 
 /// All live observables and the knowledge of where they count, which is the
-/// engine's [`Reach`].
+/// engine's [`FieldScope`].
 ///
 /// With VAST's concepts:
 ///
@@ -31,9 +31,9 @@ use halves::{Halves, Parts};
 #[derive(Debug)]
 pub struct LiveMatcher {
     index: Index,
-    reach: Box<dyn Reach>,
+    reach: Box<dyn FieldScope>,
     /// URLs by their parts, where the engine finds them so.
-    halves: Option<Halves>,
+    halves: Option<SplitUrl>,
     found: Found,
 }
 
@@ -49,15 +49,15 @@ pub enum Clarity {
 
 impl LiveMatcher {
     /// A matcher without observables.
-    pub fn new(reach: impl Reach + 'static) -> Self {
+    pub fn new(reach: impl FieldScope + 'static) -> Self {
         Self::of(Box::new(reach))
     }
 
     /// The same for an engine that is not known before.
-    pub fn of(reach: Box<dyn Reach>) -> Self {
+    pub fn of(reach: Box<dyn FieldScope>) -> Self {
         LiveMatcher {
             index: Index::default(),
-            halves: reach.url_parts().map(Halves::new),
+            halves: reach.url_parts().map(SplitUrl::new),
             reach,
             found: Found::default(),
         }
@@ -278,7 +278,7 @@ mod tests {
     #[derive(Debug)]
     struct InParts;
 
-    impl Reach for InParts {
+    impl FieldScope for InParts {
         fn reaches(&self, place: &Place<'_>) -> Reached {
             match (place.schema, place.path) {
                 ("new", _) => Reached::Unknown,

@@ -11,12 +11,13 @@
 //! * [`Concepts`] is the engine's table of which fields hold a domain or a URL.
 //! * [`condition::Condition`] checks in an event what no engine was asked for.
 //! * [`LiveMatcher`] decides alone whether an event matches (live matching on an
-//!   engine that has no matcher); in which fields, its [`Reach`] tells.
+//!   engine that has no matcher); in which fields, its [`FieldScope`] tells.
 
 mod attribution;
 mod concepts;
 pub mod condition;
 pub mod event;
+mod field_scope;
 mod index;
 mod json;
 mod keys;
@@ -25,7 +26,6 @@ mod matcher;
 mod mode;
 pub mod places;
 mod prefilter;
-mod reach;
 #[cfg(test)]
 #[path = "../../tests/oracles/reference.rs"]
 pub(crate) mod reference;
@@ -34,6 +34,7 @@ mod walk;
 
 pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
+pub use field_scope::{FieldScope, Place, Reached, UrlParts};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};
@@ -41,5 +42,4 @@ pub use keys::Node;
 pub use live::{Clarity, LiveMatcher};
 pub use matcher::{Fields, Holding, Matcher, Scan, Scratch};
 pub use mode::{EventMatcher, EventScratch, Meaning, Mode};
-pub use reach::{Place, Reach, Reached, UrlParts};
 pub use walk::At;

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::concepts::Concepts;
+use super::field_scope::{FieldScope, Place, Reached};
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::live::{Clarity, LiveMatcher};
 use super::matcher::{Fields, Matcher, Scan, Scratch};
-use super::reach::{Place, Reach, Reached};
 use crate::observable::Observable;
 
 /// How far a match goes.
@@ -67,7 +67,7 @@ pub enum EventMatcher {
     Exact(LiveMatcher),
     /// By what is meant; in fields that the table does not know, an engine's reach tells
     /// whether they hold addresses.
-    Meaning(Matcher, Option<Box<dyn Reach>>),
+    Meaning(Matcher, Option<Box<dyn FieldScope>>),
 }
 
 /// What one thread needs to match events, made once and used for all.
@@ -90,7 +90,7 @@ impl EventMatcher {
 
     /// The same of an engine's events, where `reach` tells in which fields the engine
     /// finds equal values.
-    pub fn with_reach(meaning: Meaning, reach: Box<dyn Reach>) -> Self {
+    pub fn with_reach(meaning: Meaning, reach: Box<dyn FieldScope>) -> Self {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
             Mode::Standard | Mode::Thorough => {
@@ -166,7 +166,7 @@ impl EventMatcher {
 /// addresses, as far as the engine knows; what nobody knows counts.
 fn keep_reached(
     matcher: &Matcher,
-    reach: &dyn Reach,
+    reach: &dyn FieldScope,
     schema: &str,
     scratch: &Scratch,
     out: &mut Vec<Slot>,
@@ -206,7 +206,7 @@ mod tests {
     #[derive(Debug)]
     struct Typed;
 
-    impl Reach for Typed {
+    impl FieldScope for Typed {
         fn reaches(&self, place: &Place<'_>) -> Reached {
             match place.path {
                 "peer" => Reached::Yes,

@@ -35,7 +35,7 @@ pub use kind::Kind;
 pub use line::of_line;
 pub use network::Network;
 pub use not_a_value::NotAValue;
-pub use property::{Facts, PROPERTIES, Property, Thing, Writing};
+pub use property::{PROPERTIES, Property, PropertyInfo, Thing, ValueForm};
 pub use refang::refang;
 pub use spelled::Spelled;
 pub use time::{EventTime, stix_time, whole_second};
@@ -198,7 +198,7 @@ impl Observable {
     /// The text is no value of the property.
     pub fn text(property: Property, text: &str) -> Result<Self, NotAValue> {
         let text = match property.facts().writing {
-            Writing::MailAddress => refang(text),
+            ValueForm::MailAddress => refang(text),
             _ => Cow::Borrowed(text),
         };
         let canonical = property.parse(&text)?;

@@ -68,7 +68,7 @@ pub enum Property {
 
 /// How a text is written before it is compared with the logs; events are read so too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Writing {
+pub enum ValueForm {
     /// As it came, in NFC: case counts.
     AsIs,
     /// In lower case.
@@ -87,31 +87,31 @@ pub enum Writing {
     DistinguishedName,
 }
 
-impl Writing {
+impl ValueForm {
     /// Whether an engine that compares texts is asked for the text as it came.
     pub(super) fn keeps_spelling(self) -> bool {
         match self {
-            Writing::AsIs
-            | Writing::LowerCase
-            | Writing::Serial
-            | Writing::MailAddress
-            | Writing::FileName
-            | Writing::DistinguishedName => true,
+            ValueForm::AsIs
+            | ValueForm::LowerCase
+            | ValueForm::Serial
+            | ValueForm::MailAddress
+            | ValueForm::FileName
+            | ValueForm::DistinguishedName => true,
             // As all logs write them.
-            Writing::Hexadecimal(_) | Writing::HardwareAddress => false,
+            ValueForm::Hexadecimal(_) | ValueForm::HardwareAddress => false,
         }
     }
 
     /// Whether fields hold more than a value: a header around a mail address, a path before
     /// a name.
     pub(super) fn is_part_of_texts(self) -> bool {
-        matches!(self, Writing::MailAddress | Writing::FileName)
+        matches!(self, ValueForm::MailAddress | ValueForm::FileName)
     }
 }
 
 /// What is known of a property.
 #[derive(Debug)]
-pub struct Facts {
+pub struct PropertyInfo {
     /// Which one.
     pub property: Property,
     /// Its name in one word, as logs and statistics have it.
@@ -121,7 +121,7 @@ pub struct Facts {
     /// The engine's concepts, or whole names of fields, that hold it.
     pub extractors: &'static [&'static str],
     /// How it is compared.
-    pub writing: Writing,
+    pub writing: ValueForm,
     /// What it is a property of: tests of one pattern on objects of one type hold for one
     /// thing only.
     pub of: Thing,
@@ -147,136 +147,136 @@ pub enum Thing {
 }
 
 /// All properties, in the order of their numbers.
-pub const PROPERTIES: [Facts; 28] = [
-    Facts {
+pub const PROPERTIES: [PropertyInfo; 28] = [
+    PropertyInfo {
         property: Property::Md5,
         name: "md5",
         what: "MD5",
         extractors: &["file.hash.md5"],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::File,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Sha1,
         name: "sha1",
         what: "SHA-1",
         extractors: &["file.hash.sha1"],
-        writing: Writing::Hexadecimal(40),
+        writing: ValueForm::Hexadecimal(40),
         of: Thing::File,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Sha256,
         name: "sha256",
         what: "SHA-256",
         extractors: &["file.hash.sha256"],
-        writing: Writing::Hexadecimal(64),
+        writing: ValueForm::Hexadecimal(64),
         of: Thing::File,
     },
-    Facts {
+    PropertyInfo {
         property: Property::FileName,
         name: "filename",
         what: "file name",
         extractors: &["file.name"],
-        writing: Writing::FileName,
+        writing: ValueForm::FileName,
         of: Thing::File,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Mac,
         name: "mac",
         what: "hardware address",
         extractors: &["net.src.mac"],
-        writing: Writing::HardwareAddress,
+        writing: ValueForm::HardwareAddress,
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::UserAgent,
         name: "useragent",
         what: "user agent",
         extractors: &["zeek.http.user_agent", "suricata.http.http.http_user_agent"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Request,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Email,
         name: "email",
         what: "mail address",
         extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
-        writing: Writing::MailAddress,
+        writing: ValueForm::MailAddress,
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::ProcessName,
         name: "process",
         what: "process name",
         extractors: &["proc.name"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Process,
     },
-    Facts {
+    PropertyInfo {
         property: Property::ParentProcessName,
         name: "parent_process",
         what: "name of a parent process",
         extractors: &["proc.parent.name"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::ParentProcess,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CommandLine,
         name: "command_line",
         what: "command line",
         extractors: &["sysmon.ProcessCreation.CommandLine"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Process,
     },
-    Facts {
+    PropertyInfo {
         property: Property::UserName,
         name: "user",
         what: "user name",
         extractors: &["proc.user_name"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Sha512,
         name: "sha512",
         what: "SHA-512",
         extractors: &[],
-        writing: Writing::Hexadecimal(128),
+        writing: ValueForm::Hexadecimal(128),
         of: Thing::File,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateMd5,
         name: "x509_md5",
         what: "MD5 of a certificate",
         extractors: &[],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateSha1,
         name: "x509_sha1",
         what: "SHA-1 of a certificate",
         extractors: &["suricata.tls.tls.fingerprint"],
-        writing: Writing::Hexadecimal(40),
+        writing: ValueForm::Hexadecimal(40),
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateSha256,
         name: "x509_sha256",
         what: "SHA-256 of a certificate",
         extractors: &[],
-        writing: Writing::Hexadecimal(64),
+        writing: ValueForm::Hexadecimal(64),
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateSerial,
         name: "x509_serial",
         what: "serial number",
         extractors: &["suricata.tls.tls.serial", "zeek.x509.certificate.serial"],
-        writing: Writing::Serial,
+        writing: ValueForm::Serial,
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateIssuer,
         name: "x509_issuer",
         what: "distinguished name",
@@ -285,10 +285,10 @@ pub const PROPERTIES: [Facts; 28] = [
             "zeek.ssl.issuer",
             "zeek.x509.certificate.issuer",
         ],
-        writing: Writing::DistinguishedName,
+        writing: ValueForm::DistinguishedName,
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::CertificateSubject,
         name: "x509_subject",
         what: "distinguished name",
@@ -297,94 +297,94 @@ pub const PROPERTIES: [Facts; 28] = [
             "zeek.ssl.subject",
             "zeek.x509.certificate.subject",
         ],
-        writing: Writing::DistinguishedName,
+        writing: ValueForm::DistinguishedName,
         of: Thing::Certificate,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Ja3,
         name: "ja3",
         what: "JA3",
         extractors: &["suricata.tls.tls.ja3.hash"],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Ja3s,
         name: "ja3s",
         what: "JA3S",
         extractors: &["suricata.tls.tls.ja3s.hash"],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Ja4,
         name: "ja4",
         what: "JA4",
         extractors: &[],
-        writing: Writing::LowerCase,
+        writing: ValueForm::LowerCase,
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::HasshClient,
         name: "hassh",
         what: "HASSH",
         extractors: &[],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::HasshServer,
         name: "hassh_server",
         what: "HASSH",
         extractors: &[],
-        writing: Writing::Hexadecimal(32),
+        writing: ValueForm::Hexadecimal(32),
         of: Thing::Itself,
     },
-    Facts {
+    PropertyInfo {
         property: Property::EmailSender,
         name: "email_sender",
         what: "mail address",
         extractors: &["zeek.smtp.mailfrom", "suricata.smtp.smtp.mail_from"],
-        writing: Writing::MailAddress,
+        writing: ValueForm::MailAddress,
         of: Thing::Mail,
     },
-    Facts {
+    PropertyInfo {
         property: Property::EmailRecipient,
         name: "email_recipient",
         what: "mail address",
         extractors: &[],
-        writing: Writing::MailAddress,
+        writing: ValueForm::MailAddress,
         of: Thing::Mail,
     },
-    Facts {
+    PropertyInfo {
         property: Property::EmailSubject,
         name: "email_subject",
         what: "subject",
         extractors: &["zeek.smtp.subject"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Mail,
     },
-    Facts {
+    PropertyInfo {
         property: Property::HttpMethod,
         name: "http_method",
         what: "method",
         extractors: &["zeek.http.method", "suricata.http.http.http_method"],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Request,
     },
-    Facts {
+    PropertyInfo {
         property: Property::Cookie,
         name: "cookie",
         what: "cookie",
         extractors: &[],
-        writing: Writing::AsIs,
+        writing: ValueForm::AsIs,
         of: Thing::Request,
     },
 ];
 
 impl Property {
     /// What is known of it.
-    pub fn facts(self) -> &'static Facts {
+    pub fn facts(self) -> &'static PropertyInfo {
         &PROPERTIES[self as usize]
     }
 
@@ -398,17 +398,17 @@ impl Property {
     /// # Errors
     /// The text is none of this kind.
     pub fn parse(self, value: &str) -> Result<String, NotAValue> {
-        let Facts { what, writing, .. } = self.facts();
+        let PropertyInfo { what, writing, .. } = self.facts();
         let mut buffer = String::new();
         let canonical = match writing {
-            Writing::AsIs => Some(text::nfc(value).into_owned()),
-            Writing::LowerCase => Some(value.to_lowercase()),
-            Writing::Hexadecimal(digits) => hash::of_length(value, &[*digits]),
-            Writing::Serial => hash::serial(value, &mut buffer).map(str::to_owned),
-            Writing::HardwareAddress => mac::read(value, &mut buffer).map(str::to_owned),
-            Writing::DistinguishedName => Some(text::distinguished_name(value)),
-            Writing::MailAddress => return mail::parse(value),
-            Writing::FileName => return file_name::parse(value),
+            ValueForm::AsIs => Some(text::nfc(value).into_owned()),
+            ValueForm::LowerCase => Some(value.to_lowercase()),
+            ValueForm::Hexadecimal(digits) => hash::of_length(value, &[*digits]),
+            ValueForm::Serial => hash::serial(value, &mut buffer).map(str::to_owned),
+            ValueForm::HardwareAddress => mac::read(value, &mut buffer).map(str::to_owned),
+            ValueForm::DistinguishedName => Some(text::distinguished_name(value)),
+            ValueForm::MailAddress => return mail::parse(value),
+            ValueForm::FileName => return file_name::parse(value),
         };
         canonical.ok_or_else(|| NotAValue::plainly(value, what))
     }

@@ -110,7 +110,7 @@ pub struct Limits<'a> {
 
 /// How a child is treated beside its limits.
 #[derive(Clone, Copy)]
-pub struct Manner {
+pub struct RunOptions {
     /// How long it may take to end when it is told to, before it is killed.
     pub grace: Duration,
     /// After so long without output, the consumer is called with none, and may
@@ -118,9 +118,9 @@ pub struct Manner {
     pub silence: Option<Duration>,
 }
 
-impl Default for Manner {
+impl Default for RunOptions {
     fn default() -> Self {
-        Manner {
+        RunOptions {
             grace: TERMINATION_GRACE,
             silence: None,
         }
@@ -154,7 +154,7 @@ pub fn run(
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
 ) -> io::Result<Outcome> {
-    run_in(Manner::default(), command, input, limits, consume)
+    run_in(RunOptions::default(), command, input, limits, consume)
 }
 
 /// As [`run`], in this manner.
@@ -162,7 +162,7 @@ pub fn run(
 /// # Errors
 /// As [`run`].
 pub fn run_in(
-    manner: Manner,
+    manner: RunOptions,
     command: &mut Command,
     input: &[u8],
     limits: Limits<'_>,
@@ -303,14 +303,14 @@ impl<'a> Pipes<'a> {
             self.feed();
             drain_stderr(&mut self.stderr, &mut self.stderr_tail);
             match self.forward(&mut consume)? {
-                Read1::Enough => return Ok(Some(End::Enough)),
-                Read1::Nothing if exited => return Ok(None),
-                Read1::Nothing if self.is_silent() => {
+                ReadStep::Enough => return Ok(Some(End::Enough)),
+                ReadStep::Nothing if exited => return Ok(None),
+                ReadStep::Nothing if self.is_silent() => {
                     if self.consume(0, &mut consume) == Flow::Enough {
                         return Ok(Some(End::Enough));
                     }
                 }
-                Read1::Some | Read1::Nothing => {}
+                ReadStep::Some | ReadStep::Nothing => {}
             }
         }
     }
@@ -392,21 +392,21 @@ impl<'a> Pipes<'a> {
     }
 
     /// Reads one piece of standard output and hands it on.
-    fn forward(&mut self, consume: &mut impl FnMut(&[u8]) -> Flow) -> io::Result<Read1> {
+    fn forward(&mut self, consume: &mut impl FnMut(&[u8]) -> Flow) -> io::Result<ReadStep> {
         let Some(pipe) = &mut self.stdout else {
-            return Ok(Read1::Nothing);
+            return Ok(ReadStep::Nothing);
         };
         match pipe.read(&mut self.buffer) {
             Ok(0) => {
                 self.stdout = None;
-                Ok(Read1::Nothing)
+                Ok(ReadStep::Nothing)
             }
             Ok(count) => Ok(match self.consume(count, consume) {
-                Flow::Continue => Read1::Some,
-                Flow::Enough => Read1::Enough,
+                Flow::Continue => ReadStep::Some,
+                Flow::Enough => ReadStep::Enough,
             }),
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(Read1::Nothing),
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(ReadStep::Nothing),
                 _ => Err(error),
             },
         }
@@ -439,7 +439,7 @@ struct Ready {
 }
 
 /// What one read of standard output brought.
-enum Read1 {
+enum ReadStep {
     Some,
     Nothing,
     Enough,

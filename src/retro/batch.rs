@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use log::debug;
 
+use super::event_multiset::{EventMultiset, Memory};
 use super::joined::Part;
-use super::ledger::{Ledger, Memory};
 use super::queue::Request;
 use crate::indicator::Indicator;
 use crate::matching::condition::LazyEvent;
@@ -94,7 +94,7 @@ impl Entry {
     fn close(&mut self, counter: &Counter, metrics: &Metrics) {
         if self.request.part.is_some() {
             self.open = false;
-            self.request.reported = Ledger::default();
+            self.request.reported = EventMultiset::default();
         }
         if std::mem::replace(&mut self.open, false) {
             counter.add(1);
@@ -110,7 +110,7 @@ impl Entry {
                 engine = metrics.engine_name();
                 "indicator {}: {} sighting(s)", self.id(), self.count()
             );
-            self.request.reported = Ledger::default();
+            self.request.reported = EventMultiset::default();
         }
     }
 }
@@ -123,11 +123,11 @@ pub(super) struct Out<'a> {
 }
 
 /// What the engine is asked for once: all indicators that ask for the same.
-pub(super) struct Question {
+pub(super) struct Query {
     indicator: Arc<Indicator>,
     pub(super) entries: Vec<Entry>,
     /// Events of the last query that may or may not be its.
-    pub(super) doubts: Ledger,
+    pub(super) ambiguous: EventMultiset,
     /// There were more doubts than can be remembered: it is to be asked alone,
     /// for everything.
     pub(super) alone: bool,
@@ -138,12 +138,12 @@ pub(super) struct Question {
     pub(super) refused: usize,
 }
 
-impl Question {
+impl Query {
     fn new(first: Request) -> Self {
-        Question {
+        Query {
             indicator: first.indicator.clone(),
             entries: vec![Entry::new(first)],
-            doubts: Ledger::default(),
+            ambiguous: EventMultiset::default(),
             alone: false,
             parts: 1,
             refused: 0,
@@ -182,10 +182,10 @@ impl Question {
         }
         match purpose {
             Purpose::AllEvents => {
-                self.doubts = Ledger::default();
+                self.ambiguous = EventMultiset::default();
                 self.alone = false;
             }
-            Purpose::Doubts => self.doubts.begin(),
+            Purpose::Doubts => self.ambiguous.begin(),
         }
     }
 
@@ -224,7 +224,7 @@ impl Question {
 }
 
 /// A query still to be put.
-pub(super) struct Group {
+pub(super) struct PlannedQuery {
     pub(super) questions: Vec<usize>,
     /// The observables that are asked for, where it is a part of one question.
     pub(super) part: Option<Range<usize>>,
@@ -233,10 +233,10 @@ pub(super) struct Group {
     pub(super) failures: u32,
 }
 
-impl Group {
+impl PlannedQuery {
     /// Asks for everything that matches.
     pub(super) fn all_events(questions: Vec<usize>, time: Option<Duration>) -> Self {
-        Group {
+        PlannedQuery {
             questions,
             part: None,
             time,
@@ -246,10 +246,10 @@ impl Group {
     }
 
     /// Asks for what is in doubt.
-    pub(super) fn doubts(questions: Vec<usize>, time: Option<Duration>) -> Self {
-        Group {
+    pub(super) fn ambiguous(questions: Vec<usize>, time: Option<Duration>) -> Self {
+        PlannedQuery {
             purpose: Purpose::Doubts,
-            ..Group::all_events(questions, time)
+            ..PlannedQuery::all_events(questions, time)
         }
     }
 
@@ -270,20 +270,20 @@ pub(super) enum Purpose {
 
 /// The batch's state between queries.
 pub(super) struct Batch {
-    pub(super) questions: Vec<Question>,
+    pub(super) questions: Vec<Query>,
     /// The last is the next.
-    pub(super) groups: Vec<Group>,
+    pub(super) groups: Vec<PlannedQuery>,
 }
 
 impl Batch {
     /// A batch that nothing was asked of yet.
     pub(super) fn new(requests: Vec<Request>, time: Option<Duration>) -> Self {
         let numbers = number(&requests);
-        let mut questions: Vec<Question> = Vec::with_capacity(requests.len());
+        let mut questions: Vec<Query> = Vec::with_capacity(requests.len());
         for (request, number) in requests.into_iter().zip(numbers) {
             match questions.get_mut(number) {
                 Some(question) => question.entries.push(Entry::new(request)),
-                None => questions.push(Question::new(request)),
+                None => questions.push(Query::new(request)),
             }
         }
         // What takes a query of its own goes alone.
@@ -294,18 +294,20 @@ impl Batch {
         let (alone, listed): (Vec<usize>, Vec<usize>) = (0..questions.len()).partition(is_alone);
         let alone = alone.into_iter().map(|number| vec![number]);
         let groups = alone.chain([listed]).filter(|group| !group.is_empty());
-        let groups = groups.map(|group| Group::all_events(group, time)).collect();
+        let groups = groups
+            .map(|group| PlannedQuery::all_events(group, time))
+            .collect();
         Batch { questions, groups }
     }
 
     /// Asks the open questions of a group again for everything, in two halves.
-    pub(super) fn split(&mut self, group: &Group, time: Option<Duration>, failures: u32) {
+    pub(super) fn split(&mut self, group: &PlannedQuery, time: Option<Duration>, failures: u32) {
         let open: Vec<usize> = self.open(group).collect();
         let (first, second) = open.split_at(open.len().div_ceil(2));
         for half in [second, first] {
-            self.groups.push(Group {
+            self.groups.push(PlannedQuery {
                 failures: if half.len() > 1 { failures } else { 0 },
-                ..Group::all_events(half.to_vec(), time)
+                ..PlannedQuery::all_events(half.to_vec(), time)
             });
         }
     }
@@ -318,7 +320,7 @@ impl Batch {
     }
 
     /// The questions of a group that still wait for an answer.
-    pub(super) fn open(&self, group: &Group) -> impl Iterator<Item = usize> {
+    pub(super) fn open(&self, group: &PlannedQuery) -> impl Iterator<Item = usize> {
         let questions = group.questions.iter().copied();
         questions.filter(|&question| self.questions[question].is_open())
     }

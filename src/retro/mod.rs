@@ -5,16 +5,16 @@
 //! back what the engine could not answer. Each engine has a batcher and a worker of its
 //! own; the other workers ask for whichever engine has a batch.
 
-mod asking;
+mod answer_reader;
 mod batch;
+mod batch_runner;
 mod batcher;
+mod event_multiset;
 #[cfg(test)]
 #[path = "../../tests/oracles/exactness.rs"]
 mod exactness;
 mod joined;
-mod ledger;
 mod queue;
-mod reading;
 mod worker;
 
 use std::num::NonZeroU64;
@@ -29,7 +29,7 @@ use crate::engine::Connection;
 use crate::intake::{Account, Arrival};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Parcel, Settings as ReportSettings};
+use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
 
 use batcher::{Batcher, Workers};
 use queue::Queue;
@@ -79,7 +79,7 @@ impl Retro {
         settings: &Settings,
         workers: usize,
         lanes: Vec<Lane>,
-        writer: &Sender<Parcel>,
+        writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<Self> {
         let mut retro = Retro::default();
@@ -92,7 +92,7 @@ impl Retro {
             _ => workers.max(own),
         };
         let helpers = (all > own).then_some(jobs_sender);
-        let memory = ledger::Memory::default();
+        let memory = event_multiset::Memory::default();
         for lane in lanes {
             retro.start_lane(settings.clone(), lane, &memory, &helpers, writer, stop)?;
         }
@@ -107,9 +107,9 @@ impl Retro {
         &mut self,
         mut settings: Settings,
         lane: Lane,
-        memory: &ledger::Memory,
+        memory: &event_multiset::Memory,
         helpers: &Option<Sender<Job>>,
-        writer: &Sender<Parcel>,
+        writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<()> {
         let engine = lane.connection.engine();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use log::debug;
 
+use super::event_multiset::EventMultiset;
 use super::joined::Part;
-use super::ledger::Ledger;
 use crate::indicator::Indicator;
 use crate::intake::{Account, Ending, Place, Put, Table, note_unsupported};
 use crate::observe::metrics::Metrics;
@@ -29,7 +29,7 @@ pub struct Request {
     /// finished.
     pub count: u64,
     /// Their events.
-    pub reported: Ledger,
+    pub reported: EventMultiset,
     /// How many of them the ledger had no room for.
     pub forgotten: u64,
     /// The indicator that this is for, where it is for a part of one.
@@ -45,7 +45,7 @@ impl Request {
             place: None,
             end: None,
             count: 0,
-            reported: Ledger::default(),
+            reported: EventMultiset::default(),
             forgotten: 0,
             part: None,
         }

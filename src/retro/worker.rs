@@ -6,14 +6,14 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::Settings;
-use super::asking::{Asker, Interruption};
+use super::batch_runner::{BatchRunner, Interruption};
 use super::batcher::{Done, Handed};
-use super::ledger::Memory;
+use super::event_multiset::Memory;
 use crate::engine::Connection;
 use crate::engine::connection::LOOK_AFTER;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Parcel, Reporter, Settings as ReportSettings};
+use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
 
 /// What one engine is asked with, by whichever worker.
 pub struct Desk {
@@ -24,7 +24,7 @@ pub struct Desk {
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
     /// Where they go.
-    pub writer: Sender<Parcel>,
+    pub writer: Sender<WriterMessage>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// What is remembered of events.
@@ -90,7 +90,7 @@ impl Desk {
 
     fn ask(&self, reporter: &mut Reporter, handed: Handed) {
         let Handed { number, requests } = handed;
-        let mut asker = Asker {
+        let mut asker = BatchRunner {
             engine: &**self.connection.engine(),
             reporter,
             metrics: &self.metrics,

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Instant;
 
-use crate::bus::manage::{ANSWER_TIME, ManageError, Manager};
+use crate::bus::management::{ANSWER_TIME, ManageError, ManagementClient};
 use crate::bus::publish::detect;
 use crate::config::{Config, ProtocolChoice, SinkChoice};
 use crate::engine;
@@ -236,7 +236,7 @@ const OWN_NAME: &str = "vast-threatbus/check";
 fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
     let context = zmq::Context::new();
     let endpoint = &config.threatbus;
-    let manager = Manager::new(&context, endpoint.clone(), Some(stop));
+    let manager = ManagementClient::new(&context, endpoint.clone(), Some(stop));
     let started = Instant::now();
     match manager.heartbeat(OWN_NAME, ANSWER_TIME) {
         Ok(()) | Err(ManageError::Refused(_)) => {}

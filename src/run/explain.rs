@@ -8,7 +8,9 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::engine::Choice;
-use crate::indicator::{Indicator, LeftOut, Message, Protocol, Rejection, Standing, Wider};
+use crate::indicator::{
+    Indicator, LeftOut, MatchExpansion, Message, Protocol, Rejection, ValidityState,
+};
 use crate::matching::Mode;
 use crate::matching::condition::Place;
 use crate::observable::Kind;
@@ -80,7 +82,7 @@ pub struct Asked {
     /// How far the queries go.
     pub mode: Mode,
     /// How much wider than equality indicators are looked for.
-    pub wider: Wider,
+    pub wider: MatchExpansion,
 }
 
 /// Writes a line of JSON to standard output for each indicator of the file or folder
@@ -152,7 +154,7 @@ impl<W: Write> Explainer<W> {
             Found::Rejected(line, rejection) => (Err(rejection), Some(line)),
         };
         if let Ok(Message::Match { indicator, .. }) = &mut found {
-            self.asked.wider.widen(indicator);
+            self.asked.wider.expand(indicator);
         }
         let Some(mut explanation) = explanation(&found, self.asked) else {
             return;
@@ -230,7 +232,7 @@ fn explain_indicator<'i>(
     asked: Asked,
 ) -> Explanation<'i> {
     let standing = indicator.validity.now();
-    let is_active = standing == Standing::Active;
+    let is_active = standing == ValidityState::Active;
     let (plan, reason) = if is_active {
         planned(indicator)
     } else {
@@ -456,7 +458,7 @@ mod tests {
             "pattern": "[domain-name:value = 'evil.example']"}"#;
         let queries = |engine, mode| {
             let message = crate::protocol::stix::message::read(line).expect("an indicator");
-            let wider = Wider::default();
+            let wider = MatchExpansion::default();
             let asked = Asked {
                 engine,
                 mode,

@@ -8,8 +8,8 @@ use log::warn;
 
 use super::lanes::Lane;
 use crate::config::Config;
-use crate::engine::{Connection, LiveWish};
-use crate::indicator::Wider;
+use crate::engine::{Connection, LiveOptions};
+use crate::indicator::MatchExpansion;
 use crate::intake::{Budget, Intake};
 use crate::live::{self, Live};
 use crate::logs::{self, Files};
@@ -18,7 +18,7 @@ use crate::process::stop::Stop;
 use crate::process::ticker::Ticker;
 use crate::retro::{self, Retro};
 use crate::sighting::instances::{Bounds, Waiting};
-use crate::sighting::report::{Parcel, Settings as ReportSettings};
+use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
 use crate::state::waiting::SavedFile;
 
 /// The threads that match.
@@ -37,7 +37,7 @@ pub struct Matching {
 /// What is needed to start the threads of any lane.
 struct Start<'a> {
     config: &'a Config,
-    writer: &'a Sender<Parcel>,
+    writer: &'a Sender<WriterMessage>,
     stop: &'a Stop,
     /// The bounds on what waits for stored events, and for new ones.
     stored: Arc<Budget>,
@@ -55,7 +55,7 @@ impl Matching {
         config: &Config,
         lanes: Vec<Lane>,
         report: &ReportSettings,
-        writer: &Sender<Parcel>,
+        writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<(Self, Intake)> {
         let engines = config.engines.len();
@@ -162,7 +162,7 @@ impl Start<'_> {
         (number, waiting): (usize, Arc<Waiting>),
         lane: &mut Lane,
         connection: &Arc<Connection>,
-        wish: LiveWish,
+        wish: LiveOptions,
         report: Arc<ReportSettings>,
     ) -> std::io::Result<(Live, Intake)> {
         let config = self.config;
@@ -216,9 +216,9 @@ impl Start<'_> {
 
 /// How wide indicators are looked for in what is matched here: answers of DNS are places
 /// like others there, unless it is equality that counts.
-fn wider_here(config: &Config) -> Wider {
-    let Wider { answers, .. } = config.wider;
-    Wider {
+fn wider_here(config: &Config) -> MatchExpansion {
+    let MatchExpansion { answers, .. } = config.wider;
+    MatchExpansion {
         answers: answers && config.meaning.mode == Mode::Exact,
         ..config.wider
     }
@@ -240,11 +240,11 @@ fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
 
 /// How wide indicators are looked for, where that can be. The host of a URL is a
 /// whole value.
-fn wider(config: &Config, what: &str, takes_parts: bool) -> Wider {
+fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
     let wanted = config.wider;
-    let wider = Wider {
+    let wider = MatchExpansion {
         url_hosts: wanted.url_hosts,
-        ..Wider::default()
+        ..MatchExpansion::default()
     };
     if takes_parts || wider == wanted {
         return wanted;

@@ -23,9 +23,9 @@ use log::{debug, error, info, warn};
 
 use crate::bus::echo;
 use crate::bus::flight::KeyOf;
-use crate::bus::manage::{ManageError, Manager};
+use crate::bus::management::{ManageError, ManagementClient};
 use crate::bus::outbox::Outbox;
-use crate::bus::outgoing::{Broker, Inputs, Outgoing};
+use crate::bus::outgoing::{Broker, BusWriter, WriterInputs};
 use crate::bus::session::{self, Session};
 use crate::config::{CommandMode, Config, SinkChoice};
 use crate::indicator::Allowing;
@@ -41,7 +41,7 @@ use crate::run::signals::Watcher;
 use crate::sighting::lines::Pool;
 use crate::sighting::noise::{Kept, Noise};
 use crate::sighting::report::{
-    Destination, Parcel, Reporter, Settings as ReportSettings, Transform,
+    Destination, Reporter, Settings as ReportSettings, Transform, WriterMessage,
 };
 use crate::sighting::tally::Tally;
 use crate::sighting::writer;
@@ -178,11 +178,11 @@ fn run_with(
         Ok(allow) => Allowing::new(allow),
         Err(code) => return Ok(code),
     };
-    let (parcels_sender, parcels) = bounded::<Parcel>(PARCELS);
+    let (parcels_sender, parcels) = bounded::<WriterMessage>(PARCELS);
     let (broker_sender, brokers) = unbounded::<Broker>();
     let (echo_sender, echoes) = unbounded();
     let finished = Arc::new(AtomicBool::new(false));
-    let inputs = Inputs {
+    let inputs = WriterInputs {
         parcels,
         brokers,
         echoes,
@@ -336,7 +336,7 @@ fn end_after_grace(stop: &Stop) {
 /// could not be given up.
 fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<String> {
     let context = zmq::Context::new();
-    let manager = Manager::new(&context, config.threatbus.clone(), None);
+    let manager = ManagementClient::new(&context, config.threatbus.clone(), None);
     while let Some(topic) = topics.last() {
         match manager.unsubscribe(topic, time_left(stop, GIVING_UP)) {
             Ok(()) => info!("unsubscribed"),
@@ -382,7 +382,7 @@ const LOOK_FOR_DUE: Duration = Duration::from_secs(1);
 fn start_teller(
     report: &Arc<ReportSettings>,
     metrics: &Arc<Metrics>,
-    writer: &Sender<Parcel>,
+    writer: &Sender<WriterMessage>,
     stop: &Stop,
     pending: Vec<Kept>,
 ) -> std::io::Result<Ticker> {
@@ -455,7 +455,7 @@ impl Writer {
         spool: Option<Spool>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
-        inputs: Inputs,
+        inputs: WriterInputs,
     ) -> std::io::Result<Self> {
         let write = Self::prepare(config, spool, metrics, stop)?;
         let (done_sender, done) = bounded(1);
@@ -475,7 +475,7 @@ impl Writer {
         spool: Option<Spool>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
-    ) -> std::io::Result<Box<dyn FnOnce(Inputs) -> writer::Ended + Send>> {
+    ) -> std::io::Result<Box<dyn FnOnce(WriterInputs) -> writer::Ended + Send>> {
         let choice = match &config.sink {
             SinkChoice::Bus => {
                 let key: Option<KeyOf> = confirms(config).then_some(echo::key);
@@ -483,7 +483,7 @@ impl Writer {
                     Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
                     None => Outbox::in_memory(config.queue_max_bytes, key),
                 };
-                let outgoing = Outgoing::new(outbox, metrics.clone(), stop.clone());
+                let outgoing = BusWriter::new(outbox, metrics.clone(), stop.clone());
                 return Ok(Box::new(move |inputs| {
                     outgoing.run(inputs);
                     writer::Ended::Done
@@ -496,7 +496,7 @@ impl Writer {
             },
         };
         let write = writer::writer(choice, metrics.clone(), stop.clone())?;
-        Ok(Box::new(move |inputs: Inputs| write(&inputs.parcels)))
+        Ok(Box::new(move |inputs: WriterInputs| write(&inputs.parcels)))
     }
 
     /// Waits for the writer; where the reader of standard output stands still,

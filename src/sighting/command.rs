@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{error, info, warn};
 
-use super::report::{CommandRun, Parcel};
+use super::report::{CommandRun, WriterMessage};
 use super::retries::{Failed, MOST_RETRIES, Retries};
 use super::transform::run_command;
 use super::untaken::{Place, Untaken};
@@ -54,7 +54,7 @@ impl Command {
     }
 
     /// Runs the command until the workers are gone and all is settled.
-    pub(super) fn run(mut self, parcels: &Receiver<Parcel>) -> Ended {
+    pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while !self.stop.is_now() {
             let now = Instant::now();
@@ -84,21 +84,21 @@ impl Command {
     }
 
     /// Waits for a parcel and hands it over; says whether more can come.
-    fn take(&mut self, parcels: &Receiver<Parcel>, now: Instant) -> bool {
+    fn take(&mut self, parcels: &Receiver<WriterMessage>, now: Instant) -> bool {
         let limit = self
             .retries
             .sleep(now)
             .map_or(LOOK, |pause| pause.min(LOOK));
         match parcels.recv_timeout(limit) {
-            Ok(Parcel::Command(run)) => {
+            Ok(WriterMessage::Command(run)) => {
                 let begun = self.retries.begin((run, None));
                 self.hand_over(begun);
             }
-            Ok(Parcel::Finished(tickets)) => {
+            Ok(WriterMessage::Finished(tickets)) => {
                 self.marks.push_back((self.retries.begun(), tickets));
                 self.finish_marks();
             }
-            Ok(Parcel::Lines { .. } | Parcel::Messages(_)) => {}
+            Ok(WriterMessage::Lines { .. } | WriterMessage::Messages(_)) => {}
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
@@ -166,16 +166,16 @@ impl Command {
     }
 
     /// What is not taken at the end is kept, or lost. What was kept before still is.
-    fn end(mut self, parcels: &Receiver<Parcel>) -> Ended {
+    fn end(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let waiting = self.retries.give_up().into_iter();
         let mut left: Vec<CommandRun> = waiting
             .filter_map(|(run, place)| place.is_none().then_some(run))
             .collect();
         for parcel in parcels.try_iter() {
             match parcel {
-                Parcel::Command(run) => left.push(run),
-                Parcel::Finished(tickets) => self.marks.push_back((0, tickets)),
-                Parcel::Lines { .. } | Parcel::Messages(_) => {}
+                WriterMessage::Command(run) => left.push(run),
+                WriterMessage::Finished(tickets) => self.marks.push_back((0, tickets)),
+                WriterMessage::Lines { .. } | WriterMessage::Messages(_) => {}
             }
         }
         if !left.is_empty() {

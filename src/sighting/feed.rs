@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use log::{error, info, warn};
 
 use super::handing::{GivenUp, Handing, SETTLING, Settled};
-use super::report::{CommandRun, Parcel};
+use super::report::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
 use super::untaken::{Place, Untaken};
@@ -97,7 +97,7 @@ impl Feed {
     }
 
     /// Feeds the command until the workers are gone and all is taken.
-    pub(super) fn run(mut self, parcels: &Receiver<Parcel>) -> Ended {
+    pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while more || !self.handing.is_empty() {
             if self.stop.is_now() {
@@ -122,7 +122,7 @@ impl Feed {
 
     /// Takes what the workers have; waits where there is nothing to write. Says
     /// whether more can come.
-    fn gather(&mut self, parcels: &Receiver<Parcel>) -> bool {
+    fn gather(&mut self, parcels: &Receiver<WriterMessage>) -> bool {
         while self.handing.held() < MOST_HELD {
             if self.take_earlier() {
                 continue;
@@ -149,11 +149,11 @@ impl Feed {
         true
     }
 
-    fn take(&mut self, parcel: Parcel) {
+    fn take(&mut self, parcel: WriterMessage) {
         match parcel {
-            Parcel::Command(run) => self.push(run),
-            Parcel::Finished(tickets) => self.handing.push_mark(Mark::Finished(tickets)),
-            Parcel::Lines { .. } | Parcel::Messages(_) => {}
+            WriterMessage::Command(run) => self.push(run),
+            WriterMessage::Finished(tickets) => self.handing.push_mark(Mark::Finished(tickets)),
+            WriterMessage::Lines { .. } | WriterMessage::Messages(_) => {}
         }
     }
 
@@ -352,7 +352,7 @@ impl Feed {
     }
 
     /// The program ends at once: what is not taken is kept, or lost.
-    fn stopped(mut self, parcels: &Receiver<Parcel>) -> Ended {
+    fn stopped(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         for parcel in parcels.try_iter() {
             self.take(parcel);
         }

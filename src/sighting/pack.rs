@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, error};
 
-use super::report::{BusMessage, CommandRun, Destination, Output, Parcel, Settings, ioc};
+use super::report::{BusMessage, CommandRun, Destination, Output, Settings, WriterMessage, ioc};
 use crate::indicator::{Indicator, Protocol};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -21,7 +21,7 @@ const FULL: usize = 64 * 1024;
 pub(super) struct Packer {
     settings: Arc<Settings>,
     metrics: Arc<Metrics>,
-    writer: Sender<Parcel>,
+    writer: Sender<WriterMessage>,
     stop: Stop,
     lines: Vec<u8>,
     line_count: u64,
@@ -34,7 +34,7 @@ impl Packer {
     pub(super) fn new(
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
-        writer: Sender<Parcel>,
+        writer: Sender<WriterMessage>,
         stop: Stop,
     ) -> Self {
         Packer {
@@ -110,7 +110,7 @@ impl Packer {
         facts: &Facts,
     ) -> serde_json::Result<()> {
         let context = self.text(indicator, context, facts)?;
-        self.send(Parcel::Command(CommandRun {
+        self.send(WriterMessage::Command(CommandRun {
             ioc: ioc(indicator).to_owned(),
             match_type: facts.match_type,
             context,
@@ -155,16 +155,16 @@ impl Packer {
         if !self.lines.is_empty() {
             let bytes = std::mem::take(&mut self.lines);
             let count = std::mem::take(&mut self.line_count);
-            self.send(Parcel::Lines { bytes, count });
+            self.send(WriterMessage::Lines { bytes, count });
         }
         if !self.messages.is_empty() {
             self.message_bytes = 0;
             let messages = std::mem::take(&mut self.messages);
-            self.send(Parcel::Messages(messages));
+            self.send(WriterMessage::Messages(messages));
         }
         if !self.finished.is_empty() {
             let finished = std::mem::take(&mut self.finished);
-            self.send(Parcel::Finished(finished));
+            self.send(WriterMessage::Finished(finished));
         }
     }
 
@@ -174,7 +174,7 @@ impl Packer {
     }
 
     /// Waits for the writer as long as it takes, but not beyond the end.
-    fn send(&self, parcel: Parcel) {
+    fn send(&self, parcel: WriterMessage) {
         let count = parcel.count();
         // A free place is taken even at the very end, where `select!` would
         // toss a coin.
@@ -191,7 +191,7 @@ impl Packer {
         if let Some(parcel) = undelivered {
             self.metrics.sightings_lost.add(count);
             // There is no writer that would know whether all before it is safe.
-            if let Parcel::Finished(tickets) = parcel {
+            if let WriterMessage::Finished(tickets) = parcel {
                 tickets.into_iter().for_each(Ticket::keep);
             }
         }

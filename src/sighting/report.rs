@@ -52,7 +52,7 @@ pub enum Output {
 
 /// Sightings on their way to the writer.
 #[derive(Debug)]
-pub enum Parcel {
+pub enum WriterMessage {
     /// Whole lines for standard output.
     Lines {
         /// The bytes, each line with its end.
@@ -81,14 +81,14 @@ pub struct CommandRun {
     pub indicator: Arc<str>,
 }
 
-impl Parcel {
+impl WriterMessage {
     /// How many sightings it holds.
     pub fn count(&self) -> u64 {
         match self {
-            Parcel::Lines { count, .. } => *count,
-            Parcel::Messages(messages) => messages.len() as u64,
-            Parcel::Command(_) => 1,
-            Parcel::Finished(_) => 0,
+            WriterMessage::Lines { count, .. } => *count,
+            WriterMessage::Messages(messages) => messages.len() as u64,
+            WriterMessage::Command(_) => 1,
+            WriterMessage::Finished(_) => 0,
         }
     }
 }
@@ -232,7 +232,7 @@ impl Reporter {
     pub fn new(
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
-        writer: Sender<Parcel>,
+        writer: Sender<WriterMessage>,
         stop: Stop,
     ) -> Self {
         let packer = Packer::new(settings.clone(), metrics.clone(), writer, stop.clone());

@@ -15,7 +15,7 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::sighting::command::Command;
 use crate::sighting::feed::Feed;
-use crate::sighting::report::Parcel;
+use crate::sighting::report::WriterMessage;
 use crate::sighting::untaken::Untaken;
 use crate::state::journal::Ticket;
 use crate::state::spool::Spool;
@@ -34,7 +34,7 @@ pub enum Ended {
 /// Something that takes sightings.
 trait Sink {
     /// Puts out one parcel; gives the number of sightings that went out.
-    fn deliver(&mut self, parcel: Parcel) -> u64;
+    fn deliver(&mut self, parcel: WriterMessage) -> u64;
 
     /// Why there is no use in going on, where there is none.
     fn gone(&self) -> Option<Ended> {
@@ -53,7 +53,7 @@ pub enum Choice {
 }
 
 /// The writer's work, done in its own thread.
-pub type Work = Box<dyn FnOnce(&Receiver<Parcel>) -> Ended + Send>;
+pub type Work = Box<dyn FnOnce(&Receiver<WriterMessage>) -> Ended + Send>;
 
 /// The writer's thread: delivers until the workers are gone.
 ///
@@ -83,11 +83,11 @@ pub fn writer(choice: Choice, metrics: Arc<Metrics>, stop: Stop) -> io::Result<W
 
 fn write_all(
     mut sink: Box<dyn Sink + Send>,
-    parcels: &Receiver<Parcel>,
+    parcels: &Receiver<WriterMessage>,
     metrics: &Metrics,
 ) -> Ended {
     for parcel in parcels {
-        if let Parcel::Finished(tickets) = parcel {
+        if let WriterMessage::Finished(tickets) = parcel {
             tickets.into_iter().for_each(Ticket::finish);
             continue;
         }
@@ -109,8 +109,8 @@ struct StdoutSink {
 }
 
 impl Sink for StdoutSink {
-    fn deliver(&mut self, parcel: Parcel) -> u64 {
-        let Parcel::Lines { bytes, count } = parcel else {
+    fn deliver(&mut self, parcel: WriterMessage) -> u64 {
+        let WriterMessage::Lines { bytes, count } = parcel else {
             return 0;
         };
         match write_patiently(&mut self.stdout, &bytes) {

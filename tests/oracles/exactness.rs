@@ -10,8 +10,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, unbounded};
 use proptest::prelude::*;
 
-use super::asking::{Asker, Interruption};
-use super::ledger::{Memory, Room, fingerprint};
+use super::batch_runner::{BatchRunner, Interruption};
+use super::event_multiset::{Budget, Memory, fingerprint};
 use super::queue::Request;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
 use crate::indicator::{Indicator, Protocol, Selection};
@@ -21,7 +21,7 @@ use crate::observable::Observable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
-use crate::sighting::report::{CommandRun, Destination, Parcel, Reporter, Settings};
+use crate::sighting::report::{CommandRun, Destination, Reporter, Settings, WriterMessage};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -89,7 +89,7 @@ impl Engine for Plain {
         "0".to_owned()
     }
 
-    fn question(&self) -> String {
+    fn probe_command(&self) -> String {
         "nothing".to_owned()
     }
 
@@ -189,7 +189,7 @@ impl Run {
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
         for mut requests in batches {
             loop {
-                let mut asker = Asker {
+                let mut asker = BatchRunner {
                     engine: &self.engine,
                     reporter: &mut reporter,
                     metrics: &self.metrics,
@@ -228,10 +228,10 @@ impl Run {
     }
 }
 
-fn collect(parcels: &Receiver<Parcel>, indicators: usize) -> Vec<HashMap<String, usize>> {
+fn collect(parcels: &Receiver<WriterMessage>, indicators: usize) -> Vec<HashMap<String, usize>> {
     let mut sightings = vec![HashMap::new(); indicators];
     for parcel in parcels.try_iter() {
-        let Parcel::Command(CommandRun {
+        let WriterMessage::Command(CommandRun {
             context, indicator, ..
         }) = parcel
         else {
@@ -397,12 +397,12 @@ proptest! {
         events in events(),
         indicators in indicators(),
         room in 0usize..30,
-        doubts in 0usize..30,
+        ambiguous in 0usize..30,
         outages in prop::collection::vec(0usize..20, 0..3),
     ) {
         let mut run = Run::of(engine(events));
-        run.memory.reported = Room::new(room);
-        run.memory.doubts = Room::new(doubts);
+        run.memory.reported = Budget::new(room);
+        run.memory.ambiguous = Budget::new(ambiguous);
         *run.engine.troubles.borrow_mut() = outages.into_iter().map(|after| (after, true)).collect();
         for (number, sightings) in run.sightings(&indicators).iter().enumerate() {
             let expected = run.expected(&indicators[number]);
@@ -430,7 +430,7 @@ fn without_trouble_nothing_is_remembered_in_vain() {
     events.extend((0..60).map(|number| request("a.example", &format!("{number}.example"))));
     events.extend((0..80).map(|number| request(&format!("{number}.example"), "none")));
     let mut run = Run::of(engine(events));
-    run.memory.reported = Room::new(0);
+    run.memory.reported = Budget::new(0);
     let with = |name: &str, number: usize| vec![domain(name), domain(&format!("{number}.example"))];
     let mut indicators: Vec<_> = (0..40).map(|number| with("a.example", number)).collect();
     indicators.extend((40..80).map(|number| with("b.example", number)));

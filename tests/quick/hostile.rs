@@ -12,7 +12,7 @@ use crate::support::messages::{Ioc, indicator, indicator_id, legacy_intel, stix_
 use crate::support::query_judge::{self, Value as Asked};
 use crate::support::standin::Standin;
 use serde_json::{Value, json};
-use vast_threatbus::bus::manage::read_subscription;
+use vast_threatbus::bus::management::read_subscription;
 
 /// A broker of each protocol.
 const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
@@ -362,10 +362,10 @@ fn the_judge_of_queries_tells_values_from_the_language() {
 fn hostile_parts_of_texts() {
     use vast_threatbus::engine::vast::query::Query;
     use vast_threatbus::engine::vast::version::Version;
-    use vast_threatbus::indicator::{Message, Wider};
+    use vast_threatbus::indicator::{MatchExpansion, Message};
     use vast_threatbus::matching::Mode;
     use vast_threatbus::protocol::stix::message::read;
-    let wider = Wider {
+    let wider = MatchExpansion {
         answers: true,
         subdomains: true,
         url_hosts: true,
@@ -390,7 +390,7 @@ fn hostile_parts_of_texts() {
             let Ok(Message::Match { mut indicator, .. }) = message else {
                 continue;
             };
-            wider.widen(&mut indicator);
+            wider.expand(&mut indicator);
             let version = Version::unknown();
             let query = match &indicator.selection {
                 Some(selection) => {

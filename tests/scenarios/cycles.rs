@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use vast_threatbus::bus::manage::Manager;
+use vast_threatbus::bus::management::ManagementClient;
 use vast_threatbus::bus::publish::{Publisher, Sent, detect};
 use vast_threatbus::process::child;
 use vast_threatbus::process::endpoint::Endpoint;
@@ -62,7 +62,7 @@ fn cycle(broker: &Broker, scratch: &Scratch) {
     let manage = endpoint(broker.ports().manage).expect("an endpoint");
     let listens = endpoint(broker.ports().subscribe).expect("an endpoint");
     let limit = Duration::from_secs(20);
-    let manager = Manager::new(&context, manage, Some(&stop));
+    let manager = ManagementClient::new(&context, manage, Some(&stop));
     let subscription = manager.subscribe("cycle", 0, limit).expect("subscribed");
     let generation = detect(&context, &listens, &stop).expect("a socket");
     assert_eq!(generation, Some(broker.kind().protocol()));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use vast_threatbus::bus::manage::{ManageError, Subscription};
+use vast_threatbus::bus::management::{ManageError, Subscription};
 use vast_threatbus::config::ProtocolChoice;
 use vast_threatbus::indicator::Protocol;
 use vast_threatbus::process::endpoint::Endpoint;
@@ -11,7 +11,7 @@ use crate::machines::alive::Moment;
 use crate::machines::flight::Key;
 use crate::machines::gate::{Gate, Verdict};
 use crate::machines::outbox::Outbox;
-use crate::machines::remembered::Remembered;
+use crate::machines::seen_indicators::Remembered;
 use crate::machines::subscription::{Input, Next, Output, Request, Subscriber, Tale, Wishes};
 
 /// What comes before each sighting.

@@ -966,8 +966,8 @@ impl World {
         &mut self,
         request: &Request,
     ) -> Result<
-        Option<vast_threatbus::bus::manage::Subscription>,
-        vast_threatbus::bus::manage::ManageError,
+        Option<vast_threatbus::bus::management::Subscription>,
+        vast_threatbus::bus::management::ManageError,
     > {
         match request {
             Request::Heartbeat(topic) => {
@@ -1259,6 +1259,6 @@ fn kind_of(topic: &str) -> Kind {
     }
 }
 
-fn stopped() -> vast_threatbus::bus::manage::ManageError {
-    vast_threatbus::bus::manage::ManageError::Stopped
+fn stopped() -> vast_threatbus::bus::management::ManageError {
+    vast_threatbus::bus::management::ManageError::Stopped
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::bus::manage::{ManageError, Subscription};
+use crate::bus::management::{ManageError, Subscription};
 use crate::config::ProtocolChoice;
 use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;

@@ -7,7 +7,7 @@ use super::*;
 fn read_text(text: &str) -> Result<Vec<(String, String, usize)>, String> {
     let found = parse(text, Path::new("./c.yaml")).map_err(|error| error.to_string())?;
     let row = |assignment: Assignment| match assignment.place {
-        Place::File { line, key, .. } => (key, assignment.given.text, line),
+        Origin::File { line, key, .. } => (key, assignment.given.text, line),
         place => panic!("{place} is in no file"),
     };
     Ok(found.into_iter().map(row).collect())

@@ -22,7 +22,7 @@ use crate::process::endpoint::Endpoint;
 
 pub use parse::{Assignment, CommandLine, parse_command_line};
 pub use table::OPTIONS;
-pub use value::{Form, Given};
+pub use value::{Form, RawValue};
 
 /// One option: its names, what it takes, what it does, and where it is kept.
 pub struct Opt {
@@ -88,13 +88,13 @@ pub enum Kind {
     /// `STDOUT` or a command; empty and null mean the bus.
     Sink(fn(&mut Settings, SinkChoice)),
     /// One of a few words, in any case.
-    Choice(&'static [Pick]),
+    Choice(&'static [ChoiceValue]),
     /// A level of logging, in any case.
     LogLevel(fn(&mut Settings, Option<Verbosity>)),
 }
 
 /// One of the words that a [`Kind::Choice`] takes.
-pub struct Pick {
+pub struct ChoiceValue {
     /// The word.
     pub name: &'static str,
     /// Its meaning in a few words.
@@ -124,7 +124,7 @@ pub enum Section {
     /// Where sightings go.
     Output,
     /// Files in place of the bus and of VAST, and runs that end.
-    Jobs,
+    RunMode,
     /// What the program tells about itself.
     Logging,
     /// Help, version, configuration file.
@@ -139,7 +139,7 @@ impl Section {
         Section::Connection,
         Section::Matching,
         Section::Output,
-        Section::Jobs,
+        Section::RunMode,
         Section::Logging,
         Section::General,
     ];
@@ -150,7 +150,7 @@ impl Section {
             Section::Connection => "Connection",
             Section::Matching => "Matching",
             Section::Output => "Output",
-            Section::Jobs => "Files, and runs that end",
+            Section::RunMode => "Files, and runs that end",
             Section::Logging => "Logging and metrics",
             Section::General => "General",
             Section::Hidden => "Hidden",
@@ -290,7 +290,7 @@ mod tests {
     fn defaults_and_samples_are_taken_by_their_options() {
         for option in OPTIONS {
             for text in option.default.iter().chain(&option.sample) {
-                let result = option.apply(&mut Settings::default(), &Given::untyped(*text));
+                let result = option.apply(&mut Settings::default(), &RawValue::untyped(*text));
                 assert_eq!(result, Ok(()), "{}: {text}", option.title());
             }
         }

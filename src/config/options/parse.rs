@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use super::{Action, Given, Kind, OPTIONS, Opt, Text, version};
-use crate::config::{Place, UsageError, nearest};
+use super::{Action, Kind, OPTIONS, Opt, RawValue, Text, version};
+use crate::config::{Origin, UsageError, nearest};
 
 /// A value for an option, with the place where it was given.
 #[derive(Clone)]
@@ -13,9 +13,9 @@ pub struct Assignment {
     /// The option, an entry of [`OPTIONS`].
     pub option: &'static Opt,
     /// Its value.
-    pub given: Given,
+    pub given: RawValue,
     /// Where that stands.
-    pub place: Place,
+    pub place: Origin,
 }
 
 /// What a command line asks for.
@@ -64,9 +64,9 @@ pub fn parse_command_line(
             None => vec![value_of(&flag, &mut parser)?],
         };
         assignments.extend(values.into_iter().map(|value| Assignment {
-            given: Given::untyped(value),
+            given: RawValue::untyped(value),
             option: flag.option,
-            place: Place::Flag(flag.as_written.clone()),
+            place: Origin::Flag(flag.as_written.clone()),
         }));
     }
 }
@@ -138,7 +138,7 @@ fn value_of(flag: &Flag, parser: &mut lexopt::Parser) -> Result<String, UsageErr
         takes: flag.option.takes(),
     })?;
     value.into_string().map_err(|_| UsageError::NotUnicode {
-        place: Place::Flag(flag_name()),
+        place: Origin::Flag(flag_name()),
     })
 }
 
@@ -148,7 +148,7 @@ fn values_of(flag: &Flag, parser: &mut lexopt::Parser) -> Result<Vec<String>, Us
     let more = parser.values().into_iter().flatten();
     for value in more {
         let value = value.into_string().map_err(|_| UsageError::NotUnicode {
-            place: Place::Flag(flag.as_written.clone()),
+            place: Origin::Flag(flag.as_written.clone()),
         })?;
         values.push(value);
     }
@@ -165,8 +165,8 @@ fn perform(action: Action, flag: &Flag, parser: &mut lexopt::Parser) -> Result<S
             match Text::ALL.iter().find(|text| text.name() == value) {
                 Some(text) => Ok(text.generate()),
                 None => Err(UsageError::Value {
-                    place: Place::Flag(flag.as_written.clone()),
-                    value: Given::untyped(value).describe(),
+                    place: Origin::Flag(flag.as_written.clone()),
+                    value: RawValue::untyped(value).describe(),
                     problem: flag.option.takes(),
                 }),
             }
@@ -187,7 +187,7 @@ mod tests {
     }
 
     /// Name, value and flag of each assignment of a line.
-    fn read(line: &str) -> Vec<(String, String, Place)> {
+    fn read(line: &str) -> Vec<(String, String, Origin)> {
         match parse(line).expect(line) {
             CommandLine::Assignments(all) => all
                 .into_iter()
@@ -204,8 +204,8 @@ mod tests {
         }
     }
 
-    fn row(title: &str, value: &str, flag: &str) -> (String, String, Place) {
-        (title.into(), value.into(), Place::Flag(flag.into()))
+    fn row(title: &str, value: &str, flag: &str) -> (String, String, Origin) {
+        (title.into(), value.into(), Origin::Flag(flag.into()))
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_value_that_is_not_utf_8_is_an_error() {
         let args = ["--sink".into(), OsString::from_vec(vec![0xff])];
-        let place = Place::Flag("--sink".into());
+        let place = Origin::Flag("--sink".into());
         let error = parse_command_line(args).err();
         assert_eq!(error, Some(UsageError::NotUnicode { place }));
     }

@@ -1,6 +1,6 @@
 //! The table itself.
 
-use super::{Action, Kind, Name, Opt, Pick, Section};
+use super::{Action, ChoiceValue, Kind, Name, Opt, Section};
 use crate::config::{CommandMode, Format, LiveEngine, Output, ProtocolChoice};
 use crate::engine::Choice;
 use crate::matching::Mode;
@@ -14,22 +14,22 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "ENGINE",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "auto",
                 help: "files with --events, else by the version of the program",
                 set: |settings| settings.engine = Choice::Auto,
             },
-            Pick {
+            ChoiceValue {
                 name: "vast",
                 help: "VAST",
                 set: |settings| settings.engine = Choice::Vast,
             },
-            Pick {
+            ChoiceValue {
                 name: "tenzir",
                 help: "Tenzir, its successor",
                 set: |settings| settings.engine = Choice::Tenzir,
             },
-            Pick {
+            ChoiceValue {
                 name: "files",
                 help: "the log files of --events",
                 set: |settings| settings.engine = Choice::Files,
@@ -120,17 +120,17 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "PROTOCOL",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "auto",
                 help: "let the broker tell",
                 set: |settings| settings.protocol = ProtocolChoice::Auto,
             },
-            Pick {
+            ChoiceValue {
                 name: "legacy",
                 help: "JSON messages, Threat Bus up to 2020.12",
                 set: |settings| settings.protocol = ProtocolChoice::Legacy,
             },
-            Pick {
+            ChoiceValue {
                 name: "stix2",
                 help: "STIX-2 messages, Threat Bus from 2021.2 on",
                 set: |settings| settings.protocol = ProtocolChoice::Stix2,
@@ -198,22 +198,22 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "ENGINE",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "auto",
                 help: "what this VAST supports: it is queried once",
                 set: |settings| settings.live_engine = LiveEngine::Auto,
             },
-            Pick {
+            ChoiceValue {
                 name: "attach",
                 help: "a matcher that the node runs, VAST 2021.08 to 3.x",
                 set: |settings| settings.live_engine = LiveEngine::Attach,
             },
-            Pick {
+            ChoiceValue {
                 name: "start",
                 help: "a matcher of this program's own, VAST 2020 with the plugin",
                 set: |settings| settings.live_engine = LiveEngine::Start,
             },
-            Pick {
+            ChoiceValue {
                 name: "continuous",
                 help: "any engine: all new events are exported and matched here",
                 set: |settings| settings.live_engine = LiveEngine::Continuous,
@@ -278,17 +278,17 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "MODE",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "exact",
                 help: "whole texts in the engine's concepts, as the original does",
                 set: |settings| settings.mode = Mode::Exact,
             },
-            Pick {
+            ChoiceValue {
                 name: "standard",
                 help: "what an indicator names, however it is written",
                 set: |settings| settings.mode = Mode::Standard,
             },
-            Pick {
+            ChoiceValue {
                 name: "thorough",
                 help: "the same, also where an engine has to scan",
                 set: |settings| settings.mode = Mode::Thorough,
@@ -416,12 +416,12 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "MODE",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "each",
                 help: "a process for every sighting",
                 set: |settings| settings.sink_mode = CommandMode::Each,
             },
-            Pick {
+            ChoiceValue {
                 name: "lines",
                 help: "one process that stays and reads lines",
                 set: |settings| settings.sink_mode = CommandMode::Lines,
@@ -442,12 +442,12 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "WHAT",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "context",
                 help: "the context of each sighting, the matched event",
                 set: |settings| settings.output = Output::Context,
             },
-            Pick {
+            ChoiceValue {
                 name: "sighting",
                 help: "an object with the whole sighting and its context",
                 set: |settings| settings.output = Output::Sighting,
@@ -480,12 +480,12 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "MODE",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "each",
                 help: "a process for every sighting",
                 set: |settings| settings.transform_mode = CommandMode::Each,
             },
-            Pick {
+            ChoiceValue {
                 name: "lines",
                 help: "processes that stay and answer line by line",
                 set: |settings| settings.transform_mode = CommandMode::Lines,
@@ -640,7 +640,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Files(|settings| &mut settings.indicators),
         default: None,
         sample: Some("/srv/feeds/indicators.jsonl"),
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "read indicators from files and not from the bus; - = standard input",
         long_help: "Lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
                     URLhaus JSON, and Intel objects, plain or compressed (gzip, Zstandard); the \
@@ -654,57 +654,57 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "FORMAT",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "auto",
                 help: "what the content says",
                 set: |settings| settings.indicators_format = None,
             },
-            Pick {
+            ChoiceValue {
                 name: "list",
                 help: "one value a line",
                 set: |settings| settings.indicators_format = Some(Form::List),
             },
-            Pick {
+            ChoiceValue {
                 name: "hosts",
                 help: "a hosts file that blocks names",
                 set: |settings| settings.indicators_format = Some(Form::Hosts),
             },
-            Pick {
+            ChoiceValue {
                 name: "csv",
                 help: "comma-separated values",
                 set: |settings| settings.indicators_format = Some(Form::Csv),
             },
-            Pick {
+            ChoiceValue {
                 name: "zeek-intel",
                 help: "a file of Zeek's Intel framework",
                 set: |settings| settings.indicators_format = Some(Form::ZeekIntel),
             },
-            Pick {
+            ChoiceValue {
                 name: "stix",
                 help: "STIX 2.0 or 2.1, in any wrapping",
                 set: |settings| settings.indicators_format = Some(Form::Json),
             },
-            Pick {
+            ChoiceValue {
                 name: "misp",
                 help: "MISP events, attributes and objects",
                 set: |settings| settings.indicators_format = Some(Form::Json),
             },
-            Pick {
+            ChoiceValue {
                 name: "otx",
                 help: "pulses of OTX",
                 set: |settings| settings.indicators_format = Some(Form::Json),
             },
-            Pick {
+            ChoiceValue {
                 name: "threatfox",
                 help: "ThreatFox in JSON",
                 set: |settings| settings.indicators_format = Some(Form::Json),
             },
-            Pick {
+            ChoiceValue {
                 name: "urlhaus",
                 help: "URLhaus in JSON",
                 set: |settings| settings.indicators_format = Some(Form::Json),
             },
-            Pick {
+            ChoiceValue {
                 name: "intel",
                 help: "Intel objects of Threat Bus up to 2020.12",
                 set: |settings| settings.indicators_format = Some(Form::Json),
@@ -712,7 +712,7 @@ pub static OPTIONS: &[Opt] = &[
         ]),
         default: Some("auto"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "the form of the --indicators files, if it is detected wrongly",
         long_help: "",
     },
@@ -723,7 +723,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Text(|settings, value| settings.indicators_column = value),
         default: None,
         sample: Some("url"),
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "the column of a CSV file that holds the indicators, by name or number",
         long_help: "Columns are numbered from 1. It is not needed if the header has a known \
                     name.",
@@ -735,7 +735,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Files(|settings| &mut settings.events),
         default: None,
         sample: Some("/var/log/suricata/eve.json"),
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "search log files and not VAST; - = standard input",
         long_help: "With --vast beside it, both are searched. Suricata EVE and Zeek logs as JSON \
                     lines, JSON arrays and Zeek's own tables, plain or compressed (gzip, \
@@ -750,7 +750,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Switch(|settings, value| settings.follow = value),
         default: Some("false"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "stay at the end of the --events files, through rotation",
         long_help: "This is live matching without VAST. With --indicators, what the files \
                     already hold is matched first; with the bus, only what is added to them.",
@@ -762,7 +762,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Switch(|settings, value| settings.once = value),
         default: Some("false"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "end when everything that arrives is matched and reported",
         long_help: "The bus never says that a snapshot is complete, so the run ends when no \
                     indicator came for --idle seconds and no query waits or runs. The status is \
@@ -775,7 +775,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Seconds(0, |settings, value| settings.idle = value),
         default: Some("10"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "how long no indicator has to come before --once ends the run",
         long_help: "",
     },
@@ -786,7 +786,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Seconds(0, |settings, value| settings.deadline = value),
         default: Some("0"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "end the run after SECS seconds in any case, with status 75; 0 = never",
         long_help: "What is found until then is reported, and what is unfinished is counted.",
     },
@@ -797,7 +797,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Files(|settings| &mut settings.summary_files),
         default: None,
         sample: Some("/srv/reports/sightings.html"),
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "write what was found into files at the end: .json, .csv or .html",
         long_help: "Each indicator with its kind and feed, the number of sightings, the first \
                     and the last, and the three hosts that met it most often. The page has a \
@@ -811,7 +811,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Switch(|settings, value| settings.exit_code = value),
         default: Some("false"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "end with status 3 if nothing matched",
         long_help: "As with grep: 0 = there were matches. It is for runs that end.",
     },
@@ -822,7 +822,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::File(|settings, value| settings.explain = value),
         default: None,
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "print the queries of each indicator of a file, and run none",
         long_help: "The file is one as for --indicators; - = standard input. Each indicator is \
                     one line of JSON with its plan: batch (its values go into the lists of a \
@@ -841,7 +841,7 @@ pub static OPTIONS: &[Opt] = &[
         kind: Kind::Switch(|settings, value| settings.summary = value),
         default: Some("false"),
         sample: None,
-        section: Section::Jobs,
+        section: Section::RunMode,
         short_help: "with --explain, count the indicators by plan and reason on standard error",
         long_help: "",
     },
@@ -862,12 +862,12 @@ pub static OPTIONS: &[Opt] = &[
         short: None,
         value_name: "FORMAT",
         kind: Kind::Choice(&[
-            Pick {
+            ChoiceValue {
                 name: "text",
                 help: "time, level and message",
                 set: |settings| settings.log_format = Format::Text,
             },
-            Pick {
+            ChoiceValue {
                 name: "json",
                 help: "a JSON object (time, level, thread, message)",
                 set: |settings| settings.log_format = Format::Json,

@@ -13,7 +13,7 @@ use crate::process::endpoint::{Endpoint, EndpointError};
 
 /// A value as it was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Given {
+pub struct RawValue {
     /// Its text, without the quotes of YAML.
     pub text: String,
     /// What YAML makes of it.
@@ -52,7 +52,7 @@ const MAX_SECONDS: f64 = 315_360_000.0;
 /// The most that an error message shows of a value.
 const MAX_SHOWN: usize = 200;
 
-impl Given {
+impl RawValue {
     /// A value of the command line or the environment.
     pub fn untyped(text: impl Into<String>) -> Self {
         let text = text.into();
@@ -121,7 +121,7 @@ impl Opt {
     ///
     /// What the option takes and, where it helps, what is wrong with the
     /// value, in words that go on after “it”.
-    pub fn apply(&self, settings: &mut Settings, given: &Given) -> Result<(), String> {
+    pub fn apply(&self, settings: &mut Settings, given: &RawValue) -> Result<(), String> {
         let text = given.text.as_str();
         if !self.takes_form(given.form) {
             return Err(self.takes());
@@ -342,7 +342,7 @@ mod tests {
     }
 
     /// Applies a value to fresh settings.
-    fn apply(title: &str, given: Given) -> Result<Settings, String> {
+    fn apply(title: &str, given: RawValue) -> Result<Settings, String> {
         let mut settings = Settings::default();
         option(title)
             .apply(&mut settings, &given)
@@ -350,7 +350,7 @@ mod tests {
     }
 
     fn flag(title: &str, text: &str) -> Result<Settings, String> {
-        apply(title, Given::untyped(text))
+        apply(title, RawValue::untyped(text))
     }
 
     #[test]
@@ -380,8 +380,8 @@ mod tests {
             ),
         ] {
             for word in words {
-                assert_eq!(Given::plain(*word).form, form, "{word:?}");
-                assert_eq!(Given::quoted(*word).form, Form::Text);
+                assert_eq!(RawValue::plain(*word).form, form, "{word:?}");
+                assert_eq!(RawValue::quoted(*word).form, Form::Text);
             }
         }
     }
@@ -402,10 +402,10 @@ mod tests {
             );
         }
         for bad in [
-            Given::untyped(""),
-            Given::untyped("maybe"),
-            Given::plain("1"),
-            Given::quoted("true"),
+            RawValue::untyped(""),
+            RawValue::untyped("maybe"),
+            RawValue::plain("1"),
+            RawValue::quoted("true"),
         ] {
             assert_eq!(apply("--unflatten", bad), Err("takes true or false".into()));
         }
@@ -414,8 +414,8 @@ mod tests {
     #[test]
     fn whole_numbers() {
         let snapshot = |given| apply("--snapshot", given).map(|settings| settings.snapshot_days);
-        assert_eq!(snapshot(Given::plain("3650")), Ok(3650));
-        assert_eq!(snapshot(Given::untyped("0")), Ok(0));
+        assert_eq!(snapshot(RawValue::plain("3650")), Ok(3650));
+        assert_eq!(snapshot(RawValue::untyped("0")), Ok(0));
         for bad in [
             "-1",
             "3651",
@@ -425,14 +425,17 @@ mod tests {
             " 1",
             "99999999999999999999999",
         ] {
-            let error = snapshot(Given::untyped(bad));
+            let error = snapshot(RawValue::untyped(bad));
             assert_eq!(
                 error,
                 Err("takes a whole number from 0 to 3650".into()),
                 "{bad}"
             );
         }
-        assert!(snapshot(Given::quoted("30")).is_err(), "text is no number");
+        assert!(
+            snapshot(RawValue::quoted("30")).is_err(),
+            "text is no number"
+        );
         assert!(flag("--max-background-tasks", "0").is_err());
         let most = flag("--retro-match-max-events", &u64::MAX.to_string());
         assert_eq!(
@@ -444,7 +447,7 @@ mod tests {
     #[test]
     fn seconds() {
         let timeout = |text: &str| {
-            apply("--retro-match-timeout", Given::plain(text)).map(|s| s.retro_match_timeout)
+            apply("--retro-match-timeout", RawValue::plain(text)).map(|s| s.retro_match_timeout)
         };
         assert_eq!(timeout("5."), Ok(Some(Duration::from_secs(5))));
         assert_eq!(timeout("0.25"), Ok(Some(Duration::from_millis(250))));
@@ -480,7 +483,7 @@ mod tests {
         ] {
             assert_eq!(flag("--threatbus", text), Err(hint.into()));
         }
-        let number = apply("--threatbus", Given::plain("13370"));
+        let number = apply("--threatbus", RawValue::plain("13370"));
         assert_eq!(
             number,
             Err("takes HOST:PORT, for example localhost:13370".into())
@@ -489,7 +492,11 @@ mod tests {
 
     #[test]
     fn what_may_be_absent_may_be_empty_or_null() {
-        for nothing in [Given::untyped(""), Given::plain("~"), Given::quoted(" ")] {
+        for nothing in [
+            RawValue::untyped(""),
+            RawValue::plain("~"),
+            RawValue::quoted(" "),
+        ] {
             assert_eq!(
                 apply("--sink", nothing.clone()).map(|s| s.sink),
                 Ok(SinkChoice::Bus)
@@ -505,8 +512,8 @@ mod tests {
                 Ok(None)
             );
         }
-        assert!(apply("--vast-binary", Given::untyped("")).is_err());
-        assert!(apply("--snapshot", Given::plain("")).is_err());
+        assert!(apply("--vast-binary", RawValue::untyped("")).is_err());
+        assert!(apply("--snapshot", RawValue::plain("")).is_err());
     }
 
     #[test]
@@ -542,7 +549,7 @@ mod tests {
             text in "\\PC{0,30}|[-+0-9.eE:\\[\\]'\"\\\\ ]{0,12}",
             index in 0..OPTIONS.len(),
         ) {
-            for given in [Given::untyped(&*text), Given::plain(&*text), Given::quoted(&*text)] {
+            for given in [RawValue::untyped(&*text), RawValue::plain(&*text), RawValue::quoted(&*text)] {
                 if let Err(reason) = OPTIONS[index].apply(&mut Settings::default(), &given) {
                     prop_assert!(reason.starts_with("takes") || reason.starts_with("names"));
                     prop_assert!(!reason.contains(char::is_control));

@@ -7,12 +7,12 @@ use super::live;
 use super::query;
 use crate::engine::Finding;
 use crate::engine::connect::ANSWER_TIME;
-use crate::engine::{Engine, LiveWish};
+use crate::engine::{Engine, LiveOptions};
 use crate::observe::logging::printable;
 use crate::process::stop::Stop;
 
 /// Asks the program and its node for all that a run needs of them.
-pub(super) fn findings(client: &Client, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+pub(super) fn findings(client: &Client, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
     let binary = client.binary().display();
     let Some(version) = client.release() else {
         let detail = format!("`{binary} '{}'` does not name a version", query::VERSION);

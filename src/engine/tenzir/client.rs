@@ -12,23 +12,23 @@ use serde::Deserialize;
 use super::answer::{self, Printed, judge};
 use super::fields::{Field, Fields};
 use super::layout::Leaves;
+use super::node_connection::NodeConnection;
 use super::query;
-use super::tether::Tether;
 use super::typed::Typed;
 use super::{check, live};
 use crate::engine::Finding;
-use crate::engine::choice::Reach;
+use crate::engine::choice::QueryScope;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::Source;
 use crate::engine::once::Once;
-use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
+use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady};
 use crate::matching::Mode;
 use crate::matching::places::Places;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
-use crate::process::child::{self, Flow, Limits, Manner, Outcome};
+use crate::process::child::{self, Flow, Limits, Outcome, RunOptions};
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
@@ -39,7 +39,7 @@ const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
 const MOST_SAID: usize = 64 << 20;
 
 /// A `tenzir` that was told to end may never do so (measured): it is killed.
-pub(super) const AT_ONCE: Manner = Manner {
+pub(super) const AT_ONCE: RunOptions = RunOptions {
     grace: Duration::ZERO,
     silence: None,
 };
@@ -58,7 +58,7 @@ pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Option<String>,
-    reach: Reach,
+    reach: QueryScope,
     fields: SharedFields,
 }
 
@@ -123,13 +123,13 @@ impl Client {
             binary,
             endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
             version,
-            reach: Reach::default(),
+            reach: QueryScope::default(),
             fields: SharedFields::default(),
         }
     }
 
     /// The same, with queries that go so far.
-    pub fn going(self, reach: Reach) -> Self {
+    pub fn going(self, reach: QueryScope) -> Self {
         Client { reach, ..self }
     }
 
@@ -176,7 +176,7 @@ impl Client {
     /// The version of the node, which shows that it answers.
     fn ping(&self, time: Duration, stop: &Stop) -> Result<String, String> {
         // A program with nobody to talk to takes longer to say so.
-        Tether::hold(&self.endpoint)?;
+        NodeConnection::hold(&self.endpoint)?;
         let output = self.ask(query::PING, time, stop)?;
         let about: About = serde_json::from_slice(&output)
             .map_err(|error| format!("the node's answer is none ({error})"))?;
@@ -319,16 +319,16 @@ impl Engine for Client {
         self.read_fields(time, stop).map_err(NotReady::now)
     }
 
-    fn question(&self) -> String {
+    fn probe_command(&self) -> String {
         let binary = self.binary.display();
         format!("{binary} -e {} '{}'", self.endpoint, query::PING)
     }
 
-    fn findings(&self, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+    fn findings(&self, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
         check::findings(self, wish, stop)
     }
 
-    fn live(&self, wish: &LiveWish, _: &Stop) -> Result<Source, String> {
+    fn live(&self, wish: &LiveOptions, _: &Stop) -> Result<Source, String> {
         live::source(self, wish)
     }
 
@@ -407,7 +407,7 @@ impl Client {
             time: bounds.time,
             stop,
         };
-        let manner = Manner {
+        let manner = RunOptions {
             silence: Some(SILENCE),
             ..AT_ONCE
         };
@@ -428,7 +428,7 @@ impl Client {
 struct Running<'a> {
     client: &'a Client,
     stop: &'a Stop,
-    tether: Tether,
+    tether: NodeConnection,
     lines: Lines,
     silences: u32,
     /// The node has told its fields, so it was asked.
@@ -443,7 +443,7 @@ impl<'a> Running<'a> {
         Ok(Running {
             client,
             stop,
-            tether: Tether::hold(&client.endpoint)?,
+            tether: NodeConnection::hold(&client.endpoint)?,
             lines: Lines::default(),
             silences: 0,
             confirmed: false,

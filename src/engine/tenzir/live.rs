@@ -14,15 +14,15 @@ use log::{debug, warn};
 
 use super::answer::{Printed, judge};
 use super::client::{AT_ONCE, Client, SILENCE, SharedFields, log_warnings};
+use super::node_connection::NodeConnection;
 use super::query;
-use super::tether::Tether;
 use crate::engine::LiveEngine;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
-use crate::engine::live::{Arrival, Ended, Feed, Source};
-use crate::engine::{Answer, Event, Line, LiveWish};
-use crate::matching::{Concepts, Place, Reach, Reached, UrlParts};
-use crate::process::child::{self, End, Flow, Limits, Manner, Outcome};
+use crate::engine::live::{Ended, EventStream, Source, StreamItem};
+use crate::engine::{Answer, Event, Line, LiveOptions};
+use crate::matching::{Concepts, FieldScope, Place, Reached, UrlParts};
+use crate::process::child::{self, End, Flow, Limits, Outcome, RunOptions};
 use crate::process::stop::Stop;
 
 /// How long the child may give no sign of life: its heartbeat comes every two or
@@ -43,7 +43,7 @@ const MOST_ASKED: usize = 1000;
 ///
 /// # Errors
 /// A way is asked for that this engine does not have.
-pub(super) fn source(client: &Client, wish: &LiveWish) -> Result<Source, String> {
+pub(super) fn source(client: &Client, wish: &LiveOptions) -> Result<Source, String> {
     match wish.way {
         LiveEngine::Auto | LiveEngine::Continuous => {}
         LiveEngine::Attach | LiveEngine::Start => {
@@ -74,7 +74,7 @@ struct ByType {
     fields: SharedFields,
 }
 
-impl Reach for ByType {
+impl FieldScope for ByType {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         let fields = self.fields.get();
         let Some(types) = fields.known(place.schema, place.path) else {
@@ -106,9 +106,9 @@ struct NewEvents {
     in_vain: Mutex<HashMap<String, Instant>>,
 }
 
-impl Feed for NewEvents {
+impl EventStream for NewEvents {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
-        let tether = match Tether::hold(self.client.endpoint()) {
+        let tether = match NodeConnection::hold(self.client.endpoint()) {
             Ok(tether) => tether,
             Err(reason) => return Ended::lost(reason),
         };
@@ -116,7 +116,7 @@ impl Feed for NewEvents {
         let mut command = self.client.node_command();
         command.args(["-f", "/dev/stdin"]);
         let limits = Limits { time: None, stop };
-        let manner = Manner {
+        let manner = RunOptions {
             silence: Some(SILENCE),
             ..AT_ONCE
         };
@@ -130,10 +130,10 @@ impl Feed for NewEvents {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
+    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
         match line.schema {
             "" => Err("it is no event with its schema".to_owned()),
-            _ => Ok(Arrival::Event(line.text)),
+            _ => Ok(StreamItem::Event(line.text)),
         }
     }
 
@@ -176,7 +176,7 @@ impl Feed for NewEvents {
 
 /// A child that prints new events.
 struct Running {
-    tether: Tether,
+    tether: NodeConnection,
     lines: Lines,
     /// When it last printed something, by both clocks.
     heard: Instant,
@@ -189,7 +189,7 @@ struct Running {
 }
 
 impl Running {
-    fn new(tether: Tether) -> Self {
+    fn new(tether: NodeConnection) -> Self {
         Running {
             tether,
             lines: Lines::default(),
@@ -336,7 +336,7 @@ mod tests {
     fn a_gap_begins_with_what_was_stored_and_not_read() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let tether = Tether::hold(&address.parse().expect("an endpoint"));
+        let tether = NodeConnection::hold(&address.parse().expect("an endpoint"));
         let mut running = Running::new(tether.expect("someone listens"));
         let stored = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
         let stored = crate::observable::stix_time(stored);

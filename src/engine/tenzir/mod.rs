@@ -8,9 +8,9 @@ pub mod client;
 mod fields;
 mod layout;
 mod live;
+mod node_connection;
 mod query;
 mod superset;
-mod tether;
 mod typed;
 
 use std::path::Path;

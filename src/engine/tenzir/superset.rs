@@ -13,7 +13,7 @@ use super::layout::{Leaf, Leaves, Role};
 use super::query::quote;
 use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
-use crate::observable::{Property, Writing};
+use crate::observable::{Property, ValueForm};
 
 /// The most terms with one value each in one condition: the program ends with a crash
 /// at some thousand (measured).
@@ -447,7 +447,7 @@ fn port_beside(path: &[String]) -> Option<Vec<String>> {
 }
 
 fn is_name_of_parts(property: Property) -> bool {
-    property.facts().writing == Writing::DistinguishedName
+    property.facts().writing == ValueForm::DistinguishedName
 }
 
 /// The longest value in a distinguished name, in lower case.

@@ -16,13 +16,13 @@ use super::query::Query;
 use super::version::Version;
 use super::{check, live};
 use crate::engine::Finding;
-use crate::engine::choice::Reach;
+use crate::engine::choice::QueryScope;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
 use crate::engine::lines::Lines;
 use crate::engine::live::Source;
 use crate::engine::once::Once;
-use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveWish, NotReady};
+use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady};
 use crate::indicator::Selection;
 use crate::matching::places::Places;
 use crate::matching::{Attribution, Concepts, Mode};
@@ -47,7 +47,7 @@ pub struct Client {
     /// Why the version is not known.
     unversioned: Option<String>,
     low_priority: bool,
-    reach: Reach,
+    reach: QueryScope,
     habit: Arc<Habit>,
     /// The node's own table of concepts, once something had to be checked by it.
     known_concepts: Arc<OnceLock<Arc<Concepts>>>,
@@ -103,7 +103,7 @@ impl Client {
             version,
             unversioned,
             low_priority: false,
-            reach: Reach::default(),
+            reach: QueryScope::default(),
             habit: Arc::default(),
             known_concepts: Arc::default(),
         };
@@ -112,7 +112,7 @@ impl Client {
     }
 
     /// The same, with queries that go so far.
-    pub fn going(self, reach: Reach) -> Self {
+    pub fn going(self, reach: QueryScope) -> Self {
         Client { reach, ..self }
     }
 
@@ -281,15 +281,15 @@ impl Engine for Client {
         self.status(time, stop).map_err(NotReady::now)
     }
 
-    fn question(&self) -> String {
+    fn probe_command(&self) -> String {
         format!("{} -e {} status", self.binary.display(), self.endpoint)
     }
 
-    fn findings(&self, wish: Option<&LiveWish>, stop: &Stop) -> Vec<Finding> {
+    fn findings(&self, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
         check::findings(self, wish.is_some(), stop)
     }
 
-    fn live(&self, wish: &LiveWish, stop: &Stop) -> Result<Source, String> {
+    fn live(&self, wish: &LiveOptions, stop: &Stop) -> Result<Source, String> {
         live::source(self, wish, stop)
     }
 

@@ -7,15 +7,15 @@ use log::info;
 use super::client::Client;
 use super::matcher::{Generation, How, Matcher, Watch};
 use crate::engine::LiveEngine;
-use crate::engine::live::{Registrar, Source};
-use crate::engine::{Engine, LiveWish};
+use crate::engine::live::{RemoteMatcher, Source};
+use crate::engine::{Engine, LiveOptions};
 use crate::process::stop::Stop;
 
 /// What this VAST has of what is asked for.
 ///
 /// # Errors
 /// It takes a matcher's name that nobody gave.
-pub(super) fn source(client: &Client, wish: &LiveWish, stop: &Stop) -> Result<Source, String> {
+pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result<Source, String> {
     let way = match wish.way {
         LiveEngine::Auto => match client.matcher_generation(stop) {
             Generation::Attach => LiveEngine::Attach,
@@ -42,7 +42,7 @@ pub(super) fn source(client: &Client, wish: &LiveWish, stop: &Stop) -> Result<So
     let concepts = client.concepts(stop);
     let registrar = Matcher::new(client.clone(), how.clone());
     Ok(Source {
-        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn Registrar>),
+        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn RemoteMatcher>),
         reach: Box::new(concepts.clone()),
         concepts,
         knows_events: !matches!(how, How::Start(_)),

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use super::answer::judge;
 use super::client::Client;
 use crate::engine::lines::Lines;
-use crate::engine::live::{Arrival, Ended, Feed, Match, Registrar, Told};
+use crate::engine::live::{Ended, EventStream, Match, RemoteMatcher, StreamItem, UpdateOutcome};
 use crate::engine::{Answer, Event, Line};
 use crate::matching::Concepts;
 use crate::observable::EventTime;
@@ -127,7 +127,7 @@ impl Watch {
     }
 }
 
-impl Feed for Watch {
+impl EventStream for Watch {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
         let mut command = self.client.node_command();
         match &self.how {
@@ -171,10 +171,10 @@ impl Feed for Watch {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<Arrival<'a>, String> {
+    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
         match self.how {
-            How::Continuous => Ok(Arrival::Event(line.text)),
-            How::Attach(_) | How::Start(_) => read_match(line.text).map(Arrival::Match),
+            How::Continuous => Ok(StreamItem::Event(line.text)),
+            How::Attach(_) | How::Start(_) => read_match(line.text).map(StreamItem::Match),
         }
     }
 
@@ -279,7 +279,7 @@ impl Matcher {
         (how != How::Continuous).then_some(Matcher { client, how })
     }
 
-    fn tell(&self, arguments: &[&str], input: &[u8], stop: &Stop) -> Told {
+    fn tell(&self, arguments: &[&str], input: &[u8], stop: &Stop) -> UpdateOutcome {
         let mut command = self.client.node_command();
         command.args(arguments);
         let limits = Limits {
@@ -288,25 +288,25 @@ impl Matcher {
         };
         let outcome = match child::run(&mut command, input, limits, |_| Flow::Continue) {
             Ok(outcome) => outcome,
-            Err(error) => return Told::Refused(format!("it cannot be run: {error}")),
+            Err(error) => return UpdateOutcome::Refused(format!("it cannot be run: {error}")),
         };
         let reason = match &outcome.end {
-            End::Exited(status) if status.success() => return Told::Done,
+            End::Exited(status) if status.success() => return UpdateOutcome::Done,
             End::Exited(status) => {
                 format!("{}: {}", child::describe(*status), outcome.last_words())
             }
             End::TimedOut => format!("no answer in {} s", TELL_TIME.as_secs()),
-            End::Stopped | End::Enough => return Told::Stopped,
+            End::Stopped | End::Enough => return UpdateOutcome::Stopped,
         };
         match self.client.ping(stop) {
-            _ if stop.is_now() => Told::Stopped,
-            Ok(()) => Told::Refused(reason),
-            Err(_) => Told::Unreachable(reason),
+            _ if stop.is_now() => UpdateOutcome::Stopped,
+            Ok(()) => UpdateOutcome::Refused(reason),
+            Err(_) => UpdateOutcome::Unreachable(reason),
         }
     }
 }
 
-impl Registrar for Matcher {
+impl RemoteMatcher for Matcher {
     fn most_at_once(&self) -> usize {
         match self.how {
             How::Start(_) => MOST_IMPORTED,
@@ -314,7 +314,7 @@ impl Registrar for Matcher {
         }
     }
 
-    fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> Told {
+    fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> UpdateOutcome {
         match &self.how {
             How::Start(_) => {
                 let lines: String = values.iter().filter_map(import_line).collect();
@@ -326,17 +326,17 @@ impl Registrar for Matcher {
                     let (value, reference) = (value.to_string(), format!("{REFERENCE}{id}"));
                     let call = ["matcher", "add", name, &value, &reference];
                     match self.tell(&call, b"", stop) {
-                        Told::Done => {}
+                        UpdateOutcome::Done => {}
                         other => return other,
                     }
                 }
-                Told::Done
+                UpdateOutcome::Done
             }
-            How::Continuous => Told::Done,
+            How::Continuous => UpdateOutcome::Done,
         }
     }
 
-    fn remove(&self, value: &Observable, stop: &Stop) -> Told {
+    fn remove(&self, value: &Observable, stop: &Stop) -> UpdateOutcome {
         let text = value.to_string();
         match &self.how {
             How::Attach(name) => self.tell(&["matcher", "remove", name, &text], b"", stop),
@@ -345,7 +345,7 @@ impl Registrar for Matcher {
                 let call = ["matcher", "ioc-remove", name, &text, kind];
                 self.tell(&call, b"", stop)
             }
-            How::Continuous => Told::Done,
+            How::Continuous => UpdateOutcome::Done,
         }
     }
 

@@ -196,7 +196,7 @@ fn each_step_says_what_became_of_it() {
         [Output::Withdrawn(id("3"))]
     );
     assert_eq!(step(20, Input::Withdrawn(id("3"))), []);
-    let over = Output::Inactive(id("1"), Standing::Expired);
+    let over = Output::Inactive(id("1"), ValidityState::Expired);
     assert_eq!(step(20, came("1", "a", None, Some(10))), [over]);
 }
 

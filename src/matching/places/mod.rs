@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use super::concepts::Concepts;
 use super::condition::Field;
-use crate::observable::{Kind, Property, Writing};
+use crate::observable::{Kind, Property, ValueForm};
 
 pub use reading::{Buffers, Reading, Seen};
 pub use table::{Row, TABLE};
@@ -325,14 +325,14 @@ fn rows_of_concept(kind: Kind) -> Vec<Row> {
         ],
         Kind::Answer => of_kind(Reading::Answer),
         Kind::Text(property) => of_kind(match property.facts().writing {
-            Writing::AsIs => Reading::Text,
-            Writing::LowerCase => Reading::LowerCase,
-            Writing::Hexadecimal(_) => Reading::Hexadecimal,
-            Writing::Serial => Reading::Serial,
-            Writing::HardwareAddress => Reading::Mac,
-            Writing::MailAddress => Reading::Mail,
-            Writing::FileName => Reading::FileName,
-            Writing::DistinguishedName => Reading::DistinguishedName,
+            ValueForm::AsIs => Reading::Text,
+            ValueForm::LowerCase => Reading::LowerCase,
+            ValueForm::Hexadecimal(_) => Reading::Hexadecimal,
+            ValueForm::Serial => Reading::Serial,
+            ValueForm::HardwareAddress => Reading::Mac,
+            ValueForm::MailAddress => Reading::Mail,
+            ValueForm::FileName => Reading::FileName,
+            ValueForm::DistinguishedName => Reading::DistinguishedName,
         }),
         Kind::Address | Kind::Endpoint | Kind::Network | Kind::Subdomain | Kind::Hash => vec![],
     }

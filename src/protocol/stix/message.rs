@@ -259,7 +259,7 @@ pub fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::Standing;
+    use crate::indicator::ValidityState;
     use crate::observable::{Network, Observable, Property};
     use crate::protocol::MatchType;
 
@@ -410,17 +410,20 @@ mod tests {
         let from = "\"valid_from\":\"2021-02-24T15:26:49Z\"";
         assert!(indicator("", None).contains(from));
         for (fields, expected) in [
-            (from, Standing::Active),
-            ("\"revoked\":false", Standing::Active),
-            ("\"revoked\":true", Standing::Revoked),
+            (from, ValidityState::Active),
+            ("\"revoked\":false", ValidityState::Active),
+            ("\"revoked\":true", ValidityState::Revoked),
             (
                 "\"valid_until\":\"2021-02-24T15:26:50.123Z\"",
-                Standing::Expired,
+                ValidityState::Expired,
             ),
-            ("\"valid_until\":\"9999-01-01T00:00:00Z\"", Standing::Active),
+            (
+                "\"valid_until\":\"9999-01-01T00:00:00Z\"",
+                ValidityState::Active,
+            ),
             (
                 "\"valid_from\":\"9999-01-01T00:00:00Z\"",
-                Standing::NotYetValid,
+                ValidityState::NotYetValid,
             ),
         ] {
             assert_eq!(standing((from, fields)), expected, "{fields}");

@@ -5,7 +5,7 @@
 //! over such plans.
 
 mod comparison;
-mod fragments;
+mod required_literals;
 mod several;
 mod target;
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::Receiver;
 use log::{Level, debug, error, info, log, warn};
 
-use crate::config::{Config, Jobs, SinkChoice};
+use crate::config::{Config, RunMode, SinkChoice};
 use crate::indicator::{Message, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
 use crate::logs::decode::decoded;
@@ -130,7 +130,7 @@ pub fn read(
 
 /// Puts in what files hold.
 struct Taker<'a> {
-    jobs: &'a Jobs,
+    jobs: &'a RunMode,
     /// Whether sightings say something of the object that an indicator came in.
     keeps_objects: bool,
     intake: &'a Intake,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 
 use super::target::{family, is_exact, is_searchable};
-use super::{Anchors, Fault, Narrowing, Part, Selected, all_of, alternatives, fragments};
+use super::{Anchors, Fault, Narrowing, Part, Selected, all_of, alternatives, required_literals};
 use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
     Check, Condition, Expression, Family, Field, Like, Order, Place, Subject, Test,
@@ -445,7 +445,7 @@ impl Asked<'_> {
             TextOperator::Like => Ok(self.like(text)),
             TextOperator::Matches => match Expression::new(&text.text, target.has_no_case()) {
                 Ok(expression) => {
-                    let fragments = fragments::of_expression(&text.text);
+                    let fragments = required_literals::of_expression(&text.text);
                     let selection = self.holding(fragments).filter(|_| !negated);
                     let values = vec![text.text.clone()];
                     Ok(self.selected(Check::Matches(expression), negated, selection, values))
@@ -490,7 +490,7 @@ impl Asked<'_> {
             Target::Ipv4 | Target::Host => network_of_like(&text.text),
             _ => None,
         };
-        let fragments = fragments::of_like(&pattern).map(|one| vec![one]);
+        let fragments = required_literals::of_like(&pattern).map(|one| vec![one]);
         let selection = selection.or_else(|| self.holding(fragments));
         self.selected(check, negated, selection, values)
     }

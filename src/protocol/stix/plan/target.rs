@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::Fault;
 use crate::matching::condition::{Family, Place};
-use crate::observable::{Kind, Network, NotAValue, Observable, Property, Writing, mac, refang};
+use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueForm, mac, refang};
 use crate::protocol::stix::paths::{Row, Target};
 
 impl Target {
@@ -27,13 +27,13 @@ impl Target {
             Target::Ipv4 | Target::Ipv6 | Target::Host | Target::HostType => true,
             Target::Protocol | Target::Folder => true,
             Target::Kind(Kind::Text(property)) => match property.facts().writing {
-                Writing::AsIs | Writing::DistinguishedName => false,
-                Writing::LowerCase
-                | Writing::Hexadecimal(_)
-                | Writing::Serial
-                | Writing::HardwareAddress
-                | Writing::MailAddress
-                | Writing::FileName => true,
+                ValueForm::AsIs | ValueForm::DistinguishedName => false,
+                ValueForm::LowerCase
+                | ValueForm::Hexadecimal(_)
+                | ValueForm::Serial
+                | ValueForm::HardwareAddress
+                | ValueForm::MailAddress
+                | ValueForm::FileName => true,
             },
             Target::Kind(Kind::Url) | Target::Url => false,
             Target::Kind(_) => true,
@@ -138,7 +138,7 @@ pub(super) fn is_searchable(kind: Kind) -> bool {
         Kind::Text(property) => {
             let is_respelled = matches!(
                 property.facts().writing,
-                Writing::HardwareAddress | Writing::Serial | Writing::DistinguishedName
+                ValueForm::HardwareAddress | ValueForm::Serial | ValueForm::DistinguishedName
             );
             let is_fingerprint = matches!(
                 property,

@@ -5,8 +5,8 @@ use std::num::NonZeroU64;
 
 use log::{error, warn};
 
-use super::batch::{Batch, Group, Out, Purpose, Question};
-use super::ledger::fingerprint;
+use super::batch::{Batch, Out, PlannedQuery, Purpose, Query};
+use super::event_multiset::fingerprint;
 use crate::engine::{Attribute, Engine, Event, Line};
 use crate::matching::condition::LazyEvent;
 use crate::matching::{Fields, Verdict};
@@ -66,8 +66,8 @@ impl Findings {
 }
 
 /// One answer being read.
-pub(super) struct Reading<'a> {
-    questions: &'a mut [Question],
+pub(super) struct AnswerReader<'a> {
+    questions: &'a mut [Query],
     /// Those that are asked, by their position in the attribution.
     asked: &'a [usize],
     purpose: Purpose,
@@ -83,11 +83,11 @@ pub(super) struct Reading<'a> {
     findings: Findings,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> AnswerReader<'a> {
     /// Prepares for the answer to the query for `group`.
     pub(super) fn new(
         batch: &'a mut Batch,
-        group: &'a Group,
+        group: &'a PlannedQuery,
         engine: &(impl Engine + ?Sized),
         max_events: Option<NonZeroU64>,
         out: Out<'a>,
@@ -99,7 +99,7 @@ impl<'a> Reading<'a> {
         let observables: Vec<_> = questions
             .map(|&question| batch.questions[question].observables())
             .collect();
-        Reading {
+        AnswerReader {
             title: engine.title(),
             gives_more: engine.gives_more(),
             answers: engine.counts_answers(),
@@ -216,7 +216,9 @@ impl<'a> Reading<'a> {
         if !question.holds(event) {
             return;
         }
-        if !question.is_open() || self.purpose == Purpose::Doubts && !question.doubts.meet(number) {
+        if !question.is_open()
+            || self.purpose == Purpose::Doubts && !question.ambiguous.meet(number)
+        {
             return;
         }
         question.report(number, context, &mut self.out, self.max_events);
@@ -233,10 +235,10 @@ impl<'a> Reading<'a> {
             }
             match self.purpose {
                 Purpose::AllEvents => {
-                    question.alone |= !question.doubts.add(event, &self.out.memory.doubts)
+                    question.alone |= !question.ambiguous.add(event, &self.out.memory.ambiguous)
                 }
                 Purpose::Doubts => {
-                    if question.doubts.awaits(event) {
+                    if question.ambiguous.awaits(event) {
                         self.findings.still_doubtful.insert(number);
                     }
                 }

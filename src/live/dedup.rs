@@ -12,7 +12,7 @@ const MOST: usize = 1 << 18;
 /// Sightings by indicator and event, each with how often it was seen on either
 /// way. The same event printed twice is two events.
 #[derive(Debug, Default)]
-pub struct Recent {
+pub struct Dedup {
     seen: HashMap<u64, Seen>,
     order: VecDeque<u64>,
     /// The number of the query whose answer is being read.
@@ -31,16 +31,16 @@ struct Seen {
 
 /// What tells an event from others.
 #[derive(Clone, Copy, Debug, Hash)]
-pub enum Mark<'a> {
+pub enum EventKey<'a> {
     /// Its text.
     Text(&'a str),
     /// Its time in nanoseconds, where the text is not known.
     Time(i128),
 }
 
-impl Recent {
+impl Dedup {
     /// An event came as it happened; says whether it is to be reported.
-    pub fn live(&mut self, id: &str, mark: Mark<'_>) -> bool {
+    pub fn live(&mut self, id: &str, mark: EventKey<'_>) -> bool {
         let seen = self.entry(id, mark);
         seen.live = seen.live.saturating_add(1);
         let is_new = seen.live > seen.reported;
@@ -54,7 +54,7 @@ impl Recent {
     }
 
     /// The answer of a query holds an event; says whether it is to be reported.
-    pub fn queried(&mut self, id: &str, mark: Mark<'_>) -> bool {
+    pub fn queried(&mut self, id: &str, mark: EventKey<'_>) -> bool {
         let query = self.query;
         let seen = self.entry(id, mark);
         if seen.query != query {
@@ -66,7 +66,7 @@ impl Recent {
         is_new
     }
 
-    fn entry(&mut self, id: &str, mark: Mark<'_>) -> &mut Seen {
+    fn entry(&mut self, id: &str, mark: EventKey<'_>) -> &mut Seen {
         let key = self.hasher.hash_one((id, mark));
         if !self.seen.contains_key(&key) {
             if self.order.len() == MOST {
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn what_came_on_one_way_is_not_reported_on_the_other() {
-        let mut recent = Recent::default();
-        let (a, b) = (Mark::Text("a"), Mark::Text("b"));
+        let mut recent = Dedup::default();
+        let (a, b) = (EventKey::Text("a"), EventKey::Text("b"));
         assert!(recent.live("1", a) && recent.live("1", a));
         recent.begin_query();
         assert!(!recent.queried("1", a) && !recent.queried("1", a));
@@ -101,14 +101,14 @@ mod tests {
             assert!(!recent.queried("1", a));
         }
         assert!(recent.queried("1", a));
-        assert!(recent.live("1", Mark::Time(7)) && !recent.queried("1", Mark::Time(7)));
+        assert!(recent.live("1", EventKey::Time(7)) && !recent.queried("1", EventKey::Time(7)));
     }
 
     #[test]
     fn it_does_not_grow_without_a_bound() {
-        let mut recent = Recent::default();
+        let mut recent = Dedup::default();
         for n in 0..MOST as i128 + 10 {
-            assert!(recent.live("1", Mark::Time(n)));
+            assert!(recent.live("1", EventKey::Time(n)));
         }
         assert_eq!((recent.seen.len(), recent.order.len()), (MOST, MOST));
     }

@@ -13,9 +13,9 @@ const CONNECTING: Duration = Duration::from_secs(2);
 
 /// The connection. It carries nothing but what the node says when it begins.
 #[derive(Debug)]
-pub(super) struct Tether(TcpStream);
+pub(super) struct NodeConnection(TcpStream);
 
-impl Tether {
+impl NodeConnection {
     /// Connects.
     ///
     /// # Errors
@@ -30,7 +30,7 @@ impl Tether {
             match TcpStream::connect_timeout(&address, CONNECTING) {
                 Ok(stream) => {
                     stream.set_nonblocking(true).map_err(fail)?;
-                    return Ok(Tether(stream));
+                    return Ok(NodeConnection(stream));
                 }
                 Err(error) => last = error,
             }
@@ -66,14 +66,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let endpoint: Endpoint = address.to_string().parse().expect("an endpoint");
-        let mut tether = Tether::hold(&endpoint).expect("someone listens");
+        let mut tether = NodeConnection::hold(&endpoint).expect("someone listens");
         let (mut other, _) = listener.accept().expect("a connection");
         other.write_all(b"hello").expect("it takes five bytes");
         assert!(tether.holds());
         drop((other, listener));
         tether.0.set_nonblocking(false).expect("a socket");
         assert!(!tether.holds());
-        let error = Tether::hold(&endpoint).expect_err("nobody listens");
+        let error = NodeConnection::hold(&endpoint).expect_err("nobody listens");
         assert!(error.contains(&address.to_string()), "{error}");
     }
 }

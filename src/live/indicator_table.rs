@@ -13,7 +13,7 @@ use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::{Ending, NoRoom, Put, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{
-    Clarity, EventMatcher, EventScratch, Fields, Meaning, Reach, ScanError, Slot,
+    Clarity, EventMatcher, EventScratch, FieldScope, Fields, Meaning, ScanError, Slot,
 };
 use crate::observable::Observable;
 
@@ -73,7 +73,7 @@ pub struct Matched {
 
 /// All live indicators.
 #[derive(Debug)]
-pub struct Roster {
+pub struct IndicatorTable {
     matcher: EventMatcher,
     scratch: EventScratch,
     /// Whether answers of DNS count in what is checked in events.
@@ -101,10 +101,10 @@ pub struct Roster {
     found: Vec<u32>,
 }
 
-impl Roster {
+impl IndicatorTable {
     /// A roster without indicators.
-    pub fn new(meaning: Meaning, reach: Box<dyn Reach>, now: SystemTime) -> Self {
-        Roster {
+    pub fn new(meaning: Meaning, reach: Box<dyn FieldScope>, now: SystemTime) -> Self {
+        IndicatorTable {
             matcher: EventMatcher::with_reach(meaning, reach),
             scratch: EventScratch::default(),
             answers: meaning.answers,
@@ -292,7 +292,7 @@ impl Roster {
         self.bytes += self.size(number);
         self.set_condition(number, indicator);
         self.set_written(number, indicator, observable);
-        let Roster {
+        let IndicatorTable {
             by_id,
             hasher,
             entries,

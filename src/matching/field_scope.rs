@@ -7,7 +7,7 @@ use super::concepts::Concepts;
 use crate::observable::Kind;
 
 /// Which fields an engine looks into, for each kind of value.
-pub trait Reach: fmt::Debug + Send + Sync {
+pub trait FieldScope: fmt::Debug + Send + Sync {
     /// Whether a query for this value finds it in this field.
     fn reaches(&self, place: &Place<'_>) -> Reached;
 
@@ -56,7 +56,7 @@ pub struct UrlParts {
 
 /// A text is found in the fields of its concepts, an address in every field but
 /// those. What a field is goes by its path, and for Suricata events by their type.
-impl Reach for Concepts {
+impl FieldScope for Concepts {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         let uses = self.uses(place.path, place.event_type);
         let counts = if place.kind.is_of_addresses() {
@@ -69,7 +69,7 @@ impl Reach for Concepts {
 }
 
 /// The same table for more than one.
-impl Reach for Arc<Concepts> {
+impl FieldScope for Arc<Concepts> {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         Concepts::reaches(self, place)
     }

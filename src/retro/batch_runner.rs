@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use log::{debug, error, warn};
 
-use super::batch::{Batch, Group, Out, Purpose};
+use super::answer_reader::{AnswerReader, Findings};
+use super::batch::{Batch, Out, PlannedQuery, Purpose};
+use super::event_multiset::Memory;
 use super::joined;
-use super::ledger::Memory;
 use super::queue::Request;
-use super::reading::{Findings, Reading};
 use crate::engine::{Answer, Asked, Bounds, Engine};
 use crate::indicator::Indicator;
 use crate::observable::Observable;
@@ -42,7 +42,7 @@ const LEAST_BOUND: u64 = 1000;
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
 /// What a batch is asked with.
-pub struct Asker<'a, E: ?Sized> {
+pub struct BatchRunner<'a, E: ?Sized> {
     /// The engine.
     pub engine: &'a E,
     /// Where matches go.
@@ -68,7 +68,7 @@ pub enum Interruption {
     Stopped,
 }
 
-impl<E: Engine + ?Sized> Asker<'_, E> {
+impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     /// Asks for a whole batch. What was interrupted comes back.
     pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         let (wholes, requests) = joined::expand(requests, &self.memory.joined);
@@ -98,7 +98,11 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         Err((batch.into_open().chain(wholes).collect(), interruption))
     }
 
-    fn ask_group(&mut self, batch: &mut Batch, mut group: Group) -> Result<(), Interruption> {
+    fn ask_group(
+        &mut self,
+        batch: &mut Batch,
+        mut group: PlannedQuery,
+    ) -> Result<(), Interruption> {
         group.questions = batch.open(&group).collect();
         if group.questions.is_empty() {
             return Ok(());
@@ -132,7 +136,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
             metrics: self.metrics,
             memory: self.memory,
         };
-        let mut reading = Reading::new(batch, &group, self.engine, self.max_events, out);
+        let mut reading = AnswerReader::new(batch, &group, self.engine, self.max_events, out);
         let answer = self
             .engine
             .export(asked, bounds, self.stop, &mut |event| reading.take(&event));
@@ -145,7 +149,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
     /// question, room for all of them in a batch, everything where there is no
     /// limit, where only certain events are looked for, or where the answer to a
     /// single question holds events that are none of its.
-    fn bound(&self, batch: &Batch, group: &Group) -> Option<u64> {
+    fn bound(&self, batch: &Batch, group: &PlannedQuery) -> Option<u64> {
         let limit = self.max_events?.get();
         let is_checked_here = |number: &usize| {
             let indicator = batch.questions[*number].indicator();
@@ -170,7 +174,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
     fn conclude(
         &mut self,
         batch: &mut Batch,
-        group: Group,
+        group: PlannedQuery,
         findings: &Findings,
         bounds: Bounds,
         answer: Answer,
@@ -196,7 +200,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
                 batch.split(&group, time, 0);
             }
             Answer::Refused(reason) if single => self.refuse(batch, group, &reason),
-            Answer::Outdated => batch.groups.push(Group {
+            Answer::Outdated => batch.groups.push(PlannedQuery {
                 purpose: Purpose::AllEvents,
                 ..group
             }),
@@ -214,31 +218,31 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
     }
 
     /// The group is answered; what it left in doubt is asked again.
-    fn settle(&self, batch: &mut Batch, group: &Group, findings: &Findings) {
+    fn settle(&self, batch: &mut Batch, group: &PlannedQuery, findings: &Findings) {
         let mut doubtful = Vec::new();
         let mut again = Vec::new();
         for number in batch.open(group).collect::<Vec<usize>>() {
             let question = &mut batch.questions[number];
             match group.purpose {
                 Purpose::AllEvents if question.alone => {
-                    again.push(Group::all_events(vec![number], self.timeout));
+                    again.push(PlannedQuery::all_events(vec![number], self.timeout));
                 }
-                Purpose::AllEvents if !question.doubts.is_empty() => doubtful.push(number),
+                Purpose::AllEvents if !question.ambiguous.is_empty() => doubtful.push(number),
                 // Even a chosen group could not tell.
                 Purpose::Doubts if findings.still_doubtful.contains(&number) => {
-                    question.doubts.keep_unmet();
-                    again.push(Group::doubts(vec![number], self.timeout));
+                    question.ambiguous.keep_unmet();
+                    again.push(PlannedQuery::ambiguous(vec![number], self.timeout));
                 }
                 Purpose::AllEvents | Purpose::Doubts => question.close(self.metrics),
             }
         }
         for questions in findings.independent_groups(&doubtful) {
-            again.push(Group::doubts(questions, self.timeout));
+            again.push(PlannedQuery::ambiguous(questions, self.timeout));
         }
         batch.groups.append(&mut again);
     }
 
-    fn give_up_in_time(&self, batch: &mut Batch, group: &Group) {
+    fn give_up_in_time(&self, batch: &mut Batch, group: &PlannedQuery) {
         for &question in &group.questions {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
@@ -261,7 +265,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
         }
     }
 
-    fn fail(&self, batch: &mut Batch, group: &Group, reason: &str) {
+    fn fail(&self, batch: &mut Batch, group: &PlannedQuery, reason: &str) {
         for &question in &group.questions {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
@@ -285,7 +289,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
 
     /// The engine does not take a single question: of several observables, it
     /// may take some.
-    fn refuse(&self, batch: &mut Batch, group: Group, reason: &str) {
+    fn refuse(&self, batch: &mut Batch, group: PlannedQuery, reason: &str) {
         let reason = format!("{} refuses the query: {reason}", self.engine.title());
         let number = group.questions[0];
         let question = &mut batch.questions[number];
@@ -296,9 +300,9 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
                 let middle = part.start + part.len() / 2;
                 question.parts += 1;
                 for half in [middle..part.end, part.start..middle] {
-                    batch.groups.push(Group {
+                    batch.groups.push(PlannedQuery {
                         part: Some(half),
-                        ..Group::all_events(vec![number], group.time)
+                        ..PlannedQuery::all_events(vec![number], group.time)
                     });
                 }
             }
@@ -355,7 +359,12 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
 
     /// A query that failed while the engine answers: put it again, then split it, and
     /// give up on an indicator only when it fails alone.
-    fn retry(&self, batch: &mut Batch, mut group: Group, reason: &str) -> Result<(), Interruption> {
+    fn retry(
+        &self,
+        batch: &mut Batch,
+        mut group: PlannedQuery,
+        reason: &str,
+    ) -> Result<(), Interruption> {
         self.metrics.queries_interrupted.add(1);
         group.failures += 1;
         if group.failures >= TRIES {
@@ -384,7 +393,7 @@ impl<E: Engine + ?Sized> Asker<'_, E> {
     }
 
     /// More was reported than is remembered, and it may come again.
-    fn warn_of_repetitions(&self, batch: &mut Batch, group: &Group) {
+    fn warn_of_repetitions(&self, batch: &mut Batch, group: &PlannedQuery) {
         if group.purpose == Purpose::Doubts {
             return;
         }

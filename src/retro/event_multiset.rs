@@ -22,9 +22,9 @@ pub fn fingerprint(line: &str) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// Room for events that were reported.
-    pub reported: Room,
+    pub reported: Budget,
     /// Room for events that may or may not be an indicator's.
-    pub doubts: Room,
+    pub ambiguous: Budget,
     /// Room for events that are to be joined with others.
     pub joined: instances::Room,
 }
@@ -33,8 +33,8 @@ impl Default for Memory {
     /// 24 MiB, once it is full, without what is joined.
     fn default() -> Self {
         Memory {
-            reported: Room::new(2 << 20),
-            doubts: Room::new(1 << 20),
+            reported: Budget::new(2 << 20),
+            ambiguous: Budget::new(1 << 20),
             joined: instances::Room::default(),
         }
     }
@@ -42,12 +42,12 @@ impl Default for Memory {
 
 /// Room for so many more events.
 #[derive(Clone, Debug)]
-pub struct Room(Arc<AtomicUsize>);
+pub struct Budget(Arc<AtomicUsize>);
 
-impl Room {
+impl Budget {
     /// Room for this many events.
     pub fn new(events: usize) -> Self {
-        Room(Arc::new(AtomicUsize::new(events)))
+        Budget(Arc::new(AtomicUsize::new(events)))
     }
 
     fn take(&self) -> bool {
@@ -65,20 +65,20 @@ impl Room {
 /// Events with multiplicity, of which those that a query prints again can be
 /// ticked off. It takes 8 bytes an event.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    /// Sorted up to `known`; the rest came after the last [`Ledger::begin`].
+pub struct EventMultiset {
+    /// Sorted up to `known`; the rest came after the last [`EventMultiset::begin`].
     events: Vec<u64>,
     known: usize,
     /// A bit for each of the known events. Of equal ones the first are ticked
     /// off first.
     met: Vec<u64>,
     /// Where its room comes from; none before the first event.
-    room: Option<Room>,
+    room: Option<Budget>,
 }
 
-impl Ledger {
+impl EventMultiset {
     /// Adds one event; says whether there was room for it.
-    pub fn add(&mut self, event: u64, room: &Room) -> bool {
+    pub fn add(&mut self, event: u64, room: &Budget) -> bool {
         if !room.take() {
             return false;
         }
@@ -152,7 +152,7 @@ impl Ledger {
     }
 }
 
-impl Drop for Ledger {
+impl Drop for EventMultiset {
     fn drop(&mut self) {
         if let Some(room) = &self.room {
             room.give_back(self.events.len());
@@ -169,8 +169,8 @@ mod tests {
     #[test]
     fn events_count_with_multiplicity() {
         let (a, b) = (fingerprint("a"), fingerprint("b"));
-        let room = Room::new(9);
-        let mut ledger = Ledger::default();
+        let room = Budget::new(9);
+        let mut ledger = EventMultiset::default();
         for event in [a, b, a] {
             assert!(ledger.add(event, &room));
         }
@@ -186,8 +186,8 @@ mod tests {
 
     #[test]
     fn memory_is_shared_and_comes_back() {
-        let room = Room::new(3);
-        let (mut one, mut other) = (Ledger::default(), Ledger::default());
+        let room = Budget::new(3);
+        let (mut one, mut other) = (EventMultiset::default(), EventMultiset::default());
         assert!(one.add(1, &room) && one.add(1, &room) && other.add(1, &room));
         assert!(!other.add(2, &room));
         one.begin();
@@ -203,8 +203,8 @@ mod tests {
         fn agrees_with_counting(
             rounds in prop::collection::vec(prop::collection::vec((0u64..6, any::<bool>()), 0..40), 1..4),
         ) {
-            let room = Room::new(1000);
-            let mut ledger = Ledger::default();
+            let room = Budget::new(1000);
+            let mut ledger = EventMultiset::default();
             let mut all = [0u32; 6];
             for round in rounds {
                 ledger.begin();

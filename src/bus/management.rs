@@ -58,7 +58,7 @@ pub enum ManageError {
 }
 
 /// Management requests to one broker.
-pub struct Manager<'a> {
+pub struct ManagementClient<'a> {
     context: &'a zmq::Context,
     endpoint: Endpoint,
     /// Ends the wait for an answer; `None` at the very end of the program, when
@@ -66,10 +66,10 @@ pub struct Manager<'a> {
     stop: Option<&'a Stop>,
 }
 
-impl<'a> Manager<'a> {
+impl<'a> ManagementClient<'a> {
     /// Requests to the broker at `endpoint`.
     pub fn new(context: &'a zmq::Context, endpoint: Endpoint, stop: Option<&'a Stop>) -> Self {
-        Manager {
+        ManagementClient {
             context,
             endpoint,
             stop,
@@ -106,7 +106,7 @@ impl<'a> Manager<'a> {
     /// Gives a subscription up.
     ///
     /// # Errors
-    /// As [`Manager::heartbeat`].
+    /// As [`ManagementClient::heartbeat`].
     pub fn unsubscribe(&self, topic: &str, time: Duration) -> Result<(), ManageError> {
         self.ask_status("unsubscribe", topic, time)
     }

@@ -8,10 +8,10 @@ use crossbeam_channel::{Receiver, select};
 use log::{log, warn};
 
 use super::Shared;
-use super::pool::Way;
-use super::roster::{Change, Roster};
-use crate::engine::live::Registrar;
-use crate::indicator::{Indicator, Wider};
+use super::indicator_table::{Change, IndicatorTable};
+use super::matcher_updates::Way;
+use crate::engine::live::RemoteMatcher;
+use crate::indicator::{Indicator, MatchExpansion};
 use crate::intake::{self, Arrival, Ending, Input, Life, Put, Table};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -19,17 +19,17 @@ use crate::process::text::printable;
 use crate::state::journal::Ticket;
 
 /// The thread's own things.
-pub struct Keeper {
+pub struct Lifecycle {
     /// What is matched.
     pub shared: Arc<Shared>,
     /// Who says what the engine's own matcher takes, where it has one.
-    pub registrar: Option<Arc<dyn Registrar>>,
+    pub registrar: Option<Arc<dyn RemoteMatcher>>,
     /// Where that matcher is told.
     pub way: Option<Way>,
     /// Whether live matching is all that is done.
     pub is_alone: bool,
     /// How wide indicators are looked for.
-    pub wider: Wider,
+    pub wider: MatchExpansion,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// The end of live matching, which this thread brings about.
@@ -38,7 +38,7 @@ pub struct Keeper {
     pub stop: Stop,
 }
 
-impl Keeper {
+impl Lifecycle {
     /// Runs until no more arrives, or the program stops; then ends live matching. What came
     /// before it was there comes first.
     pub fn run(self, first: Vec<Arrival>, arrivals: &Receiver<Arrival>) {
@@ -62,7 +62,7 @@ impl Keeper {
             };
             if let Input::Came(indicator, _) = &mut input {
                 if !self.wider.is_nothing() {
-                    self.wider.widen(Arc::make_mut(indicator));
+                    self.wider.expand(Arc::make_mut(indicator));
                 }
             }
             let now = SystemTime::now();
@@ -91,7 +91,7 @@ impl Keeper {
         };
         let mut untold = 0;
         for change in changes.drain(..) {
-            if untold > 0 || !way.bring(change) {
+            if untold > 0 || !way.send(change) {
                 untold += 1;
             }
         }
@@ -106,8 +106,8 @@ impl Keeper {
 
 /// The roster for one step, with what keeps it.
 struct Kept<'a> {
-    roster: MutexGuard<'a, Roster>,
-    registrar: Option<&'a dyn Registrar>,
+    roster: MutexGuard<'a, IndicatorTable>,
+    registrar: Option<&'a dyn RemoteMatcher>,
     metrics: &'a Metrics,
     now: SystemTime,
     changes: &'a mut Vec<Change>,

@@ -11,7 +11,7 @@ use crate::observable::{Kind, Observable};
 /// How much wider than equality an indicator is looked for. Each works on the values
 /// that the indicator names, not on those that another adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wider {
+pub struct MatchExpansion {
     /// Domains and addresses also among the answers of DNS, which are lists.
     pub answers: bool,
     /// Domains also as the end of a longer name.
@@ -38,28 +38,28 @@ fn host(url: &str) -> Option<Observable> {
     }
 }
 
-impl Wider {
+impl MatchExpansion {
     /// Whether nothing is added.
     pub fn is_nothing(self) -> bool {
-        self == Wider::default()
+        self == MatchExpansion::default()
     }
 
     /// Makes an indicator wider. What it must not be (`!=`, `NOT`) and what it
     /// compares otherwise (`LIKE`, one end of a connection) stays.
-    pub fn widen(self, indicator: &mut Indicator) {
+    pub fn expand(self, indicator: &mut Indicator) {
         if self.is_nothing() {
             return;
         }
         if let Some(sequence) = &mut indicator.sequence {
             let sequence = Arc::make_mut(sequence);
-            sequence.parts.iter_mut().for_each(|part| self.widen(part));
+            sequence.parts.iter_mut().for_each(|part| self.expand(part));
             let parts = sequence.parts.iter();
             indicator.observables = parts.flat_map(|part| part.observables.clone()).collect();
             return;
         }
         let condition = indicator.condition.as_deref();
         let names_ends = condition.is_some_and(|one| one.any_test(&is_of_an_end));
-        let wider = Wider {
+        let wider = MatchExpansion {
             answers: self.answers && !names_ends,
             ..self
         };
@@ -178,20 +178,20 @@ mod tests {
     use crate::observable::Network;
     use crate::protocol::stix;
 
-    const ALL: Wider = Wider {
+    const ALL: MatchExpansion = MatchExpansion {
         answers: true,
         subdomains: true,
         url_hosts: true,
     };
 
-    fn widened(pattern: &str, wider: Wider) -> Indicator {
+    fn widened(pattern: &str, wider: MatchExpansion) -> Indicator {
         let json = serde_json::json!({
             "type": "indicator", "pattern": pattern,
             "id": "indicator--00000000-0000-4001-8000-000000000000",
         });
         match stix::message::read(&json.to_string()) {
             Ok(Message::Match { mut indicator, .. }) => {
-                wider.widen(&mut indicator);
+                wider.expand(&mut indicator);
                 indicator
             }
             other => panic!("{pattern}: {other:?}"),
@@ -209,7 +209,7 @@ mod tests {
         for (pattern, wider, expected) in [
             (
                 "[domain-name:value = 'a.example']",
-                Wider::default(),
+                MatchExpansion::default(),
                 vec![domain()],
             ),
             (
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_is_checked_is_as_wide_as_what_is_asked_for() {
-        let holds = |pattern: &str, wider: Wider, line: &str| {
+        let holds = |pattern: &str, wider: MatchExpansion, line: &str| {
             widened(pattern, wider).holds(&LazyEvent::new(line, Fields::Named, wider.answers))
         };
         let www = r#"{"host": "www.a.example", "fileinfo.size": 7}"#;
@@ -313,6 +313,6 @@ mod tests {
             assert_eq!(holds(pattern, ALL, line), expected, "{pattern}");
         }
         let plain = "[file:size > 5 OR domain-name:value = 'a.example']";
-        assert!(!holds(plain, Wider::default(), answer));
+        assert!(!holds(plain, MatchExpansion::default(), answer));
     }
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, log, log_enabled, warn};
 
-use super::roster::Change;
-use crate::engine::live::{Registrar, Told};
+use super::indicator_table::Change;
+use crate::engine::live::{RemoteMatcher, UpdateOutcome};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -41,7 +41,7 @@ enum Order {
 }
 
 /// The threads, and the way to them.
-pub struct Pool {
+pub struct MatcherUpdates {
     queues: Vec<Sender<Order>>,
     threads: Vec<JoinHandle<()>>,
     hasher: RandomState,
@@ -58,19 +58,19 @@ pub struct Way {
     stop: Stop,
 }
 
-impl Pool {
+impl MatcherUpdates {
     /// Starts the threads. They end when every [`Way`] is dropped, or with
     /// `ending`.
     ///
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        registrar: &Arc<dyn Registrar>,
+        registrar: &Arc<dyn RemoteMatcher>,
         metrics: &Arc<Metrics>,
         ending: &Stop,
         stop: &Stop,
     ) -> std::io::Result<Self> {
-        let mut pool = Pool {
+        let mut pool = MatcherUpdates {
             queues: Vec::new(),
             threads: Vec::new(),
             hasher: RandomState::new(),
@@ -120,12 +120,12 @@ impl Pool {
 impl Way {
     /// Brings a change, waiting while too many wait already, but not beyond the end;
     /// says whether it got there.
-    pub fn bring(&self, change: Change) -> bool {
+    pub fn send(&self, change: Change) -> bool {
         let value = match &change {
             Change::Add(value, _) | Change::Remove(value) => value,
         };
         let worker = self.hasher.hash_one(value) as usize % self.queues.len();
-        self.send(worker, Order::Tell(change))
+        self.send_to(worker, Order::Tell(change))
     }
 
     /// Waits until all changes that were brought before are told, or refused, or
@@ -133,7 +133,7 @@ impl Way {
     pub fn wait_until_told(&self) {
         let (report, told) = bounded(0);
         for worker in 0..self.queues.len() {
-            self.send(worker, Order::Report(report.clone()));
+            self.send_to(worker, Order::Report(report.clone()));
         }
         drop(report);
         select! {
@@ -146,7 +146,7 @@ impl Way {
 
     /// The end of live matching may be for the very thread to bring about that waits
     /// here, so the end of the program counts too.
-    fn send(&self, worker: usize, order: Order) -> bool {
+    fn send_to(&self, worker: usize, order: Order) -> bool {
         select! {
             // The thread is gone only when the program ends.
             send(self.queues[worker], order) -> sent => sent.is_ok(),
@@ -233,7 +233,7 @@ impl Waiting {
 }
 
 struct Worker {
-    registrar: Arc<dyn Registrar>,
+    registrar: Arc<dyn RemoteMatcher>,
     metrics: Arc<Metrics>,
     ending: Stop,
     stop: Stop,
@@ -303,16 +303,16 @@ impl Worker {
             Step::Remove(value) => self.registrar.remove(value, &self.ending),
         };
         match told {
-            Told::Done => {
+            UpdateOutcome::Done => {
                 note(&step);
                 self.count_told(step.len());
             }
-            Told::Stopped => self.waiting.put_back(step),
-            Told::Unreachable(reason) => {
+            UpdateOutcome::Stopped => self.waiting.put_back(step),
+            UpdateOutcome::Unreachable(reason) => {
                 self.waiting.put_back(step);
                 self.wait(&reason);
             }
-            Told::Refused(reason) => self.refused(step, &reason),
+            UpdateOutcome::Refused(reason) => self.refused(step, &reason),
         }
     }
 
@@ -409,19 +409,19 @@ mod tests {
     /// An engine's matcher whose calls last until live matching ends.
     struct Away;
 
-    impl Registrar for Away {
+    impl RemoteMatcher for Away {
         fn most_at_once(&self) -> usize {
             1
         }
 
-        fn add(&self, _: &[(Observable, Arc<str>)], stop: &Stop) -> Told {
+        fn add(&self, _: &[(Observable, Arc<str>)], stop: &Stop) -> UpdateOutcome {
             // It is closed, and never sent on.
             let _ = stop.now_channel().recv();
-            Told::Stopped
+            UpdateOutcome::Stopped
         }
 
-        fn remove(&self, _: &Observable, _: &Stop) -> Told {
-            Told::Stopped
+        fn remove(&self, _: &Observable, _: &Stop) -> UpdateOutcome {
+            UpdateOutcome::Stopped
         }
 
         fn check(&self, _: &Observable, _: &str) -> Result<(), String> {
@@ -442,12 +442,12 @@ mod tests {
     fn who_brings_more_than_can_wait_is_free_when_the_program_stops() {
         let new = || Stop::new().expect("two socket pairs");
         let (ending, stop) = (new(), new());
-        let registrar: Arc<dyn Registrar> = Arc::new(Away);
+        let registrar: Arc<dyn RemoteMatcher> = Arc::new(Away);
         let metrics = Arc::new(Metrics::default());
-        let pool = Pool::start(&registrar, &metrics, &ending, &stop).expect("threads");
+        let pool = MatcherUpdates::start(&registrar, &metrics, &ending, &stop).expect("threads");
         let way = pool.way();
-        let bring = move || (0..200_000).all(|n| way.bring(add(&format!("{n}.example"), "1")));
-        let bringing = std::thread::spawn(bring);
+        let send = move || (0..200_000).all(|n| way.send(add(&format!("{n}.example"), "1")));
+        let bringing = std::thread::spawn(send);
         while !pool.queues.iter().any(Sender::is_full) {
             std::thread::yield_now();
         }
@@ -497,24 +497,24 @@ mod tests {
     #[derive(Default)]
     struct Slow(std::sync::Mutex<Vec<Observable>>);
 
-    impl Registrar for Slow {
+    impl RemoteMatcher for Slow {
         fn most_at_once(&self) -> usize {
             7
         }
 
-        fn add(&self, values: &[(Observable, Arc<str>)], _: &Stop) -> Told {
+        fn add(&self, values: &[(Observable, Arc<str>)], _: &Stop) -> UpdateOutcome {
             std::thread::sleep(Duration::from_millis(2));
             let refused = Observable::domain("refused");
             if values.iter().any(|(value, _)| *value == refused) {
-                return Told::Refused("it is refused".to_owned());
+                return UpdateOutcome::Refused("it is refused".to_owned());
             }
             let mut known = self.0.lock().expect("nobody panicked");
             known.extend(values.iter().map(|(value, _)| value.clone()));
-            Told::Done
+            UpdateOutcome::Done
         }
 
-        fn remove(&self, _: &Observable, _: &Stop) -> Told {
-            Told::Done
+        fn remove(&self, _: &Observable, _: &Stop) -> UpdateOutcome {
+            UpdateOutcome::Done
         }
 
         fn check(&self, _: &Observable, _: &str) -> Result<(), String> {
@@ -534,17 +534,17 @@ mod tests {
     fn who_waits_until_all_is_told_waits_for_that_and_no_longer() {
         let stop = Stop::new().expect("two socket pairs");
         let slow = Arc::new(Slow::default());
-        let registrar: Arc<dyn Registrar> = slow.clone();
+        let registrar: Arc<dyn RemoteMatcher> = slow.clone();
         let metrics = Arc::new(Metrics::default());
-        let pool = Pool::start(&registrar, &metrics, &stop, &stop).expect("threads");
+        let pool = MatcherUpdates::start(&registrar, &metrics, &stop, &stop).expect("threads");
         let way = pool.way();
         way.wait_until_told();
         for round in 1..=3 {
             for n in 0..100 {
-                way.bring(add(&format!("{round}-{n}"), "x"));
+                way.send(add(&format!("{round}-{n}"), "x"));
             }
-            way.bring(add("refused", "x"));
-            way.bring(remove("0-0"));
+            way.send(add("refused", "x"));
+            way.send(remove("0-0"));
             way.wait_until_told();
             let known = slow.0.lock().expect("nobody panicked").len();
             assert_eq!(known, round * 100);

@@ -9,8 +9,8 @@ use log::{error, info, log, warn};
 use time::OffsetDateTime;
 
 use super::Shared;
-use super::pool::Way;
-use super::roster::{Change, Matched};
+use super::indicator_table::{Change, Matched};
+use super::matcher_updates::Way;
 use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -34,7 +34,7 @@ pub struct Gap {
 }
 
 /// The thread's own things.
-pub struct Mender {
+pub struct Backfill {
     /// What is asked about the gap.
     pub engine: Arc<dyn Engine + Send + Sync>,
     /// What is matched.
@@ -62,7 +62,7 @@ enum Uncovered {
     Stopped,
 }
 
-impl Mender {
+impl Backfill {
     /// Runs until nobody has a gap to cover any more.
     pub fn run(mut self, gaps: &Receiver<Gap>) {
         let mut open: Option<SystemTime> = None;
@@ -145,7 +145,7 @@ impl Mender {
             let values;
             (values, next) = self.shared.roster().values(from, 1000);
             for (value, id) in values {
-                if !way.bring(Change::Add(value, id)) {
+                if !way.send(Change::Add(value, id)) {
                     return;
                 }
             }
@@ -266,7 +266,7 @@ impl Mender {
         };
         self.metrics.queries.add(1);
         self.shared.recent().begin_query();
-        let Mender {
+        let Backfill {
             engine,
             shared,
             reporter,

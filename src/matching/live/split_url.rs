@@ -5,13 +5,13 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use crate::matching::field_scope::UrlParts;
 use crate::matching::index::{Index, Slot};
 use crate::matching::json::Path;
-use crate::matching::reach::UrlParts;
 
 /// Slots of URLs by the two parts of each.
 #[derive(Debug)]
-pub(super) struct Halves {
+pub(super) struct SplitUrl {
     way: UrlParts,
     table: HashTable<Slot>,
     /// Seeded anew for each: the URLs come from the bus and may be hostile.
@@ -34,9 +34,9 @@ pub(super) struct Part {
     pub(super) text: String,
 }
 
-impl Halves {
+impl SplitUrl {
     pub(super) fn new(way: UrlParts) -> Self {
-        Halves {
+        SplitUrl {
             way,
             table: HashTable::new(),
             hasher: RandomState::default(),
@@ -49,7 +49,7 @@ impl Halves {
 
     /// Adds the URL in this slot of the index, unless it is there.
     pub(super) fn insert(&mut self, slot: Slot, index: &Index) {
-        let Halves { way, table, hasher } = self;
+        let SplitUrl { way, table, hasher } = self;
         let hash = |slot: &Slot| hasher.hash_one((way.split)(index.text(*slot)));
         let own = hash(&slot);
         let has_parts = (way.split)(index.text(slot)).is_some();

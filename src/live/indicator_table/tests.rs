@@ -13,8 +13,8 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-fn roster() -> Roster {
-    Roster::new(Meaning::default(), Box::new(Concepts::shared()), now())
+fn roster() -> IndicatorTable {
+    IndicatorTable::new(Meaning::default(), Box::new(Concepts::shared()), now())
 }
 
 fn indicator(id: &str, values: &[&str]) -> Indicator {
@@ -28,11 +28,11 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
     }
 }
 
-fn add(roster: &mut Roster, id: &str, values: &[&str]) -> Put {
+fn add(roster: &mut IndicatorTable, id: &str, values: &[&str]) -> Put {
     roster.put(&indicator(id, values), None, now(), &mut Vec::new())
 }
 
-fn matches(roster: &mut Roster, line: &str) -> Vec<String> {
+fn matches(roster: &mut IndicatorTable, line: &str) -> Vec<String> {
     let mut matched = Vec::new();
     let clarity = roster.matches("", line, &mut matched);
     assert_eq!(clarity.expect("an event"), Clarity::Clear);
@@ -133,7 +133,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     );
     assert!(matches(&mut roster, r#"{"host": "a"}"#).is_empty());
     assert_eq!(matches(&mut roster, r#"{"host": "c"}"#), ["1"]);
-    let since = |roster: &Roster, value| {
+    let since = |roster: &IndicatorTable, value| {
         let holders = roster.holders(&[Observable::domain(value)]);
         holders.first().map(|one| one.since)
     };
@@ -163,7 +163,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 }
 
 /// A roster at a time.
-struct Timed<'a>(&'a mut Roster, SystemTime, &'a mut Vec<Change>);
+struct Timed<'a>(&'a mut IndicatorTable, SystemTime, &'a mut Vec<Change>);
 
 impl Table for Timed<'_> {
     fn put(&mut self, indicator: Arc<Indicator>, _: Option<Ticket>, end: Option<Ending>) -> Put {
@@ -270,7 +270,7 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
         ..indicator(id, &["4444"])
     };
     let mut roster = roster();
-    let add = |roster: &mut Roster, one: &Indicator| {
+    let add = |roster: &mut IndicatorTable, one: &Indicator| {
         let mut changes = Vec::new();
         let put = roster.put(one, None, now(), &mut changes);
         assert!(changes.is_empty());
@@ -313,7 +313,7 @@ fn what_else_an_event_has_to_be_like_is_checked() {
         roster.put(&named("b.exe"), None, now(), changes),
         Put::Repeated
     );
-    let count = |roster: &mut Roster, file: &str| {
+    let count = |roster: &mut IndicatorTable, file: &str| {
         let line = format!(r#"{{"host": "a.example", "fileinfo.filename": "{file}"}}"#);
         let mut matched = Vec::new();
         let clarity = roster.matches("", &line, &mut matched);

@@ -7,10 +7,10 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info, warn};
 
 use super::Shared;
-use super::mend::Gap;
-use super::recent::Mark;
-use super::roster::Matched;
-use crate::engine::live::{Arrival, Ended, Feed, Match, NOTICED_WITHIN};
+use super::backfill::Gap;
+use super::dedup::EventKey;
+use super::indicator_table::Matched;
+use crate::engine::live::{Ended, EventStream, Match, NOTICED_WITHIN, StreamItem};
 use crate::engine::{Event, Line};
 use crate::indicator::{Indicator, Protocol};
 use crate::matching::Clarity;
@@ -35,7 +35,7 @@ const UNKNOWN: &str = "note--00000000-0000-4000-8000-000000000000";
 /// The thread's own things.
 pub struct Watcher {
     /// What prints.
-    pub feed: Box<dyn Feed>,
+    pub feed: Box<dyn EventStream>,
     /// What is matched.
     pub shared: Arc<Shared>,
     /// Where matches go.
@@ -140,7 +140,7 @@ impl Watcher {
             ending,
             ..
         } = self;
-        let mut taker = Taker {
+        let mut taker = LineHandler {
             feed: &**feed,
             shared,
             reporter,
@@ -169,8 +169,8 @@ fn stays(signs: &Receiver<()>) -> bool {
 }
 
 /// Takes the lines of one child.
-struct Taker<'a> {
-    feed: &'a dyn Feed,
+struct LineHandler<'a> {
+    feed: &'a dyn EventStream,
     shared: &'a Shared,
     reporter: &'a mut Reporter,
     metrics: &'a Metrics,
@@ -179,7 +179,7 @@ struct Taker<'a> {
     matched: Vec<Matched>,
 }
 
-impl Taker<'_> {
+impl LineHandler<'_> {
     fn take(&mut self, event: &Event<'_>) {
         match event {
             Event::Line(line) => {
@@ -202,8 +202,8 @@ impl Taker<'_> {
 
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
         match self.feed.read(line)? {
-            Arrival::Event(event) => self.event(line.schema, event),
-            Arrival::Match(found) => {
+            StreamItem::Event(event) => self.event(line.schema, event),
+            StreamItem::Match(found) => {
                 self.found(&found);
                 Ok(())
             }
@@ -222,7 +222,7 @@ impl Taker<'_> {
         let is_new = |one: &&Matched| {
             self.shared
                 .recent()
-                .live(&one.indicator.id, Mark::Text(line))
+                .live(&one.indicator.id, EventKey::Text(line))
         };
         let new: Vec<&Matched> = matched.iter().filter(is_new).collect();
         self.shared.report(&new, line, self.reporter);

@@ -24,14 +24,14 @@ type Waiting = (Arc<Indicator>, Option<Ticket>);
 
 /// Those that wait, by their time, one for each id.
 #[derive(Debug, Default)]
-pub(super) struct Later {
+pub(super) struct NotYetValid {
     by_time: BTreeMap<(SystemTime, u64), Waiting>,
     by_id: HashMap<Arc<str>, (SystemTime, u64)>,
     number: u64,
     bytes: usize,
 }
 
-impl Later {
+impl NotYetValid {
     /// Keeps an indicator for its time, in place of the one with the same id; `false`
     /// where it has no such time, or there is no room for it.
     pub(super) fn put(&mut self, indicator: Arc<Indicator>, ticket: Option<Ticket>) -> bool {
@@ -99,7 +99,7 @@ mod tests {
     fn indicators_wait_for_their_time_in_its_order() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
         let at = |seconds| now + Duration::from_secs(seconds);
-        let mut later = Later::default();
+        let mut later = NotYetValid::default();
         assert!(!later.put(indicator("always", None), None));
         for (id, seconds) in [("2", 20), ("1", 10), ("3", 10), ("4", 5), ("4", 7)] {
             assert!(later.put(indicator(id, Some(at(seconds))), None));
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn only_so_many_wait() {
         let far = SystemTime::now() + Duration::from_secs(1_000_000);
-        let mut later = Later::default();
+        let mut later = NotYetValid::default();
         for number in 0..MOST {
             assert!(later.put(indicator(&number.to_string(), Some(far)), None));
         }
