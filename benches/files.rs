@@ -1,4 +1,4 @@
-//! How fast log files are looked through: `cargo bench --bench files [-- MEGABYTES]`.
+//! How fast log files are searched: `cargo bench --bench files [-- MEGABYTES]`.
 //!
 //! Runs the built program over Suricata EVE and over Zeek's tab-separated logs made
 //! here (the same in every run) with 100,000 indicators, and `rg -F -f` and

@@ -1,4 +1,4 @@
-//! How fast events are looked through, on one core: `cargo bench --bench matching`.
+//! How fast events are searched, on one core: `cargo bench --bench matching`.
 //!
 //! Prints a table, then the same as JSON, one result a line. All data is made
 //! here, the same in every run.

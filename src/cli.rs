@@ -65,8 +65,8 @@ fn run_bridge(config: &Config) -> ExitCode {
     }
     if config.meaning.mode != Mode::Exact {
         info!(
-            "an indicator matches where what it names is in an event, however both spell it; \
-             --match exact takes whole fields that are equal, as pyvast-threatbus did"
+            "an indicator matches where an event contains what it names, however both spell it; \
+             --match exact compares whole fields, as pyvast-threatbus did"
         );
     }
     for note in &config.notes {

@@ -308,7 +308,7 @@ impl Session {
             }
             Tale::StillAway(error) => warn!("Threat Bus at {endpoint} is still away: {error}"),
             Tale::Lost(error) => warn!(
-                "the subscription at Threat Bus {endpoint} is lost: {error}; subscribing anew"
+                "the subscription at Threat Bus {endpoint} is lost: {error}; subscribing again"
             ),
             Tale::NoGeneration(listens) => warn!(
                 "the broker does not tell its generation at {listens}; taking STIX-2 (--protocol \
@@ -323,12 +323,12 @@ impl Session {
                 notify::ready(&format!("subscribed at {endpoint}"));
             }
             Tale::Anew(gap, Some(days)) => info!(
-                "subscribed anew after {:.1} s, with a snapshot of {days} day(s) to cover them",
+                "subscribed again after {:.1} s, with a snapshot of {days} day(s) to cover them",
                 gap.as_secs_f64()
             ),
             Tale::Anew(gap, None) => warn!(
-                "subscribed anew after {:.1} s; indicators published in that time may be lost \
-                 (--snapshot would ask for them)",
+                "subscribed again after {:.1} s; indicators published in that time may be lost \
+                 (--snapshot would request them)",
                 gap.as_secs_f64()
             ),
             Tale::NotGivenUp(topic, error) => debug!(
@@ -373,7 +373,7 @@ impl Session {
             }
         }
         if self.idle_in().is_some_and(|left| left.is_zero()) {
-            info!("no more indicators come: ending");
+            info!("no more indicators are received: ending");
             return Input::Idle;
         }
         Input::Time

@@ -57,16 +57,16 @@ pub enum UsageError {
         /// The argument.
         value: String,
     },
-    /// A flag without the value that it takes.
-    #[error("{flag} has no value: it {takes}")]
+    /// A flag without its value.
+    #[error("{flag} needs a value: it {accepts}")]
     MissingValue {
         /// With its dashes.
         flag: String,
-        /// What it takes, in words that go on after “it”.
-        takes: String,
+        /// What it accepts, in words that go on after “it”.
+        accepts: String,
     },
-    /// A value for a flag that takes none.
-    #[error("{} takes no value, but got \"{}\"", outside(flag), outside(value))]
+    /// A value for a flag that accepts none.
+    #[error("{} accepts no value, but got \"{}\"", outside(flag), outside(value))]
     UnwantedValue {
         /// With its dashes.
         flag: String,
@@ -89,7 +89,7 @@ pub enum UsageError {
         place: Origin,
         /// The value, made for reading.
         value: String,
-        /// What the option takes, in words that go on after “it”.
+        /// What the option accepts, in words that go on after “it”.
         problem: String,
     },
     /// A configuration file that cannot be read.

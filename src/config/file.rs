@@ -284,12 +284,15 @@ impl ValueSeed<'_, '_> {
             Meaning::Option(option) => UsageError::Value {
                 place,
                 value,
-                problem: option.takes(),
+                problem: option.accepts(),
             },
             Meaning::Group => UsageError::Value {
                 place,
                 value,
-                problem: format!("takes the keys {}", keys_of(Some(self.key.name)).join(", ")),
+                problem: format!(
+                    "accepts the keys {}",
+                    keys_of(Some(self.key.name)).join(", ")
+                ),
             },
             Meaning::Unknown { nearest, known } => UsageError::UnknownKey {
                 place,

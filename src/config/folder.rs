@@ -103,10 +103,7 @@ fn overridden(files: &[Vec<Assignment>]) -> Vec<String> {
         keys.sort_by_key(|(_, place)| line(place));
         for (key, place) in keys {
             if let Some(before) = set.insert(key, place) {
-                notes.push(format!(
-                    "{place} takes the place of that in {}",
-                    shown_place(before)
-                ));
+                notes.push(format!("{place} overrides that in {}", shown_place(before)));
             }
         }
     }
@@ -177,8 +174,8 @@ mod tests {
             notes,
             [
                 "D/30-more.yml is not read: it is no *.yaml",
-                "D/20-site.yaml, line 1: snapshot takes the place of that in D/10-all.yaml, line 3",
-                "D/20-site.yaml, line 2: allow takes the place of that in D/10-all.yaml, line 2",
+                "D/20-site.yaml, line 1: snapshot overrides that in D/10-all.yaml, line 3",
+                "D/20-site.yaml, line 2: allow overrides that in D/10-all.yaml, line 2",
             ]
         );
     }

@@ -661,13 +661,14 @@ mod tests {
                 "retro_match: true\nsnapshot: 4000",
                 None,
                 "",
-                "c.yaml, line 2: snapshot: got the number 4000; it takes a whole number from 0 to 3650",
+                "c.yaml, line 2: snapshot: got the number 4000; it accepts a whole number from 0 \
+                 to 3650",
             ),
             (
                 "unflatten: \"yes\"",
                 None,
                 "",
-                "c.yaml, line 1: unflatten: got the text \"yes\"; it takes true or false",
+                "c.yaml, line 1: unflatten: got the text \"yes\"; it accepts true or false",
             ),
             (
                 "vast: localhost",
@@ -680,14 +681,14 @@ mod tests {
                 "",
                 Some(("PYVAST_THREATBUS_METRICS__INTERVAL", "-1")),
                 "",
-                "environment variable PYVAST_THREATBUS_METRICS__INTERVAL: got \"-1\"; it takes a \
-                 number of seconds from 0 to 315360000",
+                "environment variable PYVAST_THREATBUS_METRICS__INTERVAL: got \"-1\"; it accepts \
+                 a number of seconds from 0 to 315360000",
             ),
             (
                 "",
                 None,
                 "-U0",
-                "-U: got \"0\"; it takes a whole number from 1 to 1000",
+                "-U: got \"0\"; it accepts a whole number from 1 to 1000",
             ),
         ] {
             let env: Vec<_> = env.into_iter().collect();

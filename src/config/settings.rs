@@ -202,7 +202,7 @@ impl Settings {
             unflatten: self.unflatten,
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
             retro_match_timeout: self.retro_match_timeout,
-            observation_memory: self.observation_memory.expect("the table takes no 0"),
+            observation_memory: self.observation_memory.expect("the table accepts no 0"),
             wider: self.wider(),
             meaning: Meaning {
                 mode: self.mode,
@@ -389,7 +389,7 @@ impl Settings {
         let targets = self.targets();
         let are_files = self.engine == engine::Choice::Files && self.is_beside;
         if are_files && !self.nodes.iter().all(Node::is_plain) {
-            let problem = "with --engine files no node is asked, and one is named";
+            let problem = "--engine files queries no node, but one is named";
             return fail(problem.to_owned());
         }
         for (number, target) in targets.iter().enumerate() {
@@ -408,7 +408,7 @@ impl Settings {
                 if other.program.endpoint == target.program.endpoint {
                     let node = &self.nodes[number].endpoint;
                     return fail(format!(
-                        "{} and {name} are the same node, {node}; each is asked once",
+                        "{} and {name} are the same node, {node}; each is queried once",
                         other.name
                     ));
                 }
@@ -428,11 +428,11 @@ impl Settings {
             return Ok(feed::Options { form, column: None });
         };
         let Some(column) = feed::Column::parse(text) else {
-            let problem = "it takes the name of a column, or its number, from 1";
+            let problem = "it accepts the name of a column, or its number, from 1";
             return fail("indicators-column", problem);
         };
         if form.is_some_and(|form| form != feed::Form::Csv) {
-            let problem = "only CSV has columns, and --indicators-format says that it is none";
+            let problem = "only CSV has columns, but --indicators-format names another form";
             return fail("indicators-column", problem);
         }
         Ok(feed::Options {
@@ -474,7 +474,7 @@ impl Settings {
             return fail("once", "a run with --follow does not end by itself");
         }
         if indicators_given && has_engines && !self.retro_match {
-            let problem = "it needs --retro-match, to look for them in VAST, or --events FILE";
+            let problem = "it needs --retro-match, to search VAST for them, or --events FILE";
             return fail("indicators", problem);
         }
         if has_events && !has_engines && self.live_match {
@@ -483,7 +483,7 @@ impl Settings {
         }
         let once = (self.once || indicators_given) && !self.follow;
         if once && has_engines && (self.live_match || nothing_asked) {
-            let problem = "live matching does not end; ask for --retro-match alone, or --events";
+            let problem = "live matching does not end; use --retro-match alone, or --events";
             return fail("once", problem);
         }
         if self.exit_code && !once {

@@ -265,8 +265,8 @@ impl Message {
             } if !indicator.is_narrow() => Message::Unsupported {
                 asked: indicator.ioc.join("|"),
                 protocol: indicator.protocol,
-                reason: "nothing in it narrows which events it means, and whoever can publish \
-                         could make every event a sighting (--match thorough takes it)"
+                reason: "nothing in it narrows the events that it matches, so whoever can \
+                         publish could make every event a sighting (--match thorough accepts it)"
                     .to_owned(),
                 modified: indicator.validity.modified(),
                 id: indicator.id,

@@ -58,7 +58,7 @@ impl Versions {
             Version::Newer => *replaces = true,
             Version::Outdated => {
                 let id = printable(id, 200);
-                debug!("indicator {id}: a newer version came before");
+                debug!("indicator {id}: a newer version was received before");
                 return None;
             }
         }

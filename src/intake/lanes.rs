@@ -243,17 +243,18 @@ impl Intake {
         match because {
             Because::File(name) => info!(
                 indicator:% = id, kind = kind, file:% = name, reason = "allowed";
-                "indicator {id} ({value}) is not asked for: {name} allows it"
+                "indicator {id} ({value}) is not searched: {name} allows it"
             ),
             Because::Hosts => info!(
-                indicator:% = id, kind = kind, reason = "it stands in every file of hosts";
-                "indicator {id} ({value}) is not asked for: it stands in every file of hosts \
-                 (--no-allow-defaults asks for it)"
+                indicator:% = id, kind = kind, reason = "every hosts file has it";
+                "indicator {id} ({value}) is not searched:  every hosts file has it \
+                 (--no-allow-defaults searches it)"
             ),
             Because::BuiltIn(reason) => {
                 warn!(
                     indicator:% = id, kind = kind, reason = reason;
-                    "indicator {id} ({value}) is not asked for: {reason} (--no-allow-defaults asks for it)"
+                    "indicator {id} ({value}) is not searched:  {reason} (--no-allow-defaults \
+                     searches it)"
                 )
             }
         }
@@ -266,7 +267,7 @@ impl Intake {
             let id = printable(&indicator.id, 200);
             error!(
                 indicator:% = id, kind = indicator.kind(), engine = metrics.engine_name();
-                "indicator {id} is dropped{}: indicators that wait take {} MiB, the most they may",
+                "indicator {id} is dropped{}: waiting indicators fill the {} MiB that they may use",
                 self.by_whom(lane),
                 QUEUE_BYTES >> 20
             );

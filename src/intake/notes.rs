@@ -40,9 +40,9 @@ impl Way {
     /// What is done with an indicator.
     fn verb(self) -> &'static str {
         match self {
-            Way::Stored => "asked for",
+            Way::Stored => "queried",
             Way::Live { .. } => "matched",
-            Way::Files | Way::Following => "looked for",
+            Way::Files | Way::Following => "searched",
         }
     }
 }
@@ -61,7 +61,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             debug!("indicator {} is matched live", shown(&id));
         }
         Output::Sought(id) if way == Way::Following => {
-            debug!("indicator {} is looked for from now on", shown(&id));
+            debug!("indicator {} is searched from now on", shown(&id));
         }
         Output::Sought(_) | Output::Refused(_) => {}
         Output::Repeated(id) if way.is_live() => {
@@ -72,7 +72,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             debug!("indicator {} is matched live when it is valid", shown(&id));
         }
         Output::Later(id) => info!(
-            "indicator {} is not yet valid: it is asked for when it is, while the program runs",
+            "indicator {} is not yet valid: it is searched once it is, while the program runs",
             shown(&id)
         ),
         Output::Inactive(id, standing) => {
@@ -81,7 +81,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             }
         }
         Output::Withdrawn(id) => debug!(
-            "indicator {} is withdrawn and {} no more",
+            "indicator {} is withdrawn and no longer {}",
             shown(&id),
             way.verb()
         ),
@@ -93,7 +93,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             };
             counter.add(1);
             debug!(
-                "indicator {} has expired and is {} no more",
+                "indicator {} has expired and is no longer {}",
                 shown(&id),
                 way.verb()
             );
@@ -111,7 +111,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
 
 fn because(why: NoRoom) -> String {
     match why {
-        NoRoom::Memory => "those that are looked for take all the memory that they may".to_owned(),
+        NoRoom::Memory => "those that are searched fill the memory that they may use".to_owned(),
         NoRoom::Checks => format!(
             "nothing in it is a value to look up, and {MOST_UNLISTED} such indicators, the most \
              there can be, are checked in every event already"
@@ -124,7 +124,7 @@ fn note_inactive(id: &Arc<str>, standing: ValidityState, metrics: &Metrics) {
     let id = printable(id, 200);
     info!(
         indicator:% = id, reason:% = standing;
-        "indicator {id} is {standing}: it is not asked for"
+        "indicator {id} is {standing}: it is not searched"
     );
 }
 

@@ -1,5 +1,5 @@
 //! After a loss: the engine's matcher is told again what it forgot, and the
-//! events of the gap are looked through.
+//! events of the gap are searched.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -99,8 +99,8 @@ impl Backfill {
                 }
                 Err(Uncovered::Away(reason)) => warn!(
                     engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
-                    "the events since {} that were not seen as they came cannot be asked for \
-                     now, and are until {} answers: {}",
+                    "the events since {} that were not seen live cannot be queried now; they are \
+                     when {} answers: {}",
                     shown(since),
                     self.engine.title(),
                     printable(&reason, 500)
@@ -113,8 +113,7 @@ impl Backfill {
                     self.metrics.queries_interrupted.add(1);
                     error!(
                         engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
-                        "the events since {} that were not seen as they came could not be looked \
-                         through: {}",
+                        "the events since {} that were not seen live could not be searched: {}",
                         shown(since),
                         printable(&reason, 500)
                     );
@@ -128,8 +127,7 @@ impl Backfill {
         if let Some(since) = open {
             log!(
                 self.stop.level_of_rest(),
-                "stopping: the events since {} that were not seen as they came are not looked \
-                 through",
+                "stopping: the events since {} that were not seen live are not searched",
                 shown(since)
             );
         }
@@ -172,7 +170,7 @@ impl Backfill {
             if let Err(reason) = self.put_until_answered(asked, since)? {
                 self.metrics.observables_refused.add(1);
                 warn!(
-                    "indicator {} is not looked for in the gap: {} refuses the query: {}",
+                    "indicator {} is not searched in the gap: {} refuses the query: {}",
                     printable(id, 200),
                     self.engine.title(),
                     printable(&reason, 500)
@@ -182,7 +180,7 @@ impl Backfill {
         if any {
             let found = self.metrics.sightings_found.get() - before;
             info!(
-                "looked through the events since {}: {found} sighting(s) meanwhile",
+                "searched the events since {}: {found} sighting(s) meanwhile",
                 shown(since)
             );
         }
@@ -242,7 +240,7 @@ impl Backfill {
             [value] => {
                 self.metrics.observables_refused.add(1);
                 warn!(
-                    "the value {} is not looked for in the gap: {} refuses the query: {}",
+                    "the value {} is not searched in the gap: {} refuses the query: {}",
                     printable(&value.to_string(), 200),
                     self.engine.title(),
                     printable(&reason, 500)

@@ -98,7 +98,7 @@ impl Lifecycle {
         if untold > 0 {
             log!(
                 self.stop.level_of_rest(),
-                "stopping: the matcher was not told of {untold} value(s)"
+                "stopping: the matcher was not sent {untold} value(s)"
             );
         }
     }

@@ -319,13 +319,13 @@ impl Worker {
     /// Waits until the engine is back, or the program ends.
     fn wait(&self, reason: &str) {
         warn!(
-            "the matcher cannot be told what to match: {}; trying again",
+            "the matcher cannot be updated: {}; trying again",
             printable(reason, 500)
         );
         let mut backoff = Backoff::new();
         while !self.ending.sleep(backoff.pause()) {
             if self.registrar.is_there(&self.ending) {
-                info!("the matcher can be told again what to match");
+                info!("the matcher can be updated again");
                 return;
             }
         }
@@ -343,7 +343,7 @@ impl Worker {
                 self.metrics.live_changes_failed.add(1);
                 self.count_told(step.len());
                 error!(
-                    "the matcher does not take {}: {}",
+                    "the matcher does not accept {}: {}",
                     describe(&step).join(", "),
                     printable(reason, 500)
                 );
@@ -358,7 +358,7 @@ impl Worker {
         if count > 0 {
             log!(
                 self.stop.level_of_rest(),
-                "stopping: the matcher was not told of {count} value(s)"
+                "stopping: the matcher was not sent {count} value(s)"
             );
         }
     }

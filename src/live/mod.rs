@@ -342,7 +342,7 @@ impl Threads {
             Ok(Err(Refused(reason))) => {
                 is_good = false;
                 error!(
-                    "{} answers, but does not take the call for live matching: {}",
+                    "{} answers, but rejects the call for live matching: {}",
                     self.title,
                     printable(&reason, 700)
                 );

@@ -84,7 +84,7 @@ impl Director {
         }
     }
 
-    /// Runs until no more indicators come and everything is looked through, or
+    /// Runs until no more indicators come and everything is searched, or
     /// the program stops.
     pub fn run(self, arrivals: &Receiver<Arrival>) {
         let mut life = Life::new(SystemTime::now());
@@ -201,7 +201,7 @@ impl Director {
             self.metrics.indicators_dropped.add(count as u64);
             log!(
                 self.stop.level_of_rest(),
-                "stopping: {count} indicator(s) were not looked for in all files"
+                "stopping: {count} indicator(s) were not searched in all files"
             );
         }
     }
@@ -251,10 +251,7 @@ impl Director {
         }
         let seconds = started.elapsed().as_secs_f64();
         let bytes = self.progress.get().0 - before;
-        info!(
-            "looked through {:.1} MB in {seconds:.1} s",
-            bytes as f64 / 1e6
-        );
+        info!("searched {:.1} MB in {seconds:.1} s", bytes as f64 / 1e6);
     }
 
     /// Reports what was met of indicators that mean several events; gives how many of them
@@ -420,7 +417,7 @@ impl Director {
         });
     }
 
-    /// Says what came of each log; known only once all is looked through. One that is
+    /// Says what came of each log; known only once all is searched. One that is
     /// followed may well have nothing in it.
     fn tell_outcomes(&self, is_pass: bool) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
@@ -457,7 +454,7 @@ impl Director {
         )
     }
 
-    /// What is looked through by a pass.
+    /// What is searched by a pass.
     fn inputs(&self) -> Vec<Input> {
         inputs(&self.settings.files, |path, error| {
             self.metrics.files_failed.add(1);

@@ -1,5 +1,5 @@
 //! From a stream of bytes to blocks of whole lines, so that the lines of one
-//! file can be looked through by several threads.
+//! file can be searched by several threads.
 
 use std::io::{self, Read};
 

@@ -1,5 +1,5 @@
 //! Log files in place of an engine: Suricata EVE and Zeek logs in any of the forms of
-//! [`format`], looked through with the matcher of live matching.
+//! [`format`], searched with the matcher of live matching.
 //!
 //! Threads that read → blocks of lines → threads that look through them →
 //! writer. Every channel is bounded, so a slow writer holds the reading back.
@@ -34,7 +34,7 @@ use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
 
 use director::Director;
 
-/// When files are looked through.
+/// When files are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Once, when no more indicators come.
@@ -43,13 +43,13 @@ pub enum When {
     ForEachBatch,
     /// All the time, as they grow.
     Following {
-        /// What they hold already is looked through first, when no more
+        /// What they hold already is searched first, when no more
         /// indicators come.
         from_start: bool,
     },
 }
 
-/// What is looked through, and how.
+/// What is searched, and how.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The files and folders; `-` is standard input.
@@ -90,7 +90,7 @@ pub struct Files {
 
 impl Files {
     /// Starts. It ends when every [`crate::intake::Intake`] is dropped and everything is
-    /// looked through.
+    /// searched.
     ///
     /// # Errors
     /// The system has no thread left.

@@ -214,7 +214,7 @@ fn place_in(text: &[u8], line: &[u8]) -> Option<usize> {
     (at < text.len()).then_some(at)
 }
 
-/// How much is looked through before what was found is reported, in bytes.
+/// How much is searched before what was found is reported, in bytes.
 const PART: usize = 64 << 10;
 
 /// Whole lines, some at a time.

@@ -1,4 +1,4 @@
-//! A log that is looked through, and what came of it.
+//! A log that is searched, and what came of it.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -111,7 +111,7 @@ impl Source {
         self.has_failed.store(true, Ordering::Relaxed);
     }
 
-    /// What came of it; known once all of its lines are looked through.
+    /// What came of it; known once all of its lines are searched.
     pub fn outcome(&self) -> Outcome {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let rejected = of(&self.rejected);

@@ -441,7 +441,7 @@ impl Watchlist {
         }
         match &mut self.by_slot[index] {
             Holders::Full(all) => all,
-            Holders::Plain(_) => unreachable!("it has just become another"),
+            Holders::Plain(_) => unreachable!("it was replaced just now"),
         }
     }
 

@@ -75,13 +75,13 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
         return why_not("it is empty");
     }
     if let Some(byte) = name.bytes().find(|byte| is_forbidden(*byte)) {
-        return why_not(&format!("{:?} stands in no name", char::from(byte)));
+        return why_not(&format!("{:?} is not allowed in a name", char::from(byte)));
     }
     if name
         .split('.')
         .any(|label| label.is_empty() || label.len() > LONGEST_LABEL)
     {
-        return why_not("between two dots stand 1 to 63 characters");
+        return why_not("a label has 1 to 63 characters");
     }
     if name.len() > LONGEST_NAME {
         return why_not("it has more than 255 characters");
@@ -169,11 +169,11 @@ mod tests {
         for (text, words) in [
             ("", "it is empty"),
             (".", "it is empty"),
-            ("a..b", "between two dots"),
-            ("a b.example", "' ' stands in no name"),
-            ("http://a.example", "':' stands in no name"),
-            ("a\u{0}b.example", "stands in no name"),
-            (&format!("{}.example", "a".repeat(64)), "between two dots"),
+            ("a..b", "a label has"),
+            ("a b.example", "' ' is not allowed in a name"),
+            ("http://a.example", "':' is not allowed in a name"),
+            ("a\u{0}b.example", "is not allowed in a name"),
+            (&format!("{}.example", "a".repeat(64)), "a label has"),
             (&"a.".repeat(130), "255 characters"),
         ] {
             let error = parse(text).expect_err(text).to_string();

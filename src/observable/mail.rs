@@ -87,7 +87,7 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
         return Err(NotAValue::because(
             text,
             WHAT,
-            "what stands before the @ is no name",
+            "what is before the @ is no name",
         ));
     }
     let name = domain::parse(name).map_err(|error| NotAValue::because(text, WHAT, error))?;

@@ -226,7 +226,7 @@ fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let digits = match rest.strip_prefix(':') {
         Some(digits) => digits,
         None if rest.is_empty() => "",
-        None => return Err("something stands behind its host"),
+        None => return Err("something follows its host"),
     };
     match digits {
         "" => Ok((host, None)),
@@ -428,7 +428,7 @@ mod tests {
             ("http://a:b:c/", "port"),
             ("http://a.example:99999/", "1 to 65535"),
             ("http://[::1/", "bracket"),
-            ("http://[::1]x/", "behind its host"),
+            ("http://[::1]x/", "follows its host"),
             ("http://a b/", "no name"),
             ("http://a\nb/", "control"),
             ("mailto:x@a.example", "a user and no scheme"),

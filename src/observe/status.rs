@@ -35,7 +35,8 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
             metrics.bus_up.get().word(),
         ),
         format!(
-            "indicators: {} received ({}), {} looked for, {} of them matched, {} waiting or in work",
+            "indicators: {} received ({}), {} searched, {} of them matched, {} waiting or in \
+             progress",
             metrics.indicators_received.get(),
             if kinds.is_empty() {
                 "none".to_owned()
@@ -74,7 +75,7 @@ fn engines(metrics: &Metrics) -> Vec<String> {
             peer => format!(" {};", peer.word()),
         };
         format!(
-            "engine {}:{state} {} indicator(s) looked for, {} waiting or in work; {} sighting(s)",
+            "engine {}:{state} {} indicator(s) searched, {} waiting or in progress; {} sighting(s)",
             printable(name, 200),
             one.indicators_queried.get(),
             one.backlog.get(),
@@ -111,8 +112,8 @@ mod tests {
         assert_eq!(
             lines(&metrics, Duration::ZERO, 0)[3..5],
             [
-                "engine dmz: down; 0 indicator(s) looked for, 7 waiting or in work; 0 sighting(s)",
-                "engine files: 3 indicator(s) looked for, 0 waiting or in work; 1 sighting(s)",
+                "engine dmz: down; 0 indicator(s) searched, 7 waiting or in progress; 0 sighting(s)",
+                "engine files: 3 indicator(s) searched, 0 waiting or in progress; 1 sighting(s)",
             ]
         );
     }
@@ -133,7 +134,7 @@ mod tests {
             lines,
             [
                 "running for 1 d 01:01:01; engine down; bus up; 3 child process(es)",
-                "indicators: 1 received (ipv4 1), 0 looked for, 0 of them matched, 1 waiting or in work",
+                "indicators: 1 received (ipv4 1), 0 searched, 0 of them matched, 1 waiting or in progress",
                 "sightings: 5 found, 2 delivered, 2 waiting, 0 failed, 1 lost",
                 "all counters: indicators_received=1 sightings_found=5 sightings_sent=2 \
                  sightings_lost=1",

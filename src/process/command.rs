@@ -28,7 +28,7 @@ pub struct CommandTemplate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
     /// A quote is not closed, or a backslash stands at the end.
-    #[error("a quote is not closed, or a backslash stands at the end")]
+    #[error("a quote is not closed, or a backslash is at the end")]
     Unbalanced,
     /// There is no program in it.
     #[error("it names no program")]

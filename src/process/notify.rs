@@ -64,7 +64,7 @@ fn tell(text: &str) {
             .ok()
     });
     if let Some(Err(error)) = manager.as_ref().map(|manager| manager.send(text)) {
-        warn!("the service manager cannot be told: {error}");
+        warn!("the service manager cannot be notified: {error}");
     }
 }
 

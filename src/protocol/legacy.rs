@@ -164,7 +164,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             protocol: Protocol::Legacy,
             id,
             asked: intel.data.indicator.join("|"),
-            reason: format!("intel type {name} cannot be asked for"),
+            reason: format!("intel type {name} cannot be searched"),
             modified: None,
             replaces: false,
         });
@@ -223,7 +223,7 @@ fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
             simple(Observable::of_domain(domain))
         }
         Asks::FileHash(property) => file_and_hash(property, two(values)?),
-        Asks::Nothing => Err("it cannot be asked for".to_owned()),
+        Asks::Nothing => Err("it cannot be searched".to_owned()),
     }
 }
 

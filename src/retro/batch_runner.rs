@@ -402,7 +402,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                 let forgotten = std::mem::take(&mut entry.request.forgotten);
                 if forgotten > 0 {
                     warn!(
-                        "indicator {}: it is asked for again, and up to {forgotten} of its {} \
+                        "indicator {}: it is queried again, and up to {forgotten} of its {} \
                          sighting(s) are reported again",
                         entry.id(),
                         entry.count()

@@ -189,7 +189,7 @@ impl Batcher {
 
     /// The engine is not asked in this run: what was for it stays in the journal.
     fn give_up(mut self, reason: &str, arrivals: &Receiver<Arrival>) {
-        error!("{reason}; it is not asked in this run");
+        error!("{reason}; it is not queried in this run");
         let waiting = self.queue.len() + self.life.later();
         let mut count = waiting as u64;
         self.queue.leave_to_journal();

@@ -118,7 +118,7 @@ impl Retro {
         }
         let lists_only = (!engine.takes_selections()).then(|| {
             let title = engine.title();
-            format!("nothing in it is a value to look up, and {title} is asked for values alone")
+            format!("nothing in it is a value to search, and {title} is searched by values alone")
         });
         let (batches_sender, batches) = bounded(0);
         let (done_sender, done) = unbounded();

@@ -244,7 +244,7 @@ impl Queue {
         for mut request in unanswered {
             let Some(running) = wanted.get(&request.indicator.id) else {
                 debug!(
-                    "indicator {} was withdrawn while it was asked for",
+                    "indicator {} was withdrawn while it was queried",
                     printable(&request.indicator.id, 200)
                 );
                 continue;

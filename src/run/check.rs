@@ -77,7 +77,7 @@ fn allowed(path: &Path) -> Finding {
             let (good, bad) = (found.entries.len(), found.unusable.len());
             Finding::warning(
                 "allow",
-                format!("{name}: {good} value(s), and {bad} line(s) that are none"),
+                format!("{name}: {good} value(s), and {bad} line(s) that are no value"),
             )
         }
         Err(reason) => Finding::bad("allow", format!("{name}: {reason}")),
@@ -267,7 +267,7 @@ fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
         Ok(()) => Finding::good(
             "bus subscription",
             format!(
-                "subscribed and unsubscribed; it publishes at {}, and takes sightings at {}",
+                "subscribed and unsubscribed; it publishes at {}, and accepts sightings at {}",
                 ports.pub_endpoint, ports.sub_endpoint
             ),
         ),
@@ -297,16 +297,16 @@ fn protocol(
     match (detect(), wanted) {
         (Err(error), _) => Finding::bad(SUBJECT, error),
         (Ok(Some(told)), Some(wanted)) if told != wanted => {
-            let detail = format!("the broker speaks {told}, and --protocol {wanted} is asked for");
+            let detail = format!("the broker speaks {told}, but --protocol is {wanted}");
             Finding::bad(SUBJECT, detail)
         }
         (Ok(Some(told)), _) => Finding::good(SUBJECT, format!("{told} ({})", topic(told))),
         (Ok(None), Some(wanted)) => Finding::good(
             SUBJECT,
-            format!("{wanted}, as asked for; the broker does not tell"),
+            format!("{wanted}, as requested; the broker does not say"),
         ),
         (Ok(None), None) => {
-            let detail = "the broker does not tell; a run takes stix2 (--protocol sets it)";
+            let detail = "the broker does not say; a run uses stix2 (--protocol sets it)";
             Finding::warning(SUBJECT, detail)
         }
     }

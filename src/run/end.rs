@@ -82,7 +82,7 @@ impl Ending {
             reasons.extend(self.lanes.iter().filter_map(Outcome::not_asked));
             reasons.extend(failures(metrics));
             if self.nothing_came && self.tells_matches {
-                reasons.push("no indicator came, so nothing was looked for".to_owned());
+                reasons.push("no indicator was received, so nothing was searched".to_owned());
             }
         }
         if !reasons.is_empty() {
@@ -104,7 +104,7 @@ impl Ending {
         if self.lanes.is_empty() {
             let received = metrics.indicators_received.get();
             left.push(format!(
-                "{} of {received} indicator(s) were not looked for everywhere",
+                "{} of {received} indicator(s) were not searched everywhere",
                 unfinished(metrics)
             ));
         }
@@ -115,7 +115,7 @@ impl Ending {
         if let Some((read, all)) = self.logs {
             let megabytes = |bytes: u64| bytes as f64 / 1e6;
             left.push(format!(
-                "{:.1} of {:.1} MB of the log files were looked through",
+                "{:.1} of {:.1} MB of the log files were searched",
                 megabytes(read),
                 megabytes(all)
             ));
@@ -332,7 +332,11 @@ mod tests {
         assert_eq!(verdict(false), (ExitCode::Success, None));
         let (code, reason) = verdict(true);
         assert_eq!(code, ExitCode::TempFail);
-        assert!(reason.expect("it is told").contains("no indicator came"));
+        assert!(
+            reason
+                .expect("it is told")
+                .contains("no indicator was received")
+        );
     }
 
     #[test]
@@ -354,9 +358,9 @@ mod tests {
         assert_eq!(
             reason.as_deref(),
             Some(
-                "ended by SIGINT; 7 of 10 indicator(s) were not looked for everywhere; there are \
+                "ended by SIGINT; 7 of 10 indicator(s) were not searched everywhere; there are \
                  more in the file, which was not read to its end; 1.5 of 9.0 MB of the log files \
-                 were looked through"
+                 were searched"
             )
         );
     }

@@ -269,7 +269,7 @@ fn explain_indicator<'i>(
 /// How one event is asked for, and why not in the list of a batch.
 fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
     if indicator.sequence.is_some() {
-        let reason = "each observation is asked for by itself, and the events are joined here";
+        let reason = "each observation is queried by itself, and the events are joined here";
         return (Plan::Several, Some(reason));
     }
     match (&indicator.selection, &indicator.condition) {
@@ -356,7 +356,7 @@ fn print_summary(counts: &Counts) {
     };
     let mine = counts.iter().filter(|((plan, _), _)| answered(*plan));
     let mine: u64 = mine.map(|(_, count)| count).sum();
-    eprintln!("{total} indicator(s), {mine} of them asked for:");
+    eprintln!("{total} indicator(s), {mine} of them queried:");
     for ((plan, reason), count) in counts {
         let plan = format!("{plan:?}").to_lowercase();
         let reason = crate::observe::logging::printable(reason, 200);

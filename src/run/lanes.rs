@@ -291,7 +291,7 @@ impl Outcome {
     pub fn not_asked(&self) -> Option<String> {
         let reason = self.connection.as_ref()?.given_up()?;
         Some(format!(
-            "{} was not asked: {reason}",
+            "{} was not queried: {reason}",
             printable(&self.name, 200)
         ))
     }
@@ -300,7 +300,7 @@ impl Outcome {
     pub fn shortfall(&self) -> Option<String> {
         let left = self.left();
         let name = printable(&self.name, 200);
-        (left > 0).then(|| format!("{left} indicator(s) were not looked for to the end in {name}"))
+        (left > 0).then(|| format!("{left} indicator(s) were not searched completely in {name}"))
     }
 }
 
@@ -313,13 +313,13 @@ impl fmt::Display for Outcome {
             + metrics.indicators_failed.get();
         write!(
             f,
-            "{}: {asked} indicator(s) asked for, {} sighting(s) found, {} indicator(s) left",
+            "{}: {asked} indicator(s) queried, {} sighting(s) found, {} indicator(s) left",
             printable(&self.name, 200),
             metrics.sightings_found.get(),
             self.left()
         )?;
         match self.not_asked() {
-            Some(_) => f.write_str("; it was not asked"),
+            Some(_) => f.write_str("; it was not queried"),
             None => Ok(()),
         }
     }

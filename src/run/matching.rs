@@ -99,7 +99,7 @@ impl Matching {
         let workers = config.max_background_tasks.get();
         matching.retro = Retro::start(&retro_settings(config), workers, asked, writer, stop)?;
         let intake = intakes.into_iter().reduce(Intake::and);
-        Ok((matching, intake.expect("one kind of matching is asked for")))
+        Ok((matching, intake.expect("one kind of matching is requested")))
     }
 
     /// How much of the files is read, where there are files.
@@ -250,7 +250,7 @@ fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
         return wanted;
     }
     warn!(
-        "{what} matching looks for whole values alone on this engine: --match-answers and \
+        "{what} matching searches whole values alone on this engine: --match-answers and \
          --domains-match-subdomains have no effect there"
     );
     wider

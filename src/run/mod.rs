@@ -157,7 +157,7 @@ fn run_counted(
         && config.jobs.indicators.is_empty()
         && metrics.indicators_received.get() + metrics.indicators_queried.get() == 0;
     if ending.nothing_came {
-        warn!("no indicator to look for came from the bus: does --snapshot ask for any?");
+        warn!("no indicator was received from the bus: does --snapshot request any?");
     }
     Ok(ending.verdict(metrics))
 }
@@ -506,7 +506,7 @@ impl Writer {
             recv(self.done) -> ended => ended.ok(),
             recv(stop.now_channel()) -> _ => match self.done.recv_timeout(time_left(stop, LAST_GRACE)) {
                 Err(RecvTimeoutError::Timeout) => {
-                    error!("the sink does not take what is left; giving it up");
+                    error!("the sink does not accept what is left; giving it up");
                     Some(writer::Ended::Done)
                 }
                 ended => ended.ok(),

@@ -41,7 +41,7 @@ pub(super) fn start(
                 match allow::read(&noise) {
                     Ok(allow) => {
                         allowing.change(allow);
-                        info!("the files of --allow are read anew");
+                        info!("the files of --allow are read again");
                     }
                     // Why, it has said.
                     Err(_) => error!("what was allowed before still is"),

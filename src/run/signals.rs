@@ -58,7 +58,7 @@ impl Watcher {
                 match state.take(signal, Instant::now(), stop.is_draining()) {
                     Wish::Status => status::log(&metrics, started.elapsed()),
                     Wish::Reload => {
-                        info!("{name}: opening files anew");
+                        info!("{name}: reopening files");
                         reload();
                     }
                     Wish::Same => debug!("{name} once more, at once: it is taken for the same"),

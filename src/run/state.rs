@@ -136,7 +136,7 @@ fn held_back(
     }
     if !pending.is_empty() {
         info!(
-            "an earlier run held back sightings of {} indicator(s), which are told now",
+            "an earlier run held back sightings of {} indicator(s), which are reported now",
             pending.len()
         );
     }

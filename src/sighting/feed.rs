@@ -294,7 +294,7 @@ impl Feed {
         self.giving_up = self.giving_up.saturating_mul(2);
         error!(
             "the sink command {reason}; {} sighting(s) that {MOST_DEATHS} processes in a row did \
-             not take are {}",
+             not accept are {}",
             given_up.settled.lines,
             if self.untaken.keeps() {
                 "kept for a later try"

@@ -55,7 +55,7 @@ impl Untaken {
         let kept = spool.map(|spool| {
             if !spool.is_empty() {
                 info!(
-                    "{} bytes of sightings that the sink command did not take wait in the spool",
+                    "{} bytes of sightings that the sink command did not accept wait in the spool",
                     spool.bytes()
                 );
             }

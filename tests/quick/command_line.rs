@@ -140,7 +140,7 @@ fn a_folder_of_configuration_files_is_one_configuration() {
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     let log = bridge.log();
     assert!(log.contains("configured by conf.d"), "{log}");
-    let note = "conf.d/20-here.yaml, line 2: loglevel takes the place of that in \
+    let note = "conf.d/20-here.yaml, line 2: loglevel overrides that in \
                 conf.d/10-all.yaml, line 1";
     assert!(log.contains(note), "{log}");
 }

@@ -44,7 +44,7 @@ fn a_run_that_was_interrupted_is_not_complete_and_says_what_is_left() {
     assert!(last.contains("[ERROR] the run is not complete: "), "{log}");
     assert!(last.contains("it was ended by SIGINT"), "{last}");
     assert!(
-        last.contains("3 of 4 indicator(s) were not looked for"),
+        last.contains("3 of 4 indicator(s) were not searched"),
         "{last}"
     );
 }
@@ -180,7 +180,7 @@ fn sighup_without_a_terminal_opens_the_log_anew_and_ends_nothing() {
     bridge.wait_for_log("subscribed to", LIMIT);
     fs::rename(&log, log.with_extension("1")).expect("rename");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("SIGHUP: opening files anew", LIMIT);
+    bridge.wait_for_log("SIGHUP: reopening files", LIMIT);
     assert!(eventually(Duration::from_millis(500), || log.exists()));
     bridge.signal(Signal::USR1);
     let has_status =
@@ -207,9 +207,9 @@ fn sighup_reads_indicators_and_what_is_allowed_anew() {
     bridge.wait_for_log("read 2 indicator(s)", LIMIT);
     fs::write(&allow, "one.example\n").expect("a file");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("the files of --allow are read anew", LIMIT);
+    bridge.wait_for_log("the files of --allow are read again", LIMIT);
     // The feed itself has not changed.
-    bridge.wait_for_log("feed is read anew: 0 indicator(s) are new", LIMIT);
+    bridge.wait_for_log("feed is read again: 0 indicator(s) are new", LIMIT);
     let event = |name: &str| {
         let event = json!({
             "timestamp": "2024-05-01T10:00:00.000001+0000", "event_type": "dns",
@@ -228,7 +228,7 @@ fn sighup_reads_indicators_and_what_is_allowed_anew() {
     bridge.wait_for_log("what was allowed before still is", LIMIT);
     fs::write(&feed, "").expect("a file");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("is read anew, and what it held before still counts", LIMIT);
+    bridge.wait_for_log("is read again, and what it held before still counts", LIMIT);
     let again = event("two.example");
     end.write_all(again.as_bytes()).expect("it is written");
     assert!(bridge.line(LIMIT).expect("it").contains("two.example"));

@@ -427,7 +427,7 @@ fn a_removal_during_its_query_keeps_it_from_being_asked_again() {
     scene.engine.down(Down::Killed);
     scene
         .bridge
-        .wait_for_log("was withdrawn while it was asked for", LIMIT);
+        .wait_for_log("was withdrawn while it was queried", LIMIT);
     scene.engine.up();
     scene.contexts_until(3, "b.example");
     let asked = scene.engine.exports();

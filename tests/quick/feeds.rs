@@ -562,7 +562,7 @@ fn followed_feeds_are_taken_up_anew() {
     std::fs::write(at("feed"), "").expect("a file");
     bridge.wait_for_log("what it held before still counts", LIMIT);
     std::fs::write(at("feed"), "new.example\nstays.example\n").expect("a file");
-    bridge.wait_for_log("1 indicator(s) are new or other ones, 1 are gone", LIMIT);
+    bridge.wait_for_log("1 indicator(s) are new or changed, 1 are gone", LIMIT);
     let names = [
         "old.example",
         "new.example",

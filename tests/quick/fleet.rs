@@ -93,7 +93,7 @@ fn a_run_that_ends_asks_all_of_them_and_log_files_and_says_what_each_found() {
     assert_eq!(seen_by(&lines), ["files", "one", "two"]);
     for name in ["one", "two", "files"] {
         let line =
-            format!("{name}: 1 indicator(s) asked for, 1 sighting(s) found, 0 indicator(s) left");
+            format!("{name}: 1 indicator(s) queried, 1 sighting(s) found, 0 indicator(s) left");
         assert!(log.contains(&line), "{log}");
     }
 }
@@ -105,11 +105,11 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
     let (status, lines, log) = ended(two.once(&["--connect-timeout", "1"]).run());
     assert_eq!(status, Some(75), "{log}");
     assert_eq!(seen_by(&lines), ["one"]);
-    let left = "two: 0 indicator(s) asked for, 0 sighting(s) found, 1 indicator(s) left; it was \
+    let left = "two: 0 indicator(s) queried, 0 sighting(s) found, 1 indicator(s) left; it was \
                 not asked";
     assert!(log.contains(left), "{log}");
     assert!(
-        log.contains("the run is not complete: two was not asked: cannot reach two"),
+        log.contains("the run is not complete: two was not queried: cannot reach two"),
         "{log}"
     );
 }

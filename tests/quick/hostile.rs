@@ -193,7 +193,7 @@ fn check_queries(bed: &Bed, values: &[String]) {
         .iter()
         .filter(|value| !asked.contains(value.as_str()))
         .collect();
-    assert!(missing.is_empty(), "never asked for: {missing:?}");
+    assert!(missing.is_empty(), "never queried: {missing:?}");
 }
 
 /// The transformation ran once a sighting, with the value as one argument, just as it

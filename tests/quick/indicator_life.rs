@@ -113,7 +113,7 @@ fn the_events_of_a_gap_are_asked_for_until_there_is_an_answer() {
     process::kill(u32::try_from(child.expect("it runs").pid).expect("a process id"));
     scene.bridge.wait_for_log("starting it again", LIMIT);
     import(&scene, "a.example", 1);
-    let line = scene.bridge.wait_for_log("cannot be asked for now", LIMIT);
+    let line = scene.bridge.wait_for_log("cannot be queried now", LIMIT);
     assert!(line.contains("[WARN]"), "{line}");
     assert_eq!(uids(&scene.contexts(1)), ["C1"], "{}", scene.bridge.log());
     scene.end();

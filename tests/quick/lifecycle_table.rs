@@ -69,12 +69,12 @@ impl Way {
         }
     }
 
-    /// What the log says of an indicator that is looked for from now on.
+    /// What the log says of an indicator that is searched from now on.
     fn sign(self, n: u64, host: &str) -> String {
         match self {
             Way::Attach | Way::Start => format!("the matcher knows the value {host}"),
             Way::Continuous => format!("indicator {} is matched live", stix_id(n)),
-            _ => format!("indicator {} is looked for", stix_id(n)),
+            _ => format!("indicator {} is searched", stix_id(n)),
         }
     }
 }
@@ -281,7 +281,7 @@ fn what_expires_is_looked_for_no_more() {
             rig.happens("a.example");
             indicator["valid_until"] = in_seconds(-5).1;
             rig.send(&indicator);
-            let words = "is expired: it is not asked for";
+            let words = "is expired: it is not searched";
             rig.bridge.wait_for_log(words, LIMIT);
         } else {
             indicator["valid_until"] = in_seconds(5).1;
@@ -518,7 +518,7 @@ fn a_file_of_indicators_is_taken_in_the_same_way() {
         };
         assert_eq!(next(), "new.example", "{way:?}");
         if way == Way::Follow {
-            let sign = format!("indicator {} is looked for", stix_id(3));
+            let sign = format!("indicator {} is searched", stix_id(3));
             bridge.wait_for_log(&sign, LIMIT);
             append(&log, &events.concat());
             let mut found = [next(), next()];

@@ -70,7 +70,7 @@ fn what_is_not_looked_for_is_told_with_file_line_indicator_and_reason() {
         (&json!(id(3)), &json!("feed.jsonl"), &json!(3))
     );
     assert!(rejected["reason"].is_string());
-    let allowed = record(&records, "is not asked for");
+    let allowed = record(&records, "is not searched");
     assert_eq!(
         (&allowed["indicator"], &allowed["kind"], &allowed["file"]),
         (&json!(id(4)), &json!("ipv4"), &json!("ours"))

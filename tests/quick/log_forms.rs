@@ -234,7 +234,7 @@ fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
     assert_eq!(contexts(&output).len(), 7, "{log}");
     assert!(log.contains("fast.log is left out: it is no log"), "{log}");
     assert!(log.contains("is named twice, and read once"), "{log}");
-    // A folder of which nothing can be read was not looked through.
+    // A folder of which nothing can be read was not searched.
     fs::copy(sample("text.log"), spool.join("fast.log")).expect("there is room");
     fs::remove_file(spool.join("dns.log")).expect("it is there");
     let output = run(&["--exit-code", "--loglevel", "error"], &[spool], b"");

@@ -105,11 +105,11 @@ fn what_is_allowed_is_not_asked_for() {
         "{log}"
     );
     assert!(
-        log.contains("(evil.example) is not asked for: ours.txt allows it"),
+        log.contains("(evil.example) is not searched: ours.txt allows it"),
         "{log}"
     );
     assert!(
-        log.contains("(198.51.100.1) is not asked for: misp.json allows it"),
+        log.contains("(198.51.100.1) is not searched: misp.json allows it"),
         "{log}"
     );
     let warning = log

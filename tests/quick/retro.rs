@@ -443,7 +443,7 @@ fn what_begins_to_count_later_is_asked_for_then() {
     let mut withdrawn = stix_indicator(2, pattern, None);
     withdrawn["valid_from"] = indicator["valid_from"].clone();
     bed.publisher.send_indicator(&withdrawn);
-    let words = "is not yet valid: it is asked for when it is";
+    let words = "is not yet valid: it is searched once it is";
     bed.bridge.wait_for_logs(words, 2, LIMIT);
     bed.publisher
         .send_indicator(&stix_indicator(2, pattern, Some("REMOVE")));

@@ -160,11 +160,11 @@ fn each_is_away_and_back_once_and_nothing_is_lost_or_told_twice() {
         // In the first wave all are there.
         let away = wave.checked_sub(1).map(|number| SENSORS[number]);
         away.iter().for_each(|sensor| fleet.take_away(sensor));
-        let before = fleet.bridge.count_logs("is looked for from now on");
+        let before = fleet.bridge.count_logs("is searched from now on");
         publisher.publish_indicator(wave as u64 + 1, Ioc::Domain(&domain(wave)));
         fleet
             .bridge
-            .wait_for_logs("is looked for from now on", before + 1, LIMIT);
+            .wait_for_logs("is searched from now on", before + 1, LIMIT);
         if away != Some("files") {
             fleet.log_event(wave);
         }

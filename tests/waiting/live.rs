@@ -52,7 +52,7 @@ impl Engine {
                 "the matcher knows the value",
                 "the matcher knows the removal",
             ),
-            Engine::Continuous => ("is matched live", "is withdrawn and matched no more"),
+            Engine::Continuous => ("is matched live", "is withdrawn and no longer matched"),
         }
     }
 }
@@ -286,9 +286,7 @@ fn a_child_is_killed(kind: BrokerKind, engine: Engine, retro: &str) {
     scene.bridge.wait_for_log("starting it again", LIMIT);
     import(&scene, "a.example", 2);
     scene.bridge.wait_for_log("is back after", LIMIT);
-    scene
-        .bridge
-        .wait_for_log("looked through the events", LIMIT);
+    scene.bridge.wait_for_log("searched the events", LIMIT);
     import(&scene, "a.example", 3);
     let mut expected = ["C2", found_live("C3")];
     expected.sort_by_key(|uid| (uid.len(), *uid));
@@ -324,7 +322,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
         scene.publisher.send_indicator(&revoked);
         scene
             .bridge
-            .wait_for_log("has expired and is matched no more", LIMIT);
+            .wait_for_log("has expired and is no longer matched", LIMIT);
         if engine == Engine::Attach {
             scene
                 .bridge
@@ -335,7 +333,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
         scene.publisher.send_indicator(&expires);
         scene
             .bridge
-            .wait_for_log("is expired: it is not asked for", LIMIT);
+            .wait_for_log("is expired: it is not searched", LIMIT);
         for host in ["a.example", "b.example", "c.example"] {
             import(&scene, host, 1);
         }
@@ -381,9 +379,7 @@ fn the_node_is_away(kind: BrokerKind, engine: Engine, how: Down) {
         (AWAY.as_secs_f64() - 1.0..gap + 2.0).contains(&told),
         "{gap}: {back}"
     );
-    scene
-        .bridge
-        .wait_for_log("looked through the events", LIMIT);
+    scene.bridge.wait_for_log("searched the events", LIMIT);
     assert_eq!(indicators(&scene, 2), [&*id, &*id], "{engine:?} {kind:?}");
     if engine == Engine::Start {
         // It has been told again.
@@ -410,9 +406,7 @@ fn a_release_without_a_bound_on_time_is_asked_without_it() {
     scene.bridge.wait_for_log("starting it again", LIMIT);
     import(&scene, "a.example", 2);
     scene.engine.up();
-    scene
-        .bridge
-        .wait_for_log("looked through the events", LIMIT);
+    scene.bridge.wait_for_log("searched the events", LIMIT);
     assert_eq!(
         uids_until(&mut scene, Engine::Continuous, "z.example"),
         ["C2"]

@@ -86,7 +86,7 @@ fn logrotate_moves_the_log_away_and_nothing_of_it_is_lost() {
             .expect("logrotate runs");
         let text = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{text}");
-        bridge.wait_for_logs("SIGHUP: opening files anew", round, LIMIT);
+        bridge.wait_for_logs("SIGHUP: reopening files", round, LIMIT);
         assert!(eventually(LIMIT, || log.exists()));
         bridge.signal(Signal::USR1);
         let has_status =

@@ -192,7 +192,7 @@ fn one_line_that_a_sink_dies_of_does_not_take_the_others_with_it() {
     bridge.signal(Signal::TERM);
     let log = ended(bridge, 0);
     assert!(
-        log.contains("1 sighting(s) that 6 processes in a row did not take are kept"),
+        log.contains("1 sighting(s) that 6 processes in a row did not accept are kept"),
         "{log}"
     );
     assert!(

@@ -212,7 +212,7 @@ fn a_heartbeat_with_a_useless_answer_loses_the_subscription() {
         });
         let mut bridge = Bridge::between(bus.endpoint(), &engine).run();
         bridge.wait_for_log("is lost", LIMIT);
-        let gap = bridge.wait_for_log("subscribed anew", LIMIT);
+        let gap = bridge.wait_for_log("subscribed again", LIMIT);
         assert!(gap.contains("WARN") && gap.contains("lost"), "{gap}");
         let seen = stix_indicator(1, &SEEN.pattern(), None);
         bus.send(4, format!("indicator {seen}").as_bytes());
@@ -316,7 +316,7 @@ fn a_restarted_broker_is_subscribed_anew() {
         let mut bed = Bed::start(kind, Standin::with_samples(), &[]);
         bed.broker.restart();
         bed.bridge.wait_for_log("is lost", LIMIT);
-        let gap = bed.bridge.wait_for_log("subscribed anew after", LIMIT);
+        let gap = bed.bridge.wait_for_log("subscribed again after", LIMIT);
         assert!(gap.contains("WARN") && gap.contains("--snapshot"), "{gap}");
         assert!(bed.subscriber.renew());
         bed.publisher.wait_until_heard();
@@ -348,16 +348,16 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
         std::thread::sleep(Duration::from_secs(3));
         // Before the bridge, which asks only once.
         let (server, before) = loop {
-            let before = bridge.count_logs("subscribed anew");
+            let before = bridge.count_logs("subscribed again");
             broker.restart();
             let server = SnapshotServer::start(&broker, indicators.clone());
-            if bridge.count_logs("subscribed anew") == before {
+            if bridge.count_logs("subscribed again") == before {
                 break (server, before);
             }
         };
         let subscriber = Subscriber::sightings(&broker);
-        bridge.wait_for_logs("subscribed anew after", before + 1, LIMIT);
-        let line = bridge.wait_for_log("subscribed anew after", LIMIT);
+        bridge.wait_for_logs("subscribed again after", before + 1, LIMIT);
+        let line = bridge.wait_for_log("subscribed again after", LIMIT);
         assert!(line.contains("a snapshot of 1 day"), "{line}");
         let count = sightings_of(&engine, SEEN_TOO);
         let mut sightings = subscriber.collect_sightings(count, LIMIT);
@@ -381,7 +381,7 @@ fn what_is_published_while_the_broker_stands_still_is_matched_once() {
         bed.bridge.wait_for_log("is lost", LIMIT);
         let id = bed.publisher.publish_indicator(1, SEEN);
         bed.broker.cont();
-        bed.bridge.wait_for_log("subscribed anew after", LIMIT);
+        bed.bridge.wait_for_log("subscribed again after", LIMIT);
         let count = sightings_of(&bed.engine, SEEN);
         let sightings = bed.subscriber.collect_sightings(count, LIMIT);
         assert_eq!(sightings.len(), count, "{kind:?}: {}", bed.bridge.log());
@@ -415,7 +415,7 @@ fn queued_indicators_outlive_the_subscription() {
     bed.bridge.wait_for_log("is unsupported", LIMIT);
     bed.broker.restart();
     assert!(bed.subscriber.renew());
-    bed.bridge.wait_for_log("subscribed anew", LIMIT);
+    bed.bridge.wait_for_log("subscribed again", LIMIT);
     let sightings = bed.subscriber.collect_sightings(1, LIMIT);
     assert_eq!(indicator_of(BrokerKind::Ports, &sightings[0]), id);
 }

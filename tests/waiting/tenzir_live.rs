@@ -113,7 +113,7 @@ fn an_indicator_is_matched_from_its_coming_to_its_going_on_both_generations_of_t
         let gone = removal(kind, 1, Ioc::Domain("a.example"));
         bed.publisher.send_indicator(&gone);
         bed.bridge
-            .wait_for_log("is withdrawn and matched no more", LIMIT);
+            .wait_for_log("is withdrawn and no longer matched", LIMIT);
         import(&mut node, 2, "a.example");
         import(&mut node, 3, "b.example");
         bed.expect(&[(&other, 3)]);
@@ -249,7 +249,7 @@ fn what_is_stored_while_the_node_is_away_is_found_once_when_it_is_back() {
     bed.bridge.signal(Signal::CONT);
     let line = bed.bridge.wait_for_log("is back after", LIMIT);
     assert!(line.contains("[INFO]"), "{line}");
-    bed.bridge.wait_for_log("looked through the events", LIMIT);
+    bed.bridge.wait_for_log("searched the events", LIMIT);
     bed.expect(&[(&id, 3), (&id, 5)]);
     import(&mut node, 6, "a.example");
     bed.expect(&[(&id, 6)]);

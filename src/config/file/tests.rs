@@ -100,19 +100,20 @@ fn a_wrong_shape_is_named() {
     for (text, message) in [
         (
             "threatbus: [a]",
-            "c.yaml, line 1: threatbus: got a list; it takes HOST:PORT, for example localhost:13370",
+            "c.yaml, line 1: threatbus: got a list; it accepts HOST:PORT, for example \
+             localhost:13370",
         ),
         (
             "\nsnapshot: {a: 1}",
-            "c.yaml, line 2: snapshot: got a mapping; it takes a whole number from 0 to 3650",
+            "c.yaml, line 2: snapshot: got a mapping; it accepts a whole number from 0 to 3650",
         ),
         (
             "metrics: 5",
-            "c.yaml, line 1: metrics: got the number 5; it takes the keys interval, filename",
+            "c.yaml, line 1: metrics: got the number 5; it accepts the keys interval, filename",
         ),
         (
             "metrics: ''",
-            "c.yaml, line 1: metrics: got the text \"\"; it takes the keys interval, filename",
+            "c.yaml, line 1: metrics: got the text \"\"; it accepts the keys interval, filename",
         ),
         (
             "vast: a:1\nvast: b:1",
@@ -191,7 +192,7 @@ fn a_list_of_files_is_a_value_for_each() {
     assert_eq!(read_text("events: []"), Ok(vec![]));
     assert_eq!(
         error("events: [a, {b: 1}, [c]]"),
-        "c.yaml, line 1: events: got a mapping; it takes the paths of one or more files"
+        "c.yaml, line 1: events: got a mapping; it accepts the paths of one or more files"
     );
 }
 

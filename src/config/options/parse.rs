@@ -135,7 +135,7 @@ fn value_of(flag: &Flag, parser: &mut lexopt::Parser) -> Result<String, UsageErr
     let flag_name = || flag.as_written.clone();
     let value = parser.value().map_err(|_| UsageError::MissingValue {
         flag: flag_name(),
-        takes: flag.option.takes(),
+        accepts: flag.option.accepts(),
     })?;
     value.into_string().map_err(|_| UsageError::NotUnicode {
         place: Origin::Flag(flag_name()),
@@ -167,7 +167,7 @@ fn perform(action: Action, flag: &Flag, parser: &mut lexopt::Parser) -> Result<S
                 None => Err(UsageError::Value {
                     place: Origin::Flag(flag.as_written.clone()),
                     value: RawValue::untyped(value).describe(),
-                    problem: flag.option.takes(),
+                    problem: flag.option.accepts(),
                 }),
             }
         }
@@ -259,15 +259,15 @@ mod tests {
             ),
             (
                 "--snapshot",
-                "--snapshot has no value: it takes a whole number from 0 to 3650",
+                "--snapshot needs a value: it accepts a whole number from 0 to 3650",
             ),
             (
                 "--unflatten=yes",
-                "--unflatten takes no value, but got \"yes\"",
+                "--unflatten accepts no value, but got \"yes\"",
             ),
             (
                 "--generate x",
-                "--generate: got \"x\"; it takes one of man, complete-bash, complete-zsh, \
+                "--generate: got \"x\"; it accepts one of man, complete-bash, complete-zsh, \
                  complete-fish, config-example, options-markdown",
             ),
         ] {

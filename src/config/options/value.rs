@@ -124,25 +124,25 @@ impl Opt {
     pub fn apply(&self, settings: &mut Settings, given: &RawValue) -> Result<(), String> {
         let text = given.text.as_str();
         if !self.takes_form(given.form) {
-            return Err(self.takes());
+            return Err(self.accepts());
         }
         match &self.kind {
-            Kind::Action(_) => Err(self.takes()),
+            Kind::Action(_) => Err(self.accepts()),
             Kind::Switch(set) => {
-                set(settings, parse_truth(text).ok_or_else(|| self.takes())?);
+                set(settings, parse_truth(text).ok_or_else(|| self.accepts())?);
                 Ok(())
             }
             Kind::Whole(range, set) => {
                 set(
                     settings,
-                    parse_whole(text, range).ok_or_else(|| self.takes())?,
+                    parse_whole(text, range).ok_or_else(|| self.accepts())?,
                 );
                 Ok(())
             }
             Kind::Seconds(least, set) => {
                 set(
                     settings,
-                    parse_seconds(text, *least).ok_or_else(|| self.takes())?,
+                    parse_seconds(text, *least).ok_or_else(|| self.accepts())?,
                 );
                 Ok(())
             }
@@ -169,12 +169,12 @@ impl Opt {
                 Ok(())
             }
             Kind::Files(files) => {
-                let path = some_text(text, given.form).ok_or_else(|| self.takes())?;
+                let path = some_text(text, given.form).ok_or_else(|| self.accepts())?;
                 files(settings).push(PathBuf::from(path));
                 Ok(())
             }
             Kind::Program(set) => {
-                let program = some_text(text, given.form).ok_or_else(|| self.takes())?;
+                let program = some_text(text, given.form).ok_or_else(|| self.accepts())?;
                 set(settings, PathBuf::from(program));
                 Ok(())
             }
@@ -190,7 +190,7 @@ impl Opt {
                 let pick = picks
                     .iter()
                     .find(|pick| pick.name.eq_ignore_ascii_case(text));
-                (pick.ok_or_else(|| self.takes())?.set)(settings);
+                (pick.ok_or_else(|| self.accepts())?.set)(settings);
                 Ok(())
             }
             Kind::LogLevel(set) => {
@@ -203,7 +203,7 @@ impl Opt {
                 let level = LOG_LEVELS
                     .iter()
                     .find(|level| level.0.eq_ignore_ascii_case(text));
-                set(settings, level.ok_or_else(|| self.takes())?.1);
+                set(settings, level.ok_or_else(|| self.accepts())?.1);
                 Ok(())
             }
         }
@@ -220,7 +220,7 @@ impl Opt {
     }
 
     /// What the option takes, in words that go on after “it”.
-    pub fn takes(&self) -> String {
+    pub fn accepts(&self) -> String {
         let words = || {
             self.words()
                 .iter()
@@ -229,32 +229,34 @@ impl Opt {
                 .join(", ")
         };
         match &self.kind {
-            Kind::Action(super::Action::Generate) => format!("takes one of {}", words()),
-            Kind::Action(_) => "takes no value".to_owned(),
-            Kind::Switch(_) => "takes true or false".to_owned(),
+            Kind::Action(super::Action::Generate) => format!("accepts one of {}", words()),
+            Kind::Action(_) => "accepts no value".to_owned(),
+            Kind::Switch(_) => "accepts true or false".to_owned(),
             Kind::Whole(range, _) if *range.end() == u64::MAX => {
-                format!("takes a whole number from {} up", range.start())
+                format!("accepts a whole number from {} up", range.start())
             }
             Kind::Whole(range, _) => {
                 format!(
-                    "takes a whole number from {} to {}",
+                    "accepts a whole number from {} to {}",
                     range.start(),
                     range.end()
                 )
             }
             Kind::Seconds(least, _) => {
-                format!("takes a number of seconds from {least} to {MAX_SECONDS}")
+                format!("accepts a number of seconds from {least} to {MAX_SECONDS}")
             }
             Kind::Endpoint(_) | Kind::Engines(_) => {
-                format!("takes HOST:PORT, for example {}", self.sample_value())
+                format!("accepts HOST:PORT, for example {}", self.sample_value())
             }
-            Kind::Text(_) => "takes a text (a number or a word like `yes` needs quotes)".to_owned(),
-            Kind::File(_) => "takes the path of a file".to_owned(),
-            Kind::Files(_) => "takes the paths of one or more files".to_owned(),
-            Kind::Program(_) => "takes the name or the path of a program".to_owned(),
-            Kind::Command(_) => "takes a command with its arguments".to_owned(),
-            Kind::Sink(_) => "takes STDOUT or a command with its arguments".to_owned(),
-            Kind::Choice(_) | Kind::LogLevel(_) => format!("takes one of {}", words()),
+            Kind::Text(_) => {
+                "accepts a text (a number or a word like `yes` needs quotes)".to_owned()
+            }
+            Kind::File(_) => "accepts the path of a file".to_owned(),
+            Kind::Files(_) => "accepts the paths of one or more files".to_owned(),
+            Kind::Program(_) => "accepts the name or the path of a program".to_owned(),
+            Kind::Command(_) => "accepts a command with its arguments".to_owned(),
+            Kind::Sink(_) => "accepts STDOUT or a command with its arguments".to_owned(),
+            Kind::Choice(_) | Kind::LogLevel(_) => format!("accepts one of {}", words()),
         }
     }
 
@@ -270,7 +272,7 @@ impl Opt {
                 let bare = bare.split_once("://").map_or(bare, |(_, rest)| rest);
                 self.bad_endpoint(bare, error)
             }
-            error => format!("takes [NAME=][SCHEME://]HOST:PORT: {error}"),
+            error => format!("accepts [NAME=][SCHEME://]HOST:PORT: {error}"),
         }
     }
 
@@ -282,12 +284,12 @@ impl Opt {
                 let whole = format!("{host}:{port}");
                 match whole.parse::<Endpoint>() {
                     Ok(endpoint) => format!("names a host without a port: write `{endpoint}`"),
-                    Err(_) => self.takes(),
+                    Err(_) => self.accepts(),
                 }
             }
             _ => format!(
                 "{}: {}",
-                self.takes(),
+                self.accepts(),
                 printable(&error.to_string(), MAX_SHOWN)
             ),
         }
@@ -318,7 +320,7 @@ fn parse_command(text: &str, form: Form) -> Result<Option<CommandTemplate>, Stri
     some_text(text, form)
         .map(CommandTemplate::parse)
         .transpose()
-        .map_err(|error| format!("takes a command with its arguments: {error}"))
+        .map_err(|error| format!("accepts a command with its arguments: {error}"))
 }
 
 fn parse_sink(text: &str, form: Form) -> Result<SinkChoice, String> {
@@ -407,7 +409,10 @@ mod tests {
             RawValue::plain("1"),
             RawValue::quoted("true"),
         ] {
-            assert_eq!(apply("--unflatten", bad), Err("takes true or false".into()));
+            assert_eq!(
+                apply("--unflatten", bad),
+                Err("accepts true or false".into())
+            );
         }
     }
 
@@ -428,7 +433,7 @@ mod tests {
             let error = snapshot(RawValue::untyped(bad));
             assert_eq!(
                 error,
-                Err("takes a whole number from 0 to 3650".into()),
+                Err("accepts a whole number from 0 to 3650".into()),
                 "{bad}"
             );
         }
@@ -456,7 +461,7 @@ mod tests {
             assert_eq!(timeout(none), Ok(None), "{none}");
         }
         for bad in ["-1", ".inf", ".nan", "315360001", "1e999", "soon", ""] {
-            let accepted = "takes a number of seconds from 0 to 315360000";
+            let accepted = "accepts a number of seconds from 0 to 315360000";
             assert_eq!(timeout(bad), Err(accepted.into()), "{bad}");
         }
         assert!(flag("--retro-match-timeout", "nan").is_err());
@@ -478,7 +483,7 @@ mod tests {
             ("[::1]", "names a host without a port: write `[::1]:13370`"),
             (
                 "",
-                "takes HOST:PORT, for example localhost:13370: a host without a port",
+                "accepts HOST:PORT, for example localhost:13370: a host without a port",
             ),
         ] {
             assert_eq!(flag("--threatbus", text), Err(hint.into()));
@@ -486,7 +491,7 @@ mod tests {
         let number = apply("--threatbus", RawValue::plain("13370"));
         assert_eq!(
             number,
-            Err("takes HOST:PORT, for example localhost:13370".into())
+            Err("accepts HOST:PORT, for example localhost:13370".into())
         );
     }
 
@@ -534,7 +539,7 @@ mod tests {
     fn words_are_taken_in_any_case() {
         let protocol = flag("--protocol", "Stix2").map(|settings| settings.protocol);
         assert_eq!(protocol, Ok(ProtocolChoice::Stix2));
-        let error = Err("takes one of auto, legacy, stix2".into());
+        let error = Err("accepts one of auto, legacy, stix2".into());
         assert_eq!(flag("--protocol", "stix"), error);
         let level = |text| flag("--loglevel", text).map(|settings| settings.console_verbosity);
         assert_eq!(level("cRitical"), Ok(Some(Verbosity::Critical)));
@@ -551,7 +556,7 @@ mod tests {
         ) {
             for given in [RawValue::untyped(&*text), RawValue::plain(&*text), RawValue::quoted(&*text)] {
                 if let Err(reason) = OPTIONS[index].apply(&mut Settings::default(), &given) {
-                    prop_assert!(reason.starts_with("takes") || reason.starts_with("names"));
+                    prop_assert!(reason.starts_with("accepts") || reason.starts_with("names"));
                     prop_assert!(!reason.contains(char::is_control));
                 }
             }

@@ -174,11 +174,11 @@ fn engines_that_cannot_be_told_apart_are_refused() {
         ),
         (
             &["-v", "x=a:1", "-v", "vast://a:1"],
-            "-v: x and a:1 are the same node, a:1; each is asked once",
+            "-v: x and a:1 are the same node, a:1; each is queried once",
         ),
         (
             &["-v", "zeek://a:1"],
-            "-v: got \"zeek://a:1\"; it takes [NAME=][SCHEME://]HOST:PORT: there is no engine \
+            "-v: got \"zeek://a:1\"; it accepts [NAME=][SCHEME://]HOST:PORT: there is no engine \
              \"zeek://\"; the schemes are vast:// and tenzir://",
         ),
         (
@@ -187,7 +187,7 @@ fn engines_that_cannot_be_told_apart_are_refused() {
         ),
         (
             &["-v", "=a:1"],
-            "-v: got \"=a:1\"; it takes [NAME=][SCHEME://]HOST:PORT: a name has",
+            "-v: got \"=a:1\"; it accepts [NAME=][SCHEME://]HOST:PORT: a name has",
         ),
     ] {
         let error = engines("", args).expect_err("they cannot be");
@@ -200,7 +200,7 @@ fn engines_that_cannot_be_told_apart_are_refused() {
         ),
         (
             &["-v", "vast://a:1", "--engine", "files"],
-            "-v: with --engine files no node is asked",
+            "-v: --engine files queries no node",
         ),
     ] {
         let error = engines("", &[&events[..], args].concat()).expect_err("they cannot be");

@@ -75,7 +75,7 @@ fn entry(option: &Opt) -> String {
 
 fn tail() -> String {
     let paragraphs = [
-        "Every option but the general ones can stand in the configuration file, with `_` for \
+        "Every option but the general ones can be set in the configuration file, with `_` for \
          `-`, and every option in an environment variable: VAST_THREATBUS_ and its key in \
          capitals, with `__` between a group and a key. The command line overrides the \
          environment, the environment the file, and the file the defaults."

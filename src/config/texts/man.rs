@@ -20,7 +20,7 @@ pub(super) fn page() -> String {
     page += NAME_TO_DESCRIPTION;
     page += ".SH OPTIONS\n";
     page += "A switch has a form that starts with\n.B \\-\\-no\\-\nand undoes what a \
-             configuration file or an environment variable asks for.\n";
+             configuration file or an environment variable sets.\n";
     for section in Section::SHOWN {
         page += &format!(".SS {}\n", escape(section.title()));
         for option in section.options().filter(|option| option.long().is_some()) {

@@ -166,7 +166,7 @@ impl Client {
                 Err(printable(&reason, 300).to_string())
             }
             Answer::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
-            Answer::Enough => Err("it says more than can be read".to_owned()),
+            Answer::Enough => Err("its answer is larger than can be read".to_owned()),
             Answer::Stopped | Answer::Unconfirmed | Answer::Outdated => {
                 Err("the program stops".to_owned())
             }
@@ -179,7 +179,7 @@ impl Client {
         NodeConnection::hold(&self.endpoint)?;
         let output = self.ask(query::PING, time, stop)?;
         let about: About = serde_json::from_slice(&output)
-            .map_err(|error| format!("the node's answer is none ({error})"))?;
+            .map_err(|error| format!("the node's answer cannot be read ({error})"))?;
         Ok(about.version)
     }
 
@@ -364,7 +364,7 @@ impl Engine for Client {
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> Answer {
         let Asked::Values(observables) = asked else {
-            return Answer::Refused("it is asked for values alone".to_owned());
+            return Answer::Refused("it searches values alone".to_owned());
         };
         let fields = self.fields.get();
         if self.reach.mode == Mode::Exact {
@@ -483,7 +483,7 @@ impl<'a> Running<'a> {
         } else if self.silences % SILENCES_TO_PING == 0 {
             self.gone =
                 self.client.ping(ANSWER_TIME, self.stop).err().map(|why| {
-                    format!("a query says nothing, and the node does not answer: {why}")
+                    format!("a query returns nothing, and the node does not answer: {why}")
                 });
         }
         match self.gone {

@@ -386,7 +386,7 @@ impl Client {
                     Some(query) => vec![query],
                     None => {
                         return Answer::Refused(
-                            "nothing that this VAST can be asked narrows the query".to_owned(),
+                            "no condition that this VAST understands narrows the query".to_owned(),
                         );
                     }
                 }

@@ -353,7 +353,7 @@ impl RemoteMatcher for Matcher {
         let text = value.to_string();
         if text.starts_with('-') {
             return Err(
-                "the command line of VAST's matcher takes a value with a leading `-` for an option"
+                "the command line of VAST's matcher reads a value with a leading `-` as an option"
                     .to_owned(),
             );
         }

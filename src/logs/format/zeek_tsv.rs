@@ -266,7 +266,7 @@ impl fmt::Display for NoRow {
         match self {
             NoRow::NoHeader => write!(
                 f,
-                "no event: no header stands before it (`#fields` and as many `#types`, at most \
+                "no event: no header is before it (`#fields` and as many `#types`, at most \
                  {MOST_COLUMNS})"
             ),
             NoRow::Cells(cells, columns) => write!(

@@ -57,7 +57,7 @@ impl Expression {
 fn in_a_line(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {
-            format!("compiled it takes more than {} MiB", limit >> 20)
+            format!("compiled it needs more than {} MiB", limit >> 20)
         }
         error => {
             let text = error.to_string();

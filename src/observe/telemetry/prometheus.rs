@@ -237,7 +237,7 @@ fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
     page.family(
         "child_restarts_total",
         "counter",
-        "Child processes that stay and were started anew, by what they are for.",
+        "Restarts of lasting child processes, by purpose.",
     );
     for (child, number) in with_zeros(&CHILDREN, &metrics.child_restarts) {
         page.sample(&[("child", child)], number);
@@ -255,7 +255,7 @@ fn gauges(page: &mut Page<'_>, metrics: &Metrics, about: &Circumstances<'_>) {
     for (name, meaning, moment) in [
         (
             "last_indicator_timestamp_seconds",
-            "When the last indicator came.",
+            "When the last indicator was received.",
             &metrics.last_indicator,
         ),
         (
@@ -278,7 +278,7 @@ fn gauges(page: &mut Page<'_>, metrics: &Metrics, about: &Circumstances<'_>) {
     );
     page.gauge(
         "sightings_waiting_oldest_age_seconds",
-        "How long the oldest of them waits; 0 where none does.",
+        "How long the oldest of them has waited; 0 if none waits.",
         metrics.oldest_sighting(Instant::now()),
     );
     page.gauge(
@@ -299,7 +299,7 @@ fn gauges(page: &mut Page<'_>, metrics: &Metrics, about: &Circumstances<'_>) {
     page.family(
         "bus_up",
         "gauge",
-        "Whether the subscription at Threat Bus stands.",
+        "Whether the subscription at Threat Bus is up.",
     );
     peer(page, &[], metrics.bus_up.get(), about);
 }
@@ -326,12 +326,12 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
     let all: [(&str, &str, Value<'_>); 5] = [
         (
             "indicators_waiting",
-            "Indicators that wait for a query or are being asked for.",
+            "Indicators that wait for a query or are being queried.",
             &|of| of.backlog.get() as f64,
         ),
         (
             "indicators_waiting_oldest_age_seconds",
-            "How long the oldest of them waits; 0 where none does.",
+            "How long the oldest of them has waited; 0 if none waits.",
             &|of| of.waiting.oldest(now) as f64,
         ),
         (
@@ -346,7 +346,7 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
         ),
         (
             "live_gap_seconds",
-            "For how long new events have not been seen, or were not and are not looked through yet; 0 where all are.",
+            "For how long new events have not been seen, or were not and are not searched yet; 0 where all are.",
             &gap,
         ),
     ];
@@ -364,13 +364,13 @@ fn spreads(page: &mut Page<'_>, engines: &[(&str, &Metrics)]) {
         (
             "answer_seconds",
             "histogram",
-            "From an indicator to the end of what was asked for it.",
+            "From receiving an indicator to the end of its query.",
             |of| &of.answer_time,
         ),
         (
             "live_delay_seconds",
             "histogram",
-            "From an event to its match as it came.",
+            "From an event to its live match.",
             |of| &of.live_delay,
         ),
         (
@@ -388,7 +388,7 @@ fn spreads(page: &mut Page<'_>, engines: &[(&str, &Metrics)]) {
         (
             "query_indicators",
             "summary",
-            "Indicators that a query asked for.",
+            "Indicators that were queried.",
             |of| &of.batch_size,
         ),
     ];

@@ -102,7 +102,7 @@ impl<R: BufRead> Head<'_, R> {
                 continue;
             }
             if is_zeek {
-                let why = "it is a log of Zeek, which --events takes";
+                let why = "it is a log of Zeek, for --events";
                 return Err(Error::no_feed(why, &self.bytes));
             }
             let is_comment = line.starts_with(['#', ';', '!']) || line.starts_with("//");
@@ -117,7 +117,7 @@ impl<R: BufRead> Head<'_, R> {
             }
         }
         if is_zeek {
-            let why = "it is a log of Zeek, which --events takes";
+            let why = "it is a log of Zeek, for --events";
             return Err(Error::no_feed(why, &self.bytes));
         }
         // Comments for longer than anybody would read.

@@ -126,7 +126,7 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Why::Changed => "has changed",
-            Why::Asked => "is read anew",
+            Why::Asked => "is read again",
         })
     }
 }
@@ -205,7 +205,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
         gone += 1;
         taker.take(Message::Withdraw(id));
     }
-    info!("{name} {why}: {added} indicator(s) are new or other ones, {gone} are gone");
+    info!("{name} {why}: {added} indicator(s) are new or changed, {gone} are gone");
 }
 
 /// Puts in what was not there in the same way; gives how many those are.

@@ -56,12 +56,12 @@ impl fmt::Display for Incomplete {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Incomplete::Memory => {
-                "the events that parts of its pattern match take more memory than there is for \
-                 them (64 MiB for each indicator, 1 GiB for all)"
+                "the events that parts of its pattern match need more memory than they may use \
+                 (64 MiB for each indicator, 1 GiB for all)"
             }
             Incomplete::Disorder => {
-                "the events that parts of its pattern match take more memory than there is for \
-                 them (64 MiB for each indicator, 1 GiB for all), and come in no order of time"
+                "the events that parts of its pattern match need more memory than they may use \
+                 (64 MiB for each indicator, 1 GiB for all), and come in no order of time"
             }
             Incomplete::TooMany => {
                 "there are too many ways to join the events that its parts match"

@@ -104,8 +104,8 @@ impl Waiting {
         drop(partial);
         if met.is_too_much {
             error!(
-                "indicator {}: there are too many ways to join an event with those before it, and \
-                 it is taken for none that ends what the pattern asks for",
+                "indicator {}: there are too many ways to join an event with those before it, \
+                 and no instance of the pattern that ends with it is reported",
                 printable(&indicator.id, 200)
             );
         }

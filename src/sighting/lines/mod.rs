@@ -209,7 +209,7 @@ impl Pool {
         }
         // What has been gathered by this thread is done.
         self.gathered.fetch_sub(bytes, Ordering::Relaxed);
-        let missing = || Err(Failure::new("the thread that asks ended by a defect"));
+        let missing = || Err(Failure::new("the thread of the command ended by a defect"));
         all.into_iter()
             .map(|one| one.unwrap_or_else(missing))
             .collect()

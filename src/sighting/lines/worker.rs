@@ -124,7 +124,7 @@ impl Worker {
                 self.shared.metrics.child_restarts.count("transform");
                 warn!(
                     "--transform-context, which stays{}: {reason}; its {count} context(s) are \
-                     asked for once more, one by one",
+                     transformed once more, one by one",
                     about(key)
                 );
                 lock(&self.shared.pace).failed(Instant::now());

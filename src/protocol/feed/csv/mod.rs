@@ -56,7 +56,7 @@ impl Plan {
     pub fn of_sample(sample: &str, options: &Options) -> Result<Self, Error> {
         let lines = lines_with_cells(sample);
         let Some(delimiter) = delimiter(&lines) else {
-            let why = "the lines have no columns: nothing like a comma stands in all of them";
+            let why = "the lines have no columns: no separator is in all of them";
             return Err(Error::no_feed(why, sample.as_bytes()));
         };
         let rows: Vec<Vec<String>> = lines.iter().map(|line| split(line, delimiter)).collect();
@@ -279,7 +279,7 @@ impl Column {
         };
         found.ok_or_else(|| {
             let there = if names.is_empty() {
-                "the columns have no names, and can be told by number".to_owned()
+                "the columns have no names, and can be chosen by number".to_owned()
             } else {
                 format!("there are {}", names.join(", "))
             };
@@ -318,7 +318,7 @@ fn row(cells: &[&str], layout: &Layout, line: u64, out: &mut Out<'_>) {
         });
     }
     if !is_any {
-        let reason = "no indicator stands in the row".to_owned();
+        let reason = "the row has no indicator".to_owned();
         out.rejected(line, Rejection::without_id(reason));
     }
 }

@@ -343,7 +343,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         }
         if shape.is_event() && !self.is_given {
             return Err(Error::no_feed(
-                "it holds events of Suricata or Zeek, which --events takes",
+                "it holds events of Suricata or Zeek, for --events",
                 json.as_bytes(),
             )
             .into());

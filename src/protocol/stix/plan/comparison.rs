@@ -148,7 +148,7 @@ fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault
 
 /// What a test on a path that the table does not have comes to.
 fn no_place(test: &pattern::Test) -> Fault {
-    let what = format!("object path {} cannot be asked for", test.path);
+    let what = format!("object path {} cannot be queried", test.path);
     let reason = format!("{}: {what}", test.path_position);
     let is_not = matches!(
         test.condition,

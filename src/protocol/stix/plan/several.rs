@@ -161,8 +161,8 @@ pub(super) fn plan(joined: Joined) -> Result<Plan, Refused> {
     let expression = joined.expression(&mut parts).simplified();
     if parts.len() > usize::from(u16::MAX) || Shape::new(&expression).is_none() {
         let reason = format!(
-            "it asks for more events than are kept: {MOST_EVENTS}, or fewer where repetitions \
-             stand behind several observations"
+            "it needs more events than are kept: {MOST_EVENTS}, or fewer where repetitions \
+             follow several observations"
         );
         return Err(Refused::Unsupported(reason));
     }
