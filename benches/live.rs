@@ -22,14 +22,14 @@ use vast_threatbus::engine::live::{Ended, EventStream, Source, StreamItem};
 use vast_threatbus::engine::{Answer, Asked, Bounds, Connection, Engine, Event, Line, NotReady};
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Intake};
-use vast_threatbus::live::{Live, Settings as LiveSettings, Ways};
+use vast_threatbus::live::{Live, LiveSettings, Ways};
 use vast_threatbus::matching::{Concepts, Meaning};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::sighting::instances;
-use vast_threatbus::sighting::report::{Destination, Settings, WriterMessage};
+use vast_threatbus::sighting::report::{Destination, ReportSettings, WriterMessage};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;
@@ -107,7 +107,7 @@ impl Bed {
         let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
         let ways = Ways {
             arrivals,
-            report: Arc::new(Settings::plain(Destination::Stdout)),
+            report: Arc::new(ReportSettings::plain(Destination::Stdout)),
             writer,
             metrics: Arc::clone(&metrics),
             stop: stop.clone(),

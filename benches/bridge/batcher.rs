@@ -11,8 +11,8 @@ use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
-use vast_threatbus::retro::{Lane, Retro, Settings};
-use vast_threatbus::sighting::report::{Destination, Settings as ReportSettings, WriterMessage};
+use vast_threatbus::retro::{Lane, Retro, RetroSettings};
+use vast_threatbus::sighting::report::{Destination, ReportSettings, WriterMessage};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};
@@ -66,7 +66,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     assert!(opened.is_ok() && connection.is_up(), "the stand-in answers");
     let (writer, parcels) = crossbeam_channel::bounded::<WriterMessage>(64);
     let report = ReportSettings::plain(Destination::Stdout);
-    let settings = Settings {
+    let settings = RetroSettings {
         batch_size,
         max_events: None,
         timeout: None,

@@ -34,7 +34,7 @@ use crate::state::journal::Journal;
 use crate::state::topics::Topics;
 
 /// How the bus is used.
-pub struct Settings {
+pub struct BusSettings {
     /// The management endpoint.
     pub endpoint: Endpoint,
     /// Which generation to speak.
@@ -92,7 +92,7 @@ pub struct Ended {
 /// One run's conversation with the bus.
 pub struct Session {
     context: zmq::Context,
-    settings: Settings,
+    settings: BusSettings,
     stop: Stop,
     metrics: Arc<Metrics>,
     writer: Sender<Broker>,
@@ -124,7 +124,7 @@ impl Session {
     /// Prepares a session. Indicators go to `indicators`; the address for
     /// sightings goes to `writer`.
     pub fn new(
-        settings: Settings,
+        settings: BusSettings,
         stop: Stop,
         metrics: Arc<Metrics>,
         indicators: Intake,

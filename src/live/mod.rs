@@ -31,7 +31,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
 
 use crate::engine::live::Source;
 use backfill::Backfill;
@@ -46,7 +46,7 @@ pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
 
 /// What live matching needs beside its source.
 #[derive(Clone)]
-pub struct Settings {
+pub struct LiveSettings {
     /// The number of the engine among several, from 1.
     pub number: usize,
     /// Whether live matching is all that is done.
@@ -147,7 +147,7 @@ impl Live {
     pub fn start(
         source: Source,
         connection: &Arc<Connection>,
-        settings: Settings,
+        settings: LiveSettings,
         ways: Ways,
     ) -> io::Result<Self> {
         let (keeper, threads) = prepare(source, connection, &settings, &ways)?;
@@ -166,7 +166,7 @@ impl Live {
     pub fn start_later(
         wish: LiveOptions,
         connection: Arc<Connection>,
-        settings: Settings,
+        settings: LiveSettings,
         ways: Ways,
     ) -> io::Result<Self> {
         let number = settings.number;
@@ -250,7 +250,7 @@ fn note_refusal(willing: &AtomicUsize, stop: &Stop) {
 fn prepare(
     source: Source,
     connection: &Arc<Connection>,
-    settings: &Settings,
+    settings: &LiveSettings,
     ways: &Ways,
 ) -> io::Result<(Lifecycle, Threads)> {
     let Ways {

@@ -139,7 +139,7 @@ fn start(store: Store) -> Bed {
         concepts: Concepts::shared(),
         knows_events: true,
     };
-    let settings = Settings {
+    let settings = LiveSettings {
         number: 1,
         meaning: Meaning::default(),
         is_alone: true,

@@ -19,7 +19,7 @@ use super::read::{Failure, Feed};
 use super::scan::{Chunk, Scanner, report};
 use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
-use super::{Progress, Settings, When};
+use super::{LogSettings, Progress, When};
 use crate::intake::{self, Arrival, Life, Output, Table, Way, note, note_left};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -27,7 +27,7 @@ use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
 
 /// A pause in the stream of indicators after which those that came are looked
 /// for together: a pass over the files costs the same for one and for many.
@@ -44,7 +44,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct Director {
     /// The logs of this pass, or that are followed.
     sources: Mutex<Vec<Arc<Source>>>,
-    settings: Settings,
+    settings: LogSettings,
     report: Arc<ReportSettings>,
     writer: Sender<WriterMessage>,
     metrics: Arc<Metrics>,
@@ -66,7 +66,7 @@ enum Gathered {
 impl Director {
     /// Prepares a director.
     pub fn new(
-        settings: Settings,
+        settings: LogSettings,
         report: Arc<ReportSettings>,
         writer: Sender<WriterMessage>,
         metrics: Arc<Metrics>,

@@ -30,7 +30,7 @@ use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, WriterMessage};
 
 use director::Director;
 
@@ -51,7 +51,7 @@ pub enum When {
 
 /// What is searched, and how.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct LogSettings {
     /// The files and folders; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// When.
@@ -95,7 +95,7 @@ impl Files {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        settings: Settings,
+        settings: LogSettings,
         arrivals: Receiver<Arrival>,
         report: Arc<ReportSettings>,
         writer: &Sender<WriterMessage>,

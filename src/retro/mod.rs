@@ -29,7 +29,7 @@ use crate::engine::Connection;
 use crate::intake::{Account, Arrival};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, WriterMessage};
 
 use batcher::{Batcher, Workers};
 use queue::Queue;
@@ -37,7 +37,7 @@ use worker::{Desk, Job};
 
 /// How retro matching asks.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct RetroSettings {
     /// The most observables in one query.
     pub batch_size: usize,
     /// The most sightings for an indicator.
@@ -76,7 +76,7 @@ impl Retro {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        settings: &Settings,
+        settings: &RetroSettings,
         workers: usize,
         lanes: Vec<Lane>,
         writer: &Sender<WriterMessage>,
@@ -105,7 +105,7 @@ impl Retro {
 
     fn start_lane(
         &mut self,
-        mut settings: Settings,
+        mut settings: RetroSettings,
         lane: Lane,
         memory: &event_multiset::Memory,
         helpers: &Option<Sender<Job>>,

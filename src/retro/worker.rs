@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::Settings;
+use super::RetroSettings;
 use super::batch_runner::{BatchRunner, Interruption};
 use super::batcher::{Done, Handed};
 use super::event_multiset::Memory;
@@ -13,12 +13,12 @@ use crate::engine::Connection;
 use crate::engine::connection::LOOK_AFTER;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{Reporter, Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
 
 /// What one engine is asked with, by whichever worker.
 pub struct Desk {
     /// How it is asked.
-    pub settings: Settings,
+    pub settings: RetroSettings,
     /// The engine.
     pub connection: Arc<Connection>,
     /// How matches are reported.

@@ -18,7 +18,7 @@ use crate::process::exit_code::ExitCode;
 use crate::process::limits;
 use crate::process::stop::Stop;
 use crate::protocol::Sensor;
-use crate::sighting::report::Settings as ReportSettings;
+use crate::sighting::report::ReportSettings;
 
 /// Something that indicators are looked for in.
 pub struct Lane {

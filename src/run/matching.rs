@@ -18,7 +18,7 @@ use crate::process::stop::Stop;
 use crate::process::ticker::Ticker;
 use crate::retro::{self, Retro};
 use crate::sighting::instances::{Bounds, Waiting};
-use crate::sighting::report::{Settings as ReportSettings, WriterMessage};
+use crate::sighting::report::{ReportSettings, WriterMessage};
 use crate::state::waiting::SavedFile;
 
 /// The threads that match.
@@ -167,7 +167,7 @@ impl Start<'_> {
     ) -> std::io::Result<(Live, Intake)> {
         let config = self.config;
         let (intake, arrivals) = Intake::live(&lane.name, lane.metrics.clone(), &self.new);
-        let settings = live::Settings {
+        let settings = live::LiveSettings {
             number,
             is_alone: !config.retro_match,
             timeout: config.retro_match_timeout,
@@ -256,17 +256,17 @@ fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
     wider
 }
 
-fn retro_settings(config: &Config) -> retro::Settings {
-    retro::Settings {
+fn retro_settings(config: &Config) -> retro::RetroSettings {
+    retro::RetroSettings {
         batch_size: config.batch_size.get(),
         max_events: config.retro_match_max_events,
         timeout: config.retro_match_timeout,
     }
 }
 
-fn files_settings(config: &Config, waiting: Arc<Waiting>) -> logs::Settings {
+fn files_settings(config: &Config, waiting: Arc<Waiting>) -> logs::LogSettings {
     let jobs = &config.jobs;
-    logs::Settings {
+    logs::LogSettings {
         files: jobs.events.clone(),
         when: match (jobs.follow, jobs.once) {
             (true, _) => logs::When::Following {

@@ -40,9 +40,7 @@ use crate::process::ticker::{Ticker, Wake};
 use crate::run::signals::Watcher;
 use crate::sighting::lines::Pool;
 use crate::sighting::noise::{Kept, Noise};
-use crate::sighting::report::{
-    Destination, Reporter, Settings as ReportSettings, Transform, WriterMessage,
-};
+use crate::sighting::report::{Destination, ReportSettings, Reporter, Transform, WriterMessage};
 use crate::sighting::tally::Tally;
 use crate::sighting::writer;
 use crate::state::reported::Reported;
@@ -432,8 +430,8 @@ fn report_settings(config: &Config, metrics: &Arc<Metrics>, stop: &Stop) -> Repo
     }
 }
 
-fn session_settings(config: &Config, topics: Option<Topics>) -> session::Settings {
-    session::Settings {
+fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSettings {
+    session::BusSettings {
         topics,
         takes_everything: config.meaning.mode == Mode::Thorough,
         endpoint: config.threatbus.clone(),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, error};
 
-use super::report::{BusMessage, CommandRun, Destination, Output, Settings, WriterMessage, ioc};
+use super::report::{
+    BusMessage, CommandRun, Destination, Output, ReportSettings, WriterMessage, ioc,
+};
 use crate::indicator::{Indicator, Protocol};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -19,7 +21,7 @@ const FULL: usize = 64 * 1024;
 
 /// What one thread has ready for the writer.
 pub(super) struct Packer {
-    settings: Arc<Settings>,
+    settings: Arc<ReportSettings>,
     metrics: Arc<Metrics>,
     writer: Sender<WriterMessage>,
     stop: Stop,
@@ -32,7 +34,7 @@ pub(super) struct Packer {
 
 impl Packer {
     pub(super) fn new(
-        settings: Arc<Settings>,
+        settings: Arc<ReportSettings>,
         metrics: Arc<Metrics>,
         writer: Sender<WriterMessage>,
         stop: Stop,

@@ -102,7 +102,7 @@ pub struct BusMessage {
 
 /// What stays the same for all reports of a run.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ReportSettings {
     /// Where sightings go.
     pub destination: Destination,
     /// What a sink gets of them.
@@ -128,10 +128,10 @@ pub struct Settings {
     pub tally: Option<Arc<Mutex<Tally>>>,
 }
 
-impl Settings {
+impl ReportSettings {
     /// Everything goes out as it is.
     pub fn plain(destination: Destination) -> Self {
-        Settings {
+        ReportSettings {
             destination,
             output: Output::Context,
             source: "VAST".into(),
@@ -216,7 +216,7 @@ impl Met<'_> {
 
 /// One thread's way to the writer.
 pub struct Reporter {
-    settings: Arc<Settings>,
+    settings: Arc<ReportSettings>,
     metrics: Arc<Metrics>,
     stop: Stop,
     /// What the next events are from.
@@ -230,7 +230,7 @@ pub struct Reporter {
 impl Reporter {
     /// A reporter of its own for one thread.
     pub fn new(
-        settings: Arc<Settings>,
+        settings: Arc<ReportSettings>,
         metrics: Arc<Metrics>,
         writer: Sender<WriterMessage>,
         stop: Stop,

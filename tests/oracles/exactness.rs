@@ -21,7 +21,7 @@ use crate::observable::Observable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
-use crate::sighting::report::{CommandRun, Destination, Reporter, Settings, WriterMessage};
+use crate::sighting::report::{CommandRun, Destination, ReportSettings, Reporter, WriterMessage};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.
@@ -184,7 +184,7 @@ impl Run {
         let (sender, parcels) = unbounded();
         let stop = Stop::new().expect("two socket pairs");
         let settings = // The one destination that names the indicator and keeps the text.
-            Settings::plain(Destination::Command);
+            ReportSettings::plain(Destination::Command);
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
         for mut requests in batches {
