@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vast_threatbus::engine::{Choice, Connection, Patience, Program, Target, open_all};
+use vast_threatbus::engine::{Connection, EngineChoice, Patience, Program, Target, open_all};
 use vast_threatbus::indicator::{Indicator, Protocol};
 use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::observable::Observable;
@@ -57,7 +57,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let limit = Some(Duration::from_secs(10));
     let target = Target {
         name: "vast".into(),
-        choice: Choice::Vast,
+        choice: EngineChoice::Vast,
         program,
     };
     let client = open_all(&[target], &stop).pop().expect("one is asked for");

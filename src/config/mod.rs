@@ -230,7 +230,7 @@ pub enum Invocation {
         /// What is known of the file beforehand.
         feed: feed::Options,
         /// The engine whose queries are shown.
-        engine: engine::Choice,
+        engine: engine::EngineChoice,
         /// How far these go.
         mode: Mode,
     },
@@ -424,7 +424,7 @@ mod tests {
         let expected = Config {
             engines: vec![engine::Target {
                 name: "localhost:42000".into(),
-                choice: engine::Choice::Auto,
+                choice: engine::EngineChoice::Auto,
                 program: engine::Program {
                     path: None,
                     endpoint: None,

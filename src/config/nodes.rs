@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::engine::Choice;
+use crate::engine::EngineChoice;
 use crate::process::endpoint::{Endpoint, EndpointError};
 
 /// The most bytes that a name has.
@@ -17,7 +17,7 @@ pub struct Node {
     /// What it is called, where that is said.
     pub name: Option<String>,
     /// What listens there, where that is said.
-    pub choice: Option<Choice>,
+    pub choice: Option<EngineChoice>,
     /// Where it listens.
     pub endpoint: Endpoint,
 }
@@ -63,8 +63,8 @@ impl FromStr for Node {
         let (choice, endpoint) = match rest.split_once("://") {
             None => (None, rest),
             Some((scheme, endpoint)) => match scheme.to_ascii_lowercase().as_str() {
-                "vast" => (Some(Choice::Vast), endpoint),
-                "tenzir" => (Some(Choice::Tenzir), endpoint),
+                "vast" => (Some(EngineChoice::Vast), endpoint),
+                "tenzir" => (Some(EngineChoice::Tenzir), endpoint),
                 _ => return Err(NodeError::Scheme(format!("{scheme}://"))),
             },
         };
@@ -95,12 +95,12 @@ mod tests {
         for (text, name, choice, shown) in [
             ("a.example:1", None, None, "a.example:1"),
             ("[::1]:42000", None, None, "[::1]:42000"),
-            ("VAST://a:1", None, Some(Choice::Vast), "a:1"),
+            ("VAST://a:1", None, Some(EngineChoice::Vast), "a:1"),
             ("dmz=b:2", Some("dmz"), None, "dmz"),
             (
                 "the dmz=tenzir://[::1]:2",
                 Some("the dmz"),
-                Some(Choice::Tenzir),
+                Some(EngineChoice::Tenzir),
                 "the dmz",
             ),
             ("a=b=c:3", Some("a=b"), None, "a=b"),

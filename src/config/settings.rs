@@ -28,7 +28,7 @@ use crate::protocol::feed;
 )]
 pub struct Settings {
     pub config_file: Option<PathBuf>,
-    pub engine: engine::Choice,
+    pub engine: engine::EngineChoice,
     pub nodes: Vec<Node>,
     pub vast_binary: PathBuf,
     pub tenzir_binary: Option<PathBuf>,
@@ -318,7 +318,7 @@ impl Settings {
         let are_given = self.is_given(&ENDPOINT_OPTIONS);
         let has_files = !self.events.is_empty();
         let is_beside = self.is_beside && are_given;
-        if has_files && !is_beside || self.engine == engine::Choice::Files {
+        if has_files && !is_beside || self.engine == engine::EngineChoice::Files {
             return Vec::new();
         }
         let target = |node: &Node| {
@@ -340,7 +340,7 @@ impl Settings {
     }
 
     /// The program that was named for these engines.
-    fn program(&self, choice: engine::Choice) -> Option<PathBuf> {
+    fn program(&self, choice: engine::EngineChoice) -> Option<PathBuf> {
         let option = self.program_option(choice);
         match option {
             TENZIR_PROGRAM => self.tenzir_binary.clone(),
@@ -352,15 +352,16 @@ impl Settings {
 
     /// The option that names the program of these engines, or would. A node of Tenzir beside
     /// others is not asked with theirs.
-    pub(super) fn program_option(&self, choice: engine::Choice) -> &'static str {
-        let is_tenzir = |choice| choice == engine::Choice::Tenzir;
+    pub(super) fn program_option(&self, choice: engine::EngineChoice) -> &'static str {
+        let is_tenzir = |choice| choice == engine::EngineChoice::Tenzir;
         let mut choices = self
             .nodes
             .iter()
             .map(|one| one.choice.unwrap_or(self.engine));
         let has_others = choices.any(|one| !is_tenzir(one));
         let takes_tenzir = if self.is_given(&[TENZIR_PROGRAM]) {
-            is_tenzir(choice) || choice == engine::Choice::Auto && !self.is_given(&PROGRAM_OPTIONS)
+            is_tenzir(choice)
+                || choice == engine::EngineChoice::Auto && !self.is_given(&PROGRAM_OPTIONS)
         } else {
             is_tenzir(choice) && has_others
         };
@@ -387,7 +388,7 @@ impl Settings {
             })
         };
         let targets = self.targets();
-        let are_files = self.engine == engine::Choice::Files && self.is_beside;
+        let are_files = self.engine == engine::EngineChoice::Files && self.is_beside;
         if are_files && !self.nodes.iter().all(Node::is_plain) {
             let problem = "--engine files queries no node, but one is named";
             return fail(problem.to_owned());
@@ -448,10 +449,13 @@ impl Settings {
             Err(UsageError::Combination { place, problem })
         };
         let has_events = !self.events.is_empty();
-        if self.engine == engine::Choice::Files && !has_events {
+        if self.engine == engine::EngineChoice::Files && !has_events {
             return fail("engine", "it needs --events FILE, the files to look into");
         }
-        let is_of_files = matches!(self.engine, engine::Choice::Auto | engine::Choice::Files);
+        let is_of_files = matches!(
+            self.engine,
+            engine::EngineChoice::Auto | engine::EngineChoice::Files
+        );
         if has_events && !has_engines && !is_of_files {
             return fail("engine", "with --events the engine is `files`");
         }

@@ -15,7 +15,7 @@ pub type SharedEngine = Arc<dyn Engine + Send + Sync>;
 /// One engine in the table of them.
 pub struct Row {
     /// The choice that names it.
-    pub choice: Choice,
+    pub choice: EngineChoice,
     /// What people call it.
     pub title: &'static str,
     /// The program that it is asked with where none is named.
@@ -49,7 +49,7 @@ pub struct QueryScope {
 
 /// Which engine to ask.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Choice {
+pub enum EngineChoice {
     /// What the program says that it is.
     #[default]
     Auto,
@@ -61,7 +61,7 @@ pub enum Choice {
     Files,
 }
 
-impl Choice {
+impl EngineChoice {
     /// The engine's row; `None` where the program tells, or files are read.
     pub(super) fn row(self) -> Option<&'static Row> {
         ENGINES.into_iter().find(|row| row.choice == self)
@@ -110,7 +110,7 @@ pub struct Target {
     /// What it is called.
     pub name: Arc<str>,
     /// Which engine it is.
-    pub choice: Choice,
+    pub choice: EngineChoice,
     /// Its program and node.
     pub program: Program,
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use super::choice::{Choice, Identified, Program, Row, SharedEngine, Target};
+use super::choice::{EngineChoice, Identified, Program, Row, SharedEngine, Target};
 use super::connection::{Connection, Patience};
 use super::{ENGINES, Finding, LiveOptions, NotReady};
 use crate::process::stop::{Backoff, Stop};
@@ -62,14 +62,15 @@ fn endpoint_option(title: &str) -> &'static str {
 
 /// Finds out which engine each of these is: of the same program, once. No node is asked.
 pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
-    let mut known: Vec<(Choice, &Option<PathBuf>, Identified)> = Vec::new();
+    let mut known: Vec<(EngineChoice, &Option<PathBuf>, Identified)> = Vec::new();
     let mut engines = Vec::new();
     for Target {
         choice, program, ..
     } in targets
     {
-        let is_it =
-            |(of, path, _): &(Choice, &Option<PathBuf>, _)| of == choice && *path == &program.path;
+        let is_it = |(of, path, _): &(EngineChoice, &Option<PathBuf>, _)| {
+            of == choice && *path == &program.path
+        };
         let number = known.iter().position(is_it).unwrap_or_else(|| {
             known.push((*choice, &program.path, identify(*choice, program, stop)));
             known.len() - 1
@@ -175,12 +176,12 @@ pub fn findings(
         .collect()
 }
 
-fn path_of(choice: Choice, program: &Program) -> PathBuf {
+fn path_of(choice: EngineChoice, program: &Program) -> PathBuf {
     let path = program.path.clone();
     path.unwrap_or_else(|| Path::new(choice.program()).to_owned())
 }
 
-fn identify(choice: Choice, program: &Program, stop: &Stop) -> Identified {
+fn identify(choice: EngineChoice, program: &Program, stop: &Stop) -> Identified {
     let path = path_of(choice, program);
     match choice.row() {
         Some(row) => (row.identify)(&path, stop),

@@ -24,7 +24,7 @@ pub mod tenzir;
 pub mod vast;
 mod wanted;
 
-pub use choice::{Choice, LOG_FILES, LiveEngine, Program, QueryScope, SharedEngine, Target};
+pub use choice::{EngineChoice, LOG_FILES, LiveEngine, Program, QueryScope, SharedEngine, Target};
 pub use connect::{ANSWER_TIME, findings, open_all};
 pub use connection::{Connection, Patience};
 pub use finding::Finding;

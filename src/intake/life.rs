@@ -80,7 +80,7 @@ pub enum NoRoom {
 
 /// What became of an indicator that was put into a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
+pub enum PutOutcome {
     /// It is looked for from now on.
     Added,
     /// It was there already, and asks for the same. Its end is the new one.
@@ -100,7 +100,7 @@ pub trait Table {
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put;
+    ) -> PutOutcome;
 
     /// Looks no more for what has this id; whether there was anything.
     fn remove(&mut self, id: &str) -> bool;
@@ -225,22 +225,22 @@ impl Life {
         let end = until.map(|until| self.ending(until.into()));
         let put = table.put(indicator, ticket, end);
         match put {
-            Put::Added | Put::Repeated => {
+            PutOutcome::Added | PutOutcome::Repeated => {
                 if let Some(end) = end {
                     self.ends.push(Reverse((end, Id::of(&id))));
                     self.drop_void(table);
                 }
             }
             // What it was before is out of date all the same.
-            Put::Full(_) | Put::Refused => {
+            PutOutcome::Full(_) | PutOutcome::Refused => {
                 table.remove(&id);
             }
         }
         match put {
-            Put::Added => Output::Sought(id),
-            Put::Repeated => Output::Repeated(id),
-            Put::Full(what) => Output::Dropped(id, what),
-            Put::Refused => Output::Refused(id),
+            PutOutcome::Added => Output::Sought(id),
+            PutOutcome::Repeated => Output::Repeated(id),
+            PutOutcome::Full(what) => Output::Dropped(id, what),
+            PutOutcome::Refused => Output::Refused(id),
         }
     }
 

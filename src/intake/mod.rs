@@ -12,5 +12,5 @@ mod notes;
 pub use account::{Account, Budget, Place, QUEUE_BYTES};
 pub use id::ShortId;
 pub use lanes::{Arrival, Intake};
-pub use life::{Ending, Input, Life, NoRoom, Output, Put, Table};
+pub use life::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};
 pub use notes::{Way, note, note_left, note_unsupported};

@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::indicator::{Indicator, Protocol, Selection};
-use crate::intake::{Ending, NoRoom, Put, ShortId};
+use crate::intake::{Ending, NoRoom, PutOutcome, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{
     Clarity, EventMatcher, EventScratch, FieldScope, Fields, Meaning, ScanError, Slot,
@@ -146,7 +146,7 @@ impl IndicatorTable {
         end: Option<Ending>,
         now: SystemTime,
         changes: &mut Vec<Change>,
-    ) -> Put {
+    ) -> PutOutcome {
         if indicator.sequence.is_some() {
             return self.put_joined(indicator, end, now, changes);
         }
@@ -162,12 +162,12 @@ impl IndicatorTable {
             for entry in known {
                 self.entries[entry as usize].end = end;
             }
-            return Put::Repeated;
+            return PutOutcome::Repeated;
         }
         let text: usize = indicator.ioc.iter().map(String::len).sum();
         let bytes = indicator.observables.len() * BYTES_EACH + indicator.id.len() + 2 * text;
         if self.bytes + bytes > self.most_bytes {
-            return Put::Full(NoRoom::Memory);
+            return PutOutcome::Full(NoRoom::Memory);
         }
         let added = self.ticks(now);
         let mut dropped = known;
@@ -176,7 +176,7 @@ impl IndicatorTable {
             dropped.retain(|other| *other != entry);
         }
         self.remove_entries(dropped, changes);
-        Put::Added
+        PutOutcome::Added
     }
 
     /// Matches the parts of an indicator that means several events; none of them, where one
@@ -187,19 +187,19 @@ impl IndicatorTable {
         end: Option<Ending>,
         now: SystemTime,
         changes: &mut Vec<Change>,
-    ) -> Put {
+    ) -> PutOutcome {
         if self.joined.repeat(indicator, end) {
-            return Put::Repeated;
+            return PutOutcome::Repeated;
         }
         self.remove(&indicator.id, changes);
         for part in self.joined.put(indicator, end) {
             let put = self.put(&part, None, now, changes);
-            if matches!(put, Put::Full(_) | Put::Refused) {
+            if matches!(put, PutOutcome::Full(_) | PutOutcome::Refused) {
                 self.remove(&indicator.id, changes);
                 return put;
             }
         }
-        Put::Added
+        PutOutcome::Added
     }
 
     fn remove_joined(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {

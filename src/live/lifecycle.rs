@@ -12,7 +12,7 @@ use super::indicator_table::{Change, IndicatorTable};
 use super::matcher_updates::Way;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::{self, Arrival, Ending, Input, Life, Put, Table};
+use crate::intake::{self, Arrival, Ending, Input, Life, PutOutcome, Table};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -119,9 +119,9 @@ impl Table for Kept<'_> {
         mut indicator: Arc<Indicator>,
         _: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put {
+    ) -> PutOutcome {
         if !self.is_taken(&mut indicator) {
-            return Put::Refused;
+            return PutOutcome::Refused;
         }
         self.roster.put(&indicator, end, self.now, self.changes)
     }

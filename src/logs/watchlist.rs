@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::zeek_json;
 use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
 use crate::indicator::Indicator;
-use crate::intake::{Ending, NoRoom, Put, Table};
+use crate::intake::{Ending, NoRoom, PutOutcome, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
 use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
@@ -210,12 +210,12 @@ impl Table for Watchlist {
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put {
+    ) -> PutOutcome {
         let known = self.by_id.get_mut(&indicator.id);
         if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
             // What came last counts; the one that is there has a ticket of its own.
             known.end = end;
-            return Put::Repeated;
+            return PutOutcome::Repeated;
         }
         let plain = if ticket.is_none() && end.is_none() {
             Plain::of(&indicator, &mut self.names)
@@ -223,20 +223,20 @@ impl Table for Watchlist {
             None
         };
         if self.is_known_plain(&indicator, plain.as_ref().map(|(plain, _)| plain)) {
-            return Put::Repeated;
+            return PutOutcome::Repeated;
         }
         self.remove(&indicator.id);
         let bytes = self.bytes.saturating_add(indicator.size());
         if bytes > self.most_bytes {
-            return Put::Full(NoRoom::Memory);
+            return PutOutcome::Full(NoRoom::Memory);
         }
         let unlisted = unlisted(&indicator);
         if unlisted > 0 && self.unlisted.len() + unlisted > MOST_UNLISTED {
-            return Put::Full(NoRoom::Checks);
+            return PutOutcome::Full(NoRoom::Checks);
         }
         if let Some((plain, said)) = plain {
             if self.put_plain(&indicator, plain, said) {
-                return Put::Added;
+                return PutOutcome::Added;
             }
         }
         self.bytes = bytes;
@@ -253,7 +253,7 @@ impl Table for Watchlist {
             watched,
         };
         self.hold(held);
-        Put::Added
+        PutOutcome::Added
     }
 
     fn remove(&mut self, id: &str) -> bool {
@@ -562,7 +562,7 @@ mod tests {
         }
     }
 
-    fn add(list: &mut Watchlist, indicator: Indicator) -> Put {
+    fn add(list: &mut Watchlist, indicator: Indicator) -> PutOutcome {
         list.put(indicator.into(), None, None)
     }
 
@@ -579,9 +579,18 @@ mod tests {
     #[test]
     fn an_event_matches_an_indicator_once() {
         let mut list = Watchlist::new(true, Meaning::default());
-        assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Added);
-        assert_eq!(add(&mut list, indicator("2", &["b", "b"])), Put::Added);
-        assert_eq!(add(&mut list, indicator("1", &["a", "b"])), Put::Repeated);
+        assert_eq!(
+            add(&mut list, indicator("1", &["a", "b"])),
+            PutOutcome::Added
+        );
+        assert_eq!(
+            add(&mut list, indicator("2", &["b", "b"])),
+            PutOutcome::Added
+        );
+        assert_eq!(
+            add(&mut list, indicator("1", &["a", "b"])),
+            PutOutcome::Repeated
+        );
         assert_eq!(matches(&list, r#"{"host": "a", "query": "b"}"#), ["1", "2"]);
         assert_eq!(matches(&list, r#"{"host": "a"}"#), ["1"]);
         assert!(matches(&list, r#"{"uri": "a"}"#).is_empty());
@@ -608,7 +617,10 @@ mod tests {
     fn what_came_last_counts() {
         let mut list = Watchlist::new(true, Meaning::default());
         add(&mut list, indicator("1", &["a", "b"]));
-        assert_eq!(add(&mut list, indicator("1", &["b", "c"])), Put::Added);
+        assert_eq!(
+            add(&mut list, indicator("1", &["b", "c"])),
+            PutOutcome::Added
+        );
         assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
         for value in ["b", "c"] {
             assert_eq!(matches(&list, &format!("{{\"host\": \"{value}\"}}")), ["1"]);
@@ -630,8 +642,8 @@ mod tests {
             ..indicator(id, &[])
         };
         let mut list = Watchlist::new(true, Meaning::default());
-        assert_eq!(add(&mut list, own("1")), Put::Added);
-        assert_eq!(add(&mut list, own("1")), Put::Repeated);
+        assert_eq!(add(&mut list, own("1")), PutOutcome::Added);
+        assert_eq!(add(&mut list, own("1")), PutOutcome::Repeated);
         add(&mut list, indicator("2", &["b.evil"]));
         assert_eq!(matches(&list, r#"{"host": "a.evil"}"#), ["1"]);
         assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["1", "2"]);
@@ -639,32 +651,44 @@ mod tests {
         assert!(list.remove("1"));
         assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["2"]);
         for number in 0..MOST_UNLISTED {
-            assert_eq!(add(&mut list, own(&number.to_string())), Put::Added);
+            assert_eq!(add(&mut list, own(&number.to_string())), PutOutcome::Added);
         }
-        assert_eq!(add(&mut list, own("x")), Put::Full(NoRoom::Checks));
+        assert_eq!(add(&mut list, own("x")), PutOutcome::Full(NoRoom::Checks));
     }
 
     #[test]
     fn an_indicator_that_is_plain_is_like_any_other() {
         let mut list = Watchlist::new(true, Meaning::default());
-        assert_eq!(add(&mut list, indicator("1", &["a.example"])), Put::Added);
         assert_eq!(
             add(&mut list, indicator("1", &["a.example"])),
-            Put::Repeated
+            PutOutcome::Added
+        );
+        assert_eq!(
+            add(&mut list, indicator("1", &["a.example"])),
+            PutOutcome::Repeated
         );
         assert_eq!((list.plain.len(), list.by_id.len(), list.len()), (1, 0, 1));
         let line = r#"{"host": "a.example"}"#;
         assert_eq!(matches(&list, line), ["1"]);
         // Another one with the same value, and one that is no longer plain.
-        assert_eq!(add(&mut list, indicator("2", &["a.example"])), Put::Added);
+        assert_eq!(
+            add(&mut list, indicator("2", &["a.example"])),
+            PutOutcome::Added
+        );
         assert_eq!((list.plain.len(), list.by_id.len()), (0, 2));
         assert_eq!(matches(&list, line), ["1", "2"]);
-        assert_eq!(add(&mut list, indicator("1", &["b.example"])), Put::Added);
-        assert_eq!(add(&mut list, indicator("1", &["c.example"])), Put::Added);
+        assert_eq!(
+            add(&mut list, indicator("1", &["b.example"])),
+            PutOutcome::Added
+        );
+        assert_eq!(
+            add(&mut list, indicator("1", &["c.example"])),
+            PutOutcome::Added
+        );
         assert_eq!(matches(&list, line), ["2"]);
         assert_eq!(
             add(&mut list, indicator("1", &["c.example", "d.example"])),
-            Put::Added
+            PutOutcome::Added
         );
         assert_eq!(matches(&list, r#"{"host": "d.example"}"#), ["1"]);
         assert!(list.remove("1") && list.remove("2") && !list.remove("1"));
@@ -678,7 +702,7 @@ mod tests {
         list.most_bytes = 0;
         assert_eq!(
             add(&mut list, indicator("1", &["a"])),
-            Put::Full(NoRoom::Memory)
+            PutOutcome::Full(NoRoom::Memory)
         );
         assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
     }

@@ -9,7 +9,7 @@ use log::debug;
 use super::event_multiset::EventMultiset;
 use super::joined::Part;
 use crate::indicator::Indicator;
-use crate::intake::{Account, Ending, Place, Put, Table, note_unsupported};
+use crate::intake::{Account, Ending, Place, PutOutcome, Table, note_unsupported};
 use crate::observe::metrics::Metrics;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
@@ -93,14 +93,14 @@ impl Table for Queue {
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put {
+    ) -> PutOutcome {
         if let Some(reason) = self
             .lists_only
             .as_ref()
             .filter(|_| indicator.takes_selections())
         {
             note_unsupported(&indicator, reason, &self.metrics);
-            return Put::Refused;
+            return PutOutcome::Refused;
         }
         self.forget_others(&indicator);
         let place = self.account.place(&indicator);
@@ -111,8 +111,8 @@ impl Table for Queue {
             ..Request::new(indicator)
         };
         match self.push(request) {
-            Pushed::Queued => Put::Added,
-            Pushed::Folded => Put::Repeated,
+            Pushed::Queued => PutOutcome::Added,
+            Pushed::Folded => PutOutcome::Repeated,
         }
     }
 
@@ -438,9 +438,18 @@ mod tests {
     #[test]
     fn what_came_last_counts_also_for_what_is_in_work() {
         let mut queue = queue();
-        assert_eq!(queue.put(indicator("1", "a"), None, None), Put::Added);
-        assert_eq!(queue.put(indicator("1", "b"), None, None), Put::Added);
-        assert_eq!(queue.put(indicator("1", "b"), None, None), Put::Repeated);
+        assert_eq!(
+            queue.put(indicator("1", "a"), None, None),
+            PutOutcome::Added
+        );
+        assert_eq!(
+            queue.put(indicator("1", "b"), None, None),
+            PutOutcome::Added
+        );
+        assert_eq!(
+            queue.put(indicator("1", "b"), None, None),
+            PutOutcome::Repeated
+        );
         assert_eq!(queue.len(), 1);
         let (number, requests) = queue.hand_out(9);
         assert!(queue.is_empty() && queue.is_running());
@@ -465,14 +474,17 @@ mod tests {
         use crate::indicator::Selection;
         use crate::matching::condition::{Field, Order};
         let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
-        for (lists_only, put) in [(Some("why".to_owned()), Put::Refused), (None, Put::Added)] {
+        for (lists_only, put) in [
+            (Some("why".to_owned()), PutOutcome::Refused),
+            (None, PutOutcome::Added),
+        ] {
             let mut queue = Queue {
                 lists_only,
                 ..queue()
             };
             let mut indicator = indicator("1", "80");
             Arc::make_mut(&mut indicator).selection = Some(Arc::new(port.clone()));
-            let unsupported = u64::from(put == Put::Refused);
+            let unsupported = u64::from(put == PutOutcome::Refused);
             assert_eq!(queue.put(indicator, None, None), put);
             assert_eq!(queue.metrics.indicators_unsupported.get(), unsupported);
             assert_eq!(queue.metrics.backlog.get(), 1 - unsupported);

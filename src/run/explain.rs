@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::engine::Choice;
+use crate::engine::EngineChoice;
 use crate::indicator::{
     Indicator, LeftOut, MatchExpansion, Message, Protocol, Rejection, ValidityState,
 };
@@ -78,7 +78,7 @@ struct Part {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asked {
     /// Of which engine; VAST where the program would tell.
-    pub engine: Choice,
+    pub engine: EngineChoice,
     /// How far the queries go.
     pub mode: Mode,
     /// How much wider than equality indicators are looked for.
@@ -468,7 +468,7 @@ mod tests {
                 .expect("it is explained")
                 .queries
         };
-        let [auto, tenzir] = [Choice::Auto, Choice::Tenzir];
+        let [auto, tenzir] = [EngineChoice::Auto, EngineChoice::Tenzir];
         let exact = queries(auto, Mode::Exact);
         assert_eq!(exact.len(), 1);
         assert!(

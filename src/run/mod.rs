@@ -487,10 +487,10 @@ impl Writer {
                     writer::Ended::Done
                 }));
             }
-            SinkChoice::Stdout => writer::Choice::Stdout,
+            SinkChoice::Stdout => writer::SinkKind::Stdout,
             SinkChoice::Command(template) => match config.sink_mode {
-                CommandMode::Each => writer::Choice::Command(template.clone(), spool),
-                CommandMode::Lines => writer::Choice::Lines(template.clone(), spool),
+                CommandMode::Each => writer::SinkKind::Command(template.clone(), spool),
+                CommandMode::Lines => writer::SinkKind::Lines(template.clone(), spool),
             },
         };
         let write = writer::writer(choice, metrics.clone(), stop.clone())?;

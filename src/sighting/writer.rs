@@ -43,7 +43,7 @@ trait Sink {
 }
 
 /// Which sink beside the bus, and what it needs.
-pub enum Choice {
+pub enum SinkKind {
     /// Standard output.
     Stdout,
     /// A command, one process for each sighting, and where what it does not take is kept.
@@ -59,20 +59,20 @@ pub type Work = Box<dyn FnOnce(&Receiver<WriterMessage>) -> Ended + Send>;
 ///
 /// # Errors
 /// Standard output is closed from the start.
-pub fn writer(choice: Choice, metrics: Arc<Metrics>, stop: Stop) -> io::Result<Work> {
+pub fn writer(choice: SinkKind, metrics: Arc<Metrics>, stop: Stop) -> io::Result<Work> {
     let sink: Box<dyn Sink + Send> = match choice {
-        Choice::Stdout => Box::new(StdoutSink {
+        SinkKind::Stdout => Box::new(StdoutSink {
             stdout: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             gone: None,
             stop,
             metrics: metrics.clone(),
         }),
-        Choice::Command(template, spool) => {
+        SinkKind::Command(template, spool) => {
             let untaken = Untaken::new(spool, metrics.clone());
             let command = Command::new(template, untaken, metrics, stop);
             return Ok(Box::new(move |parcels| command.run(parcels)));
         }
-        Choice::Lines(template, spool) => {
+        SinkKind::Lines(template, spool) => {
             let untaken = Untaken::new(spool, metrics.clone());
             let feed = Feed::new(template, untaken, metrics, stop);
             return Ok(Box::new(move |parcels| feed.run(parcels)));

@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use vast_threatbus::indicator::{Indicator, Protocol, Validity};
-use vast_threatbus::intake::{Ending, Input, Life, NoRoom, Output, Put, Table};
+use vast_threatbus::intake::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::journal::{Journal, LeftOver, Ticket};
@@ -152,13 +152,13 @@ impl Table for Bench {
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put {
+    ) -> PutOutcome {
         if self.0.len() >= IDS - 1 && !self.0.contains_key(&indicator.id) {
-            return Put::Full(NoRoom::Memory);
+            return PutOutcome::Full(NoRoom::Memory);
         }
         self.0
             .insert(indicator.id.clone(), (indicator, ticket, end));
-        Put::Added
+        PutOutcome::Added
     }
 
     fn remove(&mut self, id: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Action, ChoiceValue, Kind, Name, Opt, Section};
 use crate::config::{CommandMode, Format, LiveEngine, Output, ProtocolChoice};
-use crate::engine::Choice;
+use crate::engine::EngineChoice;
 use crate::matching::Mode;
 use crate::protocol::feed::Form;
 
@@ -17,22 +17,22 @@ pub static OPTIONS: &[Opt] = &[
             ChoiceValue {
                 name: "auto",
                 help: "files with --events, else by the version of the program",
-                set: |settings| settings.engine = Choice::Auto,
+                set: |settings| settings.engine = EngineChoice::Auto,
             },
             ChoiceValue {
                 name: "vast",
                 help: "VAST",
-                set: |settings| settings.engine = Choice::Vast,
+                set: |settings| settings.engine = EngineChoice::Vast,
             },
             ChoiceValue {
                 name: "tenzir",
                 help: "Tenzir, its successor",
-                set: |settings| settings.engine = Choice::Tenzir,
+                set: |settings| settings.engine = EngineChoice::Tenzir,
             },
             ChoiceValue {
                 name: "files",
                 help: "the log files of --events",
-                set: |settings| settings.engine = Choice::Files,
+                set: |settings| settings.engine = EngineChoice::Files,
             },
         ]),
         default: Some("auto"),

@@ -16,12 +16,12 @@ mod typed;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::choice::{Choice, Identified, Row};
+use super::choice::{EngineChoice, Identified, Row};
 use crate::process::stop::Stop;
 
 /// Its row in the table of engines.
 pub(super) const ROW: Row = Row {
-    choice: Choice::Tenzir,
+    choice: EngineChoice::Tenzir,
     title: "Tenzir",
     program: "tenzir",
     identify,

@@ -14,12 +14,12 @@ pub mod version;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::choice::{Choice, Identified, Row};
+use super::choice::{EngineChoice, Identified, Row};
 use crate::process::stop::Stop;
 
 /// Its row in the table of engines.
 pub(super) const ROW: Row = Row {
-    choice: Choice::Vast,
+    choice: EngineChoice::Vast,
     title: "VAST",
     program: "vast",
     identify,

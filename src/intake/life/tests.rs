@@ -37,20 +37,20 @@ impl Table for Plain {
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
         end: Option<Ending>,
-    ) -> Put {
+    ) -> PutOutcome {
         if let Some(known) = self.held.get_mut(&indicator.id) {
             if known.0.asks_the_same(&indicator) {
                 known.2 = end;
-                return Put::Repeated;
+                return PutOutcome::Repeated;
             }
         }
         self.remove(&indicator.id);
         if self.held.len() >= self.most {
-            return Put::Full(NoRoom::Memory);
+            return PutOutcome::Full(NoRoom::Memory);
         }
         let id = indicator.id.clone();
         self.held.insert(id, (indicator, ticket, end));
-        Put::Added
+        PutOutcome::Added
     }
 
     fn remove(&mut self, id: &str) -> bool {

@@ -28,7 +28,7 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
     }
 }
 
-fn add(roster: &mut IndicatorTable, id: &str, values: &[&str]) -> Put {
+fn add(roster: &mut IndicatorTable, id: &str, values: &[&str]) -> PutOutcome {
     roster.put(&indicator(id, values), None, now(), &mut Vec::new())
 }
 
@@ -47,9 +47,9 @@ fn matches(roster: &mut IndicatorTable, line: &str) -> Vec<String> {
 #[test]
 fn an_event_matches_an_indicator_once() {
     let mut roster = roster();
-    assert_eq!(add(&mut roster, "1", &["a", "b"]), Put::Added);
-    assert_eq!(add(&mut roster, "2", &["b", "b"]), Put::Added);
-    assert_eq!(add(&mut roster, "1", &["a", "b"]), Put::Repeated);
+    assert_eq!(add(&mut roster, "1", &["a", "b"]), PutOutcome::Added);
+    assert_eq!(add(&mut roster, "2", &["b", "b"]), PutOutcome::Added);
+    assert_eq!(add(&mut roster, "1", &["a", "b"]), PutOutcome::Repeated);
     assert_eq!(
         matches(&mut roster, r#"{"host": "a", "query": "b"}"#),
         ["1", "2"]
@@ -93,7 +93,10 @@ fn ids_and_values_come_back_as_they_came() {
             ioc: vec!["2001:DB8:0::1".to_owned()],
             ..Indicator::new(id.into(), Protocol::Stix2, vec![address.clone()])
         };
-        assert_eq!(roster.put(&one, None, now(), &mut Vec::new()), Put::Added);
+        assert_eq!(
+            roster.put(&one, None, now(), &mut Vec::new()),
+            PutOutcome::Added
+        );
     }
     let holders = roster.holders(&[address]);
     let ids: Vec<&str> = holders.iter().map(|one| &*one.indicator.id).collect();
@@ -166,7 +169,12 @@ fn a_new_version_takes_the_place_of_the_old_one() {
 struct Timed<'a>(&'a mut IndicatorTable, SystemTime, &'a mut Vec<Change>);
 
 impl Table for Timed<'_> {
-    fn put(&mut self, indicator: Arc<Indicator>, _: Option<Ticket>, end: Option<Ending>) -> Put {
+    fn put(
+        &mut self,
+        indicator: Arc<Indicator>,
+        _: Option<Ticket>,
+        end: Option<Ending>,
+    ) -> PutOutcome {
         self.0.put(&indicator, end, self.1, self.2)
     }
 
@@ -187,7 +195,10 @@ impl Table for Timed<'_> {
 fn a_full_roster_takes_no_more() {
     let mut roster = roster();
     roster.most_bytes = 0;
-    assert_eq!(add(&mut roster, "1", &["a"]), Put::Full(NoRoom::Memory));
+    assert_eq!(
+        add(&mut roster, "1", &["a"]),
+        PutOutcome::Full(NoRoom::Memory)
+    );
     assert!(roster.is_empty());
 }
 
@@ -276,10 +287,10 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
         assert!(changes.is_empty());
         put
     };
-    assert_eq!(add(&mut roster, &port("1", 80)), Put::Added);
-    assert_eq!(add(&mut roster, &port("1", 80)), Put::Repeated);
-    assert_eq!(add(&mut roster, &port("2", 8443)), Put::Added);
-    assert_eq!(add(&mut roster, &port("2", 443)), Put::Added);
+    assert_eq!(add(&mut roster, &port("1", 80)), PutOutcome::Added);
+    assert_eq!(add(&mut roster, &port("1", 80)), PutOutcome::Repeated);
+    assert_eq!(add(&mut roster, &port("2", 8443)), PutOutcome::Added);
+    assert_eq!(add(&mut roster, &port("2", 443)), PutOutcome::Added);
     let line = r#"{"dest_port": 80}"#;
     assert_eq!(matches(&mut roster, line), ["1"]);
     assert!(matches(&mut roster, r#"{"dest_port": 81}"#).is_empty());
@@ -291,9 +302,15 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
     assert_eq!(roster.remove("2", &mut Vec::new()), 1);
     assert!(roster.is_empty());
     for number in 0..MOST_UNLISTED {
-        assert_eq!(add(&mut roster, &port(&number.to_string(), 1)), Put::Added);
+        assert_eq!(
+            add(&mut roster, &port(&number.to_string(), 1)),
+            PutOutcome::Added
+        );
     }
-    assert_eq!(add(&mut roster, &port("x", 1)), Put::Full(NoRoom::Checks));
+    assert_eq!(
+        add(&mut roster, &port("x", 1)),
+        PutOutcome::Full(NoRoom::Checks)
+    );
 }
 
 #[test]
@@ -307,11 +324,11 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     let changes = &mut Vec::new();
     assert_eq!(
         roster.put(&named("b.exe"), None, now(), changes),
-        Put::Added
+        PutOutcome::Added
     );
     assert_eq!(
         roster.put(&named("b.exe"), None, now(), changes),
-        Put::Repeated
+        PutOutcome::Repeated
     );
     let count = |roster: &mut IndicatorTable, file: &str| {
         let line = format!(r#"{{"host": "a.example", "fileinfo.filename": "{file}"}}"#);
@@ -325,7 +342,7 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     // What came last counts.
     assert_eq!(
         roster.put(&named("c.exe"), None, now(), changes),
-        Put::Added
+        PutOutcome::Added
     );
     assert_eq!(count(&mut roster, "c.exe"), 1);
     assert_eq!(count(&mut roster, "b.exe"), 0);

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::Matched;
 use crate::indicator::{Indicator, Protocol, Selection};
-use crate::intake::{Ending, NoRoom, Put};
+use crate::intake::{Ending, NoRoom, PutOutcome};
 use crate::matching::condition::{Condition, LazyEvent, MOST_UNLISTED};
 
 /// One of them, without the message that it came in.
@@ -53,25 +53,25 @@ impl Unlisted {
         selection: &Arc<Selection>,
         end: Option<Ending>,
         now: SystemTime,
-    ) -> Put {
+    ) -> PutOutcome {
         let Some(condition) = &indicator.condition else {
-            return Put::Full(NoRoom::Checks);
+            return PutOutcome::Full(NoRoom::Checks);
         };
         let known = self.0.iter_mut().find(|one| one.id == indicator.id);
         if let Some(known) = known {
             known.end = end;
             if known.protocol == indicator.protocol && known.condition == *condition {
-                return Put::Repeated;
+                return PutOutcome::Repeated;
             }
             known.protocol = indicator.protocol;
             known.selection = selection.clone();
             known.condition = condition.clone();
             known.ioc = indicator.ioc.clone().into();
             known.since = now;
-            return Put::Added;
+            return PutOutcome::Added;
         }
         if self.0.len() >= MOST_UNLISTED {
-            return Put::Full(NoRoom::Checks);
+            return PutOutcome::Full(NoRoom::Checks);
         }
         self.0.push(One {
             id: indicator.id.clone(),
@@ -82,7 +82,7 @@ impl Unlisted {
             since: now,
             end,
         });
-        Put::Added
+        PutOutcome::Added
     }
 
     pub(super) fn end(&self, id: &str) -> Option<Ending> {

@@ -39,10 +39,10 @@ pub(super) fn holds(condition: &Condition, event: &impl View) -> bool {
     if !any_identifies && !needs_one_object(condition) {
         return true;
     }
-    let mut subjects: Vec<Choice<'_>> = Vec::new();
+    let mut subjects: Vec<SubjectTests<'_>> = Vec::new();
     gather(condition, &mut subjects);
-    for choice in &mut subjects {
-        choice.look_at(event);
+    for subject in &mut subjects {
+        subject.look_at(event);
     }
     Search {
         condition,
@@ -106,23 +106,23 @@ fn needs_one_object(condition: &Condition) -> bool {
 
 /// A subject, the tests on it in the order of the condition, and the profiles of which
 /// one is chosen.
-struct Choice<'c> {
+struct SubjectTests<'c> {
     subject: Subject,
     tests: Vec<&'c Test>,
     profiles: Vec<Vec<Outcome>>,
 }
 
 /// Puts the tests with their subjects.
-fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<Choice<'c>>) {
+fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<SubjectTests<'c>>) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
             parts.iter().for_each(|one| gather(one, subjects));
         }
         Condition::Test(test) => {
-            let same = |choice: &&mut Choice<'_>| choice.subject == test.subject;
+            let same = |one: &&mut SubjectTests<'_>| one.subject == test.subject;
             match subjects.iter_mut().find(same) {
-                Some(choice) => choice.tests.push(test),
-                None => subjects.push(Choice {
+                Some(one) => one.tests.push(test),
+                None => subjects.push(SubjectTests {
                     subject: test.subject,
                     tests: vec![test],
                     profiles: vec![],
@@ -133,7 +133,7 @@ fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<Choice<'c>>) {
     }
 }
 
-impl Choice<'_> {
+impl SubjectTests<'_> {
     /// The places that its tests look at, with the numbers of those tests.
     fn by_place(&self) -> Vec<(Place, Vec<usize>)> {
         let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
@@ -254,7 +254,7 @@ fn any_is_settled(ways: Ways) -> bool {
 
 struct Search<'c, E> {
     condition: &'c Condition,
-    subjects: Vec<Choice<'c>>,
+    subjects: Vec<SubjectTests<'c>>,
     /// For each subject so far, which profile.
     chosen: Vec<usize>,
     /// Choices that may still be tried.
@@ -294,7 +294,7 @@ impl<E: View> Search<'_, E> {
                 .fold(PLAINLY, |all, one| both(all, self.ways(one, next))),
             Condition::Any(parts) => parts.iter().fold(0, |all, one| all | self.ways(one, next)),
             Condition::Test(test) => {
-                let is_its = |choice: &Choice<'_>| choice.subject == test.subject;
+                let is_its = |one: &SubjectTests<'_>| one.subject == test.subject;
                 let at = self.subjects.iter().position(is_its);
                 let at = at.expect("every test was gathered with its subject");
                 let number = next[at];

@@ -359,8 +359,8 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
 }
 
 fn spreads(page: &mut Page<'_>, engines: &[(&str, &Metrics)]) {
-    type Choice = fn(&Metrics) -> &Spread;
-    let all: [(&str, &str, &str, Choice); 5] = [
+    type SpreadOf = fn(&Metrics) -> &Spread;
+    let all: [(&str, &str, &str, SpreadOf); 5] = [
         (
             "answer_seconds",
             "histogram",
