@@ -19,7 +19,9 @@ use data::Random;
 use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::live::{Ended, EventStream, Source, StreamItem};
-use vast_threatbus::engine::{Answer, Asked, Bounds, Connection, Engine, Event, Line, NotReady};
+use vast_threatbus::engine::{
+    Bounds, Connection, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget,
+};
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Intake};
 use vast_threatbus::live::{Live, LiveSettings, Ways};
@@ -276,12 +278,12 @@ impl Engine for Nothing {
 
     fn export(
         &self,
-        _: Asked<'_>,
+        _: QueryTarget<'_>,
         _: Bounds,
         _: &Stop,
         _: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
-        Answer::Complete
+    ) -> QueryOutcome {
+        QueryOutcome::Complete
     }
 }
 

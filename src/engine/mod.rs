@@ -112,16 +112,16 @@ pub trait Engine {
     /// answer as they come.
     fn export(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer;
+    ) -> QueryOutcome;
 }
 
 /// Which stored events a query asks for.
 #[derive(Clone, Copy, Debug)]
-pub enum Asked<'a> {
+pub enum QueryTarget<'a> {
     /// Those that hold any of these.
     Values(&'a [&'a Observable]),
     /// These and perhaps others, of an engine that
@@ -198,7 +198,7 @@ pub struct Bounds {
 
 /// How one query ended.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum QueryOutcome {
     /// Every event that matches was printed, or as many as were asked for.
     Complete,
     /// The engine ended without an error and without saying how many events it
@@ -221,19 +221,19 @@ pub enum Answer {
     Enough,
 }
 
-impl Answer {
+impl QueryOutcome {
     /// How the query ended, in one word for statistics.
     pub fn outcome(&self) -> &'static str {
         match self {
-            Answer::Complete => "complete",
-            Answer::Unconfirmed => "unconfirmed",
-            Answer::Outdated => "outdated",
-            Answer::Refused(_) => "refused",
-            Answer::Unreachable(_) => "unreachable",
-            Answer::Broken(_) => "broken",
-            Answer::TimedOut => "timed_out",
-            Answer::Stopped => "stopped",
-            Answer::Enough => "enough",
+            QueryOutcome::Complete => "complete",
+            QueryOutcome::Unconfirmed => "unconfirmed",
+            QueryOutcome::Outdated => "outdated",
+            QueryOutcome::Refused(_) => "refused",
+            QueryOutcome::Unreachable(_) => "unreachable",
+            QueryOutcome::Broken(_) => "broken",
+            QueryOutcome::TimedOut => "timed_out",
+            QueryOutcome::Stopped => "stopped",
+            QueryOutcome::Enough => "enough",
         }
     }
 }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::indicator_table::{Change, Matched};
 use super::matcher_updates::Way;
-use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line};
+use crate::engine::{Bounds, Engine, Event, Line, QueryOutcome, QueryTarget};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -166,7 +166,7 @@ impl Backfill {
         let selections = self.shared.roster().selections();
         any |= !selections.is_empty();
         for (selection, id) in &selections {
-            let asked = Asked::Selection(selection);
+            let asked = QueryTarget::Selection(selection);
             if let Err(reason) = self.put_until_answered(asked, since)? {
                 self.metrics.observables_refused.add(1);
                 warn!(
@@ -193,7 +193,7 @@ impl Backfill {
         since: SystemTime,
     ) -> Result<(), Uncovered> {
         let all: Vec<&Observable> = values.iter().collect();
-        match self.put_until_answered(Asked::Values(&all), since)? {
+        match self.put_until_answered(QueryTarget::Values(&all), since)? {
             Ok(()) => Ok(()),
             Err(reason) => self.halve(values, since, reason),
         }
@@ -203,20 +203,24 @@ impl Backfill {
     /// words.
     fn put_until_answered(
         &mut self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         since: SystemTime,
     ) -> Result<Result<(), String>, Uncovered> {
         let mut backoff = Backoff::new();
         let mut failures = 0;
         loop {
             let reason = match self.ask(asked, since) {
-                Answer::Complete | Answer::Enough | Answer::Unconfirmed => return Ok(Ok(())),
-                Answer::Stopped => return Err(Uncovered::Stopped),
-                Answer::Unreachable(reason) => return Err(Uncovered::Away(reason)),
-                Answer::Refused(reason) => return Ok(Err(reason)),
-                Answer::TimedOut => "it took too long (--retro-match-timeout)".to_owned(),
-                Answer::Broken(reason) => reason,
-                Answer::Outdated => "the engine has learned of new fields meanwhile".to_owned(),
+                QueryOutcome::Complete | QueryOutcome::Enough | QueryOutcome::Unconfirmed => {
+                    return Ok(Ok(()));
+                }
+                QueryOutcome::Stopped => return Err(Uncovered::Stopped),
+                QueryOutcome::Unreachable(reason) => return Err(Uncovered::Away(reason)),
+                QueryOutcome::Refused(reason) => return Ok(Err(reason)),
+                QueryOutcome::TimedOut => "it took too long (--retro-match-timeout)".to_owned(),
+                QueryOutcome::Broken(reason) => reason,
+                QueryOutcome::Outdated => {
+                    "the engine has learned of new fields meanwhile".to_owned()
+                }
             };
             failures += 1;
             if failures == TRIES {
@@ -255,7 +259,7 @@ impl Backfill {
         }
     }
 
-    fn ask(&mut self, asked: Asked<'_>, since: SystemTime) -> Answer {
+    fn ask(&mut self, asked: QueryTarget<'_>, since: SystemTime) -> QueryOutcome {
         let since = OffsetDateTime::from(since);
         let bounds = Bounds {
             events: None,

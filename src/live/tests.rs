@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::engine::live::{Ended, EventStream, StreamItem};
-use crate::engine::{Answer, Asked, Bounds, Engine, Event, Line, NotReady};
+use crate::engine::{Bounds, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget};
 use crate::indicator::{Indicator, Protocol};
 use crate::intake::{Budget, Intake};
 use crate::matching::Concepts;
@@ -85,18 +85,18 @@ impl Engine for Store {
 
     fn export(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
-        let Asked::Values(values) = asked else {
+    ) -> QueryOutcome {
+        let QueryTarget::Values(values) = asked else {
             panic!("{asked:?} is not asked for here");
         };
         assert!(bounds.since.is_some());
         if values != [&Observable::domain("a")] {
             assert_eq!(values, [&Observable::domain("b")]);
-            return Answer::Complete;
+            return QueryOutcome::Complete;
         }
         let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
         for (event, stored) in self.events.iter().take(if is_first { 3 } else { 9 }) {
@@ -107,9 +107,9 @@ impl Engine for Store {
             }));
         }
         if is_first {
-            Answer::Broken("in the middle".to_owned())
+            QueryOutcome::Broken("in the middle".to_owned())
         } else {
-            Answer::Complete
+            QueryOutcome::Complete
         }
     }
 }

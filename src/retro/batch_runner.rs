@@ -21,7 +21,7 @@ use super::batch::{Batch, Out, PlannedQuery, Purpose};
 use super::event_multiset::Memory;
 use super::joined;
 use super::queue::Request;
-use crate::engine::{Answer, Asked, Bounds, Engine};
+use crate::engine::{Bounds, Engine, QueryOutcome, QueryTarget};
 use crate::indicator::Indicator;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -125,10 +125,10 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let observables = observables(&indicators, group.part.clone());
         let asked = match &*indicators {
             // It has nothing else to ask for, and the queue lets it go alone.
-            [one] => one.selection.as_deref().map(Asked::Selection),
+            [one] => one.selection.as_deref().map(QueryTarget::Selection),
             _ => None,
         };
-        let asked = asked.unwrap_or(Asked::Values(&observables));
+        let asked = asked.unwrap_or(QueryTarget::Values(&observables));
         self.metrics.queries.add(1);
         self.metrics.batch_size.record(indicators.len() as f64);
         let out = Out {
@@ -177,11 +177,11 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         group: PlannedQuery,
         findings: &Findings,
         bounds: Bounds,
-        answer: Answer,
+        answer: QueryOutcome,
     ) -> Result<(), Interruption> {
         let single = group.is_single();
         match answer {
-            Answer::Complete | Answer::Enough => {
+            QueryOutcome::Complete | QueryOutcome::Enough => {
                 let filled = bounds.events.is_some_and(|bound| findings.lines >= bound);
                 if !single && (filled || findings.unattributed) {
                     batch.split(&group, group.time, 0);
@@ -189,8 +189,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     self.settle(batch, &group, findings);
                 }
             }
-            Answer::TimedOut if single => self.give_up_in_time(batch, &group),
-            Answer::TimedOut => {
+            QueryOutcome::TimedOut if single => self.give_up_in_time(batch, &group),
+            QueryOutcome::TimedOut => {
                 debug!(
                     "a query for {} indicators timed out: split",
                     group.questions.len()
@@ -199,20 +199,20 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                 let time = group.time.map(|time| (time / 2).max(least));
                 batch.split(&group, time, 0);
             }
-            Answer::Refused(reason) if single => self.refuse(batch, group, &reason),
-            Answer::Outdated => batch.groups.push(PlannedQuery {
+            QueryOutcome::Refused(reason) if single => self.refuse(batch, group, &reason),
+            QueryOutcome::Outdated => batch.groups.push(PlannedQuery {
                 purpose: Purpose::AllEvents,
                 ..group
             }),
-            Answer::Refused(_) => batch.split(&group, group.time, 0),
-            Answer::Broken(reason) => return self.retry(batch, group, &reason),
-            Answer::Unreachable(reason) => {
+            QueryOutcome::Refused(_) => batch.split(&group, group.time, 0),
+            QueryOutcome::Broken(reason) => return self.retry(batch, group, &reason),
+            QueryOutcome::Unreachable(reason) => {
                 self.metrics.queries_interrupted.add(1);
                 return Err(Interruption::Unreachable(reason));
             }
-            Answer::Stopped => return Err(Interruption::Stopped),
+            QueryOutcome::Stopped => return Err(Interruption::Stopped),
             // The engine's own client finds out which of the others it is.
-            Answer::Unconfirmed => self.settle(batch, &group, findings),
+            QueryOutcome::Unconfirmed => self.settle(batch, &group, findings),
         }
         Ok(())
     }

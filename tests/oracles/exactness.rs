@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::batch_runner::{BatchRunner, Interruption};
 use super::event_multiset::{Budget, Memory, fingerprint};
 use super::queue::Request;
-use crate::engine::{Answer, Asked, Bounds, Engine, Event as Piece, Line, NotReady};
+use crate::engine::{Bounds, Engine, Event as Piece, Line, NotReady, QueryOutcome, QueryTarget};
 use crate::indicator::{Indicator, Protocol, Selection};
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
@@ -57,21 +57,25 @@ impl Plain {
         selected.map(|(_, line)| line.as_str()).collect()
     }
 
-    fn ending(&self, observables: &[&Observable], lines: usize) -> (usize, Answer) {
+    fn ending(&self, observables: &[&Observable], lines: usize) -> (usize, QueryOutcome) {
         let holds = |set: &HashSet<Observable>| observables.iter().any(|one| set.contains(one));
         if holds(&self.refused) {
             return (
                 0,
-                Answer::Refused("exit status 1: !! parse_error".to_owned()),
+                QueryOutcome::Refused("exit status 1: !! parse_error".to_owned()),
             );
         }
         if holds(&self.hanging) {
-            return (lines / 2, Answer::TimedOut);
+            return (lines / 2, QueryOutcome::TimedOut);
         }
         match self.troubles.borrow_mut().pop() {
-            Some((after, true)) if after < lines => (after, Answer::Unreachable("gone".to_owned())),
-            Some((after, false)) if after < lines => (after, Answer::Broken("signal 9".to_owned())),
-            _ => (lines, Answer::Complete),
+            Some((after, true)) if after < lines => {
+                (after, QueryOutcome::Unreachable("gone".to_owned()))
+            }
+            Some((after, false)) if after < lines => {
+                (after, QueryOutcome::Broken("signal 9".to_owned()))
+            }
+            _ => (lines, QueryOutcome::Complete),
         }
     }
 }
@@ -107,16 +111,16 @@ impl Engine for Plain {
 
     fn export(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Piece<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let query = self.queries.get() + 1;
         self.queries.set(query);
         let (observables, mut lines) = match asked {
-            Asked::Values(observables) => (observables, self.matches(observables)),
-            Asked::Selection(selection) => (&[][..], self.selected(selection)),
+            QueryTarget::Values(observables) => (observables, self.matches(observables)),
+            QueryTarget::Selection(selection) => (&[][..], self.selected(selection)),
         };
         if !lines.is_empty() {
             let middle = query % lines.len();
@@ -124,7 +128,7 @@ impl Engine for Plain {
         }
         lines.truncate(bounds.events.map_or(usize::MAX, |most| most as usize));
         let (count, answer) = self.ending(observables, lines.len());
-        if answer == Answer::TimedOut {
+        if answer == QueryOutcome::TimedOut {
             let limit = (observables.len(), bounds.time);
             self.limits.borrow_mut().push(limit);
         }
@@ -134,10 +138,10 @@ impl Engine for Plain {
                 ..Line::default()
             })) == Flow::Enough
             {
-                return Answer::Enough;
+                return QueryOutcome::Enough;
             }
             if number % 3 == 0 && consume(Piece::Pause) == Flow::Enough {
-                return Answer::Enough;
+                return QueryOutcome::Enough;
             }
         }
         answer

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::fields::Field;
 use super::layout::Layout;
-use crate::engine::{Answer, Line};
+use crate::engine::{Line, QueryOutcome};
 use crate::observable::EventTime;
 use crate::process::child::{self, End, Outcome};
 
@@ -53,28 +53,28 @@ impl<'a> Printed<'a> {
 }
 
 /// Judges an ended pipeline.
-pub(super) fn judge(outcome: &Outcome) -> Answer {
+pub(super) fn judge(outcome: &Outcome) -> QueryOutcome {
     let status = match &outcome.end {
-        End::TimedOut => return Answer::TimedOut,
-        End::Stopped => return Answer::Stopped,
-        End::Enough => return Answer::Enough,
+        End::TimedOut => return QueryOutcome::TimedOut,
+        End::Stopped => return QueryOutcome::Stopped,
+        End::Enough => return QueryOutcome::Enough,
         End::Exited(status) => *status,
     };
     if status.success() {
-        return Answer::Complete;
+        return QueryOutcome::Complete;
     }
     let stderr = String::from_utf8_lossy(&outcome.stderr);
     let reason = format!("{}: {}", child::describe(status), error(&stderr));
     let says = |sign: &str| stderr.contains(sign);
     if status.code() != Some(1) {
-        Answer::Broken(reason)
+        QueryOutcome::Broken(reason)
     } else if says("failed to connect to node") {
-        Answer::Unreachable(reason)
+        QueryOutcome::Unreachable(reason)
     // What goes wrong while it runs has a code in front.
     } else if says("!! ") || !says("error: ") {
-        Answer::Broken(reason)
+        QueryOutcome::Broken(reason)
     } else {
-        Answer::Refused(reason)
+        QueryOutcome::Refused(reason)
     }
 }
 
@@ -102,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    fn ended(wait: i32, stderr: &str) -> Answer {
+    fn ended(wait: i32, stderr: &str) -> QueryOutcome {
         judge(&Outcome {
             end: End::Exited(ExitStatus::from_raw(wait)),
             stderr: stderr.as_bytes().to_vec(),
@@ -111,27 +111,29 @@ mod tests {
 
     #[test]
     fn exit_status_and_words_tell_what_happened() {
-        assert_eq!(ended(0, "warning: x"), Answer::Complete);
+        assert_eq!(ended(0, "warning: x"), QueryOutcome::Complete);
         let away = "error: failed to connect to node: !! system_error: failed to connect to node \
             at 127.0.0.1:42999: !! cannot_connect_to_node: cannot connect to host";
-        assert!(matches!(ended(1 << 8, away), Answer::Unreachable(_)));
+        assert!(matches!(ended(1 << 8, away), QueryOutcome::Unreachable(_)));
         let syntax = "error: expected expression, got `|`\n --> <input>:1:1\n  |\n1 | | x\n";
         let refused = ended(1 << 8, syntax);
         let expected = "exit status 1: error: expected expression, got `|`";
-        assert_eq!(refused, Answer::Refused(expected.to_owned()));
+        assert_eq!(refused, QueryOutcome::Refused(expected.to_owned()));
         for broken in [
             "error: !! broken_promise: lookup failed to retrieve events",
             "error: failed to spawn export bridge: !! malformed_message",
             "",
         ] {
             assert!(
-                matches!(ended(1 << 8, broken), Answer::Broken(_)),
+                matches!(ended(1 << 8, broken), QueryOutcome::Broken(_)),
                 "{broken}"
             );
         }
         // The crash on thousands of terms.
-        assert!(matches!(ended(11, ""), Answer::Broken(reason) if reason.contains("signal 11")));
-        assert!(matches!(ended(139 << 8, ""), Answer::Broken(_)));
+        assert!(
+            matches!(ended(11, ""), QueryOutcome::Broken(reason) if reason.contains("signal 11"))
+        );
+        assert!(matches!(ended(139 << 8, ""), QueryOutcome::Broken(_)));
     }
 
     #[test]

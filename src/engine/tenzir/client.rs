@@ -23,7 +23,9 @@ use crate::engine::judge::Judge;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::Source;
 use crate::engine::once::Once;
-use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady};
+use crate::engine::{
+    Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
+};
 use crate::matching::Mode;
 use crate::matching::places::Places;
 use crate::observable::Observable;
@@ -161,13 +163,13 @@ impl Client {
         });
         let outcome = outcome.map_err(|error| format!("it cannot be run: {error}"))?;
         match judge(&outcome) {
-            Answer::Complete => Ok(output),
-            Answer::Refused(reason) | Answer::Unreachable(reason) | Answer::Broken(reason) => {
-                Err(printable(&reason, 300).to_string())
-            }
-            Answer::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
-            Answer::Enough => Err("its answer is larger than can be read".to_owned()),
-            Answer::Stopped | Answer::Unconfirmed | Answer::Outdated => {
+            QueryOutcome::Complete => Ok(output),
+            QueryOutcome::Refused(reason)
+            | QueryOutcome::Unreachable(reason)
+            | QueryOutcome::Broken(reason) => Err(printable(&reason, 300).to_string()),
+            QueryOutcome::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
+            QueryOutcome::Enough => Err("its answer is larger than can be read".to_owned()),
+            QueryOutcome::Stopped | QueryOutcome::Unconfirmed | QueryOutcome::Outdated => {
                 Err("the program stops".to_owned())
             }
         }
@@ -228,18 +230,20 @@ impl Client {
 
     /// Finds out what an ambiguous end means, by asking whether the node is
     /// there.
-    fn confirm(&self, answer: Answer, stop: &Stop) -> Answer {
+    fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         let reason = match &answer {
-            Answer::Unconfirmed => "it ended without a word of the node",
-            Answer::Broken(reason) => reason,
+            QueryOutcome::Unconfirmed => "it ended without a word of the node",
+            QueryOutcome::Broken(reason) => reason,
             // A node that stands still lets every query run out of time.
-            Answer::TimedOut => "a query ran out of time",
+            QueryOutcome::TimedOut => "a query ran out of time",
             _ => return answer,
         };
         match self.ping(ANSWER_TIME, stop) {
-            Ok(_) if answer == Answer::Unconfirmed => Answer::Complete,
+            Ok(_) if answer == QueryOutcome::Unconfirmed => QueryOutcome::Complete,
             Ok(_) => answer,
-            Err(why) => Answer::Unreachable(format!("{reason}; the node does not answer: {why}")),
+            Err(why) => {
+                QueryOutcome::Unreachable(format!("{reason}; the node does not answer: {why}"))
+            }
         }
     }
 }
@@ -358,13 +362,13 @@ impl Engine for Client {
     /// indicator in the process list.
     fn export(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
-        let Asked::Values(observables) = asked else {
-            return Answer::Refused("it searches values alone".to_owned());
+    ) -> QueryOutcome {
+        let QueryTarget::Values(observables) = asked else {
+            return QueryOutcome::Refused("it searches values alone".to_owned());
         };
         let fields = self.fields.get();
         if self.reach.mode == Mode::Exact {
@@ -375,16 +379,16 @@ impl Engine for Client {
         let mut once = Once::new(bounds);
         for pipeline in &pipelines {
             let Some(bounds) = once.next() else {
-                return Answer::TimedOut;
+                return QueryOutcome::TimedOut;
             };
             let answer = self.put(pipeline, bounds, stop, &mut |event| {
                 once.hand_out(event, consume)
             });
-            if answer != Answer::Complete {
+            if answer != QueryOutcome::Complete {
                 return answer;
             }
         }
-        Answer::Complete
+        QueryOutcome::Complete
     }
 }
 
@@ -396,10 +400,10 @@ impl Client {
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let mut running = match Running::begin(self, stop) {
             Ok(running) => running,
-            Err(reason) => return Answer::Unreachable(reason),
+            Err(reason) => return QueryOutcome::Unreachable(reason),
         };
         let mut command = self.node_command();
         command.args(["-f", "/dev/stdin"]);
@@ -416,7 +420,7 @@ impl Client {
         });
         match result {
             Ok(outcome) => running.conclude(&outcome),
-            Err(error) => Answer::Unreachable(format!(
+            Err(error) => QueryOutcome::Unreachable(format!(
                 "`{}` cannot be run: {error}",
                 self.binary.display()
             )),
@@ -492,26 +496,26 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn conclude(mut self, outcome: &Outcome) -> Answer {
+    fn conclude(mut self, outcome: &Outcome) -> QueryOutcome {
         if let Some(reason) = self.gone {
-            return Answer::Unreachable(reason);
+            return QueryOutcome::Unreachable(reason);
         }
         log_warnings(outcome);
         let answer = match judge(outcome) {
-            Answer::Complete if !self.tether.holds() => {
-                return Answer::Unreachable("the node went away during a query".to_owned());
+            QueryOutcome::Complete if !self.tether.holds() => {
+                return QueryOutcome::Unreachable("the node went away during a query".to_owned());
             }
-            Answer::Complete if !self.lines.rest().is_empty() => {
-                Answer::Broken("its last line has no end".to_owned())
+            QueryOutcome::Complete if !self.lines.rest().is_empty() => {
+                QueryOutcome::Broken("its last line has no end".to_owned())
             }
-            Answer::Complete if self.outdated => {
+            QueryOutcome::Complete if self.outdated => {
                 info!("Tenzir: there are new fields; a query is put again");
                 if let Err(reason) = self.client.read_fields(ANSWER_TIME, self.stop) {
                     debug!("Tenzir does not tell its fields: {reason}");
                 }
-                Answer::Outdated
+                QueryOutcome::Outdated
             }
-            Answer::Complete if !self.confirmed => Answer::Unconfirmed,
+            QueryOutcome::Complete if !self.confirmed => QueryOutcome::Unconfirmed,
             answer => answer,
         };
         self.client.confirm(answer, self.stop)

@@ -20,7 +20,7 @@ use crate::engine::LiveEngine;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::{Ended, EventStream, Source, StreamItem};
-use crate::engine::{Answer, Event, Line, LiveOptions};
+use crate::engine::{Event, Line, LiveOptions, QueryOutcome};
 use crate::matching::{Concepts, FieldScope, Place, Reached, UrlParts};
 use crate::process::child::{self, End, Flow, Limits, Outcome, RunOptions};
 use crate::process::stop::Stop;
@@ -248,10 +248,10 @@ impl Running {
             (None, End::Exited(_)) => {
                 log_warnings(outcome);
                 match judge(outcome) {
-                    Answer::Refused(reason) if !self.any => return Ended::Refused(reason),
-                    Answer::Refused(reason)
-                    | Answer::Unreachable(reason)
-                    | Answer::Broken(reason) => reason,
+                    QueryOutcome::Refused(reason) if !self.any => return Ended::Refused(reason),
+                    QueryOutcome::Refused(reason)
+                    | QueryOutcome::Unreachable(reason)
+                    | QueryOutcome::Broken(reason) => reason,
                     _ => "by itself".to_owned(),
                 }
             }

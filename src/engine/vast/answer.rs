@@ -1,15 +1,15 @@
 //! How a `vast export` ended: its exit status and some words on standard error
 //! tell whether the lines that it printed were all.
 
-use crate::engine::Answer;
+use crate::engine::QueryOutcome;
 use crate::process::child::{self, End, Outcome};
 
 /// Judges an ended `vast export` that printed `lines` whole lines.
-pub fn judge(outcome: &Outcome, lines: u64) -> Answer {
+pub fn judge(outcome: &Outcome, lines: u64) -> QueryOutcome {
     let status = match &outcome.end {
-        End::TimedOut => return Answer::TimedOut,
-        End::Stopped => return Answer::Stopped,
-        End::Enough => return Answer::Enough,
+        End::TimedOut => return QueryOutcome::TimedOut,
+        End::Stopped => return QueryOutcome::Stopped,
+        End::Enough => return QueryOutcome::Enough,
         End::Exited(status) => *status,
     };
     let stderr = String::from_utf8_lossy(&outcome.stderr);
@@ -21,13 +21,13 @@ pub fn judge(outcome: &Outcome, lines: u64) -> Answer {
     let says = |sign: &str| stderr.contains(sign);
     let usage = lines == 0 && !words.starts_with("!!") && is_usage(&stderr);
     if status.code() != Some(1) {
-        Answer::Broken(reason)
+        QueryOutcome::Broken(reason)
     } else if says("cannot_connect_to_node") || says("remote_link_unreachable") {
-        Answer::Unreachable(reason)
+        QueryOutcome::Unreachable(reason)
     } else if says("!! parse_error") || says("!! invalid_query") || usage {
-        Answer::Refused(reason)
+        QueryOutcome::Refused(reason)
     } else {
-        Answer::Broken(reason)
+        QueryOutcome::Broken(reason)
     }
 }
 
@@ -39,21 +39,21 @@ fn is_usage(stderr: &str) -> bool {
         .any(|line| line.trim_start().starts_with("[-"))
 }
 
-fn judge_success(stderr: &str, lines: u64) -> Answer {
+fn judge_success(stderr: &str, lines: u64) -> QueryOutcome {
     if let Some(shipped) = shipped(stderr) {
         // More lines than events: one of them is no event, and says so itself.
         return if shipped <= lines {
-            Answer::Complete
+            QueryOutcome::Complete
         } else {
-            Answer::Broken(format!(
+            QueryOutcome::Broken(format!(
                 "it shipped {shipped} events and printed {lines} lines"
             ))
         };
     }
     if stderr.contains("reached limit of") {
-        Answer::Complete
+        QueryOutcome::Complete
     } else {
-        Answer::Unconfirmed
+        QueryOutcome::Unconfirmed
     }
 }
 
@@ -81,39 +81,50 @@ mod tests {
     #[test]
     fn exit_status_and_words_tell_what_happened() {
         let shipped = "x exporter processed 30 candidates in 1ms and shipped 3 results\n";
-        assert_eq!(judge(&exited(0, shipped), 3), Answer::Complete);
-        assert!(matches!(judge(&exited(0, shipped), 2), Answer::Broken(_)));
+        assert_eq!(judge(&exited(0, shipped), 3), QueryOutcome::Complete);
+        assert!(matches!(
+            judge(&exited(0, shipped), 2),
+            QueryOutcome::Broken(_)
+        ));
         let limit = "json-writer reached limit of 5 events\n";
-        assert_eq!(judge(&exited(0, limit), 5), Answer::Complete);
+        assert_eq!(judge(&exited(0, limit), 5), QueryOutcome::Complete);
         assert_eq!(
             judge(&exited(0, "connecting to VAST node"), 0),
-            Answer::Unconfirmed
+            QueryOutcome::Unconfirmed
         );
-        let refused = |words| matches!(judge(&exited(1, words), 0), Answer::Refused(_));
+        let refused = |words| matches!(judge(&exited(1, words), 0), QueryOutcome::Refused(_));
         assert!(refused("log\n!! parse_error\n"));
         assert!(refused("!! invalid_query"));
         let usage = "  [--read=] <string>   path\n  null   exports query without printing them";
         assert!(refused(usage));
-        let away = |words| matches!(judge(&exited(1, words), 0), Answer::Unreachable(_));
+        let away = |words| matches!(judge(&exited(1, words), 0), QueryOutcome::Unreachable(_));
         assert!(away(
             "!! cannot_connect_to_node: \"ip_connect failed\" \"h\" 1"
         ));
         assert!(away("exit_reason(remote_link_unreachable)\n!! exit\n"));
-        assert!(matches!(judge(&exited(1, "!! exit"), 0), Answer::Broken(_)));
-        assert!(matches!(judge(&exited(134, ""), 0), Answer::Broken(_)));
-        assert!(matches!(judge(&exited(1, ""), 0), Answer::Broken(_)));
+        assert!(matches!(
+            judge(&exited(1, "!! exit"), 0),
+            QueryOutcome::Broken(_)
+        ));
+        assert!(matches!(
+            judge(&exited(134, ""), 0),
+            QueryOutcome::Broken(_)
+        ));
+        assert!(matches!(judge(&exited(1, ""), 0), QueryOutcome::Broken(_)));
         assert!(matches!(
             judge(&exited(1, "[12:00:00.000] connecting to VAST node h:1"), 0),
-            Answer::Broken(_)
+            QueryOutcome::Broken(_)
         ));
         assert!(matches!(
             judge(&exited(1, "some log"), 3),
-            Answer::Broken(_)
+            QueryOutcome::Broken(_)
         ));
         let killed = Outcome {
             end: End::Exited(ExitStatus::from_raw(9)),
             stderr: Vec::new(),
         };
-        assert!(matches!(judge(&killed, 0), Answer::Broken(reason) if reason.contains("signal 9")));
+        assert!(
+            matches!(judge(&killed, 0), QueryOutcome::Broken(reason) if reason.contains("signal 9"))
+        );
     }
 }

@@ -22,7 +22,9 @@ use crate::engine::judge::Judge;
 use crate::engine::lines::Lines;
 use crate::engine::live::Source;
 use crate::engine::once::Once;
-use crate::engine::{Answer, Asked, Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady};
+use crate::engine::{
+    Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
+};
 use crate::indicator::Selection;
 use crate::matching::places::Places;
 use crate::matching::{Attribution, Concepts, Mode};
@@ -212,31 +214,31 @@ impl Client {
 
     /// Finds out what an ambiguous end means, by asking whether the node is
     /// there.
-    fn confirm(&self, answer: Answer, stop: &Stop) -> Answer {
+    fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         match answer {
-            Answer::Complete => {
+            QueryOutcome::Complete => {
                 self.habit.told();
-                Answer::Complete
+                QueryOutcome::Complete
             }
-            Answer::Unconfirmed => match self.ping(stop) {
-                Ok(()) if self.habit.believes_silence() => Answer::Complete,
-                Ok(()) => Answer::Broken(
+            QueryOutcome::Unconfirmed => match self.ping(stop) {
+                Ok(()) if self.habit.believes_silence() => QueryOutcome::Complete,
+                Ok(()) => QueryOutcome::Broken(
                     "it ended without saying how many events it shipped, as it does when the \
                      node is stopped"
                         .to_owned(),
                 ),
-                Err(reason) => Answer::Unreachable(format!("the node went away ({reason})")),
+                Err(reason) => QueryOutcome::Unreachable(format!("the node went away ({reason})")),
             },
-            Answer::Broken(reason) => match self.ping(stop) {
-                Ok(()) => Answer::Broken(reason),
+            QueryOutcome::Broken(reason) => match self.ping(stop) {
+                Ok(()) => QueryOutcome::Broken(reason),
                 Err(why) => {
-                    Answer::Unreachable(format!("{reason}; the node does not answer: {why}"))
+                    QueryOutcome::Unreachable(format!("{reason}; the node does not answer: {why}"))
                 }
             },
             // A node that stands still lets every query run out of time.
-            Answer::TimedOut => match self.ping(stop) {
-                Ok(()) => Answer::TimedOut,
-                Err(why) => Answer::Unreachable(format!(
+            QueryOutcome::TimedOut => match self.ping(stop) {
+                Ok(()) => QueryOutcome::TimedOut,
+                Err(why) => QueryOutcome::Unreachable(format!(
                     "a query ran out of time; the node does not answer: {why}"
                 )),
             },
@@ -342,22 +344,22 @@ impl Engine for Client {
     /// indicator in the process list.
     fn export(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let is_time = |one: &Selection| matches!(one, Selection::During(..));
         let has_time = bounds.since.is_some()
-            || matches!(asked, Asked::Selection(selection) if selection.has(&is_time));
+            || matches!(asked, QueryTarget::Selection(selection) if selection.has(&is_time));
         if !has_time {
             return self.ask(asked, bounds, None, stop, consume);
         }
         // Which of the extractors of time a release has is not known for sure.
-        let mut answer = Answer::Complete;
+        let mut answer = QueryOutcome::Complete;
         for extractor in self.version.time_extractors() {
             answer = self.ask(asked, bounds, Some(extractor), stop, consume);
-            if !matches!(answer, Answer::Refused(_)) {
+            if !matches!(answer, QueryOutcome::Refused(_)) {
                 return answer;
             }
         }
@@ -370,22 +372,22 @@ impl Client {
     /// Asks once, with bounds on the time of events where there is an extractor.
     fn ask(
         &self,
-        asked: Asked<'_>,
+        asked: QueryTarget<'_>,
         bounds: Bounds,
         times: Option<&str>,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let mut queries = match asked {
-            Asked::Values(values) if self.reach.mode == Mode::Exact => {
+            QueryTarget::Values(values) if self.reach.mode == Mode::Exact => {
                 Vec::from_iter(Query::any_of(values.iter().copied(), &self.version))
             }
-            Asked::Values(values) => Query::superset(values, &self.version, self.reach.mode),
-            Asked::Selection(selection) => {
+            QueryTarget::Values(values) => Query::superset(values, &self.version, self.reach.mode),
+            QueryTarget::Selection(selection) => {
                 match Query::selecting(selection, &self.version, times, self.reach.mode) {
                     Some(query) => vec![query],
                     None => {
-                        return Answer::Refused(
+                        return QueryOutcome::Refused(
                             "no condition that this VAST understands narrows the query".to_owned(),
                         );
                     }
@@ -410,20 +412,20 @@ impl Client {
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let mut once = Once::new(bounds);
         for query in queries {
             let Some(bounds) = once.next() else {
-                return Answer::TimedOut;
+                return QueryOutcome::TimedOut;
             };
             let answer = self.put(query, bounds, stop, &mut |event| {
                 once.hand_out(event, consume)
             });
-            if answer != Answer::Complete {
+            if answer != QueryOutcome::Complete {
                 return answer;
             }
         }
-        Answer::Complete
+        QueryOutcome::Complete
     }
 
     /// Puts one query.
@@ -433,7 +435,7 @@ impl Client {
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Answer {
+    ) -> QueryOutcome {
         let mut command = self.node_command();
         command.arg("export");
         if self.low_priority {
@@ -468,7 +470,7 @@ impl Client {
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(error) => {
-                return Answer::Unreachable(format!(
+                return QueryOutcome::Unreachable(format!(
                     "`{}` cannot be run: {error}",
                     self.binary.display()
                 ));
@@ -478,8 +480,8 @@ impl Client {
         log_failure(&outcome, &answer);
         let whole = lines.rest().is_empty();
         let answer = match answer {
-            Answer::Complete | Answer::Unconfirmed if !whole => {
-                Answer::Broken("its last line has no end".to_owned())
+            QueryOutcome::Complete | QueryOutcome::Unconfirmed if !whole => {
+                QueryOutcome::Broken("its last line has no end".to_owned())
             }
             answer => answer,
         };
@@ -502,7 +504,7 @@ fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flo
 
 /// What a failed child left on standard error. Where it is not known what went
 /// wrong, somebody will want to read it.
-fn log_failure(outcome: &Outcome, answer: &Answer) {
+fn log_failure(outcome: &Outcome, answer: &QueryOutcome) {
     let End::Exited(status) = &outcome.end else {
         return;
     };
@@ -510,7 +512,7 @@ fn log_failure(outcome: &Outcome, answer: &Answer) {
         return;
     }
     let level = match answer {
-        Answer::Broken(_) => Level::Warn,
+        QueryOutcome::Broken(_) => Level::Warn,
         _ => Level::Debug,
     };
     let text = String::from_utf8_lossy(&outcome.stderr);

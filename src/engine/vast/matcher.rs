@@ -12,7 +12,7 @@ use super::answer::judge;
 use super::client::Client;
 use crate::engine::lines::Lines;
 use crate::engine::live::{Ended, EventStream, Match, RemoteMatcher, StreamItem, UpdateOutcome};
-use crate::engine::{Answer, Event, Line};
+use crate::engine::{Event, Line, QueryOutcome};
 use crate::matching::Concepts;
 use crate::observable::EventTime;
 use crate::observable::Observable;
@@ -158,7 +158,7 @@ impl EventStream for Watch {
             return Ended::Stopped;
         };
         let reason = format!("{}: {}", child::describe(status), outcome.last_words());
-        let is_away = matches!(judge(&outcome, 0), Answer::Unreachable(_));
+        let is_away = matches!(judge(&outcome, 0), QueryOutcome::Unreachable(_));
         // A command that is not known, or a matcher that is not: the node is there.
         let refused = status.code() == Some(1) && !any && !is_away;
         if refused && self.client.ping(stop).is_ok() {
