@@ -9,7 +9,7 @@ use crate::config::{self, Config, Invocation};
 use crate::matching::Mode;
 use crate::observe::logging;
 use crate::process::exit_code::ExitCode;
-use crate::run::explain::{self, Asked};
+use crate::run::explain::{self, ExplainOptions};
 use crate::run::{self, check};
 
 /// Runs the program with this process's arguments and environment.
@@ -35,7 +35,7 @@ fn start() -> ExitCode {
         }) => explain::run(
             &file,
             &feed,
-            Asked {
+            ExplainOptions {
                 engine,
                 mode,
                 wider,

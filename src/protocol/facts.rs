@@ -41,13 +41,13 @@ pub struct Series {
 pub struct Facts {
     /// How it was found.
     pub match_type: MatchType,
-    /// When the event happened, where that is to be told.
+    /// When the event happened, if the sighting says so.
     pub time: Option<EventTime>,
     /// What matched, where that is to be told and can be.
     pub matched: Option<Matched>,
     /// What the event is from: the name of a log, or of an engine.
     pub source: Arc<str>,
-    /// Who saw it, where that is told.
+    /// The sensor that saw it, if known.
     pub sensor: Option<Arc<Sensor>>,
     /// The sightings that it stands for, where it may stand for several.
     pub series: Option<Series>,
@@ -125,7 +125,7 @@ pub fn with_counts(context: &Context<'_>, facts: &Facts) -> serde_json::Result<C
 
 /// What is told of an indicator's own message.
 #[derive(Default, serde::Deserialize)]
-struct Told<'a> {
+struct OriginalFields<'a> {
     #[serde(borrow)]
     name: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -135,7 +135,7 @@ struct Told<'a> {
 }
 
 #[derive(Serialize)]
-struct Asked<'a> {
+struct IndicatorInfo<'a> {
     id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<&'a str>,
@@ -154,7 +154,7 @@ struct Asked<'a> {
 struct Sighting<'a> {
     ts: Option<String>,
     match_type: &'static str,
-    indicator: Asked<'a>,
+    indicator: IndicatorInfo<'a>,
     matched: Option<&'a Matched>,
     source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,20 +177,20 @@ pub fn write(
 ) -> serde_json::Result<String> {
     let original = indicator.original.as_deref().map(RawValue::get);
     // A message of another form says nothing of this.
-    let told: Told<'_> = original
+    let fields: OriginalFields<'_> = original
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
     let (context, observations) = facts.split_instance(context);
     let sighting = Sighting {
         ts: facts.time.as_ref().map(EventTime::as_stix),
         match_type: facts.match_type.as_str(),
-        indicator: Asked {
+        indicator: IndicatorInfo {
             id: &indicator.id,
             value: indicator.ioc.first().map(String::as_str),
-            pattern: told.pattern,
+            pattern: fields.pattern,
             kind: indicator.kind(),
-            name: told.name,
-            labels: told.labels,
+            name: fields.name,
+            labels: fields.labels,
             properties: indicator.properties.as_deref(),
         },
         matched: facts.matched.as_ref(),

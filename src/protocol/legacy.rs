@@ -194,18 +194,18 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
 
 /// What an indicator asks for.
 #[derive(Debug, PartialEq)]
-struct Asked {
+struct Meaning {
     observable: Observable,
     /// What else an event with it has to be like.
     condition: Option<Condition>,
 }
 
 /// What these values mean; why they mean nothing, for a person.
-fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Asked, String> {
+fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Meaning, String> {
     let first = &*values[0];
     let simple = |found: Result<Observable, NotAValue>| {
         let observable = found.map_err(|error| error.to_string())?;
-        Ok(Asked {
+        Ok(Meaning {
             observable,
             condition: None,
         })
@@ -239,7 +239,7 @@ fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
     }
 }
 
-fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, String> {
+fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Meaning, String> {
     let observable = Observable::of_address(value).map_err(|error| error.to_string())?;
     let number: u16 = port
         .parse()
@@ -249,7 +249,7 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
         Condition::Test(Test::new(end.0, Check::Holds(vec![observable.clone()]))),
         Condition::Test(Test::new(Place::Field(end.1), port)),
     ]);
-    Ok(Asked {
+    Ok(Meaning {
         observable,
         condition: Some(condition),
     })
@@ -258,13 +258,13 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Asked, Stri
 /// The answer of a DNS request holds the address in a list.
 /// The engine is asked for the hash, which says more; the name may have a path in
 /// front of it in the log, and a log that has none does not say that it is another.
-fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Asked, String> {
+fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Meaning, String> {
     let what = property.facts().what;
     let observable =
         Observable::text(property, hash).map_err(|_| format!("{hash:?} is no {what}"))?;
     let condition = Condition::file_with_hash_named(&observable, name)
         .ok_or_else(|| format!("{name:?} is no file name"))?;
-    Ok(Asked {
+    Ok(Meaning {
         observable,
         condition: Some(condition),
     })

@@ -76,7 +76,7 @@ struct Part {
 
 /// How indicators would be asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Asked {
+pub struct ExplainOptions {
     /// Of which engine; VAST where the program would tell.
     pub engine: EngineChoice,
     /// How far the queries go.
@@ -88,7 +88,7 @@ pub struct Asked {
 /// Writes a line of JSON to standard output for each indicator of the file or folder
 /// at `path` (`-`: standard input), and with `summary` a count by plan and reason to
 /// standard error.
-pub fn run(path: &Path, options: &feed::Options, asked: Asked, summary: bool) -> ExitCode {
+pub fn run(path: &Path, options: &feed::Options, asked: ExplainOptions, summary: bool) -> ExitCode {
     let fail = |path: &Path, error: &dyn std::fmt::Display, code| {
         eprintln!("vast-threatbus: {}: {error}", input::name(path));
         code
@@ -132,14 +132,14 @@ type Counts = BTreeMap<(Plan, String), u64>;
 
 /// Writes what becomes of indicators.
 struct Explainer<W> {
-    asked: Asked,
+    asked: ExplainOptions,
     output: W,
     written: io::Result<()>,
     counts: Counts,
 }
 
 impl<W: Write> Explainer<W> {
-    fn new(asked: Asked, output: W) -> Self {
+    fn new(asked: ExplainOptions, output: W) -> Self {
         Explainer {
             asked,
             output,
@@ -179,7 +179,10 @@ impl<W: Write> Explainer<W> {
     }
 }
 
-fn explanation(found: &Result<Message, Rejection>, asked: Asked) -> Option<Explanation<'_>> {
+fn explanation(
+    found: &Result<Message, Rejection>,
+    asked: ExplainOptions,
+) -> Option<Explanation<'_>> {
     let none = |id, reason: &str| Explanation {
         id,
         pattern: None,
@@ -229,7 +232,7 @@ fn explanation(found: &Result<Message, Rejection>, asked: Asked) -> Option<Expla
 fn explain_indicator<'i>(
     indicator: &'i Indicator,
     left_out: &[LeftOut],
-    asked: Asked,
+    asked: ExplainOptions,
 ) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == ValidityState::Active;
@@ -291,7 +294,7 @@ fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
     }
 }
 
-fn part(indicator: &Indicator, asked: Asked) -> Part {
+fn part(indicator: &Indicator, asked: ExplainOptions) -> Part {
     let (plan, reason) = planned(indicator);
     Part {
         value: indicator.ioc.join("|"),
@@ -395,9 +398,9 @@ mod tests {
         ]
         .join("\n");
         let mut output = Vec::new();
-        let asked = Asked {
+        let asked = ExplainOptions {
             mode: Mode::Exact,
-            ..Asked::default()
+            ..ExplainOptions::default()
         };
         let mut explainer = Explainer::new(asked, &mut output);
         feed::read(file.as_bytes(), &feed::Options::default(), &mut |found| {
@@ -459,7 +462,7 @@ mod tests {
         let queries = |engine, mode| {
             let message = crate::protocol::stix::message::read(line).expect("an indicator");
             let wider = MatchExpansion::default();
-            let asked = Asked {
+            let asked = ExplainOptions {
                 engine,
                 mode,
                 wider,

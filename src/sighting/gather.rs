@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::lines::Question;
+use super::lines::TransformInput;
 use crate::indicator::Indicator;
 use crate::protocol::{Context, Facts, MatchType};
 
@@ -38,8 +38,8 @@ impl Gathered {
     }
 
     /// What the command is asked.
-    pub(super) fn question(&self, ioc: &str) -> Question {
-        Question {
+    pub(super) fn question(&self, ioc: &str) -> TransformInput {
+        TransformInput {
             ioc: ioc.to_owned(),
             match_type: self.facts.match_type,
             context: self.context.clone(),

@@ -29,7 +29,7 @@ const ANSWERS: [&[&str]; 2] = [&["hits", "hits"], &["results"]];
 
 /// Whether an input is the answer of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Envelope {
     /// It is, and has its events there.
     Place(Place),
     /// It is none of those that are known.
@@ -39,14 +39,14 @@ pub enum Answer {
 }
 
 /// What an input is that begins so, by its first object.
-pub fn answer(beginning: &[u8]) -> Answer {
+pub fn envelope(beginning: &[u8]) -> Envelope {
     let mut is_over = false;
     for path in ANSWERS {
         let mut state = State::new(Place::Within(path));
         for &byte in beginning {
             state.step(byte);
             match state.phase {
-                Phase::Object => return Answer::Place(Place::Within(path)),
+                Phase::Object => return Envelope::Place(Place::Within(path)),
                 Phase::Between if state.depth == 0 && byte == b'}' => {
                     is_over = true;
                     break;
@@ -55,7 +55,11 @@ pub fn answer(beginning: &[u8]) -> Answer {
             }
         }
     }
-    if is_over { Answer::No } else { Answer::More }
+    if is_over {
+        Envelope::No
+    } else {
+        Envelope::More
+    }
 }
 
 /// Makes lines of arrays.
@@ -411,7 +415,7 @@ mod tests {
         let wrapped = [r#"{"_source":{"a":1}}"#, r#"{"_source":{"a":2}}"#];
         for (value, expected) in [(elastic, wrapped), (splunk, [r#"{"a":1}"#, r#"{"a":2}"#])] {
             for text in [value.to_string(), format!("{value:#}")] {
-                let Answer::Place(place) = answer(text.as_bytes()) else {
+                let Envelope::Place(place) = envelope(text.as_bytes()) else {
                     panic!("no answer: {text}");
                 };
                 let squeezed = lines(place, text.repeat(2).as_bytes())
@@ -426,10 +430,10 @@ mod tests {
             r#"{"results":"none"}"#,
             r#"{"a":{"results":[{}]}}"#,
         ] {
-            assert_eq!(answer(text.as_bytes()), Answer::No, "{text}");
+            assert_eq!(envelope(text.as_bytes()), Envelope::No, "{text}");
         }
         for text in [r#"[{"results":[{}]}]"#, r#"{"hits":{"a":["#] {
-            assert_eq!(answer(text.as_bytes()), Answer::More, "{text}");
+            assert_eq!(envelope(text.as_bytes()), Envelope::More, "{text}");
         }
     }
 

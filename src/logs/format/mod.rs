@@ -14,7 +14,7 @@ pub mod zeek_tsv;
 
 use std::ops::Range;
 
-use json_array::{Answer, Flatten, Place};
+use json_array::{Envelope, Flatten, Place};
 use zeek_tsv::{NoRow, Row};
 
 use crate::config::log_forms::LOG_FORMS;
@@ -135,7 +135,7 @@ fn array(text: &[u8], is_all: bool) -> Option<Form> {
 fn object(text: &[u8], is_all: bool) -> Option<Form> {
     let end = memchr::memchr(b'\n', text);
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
-    if let Answer::Place(place) = json_array::answer(first) {
+    if let Envelope::Place(place) = json_array::envelope(first) {
         return Some(Form::JsonArray(place));
     }
     if rest.is_empty() {
@@ -146,11 +146,11 @@ fn object(text: &[u8], is_all: bool) -> Option<Form> {
     }
     match rest.get(1) {
         None if !is_all => None,
-        Some(next) if b" \t\"}\r\n".contains(next) => match json_array::answer(text) {
-            Answer::Place(place) => Some(Form::JsonArray(place)),
+        Some(next) if b" \t\"}\r\n".contains(next) => match json_array::envelope(text) {
+            Envelope::Place(place) => Some(Form::JsonArray(place)),
             // An answer may show its events later.
-            Answer::More if !is_all => None,
-            Answer::More | Answer::No => Some(Form::JsonArray(Place::Top)),
+            Envelope::More if !is_all => None,
+            Envelope::More | Envelope::No => Some(Form::JsonArray(Place::Top)),
         },
         _ => Some(Form::JsonLines),
     }

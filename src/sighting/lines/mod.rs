@@ -34,7 +34,7 @@ const MOST_GATHERED: usize = 16 << 20;
 
 /// A context that another one is to be made of.
 #[derive(Debug)]
-pub struct Question {
+pub struct TransformInput {
     /// What is replaced for `%ioc`.
     pub ioc: String,
     /// What is replaced for `%matchtype`.
@@ -43,8 +43,8 @@ pub struct Question {
     pub context: Context<'static>,
 }
 
-/// An answer to one [`Question`].
-pub type Answer = Result<Context<'static>, Failure>;
+/// An answer to one [`TransformInput`].
+pub type TransformOutput = Result<Context<'static>, Failure>;
 
 /// How long is waited for what.
 #[derive(Clone, Copy, Debug)]
@@ -89,10 +89,10 @@ struct Key {
 /// The contexts of one thread for one process.
 struct Job {
     key: Key,
-    questions: Vec<Question>,
+    questions: Vec<TransformInput>,
     /// Where the answers go, with the number of the job.
     number: usize,
-    answers: Sender<(usize, Vec<Answer>)>,
+    answers: Sender<(usize, Vec<TransformOutput>)>,
 }
 
 /// A place's thread, once it was needed.
@@ -175,11 +175,11 @@ impl Pool {
 
     /// Gives an answer to each question, in their order. Those of one process go
     /// together; takes as long as the commands take.
-    pub fn ask(&self, questions: Vec<Question>) -> Vec<Answer> {
+    pub fn ask(&self, questions: Vec<TransformInput>) -> Vec<TransformOutput> {
         let bytes: usize = questions.iter().map(|one| one.context.as_str().len()).sum();
         let count = questions.len();
         let (sender, answers) = unbounded();
-        let mut groups = Vec::<(Key, Vec<usize>, Vec<Question>)>::new();
+        let mut groups = Vec::<(Key, Vec<usize>, Vec<TransformInput>)>::new();
         let mut by_key = HashMap::<Key, usize>::new();
         for (number, question) in questions.into_iter().enumerate() {
             let key = self.key(&question);
@@ -201,7 +201,8 @@ impl Pool {
             });
         }
         drop(sender);
-        let mut all: Vec<Option<Answer>> = std::iter::repeat_with(|| None).take(count).collect();
+        let mut all: Vec<Option<TransformOutput>> =
+            std::iter::repeat_with(|| None).take(count).collect();
         for (group, answers) in answers {
             for (number, answer) in numbers[group].iter().zip(answers) {
                 all[*number] = Some(answer);
@@ -215,7 +216,7 @@ impl Pool {
             .collect()
     }
 
-    fn key(&self, question: &Question) -> Key {
+    fn key(&self, question: &TransformInput) -> Key {
         Key {
             ioc: if self.by_ioc {
                 question.ioc.clone()
@@ -300,8 +301,8 @@ impl Shared {
     }
 
     /// Asks for one context with a process of its own.
-    fn ask_alone(&self, question: &Question) -> Answer {
-        let Question {
+    fn ask_alone(&self, question: &TransformInput) -> TransformOutput {
+        let TransformInput {
             ioc,
             match_type,
             context,
@@ -311,7 +312,7 @@ impl Shared {
 }
 
 impl Job {
-    fn reply(self, answers: Vec<Answer>) {
+    fn reply(self, answers: Vec<TransformOutput>) {
         // Whoever asked waits for as long as it takes.
         let _ = self.answers.send((self.number, answers));
     }

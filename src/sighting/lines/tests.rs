@@ -42,8 +42,8 @@ fn bed(command: &str, processes: usize) -> Bed {
     }
 }
 
-fn question(ioc: &str, context: &str) -> Question {
-    Question {
+fn question(ioc: &str, context: &str) -> TransformInput {
+    TransformInput {
         ioc: ioc.to_owned(),
         match_type: MatchType::Retro,
         context: Context::new(context).expect("an object").into_owned(),
@@ -51,25 +51,25 @@ fn question(ioc: &str, context: &str) -> Question {
 }
 
 /// So many contexts that tell themselves apart.
-fn questions(ioc: &str, count: usize) -> Vec<Question> {
+fn questions(ioc: &str, count: usize) -> Vec<TransformInput> {
     let context = |number| question(ioc, &format!("{{\"n\":{number}}}"));
     (0..count).map(context).collect()
 }
 
-fn texts(answers: Vec<Answer>) -> Vec<Option<String>> {
-    let text = |answer: Answer| answer.ok().map(|context| context.as_str().to_owned());
+fn texts(answers: Vec<TransformOutput>) -> Vec<Option<String>> {
+    let text = |answer: TransformOutput| answer.ok().map(|context| context.as_str().to_owned());
     answers.into_iter().map(text).collect()
 }
 
 impl Bed {
-    fn ask(&self, questions: Vec<Question>) -> Vec<Option<String>> {
+    fn ask(&self, questions: Vec<TransformInput>) -> Vec<Option<String>> {
         texts(self.pool.ask(questions))
     }
 
     /// What one process for each gives.
-    fn each(&self, questions: &[Question]) -> Vec<Option<String>> {
-        let one = |question: &Question| {
-            let Question {
+    fn each(&self, questions: &[TransformInput]) -> Vec<Option<String>> {
+        let one = |question: &TransformInput| {
+            let TransformInput {
                 ioc,
                 match_type,
                 context,
@@ -286,7 +286,7 @@ proptest! {
     ) {
         let bed = bed(&format!("sh -c '{}' sh %ioc", SCRIPTS[script]), processes);
         for round in asked {
-            let questions: Vec<Question> = round
+            let questions: Vec<TransformInput> = round
                 .iter()
                 .map(|(ioc, number, text)| {
                     let context = serde_json::json!({"n": number, "text": text});

@@ -10,7 +10,7 @@ use log::{debug, warn};
 use super::pace::{MOST_BYTES, MOST_LINES};
 use super::round::{Fault, Round};
 use super::schedule::Begun;
-use super::{Answer, Job, Key, Question, Shared, lock};
+use super::{Job, Key, Shared, TransformInput, TransformOutput, lock};
 use crate::observe::logging::printable;
 use crate::process::child;
 use crate::process::child::resident::Resident;
@@ -66,7 +66,8 @@ impl Worker {
             jobs, is_pressed, ..
         } in jobs
         {
-            let questions: Vec<&Question> = jobs.iter().flat_map(|job| &job.questions).collect();
+            let questions: Vec<&TransformInput> =
+                jobs.iter().flat_map(|job| &job.questions).collect();
             let mut answers = self
                 .answer(&jobs[0].key, &questions, is_pressed)
                 .into_iter();
@@ -79,7 +80,12 @@ impl Worker {
         self.evict();
     }
 
-    fn answer(&mut self, key: &Key, questions: &[&Question], is_pressed: bool) -> Vec<Answer> {
+    fn answer(
+        &mut self,
+        key: &Key,
+        questions: &[&TransformInput],
+        is_pressed: bool,
+    ) -> Vec<TransformOutput> {
         let mut answers = Vec::with_capacity(questions.len());
         while let Some(rest) = questions
             .get(answers.len()..)
@@ -105,7 +111,13 @@ impl Worker {
     }
 
     /// Asks for these at once, or where that fails one by one.
-    fn ask(&mut self, key: &Key, questions: &[&Question], closes: bool, answers: &mut Vec<Answer>) {
+    fn ask(
+        &mut self,
+        key: &Key,
+        questions: &[&TransformInput],
+        closes: bool,
+        answers: &mut Vec<TransformOutput>,
+    ) {
         let started = Instant::now();
         match self.round(key, questions, closes) {
             Ok(contexts) => {
@@ -136,7 +148,7 @@ impl Worker {
     fn round(
         &mut self,
         key: &Key,
-        questions: &[&Question],
+        questions: &[&TransformInput],
         closes: bool,
     ) -> Result<Vec<Context<'static>>, Trouble> {
         self.settle_in(key, questions[0])?;
@@ -163,7 +175,7 @@ impl Worker {
     }
 
     /// Has a process for this key, that waits for input, in the place.
-    fn settle_in(&mut self, key: &Key, question: &Question) -> Result<(), Trouble> {
+    fn settle_in(&mut self, key: &Key, question: &TransformInput) -> Result<(), Trouble> {
         if self
             .tenant
             .as_ref()
@@ -357,9 +369,9 @@ impl Exchange<'_> {
 }
 
 /// How many of these go in at once.
-fn fitting(questions: &[&Question], lines: usize) -> usize {
+fn fitting(questions: &[&TransformInput], lines: usize) -> usize {
     let mut bytes = 0;
-    let fits = |question: &&&Question| {
+    let fits = |question: &&&TransformInput| {
         bytes += question.context.as_str().len() + 1;
         bytes <= MOST_BYTES
     };
@@ -371,7 +383,7 @@ fn fitting(questions: &[&Question], lines: usize) -> usize {
 }
 
 /// One context a line, whatever it holds.
-fn lines_of(questions: &[&Question]) -> Vec<u8> {
+fn lines_of(questions: &[&TransformInput]) -> Vec<u8> {
     let mut input = Vec::new();
     for question in questions {
         question.context.write_line(&mut input);

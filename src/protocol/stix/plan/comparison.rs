@@ -113,16 +113,16 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
     if type_row.place != row.place || !fits {
         return None;
     }
-    let asked = Asked { test: &test, row };
+    let property_test = PropertyTest { test: &test, row };
     let values = vec![row.target.spelled(&value).into_owned()];
     Some(Part {
         condition: Condition::Test(Test::new(row.place, Check::Holds(vec![observable.clone()]))),
-        ..asked.values(vec![observable], values, false)
+        ..property_test.values(vec![observable], values, false)
     })
 }
 
 /// A test of a property, with all that messages about it need.
-struct Asked<'a> {
+struct PropertyTest<'a> {
     test: &'a pattern::Test,
     row: &'static Row,
 }
@@ -131,18 +131,18 @@ fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault
     let Some(row) = paths::find(&test.path) else {
         return Err(no_place(test));
     };
-    let asked = Asked { test, row };
+    let property_test = PropertyTest { test, row };
     match &test.condition {
         pattern::Condition::Compare(Relation::Equal, literal) => {
-            asked.equals(std::slice::from_ref(literal), test.negated, left_out)
+            property_test.equals(std::slice::from_ref(literal), test.negated, left_out)
         }
         pattern::Condition::Compare(Relation::NotEqual, literal) => {
-            asked.equals(std::slice::from_ref(literal), !test.negated, left_out)
+            property_test.equals(std::slice::from_ref(literal), !test.negated, left_out)
         }
-        pattern::Condition::In(literals) => asked.equals(literals, test.negated, left_out),
-        pattern::Condition::Compare(relation, literal) => asked.order(*relation, literal),
-        pattern::Condition::Text(operator, text) => asked.text(*operator, text),
-        pattern::Condition::Exists => Ok(asked.checked(Check::Exists, false)),
+        pattern::Condition::In(literals) => property_test.equals(literals, test.negated, left_out),
+        pattern::Condition::Compare(relation, literal) => property_test.order(*relation, literal),
+        pattern::Condition::Text(operator, text) => property_test.text(*operator, text),
+        pattern::Condition::Exists => Ok(property_test.checked(Check::Exists, false)),
     }
 }
 
@@ -204,7 +204,7 @@ fn any(mut parts: Vec<Selection>) -> Option<Selection> {
     }
 }
 
-impl Asked<'_> {
+impl PropertyTest<'_> {
     /// The check alone: nothing narrows it.
     fn checked(&self, check: Check, negated: bool) -> Part {
         let test = Test {
