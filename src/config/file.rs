@@ -21,7 +21,7 @@ use serde_yaml::Deserializer;
 
 use super::settings::option_with_key;
 use super::{Origin, UsageError, nearest};
-use crate::config::options::{Assignment, Form, OPTIONS, Opt, RawValue};
+use crate::config::options::{Assignment, OPTIONS, Opt, RawType, RawValue};
 
 /// Far more than any configuration holds.
 const MAX_BYTES: u64 = 1 << 20;
@@ -272,7 +272,7 @@ impl ValueSeed<'_, '_> {
                 place: self.key.place.clone(),
             }]),
             // What remains when every line of the group is a comment.
-            Meaning::Group if given.form == Form::Null => Ok(Vec::new()),
+            Meaning::Group if given.raw_type == RawType::Null => Ok(Vec::new()),
             _ => self.refuse(given.describe()),
         }
     }
@@ -304,8 +304,8 @@ impl ValueSeed<'_, '_> {
     }
 
     fn number(self, text: String) -> Found {
-        let form = Form::Number;
-        self.scalar(RawValue { text, form })
+        let raw_type = RawType::Number;
+        self.scalar(RawValue { text, raw_type })
     }
 }
 

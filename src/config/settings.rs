@@ -77,7 +77,7 @@ pub struct Settings {
     pub metrics_prometheus: Option<PathBuf>,
     pub sensor_name: Option<String>,
     pub indicators: Vec<PathBuf>,
-    pub indicators_format: Option<feed::Form>,
+    pub indicators_format: Option<feed::FileFormat>,
     pub indicators_column: Option<String>,
     pub events: Vec<PathBuf>,
     pub follow: bool,
@@ -432,7 +432,7 @@ impl Settings {
             let problem = "it accepts the name of a column, or its number, from 1";
             return fail("indicators-column", problem);
         };
-        if form.is_some_and(|form| form != feed::Form::Csv) {
+        if form.is_some_and(|form| form != feed::FileFormat::Csv) {
             let problem = "only CSV has columns, but --indicators-format names another form";
             return fail("indicators-column", problem);
         }

@@ -106,7 +106,7 @@ fn where_no_indicator_came_nothing_was_looked_for() {
             .args(arguments)
             .run();
         assert_eq!(bridge.wait(LIMIT).code(), Some(status), "{}", bridge.log());
-        let line = bridge.wait_for_log("no indicator to look for came", LIMIT);
+        let line = bridge.wait_for_log("no indicator was received from the bus", LIMIT);
         assert!(line.contains("[WARN]"), "{line}");
     }
 }

@@ -203,7 +203,7 @@ fn what_makes_no_sense_is_refused_with_the_reason() {
         (&["--events", events, "--live-match"], "--follow"),
         (&["--retro-match", "--follow"], "--events"),
         (&["--events", events, "--exit-code"], "--once"),
-        (&["--events"], "no value"),
+        (&["--events"], "needs a value"),
         (&["--once", "--live-match"], "live matching does not end"),
     ] {
         let output = run(&home, arguments, b"");

@@ -106,7 +106,7 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
     assert_eq!(status, Some(75), "{log}");
     assert_eq!(seen_by(&lines), ["one"]);
     let left = "two: 0 indicator(s) queried, 0 sighting(s) found, 1 indicator(s) left; it was \
-                not asked";
+                not queried";
     assert!(log.contains(left), "{log}");
     assert!(
         log.contains("the run is not complete: two was not queried: cannot reach two"),

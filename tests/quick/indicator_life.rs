@@ -59,7 +59,7 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
         let text = messages::stix_indicator(n, &pattern, None).to_string();
         bus.send(2, format!("indicator {text}").as_bytes());
     }
-    bridge.wait_for_log("the matcher cannot be told", LIMIT);
+    bridge.wait_for_log("the matcher cannot be updated", LIMIT);
     bridge.wait_for_counter("messages_received", COUNT, LIMIT);
     bridge.signal(Signal::TERM);
     let status = bridge.wait(Duration::from_secs(10));

@@ -429,7 +429,7 @@ fn networks_hashes_and_other_texts_are_found() {
         .args(["--urls-match-host", "--match-answers"]));
     assert_eq!(found.indicators[&stix_id(1)], 1, "{log}");
     assert!(
-        log.contains("retro matching looks for whole values alone"),
+        log.contains("retro matching searches whole values alone"),
         "{log}"
     );
 }

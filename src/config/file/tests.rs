@@ -150,8 +150,8 @@ fn a_wrong_shape_is_named() {
 
 #[test]
 fn plain_and_quoted_words_are_told_apart_wherever_they_stand() {
-    use Form::{Null, Number, Text, Truth};
-    for (value, text, form) in [
+    use RawType::{Null, Number, Text, Truth};
+    for (value, text, raw_type) in [
         ("yes", "yes", Truth),
         ("Off # \"x\"", "Off", Truth),
         ("TRUE", "true", Truth),
@@ -176,8 +176,8 @@ fn plain_and_quoted_words_are_told_apart_wherever_they_stand() {
             let all = parse(&file, Path::new("c")).expect(&file);
             let given = &all.iter().find(|one| one.option.title() == "--sink");
             let given = given.expect("it is set").given.clone();
-            assert_eq!(given.form, form, "{file:?}");
-            assert!(given.text.trim() == text || form == Null, "{given:?}");
+            assert_eq!(given.raw_type, raw_type, "{file:?}");
+            assert!(given.text.trim() == text || raw_type == Null, "{given:?}");
         }
     }
     let aliases = read_text("vast: &x 'a:1'\nthreatbus: *x\n");

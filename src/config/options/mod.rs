@@ -22,7 +22,7 @@ use crate::process::endpoint::Endpoint;
 
 pub use parse::{Assignment, CommandLine, parse_command_line};
 pub use table::OPTIONS;
-pub use value::{Form, RawValue};
+pub use value::{RawType, RawValue};
 
 /// One option: its names, what it takes, what it does, and where it is kept.
 pub struct Opt {

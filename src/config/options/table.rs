@@ -4,7 +4,7 @@ use super::{Action, ChoiceValue, Kind, Name, Opt, Section};
 use crate::config::{CommandMode, Format, LiveEngine, Output, ProtocolChoice};
 use crate::engine::EngineChoice;
 use crate::matching::Mode;
-use crate::protocol::feed::Form;
+use crate::protocol::feed::FileFormat;
 
 /// Every option. Inside one place (a file, say) they are applied in this order,
 /// so of two that set the same thing the later one wins.
@@ -662,52 +662,52 @@ pub static OPTIONS: &[Opt] = &[
             ChoiceValue {
                 name: "list",
                 help: "one value a line",
-                set: |settings| settings.indicators_format = Some(Form::List),
+                set: |settings| settings.indicators_format = Some(FileFormat::List),
             },
             ChoiceValue {
                 name: "hosts",
                 help: "a hosts file that blocks names",
-                set: |settings| settings.indicators_format = Some(Form::Hosts),
+                set: |settings| settings.indicators_format = Some(FileFormat::Hosts),
             },
             ChoiceValue {
                 name: "csv",
                 help: "comma-separated values",
-                set: |settings| settings.indicators_format = Some(Form::Csv),
+                set: |settings| settings.indicators_format = Some(FileFormat::Csv),
             },
             ChoiceValue {
                 name: "zeek-intel",
                 help: "a file of Zeek's Intel framework",
-                set: |settings| settings.indicators_format = Some(Form::ZeekIntel),
+                set: |settings| settings.indicators_format = Some(FileFormat::ZeekIntel),
             },
             ChoiceValue {
                 name: "stix",
                 help: "STIX 2.0 or 2.1, in any wrapping",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
             ChoiceValue {
                 name: "misp",
                 help: "MISP events, attributes and objects",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
             ChoiceValue {
                 name: "otx",
                 help: "pulses of OTX",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
             ChoiceValue {
                 name: "threatfox",
                 help: "ThreatFox in JSON",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
             ChoiceValue {
                 name: "urlhaus",
                 help: "URLhaus in JSON",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
             ChoiceValue {
                 name: "intel",
                 help: "Intel objects of Threat Bus up to 2020.12",
-                set: |settings| settings.indicators_format = Some(Form::Json),
+                set: |settings| settings.indicators_format = Some(FileFormat::Json),
             },
         ]),
         default: Some("auto"),

@@ -17,12 +17,12 @@ pub struct RawValue {
     /// Its text, without the quotes of YAML.
     pub text: String,
     /// What YAML makes of it.
-    pub form: Form,
+    pub raw_type: RawType,
 }
 
 /// The type of a scalar in YAML. Flags and environment variables have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum RawType {
     /// Any type that the option wants.
     Untyped,
     /// `null`, `~`, or nothing.
@@ -58,7 +58,7 @@ impl RawValue {
         let text = text.into();
         Self {
             text,
-            form: Form::Untyped,
+            raw_type: RawType::Untyped,
         }
     }
 
@@ -66,13 +66,13 @@ impl RawValue {
     /// library does it for what their options take.
     pub fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
-        let form = match text.as_str() {
-            "" | "~" | "null" | "Null" | "NULL" => Form::Null,
-            word if parse_truth(word).is_some() && !word.starts_with(['0', '1']) => Form::Truth,
-            word if is_number(word) => Form::Number,
-            _ => Form::Text,
+        let raw_type = match text.as_str() {
+            "" | "~" | "null" | "Null" | "NULL" => RawType::Null,
+            word if parse_truth(word).is_some() && !word.starts_with(['0', '1']) => RawType::Truth,
+            word if is_number(word) => RawType::Number,
+            _ => RawType::Text,
         };
-        Self { text, form }
+        Self { text, raw_type }
     }
 
     /// A quoted scalar of a YAML file.
@@ -80,7 +80,7 @@ impl RawValue {
         let text = text.into();
         Self {
             text,
-            form: Form::Text,
+            raw_type: RawType::Text,
         }
     }
 
@@ -88,12 +88,12 @@ impl RawValue {
     /// it one.
     pub fn describe(&self) -> String {
         let text = printable(&self.text, MAX_SHOWN);
-        match self.form {
-            Form::Null => "nothing (null)".to_owned(),
-            Form::Truth => format!("the truth value {text}"),
-            Form::Number => format!("the number {text}"),
-            Form::Text => format!("the text \"{text}\""),
-            Form::Untyped => format!("\"{text}\""),
+        match self.raw_type {
+            RawType::Null => "nothing (null)".to_owned(),
+            RawType::Truth => format!("the truth value {text}"),
+            RawType::Number => format!("the number {text}"),
+            RawType::Text => format!("the text \"{text}\""),
+            RawType::Untyped => format!("\"{text}\""),
         }
     }
 }
@@ -123,7 +123,7 @@ impl Opt {
     /// value, in words that go on after “it”.
     pub fn apply(&self, settings: &mut Settings, given: &RawValue) -> Result<(), String> {
         let text = given.text.as_str();
-        if !self.takes_form(given.form) {
+        if !self.accepts_type(given.raw_type) {
             return Err(self.accepts());
         }
         match &self.kind {
@@ -161,29 +161,29 @@ impl Opt {
                 Ok(())
             }
             Kind::Text(set) => {
-                set(settings, some_text(text, given.form).map(str::to_owned));
+                set(settings, some_text(text, given.raw_type).map(str::to_owned));
                 Ok(())
             }
             Kind::File(set) => {
-                set(settings, some_text(text, given.form).map(PathBuf::from));
+                set(settings, some_text(text, given.raw_type).map(PathBuf::from));
                 Ok(())
             }
             Kind::Files(files) => {
-                let path = some_text(text, given.form).ok_or_else(|| self.accepts())?;
+                let path = some_text(text, given.raw_type).ok_or_else(|| self.accepts())?;
                 files(settings).push(PathBuf::from(path));
                 Ok(())
             }
             Kind::Program(set) => {
-                let program = some_text(text, given.form).ok_or_else(|| self.accepts())?;
+                let program = some_text(text, given.raw_type).ok_or_else(|| self.accepts())?;
                 set(settings, PathBuf::from(program));
                 Ok(())
             }
             Kind::Command(set) => {
-                set(settings, parse_command(text, given.form)?);
+                set(settings, parse_command(text, given.raw_type)?);
                 Ok(())
             }
             Kind::Sink(set) => {
-                set(settings, parse_sink(text, given.form)?);
+                set(settings, parse_sink(text, given.raw_type)?);
                 Ok(())
             }
             Kind::Choice(picks) => {
@@ -209,13 +209,15 @@ impl Opt {
         }
     }
 
-    fn takes_form(&self, form: Form) -> bool {
-        match (&self.kind, form) {
-            (_, Form::Untyped) => true,
-            (Kind::Switch(_), form) => form == Form::Truth,
-            (Kind::Whole(..) | Kind::Seconds(..), form) => form == Form::Number,
-            (Kind::Text(_) | Kind::File(_) | Kind::Command(_) | Kind::Sink(_), Form::Null) => true,
-            (_, form) => form == Form::Text,
+    fn accepts_type(&self, raw_type: RawType) -> bool {
+        match (&self.kind, raw_type) {
+            (_, RawType::Untyped) => true,
+            (Kind::Switch(_), raw_type) => raw_type == RawType::Truth,
+            (Kind::Whole(..) | Kind::Seconds(..), raw_type) => raw_type == RawType::Number,
+            (Kind::Text(_) | Kind::File(_) | Kind::Command(_) | Kind::Sink(_), RawType::Null) => {
+                true
+            }
+            (_, raw_type) => raw_type == RawType::Text,
         }
     }
 
@@ -312,22 +314,22 @@ fn parse_seconds(text: &str, least: u32) -> Option<Option<Duration>> {
     Some((seconds > 0.0).then(|| Duration::from_secs_f64(seconds).max(shortest)))
 }
 
-fn some_text(text: &str, form: Form) -> Option<&str> {
-    (form != Form::Null && !text.trim().is_empty()).then_some(text)
+fn some_text(text: &str, raw_type: RawType) -> Option<&str> {
+    (raw_type != RawType::Null && !text.trim().is_empty()).then_some(text)
 }
 
-fn parse_command(text: &str, form: Form) -> Result<Option<CommandTemplate>, String> {
-    some_text(text, form)
+fn parse_command(text: &str, raw_type: RawType) -> Result<Option<CommandTemplate>, String> {
+    some_text(text, raw_type)
         .map(CommandTemplate::parse)
         .transpose()
         .map_err(|error| format!("accepts a command with its arguments: {error}"))
 }
 
-fn parse_sink(text: &str, form: Form) -> Result<SinkChoice, String> {
+fn parse_sink(text: &str, raw_type: RawType) -> Result<SinkChoice, String> {
     if text.trim().eq_ignore_ascii_case("stdout") {
         return Ok(SinkChoice::Stdout);
     }
-    Ok(parse_command(text, form)?.map_or(SinkChoice::Bus, SinkChoice::Command))
+    Ok(parse_command(text, raw_type)?.map_or(SinkChoice::Bus, SinkChoice::Command))
 }
 
 #[cfg(test)]
@@ -357,17 +359,17 @@ mod tests {
 
     #[test]
     fn scalars_have_the_types_that_the_originals_see() {
-        for (form, words) in [
-            (Form::Null, &["", "~", "null", "NULL"][..]),
-            (Form::Truth, &["true", "False", "YES", "no", "on", "Off"]),
+        for (raw_type, words) in [
+            (RawType::Null, &["", "~", "null", "NULL"][..]),
+            (RawType::Truth, &["true", "False", "YES", "no", "on", "Off"]),
             (
-                Form::Number,
+                RawType::Number,
                 &[
                     "0", "-1", "+5", "5.", ".5", "5.25", "1e3", ".inf", "-.INF", ".nan",
                 ],
             ),
             (
-                Form::Text,
+                RawType::Text,
                 &[
                     "localhost:42000",
                     "y",
@@ -382,8 +384,8 @@ mod tests {
             ),
         ] {
             for word in words {
-                assert_eq!(RawValue::plain(*word).form, form, "{word:?}");
-                assert_eq!(RawValue::quoted(*word).form, Form::Text);
+                assert_eq!(RawValue::plain(*word).raw_type, raw_type, "{word:?}");
+                assert_eq!(RawValue::quoted(*word).raw_type, RawType::Text);
             }
         }
     }

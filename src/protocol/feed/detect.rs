@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, Read};
 
 use super::list::{is_hosts_line, unquoted, without_comment};
-use super::{Error, Form, Options, by_form, csv, zeek_intel};
+use super::{Error, FileFormat, Options, by_form, csv, zeek_intel};
 
 /// So much of a feed is looked at, in bytes, where its first line does not tell.
 const SAMPLE: usize = 256 << 10;
@@ -37,11 +37,11 @@ pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, 
     };
     let detected = match options.form {
         None => head.guess(options)?,
-        Some(Form::List) => Detected::List,
-        Some(Form::Hosts) => Detected::Hosts,
-        Some(Form::ZeekIntel) => Detected::ZeekIntel,
-        Some(Form::Json) => Detected::Json,
-        Some(Form::Csv) => head.csv(options)?,
+        Some(FileFormat::List) => Detected::List,
+        Some(FileFormat::Hosts) => Detected::Hosts,
+        Some(FileFormat::ZeekIntel) => Detected::ZeekIntel,
+        Some(FileFormat::Json) => Detected::Json,
+        Some(FileFormat::Csv) => head.csv(options)?,
     };
     Ok((head.bytes, detected))
 }

@@ -151,7 +151,7 @@ pub fn unquoted(value: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Form;
+    use super::super::FileFormat;
     use super::super::tests::{read_as, values};
     use super::*;
 
@@ -206,6 +206,9 @@ mod tests {
         ] {
             assert!(!is_hosts_line(line), "{line}");
         }
-        assert_eq!(read_as(Form::Hosts, "0.0.0.0 a.example\n").1.usable, 1);
+        assert_eq!(
+            read_as(FileFormat::Hosts, "0.0.0.0 a.example\n").1.usable,
+            1
+        );
     }
 }

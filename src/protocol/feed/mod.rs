@@ -30,7 +30,7 @@ const MOST_COLUMNS: usize = 4096;
 
 /// The form of a feed, as far as one is read in another way than the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum FileFormat {
     /// One value a line.
     List,
     /// Names behind an address that leads nowhere.
@@ -47,7 +47,7 @@ pub enum Form {
 #[derive(Debug)]
 pub struct Facts {
     /// Which one.
-    pub form: Form,
+    pub form: FileFormat,
     /// Its name for `--indicators-format`.
     pub name: &'static str,
     /// What it is, for the documentation.
@@ -59,7 +59,7 @@ pub struct Facts {
 /// All forms, in the order of the documentation.
 pub static FORMS: [Facts; 10] = [
     Facts {
-        form: Form::List,
+        form: FileFormat::List,
         name: "list",
         what: "plain text, one value a line",
         taken: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
@@ -67,56 +67,56 @@ pub static FORMS: [Facts; 10] = [
                 URLs; defanged too; comments behind `#`, `;` and `//`",
     },
     Facts {
-        form: Form::Hosts,
+        form: FileFormat::Hosts,
         name: "hosts",
         what: "a hosts file that blocks names",
         taken: "the names behind 0.0.0.0, 127.0.0.1 and their like",
     },
     Facts {
-        form: Form::Csv,
+        form: FileFormat::Csv,
         name: "csv",
         what: "comma-separated values, also with tabs or semicolons",
         taken: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
                 column; without one, the only column of values; else --indicators-column",
     },
     Facts {
-        form: Form::ZeekIntel,
+        form: FileFormat::ZeekIntel,
         name: "zeek-intel",
         what: "a file of Zeek's Intel framework",
         taken: "all types but `Intel::PUBKEY_HASH`",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "stix",
         what: "STIX 2.0 and 2.1: bundle, array, lines, single object, TAXII 2 envelope",
         taken: "indicators with a pattern of STIX",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "misp",
         what: "MISP: events, answers, attributes, objects, the folder of a feed with its manifest",
         taken: "attributes with `to_ids` that are not deleted",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "otx",
         what: "pulses of OTX, or their indicators",
         taken: "indicators that are active",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "threatfox",
         what: "answers and exports of ThreatFox in JSON",
         taken: "`ioc` or `ioc_value`, by `ioc_type`",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "urlhaus",
         what: "answers and exports of URLhaus in JSON",
         taken: "`url`",
     },
     Facts {
-        form: Form::Json,
+        form: FileFormat::Json,
         name: "intel",
         what: "Intel objects of Threat Bus up to 2020.12, a line each or in an array",
         taken: "all kinds that can be searched",
@@ -157,7 +157,7 @@ impl fmt::Display for Column {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Its form; found by content where it is not given.
-    pub form: Option<Form>,
+    pub form: Option<FileFormat>,
     /// The column of a CSV file that holds the indicators.
     pub column: Option<Column>,
 }

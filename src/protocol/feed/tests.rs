@@ -7,7 +7,7 @@ use super::*;
 use crate::indicator::{Indicator, Message};
 
 /// What is found in a feed of this form, and what came of it.
-pub fn read_as(form: Form, text: impl AsRef<[u8]>) -> (Vec<Found>, Report) {
+pub fn read_as(form: FileFormat, text: impl AsRef<[u8]>) -> (Vec<Found>, Report) {
     let options = Options {
         form: Some(form),
         column: None,
@@ -62,7 +62,7 @@ fn what_goes_on_being_nothing_is_given_up() {
     let text = "this is no feed\n".repeat(2000);
     let error = read_with(&Options::default(), &text).expect_err("it is none");
     assert!(matches!(&error, Error::NoFeed(_)), "{error}");
-    let (found, _) = read_as(Form::List, &text);
+    let (found, _) = read_as(FileFormat::List, &text);
     assert_eq!(found.len(), 2000);
 }
 

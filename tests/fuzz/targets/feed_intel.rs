@@ -1,9 +1,9 @@
 //! A file of Zeek's Intel framework.
 #![no_main]
 
-use vast_threatbus::protocol::feed::Form;
+use vast_threatbus::protocol::feed::FileFormat;
 
 #[path = "common/feed.rs"]
 mod feed;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(&[Form::ZeekIntel], bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(&[FileFormat::ZeekIntel], bytes));

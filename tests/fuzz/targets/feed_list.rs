@@ -1,9 +1,9 @@
 //! A list of values, or a hosts file.
 #![no_main]
 
-use vast_threatbus::protocol::feed::Form;
+use vast_threatbus::protocol::feed::FileFormat;
 
 #[path = "common/feed.rs"]
 mod feed;
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(&[Form::List, Form::Hosts], bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| feed::read(&[FileFormat::List, FileFormat::Hosts], bytes));

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::super::tests::{messages, read_with, values};
-use super::super::{Error, Form};
+use super::super::{Error, FileFormat};
 use super::*;
 use crate::indicator::Indicator;
 
@@ -134,7 +134,7 @@ fn rows_that_are_wrong_are_named_by_line() {
 #[test]
 fn what_is_given_as_csv_and_is_none_is_an_error() {
     let options = Options {
-        form: Some(Form::Csv),
+        form: Some(FileFormat::Csv),
         column: None,
     };
     for text in ["one word\nand another\n", "a,b\nc,d\n"] {

@@ -2,10 +2,10 @@
 //! object is either one thing or another, and the counts are those of what is shown.
 
 use vast_threatbus::indicator::Message;
-use vast_threatbus::protocol::feed::{self, Column, Form, Found, Options};
+use vast_threatbus::protocol::feed::{self, Column, FileFormat, Found, Options};
 
 /// Reads a feed in the way that the first byte says.
-pub fn read(forms: &[Form], bytes: &[u8]) {
+pub fn read(forms: &[FileFormat], bytes: &[u8]) {
     let Some((&way, feed)) = bytes.split_first() else {
         return;
     };
