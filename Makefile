@@ -88,7 +88,8 @@ man: ## Write the man page, completions, example and the table of options anew
 
 deb: build ## Build a Debian package, target/debian/vast-threatbus_*.deb
 	tests/setup --deb
-	$(TARGET_DIR)/tools/bin/cargo-deb --no-build --no-strip --locked
+	$(TARGET_DIR)/tools/bin/cargo-deb --no-build --no-strip --locked \
+		$$(grep -q GLIBC_ABI_DT_RELR $(RELEASE) || echo --variant older-libc)
 	@ls $(TARGET_DIR)/debian/*.deb
 
 image: deb ## Build a container image of the package, with podman, docker or buildah
