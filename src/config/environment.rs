@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{Origin, UsageError, nearest};
-use crate::config::options::{Assignment, OPTIONS, Opt, PREFIXES, RawValue};
+use crate::config::options::{Assignment, Kind, OPTIONS, Opt, PREFIXES, RawValue};
 
 /// The values in an environment, in the order of the table, and warnings about
 /// variables that look like ours and mean nothing.
@@ -32,19 +32,31 @@ pub(super) fn assignments(
             warnings.push(format!("the environment variable {new} overrides {old}"));
         }
     }
-    let assign = |(position, _, name, value): (usize, usize, String, OsString)| {
-        let place = Origin::Variable(name);
-        match value.into_string() {
-            Ok(text) => Ok(Assignment {
-                option: &OPTIONS[position],
-                given: RawValue::untyped(text),
-                place,
-            }),
-            Err(_) => Err(UsageError::NotUnicode { place }),
+    let mut assignments = Vec::new();
+    for (position, _, name, value) in found {
+        let (option, place) = (&OPTIONS[position], Origin::Variable(name));
+        let Ok(text) = value.into_string() else {
+            return Err(UsageError::NotUnicode { place });
+        };
+        if matches!(option.kind, Kind::Engines(_)) {
+            // The prefix that wins brings a list of its own.
+            assignments.retain(|one: &Assignment| !std::ptr::eq(one.option, option));
         }
-    };
-    let assignments = found.into_iter().map(assign).collect::<Result<_, _>>()?;
+        assignments.extend(values(option, &text).map(|value| Assignment {
+            option,
+            given: RawValue::untyped(value),
+            place: place.clone(),
+        }));
+    }
     Ok((assignments, warnings))
+}
+
+/// The values in one variable. Engines are separated by commas, which no endpoint has; a
+/// path can have any character, so there is one.
+fn values<'a>(option: &Opt, text: &'a str) -> impl Iterator<Item = &'a str> {
+    let is_list = matches!(option.kind, Kind::Engines(_));
+    text.split(move |c| is_list && c == ',')
+        .map(move |value| if is_list { value.trim() } else { value })
 }
 
 /// The name without its prefix, with the position of that in [`PREFIXES`].
@@ -119,6 +131,17 @@ mod tests {
                 "the environment variable VAST_THREATBUS_SNAPSHOT overrides PYVAST_THREATBUS_SNAPSHOT"
             ]
         );
+    }
+
+    #[test]
+    fn engines_are_separated_by_commas_and_paths_are_not() {
+        let (found, _) = read(&[
+            ("PYVAST_THREATBUS_VAST", "old:1,old:2"),
+            ("VAST_THREATBUS_VAST", "a:1, dmz=tenzir://b:2"),
+            ("VAST_THREATBUS_EVENTS", "eve, old.json"),
+        ]);
+        let values: Vec<&str> = found.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["a:1", "dmz=tenzir://b:2", "eve, old.json"]);
     }
 
     #[test]

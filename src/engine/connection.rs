@@ -14,7 +14,7 @@ use crate::process::stop::{Backoff, Stop};
 
 /// After so long without a query the engine is asked whether it is there: who reads
 /// metrics is to know it before the next indicator comes.
-pub const LOOK_AFTER: Duration = Duration::from_secs(60);
+const LOOK_AFTER: Duration = Duration::from_secs(60);
 
 /// How long an engine is tried at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,7 +152,11 @@ impl Connection {
 
     /// Asks whether it is there, where nothing was asked lately.
     pub fn look(&self, stop: &Stop) {
-        if stop.is_draining() || !self.note_asked() {
+        if !self.until_look().is_zero() {
+            return;
+        }
+        self.note_asked();
+        if stop.is_draining() {
             return;
         }
         if let Err(error) = self.engine.ready(ANSWER_TIME, stop) {
@@ -162,11 +166,15 @@ impl Connection {
         }
     }
 
-    /// Something is asked; says whether that was long ago the last time.
-    fn note_asked(&self) -> bool {
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = std::mem::replace(&mut *asked, Instant::now());
-        before.elapsed() >= LOOK_AFTER
+    /// Something is asked.
+    fn note_asked(&self) {
+        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// How long it is until [`look`](Self::look) asks, where nothing else is asked.
+    pub fn until_look(&self) -> Duration {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        LOOK_AFTER.saturating_sub(asked.elapsed())
     }
 
     /// A query was answered.
@@ -231,5 +239,78 @@ impl Connection {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ConnectionState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::engine::{Answer, Asked, Bounds, Engine, Event, NotReady};
+    use crate::process::child::Flow;
+
+    /// Counts how often it is asked whether it is there.
+    #[derive(Default)]
+    struct Node(AtomicUsize);
+
+    impl Engine for Node {
+        fn title(&self) -> &'static str {
+            "Node"
+        }
+
+        fn name(&self) -> String {
+            "Node".to_owned()
+        }
+
+        fn version(&self) -> String {
+            "1".to_owned()
+        }
+
+        fn ready(&self, _: Duration, _: &Stop) -> Result<(), NotReady> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }
+
+        fn probe_command(&self) -> String {
+            "node".to_owned()
+        }
+
+        fn export(
+            &self,
+            _: Asked<'_>,
+            _: Bounds,
+            _: &Stop,
+            _: &mut dyn FnMut(Event<'_>) -> Flow,
+        ) -> Answer {
+            Answer::Complete
+        }
+    }
+
+    #[test]
+    fn an_engine_is_looked_at_a_minute_after_it_was_asked_the_last_time() {
+        let (node, stop) = (Arc::new(Node::default()), Stop::new().expect("two sockets"));
+        let connection = Connection::new(node.clone(), None, Arc::default());
+        let asked_before = |seconds| {
+            let before = Instant::now().checked_sub(Duration::from_secs(seconds));
+            *connection.asked.lock().expect("nobody else") = before.expect("the clock runs");
+        };
+        asked_before(50);
+        connection.look(&stop);
+        // A look that came too early puts nothing off.
+        assert!(connection.until_look() <= Duration::from_secs(10));
+        assert_eq!(node.0.load(Ordering::Relaxed), 0);
+        asked_before(60);
+        connection.look(&stop);
+        assert_eq!(node.0.load(Ordering::Relaxed), 1);
+        assert!(connection.until_look() > Duration::from_secs(50));
+        asked_before(60);
+        stop.now();
+        connection.look(&stop);
+        assert_eq!(node.0.load(Ordering::Relaxed), 1);
+        assert!(
+            !connection.until_look().is_zero(),
+            "nobody looks at once again"
+        );
     }
 }

@@ -10,7 +10,6 @@ use super::batch_runner::{BatchRunner, Interruption};
 use super::batcher::{Done, Handed};
 use super::event_multiset::Memory;
 use crate::engine::Connection;
-use crate::engine::connection::LOOK_AFTER;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
@@ -60,7 +59,7 @@ impl Desk {
         }
         let mut reporter = self.reporter();
         loop {
-            match batches.recv_timeout(LOOK_AFTER) {
+            match batches.recv_timeout(self.connection.until_look()) {
                 Ok(handed) if self.connection.is_up() => self.ask(&mut reporter, handed),
                 // While it waits, a batch can grow, and lose what is withdrawn.
                 Ok(handed) => self.give_back(handed),

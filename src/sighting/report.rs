@@ -355,7 +355,8 @@ impl Reporter {
                 .time
                 .map_or_else(OffsetDateTime::now_utc, |time| time.utc());
             let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-            tally.record(indicator, context.as_str(), seen);
+            let source = settings.is_one_of_several.then_some(&settings.source);
+            tally.record(indicator, context.as_str(), seen, source);
         }
         let joined = self.with_others(indicator, met);
         let context = joined.as_ref().unwrap_or(context);

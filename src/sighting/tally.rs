@@ -42,6 +42,9 @@ pub struct Row {
     pub last_seen: OffsetDateTime,
     /// The hosts of one's own network that met it most often.
     pub hosts: Vec<(IpAddr, u64)>,
+    /// How many sightings are of each engine that has any, by name, where there are several
+    /// engines.
+    pub sources: BTreeMap<Arc<str>, u64>,
 }
 
 #[derive(Debug)]
@@ -109,8 +112,15 @@ impl Tally {
         of.entry(hasher.hash_one(&*indicator.id)).or_insert(last);
     }
 
-    /// An indicator was met in this event at that time.
-    pub fn record(&mut self, indicator: &Indicator, event: &str, seen: OffsetDateTime) {
+    /// An indicator was met in this event at that time, by this engine where there are
+    /// several.
+    pub fn record(
+        &mut self,
+        indicator: &Indicator,
+        event: &str,
+        seen: OffsetDateTime,
+        source: Option<&Arc<str>>,
+    ) {
         let second = seen.unix_timestamp();
         if self.moments.len() < MOST_MOMENTS || self.moments.contains_key(&second) {
             *self.moments.entry(second).or_default() += 1;
@@ -136,10 +146,14 @@ impl Tally {
                     first_seen: seen,
                     last_seen: seen,
                     hosts: Vec::new(),
+                    sources: BTreeMap::new(),
                 },
                 hosts: HashMap::new(),
             });
         entry.row.count += 1;
+        if let Some(source) = source {
+            *entry.row.sources.entry(source.clone()).or_default() += 1;
+        }
         entry.row.first_seen = entry.row.first_seen.min(seen);
         entry.row.last_seen = entry.row.last_seen.max(seen);
         let host = own_host(event, &entry.row.indicator);
@@ -271,9 +285,11 @@ mod tests {
             .enumerate()
         {
             let event = event(source, "198.51.100.7");
-            tally.record(&indicator("often"), &event, at(100 - number as i64));
+            let source: Arc<str> = if number < 3 { "b" } else { "a" }.into();
+            let seen = at(100 - number as i64);
+            tally.record(&indicator("often"), &event, seen, Some(&source));
         }
-        tally.record(&indicator("once"), "{}", at(160));
+        tally.record(&indicator("once"), "{}", at(160), None);
         let told = tally.told();
         assert_eq!(told.rows.len(), 2);
         let row = &told.rows[0];
@@ -289,6 +305,9 @@ mod tests {
             .collect();
         assert_eq!(hosts, ["10.0.0.1 2", "10.0.0.2 1", "10.0.0.3 1"]);
         assert_eq!(&*row.feed, "feed.csv");
+        let sources = row.sources.iter().map(|(name, n)| format!("{name} {n}"));
+        assert_eq!(sources.collect::<Vec<_>>(), ["a 2", "b 3"]);
+        assert!(told.rows[1].sources.is_empty());
         assert!(told.rows[1].hosts.is_empty());
         assert_eq!((told.span, told.line.len()), (10, 8));
     }
@@ -305,7 +324,7 @@ mod tests {
             tally.comes_from(&indicator(id), file);
         }
         for id in ["1", "2", "3", "4"] {
-            tally.record(&indicator(id), "{}", at(1));
+            tally.record(&indicator(id), "{}", at(1), None);
         }
         let told = tally.told();
         let feeds: Vec<&str> = told.rows.iter().map(|row| &*row.feed).collect();

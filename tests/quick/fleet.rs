@@ -86,10 +86,18 @@ fn a_run_that_ends_asks_all_of_them_and_log_files_and_says_what_each_found() {
     let two = Two::new();
     let event = request("a.example", 0);
     let bridge = two
-        .once(&["--events", "http.log"])
+        .once(&["--events", "http.log", "--summary-file", "summary.json"])
         .file("http.log", format!("{event}\n"));
-    let (status, lines, log) = ended(bridge.run());
-    assert_eq!(status, Some(0), "{log}");
+    let summary = bridge.directory().join("summary.json");
+    let mut bridge = bridge.run();
+    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    let summary = std::fs::read(summary).expect("a summary");
+    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!(
+        summary["indicators"][0]["engines"],
+        json!({"files": 1, "one": 1, "two": 1})
+    );
+    let (_, lines, log) = ended(bridge);
     assert_eq!(seen_by(&lines), ["files", "one", "two"]);
     for name in ["one", "two", "files"] {
         let line =
@@ -108,6 +116,9 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
     let left = "two: 0 indicator(s) queried, 0 sighting(s) found, 1 indicator(s) left; it was \
                 not queried";
     assert!(log.contains(left), "{log}");
+    // What is left of one is not left of the other.
+    let done = "one: 1 indicator(s) asked for, 1 sighting(s) found, 0 indicator(s) left";
+    assert!(log.contains(done), "{log}");
     assert!(
         log.contains("the run is not complete: two was not queried: cannot reach two"),
         "{log}"

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::support::bridge::Bridge;
@@ -73,12 +74,23 @@ impl Fleet {
             .args(["-v", &format!("older=vast://{}", older.endpoint())])
             .args(["--events", "http.log", "--follow"])
             .arg("--vast-binary")
-            .arg(vast)
+            .arg(&vast)
             .arg("--tenzir-binary")
             .arg(Node::program())
             .run();
         bridge.wait_for_log("subscribed to", LIMIT);
         bridge.wait_for_log("following", LIMIT);
+        // One program asks both generations: the one that the endpoint is of. The bridge has
+        // asked it for the version without an endpoint, and uses what the older one has.
+        for (standin, release) in [(&old, "2021.12.16"), (&older, "2020.12.16")] {
+            let version = Command::new(&vast)
+                .args(["-e", standin.endpoint(), "version"])
+                .output()
+                .expect("it can be run");
+            let version = String::from_utf8_lossy(&version.stdout);
+            assert!(version.contains(release), "{version}");
+        }
+        bridge.wait_for_log("vast 2020.12.16", LIMIT);
         Fleet {
             bridge,
             log,
@@ -189,6 +201,9 @@ fn each_is_away_and_back_once_and_nothing_is_lost_or_told_twice() {
     };
     assert_eq!(sighted, SENSORS.map(all_once).into_iter().collect());
     assert!(subscriber.drain(Duration::from_secs(2)).is_empty());
+    for standin in [&fleet.old, &fleet.older] {
+        assert!(!standin.exports().is_empty(), "each generation was queried");
+    }
     fleet.bridge.signal(Signal::TERM);
     assert!(fleet.bridge.wait(LIMIT).success(), "{}", fleet.bridge.log());
     assert!(fleet.bridge.leaves_nothing(LIMIT));

@@ -55,8 +55,9 @@ pub static OPTIONS: &[Opt] = &[
                     is localhost:5158. Each engine is queried by itself, and can be written \
                     [NAME=][SCHEME://]HOST:PORT. The scheme, vast or tenzir, says what listens \
                     there, instead of --engine. The name is used in sightings, logs and metrics, \
-                    instead of host and port. In a file, several are a list. Those of the command \
-                    line replace those of the file, and --events can stand beside them.",
+                    instead of host and port. In a file, several are a list; in a variable, commas \
+                    separate them. Those of the command line replace those of the file, and \
+                    --events can stand beside them.",
     },
     Opt {
         name: Name::Anywhere("engine-endpoint"),

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use time::OffsetDateTime;
 
-use super::{LONGEST, Told, hosts};
+use super::{LONGEST, Told, has_sources, hosts, sources};
 use crate::observable::{stix_time, whole_second};
 use crate::process::text::printable;
 
@@ -102,7 +102,8 @@ fn moment(second: i64) -> String {
     moment.map_or_else(|_| second.to_string(), |moment| whole_second(moment) + "Z")
 }
 
-const HEADS: [&str; 7] = [
+/// The last column is there for several engines.
+const HEADS: [&str; 8] = [
     "Indicator",
     "Kind",
     "Feed",
@@ -110,13 +111,15 @@ const HEADS: [&str; 7] = [
     "First seen",
     "Last seen",
     "Hosts",
+    "Engines",
 ];
 
 fn rows(told: &Told, page: &mut String) {
+    let columns = HEADS.len() - usize::from(!has_sources(told));
     page.push_str("<table>\n<thead><tr>");
-    for head in HEADS {
+    for head in &HEADS[..columns] {
         // They come in this order.
-        let sort = match head {
+        let sort = match *head {
             "Sightings" => " aria-sort=\"descending\"",
             _ => "",
         };
@@ -135,9 +138,10 @@ fn rows(told: &Told, page: &mut String) {
             stix_time(row.first_seen),
             stix_time(row.last_seen),
             hosts(row),
+            sources(row),
         ];
         push(page, format_args!("<tr title=\"{}\">", Escaped(&row.id)));
-        for (head, text) in HEADS.iter().zip(&cells) {
+        for (head, text) in HEADS[..columns].iter().zip(&cells) {
             let class = match *head {
                 "Sightings" => " class=\"number\"",
                 _ => "",

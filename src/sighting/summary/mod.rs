@@ -3,6 +3,7 @@
 
 mod html;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use serde::Serialize;
@@ -35,7 +36,10 @@ pub fn table(told: &Told) -> String {
         "first seen",
         "last seen",
         "hosts",
+        "engines",
     ];
+    // The last column is there for several engines.
+    let columns = head.len() - usize::from(!has_sources(told));
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(told.rows.iter().take(SHOWN).map(|row| {
         [
@@ -46,10 +50,11 @@ pub fn table(told: &Told) -> String {
             stix_time(row.first_seen),
             stix_time(row.last_seen),
             hosts(row),
+            printable(&sources(row), WIDEST).to_string(),
         ]
     }));
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..head.len())
+    let widths: Vec<usize> = (0..columns)
         .map(|column| width(column).unwrap_or(0))
         .collect();
     let mut table = String::new();
@@ -80,6 +85,19 @@ fn hosts(row: &Row) -> String {
     hosts.collect::<Vec<_>>().join(", ")
 }
 
+/// Whether the engines are told apart.
+fn has_sources(told: &Told) -> bool {
+    told.rows.iter().any(|row| !row.sources.is_empty())
+}
+
+fn sources(row: &Row) -> String {
+    let sources = row
+        .sources
+        .iter()
+        .map(|(name, count)| format!("{name} ({count})"));
+    sources.collect::<Vec<_>>().join(", ")
+}
+
 #[derive(Serialize)]
 struct JsonRow<'a> {
     id: &'a str,
@@ -90,6 +108,8 @@ struct JsonRow<'a> {
     first_seen: String,
     last_seen: String,
     hosts: Vec<JsonHost>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    engines: BTreeMap<&'a str, u64>,
 }
 
 #[derive(Serialize)]
@@ -119,6 +139,11 @@ pub fn json(told: &Told) -> serde_json::Result<String> {
                 sightings: *count,
             })
             .collect(),
+        engines: row
+            .sources
+            .iter()
+            .map(|(name, count)| (&**name, *count))
+            .collect(),
     });
     let rows: Vec<JsonRow<'_>> = rows.collect();
     let all = serde_json::json!({"indicators": rows, "sightings_of_others": told.others});
@@ -128,7 +153,12 @@ pub fn json(told: &Told) -> serde_json::Result<String> {
 /// All of it as CSV (RFC 4180). A text that a spreadsheet would take for a formula has
 /// an apostrophe before it.
 pub fn csv(told: &Told) -> String {
-    let mut csv = "indicator,kind,feed,sightings,first_seen,last_seen,hosts,id\r\n".to_owned();
+    let has_sources = has_sources(told);
+    let mut csv = "indicator,kind,feed,sightings,first_seen,last_seen,hosts,id".to_owned();
+    if has_sources {
+        csv.push_str(",engines");
+    }
+    csv.push_str("\r\n");
     for row in &told.rows {
         let cells = [
             cell(&row.indicator),
@@ -141,6 +171,10 @@ pub fn csv(told: &Told) -> String {
             cell(&row.id),
         ];
         csv.push_str(&cells.join(","));
+        if has_sources {
+            csv.push(',');
+            csv.push_str(&cell(&sources(row)));
+        }
         csv.push_str("\r\n");
     }
     csv
@@ -172,6 +206,7 @@ pub(crate) mod tests {
             first_seen: datetime!(2024-03-05 09:00 UTC),
             last_seen: datetime!(2024-03-05 10:30 UTC),
             hosts: vec![("10.0.0.1".parse().expect("an address"), 3)],
+            sources: BTreeMap::new(),
         }
     }
 
@@ -228,5 +263,35 @@ pub(crate) mod tests {
         assert_eq!(all["indicators"][0]["indicator"], HOSTILE);
         assert_eq!(all["indicators"][1]["sightings"], 7);
         assert_eq!(all["indicators"][1]["hosts"][0]["address"], "10.0.0.1");
+        assert!(all["indicators"][1].get("engines").is_none());
+    }
+
+    #[test]
+    fn several_engines_are_told_apart() {
+        let mut told = told(&["a.example", "b.example"]);
+        told.rows[0].sources = [("=north".into(), 3), ("south".into(), 4)].into();
+        let all: serde_json::Value =
+            serde_json::from_str(&json(&told).expect("JSON")).expect("JSON");
+        assert_eq!(
+            all["indicators"][0]["engines"],
+            serde_json::json!({"=north": 3, "south": 4})
+        );
+        let csv = csv(&told);
+        let ends = ["id,engines", "\"'=north (3), south (4)\"", "\"\""];
+        for (line, end) in csv.lines().zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        let table = table(&told);
+        let ends = [
+            "hosts         engines",
+            "=north (3), south (4)",
+            "10.0.0.1 (3)",
+        ];
+        for (line, end) in table.lines().zip(ends) {
+            assert!(line.ends_with(end), "{line}");
+        }
+        let page = html(&told);
+        assert!(page.contains(">Engines</button>") && page.contains("south (4)</td>"));
+        assert!(!html(&self::told(&["a.example"])).contains("Engines"));
     }
 }
