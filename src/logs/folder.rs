@@ -16,7 +16,7 @@ use log::{info, warn};
 
 use super::decode::{Compression, decoded};
 use super::format::json_lines;
-use super::format::{BEGINNING, Detected, Form, detect, unreadable};
+use super::format::{BEGINNING, Detected, LogFormat, detect, unreadable};
 use super::read::Failure;
 use crate::process::input::{self, is_standard_input, name};
 
@@ -210,14 +210,14 @@ fn is_log(path: &Path) -> io::Result<bool> {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn form(path: &Path) -> Result<Option<Form>, Failure> {
+pub fn form(path: &Path) -> Result<Option<LogFormat>, Failure> {
     form_of(&beginning(path)?)
 }
 
-fn form_of(beginning: &[u8]) -> Result<Option<Form>, Failure> {
+fn form_of(beginning: &[u8]) -> Result<Option<LogFormat>, Failure> {
     match detect(beginning, true) {
-        Detected::Form(Form::JsonLines) if !has_object(beginning) => Ok(None),
-        Detected::Form(form) => Ok(Some(form)),
+        Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => Ok(None),
+        Detected::Format(form) => Ok(Some(form)),
         Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
         Detected::More => Ok(None),
     }

@@ -57,12 +57,12 @@ impl Tail {
         let count = self.input.file().read_at(&mut beginning, 0)?;
         match detect(&beginning[..count], false) {
             Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
-            Detected::Form(form) if !form.needs_start() => {
+            Detected::Format(form) if !form.needs_start() => {
                 self.cutter = Cutter::behind(form);
                 Ok(self.skip_lines()?)
             }
             // A row says nothing without the header above it, wherever that is.
-            Detected::Form(_) | Detected::More => Ok(self.read_over()?),
+            Detected::Format(_) | Detected::More => Ok(self.read_over()?),
         }
     }
 

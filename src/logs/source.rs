@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use log::{debug, warn};
 
-use super::format::Form;
+use super::format::LogFormat;
 use super::lines::LONGEST_LINE;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -49,7 +49,7 @@ impl Source {
     }
 
     /// Takes note of how it begins, and in which form it is.
-    pub fn begins(&self, beginning: &[u8], form: Option<Form>) {
+    pub fn begins(&self, beginning: &[u8], form: Option<LogFormat>) {
         let text = String::from_utf8_lossy(beginning).into_owned();
         let is_first = self.beginning.set(text);
         if let (Ok(()), Some(form)) = (is_first, form) {

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::json_array::Flatten;
-use super::{BEGINNING, Detected, Form, Reading, detect};
+use super::{BEGINNING, Detected, LogFormat, Reading, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
 /// How much of the beginning is kept for messages, in bytes.
@@ -31,7 +31,7 @@ pub enum Cut {
 /// its end is wanted, the blocks before it are thrown away.
 #[derive(Debug)]
 pub struct Cutter {
-    form: Option<Form>,
+    form: Option<LogFormat>,
     beginning: Beginning,
     begins: Option<Vec<u8>>,
     flatten: Option<Flatten>,
@@ -60,14 +60,14 @@ impl Default for Cutter {
 
 impl Cutter {
     /// For the rest of a log whose form is known, from the start of a line.
-    pub fn behind(form: Form) -> Self {
+    pub fn behind(form: LogFormat) -> Self {
         let mut cutter = Cutter::default();
         cutter.begin(form);
         cutter.next_line = None;
         cutter
     }
 
-    fn begin(&mut self, form: Form) {
+    fn begin(&mut self, form: LogFormat) {
         self.form = Some(form);
         self.flatten = form.flatten();
         if self.flatten.is_some() {
@@ -78,7 +78,7 @@ impl Cutter {
     }
 
     /// The form, once it is told.
-    pub fn form(&self) -> Option<Form> {
+    pub fn form(&self) -> Option<LogFormat> {
         self.form
     }
 
@@ -111,7 +111,7 @@ impl Cutter {
     ) -> io::Result<Cut> {
         if self.form.is_none() {
             match self.detect(reader, at_end)? {
-                Detected::Form(form) => {
+                Detected::Format(form) => {
                     let shown = self.beginning.bytes.len().min(SHOWN);
                     self.begins = Some(self.beginning.bytes[..shown].to_vec());
                     self.begin(form);
@@ -197,7 +197,7 @@ mod tests {
     use super::super::{Event, zeek_json};
     use super::*;
 
-    fn read(text: &[u8]) -> (Option<Form>, Vec<String>) {
+    fn read(text: &[u8]) -> (Option<LogFormat>, Vec<String>) {
         let (mut cutter, mut block) = (Cutter::default(), Block::default());
         let mut events = Vec::new();
         let mut reader = text;
@@ -257,6 +257,6 @@ mod tests {
         );
         assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
-        assert_eq!(cutter.form(), Some(Form::Zeek));
+        assert_eq!(cutter.form(), Some(LogFormat::Zeek));
     }
 }

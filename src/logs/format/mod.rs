@@ -1,6 +1,6 @@
 //! The forms in which logs come, each told by its content.
 //!
-//! A form says how its bytes become lines ([`Form::flatten`]) and what makes events of
+//! A form says how its bytes become lines ([`LogFormat::flatten`]) and what makes events of
 //! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`], its variants and
 //! arms here and nowhere else, and a file with its reader. How a log is compressed is another matter
 //! (`decode`), and both passes over files and the following of them read by [`Cutter`].
@@ -26,7 +26,7 @@ pub const BEGINNING: usize = 64 << 10;
 
 /// A form that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub enum LogFormat {
     /// One JSON object a line.
     JsonLines,
     /// Arrays of JSON objects, and objects over several lines.
@@ -44,13 +44,13 @@ pub fn taken() -> String {
     )
 }
 
-impl Form {
+impl LogFormat {
     /// Its name, as it stands in the log.
     pub fn name(self) -> &'static str {
         let entry = match self {
-            Form::JsonLines => &LOG_FORMS[0],
-            Form::JsonArray(_) => &LOG_FORMS[1],
-            Form::Zeek => &LOG_FORMS[2],
+            LogFormat::JsonLines => &LOG_FORMS[0],
+            LogFormat::JsonArray(_) => &LOG_FORMS[1],
+            LogFormat::Zeek => &LOG_FORMS[2],
         };
         entry.name
     }
@@ -58,24 +58,24 @@ impl Form {
     /// What makes events of its lines, before the first of them.
     fn reading(self) -> Reading {
         match self {
-            Form::JsonLines | Form::JsonArray(_) => Reading::Json,
-            Form::Zeek => Reading::Zeek(zeek_tsv::Head::default()),
+            LogFormat::JsonLines | LogFormat::JsonArray(_) => Reading::Json,
+            LogFormat::Zeek => Reading::Zeek(zeek_tsv::Head::default()),
         }
     }
 
     /// What makes lines of its bytes, where they are none.
     fn flatten(self) -> Option<Flatten> {
         match self {
-            Form::JsonArray(place) => Some(Flatten::new(place)),
-            Form::JsonLines | Form::Zeek => None,
+            LogFormat::JsonArray(place) => Some(Flatten::new(place)),
+            LogFormat::JsonLines | LogFormat::Zeek => None,
         }
     }
 
     /// Whether a line means nothing without what stands before it in the log.
     pub fn needs_start(self) -> bool {
         match self {
-            Form::JsonLines => false,
-            Form::JsonArray(_) | Form::Zeek => true,
+            LogFormat::JsonLines => false,
+            LogFormat::JsonArray(_) | LogFormat::Zeek => true,
         }
     }
 }
@@ -84,7 +84,7 @@ impl Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detected {
     /// It is in this form, or in the one that needs no certain beginning.
-    Form(Form),
+    Format(LogFormat),
     /// It cannot be read, for this reason.
     Unreadable(&'static str),
     /// There is too little of it.
@@ -100,18 +100,18 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     let blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
     let start = beginning.iter().position(|byte| !blank(byte));
     let form = match start.map(|start| &beginning[start..]) {
-        None => is_all.then_some(Form::JsonLines),
+        None => is_all.then_some(LogFormat::JsonLines),
         Some(text) => match text[0] {
             b'#' => match zeek_tsv::begins(text) {
-                Some(true) => Some(Form::Zeek),
-                Some(false) | None => is_enough(text, is_all).then_some(Form::JsonLines),
+                Some(true) => Some(LogFormat::Zeek),
+                Some(false) | None => is_enough(text, is_all).then_some(LogFormat::JsonLines),
             },
             b'[' => array(&text[1..], is_all),
             b'{' => object(text, is_all),
-            _ => is_enough(text, is_all).then_some(Form::JsonLines),
+            _ => is_enough(text, is_all).then_some(LogFormat::JsonLines),
         },
     };
-    form.map_or(Detected::More, Detected::Form)
+    form.map_or(Detected::More, Detected::Format)
 }
 
 /// Whether there is enough of what begins as no form does to say that it is none of the
@@ -121,38 +121,38 @@ fn is_enough(text: &[u8], is_all: bool) -> bool {
 }
 
 /// What begins with `[`: an array of objects, or a line of something else.
-fn array(text: &[u8], is_all: bool) -> Option<Form> {
+fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
     match text.trim_ascii_start().first() {
-        Some(b'{' | b']') => Some(Form::JsonArray(Place::Top)),
-        Some(_) => is_enough(text, is_all).then_some(Form::JsonLines),
-        None if is_all => Some(Form::JsonArray(Place::Top)),
+        Some(b'{' | b']') => Some(LogFormat::JsonArray(Place::Top)),
+        Some(_) => is_enough(text, is_all).then_some(LogFormat::JsonLines),
+        None if is_all => Some(LogFormat::JsonArray(Place::Top)),
         None => None,
     }
 }
 
 /// What begins with `{`: a line, an object over several lines, or an answer that
 /// holds events.
-fn object(text: &[u8], is_all: bool) -> Option<Form> {
+fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
     let end = memchr::memchr(b'\n', text);
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
     if let Envelope::Place(place) = json_array::envelope(first) {
-        return Some(Form::JsonArray(place));
+        return Some(LogFormat::JsonArray(place));
     }
     if rest.is_empty() {
-        return is_all.then_some(Form::JsonLines);
+        return is_all.then_some(LogFormat::JsonLines);
     }
     if serde_json::from_slice::<serde::de::IgnoredAny>(first).is_ok() {
-        return Some(Form::JsonLines);
+        return Some(LogFormat::JsonLines);
     }
     match rest.get(1) {
         None if !is_all => None,
         Some(next) if b" \t\"}\r\n".contains(next) => match json_array::envelope(text) {
-            Envelope::Place(place) => Some(Form::JsonArray(place)),
+            Envelope::Place(place) => Some(LogFormat::JsonArray(place)),
             // An answer may show its events later.
             Envelope::More if !is_all => None,
-            Envelope::More | Envelope::No => Some(Form::JsonArray(Place::Top)),
+            Envelope::More | Envelope::No => Some(LogFormat::JsonArray(Place::Top)),
         },
-        _ => Some(Form::JsonLines),
+        _ => Some(LogFormat::JsonLines),
     }
 }
 

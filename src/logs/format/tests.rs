@@ -1,8 +1,8 @@
 use super::*;
 
-const LINES: Detected = Detected::Form(Form::JsonLines);
-const TOP: Detected = Detected::Form(Form::JsonArray(Place::Top));
-const ZEEK: Detected = Detected::Form(Form::Zeek);
+const LINES: Detected = Detected::Format(LogFormat::JsonLines);
+const TOP: Detected = Detected::Format(LogFormat::JsonArray(Place::Top));
+const ZEEK: Detected = Detected::Format(LogFormat::Zeek);
 
 #[test]
 fn the_form_is_told_by_the_first_bytes() {
@@ -37,12 +37,13 @@ fn the_form_is_told_by_the_first_bytes() {
         "{\n  \"a\": 1,\n",
     ] {
         assert_eq!(detect(text.as_bytes(), false), Detected::More, "{text}");
-        let Detected::Form(_) = detect(text.as_bytes(), true) else {
+        let Detected::Format(_) = detect(text.as_bytes(), true) else {
             panic!("{text}");
         };
     }
     let answer = "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}";
-    let Detected::Form(Form::JsonArray(Place::Within(path))) = detect(answer.as_bytes(), false)
+    let Detected::Format(LogFormat::JsonArray(Place::Within(path))) =
+        detect(answer.as_bytes(), false)
     else {
         panic!("no answer");
     };
