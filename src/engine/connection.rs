@@ -247,7 +247,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::engine::{Answer, Asked, Bounds, Engine, Event, NotReady};
+    use crate::engine::{Bounds, Engine, Event, NotReady, QueryOutcome, QueryTarget};
     use crate::process::child::Flow;
 
     /// Counts how often it is asked whether it is there.
@@ -278,12 +278,12 @@ mod tests {
 
         fn export(
             &self,
-            _: Asked<'_>,
+            _: QueryTarget<'_>,
             _: Bounds,
             _: &Stop,
             _: &mut dyn FnMut(Event<'_>) -> Flow,
-        ) -> Answer {
-            Answer::Complete
+        ) -> QueryOutcome {
+            QueryOutcome::Complete
         }
     }
 

@@ -117,7 +117,7 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
                 not queried";
     assert!(log.contains(left), "{log}");
     // What is left of one is not left of the other.
-    let done = "one: 1 indicator(s) asked for, 1 sighting(s) found, 0 indicator(s) left";
+    let done = "one: 1 indicator(s) queried, 1 sighting(s) found, 0 indicator(s) left";
     assert!(log.contains(done), "{log}");
     assert!(
         log.contains("the run is not complete: two was not queried: cannot reach two"),

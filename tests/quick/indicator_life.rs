@@ -65,7 +65,7 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
     let status = bridge.wait(Duration::from_secs(10));
     let log = bridge.log();
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(log.contains("the matcher was not told of"), "{log}");
+    assert!(log.contains("the matcher was not sent"), "{log}");
 }
 
 /// What a logger adds in one go: a request to this host, now.
