@@ -1,4 +1,4 @@
-//! Addresses, alone, with a port, and as they stand in fields for hosts.
+//! Addresses, alone, with a port, and as fields for hosts hold them.
 
 use std::net::IpAddr;
 
@@ -7,8 +7,8 @@ use super::not_a_value::NotAValue;
 /// What an address is called in messages.
 const ADDRESS: &str = "IPv4 or IPv6 address";
 
-/// The address of an event's text: the zone of a link (`%eth0`) is no part of it, and
-/// an IPv4-mapped one is the IPv4 address.
+/// Reads the address in the text of an event. The zone of a link (`%eth0`) is dropped,
+/// and an IPv4-mapped address becomes the IPv4 address.
 pub fn read(text: &str) -> Option<IpAddr> {
     if !may_be_one(text.as_bytes()) {
         return None;
@@ -24,7 +24,7 @@ pub fn read(text: &str) -> Option<IpAddr> {
 /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
 const LONGEST: usize = 45;
 
-/// A test that is cheaper than the parser, and true for all that it takes.
+/// Cheaper than the parser, and true for everything that the parser accepts.
 fn may_be_one(text: &[u8]) -> bool {
     let is_separator = |byte: &u8| matches!(byte, b'.' | b':');
     let Some(first) = text.iter().take(5).position(is_separator) else {
@@ -39,16 +39,16 @@ fn may_be_one(text: &[u8]) -> bool {
     begins && (text.len() <= LONGEST || text.contains(&b'%'))
 }
 
-/// Only addresses of IPv6 have a zone.
+/// Only IPv6 addresses have a zone.
 fn without_zone(text: &str) -> Option<&str> {
     let (address, zone) = text.split_once('%')?;
     (address.contains(':') && !zone.is_empty()).then_some(address)
 }
 
-/// The address that a feed writes, in brackets or not.
+/// Reads an address as a feed writes it, with or without brackets.
 ///
 /// # Errors
-/// It is none.
+/// The text is not an address.
 pub fn parse(text: &str) -> Result<IpAddr, NotAValue> {
     let inner = text
         .strip_prefix('[')
@@ -57,10 +57,10 @@ pub fn parse(text: &str) -> Result<IpAddr, NotAValue> {
     read(inner.unwrap_or(text)).ok_or_else(|| NotAValue::plainly(text, ADDRESS))
 }
 
-/// An address and a port: `192.0.2.1:80`, `[2001:db8::1]:80`.
+/// Reads an address and a port: `192.0.2.1:80`, `[2001:db8::1]:80`.
 ///
 /// # Errors
-/// It is none.
+/// The text is not an address with a port.
 pub fn parse_with_port(text: &str) -> Result<(IpAddr, u16), NotAValue> {
     const WHAT: &str = "address with a port";
     let parts = match text.strip_prefix('[') {
@@ -79,15 +79,15 @@ pub fn parse_with_port(text: &str) -> Result<(IpAddr, u16), NotAValue> {
     }
 }
 
-/// A number of digits alone.
+/// Reads a number that consists of digits only.
 pub(super) fn port(digits: &str) -> Option<u16> {
     let are_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
     are_digits.then(|| digits.parse().ok()).flatten()
 }
 
-/// The host of a field for hosts, without brackets, and the port behind it:
-/// `evil.example:8080`, `[2001:db8::1]:80`. What has more than one colon and no bracket
-/// is an address of IPv6.
+/// Splits the value of a field for hosts into the host, without brackets, and the port:
+/// `evil.example:8080`, `[2001:db8::1]:80`. A value with several colons and no brackets
+/// is an IPv6 address.
 pub fn host_and_port(text: &str) -> (&str, Option<u16>) {
     if let Some(rest) = text.strip_prefix('[') {
         return match rest.split_once(']') {

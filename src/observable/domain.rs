@@ -1,4 +1,4 @@
-//! Names, their canonical form, and the names under them.
+//! Domain names, their canonical form, and the names below them.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,17 @@ use idna::uts46::{DnsLength, Hyphens, Uts46};
 
 use super::not_a_value::NotAValue;
 
-/// A name has no more bytes than this (RFC 1035, section 2.3.4).
+/// The longest name in bytes (RFC 1035, section 2.3.4).
 const LONGEST_NAME: usize = 255;
 
-/// A label has no more bytes than this.
+/// The longest label in bytes.
 const LONGEST_LABEL: usize = 63;
 
-/// A name's canonical form: ASCII in lower case, without the dot of the root, letters
-/// of other scripts as `xn--` (UTS 46, non-transitional; neither the STD3 rules nor those
-/// for hyphens hold, since `_ldap` and `r1---sn` are names). It is `text` itself or what
-/// was put into `buffer`; what cannot be a name stays as it is but for its case.
+/// Returns the canonical form of a name: lower-case ASCII without the trailing dot;
+/// letters of other scripts are `xn--` (UTS 46, non-transitional; neither the STD3 rules
+/// nor those for hyphens apply, since `_ldap` and `r1---sn` are names). The result is
+/// `text` or what was written to `buffer`. A text that cannot be a name is only
+/// lower-cased.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     let is_plain = |byte: u8| byte.is_ascii() && !byte.is_ascii_uppercase();
     if text.bytes().all(is_plain) {
@@ -31,7 +32,7 @@ pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     without_root(buffer)
 }
 
-/// A text in ASCII as it is; any other as UTS 46 maps it, where it can.
+/// Returns ASCII unchanged; maps other text by UTS 46, where possible.
 fn is_ascii_or_mapped(text: &str) -> Option<Cow<'_, str>> {
     if text.is_ascii() {
         return Some(Cow::Borrowed(text));
@@ -49,7 +50,7 @@ fn without_root(text: &str) -> &str {
     text.strip_suffix('.').unwrap_or(text)
 }
 
-/// The name in the letters of its script, where its canonical form is another.
+/// The name in the letters of its script, if these differ from the canonical form.
 pub fn unicode(canonical: &str) -> Option<String> {
     if !canonical.contains("xn--") {
         return None;
@@ -59,10 +60,10 @@ pub fn unicode(canonical: &str) -> Option<String> {
     (text != canonical).then(|| text.into_owned())
 }
 
-/// The name that a feed writes, in its canonical form.
+/// Reads a name as a feed writes it and returns its canonical form.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not a name; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     const WHAT: &str = "domain name";
     let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
@@ -89,8 +90,8 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
     Ok(name.to_owned())
 }
 
-/// Whether a byte is syntax of URLs, lists and texts, and stands in no host name (WHATWG's
-/// forbidden ones, with quotation marks, commas and the like).
+/// Whether a byte belongs to the syntax of URLs, lists or texts and so never occurs in a
+/// host name (WHATWG's forbidden ones, quotation marks, commas and the like).
 fn is_forbidden(byte: u8) -> bool {
     match byte {
         b'*' | b'-' | b'.' | b'_' => false,
@@ -98,8 +99,8 @@ fn is_forbidden(byte: u8) -> bool {
     }
 }
 
-/// Whether a name has its canonical form, seen at a glance: labels of small letters, digits,
-/// `-` and `_`.
+/// A quick check for the canonical form: labels of lower-case letters, digits, `-` and
+/// `_`.
 pub(super) fn is_canonical(name: &str) -> bool {
     let mut label = 0;
     for byte in name.bytes() {
@@ -113,8 +114,8 @@ pub(super) fn is_canonical(name: &str) -> bool {
     label > 0 && name.len() <= LONGEST_NAME
 }
 
-/// Whether a canonical name can be told from other words by its form alone: it has a
-/// dot, its labels are of letters, digits, `-` and `_`, and the last is no number.
+/// Whether a canonical name is recognizable as a name without context: it has a dot, its
+/// labels consist of letters, digits, `-` and `_`, and the last label is not a number.
 pub(super) fn is_evident(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let last = name.rsplit('.').next().unwrap_or_default();
@@ -123,7 +124,7 @@ pub(super) fn is_evident(name: &str) -> bool {
         && !last.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Whether `name` is a name under this domain, and not the domain itself.
+/// Whether `name` is below this domain. The domain itself is not.
 pub fn is_subdomain(name: &str, domain: &str) -> bool {
     name.len() <= LONGEST_NAME
         && name
@@ -131,7 +132,7 @@ pub fn is_subdomain(name: &str, domain: &str) -> bool {
             .is_some_and(|front| front.len() > 1 && front.ends_with('.'))
 }
 
-/// The domains that a name can be under, the longest first.
+/// The domains that a name can be below, the longest first.
 pub fn domains_above(name: &str) -> impl Iterator<Item = &str> {
     let name = if name.len() > LONGEST_NAME { "" } else { name };
     let dots = name.match_indices('.').filter(|(at, _)| *at > 0);

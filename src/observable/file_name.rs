@@ -1,12 +1,12 @@
-//! Names of files: the components of a path from its end, ASCII case aside.
+//! File names: the trailing components of a path, compared without ASCII case.
 
 use super::not_a_value::NotAValue;
 
-/// A path has no more bytes than this, about.
+/// The approximate length of the longest path in bytes.
 const LONGEST: usize = 32 * 1024;
 
-/// Shows the end of a path in its canonical form: the name alone, then with each
-/// component before it; no more components than `most`.
+/// Calls `show` with the end of a path in its canonical form: the name first, then one
+/// more component each time, `most` components at most.
 pub fn each_end<'t>(
     text: &'t str,
     most: usize,
@@ -26,7 +26,8 @@ pub fn each_end<'t>(
     }
 }
 
-/// A whole path: components in lower case with one `/` between them.
+/// Returns a whole path in its canonical form: lower-case components separated by one
+/// `/`.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     let bytes = text.as_bytes();
     let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && *byte != b'\\';
@@ -44,15 +45,15 @@ pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     buffer
 }
 
-/// How many components a canonical name has.
+/// The number of components of a canonical name.
 pub fn components(canonical: &str) -> usize {
     1 + memchr::memchr_iter(b'/', canonical.as_bytes()).count()
 }
 
-/// The name, or the end of a path, that a feed writes.
+/// Reads a file name, or the end of a path, as a feed writes it.
 ///
 /// # Errors
-/// There is no component in it.
+/// The text has no component.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     let mut buffer = String::new();
     let canonical = read(text, &mut buffer);

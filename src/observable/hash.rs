@@ -1,14 +1,14 @@
-//! Hashes and fingerprints: digits in lower case.
+//! Hashes and fingerprints: lower-case hexadecimal digits.
 
-/// The lengths of hashes that logs have, in digits: MD5, SHA-1, SHA-256, SHA-512.
+/// The lengths in digits of the hashes in logs: MD5, SHA-1, SHA-256, SHA-512.
 pub const LENGTHS: [usize; 4] = [32, 40, 64, 128];
 
-/// The longest of them with a `:` between its bytes.
+/// The longest hash with a `:` between its bytes.
 const LONGEST: usize = 128 + 63;
 
-/// The digits of a hash in lower case, of whatever length: `text` itself, or what was
-/// put into `buffer`. `None` where there are other characters than digits, and `:`
-/// between pairs of them.
+/// Returns the lower-case digits of a hash of any length: `text`, or what was written to
+/// `buffer`. `None` if the text holds anything but digits and `:` between pairs of
+/// digits.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> Option<&'t str> {
     let bytes = text.as_bytes();
     if bytes.is_empty() || bytes.len() > LONGEST {
@@ -33,19 +33,19 @@ pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> Option<&'t str> {
             return None;
         }
     }
-    // No pair is cut.
+    // The last pair is complete.
     (!in_pairs || bytes.len() % 3 == 2).then_some(buffer.as_str())
 }
 
-/// The digits of a hash of one of these lengths.
+/// Returns the digits of a hash that has one of these lengths.
 pub(super) fn of_length(text: &str, lengths: &[usize]) -> Option<String> {
     let mut buffer = String::new();
     let digits = read(text, &mut buffer)?;
     lengths.contains(&digits.len()).then(|| digits.to_owned())
 }
 
-/// The digits of a certificate's serial number: those of a hash, without zeros in front,
-/// which Zeek writes and others do not.
+/// Returns the digits of a certificate's serial number without leading zeros, which Zeek
+/// writes and other sensors do not.
 pub fn serial<'t>(text: &'t str, buffer: &'t mut String) -> Option<&'t str> {
     let digits = read(text, buffer)?;
     let short = digits.trim_start_matches('0');

@@ -1,20 +1,20 @@
-//! What an observable is looked for as.
+//! How an observable is searched for.
 
 use super::{Observable, PROPERTIES, Property};
 
-/// Concepts whose fields a domain is looked for in.
+/// Concepts whose fields are searched for a domain.
 const DOMAIN: &[&str] = &["net.domain", "net.hostname"];
-/// Concepts whose fields a URL is looked for in.
+/// Concepts whose fields are searched for a URL.
 const URL: &[&str] = &["net.uri"];
-/// Concepts whose fields hold the hashes of files.
+/// Concepts whose fields hold file hashes.
 const HASHES: &[&str] = &["file.hash.md5", "file.hash.sha1", "file.hash.sha256"];
-/// Fields that hold the answers of DNS, in lists.
+/// Fields that hold lists of DNS answers.
 const ANSWERS: &[&str] = &["zeek.dns.answers"];
 
-/// The number of the first kind of text in a property.
+/// The number of the first kind that stands for a property.
 const FIRST_PROPERTY: usize = 8;
 
-/// What an observable is looked for as.
+/// How an observable is searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     /// One address.
@@ -27,18 +27,18 @@ pub enum Kind {
     Domain,
     /// A URL.
     Url,
-    /// A hash of whatever it is.
+    /// A hash of a file or a certificate.
     Hash,
-    /// A text in a property.
+    /// The text of a property.
     Text(Property),
-    /// Any name under a domain.
+    /// Any name below a domain.
     Subdomain,
-    /// An answer of DNS.
+    /// A DNS answer.
     Answer,
 }
 
 impl Kind {
-    /// How many there are.
+    /// The number of kinds.
     pub const COUNT: usize = FIRST_PROPERTY + PROPERTIES.len();
 
     /// The kind of an observable.
@@ -56,7 +56,7 @@ impl Kind {
         }
     }
 
-    /// Its number, below [`Kind::COUNT`].
+    /// The number of the kind, less than [`Kind::COUNT`].
     pub fn number(self) -> usize {
         match self {
             Kind::Address => 0,
@@ -86,7 +86,7 @@ impl Kind {
         }
     }
 
-    /// What a value of it is, for a person.
+    /// The human-readable name of such a value.
     pub fn what(self) -> &'static str {
         match self {
             Kind::Address | Kind::Network | Kind::Endpoint => "address",
@@ -103,18 +103,18 @@ impl Kind {
         (0..Kind::COUNT).filter_map(Kind::from_number)
     }
 
-    /// Whether it is looked for in fields of type address.
+    /// Whether all fields of type address are searched.
     pub fn is_of_addresses(self) -> bool {
         matches!(self, Kind::Address | Kind::Endpoint | Kind::Network)
     }
 
-    /// Whether it is looked for among the elements of lists, and nowhere else.
+    /// Whether only the elements of lists are searched.
     pub fn is_in_lists(self) -> bool {
         self == Kind::Answer
     }
 
-    /// The engine's concepts, or whole names of fields, that hold it; none for
-    /// what is looked for in every field of type address.
+    /// The engine's concepts, or full field names, that hold such values; empty if every
+    /// field of type address is searched.
     pub fn extractors(self) -> &'static [&'static str] {
         match self {
             Kind::Address | Kind::Endpoint | Kind::Network => &[],

@@ -1,18 +1,18 @@
-//! What a line of a list is.
+//! Reads the lines of a list of values.
 
 use super::domain::{self, is_evident};
 use super::not_a_value::NotAValue;
 use super::{Observable, Property, refang};
 
-/// What can stand in a list, for messages.
+/// What a list can hold, for messages.
 const WHAT: &str = "address, network, range of addresses, address with a port, hash, JA4, mail address, domain or URL";
 
-/// The values that a line of a list names, by its form alone: a range of addresses is as
-/// many networks as it takes, anything else is one value. Forms are tried in the order
-/// that [`NotAValue`] names them in; defanged values are made whole.
+/// Reads the values in a line of a list from their form alone. A range of addresses
+/// becomes as many networks as it needs; anything else is one value. The forms are tried
+/// in the order in which [`NotAValue`] names them. Defanged values are refanged.
 ///
 /// # Errors
-/// It is none of these for certain.
+/// The line is not unambiguously one of these.
 pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     let line = line.trim();
     if let Some(name) = with_names_under_it(line) {
@@ -38,14 +38,14 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     }
     match Observable::of_evident_url(text) {
         Ok(url) => Ok(vec![url]),
-        // Only of what looks like one it helps to know why it is none.
+        // The reason only helps for a line that looks like a URL.
         Err(error) if text.contains("://") => Err(error),
         Err(_) => Err(NotAValue::plainly(text, WHAT)),
     }
 }
 
-/// The domain that a line names together with all names under it: `.evil.example`, and
-/// `||evil.example^` as filters of advertisements have it.
+/// The domain of a line that means a domain and all names below it: `.evil.example`, or
+/// `||evil.example^` in the syntax of ad filters.
 fn with_names_under_it(line: &str) -> Option<&str> {
     let filter = || line.strip_prefix("||")?.strip_suffix('^');
     let name = line.strip_prefix('.').or_else(filter)?;
@@ -53,7 +53,7 @@ fn with_names_under_it(line: &str) -> Option<&str> {
     is_evident(&canonical).then_some(name)
 }
 
-/// `tcp://192.0.2.1:80` is an address with a port, and no URL of a scheme.
+/// Makes `tcp://192.0.2.1:80` an address with a port: `tcp` is not a URL scheme here.
 fn without_transport(text: &str) -> &str {
     let rest = ["tcp://", "udp://"]
         .iter()
@@ -63,7 +63,7 @@ fn without_transport(text: &str) -> &str {
         .unwrap_or(text)
 }
 
-/// A JA4, which looks like nothing else: `t13d1516h2_8daaf6152771_b186095e22b6`.
+/// Reads a JA4, whose form is unique: `t13d1516h2_8daaf6152771_b186095e22b6`.
 fn ja4(text: &str) -> Result<Observable, NotAValue> {
     let parts: Vec<&str> = text.split('_').collect();
     let is_it = match parts[..] {
@@ -92,7 +92,7 @@ mod tests {
 
     use super::*;
 
-    /// Kind and canonical text of each value.
+    /// The kind and the canonical text of each value.
     fn forms(line: &str) -> Vec<String> {
         let values = of_line(line).unwrap_or_else(|error| panic!("{error}"));
         let form = |one: &Observable| format!("{} {one}", one.kind());
@@ -166,7 +166,7 @@ mod tests {
             "1,http://evil.example/x y",
             "\"1\",\"http://evil.example/\"",
             "00:0a:95:9d:68:16",
-            // The words behind it say when it holds.
+            // The options after it restrict when it applies.
             "||evil.example^$third-party",
             "||evil^",
             ".evil",

@@ -1,7 +1,8 @@
-//! Hardware addresses: six bytes in lower case with `:` between them.
+//! Hardware addresses: six lower-case bytes separated by `:`.
 
-/// Its canonical form: `text` itself, or what was put into `buffer`. Bytes with `:` or
-/// `-` between them, three groups of four digits with dots, or twelve digits.
+/// Returns the canonical form: `text`, or what was written to `buffer`. Accepts bytes
+/// separated by `:` or `-`, three groups of four digits separated by dots, and twelve
+/// digits.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> Option<&'t str> {
     let bytes = text.as_bytes();
     let (separator, width) = match bytes.len() {

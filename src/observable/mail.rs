@@ -1,10 +1,10 @@
-//! Mail addresses: `Name <a@b>` and `<a@b>` are `a@b`, in lower case.
+//! Mail addresses: `Name <a@b>` and `<a@b>` become `a@b`, in lower case.
 
 use super::domain;
 use super::not_a_value::NotAValue;
 
-/// Shows each address of a header or an envelope in its canonical form: those in angle
-/// brackets, else the text between commas.
+/// Calls `show` with the canonical form of each address of a header or an envelope: the
+/// addresses in angle brackets, or else the text between commas.
 pub fn each<'t>(text: &'t str, buffer: &'t mut String, mut show: impl FnMut(&str)) {
     for part in Parts(text) {
         let part = match (part.rfind('<'), part.rfind('>')) {
@@ -29,8 +29,7 @@ pub fn each<'t>(text: &'t str, buffer: &'t mut String, mut show: impl FnMut(&str
     }
 }
 
-/// The parts of a list with commas, but for those between quotation marks or angle
-/// brackets.
+/// Splits a list at its commas, except those in quotation marks or angle brackets.
 struct Parts<'t>(&'t str);
 
 impl<'t> Iterator for Parts<'t> {
@@ -60,10 +59,10 @@ impl<'t> Iterator for Parts<'t> {
     }
 }
 
-/// The mail address that a feed writes.
+/// Reads a mail address as a feed writes it.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not a mail address; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     const WHAT: &str = "mail address";
     const SCHEME: &str = "mailto:";

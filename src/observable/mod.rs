@@ -1,12 +1,12 @@
-//! The values that can be looked for in events: addresses, networks, names, URLs,
-//! hashes, and texts in properties; each in one canonical form, whoever wrote
-//! it; and the times of events.
+//! The values that are searched for in events: addresses, networks, names, URLs, hashes,
+//! and the texts of properties. Each has one canonical form, no matter who wrote it.
+//! Event times are here too.
 //!
-//! * What a feed writes becomes an [`Observable`] by a constructor of its kind, or
-//!   by [`of_line`] where nothing tells the kind; what is none is a [`NotAValue`] with the
-//!   reason. Defanged values are made whole ([`refang`]).
-//! * What an event holds is read by the modules of the kinds ([`domain::read`],
-//!   [`url::target`], …) into the same forms, without a copy where it is written so.
+//! * A feed's text becomes an [`Observable`] through the constructor of its kind, or
+//!   through [`of_line`] if nothing tells the kind. Other text is a [`NotAValue`] with
+//!   the reason. Defanged values are refanged ([`refang`]).
+//! * An event's text is read into the same forms by the module of each kind
+//!   ([`domain::read`], [`url::target`], …), without a copy if it is already canonical.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -40,14 +40,14 @@ pub use refang::refang;
 pub use spelled::Spelled;
 pub use time::{EventTime, stix_time, whole_second};
 
-/// The longest text that is asked for, in bytes. A URL of this length fits no
-/// log that an engine reads.
+/// The longest text that is queried, in bytes. A longer URL fits no log that an engine
+/// reads.
 pub const LONGEST_VALUE: usize = 1 << 20;
 
-/// A value that can be looked for in events, canonical by construction.
+/// A value that can be searched for in events, canonical by construction.
 ///
-/// Texts remember how they were written ([`Spelled::as_written`]), for engines and modes
-/// that compare texts and not what they name.
+/// Texts keep their original spelling ([`Spelled::as_written`]) for engines and modes
+/// that compare texts rather than what they mean.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Observable {
     /// An IPv4 or IPv6 address, never an IPv4-mapped one
@@ -57,34 +57,32 @@ pub enum Observable {
     Endpoint(IpAddr, u16),
     /// A network of more than one address ([`Observable::network`]).
     Network(Network),
-    /// A domain or host name, without a trailing dot.
+    /// A domain or host name without a trailing dot.
     Domain(Spelled),
-    /// A URL, with or without a scheme, or the target of one alone ([`url`]).
+    /// A URL with or without a scheme, or only the target of one ([`url`]).
     Url(Spelled),
-    /// A hash that counts among everything of its length, in files and certificates.
+    /// A hash, compared with all hashes of its length, of files and certificates.
     Hash(Spelled),
-    /// A text in a property, written as the property has it
-    /// ([`Observable::text`]).
+    /// The text of a property, in the form of that property ([`Observable::text`]).
     Text(Property, Spelled),
-    /// Any name under this domain, but not the domain itself.
+    /// Any name below this domain, but not the domain itself.
     Subdomain(Spelled),
-    /// A name or an address, as text, among the answers of DNS.
+    /// A name or an address, as text, among DNS answers.
     Answer(Spelled),
 }
 
-/// A query can hold thousands of values in a list, but a network, a part of a text (the
-/// end of a name or of a path, a mail address in a header) and an element of a list are
-/// predicates of their own: they count as so many values.
+/// A query can list thousands of values, but a network, a partial text (the end of a name
+/// or of a path, a mail address in a header) and an element of a list each need a
+/// predicate. Such a value counts as this many list values.
 const PREDICATE_WEIGHT: usize = 100;
 
 impl Observable {
-    /// An address, with `::ffff:1.2.3.4` taken as `1.2.3.4`, as the engine
-    /// stores it.
+    /// An address. `::ffff:1.2.3.4` becomes `1.2.3.4`, as the engine stores it.
     pub fn address(address: IpAddr) -> Self {
         Observable::Address(address.to_canonical())
     }
 
-    /// The canonical form of a name that is known to be one.
+    /// A domain from a text that is known to be a name.
     pub fn domain(name: &str) -> Self {
         let written = name.strip_suffix('.').unwrap_or(name);
         let mut buffer = String::new();
@@ -92,7 +90,7 @@ impl Observable {
         Observable::Domain(Spelled::new(canonical, written))
     }
 
-    /// A network; one of a single address is that address.
+    /// A network. A network of one address becomes that address.
     pub fn network(network: Network) -> Self {
         match network.only_address() {
             Some(address) => Observable::address(address),
@@ -100,10 +98,10 @@ impl Observable {
         }
     }
 
-    /// An address or a network (`192.0.2.0/24`, `192.0.2.0/255.255.255.0`).
+    /// Reads an address or a network (`192.0.2.0/24`, `192.0.2.0/255.255.255.0`).
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is neither.
     pub fn of_address(text: &str) -> Result<Self, NotAValue> {
         let text = &*refang(text);
         if text.contains('/') {
@@ -115,11 +113,11 @@ impl Observable {
         }
     }
 
-    /// The same, or a range of addresses (`192.0.2.1-192.0.2.7`), as the networks that
-    /// make it up.
+    /// Like [`Observable::of_address`], but also accepts a range of addresses
+    /// (`192.0.2.1-192.0.2.7`), which becomes the networks that make it up.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is none of these.
     pub fn of_addresses(text: &str) -> Result<Vec<Self>, NotAValue> {
         let text = &*refang(text);
         match text.split_once('-') {
@@ -136,19 +134,19 @@ impl Observable {
         }
     }
 
-    /// An address with a port (`192.0.2.1:80`, `[2001:db8::1]:80`).
+    /// Reads an address with a port (`192.0.2.1:80`, `[2001:db8::1]:80`).
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not an address with a port.
     pub fn of_endpoint(text: &str) -> Result<Self, NotAValue> {
         let (address, port) = address::parse_with_port(&refang(text))?;
         Ok(Observable::Endpoint(address, port))
     }
 
-    /// A domain name, or with `*.` in front the names under it.
+    /// Reads a domain name, or the names below it if `*.` precedes it.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not a domain name.
     pub fn of_domain(text: &str) -> Result<Self, NotAValue> {
         let text = &*refang(text);
         let (name, make): (&str, fn(Spelled) -> Self) = match text.strip_prefix("*.") {
@@ -159,43 +157,44 @@ impl Observable {
         Ok(make(Spelled::new(domain::parse(name)?, written)))
     }
 
-    /// A URL, with or without a scheme, or its target alone, which begins with `/`.
+    /// Reads a URL with or without a scheme, or only its target, which begins with `/`.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not a URL.
     pub fn of_url(text: &str) -> Result<Self, NotAValue> {
         let text = &*refang(text);
         Ok(Observable::Url(Spelled::new(url::parse(text)?, text)))
     }
 
-    /// The same where nothing says that it is a URL: its form has to.
+    /// Like [`Observable::of_url`], for text that is only a URL if its form is
+    /// unambiguous.
     fn of_evident_url(text: &str) -> Result<Self, NotAValue> {
         let canonical = url::parse_evident(text)?;
         Ok(Observable::Url(Spelled::new(canonical, text)))
     }
 
-    /// An MD5, SHA-1, SHA-256 or SHA-512 of whatever it is.
+    /// Reads an MD5, SHA-1, SHA-256 or SHA-512 of a file or a certificate.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not such a hash.
     pub fn of_hash(text: &str) -> Result<Self, NotAValue> {
         hash::of_length(text, &hash::LENGTHS)
             .map(|digits| Observable::Hash(digits.into()))
             .ok_or_else(|| NotAValue::plainly(text, "MD5, SHA-1, SHA-256 or SHA-512"))
     }
 
-    /// A mail address, of a sender or a recipient.
+    /// Reads the mail address of a sender or a recipient.
     ///
     /// # Errors
-    /// The text is none.
+    /// The text is not a mail address.
     pub fn of_mail(text: &str) -> Result<Self, NotAValue> {
         Observable::text(Property::Email, text)
     }
 
-    /// A text in a property, in the one way that the property is written.
+    /// Reads the text of a property into the canonical form of that property.
     ///
     /// # Errors
-    /// The text is no value of the property.
+    /// The text is not a value of the property.
     pub fn text(property: Property, text: &str) -> Result<Self, NotAValue> {
         let text = match property.facts().writing {
             ValueForm::MailAddress => refang(text),
@@ -210,7 +209,7 @@ impl Observable {
         Ok(Observable::Text(property, spelled))
     }
 
-    /// An address or a name among the answers of DNS.
+    /// Reads an address or a name that is searched for among DNS answers.
     ///
     /// # Errors
     /// The text is neither.
@@ -223,7 +222,7 @@ impl Observable {
         Ok(Observable::Answer(Spelled::new(canonical, text)))
     }
 
-    /// The text that it is compared by; none of what is of addresses.
+    /// The text that is compared; `None` for addresses and networks.
     pub fn spelled(&self) -> Option<&Spelled> {
         match self {
             Observable::Address(_) | Observable::Endpoint(..) | Observable::Network(_) => None,
@@ -236,7 +235,7 @@ impl Observable {
         }
     }
 
-    /// How many values of a list it costs to ask for it.
+    /// How many list values a query for it costs.
     pub fn weight(&self) -> usize {
         match self {
             Observable::Network(_) | Observable::Subdomain(_) | Observable::Answer(_) => {
@@ -249,11 +248,11 @@ impl Observable {
         }
     }
 
-    /// The same observable, if the engine's query language can express it.
+    /// Returns the observable if the engine's query language can express it.
     ///
     /// # Errors
-    /// Empty text, a NUL (the language has no escape for it), or a value of
-    /// more than [`LONGEST_VALUE`] bytes.
+    /// The text is empty, contains a NUL (the language has no escape for it), or is
+    /// longer than [`LONGEST_VALUE`] bytes.
     pub fn checked(self) -> Result<Self, String> {
         let Some(text) = self.spelled() else {
             return Ok(self);

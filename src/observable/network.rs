@@ -3,11 +3,11 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Of the bits of an IPv4-mapped address, those before the IPv4 address.
+/// The number of bits that precede the IPv4 address in an IPv4-mapped address.
 const MAPPED: u8 = 96;
 
-/// A network of IPv4 or IPv6 addresses, without host bits. IPv4 addresses are
-/// IPv4-mapped ones here, as in the engine: `::/0` holds them all.
+/// A network of IPv4 or IPv6 addresses, without host bits. IPv4 addresses are stored
+/// IPv4-mapped, as in the engine: `::/0` contains them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Network {
     bits: u128,
@@ -15,7 +15,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `ADDRESS/LENGTH`, or for IPv4 `ADDRESS/MASK`; host bits are dropped.
+    /// Reads `ADDRESS/LENGTH`, or for IPv4 `ADDRESS/MASK`. Host bits are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, length) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
@@ -34,8 +34,8 @@ impl Network {
         }
     }
 
-    /// The fewest networks that hold the addresses from `first` to `last` and no others;
-    /// `None` where `last` is the lower one or of the other family.
+    /// The fewest networks that hold exactly the addresses from `first` to `last`; `None`
+    /// if `last` is lower or of the other family.
     pub fn of_range(first: IpAddr, last: IpAddr) -> Option<Vec<Self>> {
         if first.is_ipv4() != last.is_ipv4() {
             return None;
@@ -43,7 +43,7 @@ impl Network {
         let (mut from, last) = (wide(first), wide(last));
         let mut networks = Vec::new();
         while from <= last {
-            // As long as the first address begins the network and the last is not passed.
+            // The largest network that begins at `from` and does not pass `last`.
             let left = (last - from).checked_add(1).map_or(128, u128::ilog2);
             let most = from.trailing_zeros().min(left);
             let length = u8::try_from(128 - most).expect("128 at the most");
@@ -59,10 +59,10 @@ impl Network {
         (!networks.is_empty()).then_some(networks)
     }
 
-    /// The network of this address with so many of its 128 bits fixed.
+    /// The network of this address with `length` of its 128 bits fixed.
     ///
     /// # Panics
-    /// With a length of more than 128.
+    /// If `length` is more than 128.
     pub fn new(address: IpAddr, length: u8) -> Self {
         assert!(length <= 128, "an address has 128 bits");
         let mask = u128::MAX
@@ -74,37 +74,37 @@ impl Network {
         }
     }
 
-    /// That of all IPv4 addresses.
+    /// The network of all IPv4 addresses.
     pub fn ipv4() -> Self {
         Network::new(Ipv4Addr::UNSPECIFIED.into(), MAPPED)
     }
 
-    /// Whether the address lies in it.
+    /// Whether the network contains the address.
     pub fn contains(&self, address: IpAddr) -> bool {
         Network::new(address, self.length) == *self
     }
 
-    /// Whether the other network lies in it.
+    /// Whether it contains the whole of the other network.
     pub fn contains_network(&self, other: Network) -> bool {
         other.length >= self.length && self.contains(other.first())
     }
 
-    /// How many of 128 bits are fixed.
+    /// The number of fixed bits, of 128.
     pub fn length(&self) -> u8 {
         self.length
     }
 
-    /// The only address in it, where there is one.
+    /// The only address in the network, if it has just one.
     pub fn only_address(&self) -> Option<IpAddr> {
         (self.length == 128).then(|| self.first())
     }
 
-    /// Its first address.
+    /// The first address.
     pub fn first(&self) -> IpAddr {
         IpAddr::V6(Ipv6Addr::from(self.bits)).to_canonical()
     }
 
-    /// Its bits and its length as bytes.
+    /// The bits and the length as bytes.
     pub fn to_bytes(self) -> [u8; 17] {
         let mut bytes = [0; 17];
         bytes[..16].copy_from_slice(&self.bits.to_be_bytes());

@@ -1,23 +1,22 @@
-//! Why a text is no value of a kind.
+//! Why a text is not a value of a kind.
 
 use std::fmt;
 
-/// So many characters of a text are shown.
+/// The number of characters shown of a text.
 const SHOWN: usize = 200;
 
-/// A text that is no value of the kind that it was taken for, with the reason, for a
-/// person. A line of a list is none of most kinds, so that the words are put together
-/// only where somebody reads them.
+/// Says why a text is not a value of the expected kind; human-readable. Most lines of a
+/// list are of one kind only, so the message is formatted only when it is displayed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotAValue {
-    /// One character more than is shown, at the most.
+    /// At most one character more than is shown.
     text: Box<str>,
     what: &'static str,
     why: Option<Box<str>>,
 }
 
 impl NotAValue {
-    /// `text` is no such thing, and this is why.
+    /// `text` is not a `what`, for this reason.
     pub(super) fn because(text: &str, what: &'static str, why: impl ToString) -> Self {
         NotAValue {
             why: Some(why.to_string().into()),
@@ -25,7 +24,7 @@ impl NotAValue {
         }
     }
 
-    /// `text` is no such thing, which says all.
+    /// `text` is not a `what`; there is no more to say.
     pub(super) fn plainly(text: &str, what: &'static str) -> Self {
         let is_long = text.len() > SHOWN;
         let end = is_long
@@ -51,7 +50,7 @@ impl fmt::Display for NotAValue {
 
 impl std::error::Error for NotAValue {}
 
-/// A text in quotation marks, cut where it is long.
+/// A text in quotation marks, truncated if it is long.
 struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {

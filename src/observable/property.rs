@@ -1,10 +1,10 @@
-//! The properties of events, other than addresses, domains and URLs, that a text
-//! can be looked for in.
+//! The properties of events, apart from addresses, domains and URLs, whose texts can be
+//! searched.
 
 use super::not_a_value::NotAValue;
 use super::{file_name, hash, mac, mail, text};
 
-/// A property that holds one text.
+/// A property that holds a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Property {
@@ -40,9 +40,9 @@ pub enum Property {
     CertificateSha256,
     /// A certificate's serial number.
     CertificateSerial,
-    /// The distinguished name of who issued a certificate.
+    /// The distinguished name of a certificate's issuer.
     CertificateIssuer,
-    /// The distinguished name of whom a certificate is for.
+    /// The distinguished name of a certificate's subject.
     CertificateSubject,
     /// The fingerprint of a TLS client (JA3).
     Ja3,
@@ -66,29 +66,29 @@ pub enum Property {
     Cookie,
 }
 
-/// How a text is written before it is compared with the logs; events are read so too.
+/// The canonical form in which the texts of feeds and events are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValueForm {
-    /// As it came, in NFC: case counts.
+    /// Unchanged apart from NFC. Case-sensitive.
     AsIs,
-    /// In lower case.
+    /// Lower case.
     LowerCase,
-    /// So many hexadecimal digits ([`hash`]).
+    /// This many hexadecimal digits ([`hash`]).
     Hexadecimal(usize),
-    /// Hexadecimal digits without zeros in front ([`hash::serial`]).
+    /// Hexadecimal digits without leading zeros ([`hash::serial`]).
     Serial,
-    /// Pairs of digits with colons between them ([`mac`]).
+    /// Pairs of digits separated by colons ([`mac`]).
     HardwareAddress,
     /// `name@domain` ([`mail`]).
     MailAddress,
-    /// The name of a file, or the components at the end of a path ([`file_name`]).
+    /// A file name, or the last components of a path ([`file_name`]).
     FileName,
     /// Attributes and their values ([`text::distinguished_name`]).
     DistinguishedName,
 }
 
 impl ValueForm {
-    /// Whether an engine that compares texts is asked for the text as it came.
+    /// Whether an engine that compares texts is queried for the original spelling.
     pub(super) fn keeps_spelling(self) -> bool {
         match self {
             ValueForm::AsIs
@@ -97,37 +97,37 @@ impl ValueForm {
             | ValueForm::MailAddress
             | ValueForm::FileName
             | ValueForm::DistinguishedName => true,
-            // As all logs write them.
+            // All logs write these in the same way.
             ValueForm::Hexadecimal(_) | ValueForm::HardwareAddress => false,
         }
     }
 
-    /// Whether fields hold more than a value: a header around a mail address, a path before
-    /// a name.
+    /// Whether fields hold more than the value: a header around a mail address, a path
+    /// before a name.
     pub(super) fn is_part_of_texts(self) -> bool {
         matches!(self, ValueForm::MailAddress | ValueForm::FileName)
     }
 }
 
-/// What is known of a property.
+/// Describes a property.
 #[derive(Debug)]
 pub struct PropertyInfo {
-    /// Which one.
+    /// The property.
     pub property: Property,
-    /// Its name in one word, as logs and statistics have it.
+    /// Its name in one word, for logs and statistics.
     pub name: &'static str,
-    /// What a value of it is called in a message.
+    /// The name of a value in messages.
     pub what: &'static str,
-    /// The engine's concepts, or whole names of fields, that hold it.
+    /// The engine's concepts, or full field names, that hold it.
     pub extractors: &'static [&'static str],
-    /// How it is compared.
+    /// The form in which it is compared.
     pub writing: ValueForm,
-    /// What it is a property of: tests of one pattern on objects of one type hold for one
-    /// thing only.
+    /// What it is a property of. Tests of one pattern on objects of one type have to
+    /// match the same thing.
     pub of: Thing,
 }
 
-/// What has a property, as far as an event tells.
+/// What a property belongs to, as far as an event tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thing {
     /// A file.
@@ -142,7 +142,7 @@ pub enum Thing {
     Process,
     /// The parent of a process.
     ParentProcess,
-    /// Nothing else is known of what has it: each value is one.
+    /// Its owner is unknown: each value counts as a thing.
     Itself,
 }
 
@@ -383,7 +383,7 @@ pub const PROPERTIES: [PropertyInfo; 28] = [
 ];
 
 impl Property {
-    /// What is known of it.
+    /// The description of the property.
     pub fn facts(self) -> &'static PropertyInfo {
         &PROPERTIES[self as usize]
     }
@@ -393,10 +393,10 @@ impl Property {
         PROPERTIES.get(number).map(|facts| facts.property)
     }
 
-    /// The canonical form of a value that a feed writes.
+    /// Reads a feed's value and returns its canonical form.
     ///
     /// # Errors
-    /// The text is none of this kind.
+    /// The text is not a value of this property.
     pub fn parse(self, value: &str) -> Result<String, NotAValue> {
         let PropertyInfo { what, writing, .. } = self.facts();
         let mut buffer = String::new();

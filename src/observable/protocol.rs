@@ -1,9 +1,8 @@
-//! Names of protocols.
+//! Protocol names.
 
 use std::borrow::Cow;
 
-/// The protocol in lower case; what one sensor calls `tls` is what the other calls
-/// `ssl`.
+/// Returns the protocol in lower case. `tls`, as some sensors write it, becomes `ssl`.
 pub fn canonical(name: &str) -> Cow<'_, str> {
     let lower = if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         Cow::Owned(name.to_ascii_lowercase())
@@ -16,7 +15,7 @@ pub fn canonical(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The elements of a text that lists protocols with commas, as Zeek's `service` does.
+/// The elements of a comma-separated list of protocols, such as Zeek's `service`.
 pub fn elements(text: &str) -> impl Iterator<Item = Cow<'_, str>> {
     text.split(',').map(|one| canonical(one.trim()))
 }

@@ -1,8 +1,8 @@
-//! Defanged values, as reports and mails write them, made whole again.
+//! Refanging: restores defanged values from reports and mails.
 
 use std::borrow::Cow;
 
-/// What stands for a sign of an address, a name or a URL, in lower case.
+/// Replacements for the punctuation of addresses, names and URLs, in lower case.
 const TOKENS: &[(&str, &str)] = &[
     ("[.]", "."),
     ("(.)", "."),
@@ -16,20 +16,20 @@ const TOKENS: &[(&str, &str)] = &[
     ("(@)", "@"),
     ("[at]", "@"),
     ("(at)", "@"),
-    // The bracket that closes it is forgotten at times.
+    // Some writers forget the closing bracket.
     ("[.", "."),
 ];
 
-/// What each of them begins with.
+/// The first character of each token.
 const BRACKETS: [char; 3] = ['[', '(', '{'];
 
-/// What stands for a scheme, in lower case.
+/// Replacements for schemes, in lower case.
 const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp")];
 
-/// The value that a defanged one stands for; any other as it is.
+/// Returns the value that a defanged one means. Other text is returned unchanged.
 ///
-/// In the path of a URL nothing is changed, unless something was in front of it: `[.]`
-/// can stand in a path.
+/// The path of a URL is only changed if something before it was defanged: `[.]` can be
+/// part of a path.
 pub fn refang(text: &str) -> Cow<'_, str> {
     if !text.contains(BRACKETS) && !has_defanged_scheme(text) {
         return Cow::Borrowed(text);
@@ -64,7 +64,7 @@ fn has_defanged_scheme(text: &str) -> bool {
     })
 }
 
-/// The scheme with its `://`, made whole, and what follows.
+/// Splits off the scheme with its `://`, refanged.
 fn split_scheme(text: &str) -> (Cow<'_, str>, &str) {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && !matches!(c, '+' | '-'));
     let (word, rest) = text.split_at(end.unwrap_or(0));
@@ -82,7 +82,7 @@ fn split_scheme(text: &str) -> (Cow<'_, str>, &str) {
     (scheme, &rest[mark.len()..])
 }
 
-/// What becomes of blanks around what stands for a sign.
+/// What happens to the blanks around a token.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Blanks {
     Go,
@@ -171,7 +171,7 @@ mod tests {
                 "{text}"
             );
         }
-        // The scheme alone says nothing of the path.
+        // The scheme alone tells nothing about the path.
         assert_eq!(
             refang("hxxp://bad.example/a[.]b"),
             "http://bad.example/a[.]b"

@@ -1,10 +1,10 @@
-//! Texts in their canonical form that remember how they were written.
+//! Texts in canonical form that keep their original spelling.
 
 use std::fmt;
 use std::ops::Deref;
 
-/// A text in its canonical form, which is what it is compared by and what it stands for
-/// as a `str`; and as it was written, where that is another text.
+/// A text in canonical form, which is what it is compared by and what it dereferences to,
+/// together with its original spelling if that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Spelled {
     canonical: Box<str>,
@@ -12,7 +12,7 @@ pub struct Spelled {
 }
 
 impl Spelled {
-    /// A canonical form and what it was made of.
+    /// Makes one of a canonical form and the text it came from.
     pub fn new(canonical: String, written: &str) -> Self {
         let written = (canonical != written).then(|| written.into());
         let canonical = canonical.into_boxed_str();
@@ -24,7 +24,7 @@ impl Spelled {
         &self.canonical
     }
 
-    /// As it was written, without what defanged it.
+    /// The original spelling, refanged.
     pub fn as_written(&self) -> &str {
         self.written.as_deref().unwrap_or(&self.canonical)
     }
@@ -38,7 +38,7 @@ impl Deref for Spelled {
     }
 }
 
-/// A text that is written in its canonical form.
+/// A text whose spelling is canonical.
 impl From<String> for Spelled {
     fn from(canonical: String) -> Self {
         Spelled {
@@ -48,7 +48,7 @@ impl From<String> for Spelled {
     }
 }
 
-/// The same.
+/// Likewise.
 impl From<&str> for Spelled {
     fn from(canonical: &str) -> Self {
         canonical.to_owned().into()

@@ -12,8 +12,9 @@ pub fn nfc(text: &str) -> Cow<'_, str> {
     ComposingNormalizerBorrowed::new_nfc().normalize(text)
 }
 
-/// A distinguished name, however it is written: `C=US, O=X, CN=y`, `CN=y,O=X,C=US` and
-/// `/C=US/O=X/CN=y` are one; the parts in order, as the order is that of the writer.
+/// Returns the canonical form of a distinguished name: `C=US, O=X, CN=y`, `CN=y,O=X,C=US`
+/// and `/C=US/O=X/CN=y` are the same name. The parts are sorted, since the order depends
+/// on the writer.
 pub fn distinguished_name(text: &str) -> String {
     let mut parts: Vec<String> = parts_of_name(text)
         .map(|(name, value)| format!("{}={value}", name.to_ascii_uppercase()))
@@ -27,7 +28,7 @@ pub fn distinguished_name(text: &str) -> String {
 
 /// The common name in a distinguished name.
 pub fn common_name(text: &str) -> Option<&str> {
-    // Most names are asked for nothing else: no memory for them.
+    // Most callers only want the common name: avoid the allocation.
     let mut parts = parts_of_name(text);
     let is_common = |name: &str| name.eq_ignore_ascii_case("CN");
     parts
@@ -35,7 +36,7 @@ pub fn common_name(text: &str) -> Option<&str> {
         .map(|(_, value)| value)
 }
 
-/// The attributes of a distinguished name and their values, as they are written.
+/// The attributes of a distinguished name with their values, in their original spelling.
 fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
     let (rest, separator) = match text.strip_prefix('/') {
         Some(rest) => (rest, b'/'),
@@ -53,7 +54,7 @@ fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
                     b'\\' => escaped = !was_escaped,
                     b'"' if !was_escaped => quoted = !quoted,
                     _ if was_escaped || quoted => {}
-                    // Several attributes of one entry: `OU=x+CN=y`.
+                    // Several attributes in one entry: `OU=x+CN=y`.
                     b'+' => return begins_attribute(&rest[at + 1..]),
                     _ => return byte == separator,
                 }
@@ -70,7 +71,8 @@ fn parts_of_name(text: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-/// Whether a name has slashes between its parts, though none in front: `C=US/CN=x`.
+/// Whether slashes separate the parts of a name that does not begin with one:
+/// `C=US/CN=x`.
 fn has_slashes(text: &str) -> bool {
     !text.contains(',') && text.contains('/') && text.split('/').all(begins_attribute)
 }

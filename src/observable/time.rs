@@ -1,4 +1,4 @@
-//! The times of events, as sensors write them and as sightings carry them.
+//! Event times, as sensors write them and as sightings carry them.
 
 use std::borrow::Cow;
 
@@ -6,8 +6,7 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime, UtcOffset};
 
-/// When an event happened. The engine prints times without a zone and means
-/// UTC.
+/// When an event happened. The engine prints times in UTC, without a zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventTime {
     utc: OffsetDateTime,
@@ -24,8 +23,8 @@ impl EventTime {
         }
     }
 
-    /// Reads `2009-11-18T17:00:51.841527040`, with a space for the `T`, up to
-    /// nine fraction digits, and with or without a zone.
+    /// Reads `2009-11-18T17:00:51.841527040`. Accepts a space for the `T`, up to nine
+    /// fraction digits, and an optional zone.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let text: Cow<'_, str> = match text.as_bytes().get(10) {
@@ -58,7 +57,7 @@ impl EventTime {
         })
     }
 
-    /// Seconds since 1970, as Zeek's own JSON logs write times.
+    /// Reads seconds since 1970, as in Zeek's JSON logs.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
         let nanoseconds = seconds * 1e9;
         if !nanoseconds.is_finite() || nanoseconds.abs() >= i128::MAX as f64 {
@@ -71,14 +70,13 @@ impl EventTime {
         })
     }
 
-    /// The moment, whatever zone it was written in.
+    /// The moment in UTC.
     pub fn utc(&self) -> OffsetDateTime {
         self.utc
     }
 
-    /// As Python's `str(datetime)` writes it, which is what the legacy broker
-    /// reads: no fraction where it is zero, else six digits; a zone only where
-    /// there was one.
+    /// Formats the time like Python's `str(datetime)`, which the legacy broker reads: six
+    /// fraction digits unless they are zero, and the zone if one was written.
     pub fn as_python(&self) -> String {
         let offset = self.written_offset.unwrap_or(UtcOffset::UTC);
         let time = self.utc.to_offset(offset);
@@ -106,14 +104,14 @@ impl EventTime {
         text
     }
 
-    /// As STIX writes it: UTC with `Z`, at most microseconds (what the `stix2`
-    /// library reads).
+    /// Formats the time for STIX: UTC with `Z`, microseconds at most (the precision of
+    /// the `stix2` library).
     pub fn as_stix(&self) -> String {
         stix_time(self.utc)
     }
 }
 
-/// A time in UTC without its fraction and without a zone.
+/// Formats a time in UTC without fraction and zone.
 pub fn whole_second(time: OffsetDateTime) -> String {
     let utc = time.to_offset(UtcOffset::UTC);
     format!(
@@ -127,8 +125,7 @@ pub fn whole_second(time: OffsetDateTime) -> String {
     )
 }
 
-/// A STIX timestamp: UTC, `Z`, six fraction digits or, where they are zero,
-/// none.
+/// Formats a STIX timestamp: UTC, `Z`, and six fraction digits unless they are zero.
 pub fn stix_time(utc: OffsetDateTime) -> String {
     let mut text = whole_second(utc);
     if utc.microsecond() != 0 {

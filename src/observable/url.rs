@@ -1,12 +1,13 @@
-//! URLs: one canonical form for both sides.
+//! URLs: one canonical form for feeds and events.
 //!
-//! `scheme://host[:port]/target`, `//host[:port]/target` where the scheme is not told, or
-//! `/target` alone. Scheme and host are in lower case, the host is a domain or an address
-//! in its own canonical form; the scheme's own port, the user and the fragment are gone;
-//! no path is `/`; escapes of unreserved characters are decoded, others have capital
-//! digits (RFC 3986, section 6.2.2), blanks and characters beyond ASCII are escaped (RFC 3987,
-//! section 3.1). The query keeps its order. Dot segments, backslashes and numeric hosts
-//! stay what they are, as logs show what was asked for and not what a browser makes of it.
+//! `scheme://host[:port]/target`, or `//host[:port]/target` if the scheme is unknown, or
+//! only `/target`. Scheme and host are in lower case, and the host is a domain or an
+//! address in its own canonical form. The scheme's default port, the user and the
+//! fragment are dropped. An empty path is `/`. Escapes of unreserved characters are
+//! decoded and others have upper-case digits (RFC 3986, section 6.2.2); blanks and
+//! non-ASCII characters are escaped (RFC 3987, section 3.1). The query keeps its order.
+//! Dot segments, backslashes and numeric hosts are unchanged, since logs show what was
+//! requested and not what a browser makes of it.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -18,20 +19,20 @@ use super::{address, domain};
 /// What a URL is called in messages.
 const WHAT: &str = "URL";
 
-/// The parts of a URL in its canonical form.
+/// The parts of a canonical URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parts<'a> {
-    /// Where it is told.
+    /// `None` if the URL does not tell.
     pub scheme: Option<&'a str>,
-    /// A domain, or an address without brackets; none in a target alone.
+    /// A domain, or an address without brackets; `None` for a target without a host.
     pub host: Option<&'a str>,
-    /// Where it is told, and not the scheme's own.
+    /// `None` if the URL does not tell, or if it is the scheme's default.
     pub port: Option<u16>,
-    /// Path and query; it begins with `/`.
+    /// Path and query, beginning with `/`.
     pub target: &'a str,
 }
 
-/// Takes a canonical URL apart.
+/// Splits a canonical URL into its parts.
 pub fn parts(canonical: &str) -> Parts<'_> {
     let alone = |target| Parts {
         scheme: None,
@@ -56,8 +57,8 @@ pub fn parts(canonical: &str) -> Parts<'_> {
     }
 }
 
-/// A pattern of whole URLs with its scheme and host in lower case, which is how
-/// canonical URLs have them; one that does not begin with a scheme as it is.
+/// Lower-cases scheme and host of a pattern for whole URLs, since canonical URLs are
+/// written so. A pattern that does not begin with a scheme is unchanged.
 pub fn with_lower_host(pattern: &str) -> Cow<'_, str> {
     let Some((scheme, rest)) = pattern.split_once("://") else {
         return Cow::Borrowed(pattern);
@@ -71,7 +72,7 @@ pub fn with_lower_host(pattern: &str) -> Cow<'_, str> {
     Cow::Owned(front.to_ascii_lowercase() + tail)
 }
 
-/// The port that a scheme has where the URL tells none.
+/// The default port of a scheme.
 pub fn own_port(scheme: &str) -> Option<u16> {
     match scheme {
         "http" | "ws" => Some(80),
@@ -81,11 +82,11 @@ pub fn own_port(scheme: &str) -> Option<u16> {
     }
 }
 
-/// The URL that a feed writes where it says that it is one: whole, without a scheme, or
-/// a target alone.
+/// Reads a feed's value that is known to be a URL: whole, without a scheme, or only the
+/// target.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not a URL; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     if text.contains(char::is_control) {
         return Err(NotAValue::because(text, WHAT, "it has a control character"));
@@ -102,11 +103,11 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
     }
 }
 
-/// The same where nothing says that it is one: it has a scheme and a host, or a host
+/// Reads a value that may or may not be a URL: it needs a scheme and a host, or a host
 /// that is an address or a name with a dot, and neither blanks nor the syntax of a table.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not a URL; the error says why.
 pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
     let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
     if text.contains(char::is_whitespace) {
@@ -133,12 +134,12 @@ pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
     Ok(canonical)
 }
 
-/// Whether a text is a whole URL: it has a scheme and a host.
+/// Whether a text is a whole URL, with a scheme and a host.
 pub fn is_whole(text: &str) -> bool {
     split_scheme(text).is_some()
 }
 
-/// The scheme, and what follows its `://`.
+/// Splits off the scheme and its `://`.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.');
     let end = text.bytes().position(|byte| !is_plain(byte))?;
@@ -148,10 +149,11 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
         .then_some((&text[..end], rest))
 }
 
-/// The canonical form of a URL with a host: `text` itself, or what was put into `buffer`.
+/// Returns the canonical form of a URL with a host: `text`, or what was written to
+/// `buffer`.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not such a URL; the error says why.
 pub fn whole<'t>(text: &'t str, buffer: &'t mut String) -> Result<&'t str, &'static str> {
     if is_canonical(text) {
         return Ok(text);
@@ -161,8 +163,8 @@ pub fn whole<'t>(text: &'t str, buffer: &'t mut String) -> Result<&'t str, &'sta
     Ok(buffer)
 }
 
-/// Whether a URL has its canonical form, seen at a glance: most in logs have. Those with a
-/// port or an address for a host are left to [`read`].
+/// A quick check for the canonical form, which most URLs in logs have. A URL with a port
+/// or with an address as its host is left to [`read`].
 fn is_canonical(text: &str) -> bool {
     let Some((scheme, rest)) = split_scheme(text) else {
         return false;
@@ -177,15 +179,15 @@ fn is_canonical(text: &str) -> bool {
         && target.bytes().all(is_plain_in_target)
 }
 
-/// Whether a byte of a target stands for itself in every spelling.
+/// Whether a byte of a target is the same in every spelling.
 fn is_plain_in_target(byte: u8) -> bool {
     byte.is_ascii() && !matches!(byte, b'%' | b'#' | b' ')
 }
 
-/// Puts the canonical form of a URL with a host behind `whole`.
+/// Appends the canonical form of a URL with a host to `whole`.
 ///
 /// # Errors
-/// It is none: why.
+/// The text is not such a URL; the error says why.
 pub fn read(text: &str, whole: &mut String) -> Result<(), &'static str> {
     let (scheme, rest) = match split_scheme(text) {
         Some((scheme, rest)) => (Some(scheme), rest),
@@ -214,7 +216,7 @@ pub fn read(text: &str, whole: &mut String) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// A host, in brackets where it has some, and its port.
+/// Splits an authority into the host, with its brackets, and the port.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, rest) = match authority.strip_prefix('[') {
         Some(rest) => rest.split_once(']').ok_or("its host has one bracket")?,
@@ -259,7 +261,7 @@ fn write_host(host: &str, whole: &mut String) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Puts the canonical form of what follows the host behind `out`.
+/// Appends the canonical form of what follows the host to `out`.
 pub fn write_target(target: &str, out: &mut String) {
     let target = target.split('#').next().unwrap_or_default();
     if !target.starts_with('/') {
@@ -268,13 +270,13 @@ pub fn write_target(target: &str, out: &mut String) {
     write_escaped(target, out);
 }
 
-/// Puts a query, where it stands apart from its path, behind `out`.
+/// Appends the canonical form of a query without a path to `out`.
 pub fn write_query(query: &str, out: &mut String) {
     out.push('?');
     write_escaped(query.strip_prefix('?').unwrap_or(query), out);
 }
 
-/// The target of a request in its canonical form: `text` itself, or what was put into
+/// Returns the canonical form of a request's target: `text`, or what was written to
 /// `buffer`.
 pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     if text.starts_with('/') && text.bytes().all(is_plain_in_target) {
@@ -285,8 +287,8 @@ pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     buffer
 }
 
-/// Escapes in one form: those of unreserved characters decoded, others with capital
-/// digits, blanks and characters beyond ASCII escaped.
+/// Normalizes escapes: those of unreserved characters are decoded, others get upper-case
+/// digits, and blanks and non-ASCII characters are escaped.
 fn write_escaped(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
     let mut at = 0;
