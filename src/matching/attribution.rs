@@ -1,5 +1,4 @@
-//! From an event that a batched query returned to the indicators that it
-//! matched.
+//! Attributes an event that a batched query returned to the indicators that it matched.
 
 use std::sync::Arc;
 
@@ -8,12 +7,11 @@ use super::index::{Found, Hit, Index, Slot};
 use super::json::ScanError;
 use crate::observable::Observable;
 
-/// The entries of one batched query, ready to tell for each event that the
-/// query returned which of them it matched.
+/// The entries of one batched query. For each event that the query returned, it finds the
+/// entries that the event matched.
 ///
-/// An entry is one indicator: it matches an event that holds any of its
-/// observables, in a field that the query reaches. Entries are known by their
-/// position in the batch.
+/// An entry is one indicator: it matches an event that holds any of its observables in a
+/// field that the query reaches. Entries are identified by their position in the batch.
 #[derive(Debug)]
 pub struct Attribution {
     index: Index,
@@ -21,33 +19,32 @@ pub struct Attribution {
     starts: Vec<usize>,
     owners: Vec<usize>,
     entries: usize,
-    /// Domains with a dot in front, as parts of which the engine finds the names under
-    /// them, and other names.
+    /// Domains with a leading dot, which the engine finds as substrings of names, and
+    /// other names.
     parts: Vec<(Slot, String)>,
     concepts: Option<Arc<Concepts>>,
 }
 
-/// Which entries of a batch an event matched; made once and used for all
-/// events.
+/// The entries of a batch that an event matched. Reused for all events.
 #[derive(Debug, Default)]
 pub struct Verdict {
-    /// Entries that did match, in order.
+    /// Entries that matched, in order.
     pub certain: Vec<usize>,
     /// Entries that may have matched, in order: only the engine can tell.
     pub doubtful: Vec<usize>,
-    /// The event shows no value of the batch at all, so that every entry may
-    /// have matched; the two lists are empty then.
+    /// The event shows no value of the batch, so every entry may have matched; the two
+    /// lists are empty then.
     pub nothing_found: bool,
     found: Found,
-    /// Texts with such a part, outside lists, by their paths.
+    /// Texts outside lists that contain such a part, by their paths.
     with_part: Vec<(Slot, String)>,
     slots: Vec<Slot>,
-    /// The owners of the found slots, one for each slot of theirs.
+    /// The owners of the found slots, repeated for each of their slots.
     owners: Vec<usize>,
 }
 
 impl Attribution {
-    /// Prepares a batch. Entries may share observables; an entry without any
+    /// Prepares a batch. Entries may share observables; an entry without observables
     /// never matches.
     pub fn new<E: AsRef<[Observable]>>(entries: &[E]) -> Self {
         let observables = entries.iter().flat_map(AsRef::as_ref);
@@ -85,30 +82,30 @@ impl Attribution {
         }
     }
 
-    /// Takes the engine's own table into account: a domain in a field that the
-    /// table does not reach raises no doubt. Only for a query that uses these
-    /// concepts, on the engine that printed this table.
+    /// Uses the engine's own table: a domain in a field that the table does not reach
+    /// makes no entry ambiguous. Only for a query that uses these concepts, on the engine
+    /// that printed this table.
     pub fn with_concepts(mut self, concepts: Arc<Concepts>) -> Self {
         self.concepts = Some(concepts);
         self
     }
 
-    /// Tells which entries an event of this batch's answer matched.
+    /// Finds the entries that an event from this batch's results matched.
     ///
-    /// The event is known to have matched an observable of the batch. It matched
-    /// one in a place that a query can reach: not in a list (the engine's
-    /// equalities and lists of values never match an element of a list, of
-    /// whatever kind; an answer matches there alone), nor, where the concepts are known, in a field that is no
-    /// part of the observable's concept. With S the observables in such places:
+    /// The event is known to match an observable of the batch, in a place that a query
+    /// can reach: not in a list (the engine's equalities and lists of values never match
+    /// an element of a list, except that an answer only matches there), nor, if the
+    /// concepts are known, in a field outside the observable's concept. Let S be the
+    /// observables in such places:
     ///
-    /// * an entry that has all of S did match;
+    /// * an entry that has all of S matched;
     /// * an entry that has a part of S may have matched;
-    /// * where S is empty, but the event holds values of the batch elsewhere,
-    ///   the owners of those may have matched;
-    /// * where there are none of those either, any entry may have
+    /// * if S is empty but the event holds values of the batch elsewhere, the owners of
+    ///   those may have matched;
+    /// * if there are none either, any entry may have matched
     ///   ([`Verdict::nothing_found`]).
     ///
-    /// In a batch of one entry that entry did match; the line is not looked at.
+    /// In a batch of one entry that entry matched; the line is not read.
     ///
     /// # Errors
     ///
@@ -132,7 +129,7 @@ impl Attribution {
         let needed = match verdict.slots.len() {
             0 => {
                 collect_slots(hits(), &mut verdict.slots);
-                // More than any entry can have: none is certain.
+                // More than any entry can have: no entry is certain.
                 usize::MAX
             }
             all => all,
@@ -166,14 +163,13 @@ impl Attribution {
         let Some(concepts) = &self.concepts else {
             return true;
         };
-        // `:addr` reaches every field of that type, which a printed event does
-        // not tell.
+        // `:addr` reaches every field of that type, which a printed event does not tell.
         let kind = self.index.kind(hit.slot);
         kind.is_of_addresses() || concepts.possible_uses(hit.path).holds(kind)
     }
 
-    /// Sorts the owners of the verdict's slots into those that have `needed` of
-    /// them and those that have fewer.
+    /// Sorts the owners of the verdict's slots into those that have `needed` of them and
+    /// those that have fewer.
     fn judge(&self, needed: usize, verdict: &mut Verdict) {
         verdict.owners.clear();
         for slot in &verdict.slots {
@@ -222,7 +218,7 @@ mod tests {
         Observable::address(text.parse().expect("an address"))
     }
 
-    /// The certain and the doubtful entries; none if nothing was found.
+    /// The certain and the ambiguous entries; `None` if nothing was found.
     fn judge(attribution: &Attribution, line: &str) -> Option<(Vec<usize>, Vec<usize>)> {
         let mut verdict = Verdict::default();
         let attributed = attribution.attribute(line, &mut verdict);
@@ -278,7 +274,7 @@ mod tests {
     #[test]
     fn nothing_found_is_said() {
         let batch = Attribution::new(&[vec![domain("a.example")], vec![domain("b.example")]]);
-        // A key is no value, and a number no text.
+        // A key is not a value, and a number is not a text.
         assert_eq!(judge(&batch, r#"{"a.example": 1}"#), None);
     }
 

@@ -1,5 +1,5 @@
-//! The engine's table of concepts: which fields of which event types hold a
-//! domain, a URL, a hash or a file name.
+//! The engine's table of concepts: the fields of each event type that hold a domain, a
+//! URL, a hash or a file name.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
@@ -13,8 +13,7 @@ mod built_in;
 
 use built_in::BUILT_IN;
 
-/// What a field can hold, by the concepts that it belongs to: a bit for each
-/// kind.
+/// What a field can hold according to its concepts: one bit per kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Uses(u64);
 
@@ -30,51 +29,49 @@ impl Uses {
         self.0 |= other.0;
     }
 
-    /// Whether the field is one that this kind is looked for in.
+    /// Whether the field is searched for this kind.
     pub(super) fn holds(self, kind: Kind) -> bool {
         self.0 & Uses::of(kind).0 != 0
     }
 
-    /// Whether it is in any concept of text.
+    /// Whether it belongs to any concept of text.
     pub(super) fn is_text(self) -> bool {
         self.0 != 0
     }
 }
 
-/// Which fields hold a domain, a URL, a hash and so on.
+/// The fields that hold a domain, a URL, a hash and so on.
 ///
-/// The table names fields with the event's type in front, `zeek.http.host`; a
-/// printed event does not tell its type, so fields are known here by their path
-/// alone (`host`), whatever the type. Only Suricata events tell theirs, in
-/// `event_type`.
+/// The table prefixes fields with the event's type: `zeek.http.host`. A printed event
+/// does not tell its type, so fields are known here by their path alone (`host`). Only
+/// Suricata events tell their type, in `event_type`.
 #[derive(Clone, Debug)]
 pub struct Concepts {
-    /// By path, the type's two words taken off.
+    /// By path, without the two words of the type.
     paths: HashMap<Box<str>, Uses>,
     /// By Suricata event type, then path.
     suricata: HashMap<Box<str>, HashMap<Box<str>, Uses>>,
-    /// By the full name.
+    /// By full name.
     names: HashMap<Box<str>, Uses>,
-    /// By the full name and all that is left of it when any number of words are
-    /// taken off its front.
+    /// By full name and by every tail of it, with any number of leading words removed.
     tails: HashMap<Box<str>, Uses>,
 }
 
 /// A table of concepts that cannot be used.
 #[derive(Debug, Error)]
 pub enum ConceptsError {
-    /// It is not what `vast dump concepts` prints.
+    /// Its text is not the output of `vast dump concepts`.
     #[error(
         "cannot read the table of concepts: {0}; expected a list of \
          {{\"concept\": {{\"name\", \"fields\", \"concepts\"}}}}"
     )]
     Malformed(serde_json::Error),
-    /// None of the concepts that indicators are matched by has a field.
+    /// None of the concepts for indicators has a field.
     #[error("the table of concepts has no field for net.domain, net.hostname or net.uri")]
     NoFields,
 }
 
-/// One element of the printed table; elements of other kinds have no concept.
+/// An element of the printed table; elements of other kinds have no concept.
 #[derive(Deserialize)]
 struct Printed {
     concept: Option<Concept>,
@@ -90,12 +87,12 @@ struct Concept {
 }
 
 impl Concepts {
-    /// Reads what `vast dump concepts` prints.
+    /// Reads the output of `vast dump concepts`.
     ///
     /// # Errors
     ///
-    /// The text is not such a table, or nothing in it says where to look for
-    /// domains and URLs; [`Concepts::built_in`] serves then.
+    /// The text is not such a table, or it has no fields for domains and URLs. Use
+    /// [`Concepts::built_in`] then.
     pub fn parse(json: &str) -> Result<Self, ConceptsError> {
         let printed: Vec<Printed> = serde_json::from_str(json).map_err(ConceptsError::Malformed)?;
         let table: Vec<Concept> = printed.into_iter().filter_map(|one| one.concept).collect();
@@ -107,7 +104,7 @@ impl Concepts {
         usable.then_some(concepts).ok_or(ConceptsError::NoFields)
     }
 
-    /// The table for an engine that does not tell its own.
+    /// The table for an engine that does not print its own.
     pub fn built_in() -> Self {
         let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
         let table: Vec<Concept> = BUILT_IN
@@ -121,7 +118,7 @@ impl Concepts {
         Concepts::from_table(&table)
     }
 
-    /// The same one for all.
+    /// The built-in table, shared.
     pub fn shared() -> Arc<Self> {
         static SHARED: LazyLock<Arc<Concepts>> = LazyLock::new(|| Arc::new(Concepts::built_in()));
         SHARED.clone()
@@ -137,7 +134,7 @@ impl Concepts {
         for kind in Kind::all() {
             for &extractor in kind.extractors() {
                 let is_concept = table.iter().any(|concept| concept.name == extractor);
-                // What is no concept is the whole name of a field.
+                // Anything but a concept is the full name of a field.
                 if !is_concept && BUILT_IN.iter().all(|(name, ..)| *name != extractor) {
                     concepts.add(extractor, Uses::of(kind));
                 }
@@ -161,7 +158,7 @@ impl Concepts {
         let Some((module, rest)) = field.split_once('.') else {
             return;
         };
-        // A type of one word, as a site's own schema can have.
+        // A type of one word, which is possible in a site's own schema.
         let Some((kind, path)) = rest.split_once('.') else {
             join(&mut self.paths, rest, uses);
             return;
@@ -172,14 +169,14 @@ impl Concepts {
         }
     }
 
-    /// Every field, by its full name, and what it holds.
+    /// Every field with its full name and what it holds.
     pub(super) fn fields(&self) -> impl Iterator<Item = (&str, Uses)> {
         self.names.iter().map(|(name, uses)| (&**name, *uses))
     }
 
-    /// What a field of a printed event holds, as well as can be told: with an
-    /// `event_type` the field of that Suricata type, else a field of this path
-    /// in any type.
+    /// What a field of a printed event holds, as well as can be told: the field of that
+    /// Suricata type if there is an `event_type`, or else a field with this path in any
+    /// type.
     pub(super) fn uses(&self, path: &str, event_type: Option<&str>) -> Uses {
         let paths = match event_type {
             Some(kind) => self.suricata.get(kind),
@@ -189,10 +186,10 @@ impl Concepts {
         uses.copied().unwrap_or_default()
     }
 
-    /// All that a field of this path can hold, whatever the event's type is and
-    /// however many words it has: where this says no, no query by concept
-    /// reaches the field. (The engine takes the name of a field for the tail of
-    /// the type's name joined with the path.)
+    /// Everything that a field with this path can hold, in any event type of any number
+    /// of words. If this does not include a kind, no query by concept reaches the field.
+    /// (The engine compares field names with the tail of the type's name joined with the
+    /// path.)
     pub(super) fn possible_uses(&self, path: &str) -> Uses {
         let mut uses = self.tails.get(path).copied().unwrap_or_default();
         for (dot, _) in path.match_indices('.') {
@@ -204,8 +201,8 @@ impl Concepts {
     }
 }
 
-/// The fields of these concepts and of all that they include; a concept that
-/// includes itself, or one that the table lacks, does no harm.
+/// The fields of these concepts and of all concepts that they include. Cycles and missing
+/// concepts do no harm.
 fn fields_of<'a>(table: &'a [Concept], names: &[&'a str]) -> HashSet<&'a str> {
     let mut fields = HashSet::new();
     let mut seen = HashSet::new();

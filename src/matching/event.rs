@@ -1,13 +1,13 @@
-//! All that an event holds of what the table of places knows, for the tests of patterns.
+//! Everything in an event that the table of places knows, for the tests of patterns.
 //!
-//! [`Event::read`] takes JSON text; an event in another form is put together by a
-//! [`Builder`]. [`Event::each`] then shows every canonical value of a kind or a field, with
-//! the text that it was read from, where it stands, and which object of the event it
-//! belongs to: tests of one pattern on objects of one type hold for one object only if all
-//! of them pass on values that have the same [`Object`].
+//! [`Event::read`] reads JSON text; a [`Builder`] assembles events in other forms.
+//! [`Event::each`] then shows every canonical value of a kind or a field, with its
+//! original text, its path, and the object of the event that it belongs to: tests of one
+//! pattern on objects of one type only hold together if they all pass on values of the
+//! same [`Object`].
 //!
-//! It costs what the event has, and is meant for the few events that hold a value which a
-//! condition goes with; which observables an event holds, a [`super::Matcher`] tells.
+//! The cost grows with the size of the event, so it is only used for the few events that
+//! hold a value with a condition. A [`super::Matcher`] finds these.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -20,7 +20,7 @@ use super::places::{Buffers, Joined, Place, PlaceId, Places, Reading, Seen, Soug
 use super::walk::{self, At, Visit};
 use crate::observable::{EventTime, Kind, Thing, address, url};
 
-/// The fields that tell when an event happened, the first that can be read counts.
+/// The fields with the time of an event; the first readable one counts.
 const TIMES: &[&str] = &["ts", "timestamp", "@timestamp"];
 
 /// An event, read once for any number of tests.
@@ -28,30 +28,30 @@ const TIMES: &[&str] = &["ts", "timestamp", "@timestamp"];
 pub struct Event {
     keys: Keys,
     fields: Vec<Printed>,
-    /// The texts of the fields, end to end.
+    /// The texts of the fields, concatenated.
     texts: String,
     time: Option<EventTime>,
     buffers: RefCell<Buffers>,
     others: Fields,
 }
 
-/// A field's value as the event has it.
+/// A field's value as written in the event.
 #[derive(Clone, Debug)]
 struct Printed {
     at: At,
     text: Range<usize>,
 }
 
-/// What stands behind a value: values with equal objects belong together.
+/// What a value belongs to. Values with equal objects belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Object {
-    /// The end that a connection comes from.
+    /// The source of a connection.
     Source,
-    /// The end that it goes to.
+    /// Its destination.
     Destination,
     /// The connection itself.
     Connection,
-    /// A file: the number of the element of a list that it is, or 0.
+    /// A file: the number of its list element, or 0.
     File(u32),
     /// The certificate of a server.
     Certificate(u32),
@@ -65,7 +65,7 @@ pub enum Object {
     Process(u32),
     /// The parent of a process.
     ParentProcess(u32),
-    /// An object of which the event knows nothing else: each value is one.
+    /// An unknown object: each value counts as one.
     Value(usize),
 }
 
@@ -76,17 +76,17 @@ pub enum Value<'a> {
     Address(IpAddr),
     /// A text.
     Text(&'a str),
-    /// The end of a path: a file is shown by its name alone, then with each component
-    /// in front of it.
+    /// The end of a path. A file is shown by its name first, then with one more component
+    /// each time.
     Ending(&'a str),
-    /// A URL that stands whole in the event ([`url::parts`]).
+    /// A URL that is whole in the event ([`url::parts`]).
     Url(&'a str),
-    /// A request: a URL in parts. Its port is that of the Host header, else that of the
-    /// request, else that of the connection.
+    /// A request: a URL in parts. Its port is that of the Host header, or else of the
+    /// request, or else of the connection.
     Request {
         /// A domain, or an address without brackets.
         host: Option<&'a str>,
-        /// As far as it is known.
+        /// `None` if unknown.
         port: Option<u16>,
         /// Path and query.
         target: &'a str,
@@ -95,22 +95,22 @@ pub enum Value<'a> {
     Number(i128),
 }
 
-/// A value of an event and where it comes from.
+/// A value of an event and its origin.
 #[derive(Clone, Copy, Debug)]
 pub struct Held<'a> {
-    /// In its canonical form.
+    /// The canonical form.
     pub value: Value<'a>,
-    /// As the event has it: the whole text of the field.
+    /// The whole text of the field, as written.
     pub raw: &'a str,
-    /// The keys down to the field, joined by dots.
+    /// The keys of the field, joined by dots.
     pub path: &'a str,
-    /// Whether a list stands above it.
+    /// Whether it is inside a list.
     pub in_list: bool,
     /// What it is a property of.
     pub object: Object,
 }
 
-/// Puts an event together, field by field.
+/// Assembles an event field by field.
 #[derive(Debug, Default)]
 pub struct Builder {
     keys: Keys,
@@ -120,12 +120,12 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// The field with this path; see [`super::Scratch::field`].
+    /// The node of the field with this path; see [`super::Scratch::field`].
     pub fn column(&mut self, path: &str) -> Node {
         self.keys.field(Node::EVENT, path, Places::shared())
     }
 
-    /// A string of the event.
+    /// Adds a string.
     pub fn text(&mut self, at: At, text: &str) {
         self.see_time(at, || EventTime::parse(text));
         let start = self.texts.len();
@@ -136,7 +136,7 @@ impl Builder {
         });
     }
 
-    /// A number of the event, as it is written.
+    /// Adds a number, as written.
     pub fn number(&mut self, at: At, number: &str) {
         let seconds = || number.parse().ok().and_then(EventTime::from_seconds);
         self.see_time(at, seconds);
@@ -153,14 +153,14 @@ impl Builder {
         let Some(rank) = TIMES.iter().position(|one| *one == name) else {
             return;
         };
-        // That of a wrapped event counts where the event itself has none.
+        // The time inside a wrapped event only counts if the event itself has none.
         let rank = rank + TIMES.len() * path.matches('.').count();
         if self.time.as_ref().is_none_or(|(known, _)| rank < *known) {
             self.time = read().map(|time| (rank, time)).or(self.time.take());
         }
     }
 
-    /// The event.
+    /// Finishes the event.
     pub fn build(self) -> Event {
         Event {
             keys: self.keys,
@@ -203,19 +203,19 @@ impl Visit for Builder {
 }
 
 impl Event {
-    /// Reads a line; `None` where it is no JSON object.
+    /// Reads a line; `None` if it is not a JSON object.
     pub fn read(line: &str) -> Option<Self> {
         let mut builder = Builder::default();
         walk::walk(line, &mut builder).ok()?;
         Some(builder.build())
     }
 
-    /// The same event, in which addresses stand in these fields too.
+    /// The same event, with addresses in these fields too.
     pub fn with_addresses_in(self, others: Fields) -> Self {
         Event { others, ..self }
     }
 
-    /// What the field of a value is for.
+    /// The place of a value's field.
     fn place_of(&self, printed: &Printed) -> &'static Place {
         let id = match (self.keys.place(printed.at.node), self.others) {
             (id, Fields::OfAnyName) if id.is_none() => PlaceId::ADDRESS,
@@ -224,13 +224,13 @@ impl Event {
         Places::shared().get(id)
     }
 
-    /// When it happened.
+    /// When the event happened.
     pub fn time(&self) -> Option<&EventTime> {
         self.time.as_ref()
     }
 
-    /// Shows every value of what is asked for; of answers of DNS only where they
-    /// count as what they are (`answers`), or are asked for.
+    /// Shows every value in the given place. DNS answers are only shown if they count as
+    /// names and addresses (`answers`) or are the kind that is sought.
     pub fn each(&self, sought: Sought, answers: bool, mut show: impl FnMut(&Held<'_>)) {
         match sought {
             Sought::Kind(kind) => {
@@ -313,7 +313,7 @@ impl Event {
         }
     }
 
-    /// Shows the families of the addresses at the ends as protocols.
+    /// Shows the address families of both ends as protocols.
     fn each_family(&self, show: &mut impl FnMut(&Held<'_>)) {
         for end in [Field::SourceAddress, Field::DestinationAddress] {
             self.each_in(end, &mut |held| {
@@ -329,7 +329,7 @@ impl Event {
         }
     }
 
-    /// Shows what a field holds and `counts`, in canonical form.
+    /// Shows the values of a field for which `counts` is true, in canonical form.
     fn show(
         &self,
         printed: &Printed,
@@ -341,7 +341,7 @@ impl Event {
         let raw = &self.texts[printed.text.clone()];
         let mut path = String::new();
         self.keys.push_path(printed.at.node, &mut path);
-        // Taken, as what is shown may look into the event again.
+        // Moved out, since `show` may use the event again.
         let mut buffers = self.buffers.take();
         reading.each(raw, &mut buffers, |seen| {
             let value = match seen {
@@ -367,7 +367,7 @@ impl Event {
         self.buffers.replace(buffers);
     }
 
-    /// The fields that are this part of something.
+    /// The fields that hold this part.
     fn parts(&self, joined: Joined) -> impl Iterator<Item = (&Printed, &str)> {
         let places = Places::shared();
         let is_part = move |printed: &&Printed| {
@@ -378,7 +378,7 @@ impl Event {
         parts.map(|printed| (printed, &self.texts[printed.text.clone()]))
     }
 
-    /// Whether the answer of DNS that is this object has data that is no name.
+    /// Whether this object is a DNS answer whose data is not a name.
     fn has_no_name(&self, element: u32) -> bool {
         self.parts(Joined::RecordType).any(|(printed, text)| {
             let is_of_one = printed.at.element > 0 || !printed.at.in_list;
@@ -439,7 +439,7 @@ impl Event {
         }
     }
 
-    /// The port of the request, else that of the connection.
+    /// The port of the request, or else of the connection.
     fn request_port(&self) -> Option<u16> {
         let own = self.parts(Joined::RequestPort);
         let own = own.filter_map(|(_, text)| text.parse().ok()).next();
@@ -455,12 +455,12 @@ impl Event {
     }
 }
 
-/// A number as it is printed: engines before 2020.12 print ports as `80/tcp`.
+/// Reads a printed number: engines before 2020.12 print ports as `80/tcp`.
 fn number(text: &str) -> Option<i128> {
     text.split(['/', '.']).next()?.parse().ok()
 }
 
-/// What a value is a property of.
+/// The object that a value belongs to.
 fn object(kind: Kind, path: &str, at: At, number: usize) -> Object {
     let Kind::Text(property) = kind else {
         return Object::Value(number);

@@ -1,4 +1,4 @@
-//! In which fields of an event does an engine find a value?
+//! The fields of an event in which an engine finds a value.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::concepts::Concepts;
 use crate::observable::Kind;
 
-/// Which fields an engine looks into, for each kind of value.
+/// The fields that an engine searches for each kind of value.
 pub trait FieldScope: fmt::Debug + Send + Sync {
     /// Whether a query for this value finds it in this field.
     fn reaches(&self, place: &Place<'_>) -> Reached;
 
-    /// How the engine finds a URL that its events hold in two fields; `None` where
-    /// it does not.
+    /// How the engine finds a URL that its events hold in two fields; `None` if it does
+    /// not.
     fn url_parts(&self) -> Option<UrlParts> {
         None
     }
@@ -21,41 +21,40 @@ pub trait FieldScope: fmt::Debug + Send + Sync {
 /// A value in a field of an event, outside lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
-    /// The name of the event's schema; empty where the engine does not tell.
+    /// The name of the event's schema; empty if the engine does not print it.
     pub schema: &'a str,
-    /// The event's own text in `event_type`, which Suricata events have.
+    /// The value of `event_type`, which Suricata events have.
     pub event_type: Option<&'a str>,
-    /// The keys down to the field, joined by dots.
+    /// The keys of the field, joined by dots.
     pub path: &'a str,
-    /// What the value is looked for as.
+    /// How the value is searched for.
     pub kind: Kind,
-    /// The value, where it is a text.
+    /// The value, if it is a text.
     pub text: &'a str,
 }
 
 /// Whether a value is found in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reached {
-    /// It is.
+    /// It is found.
     Yes,
-    /// It is not.
+    /// It is not found.
     No,
-    /// Nothing is known of such a field yet.
+    /// The field is not known yet.
     Unknown,
 }
 
-/// A URL that events hold in two fields side by side: the host in one, the rest in
-/// the other.
+/// A URL that events hold in two adjacent fields: the host in one, the rest in the other.
 #[derive(Clone, Copy, Debug)]
 pub struct UrlParts {
-    /// The names of such fields: of the host's, and of the one beside it.
+    /// The names of such fields: that of the host, and that of the rest.
     pub names: &'static [(&'static str, &'static str)],
-    /// Parts a URL in this way, where it can be.
+    /// Splits a URL in this way, if possible.
     pub split: fn(&str) -> Option<(&str, &str)>,
 }
 
-/// A text is found in the fields of its concepts, an address in every field but
-/// those. What a field is goes by its path, and for Suricata events by their type.
+/// A text is found in the fields of its concepts, an address in all others. Fields are
+/// known by their path, and those of Suricata events also by their type.
 impl FieldScope for Concepts {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         let uses = self.uses(place.path, place.event_type);
@@ -68,7 +67,7 @@ impl FieldScope for Concepts {
     }
 }
 
-/// The same table for more than one.
+/// The same table, shared.
 impl FieldScope for Arc<Concepts> {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         Concepts::reaches(self, place)

@@ -1,4 +1,4 @@
-//! A compact hash of observables, made to be asked for every string of every
+//! A compact hash table of observables, fast enough to look up every string of every
 //! event.
 
 use std::hash::BuildHasher;
@@ -15,52 +15,52 @@ use crate::observable::{Kind, Network, Observable, Property, Spelled, file_name,
 
 mod find;
 
-/// The field that names the type of a Suricata event.
+/// The field with the type of a Suricata event.
 const EVENT_TYPE: &str = "event_type";
 
-/// Text of removed values is kept until there is this much of it, and more than
-/// of values that stand.
+/// The text of removed values is kept until it reaches this size and exceeds that of the
+/// remaining values.
 const MIN_COMPACTION: usize = 64 * 1024;
 
-/// The place of one distinct observable in an [`Index`]: a small number, good
-/// for a `Vec` beside it. After a removal it can be given to another one.
+/// The place of one distinct observable in an [`Index`]: a small number, suitable as an
+/// index into a `Vec`. It is reused after a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Slot(u32);
 
 impl Slot {
-    /// The slot as an index, below the largest [`Index::len`] that there was.
+    /// The slot as an index, less than the largest [`Index::len`] so far.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// By which of their texts observables are told apart.
+/// Which text identifies an observable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum By {
-    /// As they were written, byte for byte.
+    /// The original spelling, byte for byte.
     #[default]
     Spelling,
-    /// In their canonical form; URLs are found by host and target.
+    /// The canonical form; URLs are found by host and target.
     Meaning,
 }
 
-/// How many observables there are that need a lookup of their own.
+/// The number of observables that need an additional lookup.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     addresses: usize,
     endpoints: usize,
-    /// Domains, for the names under them.
+    /// Domains, for the names below them.
     above: usize,
     answers: usize,
     urls: usize,
-    /// Targets of URLs, of any host.
+    /// Targets of URLs without a host.
     targets: usize,
-    /// Ends of paths with more than one component.
+    /// Path ends with more than one component.
     paths: usize,
 }
 
 impl Counts {
-    /// The count that an observable belongs to.
+    /// The count that an observable belongs to, if any.
     fn of(&mut self, observable: &Observable) -> Option<&mut usize> {
         match observable {
             Observable::Address(_) => Some(&mut self.addresses),
@@ -80,41 +80,40 @@ impl Counts {
     }
 }
 
-/// A set of observables, with a lookup whose cost does not depend on how many
-/// there are.
+/// A set of observables with a lookup whose cost does not depend on their number.
 ///
-/// About 50 bytes a value are kept for names of 20 bytes. The hash is seeded
-/// anew for each index, as the values come from the bus and may be hostile.
+/// It takes about 50 bytes per value for names of 20 bytes. Each index seeds its hash at
+/// random, since the values come from the bus and may be hostile.
 #[derive(Debug)]
 pub struct Index {
     by: By,
     /// Slots by the hash of their value.
     table: HashTable<u32>,
-    /// By slot; what a free slot says is void.
+    /// By slot. The entry of a free slot is meaningless.
     places: Vec<Place>,
     free: Vec<u32>,
-    /// The values end to end: text as it is, addresses and networks as octets.
+    /// The values, concatenated: text as UTF-8, addresses and networks as octets.
     bytes: Vec<u8>,
-    /// How many of these bytes belong to no slot.
+    /// The number of these bytes that no slot uses.
     dead: usize,
     counts: Counts,
-    /// How many there are of each kind.
+    /// The number of values of each kind.
     of_kind: [u32; Kind::COUNT],
-    /// The lengths of networks, each with how many networks have it.
+    /// The prefix lengths of networks, each with the number of networks that have it.
     lengths: Vec<(u8, usize)>,
     shapes: Shapes,
     hasher: RandomState,
 }
 
-/// Where a value stands in the bytes of the index.
+/// The position of a value in the bytes of the index.
 #[derive(Clone, Copy, Debug)]
 struct Place {
     at: usize,
-    /// The length, and the kind in the lowest bits: 16 bytes a place in all.
+    /// The length, with the kind in the lowest bits, which keeps a place at 16 bytes.
     length_and_kind: usize,
 }
 
-/// How many bits hold a kind.
+/// The number of bits for the kind.
 const KIND_BITS: u32 = 6;
 
 const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
@@ -149,8 +148,8 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An index of these observables; those that are equal share a slot, and
-    /// slots are given in order of first appearance, from 0.
+    /// Makes an index of these observables. Equal observables share a slot. Slots are
+    /// numbered from 0 in order of first appearance.
     pub fn new<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Self {
         let mut index = Index::default();
         for observable in observables {
@@ -159,7 +158,7 @@ impl Index {
         index
     }
 
-    /// An index without observables.
+    /// Makes an empty index.
     pub fn by(by: By) -> Self {
         Index {
             by,
@@ -176,7 +175,7 @@ impl Index {
         }
     }
 
-    /// The kinds of which there are any.
+    /// The kinds of the values in the index.
     pub(super) fn kinds(&self) -> Kinds {
         let kinds = Kind::all().filter(|kind| self.of_kind[kind.number()] > 0);
         kinds.map(Kinds::of).fold(Kinds::NONE, Kinds::and)
@@ -187,19 +186,19 @@ impl Index {
         self.table.len()
     }
 
-    /// Whether there are none.
+    /// Whether the index is empty.
     pub fn is_empty(&self) -> bool {
         self.table.is_empty()
     }
 
-    /// The slot of an observable that is in the index.
+    /// The slot of an observable, if the index contains it.
     pub fn slot(&self, observable: &Observable) -> Option<Slot> {
         let (kind, octets) = (Kind::of(observable), Octets::of(observable));
         let value = octets.bytes(observable, self.by);
         self.find(self.key(kind, value), kind, value)
     }
 
-    /// Adds an observable, unless it is there; its slot in any case.
+    /// Adds an observable unless the index contains it, and returns its slot.
     ///
     /// # Panics
     ///
@@ -269,8 +268,8 @@ impl Index {
         slot
     }
 
-    /// Takes an observable out; the slot that it had, unless it was not there.
-    /// The other slots stay as they are.
+    /// Removes an observable and returns the slot it had, if the index contained it. The
+    /// other slots do not change.
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         let slot = self.slot(observable)?;
         let place = self.places[slot.index()];
@@ -292,7 +291,7 @@ impl Index {
         Some(slot)
     }
 
-    /// Drops the bytes of removed values, and the shapes that they left.
+    /// Drops the bytes of removed values and rebuilds the shapes.
     fn compact(&mut self) {
         let mut bytes = Vec::with_capacity(self.bytes.len() - self.dead);
         self.shapes = Shapes::default();
@@ -312,12 +311,11 @@ impl Index {
         }
     }
 
-    /// Finds every indexed value in the event of this line, which must be one
-    /// JSON object.
+    /// Finds every indexed value in this line, which must be one JSON object.
     ///
-    /// Text compares byte for byte once its escapes are decoded; text that is an
-    /// address compares as an address too. Any string value anywhere counts,
-    /// in lists also; keys do not. `found` is cleared first.
+    /// Text is compared byte for byte after its escapes are decoded; text that is an
+    /// address is also compared as an address. Every string value counts, including those
+    /// in lists; keys do not. `found` is cleared first.
     ///
     /// # Errors
     ///
@@ -326,11 +324,11 @@ impl Index {
         self.scan_and(line, found, |_, _, _| {})
     }
 
-    /// As [`Index::scan`]; `visit` sees every string value as well.
+    /// Like [`Index::scan`]; `visit` also receives every string value.
     ///
     /// # Errors
     ///
-    /// As for [`Index::scan`].
+    /// The same as for [`Index::scan`].
     pub(super) fn scan_and(
         &self,
         line: &str,
@@ -352,12 +350,12 @@ impl Index {
         scanned
     }
 
-    /// Shows the slots that a string value holds.
+    /// Calls `show` with the slots of what a string value holds.
     #[inline]
     fn look_up(&self, text: &str, mut show: impl FnMut(Slot)) {
         let value = text.as_bytes();
         if self.shapes.may_hold(value) {
-            // A domain and a URL of the same text are two observables.
+            // A domain and a URL with the same text are different observables.
             for &slot in self.table.iter_hash(self.hash(value)) {
                 let place = self.places[slot as usize];
                 let kind = place.kind();
@@ -393,12 +391,12 @@ impl Index {
         key(self.by, &self.hasher, kind, value)
     }
 
-    /// The kind of the observable in a slot that is taken.
+    /// The kind of the observable in an occupied slot.
     pub(super) fn kind(&self, slot: Slot) -> Kind {
         self.places[slot.index()].kind()
     }
 
-    /// The observable in a slot that is taken.
+    /// The observable in an occupied slot.
     pub fn observable(&self, slot: Slot) -> Observable {
         let place = self.places[slot.index()];
         let value = &self.bytes[place.range()];
@@ -430,8 +428,7 @@ impl Index {
         }
     }
 
-    /// The text in a slot that is taken by one; empty where it is by an address or
-    /// a network.
+    /// The text in an occupied slot; empty for an address or a network.
     pub(super) fn text(&self, slot: Slot) -> &str {
         let place = self.places[slot.index()];
         match place.kind() {
@@ -445,12 +442,12 @@ impl Index {
         }
     }
 
-    /// How many bytes the value in a slot that is taken has.
+    /// The length in bytes of the value in an occupied slot.
     pub fn length(&self, slot: Slot) -> usize {
         self.places[slot.index()].length()
     }
 
-    /// The bytes that the index holds on the heap, for statistics.
+    /// The heap memory of the index in bytes, for statistics.
     pub fn heap_size(&self) -> usize {
         self.table.allocation_size()
             + self.places.capacity() * size_of::<Place>()
@@ -460,7 +457,7 @@ impl Index {
     }
 }
 
-/// What an observable's slot is found by.
+/// The hash under which an observable's slot is found.
 fn key(by: By, hasher: &RandomState, kind: Kind, value: &[u8]) -> u64 {
     match (by, kind) {
         (By::Meaning, Kind::Url) => {
@@ -477,7 +474,7 @@ fn target_of(value: &[u8]) -> &[u8] {
     url::parts(url).target.as_bytes()
 }
 
-/// The address of these octets, as many as one has.
+/// The address with these octets (4 or 16).
 fn address(octets: &[u8]) -> IpAddr {
     match <[u8; 4]>::try_from(octets) {
         Ok(octets) => octets.into(),
@@ -488,14 +485,14 @@ fn address(octets: &[u8]) -> IpAddr {
     }
 }
 
-/// The network of these octets, as [`Network::to_bytes`] gives them.
+/// The network with these octets, as [`Network::to_bytes`] writes them.
 fn network(octets: &[u8]) -> Network {
     let (bits, length) = octets.split_at(16);
     let bits = <[u8; 16]>::try_from(bits).expect("16 octets and the length");
     Network::new(bits.into(), length[0])
 }
 
-/// The octets of an address or a network in a buffer of their own.
+/// A buffer for the octets of an address or a network.
 struct Octets {
     octets: [u8; 18],
     length: usize,
@@ -542,7 +539,7 @@ impl Octets {
         octets
     }
 
-    /// What the index stores for an observable whose octets these are.
+    /// The bytes that the index stores for an observable with these octets.
     fn bytes<'a>(&'a self, observable: &'a Observable, by: By) -> &'a [u8] {
         match (observable.spelled(), by) {
             (None, _) => self.as_bytes(),
@@ -556,11 +553,11 @@ impl Octets {
     }
 }
 
-/// What [`Index::scan`] found in one event; made once and used for all.
+/// What [`Index::scan`] found in one event. Reused for all events.
 #[derive(Debug, Default)]
 pub struct Found {
     occurrences: Vec<Occurrence>,
-    /// The paths of all hits, end to end.
+    /// The paths of all hits, concatenated.
     paths: String,
     event_type: String,
     has_event_type: bool,
@@ -576,10 +573,10 @@ struct Occurrence {
 /// One place where an event holds an observable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hit<'a> {
-    /// Which observable.
+    /// The observable.
     pub slot: Slot,
-    /// The keys down to the field, joined by dots, whether the engine printed
-    /// it flattened or nested: `id.orig_h`.
+    /// The keys of the field, joined by dots, whether the engine printed it flattened or
+    /// nested: `id.orig_h`.
     pub path: &'a str,
     /// Whether it is, or is inside, an element of a list.
     pub in_list: bool,
@@ -595,12 +592,12 @@ impl Found {
         })
     }
 
-    /// Whether there is no occurrence.
+    /// Whether nothing was found.
     pub fn is_empty(&self) -> bool {
         self.occurrences.is_empty()
     }
 
-    /// The event's own text in `event_type`, which Suricata events have.
+    /// The value of `event_type`, which Suricata events have.
     pub fn event_type(&self) -> Option<&str> {
         self.has_event_type.then_some(self.event_type.as_str())
     }

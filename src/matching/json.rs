@@ -1,6 +1,6 @@
-//! One pass over a JSON object that shows every string value with its place, and
-//! builds nothing: `serde_json` streams, and that is fast enough (the lookups
-//! included, more than twice the 300 MB/s asked for; `cargo bench --bench matching`).
+//! One pass over a JSON object that shows every string value with its place and builds
+//! nothing. A streaming `serde_json` is fast enough: with the lookups, more than twice
+//! the required 300 MB/s (`cargo bench --bench matching`).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ pub struct ScanError(serde_json::Error);
 
 impl fmt::Display for ScanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // JSON, but no object: the message would quote a string at any length.
+        // JSON, but not an object: the message would quote a string of any length.
         if self.0.is_data() {
             return f.write_str("not one JSON object: another kind of value");
         }
@@ -29,8 +29,8 @@ impl From<serde_json::Error> for ScanError {
     }
 }
 
-/// The keys from a value up to the event, as a chain of stack frames: it costs
-/// nothing until somebody asks for the text.
+/// The keys from a value up to the event, as a chain of stack frames. It costs nothing
+/// until the text is needed.
 pub(crate) struct Path<'a> {
     parent: Option<&'a Path<'a>>,
     key: &'a str,
@@ -42,13 +42,12 @@ impl Path<'_> {
         self.parent.is_none() && self.key == name
     }
 
-    /// The name of the field, or where it was printed flattened, the last word of it.
+    /// The name of the field; of a flattened one, the last component.
     pub(crate) fn name(&self) -> &str {
         self.key.rsplit('.').next().unwrap_or_default()
     }
 
-    /// Appends the path, keys joined by dots: `id.orig_h`, however it was
-    /// printed.
+    /// Appends the path, the keys joined by dots: `id.orig_h`, flattened or not.
     pub(crate) fn push_to(&self, out: &mut String) {
         if let Some(parent) = self.parent {
             parent.push_to(out);
@@ -58,10 +57,10 @@ impl Path<'_> {
     }
 }
 
-/// Calls `visit` with the decoded text, the path, and whether a list stands
-/// somewhere above it, for every string value of the object in `line`.
+/// Calls `visit` for every string value of the object in `line`, with the decoded text,
+/// the path, and whether it is inside a list at any level.
 ///
-/// Keys are not values. On an error `visit` may have seen a part of the values.
+/// Keys are not values. If there is an error, `visit` may have seen some of the values.
 pub(crate) fn walk(
     line: &str,
     mut visit: impl FnMut(&str, &Path<'_>, bool),
@@ -76,7 +75,7 @@ pub(crate) fn walk(
     walked.and_then(|()| deserializer.end()).map_err(ScanError)
 }
 
-/// An object and where it stands; the event itself has no path.
+/// An object and its place; the event itself has no path.
 struct Object<'a, F> {
     path: Option<&'a Path<'a>>,
     in_list: bool,
@@ -134,7 +133,7 @@ impl<'de> Visitor<'de> for Key {
     }
 }
 
-/// Any value and where it stands.
+/// Any value and its place.
 struct Value<'a, F> {
     path: &'a Path<'a>,
     in_list: bool,

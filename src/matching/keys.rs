@@ -1,5 +1,5 @@
-//! Numbers for the fields of events: what a field means is looked up when it is first
-//! seen, and found by its key from then on.
+//! Numbers for the fields of events: the meaning of a field is looked up when it is first
+//! seen; from then on the field is found by its key.
 
 use std::hash::BuildHasher;
 
@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 
 use super::places::{PlaceId, Places};
 
-/// A field that was seen, or the event itself.
+/// A field, or the event itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Node(u32);
 
@@ -16,35 +16,34 @@ impl Node {
     /// The event itself.
     pub const EVENT: Node = Node(0);
 
-    /// A field of an event that has more fields than are remembered; nothing is looked
-    /// for in it.
+    /// A field of an event that has more fields than are stored. It is not searched.
     const LOST: Node = Node(u32::MAX);
 }
 
-/// From so many fields on they are forgotten before the next event. Sensors have a few
-/// hundred.
+/// If this many fields are stored, they are all dropped before the next event. Sensors
+/// have a few hundred.
 const MANY: usize = 1 << 14;
 
-/// So many fields are remembered in one event at the most.
+/// The most fields stored during one event.
 const MOST: usize = 1 << 16;
 
-/// A field's key, and what it means.
+/// The key of a field, and its meaning.
 #[derive(Debug)]
 struct Field {
     parent: Node,
     key: Box<str>,
-    /// The field that came after this one last time, and is tried first.
+    /// The field that followed this one last time, which is tried first.
     next: Node,
     place: PlaceId,
 }
 
-/// All fields that were seen: one for each thread that looks through events.
+/// All known fields, one instance for each scanning thread.
 #[derive(Debug)]
 pub struct Keys {
     fields: Vec<Field>,
     /// By parent and key.
     table: HashTable<u32>,
-    /// Seeded anew for each: the keys come with the logs and may be hostile.
+    /// Seeded at random, since the keys come with the logs and may be hostile.
     hasher: RandomState,
     last: Node,
 }
@@ -74,7 +73,7 @@ impl Keys {
         });
     }
 
-    /// An event begins.
+    /// Starts an event.
     pub fn begin(&mut self) {
         self.last = Node::EVENT;
         if self.fields.len() >= MANY {
@@ -82,9 +81,9 @@ impl Keys {
         }
     }
 
-    /// The field that came after the last one, last time, where it is of this object and
-    /// `text` begins with its key and a quotation mark; and the length of the key. Events
-    /// of one type have their keys in one order.
+    /// The field that followed the last one last time, if it belongs to this object and
+    /// `text` begins with its key and a quotation mark; also the length of the key.
+    /// Events of one type have their keys in the same order.
     #[inline]
     pub fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)> {
         let next = self.fields.get(self.last.0 as usize)?.next;
@@ -100,7 +99,7 @@ impl Keys {
     /// The field with this key in an object.
     pub fn field(&mut self, parent: Node, key: &str, places: &Places) -> Node {
         let node = self.look_up(parent, key, places);
-        // A key with one of these is written with escapes.
+        // A key with one of these characters is written with escapes.
         let is_plain = |byte: u8| !matches!(byte, b'"' | b'\\' | 0..=0x1f);
         if key.bytes().all(is_plain) {
             if let Some(field) = self.fields.get_mut(self.last.0 as usize) {
@@ -149,14 +148,14 @@ impl Keys {
         Node(number)
     }
 
-    /// What the field means.
+    /// The meaning of the field.
     #[inline]
     pub fn place(&self, node: Node) -> PlaceId {
         let field = self.fields.get(node.0 as usize);
         field.map_or(PlaceId::NONE, |field| field.place)
     }
 
-    /// Puts the keys down to the field, joined by dots, behind `out`.
+    /// Appends the keys of the field, joined by dots, to `out`.
     pub fn push_path(&self, node: Node, out: &mut String) {
         push_path(&self.fields, node, out);
     }

@@ -1,5 +1,5 @@
-//! Live matching without help from the engine: which observables does a new
-//! event match?
+//! Live matching without help from the engine: finds the observables that a new event
+//! matches.
 
 mod split_url;
 
@@ -10,40 +10,39 @@ use crate::observable::{Kind, Observable};
 
 use split_url::{Parts, SplitUrl};
 
-/// All live observables and the knowledge of where they count, which is the
-/// engine's [`FieldScope`].
+/// All live observables, and the fields in which they count according to the engine's
+/// [`FieldScope`].
 ///
 /// With VAST's concepts:
 ///
-/// * A domain matches in the fields of `net.domain` and `net.hostname`, a URL in
-///   those of `net.uri`, other text in those of its property. A printed event does not tell its type, so a field of
-///   the same path in another type matches too; Suricata events tell theirs in
-///   `event_type`, and there only that type's fields match.
-/// * An address matches wherever the whole of a string value is that address (or
-///   one of that network),
-///   but not in a field that the concepts say holds text (a name, a URL, a hash,
-///   a file name). So an address in a text field that no concept knows matches,
-///   which a query would not; and one in `host` does not match although in one
-///   type (`zeek.software`) that field is an address.
+/// * A domain matches in the fields of `net.domain` and `net.hostname`, a URL in those of
+///   `net.uri`, other text in those of its property. A printed event does not tell its
+///   type, so a field with the same path in another type matches too. Suricata events
+///   tell their type in `event_type`, and only the fields of that type match.
+/// * An address matches wherever a whole string value is that address (or one of that
+///   network), except in a field that the concepts say holds text (a name, a URL, a hash,
+///   a file name). So an address in a text field that no concept knows matches, which a
+///   query would not find; and one in `host` does not match, although that field is an
+///   address in one type (`zeek.software`).
 ///
-/// Nothing matches inside a list, as in the engines, but an answer of DNS, which
-/// matches there alone.
+/// Nothing matches inside a list, as in the engines, except a DNS answer, which only
+/// matches there.
 #[derive(Debug)]
 pub struct LiveMatcher {
     index: Index,
     reach: Box<dyn FieldScope>,
-    /// URLs by their parts, where the engine finds them so.
+    /// URLs by their parts, if the engine finds them so.
     halves: Option<SplitUrl>,
     found: Found,
 }
 
-/// Whether it is known of all fields that hold a value what they are.
+/// Whether the types of all fields that hold a value are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Clarity {
-    /// It is.
+    /// They are.
     Clear,
-    /// Not of all; what they hold counts as a match.
+    /// Some are not; the values in those count as matches.
     Unclear,
 }
 
@@ -53,7 +52,7 @@ impl LiveMatcher {
         Self::of(Box::new(reach))
     }
 
-    /// The same for an engine that is not known before.
+    /// Like [`LiveMatcher::new`], for an engine chosen at run time.
     pub fn of(reach: Box<dyn FieldScope>) -> Self {
         LiveMatcher {
             index: Index::default(),
@@ -63,7 +62,8 @@ impl LiveMatcher {
         }
     }
 
-    /// Matches an observable from the next event on; see [`Index::insert`].
+    /// Adds an observable, which is matched from the next event on; see
+    /// [`Index::insert`].
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         let slot = self.index.insert(observable);
         if let (Observable::Url(_), Some(halves)) = (observable, &mut self.halves) {
@@ -72,7 +72,7 @@ impl LiveMatcher {
         slot
     }
 
-    /// Matches it no more; see [`Index::remove`].
+    /// Removes an observable; see [`Index::remove`].
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         if let (Observable::Url(url), Some(halves)) = (observable, &mut self.halves) {
             if let Some(slot) = self.index.slot(observable) {
@@ -87,8 +87,8 @@ impl LiveMatcher {
         &self.index
     }
 
-    /// Puts the slots of all observables that the event matches into `out`, each
-    /// once; what was there goes. The event's schema has no name.
+    /// Puts the slots of all observables that the event matches into `out`, each once.
+    /// `out` is cleared first. The event's schema is unnamed.
     ///
     /// # Errors
     ///
@@ -97,11 +97,11 @@ impl LiveMatcher {
         self.matches_in("", line, out).map(|_| ())
     }
 
-    /// The same for an event of this schema.
+    /// Like [`LiveMatcher::matches`], for an event of this schema.
     ///
     /// # Errors
     ///
-    /// As for [`LiveMatcher::matches`].
+    /// The same as for [`LiveMatcher::matches`].
     pub fn matches_in(
         &mut self,
         schema: &str,
@@ -114,12 +114,12 @@ impl LiveMatcher {
         matched
     }
 
-    /// As [`LiveMatcher::matches_in`], for several threads at once, each with a
-    /// `found` of its own.
+    /// Like [`LiveMatcher::matches_in`], for several threads at once, each with its own
+    /// `found`.
     ///
     /// # Errors
     ///
-    /// As for [`LiveMatcher::matches`].
+    /// The same as for [`LiveMatcher::matches`].
     pub fn matches_with(
         &self,
         schema: &str,
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(matches(&observables, flat), [0]);
         let elsewhere = r#"{"a": {"event_type": "alert"}, "http.hostname": "x"}"#;
         assert_eq!(matches(&observables, elsewhere), [0]);
-        // An `event_type` of an earlier line is forgotten.
+        // The `event_type` of an earlier line no longer applies.
         let mut matcher = matcher(&observables);
         let mut slots = Vec::new();
         matcher.matches(alert, &mut slots).expect("an event");
@@ -274,7 +274,7 @@ mod tests {
         assert!(slots.is_empty());
     }
 
-    /// Finds URLs in two fields as well, and knows nothing of the schema "new".
+    /// Also finds URLs in two fields, and does not know the schema "new".
     #[derive(Debug)]
     struct InParts;
 
@@ -358,8 +358,9 @@ mod tests {
                 for (observable, slot) in observables.iter().zip(&slots) {
                     let live = out.contains(slot);
                     prop_assert_eq!(live, event.matches_live(observable), "{:?} {}", observable, line);
-                    // Less than the engine: an address in a path that holds text in
-                    // another type, and a name that holds a domain, but not at its end.
+                    // Less than the engine finds: an address in a path that holds text in
+                    // another type, and a name that contains a domain but does not end
+                    // with it.
                     let is_part = matches!(observable, Observable::Subdomain(_));
                     if event.matches(observable) && !live && !is_part {
                         let is_address = Kind::of(observable).is_of_addresses();

@@ -1,10 +1,11 @@
-//! Which observables does an event hold? The one piece of code that says so, for log
-//! files, for live events, and for what engines answer.
+//! Finds the observables that an event holds: the same code for log files, for live
+//! events and for the results of engines.
 //!
-//! A [`Matcher`] is shared by all threads; each has a [`Scratch`] of its own. An event is
-//! shown to a [`Scan`] value by value: JSON text by [`Matcher::matches`], anything else by
-//! [`Scan::begin`], [`Scan::text`] and [`Scan::number`] for each field, and [`Scan::end`].
-//! What a field is for is looked up once ([`Scratch::field`]) and not in every event.
+//! All threads share a [`Matcher`]; each has its own [`Scratch`]. A [`Scan`] receives an
+//! event value by value: JSON text through [`Matcher::matches`], any other event through
+//! [`Scan::begin`], [`Scan::text`] and [`Scan::number`] for each field, and
+//! [`Scan::end`]. The meaning of a field is looked up once ([`Scratch::field`]) and not
+//! for every event.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -18,33 +19,33 @@ use super::places::{Buffers, Joined, Kinds, PlaceId, Places, Reading, Seen, Use}
 use super::walk::{self, At, Visit};
 use crate::observable::{Kind, Observable, address, url};
 
-/// A set of observables, and where they count.
+/// A set of observables, and the fields in which they count.
 #[derive(Debug)]
 pub struct Matcher {
     index: Index,
     places: Arc<Places>,
     fields: Fields,
-    /// Whether answers of DNS count as what they are.
+    /// Whether DNS answers count like other names and addresses.
     answers: bool,
-    /// By place: what is looked for in it now.
+    /// What is searched in each place, by the number of the place.
     wanted: Vec<Wanted>,
 }
 
-/// Which fields can hold addresses beside those of the table.
+/// Which fields can hold addresses, in addition to those of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fields {
-    /// Those whose names say so: of log files.
+    /// Fields whose names suggest it, in log files.
     Named,
-    /// Those of any name: of an engine, which has types.
+    /// Any field, for an engine, whose fields are typed.
     OfAnyName,
 }
 
-/// What is looked for in a place.
+/// What is searched in a place.
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     uses: Vec<Use>,
     joined: Vec<Joined>,
-    /// Ends of connections, for addresses with a port and ports of URLs.
+    /// The ends of connections, for addresses with a port and for the ports of URLs.
     fields: Vec<Field>,
 }
 
@@ -54,24 +55,24 @@ impl Wanted {
     }
 }
 
-/// What one thread needs to match events, made once and used for all.
+/// What one thread needs to match events. Reused for all events.
 #[derive(Debug, Default)]
 pub struct Scratch {
     keys: Keys,
     buffers: Buffers,
     hits: Vec<Occurrence>,
-    /// The values that were hit, end to end.
+    /// The values that matched, concatenated.
     texts: String,
     requests: Requests,
     ends: [End; 2],
-    /// Objects that are answers of DNS whose data is no name and no address.
+    /// DNS answers (objects) whose data is neither a name nor an address.
     without_names: Vec<u32>,
 }
 
-/// The parts of requests that an event has so far.
+/// The parts of requests seen so far in the event.
 #[derive(Debug, Default)]
 struct Requests {
-    /// Hosts and targets, end to end.
+    /// Hosts and targets, concatenated.
     texts: String,
     hosts: Vec<Host>,
     targets: Vec<Target>,
@@ -90,31 +91,31 @@ struct Host {
 struct Target {
     text: Range<usize>,
     at: At,
-    /// The value as it is in the event.
+    /// The value as written in the event.
     raw: Range<usize>,
 }
 
-/// One end of the connection: what is known of it.
+/// What is known of one end of the connection.
 #[derive(Debug, Default)]
 struct End {
     addresses: Vec<(IpAddr, Node)>,
     port: Option<u16>,
 }
 
-/// One value that was found.
+/// A value that was found.
 #[derive(Clone, Debug)]
 struct Occurrence {
     slot: Slot,
     node: Node,
     text: Range<usize>,
-    /// The object that it is the data of, where it is an answer of DNS.
+    /// The object of the DNS answer whose data it is, if any.
     answer: Option<u32>,
 }
 
 /// One place where an event holds an observable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding<'a> {
-    /// Which observable.
+    /// The observable.
     pub slot: Slot,
     /// The keys down to the field, joined by dots.
     pub path: String,
@@ -123,14 +124,14 @@ pub struct Holding<'a> {
 }
 
 impl Scratch {
-    /// The field with this path in a table of the log with this name, for [`Scan::text`];
-    /// good until the next event of JSON is looked at with this scratch.
+    /// The node of the field with this path in the named log, for [`Scan::text`]. It is
+    /// valid until this scratch is next used for a JSON event.
     pub fn field(&mut self, path: &str) -> Node {
         self.keys.field(Node::EVENT, path, Places::shared())
     }
 
-    /// What the last event holds in fields that the table does not know, with their paths,
-    /// and what it holds in others.
+    /// What the last event holds in fields that the table does not know, with their
+    /// paths, and what it holds in known fields.
     pub(super) fn by_knowledge(&self) -> (Vec<(Slot, String)>, Vec<Slot>) {
         let (mut unknown, mut known) = (Vec::new(), Vec::new());
         for hit in &self.hits {
@@ -145,7 +146,7 @@ impl Scratch {
         (unknown, known)
     }
 
-    /// Where the last event holds what, in its order.
+    /// The places where the last event holds observables, in its order.
     pub fn holdings(&self) -> impl Iterator<Item = Holding<'_>> {
         self.hits.iter().map(|hit| {
             let mut path = String::new();
@@ -181,8 +182,8 @@ impl Scratch {
 }
 
 impl Matcher {
-    /// A matcher without observables; whether answers of DNS count like any other name
-    /// and address.
+    /// Makes a matcher without observables. `answers`: whether DNS answers count like any
+    /// other name and address.
     pub fn new(fields: Fields, answers: bool) -> Self {
         Matcher {
             index: Index::by(By::Meaning),
@@ -193,7 +194,7 @@ impl Matcher {
         }
     }
 
-    /// The same with the fields of an engine's concepts too.
+    /// Like [`Matcher::new`], but also knows the fields of an engine's concepts.
     pub fn of_engine(places: Arc<Places>, answers: bool) -> Self {
         Matcher {
             places,
@@ -201,7 +202,8 @@ impl Matcher {
         }
     }
 
-    /// Matches an observable from the next event on; see [`Index::insert`].
+    /// Adds an observable, which is matched from the next event on; see
+    /// [`Index::insert`].
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         let before = self.index.kinds();
         let slot = self.index.insert(observable);
@@ -209,7 +211,7 @@ impl Matcher {
         slot
     }
 
-    /// Matches it no more; see [`Index::remove`].
+    /// Removes an observable; see [`Index::remove`].
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         let before = self.index.kinds();
         let slot = self.index.remove(observable);
@@ -222,7 +224,7 @@ impl Matcher {
         &self.index
     }
 
-    /// Sets what is looked for in each place, where that has changed.
+    /// Updates what is searched in each place, if that has changed.
     fn want(&mut self, before: Kinds) {
         let kinds = self.index.kinds();
         if kinds == before && !self.wanted.is_empty() {
@@ -245,7 +247,7 @@ impl Matcher {
             if one.is_answer && !self.answers {
                 counting = counting.common(Kinds::of(Kind::Answer));
             }
-            // Addresses in names are worth reading only where some are looked for.
+            // Reading addresses from names is only worth it if there are any to find.
             (!counting.is_empty()).then_some(Use {
                 kinds: counting,
                 ..*one
@@ -272,8 +274,8 @@ impl Matcher {
         }
     }
 
-    /// Puts the slots of all observables that the event holds into `out`, each once; what
-    /// was there goes.
+    /// Puts the slots of all observables that the event holds into `out`, each once.
+    /// `out` is cleared first.
     ///
     /// # Errors
     /// The line is not one JSON object; `out` is empty then.
@@ -293,7 +295,7 @@ impl Matcher {
         walked
     }
 
-    /// Looks at events with this scratch.
+    /// Scans events with this scratch.
     pub fn scan<'a>(&'a self, scratch: &'a mut Scratch) -> Scan<'a> {
         Scan {
             matcher: self,
@@ -302,7 +304,7 @@ impl Matcher {
     }
 }
 
-/// An event that is looked at.
+/// The scan of an event.
 pub struct Scan<'a> {
     matcher: &'a Matcher,
     scratch: &'a mut Scratch,
@@ -340,17 +342,18 @@ impl Visit for Scan<'_> {
 }
 
 impl Scan<'_> {
-    /// An event begins.
+    /// Starts an event.
     pub fn begin(&mut self) {
         self.scratch.clear();
     }
 
-    /// The field with this path in events that are no JSON; see [`Scratch::field`].
+    /// The node of the field with this path, for events other than JSON; see
+    /// [`Scratch::field`].
     pub fn field(&mut self, path: &str) -> Node {
         self.scratch.field(path)
     }
 
-    /// Whether a value of a field needs to be shown.
+    /// Whether the values of a field matter.
     #[inline]
     pub fn wants(&self, node: Node) -> bool {
         let place = self.scratch.keys.place(node);
@@ -358,7 +361,7 @@ impl Scan<'_> {
         wanted.is_some_and(|wanted| !wanted.is_nothing())
     }
 
-    /// A string of the event.
+    /// Reads a string of the event.
     pub fn text(&mut self, at: At, text: &str) {
         let place = self.scratch.keys.place(at.node);
         let Some(wanted) = self.matcher.wanted.get(place.index()) else {
@@ -375,7 +378,7 @@ impl Scan<'_> {
         }
     }
 
-    /// A number of the event, as it is written.
+    /// Reads a number of the event, as written.
     pub fn number(&mut self, at: At, number: &str) {
         let place = self.scratch.keys.place(at.node);
         let Some(wanted) = self.matcher.wanted.get(place.index()) else {
@@ -439,7 +442,7 @@ impl Scan<'_> {
         } = &mut *self.scratch;
         match joined {
             Joined::RecordType => {
-                // Of lists of types and of data side by side nothing is known.
+                // Lists of types and data side by side cannot be paired.
                 let is_of_one = at.element > 0 || !at.in_list;
                 if is_of_one && !NAMES_AND_ADDRESSES.contains(&text) {
                     without_names.push(at.element);
@@ -485,7 +488,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Keeps what is known of an end of the connection.
+    /// Stores what is known of an end of the connection.
     fn know(&mut self, field: Field, at: At, text: &str) {
         let [source, destination] = &mut self.scratch.ends;
         match field {
@@ -497,7 +500,7 @@ impl Scan<'_> {
         }
     }
 
-    /// The event ends: puts the slots of what it holds behind `out`, each once.
+    /// Ends the event: appends the slots of what it holds to `out`, each once.
     pub fn end(&mut self, out: &mut Vec<Slot>) {
         if !self.scratch.requests.targets.is_empty() {
             self.find_requests();
@@ -590,7 +593,7 @@ impl End {
     }
 }
 
-/// The types of answers of DNS whose data is a name or an address.
+/// The types of DNS answers whose data is a name or an address.
 pub(super) const NAMES_AND_ADDRESSES: &[&str] = &[
     "A", "AAAA", "CNAME", "DNAME", "NS", "MX", "PTR", "SOA", "SRV", "HTTPS", "SVCB",
 ];
@@ -614,7 +617,7 @@ fn push(
     });
 }
 
-/// A URL that stands whole in an event: its port is known.
+/// Finds a URL that is whole in the event, so that its port is known.
 fn find_whole(index: &Index, seen: &url::Parts<'_>, hit: &mut impl FnMut(Slot)) {
     if index.has_targets() {
         index.find_urls(None, seen.target, |slot, _| hit(slot));
@@ -630,8 +633,8 @@ fn find_whole(index: &Index, seen: &url::Parts<'_>, hit: &mut impl FnMut(Slot)) 
     });
 }
 
-/// Whether a URL of this scheme can be asked for by a request of HTTP; a proxy's or a
-/// decrypting sensor's log shows those of `https` too.
+/// Whether an HTTP request can be for a URL of this scheme. The logs of proxies and of
+/// sensors that decrypt have `https` requests too.
 fn is_of_http(scheme: Option<&str>) -> bool {
     matches!(scheme, None | Some("http" | "https"))
 }
@@ -644,12 +647,12 @@ fn are_one_scheme(wanted: Option<&str>, seen: Option<&str>) -> bool {
     }
 }
 
-/// Whether the port that a URL names, if any, is that of the event, as far as it is known.
+/// Whether the port of a URL, if it names one, is that of the event, as far as known.
 fn is_port(wanted: Option<u16>, known: Option<u16>) -> bool {
     wanted.is_none() || known.is_none() || wanted == known
 }
 
-/// A port, as it is printed: engines before 2020.12 print `80/tcp`.
+/// Reads a printed port: engines before 2020.12 print `80/tcp`.
 fn number(text: &str) -> Option<u16> {
     text.split('/').next()?.parse().ok()
 }

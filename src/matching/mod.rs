@@ -1,17 +1,17 @@
-//! Which observables does a printed event hold, and which indicators did it
-//! match? Pure functions of text: no I/O, no clock.
+//! Finds the observables that a printed event holds, and the indicators that it matches.
+//! Pure functions of text: no I/O, no clock.
 //!
-//! * [`places`] is the one table of kinds of values and the fields that hold them.
-//! * [`Matcher`] says which observables an event holds, as the table and the canonical
-//!   forms of [`crate::observable`] have it.
-//! * [`Index`] finds every indexed value in one event, in one pass over its
-//!   JSON, at a cost that does not grow with the number of values.
-//! * [`Attribution`] tells which entries of a batched query an event matched,
-//!   and which of them have to be asked again (retro matching).
-//! * [`Concepts`] is the engine's table of which fields hold a domain or a URL.
-//! * [`condition::Condition`] checks in an event what no engine was asked for.
-//! * [`LiveMatcher`] decides alone whether an event matches (live matching on an
-//!   engine that has no matcher); in which fields, its [`FieldScope`] tells.
+//! * [`places`] is the one table of the kinds of values and the fields that hold them.
+//! * [`Matcher`] finds the observables that an event holds, by that table and the
+//!   canonical forms of [`crate::observable`].
+//! * [`Index`] finds every indexed value in one event, in one pass over its JSON, at a
+//!   cost that does not depend on the number of values.
+//! * [`Attribution`] finds the entries of a batched query that an event matched, and
+//!   those that have to be queried again (retro matching).
+//! * [`Concepts`] is the engine's table of the fields that hold a domain or a URL.
+//! * [`condition::Condition`] checks in an event what an engine's query cannot express.
+//! * [`LiveMatcher`] decides on its own whether an event matches (live matching on an
+//!   engine without a matcher); its [`FieldScope`] says in which fields.
 
 mod attribution;
 mod concepts;

@@ -1,4 +1,4 @@
-//! How far a match goes, and the matcher for it.
+//! What counts as a match, and the matcher for it.
 
 use std::fmt;
 
@@ -13,14 +13,14 @@ use crate::observable::Observable;
 /// How far a match goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
-    /// Whole fields of the engine's concepts are equal, as the original has it: case
-    /// counts, and lists do not.
+    /// Whole fields of the engine's concepts are equal, as in the original:
+    /// case-sensitive, and without lists.
     Exact,
-    /// The thing that an indicator names is in the event, as far as an engine answers it
-    /// at a cost that does not grow with what is stored.
+    /// The event contains the thing that an indicator names, as far as an engine can
+    /// answer that at a cost that does not grow with the stored data.
     #[default]
     Standard,
-    /// The same, whatever it costs.
+    /// The same at any cost.
     Thorough,
 }
 
@@ -37,9 +37,9 @@ impl fmt::Display for Mode {
 /// What counts as a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meaning {
-    /// How far it goes.
+    /// How far a match goes.
     pub mode: Mode,
-    /// Whether answers of DNS count as the names and addresses that they are.
+    /// Whether DNS answers count as the names and addresses that they are.
     pub answers: bool,
 }
 
@@ -53,24 +53,24 @@ impl Default for Meaning {
 }
 
 impl Meaning {
-    /// The original's.
+    /// The behaviour of the original.
     pub const EXACT: Meaning = Meaning {
         mode: Mode::Exact,
         answers: false,
     };
 }
 
-/// The matcher of a mode: which observables does an event hold?
+/// The matcher of a mode, which finds the observables that an event holds.
 #[derive(Debug)]
 pub enum EventMatcher {
-    /// By equality of whole fields.
+    /// By the equality of whole fields.
     Exact(LiveMatcher),
-    /// By what is meant; in fields that the table does not know, an engine's reach tells
+    /// By meaning. For fields that the table does not know, the engine's scope says
     /// whether they hold addresses.
     Meaning(Matcher, Option<Box<dyn FieldScope>>),
 }
 
-/// What one thread needs to match events, made once and used for all.
+/// What one thread needs to match events. Reused for all events.
 #[derive(Debug, Default)]
 pub struct EventScratch {
     found: Found,
@@ -78,7 +78,7 @@ pub struct EventScratch {
 }
 
 impl EventMatcher {
-    /// A matcher without observables, of log files.
+    /// Makes a matcher without observables for log files.
     pub fn new(meaning: Meaning) -> Self {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::new(Concepts::shared())),
@@ -88,8 +88,8 @@ impl EventMatcher {
         }
     }
 
-    /// The same of an engine's events, where `reach` tells in which fields the engine
-    /// finds equal values.
+    /// Makes one for an engine's events. `reach` says in which fields the engine finds
+    /// equal values.
     pub fn with_reach(meaning: Meaning, reach: Box<dyn FieldScope>) -> Self {
         match meaning.mode {
             Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
@@ -100,7 +100,8 @@ impl EventMatcher {
         }
     }
 
-    /// Matches an observable from the next event on; see [`Index::insert`].
+    /// Adds an observable, which is matched from the next event on; see
+    /// [`Index::insert`].
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         match self {
             EventMatcher::Exact(matcher) => matcher.insert(observable),
@@ -108,7 +109,7 @@ impl EventMatcher {
         }
     }
 
-    /// Matches it no more; see [`Index::remove`].
+    /// Removes an observable; see [`Index::remove`].
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
         match self {
             EventMatcher::Exact(matcher) => matcher.remove(observable),
@@ -124,8 +125,7 @@ impl EventMatcher {
         }
     }
 
-    /// What events that are no JSON are shown to, value by value; `None` where only JSON
-    /// is matched.
+    /// The scan for events other than JSON; `None` if only JSON is matched.
     pub fn scan<'a>(&'a self, scratch: &'a mut EventScratch) -> Option<Scan<'a>> {
         match self {
             EventMatcher::Exact(_) => None,
@@ -134,7 +134,7 @@ impl EventMatcher {
     }
 
     /// Puts the slots of all observables that an event of this schema holds into `out`,
-    /// each once; what was there goes.
+    /// each once. `out` is cleared first.
     ///
     /// # Errors
     /// The line is not one JSON object; `out` is empty then.
@@ -162,8 +162,8 @@ impl EventMatcher {
     }
 }
 
-/// Leaves out what stands only in fields that the table does not know and that hold no
-/// addresses, as far as the engine knows; what nobody knows counts.
+/// Removes slots found only in fields that the table does not know and that, according to
+/// the engine, hold no addresses. A field unknown to both counts.
 fn keep_reached(
     matcher: &Matcher,
     reach: &dyn FieldScope,
@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::observable::of_line;
 
-    /// Knows one field that holds addresses and one that does not.
+    /// Knows one field with addresses and one without.
     #[derive(Debug)]
     struct Typed;
 

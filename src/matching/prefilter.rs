@@ -1,9 +1,9 @@
-//! Cheap tests that spare most strings of an event the real ones. They may say
-//! yes for nothing, never no for something.
+//! Cheap tests that spare most strings of an event the real ones. They may have false
+//! positives, but no false negatives.
 
-/// A test that is cheaper than the parser, and true for all that it takes.
+/// Cheaper than the parser, and true for everything that the parser accepts.
 pub(super) fn looks_like_address(text: &[u8]) -> bool {
-    // Of the longest form, ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255.
+    // The longest form is ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255.
     const LONGEST: usize = 45;
     (2..=LONGEST).contains(&text.len())
         && matches!(text[0], b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':')
@@ -15,13 +15,13 @@ pub(super) fn looks_like_address(text: &[u8]) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b'.' | b':'))
 }
 
-/// For each byte, a bit for each length (the last for all from 63 on).
+/// For each byte, one bit for each length (the last bit for all lengths from 63 on).
 type Masks = [[u64; 256]; 3];
 
-/// Which lengths stored texts have with which first, middle and last byte. Most
-/// strings of an event (times, ids, protocols, states) stop here and are never
-/// hashed. Removed values leave their shape until the next compaction: it costs
-/// time, not truth.
+/// The lengths of the stored texts by first, middle and last byte. Most strings of an
+/// event (times, ids, protocols, states) are rejected here and never hashed. Removed
+/// values leave their shape until the next compaction, which costs time but not
+/// correctness.
 #[derive(Debug)]
 pub(super) struct Shapes(Box<Masks>);
 
@@ -32,7 +32,7 @@ impl Default for Shapes {
 }
 
 impl Shapes {
-    /// In bytes.
+    /// The heap size in bytes.
     pub(super) const HEAP_SIZE: usize = size_of::<Masks>();
 
     fn of(text: &[u8]) -> ([u8; 3], u64) {

@@ -1,10 +1,10 @@
-//! One pass over a JSON object that shows every value with its place, and builds nothing.
+//! One pass over a JSON object that shows every value with its place and builds nothing.
 //!
-//! Fields are numbered: a field keeps its number as long as the [`Keys`] live, so that
-//! what it means is looked up once and not in every event. The scanner here takes the
-//! JSON that sensors write, fast; what it does not take for sure (numbers with an
-//! exponent, a depth of a hundred, an error), `serde_json` reads again from the start,
-//! so that what counts as JSON, and what is said of a line that is none, is its business.
+//! Fields are numbered: a field keeps its number for the lifetime of the [`Keys`], so
+//! that its meaning is looked up once and not for every event. The scanner here is fast
+//! on the JSON that sensors write. Anything else (numbers with an exponent, deep nesting,
+//! an error) makes `serde_json` read the line again from the start, so that `serde_json`
+//! decides what is JSON and writes the error messages.
 
 use std::fmt;
 
@@ -13,39 +13,39 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use super::json::{Key, ScanError};
 use super::keys::Node;
 
-/// Where a value stands.
+/// The place of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
     /// The field.
     pub node: Node,
-    /// The number of the innermost object that is an element of a list, from 1 in each
-    /// event; 0 where there is none around it.
+    /// The number of the innermost object that is a list element, from 1 in each event; 0
+    /// outside lists.
     pub element: u32,
-    /// Whether a list stands anywhere above it.
+    /// Whether it is inside a list at any level.
     pub in_list: bool,
 }
 
-/// Takes what a walk shows.
+/// Receives what a walk shows.
 pub trait Visit {
-    /// An event begins; what was shown before is void.
+    /// An event begins; everything shown before is void.
     fn begin(&mut self);
     /// The field with this key in an object.
     fn field(&mut self, parent: Node, key: &str) -> Node;
-    /// The field that came next in this object last time, where the text behind a quotation
-    /// mark is its key, and the length of the key.
+    /// The field that followed in this object last time, if its key is at the start of
+    /// `text` (after the quotation mark), and the length of the key.
     fn expected(&mut self, parent: Node, text: &[u8]) -> Option<(Node, usize)>;
-    /// Whether the values of a field are looked at.
+    /// Whether the values of a field matter.
     fn wants(&self, node: Node) -> bool;
     /// A string.
     fn text(&mut self, at: At, text: &str);
-    /// A number, as it is written.
+    /// A number, as written.
     fn number(&mut self, at: At, number: &str);
 }
 
-/// Shows every string and number of the object in `line` that is looked at.
+/// Shows every string and number in `line` that the visitor wants.
 ///
 /// # Errors
-/// The line is not one JSON object. A part of the values has been shown.
+/// The line is not one JSON object. Some values have been shown by then.
 pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
     visit.begin();
     let mut scanner = Scanner {
@@ -76,7 +76,7 @@ pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
         .map_err(ScanError::from)
 }
 
-/// Deeper is left to `serde_json`, which has a limit of its own.
+/// Deeper nesting is left to `serde_json`, which has its own limit.
 const DEEPEST: usize = 64;
 
 struct Scanner<'a, V> {
@@ -87,7 +87,7 @@ struct Scanner<'a, V> {
     visit: &'a mut V,
 }
 
-/// `None` where the scanner gives up.
+/// `None`: the scanner gives up.
 impl<V: Visit> Scanner<'_, V> {
     fn event(&mut self) -> Option<()> {
         self.blanks();
@@ -118,7 +118,7 @@ impl<V: Visit> Scanner<'_, V> {
         Some(())
     }
 
-    /// The rest of an object, behind its brace.
+    /// Reads an object after its opening brace.
     fn object(&mut self, at: At, depth: usize) -> Option<()> {
         if depth > DEEPEST {
             return None;
@@ -148,7 +148,7 @@ impl<V: Visit> Scanner<'_, V> {
         }
     }
 
-    /// The field whose key stands behind a quotation mark.
+    /// The field whose key follows a quotation mark.
     #[inline]
     fn key(&mut self, parent: Node) -> Option<Node> {
         if let Some((node, length)) = self.visit.expected(parent, &self.bytes[self.at..]) {
@@ -241,7 +241,7 @@ impl<V: Visit> Scanner<'_, V> {
         Some(())
     }
 
-    /// A number of up to a hundred digits, with a fraction at times.
+    /// Reads a number of up to a hundred digits, optionally with a fraction.
     fn number(&mut self, at: At) -> Option<()> {
         const MOST_DIGITS: usize = 100;
         let start = self.at;
@@ -278,8 +278,8 @@ impl<V: Visit> Scanner<'_, V> {
         }
     }
 
-    /// A string behind its opening quotation mark: where its text begins and ends, and
-    /// whether nothing in it is escaped.
+    /// Reads a string after its opening quotation mark: the start and end of its text,
+    /// and whether it has no escapes.
     #[inline]
     fn string(&mut self) -> Option<(usize, usize, bool)> {
         let start = self.at;
@@ -310,8 +310,8 @@ impl<V: Visit> Scanner<'_, V> {
     }
 }
 
-/// How many bytes stand before the first quotation mark, backslash or control character,
-/// looked at eight at a time.
+/// The number of bytes before the first quotation mark, backslash or control character,
+/// tested eight at a time.
 #[inline]
 fn plain_length(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
@@ -319,7 +319,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     let mut length = 0;
     for chunk in bytes.chunks_exact(8) {
         let word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        // A byte is zero where it had that value: the usual trick, whose first hit is right.
+        // The usual trick for finding a zero byte. The first hit is exact.
         let has_zero = |word: u64| word.wrapping_sub(ONES) & !word;
         let quote = has_zero(word ^ (ONES * u64::from(b'"')));
         let backslash = has_zero(word ^ (ONES * u64::from(b'\\')));
@@ -335,7 +335,7 @@ fn plain_length(bytes: &[u8]) -> usize {
     length + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
-/// An object for `serde_json`, and where it stands.
+/// An object for `serde_json`, with its place.
 struct Slow<'a, V> {
     at: At,
     elements: &'a mut u32,
@@ -363,7 +363,7 @@ impl<'de, V: Visit> Visitor<'de> for Slow<'_, V> {
     }
 }
 
-/// Any value and where it stands.
+/// Any value, with its place.
 struct Value<'a, V> {
     at: At,
     is_element: bool,
@@ -464,7 +464,7 @@ mod tests {
     use crate::matching::keys::Keys;
     use crate::matching::places::Places;
 
-    /// Writes down all that it is shown.
+    /// Records everything that it is shown.
     #[derive(Default)]
     struct All {
         keys: Keys,
@@ -511,7 +511,7 @@ mod tests {
         Ok(all.seen)
     }
 
-    /// The same from a parsed value; `path` of `None` is the event itself.
+    /// The same from a parsed value; a `path` of `None` is the event itself.
     fn expected(value: &Json, path: &str, at: (u32, bool), all: &mut (u32, Vec<String>)) {
         let (element, in_list) = at;
         match value {

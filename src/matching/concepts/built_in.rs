@@ -1,7 +1,6 @@
-//! The table of concepts for an engine that does not tell its own.
+//! The table of concepts for an engine that does not print its own.
 
-/// Concept, fields, concepts that it includes. The same as 2020.12.16 and
-/// 2021.01.28 have.
+/// Concept, fields, included concepts. The same as in 2020.12.16 and 2021.01.28.
 pub(super) const BUILT_IN: &[(&str, &[&str], &[&str])] = &[
     (
         "net.domain",

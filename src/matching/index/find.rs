@@ -1,4 +1,4 @@
-//! Lookups in an index by meaning: of canonical values, as they are read from an event.
+//! Lookups in an index by meaning: of canonical values read from an event.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use crate::matching::places::Kinds;
 use crate::observable::{Kind, Network, domains_above, url};
 
 impl Index {
-    /// Shows the values of these kinds that are this text, and the domains that it is
-    /// under.
+    /// Shows the values of these kinds that equal this text, and the domains that it is
+    /// below.
     #[inline]
     pub(in crate::matching) fn find_text(
         &self,
@@ -33,7 +33,7 @@ impl Index {
         }
     }
 
-    /// Shows the domains that a name is under.
+    /// Shows the domains that a name is below.
     #[inline]
     pub(super) fn find_above(&self, name: &str, mut show: impl FnMut(Slot)) {
         if self.counts.above == 0 {
@@ -49,7 +49,7 @@ impl Index {
         }
     }
 
-    /// Shows the address, and the networks that it is in.
+    /// Shows the address and the networks that contain it.
     #[inline]
     pub(in crate::matching) fn find_address(&self, address: IpAddr, mut show: impl FnMut(Slot)) {
         if self.counts.addresses > 0 {
@@ -100,7 +100,7 @@ impl Index {
         self.counts.endpoints > 0
     }
 
-    /// Whether any value is looked for in answers of DNS alone.
+    /// Whether any value is searched only in DNS answers.
     pub(in crate::matching) fn has_answers(&self) -> bool {
         self.counts.answers > 0
     }
@@ -110,12 +110,12 @@ impl Index {
         self.counts.urls > 0
     }
 
-    /// Whether any value is the target of a URL of any host.
+    /// Whether any value is a URL target without a host.
     pub(in crate::matching) fn has_targets(&self) -> bool {
         self.counts.targets > 0
     }
 
-    /// Whether any value is the end of a path with more than one component.
+    /// Whether any value is a path end with more than one component.
     pub(in crate::matching) fn has_paths(&self) -> bool {
         self.counts.paths > 0
     }

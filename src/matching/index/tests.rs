@@ -147,7 +147,7 @@ fn observable() -> impl Strategy<Value = Observable> {
 }
 
 proptest! {
-    /// Against a map that remembers the observable of each slot.
+    /// Compares with a map that stores the observable of each slot.
     #[test]
     fn keeps_what_was_put_in_and_not_taken_out(
         changes in prop::collection::vec((observable(), any::<bool>()), 0..60),
@@ -161,7 +161,7 @@ proptest! {
             } else {
                 prop_assert_eq!(index.remove(&observable), model.remove(&observable));
             }
-            // Half of the time, so that both kinds of state are used on.
+            // Half of the time, so that both kinds of state occur.
             if add && index.len() % 2 == 0 {
                 index.compact();
             }

@@ -1,4 +1,4 @@
-//! URLs whose host and rest stand in two fields side by side.
+//! URLs whose host and rest are in two adjacent fields.
 
 use std::hash::BuildHasher;
 
@@ -9,26 +9,26 @@ use crate::matching::field_scope::UrlParts;
 use crate::matching::index::{Index, Slot};
 use crate::matching::json::Path;
 
-/// Slots of URLs by the two parts of each.
+/// The slots of URLs by their two parts.
 #[derive(Debug)]
 pub(super) struct SplitUrl {
     way: UrlParts,
     table: HashTable<Slot>,
-    /// Seeded anew for each: the URLs come from the bus and may be hostile.
+    /// Seeded at random, since the URLs come from the bus and may be hostile.
     hasher: RandomState,
 }
 
-/// What an event holds in fields with the names of such parts.
+/// The values of an event in fields with such names.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     hosts: Vec<Part>,
     rests: Vec<Part>,
 }
 
-/// One of them.
+/// One of these values.
 #[derive(Debug)]
 pub(super) struct Part {
-    /// The keys down to the field, joined by dots.
+    /// The keys of the field, joined by dots.
     pub(super) path: String,
     /// Its value.
     pub(super) text: String,
@@ -47,7 +47,7 @@ impl SplitUrl {
         self.table.is_empty()
     }
 
-    /// Adds the URL in this slot of the index, unless it is there.
+    /// Adds the URL in this slot of the index, unless it is present.
     pub(super) fn insert(&mut self, slot: Slot, index: &Index) {
         let SplitUrl { way, table, hasher } = self;
         let hash = |slot: &Slot| hasher.hash_one((way.split)(index.text(*slot)));
@@ -58,7 +58,7 @@ impl SplitUrl {
         }
     }
 
-    /// Takes the URL of this slot out.
+    /// Removes the URL of this slot.
     pub(super) fn remove(&mut self, slot: Slot, url: &str) {
         let hash = self.hasher.hash_one((self.way.split)(url));
         if let Ok(entry) = self.table.find_entry(hash, |other| *other == slot) {
@@ -66,7 +66,7 @@ impl SplitUrl {
         }
     }
 
-    /// Keeps a value of an event that can be a part.
+    /// Stores a value of an event if it can be a part.
     pub(super) fn collect(&self, text: &str, path: &Path<'_>, parts: &mut Parts) {
         let name = path.name();
         for (host, rest) in self.way.names {
@@ -84,7 +84,7 @@ impl SplitUrl {
         }
     }
 
-    /// Shows every URL that two parts make, with the parts.
+    /// Shows every URL that two parts form, with the parts.
     pub(super) fn find(
         &self,
         parts: &Parts,
@@ -104,7 +104,7 @@ impl SplitUrl {
         }
     }
 
-    /// Whether two fields have one parent and the names that belong together.
+    /// Whether two fields have the same parent and matching names.
     fn is_beside(&self, host: &str, rest: &str) -> bool {
         let own = |path: &str| path.rfind('.').map_or(0, |dot| dot + 1);
         let (parent, host) = host.split_at(own(host));

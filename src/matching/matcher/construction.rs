@@ -1,6 +1,6 @@
-//! Pairs of an indicator and an event whose verdict is known by construction: a random
-//! thing, spelled at random by the rules of its kind in the indicator and in the event,
-//! and put into a random field of the table, or beside it.
+//! Pairs of an indicator and an event with a known verdict: a random thing, spelled at
+//! random by the rules of its kind in the indicator and in the event, and put into a
+//! random field inside or outside the table.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,10 +10,10 @@ use super::*;
 use crate::matching::places::{Row, Sought, TABLE};
 use crate::observable::{Property, domain, of_line};
 
-/// Indicators that are looked for at once, and as many events for them.
+/// The number of indicators that are searched at once, with as many events.
 const INDICATORS: usize = 500;
 
-/// So many times: 100,000 pairs in all.
+/// The number of rounds: 100,000 pairs in all.
 const ROUNDS: u64 = 200;
 
 /// xorshift64: the same numbers in every run.
@@ -44,7 +44,7 @@ impl Random {
         self.letters("0123456789abcdef", count)
     }
 
-    /// The text with letters of ASCII in any case.
+    /// The text with ASCII letters in random case.
     fn cased(&mut self, text: &str) -> String {
         let flip = |c: char| {
             if self.coin() {
@@ -90,7 +90,7 @@ const HASHES: &[(Property, usize)] = &[
     (Property::HasshServer, 32),
 ];
 
-/// Properties of texts that are compared as they are.
+/// Properties whose texts are compared unchanged.
 const TEXTS: &[Property] = &[
     Property::UserAgent,
     Property::EmailSubject,
@@ -99,7 +99,7 @@ const TEXTS: &[Property] = &[
 ];
 
 impl Thing {
-    /// One of which there is no other with this number.
+    /// A random thing that is unique for this number.
     fn any(random: &mut Random, number: usize) -> Self {
         let name = |random: &mut Random| {
             let label = random.letters("abcdeüßж", 6);
@@ -214,7 +214,7 @@ impl Thing {
         }
     }
 
-    /// Another thing, close to it.
+    /// Another thing that is close to it.
     fn near_miss(&self, random: &mut Random) -> Self {
         match self.clone() {
             Thing::Name(name) => Thing::Name(match random.below(4) {
@@ -277,7 +277,7 @@ impl Thing {
         }
     }
 
-    /// Puts it into a field of the table, spelled as logs do.
+    /// Puts it into a field of the table, in a spelling that logs use.
     fn put(&self, event: &mut Map<String, Value>, random: &mut Random) {
         let mut one = |kinds: &[Kind], random: &mut Random| {
             let rows: Vec<&Row> = TABLE
@@ -345,7 +345,7 @@ impl Thing {
         }
     }
 
-    /// Its text in a field that is read so.
+    /// Its text for a field with this reading.
     fn text_for(&self, reading: Reading, random: &mut Random) -> String {
         let host = match self {
             Thing::Name(name) => spelled_name(name, random),
@@ -453,7 +453,7 @@ fn put_url(
     }
 }
 
-/// A field of the row, as some export of the log names it.
+/// A field of the row, under a name that some export of the log uses.
 fn any_path(row: &Row, random: &mut Random) -> String {
     let columns = [row.eve, row.zeek, row.ecs, row.others];
     let full: Vec<usize> = (0..4).filter(|at| !columns[*at].is_empty()).collect();
@@ -461,7 +461,7 @@ fn any_path(row: &Row, random: &mut Random) -> String {
     let path = random.pick(columns[column]);
     match column {
         0 if random.below(4) == 0 => format!("suricata.eve.{path}"),
-        // Zeek's own logs do not say whose they are.
+        // Zeek's own logs do not carry the name of the log.
         1 => match random.below(3) {
             0 => path.to_owned(),
             1 => format!("zeek.{path}"),
@@ -499,7 +499,7 @@ fn insert(event: &mut Map<String, Value>, path: &str, value: Value, layout: usiz
     }
 }
 
-/// Fields of which none is in the table.
+/// Fields outside the table.
 const BESIDE: &[&str] = &[
     "alert.signature",
     "alert.category",
@@ -569,7 +569,7 @@ fn spelled_mac(mac: &str, random: &mut Random) -> String {
     }
 }
 
-/// The target with some characters escaped that need not be.
+/// The target with some characters escaped needlessly.
 fn spelled_target(target: &str, random: &mut Random) -> String {
     let mut spelled = String::new();
     for c in target.chars() {

@@ -1,7 +1,7 @@
 use super::*;
 use crate::observable::{Property, of_line};
 
-/// What is found of these in a line, by their positions.
+/// The positions of the observables that are found in a line.
 fn held(observables: &[Observable], line: &str) -> Vec<usize> {
     let mut matcher = Matcher::new(Fields::Named, true);
     let slots: Vec<Slot> = observables.iter().map(|one| matcher.insert(one)).collect();

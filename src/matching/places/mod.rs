@@ -1,10 +1,10 @@
-//! Where in an event what stands, and how it is read: the one table ([`TABLE`]) of kinds
-//! and places, compiled for looking fields up.
+//! Which fields of an event hold what, and how they are read: the one table ([`TABLE`])
+//! of kinds and places, compiled for looking up fields.
 //!
-//! A field counts however the event is laid out: flattened or nested, wrapped by the name
-//! of a schema (`{"dns": {…}}`) or by what exported it, with `_` for `.`. In a schema that
-//! the table does not know, an address counts in a field whose name ends like one of
-//! addresses ([`ADDRESS_ENDINGS`]).
+//! The layout of the event does not matter: flattened or nested, wrapped by the name of a
+//! schema (`{"dns": {…}}`) or by an exporter, with `_` for `.`. In a schema that the
+//! table does not know, a field can hold an address if its name ends like one
+//! ([`ADDRESS_ENDINGS`]).
 
 mod reading;
 mod table;
@@ -19,85 +19,85 @@ use crate::observable::{Kind, Property, ValueForm};
 pub use reading::{Buffers, Reading, Seen};
 pub use table::{Row, TABLE};
 
-/// What a field holds that somebody can ask for.
+/// What a field holds that can be searched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Sought {
     /// Values of a kind.
     Kind(Kind),
-    /// What is known of a connection or a file.
+    /// A fact about a connection or a file.
     Field(Field),
-    /// A part of something that stands in several fields.
+    /// A part of something that several fields make up.
     Joined(Joined),
 }
 
-/// A part of a request or an answer that means something with the others only.
+/// A part of a request or an answer that is only meaningful with the other parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Joined {
-    /// The host that a request is for.
+    /// The host of a request.
     RequestHost,
     /// Path and query of a request, or a whole URL.
     RequestTarget,
-    /// The query of a request, where it stands alone.
+    /// The query of a request, if it has its own field.
     RequestQuery,
-    /// The port that a request is for.
+    /// The port of a request.
     RequestPort,
-    /// The type of an answer of DNS, which says whether its data is a name.
+    /// The type of a DNS answer, which says whether its data is a name.
     RecordType,
 }
 
-/// A set of kinds: a bit for each.
+/// A set of kinds, one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kinds(u64);
 
 const _: () = assert!(Kind::COUNT <= u64::BITS as usize);
 
 impl Kinds {
-    /// None.
+    /// The empty set.
     pub const NONE: Kinds = Kinds(0);
 
-    /// One kind.
+    /// The set of one kind.
     pub fn of(kind: Kind) -> Self {
         Kinds(1 << kind.number())
     }
 
-    /// Whether the kind is one of them.
+    /// Whether the set contains the kind.
     pub fn has(self, kind: Kind) -> bool {
         self.0 & Kinds::of(kind).0 != 0
     }
 
-    /// Those that are in both.
+    /// The intersection.
     pub fn common(self, other: Kinds) -> Self {
         Kinds(self.0 & other.0)
     }
 
-    /// Those of both.
+    /// The union.
     pub fn and(self, other: Kinds) -> Self {
         Kinds(self.0 | other.0)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 }
 
-/// A field of events whose place in the table is known.
+/// The place in the table of a field of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlaceId(u16);
 
 impl PlaceId {
-    /// That of fields in which nothing is looked for.
+    /// Fields that are not searched.
     pub const NONE: PlaceId = PlaceId(0);
 
-    /// That of fields that hold addresses by their name alone.
+    /// Fields that hold addresses, judging by their name alone.
     pub const ADDRESS: PlaceId = PlaceId(1);
 
-    /// Its number, from 0 on without gaps.
+    /// Its number, from 0 without gaps.
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
 
-    /// Whether nothing is looked for in it.
+    /// Whether the field is not searched.
     pub fn is_none(self) -> bool {
         self == PlaceId::NONE
     }
@@ -106,20 +106,20 @@ impl PlaceId {
 /// How a field's text is read, and for what.
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
-    /// How.
+    /// How the text is read.
     pub reading: Reading,
-    /// For values of these kinds; for none where it is a part of something.
+    /// The kinds of its values; empty if it is only a part of something.
     pub kinds: Kinds,
-    /// Answers of DNS.
+    /// Whether it is a DNS answer.
     pub is_answer: bool,
 }
 
 /// What a place is for.
 #[derive(Clone, Debug, Default)]
 pub struct Place {
-    /// Each way of reading it once.
+    /// One for each reading.
     pub uses: Vec<Use>,
-    /// What it holds of connections and files.
+    /// The facts of connections and files that it holds.
     pub fields: Vec<Field>,
     /// What it is a part of.
     pub joined: Vec<Joined>,
@@ -132,7 +132,7 @@ impl Place {
                 if !self.fields.contains(&field) {
                     self.fields.push(field);
                 }
-                // An end of a connection is an address like any other.
+                // The end of a connection is an address like any other.
                 if row.reading == Reading::Address {
                     self.add_use(Kind::Address, row.reading);
                 }
@@ -155,7 +155,7 @@ impl Place {
     }
 }
 
-/// The kinds that find what a row holds: that of the row, and those that mean more.
+/// The kinds that match what a row holds: its own, and wider ones.
 fn with_wider(kind: Kind, reading: Reading) -> Kinds {
     let kinds = Kinds::of(kind);
     let wider = match kind {
@@ -171,41 +171,41 @@ fn with_wider(kind: Kind, reading: Reading) -> Kinds {
     wider.fold(kinds, Kinds::and)
 }
 
-/// How the names of fields end that hold addresses, whatever their schema; case aside.
+/// The endings of field names that hold addresses in any schema, in any case.
 pub const ADDRESS_ENDINGS: &[&str] = &["ip", "addr", "address", "host", "_h", "src", "dst"];
 
-/// What wraps an event as a whole, beside the names of Zeek's logs.
+/// Names that wrap a whole event, in addition to those of Zeek's logs.
 const WRAPPERS: &[&str] = &[
     "zeek", "bro", "suricata", "eve", "_source", "result", "event", "data", "json", "fields",
     "value", "record",
 ];
 
-/// So many names at the most wrap an event.
+/// The most wrappers around an event.
 const MOST_WRAPPERS: usize = 4;
 
 /// All places, by the paths of fields.
 #[derive(Debug)]
 pub struct Places {
     places: Vec<Place>,
-    /// By path, `_` for `.` in it.
+    /// By path, with `_` for `.`.
     paths: HashMap<Box<str>, PlaceId>,
-    /// Names of Zeek's logs, which wrap events in some exports.
+    /// The names of Zeek's logs, which wrap events in some exports.
     logs: Vec<&'static str>,
 }
 
 impl Places {
-    /// Those of the table.
+    /// The places of the table.
     pub fn shared() -> &'static Arc<Self> {
         static SHARED: LazyLock<Arc<Places>> = LazyLock::new(|| Arc::new(Places::of(TABLE)));
         &SHARED
     }
 
-    /// Those of the table, and the fields of an engine's concepts that it does not know: of
-    /// a site's own schemas.
+    /// The places of the table, plus the fields of an engine's concepts that the table
+    /// does not know: those of a site's own schemas.
     pub fn with_concepts(concepts: &Concepts) -> Arc<Self> {
         let mut places = Places::of(TABLE);
         for (name, uses) in concepts.fields() {
-            // The event's type, of two words mostly, stands in front.
+            // The prefix is the event's type, usually of two words.
             let mut words = name.splitn(3, '.').skip(1);
             let (second, third) = (words.next(), words.next());
             for path in [third, second.filter(|_| third.is_none())]
@@ -265,10 +265,10 @@ impl Places {
         self.places[usize::from(id.0)].add(row);
     }
 
-    /// The place of the field with this path: the keys down to it, joined by dots.
+    /// The place of the field with this path (its keys joined by dots).
     ///
-    /// Where it is known of which log of Zeek a field is, as in its tab-separated
-    /// files, the log's name stands in front: `dns.query`.
+    /// If the Zeek log of a field is known, as for its tab-separated files, the name of
+    /// the log precedes it: `dns.query`.
     pub fn resolve(&self, path: &str) -> PlaceId {
         let mut rest = path;
         for _ in 0..=MOST_WRAPPERS {
@@ -303,7 +303,7 @@ impl Places {
     }
 }
 
-/// How a field is read that an engine's concept holds.
+/// How a field of an engine's concept is read.
 fn rows_of_concept(kind: Kind) -> Vec<Row> {
     let row = |sought, reading| Row {
         sought,
@@ -338,7 +338,7 @@ fn rows_of_concept(kind: Kind) -> Vec<Row> {
     }
 }
 
-/// A path with one separator.
+/// A path with one kind of separator.
 fn normal(path: &str) -> Box<str> {
     path.replace('_', ".").into()
 }

@@ -7,48 +7,48 @@ use crate::observable::{address, domain, file_name, hash, mac, mail, protocol, t
 /// How the text of a field is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reading {
-    /// An address, with a port at times.
+    /// An address, optionally with a port.
     Address,
-    /// Addresses with commas, blanks, arrows or parameters (`for=`, RFC 7239) between them,
-    /// in brackets or with a port at times.
+    /// Addresses separated by commas, blanks, arrows or parameters (`for=`, RFC 7239),
+    /// optionally in brackets or with a port.
     Addresses,
-    /// A name, or an address.
+    /// A name or an address.
     Name,
-    /// A host, with a port at times.
+    /// A host, optionally with a port.
     Host,
     /// The common name in a distinguished name: a host.
     CommonName,
-    /// Data of an answer of DNS: a name or an address.
+    /// The data of a DNS answer: a name or an address.
     Answer,
-    /// The same, beside the type of the answer, which can say that it is neither.
+    /// The same, next to the type of the answer, which may say that it is neither.
     Record,
-    /// A name for Kerberos: `host/dc.example@REALM`.
+    /// A Kerberos principal: `host/dc.example@REALM`.
     Principal,
-    /// A whole URL; anything else is none.
+    /// A whole URL; other text has no value.
     Url,
     /// Path and query of a request, or a whole URL.
     Target,
-    /// Digits of a hash.
+    /// The digits of a hash.
     Hexadecimal,
-    /// Digits of a serial number.
+    /// The digits of a serial number.
     Serial,
     /// A hardware address.
     Mac,
     /// The name or the path of a file.
     FileName,
-    /// Mail addresses as headers and envelopes have them.
+    /// Mail addresses as in headers and envelopes.
     Mail,
     /// A distinguished name.
     DistinguishedName,
     /// A text in lower case.
     LowerCase,
-    /// A text as it is.
+    /// A text, unchanged.
     Text,
-    /// Protocols with commas between them.
+    /// Protocols separated by commas.
     Protocols,
     /// A number.
     Number,
-    /// A word that is looked at as it is.
+    /// A word, unchanged.
     Plain,
 }
 
@@ -59,20 +59,20 @@ pub enum Seen<'a> {
     Address(IpAddr),
     /// A text.
     Text(&'a str),
-    /// The end of a path: fewer components than the path has may be named.
+    /// The end of a path. Feeds may name fewer components than the path has.
     Ending(&'a str),
     /// A whole URL in its canonical form, and its parts.
     Url(&'a str, url::Parts<'a>),
 }
 
-/// Memory for canonical forms, made once and used for all events.
+/// Memory for canonical forms, reused for all events.
 #[derive(Debug, Default)]
 pub struct Buffers {
     first: String,
     second: String,
 }
 
-/// So many components of a path are looked at.
+/// The most components of a path that are read.
 const MOST_COMPONENTS: usize = 32;
 
 impl Reading {
@@ -143,7 +143,7 @@ impl Reading {
     }
 }
 
-/// The text without brackets around an address of IPv4, as a greeting of SMTP has them.
+/// Removes the brackets around an IPv4 address, as in an SMTP greeting.
 fn bracketed(text: &str) -> &str {
     let inner = text
         .strip_prefix('[')
@@ -169,8 +169,8 @@ fn addresses(text: &str, show: &mut impl FnMut(Seen<'_>)) {
     }
 }
 
-/// The host of a URI of SIP, with its port, which has no authority as others have it
-/// (RFC 3261, section 19.1): `sip:bob@evil.example:5060;transport=tcp`.
+/// The host of a SIP URI, with its port; such a URI has no `//` before the host (RFC
+/// 3261, section 19.1): `sip:bob@evil.example:5060;transport=tcp`.
 #[inline]
 fn sip_host(text: &str) -> Option<&str> {
     let begins = |scheme: &str| {
@@ -187,7 +187,7 @@ fn sip_host(text: &str) -> Option<&str> {
 
 /// The URL, and its host.
 fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
-    // A target has no scheme, and most fields hold one.
+    // A target has no scheme; most fields hold targets.
     if text.starts_with('/') || (!url::is_whole(text) && !has_host(text)) {
         return;
     }
@@ -204,7 +204,7 @@ fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
     }
 }
 
-/// Whether a text without a scheme begins like a host with a dot and goes on with a path
+/// Whether a text without a scheme begins with a host that has a dot, followed by a path
 /// or a port: `evil.example/x`, `evil.example:443`.
 fn has_host(text: &str) -> bool {
     let end = text.find(['/', ':']).unwrap_or(0);

@@ -1,10 +1,10 @@
 //! The table of kinds and places: which fields of which logs hold what, and how their
-//! text is read. Data alone; everything that looks into events derives from it.
+//! text is read. It is only data; all code that reads events derives from it.
 //!
-//! The reference for *where* is Zeek's Intel framework (its `seen` scripts), the schema of
-//! Suricata's EVE (6 to 8) and the Elastic Common Schema. A name is that of a field: of EVE
-//! and ECS the path in the event, of Zeek the log and the field in it, of other schemas
-//! the last part of the path.
+//! The references are Zeek's Intel framework (its `seen` scripts), the schema of
+//! Suricata's EVE (6 to 8) and the Elastic Common Schema. A name is that of a field: for
+//! EVE and ECS the path in the event, for Zeek the log and the field, for other schemas
+//! the last component of the path.
 
 use super::{Joined, Reading, Sought};
 use crate::matching::condition::Field;
@@ -17,13 +17,13 @@ pub struct Row {
     pub sought: Sought,
     /// How their text is read.
     pub reading: Reading,
-    /// Of Suricata's EVE, versions 6 to 8.
+    /// Fields of Suricata's EVE, versions 6 to 8.
     pub eve: &'static [&'static str],
-    /// Of Zeek's logs, versions 3 to 7 with the common packages: `LOG.FIELD`.
+    /// Fields of Zeek's logs, versions 3 to 7 with the common packages: `LOG.FIELD`.
     pub zeek: &'static [&'static str],
-    /// Of the Elastic Common Schema.
+    /// Fields of the Elastic Common Schema.
     pub ecs: &'static [&'static str],
-    /// Of other schemas that the engines' concepts know.
+    /// Fields of other schemas that the engines' concepts know.
     pub others: &'static [&'static str],
 }
 
@@ -72,7 +72,7 @@ const fn field(field: Field, reading: Reading) -> Row {
     row(Sought::Field(field), reading)
 }
 
-/// The answers of DNS that are objects with a type (`rrtype`) and data (`rdata`).
+/// DNS answers that are objects with a type (`rrtype`) and data (`rdata`).
 const RECORDS: &[&str] = &[
     "dns.rdata",
     "dns.answers.rdata",
@@ -90,7 +90,7 @@ const RECORDS: &[&str] = &[
     "llmnr.additionals.rdata",
 ];
 
-/// The types of those.
+/// The types of those answers.
 const RECORD_TYPES: &[&str] = &[
     "dns.rrtype",
     "dns.answers.rrtype",
@@ -108,7 +108,7 @@ const RECORD_TYPES: &[&str] = &[
     "llmnr.additionals.rrtype",
 ];
 
-/// Names and addresses in answers of DNS, which have a field of their own each.
+/// Names and addresses of DNS answers that each have a field.
 const ANSWERED: &[&str] = &[
     "dns.grouped.A",
     "dns.grouped.AAAA",
@@ -150,13 +150,13 @@ const ZEEK_ANSWERS: &[&str] = &["dns.answers", "dns.auth", "dns.addl"];
 
 const ECS_ANSWERS: &[&str] = &["dns.resolved_ip"];
 
-/// The same as in EVE: objects with a type and data.
+/// Like the objects of EVE, with a type and data.
 const ECS_RECORDS: &[&str] = &["dns.answers.data"];
 
-/// Host fields of requests, with a port at times.
+/// The hosts of requests, optionally with a port.
 const EVE_HOSTS: &[&str] = &["http.hostname", "fileinfo.http.hostname"];
 
-/// Fields that hold whole URLs, whatever else they can hold.
+/// Fields that can hold whole URLs, whatever else they hold.
 const EVE_URLS: &[&str] = &["http.url", "http.http_refer", "email.url", "sip.uri"];
 const ZEEK_URLS: &[&str] = &[
     "http.uri",
@@ -169,10 +169,10 @@ const ZEEK_URLS: &[&str] = &[
 ];
 const ECS_URLS: &[&str] = &["url.full", "url.original", "http.request.referrer"];
 
-/// Lists of proxies and of whom they act for.
+/// Lists of proxies and their clients.
 const EVE_PROXIED: &[&str] = &["xff", "http.xff", "alert.xff"];
 
-/// Distinguished names of whom certificates are for.
+/// Distinguished names of certificate subjects.
 const EVE_SUBJECTS: &[&str] = &["tls.subject", "tls.client.subject"];
 const ZEEK_SUBJECTS: &[&str] = &[
     "ssl.subject",
@@ -191,7 +191,7 @@ const ECS_SUBJECTS: &[&str] = &[
     "file.x509.subject.distinguished_name",
 ];
 
-/// Names of hosts, alone.
+/// Host names.
 const EVE_NAMES: &[&str] = &[
     "dns.rrname",
     "dns.query.rrname",
@@ -268,7 +268,7 @@ const ECS_NAMES: &[&str] = &[
     "related.hosts",
 ];
 
-/// Addresses that no rule for names of fields finds.
+/// Addresses that no rule for field names finds.
 const ADDRESSES: &[&str] = &["dest_ip", "src_ip", "dhcp.dns_servers", "dhcp.routers"];
 
 /// Fingerprints of certificates.
@@ -279,9 +279,9 @@ const ZEEK_CERTIFICATES: &[&str] = &[
     "ssl.client_cert_chain_fps",
 ];
 
-/// Everything.
+/// The whole table.
 pub const TABLE: &[Row] = &[
-    // Addresses, beside those that are told by the name of their field.
+    // Addresses, apart from fields recognized by their name.
     kind(Kind::Address, Reading::Address)
         .eve(ADDRESSES)
         .zeek(&[
@@ -363,7 +363,7 @@ pub const TABLE: &[Row] = &[
     kind(Kind::Domain, Reading::Principal)
         .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
         .zeek(&["kerberos.client"]),
-    // Answers of DNS, where only they are meant.
+    // DNS answers, for indicators that only mean these.
     kind(Kind::Answer, Reading::Record)
         .eve(RECORDS)
         .ecs(ECS_RECORDS),
@@ -374,7 +374,7 @@ pub const TABLE: &[Row] = &[
     row(Sought::Joined(Joined::RecordType), Reading::Plain)
         .eve(RECORD_TYPES)
         .ecs(&["dns.answers.type"]),
-    // URLs: whole, and in parts.
+    // URLs, whole and in parts.
     kind(Kind::Url, Reading::Url)
         .eve(EVE_URLS)
         .zeek(ZEEK_URLS)
@@ -588,7 +588,7 @@ pub const TABLE: &[Row] = &[
     text(Property::UserName, Reading::Text)
         .ecs(&["user.name", "source.user.name", "destination.user.name"])
         .others(&["User"]),
-    // Connections: their ends and what goes over them.
+    // Connections: their ends and their protocols.
     field(Field::SourceAddress, Reading::Address)
         .eve(&["src_ip"])
         .zeek(&["conn.id.orig_h", "notice.src", "signatures.src_addr"])
