@@ -6,6 +6,9 @@ DESTDIR ?=
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/release/vast-threatbus
 DEBUG := $(TARGET_DIR)/debug/vast-threatbus
+# With the tests, and always of the whole workspace: what else cargo builds has other features,
+# and is built once more.
+BUILD_TESTS = $(CARGO) build --workspace --bins --tests $(CARGO_FLAGS)
 SHARE := $(DESTDIR)$(PREFIX)/share
 
 GENERATED := man/vast-threatbus.1 config.yaml.example \
@@ -31,13 +34,13 @@ demo-tenzir: ## Show the bridge at work between a real Threat Bus and a real Ten
 
 test: ## Run all tests; sets up what they need first
 	tests/setup
-	$(CARGO) build --workspace $(CARGO_FLAGS)
+	$(BUILD_TESTS)
 	CARGO=$(CARGO) tests/run $(CARGO_FLAGS)
 
 recall: ## What is found of labelled pairs of indicator and event, by kind, way and mode
 	tests/setup
-	$(CARGO) build --workspace $(CARGO_FLAGS)
-	$(CARGO) test --test quick $(CARGO_FLAGS) -- recall:: --nocapture --test-threads=1
+	$(BUILD_TESTS)
+	$(CARGO) test --workspace --test quick $(CARGO_FLAGS) -- recall:: --nocapture --test-threads=1
 
 simulate: ## Schedules of faults, decided by SEED, for SIMULATE_SECONDS (60)
 	tests/setup --compiler
@@ -46,12 +49,12 @@ simulate: ## Schedules of faults, decided by SEED, for SIMULATE_SECONDS (60)
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup
-	$(CARGO) build --workspace $(CARGO_FLAGS)
-	$(CARGO) test --test torture $(CARGO_FLAGS) -- $(FAULTS)
+	$(BUILD_TESTS)
+	$(CARGO) test --workspace --test torture $(CARGO_FLAGS) -- $(FAULTS)
 
 judge: ## Compare what patterns mean with OASIS's own matcher, JUDGE_PAIRS (50000) times
 	tests/setup judge matcher
-	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --test quick $(CARGO_FLAGS) -- match_judge:: pattern_judge:: several_judge::
+	JUDGE_PAIRS=$${JUDGE_PAIRS:-50000} $(CARGO) test --workspace --test quick $(CARGO_FLAGS) -- match_judge:: pattern_judge:: several_judge::
 
 fuzz: ## Fuzz the parsers of what comes from outside, FUZZ_SECONDS (60) each
 	tests/setup --compiler
@@ -65,7 +68,7 @@ bench: ## Measure everything, side by side with the original bridges
 
 dev-mode: ## Prepare this checkout for development
 	tests/setup
-	$(CARGO) build --workspace $(CARGO_FLAGS)
+	$(BUILD_TESTS)
 	@echo "Ready: $(DEBUG), and the brokers that the tests run in $(TARGET_DIR)/venvs."
 	@echo "Next: 'cargo test --test quick NAME::' for one file of tests, 'make test' for all,"
 	@echo "'make man' after a change to an option, '.ci/run' before a commit."
