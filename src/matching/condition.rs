@@ -1,11 +1,11 @@
-//! What an indicator means in one event, as far as a value alone does not tell it: the
-//! tests of a pattern, joined with `AND` and `OR`, over what the event says of objects.
+//! What an indicator means in one event beyond a single value: the tests of a pattern,
+//! joined with `AND` and `OR`, on the objects of the event.
 //!
-//! * A test holds of an object where any value of the property passes it.
+//! * A test holds for an object if any value of the property passes it.
 //! * Tests on one type of object that have to hold together have to hold for **one**
 //!   object of the event ([`one_object`]).
-//! * An equal hash identifies a file or a certificate: what the event does not say of it
-//!   is unknown then, and not false.
+//! * An equal hash identifies a file or a certificate: properties of it that the event
+//!   does not contain are unknown then, and not false.
 
 mod event;
 mod fields;
@@ -26,11 +26,11 @@ pub use view::{Seen, Value, View};
 use super::Fields;
 use crate::observable::{Kind, Observable, Property};
 
-/// So many conditions, which no value leads to, are checked in every event of a
-/// stream or a file at the most.
+/// The most conditions without a value to find them by. They are checked against every
+/// event of a stream or a file.
 pub const MOST_UNLISTED: usize = 1000;
 
-/// The properties of which an equal value tells which file or certificate it is.
+/// The properties whose equality identifies a file or a certificate.
 const HASHES: &[Property] = &[
     Property::Md5,
     Property::Sha1,
@@ -52,36 +52,36 @@ pub enum Condition {
     Test(Test),
     /// No value of the event passes it, or there is none.
     Without(Test),
-    /// The event's own time is not before the first and before the second.
+    /// The event's time is in this span; the second time is excluded.
     During(OffsetDateTime, OffsetDateTime),
 }
 
 /// A test of one property of an object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Test {
-    /// Whose property it is.
+    /// The owner of the property.
     pub subject: Subject,
-    /// Which values.
+    /// The values that are tested.
     pub place: Place,
     /// The values have to fail the check.
     pub negated: bool,
-    /// What is asked of a value.
+    /// What a value has to be like.
     pub check: Check,
 }
 
-/// Whose property is tested: tests on one subject have to hold for one object.
+/// The owner of the tested property. Tests on one subject have to hold for one object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Subject {
-    /// Nobody's: the test stands alone.
+    /// None: the test is independent.
     Nobody,
-    /// An IPv4 address. Only equality sees one of IPv6.
+    /// An IPv4 address. Only equality matches an IPv6 address too.
     Ipv4,
-    /// An IPv6 address. Only equality with a mapped one sees one of IPv4.
+    /// An IPv6 address. Only equality with a mapped address matches an IPv4 address.
     Ipv6,
     /// A domain.
     Domain,
-    /// A host's name, where a feed tells it from a domain.
+    /// A host name, if the feed distinguishes it from a domain.
     Hostname,
     /// A URL.
     Url,
@@ -91,53 +91,53 @@ pub enum Subject {
     Certificate,
     /// A mail address.
     MailAddress,
-    /// A mail; an event is about one at the most.
+    /// A mail; an event has at most one.
     Mail,
     /// A hardware address.
     Mac,
-    /// A connection; an event is about one at the most.
+    /// A connection; an event has at most one.
     Connection,
-    /// What is at the end of a connection that it comes from.
+    /// The source of a connection.
     Source,
-    /// What is at the end that it goes to: an address, or a host that is named.
+    /// The destination of a connection: an address or a named host.
     Destination,
     /// A user agent.
     UserAgent,
-    /// A process; an event is about one at the most.
+    /// A process; an event has at most one.
     Process,
     /// A user.
     User,
 }
 
 impl Subject {
-    /// Whether an equal hash tells which one it is.
+    /// Whether an equal hash identifies it.
     pub fn is_identified_by_hash(self) -> bool {
         matches!(self, Subject::File | Subject::Certificate)
     }
 
-    /// Whether all values of a place are of one object.
+    /// Whether all values of a place belong to one object.
     fn is_one_in_an_event(self) -> bool {
         matches!(self, Subject::Mail | Subject::Connection | Subject::Process)
     }
 }
 
-/// Which values of an event are tested.
+/// The values of an event that are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
-    /// Those that an observable of this kind is looked for in.
+    /// The values that are searched for an observable of this kind.
     Kind(Kind),
-    /// Those of a field that narrows what an indicator means.
+    /// The values of a field that narrows what an indicator means.
     Field(Field),
-    /// What a connection comes from: its address, and the name that it gives itself.
+    /// The source of a connection: its address, and the name it gives for itself.
     Source,
-    /// What it goes to: its address, and the host that is asked for.
+    /// The destination: its address, and the requested host.
     Destination,
-    /// The URLs of the requests themselves, and not those that they mention.
+    /// The URLs of the requests themselves, without the URLs that they mention.
     Request,
 }
 
 impl Place {
-    /// What stands there, for a person.
+    /// The human-readable name of the place.
     pub fn name(self) -> &'static str {
         match self {
             Place::Kind(kind) => kind.what(),
@@ -149,13 +149,13 @@ impl Place {
     }
 }
 
-/// What is asked of a value.
+/// What a value has to be like.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Check {
-    /// It is there.
+    /// It exists.
     Exists,
-    /// It is one of these observables, or holds it: a network its addresses, a host the
-    /// names under it, a path the name at its end.
+    /// It is one of these observables, or contains it: a network its addresses, a host
+    /// the names below it, a path the name at its end.
     Holds(Vec<Observable>),
     /// It is one of these texts in its canonical form.
     OneOf(Vec<String>),
@@ -165,15 +165,15 @@ pub enum Check {
     Number(Order, Vec<i128>),
     /// It is a time that compares like this with one of these.
     Time(Order, Vec<OffsetDateTime>),
-    /// It passes SQL's `LIKE`, in any of its spellings.
+    /// It matches a SQL `LIKE`, in any of its spellings.
     Like(Like),
-    /// The expression is found in it, in any of its spellings.
+    /// The expression matches in it, in any of its spellings.
     Matches(Expression),
     /// It is a path in this folder, whose components are canonical.
     InFolder(String),
 }
 
-/// What can be at an end of a connection.
+/// What the end of a connection can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Family {
     /// An IPv4 address.
@@ -206,8 +206,8 @@ impl Condition {
         Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
-    /// The condition that an event holds a file with this hash and, where the event names
-    /// it at all, this name; `None` where that is no name of a file.
+    /// The condition that an event has a file with this hash and, if the event names the
+    /// file, with this name; `None` if `name` is not a file name.
     pub fn file_with_hash_named(hash: &Observable, name: &str) -> Option<Self> {
         let hash = Test {
             subject: Subject::File,
@@ -220,9 +220,10 @@ impl Condition {
         Some(Condition::All(parts.map(Condition::Test).into()))
     }
 
-    /// The condition that an event holds this domain, and not as the host of a connection to
-    /// another port than this. What is no connection to it, such as a query of DNS, tells no
-    /// port of it. In a request the port of the `Host` header counts too, as proxies have it.
+    /// The condition that an event holds this domain, unless as the host of a connection
+    /// to another port. An event without a connection to the domain, such as a DNS query,
+    /// tells no port. In a request the port of the `Host` header counts too, for the logs
+    /// of proxies.
     pub fn domain_at_port(domain: &Observable, port: u16) -> Self {
         let own = |check| Test::new(Place::Field(Field::DestinationHost), check);
         let to_port = Check::Number(Order::Equal, vec![i128::from(port)]);
@@ -238,7 +239,7 @@ impl Condition {
         ])
     }
 
-    /// Whether any test in it is like this.
+    /// Whether any of its tests is like this.
     pub fn any_test(&self, is: &impl Fn(&Test) -> bool) -> bool {
         match self {
             Condition::All(parts) | Condition::Any(parts) => {
@@ -249,8 +250,8 @@ impl Condition {
         }
     }
 
-    /// Whether the event of this line is like that; a line that is no JSON object
-    /// is not.
+    /// Whether the condition holds for the event in this line. It does not for a line
+    /// that is not a JSON object.
     pub fn holds(&self, line: &str) -> bool {
         Judged::read(line, Fields::Named, true).is_some_and(|event| self.holds_in(&event))
     }
@@ -262,7 +263,7 @@ impl Condition {
 }
 
 impl Test {
-    /// A test that stands alone.
+    /// Makes an independent test.
     pub fn new(place: Place, check: Check) -> Self {
         Test {
             subject: Subject::Nobody,
@@ -272,8 +273,8 @@ impl Test {
         }
     }
 
-    /// A test for a file of this name, with or without a path in front of it; `None` where
-    /// it is none.
+    /// A test for a file with this name, with or without a path before it; `None` if it
+    /// is not a file name.
     pub fn file_named(name: &str) -> Option<Self> {
         let name = Observable::text(Property::FileName, name).ok()?;
         Some(Test {
@@ -284,7 +285,7 @@ impl Test {
         })
     }
 
-    /// Whether both are equalities on one property, so that a list says the same.
+    /// Whether both are equalities on one property, so that a list is equivalent.
     pub fn is_like(&self, other: &Test) -> bool {
         let is_equality = |one: &Test| matches!(one.check, Check::Holds(_)) && !one.negated;
         is_equality(self)
@@ -292,7 +293,7 @@ impl Test {
             && (self.subject, self.place) == (other.subject, other.place)
     }
 
-    /// Whether this is an equality that tells which file or certificate it is.
+    /// Whether this is an equality that identifies a file or a certificate.
     pub fn identifies(&self) -> bool {
         let Check::Holds(observables) = &self.check else {
             return false;
@@ -305,8 +306,7 @@ impl Test {
         self.subject.is_identified_by_hash() && !self.negated && observables.iter().all(is_hash)
     }
 
-    /// Whether it is passed where the event does not say what is asked for, of an object
-    /// that is identified.
+    /// Whether it passes if the event lacks the property of an identified object.
     pub fn is_passed_unknown(&self) -> bool {
         self.subject.is_identified_by_hash() && !self.negated
     }
@@ -316,8 +316,8 @@ impl Test {
         self.sees(seen) && self.check.passes(seen) != self.negated
     }
 
-    /// Whether a value is one of the subject's family. Feeds write IPv6 addresses as
-    /// `ipv4-addr` too, and equality takes them so.
+    /// Whether a value is of the subject's family. Feeds also write IPv6 addresses as
+    /// `ipv4-addr`, so equality accepts them.
     fn sees(&self, seen: &Seen<'_>) -> bool {
         let is_equality = matches!(self.check, Check::Holds(_)) && !self.negated;
         match (self.subject, seen.address()) {
@@ -328,7 +328,7 @@ impl Test {
                 }
                 _ => false,
             },
-            // A name without a path says nothing of the folder.
+            // A name without a path tells nothing about the folder.
             _ if matches!(self.check, Check::InFolder(_)) => seen.has_folder(),
             _ => true,
         }
@@ -360,8 +360,8 @@ impl Check {
 }
 
 impl Order {
-    /// What holds of a number exactly where this does not; `None` for "not equal",
-    /// which is not one of these.
+    /// The order that holds exactly if this one does not; `None` for "not equal", which
+    /// is not an order.
     pub fn opposite(self) -> Option<Self> {
         match self {
             Order::Equal => None,

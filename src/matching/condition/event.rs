@@ -10,7 +10,7 @@ use crate::matching::event::{self, Event, Held, Object};
 use crate::matching::places::Sought;
 use crate::observable::{Kind, Property, file_name};
 
-/// An event, and whether answers of DNS count in it like any other name and address.
+/// An event, and whether DNS answers in it count like other names and addresses.
 #[derive(Debug)]
 pub struct Judged {
     event: Event,
@@ -18,13 +18,13 @@ pub struct Judged {
 }
 
 impl Judged {
-    /// An event that was read before.
+    /// Wraps an event that was read before.
     pub fn new(event: Event, answers: bool) -> Self {
         Judged { event, answers }
     }
 
-    /// Reads a line, in which these fields can hold addresses beside those of the table;
-    /// `None` where it is no JSON object.
+    /// Reads a line. These fields can hold addresses in addition to those of the table.
+    /// `None` if the line is not a JSON object.
     pub fn read(line: &str, fields: Fields, answers: bool) -> Option<Self> {
         let event = Event::read(line)?.with_addresses_in(fields);
         Some(Judged::new(event, answers))
@@ -54,7 +54,7 @@ impl View for Judged {
     }
 }
 
-/// Whether a URL is that of a request, and not one that it mentions.
+/// Whether a URL is that of a request rather than one that it mentions.
 fn is_request(held: &Held<'_>) -> bool {
     let is_referrer = || {
         let last = held.path.rsplit('.').next().unwrap_or_default();
@@ -64,7 +64,7 @@ fn is_request(held: &Held<'_>) -> bool {
     matches!(held.value, event::Value::Request { .. }) || !is_referrer() && !is_of_mail
 }
 
-/// The kind that the values of a field are read as.
+/// The kind as which the values of a field are read.
 fn kind_of(field: Field) -> Kind {
     match field {
         Field::SourceAddress | Field::DestinationAddress => Kind::Address,
@@ -72,7 +72,7 @@ fn kind_of(field: Field) -> Kind {
         Field::Referrer => Kind::Url,
         Field::Attachment => Kind::Text(Property::FileName),
         Field::ReplyTo => Kind::Text(Property::Email),
-        // Texts and numbers, which show what they are.
+        // Texts and numbers, whose values show what they are.
         Field::SourcePort
         | Field::DestinationPort
         | Field::SourceBytes
@@ -97,7 +97,7 @@ impl Judged {
             .each(sought, self.answers, |held| show(kind, held, see));
     }
 
-    /// What is at an end of the connection: its address and its names, an object each.
+    /// The end of a connection: its address and its names, each as an object.
     fn end(&self, address: Field, name: Field, see: &mut dyn FnMut(&Seen<'_>)) {
         let mut number = 0;
         for field in [address, name] {
@@ -110,7 +110,7 @@ impl Judged {
     }
 }
 
-/// Shows a value of a kind as conditions have it.
+/// Shows a value of a kind in the form of conditions.
 fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
     let mut buffer = String::new();
     let value = match held.value {
@@ -119,7 +119,7 @@ fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
             Kind::Domain | Kind::Subdomain | Kind::Answer => Value::Domain(text),
             _ => Value::Text(text),
         },
-        // The name alone comes first; one value stands for the whole path.
+        // The name alone comes first; one value is enough for the whole path.
         event::Value::Ending(name) if !name.contains('/') => {
             Value::Path(file_name::read(held.raw, &mut buffer))
         }
@@ -143,7 +143,7 @@ fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
     });
 }
 
-/// A line that is read as an event only when a condition asks.
+/// A line that is only parsed when a condition needs it.
 pub struct LazyEvent<'a> {
     line: &'a str,
     fields: Fields,
@@ -152,8 +152,9 @@ pub struct LazyEvent<'a> {
 }
 
 impl<'a> LazyEvent<'a> {
-    /// A line that was not read yet, in which these fields can hold addresses beside those
-    /// of the table, and answers of DNS count like any other name and address or not.
+    /// Wraps a line that was not parsed yet. `fields` can hold addresses in addition to
+    /// those of the table; `answers` says whether DNS answers count like other names and
+    /// addresses.
     pub fn new(line: &'a str, fields: Fields, answers: bool) -> Self {
         LazyEvent {
             line,
@@ -163,7 +164,7 @@ impl<'a> LazyEvent<'a> {
         }
     }
 
-    /// Whether the condition holds; it does not where the line is no event.
+    /// Whether the condition holds. It does not if the line is not an event.
     pub fn fulfils(&self, condition: &Condition) -> bool {
         let event = self
             .event

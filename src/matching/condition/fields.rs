@@ -1,48 +1,48 @@
-//! Fields that narrow what an indicator means, beside the places of the kinds.
+//! Fields that narrow what an indicator means, in addition to the places of the kinds.
 
-/// A field, whatever the type of the event calls it.
+/// A field, independent of its name in each type of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Field {
-    /// The address that a connection comes from.
+    /// The source address of a connection.
     SourceAddress,
-    /// The address that it goes to.
+    /// The destination address.
     DestinationAddress,
-    /// The name that its source gives itself.
+    /// The name that the source gives for itself.
     SourceHost,
-    /// The host that is asked for at its destination.
+    /// The requested host at the destination.
     DestinationHost,
-    /// The port that it comes from.
+    /// The source port.
     SourcePort,
-    /// The port that it goes to.
+    /// The destination port.
     DestinationPort,
-    /// The bytes from where it comes from.
+    /// The bytes from the source.
     SourceBytes,
-    /// The bytes from where it goes to.
+    /// The bytes from the destination.
     DestinationBytes,
-    /// The packets from where it comes from.
+    /// The packets from the source.
     SourcePackets,
-    /// The packets from where it goes to.
+    /// The packets from the destination.
     DestinationPackets,
-    /// When it began.
+    /// The start of the connection.
     Start,
-    /// When it ended.
+    /// The end of the connection.
     End,
     /// Its protocols, of any layer.
     Protocol,
     /// The size of a file in bytes.
     FileSize,
-    /// The URL that a request says it comes from.
+    /// The URL that a request names as its referrer.
     Referrer,
     /// The host that a request names.
     RequestHost,
     /// The files that a mail carries.
     Attachment,
-    /// Where a mail wants its answer.
+    /// The reply-to address of a mail.
     ReplyTo,
 }
 
 impl Field {
-    /// What stands in it, for a person.
+    /// The human-readable name of the field.
     pub fn name(self) -> &'static str {
         match self {
             Field::SourceAddress => "address of a source",
@@ -66,8 +66,7 @@ impl Field {
         }
     }
 
-    /// The ends of its paths that VAST is asked for, where it is asked for the field; the
-    /// table of places has all of them.
+    /// The path suffixes that VAST is queried for. The table of places has all paths.
     pub fn paths(self) -> &'static [&'static str] {
         match self {
             Field::SourcePort => &["src_port", "id.orig_p", "SourcePort", "sport"],

@@ -1,10 +1,12 @@
-//! Whether a condition holds in an event, with one object for all tests on a subject.
+//! Decides whether a condition holds in an event, with one object for all tests on a
+//! subject.
 //!
-//! A condition holds where there is an object of the event for each subject such that the
-//! tests, each asked of its subject's object, make the whole true. Which tests an object
-//! passes is its *profile*; few objects differ in it, and one that another outdoes is of
-//! no use. A test on something that the event does not say of a file is *unknown*, and
-//! counts where an equal hash beside it, in the same `AND`, says which file it is.
+//! A condition holds if there is an object of the event for each subject such that the
+//! tests, each applied to the object of its subject, make the whole condition true. The
+//! tests that an object passes are its *profile*. Few objects differ in it, and a profile
+//! that another one dominates can be ignored. A test on a property of a file that the
+//! event does not contain is *unknown*; it counts as passed if an equal hash in the same
+//! `AND` identifies the file.
 
 use std::collections::HashMap;
 
@@ -12,14 +14,14 @@ use super::{Condition, Place, Subject, Test, View};
 use crate::matching::event::Object;
 use crate::observable::Kind;
 
-/// So many choices of objects are tried. An event and a pattern that are made to need more
-/// are given the answer for objects of their own for each test, which is a yes.
+/// The most combinations of objects that are tried. For an event and a pattern made to
+/// need more, each test may use a different object, which answers yes.
 const MOST_CHOICES: usize = 10_000;
 
-/// So many profiles are compared with each other.
+/// The most profiles that are compared with each other.
 const MOST_COMPARED: usize = 200;
 
-/// How a test goes for an object. A better one is greater.
+/// The outcome of a test for an object. A greater one is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Failed,
@@ -30,7 +32,7 @@ enum Outcome {
 
 /// Whether the condition holds.
 pub(super) fn holds(condition: &Condition, event: &impl View) -> bool {
-    // Every test by itself first: where that fails nothing else has to be looked at.
+    // Each test separately first: if that fails, the objects need not be examined.
     let any_identifies = condition.any_test(&Test::identifies);
     let alone = |test: &Test| any_value(test, event) || any_identifies && test.is_passed_unknown();
     if !plainly(condition, event, &alone) {
@@ -61,7 +63,7 @@ fn any_value(test: &Test, event: &impl View) -> bool {
     passes
 }
 
-/// Whether the condition holds, each test by itself.
+/// Whether the condition holds with each test applied separately.
 fn plainly(condition: &Condition, event: &impl View, passes: &impl Fn(&Test) -> bool) -> bool {
     match condition {
         Condition::All(parts) => parts.iter().all(|one| plainly(one, event, passes)),
@@ -77,7 +79,7 @@ fn plainly(condition: &Condition, event: &impl View, passes: &impl Fn(&Test) -> 
 
 /// Whether two tests on one subject have to hold together.
 fn needs_one_object(condition: &Condition) -> bool {
-    /// The subjects in a condition, as bits; `None` where the question is answered.
+    /// The subjects in a condition, as bits; `None` once the answer is known.
     fn subjects(condition: &Condition) -> Option<u32> {
         match condition {
             Condition::All(parts) => {
@@ -104,15 +106,14 @@ fn needs_one_object(condition: &Condition) -> bool {
     subjects(condition).is_none()
 }
 
-/// A subject, the tests on it in the order of the condition, and the profiles of which
-/// one is chosen.
+/// A subject, its tests in the order of the condition, and the profiles to choose from.
 struct SubjectTests<'c> {
     subject: Subject,
     tests: Vec<&'c Test>,
     profiles: Vec<Vec<Outcome>>,
 }
 
-/// Puts the tests with their subjects.
+/// Groups the tests by subject.
 fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<SubjectTests<'c>>) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => {
@@ -134,7 +135,7 @@ fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<SubjectTests<'c>>) {
 }
 
 impl SubjectTests<'_> {
-    /// The places that its tests look at, with the numbers of those tests.
+    /// The places of its tests, with the numbers of those tests.
     fn by_place(&self) -> Vec<(Place, Vec<usize>)> {
         let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
         for (number, test) in self.tests.iter().enumerate() {
@@ -146,7 +147,7 @@ impl SubjectTests<'_> {
         places
     }
 
-    /// Fills in the profiles of the event's objects, without those that another outdoes.
+    /// Computes the profiles of the event's objects, without the dominated ones.
     fn look_at(&mut self, event: &impl View) {
         let count = self.tests.len();
         if self.subject == Subject::Nobody {
@@ -160,7 +161,7 @@ impl SubjectTests<'_> {
             self.profiles = vec![self.tests.iter().map(outcome).collect()];
             return;
         }
-        // Each object with how its tests went; `None` where the event does not say.
+        // The outcomes of the tests for each object; `None` if the event does not tell.
         let mut objects: HashMap<Object, Vec<Option<bool>>> = HashMap::new();
         let mut shared: Vec<Option<bool>> = vec![None; count];
         for (place, numbers) in self.by_place() {
@@ -200,12 +201,12 @@ impl SubjectTests<'_> {
 }
 
 /// Whether the values of a place belong to every object of the subject: an event is about
-/// one connection, one mail, one process, and the answer of DNS is that of its names.
+/// one connection, one mail, one process, and a DNS answer belongs to all its names.
 fn is_shared(subject: Subject, place: Place) -> bool {
     subject.is_one_in_an_event() || place == Place::Kind(Kind::Answer)
 }
 
-/// The profiles that no other one outdoes, each once; where they are very many, all.
+/// The profiles that no other dominates, each once; if there are too many, all.
 fn best(mut all: Vec<Vec<Outcome>>) -> Vec<Vec<Outcome>> {
     all.sort_unstable();
     all.dedup();
@@ -219,20 +220,20 @@ fn best(mut all: Vec<Vec<Outcome>>) -> Vec<Vec<Outcome>> {
     all.iter().filter(is_best).cloned().collect()
 }
 
-/// The ways in which a part of a condition can hold: for each of 16, whether it does. One
-/// is what it takes for granted in two bits (a file, a certificate is identified), and what
-/// it identifies in two more.
+/// The ways in which a part of a condition can hold: 16 bits, one per way. The number of
+/// a way has two bits for what it assumes (an identified file, an identified
+/// certificate), and two for what it identifies.
 type Ways = u16;
 
-/// It holds, takes nothing for granted and identifies nothing.
+/// The part holds, assumes nothing and identifies nothing.
 const PLAINLY: Ways = 1;
 
-/// The bit of the way that takes for granted, or with a shift of 2 identifies, this.
+/// The bit for assuming this subject; shifted by 2, for identifying it.
 fn bit(subject: Subject) -> u16 {
     if subject == Subject::File { 1 } else { 2 }
 }
 
-/// Both of two parts: each way of the one with each of the other.
+/// The conjunction of two parts: each way of one with each way of the other.
 fn both(one: Ways, other: Ways) -> Ways {
     let ways = |of: Ways| (0..16u16).filter(move |way| of & 1 << way != 0);
     let mut all = 0;
@@ -244,7 +245,7 @@ fn both(one: Ways, other: Ways) -> Ways {
     all
 }
 
-/// Whether any way identifies all that it takes for granted.
+/// Whether any way identifies everything that it assumes.
 fn any_is_settled(ways: Ways) -> bool {
     (0..16u16).any(|way| {
         let (granted, identified) = (way & 3, way >> 2);
@@ -255,15 +256,15 @@ fn any_is_settled(ways: Ways) -> bool {
 struct Search<'c, E> {
     condition: &'c Condition,
     subjects: Vec<SubjectTests<'c>>,
-    /// For each subject so far, which profile.
+    /// The chosen profile of each subject so far.
     chosen: Vec<usize>,
-    /// Choices that may still be tried.
+    /// The number of combinations that may still be tried.
     left: usize,
     event: &'c E,
 }
 
 impl<E: View> Search<'_, E> {
-    /// Whether any choice of objects makes the condition hold.
+    /// Whether the condition holds for any combination of objects.
     fn any(&mut self) -> bool {
         if self.left == 0 {
             return true;
@@ -285,8 +286,8 @@ impl<E: View> Search<'_, E> {
         false
     }
 
-    /// The ways in which a part holds for the objects that are chosen; `next` counts the
-    /// tests on each subject.
+    /// The ways in which a part holds for the chosen objects; `next` counts the tests on
+    /// each subject.
     fn ways(&self, condition: &Condition, next: &mut [usize]) -> Ways {
         match condition {
             Condition::All(parts) => parts

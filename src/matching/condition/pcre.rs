@@ -1,27 +1,28 @@
-//! Perl's regular expressions in the spelling of the engine that runs them here, which
-//! takes time linear in the text and knows no other kind.
+//! Translates Perl's regular expressions into the syntax of the engine used here, whose
+//! matching time is linear in the text.
 //!
-//! The two spell most things alike. What they spell differently is respelled; what cannot
-//! be told in linear time (look-around, back-references, recursion), and what would quietly
-//! mean something else (possessive repetition), is refused with its place.
+//! Most of the syntax is the same. Where it differs, the expression is respelled.
+//! Anything that needs more than linear time (look-around, back-references, recursion),
+//! or that would silently change its meaning (possessive repetition), is rejected with
+//! its position.
 
 use std::fmt;
 use std::iter::Peekable;
 use std::str::CharIndices;
 
-/// An expression in the engine's spelling.
+/// An expression in the engine's syntax.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Respelled {
     /// The expression.
     pub text: String,
-    /// Its end of text is also before a line feed that ends the text, as Perl has `$`.
+    /// Its end of text also matches before a final line feed, like `$` in Perl.
     pub ends_before_line_feed: bool,
 }
 
-/// What of an expression cannot be checked, and where.
+/// The part of an expression that cannot be checked, and its position.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NotLinear {
-    /// Characters before it.
+    /// The number of characters before it.
     before: usize,
     what: String,
 }
@@ -32,7 +33,7 @@ impl fmt::Display for NotLinear {
     }
 }
 
-/// Line ends but the line feed alone, for `\v` and `\R`.
+/// Line ends other than the line feed, for `\v` and `\R`.
 const VERTICAL: &str = r"\n\x0b\f\r\x{85}\x{2028}\x{2029}";
 /// Blanks within a line, for `\h`.
 const HORIZONTAL: &str = r"\t\p{Zs}";
@@ -63,9 +64,9 @@ struct Writer<'a> {
     source: &'a str,
     rest: Peekable<CharIndices<'a>>,
     out: String,
-    /// Where the thing that is being read begins.
+    /// The start of the element being read.
     at: usize,
-    /// What was read last can be repeated.
+    /// Whether the last element can be repeated.
     may_repeat: bool,
     /// There is a `$` or a `\Z`.
     has_soft_end: bool,
@@ -86,7 +87,7 @@ impl Writer<'_> {
         self.rest.peek().map(|(_, c)| *c)
     }
 
-    /// What is still to be read.
+    /// The text still to be read.
     fn left(&mut self) -> &str {
         let at = self.rest.peek().map_or(self.source.len(), |(at, _)| *at);
         &self.source[at..]
@@ -110,7 +111,7 @@ impl Writer<'_> {
         self.may_repeat = true;
     }
 
-    /// A character that stands for itself.
+    /// A literal character.
     fn literal(&mut self, c: char) {
         if c.is_ascii_punctuation() && !matches!(c, '<' | '>') {
             self.out.push('\\');
@@ -119,7 +120,7 @@ impl Writer<'_> {
         self.may_repeat = true;
     }
 
-    /// `(*UTF)` and its like at the front say what holds here anyway.
+    /// `(*UTF)` and similar verbs at the start, which always apply here.
     fn skip_verbs(&mut self) -> Result<(), NotLinear> {
         while self.left().starts_with("(*") {
             let verb = self.left().split_once(')').map_or("", |(verb, _)| verb);
@@ -161,7 +162,7 @@ impl Writer<'_> {
                 self.literal(c);
                 Ok(())
             }
-            // Blanks and `#` too: they mean something else where an `x` is set.
+            // Including blanks and `#`, whose meaning changes under the `x` flag.
             c => {
                 self.atom(c.encode_utf8(&mut [0; 4]));
                 Ok(())
@@ -169,7 +170,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A repetition, with what follows it.
+    /// A repetition, and what follows it.
     fn repeat(&mut self, times: String) -> Result<(), NotLinear> {
         if !self.may_repeat {
             return self.refuse("a repetition of nothing");
@@ -184,7 +185,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// `{2,5}`; any other brace stands for itself.
+    /// `{2,5}`; any other brace is literal.
     fn braces(&mut self) -> Result<(), NotLinear> {
         let inner = self.left().split_once('}').map(|(inner, _)| inner);
         let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
@@ -195,7 +196,7 @@ impl Writer<'_> {
         match inner.split_once(',') {
             None if digits(&inner) => {}
             Some((least, most)) if digits(least) && (most.is_empty() || digits(most)) => {}
-            // Zero or more of them to some, nothing to others.
+            // Zero or more in some dialects, a literal in others.
             Some(("", most)) if digits(most) => return self.refuse("a repetition {,n}"),
             _ => {
                 self.literal('{');
@@ -206,7 +207,7 @@ impl Writer<'_> {
         self.repeat(format!("{{{inner}}}"))
     }
 
-    /// What follows an opening parenthesis.
+    /// The text after an opening parenthesis.
     fn group(&mut self) -> Result<(), NotLinear> {
         self.may_repeat = false;
         if self.peek() == Some('*') {
@@ -237,7 +238,7 @@ impl Writer<'_> {
             }
         }
         match left.chars().next() {
-            // No alternative is captured here: their numbers do not matter.
+            // Nothing is captured here, so the numbers do not matter.
             Some(':' | '|') => {
                 self.skip(1);
                 self.out.push_str("(?:");
@@ -255,7 +256,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A group with a name: `(?<name>`, `(?P<name>` or `(?'name'`.
+    /// A named group: `(?<name>`, `(?P<name>` or `(?'name'`.
     fn named(&mut self, left: &str) -> Result<(), NotLinear> {
         let inner = left.strip_prefix('P').unwrap_or(left);
         let (open, close) = if inner.starts_with('\'') {
@@ -271,7 +272,7 @@ impl Writer<'_> {
         };
         let prefix = left.len() - inner.len();
         self.skip(prefix + name.chars().count() + 2);
-        // What it is called is of no use.
+        // The name is not needed.
         self.out.push('(');
         Ok(())
     }
@@ -295,7 +296,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What a backslash outside of a class stands for.
+    /// An escape outside a class.
     fn escape(&mut self) -> Result<(), NotLinear> {
         let Some((_, c)) = self.next() else {
             return self.refuse("a backslash at the end");
@@ -329,12 +330,12 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// What a backslash stands for in a class and outside.
+    /// An escape that is valid inside and outside a class.
     fn common(&mut self, c: char) -> Result<String, NotLinear> {
         let hex = |code: u32| format!(r"\x{{{code:x}}}");
         Ok(match c {
             'd' | 'D' | 'w' | 'W' | 's' | 'S' | 'n' | 't' | 'r' | 'f' | 'a' => format!("\\{c}"),
-            // Their operands follow, and are spelled alike.
+            // Their operands follow and have the same syntax.
             'x' | 'p' | 'P' | 'u' | 'U' => {
                 let mut text = format!("\\{c}");
                 if self.take('{') {
@@ -385,7 +386,7 @@ impl Writer<'_> {
         })
     }
 
-    /// `\Q…\E`: everything stands for itself.
+    /// `\Q…\E`: everything is literal.
     fn quoted(&mut self) {
         while let Some((_, c)) = self.next() {
             if c == '\\' && self.take('E') {
@@ -399,8 +400,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A class of characters, after its opening bracket. Brackets in it, `&&`, `--` and
-    /// `~~` stand for themselves in Perl: all punctuation is escaped.
+    /// A character class after its opening bracket. Brackets, `&&`, `--` and `~~` in it
+    /// are literal in Perl, so all punctuation is escaped.
     fn class(&mut self) -> Result<(), NotLinear> {
         self.out.push('[');
         if self.take('^') {
@@ -430,13 +431,13 @@ impl Writer<'_> {
                 return self.refuse("a class without its end");
             };
             let (last, is_character) = self.member(c)?;
-            // From a character to a class is no range.
+            // A character and a class do not form a range.
             self.out.push_str(if is_character { "-" } else { r"\-" });
             self.out.push_str(&last);
         }
     }
 
-    /// A member of a class, and whether it is one character.
+    /// A member of a class, and whether it is a single character.
     fn member(&mut self, c: char) -> Result<(String, bool), NotLinear> {
         Ok(match c {
             '\\' => match self.next() {
@@ -457,7 +458,7 @@ impl Writer<'_> {
         })
     }
 
-    /// `[:alpha:]` in a class, after its bracket; `false` where it is none.
+    /// `[:alpha:]` in a class, after its bracket; `false` if it is not one.
     fn posix_class(&mut self) -> Result<bool, NotLinear> {
         let left = self.left();
         let Some(end) = left.strip_prefix(':').and_then(|one| one.find(":]")) else {
@@ -479,7 +480,7 @@ mod tests {
     use super::*;
     use regex::Regex;
 
-    /// What an expression finds in a text.
+    /// What an expression matches in a text.
     fn finds(expression: &str, text: &str) -> bool {
         let respelled = respell(expression).unwrap_or_else(|why| panic!("{expression}: {why}"));
         let compiled = Regex::new(&respelled.text);
@@ -580,7 +581,7 @@ mod tests {
             let _ = respell(&expression).map(|one| Regex::new(&one.text));
         }
 
-        /// A text in quotes is found as itself, and as a class of its characters.
+        /// A quoted text matches itself, and as a class its characters.
         #[test]
         fn a_quoted_text_is_found(text in r"[ -\[\]-~äß]{1,12}") {
             let quoted = format!("^\\Q{text}\\E$");

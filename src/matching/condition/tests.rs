@@ -86,7 +86,7 @@ fn tests_look_where_the_property_stands() {
             ),
             false,
         ),
-        // What is not there passes no test, not even a negated one.
+        // A missing value passes no test, not even a negated one.
         (
             about(
                 Subject::Mac,
@@ -298,7 +298,7 @@ fn an_equal_hash_says_which_file_it_is() {
             vec![Condition::Any(vec![md5(), other()]), name(false, "a.exe")],
             true,
         ),
-        // What identifies stands in the other alternative.
+        // The identifying test is in the other alternative.
         (
             vec![Condition::Any(vec![
                 Condition::All(vec![md5(), other()]),

@@ -1,4 +1,4 @@
-//! The comparisons of text that STIX has beside equality.
+//! The text comparisons of STIX other than equality.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,11 +7,11 @@ use regex::{Regex, RegexBuilder};
 
 use super::pcre::{self, Respelled};
 
-/// The most memory that a compiled expression may take, in bytes.
+/// The most memory in bytes for a compiled expression.
 const LARGEST: usize = 1 << 21;
 
-/// A Perl-compatible regular expression, as far as it takes linear time; the compiled one
-/// belongs to the text.
+/// A Perl-compatible regular expression that takes linear time. The compiled one is
+/// shared through the text.
 #[derive(Clone)]
 pub struct Expression {
     text: String,
@@ -21,12 +21,12 @@ pub struct Expression {
 }
 
 impl Expression {
-    /// Compiles an expression, for texts whose case counts or for those that have none;
-    /// classes and case are those of Unicode.
+    /// Compiles an expression, either case-sensitive or not. Classes and case are those
+    /// of Unicode.
     ///
     /// # Errors
-    /// It is none, or uses what takes more than linear time (look-around,
-    /// back-references), or is too large; why and where, in words.
+    /// The text is not an expression, needs more than linear time (look-around,
+    /// back-references), or is too large; the error says why and where.
     pub fn new(text: &str, any_case: bool) -> Result<Self, String> {
         let Respelled {
             text: respelled,
@@ -53,7 +53,7 @@ impl Expression {
     }
 }
 
-/// What is wrong with an expression, without the drawing that goes with it.
+/// The error in an expression, without the drawing.
 fn in_a_line(error: &regex::Error) -> String {
     match error {
         regex::Error::CompiledTooBig(limit) => {
@@ -87,7 +87,7 @@ impl Hash for Expression {
     }
 }
 
-/// A `LIKE`, in which case counts or not.
+/// A `LIKE`, case-sensitive or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Like {
     pattern: String,
@@ -95,7 +95,7 @@ pub struct Like {
 }
 
 impl Like {
-    /// A `LIKE` for texts whose case counts, or for those that have none.
+    /// Makes a `LIKE`, case-insensitive with `any_case`.
     pub fn new(pattern: &str, any_case: bool) -> Self {
         Like {
             pattern: if any_case {
@@ -107,7 +107,7 @@ impl Like {
         }
     }
 
-    /// Whether the whole text passes.
+    /// Whether the whole text matches.
     pub fn is_passed_by(&self, text: &str) -> bool {
         if self.any_case {
             like(&self.pattern, &text.to_lowercase())
@@ -117,13 +117,13 @@ impl Like {
     }
 }
 
-/// SQL's `LIKE` over the whole text: `%` is any text, `_` one character. It takes
-/// at most the product of the lengths.
+/// SQL's `LIKE` on the whole text: `%` is any text, `_` one character. It takes at most
+/// the product of the lengths.
 pub fn like(pattern: &str, text: &str) -> bool {
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);
-    // Where the last `%` stands, and where its text ends so far.
+    // The position of the last `%`, and the end of its text so far.
     let mut last: Option<(usize, usize)> = None;
     while t < text.len() {
         match pattern.get(p) {

@@ -1,4 +1,4 @@
-//! What a condition sees of an event.
+//! The view that a condition has of an event.
 
 use std::net::IpAddr;
 
@@ -8,37 +8,37 @@ use super::Place;
 use crate::matching::event::Object;
 use crate::observable::{EventTime, Network, Observable, Property, domain, is_subdomain, url};
 
-/// An event as conditions see it: all values of a place in their canonical form, and which
-/// object of the event each belongs to.
+/// An event as conditions see it: all values of a place in their canonical form, each
+/// with the object of the event that it belongs to.
 pub trait View {
-    /// Shows every value of a place, in the same order each time.
+    /// Shows every value of a place, always in the same order.
     fn each(&self, place: Place, see: &mut dyn FnMut(&Seen<'_>));
 
-    /// When it happened, as a sighting of it says.
+    /// When the event happened, as in a sighting of it.
     fn time(&self) -> Option<OffsetDateTime>;
 }
 
 /// A value in an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen<'a> {
-    /// In its canonical form.
+    /// The canonical form.
     pub value: Value<'a>,
-    /// As it stands in the event, where that is a text.
+    /// The original text, if the value is a text.
     pub raw: &'a str,
     /// The object that it belongs to.
     pub object: Object,
 }
 
-/// A value in its canonical form.
+/// A value in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// An address.
     Address(IpAddr),
     /// A domain.
     Domain(&'a str),
-    /// A URL, whole or a target alone, and the port that the event tells for it.
+    /// A URL, whole or only its target, and its port if the event tells one.
     Url(&'a str, Option<u16>),
-    /// A path, as [`crate::observable::file_name`] has it.
+    /// A path in the form of [`crate::observable::file_name`].
     Path(&'a str),
     /// Another text.
     Text(&'a str),
@@ -49,7 +49,7 @@ pub enum Value<'a> {
 }
 
 impl Seen<'_> {
-    /// The address that it is.
+    /// The address, if it is one.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self.value {
             Value::Address(address) => Some(address),
@@ -76,7 +76,7 @@ impl Seen<'_> {
         matches!(self.value, Value::Text(own) if own == text)
     }
 
-    /// Whether it is, or holds, this observable.
+    /// Whether it is this observable, or contains it.
     pub(super) fn is(&self, observable: &Observable) -> bool {
         match (observable, self.value) {
             (Observable::Address(wanted), Value::Address(address)) => *wanted == address,
@@ -88,7 +88,7 @@ impl Seen<'_> {
             (Observable::Text(_, wanted) | Observable::Hash(wanted), Value::Text(own)) => {
                 **wanted == *own
             }
-            // Among the answers of DNS stand addresses and names.
+            // DNS answers are addresses and names.
             (Observable::Answer(wanted), Value::Address(address)) => wanted.parse() == Ok(address),
             (Observable::Answer(wanted), Value::Domain(own)) => **wanted == *own,
             (Observable::Endpoint(..), _) => false,
@@ -96,9 +96,9 @@ impl Seen<'_> {
         }
     }
 
-    /// Whether any way to write it passes: the canonical one, as it stands in the event,
-    /// the letters of a name's own script, a URL under either scheme, with and without
-    /// its port, and its target.
+    /// Whether any of its spellings passes: the canonical one, the original one, the
+    /// letters of a name's own script, a URL with either scheme, with and without its
+    /// port, and its target.
     pub(super) fn any_spelling(&self, passes: impl Fn(&str) -> bool) -> bool {
         if !self.raw.is_empty() && passes(self.raw) {
             return true;
@@ -109,7 +109,7 @@ impl Seen<'_> {
                 passes(name) || domain::unicode(name).is_some_and(|name| passes(&name))
             }
             Value::Url(text, port) => passes(text) || any_url(text, port, passes),
-            // The name of a file is what stands behind its path.
+            // The file name is the part after the path.
             Value::Path(path) => {
                 let name = |path: &str| passes(path.rsplit(['/', '\\']).next().unwrap_or(path));
                 passes(path) || name(path) || name(self.raw)
@@ -134,14 +134,14 @@ impl Seen<'_> {
     }
 }
 
-/// Whether a path ends with these whole components.
+/// Whether a path ends with these components.
 fn ends(path: &str, end: &str) -> bool {
     path.strip_suffix(end)
         .is_some_and(|front| front.is_empty() || front.ends_with('/'))
 }
 
-/// Whether a request is one for this URL: the same target at the same host, and at its
-/// port where both tell one. Whatever the scheme: a proxy shows requests of both.
+/// Whether a request is for this URL: the same target at the same host, and the same port
+/// if both tell one. The scheme does not matter, since proxies log requests of both.
 fn is_url(wanted: &str, own: &str, port: Option<u16>) -> bool {
     if wanted == own {
         return true;
@@ -151,7 +151,7 @@ fn is_url(wanted: &str, own: &str, port: Option<u16>) -> bool {
         return false;
     }
     let Some(host) = wanted.host else {
-        // A target alone, of any host.
+        // Only a target, for any host.
         return true;
     };
     let seen = own
@@ -162,7 +162,7 @@ fn is_url(wanted: &str, own: &str, port: Option<u16>) -> bool {
     own.host == Some(host) && wanted.port.is_none_or(is_port)
 }
 
-/// The ways to write a URL besides the one.
+/// The other spellings of a URL.
 fn any_url(text: &str, port: Option<u16>, passes: impl Fn(&str) -> bool) -> bool {
     let parts = url::parts(text);
     if passes(parts.target) {
@@ -184,7 +184,7 @@ fn any_url(text: &str, port: Option<u16>, passes: impl Fn(&str) -> bool) -> bool
         .any(|(scheme, host)| passes(&format!("{scheme}://{host}{}", parts.target)))
 }
 
-/// Whether an observable is an address of IPv4, or a network of them.
+/// Whether an observable is an IPv4 address or network.
 pub(super) fn is_in_ipv4(observable: &Observable) -> bool {
     match observable {
         Observable::Address(address) => address.is_ipv4(),

@@ -1,20 +1,20 @@
-//! Patterns of several events: which events together are what a pattern asks for?
+//! Patterns of several events: finds the events that together match a pattern.
 //!
-//! An [`Expression`] says how events have to be joined (STIX 2.1, 9.4 to 9.6). Events come as
-//! a time and the parts of the pattern that each of them satisfies. An *instance* binds each
-//! observation of the expression to an event of its own:
+//! An [`Expression`] says how events have to be joined (STIX 2.1, 9.4 to 9.6). An event
+//! is a time and the parts of the pattern that it satisfies. An *instance* binds each
+//! observation of the expression to a different event:
 //!
 //! * all of [`Expression::All`], any one of [`Expression::Any`];
-//! * [`Expression::InOrder`]: no event of what stands before is later than one of what
-//!   stands behind;
-//! * [`Expression::Within`]: the last event is no later after the first than this;
-//! * [`Expression::Repeated`]: so many instances that have no event in common.
+//! * [`Expression::InOrder`]: no event of an earlier operand is later than one of a later
+//!   operand;
+//! * [`Expression::Within`]: at most this time lies between the first and the last event;
+//! * [`Expression::Repeated`]: this many instances without a common event.
 //!
-//! For each event that can end an instance, [`search::ending_at`] finds one: of those that end
-//! with it the first, where instances are compared event by event from the earliest on, without
-//! the events that it does not need. Events have one order, by time and then as a
-//! [`track::Track`] has it, which knows all events that were met and tells which of them end an
-//! instance, in whatever order they come.
+//! For each event that can end an instance, [`search::ending_at`] finds one: of the
+//! instances that end with it the first (compared event by event, from the earliest on),
+//! without the events that it does not need. Events are ordered by time and then as a
+//! [`track::Track`] orders them. The track stores all events seen and finds those that
+//! end an instance, no matter in which order they arrive.
 
 pub mod search;
 pub mod shape;
@@ -26,8 +26,8 @@ pub(crate) mod oracle;
 
 use std::fmt;
 
-/// The most events that one instance may have, and the most observations that an expression
-/// may be written out to.
+/// The most events in one instance, and the most observations into which an expression is
+/// expanded.
 pub const MOST_EVENTS: u64 = 10_000;
 
 /// Nanoseconds since 1970.
@@ -36,14 +36,14 @@ pub type Time = i128;
 /// How events have to be joined.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expression {
-    /// So many events, at least one, that satisfy this part of the pattern.
+    /// This many events, at least one, that satisfy this part of the pattern.
     Observed {
         /// The number of the part.
         part: u16,
-        /// How many.
+        /// The number of events.
         times: u64,
     },
-    /// An instance of each, with no event in common.
+    /// An instance of each, without a common event.
     All(Vec<Expression>),
     /// An instance of any one.
     Any(Vec<Expression>),
@@ -51,12 +51,12 @@ pub enum Expression {
     InOrder(Vec<Expression>),
     /// An instance that spans no more than this, in nanoseconds.
     Within(Box<Expression>, Time),
-    /// So many instances, at least one, with no event in common.
+    /// This many instances, at least one, without a common event.
     Repeated(Box<Expression>, u64),
 }
 
 impl Expression {
-    /// The most events that an instance has.
+    /// The most events in an instance.
     pub fn most_events(&self) -> u64 {
         match self {
             Expression::Observed { times, .. } => *times,
@@ -70,7 +70,7 @@ impl Expression {
         }
     }
 
-    /// The longest that an instance spans, in nanoseconds; `None` where there is no end.
+    /// The longest span of an instance in nanoseconds; `None` if it is unbounded.
     pub fn span(&self) -> Option<Time> {
         match self {
             Expression::Observed { times: 1, .. } => Some(0),
@@ -91,8 +91,9 @@ impl Expression {
         }
     }
 
-    /// The same with fewer nodes: repetitions go down to single observations where that says
-    /// the same, and equal ones of one `All` become one with a number.
+    /// An equivalent expression with fewer nodes: repetitions move down to single
+    /// observations where that is equivalent, and equal operands of an `All` become one
+    /// with a count.
     pub fn simplified(self) -> Self {
         match self {
             Expression::Observed { .. } => self,
@@ -126,7 +127,7 @@ impl Expression {
         }
     }
 
-    /// Writes it with the names of its parts.
+    /// Writes the expression with the names of its parts.
     fn write(&self, f: &mut fmt::Formatter<'_>, is_inner: bool) -> fmt::Result {
         let join = |f: &mut fmt::Formatter<'_>, parts: &[Expression], operator: &str| {
             f.write_str(if is_inner { "(" } else { "" })?;
@@ -154,14 +155,14 @@ impl Expression {
     }
 }
 
-/// The parts by their numbers, counted from 1, and the operators between them.
+/// Numbers the parts from 1 and shows the operators between them.
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.write(f, false)
     }
 }
 
-/// One part as it is, several as one.
+/// One part unchanged, several joined.
 fn alone(mut parts: Vec<Expression>, join: impl Fn(Vec<Expression>) -> Expression) -> Expression {
     match parts.len() {
         1 => parts.remove(0),
@@ -191,7 +192,7 @@ fn all(parts: Vec<Expression>) -> Expression {
     alone(simple, Expression::All)
 }
 
-/// What is simple already, so many times.
+/// Repeats an expression that is already simplified.
 fn repeated(inner: Expression, times: u64) -> Expression {
     match inner {
         inner if times == 1 => inner,
@@ -199,7 +200,8 @@ fn repeated(inner: Expression, times: u64) -> Expression {
             part,
             times: each.saturating_mul(times),
         },
-        // So many of each, and none twice: no matter which belong together.
+        // Each part that many times, all events different: how they are paired does not
+        // matter.
         Expression::All(parts) => {
             let parts = parts.into_iter();
             Expression::All(parts.map(|part| repeated(part, times)).collect())

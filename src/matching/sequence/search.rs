@@ -1,34 +1,35 @@
-//! The first instance that ends with an event.
+//! Finds the first instance that ends with an event.
 //!
-//! Events are tried from the earliest on. With each that is taken, all ways to have it are
-//! kept ([`State`]s), so that the first instance is found whatever its events stand for; what
-//! cannot come to an end is left at once, and what failed before is not tried again.
+//! Events are tried from the earliest on. For each event taken, all the ways to use it
+//! are kept as [`State`]s, so that the first instance is found whatever observations its
+//! events are bound to. Dead ends are left at once, and failed states are not tried
+//! again.
 
 use std::collections::HashMap;
 
 use super::Time;
 use super::shape::{Lists, Shape, State};
 
-/// The most ways that are looked at for one event. An attacker who can write patterns, and
-/// events for them, would have more looked at for ever; a pattern that anybody means takes a
-/// few for each of its events.
+/// The most ways examined for one event. An attacker who can write patterns, and events
+/// for them, could make the search endless; a normal pattern needs a few for each of its
+/// events.
 const MOST_WAYS: usize = 200_000;
 
 /// There are too many ways to join the events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany;
 
-/// Events in their order.
+/// The events in their order.
 #[derive(Clone, Debug, Default)]
 pub struct Events {
     times: Vec<Time>,
     parts: Vec<Box<[u16]>>,
-    /// By part: the numbers of its events.
+    /// The numbers of the events of each part.
     lists: Vec<Vec<usize>>,
 }
 
 impl Events {
-    /// Of a pattern with so many parts.
+    /// Makes an empty list for a pattern with this many parts.
     pub fn new(parts: usize) -> Self {
         Events {
             times: Vec::new(),
@@ -37,12 +38,12 @@ impl Events {
         }
     }
 
-    /// How many there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.times.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.times.is_empty()
     }
@@ -57,7 +58,7 @@ impl Events {
         &self.parts[number]
     }
 
-    /// Puts an event at this place in the order.
+    /// Inserts an event at this position.
     pub fn insert(&mut self, at: usize, time: Time, parts: Box<[u16]>) {
         let is_newest = at == self.len();
         self.times.insert(at, time);
@@ -70,7 +71,7 @@ impl Events {
         }
     }
 
-    /// Forgets so many of the first.
+    /// Drops this many events from the front.
     pub fn forget(&mut self, count: usize) {
         self.times.drain(..count);
         self.parts.drain(..count);
@@ -88,14 +89,14 @@ impl Events {
 
     fn list_one(&mut self, number: usize, parts: &[u16]) {
         for part in parts {
-            // One that the expression does not name leads to nothing.
+            // A part that the expression does not name is never needed.
             if let Some(list) = self.lists.get_mut(usize::from(*part)) {
                 list.push(number);
             }
         }
     }
 
-    /// These of them.
+    /// Only these events.
     fn only(&self, numbers: &[usize]) -> Self {
         let mut events = Events::new(self.lists.len());
         for (at, &number) in numbers.iter().enumerate() {
@@ -105,7 +106,7 @@ impl Events {
     }
 }
 
-/// The events before the last one of an instance, from one on.
+/// The events before the last one of an instance, from a start on.
 struct Before<'a> {
     events: &'a Events,
     start: usize,
@@ -113,7 +114,7 @@ struct Before<'a> {
 }
 
 impl Before<'_> {
-    /// Those of a part in a span, where they stand in the list of the part.
+    /// The events of a part within a time span, as a range of the part's list.
     fn range(&self, part: u16, behind: Option<usize>, (from, until): (Time, Time)) -> &[usize] {
         let list = &self.events.lists[usize::from(part)];
         let least = behind.map_or(self.start, |behind| behind + 1);
@@ -139,12 +140,13 @@ impl Lists for Before<'_> {
     }
 }
 
-/// The first instance that ends with this event and has none before `start`: the numbers of
-/// its events in their order. Instances are compared by their other events, from the earliest
-/// on; of what is found, events go, the latest first, that it does not need.
+/// The first instance that ends with this event and has no event before `start`: the
+/// numbers of its events in order. Instances are compared by their other events, from the
+/// earliest on. Events that the found instance does not need are removed, the latest
+/// first.
 ///
 /// # Errors
-/// There are too many ways to look at.
+/// There are too many ways to examine.
 pub fn ending_at(
     shape: &Shape,
     events: &Events,
@@ -163,8 +165,8 @@ pub fn ending_at(
     Ok(Some(found))
 }
 
-/// An instance with the same end that does without the latest event that can be done
-/// without, where there is one.
+/// An instance with the same end but without the latest event that is not needed, if
+/// there is one.
 fn smaller(shape: &Shape, events: &Events, found: &[usize]) -> Result<Option<Vec<usize>>, TooMany> {
     for without in (0..found.len() - 1).rev() {
         let mut rest = found.to_vec();
@@ -177,12 +179,12 @@ fn smaller(shape: &Shape, events: &Events, found: &[usize]) -> Result<Option<Vec
     Ok(None)
 }
 
-/// An event that is taken, and what there is then.
+/// An event that was taken, and the states after it.
 struct Level {
     states: Vec<State>,
     /// The event.
     taken: Option<usize>,
-    /// The last that was tried behind it.
+    /// The last event tried after it.
     tried: Option<usize>,
 }
 
@@ -207,7 +209,7 @@ fn first(
         taken: None,
         tried: None,
     }];
-    // From where on these states come to nothing.
+    // States that fail, each with the position from which on it does.
     let mut failed: HashMap<Vec<State>, Option<usize>> = HashMap::new();
     let mut ways = 0;
     while let Some(level) = levels.last_mut() {

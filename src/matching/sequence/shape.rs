@@ -1,18 +1,17 @@
-//! An expression as a search works on it: every node has a number, and what an instance has so
-//! far is a [`State`].
+//! An expression prepared for the search: every node has a number, and the events of a
+//! partial instance are a [`State`].
 
 use super::{Expression, MOST_EVENTS, Time};
 
-/// The most nodes that an expression is written out to, and so many times the events of an
-/// instance: what a search holds in memory grows with it.
+/// The most nodes in an expanded expression, and the factor by which its events are
+/// bounded: the memory of a search grows with it.
 const MOST_NODES: usize = 1_000;
 const MOST_WORK: u64 = 1_000_000;
 
 /// No bound on a time.
 const NEVER: Time = Time::MAX;
 
-/// An expression that is written out: repetitions of several observations are nodes of
-/// their own.
+/// An expanded expression: repetitions of several observations are separate nodes.
 #[derive(Clone, Debug)]
 pub struct Shape {
     nodes: Vec<Node>,
@@ -30,7 +29,7 @@ struct Node {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// So many events of a part.
+    /// This many events of a part.
     Slot {
         part: u16,
         times: u32,
@@ -38,35 +37,35 @@ enum Kind {
     All,
     Any,
     InOrder,
-    /// Children that are all the same: they are begun in their order.
+    /// Identical children, which are started in order.
     Copies,
     Within(Time),
 }
 
-/// What an instance has so far.
+/// A partial instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct State {
-    /// Which slot the last event stands in.
+    /// The slot that holds the last event.
     ending: usize,
-    /// By node: how many events a slot lacks; which child of an `Any` is taken, counted from
-    /// 1; how many events others have.
+    /// By node: the number of events that a slot lacks; the child of an `Any` that was
+    /// chosen, counted from 1; the number of events in other nodes.
     counts: Vec<u32>,
-    /// By node: no event of it may be later.
+    /// By node: the latest time that an event of it may have.
     until: Vec<Time>,
 }
 
-/// Where the events of each part are.
+/// The positions of the events of each part.
 pub trait Lists {
-    /// How many events come behind the one with this number, of whatever part.
+    /// The number of events after the one with this number, of any part.
     fn len(&self, behind: Option<usize>) -> usize;
-    /// How many events of this part come behind the one with this number (from the
-    /// first on where there is none), and happened in this span.
+    /// The number of events of this part in this span, after the event with this number
+    /// (from the first if `None`).
     fn count(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> usize;
     /// The number of the first of them.
     fn first(&self, part: u16, behind: Option<usize>, span: (Time, Time)) -> Option<usize>;
 }
 
-/// How many nodes an expression is written out to.
+/// The number of nodes in the expanded expression.
 fn nodes(expression: &Expression) -> u64 {
     let below = match expression {
         Expression::Observed { .. } => 0,
@@ -80,7 +79,7 @@ fn nodes(expression: &Expression) -> u64 {
 }
 
 impl Shape {
-    /// Writes an expression out; `None` where an instance would have too many events.
+    /// Expands an expression; `None` if an instance could have too many events.
     pub fn new(expression: &Expression) -> Option<Self> {
         let simple = expression.clone().simplified();
         let (events, nodes) = (simple.most_events(), nodes(&simple));
@@ -134,30 +133,30 @@ impl Shape {
         number
     }
 
-    /// How many parts there are.
+    /// The number of parts.
     pub fn parts(&self) -> usize {
         self.parts
     }
 
-    /// The longest that an instance spans, where there is an end.
+    /// The longest span of an instance, if it is bounded.
     pub fn span(&self) -> Option<Time> {
         self.span
     }
 
-    /// Whether there is anything that an instance can do without.
+    /// Whether an instance can do without something.
     pub fn has_choice(&self) -> bool {
         self.has_choice
     }
 
-    /// The instances that are no more than their last event, of these parts: one for each
-    /// slot that it can stand in.
+    /// The instances that consist only of their last event, which satisfies these parts:
+    /// one for each slot that can hold it.
     pub fn ended_by(&self, parts: &[u16]) -> Vec<State> {
         let mut states = Vec::new();
         for (slot, node) in self.nodes.iter().enumerate() {
             let Kind::Slot { part, .. } = node.kind else {
                 continue;
             };
-            // Which of several copies it is makes no difference.
+            // Copies are interchangeable.
             let is_first = self.above(slot).all(|(child, parent)| {
                 self.nodes[parent].kind != Kind::Copies || self.nodes[parent].children[0] == child
             });
@@ -181,7 +180,7 @@ impl Shape {
         }
     }
 
-    /// The nodes from one up to the root, each with its parent.
+    /// The nodes from this one up to the root, each with its parent.
     fn above(&self, node: usize) -> impl Iterator<Item = (usize, usize)> {
         let mut child = node;
         std::iter::from_fn(move || {
@@ -191,8 +190,8 @@ impl Shape {
         })
     }
 
-    /// The same with an event of this time in a slot, where it can stand there; `NEVER`
-    /// for the last event, which stands before the others are known.
+    /// The state with an event of this time in a slot, if the slot can hold it. The time
+    /// is `NEVER` for the last event, which is placed before the others are known.
     fn taken(&self, state: &State, slot: usize, time: Time) -> Option<State> {
         if state.counts[slot] == 0 || state.until[slot] < time && time != NEVER {
             return None;
@@ -215,7 +214,8 @@ impl Shape {
                     next.counts[parent] = taken;
                     continue;
                 }
-                // What stands before may not come later; the last event does to nothing.
+                // An earlier operand may not be later; the last event constrains nothing
+                // yet.
                 Kind::InOrder if time != NEVER => {
                     for before in &node.children[..position] {
                         next.until[*before] = next.until[*before].min(time);
@@ -240,8 +240,8 @@ impl Shape {
         Some(next)
     }
 
-    /// Which of several copies has which events makes no difference: those that have some
-    /// stand first, in one order. The one with the last event stays where it is.
+    /// Copies are interchangeable: those with events come first, in one order. The copy
+    /// with the last event keeps its place.
     fn arrange(&self, state: &mut State) {
         for (number, node) in self.nodes.iter().enumerate().rev() {
             if node.kind != Kind::Copies {
@@ -274,7 +274,7 @@ impl Shape {
         }
     }
 
-    /// The states after an event of these parts that happened at this time.
+    /// The states after an event of these parts and this time.
     pub fn after<'a>(
         &'a self,
         state: &'a State,
@@ -292,8 +292,8 @@ impl Shape {
         })
     }
 
-    /// Before this no event of a slot may have happened, where the last event happened
-    /// at `last`.
+    /// The earliest time at which an event of a slot may have happened, if the last event
+    /// happened at `last`.
     fn from(&self, state: &State, slot: usize, last: Time) -> Time {
         let mut from = Time::MIN;
         for (child, parent) in self.above(state.ending) {
@@ -319,7 +319,7 @@ impl Shape {
         node == above || self.above(node).any(|(_, parent)| parent == above)
     }
 
-    /// Whether nothing is missing.
+    /// Whether no event is missing.
     pub fn is_complete(&self, state: &State) -> bool {
         self.is_complete_at(state, 0)
     }
@@ -336,8 +336,7 @@ impl Shape {
         }
     }
 
-    /// Whether there are events enough for what is missing, as far as it can be
-    /// counted.
+    /// Whether there are enough events for what is missing, as far as counting can tell.
     pub fn may_complete(
         &self,
         state: &State,
@@ -354,7 +353,7 @@ impl Shape {
         })
     }
 
-    /// How many events are missing at the least.
+    /// The least number of missing events.
     fn missing(&self, state: &State, node: usize) -> usize {
         let Node { kind, children, .. } = &self.nodes[node];
         let below = children.iter().map(|one| self.missing(state, *one));
@@ -392,7 +391,7 @@ impl Shape {
         }
     }
 
-    /// The next event behind this one that any of the states can take.
+    /// The next event after this one that any of the states can use.
     pub fn next(
         &self,
         states: &[State],

@@ -15,8 +15,8 @@ fn times(part: u16, times: u64) -> Expression {
     Expression::Observed { part, times }
 }
 
-/// What ends with each event, where events come in this order; events are known by their
-/// numbers in order of time.
+/// The instances that end with each event if events arrive in this order. Events are
+/// identified by their position in order of time.
 fn told(expression: &Expression, events: &[Event], order: &[usize]) -> Vec<Vec<usize>> {
     let shape = Arc::new(Shape::new(expression).expect("a small expression"));
     let mut track = Track::new(shape);

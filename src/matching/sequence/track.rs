@@ -1,5 +1,5 @@
-//! The events of one pattern: in which order they are, which of them end an instance, and which
-//! can be forgotten.
+//! The events of one pattern: their order, the events that end an instance, and the
+//! events that can be dropped.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,30 +10,30 @@ use super::shape::Shape;
 
 /// The events that satisfy parts of one pattern.
 ///
-/// Their order is by time, then their own, which is to be the same whenever they come, then by
-/// when they came.
+/// They are ordered by time, then by their own order (which must not depend on when they
+/// arrive), then by arrival.
 #[derive(Clone, Debug)]
 pub struct Track<E> {
     shape: Arc<Shape>,
     events: Events,
     kept: Vec<Kept<E>>,
-    /// Those before it are forgotten.
+    /// Earlier events were dropped.
     start: usize,
 }
 
 #[derive(Clone, Debug)]
 struct Kept<E> {
-    /// It has ended an instance.
+    /// Whether it has ended an instance.
     has_ended: bool,
-    /// `None` once it is forgotten.
+    /// `None` once it is dropped.
     event: Option<E>,
 }
 
-/// The events of an instance, in their order.
+/// The events of an instance, in order.
 pub type Instance<E> = Vec<E>;
 
 impl<E: Clone + Ord> Track<E> {
-    /// Without events.
+    /// Makes a track without events.
     pub fn new(shape: Arc<Shape>) -> Self {
         Track {
             events: Events::new(shape.parts()),
@@ -43,17 +43,17 @@ impl<E: Clone + Ord> Track<E> {
         }
     }
 
-    /// How many events there are.
+    /// The number of events.
     pub fn len(&self) -> usize {
         self.kept.len() - self.start
     }
 
-    /// Whether there is none.
+    /// Whether there are no events.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The longest that an instance spans, where there is an end.
+    /// The longest span of an instance, if it is bounded.
     pub fn span(&self) -> Option<Time> {
         self.shape.span()
     }
@@ -74,14 +74,14 @@ impl<E: Clone + Ord> Track<E> {
         (!self.is_empty()).then(|| self.events.time(self.kept.len() - 1))
     }
 
-    /// Takes an event that satisfies these parts, which are not empty; gives its number.
+    /// Adds an event that satisfies these parts (at least one), and returns its number.
     pub fn insert(&mut self, time: Time, parts: &[u16], event: E) -> usize {
         let is_before = |at: usize| {
             let known = (self.events.time(at), self.kept[at].event.as_ref());
             known <= (time, Some(&event))
         };
         let mut at = self.kept.len();
-        // The newest come last, mostly.
+        // New events are usually the latest.
         if at > self.start && !is_before(at - 1) {
             let (mut low, mut high) = (self.start, at);
             while low < high {
@@ -103,12 +103,12 @@ impl<E: Clone + Ord> Track<E> {
         at
     }
 
-    /// Takes an event for one that has ended an instance.
+    /// Marks an event as one that has ended an instance.
     pub fn mark_ended(&mut self, number: usize) {
         self.kept[number].has_ended = true;
     }
 
-    /// Takes many events, in any order.
+    /// Adds many events, in any order.
     pub fn insert_all(&mut self, new: Vec<(Time, Box<[u16]>, E)>) {
         let (known, start) = (
             std::mem::take(&mut self.kept),
@@ -126,7 +126,7 @@ impl<E: Clone + Ord> Track<E> {
             };
             (time, parts, kept)
         }));
-        // What came first stays first among equals.
+        // Equal events keep the order of their arrival.
         all.sort_by(|(time, _, kept), (other, _, beside)| {
             (time, &kept.event).cmp(&(other, &beside.event))
         });
@@ -136,11 +136,12 @@ impl<E: Clone + Ord> Track<E> {
         }
     }
 
-    /// The instances that end with this event, or with a later one that has ended none yet:
-    /// one for each, in order.
+    /// The instances that end with this event, or with a later one that has not ended one
+    /// yet: one for each such event, in order.
     ///
     /// # Errors
-    /// There are too many ways to look at for an event, which is taken for one that has ended
+    /// There are too many ways to examine for an event. It is marked as having ended an
+    /// instance, and the events after it are not examined.
     /// an instance; those behind it are not looked at.
     pub fn endings(
         &mut self,
@@ -172,7 +173,7 @@ impl<E: Clone + Ord> Track<E> {
     /// The same for all events that happened before this time.
     ///
     /// # Errors
-    /// As [`Track::endings`].
+    /// The same as for [`Track::endings`].
     pub fn endings_before(
         &mut self,
         time: Time,
@@ -182,14 +183,14 @@ impl<E: Clone + Ord> Track<E> {
         self.endings_of(self.start..end.unwrap_or(self.kept.len()), show)
     }
 
-    /// Forgets what happened before; shows what.
+    /// Drops the events before this time and shows them.
     pub fn forget_before(&mut self, time: Time, show: &mut impl FnMut(E)) {
         while self.oldest().is_some_and(|oldest| oldest < time) {
             self.forget_oldest().into_iter().for_each(&mut *show);
         }
     }
 
-    /// Forgets the first event, if there is one.
+    /// Drops the first event, if there is one.
     pub fn forget_oldest(&mut self) -> Option<E> {
         if self.is_empty() {
             return None;
@@ -204,7 +205,7 @@ impl<E: Clone + Ord> Track<E> {
         event
     }
 
-    /// All events in their order: the time, the parts, whether it has ended an instance.
+    /// All events in order: the time, the parts, and whether it has ended an instance.
     pub fn each(&self) -> impl Iterator<Item = (Time, &[u16], bool, &E)> {
         let kept = self.kept.iter().enumerate().skip(self.start);
         kept.filter_map(|(number, kept)| {
