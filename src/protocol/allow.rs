@@ -1,20 +1,20 @@
-//! Files of `--allow`: lists, CSV, and warning lists of MISP.
+//! Reads the files of `--allow`: lists, CSV, and MISP warning lists.
 
 use serde::Deserialize;
 
 use crate::indicator::Entry;
 use crate::observable::{Observable, domain, of_line};
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// What is allowed.
     pub entries: Vec<Entry>,
-    /// The lines, or elements, that are no value that can be allowed.
+    /// The lines or elements that are not a value that can be allowed.
     pub unusable: Vec<String>,
 }
 
-/// A warning list of MISP.
+/// A MISP warning list.
 #[derive(Deserialize)]
 struct WarningList {
     #[serde(default)]
@@ -24,11 +24,12 @@ struct WarningList {
     list: Vec<String>,
 }
 
-/// Reads a file: a warning list of MISP where it is JSON, else lines of one value
-/// each, or of several columns, of which the first that is a value counts.
+/// Reads a file: a MISP warning list if it is JSON, or else lines with one value each, or
+/// with several columns, of which the first that is a value counts.
 ///
 /// # Errors
-/// It is JSON and no warning list, or a list of parts of values or of expressions.
+/// It is JSON but not a warning list, or it is a list of substrings or regular
+/// expressions.
 pub fn parse(text: &str) -> Result<Allowed, String> {
     let mut allowed = Allowed::default();
     if text.trim_start().starts_with('{') {
@@ -78,7 +79,7 @@ fn warning_list(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// What a text allows: `.domain` is a domain with all names under it.
+/// The entries for a text: `.domain` is a domain and all names below it.
 fn entries(text: &str) -> Option<Vec<Entry>> {
     if let Some(name) = text.strip_prefix('.') {
         let Observable::Domain(name) = Observable::of_domain(name).ok()? else {
@@ -90,7 +91,7 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
         )]);
     }
     let values = of_line(text).or_else(|error| {
-        // In a list of what is allowed a plain word is a name.
+        // A plain word in an allow list is a name.
         let is_name = text.contains('.') || text == "localhost";
         let name = is_name.then(|| Observable::of_domain(text).ok()).flatten();
         name.map(|name| vec![name]).ok_or(error)

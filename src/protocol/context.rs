@@ -1,8 +1,8 @@
-//! What goes out: the matched event (its *context*), the time that it happened,
-//! and how it was found.
+//! The payload of a sighting: the matched event (its *context*), when it happened, and
+//! how it was found.
 //!
-//! A context stays text. Numbers keep every digit, properties keep their order,
-//! and an event that needs no change is never taken apart.
+//! A context stays text. Numbers keep every digit, properties keep their order, and an
+//! event that needs no change is never parsed.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -13,17 +13,17 @@ use serde_json::value::RawValue;
 
 use crate::observable::EventTime;
 
-/// How an indicator met an event.
+/// How an indicator matched an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MatchType {
-    /// The event was stored when the indicator came.
+    /// The event was stored before the indicator arrived.
     Retro,
-    /// The indicator was known when the event came.
+    /// The indicator was known before the event arrived.
     Live,
 }
 
 impl MatchType {
-    /// As it is written in STIX-2 sightings and for `%matchtype`.
+    /// The word for STIX-2 sightings and `%matchtype`.
     pub fn as_str(self) -> &'static str {
         match self {
             MatchType::Retro => "RETRO",
@@ -38,7 +38,7 @@ pub struct Context<'a> {
     json: Cow<'a, str>,
 }
 
-/// Why a text is no context.
+/// Why a text is not a context.
 #[derive(Debug)]
 pub struct NoContext(String);
 
@@ -48,7 +48,7 @@ impl fmt::Display for NoContext {
     }
 }
 
-/// The top-level members of an object, in order, values untouched.
+/// The top-level members of an object, in order, values unchanged.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
 
 impl<'de> serde::Deserialize<'de> for Members<'de> {
@@ -73,7 +73,7 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
     }
 }
 
-/// A key, borrowed where it holds no escape.
+/// A key, borrowed unless it has an escape.
 struct Key<'a>(Cow<'a, str>);
 
 impl<'de> serde::Deserialize<'de> for Key<'de> {
@@ -99,10 +99,10 @@ impl<'de> serde::Deserialize<'de> for Key<'de> {
 }
 
 impl<'a> Context<'a> {
-    /// An event as the engine printed it.
+    /// Makes a context of an event as the engine printed it.
     ///
     /// # Errors
-    /// The line is no JSON object.
+    /// The line is not a JSON object.
     pub fn new(line: &'a str) -> Result<Self, NoContext> {
         if !line.starts_with('{') && !line.trim_start().starts_with('{') {
             return Err(NoContext("it is no JSON object".to_owned()));
@@ -112,12 +112,12 @@ impl<'a> Context<'a> {
         Ok(Context { json: line.into() })
     }
 
-    /// An event that has been checked already, on the way here.
+    /// Makes a context of an event that is known to be a JSON object.
     pub fn already_checked(line: &'a str) -> Self {
         Context { json: line.into() }
     }
 
-    /// The output of a transformation: any one JSON value.
+    /// Makes a context of the output of a transformation: any one JSON value.
     ///
     /// # Errors
     /// The text is not exactly one JSON value in UTF-8.
@@ -131,7 +131,7 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// The same context, owning its text.
+    /// The same context with its own copy of the text.
     pub fn into_owned(self) -> Context<'static> {
         Context {
             json: self.json.into_owned().into(),
@@ -143,8 +143,8 @@ impl<'a> Context<'a> {
         &self.json
     }
 
-    /// Writes the JSON as one line with its end: line breaks between its parts, the
-    /// only ones that JSON can have, are left out.
+    /// Writes the JSON as one line, including the line end. Line breaks between its parts
+    /// (the only ones in JSON) are removed.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let bytes = self.json.as_bytes();
         match memchr::memchr2(b'\n', b'\r', bytes) {
@@ -154,8 +154,8 @@ impl<'a> Context<'a> {
         out.push(b'\n');
     }
 
-    /// When the event happened: its `ts`, else its `timestamp`; `None` where it
-    /// has neither.
+    /// When the event happened: its `ts`, or else its `timestamp`; `None` if it has
+    /// neither.
     pub fn time(&self) -> Option<EventTime> {
         #[derive(serde::Deserialize)]
         struct Times<'a> {
@@ -182,8 +182,8 @@ impl<'a> Context<'a> {
         serde_json::from_str(&self.json)
     }
 
-    /// The same object with this member, JSON, at its end; a context that is no
-    /// object (only a transformation makes one) stays as it is.
+    /// Adds this JSON as the last member of the object. A context that is not an object
+    /// (only a transformation makes one) is unchanged.
     pub(crate) fn with_member(
         &self,
         name: &str,
@@ -202,8 +202,8 @@ impl<'a> Context<'a> {
         Ok(Context { json: json.into() })
     }
 
-    /// The same object without this member, and the member, JSON; `None` where there is
-    /// none.
+    /// Removes this member, and returns the rest and the member's JSON; `None` if the
+    /// member does not exist.
     pub(crate) fn split_member(&self, name: &str) -> Option<(Context<'static>, Box<RawValue>)> {
         let members = self.members().ok()?;
         let (_, split) = members.0.iter().find(|(key, _)| key == name)?;
@@ -216,10 +216,10 @@ impl<'a> Context<'a> {
         Some((Context { json: json.into() }, (*split).to_owned()))
     }
 
-    /// The port notation of engines before 2020.12, `"53/udp"`, as a number,
-    /// in top-level members. Unchanged where there is none.
+    /// Replaces the port notation of engines before 2020.12, `"53/udp"`, by a number, in
+    /// top-level members.
     pub fn with_plain_ports(self) -> Self {
-        // Cheap to rule out: a digit, a slash, a protocol and the string's end.
+        // A cheap test first: a digit, a slash, a protocol and the end of the string.
         let bytes = self.json.as_bytes();
         let suspect = memchr::memchr_iter(b'/', bytes).any(|slash| {
             let after_digit = slash > 0 && bytes[slash - 1].is_ascii_digit();
@@ -244,8 +244,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Keys with dots as nested objects. Where a key is both a value and the
-    /// beginning of others (`a` and `a.b`), the dotted key stays as it is.
+    /// Turns keys with dots into nested objects. A key stays dotted if one of its
+    /// prefixes is a value (`a` and `a.b`).
     pub fn unflattened(self) -> Self {
         let Ok(members) = self.members() else {
             return self;
@@ -270,7 +270,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The protocols that the engine's port type had.
+/// The protocols of the engine's port type.
 const PORT_PROTOCOLS: [&str; 6] = ["udp", "tcp", "icmp", "icmp6", "sctp", "?"];
 
 fn begins_with_port_protocol(bytes: &[u8]) -> bool {
@@ -280,13 +280,13 @@ fn begins_with_port_protocol(bytes: &[u8]) -> bool {
     })
 }
 
-/// `"53/udp"` → `53`: digits, a slash, and one of the protocols that the
-/// engine's port type had.
+/// `"53/udp"` → `53`: digits, a slash, and one of the protocols of the engine's port
+/// type.
 fn port_number(json: &str) -> Option<&str> {
     let inner = json.strip_prefix('"')?.strip_suffix('"')?;
     let (digits, protocol) = inner.split_once('/')?;
     let known = PORT_PROTOCOLS.contains(&protocol);
-    // A number of a port, in the one way JSON writes it.
+    // A port number in the one form that JSON allows.
     let plain = digits
         .parse::<u16>()
         .is_ok_and(|number| number.to_string() == digits);
@@ -325,11 +325,11 @@ impl<'a> ObjectWriter<'a> {
     }
 }
 
-/// An object that is being nested, in the order of first appearance.
+/// An object that is being nested, in order of first appearance.
 #[derive(Default)]
 struct Tree<'a> {
     children: Vec<(&'a str, Node<'a>)>,
-    /// Where in `children` a name stands.
+    /// The position of a name in `children`.
     names: HashMap<&'a str, usize>,
 }
 
@@ -338,7 +338,7 @@ enum Node<'a> {
     Object(Tree<'a>),
 }
 
-/// Does a key become a path? Not where one of its beginnings is a key itself.
+/// Whether a key becomes a path. It does not if one of its prefixes is a key.
 fn nests(key: &str, keys: &HashSet<&str>) -> bool {
     /// JSON readers stop at a depth of 128.
     const DEEPEST: usize = 100;
@@ -349,8 +349,8 @@ fn nests(key: &str, keys: &HashSet<&str>) -> bool {
 }
 
 impl<'a> Tree<'a> {
-    /// Puts a value under the path that `key` spells; [`nests`] has made sure
-    /// that no value stands on the way.
+    /// Stores a value under the path `key`; [`nests`] has checked that no value is in the
+    /// way.
     fn insert(&mut self, key: &'a str, value: &'a str) {
         let Some((first, rest)) = key.split_once('.') else {
             return self.put(key, Node::Value(value));
@@ -364,7 +364,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    /// A name that appears twice keeps its last value, as JSON readers do.
+    /// A repeated name keeps its last value, as in JSON readers.
     fn put(&mut self, name: &'a str, node: Node<'a>) {
         match self.names.get(name).copied() {
             Some(at) => self.children[at].1 = node,
@@ -391,7 +391,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Valid JSON without the white space between its parts.
+/// Valid JSON without white space between its parts.
 fn compact(json: &str) -> String {
     let mut result = String::with_capacity(json.len());
     let mut in_string = false;

@@ -1,4 +1,4 @@
-//! What is known of a sighting beside its context, and the object that says it all
+//! The facts about a sighting besides its context, and the object with all of them
 //! (`--output sighting`).
 
 use std::sync::Arc;
@@ -15,52 +15,52 @@ use crate::observable::{EventTime, stix_time};
 /// What in the event matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Matched {
-    /// The keys down to the field, joined by dots.
+    /// The keys of the field, joined by dots.
     pub path: String,
-    /// The field's value, as the event has it.
+    /// The field's value, as written in the event.
     pub value: String,
 }
 
-/// Several sightings of one indicator, told as one (`--aggregate`).
+/// Several sightings of one indicator, reported as one (`--aggregate`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Series {
-    /// The same for the first and for what follows it.
+    /// The same id for the first sighting and for those that follow.
     pub id: Uuid,
-    /// When the first went out.
+    /// When the first was sent.
     pub created: OffsetDateTime,
-    /// How many there are.
+    /// The number of sightings.
     pub count: u64,
-    /// When the first of these events happened.
+    /// When the first of their events happened.
     pub first_seen: OffsetDateTime,
-    /// When the last did.
+    /// When the last of their events happened.
     pub last_seen: OffsetDateTime,
 }
 
-/// What is known of a sighting.
+/// The facts about a sighting.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// How it was found.
     pub match_type: MatchType,
     /// When the event happened, if the sighting says so.
     pub time: Option<EventTime>,
-    /// What matched, where that is to be told and can be.
+    /// What matched, if it is reported and known.
     pub matched: Option<Matched>,
-    /// What the event is from: the name of a log, or of an engine.
+    /// The origin of the event: the name of a log, or of an engine.
     pub source: Arc<str>,
     /// The sensor that saw it, if known.
     pub sensor: Option<Arc<Sensor>>,
-    /// The sightings that it stands for, where it may stand for several.
+    /// The sightings that this one stands for, if it may stand for several.
     pub series: Option<Series>,
-    /// The texts of all its events, sorted, where it has several: the others then stand in
-    /// the context, as [`OBSERVATIONS`].
+    /// The texts of all its events, sorted, if there are several. The other events are
+    /// then in the context, as [`OBSERVATIONS`].
     pub instance: Option<Arc<str>>,
 }
 
-/// The member of a context that holds the other events of an instance, in order of time.
+/// The member of a context with the other events of an instance, in order of time.
 pub const OBSERVATIONS: &str = "observations";
 
 impl Facts {
-    /// Nothing is known but how and when.
+    /// Makes facts with nothing but how and when.
     pub fn at(match_type: MatchType, time: EventTime) -> Self {
         Facts {
             match_type,
@@ -73,8 +73,8 @@ impl Facts {
         }
     }
 
-    /// The last event of an instance and the others, for formats that have places for both;
-    /// a transformation may have left nothing of these.
+    /// Splits the context into the last event of an instance and the others, for formats
+    /// that have fields for both. A transformation may have removed the others.
     pub(crate) fn split_instance<'c>(
         &self,
         context: &Context<'c>,
@@ -86,13 +86,13 @@ impl Facts {
         }
     }
 
-    /// The series, where it has more than one sighting.
+    /// The series, if it has more than one sighting.
     pub(crate) fn several(&self) -> Option<&Series> {
         self.series.as_ref().filter(|series| series.count > 1)
     }
 }
 
-/// A series in words.
+/// A series in the form that is written.
 #[derive(Serialize)]
 struct Counted {
     count: u64,
@@ -110,11 +110,11 @@ impl From<&Series> for Counted {
     }
 }
 
-/// The context with the counts of a series in it, where there are several; for
-/// formats that have no place for them.
+/// Adds the counts of a series to the context, if there are several sightings, for
+/// formats without a field for them.
 ///
 /// # Errors
-/// The context is no JSON (a defect of the caller).
+/// The context is not JSON (a defect of the caller).
 pub fn with_counts(context: &Context<'_>, facts: &Facts) -> serde_json::Result<Context<'static>> {
     let Some(series) = facts.several() else {
         return Ok(context.clone().into_owned());
@@ -123,7 +123,7 @@ pub fn with_counts(context: &Context<'_>, facts: &Facts) -> serde_json::Result<C
     context.with_member("x_threatbus_aggregate", &counts)
 }
 
-/// What is told of an indicator's own message.
+/// The properties that are copied from an indicator's own message.
 #[derive(Default, serde::Deserialize)]
 struct OriginalFields<'a> {
     #[serde(borrow)]
@@ -166,17 +166,17 @@ struct Sighting<'a> {
     context: &'a RawValue,
 }
 
-/// Writes one object that says what a sighting is, on one line.
+/// Writes the sighting as one object on one line.
 ///
 /// # Errors
-/// The context is no JSON (a defect of the caller).
+/// The context is not JSON (a defect of the caller).
 pub fn write(
     indicator: &Indicator,
     facts: &Facts,
     context: &Context<'_>,
 ) -> serde_json::Result<String> {
     let original = indicator.original.as_deref().map(RawValue::get);
-    // A message of another form says nothing of this.
+    // A message in another format has none of these properties.
     let fields: OriginalFields<'_> = original
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
@@ -202,7 +202,7 @@ pub fn write(
     };
     let mut line = Vec::new();
     Context::already_checked(&serde_json::to_string(&sighting)?).write_line(&mut line);
-    // The end is for whoever writes lines.
+    // The caller adds the line end.
     line.pop();
     Ok(String::from_utf8(line).expect("it was text before"))
 }

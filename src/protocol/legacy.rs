@@ -20,10 +20,10 @@ use crate::protocol::{Context, Facts, facts};
 pub const INTEL_TOPIC: &str = "threatbus/intel";
 /// The topic that sightings are published on.
 pub const SIGHTING_TOPIC: &str = "threatbus/sighting";
-/// What follows the own topic's name on a message that holds an indicator.
+/// The suffix of the program's own topic for messages with an indicator.
 pub const INTEL_SUFFIX: &str = "intel";
 
-/// What this program does with a kind of intel.
+/// What a kind of intel searches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asks {
     Address,
@@ -32,7 +32,7 @@ enum Asks {
     Text(Property),
     /// An address and a port of the same end of a connection.
     AddressPort(End),
-    /// A domain and an address that it had once: the domain.
+    /// A domain and an address that it once had: only the domain.
     DomainAddress,
     /// A file with this name and this hash.
     FileHash(Property),
@@ -45,8 +45,8 @@ type End = (Place, Field);
 const SOURCE: End = (Place::Source, Field::SourcePort);
 const DESTINATION: End = (Place::Destination, Field::DestinationPort);
 
-/// Every `IntelType`: its name, and what it asks for. The number is the
-/// position plus one.
+/// Every `IntelType`: its name, and what it searches for. The number is the position plus
+/// one.
 const KINDS: [(&str, Asks); 47] = [
     ("IPSRC", Asks::Address),
     ("IPDST", Asks::Address),
@@ -107,8 +107,8 @@ struct Intel<'a> {
     operation: Cow<'a, str>,
 }
 
-/// Ids arrive as strings; a sender that skipped the broker's normalisation may
-/// use a number.
+/// Ids arrive as strings. A sender that bypasses the broker's normalisation may use a
+/// number.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id<'a> {
@@ -123,10 +123,10 @@ struct Data<'a> {
     intel_type: u16,
 }
 
-/// Reads one indicator message.
+/// Reads an indicator message.
 ///
 /// # Errors
-/// The text is no such message, or names a value that is not of its kind.
+/// The text is not such a message, or a value is not of its kind.
 pub fn read(json: &str) -> Result<Message, Rejection> {
     let intel: Intel<'_> = serde_json::from_str(json)
         .map_err(|error| Rejection::without_id(format!("no legacy indicator: {error}")))?;
@@ -184,7 +184,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
                 .iter()
                 .map(|value| refang(value).into_owned())
                 .collect(),
-            // Legacy sightings carry the id alone.
+            // Legacy sightings only carry the id.
             ..Indicator::new(id, Protocol::Legacy, vec![observable])
         },
         replaces: false,
@@ -192,15 +192,15 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     })
 }
 
-/// What an indicator asks for.
+/// What an indicator searches for.
 #[derive(Debug, PartialEq)]
 struct Meaning {
     observable: Observable,
-    /// What else an event with it has to be like.
+    /// What else must hold for an event with it.
     condition: Option<Condition>,
 }
 
-/// What these values mean; why they mean nothing, for a person.
+/// The meaning of these values; the error is human-readable.
 fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Meaning, String> {
     let first = &*values[0];
     let simple = |found: Result<Observable, NotAValue>| {
@@ -217,8 +217,8 @@ fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Meaning, String> {
         Asks::Text(property) => simple(Observable::text(property, first)),
         Asks::AddressPort(end) => address_and_port(end, two(values)?),
         Asks::DomainAddress => {
-            // Addresses change, and most events of a domain hold none of its own: an
-            // event that has to hold both would be missed too often.
+            // Addresses change, and most events with a domain have no address of it: an
+            // event that needs both would be missed too often.
             let domain = two(values).map_or(first, |(domain, _)| domain);
             simple(Observable::of_domain(domain))
         }
@@ -227,8 +227,7 @@ fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Meaning, String> {
     }
 }
 
-/// The two parts of a composite: two values, or one with `|` between them, as
-/// MISP writes it.
+/// The two parts of a composite: two values, or one with `|` between them, as in MISP.
 fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
     match values {
         [one] => one
@@ -255,9 +254,8 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Meaning, St
     })
 }
 
-/// The answer of a DNS request holds the address in a list.
-/// The engine is asked for the hash, which says more; the name may have a path in
-/// front of it in the log, and a log that has none does not say that it is another.
+/// Searches for the hash, which is more specific. A logged name may have a path before
+/// it, and an event without a name does not contradict it.
 fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Meaning, String> {
     let what = property.facts().what;
     let observable =
@@ -281,10 +279,10 @@ struct Sighting<'a> {
 
 /// Writes one sighting, without its topic.
 ///
-/// The match type has no place in this format.
+/// This format has no field for the match type.
 ///
 /// # Errors
-/// The context is no JSON (a defect of the caller).
+/// The context is not JSON (a defect of the caller).
 pub fn write(
     indicator: &Indicator,
     facts: &Facts,

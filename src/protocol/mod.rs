@@ -1,5 +1,5 @@
-//! What indicators and sightings look like outside the program: the messages of
-//! both generations of Threat Bus, and files of indicators.
+//! The external formats of indicators and sightings: the messages of both generations of
+//! Threat Bus, and files of indicators.
 
 pub mod allow;
 mod context;

@@ -1,25 +1,26 @@
-//! Who saw it: one of several engines, or of several bridges.
+//! The sensor that saw an event, if there are several engines or bridges.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The namespace of the ids of sensors. (That of STIX is for observables alone: STIX 2.1,
-/// section 2.9.)
+/// The namespace for the ids of sensors. (The namespace of STIX is only for observables:
+/// STIX 2.1, section 2.9.)
 const NAMESPACE: Uuid = Uuid::from_bytes([
     0x5b, 0x0f, 0x6c, 0x1d, 0x2a, 0x43, 0x4e, 0x0b, 0x9d, 0x7e, 0x61, 0x38, 0xc4, 0x52, 0xaf, 0x10,
 ]);
 
-/// When the identities were created, in all messages: it is the same object each time.
+/// The creation time of the identities, the same in all messages, since it is always the
+/// same object.
 const CREATED: &str = "2024-01-01T00:00:00.000Z";
 
-/// Who sees events.
+/// A sensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sensor {
-    /// What it is called.
+    /// Its name.
     pub name: Arc<str>,
-    /// `identity--` and a UUID made of the name.
+    /// `identity--` and a UUID derived from the name.
     pub id: String,
 }
 
@@ -33,7 +34,7 @@ impl Sensor {
         }
     }
 
-    /// What it is in STIX (2.1, section 4.5).
+    /// Its identity in STIX (2.1, section 4.5).
     pub(super) fn identity(&self) -> Identity<'_> {
         Identity {
             kind: "identity",
@@ -47,7 +48,7 @@ impl Sensor {
     }
 }
 
-/// An identity of STIX.
+/// A STIX identity.
 #[derive(Serialize)]
 pub(super) struct Identity<'a> {
     #[serde(rename = "type")]

@@ -19,7 +19,7 @@ use crate::protocol::{Context, Facts, Matched};
 pub const INDICATOR_TOPIC: &str = "stix2/indicator";
 /// The topic that sightings are published on.
 pub const SIGHTING_TOPIC: &str = "stix2/sighting";
-/// What follows the own topic's name on a message that holds an indicator.
+/// The suffix of the program's own topic for messages with an indicator.
 pub const INDICATOR_SUFFIX: &str = "indicator";
 
 #[derive(Deserialize)]
@@ -43,11 +43,11 @@ struct StixIndicator<'a> {
     x_threatbus_update: Option<Cow<'a, str>>,
 }
 
-/// Reads one indicator message.
+/// Reads an indicator message.
 ///
 /// # Errors
-/// The text is no STIX indicator, its pattern is none, or names a value that is
-/// not of its kind.
+/// The text is not a STIX indicator, its pattern is invalid, or a value is not of its
+/// kind.
 pub fn read(json: &str) -> Result<Message, Rejection> {
     let stix: StixIndicator<'_> = serde_json::from_str(json)
         .map_err(|error| Rejection::without_id(format!("no STIX-2 indicator: {error}")))?;
@@ -76,7 +76,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     })
 }
 
-/// Reads what the indicator `id` asks for.
+/// Reads what the indicator `id` searches for.
 fn read_pattern(
     id: Arc<str>,
     stix: &StixIndicator<'_>,
@@ -122,7 +122,7 @@ fn read_pattern(
     })
 }
 
-/// The indicator that asks for what is planned, without what its message says of it.
+/// Makes the indicator for a plan, without the properties of its message.
 fn planned(id: Arc<str>, plan: Plan) -> Indicator {
     let sequence = plan.several.and_then(|several| {
         let parts = several.parts.into_iter();
@@ -147,13 +147,13 @@ fn planned(id: Arc<str>, plan: Plan) -> Indicator {
     }
 }
 
-/// When this version was made; a `modified` that is no time tells of none.
+/// When this version was made; `None` if `modified` is not a time.
 fn modified(stix: &StixIndicator<'_>) -> Option<OffsetDateTime> {
     stix.modified.as_deref().and_then(timestamp)
 }
 
-/// When the indicator counts, and which version of it this is; a `modified` that is no
-/// time tells of none.
+/// When the indicator is valid, and which version of it this is; a `modified` that is not
+/// a time is ignored.
 fn validity(id: &Arc<str>, stix: &StixIndicator<'_>) -> Result<Validity, Rejection> {
     let modified = modified(stix);
     if stix.revoked == Some(true) {
@@ -177,7 +177,7 @@ fn is_indicator_id(id: &str) -> bool {
         .is_some_and(|uuid| uuid.len() == 36 && Uuid::try_parse(uuid).is_ok())
 }
 
-/// The most that a sighting counts (STIX 2.1, section 5.2).
+/// The largest count of a sighting (STIX 2.1, section 5.2).
 const MOST_COUNTED: u64 = 999_999_999;
 
 #[derive(Serialize)]
@@ -215,7 +215,7 @@ struct StixSighting<'a> {
 /// Writes one sighting, without its topic.
 ///
 /// # Errors
-/// The context is no JSON (a defect of the caller).
+/// The context is not JSON (a defect of the caller).
 pub fn write(
     indicator: &Indicator,
     facts: &Facts,
@@ -242,7 +242,7 @@ pub fn write(
         sighting_of_ref: &indicator.id,
         where_sighted_refs: sensor.map(|sensor| [&*sensor.id]),
         x_threatbus_indicator: indicator.original.as_deref(),
-        // As the originals did: the value alone where the message is not kept.
+        // Like the originals: only the value if the message is not stored.
         x_threatbus_indicator_value: match indicator.original {
             Some(_) => None,
             None => indicator.ioc.first().map(String::as_str),
@@ -468,7 +468,7 @@ mod tests {
             sighting["x_threatbus_sighting_context"],
             serde_json::json!({"n": 2})
         );
-        // A field of an event that happens to have the name stays where it is.
+        // A field of an event that happens to have this name is left alone.
         let sighting = written(&alone);
         assert!(sighting.get("x_threatbus_observations").is_none());
         assert_eq!(

@@ -1,4 +1,4 @@
-//! STIX: what the indicators of the newer generation of bus messages say.
+//! STIX: the indicators of the newer generation of bus messages.
 
 pub mod message;
 pub mod paths;

@@ -1,4 +1,4 @@
-//! The object paths that can be asked for, in one table.
+//! The table of the object paths that can be searched for.
 
 use super::pattern::{ObjectPath, Step};
 use crate::matching::condition::{Field, Place, Subject};
@@ -7,16 +7,16 @@ use crate::observable::{Kind, Property};
 /// How the values of an object path are written and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// An address; it may be written as IPv6 too, as the MISP plugin of Threat Bus does
-    /// with every address.
+    /// An address. It may be an IPv6 address too, as the MISP plugin of Threat Bus writes
+    /// every address as `ipv4-addr`.
     Ipv4,
-    /// An address that is written as IPv6.
+    /// An IPv6 address.
     Ipv6,
     /// Values of a kind.
     Kind(Kind),
-    /// An address or a name of a host.
+    /// An address or a host name.
     Host,
-    /// The type of object that stands for a host.
+    /// The object type of a host.
     HostType,
     /// A URL.
     Url,
@@ -30,15 +30,15 @@ pub enum Target {
     Folder,
 }
 
-/// One object path that can be asked for.
+/// An object path that can be searched for.
 #[derive(Debug)]
 pub struct Row {
-    /// The path as the canonical text has it, without the indexes of lists; a hash's name
-    /// in any of its spellings is the one that stands here.
+    /// The path in canonical form, without list indexes. Any spelling of a hash's name
+    /// becomes the one used here.
     pub path: &'static str,
-    /// Whose property it is.
+    /// The owner of the property.
     pub subject: Subject,
-    /// Where its values stand in events.
+    /// Where events hold its values.
     pub place: Place,
     /// How they are written.
     pub target: Target,
@@ -69,7 +69,7 @@ const fn number(path: &'static str, subject: Subject, of: Field) -> Row {
     field(path, subject, of, Target::Number)
 }
 
-/// All of them.
+/// All object paths.
 pub const PATHS: &[Row] = &[
     row(
         "ipv4-addr:value",
@@ -364,8 +364,8 @@ pub fn find(path: &ObjectPath) -> Option<&'static Row> {
     PATHS.iter().find(|row| row.path == name)
 }
 
-/// What MISP says of an indicator, and not of what it is looked for by: properties that
-/// it writes as `x_misp_…`, of any type of object.
+/// MISP's metadata about an indicator, which is not searched for: properties of any type
+/// of object that it writes as `x_misp_…`.
 const ADMINISTRATIVE: &[&str] = &[
     "comment",
     "creation_date",
@@ -388,7 +388,7 @@ const ADMINISTRATIVE: &[&str] = &[
     "threat_score",
 ];
 
-/// Those of a type that repeat a part of its value.
+/// Metadata of a type that repeats a part of its value.
 const REPETITIONS: &[(&str, &[&str])] = &[
     ("domain-name", &["domain", "hostname"]),
     (
@@ -409,7 +409,7 @@ const REPETITIONS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Whether a path is one of those, which no event has and which narrows nothing.
+/// Whether a path is such metadata, which no event has and which narrows nothing.
 pub fn is_administrative(path: &ObjectPath) -> bool {
     let [Step::Key(name), ..] = path.steps.as_slice() else {
         return false;
@@ -424,9 +424,9 @@ pub fn is_administrative(path: &ObjectPath) -> bool {
     ADMINISTRATIVE.contains(&name) || REPETITIONS.iter().any(repeats)
 }
 
-/// The path's text in the spelling of the table: without the indexes of lists, since any
-/// element counts; hashes and headers by their names, however they are spelled; and the
-/// fingerprints of TLS and SSH, for which STIX has no path and every feed its own.
+/// The path in the spelling of the table: without list indexes, since any element counts;
+/// hashes and headers by their names in one spelling; and the fingerprints of TLS and
+/// SSH, for which STIX has no path and every feed its own.
 fn canonical(path: &ObjectPath) -> String {
     let mut path = ObjectPath {
         object_type: path.object_type.clone(),
@@ -466,7 +466,7 @@ fn hash(name: &str) -> Option<&'static str> {
     })
 }
 
-/// The names of headers have no case.
+/// Header names are case-insensitive.
 fn header(name: &str) -> Option<&'static str> {
     let names = ["User-Agent", "Cookie", "Host", "Referer"];
     let plain = name.replace('_', "-");
@@ -475,7 +475,7 @@ fn header(name: &str) -> Option<&'static str> {
         .find(|one| one.eq_ignore_ascii_case(&plain))
 }
 
-/// The path of a fingerprint, by the last word of whatever path a feed has for it:
+/// The path of a fingerprint, found by the last component of the feed's own path:
 /// `network-traffic:extensions.'tls-ext'.ja3_hash`, `network-traffic:x_ja3`,
 /// `x-tls-fingerprint:ja3`, `x-ja3-hash:value`.
 fn fingerprint(path: &ObjectPath) -> Option<&'static str> {

@@ -1,8 +1,8 @@
-//! From the tree of a pattern to what an engine is asked for: values for the list
-//! of a batch, of which every matching event holds one, or else a query of its own;
-//! and what else is checked in the event here. What of a pattern cannot be asked for and
-//! need not be is left out, and named. What asks for several events becomes an expression
-//! over such plans.
+//! From the syntax tree of a pattern to a plan of what an engine is queried for: values
+//! for the list of a batch (every matching event holds one of them), or else a separate
+//! query; plus what is checked in the event here. Parts of a pattern that cannot be
+//! searched for and can be omitted are left out and named. A pattern of several events
+//! becomes an expression over such plans.
 
 mod comparison;
 mod required_literals;
@@ -20,57 +20,57 @@ use crate::matching::sequence::Expression;
 use crate::observable::Observable;
 use several::Joined;
 
-/// What is asked for.
+/// A plan for one pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
-    /// Every matching event holds one of these; empty where there is a selection.
+    /// Every matching event holds one of these; empty if there is a selection.
     pub observables: Vec<Observable>,
-    /// What a query of its own asks for, where there are no such values.
+    /// The separate query, if there are no such values.
     pub selection: Option<Selection>,
-    /// What else makes an event a match; `None` where each of them does.
+    /// What else makes an event a match; `None` if nothing else does.
     pub condition: Option<Condition>,
-    /// The values as the pattern writes them, without what defanged them.
+    /// The values as the pattern writes them, refanged.
     pub values: Vec<String>,
-    /// What of the pattern is not asked for.
+    /// The parts of the pattern that are not searched for.
     pub left_out: Vec<LeftOut>,
-    /// The events that it asks for, where it is more than one: there is nothing else in the
-    /// plan then but `values` and `left_out`.
+    /// The events, if there are several. The plan then has only this, `values` and
+    /// `left_out`.
     pub several: Option<Several>,
 }
 
-/// What a pattern of several events asks for.
+/// A plan for a pattern of several events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Several {
-    /// How the events are joined; its parts are numbered as `parts` are.
+    /// How the events are joined. Its part numbers are positions in `parts`.
     pub expression: Expression,
-    /// What is asked for each of them.
+    /// The plan for each of them.
     pub parts: Vec<Plan>,
 }
 
-/// Why a pattern is not asked for.
+/// Why a pattern is not searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// A value is none of its kind; what, for a person.
+    /// A value is not of its kind; human-readable.
     Wrong(String),
-    /// It cannot be asked for; why, for a person.
+    /// It cannot be searched for; human-readable.
     Unsupported(String),
 }
 
-/// Why a part of a pattern is not asked for, and what it may be beside for the rest to
-/// count without it.
+/// Why a part of a pattern is not searched for, and when the rest still counts without
+/// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fault {
-    /// A value is none of its kind.
+    /// A value is not of its kind.
     Wrong(String),
-    /// It cannot be asked for.
+    /// It cannot be searched for.
     Unsupported(String),
-    /// A test that says something is so, on a property that no event has.
+    /// A positive test of a property that no event has.
     NoPlace {
-        /// The type of the object whose property it is.
+        /// The type of the object with this property.
         object_type: String,
-        /// Nothing is looked for by such a property.
+        /// Whether the property is only metadata.
         is_administrative: bool,
-        /// The words for it.
+        /// The message.
         reason: String,
     },
 }
@@ -88,7 +88,7 @@ impl Fault {
         }
     }
 
-    /// The fault of something whose parts all have one, for the parts that it was.
+    /// The fault of a part whose operands all have one.
     fn of_all(faults: Vec<Fault>) -> Self {
         let is_wrong = |one: &Fault| matches!(one, Fault::Wrong(_));
         let kind = |one: &Fault| match one {
@@ -123,49 +123,49 @@ impl From<Fault> for Refused {
     }
 }
 
-/// What a part of a pattern means: the condition itself, and among which events
-/// those are that fulfil it.
+/// The meaning of a part of a pattern: the condition itself, and what narrows the events
+/// that can fulfil it.
 #[derive(Debug)]
 struct Part {
     narrowing: Narrowing,
     condition: Condition,
-    /// There is an equality in it that says which file or certificate is meant.
+    /// Whether it contains an equality that identifies a file or a certificate.
     identifies: bool,
-    /// There is a test in it that such an equality, in the same `AND`, can make pass where
-    /// the event does not say what is asked for.
+    /// Whether it contains a test that such an equality in the same `AND` lets pass if
+    /// the event lacks the property.
     may_be_unknown: bool,
 }
 
-/// Which events an engine has to be asked for.
+/// The events that an engine has to be queried for.
 #[derive(Debug)]
 enum Narrowing {
     /// Those that hold one of these values.
     Anchored(Anchors),
-    /// Those that a query of its own gives.
+    /// Those that a separate query returns.
     Selected(Selected),
     /// All of them.
     Everything,
 }
 
-/// What a query of its own asks for.
+/// A separate query.
 #[derive(Debug)]
 struct Selected {
     selection: Selection,
-    /// What it looks for, as the pattern writes it.
+    /// What it searches for, as the pattern writes it.
     values: Vec<String>,
 }
 
-/// Values of which every matching event holds one.
+/// Values of which every matching event holds at least one.
 #[derive(Debug)]
 struct Anchors {
     observables: Vec<Observable>,
     values: Vec<String>,
-    /// Each of them makes a match by itself.
+    /// Whether each of them is a match without any other test.
     is_exact: bool,
 }
 
 impl Anchors {
-    /// Fewer lists are cheaper, and names tell more than networks.
+    /// Fewer lists are cheaper, and names are more selective than networks.
     fn cost(&self) -> usize {
         self.observables.iter().map(Observable::weight).sum()
     }
@@ -181,8 +181,8 @@ impl Anchors {
 /// Plans a whole pattern.
 ///
 /// # Errors
-/// A value is none of its kind, or the pattern asks for what no event shows, or for more
-/// events than are kept.
+/// A value is not of its kind, or the pattern needs something that no event shows, or
+/// more events than are stored.
 pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
     let mut left_out = Vec::new();
     match several::joined(&pattern.root, &mut left_out)? {
@@ -197,7 +197,7 @@ pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
     }
 }
 
-/// The plan of a part, which is written like this.
+/// The plan of a part; `text` is its text in the pattern.
 fn of_part(part: Part, text: String) -> Plan {
     let Part {
         narrowing,
@@ -237,7 +237,8 @@ fn of_part(part: Part, text: String) -> Plan {
     }
 }
 
-/// Any of these parts: those that cannot be asked for are left out, as long as one is left.
+/// Any of these parts. Those that cannot be searched for are left out, as long as one
+/// remains.
 fn alternatives<T: fmt::Display>(
     parts: &[T],
     part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<Part, Fault>,
@@ -246,7 +247,7 @@ fn alternatives<T: fmt::Display>(
     Ok(any_of(askable(parts, part, left_out)?))
 }
 
-/// Those of these alternatives that can be asked for, at least one.
+/// The alternatives that can be searched for, at least one.
 fn askable<T: fmt::Display, P>(
     parts: &[T],
     part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<P, Fault>,
@@ -290,7 +291,7 @@ fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {
     }
 }
 
-/// Any of these: values do where all of them have some.
+/// Any of these: values are enough if all of them have some.
 fn any_of(mut parts: Vec<Part>) -> Part {
     if parts.len() == 1 {
         return parts.remove(0);
@@ -309,7 +310,7 @@ fn any_of(mut parts: Vec<Part>) -> Part {
     }
 }
 
-/// Any of these conditions; equalities on one property are one with a list.
+/// Any of these conditions. Equalities on one property become one with a list.
 fn any_condition(conditions: Vec<Condition>) -> Condition {
     let mut all: Vec<Condition> = Vec::with_capacity(conditions.len());
     for condition in conditions {
@@ -338,7 +339,7 @@ fn any_narrowing(narrowings: Vec<Narrowing>) -> Narrowing {
     }
 }
 
-/// The values of all of these, which all have some.
+/// The values of all of these, each of which has some.
 fn any_anchors(narrowings: Vec<Narrowing>) -> Anchors {
     let mut all = Anchors {
         observables: vec![],
@@ -372,11 +373,11 @@ fn any_selected(narrowings: Vec<Narrowing>) -> Narrowing {
     })
 }
 
-/// All of these: the cheapest values among theirs do, and where there are none,
+/// All of these: the cheapest values among theirs are enough; if there are none,
 /// everything that narrows.
 ///
-/// What an equal hash can make pass unknown narrows nothing: an event that says which file
-/// it is holds one of the hashes, and perhaps nothing else of what is asked for.
+/// A test that an equal hash can make pass as unknown narrows nothing: an event that
+/// identifies the file holds one of the hashes, and maybe nothing else of the pattern.
 fn all_of(mut parts: Vec<Part>) -> Part {
     if parts.len() == 1 {
         return parts.remove(0);
@@ -420,7 +421,7 @@ fn all_narrowing(narrowings: Vec<Narrowing>) -> Narrowing {
         }
     }
     match best {
-        // What else there is has to hold too, and for the same objects.
+        // Everything else has to hold too, and for the same objects.
         Some(anchors) => Narrowing::Anchored(Anchors {
             is_exact: false,
             ..anchors

@@ -1,4 +1,4 @@
-//! Comparisons: tests of one property and what joins them.
+//! Comparisons: the tests of one property, and their operators.
 
 use std::borrow::Cow;
 
@@ -24,8 +24,8 @@ pub(super) fn part(comparison: &Comparison, left_out: &mut Vec<LeftOut>) -> Resu
     }
 }
 
-/// All of these: of those that no event can show, what identifies the object, or an
-/// identifying value at all, makes some dispensable.
+/// All of these. Tests that no event can show are dispensable next to an identification
+/// of the object, or next to any identifying value.
 fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
     let mut parts = Vec::with_capacity(comparisons.len());
     let mut missing = Vec::new();
@@ -51,7 +51,7 @@ fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Part, 
     Ok(all_of(parts))
 }
 
-/// Whether the rest counts without this.
+/// Whether the rest counts without this part.
 fn is_dispensable(fault: &Fault, beside: &[Part]) -> bool {
     let Fault::NoPlace {
         object_type,
@@ -81,9 +81,9 @@ fn is_equality(test: &Test) -> bool {
     matches!(test.check, Check::Holds(_)) && !test.negated
 }
 
-/// `dst_ref.type = 'domain-name' AND dst_ref.value = 'evil.example'`, as MISP writes every
-/// end of a connection: one test. MISP names an address and a host of one end so, which no
-/// one object would be.
+/// `dst_ref.type = 'domain-name' AND dst_ref.value = 'evil.example'`, as MISP writes
+/// every end of a connection: one test. MISP names an address and a host of one end in
+/// this way, which no single object could be.
 fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
     let equality = |comparison: &Comparison, target: Target| {
         let Comparison::Test(test) = comparison else {
@@ -106,7 +106,7 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
     let is_name = matches!(observable, Observable::Domain(_) | Observable::Subdomain(_));
     let fits = match family(&name)? {
         Family::Name => is_name,
-        // Feeds write IPv6 addresses as `ipv4-addr` too.
+        // Feeds also write IPv6 addresses as `ipv4-addr`.
         Family::Ipv4 => !is_name,
         Family::Ipv6 => !is_name && value.contains(':'),
     };
@@ -121,7 +121,7 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
     })
 }
 
-/// A test of a property, with all that messages about it need.
+/// A test of a property, with everything that messages about it need.
 struct PropertyTest<'a> {
     test: &'a pattern::Test,
     row: &'static Row,
@@ -146,7 +146,7 @@ fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault
     }
 }
 
-/// What a test on a path that the table does not have comes to.
+/// The fault of a test on a path that is not in the table.
 fn no_place(test: &pattern::Test) -> Fault {
     let what = format!("object path {} cannot be queried", test.path);
     let reason = format!("{}: {what}", test.path_position);
@@ -165,14 +165,14 @@ fn no_place(test: &pattern::Test) -> Fault {
     }
 }
 
-/// More numbers than these are asked for as a span.
+/// More numbers than these become a span.
 const MOST_NUMBERS: usize = 20;
 
-/// The numbers of a field that compare so with any of these: what an engine can be
-/// asked for, or a span that holds them. `None` where that is everything.
+/// The numbers of a field that compare so with any of these, as far as an engine can be
+/// queried for them, or a span that holds them. `None` if that is everything.
 fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
     let one = |order: Order, number: i128| {
-        // What an engine counts is not negative.
+        // The counters of an engine are not negative.
         let number = u64::try_from(number).ok()?;
         Some(Selection::Number(field, order, number))
     };
@@ -180,7 +180,7 @@ fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
         let parts = numbers.iter().map(|number| one(order, *number));
         return any(parts.collect::<Option<Vec<_>>>()?);
     }
-    // One that is negative equals none.
+    // Negative numbers equal none of them.
     let mut positive: Vec<i128> = numbers.iter().copied().filter(|one| *one >= 0).collect();
     positive.sort_unstable();
     positive.dedup();
@@ -196,7 +196,7 @@ fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
     any(parts.collect::<Option<Vec<_>>>()?)
 }
 
-/// Any of these selections, where there is one.
+/// Any of these selections; `None` if there are none.
 fn any(mut parts: Vec<Selection>) -> Option<Selection> {
     match parts.len() {
         0 | 1 => parts.pop(),
@@ -205,7 +205,7 @@ fn any(mut parts: Vec<Selection>) -> Option<Selection> {
 }
 
 impl PropertyTest<'_> {
-    /// The check alone: nothing narrows it.
+    /// Only the check: nothing narrows it.
     fn checked(&self, check: Check, negated: bool) -> Part {
         let test = Test {
             subject: self.row.subject,
@@ -221,7 +221,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    /// The check, and a query of its own where one narrows it.
+    /// The check, and a separate query if one narrows it.
     fn selected(
         &self,
         check: Check,
@@ -240,7 +240,7 @@ impl PropertyTest<'_> {
     }
 
     fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> Part {
-        // All but some numbers is nearly everything; the others are the opposite.
+        // All but some numbers is nearly everything; the others become the opposite.
         let asked = if negated {
             order.opposite()
         } else {
@@ -262,7 +262,7 @@ impl PropertyTest<'_> {
         Err(Fault::unsupported(position, reason))
     }
 
-    /// What these literals are, without those that are nothing; those are named.
+    /// Converts these literals. Invalid ones are left out and named.
     fn each<T>(
         &self,
         literals: &[Literal],
@@ -311,7 +311,7 @@ impl PropertyTest<'_> {
                 Ok(self.number_check(Order::Equal, numbers, negated))
             }
             Target::Time if !negated => {
-                // MISP writes so when it saw an indicator first and last.
+                // MISP writes this for when it first and last saw an indicator.
                 let fault = no_place(self.test);
                 match fault {
                     Fault::NoPlace { object_type, .. } => Err(Fault::NoPlace {
@@ -435,7 +435,7 @@ impl PropertyTest<'_> {
                 let network = target.observable(&text.text)?;
                 Ok(self.values(vec![network], vec![text.text.clone()], negated))
             }
-            // An event holds addresses: one is a superset of itself alone.
+            // An event holds single addresses, each a superset only of itself.
             TextOperator::IsSuperset => match target.observable(&text.text)? {
                 one @ Observable::Address(_) => {
                     Ok(self.values(vec![one], vec![text.text.clone()], negated))
@@ -461,7 +461,7 @@ impl PropertyTest<'_> {
     fn like(&self, text: &Text) -> Part {
         let negated = self.test.negated;
         let target = self.row.target;
-        // Of a URL the scheme and the host have no case, and the rest has.
+        // Scheme and host of a URL are case-insensitive, the rest is not.
         let pattern = match target.kind() {
             Some(Kind::Url) => url::with_lower_host(&text.text),
             _ => Cow::Borrowed(&*text.text),
@@ -471,7 +471,7 @@ impl PropertyTest<'_> {
         if negated {
             return self.checked(check, negated);
         }
-        // Without a wildcard it is an equality, of the whole.
+        // Without a wildcard it is an equality with the whole text.
         if !text.text.contains(['%', '_']) {
             if let Ok(observable) = target.observable(&text.text) {
                 return Part {
@@ -495,10 +495,10 @@ impl PropertyTest<'_> {
         self.selected(check, negated, selection, values)
     }
 
-    /// A text that holds one of these for certain, in the spelling of the logs.
+    /// A text that must contain one of these, in the spelling of the logs.
     fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
         let kind = self.row.target.kind().filter(|kind| is_searchable(*kind))?;
-        // Logs have an address there too, and its text is not searched.
+        // Logs may have an address there, whose text is not searched.
         if self.row.target == Target::Host {
             return None;
         }
@@ -506,13 +506,13 @@ impl PropertyTest<'_> {
         let lower = self.row.target.has_no_case() && !is_name;
         let mut parts = Vec::new();
         for fragment in fragments? {
-            // What stands between the separators of a path or a URL is in one field.
+            // The text between the separators of a path or a URL is in one field.
             let fragment = match kind {
                 Kind::Url => fragment.split(['/', ':']).max_by_key(|part| part.len())?,
                 _ if is_name => fragment.split(['/', '\\']).max_by_key(|part| part.len())?,
                 _ => &fragment,
             };
-            // Letters of other scripts are spelled otherwise.
+            // Letters of other scripts have other spellings.
             let is_spelled = matches!(kind, Kind::Url | Kind::Domain);
             if fragment.is_empty() || is_spelled && !fragment.is_ascii() {
                 return None;
@@ -569,7 +569,7 @@ impl PropertyTest<'_> {
     }
 }
 
-/// The network of all addresses that pass a `LIKE` such as `192.0.2.%`.
+/// The network of all addresses that match a `LIKE` such as `192.0.2.%`.
 fn network_of_like(pattern: &str) -> Option<Selection> {
     let octets = pattern.strip_suffix(".%")?;
     let count = u8::try_from(octets.split('.').count()).ok()?;

@@ -1,20 +1,20 @@
-//! What a text holds for certain, where it passes a `LIKE` or a `MATCHES`.
+//! The literals that any text must contain to match a `LIKE` or a `MATCHES`.
 //!
-//! An engine is asked for events whose text holds this, never with an expression
-//! from outside: engines match those with backtracking, which a hostile one makes
-//! take for ever.
+//! An engine is queried for events whose text contains these, and never with an
+//! expression from a feed: engines match by backtracking, and a hostile expression makes
+//! that take forever.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// The longest fragment that is of use, in bytes: VAST's index holds the first
-/// 1,024 bytes of a text.
+/// The longest useful literal in bytes: VAST's index holds the first 1,024 bytes of a
+/// text.
 const LONGEST: usize = 256;
 
-/// Deeper groups are not looked into.
+/// Groups nested deeper are not examined.
 const DEEPEST: usize = 16;
 
-/// The longest fragment without a control character, and not too long.
+/// The longest literal without a control character, within the limit.
 fn best<'a>(runs: impl Iterator<Item = &'a str>) -> Option<String> {
     let plain = runs.flat_map(|run| run.split(char::is_control));
     let longest = plain.max_by_key(|run| run.len())?;
@@ -25,20 +25,20 @@ fn best<'a>(runs: impl Iterator<Item = &'a str>) -> Option<String> {
     (end > 0).then(|| longest[..end].to_owned())
 }
 
-/// The longest text that everything holds that passes this `LIKE`.
+/// The longest literal that every text matching this `LIKE` contains.
 pub(super) fn of_like(pattern: &str) -> Option<String> {
     best(pattern.split(['%', '_']))
 }
 
-/// Texts of which everything holds one that this expression is found in; `None`
-/// where none can be told. The expression is one that compiles.
+/// Literals of which every text matching this expression contains at least one; `None` if
+/// there are no such literals. The expression is known to compile.
 pub(super) fn of_expression(expression: &str) -> Option<Vec<String>> {
     let mut reader = Reader {
         rest: expression.chars().peekable(),
         depth: 0,
     };
     let found = reader.alternatives().ok()?;
-    // A parenthesis that closes nothing does not compile.
+    // An unmatched closing parenthesis does not compile.
     reader.rest.next().is_none().then_some(found).flatten()
 }
 

@@ -1,4 +1,5 @@
-//! Patterns of several events: the observations of a pattern, and what joins them.
+//! Patterns of several events: the observations of a pattern, and the operators between
+//! them.
 
 use time::OffsetDateTime;
 
@@ -11,7 +12,7 @@ use crate::protocol::stix::pattern::{Observation, Position, Qualifier, Qualifier
 /// Observations, and how they are joined.
 #[derive(Debug)]
 pub(super) enum Joined {
-    /// One event, and the text that asks for it.
+    /// One event, and the text of its observation.
     Single {
         part: Part,
         text: String,
@@ -24,7 +25,7 @@ pub(super) enum Joined {
     Repeated(Box<Joined>, u64),
 }
 
-/// What an observation asks for. Alternatives that are one event each are one.
+/// Plans an observation. Alternatives of one event each become one observation.
 pub(super) fn joined(
     observation: &Observation,
     left_out: &mut Vec<LeftOut>,
@@ -74,13 +75,13 @@ fn any(parts: Vec<Joined>) -> Joined {
 fn qualified(inner: Joined, qualifier: &Qualifier) -> Result<Joined, Fault> {
     let is_single = matches!(inner, Joined::Single { .. });
     match &qualifier.kind {
-        // The parser takes no 0.
+        // The parser rejects 0.
         QualifierKind::Repeats(0 | 1) => Ok(inner),
         QualifierKind::Repeats(times) => Ok(Joined::Repeated(Box::new(inner), *times)),
         // One event is within any span.
         QualifierKind::Within(_) if is_single => Ok(inner),
         QualifierKind::Within(seconds) => {
-            // Saturates where nothing that happened is as long.
+            // Saturates: no event is that far from another.
             Ok(Joined::Within(Box::new(inner), (seconds * 1e9) as Time))
         }
         QualifierKind::StartStop { start, stop, .. } => {
@@ -95,7 +96,7 @@ fn time(position: Position, text: &str) -> Result<OffsetDateTime, Fault> {
 }
 
 impl Joined {
-    /// The same in a span of time, in which each of the events has to be.
+    /// The same within a time span, in which each of the events has to be.
     fn during(self, start: OffsetDateTime, stop: OffsetDateTime) -> Self {
         let each = |parts: Vec<Joined>| -> Vec<Joined> {
             let parts = parts.into_iter();
@@ -118,7 +119,7 @@ impl Joined {
         }
     }
 
-    /// The expression; each single observation becomes a part, equal ones become one.
+    /// The expression. Each single observation becomes a part; equal ones share one.
     fn expression(self, parts: &mut Vec<Plan>) -> Expression {
         let mut each = |inner: Vec<Joined>| -> Vec<Expression> {
             let inner = inner.into_iter();
@@ -146,7 +147,7 @@ impl Joined {
                     parts.push(plan);
                 }
                 Expression::Observed {
-                    // More are refused, with all of the pattern.
+                    // More parts are rejected with the whole pattern.
                     part: u16::try_from(number).unwrap_or(u16::MAX),
                     times: 1,
                 }
@@ -167,7 +168,7 @@ pub(super) fn plan(joined: Joined) -> Result<Plan, Refused> {
         return Err(Refused::Unsupported(reason));
     }
     let several = match expression {
-        // Alternatives that were the same after all.
+        // The alternatives turned out to be the same.
         Expression::Observed { times: 1, .. } => return Ok(parts.remove(0)),
         expression => Several { expression, parts },
     };

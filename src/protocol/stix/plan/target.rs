@@ -1,4 +1,4 @@
-//! How the literals of a path become values that are looked for.
+//! Converts the literals of a path into the values that are searched for.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueFor
 use crate::protocol::stix::paths::{Row, Target};
 
 impl Target {
-    /// Whether its values are addresses, so that networks can be asked for.
+    /// Whether its values are addresses, so that networks are possible.
     pub(super) fn is_address(self) -> bool {
         matches!(self, Target::Ipv4 | Target::Ipv6 | Target::Host)
     }
@@ -21,7 +21,7 @@ impl Target {
         )
     }
 
-    /// Whether case does not count in its values.
+    /// Whether its values are case-insensitive.
     pub(super) fn has_no_case(self) -> bool {
         match self {
             Target::Ipv4 | Target::Ipv6 | Target::Host | Target::HostType => true,
@@ -51,7 +51,7 @@ impl Target {
         }
     }
 
-    /// What is looked for to find this value of it.
+    /// What is searched for to find this value.
     pub(super) fn observable(self, value: &str) -> Result<Observable, Fault> {
         let wrong = |error: NotAValue| Fault::Wrong(error.to_string());
         match self {
@@ -78,7 +78,7 @@ impl Target {
         }
     }
 
-    /// A value as the feed spells it, without what defanged it.
+    /// A value in the spelling of the feed, refanged.
     pub(super) fn spelled(self, value: &str) -> Cow<'_, str> {
         match self {
             Target::Ipv4 | Target::Ipv6 | Target::Host | Target::Url => refang(value),
@@ -91,8 +91,8 @@ impl Target {
     }
 }
 
-/// An address, a network or a name; a hardware address may stand there too, but no log
-/// says so of an end of a connection.
+/// An address, a network or a name. A hardware address is valid there too, but no log has
+/// one for an end of a connection.
 fn host(value: &str) -> Result<Observable, Fault> {
     if let Ok(observable) = Observable::of_address(value) {
         return Ok(observable);
@@ -104,7 +104,7 @@ fn host(value: &str) -> Result<Observable, Fault> {
     Observable::of_domain(value).map_err(|error| Fault::Wrong(error.to_string()))
 }
 
-/// The families of the types of objects that stand for a host.
+/// The address family for the type of an object that stands for a host.
 pub(super) fn family(name: &str) -> Option<Family> {
     Some(match name {
         "ipv4-addr" => Family::Ipv4,
@@ -114,14 +114,14 @@ pub(super) fn family(name: &str) -> Option<Family> {
     })
 }
 
-/// Whether every event that holds this observable passes an equality with it on this path.
+/// Whether every event with this observable passes an equality with it on this path.
 pub(super) fn is_exact(row: &Row, observable: &Observable) -> bool {
     let is_mixed = |network: Network| {
         let ipv4 = Network::ipv4();
         network.contains_network(ipv4) && network != ipv4
     };
     match (row.place, observable) {
-        // An IPv4 address is in such a network, and is no `ipv6-addr`.
+        // The network contains IPv4 addresses, which are not `ipv6-addr`.
         (Place::Kind(_), Observable::Network(network)) => {
             row.target != Target::Ipv6 || !is_mixed(*network)
         }
@@ -130,8 +130,8 @@ pub(super) fn is_exact(row: &Row, observable: &Observable) -> bool {
     }
 }
 
-/// Whether a text of this kind stands in logs as its canonical form has it, so that an
-/// engine can be asked for a part of it.
+/// Whether logs write texts of this kind in canonical form, so that an engine can search
+/// for a part of it.
 pub(super) fn is_searchable(kind: Kind) -> bool {
     match kind {
         Kind::Domain | Kind::Url => true,
