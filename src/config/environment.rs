@@ -5,8 +5,8 @@ use std::ffi::OsString;
 use super::{Origin, UsageError, nearest};
 use crate::config::options::{Assignment, Kind, OPTIONS, Opt, PREFIXES, RawValue};
 
-/// The values in an environment, in the order of the table, and warnings about
-/// variables that look like ours and mean nothing.
+/// The values in an environment, in the order of the table, and warnings about unknown
+/// variables with our prefix.
 pub(super) fn assignments(
     env: Vec<(OsString, OsString)>,
 ) -> Result<(Vec<Assignment>, Vec<String>), UsageError> {
@@ -22,7 +22,7 @@ pub(super) fn assignments(
             None => warnings.push(unknown(&name, bare, PREFIXES[rank])),
         }
     }
-    // The original's prefix comes first inside an option, so that ours wins.
+    // Sorted so that within an option our prefix overrides the original's.
     found.sort_by_key(|(position, rank, ..)| (*position, std::cmp::Reverse(*rank)));
     for pair in found.windows(2) {
         let [(first, _, old, old_value), (second, _, new, new_value)] = pair else {
@@ -59,7 +59,7 @@ fn values<'a>(option: &Opt, text: &'a str) -> impl Iterator<Item = &'a str> {
         .map(move |value| if is_list { value.trim() } else { value })
 }
 
-/// The name without its prefix, with the position of that in [`PREFIXES`].
+/// The name without its prefix, and the prefix's position in [`PREFIXES`].
 fn bare_name(name: &str) -> Option<(usize, &str)> {
     let strip = |(rank, prefix): (usize, &&str)| Some((rank, name.strip_prefix(*prefix)?));
     PREFIXES.iter().enumerate().find_map(strip)

@@ -1,5 +1,4 @@
-//! What is wrong with a command line, an environment or a file, in words for a
-//! person.
+//! Human-readable errors in the command line, the environment or a file.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,19 +9,19 @@ use super::shown;
 use crate::observe::logging::printable;
 use crate::process::command::ProgramError;
 
-/// The most that a message shows of a text from outside.
+/// The most bytes of an external text in a message.
 const MAX_SHOWN: usize = 200;
 
-/// Where a value was given.
+/// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Nowhere: the default of the option of this name.
+    /// The default of the option with this name.
     Default(String),
-    /// By a flag, with its dashes.
+    /// A flag, with its dashes.
     Flag(String),
-    /// In an environment variable.
+    /// An environment variable.
     Variable(String),
-    /// In a file, under a key (`group.key` in a group).
+    /// A file, with the key (`group.key` in a group).
     File {
         /// The file.
         path: PathBuf,
@@ -33,10 +32,10 @@ pub enum Origin {
     },
 }
 
-/// Why the program cannot be started as it was asked.
+/// Why the program cannot start.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum UsageError {
-    /// A flag that does not exist, and one that does.
+    /// An unknown flag, and a similar one.
     #[error(
         "unknown option {}; {}",
         outside(flag),
@@ -48,7 +47,7 @@ pub enum UsageError {
         /// With its dashes.
         nearest: Option<String>,
     },
-    /// An argument that belongs to no flag.
+    /// An argument without a flag.
     #[error(
         "unexpected argument \"{}\": every value belongs to an option",
         outside(value)
@@ -62,7 +61,7 @@ pub enum UsageError {
     MissingValue {
         /// With its dashes.
         flag: String,
-        /// What it accepts, in words that go on after “it”.
+        /// What it accepts, as a phrase that continues “it”.
         accepts: String,
     },
     /// A value for a flag that accepts none.
@@ -73,23 +72,23 @@ pub enum UsageError {
         /// The value.
         value: String,
     },
-    /// Anything else that the command line's parser finds wrong.
+    /// Any other error of the command line parser.
     #[error("{}", outside(.0))]
     CommandLine(String),
     /// A value that is not UTF-8.
     #[error("{place}: the value is not UTF-8")]
     NotUnicode {
-        /// Where it stands.
+        /// Where it was given.
         place: Origin,
     },
-    /// A value that the option does not take.
+    /// A value that the option does not accept.
     #[error("{place}: got {value}; it {problem}")]
     Value {
-        /// Where it stands.
+        /// Where it was given.
         place: Origin,
-        /// The value, made for reading.
+        /// The value, made printable.
         value: String,
-        /// What the option accepts, in words that go on after “it”.
+        /// What the option accepts, as a phrase that continues “it”.
         problem: String,
     },
     /// A configuration file that cannot be read.
@@ -97,10 +96,10 @@ pub enum UsageError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// A configuration file that is no YAML, or of another shape.
+    /// A configuration file that is not YAML, or not a mapping.
     #[error("{}, line {line}, column {column}: {}", shown(path), outside(reason))]
     Syntax {
         /// The file.
@@ -109,30 +108,30 @@ pub enum UsageError {
         line: usize,
         /// The column, from 1.
         column: usize,
-        /// What is wrong there.
+        /// The error.
         reason: String,
     },
-    /// A configuration key that does not exist.
+    /// An unknown configuration key.
     #[error(
         "{place}: unknown key (got {value}); {}",
         instead(nearest, &format!("the keys here are {}", known.join(", ")))
     )]
     UnknownKey {
-        /// Where it stands.
+        /// Where it was given.
         place: Origin,
-        /// Its value, made for reading.
+        /// Its value, made printable.
         value: String,
-        /// A key that exists.
+        /// A similar key that exists.
         nearest: Option<String>,
-        /// All keys that could stand there.
+        /// All keys that are valid there.
         known: Box<[String]>,
     },
-    /// A configuration key that stands in a file twice.
+    /// A configuration key that a file has twice.
     #[error("{place}: the key is already set in line {first}; remove one of them")]
     DuplicateKey {
-        /// Where it stands the second time.
+        /// The second occurrence.
         place: Origin,
-        /// The line where it stood first.
+        /// The line of the first occurrence.
         first: usize,
     },
     /// A program that cannot be run.
@@ -140,42 +139,42 @@ pub enum UsageError {
     Program {
         /// Where it was named.
         place: Origin,
-        /// What is wrong with it.
+        /// The error.
         error: ProgramError,
-        /// The engine that is asked with it, if it is that one, and the option that names
-        /// its program.
+        /// The engine that the program belongs to, if any, and the option that names its
+        /// program.
         engine: Option<(&'static str, &'static str)>,
     },
-    /// Logs are to go to a file that has no name.
+    /// Logs are to be written to a file without a name.
     #[error("{place}: logging to a file is on, but the file has no name")]
     NoLogFile {
         /// Where the name should be.
         place: Origin,
     },
-    /// A file that is to be read and cannot be.
+    /// A file that cannot be read.
     #[error("{place}: cannot read {}: {reason}", shown(path))]
     File {
         /// Where it was named.
         place: Origin,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
-    /// Engines that cannot be told apart.
+    /// Engines that cannot be distinguished.
     #[error("{place}: {}", outside(problem))]
     Engines {
-        /// Where engines were named last.
+        /// Where the last engines were named.
         place: Origin,
-        /// What is wrong, with the names in question.
+        /// The error, with the names in question.
         problem: String,
     },
-    /// Options that do not go together.
+    /// Options that cannot be combined.
     #[error("{place}: {problem}")]
     Combination {
         /// One of them.
         place: Origin,
-        /// What is wrong.
+        /// The error.
         problem: &'static str,
     },
 }
@@ -196,7 +195,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What was probably meant, or else where there is a list to choose from.
+/// The similar name, or else where all are listed.
 fn instead(nearest: &Option<String>, all: &str) -> String {
     match nearest {
         Some(name) => format!("did you mean {name}?"),
@@ -204,7 +203,7 @@ fn instead(nearest: &Option<String>, all: &str) -> String {
     }
 }
 
-/// How a program can be had.
+/// How to get the program.
 fn remedy(engine: &Option<(&str, &str)>) -> String {
     match engine {
         Some((title, option)) => format!("install {title} or name its program with --{option}"),
@@ -212,7 +211,7 @@ fn remedy(engine: &Option<(&str, &str)>) -> String {
     }
 }
 
-/// A text from outside, fit for a message.
+/// An external text, made printable.
 fn outside(text: &str) -> impl fmt::Display {
     printable(text, MAX_SHOWN)
 }

@@ -1,14 +1,12 @@
 //! Values from a configuration file.
 //!
-//! One seed, for a mapping, knows the table of options: the seed of its keys finds
-//! the option (or the one that was meant), and the seed of its values what that
-//! takes. What is no YAML is the parser's error, with its place. Every other
-//! mistake is a value, so that it can name file, line, key, what stands there and
-//! what is accepted.
+//! One deserialization seed, for a mapping, knows the table of options: the seed of its
+//! keys finds the option (or a similar one), and the seed of its values what the option
+//! accepts. Invalid YAML is the parser's error, with its position. Every other mistake is
+//! a value, so that it can name the file, line, key, value and what is accepted.
 //!
-//! The parser has YAML 1.2, the originals' has 1.1. Plain words are typed as the
-//! latter does it where files for them need that (`yes`, `off`). Aliases are
-//! followed; tags have no use here and are rejected.
+//! The parser implements YAML 1.2, that of the originals 1.1. Plain words are typed as in
+//! 1.1 where their files need it (`yes`, `off`). Aliases are resolved; tags are rejected.
 
 use std::fmt;
 use std::fs::File;
@@ -23,11 +21,11 @@ use super::settings::option_with_key;
 use super::{Origin, UsageError, nearest};
 use crate::config::options::{Assignment, OPTIONS, Opt, RawType, RawValue};
 
-/// Far more than any configuration holds.
+/// Far more than any configuration.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// Far more `[` and `{` than any configuration holds. Where they stand in each
-/// other, the parser's time grows with the square of their number.
+/// Far more `[` and `{` than in any configuration. If they are nested, the parser's time
+/// is quadratic in their number.
 const MAX_BRACKETS: usize = 5_000;
 
 /// Reads the file at `path`.
@@ -55,14 +53,13 @@ pub(super) fn read_text(path: &Path) -> Result<String, UsageError> {
     })
 }
 
-/// Takes the text of a file apart. The assignments are in the order of the
-/// table; `path` is what messages call the file.
+/// Parses the text of a file. The assignments are in the order of the table; `path` is
+/// the name of the file in messages.
 ///
 /// # Errors
 ///
-/// What is no YAML, thousands of brackets, unknown keys, keys that stand there
-/// twice, lists and mappings where a single value belongs. Whether a value is a good one is not
-/// looked at here.
+/// Invalid YAML, thousands of brackets, unknown keys, repeated keys, lists and mappings
+/// in place of a single value. Values are not validated here.
 pub fn parse(text: &str, path: &Path) -> Result<Vec<Assignment>, UsageError> {
     let text = text.trim_start_matches('\u{feff}');
     if text.matches(['[', '{']).count() > MAX_BRACKETS {
@@ -95,7 +92,7 @@ fn position(option: &Opt) -> usize {
     OPTIONS.iter().position(same).unwrap_or(OPTIONS.len())
 }
 
-/// A file: its text, and what messages call it.
+/// A file: its text, and its name in messages.
 #[derive(Clone, Copy)]
 struct Source<'de> {
     text: &'de str,
@@ -103,20 +100,20 @@ struct Source<'de> {
 }
 
 impl<'de> Source<'de> {
-    /// The text before a part that the parser has lent out of it. It lends
-    /// scalars on one line and without escapes, and copies all others.
+    /// The text before a part that the parser has borrowed from it. The parser borrows
+    /// scalars that are on one line and have no escapes, and copies others.
     fn before(&self, part: &'de str) -> &'de str {
         let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
         self.text.get(..offset).unwrap_or(self.text)
     }
 
-    /// The line, from 1, on which a part of the text begins.
+    /// The line, from 1, of a part of the text.
     fn line(&self, part: &'de str) -> usize {
         1 + self.before(part).matches('\n').count()
     }
 
-    /// A scalar that the text holds as it is meant. The parser does not tell
-    /// whether it is quoted, but a quote can stand before nothing else.
+    /// A scalar that was borrowed from the text. The parser does not tell whether it is
+    /// quoted, but only then is the character before it a quote.
     fn given(&self, part: &'de str) -> RawValue {
         if self.before(part).ends_with(['"', '\'']) {
             RawValue::quoted(part)
@@ -138,10 +135,10 @@ impl<'de> Source<'de> {
     }
 }
 
-/// What a part of the file sets, or the first mistake in it.
+/// What a part of the file sets, or its first mistake.
 type Found = Result<Vec<Assignment>, UsageError>;
 
-/// A mapping: that of the file, or that of a group.
+/// The mapping of the file or of a group.
 #[derive(Clone, Copy)]
 struct Mapping<'de, 'g> {
     source: Source<'de>,
@@ -190,7 +187,7 @@ impl<'de> Visitor<'de> for Mapping<'de, '_> {
                     map.next_value_seed(ValueSeed { key: &key, source })?
                 }
             };
-            // The first mistake is told; the parser is to be read to its end.
+            // The first mistake is reported; the parser still has to reach the end.
             found = found.and_then(|mut all: Vec<Assignment>| {
                 all.extend(new?);
                 Ok(all)
@@ -200,18 +197,18 @@ impl<'de> Visitor<'de> for Mapping<'de, '_> {
     }
 }
 
-/// The key of a mapping, as it is met.
+/// A key of a mapping.
 struct Key<'de> {
     name: &'de str,
     place: Origin,
     means: Meaning,
 }
 
-/// What a key stands for.
+/// The meaning of a key.
 enum Meaning {
     Option(&'static Opt),
     Group,
-    /// For nothing; which keys there are, and which of them was meant.
+    /// None. Holds the valid keys, and a similar one.
     Unknown {
         nearest: Option<String>,
         known: Vec<String>,
@@ -256,7 +253,7 @@ impl<'de> Visitor<'de> for KeySeed<'de, '_> {
     }
 }
 
-/// The value of a key: knows what that takes.
+/// The value of a key, with what it accepts.
 #[derive(Clone, Copy)]
 struct ValueSeed<'de, 'k> {
     key: &'k Key<'de>,
@@ -271,13 +268,13 @@ impl ValueSeed<'_, '_> {
                 given,
                 place: self.key.place.clone(),
             }]),
-            // What remains when every line of the group is a comment.
+            // A group in which every line is a comment.
             Meaning::Group if given.raw_type == RawType::Null => Ok(Vec::new()),
             _ => self.refuse(given.describe()),
         }
     }
 
-    /// What is said of a value, described like this, that cannot stand there.
+    /// The error for a value, described like this, that is not valid there.
     fn refuse(self, value: String) -> Found {
         let place = self.key.place.clone();
         Err(match &self.key.means {
@@ -348,7 +345,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
         Ok(self.number(value.to_string()))
     }
 
-    /// The form with a point tells it from a whole number.
+    /// Its debug form has a decimal point, unlike a whole number.
     fn visit_f64<E>(self, value: f64) -> Result<Found, E> {
         Ok(self.number(format!("{value:?}")))
     }
@@ -357,7 +354,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
         Ok(self.scalar(self.source.given(text)))
     }
 
-    /// In quotes with escapes, or on several lines.
+    /// Quoted with escapes, or on several lines.
     fn visit_str<E>(self, text: &str) -> Result<Found, E> {
         Ok(self.scalar(RawValue::quoted(text)))
     }
@@ -395,7 +392,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
     }
 }
 
-/// What comes behind the first document: nothing may.
+/// What follows the first document: nothing is allowed.
 struct NoMore;
 
 impl Visitor<'_> for NoMore {
@@ -418,7 +415,7 @@ fn is_group(key: &str) -> bool {
         .any(|option| group_of(option).as_deref() == Some(key))
 }
 
-/// The keys that can stand in a group, or at the top (the groups among them).
+/// The valid keys of a group, or of the top level (including groups).
 fn keys_of(group: Option<&str>) -> Vec<String> {
     let mut keys: Vec<String> = Vec::new();
     for key in OPTIONS.iter().filter_map(Opt::key) {

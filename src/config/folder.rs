@@ -1,5 +1,5 @@
-//! A folder of configuration files (`conf.d`): its `*.yaml`, in the order of their names,
-//! each over those before it.
+//! A folder of configuration files (`conf.d`): its `*.yaml` in the order of their names,
+//! each overriding those before it.
 
 use std::collections::HashMap;
 use std::fs::{self, Metadata};
@@ -9,20 +9,20 @@ use std::path::Path;
 use super::{Origin, UsageError, file, shown};
 use crate::config::options::Assignment;
 
-/// Anybody may write.
+/// Write permission for everyone.
 const OTHERS_WRITE: u32 = 0o002;
 
-/// What configuration files set.
+/// The values of configuration files.
 #[derive(Default)]
 pub(super) struct Sources {
-    /// What each file sets; a later one overrides.
+    /// The values of each file; later files override.
     pub files: Vec<Vec<Assignment>>,
-    /// What is to be logged of them.
+    /// Notes for the log.
     pub notes: Vec<String>,
 }
 
 impl Sources {
-    /// The sources, as they are merged.
+    /// The sources in the order in which they are merged.
     pub fn all(&self) -> impl Iterator<Item = &[Assignment]> {
         self.files.iter().map(Vec::as_slice)
     }
@@ -31,7 +31,7 @@ impl Sources {
 /// Reads a file, or the files of a folder.
 ///
 /// # Errors
-/// Something cannot be read, holds a mistake, or could be written by anybody.
+/// Something cannot be read, contains a mistake, or is writable by everyone.
 pub(super) fn read(path: &Path) -> Result<Sources, UsageError> {
     if !path.is_dir() {
         return Ok(Sources {
@@ -63,7 +63,7 @@ pub(super) fn read(path: &Path) -> Result<Sources, UsageError> {
 
 fn read_one(path: &Path) -> Result<Vec<Assignment>, UsageError> {
     let metadata = path.metadata().map_err(|error| refuse(path, error))?;
-    // A named pipe would wait for its writer.
+    // A named pipe would block.
     if !metadata.is_file() {
         return Err(refuse(path, "it is no regular file"));
     }
@@ -88,12 +88,12 @@ fn refuse(path: &Path, reason: impl ToString) -> UsageError {
     }
 }
 
-/// Says of each key that a later file sets anew which value counts.
+/// Notes which value counts for each key that a later file sets again.
 fn overridden(files: &[Vec<Assignment>]) -> Vec<String> {
     let mut notes = Vec::new();
     let mut set: HashMap<String, &Origin> = HashMap::new();
     for file in files {
-        // Lists have an assignment for each element.
+        // Lists have an assignment per element.
         let mut here: HashMap<String, &Origin> = HashMap::new();
         for assignment in file {
             here.entry(assignment.option.title())

@@ -1,15 +1,15 @@
-//! The forms in which logs are read, as messages and the documentation have them.
+//! The formats of logs, for messages and the documentation.
 
-/// A form of logs.
+/// A log format.
 #[derive(Clone, Copy, Debug)]
 pub struct LogForm {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// What is taken.
+    /// What is accepted.
     pub taken: &'static str,
 }
 
-/// All of them.
+/// All log formats.
 pub const LOG_FORMS: [LogForm; 3] = [
     LogForm {
         name: "JSON lines",

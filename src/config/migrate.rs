@@ -1,5 +1,5 @@
-//! Configuration files of the originals: which release they are of, what they rely on
-//! without saying it, and how they should be here.
+//! Configuration files of the originals: detects their release and the defaults they rely
+//! on, and converts them for this program.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,20 +7,20 @@ use std::path::Path;
 use super::{Origin, Settings, UsageError, file, shown};
 use crate::config::options::{Assignment, OPTIONS};
 
-/// What every comment of a change begins with.
+/// The beginning of every comment about a change.
 const MARK: &str = "# migrated:";
 
-/// So many keys that are unknown here are left out of a file, at the most.
+/// The most unknown keys that are commented out of a file.
 const MOST_UNKNOWN: usize = 1000;
 
-/// What 2022 did where a key was left out, and this program does not.
+/// The defaults of 2022 that differ from those of this program.
 const DEFAULTS_OF_2022: [(&str, &str, &str); 2] =
     [("retro_match", "true", "false"), ("snapshot", "30", "0")];
 
-/// The keys that 2020 had, and 2022 ignored.
+/// Keys of 2020 that 2022 ignored.
 const GONE_IN_2022: [&str; 2] = ["loglevel", "unflatten"];
 
-/// Whether a key came with 2022, or with one of the releases shortly before.
+/// Whether a key was introduced in 2022 or shortly before.
 fn came_with_2022(key: &str) -> bool {
     let is_in = |group: &str| {
         key.strip_prefix(group)
@@ -31,8 +31,8 @@ fn came_with_2022(key: &str) -> bool {
         || ["live_match", "matcher_name", "retro_match_timeout"].contains(&key)
 }
 
-/// What is to be said of a file of 2022 that leaves out what had another default there,
-/// unless that does not count in this run.
+/// The warning about a file of 2022 that omits a key with a different default, unless the
+/// key has no effect in this run.
 pub(super) fn warning(files: &[Vec<Assignment>], counts: impl Fn(&str) -> bool) -> Option<String> {
     let place = |assignment: &Assignment| match &assignment.place {
         Origin::File { path, line, key } if came_with_2022(key) => {
@@ -63,12 +63,12 @@ fn is(assignment: &Assignment, key: &str) -> bool {
     assignment.option.key().as_deref() == Some(key)
 }
 
-/// The text of a configuration file of one of the originals as it should be here, with a
-/// comment at each change. What means the same stays as it is.
+/// Converts the configuration file of one of the originals, with a comment at each
+/// change. Whatever means the same is unchanged.
 ///
 /// # Errors
-/// It is no YAML, or a value in it is none that its key takes; the lines are those of the
-/// text as it should be.
+/// The text is not YAML, or has a value that its key does not accept. Line numbers refer
+/// to the converted text.
 pub fn migrate(text: &str, path: &Path) -> Result<String, UsageError> {
     let (mut text, found) = without_unknown(text.to_owned(), path)?;
     let is_of_2022 = found.iter().any(|one| match &one.place {
@@ -107,14 +107,14 @@ pub fn migrate(text: &str, path: &Path) -> Result<String, UsageError> {
         "more is found here; with this line the meaning of a match is the original's",
         "# match: exact",
     );
-    // It has to be one that this program takes.
+    // The result must be valid here.
     let found = file::parse(&text, path)?;
     let empty = Vec::new();
     Settings::merge(&[&super::defaults(), &found])?.finish(None, empty)?;
     Ok(text)
 }
 
-/// The text with every key that is unknown here, or stands there twice, as a comment.
+/// The text with every unknown or repeated key commented out.
 fn without_unknown(mut text: String, path: &Path) -> Result<(String, Vec<Assignment>), UsageError> {
     for _ in 0..MOST_UNKNOWN {
         match file::parse(&text, path) {
@@ -147,7 +147,7 @@ fn line_of(found: &[Assignment], key: &str) -> Option<usize> {
     }
 }
 
-/// 2022 read keys in any case.
+/// 2022 accepted keys in any case.
 fn in_lower_case(text: &str, line: usize, key: &str) -> Option<String> {
     let lower = key.to_lowercase();
     let is_key = |known: &str| known == lower || known.starts_with(&format!("{lower}."));
@@ -176,7 +176,7 @@ fn last_part(key: &str) -> &str {
     key.rsplit_once('.').map_or(key, |(_, name)| name)
 }
 
-/// Makes a comment of a key with all that belongs to it.
+/// Comments out a key with its whole value.
 fn comment_out(text: &str, line: usize, why: &str) -> String {
     let mut out = String::new();
     let mut within = None;
@@ -215,7 +215,7 @@ fn indent_of(line: &str) -> usize {
     line.len() - line.trim_start_matches(' ').len()
 }
 
-/// Where a line begins, from 1.
+/// The offset of a line, counted from 1.
 fn start_of(text: &str, line: usize) -> usize {
     let before = text.split_inclusive('\n').take(line - 1);
     before.map(str::len).sum()
@@ -259,7 +259,7 @@ mod tests {
              # migrated: 2022 took 30 where this was left out; here it is 0\nsnapshot: 30\n{HINT}"
         );
         assert_eq!(migrated(text), expected);
-        // It says all now.
+        // The converted file sets everything.
         assert_eq!(warns(&expected), None);
         let again = migrated(&expected);
         assert_eq!(again, format!("{expected}{HINT}"));

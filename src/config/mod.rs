@@ -1,5 +1,5 @@
-//! What a run of the bridge is to do: defaults, overridden by the configuration
-//! file, by the environment, and by the command line.
+//! The configuration of a run: defaults, overridden by the configuration file, the
+//! environment, and the command line.
 
 mod environment;
 mod error;
@@ -33,94 +33,94 @@ pub use file::parse as parse_file;
 pub use migrate::migrate;
 pub use settings::Settings;
 
-/// A configuration that is complete and valid.
+/// A complete and valid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The engines that indicators are looked for in, each under a name of its own; none
-    /// where log files are all that is looked into.
+    /// The engines in which indicators are searched, with distinct names; empty if only
+    /// log files are searched.
     pub engines: Vec<engine::Target>,
     /// The management endpoint of Threat Bus.
     pub threatbus: Endpoint,
-    /// How many days of indicators to ask the bus for; 0 = only new ones.
+    /// The number of days of indicators to request from the bus; 0 = only new ones.
     pub snapshot_days: u32,
-    /// Whether to look into stored events.
+    /// Whether stored events are searched.
     pub retro_match: bool,
-    /// Whether to look at events as they are imported.
+    /// Whether new events are searched.
     pub live_match: bool,
     /// Whether keys with dots become nested objects in contexts.
     pub unflatten: bool,
-    /// The most matches of an indicator that are reported; `None` = all.
+    /// The most matches reported per indicator; `None` = all.
     pub retro_match_max_events: Option<NonZeroU64>,
-    /// When a query is ended; `None` = never.
+    /// The time limit of a query; `None` = unlimited.
     pub retro_match_timeout: Option<Duration>,
-    /// How long an event waits for others of its pattern, where no `WITHIN` says.
+    /// How long an event waits for others of its pattern if there is no `WITHIN`.
     pub observation_memory: Duration,
-    /// How much wider than equality indicators are looked for.
+    /// How far the search for indicators goes beyond equality.
     pub wider: MatchExpansion,
-    /// What counts as a match where it is found here.
+    /// What counts as a match in the matching done here.
     pub meaning: Meaning,
-    /// The command that makes another context of each context.
+    /// The command that transforms each context.
     pub transform_context: Option<CommandTemplate>,
     /// How that command is run.
     pub transform_mode: CommandMode,
-    /// How many processes of it there are at once, where they stay.
+    /// The number of its processes, if they are kept running.
     pub transform_processes: NonZeroUsize,
-    /// Where sightings go.
+    /// Where sightings are sent.
     pub sink: SinkChoice,
-    /// How the command of the sink is run, where it is one.
+    /// How the sink command is run, if the sink is one.
     pub sink_mode: CommandMode,
-    /// What standard output and commands get of a sighting.
+    /// The output format for standard output and commands.
     pub output: Output,
-    /// What is not asked for, and not told one by one.
+    /// What is not searched for, and what is not reported individually.
     pub noise: Noise,
     /// How many queries may run at the same time.
     pub max_background_tasks: NonZeroUsize,
-    /// The most values that one query asks for.
+    /// The most values in one query.
     pub batch_size: NonZeroUsize,
     /// Whether to keep each sighting until the broker has sent it back.
     pub confirm_delivery: bool,
-    /// How much memory sightings may take that wait for the bus, in bytes.
+    /// The memory limit in bytes for sightings that wait for the bus.
     pub queue_max_bytes: usize,
-    /// Where state is kept that outlives the process; `None` = nowhere.
+    /// Where persistent state is stored; `None` = nowhere.
     pub state_dir: Option<PathBuf>,
-    /// How much of the disk sightings may take that wait for the bus, in bytes.
+    /// The disk limit in bytes for sightings that wait for the bus.
     pub spool_max_bytes: u64,
-    /// For how many days reported sightings are remembered and not reported
-    /// again; `None` = not at all.
+    /// The number of days for which reported sightings are stored and not reported again;
+    /// `None` = never.
     pub report_once: Option<u16>,
-    /// The messages that the broker speaks.
+    /// The protocol of the broker.
     pub protocol: ProtocolChoice,
-    /// How long to try to reach VAST and the bus at start; `None` = for ever.
+    /// How long to try to reach VAST and the bus at start; `None` = forever.
     pub connect_timeout: Option<Duration>,
     /// The matcher in VAST that live matching uses.
     pub matcher_name: Option<String>,
-    /// How live matching learns of matches in VAST.
+    /// How live matching gets its matches from VAST.
     pub live_engine: LiveEngine,
-    /// What this bridge is called where several are told apart.
+    /// The name of this bridge, if there are several.
     pub sensor_name: Option<String>,
-    /// Where logs go.
+    /// Where logs are written.
     pub logging: Logging,
-    /// Where metrics go.
+    /// Where metrics are written.
     pub metrics: Metrics,
     /// What is read from files, and when the run ends.
     pub jobs: RunMode,
-    /// Whether to look only whether everything is there.
+    /// Whether to only check that everything is available.
     pub check: bool,
-    /// The configuration file that was read, to be named in the log.
+    /// The configuration file that was read, for the log.
     pub file: Option<PathBuf>,
-    /// What is odd but no error, to be logged.
+    /// Warnings for the log.
     pub warnings: Vec<String>,
-    /// Which of several files counts, to be logged.
+    /// Notes for the log about which of several files counts.
     pub notes: Vec<String>,
 }
 
 impl Config {
-    /// Whether matches come from more than one place, so that each says which.
+    /// Whether matches come from several sources, so that each has to name its own.
     pub fn is_fleet(&self) -> bool {
         self.engines.len() + usize::from(!self.jobs.events.is_empty()) > 1
     }
 
-    /// How live matches are to be had, where they are.
+    /// The options of live matching, if it is on.
     pub fn live_wish(&self) -> Option<LiveOptions> {
         self.live_match.then(|| LiveOptions {
             way: self.live_engine,
@@ -129,7 +129,7 @@ impl Config {
     }
 }
 
-/// Where sightings go.
+/// Where sightings are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum SinkChoice {
     /// To Threat Bus.
@@ -141,7 +141,7 @@ pub enum SinkChoice {
     Command(CommandTemplate),
 }
 
-/// The form of a summary.
+/// The format of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SummaryForm {
     /// JSON.
@@ -152,16 +152,16 @@ pub enum SummaryForm {
     Html,
 }
 
-/// What is not asked for, and not told one by one.
+/// What is not searched for, and what is not reported individually.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Noise {
-    /// The files of what is allowed.
+    /// The files with allowed values.
     pub allow: Vec<PathBuf>,
-    /// Whether what nobody means is allowed.
+    /// Whether the built-in values are allowed.
     pub allow_defaults: bool,
-    /// Within which time sightings are told as one; `None` = each by itself.
+    /// The time within which sightings are combined; `None` = never.
     pub aggregate: Option<Duration>,
-    /// How many sightings of an indicator go out in a minute; `None` = all.
+    /// The most sightings of an indicator per minute; `None` = all.
     pub per_minute: Option<u64>,
 }
 
@@ -171,14 +171,14 @@ pub enum CommandMode {
     /// A process for every sighting.
     #[default]
     Each,
-    /// A process that stays and gets a context a line.
+    /// A process that is kept running and gets one context per line.
     Lines,
 }
 
-/// Which messages to subscribe to.
+/// The messages to subscribe to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProtocolChoice {
-    /// Those that the broker speaks.
+    /// Those of the broker.
     #[default]
     Auto,
     /// JSON messages, Threat Bus up to 2020.12.16.
@@ -187,65 +187,65 @@ pub enum ProtocolChoice {
     Stix2,
 }
 
-/// Files in place of the bus and of VAST, and runs that end.
+/// Files instead of the bus and of VAST, and runs that end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunMode {
-    /// The files of indicators, and folders of such, that are read in place of the bus;
-    /// `-` is standard input.
+    /// The files and folders of indicators that are read instead of the bus; `-` is
+    /// standard input.
     pub indicators: Vec<PathBuf>,
-    /// What is known of them beforehand.
+    /// What is known about them.
     pub feed: feed::Options,
-    /// The logs that are looked into in place of VAST, or beside engines; `-` is standard
-    /// input.
+    /// The logs that are searched instead of VAST, or in addition to engines; `-` is
+    /// standard input.
     pub events: Vec<PathBuf>,
-    /// Whether the run stays at the end of these.
+    /// Whether the run continues at the end of the logs.
     pub follow: bool,
     /// Whether the run ends when everything is matched.
     pub once: bool,
-    /// How long no indicator comes before the bus is taken to have no more.
+    /// How long the bus may be silent before it is considered to have no more indicators.
     pub idle: Duration,
-    /// When the run ends in any case; `None` = never.
+    /// The time limit of the run; `None` = unlimited.
     pub deadline: Option<Duration>,
     /// Whether the exit status tells that nothing matched.
     pub exit_code: bool,
-    /// Where what was met is told at the end.
+    /// Where summaries are written at the end.
     pub summary_files: Vec<(PathBuf, SummaryForm)>,
 }
 
-/// What the program is started for.
+/// What the program was started to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
     /// To run the bridge.
     Run(Box<Config>),
-    /// To print a text, as it is, and end with success.
+    /// Print a text and exit successfully.
     Print(String),
-    /// To say what the indicators of a file would ask for.
+    /// Print the queries for the indicators of a file.
     Explain {
         /// The file; `-` is standard input.
         file: PathBuf,
-        /// Whether they are counted by plan and reason.
+        /// Whether they are only counted, by plan and reason.
         summary: bool,
-        /// How much wider than equality indicators are looked for.
+        /// How far the search for indicators goes beyond equality.
         wider: MatchExpansion,
-        /// What is known of the file beforehand.
+        /// What is known about the file.
         feed: feed::Options,
         /// The engine whose queries are shown.
         engine: engine::EngineChoice,
-        /// How far these go.
+        /// How far the queries go.
         mode: Mode,
     },
 }
 
-/// Where a configuration file is looked for when none is named.
+/// Where a configuration file is searched if none is named.
 pub const DEFAULT_FILES: [&str; 3] = [
     "./config.yaml",
     "./config.yml",
     "/etc/vast-threatbus/config.yaml",
 ];
 
-/// Makes a configuration out of the arguments behind the program's name, the
-/// environment, and the configuration file. Reads that file, and looks whether
-/// the programs that are named can be run (by the `PATH` of `env`).
+/// Makes a configuration from the arguments, the environment, and the configuration file.
+/// Reads that file, and checks that the named programs can be run (using the `PATH` of
+/// `env`).
 pub fn from_args(
     args: impl Iterator<Item = OsString>,
     env: impl Iterator<Item = (OsString, OsString)>,
@@ -258,7 +258,7 @@ pub fn from_args(
         CommandLine::Assignments(assignments) => assignments,
     };
     let (environment, warnings) = environment::assignments(env)?;
-    // Twice, since the file is named by what overrides it.
+    // Merged twice, since the sources that override the file also name it.
     let early = Settings::merge(&[&environment, &command_line])?;
     let path = early.config_file.clone().or_else(default_file);
     if let Some(file) = &early.migrate {
@@ -275,7 +275,7 @@ pub fn from_args(
     all.extend([&environment[..], &command_line]);
     let settings = Settings::merge(&all)?;
     if let Some(file) = settings.explain.clone() {
-        // Nothing else of the configuration counts.
+        // The rest of the configuration does not matter.
         return Ok(Invocation::Explain {
             wider: settings.wider(),
             feed: settings.feed()?,
@@ -294,7 +294,7 @@ pub fn from_args(
         .warnings
         .extend(migrate::warning(&sources.files, counts));
     config.notes = sources.notes;
-    // What a check finds missing has its place in the table.
+    // With `--check`, missing programs are reported in its table.
     if !config.check {
         check_programs(&settings, path_var.as_deref())?;
         check_files(&settings)?;
@@ -321,7 +321,7 @@ fn defaults() -> Vec<Assignment> {
     OPTIONS.iter().filter_map(with_default).collect()
 }
 
-/// Every program must be there before the first indicator arrives.
+/// Every program must exist before the first indicator arrives.
 fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), UsageError> {
     let fail = |option: &str, error: ProgramError| UsageError::Program {
         place: settings.place_of(option),
@@ -352,7 +352,7 @@ fn check_programs(settings: &Settings, path_var: Option<&OsStr>) -> Result<(), U
     Ok(())
 }
 
-/// Files that are to be read must be there, unless they are waited for.
+/// Files to read must exist, unless the program waits for them.
 fn check_files(settings: &Settings) -> Result<(), UsageError> {
     let indicators = settings.indicators.iter().map(|path| ("indicators", path));
     let events = settings.events.iter().map(|path| ("events", path));
@@ -375,10 +375,10 @@ fn check_files(settings: &Settings) -> Result<(), UsageError> {
     Ok(())
 }
 
-/// The name among `names` that `name` was most likely meant to be.
+/// The most similar name among `names`.
 pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option<String> {
     let name = name.to_lowercase();
-    // Edit distance takes the product of both lengths.
+    // The time of edit distance is the product of both lengths.
     if name.len() > 64 {
         return None;
     }
@@ -387,7 +387,7 @@ pub(crate) fn nearest(name: &str, names: impl Iterator<Item = String>) -> Option
     (distance(&best) <= 1 + name.chars().count() / 4).then_some(best)
 }
 
-/// `path` with a leading `./` dropped, as messages show it.
+/// `path` without a leading `./`, for messages.
 fn shown(path: &Path) -> String {
     let path = path.strip_prefix(".").unwrap_or(path);
     crate::observe::logging::printable(&path.to_string_lossy(), 4096).to_string()
@@ -401,7 +401,7 @@ mod tests {
 
     use super::*;
 
-    /// What a run with these sources is to do. The programs are not looked for.
+    /// The configuration from these sources. Programs are not checked.
     fn load(file: &str, env: &[(&str, &str)], args: &[&str]) -> Result<Config, UsageError> {
         let file = parse_file(file, Path::new("c.yaml"))?;
         let env = env.iter().map(|(name, value)| (name.into(), value.into()));
@@ -609,7 +609,7 @@ mod tests {
         let config = load("", &[], &args).expect("valid");
         assert_eq!(config.live_engine, LiveEngine::Attach);
         assert_eq!(config.matcher_name.as_deref(), Some("threatbus"));
-        // It is of no use there, and does no harm.
+        // It has no effect there, but is accepted.
         assert!(retro("live_engine: attach").is_ok());
     }
 
@@ -644,7 +644,7 @@ mod tests {
             Ok(CommandMode::Lines)
         );
         assert_eq!(mode(&["--sink", "logger -t %ioc"]), Ok(CommandMode::Each));
-        // It is of no use there, and does no harm.
+        // It has no effect there, but is accepted.
         assert_eq!(mode(&["--sink-mode=lines"]), Ok(CommandMode::Lines));
     }
 

@@ -1,4 +1,4 @@
-//! The nodes of engines as they are given: `[NAME=][SCHEME://]HOST:PORT`.
+//! The syntax of engine nodes: `[NAME=][SCHEME://]HOST:PORT`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,36 +8,36 @@ use thiserror::Error;
 use crate::engine::EngineChoice;
 use crate::process::endpoint::{Endpoint, EndpointError};
 
-/// The most bytes that a name has.
+/// The longest name in bytes.
 const LONGEST_NAME: usize = 200;
 
-/// Where an engine listens, and what is said of it.
+/// The endpoint of an engine, with its name and kind if given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// What it is called, where that is said.
+    /// Its name, if given.
     pub name: Option<String>,
-    /// What listens there, where that is said.
+    /// The kind of engine, if given.
     pub choice: Option<EngineChoice>,
     /// Where it listens.
     pub endpoint: Endpoint,
 }
 
-/// Why a text is no [`Node`].
+/// Why a text is not a [`Node`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NodeError {
-    /// What stands before the `=` cannot be a name.
+    /// The text before the `=` is not a valid name.
     #[error("a name has 1 to {LONGEST_NAME} bytes, no blank at its ends and no control characters")]
     Name,
-    /// No engine is called like this.
+    /// There is no such engine.
     #[error("there is no engine {0:?}; the schemes are vast:// and tenzir://")]
     Scheme(String),
-    /// What stands there is no host with a port.
+    /// The rest is not a host and a port.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
 }
 
 impl Node {
-    /// Whether nothing is said but where it listens.
+    /// Whether only an endpoint is given.
     pub(super) fn is_plain(&self) -> bool {
         self.name.is_none() && self.choice.is_none()
     }
@@ -47,7 +47,7 @@ impl FromStr for Node {
     type Err = NodeError;
 
     fn from_str(text: &str) -> Result<Self, NodeError> {
-        // No endpoint holds a `=`.
+        // An endpoint never contains `=`.
         let (name, rest) = match text.rsplit_once('=') {
             Some((name, rest)) => (Some(name), rest),
             None => (None, text),
@@ -77,7 +77,7 @@ impl FromStr for Node {
 }
 
 impl fmt::Display for Node {
-    /// Its name; else where it listens.
+    /// Its name, or else its endpoint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
             Some(name) => f.write_str(name),

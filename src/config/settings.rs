@@ -1,4 +1,4 @@
-//! The options as they were given, one field for each, and how they become a
+//! The options as they were given, one field each, and their conversion into a
 //! [`Config`].
 
 use std::collections::HashMap;
@@ -19,8 +19,8 @@ use crate::process::command::CommandTemplate;
 use crate::process::endpoint::Endpoint;
 use crate::protocol::feed;
 
-/// What the entries of the table of options set. See [`Config`] for the meaning
-/// of the fields that have the same name there.
+/// Set by the entries of the table of options. See [`Config`] for the fields with the
+/// same name.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(
     missing_docs,
@@ -91,12 +91,12 @@ pub struct Settings {
     pub summary_files: Vec<PathBuf>,
     pub check: bool,
     places: HashMap<&'static str, Origin>,
-    /// Whether engines are asked beside what is looked into of log files.
+    /// Whether engines are searched in addition to log files.
     is_beside: bool,
 }
 
 impl Settings {
-    /// Applies the sources in order, so that a later one overrides.
+    /// Applies the sources in order; later ones override.
     pub fn merge(sources: &[&[Assignment]]) -> Result<Self, UsageError> {
         let mut settings = Self::default();
         for source in sources {
@@ -116,8 +116,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Outside of a command line, of the two names of the engines' endpoints the neutral
-    /// one counts alone.
+    /// Outside the command line, of the two names for the engines' endpoints only the
+    /// neutral one counts.
     fn forget_other_name(&mut self, assignment: &Assignment) {
         let [vast, neutral] = ENDPOINT_OPTIONS;
         let is_neutral = name_of(assignment.option) == neutral;
@@ -127,9 +127,9 @@ impl Settings {
         }
     }
 
-    /// Log files take the place of engines that an earlier source names; those of their own
-    /// source stand beside them, but for the one plain endpoint of a file, which was there
-    /// before several could be named.
+    /// Log files replace the engines of an earlier source. Engines of the same source are
+    /// searched too, except for a file's single plain endpoint, which files had before
+    /// several engines were possible.
     fn note_beside(&mut self, source: &[Assignment]) {
         let names_any = |options: &[&str]| {
             let mut given = source.iter().map(|one| name_of(one.option));
@@ -160,7 +160,7 @@ impl Settings {
             })?;
         let name = name_of(option);
         for [one, other] in [ENDPOINT_OPTIONS, PROGRAM_OPTIONS] {
-            // What was given by the other name does not count any more.
+            // The value given by the other name no longer counts.
             if name == one || name == other {
                 self.places.remove(if name == one { other } else { one });
             }
@@ -169,23 +169,23 @@ impl Settings {
         Ok(())
     }
 
-    /// Where the value of an option comes from.
+    /// Where the value of an option was given.
     pub(super) fn place_of(&self, option: &str) -> Origin {
         let given = self.places.get(option).cloned();
         given.unwrap_or_else(|| Origin::Default(option.to_owned()))
     }
 
-    /// Makes a configuration of settings that the table's defaults are part of.
+    /// Makes a configuration. The settings include the table's defaults.
     ///
     /// # Errors
     ///
-    /// Values that are good by themselves but do not go together.
+    /// Values that are valid but cannot be combined.
     pub(super) fn finish(
         &self,
         file: Option<PathBuf>,
         warnings: Vec<String>,
     ) -> Result<Config, UsageError> {
-        // As in the original: asking for neither means live matching.
+        // Like the original: live matching if neither is requested.
         let engines = self.engines()?;
         let has_engines = !engines.is_empty();
         let nothing_asked = !self.retro_match && !self.live_match && has_engines;
@@ -221,7 +221,7 @@ impl Settings {
                 per_minute: Some(self.max_sightings_per_minute).filter(|most| *most > 0),
             },
             sink: match &self.sink {
-                // Where there is no bus.
+                // There is no bus.
                 SinkChoice::Bus if !jobs.indicators.is_empty() => SinkChoice::Stdout,
                 sink => sink.clone(),
             },
@@ -229,7 +229,8 @@ impl Settings {
                 .expect("the table limits it, and does not let it be 0"),
             batch_size: count(self.batch_size)
                 .expect("the table limits it, and does not let it be 0"),
-            // Who keeps what waits over a crash does not want to lose it with a broker.
+            // A user who keeps sightings across a crash does not want to lose them with a
+            // broker either.
             confirm_delivery: self.confirm_delivery.unwrap_or(self.state_dir.is_some()),
             queue_max_bytes: usize::try_from(self.queue_max_bytes).unwrap_or(usize::MAX),
             state_dir: self.state_dir.clone(),
@@ -254,7 +255,7 @@ impl Settings {
         })
     }
 
-    /// Whether nobody gave this option.
+    /// Whether this option was not given.
     pub(super) fn is_left_out(&self, option: &str) -> bool {
         self.is_default(option)
     }
@@ -263,7 +264,7 @@ impl Settings {
         matches!(self.place_of(option), Origin::Default(_))
     }
 
-    /// How much wider than equality indicators are looked for.
+    /// How far the search for indicators goes beyond equality.
     pub(super) fn wider(&self) -> MatchExpansion {
         MatchExpansion {
             answers: self.match_answers && !self.is_default("match-answers"),
@@ -272,7 +273,7 @@ impl Settings {
         }
     }
 
-    /// A command that stays is the same for every sighting.
+    /// A command that is kept running is the same for every sighting.
     fn sink_mode(&self) -> Result<CommandMode, UsageError> {
         if let (CommandMode::Lines, SinkChoice::Command(command)) = (self.sink_mode, &self.sink) {
             if command.placeholders() != (false, false) {
@@ -285,7 +286,7 @@ impl Settings {
         Ok(self.sink_mode)
     }
 
-    /// A name that labels, tags and STIX objects can hold.
+    /// The name is valid in labels, tags and STIX objects.
     fn sensor_name(&self) -> Result<Option<String>, UsageError> {
         let name = self.sensor_name.clone();
         let is_bad = |name: &String| name.len() > 200 || name.chars().any(char::is_control);
@@ -297,7 +298,7 @@ impl Settings {
         Ok(name)
     }
 
-    /// For how many days reported sightings are remembered, where they are.
+    /// The number of days for which reported sightings are stored, if any.
     fn report_once(&self) -> Result<Option<u16>, UsageError> {
         if self.report_once && self.state_dir.is_none() {
             let place = self.place_of("report-once");
@@ -313,7 +314,7 @@ impl Settings {
         places.any(|place| !matches!(place, None | Some(Origin::Default(_))))
     }
 
-    /// The engines that are asked. What is not given of one is as the engine has it.
+    /// The engines to query. What is not given has the engine's default.
     pub(super) fn targets(&self) -> Vec<engine::Target> {
         let are_given = self.is_given(&ENDPOINT_OPTIONS);
         let has_files = !self.events.is_empty();
@@ -339,7 +340,7 @@ impl Settings {
         self.nodes.iter().map(target).collect()
     }
 
-    /// The program that was named for these engines.
+    /// The program that was given for these engines.
     fn program(&self, choice: engine::EngineChoice) -> Option<PathBuf> {
         let option = self.program_option(choice);
         match option {
@@ -350,8 +351,8 @@ impl Settings {
         }
     }
 
-    /// The option that names the program of these engines, or would. A node of Tenzir beside
-    /// others is not asked with theirs.
+    /// The option that names the program of these engines. A Tenzir node next to other
+    /// engines has its own program option.
     pub(super) fn program_option(&self, choice: engine::EngineChoice) -> &'static str {
         let is_tenzir = |choice| choice == engine::EngineChoice::Tenzir;
         let mut choices = self
@@ -375,7 +376,7 @@ impl Settings {
             .unwrap_or(&PROGRAM_OPTIONS[0])
     }
 
-    /// The engines, of which no two have the same name or are the same node.
+    /// The engines. No two have the same name or node.
     fn engines(&self) -> Result<Vec<engine::Target>, UsageError> {
         let place = || {
             let option = ENDPOINT_OPTIONS.iter().find(|one| self.is_given(&[one]));
@@ -418,7 +419,7 @@ impl Settings {
         Ok(targets)
     }
 
-    /// What is known of the files of indicators beforehand.
+    /// What is known about the indicator files.
     pub(super) fn feed(&self) -> Result<feed::Options, UsageError> {
         let fail = |option, problem| {
             let place = self.place_of(option);
@@ -513,7 +514,7 @@ impl Settings {
         })
     }
 
-    /// The files of the summary, with their forms by their names.
+    /// The summary files, with their formats by file extension.
     fn summary_files(&self) -> Result<Vec<(PathBuf, SummaryForm)>, UsageError> {
         let with_form = |path: &PathBuf| {
             let end = path.extension().and_then(|end| end.to_str());
@@ -532,7 +533,7 @@ impl Settings {
         self.summary_files.iter().map(with_form).collect()
     }
 
-    /// Whether the matcher of live matching can be what is asked for.
+    /// Checks that the matcher of live matching can be the requested one.
     fn check_matcher(&self, is_live: bool) -> Result<(), UsageError> {
         let fail = |option, problem| {
             let place = self.place_of(option);
@@ -570,13 +571,13 @@ impl Settings {
     }
 }
 
-/// The two names of the node's endpoint.
+/// The two names for the node's endpoint.
 const ENDPOINT_OPTIONS: [&str; 2] = ["vast", "engine-endpoint"];
 
-/// The two names of the engine's program.
+/// The two names for the engine's program.
 const PROGRAM_OPTIONS: [&str; 2] = ["vast-binary", "engine-binary"];
 
-/// The option for the program of Tenzir, where there are other engines.
+/// The option for Tenzir's program next to other engines.
 const TENZIR_PROGRAM: &str = "tenzir-binary";
 
 fn name_of(option: &Opt) -> &'static str {

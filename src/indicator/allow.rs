@@ -1,4 +1,4 @@
-//! `--allow`: what is never asked for, and what says so.
+//! `--allow`: what is never searched for, and why.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use super::Indicator;
 use crate::observable::{Network, Observable, domains_above};
 
-/// Networks with fewer fixed bits are nobody's indicator: an address has 128 bits
-/// here, and those of IPv4 begin with 96 that are fixed.
+/// A network with fewer fixed bits is too wide to be an indicator. Addresses have 128
+/// bits here, and those of IPv4 begin with 96 fixed bits.
 const LEAST_IPV4: u8 = 96 + 8;
 const LEAST_IPV6: u8 = 16;
 
-/// The hashes of a file in which nothing is.
+/// The hashes of an empty file.
 const EMPTY_FILE: [&str; 6] = [
     "d41d8cd98f00b204e9800998ecf8427e",
     "da39a3ee5e6b4b0d3255bfef95601890afd80709",
@@ -23,27 +23,27 @@ const EMPTY_FILE: [&str; 6] = [
     "cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e",
 ];
 
-/// Something that is allowed.
+/// An allowed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// This value, and what is inside of it where it is a network.
+    /// This value; of a network, everything inside it.
     Value(Observable),
-    /// This domain and all names under it, in its canonical form.
+    /// This domain and all names below it, in canonical form.
     Domain(String),
 }
 
-/// Who says that something is allowed.
+/// Why something is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Because<'a> {
-    /// A file of `--allow`.
+    /// A file of `--allow` lists it.
     File(&'a str),
-    /// What is built in, for this reason.
+    /// It is built in, for this reason.
     BuiltIn(&'static str),
-    /// What is built in, and stands in every file of hosts.
+    /// It is built in, since every hosts file has it.
     Hosts,
 }
 
-/// What is allowed.
+/// The set of allowed values.
 #[derive(Debug, Default)]
 pub struct Allow {
     has_defaults: bool,
@@ -55,7 +55,7 @@ pub struct Allow {
     domains: HashMap<String, usize>,
 }
 
-/// What is allowed now: all who ask share it, and see when it is read anew.
+/// The current [`Allow`], shared by all that use it. They see when it is reloaded.
 #[derive(Clone, Debug, Default)]
 pub struct Allowing(Arc<Shared>);
 
@@ -66,14 +66,14 @@ struct Shared {
 }
 
 impl Allowing {
-    /// This is allowed from the start.
+    /// Starts with this set.
     pub fn new(allow: Allow) -> Self {
         let allowing = Allowing::default();
         allowing.put(allow);
         allowing
     }
 
-    /// This is allowed from now on, in place of what was.
+    /// Replaces the set.
     pub fn change(&self, allow: Allow) {
         self.put(allow);
         self.0.has_changed.store(true, Ordering::Release);
@@ -84,20 +84,21 @@ impl Allowing {
         *now = Arc::new(allow);
     }
 
-    /// What is allowed now.
+    /// The current set.
     pub fn now(&self) -> Arc<Allow> {
         let now = self.0.now.read().unwrap_or_else(PoisonError::into_inner);
         now.clone()
     }
 
-    /// Whether it was changed since the start: what is looked for may be allowed by now.
+    /// Whether the set has changed since the start, so that an indicator may be allowed
+    /// by now.
     pub fn has_changed(&self) -> bool {
         self.0.has_changed.load(Ordering::Acquire)
     }
 }
 
 impl Allow {
-    /// Nothing but what is built in, or nothing at all.
+    /// Makes a set with the built-in values, or an empty one.
     pub fn new(has_defaults: bool) -> Self {
         Allow {
             has_defaults,
@@ -105,7 +106,7 @@ impl Allow {
         }
     }
 
-    /// Allows what a file with this name holds.
+    /// Adds the contents of a file with this name.
     pub fn add(&mut self, file: &str, entries: impl IntoIterator<Item = Entry>) {
         let number = self.files.len();
         self.files.push(file.to_owned());
@@ -123,11 +124,11 @@ impl Allow {
         }
     }
 
-    /// Why an indicator is not to be asked for: all that it asks for is allowed. One
-    /// that asks for more than values is asked for in any case.
+    /// Why an indicator is not searched for: all its values are allowed. An indicator
+    /// that tests more than values is always searched for.
     pub fn of(&self, indicator: &Indicator) -> Option<Because<'_>> {
         if let Some(sequence) = &indicator.sequence {
-            // One part that is not allowed makes the whole worth asking for.
+            // One part that is not allowed is enough to search for the whole.
             let mut reasons = sequence.parts.iter().map(|part| self.of(part));
             let first = reasons.next()??;
             return reasons.all(|reason| reason.is_some()).then_some(first);
@@ -140,7 +141,7 @@ impl Allow {
         reasons.all(|reason| reason.is_some()).then_some(first)
     }
 
-    /// Whether any address may be allowed.
+    /// Whether the set can contain any address.
     pub fn has_addresses(&self) -> bool {
         self.has_defaults || self.has_addresses || !self.networks.is_empty()
     }
@@ -150,7 +151,7 @@ impl Allow {
         self.of_value(&Observable::address(address)).is_some()
     }
 
-    /// Why a value is not to be asked for.
+    /// Why a value is not searched for.
     pub fn of_value(&self, value: &Observable) -> Option<Because<'_>> {
         let file = |number: usize| Because::File(&self.files[number]);
         let named = self.values.get(&key(value)).copied();
@@ -164,7 +165,7 @@ impl Allow {
             }
             Observable::Network(network) => self.network_around(*network),
             Observable::Domain(name) | Observable::Subdomain(name) => self.domain_around(name),
-            // Who serves a file elsewhere in an allowed domain is not allowed.
+            // A file elsewhere in an allowed domain is not allowed.
             Observable::Url(_) => None,
             Observable::Hash(_) | Observable::Text(..) | Observable::Answer(_) => None,
         };
@@ -185,12 +186,12 @@ impl Allow {
     }
 }
 
-/// What a value is known by, however it is written.
+/// The key of a value, the same for every spelling.
 fn key(value: &Observable) -> String {
     format!("{} {value}", value.kind())
 }
 
-/// Why nobody means this.
+/// The built-in reason for a value.
 fn built_in(value: &Observable) -> Option<Because<'static>> {
     match value {
         Observable::Address(address) | Observable::Endpoint(address, _) => of_address(*address),
@@ -210,7 +211,7 @@ fn built_in(value: &Observable) -> Option<Because<'static>> {
 
 fn of_address(address: IpAddr) -> Option<Because<'static>> {
     let is_broadcast = matches!(address, IpAddr::V4(address) if address.is_broadcast());
-    // 127.0.0.1, ::1, 0.0.0.0, :: and 255.255.255.255 stand in files of hosts.
+    // 127.0.0.1, ::1, 0.0.0.0, :: and 255.255.255.255 are in hosts files.
     let is_usual = address.is_unspecified()
         || is_broadcast
         || ["127.0.0.1", "::1"]
@@ -285,7 +286,7 @@ mod tests {
             ("198.51.100.7", Some("a")),
             ("198.51.100.128/25", Some("a")),
             ("198.51.100.0/24", Some("a")),
-            // It merely holds allowed addresses.
+            // It only contains allowed addresses.
             ("198.51.0.0/16", None),
             ("192.0.2.0/24", None),
             ("one.example", Some("a")),
@@ -346,7 +347,7 @@ mod tests {
         assert_eq!(Allow::new(false).of_value(&value("127.0.0.1")), None);
     }
 
-    /// Whether the first bits of two addresses are the same.
+    /// Whether two addresses have these first bits in common.
     fn share(one: u32, other: u32, bits: u32) -> bool {
         (one ^ other).checked_shr(32 - bits).unwrap_or(0) == 0
     }
@@ -356,7 +357,8 @@ mod tests {
     }
 
     proptest! {
-        /// An address is allowed in a network, a network in one that is as wide or wider.
+        /// An address is allowed by a network that contains it, a network by one that is
+        /// as wide or wider.
         #[test]
         fn a_network_allows_what_is_inside_of_it(
             allowed in any::<u32>(),
@@ -367,7 +369,7 @@ mod tests {
         ) {
             let mut allow = Allow::new(false);
             allow.add("a", [Entry::Value(value(&format!("{}/{length}", ipv4(allowed))))]);
-            // One that is inside of it is rare otherwise.
+            // Otherwise an address inside it would be rare.
             let other = if near { allowed ^ (other >> length) } else { other };
             let is_inside = share(allowed, other, length);
             for (text, expected) in [
@@ -381,7 +383,7 @@ mod tests {
                 let because = allow.of(&indicator(&[&text]));
                 prop_assert_eq!(because.is_some(), expected, "{}", text);
             }
-            // A network is asked for that merely holds an address that is allowed.
+            // A network that only contains an allowed address is searched for.
             let mut allow = Allow::new(false);
             allow.add("a", [Entry::Value(value(&ipv4(other)))]);
             let around = format!("{}/{length}", ipv4(other));
@@ -389,7 +391,7 @@ mod tests {
             prop_assert!(allow.of(&indicator(&[&ipv4(other)])).is_some());
         }
 
-        /// `.domain` allows the domain and the names under it, a name itself alone.
+        /// `.domain` allows the domain and the names below it, a bare name only itself.
         #[test]
         fn a_domain_allows_the_names_under_it(
             labels in vec("[ab]{1,2}", 1..4),
@@ -415,8 +417,8 @@ mod tests {
             prop_assert!(allow.of(&indicator(&[&url])).is_none());
         }
 
-        /// A hash allows itself, however it is written, and an indicator is allowed where
-        /// all of its values are.
+        /// A hash allows itself in any spelling, and an indicator is allowed if all its
+        /// values are.
         #[test]
         fn an_indicator_is_allowed_where_all_of_it_is(
             hashes in vec("[0-9a-f]{32}|[0-9a-f]{64}", 1..6),

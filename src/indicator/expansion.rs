@@ -1,5 +1,5 @@
-//! What is looked for besides the values that an indicator names, where that is
-//! asked for. The original's meaning is equality, so that all of it is off.
+//! What is searched for in addition to the values of an indicator, if requested. The
+//! original compares for equality, so everything here is off by default.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use super::{Indicator, Selection};
 use crate::matching::condition::{Check, Condition, Place, Test};
 use crate::observable::{Kind, Observable};
 
-/// How much wider than equality an indicator is looked for. Each works on the values
-/// that the indicator names, not on those that another adds.
+/// How far the search for an indicator goes beyond equality. Each option applies to the
+/// values of the indicator, not to those that another option adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchExpansion {
-    /// Domains and addresses also among the answers of DNS, which are lists.
+    /// Search for domains and addresses in DNS answers too, which are lists.
     pub answers: bool,
-    /// Domains also as the end of a longer name.
+    /// Match domains also as the end of a longer name.
     pub subdomains: bool,
-    /// URLs also by their host alone.
+    /// Match URLs also by their host alone.
     pub url_hosts: bool,
 }
 
@@ -44,8 +44,8 @@ impl MatchExpansion {
         self == MatchExpansion::default()
     }
 
-    /// Makes an indicator wider. What it must not be (`!=`, `NOT`) and what it
-    /// compares otherwise (`LIKE`, one end of a connection) stays.
+    /// Expands an indicator. Negated tests (`!=`, `NOT`) and other comparisons (`LIKE`,
+    /// one end of a connection) are unchanged.
     pub fn expand(self, indicator: &mut Indicator) {
         if self.is_nothing() {
             return;
@@ -70,7 +70,7 @@ impl MatchExpansion {
             *selection = wide.into();
         }
         let condition = condition.cloned().map(|one| self.widened(one));
-        // An engine may give more than the names under a domain.
+        // An engine may return more than the names below a domain.
         let is_inexact = |one: &Observable| matches!(one, Observable::Subdomain(_));
         let condition = if indicator.observables.iter().any(is_inexact) {
             let holds = indicator
@@ -95,7 +95,7 @@ impl MatchExpansion {
         values.dedup();
     }
 
-    /// What is looked for besides one value.
+    /// The additional values for one value.
     fn of(self, value: &Observable) -> Vec<Observable> {
         let mut added = Vec::new();
         match value {
@@ -153,7 +153,7 @@ impl MatchExpansion {
     }
 }
 
-/// The values that a test asks for one of.
+/// The values of which a test requires one.
 fn values_of(test: &Test) -> Vec<Observable> {
     match (&test.check, test.place) {
         _ if test.negated => vec![],
@@ -164,7 +164,7 @@ fn values_of(test: &Test) -> Vec<Observable> {
     }
 }
 
-/// An address at an end of a connection stands in no answer.
+/// An address at an end of a connection is never in a DNS answer.
 fn is_of_an_end(test: &Test) -> bool {
     matches!(test.place, Place::Source | Place::Destination)
 }

@@ -1,4 +1,4 @@
-//! What of an indicator is not asked for, while the rest of it is.
+//! The parts of an indicator that are not searched for although the rest is.
 
 use std::fmt;
 
@@ -6,22 +6,22 @@ use log::{debug, warn};
 
 use crate::observe::logging::printable;
 
-/// So many characters of a part are shown.
+/// The number of characters shown of a part.
 const SHOWN: usize = 120;
 
-/// A part of an indicator that is not asked for.
+/// A part of an indicator that is not searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
-    /// The part as the indicator writes it, cut where it is long.
+    /// The part as the indicator writes it, truncated if it is long.
     pub what: String,
-    /// Why, for a person.
+    /// The human-readable reason.
     pub why: String,
-    /// It is a value that is none of its kind, which whoever wrote it should know.
+    /// Whether it is an invalid value, which its author should know about.
     pub is_wrong: bool,
 }
 
 impl LeftOut {
-    /// This part, for this reason.
+    /// Makes one of a part and the reason.
     pub fn new(part: &impl fmt::Display, why: &str, is_wrong: bool) -> Self {
         let text = part.to_string();
         let what = match text.char_indices().nth(SHOWN) {
@@ -36,7 +36,7 @@ impl LeftOut {
     }
 }
 
-/// Tells of what is left out of an indicator: of values that are none with a warning.
+/// Logs what is left out of an indicator; invalid values with a warning.
 pub fn tell_of_left_out(id: &str, left_out: &[LeftOut]) {
     for one in left_out {
         let (id, text) = (printable(id, 200), one.to_string());

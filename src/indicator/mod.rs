@@ -1,8 +1,7 @@
-//! What the bus asks for: an indicator of compromise, and the observables that
-//! it names.
+//! Indicators of compromise from the bus, with their observables.
 //!
-//! Everything here is already checked: text from the bus becomes one of these
-//! types where messages are read (`protocol/`), or it becomes a rejection.
+//! Everything here is validated: where messages are read (`protocol/`), text from the bus
+//! becomes one of these types or a rejection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,8 +27,8 @@ pub use sequence::Sequence;
 pub use validity::{Validity, ValidityState, timestamp};
 pub use versions::Versions;
 
-/// The generation of bus messages that an indicator came in, and that its
-/// sightings are written in.
+/// The generation of bus messages in which an indicator arrived and in which its
+/// sightings are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `Intel` and `Sighting` JSON, Threat Bus up to 2020.12.16.
@@ -47,49 +46,49 @@ impl fmt::Display for Protocol {
     }
 }
 
-/// What the bus wants done with an indicator.
+/// The operation that the bus requests for an indicator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// A new indicator: match it.
     Add,
-    /// A changed indicator (`x_threatbus_update: EDIT`): replaces the one that
-    /// waits under the same id.
+    /// A changed indicator (`x_threatbus_update: EDIT`): replaces the one that is queued
+    /// under the same id.
     Edit,
-    /// The indicator is withdrawn (`REMOVE`): stop asking for it.
+    /// The indicator is withdrawn (`REMOVE`): stop searching for it.
     Remove,
 }
 
 /// One indicator of compromise, as the bridge works with it.
 #[derive(Clone, Debug)]
 pub struct Indicator {
-    /// The bus's id: any text on the legacy protocol, `indicator--UUID` on
-    /// STIX-2.
+    /// The id on the bus: any text in the legacy protocol, `indicator--UUID` in STIX-2.
     pub id: Arc<str>,
-    /// The protocol that it came in and that its sightings go out in.
+    /// The protocol in which it arrived, which is also that of its sightings.
     pub protocol: Protocol,
-    /// What to look for: an event matches when it holds any one of these. Empty
-    /// where there is a selection; where there is a sequence, those of all its parts.
+    /// What to search for: an event with any one of these matches. Empty if there is a
+    /// selection; the values of all parts if there is a sequence.
     pub observables: Vec<Observable>,
-    /// What a query of its own asks for, where there are no such values; there is a
-    /// condition then, which alone tells what matches.
+    /// The separate query, if there are no such values. There is a condition then, which
+    /// decides what matches.
     pub selection: Option<Arc<Selection>>,
-    /// What else an event has to be like that holds one of them; checked in the
-    /// event ([`Indicator::holds`]), whatever gave it.
+    /// What else must hold for an event with one of them; checked in the event
+    /// ([`Indicator::holds`]), whatever its source.
     pub condition: Option<Arc<Condition>>,
-    /// When it counts.
+    /// When the indicator is valid.
     pub validity: Validity,
-    /// The values as the bus wrote them, for sightings and for `%ioc`.
+    /// The values as the bus wrote them, for sightings and `%ioc`.
     pub ioc: Vec<String>,
-    /// The message's JSON as it came, where sightings carry it (STIX-2).
+    /// The original JSON of the message, if sightings carry it (STIX-2).
     pub original: Option<Box<RawValue>>,
-    /// What else the feed says of it, as a JSON object.
+    /// Other properties from the feed, as a JSON object.
     pub properties: Option<Box<RawValue>>,
-    /// The events that it means together, where one alone is no match.
+    /// The events that match only together, if there are several.
     pub sequence: Option<Arc<Sequence>>,
 }
 
 impl Indicator {
-    /// An indicator that asks for these observables, always, and has nothing else.
+    /// Makes an indicator for these observables that is always valid and has nothing
+    /// else.
     pub fn new(id: Arc<str>, protocol: Protocol, observables: Vec<Observable>) -> Self {
         Indicator {
             id,
@@ -105,7 +104,7 @@ impl Indicator {
         }
     }
 
-    /// The kind of what it looks for in one word, as statistics name it.
+    /// The kind of its observables in one word, for statistics.
     pub fn kind(&self) -> &'static str {
         let mut kinds = self.observables.iter().map(Observable::kind);
         let first = kinds.next().unwrap_or("query");
@@ -116,15 +115,15 @@ impl Indicator {
         }
     }
 
-    /// Whether an event that an engine gives for it is a match.
+    /// Whether an event that an engine returned for it is a match.
     pub fn holds(&self, event: &LazyEvent<'_>) -> bool {
         self.condition
             .as_ref()
             .is_none_or(|condition| event.fulfils(condition))
     }
 
-    /// Whether something in it tells which events it means, so that not every event has to
-    /// be looked at.
+    /// Whether anything in it narrows the events it means, so that not every event has to
+    /// be checked.
     pub fn is_narrow(&self) -> bool {
         let sequence = self.sequence.as_ref();
         self.selection
@@ -133,13 +132,13 @@ impl Indicator {
             && sequence.is_none_or(|sequence| sequence.parts.iter().all(Indicator::is_narrow))
     }
 
-    /// Whether it, or a part of it, takes a query of its own.
+    /// Whether it, or a part of it, needs a separate query.
     pub fn takes_selections(&self) -> bool {
         let parts = self.sequence.iter().flat_map(|sequence| &sequence.parts);
         self.selection.is_some() || parts.into_iter().any(|part| part.selection.is_some())
     }
 
-    /// Whether it asks for the same as another one.
+    /// Whether it searches for the same as another one.
     pub fn asks_the_same(&self, other: &Indicator) -> bool {
         self.observables == other.observables
             && self.selection == other.selection
@@ -151,7 +150,7 @@ impl Indicator {
             }
     }
 
-    /// The same without the message that it came in, which live matching does not keep.
+    /// The same without its original message, which live matching does not store.
     pub fn for_live(&self) -> Self {
         Indicator {
             id: self.id.clone(),
@@ -167,12 +166,12 @@ impl Indicator {
         }
     }
 
-    /// How many values of a list it costs to ask for it.
+    /// How many list values a query for it costs.
     pub fn weight(&self) -> usize {
         self.observables.iter().map(Observable::weight).sum()
     }
 
-    /// About how much memory it takes, in bytes, for the bound on the queue.
+    /// Its approximate size in bytes, for the limit of the queue.
     pub fn size(&self) -> usize {
         let kept = [&self.original, &self.properties];
         let kept: usize = kept
@@ -188,21 +187,21 @@ impl Indicator {
     }
 }
 
-/// Why a message from the bus cannot be used at all.
+/// Why a message from the bus is unusable.
 #[derive(Debug)]
 pub struct Rejection {
-    /// The indicator's id, where the message got far enough to have one.
+    /// The indicator's id, if the message has one.
     pub id: Option<Arc<str>>,
-    /// The reason, for a person. It may quote text from outside, with control
-    /// characters escaped.
+    /// The human-readable reason. It may quote external text, with control characters
+    /// escaped.
     pub reason: String,
-    /// It was to take the place of the indicator with the same id, which is
-    /// out of date all the same.
+    /// Whether it was meant to replace the indicator with the same id, which is outdated
+    /// in any case.
     pub replaces: bool,
 }
 
 impl Rejection {
-    /// A rejected indicator.
+    /// Makes a rejection of an indicator with an id.
     pub fn new(id: Arc<str>, reason: String) -> Self {
         Rejection {
             id: Some(id),
@@ -211,7 +210,7 @@ impl Rejection {
         }
     }
 
-    /// A message that holds no indicator.
+    /// Makes a rejection of a message without an indicator.
     pub fn without_id(reason: String) -> Self {
         Rejection {
             id: None,
@@ -224,38 +223,37 @@ impl Rejection {
 /// The result of reading one indicator message.
 #[derive(Debug)]
 pub enum Message {
-    /// An indicator to match; `replaces` says that it takes the place of the one
-    /// with the same id.
+    /// An indicator to match. `replaces`: it replaces the one with the same id.
     Match {
         /// The indicator.
         indicator: Indicator,
-        /// Add or edit: never [`Operation::Remove`].
+        /// Whether it replaces an earlier one (never for [`Operation::Remove`]).
         replaces: bool,
-        /// What of it is not asked for.
+        /// The parts of it that are not searched for.
         left_out: Vec<LeftOut>,
     },
     /// The indicator with this id is withdrawn.
     Withdraw(Arc<str>),
-    /// A well-formed indicator that this program cannot ask VAST about.
+    /// A well-formed indicator that this program cannot search for.
     Unsupported {
         /// Its id.
         id: Arc<str>,
         /// The protocol that it came in.
         protocol: Protocol,
-        /// Its pattern or its value, as it came.
+        /// Its original pattern or value.
         asked: String,
-        /// Why, for a person.
+        /// The human-readable reason.
         reason: String,
-        /// When this version was made, in microseconds since 1970, where it says so.
+        /// When this version was made, in microseconds since 1970, if it says so.
         modified: Option<i64>,
-        /// As with [`Message::Match`].
+        /// As in [`Message::Match`].
         replaces: bool,
     },
 }
 
 impl Message {
-    /// The same from someone who is not trusted with every event: an indicator that nothing
-    /// narrows is unsupported then.
+    /// The same for an untrusted source: an indicator that nothing narrows becomes
+    /// unsupported.
     pub fn narrow(self) -> Self {
         match self {
             Message::Match {

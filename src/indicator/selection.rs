@@ -1,34 +1,33 @@
-//! Which events an engine is asked for, where no list of values tells.
+//! The events that an engine is queried for if no list of values selects them.
 
 use time::OffsetDateTime;
 
 use crate::matching::condition::{Field, Order};
 use crate::observable::{Kind, Observable};
 
-/// Which events an engine is asked for, in no engine's language. Every event that
-/// an indicator means is among them, and others may be: its condition tells.
+/// A query, independent of an engine's language. It selects every event that an indicator
+/// means, and possibly others, which the indicator's condition rejects.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Selection {
-    /// All of them: nothing narrows what is meant.
+    /// All events: nothing narrows the indicator.
     Everything,
-    /// Those that hold one of these values; never empty.
+    /// Events with one of these values; never empty.
     Values(Vec<Observable>),
-    /// Those with a text of this kind that holds this one somewhere; the kind is
-    /// none of addresses, the text is not empty and has no control character.
+    /// Events with a text of this kind that contains this one. The kind is not one of
+    /// addresses; the text is not empty and has no control character.
     Contains(Kind, String),
-    /// Those with a number in this field that compares like this with this one.
+    /// Events with a number in this field that compares so with this one.
     Number(Field, Order, u64),
-    /// Those that happened not before the first and before the second time.
+    /// Events from the first time on and before the second.
     During(OffsetDateTime, OffsetDateTime),
-    /// Those that all of these select; never empty.
+    /// Events that all of these select; never empty.
     All(Vec<Selection>),
-    /// Those that any of these selects; never empty.
+    /// Events that any of these selects; never empty.
     Any(Vec<Selection>),
 }
 
 impl Selection {
-    /// Whether it asks for more than a span of time, which can be all that is
-    /// stored.
+    /// Whether it selects by more than a time span, which may cover everything stored.
     pub fn is_narrow(&self) -> bool {
         match self {
             Selection::Values(_) | Selection::Contains(..) | Selection::Number(..) => true,
@@ -38,7 +37,7 @@ impl Selection {
         }
     }
 
-    /// Whether any part of it is this.
+    /// Whether any part of it passes this test.
     pub fn has(&self, is: &impl Fn(&Selection) -> bool) -> bool {
         match self {
             Selection::All(parts) | Selection::Any(parts) => parts.iter().any(|one| one.has(is)),
@@ -46,7 +45,7 @@ impl Selection {
         }
     }
 
-    /// About how much memory it takes, in bytes.
+    /// Its approximate size in bytes.
     pub fn size(&self) -> usize {
         let parts = match self {
             Selection::Values(values) => values.iter().map(size_of_value).sum(),

@@ -1,4 +1,4 @@
-//! An indicator that means several events.
+//! Indicators of several events.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,20 +7,21 @@ use super::Indicator;
 use crate::matching::sequence::Expression;
 use crate::matching::sequence::shape::Shape;
 
-/// The events that an indicator means together. Each part is an indicator of its own, with
-/// the same id, that one event matches or not.
+/// The events that an indicator means together. Each part is an indicator with the same
+/// id, which a single event matches or not.
 #[derive(Clone)]
 pub struct Sequence {
     /// How the events are joined.
     pub expression: Expression,
-    /// The same, as it is searched with.
+    /// The same, prepared for the search.
     pub shape: Arc<Shape>,
-    /// What each event is, by the number that the expression has for it.
+    /// The indicator for each event, by its number in the expression.
     pub parts: Vec<Indicator>,
 }
 
 impl Sequence {
-    /// Parts that are joined like this; `None` where that is more events than are kept.
+    /// Makes one of parts and their expression; `None` if it needs more events than are
+    /// stored.
     pub fn new(expression: Expression, parts: Vec<Indicator>) -> Option<Self> {
         Some(Sequence {
             shape: Arc::new(Shape::new(&expression)?),
@@ -29,7 +30,7 @@ impl Sequence {
         })
     }
 
-    /// Whether it asks for the same as another one.
+    /// Whether it searches for the same as another one.
     pub fn asks_the_same(&self, other: &Sequence) -> bool {
         let mut parts = self.parts.iter().zip(&other.parts);
         self.expression == other.expression
@@ -37,14 +38,14 @@ impl Sequence {
             && parts.all(|(one, other)| one.asks_the_same(other))
     }
 
-    /// What it asks for in words, the same in every run.
+    /// What it searches for in words, the same in every run.
     pub fn asked(&self) -> Arc<str> {
         let values = self.parts.iter().map(|part| part.ioc.join("|"));
         let values: Vec<String> = values.collect();
         format!("{} of {}", self.expression, values.join(" ")).into()
     }
 
-    /// About how much memory it takes, in bytes.
+    /// Its approximate size in bytes.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.parts.iter().map(Indicator::size).sum::<usize>()
     }

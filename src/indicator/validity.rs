@@ -1,34 +1,34 @@
-//! When an indicator counts: `valid_from`, `valid_until` and `revoked` (STIX 2.1,
-//! section 4.7), and which version of it this is.
+//! When an indicator is valid: `valid_from`, `valid_until` and `revoked` (STIX 2.1,
+//! section 4.7), and its version.
 
 use std::fmt;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The span of time in which an indicator counts, and when it was last modified, to the
-/// microsecond. It takes 24 bytes.
+/// The time span in which an indicator is valid, and when it was last modified, in
+/// microseconds. It takes 24 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
-    /// Microseconds since 1970; the least number where there is no start.
+    /// Microseconds since 1970; the least number if there is no start.
     from: i64,
-    /// Microseconds since 1970; the largest number where there is no end, the
-    /// least where it is revoked.
+    /// Microseconds since 1970; the largest number if there is no end, the least if it is
+    /// revoked.
     until: i64,
-    /// Microseconds since 1970; the least number where nothing tells.
+    /// Microseconds since 1970; the least number if unknown.
     modified: i64,
 }
 
-/// Whether an indicator counts at some time.
+/// Whether an indicator is valid at some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ValidityState {
-    /// It counts.
+    /// It is valid.
     Active,
     /// `valid_until` has passed.
     Expired,
-    /// `valid_from` is still to come.
+    /// `valid_from` is in the future.
     NotYetValid,
-    /// It was withdrawn by who made it, for all times.
+    /// Its producer has withdrawn it for all times.
     Revoked,
 }
 
@@ -68,13 +68,13 @@ impl Validity {
     pub fn between(from: Option<OffsetDateTime>, until: Option<OffsetDateTime>) -> Self {
         Validity {
             from: from.map_or(i64::MIN, microseconds),
-            // An end before all times would read as revoked.
+            // The least number would mean revoked.
             until: until.map_or(i64::MAX, |time| microseconds(time).max(i64::MIN + 1)),
             modified: i64::MIN,
         }
     }
 
-    /// The same of a version of this time.
+    /// The same with the time of its version.
     pub fn modified_at(self, time: Option<OffsetDateTime>) -> Self {
         Validity {
             modified: time.map_or(i64::MIN, microseconds),
@@ -82,13 +82,12 @@ impl Validity {
         }
     }
 
-    /// The time of the version, in microseconds since 1970, where it tells.
+    /// The time of the version in microseconds since 1970, if known.
     pub fn modified(&self) -> Option<i64> {
         (self.modified != i64::MIN).then_some(self.modified)
     }
 
-    /// Whether it counts at this time: `valid_from` belongs to the span,
-    /// `valid_until` does not.
+    /// The state at this time. The span includes `valid_from` and excludes `valid_until`.
     pub fn at(&self, time: OffsetDateTime) -> ValidityState {
         let time = microseconds(time);
         if self.until == i64::MIN {
@@ -102,17 +101,17 @@ impl Validity {
         }
     }
 
-    /// Whether it counts now.
+    /// The state now.
     pub fn now(&self) -> ValidityState {
         self.at(OffsetDateTime::now_utc())
     }
 
-    /// The time at which it begins to count, if it has one.
+    /// The time at which it becomes valid, if it has one.
     pub fn from(&self) -> Option<OffsetDateTime> {
         (self.from != i64::MIN).then(|| time(self.from)).flatten()
     }
 
-    /// The time at which it counts no more, if it has one.
+    /// The time at which it expires, if it has one.
     pub fn until(&self) -> Option<OffsetDateTime> {
         let is_time = !matches!(self.until, i64::MIN | i64::MAX);
         is_time.then(|| time(self.until)).flatten()
@@ -124,7 +123,7 @@ pub fn timestamp(text: &str) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(text, &Rfc3339).ok()
 }
 
-/// No time that can be written with four digits of a year overflows.
+/// Any time with a four-digit year fits.
 fn microseconds(time: OffsetDateTime) -> i64 {
     let micros = time.unix_timestamp_nanos().div_euclid(1000);
     i64::try_from(micros).unwrap_or(if micros < 0 {

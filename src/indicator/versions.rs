@@ -1,6 +1,5 @@
-//! Which version of each indicator is the newest so far, by its `modified` (STIX 2.1,
-//! section 3.6): an older one that comes later changes nothing, whatever became of the
-//! newer one.
+//! Tracks the newest version of each indicator by its `modified` (STIX 2.1, section 3.6).
+//! An older version that arrives later is ignored, whatever became of the newer one.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -11,33 +10,33 @@ use log::debug;
 use super::Message;
 use crate::observe::logging::printable;
 
-/// The newest versions are remembered of so many indicators, some 40 MB. Beyond it, what
-/// comes last counts.
+/// The most indicators whose newest version is stored, about 40 MB. Beyond that, the
+/// version that arrives last counts.
 const MOST: usize = 2_000_000;
 
-/// What a version of an indicator is to those that came before.
+/// How a version of an indicator relates to earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Version {
-    /// The first, the same again, or one that does not say when it was modified.
+    /// It is the first, a repetition, or has no `modified`.
     Plain,
-    /// It takes the place of an older one.
+    /// It replaces an older one.
     Newer,
-    /// A newer one came before.
+    /// A newer one arrived before.
     Outdated,
 }
 
-/// The newest version of each indicator that came.
+/// The newest version of each indicator so far.
 #[derive(Debug, Default)]
 pub struct Versions {
-    /// Seeded anew for each: ids come from outside and may be hostile.
+    /// Seeded at random, since ids come from outside and may be hostile.
     hasher: RandomState,
     /// By the hash of the id: microseconds since 1970.
     newest: HashMap<u64, i64>,
 }
 
 impl Versions {
-    /// The message, where it is not that of an outdated version; that of a newer one takes
-    /// the place of what came under its id.
+    /// Returns the message unless its version is outdated. If it is newer, the message
+    /// replaces the indicator with its id.
     pub fn newest(&mut self, mut message: Message) -> Option<Message> {
         let (id, modified, replaces) = match &mut message {
             Message::Match {
@@ -65,7 +64,7 @@ impl Versions {
         Some(message)
     }
 
-    /// Takes note of a version, by when it was made.
+    /// Records a version by its modification time.
     fn see(&mut self, id: &str, modified: Option<i64>) -> Version {
         let Some(modified) = modified else {
             return Version::Plain;
@@ -105,7 +104,8 @@ mod tests {
         stix::message::read(&object.to_string()).expect("an indicator")
     }
 
-    /// An indicator with this pattern, revoked or not, and what it is to those before.
+    /// Checks how an indicator with this pattern, revoked or not, relates to earlier
+    /// ones.
     #[track_caller]
     fn assert_version(
         versions: &mut Versions,

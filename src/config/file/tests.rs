@@ -1,4 +1,4 @@
-//! What configuration files may hold, and what is said of what they may not.
+//! What configuration files may contain, and the errors for what they may not.
 
 use proptest::prelude::*;
 
@@ -216,7 +216,7 @@ fn deep_nesting_does_no_harm() {
     for open in ["[", "{a: ", "- ", "? ", "[?"] {
         assert!(parse(&open.repeat(100_000), Path::new("c")).is_err());
         assert!(parse(&format!("vast: {}", open.repeat(100_000)), Path::new("c")).is_err());
-        // As deep as the parser is let.
+        // The deepest nesting that the parser accepts.
         assert!(parse(&open.repeat(1_000), Path::new("c")).is_err());
     }
 }

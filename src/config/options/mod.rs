@@ -1,9 +1,8 @@
-//! ONE table of every option, and all that is made from it: the parser, the
-//! help texts, the manual page, the shell completions and the example of a
-//! configuration file.
+//! ONE table of all options, and everything generated from it: the parser, the help
+//! texts, the manual page, the shell completions and the example configuration file.
 //!
-//! A new option is one entry in [`table::OPTIONS`] and one field in
-//! [`Settings`]; nothing else has to know it by name.
+//! A new option is one entry in [`table::OPTIONS`] and one field in [`Settings`]; nothing
+//! else needs its name.
 
 mod parse;
 pub mod table;
@@ -24,62 +23,62 @@ pub use parse::{Assignment, CommandLine, parse_command_line};
 pub use table::OPTIONS;
 pub use value::{RawType, RawValue};
 
-/// One option: its names, what it takes, what it does, and where it is kept.
+/// One option: its names, what it accepts, what it does, and where it is stored.
 pub struct Opt {
-    /// What it is called, and where it can be given.
+    /// Its name, and where it can be given.
     pub name: Name,
     /// The letter of its short flag.
     pub short: Option<char>,
-    /// What its value is called in texts; empty for a switch.
+    /// The placeholder of its value in texts; empty for a switch.
     pub value_name: &'static str,
-    /// What it takes and where that goes.
+    /// What it accepts and where that is stored.
     pub kind: Kind,
-    /// Its value where nothing else is given, as text; `None` means no value.
+    /// The default as text; `None` means no value.
     pub default: Option<&'static str>,
     /// The value shown in the example file, if not the default.
     pub sample: Option<&'static str>,
-    /// Where it stands in the texts.
+    /// Its section in the texts.
     pub section: Section,
     /// Its meaning in a few words.
     pub short_help: &'static str,
-    /// What a user should know beyond that; whole sentences, perhaps empty.
+    /// What else a user should know: whole sentences, possibly empty.
     pub long_help: &'static str,
 }
 
-/// The name of an option, with the places where it can be given.
+/// The name of an option, and where it can be given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
     /// A long flag; its configuration key has `_` for `-`.
     Anywhere(&'static str),
     /// A long flag (and an environment variable), but no configuration key.
     FlagOnly(&'static str),
-    /// A configuration key (and an environment variable), but no flag. A dot
-    /// parts a group from the key in it.
+    /// A configuration key (and an environment variable), but no flag. A dot separates a
+    /// group from the key.
     KeyOnly(&'static str),
 }
 
-/// What an option takes, and how that is put into [`Settings`].
+/// What an option accepts, and how that is stored in [`Settings`].
 pub enum Kind {
-    /// Something to do in place of running the bridge.
+    /// An action instead of running the bridge.
     Action(Action),
     /// On or off; its flag has a `--no-` form.
     Switch(fn(&mut Settings, bool)),
     /// A whole number within a range.
     Whole(RangeInclusive<u64>, fn(&mut Settings, u64)),
-    /// A time in seconds, perhaps with a fraction. 0 means none and is only
-    /// taken where the least time is 0.
+    /// A time in seconds, optionally with a fraction. 0 means none, and is only accepted
+    /// if the minimum is 0.
     Seconds(u32, fn(&mut Settings, Option<Duration>)),
     /// A host and a port.
     Endpoint(fn(&mut Settings, Endpoint)),
-    /// The node of an engine, one for each time that it is given. Those of a later
-    /// source replace those of an earlier one.
+    /// The node of an engine; can be repeated. The nodes of a later source replace those
+    /// of an earlier one.
     Engines(fn(&mut Settings) -> &mut Vec<Node>),
     /// Any text; empty and null mean none.
     Text(fn(&mut Settings, Option<String>)),
     /// The path of a file; empty and null mean none.
     File(fn(&mut Settings, Option<PathBuf>)),
-    /// The paths of files, all that stand behind the flag. Those of a later
-    /// source replace those of an earlier one.
+    /// The paths of files, all that follow the flag. The files of a later source replace
+    /// those of an earlier one.
     Files(fn(&mut Settings) -> &mut Vec<PathBuf>),
     /// The name or the path of a program.
     Program(fn(&mut Settings, PathBuf)),
@@ -93,43 +92,43 @@ pub enum Kind {
     LogLevel(fn(&mut Settings, Option<Verbosity>)),
 }
 
-/// One of the words that a [`Kind::Choice`] takes.
+/// One of the words that a [`Kind::Choice`] accepts.
 pub struct ChoiceValue {
     /// The word.
     pub name: &'static str,
     /// Its meaning in a few words.
     pub help: &'static str,
-    /// Puts it into the settings.
+    /// Stores it in the settings.
     pub set: fn(&mut Settings),
 }
 
-/// What the program can do in place of running the bridge.
+/// Actions instead of running the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Print the help text, short for `-h`, long for `--help`.
     Help,
     /// Print the version.
     Version,
-    /// Print one of the texts that are made from the table.
+    /// Print one of the texts generated from the table.
     Generate,
 }
 
-/// The part of the texts that an option stands in, in their order.
+/// The section of an option in the texts, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
-    /// Whom to talk to.
+    /// What to connect to.
     Connection,
     /// What is matched, and how.
     Matching,
-    /// Where sightings go.
+    /// Where sightings are sent.
     Output,
-    /// Files in place of the bus and of VAST, and runs that end.
+    /// Files instead of the bus and of VAST, and runs that end.
     RunMode,
-    /// What the program tells about itself.
+    /// What the program reports about itself.
     Logging,
     /// Help, version, configuration file.
     General,
-    /// In no text at all.
+    /// In none of the texts.
     Hidden,
 }
 
@@ -193,7 +192,7 @@ impl Opt {
         }
     }
 
-    /// What it is called where no place is named: its flag or else its key.
+    /// Its name in general: its flag, or else its key.
     pub fn title(&self) -> String {
         match self.name {
             Name::Anywhere(name) | Name::FlagOnly(name) => format!("--{name}"),
@@ -206,7 +205,7 @@ impl Opt {
         matches!(self.kind, Kind::Files(_) | Kind::Engines(_))
     }
 
-    /// Whether its flag stands alone.
+    /// Whether its flag has no value.
     pub fn is_switch(&self) -> bool {
         matches!(self.kind, Kind::Switch(_))
     }
@@ -216,8 +215,8 @@ impl Opt {
         !self.value_name.is_empty()
     }
 
-    /// The words that it takes, each with its meaning (perhaps empty), where
-    /// there are just a few.
+    /// The words that it accepts, each with its meaning (possibly empty), if there are
+    /// only a few.
     pub fn words(&self) -> Vec<(&'static str, &'static str)> {
         match &self.kind {
             Kind::Choice(picks) => picks.iter().map(|pick| (pick.name, pick.help)).collect(),

@@ -7,18 +7,18 @@ use lexopt::Arg;
 use super::{Action, Kind, OPTIONS, Opt, RawValue, Text, version};
 use crate::config::{Origin, UsageError, nearest};
 
-/// A value for an option, with the place where it was given.
+/// A value for an option, and where it was given.
 #[derive(Clone)]
 pub struct Assignment {
     /// The option, an entry of [`OPTIONS`].
     pub option: &'static Opt,
     /// Its value.
     pub given: RawValue,
-    /// Where that stands.
+    /// Where it was given.
     pub place: Origin,
 }
 
-/// What a command line asks for.
+/// What a command line requests.
 pub enum CommandLine {
     /// To run, with these values, in the order of the command line.
     Assignments(Vec<Assignment>),
@@ -26,12 +26,12 @@ pub enum CommandLine {
     Print(String),
 }
 
-/// Reads the arguments behind the program's name.
+/// Parses the arguments.
 ///
 /// # Errors
 ///
-/// Flags that do not exist, values that are missing or not wanted. Whether a
-/// value is a good one is not looked at here.
+/// Unknown flags, missing values, and values for flags that accept none. Values are not
+/// validated here.
 pub fn parse_command_line(
     args: impl IntoIterator<Item = OsString>,
 ) -> Result<CommandLine, UsageError> {
@@ -71,7 +71,7 @@ pub fn parse_command_line(
     }
 }
 
-/// A flag as it stands on a command line.
+/// A flag on a command line.
 struct Flag {
     option: &'static Opt,
     as_written: String,
@@ -186,7 +186,7 @@ mod tests {
         parse_command_line(line.split_whitespace().map(OsString::from))
     }
 
-    /// Name, value and flag of each assignment of a line.
+    /// The name, value and flag of each assignment of a line.
     fn read(line: &str) -> Vec<(String, String, Origin)> {
         match parse(line).expect(line) {
             CommandLine::Assignments(all) => all

@@ -6,8 +6,8 @@ use crate::engine::EngineChoice;
 use crate::matching::Mode;
 use crate::protocol::feed::FileFormat;
 
-/// Every option. Inside one place (a file, say) they are applied in this order,
-/// so of two that set the same thing the later one wins.
+/// Every option. Values from one source (a file, say) are applied in this order, so that
+/// of two options that set the same field the later one wins.
 pub static OPTIONS: &[Opt] = &[
     Opt {
         name: Name::Anywhere("engine"),

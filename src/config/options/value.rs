@@ -1,4 +1,4 @@
-//! From the text of a value to a setting, or to the reason why it is none.
+//! Converts the text of a value into a setting, or into the reason why it is not valid.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -16,18 +16,18 @@ use crate::process::endpoint::{Endpoint, EndpointError};
 pub struct RawValue {
     /// Its text, without the quotes of YAML.
     pub text: String,
-    /// What YAML makes of it.
+    /// Its type in YAML.
     pub raw_type: RawType,
 }
 
 /// The type of a scalar in YAML. Flags and environment variables have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RawType {
-    /// Any type that the option wants.
+    /// Whatever type the option accepts.
     Untyped,
     /// `null`, `~`, or nothing.
     Null,
-    /// `true`, `false`, and what YAML 1.1 takes for those.
+    /// `true`, `false`, and their other spellings in YAML 1.1.
     Truth,
     /// A number.
     Number,
@@ -45,11 +45,10 @@ pub(super) const LOG_LEVELS: [(&str, Option<Verbosity>); 6] = [
     ("NOTSET", None),
 ];
 
-/// Ten years: more than any wait, and far from where adding it to the time of
-/// day could overflow.
+/// Ten years: more than any wait, and safe to add to the time of day.
 const MAX_SECONDS: f64 = 315_360_000.0;
 
-/// The most that an error message shows of a value.
+/// The most bytes of a value in an error message.
 const MAX_SHOWN: usize = 200;
 
 impl RawValue {
@@ -62,8 +61,8 @@ impl RawValue {
         }
     }
 
-    /// An unquoted scalar of a YAML file, typed as the originals' YAML 1.1
-    /// library does it for what their options take.
+    /// An unquoted scalar of a YAML file, typed like in the originals' YAML 1.1 library
+    /// as far as their options need it.
     pub fn plain(text: impl Into<String>) -> Self {
         let text = text.into();
         let raw_type = match text.as_str() {
@@ -84,8 +83,7 @@ impl RawValue {
         }
     }
 
-    /// The value as an error message shows it, with its type where YAML gave
-    /// it one.
+    /// The value for an error message, with its YAML type if it has one.
     pub fn describe(&self) -> String {
         let text = printable(&self.text, MAX_SHOWN);
         match self.raw_type {
@@ -98,7 +96,7 @@ impl RawValue {
     }
 }
 
-/// Whether YAML takes an unquoted word for a number.
+/// Whether an unquoted word is a number in YAML.
 fn is_number(word: &str) -> bool {
     let unsigned = word.trim_start_matches(['+', '-']);
     unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.')
@@ -115,12 +113,12 @@ fn parse_truth(text: &str) -> Option<bool> {
 }
 
 impl Opt {
-    /// Puts a value into the settings.
+    /// Stores a value in the settings.
     ///
     /// # Errors
     ///
-    /// What the option takes and, where it helps, what is wrong with the
-    /// value, in words that go on after “it”.
+    /// What the option accepts and, if it helps, what is wrong with the value, as a
+    /// phrase that continues “it”.
     pub fn apply(&self, settings: &mut Settings, given: &RawValue) -> Result<(), String> {
         let text = given.text.as_str();
         if !self.accepts_type(given.raw_type) {
@@ -194,7 +192,7 @@ impl Opt {
                 Ok(())
             }
             Kind::LogLevel(set) => {
-                // The originals' logging library has both names.
+                // The originals' logging library accepts both names.
                 let text = if text.eq_ignore_ascii_case("warn") {
                     "WARNING"
                 } else {
@@ -221,7 +219,7 @@ impl Opt {
         }
     }
 
-    /// What the option takes, in words that go on after “it”.
+    /// What the option accepts, as a phrase that continues “it”.
     pub fn accepts(&self) -> String {
         let words = || {
             self.words()
@@ -309,7 +307,7 @@ fn parse_seconds(text: &str, least: u32) -> Option<Option<Duration>> {
     if !(f64::from(least)..=MAX_SECONDS).contains(&seconds) {
         return None;
     }
-    // A time too short to be counted must not turn into no limit at all.
+    // A very short time must not become 0, which means no limit.
     let shortest = Duration::from_millis(1);
     Some((seconds > 0.0).then(|| Duration::from_secs_f64(seconds).max(shortest)))
 }
@@ -345,7 +343,7 @@ mod tests {
         found.expect("an option of the table")
     }
 
-    /// Applies a value to fresh settings.
+    /// Stores a value in new settings.
     fn apply(title: &str, given: RawValue) -> Result<Settings, String> {
         let mut settings = Settings::default();
         option(title)

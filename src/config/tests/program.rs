@@ -1,4 +1,4 @@
-//! Which engine, and which of the names of its options.
+//! Which engine is chosen, and which of its options' names counts.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn of_two_names_of_one_thing_the_one_given_last_counts() {
     for (file, env, args, endpoint, binary) in [
         ("", &[][..], &[][..], None, None),
         ("engine: tenzir", &[], &[], None, None),
-        // In a file, the neutral name, wherever it stands.
+        // In a file, the neutral name counts, regardless of order.
         (both, &[], &[], Some("a:1"), Some("c")),
         (both, &env, &[], Some("e:3"), Some("c")),
         (both, &other_env, &[], Some("a:1"), Some("f")),
@@ -67,7 +67,7 @@ fn files_are_an_engine_where_there_are_files() {
     }
 }
 
-/// The engines of a configuration: name, kind, node, and program where one is named.
+/// The engines of a configuration: name, kind, node, and program if given.
 fn engines(file: &str, args: &[&str]) -> Result<Vec<[String; 4]>, String> {
     let args = [&["--retro-match"], args].concat();
     let config = load(file, &[], &args).map_err(|error| error.to_string())?;
@@ -110,7 +110,7 @@ fn several_engines_are_a_list_each_with_its_name_kind_and_program() {
         row(["c:3", "Vast", "c:3", "v"]),
     ];
     assert_eq!(engines(list, &programs), Ok(named.to_vec()));
-    // A program that is named without a kind is that of Tenzir where there is nothing else.
+    // A program given without a kind is Tenzir's if there is nothing else.
     let all_tenzir = ["-v", "tenzir://b:2", "-b", "x"];
     assert_eq!(
         engines("", &all_tenzir),
@@ -120,7 +120,7 @@ fn several_engines_are_a_list_each_with_its_name_kind_and_program() {
         engines("", &["-v", "tenzir://b:2", "-v", "a:1", "-b", "x"]).map(|all| all[0].clone()),
         Ok(row(["b:2", "Tenzir", "b:2", ""]))
     );
-    // Those of the command line take the place of those of the file.
+    // Those of the command line replace those of the file.
     assert_eq!(
         engines(list, &["-v", "d:4"]),
         Ok(vec![row(["d:4", "Auto", "d:4", ""])])
@@ -141,12 +141,12 @@ fn log_files_stand_beside_engines_of_their_own_source_alone() {
         ),
         Ok(2)
     );
-    // Engines of the command line, and the log files of the file.
+    // Engines from the command line, log files from the file.
     assert_eq!(
         count("events: /dev/null\nonce: true", &["--vast", "a:1"]),
         Ok(1)
     );
-    // As it always was.
+    // Unchanged behaviour.
     assert_eq!(
         count(
             "vast: \"localhost:42000\"\nevents: /dev/null\nonce: true",

@@ -2,7 +2,7 @@
 
 use crate::config::options::{Kind, OPTIONS, Opt, Section};
 
-/// What completes the value of an option.
+/// How the value of an option is completed.
 enum Values {
     Words(Vec<(&'static str, &'static str)>),
     Files,
@@ -19,7 +19,7 @@ fn values(option: &Opt) -> Values {
     }
 }
 
-/// The options that have a flag and are no secret.
+/// The visible options with a flag.
 fn shown() -> impl Iterator<Item = (&'static Opt, &'static str)> {
     let shown = OPTIONS
         .iter()
@@ -27,7 +27,7 @@ fn shown() -> impl Iterator<Item = (&'static Opt, &'static str)> {
     shown.filter_map(|option| Some((option, option.long()?)))
 }
 
-/// All ways to write an option, those that undo a switch among them.
+/// All spellings of an option's flag, including the one that negates a switch.
 fn flags(option: &Opt, long: &str) -> Vec<String> {
     let mut flags: Vec<_> = option
         .short
@@ -134,7 +134,7 @@ pub(super) fn fish() -> String {
             .map_or(String::new(), |letter| format!(" -s {letter}"));
         let value = match values(option) {
             Values::Words(words) => {
-                // fish reads them once more, as words of a command line.
+                // fish parses them again, as words of a command line.
                 let words = words.iter().map(|(word, help)| match *help {
                     "" => (*word).to_owned(),
                     help => format!("{word}\\t{}", fish_quote(help)),

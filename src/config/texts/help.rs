@@ -90,7 +90,7 @@ fn tail() -> String {
     format!("{}\n", wrapped.join("\n\n"))
 }
 
-/// The flags of an option, indented so that all long ones stand in a column.
+/// The flags of an option, indented so that the long flags line up.
 fn flags(option: &Opt) -> String {
     let short = option
         .short
@@ -104,7 +104,7 @@ fn flags(option: &Opt) -> String {
     format!("  {short}--{switch}{long}{value}")
 }
 
-/// What stands behind the meaning, where the default is not plain “no”.
+/// The default, in parentheses, unless it is just “no”.
 fn default(option: &Opt) -> String {
     match option.default {
         Some(default) if !option.is_switch() => format!(" [default: {default}]"),
@@ -112,7 +112,7 @@ fn default(option: &Opt) -> String {
     }
 }
 
-/// A short meaning as a sentence.
+/// Turns a short meaning into a sentence.
 pub(super) fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string());

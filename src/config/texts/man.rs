@@ -7,8 +7,8 @@ use crate::config::log_forms::LOG_FORMS;
 use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
 use crate::protocol::feed::FORMS;
 
-/// The day on which its texts were last written; not that of the build, so that
-/// two builds of the same source are the same.
+/// The date of its texts. It is not the date of the build, so that builds are
+/// reproducible.
 const DATE: &str = "2026-11-23";
 
 pub(super) fn page() -> String {
@@ -38,7 +38,7 @@ pub(super) fn page() -> String {
     page + &environment() + EXIT_STATUS + &files() + SIGNALS_TO_END
 }
 
-/// The forms of files of indicators.
+/// The formats of indicator files.
 fn feeds() -> String {
     let mut text = String::from(
         ".SH FEEDS\nThe form of each file of\n.B \\-\\-indicators\nis detected from its content:\n",
@@ -51,7 +51,7 @@ fn feeds() -> String {
     text
 }
 
-/// The forms of logs.
+/// The formats of logs.
 fn logs() -> String {
     let mut text = String::from(
         ".SH LOGS\nThe form of each log of\n.B \\-\\-events\nis detected from its content:\n",
@@ -63,7 +63,7 @@ fn logs() -> String {
     text
 }
 
-/// A paragraph with a tag: what an option is called, and what it means.
+/// A tagged paragraph: the name of an option, and its meaning.
 fn entry(option: &Opt, tag: &str) -> String {
     let mut text = format!(".TP\n{tag}\n{}\n", escape(sentence(option.short_help)));
     if !option.long_help.is_empty() {
@@ -131,8 +131,8 @@ fn files() -> String {
     text + STATE_FILES
 }
 
-/// Running text: each sentence starts a line, as mandoc(1) asks for it, and
-/// what stands in backticks is bold.
+/// Running text: each sentence starts a line, as mandoc(1) recommends, and text in
+/// backticks is bold.
 fn lines(text: &str) -> String {
     let mut page = String::new();
     for (rank, part) in text.split('`').enumerate() {
@@ -146,7 +146,7 @@ fn lines(text: &str) -> String {
         .split_inclusive(". ")
         .flat_map(|sentence| wrap(sentence, 78))
     {
-        // A dot or a quote at the start would be a request to roff.
+        // A leading dot or quote would be a roff request.
         let guard = if line.starts_with(['.', '\'']) {
             "\\&"
         } else {
@@ -157,7 +157,7 @@ fn lines(text: &str) -> String {
     text
 }
 
-/// Text that roff prints as it is, but for a dot at the start of a line.
+/// Text that roff prints literally, except for a dot at the start of a line.
 fn escape(text: impl AsRef<str>) -> String {
     let mut escaped = String::new();
     for c in text.as_ref().chars() {

@@ -1,15 +1,15 @@
-//! The texts that are made from the table of options: help, manual page, shell
-//! completions, the example of a configuration file, and a table in Markdown.
+//! The texts generated from the table of options: help, manual page, shell completions,
+//! example configuration file, and a Markdown table.
 
 mod completions;
 mod help;
 mod man;
 mod reference;
 
-/// The texts that are made from the table.
+/// The texts generated from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// The short help, one line an option.
+    /// The short help, one line per option.
     ShortHelp,
     /// The long help.
     LongHelp,
@@ -38,7 +38,7 @@ impl Text {
         Text::Markdown,
     ];
 
-    /// What `--generate` calls it.
+    /// Its name for `--generate`.
     pub fn name(self) -> &'static str {
         match self {
             Text::ShortHelp => "help",
@@ -52,7 +52,7 @@ impl Text {
         }
     }
 
-    /// The text itself, with a newline at its end.
+    /// The text itself, ending with a newline.
     pub fn generate(self) -> String {
         match self {
             Text::ShortHelp => help::short(),

@@ -1,11 +1,10 @@
-//! The example of a configuration file, and the table of `docs/configuration.md`.
+//! The example configuration file, and the table of `docs/configuration.md`.
 
 use super::help::sentence;
 use super::wrap;
 use crate::config::options::{Kind, OPTIONS, Opt, PREFIXES, Section};
 
-/// A file with every key: those with a default as they are, the others as
-/// comments.
+/// A file with every key: those with a default are set, the others are comments.
 pub(super) fn config_example() -> String {
     let mut text = String::from(
         "# A configuration of vast-threatbus, with every key and its default.\n\
@@ -48,7 +47,7 @@ fn config_entry(option: &Opt, name: &str, indent: &str) -> String {
         text += &format!("{indent}#   {word}: {help}\n");
     }
     let value = match (&option.kind, option.sample_value()) {
-        // A port looks like a mapping to people, if not to the parser.
+        // A port looks like a mapping to people, though not to the parser.
         (Kind::Endpoint(_) | Kind::Engines(_), value) => format!("\"{value}\""),
         (_, value) => value.to_owned(),
     };
@@ -56,7 +55,7 @@ fn config_entry(option: &Opt, name: &str, indent: &str) -> String {
     text + &format!("{indent}{comment}{name}: {value}\n")
 }
 
-/// One row an option.
+/// One row per option.
 pub(super) fn markdown() -> String {
     let mut text = String::from(
         "| Flag | Configuration key | Default | Meaning |\n| --- | --- | --- | --- |\n",

@@ -1,4 +1,4 @@
-//! Why a text is no pattern, and where.
+//! Errors in a pattern, with their position.
 
 use std::fmt;
 
@@ -6,14 +6,14 @@ use thiserror::Error;
 
 use super::{MAX_DEPTH, MAX_LENGTH};
 
-/// The place of a part of a pattern in its text.
+/// The position of a part of a pattern in its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Position {
-    /// Bytes before it.
+    /// The number of bytes before it.
     pub offset: u32,
     /// Its length in bytes.
     pub length: u32,
-    /// The line, from 1; lines end with a line feed.
+    /// The line, from 1. Lines end with a line feed.
     pub line: u32,
     /// The column in characters, from 1.
     pub column: u32,
@@ -25,11 +25,11 @@ impl fmt::Display for Position {
     }
 }
 
-/// A text that is no pattern.
+/// The error of a text that is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{position}: {reason}")]
 pub struct PatternError {
-    /// Where it goes wrong.
+    /// Where the error is.
     pub position: Position,
     /// What is wrong.
     pub reason: Reason,
@@ -38,12 +38,12 @@ pub struct PatternError {
 /// What is wrong with a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Reason {
-    /// The grammar wants something else here.
+    /// The grammar expects something else here.
     #[error("expected {expected}, found {found}")]
     Expected {
-        /// What could stand here.
+        /// What is expected.
         expected: &'static str,
-        /// What stands here.
+        /// What was found.
         found: String,
     },
     /// The same qualifier twice on one observation, which STIX 2.1 forbids.
@@ -52,13 +52,13 @@ pub enum Reason {
          first would make it two levels)"
     )]
     RepeatedQualifier(&'static str),
-    /// A `WITHIN` of no time, or a `REPEATS` of no times.
+    /// `WITHIN 0` or `REPEATS 0`.
     #[error("{0} 0, where it has to be more than nothing")]
     Nothing(&'static str),
-    /// More bytes than [`MAX_LENGTH`].
+    /// Longer than [`MAX_LENGTH`] bytes.
     #[error("the pattern is longer than {MAX_LENGTH} bytes")]
     TooLong,
-    /// Parentheses nested more deeply than [`MAX_DEPTH`].
+    /// Parentheses nested deeper than [`MAX_DEPTH`].
     #[error("parentheses are nested more than {MAX_DEPTH} deep")]
     TooDeep,
 }

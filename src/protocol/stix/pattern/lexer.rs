@@ -1,13 +1,13 @@
-//! Cuts a pattern's text into tokens, one at a time and without copying.
+//! Cuts the text of a pattern into tokens, one at a time and without copying.
 //!
-//! The tokens are those of the OASIS grammar (`STIXPattern.g4`), longest match
-//! first, so that `x-y` is one name and `.5` is a number even after a name.
+//! The tokens are those of the OASIS grammar (`STIXPattern.g4`), longest match first, so
+//! that `x-y` is one name and `.5` is a number even after a name.
 
 use memchr::{memchr2, memmem};
 
 use super::{Position, Version};
 
-/// What a token is; its text is found through its offsets.
+/// The kind of a token. Its text is found through its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A name without a hyphen, fit for a key.
@@ -40,7 +40,7 @@ pub(super) enum Kind {
     OpenBracket,
     CloseBracket,
     Asterisk,
-    /// A character that begins no token, or a quote whose string is malformed.
+    /// A character that begins no token, or the quote of a malformed string.
     Stray,
     End,
 }
@@ -68,7 +68,7 @@ pub(super) enum Keyword {
 }
 
 impl Keyword {
-    /// The keyword that a word is; keywords are in capitals only.
+    /// The keyword for a word. Keywords are only upper-case.
     fn of(word: &[u8]) -> Option<Self> {
         Some(match word {
             b"AND" => Keyword::And,
@@ -101,7 +101,7 @@ pub(super) struct Token {
     pub end: usize,
 }
 
-/// Whether a key can be written without quotes, in either version.
+/// Whether both versions allow a key without quotes.
 pub(super) fn is_bare_key(key: &str) -> bool {
     let bytes = key.as_bytes();
     bytes.first().is_some_and(|&byte| begins_name(byte))
@@ -118,7 +118,7 @@ fn continues_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
-/// Reads tokens from the front of a text.
+/// Reads the tokens of a text.
 pub(super) struct Lexer<'a> {
     text: &'a str,
     version: Version,
@@ -134,7 +134,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token; [`Kind::End`] for ever at the end of the text.
+    /// The next token; always [`Kind::End`] at the end of the text.
     pub fn next(&mut self) -> Token {
         self.skip_blanks();
         let start = self.at;
@@ -147,7 +147,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Skips white space and comments; a comment that does not end is none.
+    /// Skips white space and comments. An unterminated comment is not one.
     fn skip_blanks(&mut self) {
         let bytes = self.text.as_bytes();
         loop {
@@ -222,7 +222,7 @@ impl<'a> Lexer<'a> {
             return literal.unwrap_or((Kind::Identifier, 1));
         }
         let kind = match Keyword::of(word) {
-            // STIX 2.0 has no EXISTS: there it is a name like any other.
+            // STIX 2.0 has no EXISTS; it is an ordinary name there.
             Some(Keyword::Exists) if self.version == Version::Stix20 => Kind::Identifier,
             Some(keyword) => Kind::Keyword(keyword),
             None if matches!(word, b"true" | b"false") => Kind::Boolean,
@@ -232,7 +232,7 @@ impl<'a> Lexer<'a> {
     }
 }
 
-/// The number of bytes at the front that satisfy `test`.
+/// The number of leading bytes that satisfy `test`.
 fn run(bytes: &[u8], test: impl Fn(u8) -> bool) -> usize {
     bytes
         .iter()
@@ -240,7 +240,7 @@ fn run(bytes: &[u8], test: impl Fn(u8) -> bool) -> usize {
         .unwrap_or(bytes.len())
 }
 
-/// The length in UTF-8 of the character with this first byte.
+/// The length in UTF-8 of a character, by its first byte.
 fn character_length(first: u8) -> usize {
     match first {
         0..=0x7f => 1,
@@ -250,8 +250,8 @@ fn character_length(first: u8) -> usize {
     }
 }
 
-/// The length of the string at the front, quotes included; `None` where it does
-/// not end or where a backslash escapes something other than `'` and `\`.
+/// The length of the string at the front, including quotes; `None` if it is not
+/// terminated or if a backslash escapes anything but `'` and `\`.
 fn string_length(rest: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -266,7 +266,7 @@ fn string_length(rest: &[u8]) -> Option<usize> {
     }
 }
 
-/// A number, or the sign or dot that begins none.
+/// A number, or a stray sign or dot.
 fn number(rest: &[u8]) -> (Kind, usize) {
     let sign = usize::from(matches!(rest[0], b'+' | b'-'));
     let negative = rest[0] == b'-';
@@ -334,7 +334,7 @@ fn timestamp_length(rest: &[u8]) -> Option<usize> {
     (in_range && rest[at..].starts_with(b"Z'")).then_some(at + 2)
 }
 
-/// What stands at a token, in words for an error message.
+/// Describes the token for an error message.
 pub(super) fn describe(text: &str, token: Token) -> String {
     let source = &text[token.start..token.end];
     let before_quote = text[token.end..].starts_with('\'');
@@ -363,7 +363,7 @@ pub(super) fn describe(text: &str, token: Token) -> String {
     }
 }
 
-/// What is wrong with the string at the front, whose length is unknown.
+/// The error in the string at the front, whose end was not found.
 fn string_fault(rest: &[u8]) -> &'static str {
     let mut at = 1;
     while let Some(found) = memchr2(b'\'', b'\\', &rest[at..]) {
@@ -376,8 +376,8 @@ fn string_fault(rest: &[u8]) -> &'static str {
     "a string without its closing quote"
 }
 
-/// Turns offsets into lines and columns; offsets have to come in order, so that
-/// the whole text is counted once.
+/// Converts offsets into lines and columns. Offsets have to be in order, so that the text
+/// is scanned only once.
 pub(super) struct Places<'a> {
     text: &'a str,
     offset: usize,
@@ -395,8 +395,8 @@ impl<'a> Places<'a> {
         }
     }
 
-    /// The position of the bytes `start..end`; `start` must not lie before that
-    /// of the call before.
+    /// The position of the bytes `start..end`; `start` must not be less than in the
+    /// previous call.
     pub fn position(&mut self, start: usize, end: usize) -> Position {
         for &byte in &self.text.as_bytes()[self.offset..start] {
             if byte == b'\n' {

@@ -1,4 +1,4 @@
-//! The values that a pattern compares with, from text and back to text.
+//! The literals of a pattern: parsing and printing.
 
 use std::fmt;
 
@@ -7,10 +7,10 @@ use std::fmt;
 pub enum Value {
     /// `'…'`.
     String(String),
-    /// `17`, `-5`. Saturates at the ends of 128 bits, which no event's number
-    /// reaches, so that a comparison still has the same result.
+    /// `17`, `-5`. Saturates at the limits of 128 bits, beyond any number in an event, so
+    /// that comparisons still have the same result.
     Integer(i128),
-    /// `7.0`, `.5`; finite, it saturates at the largest `f64`.
+    /// `7.0`, `.5`; finite. It saturates at the largest `f64`.
     Float(f64),
     /// `true`, `false`.
     Boolean(bool),
@@ -24,7 +24,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// The kind of value, with its article, as messages name it.
+    /// The kind of value, with its article, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Value::String(_) => "a string",
@@ -78,7 +78,7 @@ pub(super) fn quote(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     f.write_char('\'')
 }
 
-/// The text of a string literal, from its source with the quotes.
+/// The text of a string literal, from its source including quotes.
 pub(super) fn unquote(source: &str) -> String {
     let inner = inside(source, 1);
     if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
@@ -95,13 +95,12 @@ pub(super) fn unquote(source: &str) -> String {
     text
 }
 
-/// What stands between the quotes of a literal whose opening takes `opening`
-/// bytes.
+/// The text between the quotes of a literal whose opening has `opening` bytes.
 pub(super) fn inside(source: &str, opening: usize) -> &str {
     &source[opening..source.len() - 1]
 }
 
-/// An integer literal, which the lexer has found well-formed.
+/// An integer literal that the lexer has validated.
 pub(super) fn integer(source: &str) -> i128 {
     source.parse().unwrap_or(if source.starts_with('-') {
         i128::MIN
@@ -110,12 +109,12 @@ pub(super) fn integer(source: &str) -> i128 {
     })
 }
 
-/// A non-negative integer; too large a one saturates.
+/// A non-negative integer. It saturates.
 pub(super) fn natural(source: &str) -> u64 {
     source.parse().unwrap_or(u64::MAX)
 }
 
-/// A floating-point literal, which the lexer has found well-formed.
+/// A floating-point literal that the lexer has validated.
 pub(super) fn float(source: &str) -> f64 {
     let number: f64 = source
         .parse()
@@ -123,7 +122,7 @@ pub(super) fn float(source: &str) -> f64 {
     number.clamp(f64::MIN, f64::MAX)
 }
 
-/// The bytes of hexadecimal digits, which come in pairs.
+/// The bytes of pairs of hexadecimal digits.
 pub(super) fn unhex(digits: &str) -> Vec<u8> {
     digits
         .as_bytes()
@@ -140,8 +139,8 @@ fn nibble(digit: u8) -> u8 {
     }
 }
 
-/// The bytes of padded base64. Bits that no whole byte holds are dropped, since
-/// the grammar does not ask for them to be zero.
+/// The bytes of padded base64. Excess bits are dropped, since the grammar does not
+/// require them to be zero.
 pub(super) fn decode(base64: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(base64.len() / 4 * 3);
     for group in base64.as_bytes().chunks_exact(4) {

@@ -1,8 +1,8 @@
-//! The STIX patterning language, versions 2.1 and 2.0
-//! (OASIS STIX 2.1, part 9; STIX 2.0, part 5).
+//! The STIX patterning language, versions 2.1 and 2.0 (OASIS STIX 2.1, part 9; STIX 2.0,
+//! part 5).
 //!
-//! [`parse`] reads a pattern as the grammar has it, and refuses what the grammar lets
-//! through although it means nothing: `WITHIN 0`, `REPEATS 0`.
+//! [`parse`] reads a pattern according to the grammar, and rejects what the grammar
+//! allows although it is meaningless: `WITHIN 0`, `REPEATS 0`.
 
 mod error;
 mod lexer;
@@ -19,11 +19,11 @@ pub use tree::{
     Relation, Step, Test, Text, TextOperator,
 };
 
-/// The longest pattern that is read, in bytes.
+/// The longest accepted pattern in bytes.
 pub const MAX_LENGTH: usize = 64 * 1024;
 
-/// How deeply parentheses may be nested, those around observations and those
-/// around comparisons counted together.
+/// The deepest nesting of parentheses, around observations and around comparisons
+/// together.
 pub const MAX_DEPTH: usize = 64;
 
 /// A version of the patterning language.
@@ -48,12 +48,13 @@ impl fmt::Display for Version {
     }
 }
 
-/// Parses a pattern of STIX 2.1, or else of 2.0.
+/// Parses a pattern as STIX 2.1, or else as 2.0.
 ///
 /// # Errors
 ///
-/// Where it is neither: that of the version in which more of it could be read. The older
-/// one is not tried where the newer forbids what it could read, the same qualifier twice.
+/// The text is neither. The error is that of the version that could read more of it. The
+/// older version is not tried if the newer one understands the text but forbids it (the
+/// same qualifier twice).
 pub fn parse(text: &str) -> Result<Pattern, PatternError> {
     parse_as(text, Version::Stix21).or_else(|newer| {
         if matches!(newer.reason, Reason::RepeatedQualifier(_)) {
@@ -73,8 +74,8 @@ pub fn parse(text: &str) -> Result<Pattern, PatternError> {
 ///
 /// # Errors
 ///
-/// The first place at which the text leaves the grammar, or a limit that it
-/// passes.
+/// The first position at which the text violates the grammar, or the limit that it
+/// exceeds.
 pub fn parse_as(text: &str, version: Version) -> Result<Pattern, PatternError> {
     parser::parse(text, version)
 }

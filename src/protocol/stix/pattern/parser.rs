@@ -18,7 +18,7 @@ const ORDERABLE: &str = "a value that has an order ('text', a number, t'…', h'
 const OPERATOR: &str = "a step of the path (.name, [0] or [*]) or an operator (= != < <= > >= \
                         IN LIKE MATCHES ISSUBSET ISSUPERSET, with or without NOT)";
 
-/// Parses a text as one version of the language has it.
+/// Parses a text in one version of the language.
 pub(super) fn parse(text: &str, version: Version) -> Result<Pattern> {
     let mut parser = Parser::new(text, version);
     if text.len() > MAX_LENGTH {
@@ -40,9 +40,9 @@ struct Parser<'a> {
     places: Places<'a>,
     /// The next token.
     token: Token,
-    /// Where the token before it ended.
+    /// The end of the previous token.
     end: usize,
-    /// Open parentheses.
+    /// The number of open parentheses.
     depth: usize,
 }
 
@@ -70,7 +70,7 @@ impl<'a> Parser<'a> {
         self.token = self.lexer.next();
     }
 
-    /// Takes the next token where it is of this kind.
+    /// Consumes the next token if it is of this kind.
     fn take(&mut self, kind: Kind) -> bool {
         let found = self.token.kind == kind;
         if found {
@@ -100,12 +100,12 @@ impl<'a> Parser<'a> {
         &self.text[self.token.start..self.token.end]
     }
 
-    /// The place of the next token.
+    /// The position of the next token.
     fn position(&mut self) -> Position {
         self.places.position(self.token.start, self.token.end)
     }
 
-    /// Stretches a position up to the end of the token before the next.
+    /// Extends a position to the end of the previous token.
     fn stretch(&self, mut position: Position) -> Position {
         let end = u32::try_from(self.end).unwrap_or(u32::MAX);
         position.length = end - position.offset;
@@ -124,7 +124,7 @@ impl<'a> Parser<'a> {
         self.fail(Reason::Expected { expected, found })
     }
 
-    /// Parses what stands between parentheses, the opening one being next.
+    /// Parses a part in parentheses; the opening one is next.
     fn parenthesised<T>(
         &mut self,
         inner: fn(&mut Self) -> Result<T>,
@@ -141,8 +141,8 @@ impl<'a> Parser<'a> {
         Ok(found)
     }
 
-    /// Parses `part` once or more with `operator` between; more than one become
-    /// a node, into which the parts of equal nodes, which `open` tells, are taken.
+    /// Parses one or more of `part`, separated by `operator`. Several become a node;
+    /// nested nodes with the same operator, which `open` recognizes, are merged into it.
     fn chain<T>(
         &mut self,
         operator: Keyword,
@@ -204,9 +204,9 @@ impl<'a> Parser<'a> {
         )
     }
 
-    /// `[…]` or `(…)` and the qualifiers behind it.
+    /// `[…]` or `(…)` and its qualifiers.
     fn observation(&mut self) -> Result<Observation> {
-        // The rule of one qualifier of each kind is of 2.1, and for `[…]` only.
+        // Only 2.1 limits qualifiers to one of each kind, and only for `[…]`.
         let one_of_each;
         let inner = match self.token.kind {
             Kind::OpenBracket => {
@@ -394,9 +394,8 @@ impl<'a> Parser<'a> {
         Ok(Step::Key(key))
     }
 
-    /// What follows the bracket of an index. The grammar lets a negative index
-    /// through, but neither the specification nor the validator knows what it
-    /// would mean.
+    /// The part of an index after its bracket. The grammar allows a negative index, but
+    /// neither the specification nor the validator gives it a meaning.
     fn index(&mut self) -> Result<Step> {
         let step = match self.token.kind {
             Kind::Asterisk => Step::AnyIndex,
@@ -451,7 +450,7 @@ impl<'a> Parser<'a> {
         Ok(Condition::Text(operator, Text { text, position }))
     }
 
-    /// `(…)` behind `IN`.
+    /// `(…)` after `IN`.
     fn list(&mut self) -> Result<Vec<Literal>> {
         self.expect(Kind::OpenParenthesis, "( and a list of values")?;
         let mut literals = Vec::new();

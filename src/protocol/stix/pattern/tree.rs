@@ -1,12 +1,12 @@
-//! The tree of a pattern, and its canonical text.
+//! The syntax tree of a pattern, and its canonical text.
 //!
-//! `AND`, `OR` and `FOLLOWEDBY` are associative, so a chain of them is one node
-//! with two or more parts, however it was parenthesised; a part is never a node
-//! of the same operator. Parentheses have no node of their own.
+//! `AND`, `OR` and `FOLLOWEDBY` are associative, so a chain of them is one node with two
+//! or more parts, no matter how it was parenthesised; no part is a node with the same
+//! operator. Parentheses have no node.
 //!
-//! [`fmt::Display`] writes a pattern that parses back to the same tree (but for
-//! positions), unless it is so close to a limit that the canonical text passes
-//! it. What both versions can say is written as STIX 2.1 has it.
+//! [`fmt::Display`] writes a pattern that parses back to the same tree (except for
+//! positions), unless its canonical text exceeds a limit. What both versions can express
+//! is written in the syntax of STIX 2.1.
 
 use std::fmt;
 
@@ -17,9 +17,9 @@ use super::{Position, Version};
 /// A whole pattern.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern {
-    /// The version of the language that it is valid in; 2.1 where it is in both.
+    /// The version of the language in which it is valid; 2.1 if it is valid in both.
     pub version: Version,
-    /// What it asks for.
+    /// The root of the tree.
     pub root: Observation,
 }
 
@@ -28,13 +28,13 @@ pub struct Pattern {
 pub enum Observation {
     /// `[…]`: one observation that satisfies the comparison.
     Single(Comparison),
-    /// All of these, each by an observation of its own.
+    /// All of these, each by a different observation.
     And(Vec<Observation>),
     /// Any one of these.
     Or(Vec<Observation>),
     /// All of these in this order of time.
     FollowedBy(Vec<Observation>),
-    /// An observation under conditions of time or number.
+    /// An observation with qualifiers.
     Qualified {
         /// What is observed.
         inner: Box<Observation>,
@@ -55,8 +55,7 @@ pub struct Qualifier {
 /// The kinds of qualifier.
 #[derive(Clone, Debug, PartialEq)]
 pub enum QualifierKind {
-    /// `WITHIN n SECONDS`: everything within this many seconds; finite and not
-    /// negative.
+    /// `WITHIN n SECONDS`: all events within this many seconds; finite and not negative.
     Within(f64),
     /// `REPEATS n TIMES`: this many times; the grammar allows 0.
     Repeats(u64),
@@ -64,10 +63,10 @@ pub enum QualifierKind {
     StartStop {
         /// The first time.
         start: Text,
-        /// The time at which it ends; the grammar allows one before the start.
+        /// The end of the span; the grammar allows one before the start.
         stop: Text,
-        /// How the times are written: `t'…'` in STIX 2.1, where they are
-        /// timestamps, and `'…'` in 2.0, where the grammar allows any text.
+        /// The syntax of the times: `t'…'` in STIX 2.1, where they are timestamps, and
+        /// `'…'` in 2.0, where the grammar allows any text.
         version: Version,
     },
 }
@@ -88,18 +87,17 @@ pub enum Comparison {
 pub struct Test {
     /// The property.
     pub path: ObjectPath,
-    /// The path's place in the text.
+    /// The position of the path.
     pub path_position: Position,
-    /// Whether `NOT` stands before the operator; never with
-    /// [`Condition::Exists`].
+    /// Whether `NOT` precedes the operator; never with [`Condition::Exists`].
     pub negated: bool,
-    /// What is asked of the property.
+    /// The operator and its operand.
     pub condition: Condition,
-    /// The whole test's place in the text.
+    /// The position of the whole test.
     pub position: Position,
 }
 
-/// What a test asks of a property: the operator and its operand.
+/// The condition on a property: the operator and its operand.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Condition {
     /// `= != < <= > >=`; the last four never with a boolean.
@@ -108,7 +106,7 @@ pub enum Condition {
     In(Vec<Literal>),
     /// `LIKE MATCHES ISSUBSET ISSUPERSET`.
     Text(TextOperator, Text),
-    /// `EXISTS`: the property is there.
+    /// `EXISTS`: the property exists.
     Exists,
 }
 
@@ -136,27 +134,27 @@ pub enum TextOperator {
     Like,
     /// `MATCHES`: a PCRE, found anywhere.
     Matches,
-    /// `ISSUBSET`: the address or network lies in this one.
+    /// `ISSUBSET`: the address or network is in this one.
     IsSubset,
-    /// `ISSUPERSET`: the network holds this address or network.
+    /// `ISSUPERSET`: the network contains this address or network.
     IsSuperset,
 }
 
-/// A literal and its place.
+/// A literal and its position.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Literal {
     /// The value.
     pub value: Value,
-    /// Its place in the text.
+    /// Its position in the text.
     pub position: Position,
 }
 
-/// A literal that is text, and its place.
+/// A literal that is text, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     /// The text, unescaped.
     pub text: String,
-    /// Its place in the text of the pattern.
+    /// Its position in the text of the pattern.
     pub position: Position,
 }
 
@@ -165,7 +163,7 @@ pub struct Text {
 pub struct ObjectPath {
     /// The type of object, `file`.
     pub object_type: String,
-    /// The way from the object to the property; the first step is a key.
+    /// The path from the object to the property; the first step is a key.
     pub steps: Vec<Step>,
 }
 
@@ -174,7 +172,7 @@ pub struct ObjectPath {
 pub enum Step {
     /// `.name` or `.'any name'`.
     Key(String),
-    /// `[0]`; too large an index saturates.
+    /// `[0]`; the index saturates.
     Index(u64),
     /// `[*]`: any element of the list.
     AnyIndex,
@@ -206,7 +204,7 @@ impl Comparison {
 }
 
 impl Condition {
-    /// The operator as the canonical text has it.
+    /// The operator in canonical form.
     pub fn operator(&self) -> &'static str {
         match self {
             Condition::Compare(relation, _) => relation.symbol(),
@@ -218,7 +216,7 @@ impl Condition {
 }
 
 impl Relation {
-    /// The operator as the canonical text has it.
+    /// The operator in canonical form.
     pub fn symbol(self) -> &'static str {
         match self {
             Relation::Equal => "=",
@@ -244,7 +242,7 @@ impl TextOperator {
 }
 
 impl QualifierKind {
-    /// The qualifier's keyword; `START` stands for the whole of `START … STOP`.
+    /// The keyword of the qualifier; `START` for `START … STOP`.
     pub fn keyword(&self) -> &'static str {
         match self {
             QualifierKind::Within(_) => "WITHIN",
@@ -264,15 +262,15 @@ fn any_repeated(qualifiers: &[Qualifier]) -> bool {
     })
 }
 
-/// How tightly an operator binds; a part that binds less tightly than its place
-/// wants is put in parentheses.
+/// How tightly an operator binds. An operand that binds less tightly than its position
+/// requires is put in parentheses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Binding {
     FollowedBy,
     Or,
     And,
     Unit,
-    /// What a qualifier can follow without another reading.
+    /// What a qualifier can follow unambiguously.
     Unqualified,
 }
 
@@ -302,7 +300,7 @@ impl Observation {
         }
     }
 
-    /// Writes it where a part that binds like `place` or more tightly can stand.
+    /// Writes it for a position that requires at least this binding.
     fn write(&self, f: &mut fmt::Formatter<'_>, place: Binding) -> fmt::Result {
         if self.binding() < place {
             write!(f, "({self})")
@@ -328,7 +326,7 @@ impl fmt::Display for Observation {
                 join(f, parts, " FOLLOWEDBY ", |p, f| p.write(f, Binding::Or))
             }
             Observation::Qualified { inner, qualifiers } => {
-                // STIX 2.1 allows the same qualifier twice after parentheses only.
+                // STIX 2.1 only allows a repeated qualifier after parentheses.
                 if any_repeated(qualifiers) {
                     write!(f, "({inner})")?;
                 } else {

@@ -42,43 +42,43 @@ pub(super) fn of_expression(expression: &str) -> Option<Vec<String>> {
     reader.rest.next().is_none().then_some(found).flatten()
 }
 
-/// Something that is not understood here: nothing can be told of the whole.
+/// Syntax that is not understood: nothing can be said about the whole.
 struct NotUnderstood;
 
-/// Reads an expression as far as it takes to tell what it needs.
+/// Reads as much of an expression as is needed.
 struct Reader<'a> {
     rest: Peekable<Chars<'a>>,
     depth: usize,
 }
 
-/// How often something occurs.
+/// How often an element occurs.
 #[derive(PartialEq)]
 enum Times {
-    /// Just once.
+    /// Exactly once.
     Once,
-    /// Once or more often.
+    /// Once or more.
     Some,
-    /// Not at all, perhaps.
+    /// Possibly never.
     Any,
 }
 
-/// What of a sequence is known so far.
+/// What is known so far of a sequence.
 #[derive(Default)]
 struct Sequence {
-    /// The text that is certain up to here.
+    /// The literal that ends here.
     run: String,
     best: Option<Vec<String>>,
 }
 
 impl Sequence {
-    /// The text does not go on.
+    /// Ends the current literal.
     fn end_run(&mut self) {
         let run = std::mem::take(&mut self.run);
         let run = best(std::iter::once(run.as_str()));
         self.offer(run.map(|one| vec![one]));
     }
 
-    /// Keeps the texts of which the shortest is the longest.
+    /// Stores these literals if their shortest is longer than that of the stored ones.
     fn offer(&mut self, texts: Option<Vec<String>>) {
         let worth = |texts: &Vec<String>| texts.iter().map(String::len).min();
         if texts.as_ref().and_then(worth) > self.best.as_ref().and_then(worth) {
@@ -88,7 +88,7 @@ impl Sequence {
 }
 
 impl Reader<'_> {
-    /// Any one of several sequences, up to the end or to a closing parenthesis.
+    /// Any one of several sequences, up to the end or a closing parenthesis.
     fn alternatives(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
         let mut all = self.sequence()?;
         while self.rest.next_if_eq(&'|').is_some() {
@@ -146,10 +146,10 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows an opening parenthesis, with the closing one.
+    /// What follows an opening parenthesis, including the closing one.
     fn group(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
         if self.rest.next_if_eq(&'?').is_some() {
-            // Flags change what letters mean.
+            // Flags change the meaning of letters.
             match self.rest.next() {
                 Some(':') => {}
                 Some('P') if self.rest.next_if_eq(&'<').is_some() => self.name()?,
@@ -172,14 +172,14 @@ impl Reader<'_> {
         (end == Some('>')).then_some(()).ok_or(NotUnderstood)
     }
 
-    /// The rest of a class of characters, after its opening bracket.
+    /// The rest of a character class, after its opening bracket.
     fn class(&mut self) -> Result<(), NotUnderstood> {
         self.rest.next_if_eq(&'^');
         let mut is_first = true;
         loop {
             match self.rest.next().ok_or(NotUnderstood)? {
                 ']' if !is_first => return Ok(()),
-                // What is in a class in a class has rules of its own.
+                // Nested classes have their own rules.
                 '[' => return Err(NotUnderstood),
                 '\\' => {
                     self.rest.next().ok_or(NotUnderstood)?;
@@ -190,8 +190,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What a backslash stands for: a character, or something else of one
-    /// character or none.
+    /// What an escape stands for: a character, or `None` for something else of at most
+    /// one character.
     fn escaped(&mut self) -> Result<Option<char>, NotUnderstood> {
         match self.rest.next().ok_or(NotUnderstood)? {
             '<' | '>' => Ok(None),
@@ -202,7 +202,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads all that says how often the last thing occurs.
+    /// Reads the quantifiers of the last element.
     fn times(&mut self) -> Times {
         let mut times = Times::Once;
         while let Some(c) = self.rest.next_if(|c| matches!(c, '*' | '+' | '?' | '{')) {
@@ -260,7 +260,7 @@ mod tests {
             (r"a\d+bcd", Some(&["bcd"])),
             (r"\.exe\z", Some(&[".exe"])),
             ("(abc)?", None),
-            // What is not understood tells nothing.
+            // Unsupported syntax gives nothing.
             ("(?i)abc", None),
             (r"\x41bc", None),
             ("[[:alpha:]]abc", None),
