@@ -208,9 +208,19 @@ impl Metrics {
             + self.sightings_aggregated.get()
     }
 
-    /// Matches of this run that are on their way, or wait for the sink.
+    /// So many sightings of earlier runs are in the spool as the run begins.
+    pub fn sightings_were_left(&self, count: u64) {
+        if count > 0 {
+            self.sightings_left_over.add(count);
+            self.sightings.come(count, Instant::now());
+        }
+    }
+
+    /// Sightings that are on their way, or wait for the sink, those of earlier runs too.
     pub fn sightings_waiting(&self) -> u64 {
-        let told = self.sightings_found.get() + self.sightings_of_several.get();
+        let told = self.sightings_found.get()
+            + self.sightings_of_several.get()
+            + self.sightings_left_over.get();
         told.saturating_sub(self.sightings_done())
     }
 
@@ -292,6 +302,7 @@ counters! {
     bridge sightings_failed: "Sightings that a sink command failed at, or that the bus cannot carry.",
     bridge sightings_spooled: "Sightings that a sink command did not accept, kept for a later \
                                try (--state-dir).",
+    bridge sightings_left_over: "Sightings that earlier runs did not deliver, in the spool at the start.",
     bridge sightings_lost: "Sightings that were not delivered when the program ended.",
     bridge subscriptions_lost: "Times that the bus lost this program's subscription.",
 }
@@ -307,6 +318,19 @@ mod tests {
         metrics.queries.add(2);
         metrics.sightings_lost.add(3);
         assert_eq!(metrics.to_string(), "queries=2 sightings_lost=3");
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_waits_until_it_is_delivered() {
+        let metrics = Metrics::default();
+        metrics.sightings_were_left(3);
+        metrics.sightings_found.add(1);
+        metrics.sightings.come(1, Instant::now());
+        assert_eq!(metrics.sightings_waiting(), 4);
+        metrics.sightings_sent.add(3);
+        assert_eq!(metrics.sightings_waiting(), 1);
+        metrics.sightings_sent.add(1);
+        assert_eq!(metrics.sightings_waiting(), 0);
     }
 
     #[test]

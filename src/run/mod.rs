@@ -168,7 +168,7 @@ fn run_with(
     reloads: Receiver<()>,
     ending: &mut Ending,
 ) -> std::io::Result<ExitCode> {
-    let state = match State::open(config, stop) {
+    let state = match State::open(config, metrics, stop) {
         Ok(state) => state,
         Err(code) => return Ok(code),
     };

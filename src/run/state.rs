@@ -8,6 +8,7 @@ use crate::bus::receive::{self, Incoming};
 use crate::config::{Config, SinkChoice};
 use crate::indicator::Message;
 use crate::intake::Intake;
+use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
 use crate::sighting::noise::Kept;
@@ -43,7 +44,7 @@ impl State {
     ///
     /// # Errors
     /// The status to end with; the reason is logged.
-    pub fn open(config: &Config, stop: &Stop) -> Result<Self, ExitCode> {
+    pub fn open(config: &Config, metrics: &Metrics, stop: &Stop) -> Result<Self, ExitCode> {
         let Some(path) = &config.state_dir else {
             return Ok(State::default());
         };
@@ -97,9 +98,11 @@ impl State {
             }
             None => None,
         };
+        let spool = (config.sink != SinkChoice::Stdout).then_some(spool);
+        metrics.sightings_were_left(spool.as_ref().map_or(0, Spool::count));
         Ok(State {
             reported,
-            spool: (config.sink != SinkChoice::Stdout).then_some(spool),
+            spool,
             journal: Some(journal),
             left_over,
             held_back,

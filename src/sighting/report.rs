@@ -385,7 +385,7 @@ impl Reporter {
         let metrics = &self.metrics;
         metrics.sightings_found.add(1);
         metrics.sighting_kinds.count(indicator.kind());
-        metrics.sightings.come(Instant::now());
+        metrics.sightings.come(1, Instant::now());
         metrics.last_sighting.now();
         if match_type == MatchType::Live {
             metrics.sightings_live.add(1);
@@ -453,7 +453,7 @@ impl Reporter {
         let mut tickets = Vec::new();
         for kept in all {
             self.metrics.sightings_of_several.add(1);
-            self.metrics.sightings.come(Instant::now());
+            self.metrics.sightings.come(1, Instant::now());
             self.send_off(&kept.indicator, &kept.event, kept.facts, false);
             tickets.extend(kept.ticket);
         }

@@ -175,6 +175,12 @@ impl Spool {
         self.bytes_behind(self.delivered)
     }
 
+    /// How many records wait, which takes reading them.
+    pub fn count(&self) -> u64 {
+        let segments = self.segments.iter();
+        segments.map(|segment| self.undelivered_in(*segment)).sum()
+    }
+
     /// How many bytes stand behind a position, headers included.
     pub fn bytes_behind(&self, position: Position) -> u64 {
         let position = position.max(self.delivered);
@@ -298,7 +304,7 @@ impl Spool {
         let count = || count_records(&*self.disk, &path, from);
         count().or_else(|_| count()).unwrap_or_else(|error| {
             warn!(
-                "{} cannot be read: {error}; its records are lost at the limit, and not counted",
+                "{} cannot be read: {error}; its records are not counted",
                 path.display()
             );
             0

@@ -132,6 +132,7 @@ fn what_a_sink_did_not_take_is_tried_by_the_next_run() {
         let log = next();
         assert_eq!(taken(&out), all(3), "{mode}: {log}");
         assert!(log.contains("sightings_sent=3"), "{mode}: {log}");
+        assert!(log.contains("sightings_left_over=3"), "{mode}: {log}");
         fs::remove_file(&out).expect("it is there");
         let log = next();
         assert!(

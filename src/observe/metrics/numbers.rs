@@ -306,11 +306,12 @@ impl Moment {
     }
 }
 
-/// Since when things wait, to the second: so many of them, however many there are, take
-/// no more memory than there are seconds.
+/// Since when things wait, to a hundredth of a second: those of one hundredth take the
+/// memory of one.
 #[derive(Debug)]
 pub struct Ages {
     start: Instant,
+    /// How many began to wait in which [`STEP`](Ages::STEP) after the start.
     waiting: Mutex<BTreeMap<u64, u64>>,
 }
 
@@ -324,33 +325,41 @@ impl Default for Ages {
 }
 
 impl Ages {
-    fn second(&self, at: Instant) -> u64 {
-        at.saturating_duration_since(self.start).as_secs()
+    const STEP: Duration = Duration::from_millis(10);
+
+    fn step(&self, at: Instant) -> u64 {
+        let since = at.saturating_duration_since(self.start);
+        (since.as_millis() / Self::STEP.as_millis()) as u64
+    }
+
+    /// How long what began in this step has waited.
+    fn waited(&self, step: u64, now: Instant) -> Duration {
+        let began = Duration::from_millis(step * Self::STEP.as_millis() as u64);
+        now.saturating_duration_since(self.start + began)
     }
 
     /// Something begins to wait.
     pub fn begin(&self, at: Instant) {
-        *lock(&self.waiting).entry(self.second(at)).or_default() += 1;
+        *lock(&self.waiting).entry(self.step(at)).or_default() += 1;
     }
 
     /// What began to wait then waits no more.
     pub fn end(&self, at: Instant) {
         let mut waiting = lock(&self.waiting);
-        let second = self.second(at);
-        if let Some(count) = waiting.get_mut(&second) {
+        let step = self.step(at);
+        if let Some(count) = waiting.get_mut(&step) {
             *count -= 1;
             if *count == 0 {
-                waiting.remove(&second);
+                waiting.remove(&step);
             }
         }
     }
 
-    /// Nothing waits any more: how long each did, in seconds, and how many did so.
-    pub fn take(&self, now: Instant) -> Vec<(u64, u64)> {
+    /// Nothing waits any more: how long each did, and how many did so.
+    pub fn take(&self, now: Instant) -> Vec<(Duration, u64)> {
         let waiting = std::mem::take(&mut *lock(&self.waiting));
-        let now = self.second(now);
         let each = waiting.into_iter();
-        each.map(|(second, count)| (now.saturating_sub(second), count))
+        each.map(|(step, count)| (self.waited(step, now), count))
             .collect()
     }
 
@@ -358,7 +367,7 @@ impl Ages {
     pub fn oldest(&self, now: Instant) -> u64 {
         let waiting = lock(&self.waiting);
         let first = waiting.keys().next();
-        first.map_or(0, |second| self.second(now).saturating_sub(*second))
+        first.map_or(0, |step| self.waited(*step, now).as_secs())
     }
 }
 
@@ -375,10 +384,10 @@ struct Stream {
 }
 
 impl Flow {
-    /// One comes.
-    pub fn come(&self, now: Instant) {
+    /// So many come.
+    pub fn come(&self, count: u64, now: Instant) {
         let mut stream = lock(&self.0);
-        stream.came += 1;
+        stream.came += count;
         let came = stream.came;
         match stream.marks.back_mut() {
             Some((count, since)) if now < *since + Duration::from_secs(1) => *count = came,
@@ -492,8 +501,10 @@ mod tests {
         ages.end(at(1));
         assert_eq!(ages.oldest(at(9)), 0);
         ages.begin(at(5));
-        assert_eq!(ages.take(at(9)), [(4, 1)]);
+        assert_eq!(ages.take(at(9)), [(Duration::from_secs(4), 1)]);
         assert_eq!(ages.oldest(at(9)), 0);
+        ages.begin(at(5) + Duration::from_millis(250));
+        assert_eq!(ages.take(at(6)), [(Duration::from_millis(750), 1)]);
     }
 
     #[test]
@@ -502,13 +513,13 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in [0, 0, 3, 5] {
-            flow.come(at(second));
+            flow.come(1, at(second));
         }
         assert_eq!(flow.oldest(0, at(10)), 10);
         assert_eq!(flow.oldest(1, at(10)), 10);
         assert_eq!(flow.oldest(2, at(10)), 7);
         assert_eq!(flow.oldest(4, at(10)), 0);
-        flow.come(at(11));
+        flow.come(1, at(11));
         assert_eq!(flow.oldest(4, at(12)), 1);
     }
 }
