@@ -53,7 +53,7 @@ pub fn set_back(kind: BrokerKind, sightings: u64) -> Outcome {
     bridge.wait_for_log("is lost", LIMIT);
     broker.restart();
     assert!(subscriber.renew());
-    bridge.wait_for_log("subscribed anew", LIMIT);
+    bridge.wait_for_log("subscribed again", LIMIT);
     std::fs::remove_file(&back).expect("it is there");
     publisher.publish_indicator(2, Ioc::Domain(&domain(2)));
     tally.take(kind, &subscriber, 3 * each, LIMIT);
