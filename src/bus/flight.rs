@@ -3,11 +3,12 @@
 //!
 //! | | sent | echo | time | connection lost | broker restarted | broker alive |
 //! |---|---|---|---|---|---|---|
-//! | *new* | sent; where no echo is awaited, trusted | | | | | |
+//! | *new* | sent; where no echo is awaited, trusted; where its echo would not be recognised, unrecognised | | | | | |
 //! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
 //! | *trusted* | | done | done after [`RISK`], the last [`LAST`] after [`QUEUE_RISK`] | in doubt | | |
+//! | *unrecognised* | | confirmed by the echo of one that was sent later | confirmed after [`LONGEST`] | in doubt, as *trusted* | in doubt | |
 //! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
-//! | *in doubt* | sent, or trusted | confirmed | | | | |
+//! | *in doubt* | as *new* | confirmed | | | | |
 //! | *done* | | | | | | |
 //!
 //! *Confirmed* is not the end: a broker that dies may have sent this subscriber its copy
@@ -76,6 +77,8 @@ enum State {
     Sent,
     /// Its echo is not awaited.
     Trusted,
+    /// Its echo would not be recognised. It came when that of a later one has.
+    Unrecognised,
     /// Its echo came.
     Confirmed,
     /// It has to be sent once more.
@@ -92,6 +95,8 @@ struct Entry {
     /// When it came into this state.
     at: Instant,
     sendings: u32,
+    /// It was never sent before: its echo is of the last sending.
+    is_first: bool,
     /// Where the spool goes on behind it.
     end: Option<Position>,
 }
@@ -116,6 +121,9 @@ pub struct Flight {
     /// The entries that are confirmed or trusted, in the order in which they came to be.
     kept: VecDeque<u64>,
     kept_bytes: usize,
+    /// Those whose echo would not be recognised, perhaps with some that were, in the order
+    /// of their sending.
+    unrecognised: VecDeque<u64>,
     /// Those in doubt, perhaps with some that were.
     doubts: VecDeque<u64>,
     /// How many are sent, and how many in doubt.
@@ -142,7 +150,8 @@ pub struct Flight {
 
 impl Flight {
     /// Nothing is in flight. `confirm` where echoes are to be awaited; at most
-    /// `most_bytes` are then, and half as many kept for a broker that dies.
+    /// `most_bytes` are then, and half as many kept for a broker that dies: beyond that
+    /// nothing new is sent.
     pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         Flight {
             entries: VecDeque::new(),
@@ -150,6 +159,7 @@ impl Flight {
             awaited: HashMap::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
+            unrecognised: VecDeque::new(),
             doubts: VecDeque::new(),
             sent: 0,
             doubted: 0,
@@ -179,7 +189,18 @@ impl Flight {
 
     /// Whether one more may be with the broker.
     pub fn has_room(&self) -> bool {
-        !self.awaits() || self.sent < self.pace.limit() && self.open_bytes < self.most_bytes
+        !self.awaits() || self.sent < self.pace.limit()
+    }
+
+    /// Whether one more may be in flight: there is memory for it, and for those that came
+    /// back until the broker is known to have passed them on.
+    pub fn takes_new(&self) -> bool {
+        !self.awaits() || self.open_bytes < self.most_bytes && self.kept_bytes < self.most_kept()
+    }
+
+    /// How many bytes are kept of what is confirmed or trusted.
+    fn most_kept(&self) -> usize {
+        self.most_bytes / 2
     }
 
     /// How many are sent or in doubt.
@@ -240,6 +261,7 @@ impl Flight {
             state: State::Done,
             at: now,
             sendings: 1,
+            is_first: true,
             end,
         });
         self.after_sending(number, now);
@@ -249,6 +271,7 @@ impl Flight {
     pub fn sent_again(&mut self, number: u64, now: Instant) {
         if let Some(place) = self.place(number) {
             self.entries[place].sendings += 1;
+            self.entries[place].is_first = false;
             self.after_sending(number, now);
         }
     }
@@ -260,8 +283,7 @@ impl Flight {
         let state = match (self.confirm, has_key && self.awaits()) {
             (_, true) => State::Sent,
             (None, false) => State::Trusted,
-            // It is taken for confirmed, and kept for as long.
-            (Some(_), false) if !self.is_mute => State::Confirmed,
+            (Some(_), false) if !self.is_mute => State::Unrecognised,
             (Some(_), false) => State::Trusted,
         };
         self.change(number, state, now);
@@ -275,6 +297,7 @@ impl Flight {
             state: State::Done,
             at: now,
             sendings: 0,
+            is_first: true,
             end,
         });
     }
@@ -304,11 +327,30 @@ impl Flight {
             self.echoed = self.echoed.max(Some(at));
             let age = now.saturating_duration_since(at);
             self.pace.echo(now, age, self.sent);
+            if self.entries[place].is_first {
+                self.confirm_unrecognised(at, now);
+            }
         }
         if matches!(state, State::Sent | State::Doubt | State::Trusted) {
             self.change(self.first + place as u64, State::Confirmed, now);
         }
         true
+    }
+
+    /// What was sent before this moment has come back.
+    fn confirm_unrecognised(&mut self, sent_before: Instant, now: Instant) {
+        while let Some(&number) = self.unrecognised.front() {
+            if let Some(place) = self.place(number) {
+                let entry = &self.entries[place];
+                if entry.state == State::Unrecognised {
+                    if entry.at >= sent_before {
+                        return;
+                    }
+                    self.change(number, State::Confirmed, now);
+                }
+            }
+            self.unrecognised.pop_front();
+        }
     }
 
     /// The connection to the broker was lost: what may have been on its way is in doubt.
@@ -321,10 +363,8 @@ impl Flight {
             let at_risk = age <= RISK || may_stand_there;
             let in_doubt = match entry.state {
                 State::Sent => true,
-                State::Trusted => at_risk,
-                // Its echo is not to come.
-                State::Confirmed => entry.key.is_none() && at_risk,
-                State::Doubt | State::Done => false,
+                State::Trusted | State::Unrecognised => at_risk,
+                State::Confirmed | State::Doubt | State::Done => false,
             };
             if in_doubt {
                 // A lost connection says nothing about the message.
@@ -358,7 +398,7 @@ impl Flight {
         for place in 0..self.entries.len() {
             let entry = &mut self.entries[place];
             let in_doubt = match entry.state {
-                State::Sent => true,
+                State::Sent | State::Unrecognised => true,
                 State::Confirmed => entry.at + LAG >= alive,
                 State::Trusted | State::Doubt | State::Done => false,
             };
@@ -387,7 +427,7 @@ impl Flight {
                         self.change(number, State::Done, at);
                     }
                     State::Confirmed | State::Trusted => return,
-                    State::Sent | State::Doubt | State::Done => {}
+                    State::Sent | State::Unrecognised | State::Doubt | State::Done => {}
                 }
             }
             self.kept.pop_front();
@@ -401,7 +441,11 @@ impl Flight {
         if self.look_at.is_none_or(|at| now < at) {
             return (Vec::new(), false);
         }
-        self.look_at = (self.sent > 0 || self.has_trusted()).then_some(now + LOOK);
+        if let Some(before) = now.checked_sub(LONGEST) {
+            self.confirm_unrecognised(before, now);
+        }
+        let is_needed = self.sent > 0 || self.has_trusted() || !self.unrecognised.is_empty();
+        self.look_at = is_needed.then_some(now + LOOK);
         let mut given_up = Vec::new();
         let mut went_mute = false;
         for place in 0..self.entries.len() {
@@ -447,11 +491,12 @@ impl Flight {
         age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
     }
 
-    /// The broker is mute: what is with it is taken for arrived.
+    /// The broker is mute: what is with it is taken for arrived. What is in doubt goes once
+    /// more.
     fn wait_no_more(&mut self, now: Instant) {
         self.is_mute = true;
         for place in 0..self.entries.len() {
-            if matches!(self.entries[place].state, State::Sent | State::Doubt) {
+            if self.entries[place].state == State::Sent {
                 self.change(self.first + place as u64, State::Trusted, now);
             }
         }
@@ -473,14 +518,13 @@ impl Flight {
                     QUEUE_RISK
                 };
                 let is_old = now.saturating_duration_since(entry.at) > risk;
-                let most = match entry.state {
-                    State::Trusted => TRUSTED_BYTES.min(self.most_bytes / 2),
-                    _ => self.most_bytes / 2,
-                };
                 let goes = match entry.state {
-                    State::Trusted => is_old || self.kept_bytes > most,
-                    State::Confirmed => self.kept_bytes > most,
-                    State::Sent | State::Doubt | State::Done => true,
+                    State::Trusted => {
+                        is_old || self.kept_bytes > TRUSTED_BYTES.min(self.most_kept())
+                    }
+                    // Nothing new is sent before there is room again, but to a mute broker.
+                    State::Confirmed => self.is_mute && self.kept_bytes > self.most_kept(),
+                    State::Sent | State::Unrecognised | State::Doubt | State::Done => true,
                 };
                 if !goes {
                     return;
@@ -518,10 +562,11 @@ impl Flight {
             let entry = &self.entries[place];
             let state = match entry.state {
                 State::Trusted => State::Done,
+                State::Unrecognised if alive_at.is_none() => State::Done,
                 State::Confirmed if alive_at.is_none_or(|alive| entry.at + LAG < alive) => {
                     State::Done
                 }
-                State::Confirmed => State::Doubt,
+                State::Unrecognised | State::Confirmed => State::Doubt,
                 State::Sent | State::Doubt | State::Done => continue,
             };
             self.change(self.first + place as u64, state, now);
@@ -601,7 +646,7 @@ impl Flight {
             State::Doubt => {
                 (self.doubted, self.open_bytes) = (self.doubted - 1, self.open_bytes - bytes);
             }
-            State::Trusted | State::Confirmed => self.kept_bytes -= bytes,
+            State::Trusted | State::Unrecognised | State::Confirmed => self.kept_bytes -= bytes,
             State::Done => {}
         }
         match state {
@@ -614,9 +659,14 @@ impl Flight {
                 self.kept_bytes += bytes;
                 self.kept.push_back(number);
             }
+            State::Unrecognised => {
+                self.kept_bytes += bytes;
+                self.unrecognised.push_back(number);
+            }
             State::Done => {}
         }
-        if matches!(state, State::Sent | State::Trusted) && self.look_at.is_none() {
+        let waits = matches!(state, State::Sent | State::Trusted | State::Unrecognised);
+        if waits && self.look_at.is_none() {
             self.look_at = Some(now + LOOK);
         }
     }

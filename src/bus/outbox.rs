@@ -129,6 +129,9 @@ impl Outbox {
             let (frame, origin) = (frame.clone(), Origin::Flight(number));
             return Ok(Some(Next { frame, origin }));
         }
+        if !self.flight.takes_new() {
+            return Ok(None);
+        }
         let found = match &mut self.store {
             Store::Memory { frames, .. } => frames.front().cloned().map(|frame| (frame, None)),
             Store::Disk { spool, next } => {

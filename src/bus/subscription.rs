@@ -77,6 +77,8 @@ struct Making {
     topic: String,
     echo_topic: Option<String>,
     days: u32,
+    /// When its indicators were asked for.
+    since: Moment,
 }
 
 /// The machine.
@@ -306,6 +308,7 @@ impl Subscriber {
             topic: String::new(),
             echo_topic: None,
             days: 0,
+            since: self.asked_at,
         });
         if is_known {
             self.state = State::Connecting;
@@ -373,6 +376,7 @@ impl Subscriber {
             return Next::End;
         };
         making.topic = topic;
+        making.since = self.asked_at;
         if !self.wishes.confirms {
             return self.made(now, outputs);
         }
@@ -482,7 +486,8 @@ impl Subscriber {
         outputs.push(Output::Tell(Tale::Subscribed(making.protocol, making.days)));
         let is_first = self.link.replace(topics).is_none();
         self.was_restarted = false;
-        self.alive = now;
+        // The broker may have died while the requests after that one were waited for.
+        self.alive = making.since;
         self.backoff = Backoff::new();
         if is_first {
             // What a run before this one left at the broker.

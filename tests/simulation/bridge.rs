@@ -1,5 +1,6 @@
 //! The bridge: the machines of the bus, with what their threads do around them.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use vast_threatbus::bus::management::{ManageError, Subscription};
@@ -97,6 +98,12 @@ pub struct Bridge {
     pub subscribed_at: Option<Instant>,
     pub unconfirmed: u32,
     pub was_mute: bool,
+    /// Through which subscription each indicator came last.
+    came: HashMap<u32, u64>,
+    /// Those that were taken in though they had come through another.
+    pub taken_twice: Vec<u32>,
+    /// How often it was said that most echoes are of others.
+    pub told_of_others: u32,
 }
 
 /// What the session did that the world has to know.
@@ -129,6 +136,9 @@ impl Bridge {
             subscribed_at: None,
             unconfirmed: 0,
             was_mute: false,
+            came: HashMap::new(),
+            taken_twice: Vec::new(),
+            told_of_others: 0,
         }
     }
 
@@ -234,7 +244,12 @@ impl Bridge {
             return false;
         }
         let id = indicator.to_string();
-        !self.remembered.is_repeated(&id, id.as_bytes(), number)
+        let is_taken = !self.remembered.is_repeated(&id, id.as_bytes(), number);
+        let before = self.came.insert(indicator, number);
+        if is_taken && before.is_some_and(|before| before != number) {
+            self.taken_twice.push(indicator);
+        }
+        is_taken
     }
 
     /// Whether anything on this topic comes through one of its sockets.

@@ -1,14 +1,20 @@
-//! What outlives a run, on a disk that fails: each fault that the simulation found, by
-//! name, and what it would take long to find.
+//! Each fault that the simulation found, by name, and what it would take long to find: of
+//! what outlives a run, on a disk that fails, and of the subscription. Those of sightings
+//! in flight are in `src/bus/flight/tests.rs`.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime};
 
+use vast_threatbus::indicator::Protocol;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::journal::{GARBAGE, Journal, Ticket};
 use vast_threatbus::state::reported::Reported;
 use vast_threatbus::state::spool::Spool;
 use vast_threatbus::state::topics::Topics;
 
+use crate::bridge;
+use crate::machines::alive::Moment;
+use crate::machines::subscription::{HEARTBEAT, Input, Next, Output, Request, Subscriber, Tale};
 use crate::world::disk::{Faults, MemoryDisk};
 
 /// How often each of these is tried: what a loss of power takes is left to chance.
@@ -337,4 +343,51 @@ fn a_start_that_fails_leaves_the_journal_as_it_was() {
         .for_each(|one| Ticket::finish(one.take_up().1));
     assert!(journal(&disk, &stop, GARBAGE).1.is_empty());
     assert!(disk.used_in(Path::new("/state")) == 0);
+}
+
+/// The subscription was taken to have worked up to the end of the last request of its
+/// making: a broker that died while that was waited for left a gap that nobody was told of.
+#[test]
+fn a_gap_begins_when_the_subscription_was_asked_for() {
+    let start = Moment {
+        monotonic: Instant::now(),
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    let after = |time: Duration| Moment {
+        monotonic: start.monotonic + time,
+        wall: start.wall + time,
+    };
+    let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
+    let mut topics = 0;
+    let mut subscribe = |session: &mut Subscriber, mut now: Moment, input: Input| {
+        let (mut said, mut next) = session.step(now, input);
+        let mut gaps = Vec::new();
+        loop {
+            gaps.extend(said.iter().filter_map(|output| match output {
+                Output::Tell(Tale::Anew(gap, _)) => Some(*gap),
+                _ => None,
+            }));
+            let input = match next {
+                Next::Ask(Request::Subscribe(..), _) => {
+                    topics += 1;
+                    Input::Answer(Ok(Some(bridge::subscription(topics))))
+                }
+                Next::Ask(Request::Heartbeat(_), _) => Input::Answer(Err(bridge::refused())),
+                // It has died after the subscription was made.
+                Next::Ask(Request::Unsubscribe(_), time) => {
+                    now.monotonic += time;
+                    now.wall += time;
+                    Input::Answer(Err(bridge::no_answer(time)))
+                }
+                Next::Detect(_) => Input::Generation(Ok(Some(Protocol::Stix2))),
+                Next::Connect(_) => Input::Connected(Ok(())),
+                Next::Wait(_) | Next::End => return gaps,
+            };
+            (said, next) = session.step(now, input);
+        }
+    };
+    assert!(subscribe(&mut session, start, Input::Time).is_empty());
+    let later = after(4 * HEARTBEAT);
+    let gaps = subscribe(&mut session, later, Input::Cut(bridge::refused()));
+    assert!(gaps[0] >= 4 * HEARTBEAT, "{gaps:?}");
 }

@@ -1,3 +1,3 @@
 //! The machines that are tested.
 
-pub use vast_threatbus::bus::{alive, flight, gate, outbox, seen_indicators, subscription};
+pub use vast_threatbus::bus::{alive, flight, gate, outbox, pace, seen_indicators, subscription};

@@ -158,6 +158,54 @@ fn one_that_is_not_recognised_is_not_waited_for() {
     assert_eq!(again(&mut flight, now), "a b?");
 }
 
+/// It was taken for confirmed when it was sent, and lost with a broker that was behind by
+/// more than [`LAG`].
+#[test]
+fn one_that_is_not_recognised_is_confirmed_by_what_was_sent_later() {
+    let start = Instant::now();
+    let at = |seconds| start + Duration::from_secs(seconds);
+    let mut flight = confirming();
+    send(&mut flight, "a", start);
+    send(&mut flight, "b?", at(1));
+    send(&mut flight, "c", at(2));
+    echo(&mut flight, "a", at(30));
+    flight.alive(at(60));
+    flight.restarted(at(60), at(60));
+    assert_eq!(again(&mut flight, at(60)), "b? c");
+    // Its broker may be behind with what is of others, too.
+    send(&mut flight, "d", at(61));
+    echo(&mut flight, "d", at(90));
+    flight.alive(at(90) + LAG - MOMENT);
+    assert_eq!(flight.open(), 1);
+    flight.restarted(at(101), at(90) + LAG);
+    assert_eq!(again(&mut flight, at(101)), "b? c d");
+    // Nothing is sent later.
+    flight.time(at(101) + LONGEST - MOMENT);
+    echo(&mut flight, "cd", at(101) + LONGEST);
+    flight.alive(at(101) + LONGEST + LAG);
+    assert!(!is_empty(&mut flight));
+    flight.time(at(102) + LONGEST);
+    flight.alive(at(102) + LONGEST + LAG);
+    assert!(is_empty(&mut flight));
+}
+
+/// What was to go once more was taken for arrived when the broker turned out to be mute.
+#[test]
+fn what_is_in_doubt_goes_once_more_to_a_mute_broker() {
+    let mut now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a b", now);
+    echo(&mut flight, "a", now);
+    flight.restarted(now, now);
+    let (number, _) = flight.next_doubt().expect("in doubt");
+    flight.sent_again(number, now);
+    flight.entries[0].sendings = 2;
+    now += CONFIRMATION_TIME;
+    assert_eq!(flight.time(now), (Vec::new(), true));
+    assert_eq!(again(&mut flight, now), "b");
+    assert_eq!(flight.open(), 0);
+}
+
 #[test]
 fn no_more_are_with_the_broker_than_its_pace_allows() {
     let now = Instant::now();
@@ -196,19 +244,57 @@ fn without_confirmation_the_last_moment_is_in_doubt() {
 }
 
 #[test]
-fn what_is_kept_has_a_bound() {
+fn what_is_kept_without_confirmation_has_a_bound() {
     let now = Instant::now();
-    for confirm in [None, Some(key as KeyOf)] {
-        let mut flight = Flight::new(1_000, confirm);
-        for _ in 0..1_000 {
-            flight.sent(b"0123456789a".to_vec(), None, now);
-            let _ = flight.echo(u64::from(b'a'), now);
-            flight.time(now);
-            flight.take_done();
-        }
-        assert!(flight.kept_bytes <= 500, "{}", flight.kept_bytes);
-        assert!(flight.entries.len() < 50);
+    let mut flight = Flight::new(1_000, None);
+    for _ in 0..1_000 {
+        flight.sent(b"0123456789a".to_vec(), None, now);
+        flight.time(now);
+        flight.take_done();
     }
+    assert!(flight.kept_bytes <= 500, "{}", flight.kept_bytes);
+    assert!(flight.entries.len() < 50);
+}
+
+/// What came back was forgotten where there was no memory for it, and lost with a broker
+/// that died before it had passed it on to others.
+#[test]
+fn what_came_back_is_kept_and_nothing_new_sent_before_there_is_room() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    let mut sent = 0;
+    while flight.has_room() && flight.takes_new() {
+        flight.sent(b"0123456789a".to_vec(), None, now);
+        echo(&mut flight, "a", now);
+        flight.time(now);
+        flight.take_done();
+        sent += 1;
+    }
+    assert!((40..60).contains(&sent), "{sent}");
+    assert_eq!(flight.entries.len(), sent);
+    // All of them, whatever memory they take.
+    flight.restarted(now, now);
+    assert_eq!(again(&mut flight, now).split(' ').count(), sent);
+    (0..sent).for_each(|_| echo(&mut flight, "a", now));
+    assert!(!flight.takes_new());
+    flight.alive(now + LAG);
+    assert!(flight.takes_new() && is_empty(&mut flight));
+}
+
+/// A mute broker is not waited for, whatever memory there is.
+#[test]
+fn what_came_back_before_a_broker_was_mute_is_kept_within_the_bound() {
+    let now = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a", now);
+    echo(&mut flight, "a", now);
+    flight.is_mute = true;
+    for _ in 0..1_000 {
+        flight.sent(b"0123456789b".to_vec(), None, now);
+        flight.time(now);
+        flight.take_done();
+    }
+    assert!(flight.takes_new() && flight.kept_bytes <= 500);
 }
 
 #[test]
