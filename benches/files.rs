@@ -12,10 +12,10 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::process::Command;
 
 use data::Random;
+use data::eve::{address, domain, measure, write_events};
 
 const INDICATORS: usize = 100_000;
 /// One event in this many holds a value that is looked for.
@@ -28,7 +28,7 @@ fn main() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let events = directory.path().join("eve.json");
     let values = directory.path().join("indicators.txt");
-    let written = write_events(&events, megabytes * 1_000_000);
+    let written = write_events(&events, megabytes * 1_000_000, INDICATORS, HIT_EVERY);
     write_values(&values);
     let (conn, dns) = (
         directory.path().join("conn.log"),
@@ -68,7 +68,7 @@ fn main() {
     .fold(
         <(String, String)>::default(),
         |(mut table, mut json), (name, bytes, command)| {
-            match command.and_then(|command| measure(command, name)) {
+            match command.and_then(|command| measure(command, name, RUNS)) {
                 Some((seconds, lines)) => {
                     let rate = bytes as f64 / seconds / 1e6;
                     writeln!(
@@ -101,26 +101,6 @@ fn search(program: &str, flags: &[&str], values: &Path, events: &Path) -> Option
     Some(command)
 }
 
-/// The best of several runs: seconds, and lines printed.
-fn measure(mut command: Command, name: &str) -> Option<(f64, usize)> {
-    let mut best: Option<(f64, usize)> = None;
-    for _ in 0..RUNS {
-        let start = Instant::now();
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .ok()?;
-        let seconds = start.elapsed().as_secs_f64();
-        assert!(output.status.success(), "{name} failed");
-        let lines = memchr::memchr_iter(b'\n', &output.stdout).count();
-        if best.is_none_or(|(least, _)| seconds < least) {
-            best = Some((seconds, lines));
-        }
-    }
-    best
-}
-
 fn write_values(path: &Path) {
     let mut file = BufWriter::new(File::create(path).expect("a file"));
     for nth in 0..INDICATORS {
@@ -131,33 +111,6 @@ fn write_values(path: &Path) {
         }
         .expect("a temporary file takes all");
     }
-}
-
-struct Written {
-    bytes: usize,
-    events: usize,
-}
-
-fn write_events(path: &Path, size: usize) -> Written {
-    let mut file = BufWriter::with_capacity(1 << 20, File::create(path).expect("a file"));
-    let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let mut written = Written {
-        bytes: 0,
-        events: 0,
-    };
-    while written.bytes < size {
-        let nth = match written.events % HIT_EVERY {
-            0 => random.next(INDICATORS),
-            _ => INDICATORS + random.next(10_000_000),
-        };
-        let line = event(&mut random, nth);
-        written.bytes += line.len();
-        written.events += 1;
-        file.write_all(line.as_bytes())
-            .expect("a temporary file takes all");
-    }
-    file.flush().expect("a temporary file takes all");
-    written
 }
 
 /// Two of Zeek's logs, in halves, as it writes them; gives the bytes of both.
@@ -222,65 +175,4 @@ fn row(random: &mut Random, nth: usize, is_conn: bool) -> String {
             address(nth + 1),
         )
     }
-}
-
-/// Below [`INDICATORS`] these are looked for.
-fn domain(nth: usize) -> String {
-    const WORDS: [&str; 8] = [
-        "cdn", "update", "login", "static", "mail", "img", "secure", "api",
-    ];
-    format!(
-        "{}{nth:x}.{}-site.example",
-        WORDS[nth % 8],
-        WORDS[nth / 8 % 8]
-    )
-}
-
-fn address(nth: usize) -> String {
-    let [_, b, c, d] = (nth as u32).to_be_bytes();
-    format!("198.{b}.{c}.{d}")
-}
-
-/// One line: flows, DNS, HTTP and TLS in the shares of an office network.
-fn event(random: &mut Random, nth: usize) -> String {
-    let head = format!(
-        r#"{{"timestamp":"2024-03-{:02}T17:{:02}:51.{:06}+0000","flow_id":{},"in_iface":"eth0","src_ip":"10.{}.{}.{}","src_port":{},"dest_ip":"{}","dest_port":443,"proto":"TCP""#,
-        random.next(28) + 1,
-        random.next(60),
-        random.next(1_000_000),
-        random.next(1 << 50),
-        random.next(256),
-        random.next(256),
-        random.next(254) + 1,
-        random.next(65_536),
-        address(nth),
-    );
-    let name = domain(nth);
-    let body = match random.next(10) {
-        0..=3 => format!(
-            r#","event_type":"flow","app_proto":"tls","flow":{{"pkts_toserver":{},"pkts_toclient":{},"bytes_toserver":{},"bytes_toclient":{},"start":"2024-03-01T17:00:51.000000+0000","end":"2024-03-01T17:01:51.000000+0000","age":60,"state":"closed","reason":"timeout","alerted":false}},"tcp":{{"tcp_flags":"1b","tcp_flags_ts":"1b","tcp_flags_tc":"1b","syn":true,"fin":true,"psh":true,"ack":true,"state":"closed"}}}}"#,
-            random.next(100),
-            random.next(100),
-            random.next(100_000),
-            random.next(1_000_000),
-        ),
-        4..=6 => format!(
-            r#","event_type":"dns","dns":{{"version":2,"type":"answer","id":{},"flags":"8180","qr":true,"rd":true,"ra":true,"rrname":"{name}","rrtype":"A","rcode":"NOERROR","answers":[{{"rrname":"{name}","rrtype":"A","ttl":299,"rdata":"{}"}}],"grouped":{{"A":["{}"]}}}}}}"#,
-            random.next(65_536),
-            address(nth + 1),
-            address(nth + 1),
-        ),
-        7..=8 => format!(
-            r#","event_type":"tls","tls":{{"subject":"CN={name}","issuerdn":"C=US, O=Let's Encrypt, CN=R3","serial":"04:{:032x}","fingerprint":"{:040x}","sni":"{name}","version":"TLS 1.2","notbefore":"2024-01-01T00:00:00","notafter":"2024-04-01T00:00:00","ja3":{{}},"ja3s":{{}}}}}}"#,
-            random.next(usize::MAX),
-            random.next(usize::MAX),
-        ),
-        _ => format!(
-            r#","event_type":"http","tx_id":0,"http":{{"hostname":"{name}","url":"/a/{:x}/index.php?id={}","http_user_agent":"Mozilla/5.0 (X11; Linux x86_64; rv:86.0) Gecko/20100101 Firefox/86.0","http_content_type":"text/html","http_method":"GET","protocol":"HTTP/1.1","status":200,"length":{}}}}}"#,
-            random.next(1 << 30),
-            random.next(1000),
-            random.next(100_000),
-        ),
-    };
-    head + &body + "\n"
 }

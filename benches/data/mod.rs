@@ -2,6 +2,8 @@
 // Each bench compiles this module for itself and uses only a part of it.
 #![allow(dead_code)]
 
+pub mod eve;
+
 /// xorshift64: enough for test data.
 pub struct Random(pub u64);
 

@@ -270,6 +270,7 @@ impl Settings {
             answers: self.match_answers && !self.is_default("match-answers"),
             subdomains: self.domains_match_subdomains,
             url_hosts: self.urls_match_host,
+            ends: self.mode == Mode::Exact,
         }
     }
 

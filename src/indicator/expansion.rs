@@ -5,11 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Indicator, Selection};
-use crate::matching::condition::{Check, Condition, Place, Test};
+use crate::matching::condition::{Check, Condition, Field, Place, Test};
 use crate::observable::{Kind, Observable};
 
-/// How far the search for an indicator goes beyond equality. Each option applies to the
-/// values of the indicator, not to those that another option adds.
+/// The ends of a connection, and the fields of their ports.
+const ENDS: [(Place, Field); 2] = [
+    (Place::Source, Field::SourcePort),
+    (Place::Destination, Field::DestinationPort),
+];
+
+/// How much wider than equality an indicator is looked for. Each works on the values
+/// that the indicator names, not on those that another adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchExpansion {
     /// Search for domains and addresses in DNS answers too, which are lists.
@@ -18,6 +24,9 @@ pub struct MatchExpansion {
     pub subdomains: bool,
     /// Match URLs also by their host alone.
     pub url_hosts: bool,
+    /// An address with a port by the address, where fields are compared whole; that both are
+    /// of one end of a connection is checked in the event.
+    pub ends: bool,
 }
 
 /// The host of a URL with a scheme, in lower case: a domain or an address.
@@ -86,6 +95,9 @@ impl MatchExpansion {
             condition
         };
         indicator.condition = condition.map(Into::into);
+        if self.ends {
+            part_ends(indicator);
+        }
     }
 
     fn widen_values(self, values: &mut Vec<Observable>) {
@@ -153,7 +165,32 @@ impl MatchExpansion {
     }
 }
 
-/// The values of which a test requires one.
+/// Has the addresses that have ports looked for as addresses, and the ports checked.
+fn part_ends(indicator: &mut Indicator) {
+    let mut has_any = false;
+    let mut any = Vec::new();
+    for value in &mut indicator.observables {
+        let Observable::Endpoint(address, port) = *value else {
+            any.push(Condition::holds_observable(value));
+            continue;
+        };
+        has_any = true;
+        *value = Observable::address(address);
+        let ends = ENDS.map(|end| Condition::address_at_port(value, end, port));
+        any.extend(ends);
+    }
+    if has_any {
+        indicator.observables.sort_unstable();
+        indicator.observables.dedup();
+        let held = Condition::Any(any);
+        indicator.condition = Some(match indicator.condition.take() {
+            Some(condition) => Condition::All(vec![held, (*condition).clone()]).into(),
+            None => held.into(),
+        });
+    }
+}
+
+/// The values that a test asks for one of.
 fn values_of(test: &Test) -> Vec<Observable> {
     match (&test.check, test.place) {
         _ if test.negated => vec![],
@@ -182,6 +219,7 @@ mod tests {
         answers: true,
         subdomains: true,
         url_hosts: true,
+        ends: false,
     };
 
     fn widened(pattern: &str, wider: MatchExpansion) -> Indicator {
@@ -314,5 +352,36 @@ mod tests {
         }
         let plain = "[file:size > 5 OR domain-name:value = 'a.example']";
         assert!(!holds(plain, MatchExpansion::default(), answer));
+    }
+
+    #[test]
+    fn an_address_with_a_port_is_one_end_of_a_connection() {
+        let endpoint = Observable::of_endpoint("192.0.2.1:443").expect("an endpoint");
+        let domain = Observable::domain("a.example");
+        let mut indicator = Indicator::new(
+            "1".into(),
+            crate::indicator::Protocol::Legacy,
+            vec![domain.clone(), endpoint],
+        );
+        let ends = MatchExpansion {
+            ends: true,
+            ..MatchExpansion::default()
+        };
+        ends.expand(&mut indicator);
+        let address = Observable::address([192, 0, 2, 1].into());
+        assert_eq!(indicator.observables, [address, domain]);
+        let condition = indicator.condition.expect("the port is checked");
+        for (event, holds) in [
+            (r#"{"dest_ip":"192.0.2.1","dest_port":443}"#, true),
+            (
+                r#"{"src_ip":"192.0.2.1","src_port":443,"dest_port":1}"#,
+                true,
+            ),
+            (r#"{"dest_ip":"192.0.2.1","dest_port":4430}"#, false),
+            (r#"{"dest_ip":"192.0.2.1","src_port":443}"#, false),
+            (r#"{"dns":{"rrname":"a.example"}}"#, true),
+        ] {
+            assert_eq!(condition.holds(event), holds, "{event}");
+        }
     }
 }

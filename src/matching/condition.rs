@@ -206,8 +206,20 @@ impl Condition {
         Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
-    /// The condition that an event has a file with this hash and, if the event names the
-    /// file, with this name; `None` if `name` is not a file name.
+    /// The condition that a connection has this address and this port at this end of it, of
+    /// which the port has that field.
+    pub fn address_at_port(address: &Observable, end: (Place, Field), port: u16) -> Self {
+        let (place, field) = end;
+        let port = Check::Number(Order::Equal, vec![port.into()]);
+        let tests = [
+            Test::new(place, Check::Holds(vec![address.clone()])),
+            Test::new(Place::Field(field), port),
+        ];
+        Condition::All(tests.map(Condition::Test).into())
+    }
+
+    /// The condition that an event holds a file with this hash and, where the event names
+    /// it at all, this name; `None` where that is no name of a file.
     pub fn file_with_hash_named(hash: &Observable, name: &str) -> Option<Self> {
         let hash = Test {
             subject: Subject::File,

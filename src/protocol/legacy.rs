@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::indicator::{Indicator, Message, Protocol, Rejection};
-use crate::matching::condition::{Check, Condition, Field, Order, Place, Test};
+use crate::matching::condition::{Condition, Field, Place};
 use crate::observable::EventTime;
 use crate::observable::{NotAValue, Observable, Property, refang};
 use crate::protocol::{Context, Facts, facts};
@@ -243,14 +243,10 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Meaning, St
     let number: u16 = port
         .parse()
         .map_err(|_| format!("{port:?} is no port number"))?;
-    let port = Check::Number(Order::Equal, vec![number.into()]);
-    let condition = Condition::All(vec![
-        Condition::Test(Test::new(end.0, Check::Holds(vec![observable.clone()]))),
-        Condition::Test(Test::new(Place::Field(end.1), port)),
-    ]);
+    let condition = Condition::address_at_port(&observable, end, number);
     Ok(Meaning {
-        observable,
         condition: Some(condition),
+        observable,
     })
 }
 

@@ -244,6 +244,7 @@ fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
     let wanted = config.wider;
     let wider = MatchExpansion {
         url_hosts: wanted.url_hosts,
+        ends: wanted.ends,
         ..MatchExpansion::default()
     };
     if takes_parts || wider == wanted {

@@ -369,6 +369,7 @@ fn hostile_parts_of_texts() {
         answers: true,
         subdomains: true,
         url_hosts: true,
+        ends: true,
     };
     let names = [
         "net.domain",

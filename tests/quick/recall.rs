@@ -197,7 +197,8 @@ fn vast() {
         )
         .total()
     };
-    let (_, exact, _) = measure("exact");
+    let (_, exact, wrong) = measure("exact");
+    assert_eq!(wrong, 0);
     let (_, standard, wrong) = measure("standard");
     assert_eq!(wrong, 0);
     let (_, thorough, wrong) = measure("thorough");

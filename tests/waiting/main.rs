@@ -9,6 +9,7 @@ mod faults;
 mod fleet;
 mod live;
 mod neighbours;
+mod several;
 mod sinks;
 mod subscription;
 mod tenzir_live;

@@ -142,9 +142,16 @@ impl Writer<'_> {
                 superset::holding(*kind, text)
             }
             Selection::Contains(kind, text) => {
-                let text = literal(text)?;
-                let holds = |extractor: &&str| format!("{text} in {extractor}");
-                joined(kind.extractors().iter().map(holds), " || ")
+                let mut texts = BTreeSet::from([literal(text)?]);
+                if !superset::has_case(*kind) {
+                    texts.extend(literal(&text.to_lowercase()));
+                }
+                let holds = |text: &String| {
+                    let extractors = kind.extractors().iter();
+                    let held = extractors.map(|extractor| format!("{text} in {extractor}"));
+                    held.collect::<Vec<_>>()
+                };
+                joined(texts.iter().flat_map(holds), " || ")
             }
             Selection::Number(field, order, number) => {
                 let is_port = matches!(field, Field::SourcePort | Field::DestinationPort);

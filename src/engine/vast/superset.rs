@@ -11,7 +11,7 @@ use super::literal::{kept_escapes, quote, why_not};
 use super::version::Version;
 use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
-use crate::observable::{Kind, Observable, Property};
+use crate::observable::{Kind, Observable, Property, ValueForm};
 
 /// How the predicates of a query are joined.
 const OR: &str = " || ";
@@ -69,16 +69,32 @@ pub(super) fn knows_fields_of(kind: Kind) -> bool {
     !fields_of(kind).is_empty()
 }
 
-/// The events that hold this text in the fields of a kind; `None` where no literal can
-/// hold the text.
+/// The events that hold this text in the fields of a kind, in the letters of the pattern
+/// and in those that logs are known to have; `None` where no literal can hold the text.
 pub(super) fn holding(kind: Kind, text: &str) -> Option<String> {
     let mut query = Predicates::default();
-    for spelling in BTreeSet::from([text.to_owned(), text.to_lowercase()]) {
+    let mut spellings = BTreeSet::from([text.to_owned(), text.to_lowercase()]);
+    if !has_case(kind) {
+        spellings.insert(text.to_uppercase());
+    }
+    for spelling in spellings {
         for fields in fields_of(kind) {
             query.part(fields, &spelling);
         }
     }
     (!query.parts.is_empty()).then(|| format!("({})", query.parts.join(OR)))
+}
+
+/// Whether texts of a kind differ by their letters' case.
+pub(super) fn has_case(kind: Kind) -> bool {
+    match kind {
+        Kind::Url => true,
+        Kind::Text(property) => matches!(
+            property.facts().writing,
+            ValueForm::AsIs | ValueForm::DistinguishedName
+        ),
+        _ => false,
+    }
 }
 
 fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
@@ -87,6 +103,9 @@ fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
         Kind::Domain | Kind::Subdomain => vec![&fields.names],
         Kind::Url => vec![&fields.urls, &fields.targets],
         Kind::Text(Property::FileName) => vec![&fields.files],
+        Kind::Text(Property::Email | Property::EmailSender | Property::EmailRecipient) => {
+            vec![&fields.mails]
+        }
         _ => Vec::new(),
     }
 }
@@ -379,6 +398,21 @@ mod tests {
             ],
         );
         assert!(!query.contains("in :string"), "{query}");
+    }
+
+    #[test]
+    fn a_part_is_asked_for_in_the_letters_of_the_pattern_and_of_logs() {
+        let part = |kind, text| holding(kind, text).expect("a query");
+        let query = part(Kind::Domain, "Evil.Ex");
+        for text in ["Evil.Ex", "evil.ex", "EVIL.EX"] {
+            assert_holds(&query, &[&format!("\"{text}\" in rrname")]);
+        }
+        // Case counts in what follows a host.
+        let query = part(Kind::Url, "Gate.php");
+        assert_holds(&query, &[r#""Gate.php" in http.url"#, r#""gate.php" in"#]);
+        assert!(!query.contains("GATE.PHP"), "{query}");
+        let query = part(Kind::Text(Property::EmailSender), "@Evil.example");
+        assert_holds(&query, &[r#""@evil.example" in mailfrom"#, "smtp.from"]);
     }
 
     #[test]

@@ -495,7 +495,7 @@ impl PropertyTest<'_> {
         self.selected(check, negated, selection, values)
     }
 
-    /// A text that must contain one of these, in the spelling of the logs.
+    /// A text that holds one of these for certain, as the pattern spells them.
     fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
         let kind = self.row.target.kind().filter(|kind| is_searchable(*kind))?;
         // Logs may have an address there, whose text is not searched.
@@ -503,7 +503,6 @@ impl PropertyTest<'_> {
             return None;
         }
         let is_name = kind == Kind::Text(Property::FileName);
-        let lower = self.row.target.has_no_case() && !is_name;
         let mut parts = Vec::new();
         for fragment in fragments? {
             // The text between the separators of a path or a URL is in one field.
@@ -517,15 +516,10 @@ impl PropertyTest<'_> {
             if fragment.is_empty() || is_spelled && !fragment.is_ascii() {
                 return None;
             }
-            let fragment = if lower {
-                fragment.to_lowercase()
-            } else {
-                fragment.to_owned()
-            };
             if kind == Kind::Url {
-                parts.push(Selection::Contains(Kind::Domain, fragment.to_lowercase()));
+                parts.push(Selection::Contains(Kind::Domain, fragment.to_owned()));
             }
-            parts.push(Selection::Contains(kind, fragment));
+            parts.push(Selection::Contains(kind, fragment.to_owned()));
         }
         any(parts)
     }
