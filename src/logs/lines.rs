@@ -167,13 +167,13 @@ fn without_nul(fresh: &mut [u8]) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    /// Gives its bytes in pieces of these sizes.
-    struct Pieces<'a>(&'a [u8], Vec<usize>);
+    /// Gives its bytes in pieces of these sizes, the last first, and then the rest.
+    pub struct Pieces<'a>(pub &'a [u8], pub Vec<usize>);
 
     impl Read for Pieces<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

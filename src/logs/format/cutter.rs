@@ -194,13 +194,20 @@ impl<R: Read> Read for Whole<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
+    use super::super::tests::beginnings;
     use super::super::{Event, zeek_json};
     use super::*;
+    use crate::logs::lines::tests::Pieces;
 
     fn read(text: &[u8]) -> (Option<LogFormat>, Vec<String>) {
+        read_in_pieces(Pieces(text, Vec::new()))
+    }
+
+    fn read_in_pieces(mut reader: Pieces<'_>) -> (Option<LogFormat>, Vec<String>) {
         let (mut cutter, mut block) = (Cutter::default(), Block::default());
         let mut events = Vec::new();
-        let mut reader = text;
         while let Cut::Block(mut reading) = cutter
             .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
             .expect("memory does not fail")
@@ -258,5 +265,14 @@ mod tests {
         assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
         assert_eq!(cutter.form(), Some(LogFormat::Zeek));
+    }
+    proptest! {
+        #[test]
+        fn a_log_is_read_the_same_wherever_its_reads_end(
+            text in beginnings(),
+            sizes in prop::collection::vec(1usize..12, 0..6),
+        ) {
+            prop_assert_eq!(read_in_pieces(Pieces(&text, sizes)), read(&text));
+        }
     }
 }

@@ -38,28 +38,27 @@ pub enum Envelope {
     More,
 }
 
-/// What an input is that begins so, by its first object.
+/// What an input is that begins so, by its first object. What is said of a beginning holds
+/// for all that begins so, but for [`Envelope::More`].
 pub fn envelope(beginning: &[u8]) -> Envelope {
-    let mut is_over = false;
-    for path in ANSWERS {
-        let mut state = State::new(Place::Within(path));
-        for &byte in beginning {
+    let mut open = ANSWERS.map(|path| Some((path, State::new(Place::Within(path)))));
+    for &byte in beginning {
+        for search in &mut open {
+            let Some((path, state)) = search else {
+                continue;
+            };
             state.step(byte);
             match state.phase {
                 Phase::Object => return Envelope::Place(Place::Within(path)),
-                Phase::Between if state.depth == 0 && byte == b'}' => {
-                    is_over = true;
-                    break;
-                }
+                Phase::Between if state.depth == 0 && byte == b'}' => *search = None,
                 _ => {}
             }
         }
+        if open.iter().all(Option::is_none) {
+            return Envelope::No;
+        }
     }
-    if is_over {
-        Envelope::No
-    } else {
-        Envelope::More
-    }
+    Envelope::More
 }
 
 /// Makes lines of arrays.

@@ -92,10 +92,16 @@ pub enum Detected {
 }
 
 /// The form of a log that begins so; `is_all` where nothing follows.
+///
+/// What is told of a beginning is told of every longer one too: how a log is read does not
+/// depend on where the first read of it ended.
 pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     let is_all = is_all || beginning.len() >= BEGINNING;
     if let Some(reason) = unreadable::reason(beginning) {
         return Detected::Unreadable(reason);
+    }
+    if beginning.len() < unreadable::LEAST && !is_all {
+        return Detected::More;
     }
     let blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
     let start = beginning.iter().position(|byte| !blank(byte));

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 const LINES: Detected = Detected::Format(LogFormat::JsonLines);
@@ -16,7 +18,7 @@ fn the_form_is_told_by_the_first_bytes() {
         ("{\"a\": \n{\"b\": 1}\n", LINES),
         ("[{\"a\": 1}", TOP),
         ("[\n  {", TOP),
-        ("[ ]", TOP),
+        ("[ ]\n", TOP),
         ("{\n  \"a\": 1\n}\n", TOP),
         ("{\"a\": {\n\t\"b\": 1}}\n", TOP),
         ("#separator \\x09\n", ZEEK),
@@ -56,10 +58,72 @@ fn a_long_first_line_is_one_of_json_lines() {
     assert_eq!(detect(text.as_bytes(), false), LINES);
 }
 
-proptest::proptest! {
+/// Answers, arrays and objects, mostly broken.
+pub fn beginnings() -> impl Strategy<Value = Vec<u8>> {
+    let known = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\n",
+        " ",
+        "#",
+        "x",
+        "1",
+        "\\",
+        "\0",
+        "\u{feff}",
+        "\"results\": [",
+        "\"hits\": {",
+        "\"hits\": [",
+        "{\"a\": 1}",
+        "{\"a\":",
+        "#fields\ta",
+        "#sep",
+        "BZh91AY",
+        "{\n",
+        "\"a\": \"",
+    ];
+    let piece = prop_oneof![
+        8 => prop::sample::select(known.map(str::as_bytes).map(<[u8]>::to_vec).to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 1..3),
+        1 => Just([&[b'x'; 257][..], b"ustar"].concat()),
+    ];
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+#[test]
+fn the_answer_whose_events_come_first_is_the_form() {
+    for (text, key) in [
+        ("{\"results\": [{}], \"hits\": {\"hits\": [{}]}}", "results"),
+        ("{\n\"results\": [{\n\"hits\": {\"hits\": [{", "results"),
+        ("{\"hits\": {\"hits\": [{}]}, \"results\": [{}]}", "hits"),
+    ] {
+        match detect(text.as_bytes(), false) {
+            Detected::Format(LogFormat::JsonArray(Place::Within(path))) => assert_eq!(path[0], key),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+}
+
+proptest! {
     #[test]
     fn any_beginning_is_told_apart(text in "[#\\[{}\",:a \\n\\x00-]{0,20}") {
         let _ = detect(text.as_bytes(), false);
         assert_ne!(detect(text.as_bytes(), true), Detected::More);
+    }
+
+    #[test]
+    fn what_is_told_of_a_beginning_holds_for_all_that_begins_so(text in beginnings()) {
+        let mut told = Detected::More;
+        for end in 0..=text.len() {
+            let now = detect(&text[..end], false);
+            prop_assert!(told == Detected::More || now == told, "{told:?}, {now:?} at {end}");
+            told = now;
+        }
+        prop_assert!(told == Detected::More || detect(&text, true) == told);
     }
 }

@@ -43,6 +43,9 @@ const KNOWN: [(&[u8], &str); 14] = [
     (b"\xfe\xff", UTF_16),
 ];
 
+/// Before so many bytes are there, text may still prove to be UTF-16.
+pub const LEAST: usize = 4;
+
 /// How many bytes tell all of them, and tar archives.
 pub const ENOUGH: usize = 512;
 
@@ -70,11 +73,18 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
         // A block, or the end of a file without one.
         [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
         | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', ..] => Some(BZIP2),
-        _ if beginning.get(257..262) == Some(b"ustar") && !beginning[..257].contains(&b'\n') => {
-            Some(TAR)
-        }
+        _ if is_tar(beginning) => Some(TAR),
         _ => None,
     }
+}
+
+/// Whether it begins with the head of an archive's first file: its name, filled up with NUL
+/// bytes, and the mark behind it. A log that is told by its first character is none.
+fn is_tar(beginning: &[u8]) -> bool {
+    beginning.get(257..262) == Some(b"ustar")
+        && !beginning[..257].contains(&b'\n')
+        && !beginning.trim_ascii_start().starts_with(b"{")
+        && !beginning.trim_ascii_start().starts_with(b"[")
 }
 
 /// Whether what cannot be read may be a log all the same: not where it holds packets.
