@@ -1,7 +1,7 @@
 //! `--allow`: what is never searched for, and why.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -154,13 +154,10 @@ impl Allow {
     /// Why a value is not searched for.
     pub fn of_value(&self, value: &Observable) -> Option<Because<'_>> {
         let file = |number: usize| Because::File(&self.files[number]);
-        let named = self.values.get(&key(value)).copied();
+        let named = self.named(value);
         let above = match value {
             Observable::Address(address) | Observable::Endpoint(address, _) => {
-                let bare = self
-                    .values
-                    .get(&key(&Observable::address(*address)))
-                    .copied();
+                let bare = self.named(&Observable::address(*address));
                 bare.or_else(|| self.network_around(Network::new(*address, 128)))
             }
             Observable::Network(network) => self.network_around(*network),
@@ -171,6 +168,12 @@ impl Allow {
         };
         let built_in = || self.has_defaults.then(|| built_in(value)).flatten();
         named.or(above).map(file).or_else(built_in)
+    }
+
+    fn named(&self, value: &Observable) -> Option<usize> {
+        // Mostly there is none, and a million values are asked about.
+        let is_any = !self.values.is_empty();
+        is_any.then(|| self.values.get(&key(value)).copied())?
     }
 
     fn network_around(&self, network: Network) -> Option<usize> {
@@ -214,9 +217,8 @@ fn of_address(address: IpAddr) -> Option<Because<'static>> {
     // 127.0.0.1, ::1, 0.0.0.0, :: and 255.255.255.255 are in hosts files.
     let is_usual = address.is_unspecified()
         || is_broadcast
-        || ["127.0.0.1", "::1"]
-            .iter()
-            .any(|one| address.to_string() == *one);
+        || address == Ipv4Addr::LOCALHOST
+        || address == Ipv6Addr::LOCALHOST;
     if is_usual {
         Some(Because::Hosts)
     } else if address.is_loopback() {

@@ -22,9 +22,9 @@ use crate::process::stop::Stop;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
 
-/// How much of [`QUEUE_BYTES`] a source fills that can wait: a few batches of the largest
+/// How much of [`QUEUE_BYTES`] a source fills that can wait: about two batches of the usual
 /// size.
-const ENOUGH_BYTES: usize = 16 << 20;
+const ENOUGH_BYTES: usize = 8 << 20;
 
 /// The same for all lanes together, where one engine is slower than the others.
 const ENOUGH_OF_ALL: usize = QUEUE_BYTES / 2;

@@ -167,7 +167,8 @@ fn without_nul(fresh: &mut [u8]) -> usize {
 }
 
 #[cfg(test)]
-pub mod tests {
+/// Shared with what is built on these.
+pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;

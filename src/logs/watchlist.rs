@@ -173,7 +173,7 @@ pub struct Watchlist {
     /// Those that are not in `by_id`.
     plain: PlainIds,
     /// What is said of them, by slot, up to the last of which something is.
-    said: Vec<Option<Box<Said>>>,
+    said: Vec<Option<Said>>,
     /// The names in that.
     names: Names,
     /// Those that no value leads to: they are checked in every event.
@@ -222,10 +222,14 @@ impl Table for Watchlist {
         } else {
             None
         };
-        if self.is_known_plain(&indicator, plain.as_ref().map(|(plain, _)| plain)) {
-            return PutOutcome::Repeated;
+        if let Some(slot) = self.plain.get(&indicator.id, &self.by_slot) {
+            if self.is_same_plain(slot, &indicator, plain.as_ref().map(|(plain, _)| plain)) {
+                return PutOutcome::Repeated;
+            }
+            self.remove_plain(slot);
+        } else {
+            self.remove_held(&indicator.id);
         }
-        self.remove(&indicator.id);
         let bytes = self.bytes.saturating_add(indicator.size());
         if bytes > self.most_bytes {
             return PutOutcome::Full(NoRoom::Memory);
@@ -261,15 +265,7 @@ impl Table for Watchlist {
             self.remove_plain(slot);
             return true;
         }
-        let Some(held) = self.by_id.remove(id) else {
-            return false;
-        };
-        self.bytes -= held.watched.indicator.size();
-        match &held.joined {
-            Some((_, parts)) => parts.iter().for_each(|part| self.lead_no_more_to(part)),
-            None => self.lead_no_more_to(&held.watched),
-        }
-        true
+        self.remove_held(id)
     }
 
     fn end(&self, id: &str) -> Option<Ending> {
@@ -360,10 +356,9 @@ impl Watchlist {
         self.by_id.insert(held.watched.indicator.id.clone(), held);
     }
 
-    /// Whether this is a plain indicator that is looked for already.
-    fn is_known_plain(&self, indicator: &Indicator, plain: Option<&Plain>) -> bool {
-        let (Some(slot), Some(plain)) = (self.plain.get(&indicator.id, &self.by_slot), plain)
-        else {
+    /// Whether this is the plain indicator in a slot, which has the same id.
+    fn is_same_plain(&self, slot: Slot, indicator: &Indicator, plain: Option<&Plain>) -> bool {
+        let Some(plain) = plain else {
             return false;
         };
         let known = self.matcher.index().slot(&indicator.observables[0]);
@@ -373,7 +368,7 @@ impl Watchlist {
 
     /// Has its value lead to a plain indicator; `false` where others hold the value, or it
     /// cannot be made of the index again.
-    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<Box<Said>>) -> bool {
+    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<Said>) -> bool {
         let observable = &indicator.observables[0];
         let slot = self.matcher.insert(observable);
         self.make_room(slot);
@@ -398,6 +393,19 @@ impl Watchlist {
         true
     }
 
+    /// Looks no more for one that is not plain; whether it was there.
+    fn remove_held(&mut self, id: &str) -> bool {
+        let Some(held) = self.by_id.remove(id) else {
+            return false;
+        };
+        self.bytes -= held.watched.indicator.size();
+        match &held.joined {
+            Some((_, parts)) => parts.iter().for_each(|part| self.lead_no_more_to(part)),
+            None => self.lead_no_more_to(&held.watched),
+        }
+        true
+    }
+
     fn remove_plain(&mut self, slot: Slot) {
         let holders = std::mem::take(&mut self.by_slot[slot.index()]);
         if let Holders::Plain(plain) = holders {
@@ -409,7 +417,7 @@ impl Watchlist {
         }
     }
 
-    fn take_said(&mut self, slot: Slot) -> Option<Box<Said>> {
+    fn take_said(&mut self, slot: Slot) -> Option<Said> {
         self.said.get_mut(slot.index()).and_then(Option::take)
     }
 
@@ -426,7 +434,7 @@ impl Watchlist {
         let said = self.take_said(slot);
         if let Holders::Plain(plain) = &self.by_slot[index] {
             let value = || self.matcher.index().observable(slot);
-            let watched = plain.watched(value, said.as_deref()).clone();
+            let watched = plain.watched(value, said.as_ref()).clone();
             self.plain.remove(plain.id, slot);
             let value = &watched.indicator.observables[0];
             self.bytes -= plain_size(value) + said.map_or(0, |said| said.size());
@@ -450,7 +458,7 @@ impl Watchlist {
         match &self.by_slot[slot.index()] {
             Holders::Full(all) => all,
             Holders::Plain(plain) => {
-                let said = self.said.get(slot.index()).and_then(Option::as_deref);
+                let said = self.said.get(slot.index()).and_then(Option::as_ref);
                 let value = || self.matcher.index().observable(slot);
                 std::slice::from_ref(plain.watched(value, said))
             }

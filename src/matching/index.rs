@@ -99,7 +99,9 @@ pub struct Index {
     counts: Counts,
     /// The number of values of each kind.
     of_kind: [u32; Kind::COUNT],
-    /// The prefix lengths of networks, each with the number of networks that have it.
+    /// The kinds of which there are any.
+    kinds: Kinds,
+    /// The lengths of networks, each with how many networks have it.
     lengths: Vec<(u8, usize)>,
     shapes: Shapes,
     hasher: RandomState,
@@ -169,6 +171,7 @@ impl Index {
             dead: 0,
             counts: Counts::default(),
             of_kind: [0; Kind::COUNT],
+            kinds: Kinds::NONE,
             lengths: Vec::new(),
             shapes: Shapes::default(),
             hasher: RandomState::default(),
@@ -177,8 +180,7 @@ impl Index {
 
     /// The kinds of the values in the index.
     pub(super) fn kinds(&self) -> Kinds {
-        let kinds = Kind::all().filter(|kind| self.of_kind[kind.number()] > 0);
-        kinds.map(Kinds::of).fold(Kinds::NONE, Kinds::and)
+        self.kinds
     }
 
     /// The number of distinct observables.
@@ -219,6 +221,7 @@ impl Index {
             *count += 1;
         }
         self.of_kind[kind.number()] += 1;
+        self.kinds = self.kinds.and(Kinds::of(kind));
         self.add_shape(kind, value);
         let slot = self.take_slot(place);
         let Index {
@@ -284,7 +287,11 @@ impl Index {
         if let Some(count) = self.counts.of(observable) {
             *count -= 1;
         }
-        self.of_kind[place.kind().number()] -= 1;
+        let kind = place.kind();
+        self.of_kind[kind.number()] -= 1;
+        if self.of_kind[kind.number()] == 0 {
+            self.kinds = self.kinds.without(kind);
+        }
         if self.dead > MIN_COMPACTION && self.dead > self.bytes.len() / 2 {
             self.compact();
         }

@@ -20,8 +20,11 @@ const TOKENS: &[(&str, &str)] = &[
     ("[.", "."),
 ];
 
-/// The first character of each token.
-const BRACKETS: [char; 3] = ['[', '(', '{'];
+/// Where the first of what could be one of them begins; they are rare, and there may be a
+/// million values.
+fn bracket(text: &str) -> Option<usize> {
+    memchr::memchr3(b'[', b'(', b'{', text.as_bytes())
+}
 
 /// Replacements for schemes, in lower case.
 const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp")];
@@ -31,7 +34,7 @@ const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp",
 /// The path of a URL is only changed if something before it was defanged: `[.]` can be
 /// part of a path.
 pub fn refang(text: &str) -> Cow<'_, str> {
-    if !text.contains(BRACKETS) && !has_defanged_scheme(text) {
+    if bracket(text).is_none() && !has_defanged_scheme(text) {
         return Cow::Borrowed(text);
     }
     let (scheme, rest) = split_scheme(text);
@@ -90,12 +93,12 @@ enum Blanks {
 }
 
 fn replace(text: &str, blanks: Blanks) -> Cow<'_, str> {
-    if !text.contains(BRACKETS) {
+    if bracket(text).is_none() {
         return Cow::Borrowed(text);
     }
     let mut whole = String::new();
     let mut rest = text;
-    while let Some(at) = rest.find(BRACKETS) {
+    while let Some(at) = bracket(rest) {
         whole.push_str(&rest[..at]);
         rest = &rest[at..];
         let begins = |token: &str| {

@@ -58,33 +58,37 @@ pub struct Plain {
 #[derive(Debug)]
 pub struct Said {
     /// Those that all rows with the same columns share, as they stand in JSON.
-    names: Arc<[Box<str>]>,
+    names: Arc<Vec<Box<str>>>,
     /// A value for each, as it stands in JSON, with a line feed behind it.
     values: Box<str>,
 }
 
 /// The names that were met last: mostly the next row has the same.
 #[derive(Debug, Default)]
-pub struct Names(VecDeque<Arc<[Box<str>]>>);
+pub struct Names {
+    known: VecDeque<Arc<Vec<Box<str>>>>,
+    buffer: String,
+}
 
 /// So many lists of names are remembered: cells may be empty, which makes another list.
 const MOST_NAMES: usize = 64;
 
 impl Names {
     /// These names, shared where they were met before.
-    fn shared(&mut self, names: &[&str]) -> Arc<[Box<str>]> {
-        let is_it = |known: &Arc<[Box<str>]>| {
+    fn shared(&mut self, names: &[&str]) -> Arc<Vec<Box<str>>> {
+        let is_it = |known: &Arc<Vec<Box<str>>>| {
             known.len() == names.len()
                 && known.iter().zip(names).all(|(one, other)| **one == **other)
         };
-        if let Some(known) = self.0.iter().find(|known| is_it(known)) {
+        if let Some(known) = self.known.iter().find(|known| is_it(known)) {
             return known.clone();
         }
-        if self.0.len() == MOST_NAMES {
-            self.0.pop_front();
+        if self.known.len() == MOST_NAMES {
+            self.known.pop_front();
         }
-        let new: Arc<[Box<str>]> = names.iter().map(|&name| name.into()).collect();
-        self.0.push_back(new.clone());
+        let new: Vec<Box<str>> = names.iter().map(|&name| name.into()).collect();
+        let new = Arc::new(new);
+        self.known.push_back(new.clone());
         new
     }
 }
@@ -94,7 +98,9 @@ impl Said {
     fn of(object: &RawValue, known: &mut Names) -> Option<Self> {
         let members: Members<'_> = serde_json::from_str(object.get()).ok()?;
         let names: Vec<&str> = members.0.iter().map(|(name, _)| name.get()).collect();
-        let mut values = String::with_capacity(object.get().len());
+        // Made elsewhere and copied: what is cut to its size leaves a hole behind it.
+        let mut values = std::mem::take(&mut known.buffer);
+        values.clear();
         for (_, value) in &members.0 {
             // Only between its signs JSON has line feeds.
             if value.get().contains('\n') {
@@ -105,8 +111,9 @@ impl Said {
         }
         let said = Said {
             names: known.shared(&names),
-            values: values.into(),
+            values: values.as_str().into(),
         };
+        known.buffer = values;
         Some(said)
     }
 
@@ -134,7 +141,7 @@ pub fn plain_size(value: &Observable) -> usize {
 impl Plain {
     /// The indicator as this, if it is no more, and what its feed says of it. Names of
     /// properties are shared with others.
-    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Box<Said>>)> {
+    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Said>)> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -152,7 +159,7 @@ impl Plain {
             && is_spelled_so;
         let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
         let said = match &indicator.properties {
-            Some(object) => Some(Box::new(Said::of(object, names)?)),
+            Some(object) => Some(Said::of(object, names)?),
             None => None,
         };
         let plain = Plain {
@@ -290,12 +297,12 @@ mod tests {
         ] {
             let plain = Plain::of(&indicator(properties), &mut names);
             let (plain, said) = plain.expect("it is plain");
-            let watched = plain.watched(|| Observable::domain("a.example"), said.as_deref());
+            let watched = plain.watched(|| Observable::domain("a.example"), said.as_ref());
             let again = watched.indicator.properties.as_ref().map(|json| json.get());
             assert_eq!(again, Some(properties));
         }
         // Those of two rows are the same.
-        assert_eq!(names.0.len(), 3);
+        assert_eq!(names.known.len(), 3);
         assert!(Plain::of(&indicator("{\"a\":\n1}"), &mut names).is_some());
         assert!(Plain::of(&indicator("{\"a\":[1,\n2]}"), &mut names).is_none());
     }

@@ -75,7 +75,12 @@ impl Kinds {
         Kinds(self.0 | other.0)
     }
 
-    /// Whether the set is empty.
+    /// All but this one.
+    pub fn without(self, kind: Kind) -> Self {
+        Kinds(self.0 & !Kinds::of(kind).0)
+    }
+
+    /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }

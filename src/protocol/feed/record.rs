@@ -96,8 +96,10 @@ impl<'a> Record<'a> {
         match &self.id {
             Some(id) => id.clone(),
             None => {
-                let name = format!("{kind} {canonical}");
-                format!("indicator--{}", Uuid::new_v5(&NAMESPACE, name.as_bytes()))
+                let name = [kind, " ", canonical].concat();
+                let uuid = Uuid::new_v5(&NAMESPACE, name.as_bytes()).hyphenated();
+                let mut buffer = Uuid::encode_buffer();
+                ["indicator--", uuid.encode_lower(&mut buffer)].concat()
             }
         }
     }

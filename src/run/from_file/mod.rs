@@ -9,7 +9,7 @@ use crossbeam_channel::Receiver;
 use log::{Level, debug, error, info, log, warn};
 
 use crate::config::{Config, RunMode, SinkChoice};
-use crate::indicator::{Message, Rejection, Versions, tell_of_left_out};
+use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
 use crate::intake::Intake;
 use crate::logs::decode::decoded;
 use crate::observe::logging::printable;
@@ -240,8 +240,7 @@ impl Taker<'_> {
                 metrics.indicators_received.add(1);
                 metrics.kinds.count(indicator.kind());
                 metrics.last_indicator.now();
-                let id = printable(&indicator.id, 200).to_string();
-                debug!(indicator = id.as_str(), kind = indicator.kind(); "indicator {id} is read");
+                note_read(&indicator);
                 self.intake.wait_for_room(self.stop);
                 self.intake.add(indicator, None);
             }
@@ -301,6 +300,11 @@ impl Taker<'_> {
             ),
         }
     }
+}
+
+fn note_read(indicator: &Indicator) {
+    let id = printable(&indicator.id, 200);
+    debug!(indicator:% = id, kind = indicator.kind(); "indicator {id} is read");
 }
 
 /// What is said of a feed that cannot be read to its end.
