@@ -16,7 +16,8 @@ pub const LOG_FORMS: [LogForm; 3] = [
         taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
                 that a truncating rotation leaves, what syslog puts before the object and a comma \
                 behind it are passed over. Exports of Elasticsearch (`_source`) and Splunk \
-                (`result`, `_raw`) are unwrapped",
+                (`result`, `_raw`) are unwrapped. Where Filebeat or Logstash carry the event as text \
+                (`message`, `event.original`), that is read too",
     },
     LogForm {
         name: "JSON arrays",

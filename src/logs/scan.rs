@@ -257,10 +257,24 @@ impl Look<'_> {
 
     fn unwrapped(&mut self, object: &str) -> Result<(), ScanError> {
         if json_lines::may_be_wrapped(object) {
-            self.object(&json_lines::unwrapped(object))
+            self.shipped(&json_lines::unwrapped(object))
         } else {
-            self.object(object)
+            self.shipped(object)
         }
+    }
+
+    /// An event, and what it was before a shipper of logs read it: what is in either is in
+    /// the event, once.
+    fn shipped(&mut self, object: &str) -> Result<(), ScanError> {
+        let mut found = self.found_in(object)?;
+        if let Some(original) = json_lines::original(object) {
+            // It may be a text that only begins like an event.
+            let within = self.found_in(&original).unwrap_or_default();
+            found.retain(|one| !within.iter().any(|other| Arc::ptr_eq(one, other)));
+            self.matched(&original, within);
+        }
+        self.matched(object, found);
+        Ok(())
     }
 
     fn row(&mut self, row: &Row<'_>, printed: &mut String) -> Result<(), ScanError> {
@@ -269,22 +283,22 @@ impl Look<'_> {
             .matches_row(row, self.scratch, printed, |watched| {
                 found.push(watched.clone());
             })?;
-        if !found.is_empty() {
-            let matched = Finding::Matched(printed.clone(), found);
-            self.findings.push(matched);
-        }
+        self.matched(printed, found);
         Ok(())
     }
 
-    fn object(&mut self, object: &str) -> Result<(), ScanError> {
+    fn found_in(&mut self, object: &str) -> Result<Vec<Arc<Watched>>, ScanError> {
         let mut found = Vec::new();
         self.watchlist
             .matches(object, self.scratch, |watched| found.push(watched.clone()))?;
+        Ok(found)
+    }
+
+    fn matched(&mut self, event: &str, found: Vec<Arc<Watched>>) {
         if !found.is_empty() {
-            let matched = Finding::Matched(object.to_owned(), found);
-            self.findings.push(matched);
+            self.findings
+                .push(Finding::Matched(event.to_owned(), found));
         }
-        Ok(())
     }
 }
 

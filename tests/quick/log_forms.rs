@@ -78,6 +78,7 @@ fn the_forms_of_json_give_the_same_sightings() {
         "elasticdump.json",
         "splunk.json",
         "splunk.results.json",
+        "filebeat.json",
     ] {
         let read = fs::read(sample(name)).expect("a sample");
         for (path, input) in [(sample(name), &b""[..]), ("-".into(), &read)] {

@@ -95,6 +95,44 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
     }
 }
 
+/// What shippers of logs (Filebeat, Logstash) hold the event in that they read, as text.
+#[derive(serde::Deserialize)]
+struct Shipped<'a> {
+    #[serde(borrow)]
+    message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    event: Option<&'a RawValue>,
+    #[serde(borrow, rename = "event.original")]
+    event_original: Option<&'a RawValue>,
+}
+
+#[derive(serde::Deserialize)]
+struct ShippedEvent<'a> {
+    #[serde(borrow)]
+    original: Option<&'a RawValue>,
+}
+
+/// The event as it was before a shipper read it, where the object carries it as text, on one
+/// line. The shipper may have taken it apart as well, or not.
+pub fn original(object: &str) -> Option<String> {
+    // It costs next to nothing to say no.
+    let bytes = object.as_bytes();
+    memchr::memchr_iter(b'{', bytes).find(|&at| at > 0 && bytes[at - 1] == b'"')?;
+    let shipped: Shipped<'_> = serde_json::from_str(object).ok()?;
+    let event = shipped.event.map(RawValue::get);
+    let event = event.and_then(|event| serde_json::from_str::<ShippedEvent<'_>>(event).ok());
+    let texts = [
+        shipped.message,
+        event.and_then(|event| event.original),
+        shipped.event_original,
+    ];
+    let texts = texts.into_iter().flatten();
+    let mut texts = texts.filter_map(|text| serde_json::from_str::<String>(text.get()).ok());
+    let original = texts.find(|text| text.trim_ascii().starts_with('{'))?;
+    // Only between its signs JSON has ends of lines.
+    Some(original.trim_ascii().replace(['\n', '\r'], " "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,6 +180,29 @@ mod tests {
         // A `_raw` that is no event leaves the fields.
         let line = r#"{"result":{"_raw":"text","src_ip":"x"}}"#;
         assert_eq!(unwrapped(line), r#"{"_raw":"text","src_ip":"x"}"#);
+    }
+
+    #[test]
+    fn the_event_that_a_shipper_read_is_taken_out_of_its_text() {
+        let event = r#"{"src_ip":"192.0.2.1"}"#;
+        for line in [
+            r#"{"@timestamp":"x","message":"{\"src_ip\":\"192.0.2.1\"}","host":{"ip":["192.0.2.9"]}}"#,
+            r#"{"message":"two words","event":{"original":"{\"src_ip\":\"192.0.2.1\"}\n"}}"#,
+            r#"{"event.original":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+        ] {
+            assert_eq!(original(line).as_deref(), Some(event), "{line}");
+        }
+        let pretty = r#"{"message":"{\n  \"a\": 1\r\n}"}"#;
+        assert_eq!(original(pretty).as_deref(), Some("{   \"a\": 1  }"));
+        for line in [
+            event,
+            r#"{"message":"two words"}"#,
+            r#"{"message":{"src_ip":"{"}}"#,
+            r#"{"alert":{"message":"{\"src_ip\":\"192.0.2.1\"}"}}"#,
+            "\"{",
+        ] {
+            assert_eq!(original(line), None, "{line}");
+        }
     }
 
     #[test]
