@@ -247,7 +247,9 @@ impl Director {
         self.metrics.passes.add(1);
         self.metrics.indicators_queried.add((count - failed) as u64);
         for (age, count) in self.metrics.waiting.take(Instant::now()) {
-            self.metrics.answer_time.record_all(age.as_secs_f64(), count);
+            self.metrics
+                .answer_time
+                .record_all(age.as_secs_f64(), count);
         }
         let seconds = started.elapsed().as_secs_f64();
         let bytes = self.progress.get().0 - before;

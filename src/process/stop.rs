@@ -180,12 +180,14 @@ pub(crate) fn poll_timeout(duration: Duration) -> rustix::event::Timespec {
     }
 }
 
-/// Growing pauses between tries: 0.5 s, doubling to 30 s, each shortened by up
-/// to a quarter at random, so that many bridges do not ask in step after an
-/// outage.
+/// Growing pauses between tries: 0.5 s, doubling to 30 s where nothing else is said, each
+/// shortened by up to a quarter at random, so that many bridges do not ask in step after
+/// an outage.
 #[derive(Debug)]
 pub struct Backoff {
+    first: Duration,
     next: Duration,
+    longest: Duration,
 }
 
 impl Backoff {
@@ -194,7 +196,21 @@ impl Backoff {
 
     /// A pause that starts small.
     pub fn new() -> Self {
-        Backoff { next: Self::FIRST }
+        Backoff::between(Self::FIRST, Self::LONGEST)
+    }
+
+    /// Pauses from `first` to `longest`.
+    pub fn between(first: Duration, longest: Duration) -> Self {
+        Backoff {
+            first,
+            next: first,
+            longest,
+        }
+    }
+
+    /// Something went well: the next pause is the first again.
+    pub fn reset(&mut self) {
+        self.next = self.first;
     }
 
     /// The pause to make now; the next one is twice as long.
@@ -205,7 +221,7 @@ impl Backoff {
     /// As [`Backoff::pause`], with what is taken for random, from 0 to 1.
     pub fn pause_by(&mut self, random: f64) -> Duration {
         let pause = self.next;
-        self.next = (pause * 2).min(Self::LONGEST);
+        self.next = (pause * 2).min(self.longest);
         pause.mul_f64(1.0 - 0.25 * random)
     }
 }

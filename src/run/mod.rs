@@ -76,6 +76,12 @@ fn time_left(stop: &Stop, most: Duration) -> Duration {
     left.clamp(LEAST_GRACE, most)
 }
 
+/// Whether the program was told to end, and should have by now.
+fn is_late(stop: &Stop) -> bool {
+    let by = stop.drained_by();
+    by.is_some_and(|by| Instant::now() > by + LAST_GRACE)
+}
+
 /// Runs the bridge until a signal, until everything is matched where that was
 /// asked for, or until it cannot be started.
 pub fn run(config: &Config) -> ExitCode {
@@ -350,6 +356,13 @@ fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<
             }
         }
         topics.pop();
+        if is_late(stop) && !topics.is_empty() {
+            warn!(
+                "{} old topic(s) are not given up: the time to end in is over",
+                topics.len()
+            );
+            break;
+        }
     }
     topics
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::bridge::{Bridge, program};
 use crate::support::broker::{Broker, BrokerKind};
 use crate::support::eventually;
+use crate::support::messages::stix_indicator;
 use crate::support::paths;
 use crate::support::scene::{LIMIT, Scene, engine, uids};
 use crate::support::standin::Standin;
@@ -66,6 +67,28 @@ fn log_files_that_were_not_looked_through_are_told() {
     assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
     let log = bridge.log();
     assert!(last_line(&log).contains("1 of 1 indicator(s)"), "{log}");
+}
+
+#[test]
+fn an_indicator_that_the_end_cuts_off_is_not_rejected() {
+    let bridge = Bridge::bare()
+        .file("eve.json", "{\"host\": \"a.example\"}\n")
+        .args(["--indicators", "pipe", "--events", "eve.json"])
+        .args(["--loglevel", "debug"]);
+    let pipe = bridge.directory().join("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo").success());
+    let mut bridge = bridge.run();
+    let mut feed = File::options().write(true).open(&pipe).expect("a reader");
+    let whole = stix_indicator(1, "[domain-name:value = 'a.example']", None).to_string();
+    let cut = &whole[..whole.len() / 2];
+    // More than a reader takes at once, so that the last one lies there half read.
+    let text = format!("{}{cut}", format!("{whole}\n").repeat(3));
+    feed.write_all(text.as_bytes()).expect("the pipe takes it");
+    bridge.wait_for_log("is read", LIMIT);
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
+    assert_eq!(bridge.count_logs("rejected"), 0, "{}", bridge.log());
 }
 
 #[test]

@@ -2,8 +2,10 @@
 //! requests, what happens when the bus goes away, and what is left behind.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::bed::{Bed, LIMIT, indicator_of};
@@ -511,6 +513,38 @@ fn each_signal_unsubscribes_and_ends_with_0() {
             assert!(bed.bridge.leaves_nothing(LIMIT));
         }
     }
+}
+
+#[test]
+fn many_old_topics_do_not_hold_up_the_end() {
+    let engine = Standin::with_samples();
+    let bus = FakeBus::replying(&["stix2/"], |request, usual| {
+        if request["action"] == "unsubscribe" {
+            thread::sleep(Duration::from_millis(300));
+        }
+        usual
+    });
+    let bridge = Bridge::between(bus.endpoint(), &engine).args(["--state-dir", "state"]);
+    let state = bridge.directory().join("state");
+    let topics: String = (0..60).map(|n| format!("old-{n}\n")).collect();
+    fs::create_dir(&state).expect("a directory");
+    fs::write(state.join("topics"), topics).expect("a file");
+    let mut bridge = bridge.run();
+    assert!(eventually(LIMIT, || !bus
+        .requests_to("unsubscribe")
+        .is_empty()));
+    let since = Instant::now();
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    // The grace period, and what all that is left may take behind it: 8 s.
+    let took = since.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}: {}", bridge.log());
+    // The next run gives up the others.
+    let left = fs::read_to_string(state.join("topics")).expect("a file");
+    let asked = bus.requests_to("unsubscribe").len();
+    assert!(left.contains("old-"), "{left}");
+    assert!(left.lines().count() + asked >= 60, "{asked}: {left}");
+    assert_eq!(bridge.count_logs("old topic(s) are not given up"), 1);
 }
 
 #[test]

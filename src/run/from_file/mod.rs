@@ -151,6 +151,8 @@ impl Taker<'_> {
             &self.jobs.feed,
             self.stop,
             &mut |found| match found {
+                // At the end of the program a file breaks off anywhere, in a value too.
+                _ if self.stop.is_draining() => {}
                 Found::Message(message) => {
                     note(&message);
                     self.note_file(&message, &name);

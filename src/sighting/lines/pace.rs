@@ -3,6 +3,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::process::stop::Backoff;
+
 /// The most contexts that go in at once.
 pub const MOST_LINES: usize = 1000;
 
@@ -30,7 +32,7 @@ pub struct Pace {
     lines: usize,
     waits_for_end: bool,
     failed_before: bool,
-    pause: Duration,
+    pauses: Backoff,
     paused_until: Option<Instant>,
 }
 
@@ -41,7 +43,7 @@ impl Pace {
             lines: FIRST_LINES,
             waits_for_end: false,
             failed_before: false,
-            pause: FIRST_PAUSE,
+            pauses: Backoff::between(FIRST_PAUSE, LONGEST_PAUSE),
             paused_until: None,
         }
     }
@@ -69,7 +71,7 @@ impl Pace {
     /// A round of so many contexts went well.
     pub fn went_well(&mut self, lines: usize, took: Duration) {
         self.failed_before = false;
-        self.pause = FIRST_PAUSE;
+        self.pauses.reset();
         if took > SLOW {
             self.lines = (lines / 2).clamp(1, MOST_LINES);
         } else if took < FAST && lines >= self.lines {
@@ -81,8 +83,7 @@ impl Pace {
     pub fn failed(&mut self, now: Instant) {
         self.lines = FIRST_LINES;
         if std::mem::replace(&mut self.failed_before, true) {
-            self.paused_until = Some(now + self.pause);
-            self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+            self.paused_until = Some(now + self.pauses.pause());
         }
     }
 }
