@@ -104,7 +104,7 @@ fn flags(option: &Opt) -> String {
     format!("  {short}--{switch}{long}{value}")
 }
 
-/// The default, in parentheses, unless it is just “no”.
+/// The default in brackets; empty for a switch or without a default.
 fn default(option: &Opt) -> String {
     match option.default {
         Some(default) if !option.is_switch() => format!(" [default: {default}]"),
