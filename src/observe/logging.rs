@@ -1,5 +1,5 @@
-//! Logs: standard error, and a file where asked. Never standard
-//! output, which belongs to the sink.
+//! Logs go to standard error, and to a file if configured. Never to standard output,
+//! which belongs to the sink.
 
 mod fields;
 mod file;
@@ -22,39 +22,39 @@ use logger::Logger;
 pub use crate::process::text::printable;
 pub use logger::ASKED_FOR;
 
-/// How much is logged; each level holds those below it.
+/// The log level; each level includes those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verbosity {
     /// Every message and every query.
     Debug,
-    /// What the program does.
+    /// Normal operation.
     Info,
-    /// What went wrong and was dealt with.
+    /// Problems that were handled.
     Warning,
-    /// What could not be done.
+    /// Failures.
     Error,
-    /// The same as [`Verbosity::Error`]: no message is above an error.
+    /// The same as [`Verbosity::Error`]: no message is more severe.
     Critical,
 }
 
-/// How a line of the log looks.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
-    /// Time, level and message, for people.
+    /// Time, level and message; human-readable.
     #[default]
     Text,
-    /// One JSON object, for programs.
+    /// One JSON object per line.
     Json,
 }
 
-/// Where logs go; `None` is nowhere.
+/// Where logs are written; `None` = nowhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Logging {
-    /// How the lines look in both places.
+    /// The format for both destinations.
     pub format: Format,
-    /// To standard error.
+    /// The level for standard error.
     pub console: Option<Verbosity>,
-    /// To the end of a file.
+    /// The file to append to, and its level.
     pub file: Option<(PathBuf, Verbosity)>,
 }
 
@@ -68,10 +68,10 @@ pub enum LoggingError {
         .0.display(), .1
     )]
     File(PathBuf, io::Error),
-    /// There is no thread to look after it.
+    /// The system has no thread left.
     #[error("no thread to look after the log: {0}")]
     Thread(io::Error),
-    /// The process has a logger already.
+    /// The process already has a logger.
     #[error("logging was set up twice")]
     Twice,
 }
@@ -87,19 +87,18 @@ impl Verbosity {
     }
 }
 
-/// How often the log is looked after: whether folded warnings are due, and
-/// whether its file was moved away.
+/// How often the logger checks whether folded warnings are due and whether its file was
+/// moved.
 const TICK: Duration = Duration::from_secs(1);
 
-/// The logger of this process, and the thread that looks after it.
+/// The logger of this process, and its maintenance thread.
 static LOGGER: OnceLock<(&Logger, Ticker)> = OnceLock::new();
 
-/// Makes the `log` macros write where `logging` says, for the rest of the
-/// process.
+/// Makes the `log` macros write where `logging` says, for the rest of the process.
 ///
 /// # Errors
-/// The log file cannot be opened, the system has no thread left, or this was
-/// called before.
+/// The log file cannot be opened, the system has no thread left, or this was called
+/// before.
 pub fn init(logging: &Logging) -> Result<(), LoggingError> {
     let console = logging.console.map(Verbosity::filter);
     let file = match &logging.file {
@@ -124,27 +123,26 @@ pub fn init(logging: &Logging) -> Result<(), LoggingError> {
         .map_err(|_| LoggingError::Twice)
 }
 
-/// Opens the log file anew, if its path names another, without waiting for the
-/// next look at it.
+/// Reopens the log file at once if its path now names another file.
 pub fn reopen() {
     if let Some((logger, _)) = LOGGER.get() {
         logger.tick(Instant::now());
     }
 }
 
-/// Whether the last line of the terminal is a status that a log line must not
-/// be appended to.
+/// Whether the last line of the terminal is a status line, which log lines must not be
+/// appended to.
 static STATUS: Mutex<bool> = Mutex::new(false);
 
-/// To the start of the line, and nothing on it.
+/// Moves to the start of the line and clears it.
 const CLEAR_LINE: &str = "\r\x1b[K";
 
-/// Writes a line to the terminal on standard error that the next log line, or
-/// the next status, takes the place of.
+/// Writes a status line to the terminal on standard error. The next log line or status
+/// replaces it.
 pub fn show_status(write: impl FnOnce(&mut io::StderrLock<'_>) -> io::Result<()>) {
     let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     let mut terminal = io::stderr().lock();
-    // A terminal that is gone cannot be told so.
+    // If the terminal is gone, nothing can be reported there.
     let _ = terminal
         .write_all(CLEAR_LINE.as_bytes())
         .and_then(|()| write(&mut terminal))
@@ -152,7 +150,7 @@ pub fn show_status(write: impl FnOnce(&mut io::StderrLock<'_>) -> io::Result<()>
     *shown = true;
 }
 
-/// Takes the status away.
+/// Removes the status line.
 pub fn clear_status() {
     let mut shown = STATUS.lock().unwrap_or_else(PoisonError::into_inner);
     if std::mem::take(&mut *shown) {

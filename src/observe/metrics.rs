@@ -1,5 +1,5 @@
-//! What is counted: every message that comes in ends in one of these numbers,
-//! so that nothing is lost silently.
+//! Metrics: every incoming message is counted by one of these numbers in the end, so that
+//! nothing is lost silently.
 
 mod numbers;
 
@@ -12,36 +12,36 @@ pub use numbers::{
     Tally, Totals,
 };
 
-/// What an engine is called.
+/// The identity of an engine.
 #[derive(Debug)]
 pub struct Engine {
-    /// Its name: a label, or a tag.
+    /// Its name, for a label or a tag.
     pub name: String,
-    /// The version of its program, once that is known; empty where it has none.
+    /// The version of its program, once known; empty if it has none.
     pub version: OnceLock<String>,
 }
 
-/// A counter as it is shown.
+/// A counter for display.
 #[derive(Clone, Copy, Debug)]
 pub struct Counted {
     /// Its name.
     pub name: &'static str,
-    /// Its number.
+    /// Its value.
     pub number: u64,
     /// What it counts, as a sentence.
     pub meaning: &'static str,
-    /// Whether each engine has its own.
+    /// Whether it is counted per engine.
     pub is_of_engine: bool,
 }
 
-/// A number that is the same for all engines.
+/// A number shared by all engines.
 macro_rules! bridge {
     ($number:expr) => {
         $number.clone()
     };
 }
 
-/// A number that each engine has a part of.
+/// A number counted per engine.
 macro_rules! engine {
     ($number:expr) => {
         Part::of(&$number)
@@ -50,71 +50,70 @@ macro_rules! engine {
 
 macro_rules! counters {
     ($($of:ident $name:ident: $meaning:literal,)*) => {
-        /// The numbers of one run, or of one engine in it.
+        /// The metrics of a run, or of one engine in it.
         #[derive(Debug, Default)]
         pub struct Metrics {
             $(#[doc = $meaning] pub $name: Arc<Counter>,)*
-            /// Which messages the bus has: `legacy` or `stix2`; not known where there
-            /// is no bus, or none yet.
+            /// The protocol of the bus: `legacy` or `stix2`; `None` without a bus, or if
+            /// it is not known yet.
             pub protocol: Arc<Mutex<Option<String>>>,
             /// The last indicator from the bus or a file.
             pub last_indicator: Arc<Moment>,
-            /// The last time that the bus answered.
+            /// The last time that the bus responded.
             pub last_heartbeat: Arc<Moment>,
             /// The last match.
             pub last_sighting: Arc<Moment>,
-            /// Sightings that are on their way.
+            /// Sightings that are not delivered yet.
             pub sightings: Arc<Flow>,
             /// Bytes of sightings that wait in the spool.
             pub spooled_bytes: Arc<Gauge>,
-            /// Files of indicators that cannot be used as they are now.
+            /// Indicator files that are currently unusable.
             pub unusable_feeds: Arc<Bad>,
             /// Indicators to match, by kind.
             pub kinds: Arc<Tally>,
             /// Matches, by the kind of their indicators.
             pub sighting_kinds: Arc<Tally>,
-            /// Children that were started anew, by what they are for.
+            /// Children that were restarted, by purpose.
             pub child_restarts: Arc<Tally>,
             /// Rejected messages and indicators, by reason.
             pub rejected: Arc<Reasons>,
             /// Unsupported indicators, by reason.
             pub unsupported: Arc<Reasons>,
-            /// Whether the subscription at the bus stands.
+            /// Whether the bus subscription is active.
             pub bus_up: Arc<PeerGauge>,
-            /// Indicators that wait for a query or are being asked for.
+            /// Indicators that wait for a query or are in a running one.
             pub backlog: Arc<Gauge>,
-            /// Since when they do.
+            /// Since when they wait.
             pub waiting: Arc<Ages>,
-            /// Values that are matched live, each counted for each indicator
-            /// that has it.
+            /// Values that are matched live, counted for each indicator that has them.
             pub live_indicators: Arc<Gauge>,
-            /// Events that wait for others of a pattern of several.
+            /// Events that wait for others of a pattern of several events.
             pub partial_instances: Arc<Gauge>,
-            /// Since when events are not seen as they come, or were not and are not
-            /// searched yet.
+            /// Since when new events are missed, or were missed and are not searched yet.
             pub live_gap: Arc<Moment>,
-            /// Queries, by how they ended.
+            /// Queries by outcome.
             pub query_outcomes: Arc<Tally>,
             /// Sightings of one indicator in stored events.
             pub matches_per_indicator: Arc<Spread>,
-            /// What the queries for one indicator took, in seconds.
+            /// The duration of the queries for one indicator, in seconds.
             pub query_time_per_indicator: Arc<Spread>,
-            /// From an indicator to the end of what was asked for it, in seconds.
+            /// The time from an indicator's arrival to the end of its queries, in
+            /// seconds.
             pub answer_time: Arc<Spread>,
-            /// From an event to its match as it came, in seconds.
+            /// The time from an event to its live match, in seconds.
             pub live_delay: Arc<Spread>,
-            /// Indicators that one query asked for.
+            /// The number of indicators per query.
             pub batch_size: Arc<Spread>,
-            /// Whether the engine answers.
+            /// Whether the engine responds.
             pub engine_up: Arc<PeerGauge>,
-            /// Which engine it is, where these are the numbers of one.
+            /// The engine, if these are the metrics of one.
             pub engine: Option<Engine>,
             engines: Mutex<Vec<Arc<Metrics>>>,
         }
 
         impl Metrics {
-            /// The numbers of one more engine, which has this name. They count in these
-            /// too; what is not an engine's is the same in both.
+            /// Makes the metrics of another engine with this name. They are added to
+            /// these too; metrics that are not per engine are shared.
             pub fn of_engine(&self, name: &str) -> Arc<Metrics> {
                 let engine = Engine {
                     name: name.to_owned(),
@@ -170,23 +169,23 @@ macro_rules! counters {
 }
 
 impl Metrics {
-    /// The numbers of each engine.
+    /// The metrics of each engine.
     pub fn engines(&self) -> Vec<Arc<Metrics>> {
         let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
         engines.clone()
     }
 
-    /// The bus has these messages.
+    /// Sets the protocol of the bus.
     pub fn speaks(&self, protocol: String) {
         *self.protocol.lock().unwrap_or_else(PoisonError::into_inner) = Some(protocol);
     }
 
-    /// The name of the engine, where these are the numbers of one.
+    /// The name of the engine, if these are the metrics of one.
     pub fn engine_name(&self) -> &str {
         self.engine.as_ref().map_or("", |engine| &engine.name)
     }
 
-    /// Whether every engine answers, or the one that is looked for.
+    /// Whether this engine responds, or else whether all do.
     pub fn engine_peer(&self) -> Peer {
         let engines = self.engines();
         let peers = engines.iter().map(|engine| engine.engine_up.get());
@@ -208,7 +207,7 @@ impl Metrics {
             + self.sightings_aggregated.get()
     }
 
-    /// So many sightings of earlier runs are in the spool as the run begins.
+    /// Records that this many sightings of earlier runs are in the spool at the start.
     pub fn sightings_were_left(&self, count: u64) {
         if count > 0 {
             self.sightings_left_over.add(count);
@@ -216,7 +215,7 @@ impl Metrics {
         }
     }
 
-    /// Sightings that are on their way, or wait for the sink, those of earlier runs too.
+    /// Sightings that are not delivered yet, including those of earlier runs.
     pub fn sightings_waiting(&self) -> u64 {
         let told = self.sightings_found.get()
             + self.sightings_of_several.get()
@@ -224,7 +223,7 @@ impl Metrics {
         told.saturating_sub(self.sightings_done())
     }
 
-    /// How long the oldest of them is on its way, in seconds; 0 where none is.
+    /// The age of the oldest of them in seconds; 0 if there are none.
     pub fn oldest_sighting(&self, now: Instant) -> u64 {
         let oldest = self.sightings.oldest(self.sightings_done(), now);
         match self.sightings_waiting() {

@@ -1,4 +1,4 @@
-//! What the program tells about itself: the log, the metrics, how far it is.
+//! What the program reports about itself: log, metrics, progress.
 
 pub mod logging;
 pub mod metrics;

@@ -1,4 +1,4 @@
-//! What SIGUSR1 shows: how the program is at a moment, on one screen.
+//! The report on SIGUSR1: the current state on one screen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::observe::metrics::{Metrics, Peer};
 use crate::process::child;
 use crate::process::text::printable;
 
-/// Logs the status, whatever the log level is.
+/// Logs the status at any log level.
 pub fn log(metrics: &Metrics, elapsed: Duration) {
     for line in lines(metrics, elapsed, child::running()) {
         info!(target: ASKED_FOR, "status: {line}");
@@ -61,7 +61,7 @@ fn lines(metrics: &Metrics, elapsed: Duration, children: u64) -> Vec<String> {
     lines
 }
 
-/// A line for each engine, where there are several.
+/// A line for each engine, if there are several.
 fn engines(metrics: &Metrics) -> Vec<String> {
     let engines = metrics.engines();
     if engines.len() < 2 {
@@ -70,7 +70,7 @@ fn engines(metrics: &Metrics) -> Vec<String> {
     let line = |one: &Arc<Metrics>| {
         let name = one.engine.as_ref().map_or("", |engine| &engine.name);
         let state = match one.engine_up.get() {
-            // Log files are always there.
+            // Log files are always available.
             Peer::Unused => String::new(),
             peer => format!(" {};", peer.word()),
         };

@@ -1,5 +1,5 @@
-//! What is counted, in files for other programs: lines of InfluxDB's line
-//! protocol as the original wrote them, and the text format of Prometheus.
+//! Writes metrics to files for other programs: InfluxDB line protocol, like the original,
+//! and the text format of Prometheus.
 
 mod host;
 mod influx;
@@ -25,7 +25,7 @@ use prometheus::Circumstances;
 /// Where and when metrics are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The time between two lines; `None` = no metrics in any file.
+    /// The time between two updates; `None` = no metrics in any file.
     pub interval: Option<Duration>,
     /// The file for lines of InfluxDB; `None` = no such file.
     pub filename: Option<PathBuf>,
@@ -33,15 +33,15 @@ pub struct Files {
     pub prometheus: Option<PathBuf>,
 }
 
-/// What writes the files.
+/// The writer of the files.
 pub struct Telemetry {
     ticker: Ticker,
     is_clean: Arc<AtomicBool>,
 }
 
 impl Telemetry {
-    /// Starts to write, if any file is asked for. `sensor_name` is what the bridge is
-    /// called, where it was given a name, and `config` its configuration file.
+    /// Starts writing, if any file is configured. `sensor_name` is the bridge's name, if
+    /// it has one, and `config` its configuration file.
     pub fn start(
         files: &Files,
         sensor_name: Option<&str>,
@@ -65,7 +65,7 @@ impl Telemetry {
             started: since_1970(),
             is_failing: false,
         };
-        // What an earlier run has left is not true any more.
+        // The numbers of an earlier run are outdated.
         let shown = writer.show(false);
         writer.note(shown);
         let is_over = is_clean.clone();
@@ -77,16 +77,16 @@ impl Telemetry {
         Telemetry { ticker, is_clean }
     }
 
-    /// Writes for the last time. After a clean end there is no file for Prometheus any
-    /// more: nobody is to take old numbers for new ones. After another one it stays, and
-    /// its time tells that the bridge is not there.
+    /// Writes a last time. After a clean end the Prometheus file is removed, so that
+    /// nobody reads old numbers as current. After any other end it remains, and its time
+    /// tells that the bridge is gone.
     pub fn end(self, is_clean: bool) {
         self.is_clean.store(is_clean, Ordering::Release);
         drop(self.ticker);
     }
 }
 
-/// What the bridge is called: two on one host must not have the same samples.
+/// The label of the bridge: two bridges on one host must not have the same samples.
 fn bridge(sensor_name: Option<&str>, config: Option<&Path>) -> String {
     let given = sensor_name.map(str::to_owned);
     given.unwrap_or_else(|| {
@@ -108,7 +108,7 @@ struct Writer {
     sensor_name: Option<String>,
     bridge: String,
     metrics: Arc<Metrics>,
-    /// Made with the first line: the name of the host may take a moment.
+    /// Created with the first line, since getting the host name may take a moment.
     lines: Option<Lines>,
     started: Duration,
     is_failing: bool,
@@ -141,7 +141,7 @@ impl Writer {
         }
     }
 
-    /// Writes the file for Prometheus anew.
+    /// Rewrites the Prometheus file.
     fn show(&self, is_over: bool) -> io::Result<()> {
         let Some(path) = &self.files.prometheus else {
             return Ok(());
@@ -161,7 +161,7 @@ impl Writer {
         match result {
             Ok(()) => self.is_failing = false,
             Err(error) => {
-                // Once is enough, until it works again.
+                // Logged once, until it works again.
                 if !std::mem::replace(&mut self.is_failing, true) {
                     warn!("metrics cannot be written to {error}");
                 }
@@ -175,8 +175,7 @@ fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-/// Who reads metrics is somebody else, whatever this program lets others see of its
-/// files.
+/// Metrics are readable by others, whatever the umask for this program's other files.
 fn readable() -> Permissions {
     Permissions::from_mode(0o644)
 }
@@ -195,11 +194,10 @@ fn append(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Puts a new file in the place of the old one, so that a reader sees one of
-/// them whole.
+/// Replaces the file atomically, so that readers see either file whole.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
-    // The collector reads only what ends in `.prom`.
+    // The collector only reads files that end in `.prom`.
     temporary.push(".new");
     fs::write(&temporary, text)?;
     fs::set_permissions(&temporary, readable())?;
@@ -213,7 +211,7 @@ fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// What was not matched, by the words of the reasons.
+/// What was not matched, by reason.
 fn by_reason(metrics: &Metrics) -> [(&'static str, &'static str, BTreeMap<String, u64>); 2] {
     [
         (

@@ -1,13 +1,12 @@
-//! Running other programs: `vast`, the context transformation, a sink command.
+//! Runs other programs: `vast`, the context transformation, a sink command.
 //!
-//! One call runs one child, on the calling thread, from start to reaped. It
-//! feeds standard input, hands out standard output as it comes, keeps the end
-//! of standard error, and holds a deadline, all in one `poll` loop without
-//! helper threads. On every way out of it the child is gone: where it did not
-//! exit by itself, its process group is told to end (SIGTERM), killed after a
-//! moment, and waited for, for so long that no thread hangs on a child that the
-//! kernel does not let go. Should this program itself die, the kernel kills its
-//! children (parent-death signal).
+//! One call runs one child on the calling thread, from start until it is reaped. It
+//! writes standard input, passes on standard output as it arrives, stores the end of
+//! standard error, and enforces a deadline, all in one `poll` loop without helper
+//! threads. The child is gone on every way out: if it did not exit on its own, its
+//! process group gets SIGTERM, SIGKILL a moment later, and is waited for, within a limit
+//! so that no thread hangs on a child that the kernel does not release. If this program
+//! itself dies, the kernel kills its children (parent-death signal).
 
 mod guard;
 pub mod resident;
@@ -25,21 +24,21 @@ use guard::{Guard, LOOK};
 
 pub use guard::running;
 
-/// How much of a child's standard error is kept for the log, in bytes.
+/// How much of a child's standard error is stored for the log, in bytes.
 pub const STDERR_KEPT: usize = 4096;
 
-/// How long a child that was told to end may take before it is killed. The
-/// engine's own shut-down takes 0.9 s (measured, `vast` 2020.12.16).
+/// How long a child may take to exit after SIGTERM before it is killed. The engine's own
+/// shutdown takes 0.9 s (measured, `vast` 2020.12.16).
 const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
-/// How much is read from a pipe at once, in bytes: a pipe holds this much.
+/// The bytes read from a pipe at once: the capacity of a pipe.
 const CHUNK: usize = 64 * 1024;
 
-/// How much of standard error is read in one go, in pieces of 4 kB. A child that
-/// writes it faster than it is read must not keep the limits from being looked at.
+/// How often standard error is read in one go, 4 kB each. A child that writes it faster
+/// than it is read must not keep the limits from being checked.
 const STDERR_PIECES: usize = 64;
 
-/// What the consumer of a child's output wants next.
+/// What the consumer of a child's output requests next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flow {
     /// More output.
@@ -48,20 +47,20 @@ pub enum Flow {
     Enough,
 }
 
-/// How a child came to its end.
+/// How a child ended.
 #[derive(Debug)]
 pub enum End {
-    /// By itself.
+    /// It exited.
     Exited(ExitStatus),
-    /// Ended by us, because its time was over.
+    /// It was ended at its time limit.
     TimedOut,
-    /// Ended by us, because the program stops.
+    /// It was ended because the program stops.
     Stopped,
-    /// Ended by us, because its output was enough.
+    /// It was ended because there was enough output.
     Enough,
 }
 
-/// What a child left behind.
+/// The result of running a child.
 #[derive(Debug)]
 pub struct Outcome {
     /// How it ended.
@@ -71,13 +70,13 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The last line of standard error that says something.
+    /// The last line of standard error that is not blank.
     pub fn last_words(&self) -> String {
         last_words(&self.stderr)
     }
 }
 
-/// The last line of this end of standard error that says something.
+/// The last line of this text that is not blank.
 fn last_words(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     text.lines()
@@ -97,24 +96,24 @@ pub fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// The limits that a child runs under.
+/// The limits of a child.
 #[derive(Clone, Copy)]
 pub struct Limits<'a> {
-    /// How long it may run, not counting the time that its output is being
-    /// consumed; `None` for as long as it likes.
+    /// How long it may run, without the time for consuming its output; `None` =
+    /// unlimited.
     pub time: Option<Duration>,
-    /// The program's end: draining shortens the time to what is left of the
-    /// grace period, "now" ends the child at once.
+    /// The program's stop: draining shortens the time to the rest of the grace period,
+    /// "now" ends the child at once.
     pub stop: &'a Stop,
 }
 
-/// How a child is treated beside its limits.
+/// Other options for a child.
 #[derive(Clone, Copy)]
 pub struct RunOptions {
-    /// How long it may take to end when it is told to, before it is killed.
+    /// How long it may take to exit after SIGTERM before it is killed.
     pub grace: Duration,
-    /// After so long without output, the consumer is called with none, and may
-    /// end the child; `None` = it is not.
+    /// After this time without output, the consumer is called with none, and may end the
+    /// child; `None` = never.
     pub silence: Option<Duration>,
 }
 
@@ -127,8 +126,8 @@ impl Default for RunOptions {
     }
 }
 
-/// The variables that children inherit; everything else of this program's
-/// environment is not theirs to know.
+/// The variables that children inherit. They do not get the rest of this program's
+/// environment.
 const PASSED_ON: [&str; 7] = ["PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR"];
 
 /// A command for `program` with a clean environment.
@@ -157,10 +156,10 @@ pub fn run(
     run_in(RunOptions::default(), command, input, limits, consume)
 }
 
-/// As [`run`], in this manner.
+/// Like [`run`], with options.
 ///
 /// # Errors
-/// As [`run`].
+/// The same as for [`run`].
 pub fn run_in(
     manner: RunOptions,
     command: &mut Command,
@@ -188,7 +187,7 @@ pub fn run_in(
 /// Collects a child's whole standard output, up to `most` bytes.
 ///
 /// # Errors
-/// As [`run`]. Output beyond `most` ends the child with [`End::Enough`].
+/// The same as for [`run`]. Output beyond `most` ends the child with [`End::Enough`].
 pub fn run_to_end(
     command: &mut Command,
     input: &[u8],
@@ -206,7 +205,7 @@ pub fn run_to_end(
     Ok((outcome, output))
 }
 
-/// What the limits leave.
+/// The time that the limits leave.
 enum TimeLeft {
     Until(Option<Duration>),
     Over(End),
@@ -234,17 +233,18 @@ fn time_left(started: Instant, not_counted: Duration, limits: Limits<'_>) -> Tim
     TimeLeft::Until(left)
 }
 
-/// The three pipes of one child, and what has gone through them.
+/// The three pipes of a child, and their state.
 struct Pipes<'a> {
     stdin: Option<std::process::ChildStdin>,
     unsent: &'a [u8],
     stdout: Option<std::process::ChildStdout>,
     stderr: Option<ChildStderr>,
     stderr_tail: Vec<u8>,
-    /// Time spent in `consume`: a slow reader is not the child's fault.
+    /// Time spent in `consume`, which is not counted: the child cannot help a slow
+    /// reader.
     time_consuming: Duration,
     silence: Option<Duration>,
-    /// When there was output, or the consumer was told that there is none.
+    /// When output last arrived, or the consumer was last called for silence.
     heard: Instant,
     buffer: Vec<u8>,
 }
@@ -274,9 +274,9 @@ impl<'a> Pipes<'a> {
         Ok(pipes)
     }
 
-    /// Moves bytes until the child exits or a limit is reached; `None` where it
-    /// has exited and its output is read. Closed output alone is no end: such a
-    /// child may still read its input and write to standard error.
+    /// Transfers bytes until the child exits or a limit is reached; `None` if it has
+    /// exited and its output is read. Closing its output is not the end: such a child may
+    /// still read its input and write to standard error.
     fn pump(
         &mut self,
         started: Instant,
@@ -291,7 +291,7 @@ impl<'a> Pipes<'a> {
                 TimeLeft::Until(left) => left,
             };
             let left = match &child.pidfd {
-                // An exited child's pipes are emptied, not waited for.
+                // The pipes of an exited child are emptied without waiting.
                 _ if exited => Some(Duration::ZERO),
                 Some(_) => self.until_silence(left),
                 None => Some(left.map_or(LOOK, |left| left.min(LOOK))),
@@ -315,8 +315,7 @@ impl<'a> Pipes<'a> {
         }
     }
 
-    /// The shorter of this time and what is left until the consumer is to hear of
-    /// the silence.
+    /// The shorter of this time and the time until the consumer is called for silence.
     fn until_silence(&self, left: Option<Duration>) -> Option<Duration> {
         let Some(silence) = self.silence else {
             return left;
@@ -330,7 +329,7 @@ impl<'a> Pipes<'a> {
             .is_some_and(|silence| self.heard.elapsed() >= silence)
     }
 
-    /// Hands out so many bytes of the buffer; the time is not the child's.
+    /// Passes on this many bytes of the buffer, without counting the time.
     fn consume(&mut self, count: usize, consume: &mut impl FnMut(&[u8]) -> Flow) -> Flow {
         let before = Instant::now();
         let flow = consume(&self.buffer[..count]);
@@ -375,8 +374,8 @@ impl<'a> Pipes<'a> {
         })
     }
 
-    /// Writes what standard input takes now. A child that does not read its
-    /// input is no error: many commands do not need it.
+    /// Writes as much to standard input as fits. A child that does not read its input is
+    /// not an error: many commands do not need it.
     fn feed(&mut self) {
         while let Some(pipe) = &mut self.stdin {
             match pipe.write(self.unsent) {
@@ -391,7 +390,7 @@ impl<'a> Pipes<'a> {
         }
     }
 
-    /// Reads one piece of standard output and hands it on.
+    /// Reads a piece of standard output and passes it on.
     fn forward(&mut self, consume: &mut impl FnMut(&[u8]) -> Flow) -> io::Result<ReadStep> {
         let Some(pipe) = &mut self.stdout else {
             return Ok(ReadStep::Nothing);
@@ -413,7 +412,7 @@ impl<'a> Pipes<'a> {
     }
 }
 
-/// Reads what is there on standard error, keeping its end in `tail`.
+/// Reads what is available on standard error, and stores the end of it in `tail`.
 fn drain_stderr(stderr: &mut Option<ChildStderr>, tail: &mut Vec<u8>) {
     let mut buffer = [0; 4096];
     for _ in 0..STDERR_PIECES {
@@ -438,7 +437,7 @@ struct Ready {
     exited: bool,
 }
 
-/// What one read of standard output brought.
+/// The result of one read of standard output.
 enum ReadStep {
     Some,
     Nothing,

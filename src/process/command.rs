@@ -1,5 +1,5 @@
-//! Commands that a user configures: split into arguments once, filled in for
-//! every sighting.
+//! Commands that a user configures: split into arguments once, filled in for every
+//! sighting.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -10,30 +10,29 @@ use thiserror::Error;
 
 use crate::process::text::printable;
 
-/// The most that an error message shows of a path.
+/// The most bytes of a path in an error message.
 const MAX_SHOWN: usize = 4096;
 
-/// A program and its arguments, in which `%ioc` and `%matchtype` stand for
-/// what is known only later.
+/// A program and its arguments, with `%ioc` and `%matchtype` as placeholders.
 ///
-/// The text is split like a shell does it, before anything is filled in: a
-/// value from outside can neither add an argument nor change another one.
+/// The text is split like in a shell before the placeholders are replaced: an external
+/// value can neither add an argument nor change another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandTemplate {
     program: String,
     arguments: Vec<String>,
 }
 
-/// Why a text is no [`CommandTemplate`].
+/// Why a text is not a [`CommandTemplate`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum CommandError {
-    /// A quote is not closed, or a backslash stands at the end.
+    /// A quote is not closed, or a backslash is at the end.
     #[error("a quote is not closed, or a backslash is at the end")]
     Unbalanced,
-    /// There is no program in it.
+    /// It names no program.
     #[error("it names no program")]
     Empty,
-    /// It holds a NUL character, which no argument can.
+    /// It contains a NUL character, which arguments cannot have.
     #[error("it holds a NUL character")]
     Nul,
 }
@@ -53,15 +52,15 @@ pub enum ProgramError {
 }
 
 impl CommandTemplate {
-    /// Splits a command line like a shell: blanks part arguments; single quotes,
-    /// double quotes and backslashes keep them together. There are no
-    /// variables, no wildcards, no comments and no pipes.
+    /// Splits a command line like a shell: blanks separate arguments; single quotes,
+    /// double quotes and backslashes keep them together. There are no variables,
+    /// wildcards, comments or pipes.
     pub fn parse(text: &str) -> Result<Self, CommandError> {
         if text.contains('\0') {
             return Err(CommandError::Nul);
         }
-        // `shlex` takes a `#` at the start of a word for a comment, which would
-        // drop the rest of the command silently. NUL stands in for it.
+        // `shlex` reads a `#` at the start of a word as a comment, which would silently
+        // drop the rest of the command. NUL replaces it.
         let words = shlex::split(&text.replace('#', "\0")).ok_or(CommandError::Unbalanced)?;
         let mut words = words.into_iter().map(|word| word.replace('\0', "#"));
         let program = words.next().filter(|program| !program.is_empty());
@@ -71,21 +70,21 @@ impl CommandTemplate {
         })
     }
 
-    /// The program, a name or a path. Placeholders in it stay as they are.
+    /// The program, a name or a path. Placeholders in it are not replaced.
     pub fn program(&self) -> &str {
         &self.program
     }
 
-    /// The arguments with `%ioc` and `%matchtype` replaced, in one pass: a
-    /// placeholder inside `ioc` stays as it is.
+    /// The arguments with `%ioc` and `%matchtype` replaced, in one pass: a placeholder
+    /// inside `ioc` is not replaced.
     pub fn arguments(&self, ioc: &str, match_type: &str) -> Vec<String> {
         let fill =
             |argument: &String| fill_in(argument, &[("%ioc", ioc), ("%matchtype", match_type)]);
         self.arguments.iter().map(fill).collect()
     }
 
-    /// Whether any argument holds `%ioc`, and whether any holds `%matchtype`: with
-    /// other values it is another command then.
+    /// Whether any argument contains `%ioc`, and whether any contains `%matchtype`, so
+    /// that the command depends on the values.
     pub fn placeholders(&self) -> (bool, bool) {
         let differs = |ioc, match_type| {
             let fill =
@@ -97,7 +96,7 @@ impl CommandTemplate {
         (differs("", "%matchtype"), differs("%ioc", ""))
     }
 
-    /// The file that the program is, by [`find_program`].
+    /// The file of the program, found by [`find_program`].
     pub fn resolve(&self, path_var: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
         find_program(Path::new(&self.program), path_var)
     }
@@ -132,8 +131,8 @@ fn fill_in(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-/// Where a program is: a name with a slash is a path, any other is looked for
-/// in the directories of `path_var`, as `execvp(3)` does it.
+/// Finds a program: a name with a slash is a path, any other name is searched in the
+/// directories of `path_var`, as in `execvp(3)`.
 pub fn find_program(program: &Path, path_var: Option<&OsStr>) -> Result<PathBuf, ProgramError> {
     if program.as_os_str().as_encoded_bytes().contains(&b'/') {
         return match () {
@@ -167,7 +166,7 @@ fn is_executable(path: &Path) -> bool {
     path.is_file() && access(path, Access::EXEC_OK).is_ok()
 }
 
-/// A path, fit for a message.
+/// A path, made printable.
 fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy(), MAX_SHOWN).to_string()
 }

@@ -1,4 +1,4 @@
-//! Where a server listens: a host and a port.
+//! The address of a server: a host and a port.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -7,43 +7,41 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// A host and a port, written `host:port`, or `[::1]:port` for an IPv6
-/// address.
+/// A host and a port, written `host:port`, or `[::1]:port` for an IPv6 address.
 ///
-/// The host is an address or a name; it cannot hold anything that would be an
-/// option, a second endpoint or a URL to the program that it is handed to.
+/// The host is an address or a name. It cannot contain anything that the program it is
+/// passed to would read as an option, a second endpoint or a URL.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     host: String,
     port: NonZeroU16,
 }
 
-/// Why a text is no [`Endpoint`].
+/// Why a text is not an [`Endpoint`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum EndpointError {
-    /// Nothing stands before the colon.
+    /// Nothing precedes the colon.
     #[error("no host before the port")]
     NoHost,
-    /// There is no colon with a port behind it.
+    /// There is no colon followed by a port.
     #[error("a host without a port")]
     NoPort,
-    /// What stands behind the colon is no number from 1 to 65535.
+    /// The port is not a number from 1 to 65535.
     #[error("the port {0:?} is no number from 1 to 65535")]
     BadPort(String),
-    /// An IPv6 address without its brackets; holds the address.
+    /// An IPv6 address without brackets; holds the address.
     #[error("an IPv6 address needs brackets: [{0}]:PORT")]
     Unbracketed(String),
     /// It starts like a URL; holds the scheme with its `://`.
     #[error("{0:?} does not belong to an endpoint")]
     Scheme(String),
-    /// The host is no address and no name.
+    /// The host is neither an address nor a name.
     #[error("the host {0:?} is no address and no host name")]
     BadHost(String),
 }
 
 impl Endpoint {
-    /// Puts an endpoint together; the host of an IPv6 address comes without
-    /// brackets.
+    /// Makes an endpoint. An IPv6 address has no brackets here.
     pub fn new(host: &str, port: NonZeroU16) -> Result<Self, EndpointError> {
         if host.is_empty() {
             return Err(EndpointError::NoHost);
@@ -57,7 +55,7 @@ impl Endpoint {
         })
     }
 
-    /// A port of this machine.
+    /// A port on this machine.
     pub fn local(port: NonZeroU16) -> Self {
         Self {
             host: "localhost".to_owned(),
@@ -65,12 +63,12 @@ impl Endpoint {
         }
     }
 
-    /// The host; an IPv6 address without brackets.
+    /// The host; an IPv6 address has no brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// The address as ZeroMQ takes it.
+    /// The address in ZeroMQ's notation.
     pub fn as_tcp(&self) -> String {
         format!("tcp://{self}")
     }
@@ -89,14 +87,14 @@ impl Endpoint {
     }
 }
 
-/// An IPv6 address, perhaps with a zone (`fe80::1%eth0`).
+/// An IPv6 address, optionally with a zone (`fe80::1%eth0`).
 fn is_ipv6(host: &str) -> bool {
     let (address, zone) = host.split_once('%').unwrap_or((host, "none"));
     address.parse::<Ipv6Addr>().is_ok() && is_name(zone)
 }
 
-/// A host name or an IPv4 address. Underscores are no part of a host name by
-/// the book, but names of containers have them.
+/// A host name or an IPv4 address. Underscores are formally not allowed in host names,
+/// but names of containers have them.
 fn is_name(host: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     !host.is_empty() && host.len() <= 255 && !host.starts_with('-') && host.chars().all(allowed)

@@ -1,28 +1,27 @@
-//! How the program ends, as a number for scripts and service managers.
+//! The exit status of the program, for scripts and service managers.
 
 /// The exit status of the program. The numbers from 64 up are those of
 /// `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
-    /// It did what was asked, or was stopped by a signal.
+    /// The run succeeded, or a signal stopped it.
     Success = 0,
     /// Everything works, but `--check` has warnings.
     Warning = 1,
     /// The command line, the environment or the configuration file is wrong.
     Usage = 2,
-    /// The run is complete and nothing matched, where this was asked for.
+    /// The run is complete and nothing matched, if this status was requested.
     NoMatch = 3,
     /// Threat Bus or VAST could not be reached.
     Unavailable = 69,
-    /// An error in the program itself.
+    /// A defect of the program.
     Software = 70,
-    /// The run is not complete; it may be tried again.
+    /// The run is not complete and can be repeated.
     TempFail = 75,
 }
 
 impl ExitCode {
-    /// Whether it is an end that was meant, and nothing that somebody has to see to for
-    /// the program to go on.
+    /// Whether the end was intended, so that nobody has to intervene.
     pub fn is_clean(self) -> bool {
         matches!(
             self,
@@ -30,7 +29,7 @@ impl ExitCode {
         )
     }
 
-    /// The number that the operating system gets.
+    /// The number for the operating system.
     pub fn number(self) -> u8 {
         self as u8
     }

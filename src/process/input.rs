@@ -1,5 +1,5 @@
-//! What is read from outside: files, named pipes, standard input. One way to open
-//! them that neither blocks nor misses the end of the program.
+//! External input: files, named pipes, standard input. One way to open them that neither
+//! blocks nor misses the program's stop.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -13,8 +13,8 @@ use rustix::fs::{Access, OFlags, access};
 use crate::process::stop::Stop;
 use crate::process::text::printable;
 
-/// An open input. Reading from it ends, as at the end of a file, when the program
-/// begins to stop, even where it is a pipe that nobody writes to.
+/// An open input. Reading ends, as at the end of a file, when the program starts to stop,
+/// even if it is a pipe without a writer.
 #[derive(Debug)]
 pub struct Input {
     file: File,
@@ -23,12 +23,12 @@ pub struct Input {
 }
 
 impl Input {
-    /// Opens a file, or standard input for `-`. A named pipe is open at once; that
-    /// somebody writes to it is waited for when it is read. It is to be opened once:
-    /// what is written between two openings is lost.
+    /// Opens a file, or standard input for `-`. A named pipe is opened at once, and
+    /// reading waits for a writer. It should be opened only once: what is written between
+    /// two openings is lost.
     ///
     /// # Errors
-    /// It is not there, or the system refuses.
+    /// It does not exist, or the system refuses.
     pub fn open(path: &Path, stop: &Stop) -> io::Result<Self> {
         let file = if is_standard_input(path) {
             File::from(io::stdin().as_fd().try_clone_to_owned()?)
@@ -47,23 +47,23 @@ impl Input {
         })
     }
 
-    /// What it was when it was opened.
+    /// Its metadata when it was opened.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// Whether it comes as it is written and has no end to stay at: a pipe, a
+    /// Whether it arrives as it is written, so that there is no end to stay at: a pipe, a
     /// terminal, a socket.
     pub fn is_stream(&self) -> bool {
         !self.metadata.is_file()
     }
 
-    /// The file itself, to be read at places of one's own choice.
+    /// The file itself, for reads at any offset.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Waits until something can be read, or the program begins to stop.
+    /// Waits until something can be read, or the program starts to stop.
     fn wait(&self) -> io::Result<()> {
         loop {
             let mut fds = [
@@ -97,11 +97,11 @@ impl Read for Input {
     }
 }
 
-/// Looks whether an input is there and may be read, without a trace: to open a named
-/// pipe would wake who waits to write to it.
+/// Checks whether an input exists and is readable, without side effects: opening a named
+/// pipe would wake a waiting writer.
 ///
 /// # Errors
-/// It is not there, or the system refuses.
+/// It does not exist, or the system refuses.
 pub fn look(path: &Path) -> io::Result<Metadata> {
     let metadata = path.metadata()?;
     if metadata.is_file() {
@@ -112,12 +112,12 @@ pub fn look(path: &Path) -> io::Result<Metadata> {
     Ok(metadata)
 }
 
-/// Whether this path stands for standard input.
+/// Whether this path means standard input.
 pub fn is_standard_input(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// What an input is called in logs.
+/// The name of an input in logs.
 pub fn name(path: &Path) -> String {
     if is_standard_input(path) {
         "standard input".to_owned()

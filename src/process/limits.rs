@@ -1,10 +1,10 @@
-//! What the system lets this process have.
+//! The resource limits of this process.
 
 use log::debug;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-/// Lets the process have as many open files as it may: each engine that is matched live
-/// takes about ten, and many systems start with 1,024.
+/// Raises the limit of open files as far as allowed: each engine with live matching needs
+/// about ten, and many systems start with 1,024.
 pub fn allow_many_files() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;

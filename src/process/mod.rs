@@ -1,4 +1,4 @@
-//! Processes, its own and its children: starting, stopping, signals, ends.
+//! Processes, this one and its children: start, stop, signals, exit.
 
 pub mod child;
 pub mod command;

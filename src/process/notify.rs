@@ -1,6 +1,5 @@
-//! Tells the service manager how the program is: the protocol of sd_notify(3),
-//! over the socket that `NOTIFY_SOCKET` names. Without that variable nothing is
-//! sent.
+//! Notifies the service manager of the program's state: the protocol of sd_notify(3),
+//! over the socket in `NOTIFY_SOCKET`. Without that variable nothing is sent.
 
 use std::ffi::OsStr;
 use std::io;
@@ -15,39 +14,37 @@ use log::warn;
 
 use super::ticker::{Ticker, Wake};
 
-/// How long the thread that talks to the bus may be silent before the service
-/// manager is not told any more that all is well. Its longest wait is a pause
-/// between two tries, of 30 s.
+/// How long the thread for the bus may be silent before the watchdog is no longer
+/// notified. Its longest wait is a pause of 30 s between two tries.
 const SILENCE: Duration = Duration::from_secs(90);
 
-/// The one that started this process, if it wants to know.
+/// The manager that started this process, if it wants notifications.
 static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();
 static READY: AtomicBool = AtomicBool::new(false);
 static STOPPING: AtomicBool = AtomicBool::new(false);
-/// When the thread that talks to the bus was last seen at work; `None` where
-/// there is none.
+/// When the thread for the bus was last active; `None` if there is no such thread.
 static LAST_BEAT: Mutex<Option<Instant>> = Mutex::new(None);
 
-/// The program does its work from now on. Only the first call counts.
+/// Reports that the program is ready. Only the first call counts.
 pub fn ready(status: &str) {
     if !READY.swap(true, Ordering::Relaxed) {
         tell(&format!("READY=1\nSTATUS={}\n", one_line(status)));
     }
 }
 
-/// The program ends. Only the first call counts.
+/// Reports that the program is stopping. Only the first call counts.
 pub fn stopping() {
     if !STOPPING.swap(true, Ordering::Relaxed) {
         tell("STOPPING=1\nSTATUS=stopping\n");
     }
 }
 
-/// The thread that talks to the bus is at work.
+/// The thread for the bus is active.
 pub fn beat() {
     *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
 }
 
-/// That thread has ended as it should.
+/// The thread for the bus has ended normally.
 pub fn no_more_beats() {
     *LAST_BEAT.lock().unwrap_or_else(PoisonError::into_inner) = None;
 }
@@ -68,7 +65,7 @@ fn tell(text: &str) {
     }
 }
 
-/// A status is one line.
+/// Makes a status one line.
 fn one_line(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
@@ -81,7 +78,7 @@ struct Manager {
 }
 
 impl Manager {
-    /// A path, or a name in the abstract namespace behind an `@`.
+    /// A path, or with a leading `@` a name in the abstract namespace.
     fn at(name: &OsStr) -> io::Result<Self> {
         let address = match name.as_bytes() {
             [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name)?,
@@ -92,7 +89,7 @@ impl Manager {
             }
         };
         let socket = UnixDatagram::unbound()?;
-        // Nothing here may hang because the manager does.
+        // Nothing here may hang because of the manager.
         socket.set_write_timeout(Some(Duration::from_secs(1)))?;
         Ok(Manager { socket, address })
     }
@@ -107,9 +104,8 @@ impl Manager {
     }
 }
 
-/// Tells the service manager from time to time that all is well, where it asks for
-/// that: `WATCHDOG_USEC` is set and meant for this process. Ends when the result is
-/// dropped.
+/// Notifies the service manager regularly that all is well, if it requests that:
+/// `WATCHDOG_USEC` is set for this process. Ends when the result is dropped.
 ///
 /// # Errors
 /// The system has no thread left.
@@ -136,8 +132,8 @@ pub fn start_watchdog() -> io::Result<Ticker> {
     })
 }
 
-/// How often to tell: twice in the time that the manager waits, as
-/// sd_watchdog_enabled(3) has it.
+/// How often to notify: twice per timeout of the manager, as sd_watchdog_enabled(3)
+/// recommends.
 fn pause(microseconds: Option<&str>, meant_for: Option<&str>, own: u32) -> Option<Duration> {
     let microseconds: u64 = microseconds?.trim().parse().ok()?;
     let is_ours = meant_for.is_none_or(|pid| pid.trim().parse() == Ok(own));

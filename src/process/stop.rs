@@ -1,10 +1,9 @@
-//! How the program is told to stop, and how every blocking wait hears of it.
+//! The program's stop, which wakes every blocking wait.
 //!
-//! Stopping has two steps. *Draining*: nothing new is taken in, what runs may
-//! finish until the grace period is over. *Now*: children are killed, waits end.
-//! Each step is the closing of one pipe end and one channel, so a thread that
-//! waits in `poll`, in `zmq_poll` or on a channel wakes at once and no thread
-//! has to look at a flag from time to time.
+//! Stopping has two steps. *Draining*: no new work is accepted, and running work may
+//! finish until the grace period is over. *Now*: children are killed, waits end. Each
+//! step closes one pipe end and one channel, so a thread that waits in `poll`, in
+//! `zmq_poll` or on a channel wakes at once, and no thread has to poll a flag.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -15,11 +14,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 
-/// One step of stopping: closed once, seen by all.
+/// One step of stopping: closed once, visible to all.
 struct Gate {
-    /// Readable (end of file) from the moment the gate closes.
+    /// Readable (end of file) once the gate is closed.
     pipe: UnixStream,
-    /// Disconnected from the moment the gate closes.
+    /// Disconnected once the gate is closed.
     channel: Receiver<std::convert::Infallible>,
     held: Mutex<Option<(UnixStream, Sender<std::convert::Infallible>)>>,
 }
@@ -53,12 +52,12 @@ impl Gate {
 struct Inner {
     drain: Gate,
     now: Gate,
-    /// When draining ends; set by the call that starts it.
+    /// The end of draining; set by the call that starts it.
     drained_by: OnceLock<Instant>,
     unwanted: AtomicBool,
 }
 
-/// A handle on the program's end; clones share one state.
+/// A handle on the program's stop. Clones share one state.
 #[derive(Clone)]
 pub struct Stop(Arc<Inner>);
 
@@ -85,7 +84,7 @@ impl Stop {
         })))
     }
 
-    /// Starts draining: no new work, and what runs has `grace` to finish.
+    /// Starts draining: no new work, and running work has `grace` to finish.
     pub fn drain(&self, grace: Duration) {
         self.0
             .drained_by
@@ -99,13 +98,13 @@ impl Stop {
         self.0.now.close();
     }
 
-    /// Ends everything at once, since nobody wants what is left.
+    /// Ends everything at once, since nobody needs the rest.
     pub fn unwanted(&self) {
         self.0.unwanted.store(true, Ordering::Relaxed);
         self.now();
     }
 
-    /// How grave it is that something is left undone at the end.
+    /// The log level for work left undone at the end.
     pub fn level_of_rest(&self) -> log::Level {
         if self.0.unwanted.load(Ordering::Relaxed) {
             log::Level::Debug
@@ -114,12 +113,12 @@ impl Stop {
         }
     }
 
-    /// Has draining begun?
+    /// Whether draining has begun.
     pub fn is_draining(&self) -> bool {
         self.0.drain.is_closed()
     }
 
-    /// Must everything end at once?
+    /// Whether everything must end at once.
     pub fn is_now(&self) -> bool {
         self.0.now.is_closed()
     }
@@ -149,7 +148,7 @@ impl Stop {
         &self.0.now.channel
     }
 
-    /// Sleeps for `pause`, or until draining begins; says whether it has begun.
+    /// Sleeps for `pause`, or until draining begins. Returns whether it has begun.
     pub fn sleep(&self, pause: Duration) -> bool {
         let until = Instant::now() + pause;
         loop {
@@ -161,18 +160,18 @@ impl Stop {
                 return false;
             }
             let mut fds = [PollFd::from_borrowed_fd(self.drain_fd(), PollFlags::IN)];
-            // An interrupted poll only means one more turn of the loop.
+            // After an interrupted poll the loop just runs once more.
             let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
         }
     }
 }
 
-/// A time that no run of this program reaches, for sums that overflow.
+/// A time beyond any run of this program, for sums that overflow.
 fn far_future() -> Instant {
     Instant::now() + Duration::from_secs(100 * 365 * 86_400)
 }
 
-/// A duration as `poll` takes it.
+/// A duration for `poll`.
 pub(crate) fn poll_timeout(duration: Duration) -> rustix::event::Timespec {
     rustix::event::Timespec {
         tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
@@ -194,7 +193,7 @@ impl Backoff {
     const FIRST: Duration = Duration::from_millis(500);
     const LONGEST: Duration = Duration::from_secs(30);
 
-    /// A pause that starts small.
+    /// Starts with the shortest pause.
     pub fn new() -> Self {
         Backoff::between(Self::FIRST, Self::LONGEST)
     }
@@ -213,12 +212,12 @@ impl Backoff {
         self.next = self.first;
     }
 
-    /// The pause to make now; the next one is twice as long.
+    /// The next pause, twice as long as the last one.
     pub fn pause(&mut self) -> Duration {
         self.pause_by(random_fraction())
     }
 
-    /// As [`Backoff::pause`], with what is taken for random, from 0 to 1.
+    /// Like [`Backoff::pause`], with a given random number from 0 to 1.
     pub fn pause_by(&mut self, random: f64) -> Duration {
         let pause = self.next;
         self.next = (pause * 2).min(self.longest);
@@ -232,8 +231,8 @@ impl Default for Backoff {
     }
 }
 
-/// A number from 0 to 1, random enough for jitter: the keys that the standard
-/// library draws for each hash map.
+/// A number from 0 to 1, random enough for jitter: derived from the keys of the standard
+/// library's hash maps.
 fn random_fraction() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(0_u8) >> 32;

@@ -1,10 +1,10 @@
-//! Text from outside, made fit to be shown.
+//! Makes external text safe to display.
 
 use std::fmt::{self, Display, Write};
 
-/// Text from outside, fit for a log and a terminal: control characters and
-/// those that reorder or hide text are escaped, and it is cut behind its first
-/// `max_bytes` bytes, with its whole size added.
+/// External text for a log or a terminal: control characters, and characters that reorder
+/// or hide text, are escaped. It is truncated after `max_bytes` bytes, with its full size
+/// added.
 pub fn printable(text: &str, max_bytes: usize) -> impl Display {
     Printable { text, max_bytes }
 }
@@ -34,9 +34,9 @@ impl Display for Printable<'_> {
     }
 }
 
-/// Characters that move the cursor, break the line, or make text look like
-/// other text: controls (C0, DEL, C1), bidirectional controls, separators, and
-/// what has no width (Unicode Technical Report 36).
+/// Characters that move the cursor, break the line, or disguise text: controls (C0, DEL,
+/// C1), bidirectional controls, separators, and zero-width characters (Unicode Technical
+/// Report 36).
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,

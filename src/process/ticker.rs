@@ -1,4 +1,4 @@
-//! Threads that do something from time to time until they are dropped.
+//! Threads that do something at intervals until they are dropped.
 
 use std::convert::Infallible;
 use std::io;
@@ -7,17 +7,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 
-/// Why the thread is awake.
+/// Why the thread has woken up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wake {
     /// The pause is over.
     Pause,
-    /// The ticker was dropped; there is no other time after this.
+    /// The ticker was dropped; this is the last time.
     End,
 }
 
-/// A thread that wakes up after each pause, and once more when this is dropped,
-/// which waits for it.
+/// A thread that wakes up after each pause, and once more when this is dropped, which
+/// waits for it.
 #[derive(Debug, Default)]
 pub struct Ticker {
     running: Option<Sender<Infallible>>,
@@ -25,12 +25,12 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// No thread at all, where nothing is to be done.
+    /// No thread, if there is nothing to do.
     pub fn none() -> Self {
         Ticker::default()
     }
 
-    /// Starts a thread of this name that calls `tick` at each waking.
+    /// Starts a thread with this name that calls `tick` whenever it wakes.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -58,7 +58,7 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         drop(self.running.take());
         if let Some(thread) = self.thread.take() {
-            // What it had to say is logged.
+            // A panic has been logged.
             let _ = thread.join();
         }
     }

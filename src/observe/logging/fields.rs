@@ -1,18 +1,18 @@
-//! The facts that a message names, as fields for programs.
+//! The facts in a message, as fields for programs.
 
 use log::Record;
 use log::kv::{Error, Key, Source, Value, VisitSource};
 use serde_json::Map;
 
-/// The fields of a record, as they are in its JSON.
+/// The fields of a record for its JSON.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(pub Map<String, serde_json::Value>);
 
 impl Fields {
-    /// Those of this record.
+    /// The fields of this record.
     pub fn of(record: &Record<'_>) -> Self {
         let mut fields = Fields::default();
-        // It has nothing to refuse.
+        // This visitor never fails.
         let _ = record.key_values().visit(&mut fields);
         fields
     }

@@ -1,4 +1,4 @@
-//! The log file, which may be moved away while it is written.
+//! A log file that may be moved while it is being written.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A log file that all who write to it share.
+/// A log file shared by all writers.
 #[derive(Clone, Debug)]
 pub struct LogFile(Arc<Mutex<Open>>);
 
@@ -14,16 +14,16 @@ pub struct LogFile(Arc<Mutex<Open>>);
 struct Open {
     path: PathBuf,
     file: File,
-    /// The beginning of a line that is not complete. Whole lines are written, so
-    /// that those of two processes do not mix.
+    /// The beginning of an incomplete line. Only whole lines are written, so that lines
+    /// of two processes do not mix.
     line: Vec<u8>,
 }
 
 impl LogFile {
-    /// Opens the end of a file, which is made where it is not there.
+    /// Opens a file for appending, and creates it if necessary.
     ///
     /// # Errors
-    /// The system does not open it.
+    /// The system cannot open it.
     pub fn open(path: &Path) -> io::Result<Self> {
         let open = Open {
             path: path.to_owned(),
@@ -33,11 +33,11 @@ impl LogFile {
         Ok(LogFile(Arc::new(Mutex::new(open))))
     }
 
-    /// Opens the file of this path anew if that is another than the open one, or
-    /// none: logrotate has moved it away, or somebody has deleted it.
+    /// Reopens the file if its path names another file than the open one, or none:
+    /// logrotate has moved it, or somebody has deleted it.
     ///
     /// # Errors
-    /// The system does not open the new one; the old one is written to on.
+    /// The system cannot open the new one; writing continues to the old one.
     pub fn follow(&self) -> io::Result<()> {
         let mut open = self.lock();
         let names_it = match fs::metadata(&open.path) {
@@ -103,7 +103,7 @@ mod tests {
         fs::rename(directory.path().join("other"), &path).expect("rename");
         write("d\n");
         assert_eq!(read("log"), "x\nd\n");
-        // Its content may be cut off meanwhile.
+        // It may have been truncated in the meantime.
         fs::write(&path, "").expect("truncate");
         write("e\n");
         assert_eq!(read("log"), "e\n");

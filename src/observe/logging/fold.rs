@@ -1,5 +1,4 @@
-//! Folding: a warning or an error that comes again and again is written a few
-//! times, and then how often it came.
+//! Folding: a repeated warning or error is written a few times, and then only its count.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,28 +7,27 @@ use log::Level;
 
 use super::fields::Fields;
 
-/// How long a warning is held back after it was written.
+/// How long repetitions of a warning are held back.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// How often a warning is written in that time before it is held back: somebody
-/// who looks for a pattern sees the first few in their places.
+/// How often a warning is written in that time before it is held back, so that the first
+/// few show when they occur.
 const WRITTEN: u64 = 3;
 
-/// How many different warnings are remembered at a time. Those beyond are
-/// written each time.
+/// The most warnings that are tracked. Others are written each time.
 const MOST: usize = 256;
 
-/// Longer ones are not remembered, in bytes.
+/// Longer warnings, in bytes, are not tracked.
 const LONGEST: usize = 2048;
 
-/// A warning that came again.
+/// A repeated warning.
 #[derive(Debug)]
 pub struct Due {
-    /// How bad it is.
+    /// Its level.
     pub level: Level,
-    /// What it says.
+    /// Its message.
     pub text: String,
-    /// The facts in it.
+    /// Its fields.
     pub fields: Fields,
     /// How often it was held back.
     pub count: u64,
@@ -48,12 +46,12 @@ struct Repeated {
     level: Level,
     fields: Fields,
     until: Instant,
-    /// How often it came after the first time.
+    /// The number of repetitions.
     count: u64,
 }
 
 impl Fold {
-    /// Notes a warning; says whether it is to be written now.
+    /// Records a warning; returns whether to write it now.
     pub fn is_new(
         &mut self,
         level: Level,
@@ -79,8 +77,8 @@ impl Fold {
         true
     }
 
-    /// The warnings whose minute is over (with `all`, every one) and that came
-    /// again in it, and how often.
+    /// The repeated warnings whose minute is over (with `all`, every one), with their
+    /// counts.
     pub fn take_due(&mut self, now: Instant, all: bool) -> Vec<Due> {
         if !all && self.due.is_none_or(|due| now < due) {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! Log lines for programs: one JSON object a record.
+//! Log lines for programs: one JSON object per record.
 
 use std::io::Write;
 use std::sync::{Mutex, PoisonError};
@@ -11,14 +11,14 @@ use time::OffsetDateTime;
 use super::fields::Fields;
 use super::logger::{ASKED_FOR, TIME};
 
-/// Writes records as JSON, up to a level; those that were asked for at any.
+/// Writes records as JSON up to a level, and requested ones at any level.
 pub struct JsonLogger<W> {
     level: LevelFilter,
     to: Mutex<W>,
 }
 
 impl<W: Write + Send + 'static> JsonLogger<W> {
-    /// To write there.
+    /// Makes a logger that writes to `to`.
     pub fn new(level: LevelFilter, to: W) -> Box<Self> {
         Box::new(JsonLogger {
             level,
@@ -36,7 +36,7 @@ impl<W: Write + Send + 'static> Log for JsonLogger<W> {
         if self.enabled(record.metadata()) {
             let line = line(record, OffsetDateTime::now_utc());
             let mut to = self.to.lock().unwrap_or_else(PoisonError::into_inner);
-            // A full disk must not end what is logged about.
+            // A full disk must not end the program.
             let _ = to.write_all(line.as_bytes());
         }
     }
@@ -45,7 +45,7 @@ impl<W: Write + Send + 'static> Log for JsonLogger<W> {
 }
 
 impl<W: Write + Send + 'static> SharedLogger for JsonLogger<W> {
-    /// The most that it may write: what is asked for is at INFO.
+    /// The most verbose level it writes: requested records are at INFO.
     fn level(&self) -> LevelFilter {
         self.level.max(LevelFilter::Info)
     }
@@ -68,7 +68,7 @@ fn line(record: &Record<'_>, now: OffsetDateTime) -> String {
         "message": record.args().to_string(),
     });
     for (name, field) in Fields::of(record).0 {
-        // What every line has is not replaced.
+        // The standard members are not replaced.
         object[name.as_str()] = match object.get(&name) {
             None => field,
             Some(own) => own.clone(),

@@ -1,5 +1,5 @@
-//! The logger: repeated warnings and errors are folded, and the rest is written by simplelog
-//! as text, or as JSON, to standard error and to a file.
+//! The logger: repeated warnings and errors are folded, and the rest is written by
+//! simplelog as text, or as JSON, to standard error and to a file.
 
 use std::io::{self, IsTerminal};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,18 +19,17 @@ use super::fold::{Due, Fold};
 use super::json::JsonLogger;
 use super::{Format, clear_status};
 
-/// Records for this target are written whatever the level: somebody asked for
-/// them.
+/// Records with this target are written at any level, since a user requested them.
 pub const ASKED_FOR: &str = "asked for";
 
-/// How times look in both formats: RFC 3339, in UTC.
+/// The time format of both formats: RFC 3339, in UTC.
 pub(super) const TIME: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
 
-/// Folds, and hands on to those who write.
+/// Folds records, and passes them on to the writers.
 pub struct Logger {
     writers: Box<CombinedLogger>,
-    /// How much goes to standard error, and to any place.
+    /// The levels for standard error, and for any destination.
     console: LevelFilter,
     level: LevelFilter,
     file: Option<LogFile>,
@@ -40,12 +39,12 @@ pub struct Logger {
 #[derive(Default)]
 struct State {
     fold: Fold,
-    /// Whether the log file could not be opened anew; told once.
+    /// Whether the log file could not be reopened; reported once.
     is_lost: bool,
 }
 
 impl Logger {
-    /// Writes to standard error up to one level, to a file up to another.
+    /// Writes to standard error up to one level, and to a file up to another.
     pub fn new(
         format: Format,
         console: Option<LevelFilter>,
@@ -78,17 +77,17 @@ impl Logger {
         }
     }
 
-    /// The most that any of its places takes.
+    /// The most verbose level of any destination.
     pub fn level(&self) -> LevelFilter {
         match self.level {
             LevelFilter::Off => LevelFilter::Off,
-            // What is asked for has this level.
+            // Requested records have this level.
             level => level.max(LevelFilter::Info),
         }
     }
 
-    /// What is to be done from time to time: tells the folded warnings whose
-    /// minute is over, and looks where the log file is.
+    /// Periodic maintenance: reports the folded warnings whose minute is over, and checks
+    /// the log file.
     pub fn tick(&self, now: Instant) {
         self.tell_folded(now, false);
         let Some(Err(error)) = self.file.as_ref().map(LogFile::follow) else {
@@ -161,15 +160,15 @@ impl Log for Logger {
         self.hand_on(record);
     }
 
-    /// Tells what is still held back.
+    /// Reports what is still held back.
     fn flush(&self) {
         self.tell_folded(Instant::now(), true);
         self.writers.flush();
     }
 }
 
-/// The two text loggers of a place: one up to its level, and one for what was
-/// asked for.
+/// The two text loggers of a destination: one up to its level, and one for requested
+/// records.
 fn both<L: SharedLogger + 'static>(
     level: LevelFilter,
     logger: impl Fn(LevelFilter, simplelog::Config) -> Box<L>,
@@ -190,7 +189,7 @@ fn both<L: SharedLogger + 'static>(
     [logger(level, usual), logger(LevelFilter::Info, asked)]
 }
 
-/// Colour is for a terminal, and for people who want it (<https://no-color.org>).
+/// Colours are for terminals, unless the user disables them (<https://no-color.org>).
 fn colour() -> ColorChoice {
     let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if io::stderr().is_terminal() && !unwanted {
@@ -209,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    /// A logger to a file, and that.
+    /// A logger that writes to a file, and its directory.
     fn to_file(format: Format, level: LevelFilter) -> (Logger, TempDir) {
         let directory = tempfile::tempdir().expect("a directory");
         let file = LogFile::open(&directory.path().join("log")).expect("a new file");
@@ -226,7 +225,7 @@ mod tests {
         );
     }
 
-    /// The lines of the log, without their times.
+    /// The lines of the log without their times.
     fn lines(directory: &TempDir) -> Vec<String> {
         let text = fs::read_to_string(directory.path().join("log")).expect("it is there");
         let without_time = |line: &str| line.split_once(' ').expect("a time").1.to_owned();

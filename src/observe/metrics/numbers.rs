@@ -1,4 +1,4 @@
-//! What numbers are kept in. One that is a part of a whole changes the whole with it.
+//! The types of metrics. A number that is part of a total changes the total too.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -9,8 +9,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Something that is counted, perhaps as a part: what an engine has of the numbers of
-/// all.
+/// A number that may be part of a total: an engine's share of the numbers of all engines.
 #[derive(Debug, Default)]
 pub struct Part<N> {
     own: N,
@@ -18,7 +17,7 @@ pub struct Part<N> {
 }
 
 impl<N: Default> Part<N> {
-    /// A new part of this.
+    /// A new part of this total.
     pub fn of(whole: &Arc<Self>) -> Arc<Self> {
         Arc::new(Part {
             own: N::default(),
@@ -37,7 +36,7 @@ impl<N: Default> Part<N> {
 /// A number that only grows.
 pub type Counter = Part<Count>;
 
-/// What is in a [`Counter`].
+/// The value of a [`Counter`].
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -49,7 +48,7 @@ impl Counter {
         });
     }
 
-    /// The number so far.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.own.0.load(Ordering::Relaxed)
     }
@@ -58,7 +57,7 @@ impl Counter {
 /// A number that goes up and down.
 pub type Gauge = Part<Level>;
 
-/// What is in a [`Gauge`].
+/// The value of a [`Gauge`].
 #[derive(Debug, Default)]
 pub struct Level(AtomicU64);
 
@@ -70,51 +69,51 @@ impl Gauge {
         });
     }
 
-    /// Takes away `count`, which was added before.
+    /// Subtracts `count`, which was added before.
     pub fn remove(&self, count: u64) {
         self.each(|one| {
             one.0.fetch_sub(count, Ordering::AcqRel);
         });
     }
 
-    /// Becomes this number.
+    /// Sets the value.
     pub fn set(&self, number: u64) {
         let before = self.own.0.swap(number, Ordering::AcqRel);
         if let Some(whole) = &self.whole {
-            // Wrapping: a difference below zero is taken away.
+            // Wrapping: a negative difference is subtracted.
             whole.add(number.wrapping_sub(before));
         }
     }
 
-    /// The number now.
+    /// The current value.
     pub fn get(&self) -> u64 {
         self.own.0.load(Ordering::Acquire)
     }
 }
 
-/// Whether somebody that this program talks to is there.
+/// Whether a peer of this program is reachable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Peer {
-    /// This run does without.
+    /// This run does not need it.
     #[default]
     Unused = 0,
-    /// It does not answer.
+    /// It does not respond.
     Down = 1,
-    /// It answered when it was last asked.
+    /// It responded to the last request.
     Up = 2,
 }
 
-/// A [`Peer`] that changes.
+/// The changing state of a [`Peer`].
 #[derive(Debug, Default)]
 pub struct PeerGauge(AtomicU8);
 
 impl PeerGauge {
-    /// How it is now.
+    /// Sets the current state.
     pub fn set(&self, peer: Peer) {
         self.0.store(peer as u8, Ordering::Relaxed);
     }
 
-    /// How it was last seen.
+    /// The last known state.
     pub fn get(&self) -> Peer {
         match self.0.load(Ordering::Relaxed) {
             0 => Peer::Unused,
@@ -124,31 +123,31 @@ impl PeerGauge {
     }
 }
 
-/// Counts by a word.
+/// Counts by word.
 pub type Tally = Part<Words>;
 
-/// What is in a [`Tally`].
+/// The values of a [`Tally`].
 #[derive(Debug, Default)]
 pub struct Words(Mutex<BTreeMap<&'static str, u64>>);
 
 impl Tally {
-    /// Counts one more of these.
+    /// Counts one more of this word.
     pub fn count(&self, word: &'static str) {
         self.each(|one| *lock(&one.0).entry(word).or_default() += 1);
     }
 
-    /// All that was counted, in the order of the words.
+    /// All counts, in the order of the words.
     pub fn get(&self) -> BTreeMap<&'static str, u64> {
         lock(&self.own.0).clone()
     }
 }
 
-/// Counts by what a reason for people says, without the text that it quotes.
+/// Counts by the words of a human-readable reason, without the text that it quotes.
 #[derive(Debug, Default)]
 pub struct Reasons(Mutex<BTreeMap<String, u64>>);
 
 impl Reasons {
-    /// So many reasons are told apart: text from outside may stand in one.
+    /// The most reasons that are distinguished, since a reason may contain external text.
     const MOST: usize = 32;
 
     /// Counts one more with this reason.
@@ -161,13 +160,13 @@ impl Reasons {
         *counts.entry(word).or_default() += 1;
     }
 
-    /// All that was counted, in the order of the words.
+    /// All counts, in the order of the words.
     pub fn get(&self) -> BTreeMap<String, u64> {
         lock(&self.0).clone()
     }
 }
 
-/// The first words of a reason, in the letters that a name may have.
+/// The first words of a reason, in the characters of a metric name.
 fn reason_word(reason: &str) -> String {
     let mut quote = None;
     let unquoted = |c: char| match quote {
@@ -195,17 +194,15 @@ fn reason_word(reason: &str) -> String {
     }
 }
 
-/// The upper ends of the buckets that measurements are counted in, in seconds where
-/// these are times.
+/// The upper bounds of the histogram buckets, in seconds for times.
 pub const BUCKETS: [f64; 11] = [
     0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0,
 ];
 
-/// The least, the greatest and the mean of what was measured since the last look, and
-/// how all that was measured is spread.
+/// The minimum, maximum and mean since the last report, and a histogram of everything.
 pub type Spread = Part<Measurements>;
 
-/// What is in a [`Spread`].
+/// The values of a [`Spread`].
 #[derive(Debug, Default)]
 pub struct Measurements(Mutex<Measured>);
 
@@ -218,14 +215,14 @@ struct Measured {
     total: Totals,
 }
 
-/// What was measured in the whole run.
+/// The measurements of the whole run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Totals {
-    /// How much.
+    /// Their number.
     pub count: u64,
-    /// The sum of it.
+    /// Their sum.
     pub sum: f64,
-    /// How much is not above each of [`BUCKETS`], and above the one before.
+    /// The number in each of [`BUCKETS`] (above the bound before it).
     pub buckets: [u64; BUCKETS.len()],
 }
 
@@ -235,13 +232,13 @@ impl Spread {
         self.record_all(value, 1);
     }
 
-    /// Adds so many measurements with the same value.
+    /// Adds this many measurements with the same value.
     pub fn record_all(&self, value: f64, count: u64) {
         self.each(|one| lock(&one.0).add(value, count));
     }
 
-    /// Least, greatest and mean since the last call; `None` where nothing was
-    /// measured.
+    /// Minimum, maximum and mean since the last call; `None` if there were no
+    /// measurements.
     pub fn take(&self) -> Option<[f64; 3]> {
         let mut measured = lock(&self.own.0);
         let emptied = Measured {
@@ -253,7 +250,7 @@ impl Spread {
         (measured.count > 0).then_some([measured.least, measured.greatest, mean])
     }
 
-    /// What was measured in the whole run.
+    /// The measurements of the whole run.
     pub fn totals(&self) -> Totals {
         lock(&self.own.0).total
     }
@@ -276,7 +273,7 @@ impl Measured {
     }
 }
 
-/// When something happened last.
+/// When something last happened.
 #[derive(Debug, Default)]
 pub struct Moment(AtomicU64);
 
@@ -286,7 +283,7 @@ impl Moment {
         self.at(SystemTime::now());
     }
 
-    /// It happened then.
+    /// It happened at this time.
     pub fn at(&self, time: SystemTime) {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         let milliseconds = since.unwrap_or_default().as_millis();
@@ -294,20 +291,20 @@ impl Moment {
         self.0.store(milliseconds.max(1), Ordering::Relaxed);
     }
 
-    /// As if it had never happened.
+    /// Resets it to never.
     pub fn clear(&self) {
         self.0.store(0, Ordering::Relaxed);
     }
 
-    /// When it was, since 1970; `None` where it never was.
+    /// The time since 1970; `None` if it never happened.
     pub fn get(&self) -> Option<Duration> {
         let milliseconds = self.0.load(Ordering::Relaxed);
         (milliseconds > 0).then(|| Duration::from_millis(milliseconds))
     }
 }
 
-/// Since when things wait, to a hundredth of a second: those of one hundredth take the
-/// memory of one.
+/// Since when things wait, in hundredths of a second: any number of things needs no more
+/// memory than one entry per hundredth.
 #[derive(Debug)]
 pub struct Ages {
     start: Instant,
@@ -338,12 +335,12 @@ impl Ages {
         now.saturating_duration_since(self.start + began)
     }
 
-    /// Something begins to wait.
+    /// Something starts to wait.
     pub fn begin(&self, at: Instant) {
         *lock(&self.waiting).entry(self.step(at)).or_default() += 1;
     }
 
-    /// What began to wait then waits no more.
+    /// Something that started to wait at this time is done.
     pub fn end(&self, at: Instant) {
         let mut waiting = lock(&self.waiting);
         let step = self.step(at);
@@ -363,7 +360,7 @@ impl Ages {
             .collect()
     }
 
-    /// How long the oldest has waited, in seconds; 0 where nothing waits.
+    /// The longest current wait in seconds; 0 if nothing waits.
     pub fn oldest(&self, now: Instant) -> u64 {
         let waiting = lock(&self.waiting);
         let first = waiting.keys().next();
@@ -371,15 +368,14 @@ impl Ages {
     }
 }
 
-/// Things that come and go in the same order, and since when the oldest is there, to the
-/// second.
+/// Things that arrive and leave in the same order, and the age of the oldest in seconds.
 #[derive(Debug, Default)]
 pub struct Flow(Mutex<Stream>);
 
 #[derive(Debug, Default)]
 struct Stream {
     came: u64,
-    /// How many had come at the end of a second.
+    /// How many had arrived by the end of a second.
     marks: VecDeque<(u64, Instant)>,
 }
 
@@ -395,8 +391,7 @@ impl Flow {
         }
     }
 
-    /// How long the oldest is there once so many have gone, in seconds; 0 where none is
-    /// left.
+    /// The age of the oldest in seconds after this many have left; 0 if none is left.
     pub fn oldest(&self, gone: u64, now: Instant) -> u64 {
         let mut stream = lock(&self.0);
         while stream.marks.front().is_some_and(|(came, _)| *came <= gone) {
@@ -409,12 +404,12 @@ impl Flow {
     }
 }
 
-/// Those of a kind that are in a bad state now, by their names.
+/// The names of things of a kind that are in a bad state.
 #[derive(Debug, Default)]
 pub struct Bad(Mutex<BTreeSet<String>>);
 
 impl Bad {
-    /// How this one is now.
+    /// Sets the state of this one.
     pub fn set(&self, name: &str, is_bad: bool) {
         let mut names = lock(&self.0);
         if is_bad {
@@ -424,7 +419,7 @@ impl Bad {
         }
     }
 
-    /// How many there are.
+    /// Their number.
     pub fn count(&self) -> u64 {
         lock(&self.0).len() as u64
     }

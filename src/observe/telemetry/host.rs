@@ -1,4 +1,4 @@
-//! What this machine is called.
+//! The name of this machine.
 
 use std::fs;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -8,17 +8,17 @@ use std::time::Duration;
 use crate::process::child::{self, Limits};
 use crate::process::stop::Stop;
 
-/// How long the system may take to tell a name, which may ask the network.
+/// How long the system may take to resolve a name, which may use the network.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// As the kernel knows it (by a call: a hardened service does not see /proc/sys).
+/// The kernel's host name (by a system call: a hardened service cannot read /proc/sys).
 pub fn node_name() -> String {
     let system = rustix::system::uname();
     system.nodename().to_string_lossy().into_owned()
 }
 
-/// With its domain, in the way that the original took it (`socket.getfqdn()` of Python):
-/// the name that the system gives to the address of this name.
+/// The fully qualified name, determined as in the original (`socket.getfqdn()` of
+/// Python): the name that the system has for the address of the host name.
 pub fn full_name() -> String {
     let name = node_name();
     let addresses = (name.as_str(), 0).to_socket_addrs();
@@ -27,14 +27,14 @@ pub fn full_name() -> String {
     };
     let told = names_of(address.ip()).unwrap_or_default();
     let found = qualified(address.ip(), &told).or_else(|| {
-        // An image may have no such program.
+        // A container image may lack this program.
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
         qualified(address.ip(), &hosts)
     });
     found.unwrap_or(name)
 }
 
-/// What the system's sources of names have for an address, a line of a file of hosts.
+/// The names that the system has for an address, as a line of a hosts file.
 fn names_of(address: IpAddr) -> Option<String> {
     let stop = Stop::new().ok()?;
     let limits = Limits {
@@ -47,8 +47,7 @@ fn names_of(address: IpAddr) -> Option<String> {
     String::from_utf8(output).ok()
 }
 
-/// The first name with a dot on the first line for this address, or else the first
-/// name.
+/// The first name with a dot on the first line for this address, or else the first name.
 fn qualified(address: IpAddr, hosts: &str) -> Option<String> {
     let mut lines = hosts.lines().map(|line| {
         let line = line.split('#').next().unwrap_or_default();

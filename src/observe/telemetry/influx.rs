@@ -1,4 +1,4 @@
-//! Lines of InfluxDB's line protocol, as the original wrote them, with more fields.
+//! InfluxDB line protocol as in the original, with more fields.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use super::by_reason;
 use crate::observe::metrics::{Metrics, Peer};
 
-/// What the original called this program.
+/// The original's name for this program.
 const MEASUREMENT: &str = "vast-threatbus";
 
-/// What was counted since the last line.
+/// The numbers since the last line.
 pub struct Lines {
-    /// The tags of every line, as they stand in it.
+    /// The tags of every line, formatted.
     tags: String,
     before: HashMap<String, u64>,
 }
@@ -29,7 +29,7 @@ impl Fields {
 }
 
 impl Lines {
-    /// Lines of this host, and of the bridge that has this name, where it was given one.
+    /// Lines for this host, and for the bridge with this name, if it has one.
     pub fn new(host: &str, bridge: Option<&str>) -> Self {
         let mut tags = format!("host={}", escape_tag(host));
         if let Some(name) = bridge {
@@ -41,8 +41,8 @@ impl Lines {
         }
     }
 
-    /// The next lines, with their ends: one of the whole run, and where there are
-    /// several engines one of each. Empty where nothing was counted.
+    /// The next lines, with line ends: one for the whole run, and one for each engine if
+    /// there are several. Empty if nothing was counted.
     pub fn next(&mut self, metrics: &Metrics, children: u64, time: Duration) -> String {
         let mut text = String::new();
         let fields = self.all(metrics, children, time);
@@ -75,7 +75,7 @@ impl Lines {
         }
     }
 
-    /// What is new since the last time in a number that grows.
+    /// The growth of a number since the last time.
     fn growth(&mut self, name: String, number: u64) -> Option<f64> {
         let before = self.before.insert(name, number).unwrap_or(0);
         (number > before).then(|| (number - before) as f64)
@@ -153,7 +153,7 @@ impl Lines {
     }
 }
 
-/// What was measured since the last line.
+/// The measurements since the last line.
 fn spreads(fields: &mut Fields, metrics: &Metrics) {
     for (name, spread) in [
         ("retro_matches_per_ioc", &metrics.matches_per_indicator),
@@ -172,7 +172,7 @@ fn spreads(fields: &mut Fields, metrics: &Metrics) {
     }
 }
 
-/// How it is now, with ages in seconds.
+/// The current state, with ages in seconds.
 fn gauges(fields: &mut Fields, metrics: &Metrics, time: Duration) {
     fields.add(
         "sightings_waiting_age",
@@ -223,7 +223,7 @@ fn engine_ages(fields: &mut Fields, metrics: &Metrics, time: Duration) {
     );
 }
 
-/// The signs that part the words of a line are escaped in a tag's value.
+/// Escapes the separators of the line protocol in a tag's value.
 fn escape_tag(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars().filter(|letter| !letter.is_control()) {

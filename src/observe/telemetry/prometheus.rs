@@ -1,5 +1,5 @@
-//! All numbers in the text format of Prometheus, with its conventions: base units,
-//! `_total` for what only grows, times as seconds since 1970.
+//! All metrics in the text format of Prometheus, with its conventions: base units,
+//! `_total` for counters, times as seconds since 1970.
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::by_reason;
 use crate::observe::metrics::{BUCKETS, Metrics, Peer, Spread, Tally};
 
-/// How queries end. Each is shown from the start, so that the first of them is an
+/// The outcomes of queries. Each is present from the start, so that the first one is an
 /// increase.
 const OUTCOMES: [&str; 9] = [
     "complete",
@@ -23,24 +23,24 @@ const OUTCOMES: [&str; 9] = [
     "stopped",
 ];
 
-/// What children are for.
+/// The purposes of children.
 const CHILDREN: [&str; 3] = ["live", "sink", "transform"];
 
-/// What a file says beside the numbers.
+/// What a file contains in addition to the metrics.
 pub struct Circumstances<'a> {
-    /// What the bridge is called.
+    /// The label of the bridge.
     pub bridge: &'a str,
-    /// The children that run.
+    /// The number of running children.
     pub children: u64,
     /// When the program was started, since 1970.
     pub started: Duration,
     /// The present time, since 1970.
     pub now: Duration,
-    /// The program ends, and talks to nobody any more.
+    /// Whether the program is ending and no longer connected.
     pub is_over: bool,
 }
 
-/// The text as it grows.
+/// The text being written.
 struct Page<'a> {
     text: String,
     bridge: &'a str,
@@ -50,7 +50,7 @@ struct Page<'a> {
 type Label<'a> = (&'a str, &'a str);
 
 impl Page<'_> {
-    /// Begins the samples of one name.
+    /// Begins the samples of one family.
     fn family(&mut self, name: &str, kind: &str, meaning: &str) {
         self.name = format!("vast_threatbus_{name}");
         let (name, meaning) = (&self.name, meaning.replace('\\', "\\\\"));
@@ -58,7 +58,7 @@ impl Page<'_> {
             .expect("a string takes all");
     }
 
-    /// A sample of it; labels without a value are left out.
+    /// Adds a sample. Labels without a value are omitted.
     fn sample(&mut self, labels: &[Label<'_>], number: impl Display) {
         self.sample_of("", labels, number);
     }
@@ -120,7 +120,7 @@ pub fn text(metrics: &Metrics, about: &Circumstances<'_>) -> String {
         name: String::new(),
     };
     let engines = metrics.engines();
-    // Where none is reached yet, the numbers are nobody's.
+    // As long as no engine is reached, the numbers have no engine.
     let engines: Vec<(&str, &Metrics)> = if engines.is_empty() {
         vec![("", metrics)]
     } else {
@@ -193,13 +193,13 @@ fn counters(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]
             page.sample(&[("engine", engine)], own);
         }
         if rest > 0 {
-            // Counted where it was not known whose it is.
+            // Counted before the engine was known.
             page.sample(&[], rest);
         }
     }
 }
 
-/// What is counted by a word.
+/// The counts by word.
 fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
     for (name, meaning, tally) in [
         (
@@ -244,7 +244,7 @@ fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
     }
 }
 
-/// What was counted by a word, and 0 for these words where it was none.
+/// The counts by word, with 0 for these words if they were not counted.
 fn with_zeros(words: &[&'static str], counted: &Tally) -> BTreeMap<&'static str, u64> {
     let mut all: BTreeMap<_, _> = words.iter().map(|word| (*word, 0)).collect();
     all.extend(counted.get());
@@ -304,7 +304,7 @@ fn gauges(page: &mut Page<'_>, metrics: &Metrics, about: &Circumstances<'_>) {
     peer(page, &[], metrics.bus_up.get(), about);
 }
 
-/// Nothing is said of who is not talked to.
+/// Peers that are not used have no sample.
 fn peer(page: &mut Page<'_>, labels: &[Label<'_>], peer: Peer, about: &Circumstances<'_>) {
     if peer != Peer::Unused {
         let is_up = peer == Peer::Up && !about.is_over;

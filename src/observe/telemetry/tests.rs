@@ -13,7 +13,7 @@ fn circumstances(is_over: bool) -> Circumstances<'static> {
     }
 }
 
-/// Numbers of a run in which every family has a sample.
+/// The metrics of a run in which every family has a sample.
 fn busy() -> Metrics {
     let metrics = Metrics::default();
     metrics.bus_up.set(Peer::Up);
@@ -43,8 +43,8 @@ fn busy() -> Metrics {
     metrics
 }
 
-/// What `promtool check metrics` asks for, beyond the syntax, and that every name has a
-/// meaning and every sample says whose it is.
+/// What `promtool check metrics` checks beyond the syntax; also, every name has a meaning
+/// and every sample tells its origin.
 #[test]
 fn the_prometheus_file_follows_the_rules_of_promtool() {
     let text = prometheus::text(&busy(), &circumstances(false));
@@ -226,7 +226,7 @@ fn a_file_for_prometheus_is_there_from_the_start_and_not_after_a_clean_end() {
     assert!(!path.exists());
 }
 
-/// The families of a file as rows of a table: name, type, labels but `bridge`, meaning.
+/// The families of a file as table rows: name, type, labels except `bridge`, meaning.
 fn table(text: &str) -> String {
     let mut rows: Vec<[String; 4]> = Vec::new();
     for line in text.lines() {

@@ -1,12 +1,11 @@
-//! A running child, which is ended and reaped on every way out.
+//! A running child that is ended and reaped on every way out.
 //!
-//! The numbers of processes and groups are used again, so a group may be
-//! signalled only while its number is certain to be its own. That is so as long
-//! as its leader, the child, is not reaped: a process that has exited keeps its
-//! number until its parent has waited for it, and the kernel gives a number that
-//! a process has to no other process and no other group. So whether a child has
-//! exited is learnt without reaping it (pidfd, `WNOWAIT`), all signals are sent
-//! before it is reaped, and none after that.
+//! The ids of processes and groups are reused, so a group may only be signalled while its
+//! id is certain to be its own. That is the case until its leader, the child, is reaped:
+//! an exited process keeps its id until its parent has waited for it, and until then the
+//! kernel gives that id to no other process or group. So the exit of a child is detected
+//! without reaping it (pidfd, `WNOWAIT`); all signals are sent before it is reaped, and
+//! none afterwards.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -23,22 +22,21 @@ use wait_timeout::ChildExt;
 
 use crate::process::stop::poll_timeout;
 
-/// How often a child is looked at where the kernel has no pidfd (before 5.3).
+/// How often a child is polled if the kernel has no pidfd (before 5.3).
 pub(super) const LOOK: Duration = Duration::from_millis(20);
 
-/// How long a child that has exited, or was killed, is waited for. The kernel
-/// does not let it go as long as it sleeps where no signal reaches it, on a dead
-/// network share for example.
+/// How long an exited or killed child is waited for. The kernel does not release it while
+/// it is in uninterruptible sleep, on a dead network share for example.
 const REAPING: Duration = Duration::from_secs(2);
 
-/// How many children run now.
+/// The number of running children.
 static RUNNING: AtomicU64 = AtomicU64::new(0);
 
-/// Children that were killed and could not be reaped in time. They are looked
-/// for when the next one is started.
+/// Children that were killed and could not be reaped in time. They are reaped when the
+/// next child is started, if they have exited by then.
 static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// How many child processes this program runs at the moment.
+/// The number of child processes that this program runs now.
 pub fn running() -> u64 {
     RUNNING.load(Ordering::Relaxed)
 }
@@ -48,12 +46,12 @@ pub(super) struct Guard {
     pub(super) child: Child,
     /// Becomes readable when the child exits.
     pub(super) pidfd: Option<OwnedFd>,
-    /// Its number may be another's from then on.
+    /// Its id may be reused from then on.
     is_reaped: bool,
 }
 
 impl Guard {
-    /// Starts a child, in a group of its own.
+    /// Starts a child in a new process group.
     pub(super) fn spawn(command: &mut Command, wants_input: bool) -> io::Result<Self> {
         command
             .stdin(if wants_input {
@@ -63,9 +61,9 @@ impl Guard {
             })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own: a Ctrl-C at the terminal is for this program,
-            // which decides what its children do; and ending the group also
-            // ends what the child has started.
+            // A new group: Ctrl-C in the terminal is meant for this program, which
+            // decides what its children do; and signals to the group also reach the
+            // child's own children.
             .process_group(0);
         die_with_parent(command);
         reap_left();
@@ -87,13 +85,13 @@ impl Guard {
 
     fn signal(&self, signal: Signal) {
         if let Some(pid) = self.pid().filter(|_| !self.is_reaped) {
-            // The group may be gone already; that is what is wanted.
+            // If the group is already gone, there is nothing to do.
             let _ = rustix::process::kill_process_group(pid, signal);
         }
     }
 
-    /// Whether the child has exited. It stays a zombie, so that its number, and
-    /// that of its group, remain its own.
+    /// Whether the child has exited. It remains a zombie, so that its id and that of its
+    /// group stay reserved.
     pub(super) fn has_exited(&self) -> io::Result<bool> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match rustix::process::waitid(WaitId::Pid(self.pid().ok_or(NO_PID)?), options) {
@@ -103,7 +101,7 @@ impl Guard {
         }
     }
 
-    /// Waits for the child's exit; says whether it came.
+    /// Waits for the child's exit; returns whether it has exited.
     pub(super) fn await_exit(&self, limit: Duration) -> io::Result<bool> {
         let until = Instant::now() + limit;
         loop {
@@ -117,7 +115,7 @@ impl Guard {
             match &self.pidfd {
                 Some(pidfd) => {
                     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-                    // An interrupted poll only means one more turn of the loop.
+                    // After an interrupted poll the loop just runs once more.
                     let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
                 }
                 None => std::thread::sleep(left.min(LOOK)),
@@ -125,9 +123,9 @@ impl Guard {
         }
     }
 
-    /// Tells the child's group to end, and kills what then is left of it: the
-    /// child after a moment, what the child has started as soon as it is gone.
-    /// A child that does not even end then is left behind; that is logged.
+    /// Sends SIGTERM to the child's group and kills what is left: the child after
+    /// `grace`, its own children once it is gone. A child that still does not exit is
+    /// abandoned and logged.
     pub(super) fn end(&mut self, grace: Duration) -> io::Result<()> {
         if !grace.is_zero() {
             self.signal(Signal::TERM);
@@ -140,12 +138,11 @@ impl Guard {
         }
     }
 
-    /// Waits for a child that has exited, or was killed. No signal is sent to its
-    /// group from then on.
+    /// Reaps a child that has exited or was killed. From then on its group gets no
+    /// signal.
     ///
     /// # Errors
-    /// [`io::ErrorKind::TimedOut`] where the kernel does not let it go: it is left
-    /// behind.
+    /// [`io::ErrorKind::TimedOut`] if the kernel does not release it: it is abandoned.
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait_timeout(REAPING)?;
         self.is_reaped = true;
@@ -164,7 +161,7 @@ fn left() -> std::sync::MutexGuard<'static, Vec<Pid>> {
     LEFT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reaps those that were left behind and have ended since.
+/// Reaps abandoned children that have exited since.
 fn reap_left() {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     left().retain(
@@ -179,23 +176,22 @@ fn reap_left() {
     );
 }
 
-/// A process has a positive number.
+/// Process ids are positive.
 const NO_PID: io::ErrorKind = io::ErrorKind::InvalidData;
 
 impl Drop for Guard {
     fn drop(&mut self) {
         if !self.is_reaped {
             self.signal(Signal::KILL);
-            // That it could not be waited for is logged.
+            // A failure has been logged.
             let _ = self.reap();
         }
     }
 }
 
-/// Has the kernel kill the child when the thread that started it is gone:
-/// the last defence against orphans when this program is itself killed. Every
-/// child is waited for by the thread that started it, so a thread that ends
-/// earlier than its child does so by a crash.
+/// Makes the kernel kill the child when the thread that started it ends: the last defence
+/// against orphans if this program is killed. Every child is waited for by the thread
+/// that started it, so a thread only ends before its child if it crashes.
 #[allow(unsafe_code)] // `pre_exec` has no safe form; see SAFETY.
 fn die_with_parent(command: &mut Command) {
     let parent = Some(rustix::process::getpid());
@@ -204,7 +200,7 @@ fn die_with_parent(command: &mut Command) {
     unsafe {
         command.pre_exec(move || {
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-            // A parent that died before that sends no signal any more.
+            // A parent that died before that no longer sends the signal.
             if rustix::process::getppid() != parent {
                 return Err(rustix::io::Errno::SRCH.into());
             }

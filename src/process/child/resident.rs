@@ -1,6 +1,6 @@
-//! A child that stays: the thread that started it feeds and hears it again and
-//! again. As every child it is gone, with what it has started, when it goes out
-//! of scope.
+//! A child that keeps running: the thread that started it repeatedly writes its input and
+//! reads its output. Like every child it is ended, with its own children, when it goes
+//! out of scope.
 
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -23,15 +23,15 @@ pub struct Resident {
     buffer: Vec<u8>,
 }
 
-/// What one turn brought.
+/// The result of one turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    /// How many bytes of the input went into the pipe.
+    /// The number of input bytes written to the pipe.
     pub written: usize,
-    /// What the child printed.
+    /// The output that was read.
     pub output: &'a [u8],
-    /// The child prints nothing more: its output is closed, or it has exited and all
-    /// of it is read.
+    /// Whether the output has ended: it is closed, or the child has exited and everything
+    /// is read.
     pub ended: bool,
 }
 
@@ -60,8 +60,8 @@ impl Resident {
         })
     }
 
-    /// Writes what the child takes of `input` and reads what it prints, waiting
-    /// for either up to `limit`, and no longer than until the program stops.
+    /// Writes as much of `input` as fits and reads what is available, waiting for either
+    /// up to `limit`, or until the program stops.
     ///
     /// # Errors
     /// A pipe fails.
@@ -78,26 +78,25 @@ impl Resident {
         })
     }
 
-    /// Ends the child's input: all that is written is all that there is.
+    /// Closes the child's input.
     pub fn close_input(&mut self) {
         self.stdin = None;
     }
 
-    /// Whether more can be written: neither end of the input is closed, as far as
-    /// writing to it has shown.
+    /// Whether more can be written: neither end of the input is known to be closed.
     pub fn takes_input(&self) -> bool {
         self.stdin.is_some()
     }
 
-    /// How many bytes of its input the child has not read yet.
+    /// The number of input bytes that the child has not read yet.
     pub fn unread(&self) -> usize {
         let unread = self.stdin.as_ref().map(rustix::io::ioctl_fionread);
-        // A pipe tells this; where it does not, all counts as read.
+        // If the pipe cannot tell, everything counts as read.
         let unread = unread.and_then(Result::ok).unwrap_or_default();
         usize::try_from(unread).unwrap_or(usize::MAX)
     }
 
-    /// Waits for the child's exit; `None` where it does not come in time.
+    /// Waits for the child's exit; `None` if it has not exited in time.
     ///
     /// # Errors
     /// The system refuses.
@@ -114,18 +113,17 @@ impl Resident {
         self.guard.has_exited().unwrap_or(true)
     }
 
-    /// The last line of standard error that says something.
+    /// The last line of standard error that is not blank.
     pub fn last_words(&mut self) -> String {
         drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         last_words(&self.stderr_tail)
     }
 
-    /// Closes the input, and ends the child where it does not go by itself
-    /// within `grace`.
+    /// Closes the input, and ends the child if it does not exit within `grace`.
     pub fn retire(mut self, grace: Duration) {
         self.close_input();
         let until = std::time::Instant::now() + grace;
-        // Output that nobody reads must not keep it from its end.
+        // Unread output must not keep it from exiting.
         while self.stdout.is_some() && !self.has_exited() {
             let left = until.saturating_duration_since(std::time::Instant::now());
             if left.is_zero() || self.wait_output(left).is_err() || self.read().is_err() {
@@ -133,14 +131,14 @@ impl Resident {
             }
             drain_stderr(&mut self.stderr, &mut self.stderr_tail);
         }
-        // On any failure it is killed as it goes out of scope.
+        // After an error it is killed when it goes out of scope.
         let left = until.saturating_duration_since(std::time::Instant::now());
         if !matches!(self.exit(left), Ok(Some(_))) {
             let _ = self.guard.end(Duration::ZERO);
         }
     }
 
-    /// Waits until there is something to do; says whether the child has exited.
+    /// Waits until there is something to do; returns whether the child has exited.
     fn wait(&self, has_input: bool, limit: Duration, stop: &Stop) -> io::Result<bool> {
         let gate = if stop.is_draining() {
             stop.now_fd()
@@ -194,7 +192,7 @@ impl Resident {
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => break,
-                    // It has closed its end.
+                    // The child has closed its end.
                     _ => self.stdin = None,
                 },
             }
@@ -233,7 +231,7 @@ mod tests {
         Resident::start(command.args(["-c", script])).expect("sh starts")
     }
 
-    /// What the child prints until so many bytes are there, or it has ended.
+    /// Reads the child's output until it has this many bytes, or has ended.
     fn hear(child: &mut Resident, mut input: &[u8], bytes: usize) -> (Vec<u8>, bool) {
         let stop = Stop::new().expect("two socket pairs");
         let (until, mut heard) = (Instant::now() + LIMIT, Vec::new());

@@ -101,8 +101,8 @@ fn endless_standard_error_does_not_outlive_the_limit() {
     assert!(started.elapsed() < LONG);
 }
 
-/// Whoever traces a process is told first of its end, and until he has taken
-/// note, its parent waits: as for one that sleeps where no signal reaches it.
+/// A tracer is notified of a process's end first, and the parent has to wait until the
+/// tracer has acknowledged it: like for a process in uninterruptible sleep.
 #[test]
 fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
     const TRACER: &str = "import ctypes, sys, time\n\
@@ -140,7 +140,7 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
         "it was not hard to reap: {took:?}"
     );
     assert!(took < Duration::from_secs(30), "{took:?}");
-    // It is reaped in passing, once it can be.
+    // It is reaped later, once that is possible.
     let until = Instant::now() + LONG;
     while !guard::nothing_is_left() {
         assert!(Instant::now() < until, "a zombie stays");
@@ -150,14 +150,13 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
 
 #[test]
 fn what_a_child_has_started_ends_with_it() {
-    // The grandchild ignores what ends the child.
+    // The grandchild ignores SIGTERM.
     let script = "sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & sleep 600";
     let (outcome, output) = run_shell(script, b"", Duration::from_millis(500));
     assert!(matches!(outcome.end, End::TimedOut));
     let pid = String::from_utf8_lossy(&output).trim().to_owned();
     let until = Instant::now() + LONG;
-    // Once killed it may be a zombie for good: whether it is waited for is
-    // another process's business.
+    // Once killed it may remain a zombie: another process is responsible for reaping it.
     while std::fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.contains(") Z "))
     {
