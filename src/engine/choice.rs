@@ -1,4 +1,4 @@
-//! Which engines there are, and what is said of the one to search.
+//! The available engines, and the options for the one to search.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,48 +9,48 @@ use crate::matching::Mode;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
-/// An engine that several threads use.
+/// An engine shared by several threads.
 pub type SharedEngine = Arc<dyn Engine + Send + Sync>;
 
-/// One engine in the table of them.
+/// One engine in the table of engines.
 pub struct Row {
-    /// The choice that names it.
+    /// The option value that names it.
     pub choice: EngineChoice,
-    /// What people call it.
+    /// Its human-readable name.
     pub title: &'static str,
-    /// The program that it is asked with where none is named.
+    /// Its default program.
     pub program: &'static str,
-    /// Asks a program whether it is this engine's, and for its version.
+    /// Runs a program to find out whether it is this engine's, and its version.
     pub identify: fn(&Path, &Stop) -> Identified,
-    /// What is asked for an indicator alone, where nothing is known of the node: none
-    /// where it cannot be asked for.
+    /// The queries for a single indicator if nothing is known about the node; empty if it
+    /// cannot be queried.
     pub queries: fn(&Indicator, Mode) -> Vec<String>,
 }
 
-/// What a program said of itself.
+/// What a program reported about itself.
 pub struct Identified {
-    /// Whether it said that it is the program of this engine.
+    /// Whether it is the program of this engine.
     pub is_it: bool,
-    /// Makes an engine of the program and a node that it is to ask.
+    /// Makes an engine from the program and a node.
     pub open: Box<Open>,
 }
 
-/// Of a program, the node that it is to ask, and how far its queries go.
+/// Takes the program, the node to query, and the scope of queries.
 type Open = dyn Fn(PathBuf, Option<Endpoint>, QueryScope, &Stop) -> SharedEngine;
 
-/// How far the queries of an engine go.
+/// The scope of an engine's queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueryScope {
-    /// How far.
+    /// How far a match goes.
     pub mode: Mode,
-    /// Whether answers of DNS count like any other name and address.
+    /// Whether DNS answers count like other names and addresses.
     pub answers: bool,
 }
 
-/// Which engine to ask.
+/// The engine to query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EngineChoice {
-    /// What the program says that it is.
+    /// As the program reports.
     #[default]
     Auto,
     /// VAST.
@@ -62,68 +62,68 @@ pub enum EngineChoice {
 }
 
 impl EngineChoice {
-    /// The engine's row; `None` where the program tells, or files are read.
+    /// The engine's row; `None` if the program decides, or if files are read.
     pub(super) fn row(self) -> Option<&'static Row> {
         ENGINES.into_iter().find(|row| row.choice == self)
     }
 
-    /// The row of the engine that is meant where nothing is known of it.
+    /// The engine's row, or the first one if the engine is not known.
     fn row_or_first(self) -> &'static Row {
         self.row().unwrap_or(ENGINES[0])
     }
 
-    /// The program that it is asked with where none is named.
+    /// Its default program.
     pub fn program(self) -> &'static str {
         self.row_or_first().program
     }
 
-    /// What people call it.
+    /// Its human-readable name.
     pub fn title(self) -> &'static str {
         self.row_or_first().title
     }
 
-    /// What the engine is asked for to find an indicator alone, as far as that is known
-    /// without a node: in the engine's language, the cheaper queries first. None where
-    /// nothing narrows the query, or the engine cannot be asked.
+    /// The queries for a single indicator, as far as they are known without a node: in
+    /// the engine's language, the cheaper ones first. Empty if nothing narrows the query,
+    /// or if the engine cannot be queried for it.
     pub fn queries(self, indicator: &Indicator, mode: Mode) -> Vec<String> {
         (self.row_or_first().queries)(indicator, mode)
     }
 }
 
-/// A program, and the node that it asks.
+/// A program, and the node that it queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
     /// Its name or path; `None` = the engine's own.
     pub path: Option<PathBuf>,
-    /// Where the node listens; `None` = where the engine's nodes do.
+    /// The node's address; `None` = the default of the engine.
     pub endpoint: Option<Endpoint>,
-    /// How far queries go.
+    /// The scope of queries.
     pub reach: QueryScope,
 }
 
-/// What log files are called among engines.
+/// The name of log files among engines.
 pub const LOG_FILES: &str = "files";
 
-/// An engine that is to be asked.
+/// An engine to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// What it is called.
+    /// Its name.
     pub name: Arc<str>,
-    /// Which engine it is.
+    /// The kind of engine.
     pub choice: EngineChoice,
     /// Its program and node.
     pub program: Program,
 }
 
-/// How live matching learns of matches in new events.
+/// How live matching gets its matches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LiveEngine {
-    /// Whatever this VAST knows.
+    /// The best way that this VAST supports.
     #[default]
     Auto,
     /// A matcher that the node runs, 2021.08 to 3.x.
     Attach,
-    /// A matcher of one's own, 2020.
+    /// A matcher that this program starts, 2020.
     Start,
     /// Every new event is matched here.
     Continuous,

@@ -1,4 +1,4 @@
-//! Which engine is it, and does it answer?
+//! Identifies engines and connects to them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,15 +11,15 @@ use super::connection::{Connection, Patience};
 use super::{ENGINES, Finding, LiveOptions, NotReady};
 use crate::process::stop::{Backoff, Stop};
 
-/// How long a node, or a program asked for its version, may take to answer. They
-/// take 25 ms; with a frozen node some never answer (measured).
+/// How long a node may take to respond, or a program to report its version. They take 25
+/// ms; with a frozen node some never respond (measured).
 pub const ANSWER_TIME: Duration = Duration::from_secs(10);
 
-/// How long the last try at start gets at the least, so that its answer, and not
-/// the lack of time for one, is what is told.
+/// The shortest time for the last try at start, so that its result is reported and not
+/// the lack of time.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 
-/// The engine did not answer when the program started, or cannot be used.
+/// The engine did not respond at start, or cannot be used.
 #[derive(Debug)]
 pub struct Unreachable {
     title: &'static str,
@@ -51,7 +51,7 @@ impl fmt::Display for Unreachable {
     }
 }
 
-/// The option that says where the node of this engine listens, as its users know it.
+/// The option for the node of this engine, as its users know it.
 fn endpoint_option(title: &str) -> &'static str {
     if title == super::vast::ROW.title {
         "--vast"
@@ -60,7 +60,7 @@ fn endpoint_option(title: &str) -> &'static str {
     }
 }
 
-/// Finds out which engine each of these is: of the same program, once. No node is asked.
+/// Identifies each of these engines, running each program only once. No node is queried.
 pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
     let mut known: Vec<(EngineChoice, &Option<PathBuf>, Identified)> = Vec::new();
     let mut engines = Vec::new();
@@ -86,7 +86,7 @@ pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
     engines
 }
 
-/// Waits until a node answers; `false` where the program is stopped meanwhile.
+/// Waits until a node responds; `false` if the program stops first.
 pub(super) fn connect_to(
     connection: &Connection,
     patience: Patience,
@@ -137,7 +137,7 @@ pub(super) fn connect_to(
             Patience::Limited(_) => {
                 warn!(engine, reason:% = reason; "{name} is not ready: {reason}; trying again");
             }
-            // Once for each reason: this may go on for days.
+            // Logged once for each reason, since this may go on for days.
             Patience::ForEver if told.as_ref() != Some(&reason) => {
                 warn!(engine, reason:% = reason; "{name} is not ready: {reason}; tried until it is");
             }
@@ -150,14 +150,14 @@ pub(super) fn connect_to(
     }
 }
 
-/// What `--check` says about the engines, each with its number among them.
+/// The findings of `--check` about the engines, each with the engine's number.
 pub fn findings(
     targets: &[Target],
     wish: Option<&LiveOptions>,
     stop: &Stop,
 ) -> Vec<(usize, Finding)> {
     let engines = open_all(targets, stop);
-    // Each may wait for a node that does not answer.
+    // In parallel, since each may wait for a node that does not respond.
     let ask = |engine: &SharedEngine| engine.findings(wish, stop);
     let found: Vec<Vec<Finding>> = std::thread::scope(|scope| {
         let asking: Vec<_> = engines
@@ -189,13 +189,13 @@ fn identify(choice: EngineChoice, program: &Program, stop: &Stop) -> Identified 
     }
 }
 
-/// Which of the engines a program is. Its name only tells how it is asked first: a
-/// `tenzir` that is asked as a `vast` would open a port. Where it says of none that it
-/// is that one, it counts as the first that was asked.
+/// Identifies the engine of a program. The name only decides which is tried first: a
+/// `tenzir` that is called like a `vast` would open a port. If the program is none of
+/// them, it counts as the first one tried.
 fn recognise(path: &Path, stop: &Stop) -> Identified {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_named = |row: &&&Row| name.contains(row.program);
-    // A name with both is a Tenzir that took the other's place.
+    // A name with both is a Tenzir in place of the other.
     let named = ENGINES.iter().filter(is_named).rev();
     let others = ENGINES.iter().filter(|row| !is_named(row));
     let mut first = None;

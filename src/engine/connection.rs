@@ -1,4 +1,4 @@
-//! Whether an engine answers, as far as those who ask it know.
+//! The connection to an engine, and whether it is up.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,52 +12,52 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::stop::{Backoff, Stop};
 
-/// After so long without a query the engine is asked whether it is there: who reads
-/// metrics is to know it before the next indicator comes.
+/// After this time without a query the engine is probed, so that metrics are current
+/// before the next indicator arrives.
 const LOOK_AFTER: Duration = Duration::from_secs(60);
 
-/// How long an engine is tried at the start.
+/// How long to try to reach an engine at start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Patience {
-    /// Until it answers.
+    /// Until it responds.
     ForEver,
-    /// This long; `None` = until it answers.
+    /// This long; `None` = until it responds.
     Limited(Option<Duration>),
 }
 
-/// How it stands with an engine.
+/// The state of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ConnectionState {
-    /// It has not answered yet.
+    /// The engine has not responded yet.
     New,
-    /// It answered when it was last asked.
+    /// It responded to the last request.
     Up,
-    /// It went away at this time, or later.
+    /// It became unreachable at this time, or later.
     Away(Instant),
-    /// It did not answer in time, and is not asked any more.
+    /// It did not respond in time, and is no longer tried.
     GivenUp,
 }
 
-/// An engine that several threads ask. While it is away one of them looks from time to
-/// time whether it is back.
+/// An engine shared by several threads. While it is away, one of them checks at intervals
+/// whether it is back.
 pub struct Connection {
     engine: SharedEngine,
-    /// What it is called where there are several.
+    /// Its name, if there are several engines.
     name: Option<Arc<str>>,
     metrics: Arc<Metrics>,
     standing: Mutex<ConnectionState>,
-    /// When it was last asked for anything.
+    /// When it was last queried.
     asked: Mutex<Instant>,
     /// Why it was given up.
     reason: Mutex<Option<String>>,
-    /// Closed when it has answered for the first time, or was given up.
+    /// Closed once it has responded for the first time, or was given up.
     decided: Receiver<()>,
     decide: Mutex<Option<Sender<()>>>,
 }
 
 impl Connection {
-    /// A connection to an engine that has not answered yet, called like this where there
-    /// are several.
+    /// Makes a connection to an engine that has not responded yet. `name`: if there are
+    /// several engines.
     pub fn new(engine: SharedEngine, name: Option<Arc<str>>, metrics: Arc<Metrics>) -> Self {
         let (decide, decided) = bounded(0);
         metrics.engine_up.set(Peer::Down);
@@ -78,7 +78,7 @@ impl Connection {
         &self.engine
     }
 
-    /// How logs name it.
+    /// Its name in logs.
     pub fn title(&self) -> String {
         let engine = self.engine.name();
         match &self.name {
@@ -89,16 +89,15 @@ impl Connection {
         }
     }
 
-    /// What the metrics call it.
+    /// Its name in metrics.
     pub(super) fn called(&self) -> &str {
         self.metrics.engine_name()
     }
 
-    /// Waits until it answers for the first time, which is what `None` says, or for as
-    /// long as there is patience.
+    /// Waits until the engine responds for the first time, within the given patience.
     ///
     /// # Errors
-    /// It was given up: it did not answer in time, or cannot be used.
+    /// It was given up: it did not respond in time, or cannot be used.
     pub fn open(&self, patience: Patience, stop: &Stop) -> Result<(), Unreachable> {
         let opened = connect_to(self, patience, stop);
         let standing = match &opened {
@@ -120,8 +119,8 @@ impl Connection {
         opened.map(|_| ())
     }
 
-    /// Whether it has answered, once that is known; `false` where the program stops
-    /// meanwhile, or it was given up.
+    /// Waits until it is known whether the engine responds; `false` if it was given up,
+    /// or if the program stops first.
     pub fn wait_for_first(&self, stop: &Stop) -> bool {
         select! {
             recv(self.decided) -> _ => self.get() != ConnectionState::GivenUp,
@@ -129,7 +128,7 @@ impl Connection {
         }
     }
 
-    /// Closed when it is known whether it answers at all.
+    /// Closed once it is known whether the engine responds.
     pub fn decided(&self) -> &Receiver<()> {
         &self.decided
     }
@@ -139,18 +138,18 @@ impl Connection {
         self.get() != ConnectionState::New
     }
 
-    /// Why it was given up, where it was.
+    /// Why it was given up, if it was.
     pub fn given_up(&self) -> Option<String> {
         let reason = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
         reason.clone()
     }
 
-    /// Whether it makes sense to ask it now.
+    /// Whether it can be queried now.
     pub fn is_up(&self) -> bool {
         self.get() == ConnectionState::Up
     }
 
-    /// Asks whether it is there, where nothing was asked lately.
+    /// Probes the engine, unless it was queried recently.
     pub fn look(&self, stop: &Stop) {
         if !self.until_look().is_zero() {
             return;
@@ -166,18 +165,18 @@ impl Connection {
         }
     }
 
-    /// Something is asked.
+    /// Records a query.
     fn note_asked(&self) {
         *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// How long it is until [`look`](Self::look) asks, where nothing else is asked.
+    /// The time until [`look`](Self::look) probes the engine if there are no queries.
     pub fn until_look(&self) -> Duration {
         let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         LOOK_AFTER.saturating_sub(asked.elapsed())
     }
 
-    /// A query was answered.
+    /// Records that a query succeeded.
     pub fn has_answered(&self) {
         self.note_asked();
         let mut standing = self.lock();
@@ -187,7 +186,8 @@ impl Connection {
         }
     }
 
-    /// A query was not answered, as it went away: why, for a person.
+    /// Records that the engine became unreachable during a query, with the human-readable
+    /// reason.
     pub fn is_lost(&self, reason: &str) {
         let mut standing = self.lock();
         if *standing == ConnectionState::Up {
@@ -202,8 +202,8 @@ impl Connection {
         }
     }
 
-    /// Waits until it is back, where it is away, or until the program stops; for the one
-    /// thread that looks.
+    /// Waits until the engine is back, if it is away, or until the program stops; for the
+    /// one thread that checks.
     pub fn wait_until_back(&self, stop: &Stop) {
         let mut backoff = Backoff::new();
         loop {
@@ -250,7 +250,7 @@ mod tests {
     use crate::engine::{Bounds, Engine, Event, NotReady, QueryOutcome, QueryTarget};
     use crate::process::child::Flow;
 
-    /// Counts how often it is asked whether it is there.
+    /// Counts how often it is probed.
     #[derive(Default)]
     struct Node(AtomicUsize);
 
@@ -297,7 +297,7 @@ mod tests {
         };
         asked_before(50);
         connection.look(&stop);
-        // A look that came too early puts nothing off.
+        // A probe that is not due does not postpone the next one.
         assert!(connection.until_look() <= Duration::from_secs(10));
         assert_eq!(node.0.load(Ordering::Relaxed), 0);
         asked_before(60);

@@ -1,24 +1,24 @@
-//! What a look at something says, for `--check`.
+//! The findings of `--check`.
 
-/// How good a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// As it should be.
     Good,
-    /// It works, but not as somebody might expect.
+    /// It works, but may be unexpected.
     Warning,
-    /// A run would end, or do nothing.
+    /// A run would fail, or do nothing.
     Bad,
 }
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What was looked at, in a few words.
+    /// What was checked, in a few words.
     pub subject: &'static str,
-    /// How good it is.
+    /// The severity.
     pub verdict: Verdict,
-    /// What was seen; it may hold text from outside.
+    /// The result; may contain external text.
     pub detail: String,
 }
 
@@ -28,12 +28,12 @@ impl Finding {
         Self::new(subject, Verdict::Good, detail)
     }
 
-    /// Worth a look.
+    /// Makes a warning.
     pub fn warning(subject: &'static str, detail: impl Into<String>) -> Self {
         Self::new(subject, Verdict::Warning, detail)
     }
 
-    /// In the way of a run.
+    /// Makes a finding that prevents a run.
     pub fn bad(subject: &'static str, detail: impl Into<String>) -> Self {
         Self::new(subject, Verdict::Bad, detail)
     }

@@ -1,4 +1,5 @@
-//! Which entries of a query an event holds, whatever the engine was asked for.
+//! Finds the entries of a query that an event matches, whatever the engine was queried
+//! for.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,7 +10,7 @@ use crate::matching::places::Places;
 use crate::matching::{Matcher, ScanError, Scratch, Slot, Verdict};
 use crate::observable::Observable;
 
-/// The entries of one query, ready to be found in its events.
+/// The entries of one query, prepared for its events.
 pub struct Judge {
     matcher: Matcher,
     owners: HashMap<Slot, Vec<usize>>,
@@ -17,8 +18,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Of these entries, in an engine's places; whether answers of DNS count like any other
-    /// name and address.
+    /// Prepares these entries, with an engine's places. `answers`: whether DNS answers
+    /// count like other names and addresses.
     pub fn new(entries: &[&[Observable]], answers: bool, places: Arc<Places>) -> Self {
         let mut matcher = Matcher::of_engine(places, answers);
         let mut owners: HashMap<Slot, Vec<usize>> = HashMap::new();
@@ -39,7 +40,7 @@ impl Judge {
 }
 
 impl Attribute for Judge {
-    /// Nothing is ever in doubt; an event in which nothing is found is none of theirs.
+    /// Nothing is ambiguous; an event in which nothing is found matches no entry.
     fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
         verdict.certain.clear();
         verdict.doubtful.clear();

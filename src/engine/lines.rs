@@ -1,15 +1,15 @@
-//! The lines that a child prints.
+//! The lines printed by a child.
 
 use super::{Event, Line};
 
-/// The longest line that is read, in bytes. Real ones have tens of kB.
+/// The longest line in bytes. Real ones have tens of kB.
 pub const LONGEST_LINE: usize = 16 << 20;
 
 /// Cuts a stream of bytes into lines.
 #[derive(Default)]
 pub struct Lines {
     partial: Vec<u8>,
-    /// In the middle of a line that is too long.
+    /// Inside a line that is too long.
     skipping: bool,
 }
 
@@ -17,17 +17,15 @@ pub struct Lines {
 pub enum Piece<'a> {
     /// A whole line, without its end.
     Line(&'a [u8]),
-    /// A line of more than [`LONGEST_LINE`] bytes; this is its beginning. The
-    /// rest of it is passed over.
+    /// The beginning of a line of more than [`LONGEST_LINE`] bytes. The rest is skipped.
     TooLong(&'a [u8]),
 }
 
-/// How much of a line that is too long is shown, in bytes.
+/// The bytes shown of a line that is too long.
 const SHOWN: usize = 400;
 
 impl Piece<'_> {
-    /// Hands it out, bad bytes replaced: a line is an event whose schema is not
-    /// known.
+    /// Passes it on, with invalid bytes replaced, as an event without a schema.
     pub fn hand_out<T>(&self, consume: impl FnOnce(Event<'_>) -> T) -> T {
         match self {
             Piece::Line(line) => consume(Event::Line(Line {
@@ -43,7 +41,7 @@ impl Piece<'_> {
 }
 
 impl Lines {
-    /// Takes the next bytes and hands out the lines that they complete.
+    /// Adds bytes and passes on the lines that they complete.
     pub fn push(&mut self, mut bytes: &[u8], mut found: impl FnMut(Piece<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
@@ -70,7 +68,7 @@ impl Lines {
         }
     }
 
-    /// What came after the last line's end.
+    /// What follows the last line end.
     pub fn rest(&self) -> &[u8] {
         &self.partial
     }

@@ -1,5 +1,5 @@
-//! What live matching needs of an engine, whichever it is: lines as they come,
-//! and, where the engine matches by itself, a way to tell it for what.
+//! What live matching needs of any engine: lines as they arrive, and, if the engine
+//! matches by itself, a way to update what it matches.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -11,70 +11,70 @@ use crate::observable::EventTime;
 use crate::observable::Observable;
 use crate::process::stop::Stop;
 
-/// How long a loss may take to be noticed where the engine's child ends with it;
-/// what happened in that time belongs to the gap.
+/// How long the loss of a node may go unnoticed if the engine's child ends with it; that
+/// time belongs to the gap.
 pub const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where live matches come from, on one engine.
+/// The source of live matches of one engine.
 pub struct Source {
-    /// What prints.
+    /// The stream of lines.
     pub feed: Box<dyn EventStream>,
-    /// Who is told, where the engine matches by itself.
+    /// The remote matcher to update, if the engine matches by itself.
     pub registrar: Option<Arc<dyn RemoteMatcher>>,
-    /// Where a match can be, where it is found here.
+    /// The fields in which a match counts, if it is found here.
     pub reach: Box<dyn FieldScope>,
-    /// What the fields of events hold, for what is checked here.
+    /// What the fields of events hold, for the checks here.
     pub concepts: Arc<Concepts>,
     /// Whether the engine prints whole events.
     pub knows_events: bool,
 }
 
-/// A child of an engine that prints a line for each new event, or for each
-/// match, as they come.
+/// A child of an engine that prints a line for each new event or each match as it
+/// happens.
 pub trait EventStream: Send {
-    /// Runs the child until it ends, or until `stop` says now.
+    /// Runs the child until it ends, or until `stop` is "now".
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended;
 
-    /// Understands one of its lines.
+    /// Parses one of its lines.
     ///
     /// # Errors
-    /// What is wrong with the line, for a person.
+    /// The human-readable reason why the line is invalid.
     fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String>;
 
-    /// What it does, for the log: "matcher NAME", say.
+    /// Its description for the log: "matcher NAME", say.
     fn name(&self) -> String;
 
-    /// Whether a child that is connected gives a sign of life without an event;
-    /// else one that stays is taken to be connected.
+    /// Whether a connected child prints something even without events; otherwise a child
+    /// that keeps running is considered connected.
     fn greets(&self) -> bool {
         false
     }
 
-    /// Asks the engine anew which fields there are, after an event of this schema
-    /// with a field that is not known; says whether to look at that event again.
+    /// Reloads the engine's fields after an event of this schema with an unknown field;
+    /// returns whether to match the event again.
     fn learn(&self, _schema: &str, _stop: &Stop) -> bool {
         false
     }
 }
 
-/// How a feed ended.
+/// How a stream ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// As it was told to.
+    /// It was stopped.
     Stopped,
-    /// By itself, or because it gave no sign of life any more.
+    /// It ended on its own, or because it was silent for too long.
     Lost {
-        /// Why, for a person.
+        /// The human-readable reason.
         reason: String,
-        /// Since when new events may be missing.
+        /// The time from which new events may be missing.
         since: SystemTime,
     },
-    /// The engine answers, but does not take the command: why, for a person.
+    /// The engine responds, but rejects the command, for this human-readable reason.
     Refused(String),
 }
 
 impl Ended {
-    /// It was lost a moment ago.
+    /// Lost just now.
     pub fn lost(reason: String) -> Self {
         Ended::Lost {
             reason,
@@ -83,10 +83,10 @@ impl Ended {
     }
 }
 
-/// What a line is.
+/// The content of a line.
 #[derive(Debug)]
 pub enum StreamItem<'a> {
-    /// An event, to be matched here.
+    /// An event to match here.
     Event(&'a str),
     /// A match that the engine found.
     Match(Match<'a>),
@@ -97,46 +97,46 @@ pub enum StreamItem<'a> {
 pub struct Match<'a> {
     /// The value that matched.
     pub value: Option<Cow<'a, str>>,
-    /// The id of the indicator, where the matcher knows it.
+    /// The id of the indicator, if the matcher reports it.
     pub id: Option<Arc<str>>,
-    /// The event, or what else is known of the match: a JSON object.
+    /// The event, or other facts about the match: a JSON object.
     pub context: Cow<'a, str>,
-    /// When the event happened, where the context does not tell.
+    /// When the event happened, if the context does not tell.
     pub time: Option<EventTime>,
 }
 
-/// The way to tell an engine's matcher what to match. Each call runs one process.
+/// Updates an engine's matcher. Each call runs one process.
 pub trait RemoteMatcher: Send + Sync {
-    /// The most values that [`RemoteMatcher::add`] takes.
+    /// The most values for one [`RemoteMatcher::add`].
     fn most_at_once(&self) -> usize;
 
     /// Matches these values from now on, each with the id of its indicator.
     fn add(&self, values: &[(Observable, Arc<str>)], stop: &Stop) -> UpdateOutcome;
 
-    /// Matches this value no more.
+    /// Removes this value.
     fn remove(&self, value: &Observable, stop: &Stop) -> UpdateOutcome;
 
-    /// Whether the engine's matcher can have this value.
+    /// Whether the engine's matcher supports this value.
     ///
     /// # Errors
-    /// Why not, for a person.
+    /// The human-readable reason why not.
     fn check(&self, value: &Observable, id: &str) -> Result<(), String>;
 
-    /// Whether the engine answers; asked until it does.
+    /// Whether the engine responds; called until it does.
     fn is_there(&self, stop: &Stop) -> bool;
 
-    /// Whether an engine that was away has forgotten all that it was told.
+    /// Whether an engine that was away has lost all its values.
     fn forgets(&self) -> bool;
 }
 
-/// What became of something that the engine was told.
+/// The result of an update.
 #[derive(Debug, PartialEq, Eq)]
 pub enum UpdateOutcome {
-    /// It knows.
+    /// It succeeded.
     Done,
-    /// It is away: to be told again.
+    /// The engine is away: to be repeated.
     Unreachable(String),
-    /// It does not take that.
+    /// The engine rejects it.
     Refused(String),
     /// The program stops.
     Stopped,

@@ -1,5 +1,5 @@
-//! What can answer. Only this folder knows a query language or a command line
-//! of an engine.
+//! Engines that can be searched. Nothing outside this folder knows their query languages
+//! or command lines.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,31 +31,31 @@ pub use finding::Finding;
 use live::Source;
 use wanted::Wanted;
 
-/// The engines that can be searched: a new one is a folder, and its row here.
+/// All engines. A new one is a folder, and a row here.
 const ENGINES: [&choice::Row; 2] = [&vast::ROW, &tenzir::ROW];
 
-/// Something that holds events and can be asked for them.
+/// A store of events that can be queried.
 pub trait Engine {
-    /// What people call it.
+    /// Its human-readable name.
     fn title(&self) -> &'static str;
 
-    /// What it is and where, as logs name it: `VAST at localhost:42000`.
+    /// What it is and where, for logs: `VAST at localhost:42000`.
     fn name(&self) -> String;
 
     /// The version of its program.
     fn version(&self) -> String;
 
-    /// Whether it answers, within this time.
+    /// Checks that it responds within this time.
     ///
     /// # Errors
-    /// It does not, or it cannot be used.
+    /// It does not respond, or it cannot be used.
     fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady>;
 
-    /// The command that shows whether it answers, for a person to try.
+    /// The command that shows whether it responds, for users to try.
     fn probe_command(&self) -> String;
 
-    /// What `--check` says about it: about its program, its node, and live matching
-    /// where that is asked for.
+    /// The findings of `--check`: about its program, its node, and live matching if
+    /// requested.
     fn findings(&self, _wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
         vec![match self.ready(ANSWER_TIME, stop) {
             Ok(()) => Finding::good("engine", format!("{} answers", self.name())),
@@ -63,53 +63,53 @@ pub trait Engine {
         }]
     }
 
-    /// Where matches in new events come from. It runs nothing yet that stays.
+    /// The source of live matches. Starts nothing that keeps running.
     ///
     /// # Errors
-    /// The engine cannot do what is asked for: why, for a person.
+    /// The human-readable reason why the engine does not support these options.
     fn live(&self, _wish: &LiveOptions, _stop: &Stop) -> Result<Source, String> {
         Err(format!("{} tells nothing of new events", self.title()))
     }
 
-    /// The most observables in one query; `None` = as many as there are.
+    /// The most observables per query; `None` = unlimited.
     fn most_observables(&self) -> Option<usize> {
         None
     }
 
-    /// Whether it gives more events than those that hold a value, so that each is
-    /// judged here.
+    /// Whether its queries return more than the events with a value, so that each event
+    /// is checked here.
     fn gives_more(&self) -> bool {
         false
     }
 
-    /// Whether answers of DNS count like any other name and address.
+    /// Whether DNS answers count like other names and addresses.
     fn counts_answers(&self) -> bool {
         true
     }
 
-    /// Why no query can hold a value; it is left out of all queries.
+    /// Why no query can contain a value. Such a value is left out of all queries.
     fn cannot_ask(&self, _observable: &Observable) -> Option<&'static str> {
         None
     }
 
-    /// Whether it can be asked for anything but values.
+    /// Whether it supports queries other than for values.
     fn takes_selections(&self) -> bool {
         false
     }
 
-    /// What the fields of its events hold, for what is checked here.
+    /// What the fields of its events hold, for the checks here.
     fn concepts(&self, _stop: &Stop) -> Arc<Concepts> {
         Concepts::shared()
     }
 
-    /// Whose are the events of a query for these entries? `None` where every
-    /// event of the answer matches every entry.
+    /// Attributes the events of a query to these entries; `None` if every event of the
+    /// result matches every entry.
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
         (entries.len() > 1).then(|| Box::new(Attribution::new(entries)) as Box<dyn Attribute>)
     }
 
-    /// Asks once for every stored event of this kind, and hands out the lines of the
-    /// answer as they come.
+    /// Runs one query for stored events, and passes on the lines of its output as they
+    /// arrive.
     fn export(
         &self,
         asked: QueryTarget<'_>,
@@ -119,19 +119,19 @@ pub trait Engine {
     ) -> QueryOutcome;
 }
 
-/// Which stored events a query asks for.
+/// The stored events that a query is for.
 #[derive(Clone, Copy, Debug)]
 pub enum QueryTarget<'a> {
-    /// Those that hold any of these.
+    /// Events with any of these values.
     Values(&'a [&'a Observable]),
-    /// These and perhaps others, of an engine that
-    /// [takes selections](Engine::takes_selections).
+    /// These events and possibly others, for an engine that [supports
+    /// selections](Engine::takes_selections).
     Selection(&'a Selection),
 }
 
-/// Tells which entries of a query an event of its answer matched.
+/// Finds the entries of a query that an event of its result matched.
 pub trait Attribute {
-    /// Judges one event.
+    /// Attributes one event.
     ///
     /// # Errors
     /// The line is not one JSON object; the verdict is empty then.
@@ -144,85 +144,84 @@ impl Attribute for Attribution {
     }
 }
 
-/// How live matches are to be had.
+/// The options of live matching.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LiveOptions {
-    /// Which of the ways that there are.
+    /// The way to get matches.
     pub way: LiveEngine,
     /// The engine's own matcher.
     pub matcher_name: Option<String>,
 }
 
-/// One event of an answer.
+/// An event in the output of a query.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line<'a> {
-    /// The event as the engine printed it, bad bytes replaced.
+    /// The event as the engine printed it, with invalid bytes replaced.
     pub text: &'a str,
-    /// The event as the sensor wrote it, where the engine made another text of that:
-    /// what is judged.
+    /// The event as the sensor wrote it, if the engine changed its text. This is what is
+    /// matched.
     pub sent: Option<&'a str>,
-    /// The name of its schema; empty where the engine does not tell.
+    /// The name of its schema; empty if the engine does not print it.
     pub schema: &'a str,
-    /// When the engine stored it, where it tells.
+    /// When the engine stored it, if known.
     pub stored: Option<OffsetDateTime>,
 }
 
 impl<'a> Line<'a> {
-    /// What is judged of the event.
+    /// The text of the event to match.
     pub fn judged(&self) -> &'a str {
         self.sent.unwrap_or(self.text)
     }
 }
 
-/// What a query's consumer gets.
+/// The input of a query's consumer.
 pub enum Event<'a> {
     /// One event.
     Line(Line<'a>),
-    /// A line that was too long; this is how it begins.
+    /// The beginning of a line that was too long.
     TooLong(&'a str),
-    /// All that has arrived has been handed out; more may come.
+    /// Everything that has arrived was passed on; more may come.
     Pause,
 }
 
-/// The bounds of one query.
+/// The limits of one query.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bounds {
-    /// The most events that it need give.
+    /// The most events to return.
     pub events: Option<u64>,
-    /// The longest that it may take.
+    /// The time limit.
     pub time: Option<Duration>,
-    /// Only events that happened, or were stored, later, to the second, where the
-    /// engine can tell.
+    /// Only events that happened (or were stored) after this time, to the second, if the
+    /// engine supports that.
     pub since: Option<OffsetDateTime>,
 }
 
-/// How one query ended.
+/// The outcome of a query.
 #[derive(Debug, PartialEq, Eq)]
 pub enum QueryOutcome {
-    /// Every event that matches was printed, or as many as were asked for.
+    /// Every matching event was printed, or the requested number.
     Complete,
-    /// The engine ended without an error and without saying how many events it
-    /// had sent. A node that is shut down ends queries in just this way.
+    /// The engine ended without an error but did not report how many events it had sent.
+    /// A node that is shut down ends queries in the same way.
     Unconfirmed,
-    /// The engine has learned meanwhile of fields that the query left out: it is
-    /// to be put again.
+    /// The engine has new fields that the query did not cover, so it has to be repeated.
     Outdated,
-    /// The engine does not take the query: the reason in its words.
+    /// The engine rejects the query, for this reason in its words.
     Refused(String),
-    /// The node is not there, or went away in the middle.
+    /// The node is unreachable, or was lost during the query.
     Unreachable(String),
-    /// Something else went wrong: what is missing is not known.
+    /// It failed otherwise; what is missing is unknown.
     Broken(String),
-    /// Its time was over.
+    /// It reached its time limit.
     TimedOut,
     /// The program stops.
     Stopped,
-    /// We wanted no more.
+    /// The consumer requested no more.
     Enough,
 }
 
 impl QueryOutcome {
-    /// How the query ended, in one word for statistics.
+    /// The outcome in one word, for statistics.
     pub fn outcome(&self) -> &'static str {
         match self {
             QueryOutcome::Complete => "complete",
@@ -238,17 +237,17 @@ impl QueryOutcome {
     }
 }
 
-/// Why an engine cannot be asked.
+/// Why an engine cannot be queried.
 #[derive(Debug)]
 pub struct NotReady {
-    /// For a person.
+    /// Human-readable.
     pub reason: String,
     /// Waiting does not help.
     pub is_final: bool,
 }
 
 impl NotReady {
-    /// It may answer later.
+    /// The engine may respond later.
     pub fn now(reason: String) -> Self {
         NotReady {
             reason,

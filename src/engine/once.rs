@@ -1,4 +1,4 @@
-//! Several queries for one answer: each event of it is handed out once.
+//! Several queries for one result, in which each event is passed on once.
 
 use std::collections::HashSet;
 use std::hash::BuildHasher;
@@ -7,16 +7,16 @@ use std::time::Instant;
 use super::{Bounds, Event};
 use crate::process::child::Flow;
 
-/// So many events are remembered (8 bytes each, and half as much again); those beyond
-/// can be handed out by each query that finds them.
+/// The most events that are tracked (8 bytes each, plus half of that). Events beyond that
+/// may be passed on once per query.
 const REMEMBERED: usize = 1 << 21;
 
 /// The events of the queries so far.
 pub(super) struct Once {
     hasher: foldhash::quality::RandomState,
-    /// Of the queries that have ended.
+    /// Those of the finished queries.
     earlier: HashSet<u64>,
-    /// Of the one that runs: what it gives twice is stored twice.
+    /// Those of the running query. An event that it returns twice is stored twice.
     current: HashSet<u64>,
     bounds: Bounds,
     started: Instant,
@@ -24,7 +24,7 @@ pub(super) struct Once {
 }
 
 impl Once {
-    /// For queries that have these bounds together.
+    /// For queries that share these limits.
     pub(super) fn new(bounds: Bounds) -> Self {
         Once {
             hasher: foldhash::quality::RandomState::default(),
@@ -36,7 +36,7 @@ impl Once {
         }
     }
 
-    /// The bounds for the next query; `None` where no time is left.
+    /// The limits for the next query; `None` if there is no time left.
     pub(super) fn next(&mut self) -> Option<Bounds> {
         self.earlier.extend(self.current.drain());
         let time = match self.bounds.time {
@@ -52,7 +52,7 @@ impl Once {
         })
     }
 
-    /// Hands out an event of the query that runs, unless an earlier one gave it.
+    /// Passes on an event of the running query, unless an earlier query returned it.
     pub(super) fn hand_out(
         &mut self,
         event: Event<'_>,

@@ -1,16 +1,17 @@
-//! What the observables of one query stand for in events, spelled as logs spell it.
+//! The texts and addresses that the observables of a query stand for, in the spellings of
+//! logs.
 //!
-//! An engine compares texts, byte for byte. So a value is asked for in the spellings
-//! that logs are known to have, and every event that comes back is judged by what it
-//! holds, not by what it was asked for.
+//! An engine compares texts byte for byte. So it is queried for a value in all spellings
+//! that logs are known to use, and every event that comes back is checked for the values
+//! themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::observable::{Network, Observable, Property, Spelled, ValueForm, url};
 
-/// Ports that stand behind the host of a request where it is not the scheme's own, or
-/// where the client names that all the same.
+/// Ports that follow the host of a request if it is not the scheme's default, or if the
+/// client writes the default too.
 const USUAL_PORTS: [u16; 4] = [80, 443, 8080, 8443];
 
 /// The distinct texts and addresses of one query.
@@ -22,48 +23,48 @@ pub struct Wanted<'a> {
     pub endpoints: BTreeSet<(IpAddr, u16)>,
     /// Networks of addresses.
     pub networks: BTreeSet<Network>,
-    /// Names, and addresses written as text.
+    /// Names, and addresses as text.
     pub names: BTreeSet<String>,
-    /// The same with a port behind, as in the host of a request.
+    /// The same followed by a port, as in the host of a request.
     pub hosts: BTreeSet<String>,
-    /// The names in the spellings that elements of lists are asked for in: each costs
-    /// as much as many values of a list.
+    /// The names in the spellings that are queried in lists: each costs as much as many
+    /// values of a list.
     pub elements: BTreeSet<String>,
-    /// Names in their canonical form, for what compares them so.
+    /// Names in canonical form, for comparisons of that form.
     pub canonical_names: BTreeSet<&'a str>,
-    /// Domains, of which the names under them are wanted.
+    /// Domains whose subdomains are wanted.
     pub domains_above: BTreeSet<&'a str>,
     /// URLs.
     pub urls: Urls<'a>,
     /// Hashes in hexadecimal digits, without colons.
     pub hashes: BTreeSet<&'a str>,
-    /// Names of files and ends of paths.
+    /// File names and path ends.
     pub files: BTreeSet<String>,
     /// Mail addresses.
     pub mails: BTreeSet<String>,
-    /// What else is compared as it is, by the property that holds it.
+    /// Other texts that are compared unchanged, by property.
     pub texts: BTreeMap<Property, BTreeSet<String>>,
 }
 
 /// The URLs of one query.
 #[derive(Debug, Default)]
 pub struct Urls<'a> {
-    /// The hosts of requests, some with a port behind.
+    /// The hosts of requests, some followed by a port.
     pub hosts: BTreeSet<String>,
-    /// The same without a port, in their canonical form.
+    /// The same without a port, in canonical form.
     pub canonical_hosts: BTreeSet<&'a str>,
     /// What follows the host.
     pub targets: BTreeSet<String>,
-    /// Targets that are wanted whatever the host is.
+    /// Targets that are wanted for any host.
     pub targets_alone: BTreeSet<String>,
     /// Whole URLs.
     pub whole: BTreeSet<String>,
-    /// The same in the spellings that elements of lists are asked for in.
+    /// The same in the spellings that are queried in lists.
     pub elements: BTreeSet<String>,
 }
 
 impl<'a> Wanted<'a> {
-    /// What these stand for.
+    /// Collects the texts and addresses of these observables.
     pub fn of(observables: impl IntoIterator<Item = &'a Observable>) -> Self {
         let mut wanted = Wanted::default();
         for observable in observables {
@@ -127,7 +128,7 @@ impl<'a> Wanted<'a> {
                 self.hashes.insert(text.as_str());
             }
             ValueForm::FileName => self.files.extend(spellings.map(|one| {
-                // The end of a path: what stands before it is not known.
+                // The end of a path: what precedes it is unknown.
                 one.trim_start_matches(['/', '\\']).to_owned()
             })),
             ValueForm::MailAddress => self.mails.extend(spellings.map(|one| {
@@ -203,7 +204,7 @@ fn host_of(address: IpAddr) -> String {
     }
 }
 
-/// In lower case, in upper case, and as it came, which may be in other letters.
+/// Lower case, upper case, and the original, which may be in another script.
 fn spellings_of_name(name: &Spelled) -> BTreeSet<String> {
     BTreeSet::from([
         name.as_str().to_owned(),
@@ -213,7 +214,7 @@ fn spellings_of_name(name: &Spelled) -> BTreeSet<String> {
     ])
 }
 
-/// What follows the host in a URL as it came, without the fragment.
+/// What follows the host in the original URL, without the fragment.
 fn target_as_written(url: &str) -> &str {
     let url = url.split('#').next().unwrap_or_default();
     let behind_scheme = url.split_once("//").map_or(url, |(_, rest)| rest);
@@ -223,8 +224,8 @@ fn target_as_written(url: &str) -> &str {
     }
 }
 
-/// A target in the ways that logs may have its escapes: canonical, as it came, and
-/// with digits in lower case, or `~` escaped, which programs disagree on.
+/// A target in the spellings of logs: canonical, original, with lower-case digits in
+/// escapes, and with `~` escaped, which programs handle differently.
 fn spellings_of_target(canonical: &str, written: &str) -> BTreeSet<String> {
     let mut spellings = BTreeSet::from([canonical.to_owned(), lower_digits(canonical)]);
     if !written.starts_with('/') {
@@ -239,7 +240,7 @@ fn spellings_of_target(canonical: &str, written: &str) -> BTreeSet<String> {
     spellings
 }
 
-/// The digits of escapes in lower case.
+/// Lower-cases the digits of escapes.
 fn lower_digits(target: &str) -> String {
     let mut out = String::with_capacity(target.len());
     let mut digits: u8 = 0;

@@ -1,4 +1,4 @@
-//! How much waits, on one lane and on all of them together.
+//! Counts the indicators that wait, on one lane and on all lanes together.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,26 +9,25 @@ use std::time::{Duration, Instant};
 use crate::indicator::Indicator;
 use crate::observe::metrics::Metrics;
 
-/// How much memory the indicators that wait on a lane may take, in bytes. Who
-/// receives them never blocks, so this is the one queue that grows; it grows while
-/// the engine is away or slow.
+/// The memory limit in bytes for indicators that wait on a lane. The receiver never
+/// blocks, so this is the one queue that grows while the engine is away or slow.
 pub const QUEUE_BYTES: usize = 256 << 20;
 
-/// What it takes, in bytes, that an indicator waits on one more lane.
+/// The cost in bytes of an indicator on one more lane.
 const ONE_MORE: usize = 256;
 
-/// What the lanes of several engines take together. An indicator is in memory once,
-/// however many lanes it waits on. Each lane has its share, which no other can fill: a
-/// node that is away does not cost another one its indicators.
+/// The shared limit of the lanes of several engines. An indicator is in memory once, no
+/// matter on how many lanes it waits. Each lane has its own share, so that a node that is
+/// away does not cost another one its indicators.
 #[derive(Debug)]
 pub struct Budget {
     lanes: usize,
-    /// What waits, by where it is in memory; not kept for a lane that is alone.
+    /// The waiting indicators by address; unused for a single lane.
     waiting: Mutex<HashMap<usize, Waiting>>,
     bytes: AtomicUsize,
 }
 
-/// One indicator, on so many lanes.
+/// An indicator, with the number of lanes on which it waits.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     lanes: usize,
@@ -36,7 +35,7 @@ struct Waiting {
 }
 
 impl Budget {
-    /// A budget of so many lanes.
+    /// Makes a budget for this many lanes.
     pub fn new(lanes: usize) -> Arc<Self> {
         Arc::new(Budget {
             lanes: lanes.max(1),
@@ -45,7 +44,7 @@ impl Budget {
         })
     }
 
-    /// What waits, in bytes.
+    /// The size in bytes of what waits.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
@@ -83,21 +82,21 @@ impl Budget {
     }
 }
 
-/// How much waits on a lane or is in work.
+/// Counts the indicators that wait on a lane or are being processed.
 #[derive(Debug)]
 pub struct Account {
-    /// Those that wait, in bytes.
+    /// The size of the waiting ones in bytes.
     bytes: AtomicUsize,
-    /// Those that wait or are in work.
+    /// The number of waiting and processed ones.
     count: AtomicUsize,
-    /// New events have no end that somebody could wait for.
+    /// Live matching has no end that could be waited for.
     is_live: bool,
     budget: Arc<Budget>,
     metrics: Arc<Metrics>,
 }
 
 impl Account {
-    /// An account of nothing.
+    /// Makes an empty account.
     pub fn new(metrics: Arc<Metrics>, is_live: bool, budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new(Account {
             bytes: AtomicUsize::new(0),
@@ -108,7 +107,7 @@ impl Account {
         })
     }
 
-    /// A place for an indicator, which waits.
+    /// Adds a waiting indicator.
     pub fn place(self: &Arc<Self>, indicator: &Arc<Indicator>) -> Place {
         self.count.fetch_add(1, Ordering::AcqRel);
         let came = Instant::now();
@@ -125,39 +124,39 @@ impl Account {
         place
     }
 
-    /// Whether there is no room for so many bytes more.
+    /// Whether this many bytes do not fit.
     pub(super) fn is_full(&self, size: usize) -> bool {
         let share = QUEUE_BYTES / self.budget.lanes;
         self.budget.bytes() + size > QUEUE_BYTES && self.bytes() + size > share
     }
 
-    /// What waits, in bytes.
+    /// The size in bytes of what waits.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Acquire)
     }
 
-    /// What waits on all lanes of its kind, in bytes.
+    /// The size in bytes of what waits on all lanes of this kind.
     pub(super) fn bytes_of_all(&self) -> usize {
         self.budget.bytes()
     }
 
-    /// What is counted of its lane.
+    /// The metrics of the lane.
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
     }
 
-    /// Whether it is that of a lane to new events.
+    /// Whether the lane is for live matching.
     pub(super) fn is_live(&self) -> bool {
         self.is_live
     }
 
-    /// Whether something waits or is in work.
+    /// Whether anything waits or is being processed.
     pub(super) fn is_busy(&self) -> bool {
         self.count.load(Ordering::Acquire) > 0
     }
 }
 
-/// The place of one indicator in an [`Account`], free again when it is dropped.
+/// The place of one indicator in an [`Account`], freed when dropped.
 #[derive(Debug)]
 pub struct Place {
     account: Arc<Account>,
@@ -167,12 +166,12 @@ pub struct Place {
 }
 
 impl Place {
-    /// How long ago the indicator was put in.
+    /// The time since the indicator was added.
     pub fn age(&self) -> Duration {
         self.came.elapsed()
     }
 
-    /// It waits no more, but is in work.
+    /// Changes from waiting to being processed.
     pub fn begin(&mut self) {
         if let Some((indicator, bytes)) = self.waiting.take() {
             self.account.bytes.fetch_sub(bytes, Ordering::AcqRel);
@@ -180,7 +179,7 @@ impl Place {
         }
     }
 
-    /// It waits once more.
+    /// Changes back to waiting.
     pub fn wait(&mut self, indicator: &Arc<Indicator>) {
         self.begin();
         let bytes = indicator.size();
@@ -201,7 +200,7 @@ impl Drop for Place {
     }
 }
 
-/// Tells an indicator from others as long as it is held.
+/// A key that identifies an indicator while it is held.
 fn key(indicator: &Arc<Indicator>) -> usize {
     Arc::as_ptr(indicator).addr()
 }

@@ -1,13 +1,13 @@
-//! Ids of indicators in 17 bytes: there may be a million of them.
+//! Indicator ids in 17 bytes, since there may be a million of them.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// What stands before the UUID in the ids of STIX indicators.
+/// The prefix of the UUID in the ids of STIX indicators.
 const STIX: &str = "indicator--";
 
-/// An id in its short form, where it has one.
+/// An id in its short form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ShortId {
     bytes: [u8; 16],
@@ -21,8 +21,8 @@ const UUID: u8 = 255;
 const LONG: u8 = 254;
 
 impl ShortId {
-    /// The short form of `indicator--UUID` in lower case, and of text of up to
-    /// 16 bytes.
+    /// The short form of `indicator--UUID` in lower case, or of any text of up to 16
+    /// bytes; `None` for other ids.
     pub fn of(id: &str) -> Option<Self> {
         if let Some(uuid) = id.strip_prefix(STIX).and_then(uuid) {
             return Some(ShortId {
@@ -36,20 +36,20 @@ impl ShortId {
         Some(ShortId { bytes, form })
     }
 
-    /// The id that stands in a table under this number.
+    /// An id that is stored in a table under this number.
     pub fn numbered(number: u32) -> Self {
         let mut bytes = [0; 16];
         bytes[..4].copy_from_slice(&number.to_le_bytes());
         ShortId { bytes, form: LONG }
     }
 
-    /// Its number, where it stands in a table.
+    /// Its number, if it is stored in a table.
     pub fn number(&self) -> Option<u32> {
         let [a, b, c, d, ..] = self.bytes;
         (self.form == LONG).then(|| u32::from_le_bytes([a, b, c, d]))
     }
 
-    /// The id, where it does not stand in a table.
+    /// The id, unless it is stored in a table.
     pub fn text(&self) -> Option<Arc<str>> {
         match self.form {
             LONG => None,

@@ -1,4 +1,4 @@
-//! What a pipeline prints, and how it ended.
+//! The output of a pipeline, and its outcome.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -19,19 +19,19 @@ pub(super) struct Printed<'a> {
     /// The event.
     #[serde(borrow)]
     pub(super) event: Option<&'a RawValue>,
-    /// When the node stored the event, where it was asked for.
+    /// When the node stored the event, if requested.
     #[serde(default, borrow)]
     stored: Option<std::borrow::Cow<'a, str>>,
     /// A field that the node knows.
     pub(super) field: Option<Field>,
     /// A layout of events that the node holds.
     pub(super) layout: Option<Layout>,
-    /// The node is there.
+    /// The sign that the node is up.
     pub(super) heartbeat: Option<IgnoredAny>,
 }
 
 impl<'a> Printed<'a> {
-    /// The event; where there is none, the whole line, which the reader refuses.
+    /// The event, or else the whole line, which the consumer will reject.
     pub(super) fn line(&'a self, whole: &'a str) -> Line<'a> {
         match self.event {
             Some(event) => Line {
@@ -52,7 +52,7 @@ impl<'a> Printed<'a> {
     }
 }
 
-/// Judges an ended pipeline.
+/// Judges a pipeline that has ended.
 pub(super) fn judge(outcome: &Outcome) -> QueryOutcome {
     let status = match &outcome.end {
         End::TimedOut => return QueryOutcome::TimedOut,
@@ -70,7 +70,7 @@ pub(super) fn judge(outcome: &Outcome) -> QueryOutcome {
         QueryOutcome::Broken(reason)
     } else if says("failed to connect to node") {
         QueryOutcome::Unreachable(reason)
-    // What goes wrong while it runs has a code in front.
+    // Errors at run time are preceded by a code.
     } else if says("!! ") || !says("error: ") {
         QueryOutcome::Broken(reason)
     } else {
@@ -78,7 +78,7 @@ pub(super) fn judge(outcome: &Outcome) -> QueryOutcome {
     }
 }
 
-/// The line that says what is wrong; an excerpt of the pipeline may follow it.
+/// The line with the error; an excerpt of the pipeline may follow it.
 pub(super) fn error(stderr: &str) -> &str {
     let mut lines = stderr.lines().map(str::trim);
     let error = lines.clone().find(|line| line.starts_with("error: "));
@@ -87,8 +87,8 @@ pub(super) fn error(stderr: &str) -> &str {
         .unwrap_or("nothing on standard error")
 }
 
-/// Whether program and node do not understand each other (measured: 6.0 and 6.12
-/// with a node of 6.20).
+/// Whether program and node are incompatible (measured: 6.0 and 6.12 with a node of
+/// 6.20).
 pub(super) fn is_of_another_version(reason: &str) -> bool {
     ["unexpected_message", "malformed_message"]
         .iter()
@@ -129,7 +129,7 @@ mod tests {
                 "{broken}"
             );
         }
-        // The crash on thousands of terms.
+        // The crash with thousands of terms.
         assert!(
             matches!(ended(11, ""), QueryOutcome::Broken(reason) if reason.contains("signal 11"))
         );

@@ -1,4 +1,4 @@
-//! What `--check` says about Tenzir.
+//! The findings of `--check` about Tenzir.
 
 use std::time::Instant;
 
@@ -11,7 +11,7 @@ use crate::engine::{Engine, LiveOptions};
 use crate::observe::logging::printable;
 use crate::process::stop::Stop;
 
-/// Asks the program and its node for all that a run needs of them.
+/// Checks the program and its node for everything that a run needs.
 pub(super) fn findings(client: &Client, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
     let binary = client.binary().display();
     let Some(version) = client.release() else {
@@ -46,7 +46,7 @@ pub(super) fn findings(client: &Client, wish: Option<&LiveOptions>, stop: &Stop)
     findings
 }
 
-/// Where Tenzir looks.
+/// Checks the fields that are searched.
 fn fields(client: &Client) -> Finding {
     const SUBJECT: &str = "Tenzir fields";
     let fields = client.shared_fields().get();

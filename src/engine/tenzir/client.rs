@@ -34,27 +34,25 @@ use crate::process::child::{self, Flow, Limits, Outcome, RunOptions};
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
-/// Where Tenzir's own default lets a node listen.
+/// The default port of a node.
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
 
-/// The most that a node says of itself, in bytes.
+/// The most bytes read of a node's description.
 const MOST_SAID: usize = 64 << 20;
 
-/// A `tenzir` that was told to end may never do so (measured): it is killed.
+/// A `tenzir` may never react to SIGTERM (measured), so it is killed.
 pub(super) const AT_ONCE: RunOptions = RunOptions {
     grace: Duration::ZERO,
     silence: None,
 };
 
-/// How long a child may say nothing before it is looked whether its node is
-/// still the same.
+/// How long a child may be silent before the connection to its node is checked.
 pub(super) const SILENCE: Duration = Duration::from_secs(2);
 
-/// So many times in silence, the node is asked whether it answers: one that
-/// stands still keeps its connections.
+/// After this many silences the node is probed: one that hangs keeps its connections.
 const SILENCES_TO_PING: u32 = 5;
 
-/// A `tenzir` program and the node that it asks.
+/// A `tenzir` program and the node that it queries.
 #[derive(Clone, Debug)]
 pub struct Client {
     binary: PathBuf,
@@ -64,12 +62,12 @@ pub struct Client {
     fields: SharedFields,
 }
 
-/// The fields as far as they are known; empty at first.
+/// The fields known so far; initially empty.
 #[derive(Clone, Debug, Default)]
 pub(super) struct SharedFields(Arc<Mutex<Arc<Fields>>>);
 
 impl SharedFields {
-    /// As they are now.
+    /// The current fields.
     pub(super) fn get(&self) -> Arc<Fields> {
         self.0
             .lock()
@@ -77,7 +75,7 @@ impl SharedFields {
             .clone()
     }
 
-    /// Takes the layouts of all events.
+    /// Adds the layouts of all events.
     fn lay_out(&self, leaves: Leaves) {
         let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = Fields::clone(&fields);
@@ -85,7 +83,7 @@ impl SharedFields {
         *fields = Arc::new(known);
     }
 
-    /// Adds what is new; says whether queries have to be put to more places.
+    /// Adds new fields; returns whether there are new places to query.
     pub(super) fn learn(&self, new: Vec<Field>) -> bool {
         let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut known = Fields::clone(&fields);
@@ -105,14 +103,14 @@ impl SharedFields {
     }
 }
 
-/// What program and node say of themselves.
+/// What program and node report about themselves.
 #[derive(Deserialize)]
 struct About {
     version: String,
 }
 
 impl Client {
-    /// Asks the program for its version, for which it needs no node.
+    /// Makes a client for the program, whose version was found without a node.
     pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, version: Option<String>) -> Self {
         if version.is_none() {
             warn!(
@@ -130,13 +128,13 @@ impl Client {
         }
     }
 
-    /// The same, with queries that go so far.
+    /// The same, with this scope of queries.
     pub fn going(self, reach: QueryScope) -> Self {
         Client { reach, ..self }
     }
 
-    /// A child that asks the node and does not keep trying: by itself it would for
-    /// five minutes.
+    /// A child that queries the node and does not retry: by default it would for five
+    /// minutes.
     pub(super) fn node_command(&self) -> Command {
         let mut command = command(&self.binary);
         command.args(["-e", &self.endpoint.to_string()]);
@@ -144,7 +142,7 @@ impl Client {
         command
     }
 
-    /// Runs a short pipeline and takes all that it prints.
+    /// Runs a short pipeline and returns its whole output.
     fn ask(&self, pipeline: &str, time: Duration, stop: &Stop) -> Result<Vec<u8>, String> {
         let mut command = self.node_command();
         command.arg(pipeline);
@@ -175,9 +173,9 @@ impl Client {
         }
     }
 
-    /// The version of the node, which shows that it answers.
+    /// The version of the node, which shows that it responds.
     fn ping(&self, time: Duration, stop: &Stop) -> Result<String, String> {
-        // A program with nobody to talk to takes longer to say so.
+        // Without a node, the program takes longer to report that.
         NodeConnection::hold(&self.endpoint)?;
         let output = self.ask(query::PING, time, stop)?;
         let about: About = serde_json::from_slice(&output)
@@ -185,12 +183,12 @@ impl Client {
         Ok(about.version)
     }
 
-    /// The program, as it was named.
+    /// The program, as it was given.
     pub(super) fn binary(&self) -> &Path {
         &self.binary
     }
 
-    /// The program's version, where it names one.
+    /// The program's version, if it reports one.
     pub(super) fn release(&self) -> Option<&str> {
         self.version.as_deref()
     }
@@ -205,10 +203,10 @@ impl Client {
         self.fields.clone()
     }
 
-    /// Asks the node which fields its events have.
+    /// Loads the fields of the node's events.
     ///
     /// # Errors
-    /// It does not tell: why, in words.
+    /// The human-readable reason for a failure.
     pub(super) fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
         let pipeline = match self.reach.mode {
             Mode::Exact => query::fields(),
@@ -228,13 +226,12 @@ impl Client {
         Ok(())
     }
 
-    /// Finds out what an ambiguous end means, by asking whether the node is
-    /// there.
+    /// Resolves an ambiguous outcome by probing the node.
     fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         let reason = match &answer {
             QueryOutcome::Unconfirmed => "it ended without a word of the node",
             QueryOutcome::Broken(reason) => reason,
-            // A node that stands still lets every query run out of time.
+            // With a node that hangs, every query reaches its time limit.
             QueryOutcome::TimedOut => "a query ran out of time",
             _ => return answer,
         };
@@ -248,8 +245,7 @@ impl Client {
     }
 }
 
-/// A child that opens no port: by itself, every `tenzir` listens on all
-/// interfaces.
+/// A child that opens no port: by default, every `tenzir` listens on all interfaces.
 fn command(binary: &Path) -> Command {
     let mut command = child::command(binary);
     command.args([
@@ -259,7 +255,7 @@ fn command(binary: &Path) -> Command {
     command
 }
 
-/// The version of a `tenzir` program; `None` where it is none.
+/// The version of a `tenzir` program; `None` for any other program.
 pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<String> {
     let mut command = command(binary);
     command.arg(query::VERSION);
@@ -295,7 +291,7 @@ impl Engine for Client {
         printable(version, 80).to_string()
     }
 
-    /// The node answers, is of the program's version, and has told its fields.
+    /// The node responds, has the program's version, and has reported its fields.
     fn ready(&self, time: Duration, stop: &Stop) -> Result<(), NotReady> {
         let ours = self.version();
         let final_reason = |reason| NotReady {
@@ -358,8 +354,8 @@ impl Engine for Client {
         self.reach.answers
     }
 
-    /// The pipeline goes over standard input: no limit on its length, and no
-    /// indicator in the process list.
+    /// The pipeline is sent over standard input: its length is unlimited, and no
+    /// indicator is in the process list.
     fn export(
         &self,
         asked: QueryTarget<'_>,
@@ -428,14 +424,14 @@ impl Client {
     }
 }
 
-/// A query that runs.
+/// A running query.
 struct Running<'a> {
     client: &'a Client,
     stop: &'a Stop,
     tether: NodeConnection,
     lines: Lines,
     silences: u32,
-    /// The node has told its fields, so it was asked.
+    /// The node has reported its fields, so it was queried.
     confirmed: bool,
     /// A field was new.
     outdated: bool,
@@ -522,7 +518,7 @@ impl<'a> Running<'a> {
     }
 }
 
-/// Hands out an event, or keeps a field.
+/// Passes on an event, or stores a field.
 fn take_piece(
     piece: &Piece<'_>,
     fields: &mut Vec<Field>,
@@ -540,7 +536,7 @@ fn take_piece(
             Flow::Continue
         }
         Ok(printed) => consume(Event::Line(printed.line(&line))),
-        // The reader says so.
+        // The consumer reports that.
         Err(_) => consume(Event::Line(Line {
             text: &line,
             ..Line::default()

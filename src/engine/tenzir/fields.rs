@@ -1,5 +1,4 @@
-//! The fields that a node knows, by their type, as its operator `fields` lists
-//! them.
+//! The fields that a node knows, with their types, as listed by its operator `fields`.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,19 +16,18 @@ pub(super) struct Field {
     lists: u64,
 }
 
-/// What the values of a field can be. Two layouts of one schema may differ.
+/// The possible types of a field's values. Two layouts of one schema may differ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Types {
     pub(super) address: bool,
     pub(super) text: bool,
-    /// Something else that is printed as a string.
+    /// Another type that is printed as a string.
     other: bool,
     /// Lists of addresses or text.
     lists: bool,
 }
 
-/// The kinds of values that are printed as strings and are neither addresses nor
-/// text.
+/// The types that are printed as strings and are neither addresses nor text.
 const OTHERS: [&str; 6] = [
     "time",
     "duration",
@@ -39,28 +37,28 @@ const OTHERS: [&str; 6] = [
     "secret",
 ];
 
-/// Where a request's host and the rest of its URL stand, side by side.
+/// Adjacent fields with the host of a request and the rest of its URL.
 pub(super) const HOST_AND_PATH: [(&str, &str); 2] = [("hostname", "url"), ("host", "uri")];
 
-/// All fields with an address, a text or the like in them, outside lists: no
-/// comparison reaches the elements of a list.
+/// All fields outside lists that hold an address, a text or the like. No comparison
+/// reaches the elements of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Fields {
-    /// By schema, then by path, its names joined by dots.
+    /// By schema, then by path (joined by dots).
     schemas: HashMap<String, HashMap<String, Types>>,
     addresses: BTreeSet<Vec<String>>,
     texts: BTreeSet<Vec<String>>,
-    /// How many fields hold addresses or text, each counted for each schema.
+    /// The number of fields with addresses or text, counted for each schema.
     places: usize,
-    /// What can be looked for in them, where it was asked for.
+    /// What can be searched in them, if that was requested.
     leaves: Leaves,
 }
 
 impl Fields {
     /// Adds a field.
     pub(super) fn add(&mut self, field: Field) {
-        // What the node writes about itself is no event. (Events that nobody gave a
-        // schema have one of Tenzir's, like `tenzir.unknown`.)
+        // Skips events that the node writes about itself. (Events without a schema get
+        // one of Tenzir's, like `tenzir.unknown`.)
         if is_internal(&field.schema) {
             return;
         }
@@ -85,20 +83,19 @@ impl Fields {
         paths.insert(field.path);
     }
 
-    /// How many places queries for addresses or text look at: it grows with each
-    /// that is new.
+    /// The number of places that queries for addresses or text search. It grows with each
+    /// new one.
     pub(super) fn places(&self) -> usize {
         self.places
     }
 
-    /// The types of a field; `None` where the schema is not known.
+    /// The types of a field; `None` if the schema is unknown.
     pub(super) fn types(&self, schema: &str, path: &str) -> Option<Types> {
         let schema = self.schemas.get(schema)?;
         Some(schema.get(path).copied().unwrap_or_default())
     }
 
-    /// The types of a field; `None` where no value of it can be printed as a string,
-    /// as far as it is known.
+    /// The types of a field; `None` if no known type of it is printed as a string.
     pub(super) fn known(&self, schema: &str, path: &str) -> Option<Types> {
         let types = *self.schemas.get(schema)?.get(path)?;
         let nothing = Types {
@@ -108,8 +105,8 @@ impl Fields {
         (types != nothing).then_some(types)
     }
 
-    /// Those of the events of Suricata and Zeek that the table of places knows, as if none
-    /// were in a list: what stands for a node that was not asked.
+    /// The fields of Suricata's and Zeek's events that the table of places knows, as if
+    /// none were in a list: for a node that was not queried.
     pub(super) fn of_table() -> Self {
         let (mut fields, mut leaves) = (Fields::default(), Leaves::default());
         for row in TABLE {
@@ -138,12 +135,12 @@ impl Fields {
         fields
     }
 
-    /// Takes the layouts for what is known of them.
+    /// Sets the layouts.
     pub(super) fn lay_out(&mut self, leaves: Leaves) {
         self.leaves = leaves;
     }
 
-    /// What can be looked for, where the layouts were asked for.
+    /// What can be searched, if the layouts were requested.
     pub(super) fn leaves(&self) -> &Leaves {
         &self.leaves
     }
@@ -158,7 +155,7 @@ impl Fields {
         self.texts.iter().map(Vec::as_slice)
     }
 
-    /// The fields that hold the host of a request and the rest of its URL.
+    /// The fields with the host of a request and the rest of its URL.
     pub(super) fn hosts_and_paths(&self) -> impl Iterator<Item = (&[String], Vec<String>)> {
         self.texts().filter_map(|host| {
             let path = beside(host)?;
@@ -175,7 +172,7 @@ pub(super) fn is_internal(schema: &str) -> bool {
         .any(is_internal)
 }
 
-/// The field with the rest of the URL, beside the one with its host.
+/// The field with the rest of the URL, next to the one with its host.
 fn beside(host: &[String]) -> Option<Vec<String>> {
     let (name, parents) = host.split_last()?;
     let (_, path) = HOST_AND_PATH.iter().find(|(host, _)| host == name)?;
@@ -184,7 +181,7 @@ fn beside(host: &[String]) -> Option<Vec<String>> {
     Some(all)
 }
 
-/// As [`beside`], for a path with its names joined by dots.
+/// Like [`beside`], for a path joined by dots.
 pub(super) fn path_beside(host: &str) -> Option<String> {
     let names: Vec<String> = host.split('.').map(str::to_owned).collect();
     beside(&names).map(|path| path.join("."))
@@ -222,7 +219,7 @@ pub(super) mod tests {
             lists: 1,
             ..field("zeek.dns", "answers", "string")
         };
-        // It is no field of text, but there are new places to look at.
+        // It is not a text field, but there are new places to search.
         assert!(is_news(list));
         let types = fields.types("zeek.http", "id.orig_h").expect("known");
         assert!(types.address && !types.text);
@@ -230,7 +227,7 @@ pub(super) mod tests {
         let both = |types: Types| (types.address, types.text);
         assert_eq!(fields.types("zeek.http", "ts").map(both), none);
         assert_eq!(fields.known("zeek.http", "ts").map(both), none);
-        // A number, or nothing: what stands there as a string is news.
+        // A number, or nothing: a string in such a field is new.
         for path in ["trans_depth", "x"] {
             assert_eq!(fields.types("zeek.http", path).map(both), none);
             assert_eq!(fields.known("zeek.http", path), None);

@@ -1,7 +1,6 @@
-//! The layouts of the events that a node holds, as its operator `schemas` prints them:
-//! which of their fields hold what can be looked for, in lists and in records of lists
-//! too. (The operator `fields` shows a field of a record in a list as if it were a
-//! plain one.)
+//! The layouts of a node's events, as printed by its operator `schemas`: which of their
+//! fields can be searched, including those in lists and in records in lists. (The
+//! operator `fields` shows a field of a record in a list like a plain one.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +9,7 @@ use serde::de::IgnoredAny;
 
 use crate::matching::places::{Joined, Place, Places, Reading};
 
-/// The path of a field: the names of the records that it is in, and its own.
+/// The path of a field: the names of the enclosing records, and its own.
 pub(super) type FieldPath = Vec<String>;
 
 /// One layout of the events of a schema, or the type of a field.
@@ -21,7 +20,7 @@ pub(super) struct Layout {
     state: Option<State>,
 }
 
-/// What a type is made of.
+/// The definition of a type.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum State {
@@ -39,24 +38,24 @@ struct Named {
 /// A field that holds addresses or text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Leaf {
-    /// Down to the field, or to the list that it is in.
+    /// The path to the field, or to the list that contains it.
     pub(super) path: FieldPath,
-    /// From the list to the field, where that is in records of a list.
+    /// The path from the list to the field, if that is in records of a list.
     pub(super) inner: FieldPath,
-    /// It is a list, or in one.
+    /// Whether it is a list, or inside one.
     pub(super) is_list: bool,
-    /// It is of type `ip`, not of text.
+    /// Whether its type is `ip` rather than text.
     pub(super) is_address: bool,
     /// What it holds.
     pub(super) roles: Roles,
 }
 
-/// How a text is compared with what is wanted.
+/// How a text is compared with the wanted values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Role {
     /// As a name or an address.
     Name,
-    /// As a host, with a port at times.
+    /// As a host, optionally with a port.
     Host,
     /// By the name in it (`CN=`).
     CommonName,
@@ -66,13 +65,13 @@ pub(super) enum Role {
     RequestHost,
     /// As what follows the host in a URL.
     RequestTarget,
-    /// As the name or the path of a file.
+    /// As a file name or path.
     File,
     /// As one or more mail addresses.
     Mail,
-    /// As a serial number, which may have zeros in front.
+    /// As a serial number, possibly with leading zeros.
     Serial,
-    /// As a distinguished name, whose parts have no one order.
+    /// As a distinguished name, whose parts may be in any order.
     DistinguishedName,
     /// As a whole text or hash.
     Text,
@@ -83,7 +82,7 @@ pub(super) enum Role {
 pub(super) struct Roles(u16);
 
 impl Roles {
-    /// Those of a field of text, by the table of kinds and places.
+    /// The roles of a text field, by the table of kinds and places.
     fn of(place: &Place) -> Self {
         let mut roles = Roles::default();
         for one in &place.uses {
@@ -132,7 +131,7 @@ impl Roles {
         self.0 |= 1 << role as u16;
     }
 
-    /// Whether it is one of them.
+    /// Whether it contains this role.
     pub(super) fn has(self, role: Role) -> bool {
         self.0 & (1 << role as u16) != 0
     }
@@ -142,7 +141,7 @@ impl Roles {
     }
 }
 
-/// The fields that hold what can be looked for, by schema.
+/// The fields that can be searched, by schema.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Leaves(BTreeMap<String, BTreeSet<Leaf>>);
 
@@ -165,7 +164,7 @@ impl Leaves {
         walk.take(layout);
     }
 
-    /// Adds a field that is in no list.
+    /// Adds a field outside lists.
     pub(super) fn add_field(&mut self, schema: &str, path: FieldPath, is_address: bool) {
         let leaves = self.0.entry(schema.to_owned()).or_default();
         let mut walk = Walk {
@@ -182,7 +181,7 @@ impl Leaves {
         self.0.iter().map(|(name, leaves)| (&**name, leaves))
     }
 
-    /// All, each once.
+    /// All fields, each once.
     pub(super) fn all(&self) -> BTreeSet<&Leaf> {
         self.0.values().flatten().collect()
     }
@@ -192,7 +191,7 @@ struct Walk<'w> {
     schema: &'w str,
     leaves: &'w mut BTreeSet<Leaf>,
     path: FieldPath,
-    /// How many names lead to the list that this is in.
+    /// The number of names that lead to the enclosing list.
     list: Option<usize>,
 }
 
@@ -208,7 +207,7 @@ impl Walk<'_> {
                     self.path.pop();
                 }
             }
-            // In a list of lists nothing can be compared.
+            // Lists of lists cannot be compared.
             (_, Some(State::List { r#type })) if self.list.is_none() => {
                 self.list = Some(self.path.len());
                 self.take(r#type);

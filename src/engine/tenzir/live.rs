@@ -1,9 +1,8 @@
-//! New events of Tenzir: one long-lived child prints all of them, and they are
-//! matched here.
+//! New events of Tenzir: one long-running child prints all of them, and they are matched
+//! here.
 //!
-//! A `tenzir` whose node dies goes on for ever and says nothing (measured). So the
-//! pipeline carries a heartbeat of the node in the same stream, and a connection is
-//! held beside it, which closes with the node.
+//! A `tenzir` whose node dies keeps running silently (measured). So the pipeline contains
+//! a heartbeat of the node, and a connection is kept open that closes with the node.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -25,24 +24,23 @@ use crate::matching::{Concepts, FieldScope, Place, Reached, UrlParts};
 use crate::process::child::{self, End, Flow, Limits, Outcome, RunOptions};
 use crate::process::stop::Stop;
 
-/// How long the child may give no sign of life: its heartbeat comes every two or
-/// three seconds.
+/// How long the child may be silent: its heartbeat arrives every two or three seconds.
 const LONGEST_SILENCE: Duration = Duration::from_secs(10);
 
-/// How long before the last sign of life events may have been stored that did not
-/// come: the node holds them back for a second, or what it is configured to.
+/// How long before the last output events may have been stored that did not arrive: the
+/// node delays them for a second, or for its configured time.
 const HELD_BACK: Duration = Duration::from_secs(5);
 
-/// How long a schema is not asked about again where that told nothing new.
+/// How long a schema is not queried again if that gave nothing new.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// How many schemas are remembered for that.
+/// The most schemas stored for that.
 const MOST_ASKED: usize = 1000;
 
 /// New events of this node.
 ///
 /// # Errors
-/// A way is asked for that this engine does not have.
+/// This engine does not support the requested way.
 pub(super) fn source(client: &Client, wish: &LiveOptions) -> Result<Source, String> {
     match wish.way {
         LiveEngine::Auto | LiveEngine::Continuous => {}
@@ -68,7 +66,7 @@ pub(super) fn source(client: &Client, wish: &LiveOptions) -> Result<Source, Stri
     })
 }
 
-/// A value is looked for in the fields of its type, as in queries.
+/// A value is searched in the fields of its type, as in queries.
 #[derive(Debug)]
 struct ByType {
     fields: SharedFields,
@@ -85,7 +83,7 @@ impl FieldScope for ByType {
         } else {
             types.text
         };
-        // Not what is known to stand there: another layout of the schema.
+        // A value that does not fit the known type: another layout of the schema.
         let is_news = || types.address && place.text.parse::<IpAddr>().is_err();
         match counts {
             true => Reached::Yes,
@@ -102,7 +100,7 @@ impl FieldScope for ByType {
 /// The export of all new events.
 struct NewEvents {
     client: Client,
-    /// When the fields were asked for in vain because of a schema.
+    /// When the fields were last queried for a schema without success.
     in_vain: Mutex<HashMap<String, Instant>>,
 }
 
@@ -181,8 +179,8 @@ struct Running {
     /// When it last printed something, by both clocks.
     heard: Instant,
     heard_at: SystemTime,
-    /// How long before that the last event had been stored: the node keeps events
-    /// for a reader that is slow.
+    /// How long before that the last event had been stored: the node queues events for a
+    /// slow reader.
     lag: Duration,
     any: bool,
     gone: Option<String>,
@@ -216,7 +214,7 @@ impl Running {
         self.lines
             .push(bytes, |piece| take_piece(&piece, &mut consume));
         consume(Event::Pause);
-        // Not before: what is done with events takes its time.
+        // Now and not earlier, since processing events takes time.
         (self.heard, self.heard_at) = (Instant::now(), SystemTime::now());
         if let Some(stored) = stored {
             let lag = self.heard_at.duration_since(stored.into());
@@ -263,7 +261,7 @@ impl Running {
     }
 }
 
-/// Hands out an event; a heartbeat is only that something came.
+/// Passes on an event; a heartbeat only counts as output.
 fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(Event<'_>)) {
     let line = match piece {
         Piece::Line(line) => String::from_utf8_lossy(line),
@@ -272,7 +270,7 @@ fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(Event<'_>)) {
     match serde_json::from_str::<Printed<'_>>(&line) {
         Ok(printed) if printed.heartbeat.is_some() => {}
         Ok(printed) => consume(Event::Line(printed.line(&line))),
-        // The reader says so.
+        // The consumer reports that.
         Err(_) => consume(Event::Line(Line {
             text: &line,
             ..Line::default()
@@ -314,7 +312,7 @@ mod tests {
             reached("s", "src_ip", Kind::Domain, "192.0.2.1"),
             Reached::No
         );
-        // No address: the schema has got another layout.
+        // Not an address: the schema has a new layout.
         assert_eq!(reached("s", "src_ip", hash, "x"), Reached::Unknown);
         assert_eq!(reached("s", "ts", Kind::Domain, "x"), Reached::No);
         assert_eq!(reached("s", "port", Kind::Domain, "x"), Reached::Unknown);
@@ -322,7 +320,7 @@ mod tests {
         assert_eq!(reached("new", "host", Kind::Domain, "x"), Reached::Unknown);
     }
 
-    /// What a line is handed out as.
+    /// How a line is passed on.
     fn taken(line: &str) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         take_piece(&Piece::Line(line.as_bytes()), &mut |event| match event {

@@ -1,6 +1,6 @@
-//! Tenzir, spoken to through its `tenzir` command. It has no concepts: the node
-//! tells which fields hold addresses and which hold text, and both are compared
-//! by type. What is said to be measured here was measured on 6.20.0.
+//! Tenzir, through its `tenzir` command. It has no concepts: the node reports which
+//! fields hold addresses and which hold text, and both are compared by type. "Measured"
+//! here refers to 6.20.0.
 
 mod answer;
 mod check;

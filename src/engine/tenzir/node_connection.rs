@@ -1,6 +1,5 @@
-//! A connection to the node that is held while a query runs. A `tenzir` whose
-//! node dies in the middle hangs for ever and says nothing (measured); the
-//! connection closes.
+//! A connection to the node that is kept open while a query runs. A `tenzir` whose node
+//! dies hangs silently (measured), but the connection closes.
 
 use std::io::{ErrorKind, Read};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -8,10 +7,10 @@ use std::time::Duration;
 
 use crate::process::endpoint::Endpoint;
 
-/// How long connecting may take.
+/// The time limit for connecting.
 const CONNECTING: Duration = Duration::from_secs(2);
 
-/// The connection. It carries nothing but what the node says when it begins.
+/// The connection. It only carries the node's greeting.
 #[derive(Debug)]
 pub(super) struct NodeConnection(TcpStream);
 
@@ -19,7 +18,7 @@ impl NodeConnection {
     /// Connects.
     ///
     /// # Errors
-    /// Nobody listens there, in words.
+    /// The human-readable reason why nobody listens there.
     pub(super) fn hold(endpoint: &Endpoint) -> Result<Self, String> {
         let fail = |error: std::io::Error| format!("cannot connect to {endpoint}: {error}");
         let addresses = (endpoint.host(), endpoint.port())
@@ -38,7 +37,7 @@ impl NodeConnection {
         Err(fail(last))
     }
 
-    /// Whether the node that was there when this began is still there.
+    /// Whether the node at the other end is still up.
     pub(super) fn holds(&mut self) -> bool {
         let mut said = [0; 4096];
         loop {

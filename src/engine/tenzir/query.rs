@@ -1,7 +1,7 @@
 //! Pipelines of Tenzir's query language.
 //!
-//! Nothing from outside becomes query text but inside a string literal, or as an
-//! address that this program prints.
+//! External text only enters a query inside a string literal, or as an address that this
+//! program prints.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -17,12 +17,11 @@ use crate::matching::Mode;
 use crate::matching::UrlParts;
 use crate::observable::{Network, Observable};
 
-/// The most values in one pipeline: a thousand take a second, more cost more than
-/// two pipelines do, and some thousand terms end the program with a crash.
+/// The most values per pipeline: a thousand take a second, more cost more than two
+/// pipelines, and several thousand terms crash the program.
 pub(super) const MOST_VALUES: usize = 1000;
 
-/// The pipeline that lists the fields with addresses and text of all events that
-/// the node holds.
+/// Lists the fields with addresses and text of all events on the node.
 const ASKABLE: &str = "fields | where type.kind == \"ip\" or type.kind == \"string\" \
      | summarize schema, path, kind=type.kind, lists=type.lists | this = {field: this}";
 
@@ -33,40 +32,40 @@ const FIELDS: &str =
 /// All fields, and the layouts that they are in.
 const LAYOUTS: &str = "merge { schemas | this = {layout: this} }";
 
-/// All events as they come, and every few seconds a word of the node. It comes from
-/// what the node measures of itself; `now()` alone would come without a node.
+/// All events as they arrive, and a heartbeat of the node every few seconds. It comes
+/// from the node's own metrics; `now()` would also come without a node.
 const NEW_EVENTS: &str = "quiet { export live=true \
      | this = {schema: @name, stored: @import_time, event: this} \
      | merge { metrics \"actor\", live=true | this = {heartbeat: now()} \
      | throttle rate=1, window=2s, drop=true } }";
 
-/// How lines are printed: in one line each, without what is null.
+/// Prints one line per event, without null fields.
 const PRINT: &str = "write_ndjson strip_null_fields=true";
 
-/// Asks the node for its version.
+/// Queries the node's version.
 pub(super) const PING: &str = "api \"/ping\" | write_ndjson";
 
-/// Asks the program for its version; the node has no part in it.
+/// Queries the program's version, without a node.
 pub(super) const VERSION: &str = "version | write_ndjson";
 
-/// Asks for all events as they come.
+/// A pipeline for all events as they arrive.
 pub(super) fn new_events() -> String {
     format!("{NEW_EVENTS} | {PRINT}")
 }
 
-/// Asks for the fields alone, of any kind.
+/// A pipeline for the fields of any kind.
 pub(super) fn fields() -> String {
     format!("{FIELDS} | {PRINT}")
 }
 
-/// Asks for the fields, and for the layouts that they are in.
+/// A pipeline for the fields, and for the layouts that contain them.
 pub(super) fn layouts() -> String {
     format!("{FIELDS} | {LAYOUTS} | {PRINT}")
 }
 
-/// Asks for more than the events that hold any of these values, and for the fields that
-/// the node knows now: the pipelines, the cheaper ones first. Those of
-/// [`Mode::Thorough`] cost by how much is stored.
+/// Pipelines for a superset of the events with any of these values, and for the node's
+/// current fields, the cheaper ones first. The cost of those of [`Mode::Thorough`] grows
+/// with the stored data.
 pub(super) fn superset(
     observables: &[&Observable],
     fields: &Fields,
@@ -89,8 +88,8 @@ pub(super) fn superset(
         .collect()
 }
 
-/// What would be asked for to find an indicator alone, of a node that stores the events of
-/// Suricata and Zeek; none where there is no value in it. A node tells which fields it has.
+/// The queries for a single indicator on a node with the events of Suricata and Zeek;
+/// empty if it has no values. A real node reports its fields.
 pub(super) fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
     if indicator.selection.is_some() {
         return Vec::new();
@@ -103,13 +102,13 @@ pub(super) fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
     }
 }
 
-/// Asks for the events that fulfil a condition, and for the fields that the node knows
-/// now: both come as lines, in any order.
+/// A pipeline for the events that satisfy a condition, and for the node's current fields:
+/// both are printed as lines, in any order.
 fn export(condition: &Condition, bounds: &Bounds, most: Option<u64>) -> String {
     let Condition { lists, text } = condition;
     let mut pipeline = lists.clone();
-    // `quiet` around all of it: without, each schema that lacks a field warns;
-    // around `where` alone it keeps the condition from the node.
+    // `quiet` encloses everything: without it, each schema that lacks a field causes a
+    // warning; around `where` alone it keeps the condition from the node.
     let _ = match bounds.since {
         Some(since) => write!(
             pipeline,
@@ -129,12 +128,11 @@ fn export(condition: &Condition, bounds: &Bounds, most: Option<u64>) -> String {
     pipeline
 }
 
-/// Asks for every event that holds any of these values, in the fields that are
-/// known, and for the fields that the node knows now: both come as lines, in any
-/// order.
+/// A pipeline for every event with any of these values in the known fields, and for the
+/// node's current fields: both are printed as lines, in any order.
 ///
-/// It may give events of a URL that hold the host of one and the path of another;
-/// [`super::typed::Typed`] tells.
+/// It may return events with the host of one URL and the path of another;
+/// [`super::typed::Typed`] rejects these.
 pub(super) fn any_of(observables: &[&Observable], fields: &Fields, bounds: &Bounds) -> String {
     let values = Values::of(observables);
     let mut condition = Condition::default();
@@ -170,7 +168,7 @@ impl<'a> Values<'a> {
                 Observable::Domain(text) | Observable::Hash(text) | Observable::Text(_, text) => {
                     values.texts.insert(text.as_written());
                 }
-                // Tenzir is not asked for these.
+                // Tenzir is not queried for these.
                 Observable::Subdomain(_) | Observable::Answer(_) => {}
                 Observable::Url(url) => {
                     values.texts.insert(url.as_written());
@@ -181,7 +179,7 @@ impl<'a> Values<'a> {
         values
     }
 
-    /// The condition of `where`; the lists that it names go into `lists`.
+    /// The condition of `where`; the lists that it uses are added to `lists`.
     fn condition(&self, fields: &Fields, lists: &mut String) -> String {
         let mut terms = Vec::new();
         if !self.addresses.is_empty() {
@@ -195,7 +193,7 @@ impl<'a> Values<'a> {
             );
             terms.extend(fields.addresses().map(|path| is_in(path, "$addresses")));
         }
-        // A list of networks is not searched for the one that holds an address.
+        // A list of networks cannot be searched for the one with an address.
         for network in &self.networks {
             let network = network.to_string();
             terms.extend(fields.addresses().map(|path| is_in(path, &network)));
@@ -223,22 +221,22 @@ impl<'a> Values<'a> {
     }
 }
 
-/// A time, to the second below.
+/// A time, rounded down to the second.
 fn moment(time: OffsetDateTime) -> String {
     let time = time.to_offset(UtcOffset::UTC);
     let (date, (hour, minute, second)) = (time.date(), time.to_hms());
     format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// Where a request's host and the rest of its URL stand, side by side, and how a URL
-/// is parted for that.
+/// The adjacent fields with the host of a request and the rest of its URL, and how to
+/// split a URL for them.
 pub(super) const URL_PARTS: UrlParts = UrlParts {
     names: &HOST_AND_PATH,
     split: host_and_path,
 };
 
-/// A URL as Suricata and Zeek store it: the host, without a port, and what
-/// follows it, without a fragment.
+/// A URL as Suricata and Zeek store it: the host without a port, and what follows it,
+/// without a fragment.
 pub(super) fn host_and_path(url: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     if !["http", "https"].contains(&scheme) {
@@ -280,7 +278,7 @@ fn is_in(path: &[String], list: &str) -> String {
     format!("{} in {list}", this(path))
 }
 
-/// A string literal, as JSON writes it, but for `\/`, which is an error.
+/// A JSON string literal, except for `\/`, which is an error.
 pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
     for c in text.chars() {
@@ -382,7 +380,7 @@ mod tests {
         ] {
             assert!(pipeline.contains(part), "{part} is not in {pipeline}");
         }
-        // Several: the pipeline gives more than what matches.
+        // Several: the pipeline returns more than what matches.
         let other = Observable::Url("https://i.example".into());
         let pipeline = any_of(&[&url, &other], &known(), &most(3));
         assert!(!pipeline.contains("head"), "{pipeline}");
@@ -405,7 +403,7 @@ mod tests {
         }
     }
 
-    /// What a literal stands for, by the language's rules.
+    /// What a literal means by the rules of the language.
     fn unquote(literal: &str) -> Option<String> {
         let mut text = String::new();
         let mut rest = literal.strip_prefix('"')?.strip_suffix('"')?.chars();

@@ -1,10 +1,10 @@
-//! Conditions for every event that may hold one of the observables. The events that
-//! come back are judged here; a condition need only not miss any.
+//! Conditions for every event that may hold one of the observables. The events that come
+//! back are checked here; a condition only must not miss any.
 //!
-//! What a node can compare by itself (*pushed down*) is in the standard conditions. What
-//! it cannot, spellings in any letters for one, is done by the program that asks, which
-//! gets all events of a schema for it: each schema has a condition of its own, and one
-//! such term in a condition for all would bring every event (measured).
+//! The standard conditions contain what a node can evaluate by itself (*pushed down*).
+//! Anything else, such as case-insensitive comparison, is evaluated by the querying
+//! program, which gets all events of a schema for it. Each schema has its own condition,
+//! since one such term in a common condition would transfer every event (measured).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
@@ -15,11 +15,11 @@ use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
 use crate::observable::{Property, ValueForm};
 
-/// The most terms with one value each in one condition: the program ends with a crash
-/// at some thousand (measured).
+/// The most single-value terms per condition: several thousand crash the program
+/// (measured).
 const MOST_TERMS: usize = 1000;
 
-/// A condition of `where`, and the lists that it names.
+/// A condition of `where`, and the lists that it uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Condition {
     /// `let` for each list.
@@ -29,7 +29,7 @@ pub(super) struct Condition {
 }
 
 /// The conditions that are pushed down, the cheaper ones first. Elements of lists are
-/// left out where they are looked for otherwise.
+/// left out if they are searched otherwise.
 pub(super) fn standard(
     wanted: &Wanted<'_>,
     leaves: &Leaves,
@@ -48,7 +48,7 @@ pub(super) fn standard(
     terms.conditions()
 }
 
-/// The conditions that are not pushed down, one a schema.
+/// The conditions that are not pushed down, one per schema.
 pub(super) fn thorough(wanted: &Wanted<'_>, leaves: &Leaves) -> Vec<Condition> {
     let canonical = Canonical::of(wanted);
     let of_schema = |(schema, leaves): (&str, &BTreeSet<Leaf>)| {
@@ -78,12 +78,12 @@ struct Terms {
     /// Lists by their names, each with its literals.
     lists: BTreeMap<&'static str, BTreeSet<String>>,
     terms: Vec<String>,
-    /// Those with one value each.
+    /// The terms with a single value.
     singles: Vec<String>,
 }
 
 impl Terms {
-    /// `field in $list`; nothing where the list is empty.
+    /// `field in $list`; nothing if the list is empty.
     fn is_in(&mut self, leaf: &Leaf, list: &'static str, values: BTreeSet<String>) {
         self.terms.extend(within(&this(&leaf.path), list, &values));
         self.lists.insert(list, values);
@@ -96,7 +96,7 @@ impl Terms {
     fn address(&mut self, wanted: &Wanted<'_>, leaf: &Leaf) {
         self.is_in(leaf, "addresses", shown(&wanted.addresses));
         let field = this(&leaf.path);
-        // A list of networks is not searched for the one that holds an address.
+        // A list of networks cannot be searched for the one with an address.
         for network in &wanted.networks {
             self.single(format!("{field} in {network}"));
         }
@@ -155,13 +155,13 @@ impl Terms {
         }
     }
 
-    /// A part of the field's text.
+    /// A substring of the field.
     fn part(&mut self, leaf: &Leaf, part: &str) {
         let term = format!("{} in {}", literal(part), this(&leaf.path));
         self.single(term);
     }
 
-    /// An element of a list, each value a term: nothing compares a list with one.
+    /// An element of a list, one term per value: a list cannot be compared with a list.
     fn element(&mut self, wanted: &Wanted<'_>, leaf: &Leaf) {
         let mut values = BTreeSet::new();
         if leaf.is_address {
@@ -226,7 +226,7 @@ impl Terms {
     }
 }
 
-/// What is wanted in the forms that texts are brought into before they are compared.
+/// The wanted values in the forms into which texts are converted for comparison.
 struct Canonical<'w> {
     wanted: &'w Wanted<'w>,
     names: BTreeSet<String>,
@@ -237,7 +237,7 @@ struct Canonical<'w> {
     urls: BTreeSet<String>,
     texts: BTreeSet<String>,
     files: BTreeSet<String>,
-    /// Of distinguished names, the part that tells most.
+    /// The most selective part of each distinguished name.
     parts: BTreeSet<String>,
     lists: String,
 }
@@ -300,7 +300,7 @@ impl<'w> Canonical<'w> {
         self.wanted.addresses.iter().copied().chain(ends).collect()
     }
 
-    /// The terms for a field of any shape; a plain address is compared by the node.
+    /// The terms for a field of any type; plain addresses are compared by the node.
     fn terms(&self, leaf: &Leaf) -> Vec<String> {
         if leaf.is_address && !leaf.is_list {
             return Vec::new();
@@ -394,7 +394,7 @@ impl<'w> Canonical<'w> {
         terms
     }
 
-    /// A request's host and target, in any letters.
+    /// The host and target of a request, case-insensitive.
     fn request(&self, host_field: &Leaf, target: &Leaf) -> Option<String> {
         let host = within(&host(&this(&host_field.path)), "url_hosts", &self.url_hosts)?;
         let target = format!("{}.to_lower()", this(&target.path));
@@ -408,12 +408,12 @@ fn host(value: &str) -> String {
     format!("{value}.to_lower().split(\":\")[0].trim_end(\".\")")
 }
 
-/// The common name in a distinguished name in lower case.
+/// The common name in a lower-case distinguished name.
 fn common_name(lower: &str) -> String {
     format!("{lower}.replace_regex(\"^(.*[,/ ])?cn=\", \"\").replace_regex(\"[,/].*$\", \"\")")
 }
 
-/// Hosts of requests with what follows them in the URL, side by side.
+/// Adjacent fields with the host of a request and the rest of its URL.
 fn requests(leaves: &BTreeSet<Leaf>) -> impl Iterator<Item = (&Leaf, &Leaf)> {
     let plain = |leaf: &&Leaf| !leaf.is_list && !leaf.is_address;
     let hosts = leaves.iter().filter(plain);
@@ -430,7 +430,7 @@ fn above(path: &[String]) -> &[String] {
     path.split_last().map_or(&[], |(_, above)| above)
 }
 
-/// The field with the port of an address.
+/// The field with the port for an address.
 fn port_beside(path: &[String]) -> Option<Vec<String>> {
     const PAIRS: [(&str, &str); 5] = [
         ("src_ip", "src_port"),
@@ -478,8 +478,8 @@ fn mails(wanted: &Wanted<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-/// `this["id"]["orig_h"]`: whatever a field is called, its name is text. (With a `?`
-/// behind it nothing of the condition reaches the node.)
+/// `this["id"]["orig_h"]`: a field's name is a string, so that any name works. (With a
+/// trailing `?` no part of the condition reaches the node.)
 pub(super) fn this(path: &[String]) -> String {
     indexed("this", path)
 }
@@ -494,7 +494,7 @@ fn indexed(value: &str, path: &[String]) -> String {
     text
 }
 
-/// `value in $list`; `None` where the list is empty.
+/// `value in $list`; `None` if the list is empty.
 fn within(value: &str, list: &str, values: &BTreeSet<String>) -> Option<String> {
     (!values.is_empty()).then(|| format!("{value} in ${list}"))
 }
@@ -513,7 +513,7 @@ fn shown<T: Display>(values: &BTreeSet<T>) -> BTreeSet<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-/// The lists that hold something.
+/// The definitions of the lists that are not empty.
 fn declared(lists: &BTreeMap<&str, BTreeSet<String>>) -> String {
     let mut text = String::new();
     for (name, values) in lists.iter().filter(|(_, values)| !values.is_empty()) {
@@ -579,7 +579,7 @@ mod tests {
                 r#""evil.example" in this["dns"]["grouped"]["CNAME"]"#,
             ],
         );
-        // What stands in records of lists is not pushed down.
+        // Records in lists are not pushed down.
         let all: String = conditions.iter().map(|one| one.text.clone()).collect();
         assert!(!all.contains("rdata") && !all.contains("to_lower"), "{all}");
     }
@@ -648,7 +648,7 @@ mod tests {
                 r#"let $files = ["evil.exe"]"#,
             ],
         );
-        // A schema without a field of the kind is not asked at all.
+        // A schema without a field of the kind is not queried.
         let hash = [Observable::of_hash(&"a".repeat(32)).expect("a hash")];
         let wanted = Wanted::of(&hash);
         assert_eq!(thorough(&wanted, &known()).len(), 1);

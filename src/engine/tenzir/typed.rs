@@ -1,5 +1,5 @@
-//! Which entries of a query does an event match? The node prints an address and
-//! the text of one alike; which it is, the field's type tells.
+//! Finds the entries of a query that an event matches. The node prints an address like
+//! its text; the field's type tells which it is.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -12,7 +12,7 @@ use crate::engine::{Attribute, Line};
 use crate::matching::{Path, ScanError, Verdict, walk};
 use crate::observable::{Network, Observable};
 
-/// The entries of one query, ready to be found in its events.
+/// The entries of one query, prepared for its events.
 #[derive(Debug)]
 pub(super) struct Typed {
     fields: Arc<Fields>,
@@ -21,14 +21,14 @@ pub(super) struct Typed {
     /// A few, since each costs as much as a hundred other values.
     networks: Vec<(Network, usize)>,
     texts: HashMap<String, Vec<usize>>,
-    /// By what stands in the one field, then in the one beside it.
+    /// By the value of the first field, then by that of the adjacent one.
     hosts: HashMap<String, HashMap<String, Vec<usize>>>,
-    /// What can stand there.
+    /// The possible values of the adjacent field.
     paths: HashSet<String>,
 }
 
 impl Typed {
-    /// Prepares for a query for these entries in these fields.
+    /// Prepares a query for these entries in these fields.
     pub(super) fn new(entries: &[&[Observable]], fields: Arc<Fields>) -> Self {
         let mut typed = Typed {
             fields,
@@ -68,7 +68,7 @@ impl Typed {
         }
     }
 
-    /// The owners of one value, by what its field can hold.
+    /// The owners of one value, by the possible types of its field.
     fn owners(&self, text: &str, types: impl Fn() -> Option<Types>, verdict: &mut Verdict) {
         let as_text = self.texts.get(text).map_or(&[][..], Vec::as_slice);
         let as_address = self.look_up_address(text);
@@ -76,12 +76,12 @@ impl Typed {
             return;
         }
         let Some(types) = types() else {
-            // A schema that came after the fields were read: they are read again.
+            // The schema is newer than the known fields, which are reloaded.
             verdict.doubtful.extend(as_text);
             verdict.doubtful.extend(as_address);
             return;
         };
-        // Two layouts of one schema: the value does not tell which it is of.
+        // Two layouts of one schema: the value does not tell which it belongs to.
         let ambiguous = types.text && types.address && text.parse::<IpAddr>().is_ok();
         for (owners, counts) in [(as_text, types.text), (&*as_address, types.address)] {
             match ambiguous {
@@ -94,7 +94,7 @@ impl Typed {
 
     fn look_up_address(&self, text: &str) -> Vec<usize> {
         let none = self.addresses.is_empty() && self.networks.is_empty();
-        // Most text is no address; this is told without parsing it.
+        // Most text is not an address, which is visible without parsing.
         if none || !text.contains(['.', ':']) || text.len() > 45 {
             return Vec::new();
         }
@@ -112,7 +112,7 @@ impl Typed {
         owners
     }
 
-    /// The owners of URLs whose host and path stand side by side.
+    /// The owners of URLs whose host and path are in adjacent fields.
     fn pairs(&self, parts: &[(String, String)], schema: &str, verdict: &mut Verdict) {
         for (field, host) in parts {
             let (Some(paths), Some(beside)) = (self.hosts.get(host), path_beside(field)) else {
@@ -145,10 +145,9 @@ fn own<K: Hash + Eq>(owners: &mut HashMap<K, Vec<usize>>, value: K, entry: usize
 }
 
 impl Attribute for Typed {
-    /// An entry matches where one of its values stands in a field of its type,
-    /// outside lists. It is in doubt only where two layouts of the event's schema
-    /// give that field different types, or where the schema is a new one; a single
-    /// entry never is.
+    /// An entry matches if one of its values is in a field of its type, outside lists. It
+    /// is only ambiguous if two layouts of the event's schema give that field different
+    /// types, or if the schema is new; a single entry never is.
     fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
         verdict.certain.clear();
         verdict.doubtful.clear();
@@ -171,7 +170,7 @@ impl Attribute for Typed {
         }
         self.pairs(&parts, event.schema, verdict);
         if self.entries == 1 {
-            // The engine did answer with this event.
+            // The engine did return this event.
             verdict.certain.append(&mut verdict.doubtful);
         }
         verdict.certain.sort_unstable();
@@ -214,7 +213,7 @@ mod tests {
         Arc::new(fields)
     }
 
-    /// The certain and the doubtful entries of an event of schema `schema`.
+    /// The certain and the ambiguous entries of an event of schema `schema`.
     fn judge(entries: &[Observable], schema: &str, text: &str) -> (Vec<usize>, Vec<usize>) {
         let entries: Vec<&[Observable]> = entries.iter().map(std::slice::from_ref).collect();
         let mut verdict = Verdict::default();
@@ -279,7 +278,7 @@ mod tests {
         let pair = |host, path| format!(r#"{{"http": {{"hostname": "{host}", "url": "{path}"}}}}"#);
         assert_eq!(judge(&entries, "s", &pair("h.example", "/p")).0, [0, 2]);
         assert_eq!(judge(&entries, "s", &pair("i.example", "/q")).0, [1]);
-        // One's host and the other's path.
+        // The host of one and the path of the other.
         assert_eq!(judge(&entries, "s", &pair("i.example", "/p")).0, [2]);
         assert_eq!(judge(&entries, "s", &pair("i.example", "/")).0, [0; 0]);
         let whole = pair("proxy", "http://h.example/p");

@@ -1,10 +1,10 @@
-//! How a `vast export` ended: its exit status and some words on standard error
-//! tell whether the lines that it printed were all.
+//! The outcome of a `vast export`: its exit status and some words on standard error tell
+//! whether it printed everything.
 
 use crate::engine::QueryOutcome;
 use crate::process::child::{self, End, Outcome};
 
-/// Judges an ended `vast export` that printed `lines` whole lines.
+/// Judges a `vast export` that has ended after printing `lines` whole lines.
 pub fn judge(outcome: &Outcome, lines: u64) -> QueryOutcome {
     let status = match &outcome.end {
         End::TimedOut => return QueryOutcome::TimedOut,
@@ -31,8 +31,8 @@ pub fn judge(outcome: &Outcome, lines: u64) -> QueryOutcome {
     }
 }
 
-/// The usage text lists options as `[-e | --endpoint=] <string>`. Log lines, all
-/// that a child leaves that dies early, may begin with a time in brackets.
+/// The usage text lists options as `[-e | --endpoint=] <string>`. Log lines, which are
+/// all that a child writes if it dies early, may begin with a time in brackets.
 fn is_usage(stderr: &str) -> bool {
     stderr
         .lines()
@@ -41,7 +41,8 @@ fn is_usage(stderr: &str) -> bool {
 
 fn judge_success(stderr: &str, lines: u64) -> QueryOutcome {
     if let Some(shipped) = shipped(stderr) {
-        // More lines than events: one of them is no event, and says so itself.
+        // More lines than events: one of them is not an event, and is reported
+        // separately.
         return if shipped <= lines {
             QueryOutcome::Complete
         } else {

@@ -1,4 +1,4 @@
-//! What `--check` says about VAST.
+//! The findings of `--check` about VAST.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use super::matcher::Generation;
 use crate::engine::Finding;
 use crate::process::stop::Stop;
 
-/// Asks the program and its node for all that a run needs of them.
+/// Checks the program and its node for everything that a run needs.
 pub(super) fn findings(client: &Client, is_live: bool, stop: &Stop) -> Vec<Finding> {
     let version = match client.release() {
         Ok(version) => version,
@@ -35,7 +35,7 @@ pub(super) fn findings(client: &Client, is_live: bool, stop: &Stop) -> Vec<Findi
     findings
 }
 
-/// Where VAST looks for domains and URLs.
+/// Checks the fields for domains and URLs.
 fn concepts(client: &Client, stop: &Stop) -> Finding {
     const SUBJECT: &str = "VAST concepts";
     match client.read_concepts(stop) {
@@ -50,7 +50,7 @@ fn concepts(client: &Client, stop: &Stop) -> Finding {
     }
 }
 
-/// Whether the program has the plugin that matches as events are imported.
+/// Checks whether the program has the matcher plugin.
 fn matcher(client: &Client, is_wanted: bool, stop: &Stop) -> Finding {
     let detail = match (client.matcher_generation(stop), is_wanted) {
         (Generation::Attach, _) => "the plugin is there, with `matcher attach`",

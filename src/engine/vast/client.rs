@@ -34,30 +34,29 @@ use crate::process::child::{self, End, Flow, Limits, Outcome};
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
-/// Where VAST's own default lets a node listen.
+/// The default port of a node.
 const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(42_000).expect("it is not 0");
 
-/// How long `vast status` and `vast version` may take.
+/// The time limit of `vast status` and `vast version`.
 const STATUS_TIME: Duration = ANSWER_TIME;
 
-/// A `vast` program and the node that it asks.
+/// A `vast` program and the node that it queries.
 #[derive(Clone, Debug)]
 pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Version,
-    /// Why the version is not known.
+    /// Why the version is unknown.
     unversioned: Option<String>,
     low_priority: bool,
     reach: QueryScope,
     habit: Arc<Habit>,
-    /// The node's own table of concepts, once something had to be checked by it.
+    /// The node's own table of concepts, once it was needed.
     known_concepts: Arc<OnceLock<Arc<Concepts>>>,
 }
 
-/// Whether this `vast` says at the end of an answer how many events it sent. A
-/// node that is stopped ends answers without a word, and may be back before it
-/// can be asked.
+/// Whether this `vast` reports at the end of a query how many events it sent. A node that
+/// is stopped ends queries silently, and may be back before it can be probed.
 #[derive(Debug, Default)]
 struct Habit {
     tells: AtomicBool,
@@ -65,8 +64,8 @@ struct Habit {
 }
 
 impl Habit {
-    /// So many silent answers are asked for again, before a `vast` that has told
-    /// nothing yet, or not any more, is believed to be a silent one.
+    /// How many silent ends are queried again before a `vast` that has never reported
+    /// anything (or not recently) is believed to be a silent one.
     const DOUBTED: [u32; 2] = [2, 100];
 
     fn told(&self) {
@@ -74,7 +73,7 @@ impl Habit {
         self.silent_in_a_row.store(0, Ordering::Relaxed);
     }
 
-    /// Notes a silent answer; says whether it is to be believed.
+    /// Records a silent end; returns whether to believe it.
     fn believes_silence(&self) -> bool {
         let count = self
             .silent_in_a_row
@@ -85,7 +84,7 @@ impl Habit {
 }
 
 impl Client {
-    /// A client of the program that said this of its version.
+    /// Makes a client for the program with this version.
     pub fn new(
         binary: PathBuf,
         endpoint: Option<Endpoint>,
@@ -113,12 +112,12 @@ impl Client {
         client
     }
 
-    /// The same, with queries that go so far.
+    /// The same, with this scope of queries.
     pub fn going(self, reach: QueryScope) -> Self {
         Client { reach, ..self }
     }
 
-    /// Which options this `vast` has; it needs no node for that.
+    /// Finds out which options this `vast` has, without a node.
     fn learn_options(&mut self, stop: &Stop) {
         self.low_priority = self
             .version
@@ -146,10 +145,10 @@ impl Client {
         })
     }
 
-    /// Does the node answer?
+    /// Checks that the node responds.
     ///
     /// # Errors
-    /// It does not: why, in words.
+    /// The human-readable reason why it does not.
     fn status(&self, time: Duration, stop: &Stop) -> Result<(), String> {
         let mut command = self.node_command();
         command.arg("status");
@@ -171,15 +170,15 @@ impl Client {
         }
     }
 
-    /// Whether the node answers now, asked with the usual patience.
+    /// Checks that the node responds, with the usual time limit.
     ///
     /// # Errors
-    /// It does not: why, in words.
+    /// The human-readable reason why it does not.
     pub fn ping(&self, stop: &Stop) -> Result<(), String> {
         self.status(STATUS_TIME, stop)
     }
 
-    /// The program, as it was named.
+    /// The program, as it was given.
     pub(super) fn binary(&self) -> &Path {
         &self.binary
     }
@@ -187,7 +186,7 @@ impl Client {
     /// The program's version.
     ///
     /// # Errors
-    /// Why it is not known, for a person.
+    /// The human-readable reason why it is unknown.
     pub(super) fn release(&self) -> Result<&Version, &str> {
         match &self.unversioned {
             Some(reason) => Err(reason),
@@ -200,20 +199,19 @@ impl Client {
         &self.endpoint
     }
 
-    /// The program, with nothing said yet.
+    /// `vast` without arguments.
     pub(super) fn command(&self) -> Command {
         child::command(&self.binary)
     }
 
-    /// The program, about to ask the node.
+    /// `vast` with the node's endpoint.
     pub(super) fn node_command(&self) -> Command {
         let mut command = self.command();
         command.args(["-e", &self.endpoint.to_string()]);
         command
     }
 
-    /// Finds out what an ambiguous end means, by asking whether the node is
-    /// there.
+    /// Resolves an ambiguous outcome by probing the node.
     fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         match answer {
             QueryOutcome::Complete => {
@@ -235,7 +233,7 @@ impl Client {
                     QueryOutcome::Unreachable(format!("{reason}; the node does not answer: {why}"))
                 }
             },
-            // A node that stands still lets every query run out of time.
+            // With a node that hangs, every query reaches its time limit.
             QueryOutcome::TimedOut => match self.ping(stop) {
                 Ok(()) => QueryOutcome::TimedOut,
                 Err(why) => QueryOutcome::Unreachable(format!(
@@ -247,10 +245,10 @@ impl Client {
     }
 }
 
-/// The version of a `vast` program; it needs no node to tell.
+/// The version of a `vast` program, which needs no node for that.
 ///
 /// # Errors
-/// It does not tell, or it cannot be run: for a person.
+/// The human-readable reason: it does not report one, or it cannot be run.
 pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, String> {
     let mut command = child::command(binary);
     command.arg("version");
@@ -340,8 +338,8 @@ impl Engine for Client {
         self.known_concepts.get_or_init(read).clone()
     }
 
-    /// The query goes over standard input: no limit on its length, and no
-    /// indicator in the process list.
+    /// The query is sent over standard input: its length is unlimited, and no indicator
+    /// is in the process list.
     fn export(
         &self,
         asked: QueryTarget<'_>,
@@ -355,7 +353,7 @@ impl Engine for Client {
         if !has_time {
             return self.ask(asked, bounds, None, stop, consume);
         }
-        // Which of the extractors of time a release has is not known for sure.
+        // It is not known for certain which time extractors a release has.
         let mut answer = QueryOutcome::Complete;
         for extractor in self.version.time_extractors() {
             answer = self.ask(asked, bounds, Some(extractor), stop, consume);
@@ -369,7 +367,7 @@ impl Engine for Client {
 }
 
 impl Client {
-    /// Asks once, with bounds on the time of events where there is an extractor.
+    /// Runs the query once, with bounds on event times if there is an extractor.
     fn ask(
         &self,
         asked: QueryTarget<'_>,
@@ -405,7 +403,7 @@ impl Client {
         }
     }
 
-    /// Puts one query after the other; each event is handed out once.
+    /// Runs several queries in sequence; each event is passed on once.
     fn put_all(
         &self,
         queries: &[Query],
@@ -428,7 +426,7 @@ impl Client {
         QueryOutcome::Complete
     }
 
-    /// Puts one query.
+    /// Runs one query.
     fn put(
         &self,
         query: &Query,
@@ -489,21 +487,21 @@ impl Client {
     }
 }
 
-/// Hands out an event with what the sensor wrote, where VAST has kept its escapes.
+/// Passes on an event, restored to what the sensor wrote if VAST has kept its escapes.
 fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
     let Event::Line(line) = event else {
         return consume(event);
     };
     let sent = restored(line.text);
     let sent = sent.as_deref().filter(|text| {
-        // Half of a surrogate pair, say: then what was printed has to do.
+        // Half of a surrogate pair, say: then the printed text has to do.
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     });
     consume(Event::Line(Line { sent, ..line }))
 }
 
-/// What a failed child left on standard error. Where it is not known what went
-/// wrong, somebody will want to read it.
+/// Logs what a failed child left on standard error, for the case that the reason is
+/// unknown.
 fn log_failure(outcome: &Outcome, answer: &QueryOutcome) {
     let End::Exited(status) = &outcome.end else {
         return;

@@ -1,10 +1,11 @@
-//! The fields of VAST's schemas that hold what is looked for, from the table of kinds
-//! and places ([`TABLE`]).
+//! The fields of VAST's schemas that hold the values that are searched for, from the
+//! table of kinds and places ([`TABLE`]).
 //!
-//! VAST takes a name as the end of a full one, as text and not at dots, in every schema
-//! that it knows (measured): `rrname` is `suricata.dns.dns.rrname` and whatever else ends
-//! so. A name that means more than it should costs a little, since every event that
-//! comes back is judged; one that is longer than it need be costs a list more.
+//! VAST matches a name as a suffix of full names, as text and not at dots, in every
+//! schema that it knows (measured): `rrname` matches `suricata.dns.dns.rrname` and any
+//! other name with that ending. A name that matches too much costs a little, since every
+//! event that comes back is checked; a name that is longer than necessary costs another
+//! list.
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -12,16 +13,15 @@ use std::sync::LazyLock;
 use crate::matching::places::{Joined, Reading, Row, Sought, TABLE};
 use crate::observable::{Kind, Property};
 
-/// A field's name, and whether the sensor's events come as JSON, of which VAST keeps the
-/// escapes.
+/// A field's name, and whether the sensor's events are JSON, whose escapes VAST keeps.
 pub(super) type Named = (String, bool);
 
-/// The names of fields for each way of asking.
+/// The names of fields for each way to query.
 #[derive(Debug)]
 pub(super) struct Fields {
-    /// Names of hosts, and addresses written as text.
+    /// Host names, and addresses as text.
     pub(super) names: Vec<Named>,
-    /// Of these, the ones that can have a port behind.
+    /// Those of them in which a port can follow.
     pub(super) hosts: Vec<Named>,
     /// The host of a request, and what follows it in the URL, by sensor.
     pub(super) requests: Vec<(Vec<Named>, Vec<Named>)>,
@@ -29,17 +29,17 @@ pub(super) struct Fields {
     pub(super) targets: Vec<Named>,
     /// Whole URLs.
     pub(super) urls: Vec<Named>,
-    /// Names of files, with or without a path.
+    /// File names, with or without a path.
     pub(super) files: Vec<Named>,
-    /// Mail addresses, at times with a name before them.
+    /// Mail addresses, sometimes preceded by a name.
     pub(super) mails: Vec<Named>,
-    /// Whom a certificate is for.
+    /// Certificate subjects.
     pub(super) subjects: Vec<Named>,
     /// Ports of either end.
     pub(super) ports: Vec<Named>,
 }
 
-/// Records in lists: no schema of VAST has them (measured).
+/// Records in lists, which no schema of VAST has (measured).
 const IN_LISTS: [&str; 7] = [
     "grouped",
     "answers",
@@ -50,11 +50,11 @@ const IN_LISTS: [&str; 7] = [
     "query",
 ];
 
-/// Last parts of names that stand in too many fields to be asked for alone.
+/// Last components of names that occur in too many fields to be queried alone.
 const GENERIC: [&str; 8] = ["name", "dns", "rname", "from", "to", "cc", "arg", "file"];
 
 impl Fields {
-    /// Those of the table.
+    /// The fields of the table.
     pub(super) fn shared() -> &'static Self {
         static SHARED: LazyLock<Fields> = LazyLock::new(Fields::of_table);
         &SHARED
@@ -109,7 +109,8 @@ impl Fields {
     }
 }
 
-/// The names of the fields in these rows, none of which another one means as well.
+/// The names of the fields in these rows, without those that another name already
+/// matches.
 fn all_of(is_one: impl Fn(&Row) -> bool) -> Vec<Named> {
     let mut names = BTreeSet::new();
     for row in TABLE.iter().filter(|row| is_one(row)) {
@@ -126,7 +127,7 @@ fn is_in_list(path: &str) -> bool {
     above.any(|name| IN_LISTS.contains(&name))
 }
 
-/// The same by the last part of their names, where that says enough.
+/// The same by the last component of their names, if that is specific enough.
 fn short(names: Vec<Named>) -> Vec<Named> {
     let short = names.into_iter().map(|(name, is_json)| {
         let mut parts = name.rsplitn(3, '.');
@@ -140,7 +141,7 @@ fn short(names: Vec<Named>) -> Vec<Named> {
     fewest(short.collect())
 }
 
-/// Leaves out what another name means as well.
+/// Removes names that another name already matches.
 fn fewest(names: BTreeSet<Named>) -> Vec<Named> {
     let is_meant = |(name, _): &&Named| {
         let mut others = names.iter().filter(|(other, _)| other != name);
@@ -148,13 +149,13 @@ fn fewest(names: BTreeSet<Named>) -> Vec<Named> {
     };
     let mut fewest: Vec<Named> = Vec::new();
     for (name, is_json) in names.iter().filter(is_meant) {
-        // A name of both kinds of sensors comes twice.
+        // A name of both kinds of sensors occurs twice.
         match fewest.iter_mut().find(|known| known.0 == *name) {
             Some(known) => known.1 |= is_json,
             None => fewest.push((name.clone(), *is_json)),
         }
     }
-    // What was left out may be of JSON.
+    // A removed name may be of JSON.
     for (name, is_json) in &mut fewest {
         *is_json |= names
             .iter()

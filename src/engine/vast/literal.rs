@@ -1,7 +1,7 @@
-//! Literals of VAST's query language, as its parser reads them (measured): a
-//! backslash is itself, but for one before a quote.
+//! Literals of VAST's query language, as its parser reads them (measured): a backslash is
+//! literal, except before a quote.
 
-/// Why no literal can hold a text: one such literal makes the whole query none.
+/// Why no literal can contain a text. One such literal would invalidate the whole query.
 pub(in super::super) fn why_not(text: &str) -> Option<&'static str> {
     if text.contains(|c: char| c.is_ascii_control()) {
         Some("no query of VAST can hold a control character")
@@ -12,7 +12,7 @@ pub(in super::super) fn why_not(text: &str) -> Option<&'static str> {
     }
 }
 
-/// A literal for a text that one can hold.
+/// A literal for a text, if it can be expressed.
 pub(super) fn literal(text: &str) -> Option<String> {
     if why_not(text).is_some() {
         return None;
@@ -34,10 +34,10 @@ pub(super) fn quote(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// How a text from EVE is stored, where its JSON has escapes: VAST keeps all of them
-/// but `\"`. There are writers that escape slashes, and writers that escape what is
-/// not ASCII, with digits of either case; they are given once each, without the text
-/// itself.
+/// The text that VAST stores for a text from EVE if its JSON has escapes: VAST keeps all
+/// of them except `\"`. Some writers escape slashes, and some escape non-ASCII
+/// characters, with digits of either case. Each variant is returned once, without the
+/// text itself.
 pub(super) fn kept_escapes(text: &str) -> Vec<String> {
     const WAYS: [Escapes; 4] = [
         // Suricata 6 and later.
@@ -57,11 +57,11 @@ pub(super) fn kept_escapes(text: &str) -> Vec<String> {
     found
 }
 
-/// How a writer of JSON escapes what need not be.
+/// How a JSON writer uses optional escapes.
 #[derive(Clone, Copy)]
 struct Escapes {
     slashes: bool,
-    /// What is not ASCII; with capital digits.
+    /// Whether non-ASCII is escaped, and if so with upper-case digits.
     foreign: Option<bool>,
 }
 
@@ -92,8 +92,8 @@ impl Escapes {
     }
 }
 
-/// An event as the sensor wrote it: what [`kept_escapes`] tells is undone in its JSON
-/// text. `None` where there is nothing to undo, as in all events of Zeek.
+/// An event as the sensor wrote it: undoes in its JSON text what [`kept_escapes`]
+/// describes. `None` if there is nothing to undo, as in all events of Zeek.
 pub(super) fn restored(event: &str) -> Option<String> {
     let is_eve = memchr::memmem::find(event.as_bytes(), b"\"event_type\"").is_some();
     if !is_eve || memchr::memmem::find(event.as_bytes(), b"\\\\").is_none() {
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// What a literal stands for, by the rules of the engine's parser.
+    /// What a literal means by the rules of the engine's parser.
     fn read(literal: &str) -> Option<String> {
         let mut text = String::new();
         let mut rest = literal.strip_prefix('"')?;
@@ -200,7 +200,7 @@ mod tests {
             }
         }
 
-        /// Whichever writer of JSON it was, and whatever the text is.
+        /// For any JSON writer and any text.
         #[test]
         fn what_was_kept_is_restored(text in "[a-z\\\\/\"üß😀n]{0,12}") {
             for kept in kept_escapes(&text) {

@@ -1,4 +1,4 @@
-//! Where live matches of VAST come from: a matcher, or the export of new events.
+//! The source of live matches of VAST: a matcher, or the export of new events.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use crate::engine::live::{RemoteMatcher, Source};
 use crate::engine::{Engine, LiveOptions};
 use crate::process::stop::Stop;
 
-/// What this VAST has of what is asked for.
+/// The source that this VAST supports for the given options.
 ///
 /// # Errors
-/// It takes a matcher's name that nobody gave.
+/// It needs the name of a matcher, and none was given.
 pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result<Source, String> {
     let way = match wish.way {
         LiveEngine::Auto => match client.matcher_generation(stop) {
@@ -50,7 +50,7 @@ pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result
     })
 }
 
-/// `threatbus-` and ten letters, as the original named its matchers.
+/// `threatbus-` and ten letters, like the names of the original's matchers.
 fn random_name() -> String {
     let random = uuid::Uuid::new_v4();
     let letters = random.as_bytes().iter().filter(|byte| **byte < 26 * 9);

@@ -1,5 +1,5 @@
-//! The live side of VAST: its matcher plugin in both generations, and the
-//! export of every new event where there is none.
+//! Live matching with VAST: its matcher plugin in both generations, or else the export of
+//! every new event.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,37 +20,37 @@ use crate::observe::logging::printable;
 use crate::process::child::{self, End, Flow, Limits};
 use crate::process::stop::Stop;
 
-/// How long a call may take that tells the matcher something; such calls take
-/// some 25 ms, and hang where the node stands still.
+/// The time limit of a call that updates the matcher. Such calls take about 25 ms, and
+/// hang if the node hangs.
 const TELL_TIME: Duration = Duration::from_secs(60);
 
-/// How long a question takes that needs no node.
+/// The time limit of a call that needs no node.
 const ASK_TIME: Duration = Duration::from_secs(10);
 
-/// The most that is read of the answer to such a question, in bytes.
+/// The most bytes read from the output of such a call.
 const MOST_ANSWER: usize = 16 << 20;
 
-/// How many indicators one `import` gets.
+/// The most indicators per `import`.
 const MOST_IMPORTED: usize = 10_000;
 
-/// The longest value that goes over a command line, in bytes. One argument of a
-/// process can have 128 KiB.
+/// The longest value in bytes for a command line. One argument of a process can have 128
+/// KiB.
 const LONGEST_ARGUMENT: usize = 100_000;
 
-/// What stands before the id in a matcher's reference.
+/// The prefix of the id in a matcher's reference.
 const REFERENCE: &str = "threatbus__";
 
 /// Matches every event.
 const EVERYTHING: &str = "#type ~ /.*/";
 
-/// How this program learns of matches in new events.
+/// How this program gets the matches in new events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum How {
     /// `matcher attach json NAME`: a matcher that the node runs (2021.08 to 3.x).
     Attach(String),
-    /// `matcher start --name=NAME`: a matcher of one's own (2020).
+    /// `matcher start --name=NAME`: a matcher that this program starts (2020).
     Start(String),
-    /// `export --continuous`: every new event comes and is matched here.
+    /// `export --continuous`: every new event is matched here.
     Continuous,
 }
 
@@ -66,8 +66,8 @@ pub enum Generation {
 }
 
 impl Client {
-    /// Asks the program which matcher it knows. An unknown command ends with 1
-    /// and the usage text.
+    /// Finds out which matcher the program supports. An unknown command exits with 1 and
+    /// the usage text.
     pub fn matcher_generation(&self, stop: &Stop) -> Generation {
         let knows = |word: &str| {
             let mut command = self.command();
@@ -93,7 +93,7 @@ impl Client {
     /// The engine's own table of concepts.
     ///
     /// # Errors
-    /// It has none, or none that can be used: why, for a person.
+    /// The human-readable reason why it has none, or none that can be used.
     pub fn read_concepts(&self, stop: &Stop) -> Result<Concepts, String> {
         let mut command = self.node_command();
         command.args(["dump", "concepts"]);
@@ -114,14 +114,14 @@ impl Client {
     }
 }
 
-/// VAST as a source of matches, or of events.
+/// VAST as a source of matches or of events.
 pub struct Watch {
     client: Client,
     how: How,
 }
 
 impl Watch {
-    /// A source that is not running yet.
+    /// Makes a source that is not running yet.
     pub fn new(client: Client, how: How) -> Self {
         Watch { client, how }
     }
@@ -159,7 +159,7 @@ impl EventStream for Watch {
         };
         let reason = format!("{}: {}", child::describe(status), outcome.last_words());
         let is_away = matches!(judge(&outcome, 0), QueryOutcome::Unreachable(_));
-        // A command that is not known, or a matcher that is not: the node is there.
+        // An unknown command, or an unknown matcher: the node is up.
         let refused = status.code() == Some(1) && !any && !is_away;
         if refused && self.client.ping(stop).is_ok() {
             Ended::Refused(format!(
@@ -187,9 +187,8 @@ impl EventStream for Watch {
     }
 }
 
-/// What both generations print. That of 2020: `ioc` (later `value`),
-/// `reference`, `ts`, and perhaps `context`; that of 2021.08: `indicator`,
-/// `event`.
+/// What both generations print. 2020: `ioc` (later `value`), `reference`, `ts`, and
+/// possibly `context`; 2021.08: `indicator`, `event`.
 #[derive(Deserialize)]
 struct Printed<'a> {
     #[serde(borrow)]
@@ -216,10 +215,10 @@ struct PrintedIndicator<'a> {
     context: Option<&'a RawValue>,
 }
 
-/// Reads one sighting of either generation of the matcher.
+/// Reads a sighting of either generation of the matcher.
 ///
 /// # Errors
-/// It is none: why, for a person.
+/// The human-readable reason why it is not one.
 pub fn read_match(line: &str) -> Result<Match<'_>, String> {
     let printed: Printed<'_> =
         serde_json::from_str(line).map_err(|error| format!("no sighting of a matcher: {error}"))?;
@@ -249,7 +248,7 @@ pub fn read_match(line: &str) -> Result<Match<'_>, String> {
     })
 }
 
-/// A JSON string's text, or any other value but null as it is.
+/// The text of a JSON string, or any other value but null unchanged.
 fn text(json: &RawValue) -> Option<Cow<'_, str>> {
     match json.get() {
         "null" => None,
@@ -260,21 +259,21 @@ fn text(json: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The id in `threatbus__ID`, which may stand in quotes of its own.
+/// The id in `threatbus__ID`, which may be quoted.
 fn id_of(reference: &str) -> Option<Arc<str>> {
     let unquoted = serde_json::from_str::<String>(reference);
     let reference = unquoted.as_deref().unwrap_or(reference);
     reference.strip_prefix(REFERENCE).map(Arc::from)
 }
 
-/// Tells VAST's matcher what to match.
+/// Updates VAST's matcher.
 pub struct Matcher {
     client: Client,
     how: How,
 }
 
 impl Matcher {
-    /// For a matcher; `None` where there is none.
+    /// `None` without a matcher.
     pub fn new(client: Client, how: How) -> Option<Self> {
         (how != How::Continuous).then_some(Matcher { client, how })
     }
@@ -387,7 +386,7 @@ impl RemoteMatcher for Matcher {
     }
 }
 
-/// What the generation of 2020 calls the kind of a value.
+/// The name of a value's kind in the generation of 2020.
 fn intel_kind(value: &Observable) -> Option<&'static str> {
     match value {
         Observable::Address(address) if address.is_ipv6() => Some("ipv6"),

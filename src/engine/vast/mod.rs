@@ -1,4 +1,4 @@
-//! VAST, spoken to through its `vast` command.
+//! VAST, through its `vast` command.
 
 pub mod answer;
 mod check;

@@ -1,7 +1,7 @@
 //! Expressions of VAST's query language.
 //!
-//! Nothing from outside becomes query text but inside a string literal
-//! ([`super::literal`]), or as an address that this program prints.
+//! External text only enters a query inside a string literal ([`super::literal`]), or as
+//! an address that this program prints.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -23,15 +23,15 @@ use crate::observable::{Kind, Network, Observable};
 pub struct Query(String);
 
 impl Query {
-    /// The text, as the engine reads it.
+    /// The text for the engine.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Asks for what the observables name, however it is written, and for more than
-    /// that: each event has to be judged. The queries, the cheaper ones first; what
-    /// [`Mode::Thorough`] adds costs by what is stored. None where there is nothing to
-    /// ask.
+    /// Queries for everything that the observables name, in any spelling, and for more
+    /// than that: each event has to be checked. The cheaper queries come first; the cost
+    /// of those that [`Mode::Thorough`] adds grows with the stored data. Empty if there
+    /// is nothing to query.
     pub fn superset(observables: &[&Observable], version: &Version, mode: Mode) -> Vec<Self> {
         let all = || observables.iter().copied();
         let mut queries = superset::standard(all(), version);
@@ -41,13 +41,11 @@ impl Query {
         queries.into_iter().map(Query).collect()
     }
 
-    /// Asks for every event that holds any of the observables. Each value
-    /// stands in it once, however many indicators ask for it. `None` where
-    /// there is nothing to ask.
+    /// A query for every event with any of the observables. Each value occurs once, no
+    /// matter how many indicators have it. `None` if there is nothing to query.
     ///
-    /// One value is asked for as the original bridge did, several in the list
-    /// form: both give the same events, and a list of 1,000 costs what one
-    /// value costs (measured).
+    /// A single value is queried as in the original bridge, several as a list: both
+    /// return the same events, and a list of 1,000 costs as much as one value (measured).
     pub fn any_of<'a>(
         observables: impl IntoIterator<Item = &'a Observable>,
         version: &Version,
@@ -61,8 +59,8 @@ impl Query {
     }
 }
 
-/// What a VAST of unknown version would be asked for to find an indicator alone; none
-/// where nothing narrows the query.
+/// The queries for a single indicator on a VAST of unknown version; empty if nothing
+/// narrows the query.
 pub fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
     let version = Version::unknown();
     let queries = match &indicator.selection {
@@ -82,9 +80,9 @@ pub fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
 }
 
 impl Query {
-    /// Asks for the events of a selection. What this engine cannot be asked is left
-    /// out, and so are times without the extractor for them; `None` where nothing is
-    /// left that narrows the query.
+    /// A query for the events of a selection. What this engine does not support is left
+    /// out, and so are times without an extractor for them. `None` if nothing is left
+    /// that narrows the query.
     pub fn selecting(
         selection: &Selection,
         version: &Version,
@@ -102,8 +100,8 @@ impl Query {
         writer.selection(selection).map(Query)
     }
 
-    /// The same for events that happened after this time, or in the same second.
-    /// Times are written without a zone and mean UTC, as the engine prints them.
+    /// The same for events that happened after this time, or in the same second. Times
+    /// are written in UTC without a zone, as the engine prints them.
     pub fn since(&self, extractor: &str, time: OffsetDateTime) -> Self {
         let Query(text) = self;
         Query(format!("({text}) && {extractor} > {}", whole_second(time)))
@@ -112,11 +110,11 @@ impl Query {
 
 /// Writes selections.
 ///
-/// Only forms that are known to work stand in them (measured, or from the suite of
-/// tests that VAST publishes): lists of values, `"text" in field` for a part of a
-/// text, numbers against the end of a field's name, `#timestamp`, `&&` and `||`. A
-/// pattern, `field ~ /…/`, is not among them: it is known of `#type` alone, and the
-/// published index of text fields answers equality and parts, nothing else.
+/// It only uses syntax that is known to work (measured, or from the published test suite
+/// of VAST): lists of values, `"text" in field` for a substring, numbers compared with
+/// the suffix of a field's name, `#timestamp`, `&&` and `||`. A pattern, `field ~ /…/`,
+/// is not used: it is only known to work for `#type`, and the published index of text
+/// fields only supports equality and substrings.
 struct Writer<'a> {
     version: &'a Version,
     times: Option<&'a str>,
@@ -124,7 +122,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// `None` stands for every event.
+    /// `None` means every event.
     fn selection(&self, selection: &Selection) -> Option<String> {
         match selection {
             Selection::Everything => None,
@@ -164,8 +162,8 @@ impl Writer<'_> {
             }
             Selection::During(start, stop) => {
                 let extractor = self.times?;
-                // The last whole second that is surely before the start, and the
-                // first that is surely behind the end.
+                // The last whole second that is certainly before the start, and the first
+                // that is certainly after the end.
                 let second = Duration::SECOND;
                 let after = whole_second(start.saturating_sub(second));
                 let before = whole_second(stop.saturating_add(second));
@@ -182,7 +180,7 @@ impl Writer<'_> {
     }
 }
 
-/// These in parentheses; `None` where there are none.
+/// These in parentheses; `None` if there are none.
 fn joined(parts: impl IntoIterator<Item = String>, operator: &str) -> Option<String> {
     let parts: Vec<String> = parts.into_iter().collect();
     match &*parts {
@@ -202,7 +200,7 @@ fn symbol(order: Order) -> &'static str {
     }
 }
 
-/// The distinct values of one query, by the way they are asked for.
+/// The distinct values of one query, by the way they are queried.
 #[derive(Default)]
 struct Values<'a> {
     addresses: BTreeSet<IpAddr>,
@@ -241,7 +239,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// One value, as the original bridge asks for it.
+    /// One value, queried as in the original bridge.
     fn single(&self, version: &Version) -> String {
         if let Some(address) = self.addresses.first() {
             return address.to_string();
@@ -285,7 +283,7 @@ impl<'a> Values<'a> {
         predicates.join(" || ")
     }
 
-    /// The language has no list of networks: each is a predicate.
+    /// The language has no lists of networks: each needs a predicate.
     fn networks(&self, version: &Version) -> impl Iterator<Item = String> {
         let extractor = version.address_extractor();
         let networks = self.networks.iter();
@@ -293,8 +291,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// `in` finds a part of a text, and an element of a list that is the whole text. It
-/// takes one value: each is a predicate.
+/// `in` finds a substring of a text, or an element of a list that equals the text. It
+/// takes one value, so each needs a predicate.
 fn memberships(kind: Kind, values: &BTreeSet<&str>) -> impl Iterator<Item = String> {
     let dot = if kind == Kind::Subdomain { "." } else { "" };
     values.iter().flat_map(move |value| {
@@ -478,9 +476,9 @@ mod tests {
                 Some(expected)
             );
         }
-        // What no literal can hold.
+        // No literal can contain this.
         assert_eq!(selecting(&text("a\\"), "2020.12.16"), None);
-        // Ports of a type of their own, and times without an extractor.
+        // Ports with their own type, and times without an extractor.
         assert_eq!(selecting(&port(Order::Equal), "2020.11.30"), None);
         let rest = Selection::All(vec![port(Order::Equal), text("a")]);
         let rest = selecting(&rest, "2020.11.30");

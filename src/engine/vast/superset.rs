@@ -1,7 +1,7 @@
-//! Queries for every event that may hold one of the observables, in forms that VAST
-//! answers from its index: lists over named fields, elements of lists, and parts of
-//! texts in named fields for what there is little of. The events that come back are
-//! judged here; a query need only not miss any.
+//! Queries for every event that may hold one of the observables, in syntax that VAST
+//! answers from its index: lists over named fields, elements of lists, and, for the rarer
+//! kinds, substrings in named fields. The events that come back are checked here; a query
+//! only must not miss any.
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
@@ -16,18 +16,18 @@ use crate::observable::{Kind, Observable, Property, ValueForm};
 /// How the predicates of a query are joined.
 const OR: &str = " || ";
 
-/// So many parts of texts cost nothing worth a query of their own, which is 0.8 s.
+/// The number of substrings that is too small to be worth a separate query, which costs
+/// 0.8 s.
 const FEW_PARTS: usize = 50;
 
-/// So many parts of texts are asked for in one query: 300 take 1.5 s, 1,000 take 5.3 s
-/// (measured).
+/// The most substrings per query: 300 take 1.5 s, 1,000 take 5.3 s (measured).
 const MOST_PARTS: usize = 300;
 
-/// So many elements of lists are asked for in one query: 1,000 take 1.5 s, 3,000 take 5 to
-/// 10 s (measured).
+/// The most list elements per query: 1,000 take 1.5 s, 3,000 take 5 to 10 s (measured).
 const MOST_ELEMENTS: usize = 1_000;
 
-/// The cheap queries: they cost by how much is asked for, not by how much is stored.
+/// The cheap queries: their cost grows with the number of values, not with the stored
+/// data.
 pub(super) fn standard<'a>(
     observables: impl IntoIterator<Item = &'a Observable>,
     version: &Version,
@@ -44,8 +44,8 @@ pub(super) fn standard<'a>(
     query.queries()
 }
 
-/// What VAST has to scan named fields for: names in certificates, and hosts with any
-/// port.
+/// The queries for which VAST has to scan named fields: names in certificates, and hosts
+/// with any port.
 pub(super) fn thorough<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Vec<String> {
     let wanted = Wanted::of(observables);
     let fields = Fields::shared();
@@ -64,7 +64,7 @@ pub(super) fn thorough<'a>(observables: impl IntoIterator<Item = &'a Observable>
     query.queries()
 }
 
-/// Whether a part of a text of this kind can be asked for.
+/// Whether substrings of texts of this kind can be queried.
 pub(super) fn knows_fields_of(kind: Kind) -> bool {
     !fields_of(kind).is_empty()
 }
@@ -110,14 +110,14 @@ fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
     }
 }
 
-/// The predicates of one query, of which one has to hold.
+/// The predicates of one query, joined by "or".
 #[derive(Default)]
 struct Predicates {
     /// Lists.
     values: Vec<String>,
     /// Elements of lists.
     elements: Vec<String>,
-    /// Parts of texts.
+    /// Substrings.
     parts: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Predicates {
         let extractor = version.address_extractor();
         self.values.extend(list(extractor, &wanted.addresses));
         let networks = wanted.networks.iter();
-        // The language has no list of networks: each is a predicate.
+        // The language has no lists of networks: each needs a predicate.
         self.values
             .extend(networks.map(|network| format!("{extractor} in {network}")));
         let ends: BTreeSet<_> = wanted
@@ -197,7 +197,7 @@ impl Predicates {
         self.values.extend(lists(&fields.urls, &urls.whole));
     }
 
-    /// What is equal to a whole text: all fields of text cost no more than a few.
+    /// Whole texts: all text fields cost no more than a few.
     fn texts(&mut self, wanted: &Wanted<'_>) {
         let mut values = BTreeSet::new();
         for digits in &wanted.hashes {
@@ -240,7 +240,7 @@ impl Predicates {
         }
     }
 
-    /// Elements of lists, each a predicate: nothing compares a list with one.
+    /// Elements of lists, each as a predicate: a list cannot be compared with a list.
     fn elements(&mut self, wanted: &Wanted<'_>, version: &Version) {
         let mut texts = &wanted.elements | &wanted.urls.elements;
         for mail in &wanted.mails {
@@ -266,10 +266,11 @@ impl Predicates {
         self.elements.extend(addresses.into_iter().map(holds));
     }
 
-    /// A part of the text of each of these fields.
+    /// A substring of each of these fields.
     fn part(&mut self, fields: &[Named], part: &str) {
         for (field, is_json) in fields {
-            // Escapes that VAST keeps are longer: most hold the part itself.
+            // Escapes that VAST keeps are longer; most still contain the substring
+            // itself.
             let kept = kept_escapes(part).into_iter();
             let kept = kept.filter(|kept| *is_json && !kept.contains(part));
             let texts: Vec<String> = kept.chain([part.to_owned()]).collect();
@@ -285,12 +286,12 @@ fn is_of_certificates(digits: &str) -> bool {
     matches!(digits.len(), 40 | 64)
 }
 
-/// A serial number as Suricata writes it: whole bytes in capital digits.
+/// A serial number in Suricata's format: whole bytes with upper-case digits.
 fn serial_with_colons(serial: &str) -> String {
     with_colons(&whole_bytes(serial).to_ascii_uppercase())
 }
 
-/// A serial number as Zeek writes it: capital digits, with a zero in front or not.
+/// A serial number in Zeek's format: upper-case digits, with or without a leading zero.
 fn capitals(serial: &str) -> [String; 2] {
     [
         serial.to_ascii_uppercase(),
@@ -303,8 +304,8 @@ fn whole_bytes(serial: &str) -> String {
     format!("{zero}{serial}")
 }
 
-/// The literals of those texts that there are literals for; with the escapes that
-/// VAST keeps where the sensor writes JSON.
+/// The literals of these texts, as far as there are any; with the escapes that VAST keeps
+/// if the sensor writes JSON.
 fn quoted<'t>(texts: impl IntoIterator<Item = &'t String>, is_json: bool) -> BTreeSet<String> {
     let mut literals = BTreeSet::new();
     let mut add = |text: &str| {
@@ -323,7 +324,7 @@ fn quoted<'t>(texts: impl IntoIterator<Item = &'t String>, is_json: bool) -> BTr
     literals
 }
 
-/// `(field in [a, b] || other in [a, b])`; `None` where there is nothing in the list.
+/// `(field in [a, b] || other in [a, b])`; `None` if the list is empty.
 fn lists(fields: &[Named], texts: &BTreeSet<String>) -> Option<String> {
     let lists = fields.iter();
     let lists: Vec<String> = lists
@@ -336,7 +337,7 @@ fn lists(fields: &[Named], texts: &BTreeSet<String>) -> Option<String> {
     }
 }
 
-/// `extractor in [a, b]`; `None` where there is nothing in the list.
+/// `extractor in [a, b]`; `None` if the list is empty.
 fn list<T: Display>(extractor: &str, values: &BTreeSet<T>) -> Option<String> {
     if values.is_empty() {
         return None;
@@ -470,7 +471,7 @@ mod tests {
                 "(zeek.http.host in [",
                 r#"&& zeek.http.uri in ["/x", "/y?z"])"#,
                 "(http.hostname in [",
-                // As Suricata until 5 writes it, and VAST keeps it.
+                // As Suricata before 6 writes it, and VAST keeps it.
                 r#"&& http.url in ["/x", "/y?z", "\/x", "\/y?z"])"#,
                 r#""b.example:8443""#,
                 r#""a.example:8080""#,
@@ -516,7 +517,7 @@ mod tests {
                 r#":string in ["1.exe"]"#,
             ],
         );
-        // Many of them take queries of their own, behind the lists.
+        // Many of them become separate queries after the lists.
         let files: Vec<Observable> = (0..100).map(file).collect();
         let queries = asked(&files);
         assert!(queries.len() > 2, "{}", queries.len());

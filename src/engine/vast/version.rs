@@ -1,4 +1,4 @@
-//! Which `vast` this is, and what that means for its command line.
+//! The version of `vast`, and what its command line supports.
 
 use std::fmt;
 
@@ -17,15 +17,15 @@ enum Era {
 }
 
 impl Version {
-    /// Reads the output of `vast version`: `{"VAST": "2020.12.16-0-g1380a1b73",
-    /// …}` or `{"VAST": "v2.0.0-…"}`. `None` where it names no version.
+    /// Reads the output of `vast version`: `{"VAST": "2020.12.16-0-g1380a1b73", …}` or
+    /// `{"VAST": "v2.0.0-…"}`. `None` if it has no version.
     pub fn read(output: &[u8]) -> Option<Self> {
         let value: serde_json::Value = serde_json::from_slice(output).ok()?;
         let text = value.get("VAST")?.as_str()?;
         Some(Self::parse(text))
     }
 
-    /// What is assumed where a program does not tell.
+    /// The assumption for a program that does not report its version.
     pub fn unknown() -> Self {
         Version {
             text: "of unknown version".to_owned(),
@@ -50,8 +50,7 @@ impl Version {
         }
     }
 
-    /// `export --low-priority`: from 2021.09 on. `None` where the version does
-    /// not tell.
+    /// `export --low-priority`: from 2021.09 on. `None` if the version does not tell.
     pub fn has_low_priority(&self) -> Option<bool> {
         self.order
             .map(|order| order >= (Era::Calendar, [2021, 9, 0]))
@@ -67,14 +66,13 @@ impl Version {
         }
     }
 
-    /// Whether ports are of a type of their own, which numbers do not compare with.
+    /// Whether ports have their own type, which does not compare with numbers.
     pub fn has_port_type(&self) -> bool {
         self.order
             .is_some_and(|order| order < (Era::Calendar, [2020, 12, 0]))
     }
 
-    /// The extractor for fields of type address: the type's name changed in
-    /// 3.0.
+    /// The extractor for fields of type address; the type's name changed in 3.0.
     pub fn address_extractor(&self) -> &'static str {
         match self.order {
             Some(order) if order >= (Era::Semantic, [3, 0, 0]) => ":ip",
