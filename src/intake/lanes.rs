@@ -1,12 +1,12 @@
-//! The way from who receives indicators to who looks for them, in a lane to stored
-//! events and one to new events, each with its limit. A lane carries, and decides one thing:
+//! The way of an indicator from the receiver to the matchers: a lane to stored events and
+//! one to new events, each with its limit. A lane only transports, and decides one thing:
 //!
-//! | the lane | an indicator comes | a withdrawal, or the end of what there is for now |
+//! | the lane | an indicator arrives | a withdrawal, or the end of the current input |
 //! |---|---|---|
-//! | *has room* | it waits, in a place of its own | waits behind it |
-//! | *is full* | it is dropped, and what it was before is withdrawn | waits |
+//! | *has room* | it waits, in a place on the lane | waits behind it |
+//! | *is full* | it is dropped, and its earlier version is withdrawn | waits |
 //!
-//! What becomes of it then is decided by [`super::Life`], a step at a time.
+//! [`super::Life`] decides what happens next, one step at a time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +26,10 @@ use crate::state::journal::Ticket;
 /// size.
 const ENOUGH_BYTES: usize = 8 << 20;
 
-/// The same for all lanes together, where one engine is slower than the others.
+/// The same for all lanes together, if one engine is slower than the others.
 const ENOUGH_OF_ALL: usize = QUEUE_BYTES / 2;
 
-/// Where indicators are put in. It never blocks.
+/// Accepts indicators. It never blocks.
 #[derive(Clone)]
 pub struct Intake {
     lanes: Vec<Lane>,
@@ -40,7 +40,7 @@ pub struct Intake {
 /// One way for indicators.
 #[derive(Clone)]
 struct Lane {
-    /// Whose it is.
+    /// Its engine.
     engine: Arc<str>,
     sender: Sender<Arrival>,
     account: Arc<Account>,
@@ -48,33 +48,32 @@ struct Lane {
 }
 
 impl Lane {
-    /// Whether it takes an indicator in the same form as another lane does.
+    /// Whether it accepts an indicator in the same form as another lane.
     fn is_like(&self, other: &Lane) -> bool {
         self.account.is_live() == other.account.is_live() && self.wider == other.wider
     }
 }
 
-/// What comes out of a lane.
+/// The output of a lane.
 #[derive(Debug)]
 pub enum Arrival {
     /// An indicator.
     Indicator {
-        /// What to look for.
+        /// The indicator.
         indicator: Arc<Indicator>,
-        /// Its entry in the journal, where it has one.
+        /// Its entry in the journal, if it has one.
         ticket: Option<Ticket>,
         /// Its place on the lane.
         place: Place,
     },
     /// The indicator with this id is withdrawn.
     Withdrawal(Arc<str>),
-    /// All that there is for now has come; there may be changes.
+    /// The end of the current input; changes may follow.
     Complete,
 }
 
 impl Arrival {
-    /// What it is for a [`super::Life`], and its place, which is to be held until
-    /// that is done.
+    /// Converts it for a [`super::Life`]. Its place has to be held until that is done.
     pub fn into_input(self) -> (Input, Option<Place>) {
         match self {
             Arrival::Indicator {
@@ -89,7 +88,7 @@ impl Arrival {
 }
 
 impl Intake {
-    /// A way to who looks in stored events of this engine.
+    /// The way to this engine's stored events.
     pub fn stored(
         engine: &Arc<str>,
         metrics: Arc<Metrics>,
@@ -100,8 +99,8 @@ impl Intake {
         (intake, arrivals, account)
     }
 
-    /// A way to who looks in new events: it gets indicators without the message that
-    /// they came in, and has no end that the journal would wait for.
+    /// The way to this engine's new events. It passes on indicators without their
+    /// original message, and the journal does not wait for it.
     pub fn live(
         engine: &Arc<str>,
         metrics: Arc<Metrics>,
@@ -126,46 +125,45 @@ impl Intake {
         (intake, arrivals)
     }
 
-    /// What is left out is counted here.
+    /// Counts what is left out in these metrics.
     pub fn counting(mut self, metrics: Arc<Metrics>) -> Self {
         self.metrics = metrics;
         self
     }
 
-    /// Indicators on these ways are made wider.
+    /// Expands the indicators on these ways.
     pub fn widened(mut self, wider: MatchExpansion) -> Self {
         self.lanes.iter_mut().for_each(|lane| lane.wider = wider);
         self
     }
 
-    /// What is allowed is not put in.
+    /// Leaves out what is allowed.
     pub fn allowing(mut self, allow: Allowing) -> Self {
         self.allow = allow;
         self
     }
 
-    /// Everything goes all ways.
+    /// Combines the ways of both.
     pub fn and(mut self, other: Intake) -> Self {
         self.lanes.extend(other.lanes);
-        // The indicator itself goes last, the other ways get a copy, one for all that
-        // are alike.
+        // The last way gets the indicator itself, and the others one shared copy per
+        // form.
         self.lanes
             .sort_by_key(|lane| (!lane.account.is_live(), lane.wider));
         self
     }
 
-    /// Whether something waits for stored events, or is being looked for in them.
+    /// Whether any indicator waits for stored events or is being searched in them.
     pub fn is_busy(&self) -> bool {
         let mut stored = self.lanes.iter().filter(|lane| !lane.account.is_live());
         stored.any(|lane| lane.account.is_busy())
     }
 
-    /// Waits until there is room for more indicators, or the program stops; for
-    /// a source that can wait. An engine that is slow does not hold it back before there
-    /// is much that others have had.
+    /// Waits until there is room for more indicators, or the program stops; for a source
+    /// that can wait. A slow engine only holds it back once it is far behind the others.
     pub fn wait_for_room(&self, stop: &Stop) {
         while self.has_enough() {
-            // Nobody is woken for each that leaves; this source only has to be
+            // Nobody is woken for each indicator that leaves: this source only has to be
             // faster than the queries.
             if stop.sleep(Duration::from_millis(20)) {
                 return;
@@ -175,7 +173,7 @@ impl Intake {
 
     fn has_enough(&self) -> bool {
         let is_full = |lane: &Lane| lane.account.bytes() > ENOUGH_BYTES;
-        // Of an engine, the fuller one of its lanes counts.
+        // Of an engine's lanes, the fuller one counts.
         let has_full = |engine: &Arc<str>| {
             let mut own = self.lanes.iter().filter(|lane| lane.engine == *engine);
             own.any(is_full)
@@ -188,14 +186,13 @@ impl Intake {
                 .any(|lane| lane.account.bytes_of_all() > ENOUGH_OF_ALL)
     }
 
-    /// Puts an indicator in, in place of the one with the same id. One that finds a
-    /// lane full is dropped there, counted and logged. A ticket tells which engines have
-    /// answered already.
+    /// Adds an indicator, replacing the one with the same id. On a full lane it is
+    /// dropped, counted and logged. A ticket tells which engines have answered already.
     pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) {
         if let Some(because) = self.allow.now().of(&indicator) {
             self.leave_out(&indicator, because);
             ticket.into_iter().for_each(Ticket::finish);
-            // The one that it was to take the place of is out of date.
+            // The one it replaces is outdated.
             return self.withdraw(&indicator.id);
         }
         let has_answered = |lane: &&Lane| {
@@ -233,7 +230,7 @@ impl Intake {
         }
     }
 
-    /// Counts an indicator that is allowed.
+    /// Counts an allowed indicator.
     fn leave_out(&self, indicator: &Indicator, because: Because<'_>) {
         self.metrics.indicators_allowed.add(1);
         let id = printable(&indicator.id, 200);
@@ -271,7 +268,7 @@ impl Intake {
                 self.by_whom(lane),
                 QUEUE_BYTES >> 20
             );
-            // What it was before is out of date all the same.
+            // Its earlier version is outdated in any case.
             let _ = lane.sender.send(Arrival::Withdrawal(indicator.id.clone()));
             return;
         }
@@ -280,11 +277,11 @@ impl Intake {
             ticket,
             place: lane.account.place(indicator),
         };
-        // The other side is gone only when the program ends.
+        // The receiver only goes away when the program ends.
         let _ = lane.sender.send(arrival);
     }
 
-    /// Which engine it is about, where there are several.
+    /// Names the engine, if there are several.
     fn by_whom(&self, lane: &Lane) -> String {
         let is_alone = self.lanes.iter().all(|other| other.engine == lane.engine);
         if is_alone {
@@ -294,15 +291,15 @@ impl Intake {
         }
     }
 
-    /// All that there is for now has been put in. Who would wait for the end, before which
-    /// there can be changes, need not.
+    /// Marks the end of the current input. Matchers that expect changes after it may
+    /// ignore it.
     pub fn complete(&self) {
         for lane in &self.lanes {
             let _ = lane.sender.send(Arrival::Complete);
         }
     }
 
-    /// The indicator with this id is not to be looked for any more.
+    /// Withdraws the indicator with this id.
     pub fn withdraw(&self, id: &Arc<str>) {
         for lane in &self.lanes {
             let _ = lane.sender.send(Arrival::Withdrawal(id.clone()));
@@ -371,7 +368,7 @@ mod tests {
         let all: Vec<Arrival> = arrivals.try_iter().collect();
         let gone = |one: &&Arrival| matches!(one, Arrival::Withdrawal(_));
         let gone = all.iter().filter(gone).count();
-        // What a dropped one was before is out of date.
+        // The earlier version of a dropped one is outdated.
         assert_eq!((all.len(), gone as u64), (4, dropped));
         drop(all);
         intake.add(indicator("x", &large), None);

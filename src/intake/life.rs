@@ -25,13 +25,12 @@ use super::not_yet_valid::NotYetValid;
 use crate::indicator::{Indicator, ValidityState};
 use crate::state::journal::Ticket;
 
-/// How long to sleep at the most until something is due: the clock of the system may
-/// be set meanwhile.
+/// The longest sleep until something is due, since the system clock may be set in the
+/// meantime.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// The end of an indicator's validity, in tenths of a second since the program
-/// started, rounded up, and one more. It takes 4 bytes, also where there may be none,
-/// and lasts for 13 years.
+/// The end of an indicator's validity, in tenths of a second since the program started,
+/// rounded up, plus one. An optional one also takes 4 bytes. It lasts for 13 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ending(NonZeroU32);
 
@@ -40,61 +39,61 @@ const TICKS_A_SECOND: u32 = 10;
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    /// An indicator came, with its entry in the journal, where it has one.
+    /// An indicator arrived, with its entry in the journal if it has one.
     Came(Arc<Indicator>, Option<Ticket>),
     /// The indicator with this id is withdrawn.
     Withdrawn(Arc<str>),
-    /// Time went by.
+    /// Time has passed.
     Time,
 }
 
-/// What became of it, each with the id of the indicator.
+/// The results, each with the id of the indicator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// It is looked for, perhaps in place of what it was before.
+    /// It is searched, and replaces its earlier version if there is one.
     Sought(Arc<str>),
-    /// It was looked for in the same way already.
+    /// It was searched in the same way already.
     Repeated(Arc<str>),
-    /// It is looked for when its time comes.
+    /// It will be searched when its time comes.
     Later(Arc<str>),
-    /// It does not count now, and is not looked for.
+    /// It is not valid now, and is not searched.
     Inactive(Arc<str>, ValidityState),
-    /// It was looked for, or was to be, and is withdrawn.
+    /// It was searched, or was to be, and is withdrawn.
     Withdrawn(Arc<str>),
-    /// It was looked for, and its time is over.
+    /// It was searched, and has expired.
     Expired(Arc<str>),
-    /// It is not looked for, since there is no room for it.
+    /// It is not searched, since there is no room for it.
     Dropped(Arc<str>, NoRoom),
-    /// It is not looked for; the table has said why.
+    /// It is not searched; the table has logged why.
     Refused(Arc<str>),
 }
 
-/// What there is no room for.
+/// The limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRoom {
-    /// Those that are looked for take all the memory that they may.
+    /// The memory for indicators.
     Memory,
-    /// No value leads to it, and enough of those are checked in every event.
+    /// The number of indicators without a value, which are checked against every event.
     Checks,
 }
 
-/// What became of an indicator that was put into a table.
+/// The result of adding an indicator to a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PutOutcome {
-    /// It is looked for from now on.
+    /// It is searched from now on.
     Added,
-    /// It was there already, and asks for the same. Its end is the new one.
+    /// It was present with the same values. It has the new end.
     Repeated,
     /// There is no room for it.
     Full(NoRoom),
-    /// It cannot be looked for here; the table has said why.
+    /// It cannot be searched here; the table has logged why.
     Refused,
 }
 
-/// What is looked for, by who looks for it.
+/// The indicators that a matcher searches.
 pub trait Table {
-    /// Looks for an indicator up to an end, in place of whatever has the same id. A
-    /// table that has no use for the ticket drops it.
+    /// Adds an indicator until its end, replacing the one with the same id. A table that
+    /// does not need the ticket drops it.
     fn put(
         &mut self,
         indicator: Arc<Indicator>,
@@ -102,13 +101,13 @@ pub trait Table {
         end: Option<Ending>,
     ) -> PutOutcome;
 
-    /// Looks no more for what has this id; whether there was anything.
+    /// Removes the indicator with this id; returns whether it was present.
     fn remove(&mut self, id: &str) -> bool;
 
-    /// When what has this id ends, if it is there and does.
+    /// When the indicator with this id ends, if it is present and has an end.
     fn end(&self, id: &str) -> Option<Ending>;
 
-    /// About how many there are.
+    /// The approximate number of indicators.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -117,17 +116,17 @@ pub trait Table {
     }
 }
 
-/// The state of all indicators, but for the table of those that are looked for.
+/// The state of all indicators, except for the table of those that are searched.
 #[derive(Debug)]
 pub struct Life {
     start: SystemTime,
     later: NotYetValid,
-    /// When those that are looked for end. Some of these are void: the indicator went,
-    /// or has another end by now, which the table tells.
+    /// When searched indicators end. Some of these are outdated: the indicator was
+    /// removed or has another end by now, which the table tells.
     ends: BinaryHeap<Reverse<(Ending, Id)>>,
 }
 
-/// An id in as little memory as there is for it.
+/// An id in as little memory as possible.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Id {
     Short(ShortId),
@@ -148,7 +147,7 @@ impl Id {
 }
 
 impl Life {
-    /// No indicator is known. Times from now on can be told apart.
+    /// Starts without indicators. Later times are stored relative to `now`.
     pub fn new(now: SystemTime) -> Self {
         Life {
             start: now,
@@ -157,7 +156,7 @@ impl Life {
         }
     }
 
-    /// Does what is due by now, and then what happened; gives what became of each.
+    /// Processes everything that is due, and then the input; returns the results.
     pub fn step(&mut self, now: SystemTime, input: Input, table: &mut impl Table) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.expire(now, table, &mut outputs);
@@ -180,7 +179,7 @@ impl Life {
         outputs
     }
 
-    /// How long nothing is due, at the most.
+    /// The longest time for which nothing is due.
     pub fn sleep(&self, now: SystemTime) -> Duration {
         let end = self.ends.peek().map(|Reverse((end, _))| self.time(*end));
         let next = self.later.next().into_iter().chain(end).min();
@@ -188,12 +187,12 @@ impl Life {
         next.map_or(LONGEST_SLEEP, |time| left(time).min(LONGEST_SLEEP))
     }
 
-    /// How many wait for their time to begin.
+    /// The number of indicators that are not valid yet.
     pub fn later(&self) -> usize {
         self.later.len()
     }
 
-    /// Puts an indicator where it belongs by its validity.
+    /// Adds an indicator according to its validity.
     fn sort_in(
         &mut self,
         now: SystemTime,
@@ -231,7 +230,7 @@ impl Life {
                     self.drop_void(table);
                 }
             }
-            // What it was before is out of date all the same.
+            // Its earlier version is outdated in any case.
             PutOutcome::Full(_) | PutOutcome::Refused => {
                 table.remove(&id);
             }
@@ -260,7 +259,7 @@ impl Life {
         }
     }
 
-    /// Ends of indicators that went would stay until they pass.
+    /// The ends of removed indicators would otherwise remain until they pass.
     fn drop_void(&mut self, table: &impl Table) {
         if self.ends.len() > 2 * table.len() + 1024 {
             self.ends

@@ -1,6 +1,6 @@
-//! What arrives, and what becomes of it: the way from who receives indicators to who
-//! looks for them ([`Intake`]), and the one life of an indicator ([`Life`]) that
-//! stored events, new events and log files share.
+//! Arriving indicators: the way from the receiver to the matchers ([`Intake`]), and the
+//! one life cycle of an indicator ([`Life`]) that stored events, new events and log files
+//! share.
 
 mod account;
 mod id;

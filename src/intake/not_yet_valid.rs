@@ -13,16 +13,16 @@ use std::time::SystemTime;
 use crate::indicator::Indicator;
 use crate::state::journal::Ticket;
 
-/// How many of them wait.
+/// The most indicators.
 const MOST: usize = 10_000;
 
-/// The most memory that they take, in bytes, about.
+/// The approximate limit of their memory in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
-/// One that waits, with its entry in the journal.
+/// A waiting indicator, with its entry in the journal.
 type Waiting = (Arc<Indicator>, Option<Ticket>);
 
-/// Those that wait, by their time, one for each id.
+/// The waiting indicators by time, one per id.
 #[derive(Debug, Default)]
 pub(super) struct NotYetValid {
     by_time: BTreeMap<(SystemTime, u64), Waiting>,
@@ -32,8 +32,8 @@ pub(super) struct NotYetValid {
 }
 
 impl NotYetValid {
-    /// Keeps an indicator for its time, in place of the one with the same id; `false`
-    /// where it has no such time, or there is no room for it.
+    /// Stores an indicator until it is valid, replacing the one with the same id; `false`
+    /// if it has no such time, or if there is no room.
     pub(super) fn put(&mut self, indicator: Arc<Indicator>, ticket: Option<Ticket>) -> bool {
         self.remove(&indicator.id);
         let bytes = self.bytes + indicator.size();
@@ -49,7 +49,7 @@ impl NotYetValid {
         true
     }
 
-    /// Takes out the one with this id; whether there was one.
+    /// Removes the one with this id; returns whether there was one.
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let key = self.by_id.remove(id);
         let removed = key.and_then(|key| self.by_time.remove(&key));
@@ -59,7 +59,7 @@ impl NotYetValid {
         removed.is_some()
     }
 
-    /// The next whose time has come.
+    /// Removes and returns the next one that is valid.
     pub(super) fn take_due(&mut self, now: SystemTime) -> Option<Waiting> {
         let first = self.by_time.first_entry()?;
         let due = (first.key().0 <= now).then(|| first.remove())?;
@@ -68,12 +68,12 @@ impl NotYetValid {
         Some(due)
     }
 
-    /// When the next one begins to count.
+    /// When the next one becomes valid.
     pub(super) fn next(&self) -> Option<SystemTime> {
         self.by_time.keys().next().map(|(time, _)| *time)
     }
 
-    /// How many wait.
+    /// The number of waiting indicators.
     pub(super) fn len(&self) -> usize {
         self.by_time.len()
     }
@@ -127,7 +127,7 @@ mod tests {
         let mut large = indicator("0", Some(far));
         Arc::make_mut(&mut large).ioc = vec!["a".repeat(MOST_BYTES)];
         assert!(!later.put(large, None));
-        // What it was before is out of date.
+        // Its earlier version is outdated.
         assert_eq!(later.len(), MOST - 1);
         assert!(later.put(indicator("x", Some(far)), None));
     }

@@ -1,4 +1,4 @@
-//! What is logged and counted of the life of indicators.
+//! Logs and counts what happens to indicators.
 
 use std::sync::Arc;
 
@@ -10,18 +10,18 @@ use crate::matching::condition::MOST_UNLISTED;
 use crate::observe::metrics::Metrics;
 use crate::process::text::printable;
 
-/// Who looks for indicators.
+/// The matcher of indicators.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Queries over stored events.
     Stored,
-    /// New events of an engine. Where others look for the same indicators, they say
-    /// what is not looked for at all.
+    /// New events of an engine. If there are other matchers for the same indicators,
+    /// these report what is not searched.
     Live {
-        /// Nobody else does.
+        /// There is no other matcher.
         is_alone: bool,
     },
-    /// Log files, once for what comes together.
+    /// Log files, in one pass for each set of indicators.
     Files,
     /// Log files as they grow.
     Following,
@@ -32,12 +32,12 @@ impl Way {
         matches!(self, Way::Live { .. })
     }
 
-    /// Whether an indicator stays until something ends it.
+    /// Whether an indicator remains until it ends.
     fn stays(self) -> bool {
         matches!(self, Way::Live { .. } | Way::Following)
     }
 
-    /// What is done with an indicator.
+    /// The verb for what is done with an indicator.
     fn verb(self) -> &'static str {
         match self {
             Way::Stored => "queried",
@@ -47,7 +47,7 @@ impl Way {
     }
 }
 
-/// Logs and counts what became of indicators.
+/// Logs and counts results.
 pub fn note(outputs: Vec<Output>, way: Way, metrics: &Metrics) {
     for output in outputs {
         note_one(output, way, metrics);
@@ -128,14 +128,14 @@ fn note_inactive(id: &Arc<str>, standing: ValidityState, metrics: &Metrics) {
     );
 }
 
-/// Counts those that waited for their time when the run ended.
+/// Counts the indicators that were not valid yet when the run ended.
 pub fn note_left(count: usize, way: Way, metrics: &Metrics) {
     if way != (Way::Live { is_alone: false }) {
         metrics.indicators_inactive.add(count as u64);
     }
 }
 
-/// Counts and logs an indicator that the engine at hand cannot be asked about.
+/// Counts and logs an indicator that the engine does not support.
 pub fn note_unsupported(indicator: &Indicator, reason: &str, metrics: &Metrics) {
     metrics.indicators_unsupported.add(1);
     metrics.unsupported.count(reason);

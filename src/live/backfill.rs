@@ -1,5 +1,5 @@
-//! After a loss: the engine's matcher is told again what it forgot, and the
-//! events of the gap are searched.
+//! After an outage: restores the values of an engine's matcher that has lost them, and
+//! searches the events of the gap.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,32 +20,32 @@ use crate::process::stop::{Backoff, Stop};
 use crate::protocol::Context;
 use crate::sighting::report::Reporter;
 
-/// How many values one query asks for, where the engine takes as many: 100,000
-/// take some 20 s (measured).
+/// The most values per query, if the engine supports as many: 100,000 take about 20 s
+/// (measured).
 const VALUES_AT_ONCE: usize = 100_000;
 
-/// How often a query that fails while the engine answers is put.
+/// How often a query that fails while the engine responds is run.
 const TRIES: u32 = 3;
 
 /// The engine's child is up.
 pub struct Gap {
-    /// Since when it was not, where it was up before.
+    /// Since when it was down, if it was up before.
     pub since: Option<SystemTime>,
 }
 
-/// The thread's own things.
+/// The state of the thread.
 pub struct Backfill {
-    /// What is asked about the gap.
+    /// The engine to query about the gap.
     pub engine: Arc<dyn Engine + Send + Sync>,
-    /// What is matched.
+    /// The live indicators.
     pub shared: Arc<Shared>,
-    /// Where an engine that forgets is told again.
+    /// The way to a matcher that loses its values.
     pub forgetful: Option<Way>,
-    /// Where matches go.
+    /// Where matches are reported.
     pub reporter: Reporter,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The longest that one query may take.
+    /// The time limit of a query.
     pub timeout: Option<Duration>,
     /// The end of live matching.
     pub ending: Stop,
@@ -53,17 +53,17 @@ pub struct Backfill {
     pub stop: Stop,
 }
 
-/// Why a gap is not covered.
+/// Why a gap was not searched.
 enum Uncovered {
-    /// The engine is away: it is asked until it is back.
+    /// The engine is away: it is queried again until it is back.
     Away(String),
-    /// It cannot be had.
+    /// It cannot be searched.
     Failed(String),
     Stopped,
 }
 
 impl Backfill {
-    /// Runs until nobody has a gap to cover any more.
+    /// Runs until there can be no more gaps.
     pub fn run(mut self, gaps: &Receiver<Gap>) {
         let mut open: Option<SystemTime> = None;
         let mut backoff = Backoff::new();
@@ -87,7 +87,7 @@ impl Backfill {
             let Some(since) = open else {
                 continue;
             };
-            // What is imported before the matcher knows a value again is of the gap.
+            // Events stored before the matcher has its values back belong to the gap.
             if let Some(way) = &self.forgetful {
                 way.wait_until_told();
             }
@@ -133,7 +133,7 @@ impl Backfill {
         }
     }
 
-    /// Tells an engine that forgets everything again.
+    /// Sends all values again to an engine that has lost them.
     fn remind(&self) {
         let Some(way) = &self.forgetful else {
             return;
@@ -150,7 +150,7 @@ impl Backfill {
         }
     }
 
-    /// Asks for all live indicators in the events since then.
+    /// Searches the events since then for all live indicators.
     fn cover(&mut self, since: SystemTime) -> Result<(), Uncovered> {
         let most = self.engine.most_observables();
         let most = most.unwrap_or(VALUES_AT_ONCE).min(VALUES_AT_ONCE);
@@ -199,8 +199,8 @@ impl Backfill {
         }
     }
 
-    /// Puts a query until it is answered, or the engine refuses it: why, in its
-    /// words.
+    /// Runs a query until it succeeds, or until the engine rejects it, for the returned
+    /// reason.
     fn put_until_answered(
         &mut self,
         asked: QueryTarget<'_>,
@@ -232,7 +232,7 @@ impl Backfill {
         }
     }
 
-    /// One of several values may be what the engine does not take.
+    /// One of several values may be the one that the engine rejects.
     fn halve(
         &mut self,
         values: &[Observable],
@@ -296,7 +296,7 @@ impl Backfill {
     }
 }
 
-/// Reports an event of the gap; says whether the line is one.
+/// Reports an event of the gap; returns whether the line is an event.
 fn take(
     event: &Line<'_>,
     since: OffsetDateTime,
@@ -311,12 +311,12 @@ fn take(
     }
     let context = Context::already_checked(line);
     let time = context.time();
-    // Without a time nobody knows whether it is of the gap.
+    // Without a time it is unknown whether it belongs to the gap.
     let came = event.stored.or(time.map(|time| time.utc()));
     let Some(came) = came.filter(|came| *came > since) else {
         return true;
     };
-    // Known live by then, or it is for retro matching.
+    // Live by then; otherwise it is up to retro matching.
     let known = matched
         .iter()
         .filter(|one| came >= OffsetDateTime::from(one.since));

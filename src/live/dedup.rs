@@ -1,23 +1,23 @@
-//! What was reported lately, so that a query for the events of a gap and the
-//! stream of new events report nothing twice.
+//! Recently reported sightings, so that the query for a gap and the stream of new events
+//! report nothing twice.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 
-/// How many sightings are remembered: some 10 MB when it is full.
+/// The most sightings that are stored: about 10 MB when full.
 const MOST: usize = 1 << 18;
 
-/// Sightings by indicator and event, each with how often it was seen on either
-/// way. The same event printed twice is two events.
+/// Sightings by indicator and event, each with how often it was seen in the stream and in
+/// queries. The same event printed twice is two events.
 #[derive(Debug, Default)]
 pub struct Dedup {
     seen: HashMap<u64, Seen>,
     order: VecDeque<u64>,
-    /// The number of the query whose answer is being read.
+    /// The number of the query whose output is being read.
     query: u32,
-    /// Seeded anew in each run: what an attacker prepares meets no known hash.
+    /// Seeded at random in each run, so that an attacker cannot prepare collisions.
     hasher: RandomState,
 }
 
@@ -29,17 +29,17 @@ struct Seen {
     query: u32,
 }
 
-/// What tells an event from others.
+/// What identifies an event.
 #[derive(Clone, Copy, Debug, Hash)]
 pub enum EventKey<'a> {
     /// Its text.
     Text(&'a str),
-    /// Its time in nanoseconds, where the text is not known.
+    /// Its time in nanoseconds, if the text is not known.
     Time(i128),
 }
 
 impl Dedup {
-    /// An event came as it happened; says whether it is to be reported.
+    /// Records an event of the stream; returns whether to report it.
     pub fn live(&mut self, id: &str, mark: EventKey<'_>) -> bool {
         let seen = self.entry(id, mark);
         seen.live = seen.live.saturating_add(1);
@@ -48,12 +48,12 @@ impl Dedup {
         is_new
     }
 
-    /// A query begins, whose answer can hold everything once more.
+    /// Starts a query, whose output may repeat everything.
     pub fn begin_query(&mut self) {
         self.query = self.query.wrapping_add(1);
     }
 
-    /// The answer of a query holds an event; says whether it is to be reported.
+    /// Records an event in the output of a query; returns whether to report it.
     pub fn queried(&mut self, id: &str, mark: EventKey<'_>) -> bool {
         let query = self.query;
         let seen = self.entry(id, mark);
@@ -91,11 +91,11 @@ mod tests {
         assert!(recent.live("1", a) && recent.live("1", a));
         recent.begin_query();
         assert!(!recent.queried("1", a) && !recent.queried("1", a));
-        // A third event of the same text, and others.
+        // A third event with the same text, and others.
         assert!(recent.queried("1", a) && recent.queried("2", a) && recent.queried("1", b));
         // Printed late by the stream.
         assert!(!recent.live("1", b) && recent.live("1", b));
-        // Asked again.
+        // Queried again.
         recent.begin_query();
         for _ in 0..3 {
             assert!(!recent.queried("1", a));

@@ -1,5 +1,5 @@
-//! All live indicators, in little memory: whole messages are not kept, only id,
-//! protocol and values.
+//! All live indicators, in little memory: only id, protocol and values are stored, not
+//! whole messages.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -24,17 +24,17 @@ use joined::Joined;
 pub use joined::Part;
 use unlisted::Unlisted;
 
-/// The most memory that live indicators take, in bytes, about.
+/// The approximate memory limit for live indicators, in bytes.
 const MOST_BYTES: usize = 1 << 30;
 
-/// What an indicator takes beside the text of its values: an entry, its places
-/// in four tables (measured by `cargo bench --bench live`).
+/// The size of an indicator without the text of its values: an entry, and its places in
+/// four tables (measured by `cargo bench --bench live`).
 const BYTES_EACH: usize = 90;
 
 /// The end of a chain.
 const NONE: u32 = u32::MAX;
 
-/// Times are kept in tenths of a second since the roster was made: 13 years.
+/// Times are stored in tenths of a second since the table was made: 13 years.
 const TICKS_A_SECOND: u32 = 10;
 
 /// One value of one indicator.
@@ -51,23 +51,23 @@ struct Entry {
     end: Option<Ending>,
 }
 
-/// A change of what has to be matched at all, whoever matches.
+/// A change in the set of values to match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The first indicator with this value came; this is its id.
+    /// The first indicator with this value was added; this is its id.
     Add(Observable, Arc<str>),
-    /// The last one went.
+    /// The last indicator with it was removed.
     Remove(Observable),
 }
 
-/// An indicator that an event matches, as a sighting needs it.
+/// An indicator that an event matches, for a sighting.
 #[derive(Debug)]
 pub struct Matched {
-    /// Without the message that it came in.
+    /// The indicator, without its original message.
     pub indicator: Indicator,
     /// Since when it is matched.
     pub since: SystemTime,
-    /// The indicator that it is a part of, where an event alone is no match.
+    /// The indicator that it is a part of, if a single event is not a match.
     pub part: Option<Part>,
 }
 
@@ -76,7 +76,7 @@ pub struct Matched {
 pub struct IndicatorTable {
     matcher: EventMatcher,
     scratch: EventScratch,
-    /// Whether answers of DNS count in what is checked in events.
+    /// Whether DNS answers count in conditions.
     answers: bool,
     /// By slot: the first entry with its value.
     heads: Vec<u32>,
@@ -87,10 +87,9 @@ pub struct IndicatorTable {
     hasher: RandomState,
     long_ids: Vec<Arc<str>>,
     free_long_ids: Vec<u32>,
-    /// By entry: values as the bus wrote them, where that is not how this
-    /// program writes them.
+    /// By entry: values as the bus wrote them, if this program writes them differently.
     written: HashMap<u32, Box<[String]>>,
-    /// What else an event has to be like, by entry, where there is something.
+    /// The additional conditions, by entry.
     conditions: HashMap<u32, Arc<Condition>>,
     unlisted: Unlisted,
     joined: Joined,
@@ -102,7 +101,7 @@ pub struct IndicatorTable {
 }
 
 impl IndicatorTable {
-    /// A roster without indicators.
+    /// An empty table.
     pub fn new(meaning: Meaning, reach: Box<dyn FieldScope>, now: SystemTime) -> Self {
         IndicatorTable {
             matcher: EventMatcher::with_reach(meaning, reach),
@@ -127,19 +126,19 @@ impl IndicatorTable {
         }
     }
 
-    /// How many values are matched, each counted for each indicator that has it, and
-    /// indicators that no value leads to.
+    /// The number of matched values, counted for each indicator that has them, plus the
+    /// indicators without a value.
     pub fn len(&self) -> usize {
         self.by_id.len() + self.unlisted.len()
     }
 
-    /// Whether nothing is matched.
+    /// Whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Matches an indicator from the next event on, up to its end, in place of what has
-    /// the same id; tells which values are new, and which no indicator has any more.
+    /// Adds an indicator until its end, replacing the one with the same id. `changes`
+    /// gets the values that are new, and those that no indicator has any more.
     pub fn put(
         &mut self,
         indicator: &Indicator,
@@ -179,8 +178,8 @@ impl IndicatorTable {
         PutOutcome::Added
     }
 
-    /// Matches the parts of an indicator that means several events; none of them, where one
-    /// cannot be.
+    /// Adds the parts of an indicator of several events; none of them, if one cannot be
+    /// added.
     fn put_joined(
         &mut self,
         indicator: &Indicator,
@@ -213,7 +212,7 @@ impl IndicatorTable {
         }
     }
 
-    /// When the indicator with this id ends, if it is there and does.
+    /// When the indicator with this id ends, if it is present and has an end.
     pub fn end(&self, id: &str) -> Option<Ending> {
         match self.entries_of(id).first() {
             Some(&entry) => self.entries[entry as usize].end,
@@ -240,7 +239,7 @@ impl IndicatorTable {
         known.len() == slots.len() && known.iter().all(has_condition) && slots.iter().all(holds)
     }
 
-    /// Gives the entry that the value has now: the one that it had, where it had one.
+    /// Returns the entry of the value: the existing one, if there is one.
     fn put_value(
         &mut self,
         indicator: &Indicator,
@@ -263,7 +262,7 @@ impl IndicatorTable {
         };
         let same = self.chain(next).find(is_same);
         if let Some(same) = same {
-            // What came last counts.
+            // The last end counts.
             self.entries[same as usize].end = end;
             self.set_condition(same, indicator);
             self.set_written(same, indicator, observable);
@@ -319,8 +318,8 @@ impl IndicatorTable {
         };
     }
 
-    /// Matches no indicator with this id any more; gives how many values it had,
-    /// and tells which of them no other has.
+    /// Removes the indicator with this id; returns how many values it had, and adds those
+    /// that no other has to `changes`.
     pub fn remove(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
         let entries = self.entries_of(id);
         let count = entries.len();
@@ -328,8 +327,8 @@ impl IndicatorTable {
         count + self.unlisted.remove(id) + self.remove_joined(id, changes)
     }
 
-    /// Shows every indicator that the event in `line`, of this schema, matches,
-    /// each once.
+    /// Finds every indicator that the event in `line`, of this schema, matches, each
+    /// once.
     ///
     /// # Errors
     /// The line is not one JSON object.
@@ -395,7 +394,7 @@ impl IndicatorTable {
         }
     }
 
-    /// The protocol of any indicator, where there is one.
+    /// The protocol of any indicator, if there is one.
     pub fn any_protocol(&self) -> Option<Protocol> {
         match self.by_id.iter().next() {
             Some(&entry) => Some(self.entries[entry as usize].protocol),
@@ -403,7 +402,7 @@ impl IndicatorTable {
         }
     }
 
-    /// What the indicators that no value leads to are asked for, each with its id.
+    /// The selections of indicators without a value, each with its id.
     pub fn selections(&self) -> Vec<(Arc<Selection>, Arc<str>)> {
         let selections = self.unlisted.selections().into_iter();
         selections
@@ -411,9 +410,9 @@ impl IndicatorTable {
             .collect()
     }
 
-    /// Distinct values from this slot on that cost no more than `most` to ask for,
-    /// each with the id of one indicator that has it, and the slot to go on from;
-    /// `None` behind the last.
+    /// Distinct values from this slot on whose queries cost no more than `most`, each
+    /// with the id of one indicator that has it, and the slot to continue from; `None`
+    /// after the last.
     pub fn values(&self, from: usize, most: usize) -> (Vec<(Observable, Arc<str>)>, Option<usize>) {
         let (mut values, mut weight) = (Vec::new(), 0);
         for (slot, &head) in self.heads.iter().enumerate().skip(from) {
@@ -430,7 +429,7 @@ impl IndicatorTable {
         (values, None)
     }
 
-    /// About how many bytes it holds on the heap, for statistics.
+    /// The approximate heap memory in bytes, for statistics.
     pub fn heap_size(&self) -> usize {
         self.matcher.index().heap_size()
             + self.heads.capacity() * size_of::<u32>()
@@ -482,7 +481,7 @@ impl IndicatorTable {
         same_hash.filter(|&entry| self.has_id(entry, id)).collect()
     }
 
-    /// The entries from this one on that have the same value.
+    /// The entries with the same value, from this one on.
     fn chain(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
         let some = |entry: u32| (entry != NONE).then_some(entry);
         std::iter::successors(some(first), move |&entry| {
@@ -520,8 +519,7 @@ impl IndicatorTable {
         self.free.push(number);
     }
 
-    /// About what an entry takes, in bytes; the same at its end as at its
-    /// beginning.
+    /// The approximate size of an entry in bytes. It does not change.
     fn size(&self, number: u32) -> usize {
         let entry = &self.entries[number as usize];
         let index = self.matcher.index();

@@ -1,5 +1,4 @@
-//! The thread that takes indicators in, and out when they are withdrawn or
-//! expire.
+//! The thread that adds indicators, and removes them when they are withdrawn or expire.
 
 use std::sync::{Arc, MutexGuard};
 use std::time::SystemTime;
@@ -18,29 +17,29 @@ use crate::process::stop::Stop;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
 
-/// The thread's own things.
+/// The state of the thread.
 pub struct Lifecycle {
-    /// What is matched.
+    /// The live indicators.
     pub shared: Arc<Shared>,
-    /// Who says what the engine's own matcher takes, where it has one.
+    /// The engine's own matcher, if it has one, which tells what it supports.
     pub registrar: Option<Arc<dyn RemoteMatcher>>,
-    /// Where that matcher is told.
+    /// The way to that matcher.
     pub way: Option<Way>,
-    /// Whether live matching is all that is done.
+    /// Whether live matching is the only matching.
     pub is_alone: bool,
-    /// How wide indicators are looked for.
+    /// How far the search for indicators goes beyond equality.
     pub wider: MatchExpansion,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The end of live matching, which this thread brings about.
+    /// The end of live matching, which this thread causes.
     pub ending: Stop,
     /// The end of the program.
     pub stop: Stop,
 }
 
 impl Lifecycle {
-    /// Runs until no more arrives, or the program stops; then ends live matching. What came
-    /// before it was there comes first.
+    /// Runs until the lane is closed or the program stops; then ends live matching. The
+    /// arrivals from before it started are processed first.
     pub fn run(self, first: Vec<Arrival>, arrivals: &Receiver<Arrival>) {
         let mut first = first.into_iter();
         let mut life = Life::new(SystemTime::now());
@@ -84,7 +83,7 @@ impl Lifecycle {
         self.ending.now();
     }
 
-    /// Hands on what the engine's matcher has to know.
+    /// Sends the changes to the engine's matcher.
     fn tell(&self, changes: &mut Vec<Change>) {
         let Some(way) = &self.way else {
             return changes.clear();
@@ -104,7 +103,7 @@ impl Lifecycle {
     }
 }
 
-/// The roster for one step, with what keeps it.
+/// The table during one step, with what belongs to it.
 struct Kept<'a> {
     roster: MutexGuard<'a, IndicatorTable>,
     registrar: Option<&'a dyn RemoteMatcher>,
@@ -140,8 +139,8 @@ impl Table for Kept<'_> {
 }
 
 impl Kept<'_> {
-    /// Drops the values that the engine's own matcher cannot have, where it has one;
-    /// whether anything is left.
+    /// Drops the values that the engine's own matcher does not support, if there is one;
+    /// returns whether any are left.
     fn is_taken(&self, indicator: &mut Arc<Indicator>) -> bool {
         let Some(registrar) = self.registrar else {
             return true;

@@ -1,6 +1,6 @@
-//! Telling an engine's matcher what to match: a few threads, each of which runs
-//! one process at a time. What concerns one value goes through one thread, in
-//! order; where a value changes again before it was told, only the last counts.
+//! Sends updates to an engine's matcher: a few threads, each of which runs one process at
+//! a time. Updates of one value go through one thread, in order; if a value changes again
+//! before it was sent, only the last change counts.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -19,24 +19,23 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::{Backoff, Stop};
 
-/// How many processes run at once.
+/// The number of processes that run at once.
 const WORKERS: usize = 4;
 
-/// How many changes wait for each of them; beyond that the one who brings them
-/// waits.
+/// The most changes that wait for each of them; beyond that the sender waits.
 const WAITING: usize = 4096;
 
-/// How long a change waits for company where one process tells many: a process
-/// takes longer.
+/// How long a change waits for others if one process can send many: a process takes
+/// longer.
 const COMPANY: Duration = Duration::from_millis(100);
 
-/// How many changes one thread holds to gather them.
+/// The most changes that one thread holds to combine them.
 const GATHERED: usize = 10_000;
 
-/// What comes to a thread.
+/// What a thread receives.
 enum Order {
     Tell(Change),
-    /// Drop this when everything before it has been told.
+    /// Drop this when everything before it has been sent.
     Report(Sender<Infallible>),
 }
 
@@ -49,7 +48,7 @@ pub struct MatcherUpdates {
     stop: Stop,
 }
 
-/// A way to the threads for one of those who bring changes.
+/// A way to the threads for one sender.
 #[derive(Clone)]
 pub struct Way {
     queues: Vec<Sender<Order>>,
@@ -59,8 +58,7 @@ pub struct Way {
 }
 
 impl MatcherUpdates {
-    /// Starts the threads. They end when every [`Way`] is dropped, or with
-    /// `ending`.
+    /// Starts the threads. They end when every [`Way`] is dropped, or with `ending`.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -96,7 +94,7 @@ impl MatcherUpdates {
         Ok(pool)
     }
 
-    /// A way to the threads.
+    /// A new way to the threads.
     pub fn way(&self) -> Way {
         Way {
             queues: self.queues.clone(),
@@ -106,7 +104,7 @@ impl MatcherUpdates {
         }
     }
 
-    /// Waits for the end.
+    /// Waits for the threads to end.
     pub fn join(self) {
         drop(self.queues);
         for thread in self.threads {
@@ -118,8 +116,8 @@ impl MatcherUpdates {
 }
 
 impl Way {
-    /// Brings a change, waiting while too many wait already, but not beyond the end;
-    /// says whether it got there.
+    /// Sends a change, waiting while too many wait, but not beyond the end; returns
+    /// whether it was sent.
     pub fn send(&self, change: Change) -> bool {
         let value = match &change {
             Change::Add(value, _) | Change::Remove(value) => value,
@@ -128,8 +126,7 @@ impl Way {
         self.send_to(worker, Order::Tell(change))
     }
 
-    /// Waits until all changes that were brought before are told, or refused, or
-    /// until the end.
+    /// Waits until all earlier changes are sent or rejected, or until the end.
     pub fn wait_until_told(&self) {
         let (report, told) = bounded(0);
         for worker in 0..self.queues.len() {
@@ -144,11 +141,11 @@ impl Way {
         }
     }
 
-    /// The end of live matching may be for the very thread to bring about that waits
-    /// here, so the end of the program counts too.
+    /// The end of live matching may be caused by the very thread that waits here, so the
+    /// end of the program counts too.
     fn send_to(&self, worker: usize, order: Order) -> bool {
         select! {
-            // The thread is gone only when the program ends.
+            // The thread only goes away when the program ends.
             send(self.queues[worker], order) -> sent => sent.is_ok(),
             recv(self.ending.now_channel()) -> _ => false,
             recv(self.stop.drain_channel()) -> _ => false,
@@ -156,15 +153,15 @@ impl Way {
     }
 }
 
-/// What a thread has to do, each value once.
+/// The pending changes of a thread, each value once.
 #[derive(Default)]
 struct Waiting {
     order: VecDeque<Observable>,
-    /// The id to add a value with; none to remove it.
+    /// The id to add a value with; `None` to remove it.
     wanted: HashMap<Observable, Option<Arc<str>>>,
 }
 
-/// The next thing to do.
+/// The next update.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
     Add(Vec<(Observable, Arc<str>)>),
@@ -172,7 +169,7 @@ enum Step {
 }
 
 impl Step {
-    /// How many values it is about.
+    /// The number of values in it.
     fn len(&self) -> usize {
         match self {
             Step::Add(values) => values.len(),
@@ -192,7 +189,7 @@ impl Waiting {
         }
     }
 
-    /// Undoes [`Waiting::next`], but for what has changed since.
+    /// Undoes [`Waiting::next`], except for what has changed since.
     fn put_back(&mut self, step: Step) {
         let entries: Vec<(Observable, Option<Arc<str>>)> = match step {
             Step::Add(values) => values.into_iter().map(|(v, id)| (v, Some(id))).collect(),
@@ -206,7 +203,7 @@ impl Waiting {
         }
     }
 
-    /// Takes up to `most` additions that follow each other, or one removal.
+    /// Removes up to `most` consecutive additions, or one removal, and returns them.
     fn next(&mut self, most: usize) -> Option<Step> {
         let mut additions = Vec::new();
         while let Some(value) = self.order.pop_front() {
@@ -238,7 +235,7 @@ struct Worker {
     ending: Stop,
     stop: Stop,
     waiting: Waiting,
-    /// Who wants to know, when so many more are told.
+    /// Whom to notify after how many more updates.
     reports: VecDeque<(usize, Sender<Infallible>)>,
 }
 
@@ -275,7 +272,7 @@ impl Worker {
         }
     }
 
-    /// So many more of those that wait longest are told.
+    /// Counts this many of the oldest updates as sent.
     fn count_told(&mut self, count: usize) {
         for (left, _) in &mut self.reports {
             *left = left.saturating_sub(count);
@@ -285,8 +282,8 @@ impl Worker {
         }
     }
 
-    /// Takes what waits, and where one process tells many, what comes within a
-    /// moment. More than the thread holds stays in the channel, which is bounded.
+    /// Receives what waits, and, if one process can send many, what arrives within a
+    /// moment. More than the thread can hold stays in the bounded channel.
     fn gather(&mut self, orders: &Receiver<Order>, most: usize) {
         let until = Instant::now() + if most > 1 { COMPANY } else { Duration::ZERO };
         while self.waiting.len() < GATHERED && !self.ending.is_now() {
@@ -331,7 +328,7 @@ impl Worker {
         }
     }
 
-    /// One of several may be what the engine does not take.
+    /// One of several may be the one that the engine rejects.
     fn refused(&mut self, step: Step, reason: &str) {
         match step {
             Step::Add(mut values) if values.len() > 1 => {
@@ -364,7 +361,7 @@ impl Worker {
     }
 }
 
-/// Logs what the matcher has been told.
+/// Logs an update of the matcher.
 fn note(step: &Step) {
     if !log_enabled!(Level::Debug) {
         return;
@@ -406,7 +403,7 @@ mod tests {
         Some(Step::Add(values.collect()))
     }
 
-    /// An engine's matcher whose calls last until live matching ends.
+    /// A matcher whose calls last until live matching ends.
     struct Away;
 
     impl RemoteMatcher for Away {
@@ -415,7 +412,7 @@ mod tests {
         }
 
         fn add(&self, _: &[(Observable, Arc<str>)], stop: &Stop) -> UpdateOutcome {
-            // It is closed, and never sent on.
+            // The channel is only closed, never used.
             let _ = stop.now_channel().recv();
             UpdateOutcome::Stopped
         }
@@ -437,7 +434,7 @@ mod tests {
         }
     }
 
-    /// Who brings changes ends live matching, and once waited for that end himself.
+    /// The sender of changes ends live matching, and once waited for that end itself.
     #[test]
     fn who_brings_more_than_can_wait_is_free_when_the_program_stops() {
         let new = || Stop::new().expect("two socket pairs");
@@ -485,7 +482,7 @@ mod tests {
         }
         let step = waiting.next(9);
         assert_eq!(step, added(&[("a", "3"), ("b", "2")]));
-        // It failed, and meanwhile one of them changed again.
+        // It failed, and in the meantime one of them changed again.
         waiting.put(remove("a"));
         waiting.put_back(step.expect("some"));
         assert_eq!(waiting.next(9), added(&[("b", "2")]));
@@ -493,7 +490,7 @@ mod tests {
         assert_eq!(waiting.next(9), None);
     }
 
-    /// An engine that takes its time, and refuses one value.
+    /// A slow engine that rejects one value.
     #[derive(Default)]
     struct Slow(std::sync::Mutex<Vec<Observable>>);
 

@@ -63,21 +63,21 @@ pub struct LiveSettings {
     pub waiting: Arc<Waiting>,
 }
 
-/// What goes in and out of it, on one engine.
+/// The inputs and outputs of live matching on one engine.
 pub struct Ways {
-    /// What comes.
+    /// Arriving indicators.
     pub arrivals: Receiver<Arrival>,
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
-    /// Where they go.
+    /// Where they are sent.
     pub writer: Sender<WriterMessage>,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// The program's end.
+    /// The program's stop.
     pub stop: Stop,
 }
 
-/// What several of the threads use.
+/// The state shared by the threads.
 pub struct Shared {
     roster: Mutex<IndicatorTable>,
     recent: Mutex<Dedup>,
@@ -95,7 +95,7 @@ impl Shared {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reports what an event matches: by itself, or with others before it.
+    /// Reports what an event matches, alone or with earlier events.
     fn report(&self, matched: &[&Matched], line: &str, reporter: &mut Reporter) {
         let context = Context::already_checked(line);
         let mut joined: Vec<(&Arc<Indicator>, Vec<u16>)> = Vec::new();
@@ -117,7 +117,7 @@ impl Shared {
         }
     }
 
-    /// What tells an event from others, on this engine.
+    /// What identifies an event on this engine.
     fn mark<'a>(&self, event: &'a str, time: Option<EventTime>) -> EventKey<'a> {
         match time.filter(|_| !self.knows_events) {
             Some(time) => EventKey::Time(time.utc().unix_timestamp_nanos()),
@@ -126,21 +126,21 @@ impl Shared {
     }
 }
 
-/// Live matching of one engine: a thread, which has the others.
+/// Live matching of one engine: a thread, which owns the others.
 pub struct Live(JoinHandle<bool>);
 
-/// Those others.
+/// The other threads.
 struct Threads {
     watcher: JoinHandle<Result<(), Refused>>,
     mender: JoinHandle<()>,
     pool: Option<MatcherUpdates>,
-    /// How logs name the engine.
+    /// The engine's name in logs.
     title: String,
 }
 
 impl Live {
     /// Starts with a source. It ends when every [`crate::intake::Intake`] is dropped, or
-    /// with the stop; where all engines refuse from the beginning, it stops the program.
+    /// with the stop. If all engines refuse from the beginning, it stops the program.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -158,8 +158,8 @@ impl Live {
         named("live-keeper", settings.number).spawn(run).map(Live)
     }
 
-    /// The same with a source that is there once the engine has answered. What comes
-    /// until then is kept.
+    /// The same with a source that is available once the engine has responded. What
+    /// arrives before then is stored.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -200,7 +200,7 @@ impl Live {
         named("live-keeper", number).spawn(run).map(Live)
     }
 
-    /// Waits for the end; says whether the engine did what it was asked.
+    /// Waits for the end; returns whether the engine supported live matching.
     pub fn join(self) -> bool {
         self.0.join().unwrap_or_else(|_| {
             error!("a thread of live matching ended by a defect of this program");
@@ -209,7 +209,7 @@ impl Live {
     }
 }
 
-/// A thread of the engine with this number.
+/// A thread for the engine with this number.
 fn named(name: &str, number: usize) -> std::thread::Builder {
     std::thread::Builder::new().name(match number {
         1 => name.to_owned(),
@@ -217,8 +217,8 @@ fn named(name: &str, number: usize) -> std::thread::Builder {
     })
 }
 
-/// Waits until the engine has answered; gives what came meanwhile and is still wanted, or
-/// `None` where the program ends before.
+/// Waits until the engine has responded; returns what arrived in the meantime and is
+/// still needed, or `None` if the program ends first.
 fn wait(connection: &Connection, ways: &Ways) -> Option<Vec<Arrival>> {
     let mut wanted: HashMap<Arc<str>, Arrival> = HashMap::new();
     loop {
@@ -239,14 +239,14 @@ fn wait(connection: &Connection, ways: &Ways) -> Option<Vec<Arrival>> {
     }
 }
 
-/// One engine less matches live. Without any, the program has not what it was asked for.
+/// Counts an engine that does not match live. Without any, the program cannot do its job.
 fn note_refusal(willing: &AtomicUsize, stop: &Stop) {
     if willing.fetch_sub(1, Ordering::AcqRel) == 1 {
         stop.now();
     }
 }
 
-/// Starts all threads but the one of the keeper.
+/// Starts all threads except the one that owns them.
 fn prepare(
     source: Source,
     connection: &Arc<Connection>,
@@ -261,7 +261,7 @@ fn prepare(
         ..
     } = ways;
     let wider = (settings.wider)(&source);
-    // Live matching ends at once where retro matching may finish.
+    // Live matching ends at once while retro matching may finish.
     let ending = Stop::new()?;
     let shared = Arc::new(Shared {
         roster: Mutex::new(IndicatorTable::new(
@@ -333,7 +333,7 @@ fn prepare(
 }
 
 impl Threads {
-    /// Waits for the end; says whether the engine did what it was asked.
+    /// Waits for the end; returns whether the engine supported live matching.
     fn join(self) -> bool {
         let defect = |name| error!("{name} ended by a defect of this program");
         let mut is_good = true;

@@ -1,4 +1,4 @@
-//! The thread that keeps the engine's child up and takes what it prints.
+//! The thread that keeps the engine's child running and reads its output.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -21,38 +21,37 @@ use crate::process::stop::{Backoff, Stop};
 use crate::protocol::{Context, MatchType};
 use crate::sighting::report::Reporter;
 
-/// How long a child runs, after its first sign of life where it gives one, before
-/// it is taken to be connected: one that cannot connect, or that is refused, ends
-/// within 25 ms (measured).
+/// How long a child has to run (after its first output, if it greets) to be considered
+/// connected: one that cannot connect, or is rejected, ends within 25 ms (measured).
 const SETTLED: Duration = Duration::from_secs(1);
 
-/// How many bad lines are logged one by one.
+/// The number of bad lines that are logged individually.
 const SHOWN: u64 = 3;
 
-/// What a sighting is of whose indicator nobody knows, as in the last original.
+/// The indicator of a sighting whose indicator is unknown, as in the last original.
 const UNKNOWN: &str = "note--00000000-0000-4000-8000-000000000000";
 
-/// The thread's own things.
+/// The state of the thread.
 pub struct Watcher {
-    /// What prints.
+    /// The stream of the engine.
     pub feed: Box<dyn EventStream>,
-    /// What is matched.
+    /// The live indicators.
     pub shared: Arc<Shared>,
-    /// Where matches go.
+    /// Where matches are reported.
     pub reporter: Reporter,
-    /// What is counted.
+    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The end of live matching.
     pub ending: Stop,
-    /// Who covers gaps.
+    /// Where gaps are sent.
     pub mender: Sender<Gap>,
 }
 
-/// An engine that does not do what it is asked: why, for a person.
+/// The human-readable reason why the engine rejects live matching.
 pub struct Refused(pub String);
 
 impl Watcher {
-    /// Runs until the end, which comes early where the engine refuses from the
+    /// Runs until the end, which comes early if the engine rejects the command from the
     /// beginning.
     ///
     /// # Errors
@@ -87,7 +86,7 @@ impl Watcher {
                     "the {name} ended ({reason}); starting it again until it stays"
                 );
                 lost = Some((Instant::now(), since));
-                // What came before the gap may belong to what is in it.
+                // Events before the gap may form an instance with events in it.
                 self.shared.waiting.hold(true);
             }
             if started.elapsed() > Duration::from_secs(60) {
@@ -100,9 +99,9 @@ impl Watcher {
         }
     }
 
-    /// One child from beginning to end; says whether it ever was connected.
+    /// Runs one child; returns whether it was ever connected.
     fn run_once(&mut self, name: &str, lost: Option<(Instant, SystemTime)>) -> (bool, Ended) {
-        // One sign of life waits; it is gone with the child.
+        // One sign of life is queued; it goes away with the child.
         let (sign, signs) = bounded::<()>(1);
         let (mender, metrics) = (self.mender.clone(), self.metrics.clone());
         let greets = self.feed.greets();
@@ -118,7 +117,7 @@ impl Watcher {
                         ),
                         None => info!("matching new events: {name}"),
                     }
-                    // Gone only when the program ends.
+                    // The receiver only goes away when the program ends.
                     let _ = mender.send(Gap {
                         since: lost.map(|(_, since)| since),
                     });
@@ -150,14 +149,14 @@ impl Watcher {
             matched: Vec::new(),
         };
         feed.run(ending, &mut |event| {
-            // More than one says nothing more.
+            // More than one adds nothing.
             let _ = sign.try_send(());
             taker.take(&event);
         })
     }
 }
 
-/// Whether a child, which holds the other end, stays until it is settled.
+/// Whether a child, which holds the other end, keeps running until it is settled.
 fn stays(signs: &Receiver<()>) -> bool {
     let until = Instant::now() + SETTLED;
     loop {
@@ -168,7 +167,7 @@ fn stays(signs: &Receiver<()>) -> bool {
     }
 }
 
-/// Takes the lines of one child.
+/// Processes the lines of one child.
 struct LineHandler<'a> {
     feed: &'a dyn EventStream,
     shared: &'a Shared,
@@ -195,7 +194,7 @@ impl LineHandler<'_> {
                 }
             }
             Event::TooLong(start) => self.reject(start, "a line that is too long"),
-            // Nothing is held back for company.
+            // Nothing is held back.
             Event::Pause => self.reporter.flush(),
         }
     }
@@ -210,7 +209,7 @@ impl LineHandler<'_> {
         }
     }
 
-    /// An event that is matched here.
+    /// An event to be matched here.
     fn event(&mut self, schema: &str, line: &str) -> Result<(), String> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
@@ -218,7 +217,7 @@ impl LineHandler<'_> {
         if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(schema, self.ending) {
             scanned = self.shared.roster().matches(schema, line, &mut matched);
         }
-        // Reported without the lock: the writer may be slow.
+        // Reported without the lock, since the writer may be slow.
         let is_new = |one: &&Matched| {
             self.shared
                 .recent()
@@ -243,9 +242,8 @@ impl LineHandler<'_> {
         }
     }
 
-    /// Whose match it is: that of all indicators with the value, as the matcher
-    /// knows one of them at the most; else of the one that it names, which may
-    /// be from an earlier run; else of nobody that is known.
+    /// The indicators of a match: all with the value, since the matcher stores at most
+    /// one of them; else the one it names, which may be from an earlier run; else none.
     fn indicators_of(&self, found: &Match<'_>) -> Vec<Indicator> {
         let roster = self.shared.roster();
         let value = found.value.as_deref();
@@ -270,7 +268,7 @@ impl LineHandler<'_> {
         }]
     }
 
-    /// Counts a line that is no event and no match; the first ones are logged.
+    /// Counts a line that is neither an event nor a match; the first ones are logged.
     fn reject(&mut self, line: &str, reason: &str) {
         self.metrics.lines_rejected.add(1);
         self.rejected += 1;
@@ -286,7 +284,7 @@ impl LineHandler<'_> {
     }
 }
 
-/// What a value in an engine's answer can be.
+/// The possible meanings of a value in an engine's output.
 fn readings(value: &str) -> Vec<Observable> {
     if let Ok(address) = value.parse() {
         return vec![Observable::address(address)];

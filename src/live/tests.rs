@@ -1,4 +1,4 @@
-//! All threads together, with an engine that does what the test says.
+//! All threads together, with a scripted engine.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -19,7 +19,7 @@ use crate::sighting::report::Destination;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Prints what it is handed, and ends with an empty line.
+/// Prints what it receives, and ends with an empty line.
 struct Script {
     lines: Receiver<String>,
 }
@@ -50,8 +50,8 @@ impl EventStream for Script {
     }
 }
 
-/// Holds these events, each with when it was stored where that is known, takes one
-/// value at a time, and fails at first.
+/// Stores these events, each with its storage time if known, supports one value per
+/// query, and fails at first.
 #[derive(Clone)]
 struct Store {
     events: Vec<(String, Option<OffsetDateTime>)>,
@@ -207,7 +207,7 @@ fn the_events_of_a_gap_are_reported_once() {
     let long_ago = event(9, now - Duration::from_secs(3600));
     let without = [&events[1..], &events[3..], &[long_ago]].concat();
     let mut stored: Vec<_> = without.into_iter().map(|event| (event, None)).collect();
-    // What happened before the gap, and was stored in it.
+    // Happened before the gap, and was stored in it.
     let late = event(7, now - Duration::from_secs(3600));
     stored.push((late.clone(), Some(soon.into())));
     stored.push((
@@ -233,10 +233,10 @@ fn the_events_of_a_gap_are_reported_once() {
     say(&events[0]);
     assert_eq!(bed.next(), format!("{}\n", events[0]));
     say("");
-    // The next child prints one of the gap's events before it is asked for.
+    // The next child prints one of the gap's events before the query does.
     say(&events[1]);
     assert_eq!(bed.next(), format!("{}\n", events[1]));
-    // Found by the query that breaks off, and not again by the one that does not.
+    // Found by the query that fails, and not again by the one that succeeds.
     let mut found = bed.next();
     // One that fails, and one for each value.
     bed.wait(|| bed.metrics.queries.get() == 3);
@@ -248,7 +248,7 @@ fn the_events_of_a_gap_are_reported_once() {
         found,
         format!("{}\n{}\n{}\n{late}\n", events[2], events[3], events[3])
     );
-    // Late on the other way.
+    // Late in the stream.
     say(&events[2]);
     say(&event(8, soon));
     assert_eq!(bed.next(), format!("{}\n", event(8, soon)));
@@ -284,7 +284,7 @@ fn events_of_a_gap_are_joined_with_those_around_it() {
     };
     say(&at(0));
     say("");
-    // Before what is in the gap, which makes it the end of three in two seconds.
+    // Before the events in the gap, which then end an instance of three in two seconds.
     say(&at(2));
     let told = |text: String| -> Vec<u64> {
         let sighting: serde_json::Value = serde_json::from_str(&text).expect("JSON");

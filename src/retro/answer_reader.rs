@@ -1,4 +1,4 @@
-//! One answer being read: whose are the events?
+//! Reads the output of one query and attributes its events.
 
 use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU64;
@@ -14,24 +14,24 @@ use crate::observe::logging::printable;
 use crate::process::child::Flow;
 use crate::protocol::Context;
 
-/// What a finished answer left to know.
+/// What was found in the output of a query.
 #[derive(Default)]
 pub(super) struct Findings {
-    /// Lines that the engine printed.
+    /// The lines that the engine printed.
     pub(super) lines: u64,
-    /// Some event showed no value of the group.
+    /// Whether some event showed no value of the group.
     pub(super) unattributed: bool,
-    /// Questions for which a query for doubts could not tell.
+    /// Queries whose follow-up query was ambiguous again.
     pub(super) still_doubtful: HashSet<usize>,
-    /// Pairs of questions that met in a doubtful event.
+    /// Pairs of queries that matched in one ambiguous event.
     met: HashMap<usize, HashSet<usize>>,
     pairs: usize,
 }
 
 impl Findings {
-    /// The largest meeting that is recorded pair by pair, and the most pairs.
-    /// Those that are not recorded may meet again in a query for doubts, and are
-    /// then asked for alone.
+    /// The largest set of queries in one event that is recorded pair by pair, and the
+    /// most pairs. Unrecorded pairs may meet again in a follow-up query, and are then
+    /// queried alone.
     const LARGEST_MEETING: usize = 64;
     const MOST_PAIRS: usize = 100_000;
 
@@ -46,7 +46,7 @@ impl Findings {
         }
     }
 
-    /// Divides questions into groups of which no two have met.
+    /// Divides queries into groups in which no two have met.
     pub(super) fn independent_groups(&self, questions: &[usize]) -> Vec<Vec<usize>> {
         let mut groups: Vec<(Vec<usize>, HashSet<usize>)> = Vec::new();
         let none = HashSet::new();
@@ -65,17 +65,17 @@ impl Findings {
     }
 }
 
-/// One answer being read.
+/// The output of one query as it is read.
 pub(super) struct AnswerReader<'a> {
     questions: &'a mut [Query],
-    /// Those that are asked, by their position in the attribution.
+    /// The queries in it, by their position in the attribution.
     asked: &'a [usize],
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
     title: &'static str,
     gives_more: bool,
     answers: bool,
-    /// `None` where every event matches.
+    /// `None` if every event matches.
     attribution: Option<Box<dyn Attribute>>,
     verdict: Verdict,
     out: Out<'a>,
@@ -84,7 +84,7 @@ pub(super) struct AnswerReader<'a> {
 }
 
 impl<'a> AnswerReader<'a> {
-    /// Prepares for the answer to the query for `group`.
+    /// Prepares for the output of the query for `group`.
     pub(super) fn new(
         batch: &'a mut Batch,
         group: &'a PlannedQuery,
@@ -103,7 +103,7 @@ impl<'a> AnswerReader<'a> {
             title: engine.title(),
             gives_more: engine.gives_more(),
             answers: engine.counts_answers(),
-            // A selection has an answer of its own, in which its condition tells.
+            // A selection is queried alone, and its condition decides.
             attribution: match &*observables {
                 [[]] => None,
                 entries => engine.attribution(entries),
@@ -119,12 +119,12 @@ impl<'a> AnswerReader<'a> {
         }
     }
 
-    /// What is known at the end of the answer.
+    /// The findings at the end of the output.
     pub(super) fn finish(self) -> Findings {
         self.findings
     }
 
-    /// Takes the next piece of the answer.
+    /// Processes the next piece of output.
     pub(super) fn take(&mut self, event: &Event<'_>) -> Flow {
         match event {
             Event::Line(line) => self.take_line(line),
@@ -166,7 +166,7 @@ impl<'a> AnswerReader<'a> {
         self.verdict = verdict;
     }
 
-    /// Finds the event's owners; the line is checked on the way.
+    /// Finds the event's owners, and validates the line.
     fn attribute<'l>(&self, line: &Line<'l>, verdict: &mut Verdict) -> Result<Context<'l>, String> {
         let Some(attribution) = &self.attribution else {
             return Context::new(line.text).map_err(|error| error.to_string());
@@ -194,7 +194,7 @@ impl<'a> AnswerReader<'a> {
         if !verdict.doubtful.is_empty() {
             let asked = self.asked;
             let doubtful = verdict.doubtful.iter().map(|&position| asked[position]);
-            // What fails its condition is no match, in doubt or not.
+            // What fails its condition is not a match, ambiguous or not.
             let doubtful = doubtful.filter(|&question| self.questions[question].holds(event));
             self.doubtful(&doubtful.collect::<Vec<usize>>(), number);
         }

@@ -43,7 +43,7 @@ impl Entry {
         printable(&self.request.indicator.id, 200)
     }
 
-    /// How many sightings it has.
+    /// The number of its sightings.
     pub(super) fn count(&self) -> u64 {
         self.request.count
     }
@@ -63,7 +63,7 @@ impl Entry {
             let source = out.reporter.source();
             part.add(&self.request, context.as_str(), &source, out.metrics);
             if !self.request.reported.add(event, &out.memory.reported) {
-                // It may come again, and would be taken for another one.
+                // It may be printed again, and would count as another event.
                 part.fail(Incomplete::Memory);
             }
             return;
@@ -77,20 +77,20 @@ impl Entry {
         if !self.request.reported.add(event, &out.memory.reported) {
             self.request.forgotten += 1;
         }
-        // All the sightings that it may have?
+        // Whether it has reached its limit of sightings.
         if max_events.is_some_and(|most| self.request.count >= most.get()) {
             self.close(&out.metrics.indicators_queried, out.metrics);
         }
     }
 
-    /// Whether it is counted that this is not answered: of the parts of one indicator only
-    /// the first.
+    /// Whether the lack of a result is counted here: of the parts of one indicator only
+    /// for the first.
     pub(super) fn is_told_of(&self) -> bool {
         let part = self.request.part.as_ref();
         part.is_none_or(Part::is_first_failure)
     }
 
-    /// The indicator is answered.
+    /// Marks the indicator as answered.
     fn close(&mut self, counter: &Counter, metrics: &Metrics) {
         if self.request.part.is_some() {
             self.open = false;
@@ -115,26 +115,26 @@ impl Entry {
     }
 }
 
-/// Where answers go.
+/// Where results are sent.
 pub(super) struct Out<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) metrics: &'a Metrics,
     pub(super) memory: &'a Memory,
 }
 
-/// What the engine is asked for once: all indicators that ask for the same.
+/// One query to the engine, for all indicators with the same values.
 pub(super) struct Query {
     indicator: Arc<Indicator>,
     pub(super) entries: Vec<Entry>,
-    /// Events of the last query that may or may not be its.
+    /// Events of the last query that may or may not match it.
     pub(super) ambiguous: EventMultiset,
-    /// There were more doubts than can be remembered: it is to be asked alone,
+    /// There were more ambiguous events than can be stored: it has to be queried alone,
     /// for everything.
     pub(super) alone: bool,
-    /// The queries that its observables were divided into, where the engine
-    /// refuses them together, and that are not answered yet.
+    /// The number of unanswered queries into which its observables were divided because
+    /// the engine rejects them together.
     pub(super) parts: usize,
-    /// How many of its observables the engine refuses.
+    /// The number of its observables that the engine rejects.
     pub(super) refused: usize,
 }
 
@@ -150,17 +150,17 @@ impl Query {
         }
     }
 
-    /// What the engine is asked for.
+    /// The observables to query.
     pub(super) fn observables(&self) -> &[Observable] {
         &self.indicator.observables
     }
 
-    /// Whether an event that the engine gives for it is a match.
+    /// Whether an event that the engine returned for it is a match.
     pub(super) fn holds(&self, event: &LazyEvent<'_>) -> bool {
         self.indicator.holds(event)
     }
 
-    /// The indicator that stands for all of them.
+    /// The indicator that represents all of them.
     pub(super) fn indicator(&self) -> &Arc<Indicator> {
         &self.indicator
     }
@@ -170,12 +170,12 @@ impl Query {
         self.entries.iter().any(|one| one.request.part.is_some())
     }
 
-    /// Whether any of its indicators still waits for an answer.
+    /// Whether any of its indicators is still unanswered.
     pub(super) fn is_open(&self) -> bool {
         self.entries.iter().any(|entry| entry.open)
     }
 
-    /// A query begins that can print again what was reported.
+    /// Starts a query that may print reported events again.
     pub(super) fn begin(&mut self, purpose: Purpose) {
         for entry in &mut self.entries {
             entry.request.reported.begin();
@@ -189,7 +189,7 @@ impl Query {
         }
     }
 
-    /// Reports an event that did match.
+    /// Reports an event that matched.
     pub(super) fn report(
         &mut self,
         event: u64,
@@ -202,11 +202,11 @@ impl Query {
         }
     }
 
-    /// The question is answered, or the part of it that was asked.
+    /// Marks the query as answered, or the part that was queried.
     pub(super) fn close(&mut self, metrics: &Metrics) {
         self.parts = self.parts.saturating_sub(1);
         if self.parts == 0 {
-            // A selection has no observables, none of which is refused.
+            // A selection has no observables to reject.
             let refused = self.refused > 0 && self.refused == self.observables().len();
             for entry in &mut self.entries {
                 if refused && entry.request.part.is_some() && entry.is_told_of() {
@@ -223,10 +223,10 @@ impl Query {
     }
 }
 
-/// A query still to be put.
+/// A query that is still to be run.
 pub(super) struct PlannedQuery {
     pub(super) questions: Vec<usize>,
-    /// The observables that are asked for, where it is a part of one question.
+    /// The range of observables, if it is a part of one query.
     pub(super) part: Option<Range<usize>>,
     pub(super) time: Option<Duration>,
     pub(super) purpose: Purpose,
@@ -234,7 +234,7 @@ pub(super) struct PlannedQuery {
 }
 
 impl PlannedQuery {
-    /// Asks for everything that matches.
+    /// Queries everything that matches.
     pub(super) fn all_events(questions: Vec<usize>, time: Option<Duration>) -> Self {
         PlannedQuery {
             questions,
@@ -245,7 +245,7 @@ impl PlannedQuery {
         }
     }
 
-    /// Asks for what is in doubt.
+    /// Queries the ambiguous events.
     pub(super) fn ambiguous(questions: Vec<usize>, time: Option<Duration>) -> Self {
         PlannedQuery {
             purpose: Purpose::Doubts,
@@ -253,30 +253,30 @@ impl PlannedQuery {
         }
     }
 
-    /// Whether every event of the answer matches the same question.
+    /// Whether every event of the result matches the same query.
     pub(super) fn is_single(&self) -> bool {
         self.questions.len() == 1
     }
 }
 
-/// What a query is put for.
+/// The purpose of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// All events of the questions.
+    /// All events.
     AllEvents,
-    /// Only the events that are in doubt for a question.
+    /// Only the ambiguous events.
     Doubts,
 }
 
-/// The batch's state between queries.
+/// The state of the batch between queries.
 pub(super) struct Batch {
     pub(super) questions: Vec<Query>,
-    /// The last is the next.
+    /// The last one is the next.
     pub(super) groups: Vec<PlannedQuery>,
 }
 
 impl Batch {
-    /// A batch that nothing was asked of yet.
+    /// A batch that was not queried yet.
     pub(super) fn new(requests: Vec<Request>, time: Option<Duration>) -> Self {
         let numbers = number(&requests);
         let mut questions: Vec<Query> = Vec::with_capacity(requests.len());
@@ -286,7 +286,7 @@ impl Batch {
                 None => questions.push(Query::new(request)),
             }
         }
-        // What takes a query of its own goes alone.
+        // A selection is queried alone.
         let is_alone = |number: &usize| {
             let indicator: &Indicator = questions[*number].indicator();
             indicator.selection.is_some()
@@ -300,7 +300,7 @@ impl Batch {
         Batch { questions, groups }
     }
 
-    /// Asks the open questions of a group again for everything, in two halves.
+    /// Plans the open queries of a group again for all events, in two halves.
     pub(super) fn split(&mut self, group: &PlannedQuery, time: Option<Duration>, failures: u32) {
         let open: Vec<usize> = self.open(group).collect();
         let (first, second) = open.split_at(open.len().div_ceil(2));
@@ -312,20 +312,20 @@ impl Batch {
         }
     }
 
-    /// The tickets of the indicators that are not asked for any more.
+    /// The tickets of the indicators that are answered.
     pub(super) fn answered(&mut self) -> impl Iterator<Item = Option<Ticket>> {
         let entries = self.questions.iter_mut().flat_map(|one| &mut one.entries);
         let closed = entries.filter(|entry| !entry.open);
         closed.map(|entry| entry.request.ticket.take())
     }
 
-    /// The questions of a group that still wait for an answer.
+    /// The queries of a group that are still unanswered.
     pub(super) fn open(&self, group: &PlannedQuery) -> impl Iterator<Item = usize> {
         let questions = group.questions.iter().copied();
         questions.filter(|&question| self.questions[question].is_open())
     }
 
-    /// What was not answered, without parts.
+    /// The unanswered requests, without parts.
     pub(super) fn into_open(self) -> impl Iterator<Item = Request> {
         let entries = self.questions.into_iter().flat_map(|one| one.entries);
         let open = entries.filter(|entry| entry.open && entry.request.part.is_none());
@@ -333,7 +333,7 @@ impl Batch {
     }
 }
 
-/// The number of each request's question, counted by first appearance.
+/// The number of each request's query, in order of first appearance.
 #[allow(
     clippy::mutable_key_type,
     reason = "what is mutable is the cache of a regular expression, and it is hashed by its text"

@@ -1,12 +1,11 @@
-//! One batch of indicators, from the first query to the last answer.
+//! Runs one batch of indicators, from the first query to the last result.
 //!
 //! A query for many indicators returns the events of all of them, and
-//! [`crate::matching::Attribution`] tells whose they are. Where it cannot (an
-//! event that holds values of several indicators, and may have matched only one
-//! of them), those indicators are asked for again, in queries that hold no two
-//! of them that met in one event: then the engine's own answer tells. Where a
-//! query fills its bound, runs out of time or is refused, it is split in halves,
-//! down to single indicators under the engine's own limit. The sightings are
+//! [`crate::matching::Attribution`] tells them apart. If it cannot (an event with values
+//! of several indicators may have matched only one of them), those indicators are queried
+//! again, in queries without two of them that met in one event: then the engine's own
+//! result tells. A query that reaches its limit, its timeout, or is rejected is split
+//! into halves, down to single indicators with the engine's own limit. The sightings are
 //! exactly those of one query for each indicator, and none is reported twice.
 
 use std::num::NonZeroU64;
@@ -29,47 +28,47 @@ use crate::observe::metrics::Metrics;
 use crate::process::stop::{Backoff, Stop};
 use crate::sighting::report::Reporter;
 
-/// How often a query that fails for no known reason is put, before it is split
-/// or given up.
+/// How often a query that fails for an unknown reason is run, before it is split or given
+/// up.
 const TRIES: u32 = 3;
 
-/// The least bound on the events of a batched query: below it, splitting costs
-/// more than reading.
+/// The least limit on the events of a batched query: below it, splitting costs more than
+/// reading.
 const LEAST_BOUND: u64 = 1000;
 
-/// The shortest time limit that splitting leaves, unless the limit itself is
-/// shorter: a query that finds nothing takes 0.8 s.
+/// The shortest time limit after splitting, unless the limit itself is shorter: a query
+/// that finds nothing takes 0.8 s.
 const LEAST_TIME: Duration = Duration::from_secs(2);
 
-/// What a batch is asked with.
+/// Everything that is needed to run a batch.
 pub struct BatchRunner<'a, E: ?Sized> {
     /// The engine.
     pub engine: &'a E,
-    /// Where matches go.
+    /// Where matches are reported.
     pub reporter: &'a mut Reporter,
-    /// What is counted.
+    /// The metrics.
     pub metrics: &'a Metrics,
-    /// What is remembered of events.
+    /// The memory for events.
     pub memory: &'a Memory,
-    /// The program's end.
+    /// The program's stop.
     pub stop: &'a Stop,
-    /// The most sightings for an indicator.
+    /// The most sightings per indicator.
     pub max_events: Option<NonZeroU64>,
-    /// The longest time for an indicator.
+    /// The time limit per indicator.
     pub timeout: Option<Duration>,
 }
 
-/// Why a batch could not be finished.
+/// Why a batch was interrupted.
 #[derive(Debug)]
 pub enum Interruption {
-    /// The engine went away: the rest can be asked again later.
+    /// The engine is unreachable: the rest can be queried again later.
     Unreachable(String),
     /// The program stops.
     Stopped,
 }
 
 impl<E: Engine + ?Sized> BatchRunner<'_, E> {
-    /// Asks for a whole batch. What was interrupted comes back.
+    /// Queries a whole batch. Returns the requests that were interrupted.
     pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         let (wholes, requests) = joined::expand(requests, &self.memory.joined);
         let mut batch = Batch::new(requests, self.timeout);
@@ -81,7 +80,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                 break;
             }
         }
-        // What is found goes first, the journal's entries are closed behind it.
+        // What is found is sent before the journal's entries are closed.
         for ticket in batch.answered() {
             self.reporter.finish(ticket);
         }
@@ -93,7 +92,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             return Ok(());
         };
         self.reporter.flush();
-        // Of those that are joined nothing was told yet.
+        // Nothing was reported yet of those that are joined.
         let wholes = wholes.into_iter().map(|whole| whole.request);
         Err((batch.into_open().chain(wholes).collect(), interruption))
     }
@@ -108,7 +107,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             return Ok(());
         }
         if group.is_single() {
-            // Nothing is left to be split: it has what one query has.
+            // It cannot be split further: it gets the time limit of a single query.
             group.time = self.timeout;
         }
         self.warn_of_repetitions(batch, &group);
@@ -124,7 +123,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             .collect();
         let observables = observables(&indicators, group.part.clone());
         let asked = match &*indicators {
-            // It has nothing else to ask for, and the queue lets it go alone.
+            // It has nothing else to query, and the queue passes it on alone.
             [one] => one.selection.as_deref().map(QueryTarget::Selection),
             _ => None,
         };
@@ -145,10 +144,9 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         self.conclude(batch, group, &findings, bounds, answer)
     }
 
-    /// How many events a query is asked for: exactly the limit for a single
-    /// question, room for all of them in a batch, everything where there is no
-    /// limit, where only certain events are looked for, or where the answer to a
-    /// single question holds events that are none of its.
+    /// The limit on events for a query: exactly the configured limit for a single query,
+    /// the sum of them in a batch, and none if there is no limit, if only ambiguous
+    /// events are needed, or if the output for a single query includes other events.
     fn bound(&self, batch: &Batch, group: &PlannedQuery) -> Option<u64> {
         let limit = self.max_events?.get();
         let is_checked_here = |number: &usize| {
@@ -157,7 +155,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         };
         let has_parts = |number: &usize| batch.questions[*number].has_parts();
         if group.questions.iter().any(has_parts) {
-            // Who knows which of them make something together.
+            // It is unknown which of them form an instance together.
             return None;
         }
         match (group.purpose, group.questions.len()) {
@@ -211,13 +209,13 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                 return Err(Interruption::Unreachable(reason));
             }
             QueryOutcome::Stopped => return Err(Interruption::Stopped),
-            // The engine's own client finds out which of the others it is.
+            // The engine's client resolves this into one of the others.
             QueryOutcome::Unconfirmed => self.settle(batch, &group, findings),
         }
         Ok(())
     }
 
-    /// The group is answered; what it left in doubt is asked again.
+    /// The group is answered; its ambiguous queries are run again.
     fn settle(&self, batch: &mut Batch, group: &PlannedQuery, findings: &Findings) {
         let mut doubtful = Vec::new();
         let mut again = Vec::new();
@@ -228,7 +226,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     again.push(PlannedQuery::all_events(vec![number], self.timeout));
                 }
                 Purpose::AllEvents if !question.ambiguous.is_empty() => doubtful.push(number),
-                // Even a chosen group could not tell.
+                // Even a selected group was ambiguous.
                 Purpose::Doubts if findings.still_doubtful.contains(&number) => {
                     question.ambiguous.keep_unmet();
                     again.push(PlannedQuery::ambiguous(vec![number], self.timeout));
@@ -287,8 +285,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         }
     }
 
-    /// The engine does not take a single question: of several observables, it
-    /// may take some.
+    /// The engine rejects a single query: of several observables, it may accept some.
     fn refuse(&self, batch: &mut Batch, group: PlannedQuery, reason: &str) {
         let reason = format!("{} refuses the query: {reason}", self.engine.title());
         let number = group.questions[0];
@@ -314,7 +311,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         }
     }
 
-    /// Names the values that are left out of every query, since none can hold them.
+    /// Logs the values that are left out of every query, since no query can contain them.
     fn note_what_cannot_be_asked(&self, batch: &Batch) {
         for question in &batch.questions {
             for observable in question.observables() {
@@ -337,7 +334,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         }
     }
 
-    /// One observable of a question cannot be asked for; the others can.
+    /// One observable of a query cannot be queried; the others can.
     fn leave_out(&self, batch: &mut Batch, number: usize, observable: &str, reason: &str) {
         let question = &mut batch.questions[number];
         for entry in question.entries.iter().filter(|entry| entry.open) {
@@ -357,8 +354,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         question.close(self.metrics);
     }
 
-    /// A query that failed while the engine answers: put it again, then split it, and
-    /// give up on an indicator only when it fails alone.
+    /// A query failed while the engine responds: run it again, then split it, and give up
+    /// on an indicator only if it fails alone.
     fn retry(
         &self,
         batch: &mut Batch,
@@ -392,7 +389,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         Ok(())
     }
 
-    /// More was reported than is remembered, and it may come again.
+    /// More was reported than can be stored, and it may be reported again.
     fn warn_of_repetitions(&self, batch: &mut Batch, group: &PlannedQuery) {
         if group.purpose == Purpose::Doubts {
             return;
@@ -413,7 +410,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     }
 }
 
-/// What a query asks for.
+/// The observables of a query.
 fn observables(indicators: &[Arc<Indicator>], part: Option<Range<usize>>) -> Vec<&Observable> {
     match (indicators, part) {
         ([one], Some(part)) => one.observables[part].iter().collect(),

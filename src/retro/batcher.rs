@@ -1,5 +1,5 @@
-//! Gathers indicators and hands them to workers: what waits while all workers
-//! are busy goes together to the first that becomes free.
+//! Collects indicators and passes them to workers: what waits while all workers are busy
+//! goes together to the first that becomes free.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -15,37 +15,36 @@ use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::state::journal::Ticket;
 
-/// How long an indicator waits for company at the most, with a worker free.
+/// The longest time an indicator waits for others while a worker is free.
 const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
-/// A pause in the stream of indicators after which no company is expected: at
-/// 600 messages a second, the slowest broker measured, one comes every 2 ms.
+/// A pause in the stream of indicators after which no more are expected: at 600 messages
+/// a second, the slowest broker measured, one arrives every 2 ms.
 const QUIET: Duration = Duration::from_millis(20);
 
-/// A batch on its way to a worker.
+/// A batch for a worker.
 pub struct Handed {
-    /// Tells it from the others.
+    /// Its unique number.
     pub number: u64,
-    /// What to ask for.
+    /// The indicators to query.
     pub requests: Vec<Request>,
 }
 
-/// What a worker says when it is done with a batch: the requests that have to
-/// be asked again.
+/// A worker's report on a finished batch: the requests that have to be queried again.
 pub struct Done {
-    /// Which batch.
+    /// The batch.
     pub number: u64,
     /// Unanswered requests.
     pub unanswered: Vec<Request>,
 }
 
-/// Who takes batches of an engine.
+/// The workers for the batches of an engine.
 pub struct Workers {
-    /// The engine's own one.
+    /// The engine's own worker.
     pub own: Sender<Handed>,
-    /// Those that help whoever has a batch, where there are any.
+    /// The workers shared by all engines, if there are any.
     pub helpers: Option<Sender<Job>>,
-    /// What they ask with.
+    /// What they need to query the engine.
     pub desk: Arc<Desk>,
 }
 
@@ -62,7 +61,7 @@ pub struct Batcher {
 }
 
 impl Batcher {
-    /// A batcher of this queue, for who works at this desk.
+    /// A batcher of this queue, for the workers of this desk.
     pub fn new(queue: Queue, desk: &Desk) -> Self {
         Batcher {
             batch_size: desk.settings.batch_size,
@@ -77,7 +76,7 @@ impl Batcher {
     }
 
     /// Runs until the intake is closed and everything is answered, or the engine is given
-    /// up, or the program stops; then until the workers have given back what they have.
+    /// up, or the program stops; then until the workers have returned their requests.
     pub fn run(mut self, arrivals: &Receiver<Arrival>, done: &Receiver<Done>, workers: Workers) {
         let mut open = Some(arrivals);
         while open.is_some() || self.queue.is_running() || !self.queue.is_empty() {
@@ -90,7 +89,7 @@ impl Batcher {
             self.happened(Input::Time);
             open = self.step(open, done, &workers);
         }
-        // It ends with the last of them.
+        // The channel closes with the last of them.
         drop(workers);
         for done in done {
             self.queue.take_back(done.number, done.unanswered);
@@ -101,7 +100,7 @@ impl Batcher {
         self.leave();
     }
 
-    /// Waits for one thing to happen and does it.
+    /// Waits for one event and processes it.
     fn step<'a>(
         &mut self,
         arrivals: Option<&'a Receiver<Arrival>>,
@@ -117,7 +116,7 @@ impl Batcher {
         let arrivals_at = arrivals.map(|arrivals| select.recv(arrivals));
         let decided_at = (!connection.is_decided()).then(|| select.recv(connection.decided()));
         let own_at = is_due.then(|| select.send(&workers.own));
-        // Whoever helps does not wait for an engine that is away.
+        // The shared workers do not wait for an engine that is away.
         let helpers = workers.helpers.as_ref();
         let helpers = helpers.filter(|_| is_due && connection.is_up());
         let helpers_at = helpers.map(|helpers| select.send(helpers));
@@ -137,7 +136,7 @@ impl Batcher {
             // Closed: the loop's condition sees it.
             let _ = operation.recv(stop.drain_channel());
         } else if Some(index) == decided_at {
-            // Closed too: whoever asks next sees what was decided.
+            // Also closed: the next check sees the decision.
             let _ = operation.recv(connection.decided());
         } else if Some(index) == own_at {
             let handed = self.hand_out();
@@ -157,7 +156,7 @@ impl Batcher {
                 return None;
             };
             self.take(arrival);
-            // A burst is taken in one go.
+            // A burst is processed in one go.
             for arrival in receiver.try_iter() {
                 self.take(arrival);
             }
@@ -165,8 +164,7 @@ impl Batcher {
         arrivals
     }
 
-    /// When the waiting indicators are to be handed over; `None` where none
-    /// waits.
+    /// When the waiting indicators are passed on; `None` if none waits.
     fn due(&self) -> Option<Instant> {
         if self.queue.is_empty() {
             None
@@ -187,7 +185,7 @@ impl Batcher {
         Handed { number, requests }
     }
 
-    /// The engine is not asked in this run: what was for it stays in the journal.
+    /// The engine is not queried in this run: its indicators stay in the journal.
     fn give_up(mut self, reason: &str, arrivals: &Receiver<Arrival>) {
         error!("{reason}; it is not queried in this run");
         let waiting = self.queue.len() + self.life.later();
@@ -219,8 +217,8 @@ impl Batcher {
         note(outputs, Way::Stored, &self.metrics);
     }
 
-    /// At the end: says how many indicators nobody asked for. Where the program is
-    /// stopped, the journal keeps them for the next run.
+    /// Logs at the end how many indicators were not queried. If the program was stopped,
+    /// the journal keeps them for the next run.
     fn leave(&self) {
         note_left(self.life.later(), Way::Stored, &self.metrics);
         let count = self.queue.len();

@@ -1,6 +1,6 @@
-//! Which events have been reported for an indicator, so that asking again
-//! reports nothing twice. Events are known by a hash of their text; the same
-//! text printed twice is two events.
+//! The events that have been reported for an indicator, so that repeated queries report
+//! nothing twice. Events are identified by a hash of their text; the same text printed
+//! twice is two events.
 
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,29 +8,29 @@ use std::sync::{Arc, LazyLock};
 
 use crate::sighting::instances;
 
-/// Seeded anew in each run: what an attacker prepares meets no known hash.
+/// Seeded at random in each run, so that an attacker cannot prepare collisions.
 static HASHER: LazyLock<foldhash::quality::RandomState> =
     LazyLock::new(foldhash::quality::RandomState::default);
 
-/// The hash that stands for an event.
+/// The hash that identifies an event.
 pub fn fingerprint(line: &str) -> u64 {
     HASHER.hash_one(line)
 }
 
-/// What all ledgers of a run may remember together: what is resident does not
-/// depend on how many events match.
+/// The memory limits shared by all sets of a run, so that memory does not grow with the
+/// number of matching events.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Room for events that were reported.
+    /// For reported events.
     pub reported: Budget,
-    /// Room for events that may or may not be an indicator's.
+    /// For ambiguous events.
     pub ambiguous: Budget,
-    /// Room for events that are to be joined with others.
+    /// For events that are joined with others.
     pub joined: instances::Room,
 }
 
 impl Default for Memory {
-    /// 24 MiB, once it is full, without what is joined.
+    /// 24 MiB when full, without joined events.
     fn default() -> Self {
         Memory {
             reported: Budget::new(2 << 20),
@@ -40,12 +40,12 @@ impl Default for Memory {
     }
 }
 
-/// Room for so many more events.
+/// A budget of events.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<AtomicUsize>);
 
 impl Budget {
-    /// Room for this many events.
+    /// A budget of this many events.
     pub fn new(events: usize) -> Self {
         Budget(Arc::new(AtomicUsize::new(events)))
     }
@@ -62,22 +62,22 @@ impl Budget {
     }
 }
 
-/// Events with multiplicity, of which those that a query prints again can be
-/// ticked off. It takes 8 bytes an event.
+/// A multiset of events in which those that a query prints again can be ticked off. It
+/// takes 8 bytes per event.
 #[derive(Debug, Default)]
 pub struct EventMultiset {
-    /// Sorted up to `known`; the rest came after the last [`EventMultiset::begin`].
+    /// Sorted up to `known`; the rest was added after the last [`EventMultiset::begin`].
     events: Vec<u64>,
     known: usize,
-    /// A bit for each of the known events. Of equal ones the first are ticked
-    /// off first.
+    /// One bit for each known event. Of equal events, the first ones are ticked off
+    /// first.
     met: Vec<u64>,
-    /// Where its room comes from; none before the first event.
+    /// The budget it uses; `None` before the first event.
     room: Option<Budget>,
 }
 
 impl EventMultiset {
-    /// Adds one event; says whether there was room for it.
+    /// Adds an event; returns whether there was room for it.
     pub fn add(&mut self, event: u64, room: &Budget) -> bool {
         if !room.take() {
             return false;
@@ -87,7 +87,7 @@ impl EventMultiset {
         true
     }
 
-    /// A query begins that can print all of these events once more.
+    /// Starts a query that may print all these events again.
     pub fn begin(&mut self) {
         self.events.sort_unstable();
         self.known = self.events.len();
@@ -95,7 +95,7 @@ impl EventMultiset {
         self.met.resize(self.known.div_ceil(64), 0);
     }
 
-    /// Ticks one such event off, if there was one when the query began.
+    /// Ticks off such an event, if there was one when the query began.
     pub fn meet(&mut self, event: u64) -> bool {
         let Some(position) = self.unmet(event) else {
             return false;
@@ -104,12 +104,12 @@ impl EventMultiset {
         true
     }
 
-    /// Whether one such event is not ticked off.
+    /// Whether such an event is not ticked off.
     pub fn awaits(&self, event: u64) -> bool {
         self.unmet(event).is_some()
     }
 
-    /// Keeps only what is not ticked off.
+    /// Keeps only the events that are not ticked off.
     pub fn keep_unmet(&mut self) {
         let mut position = 0;
         let (known, met) = (self.known, &self.met);
@@ -125,7 +125,7 @@ impl EventMultiset {
         self.begin();
     }
 
-    /// Whether it holds no event.
+    /// Whether it is empty.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

@@ -1,5 +1,5 @@
-//! Indicators that mean several events: each part is asked for like an indicator of its own,
-//! and what is found of all of them is joined when all are answered.
+//! Indicators of several events: each part is queried like a separate indicator, and the
+//! events of all parts are joined when all are answered.
 
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -16,21 +16,21 @@ use crate::protocol::MatchType;
 use crate::sighting::instances::{Collected, Incomplete, Observed, Order, Room, untimed};
 use crate::sighting::report::Reporter;
 
-/// What the parts of one indicator have in common.
+/// The state shared by the parts of one indicator.
 #[derive(Debug)]
 pub struct Joined {
     collected: Collected,
     has_failed: AtomicBool,
 }
 
-/// That a request is for a part.
+/// Marks a request as a part.
 #[derive(Clone, Debug)]
 pub struct Part {
     number: u16,
     of: Arc<Joined>,
 }
 
-/// An indicator whose parts are asked for.
+/// An indicator whose parts are queried.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) request: Request,
@@ -39,17 +39,17 @@ pub(super) struct Whole {
 }
 
 impl Part {
-    /// Takes an event that the part matches.
+    /// Adds an event that the part matches.
     pub(super) fn add(&self, request: &Request, event: &str, source: &Arc<str>, metrics: &Metrics) {
         let Some(observed) = Observed::new(event, source) else {
             return untimed(&request.indicator, metrics);
         };
-        // Nothing is told before the end.
+        // Nothing is reported before the end.
         let parts = [self.number];
         self.of.collected.add(observed, &parts, &mut |_| ());
     }
 
-    /// What it matches is not known to its end, so that nothing can be joined.
+    /// Not all of its events are known, so that nothing can be joined.
     pub(super) fn fail(&self, why: Incomplete) {
         self.of.collected.give_up(why);
     }

@@ -1,5 +1,5 @@
-//! Live indicators that mean several events: each part is matched like an indicator of its own,
-//! under a name that nobody else can have.
+//! Live indicators of several events: each part is matched like a separate indicator,
+//! under a unique name.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use uuid::Uuid;
 use crate::indicator::Indicator;
 use crate::intake::Ending;
 
-/// The whole that something is a part of.
+/// Says which whole something is a part of.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// Its number.
     pub number: u16,
-    /// The whole, without the message that it came in.
+    /// The whole, without its original message.
     pub of: Arc<Indicator>,
 }
 
-/// All of them.
+/// All indicators of several events.
 #[derive(Debug, Default)]
 pub(super) struct Joined {
     wholes: HashMap<Arc<str>, Whole>,
-    /// By the names of parts.
+    /// By part name.
     parts: HashMap<Arc<str>, Part>,
 }
 
@@ -34,8 +34,8 @@ struct Whole {
 }
 
 impl Joined {
-    /// Takes an indicator that means several events, of which none has the id; gives what is to be
-    /// matched for it.
+    /// Adds an indicator of several events whose id is not present; returns the parts to
+    /// match.
     pub(super) fn put(&mut self, indicator: &Indicator, end: Option<Ending>) -> Vec<Indicator> {
         let whole = Arc::new(indicator.for_live());
         let Some(sequence) = whole.sequence.clone() else {
@@ -60,7 +60,7 @@ impl Joined {
         parts
     }
 
-    /// Whether this very indicator is there; its end is this one then.
+    /// Whether this very indicator is present; if so, sets its end.
     pub(super) fn repeat(&mut self, indicator: &Indicator, end: Option<Ending>) -> bool {
         let known = self.wholes.get_mut(&indicator.id);
         let is_same = |whole: &&mut Whole| {
@@ -71,7 +71,7 @@ impl Joined {
         same.map(|whole| whole.end = end).is_some()
     }
 
-    /// Forgets an indicator; gives the names of its parts.
+    /// Removes an indicator; returns the names of its parts.
     pub(super) fn remove(&mut self, id: &str) -> Vec<Arc<str>> {
         let names = self
             .wholes
@@ -83,7 +83,7 @@ impl Joined {
         names
     }
 
-    /// When an indicator ends, if it is there and does.
+    /// When an indicator ends, if it is present and has an end.
     pub(super) fn end(&self, id: &str) -> Option<Ending> {
         self.wholes.get(id)?.end
     }
@@ -93,7 +93,7 @@ impl Joined {
         self.parts.get(name)
     }
 
-    /// The id of the indicator that has a part with this name, else the name.
+    /// The id of the indicator with a part of this name, or else the name.
     pub(super) fn id(&self, name: Arc<str>) -> Arc<str> {
         self.part(&name).map_or(name, |part| part.of.id.clone())
     }

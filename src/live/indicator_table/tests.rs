@@ -165,7 +165,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     assert_eq!(roster.len(), 1);
 }
 
-/// A roster at a time.
+/// A table at a point in time.
 struct Timed<'a>(&'a mut IndicatorTable, SystemTime, &'a mut Vec<Change>);
 
 impl Table for Timed<'_> {
@@ -223,7 +223,7 @@ fn values_are_listed_in_pieces() {
 }
 
 proptest! {
-    /// Against a plain map from ids to values.
+    /// Compares with a plain map from ids to values.
     #[test]
     fn agrees_with_a_plain_map(
         steps in prop::collection::vec(
@@ -339,7 +339,7 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     };
     assert_eq!(count(&mut roster, "/x/b.exe"), 1);
     assert_eq!(count(&mut roster, "c.exe"), 0);
-    // What came last counts.
+    // The last one counts.
     assert_eq!(
         roster.put(&named("c.exe"), None, now(), changes),
         PutOutcome::Added

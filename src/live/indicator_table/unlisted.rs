@@ -1,5 +1,5 @@
-//! Live indicators that no value leads to: their conditions are checked in every
-//! event, so there are only so many.
+//! Live indicators without a value: their conditions are checked against every event, so
+//! their number is limited.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -9,7 +9,7 @@ use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::{Ending, NoRoom, PutOutcome};
 use crate::matching::condition::{Condition, LazyEvent, MOST_UNLISTED};
 
-/// One of them, without the message that it came in.
+/// One of them, without its original message.
 #[derive(Debug)]
 struct One {
     id: Arc<str>,
@@ -45,8 +45,8 @@ impl Unlisted {
         self.0.len()
     }
 
-    /// Checks an indicator in every event from the next one on, in place of the one with
-    /// the same id; of one without a condition nothing is left to check.
+    /// Checks an indicator against every event from the next one on, replacing the one
+    /// with the same id. Without a condition there is nothing to check.
     pub(super) fn put(
         &mut self,
         indicator: &Indicator,
@@ -89,14 +89,14 @@ impl Unlisted {
         self.0.iter().find(|one| &*one.id == id)?.end
     }
 
-    /// Gives how many there were.
+    /// Returns how many there were.
     pub(super) fn remove(&mut self, id: &str) -> usize {
         let before = self.0.len();
         self.0.retain(|one| &*one.id != id);
         before - self.0.len()
     }
 
-    /// Adds those that the event matches, and that are not there already.
+    /// Adds those that the event matches and that are not in `out` yet.
     pub(super) fn matches(&self, event: &LazyEvent<'_>, out: &mut Vec<Matched>) {
         for one in self.0.iter().filter(|one| event.fulfils(&one.condition)) {
             let is_same = |other: &Matched| {
@@ -117,7 +117,7 @@ impl Unlisted {
         self.0.first().map(|one| one.protocol)
     }
 
-    /// What each would be asked for, with its id.
+    /// The query for each, with its id.
     pub(super) fn selections(&self) -> Vec<(Arc<Selection>, Arc<str>)> {
         let selections = self.0.iter();
         let selections = selections.map(|one| (one.selection.clone(), one.id.clone()));
