@@ -1,14 +1,14 @@
-//! How long the subscription has not been known to work.
+//! When the subscription was last known to be alive.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// A moment on both clocks: one stands still while the machine sleeps, the other can be
-/// set back.
+/// A moment on both clocks: one stops while the machine sleeps, the other can be set
+/// back.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the clock that is never set.
+    /// By the monotonic clock.
     pub monotonic: Instant,
-    /// By the clock that people set.
+    /// By the wall clock.
     pub wall: SystemTime,
 }
 
@@ -21,7 +21,7 @@ impl Moment {
         }
     }
 
-    /// How long ago it was at the moment `now`.
+    /// The time from this moment until `now`.
     pub fn ago(&self, now: Moment) -> Duration {
         let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
         now.monotonic
@@ -29,7 +29,7 @@ impl Moment {
             .max(by_wall)
     }
 
-    /// The snapshot that covers the time since, in whole days.
+    /// The snapshot in whole days that covers the time since.
     pub fn days_ago(&self, now: Moment) -> u32 {
         let days = self.ago(now).as_secs() / 86_400 + 1;
         u32::try_from(days).unwrap_or(u32::MAX)

@@ -1,5 +1,5 @@
-//! Recognising the broker's echo of an own sighting (`--confirm-delivery`): the
-//! one acknowledgement that this bus can give.
+//! Recognises the broker's echo of this program's sightings (`--confirm-delivery`): the
+//! only acknowledgement on this bus.
 
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::LazyLock;
@@ -12,15 +12,14 @@ use super::flight::Key;
 static HASHER: LazyLock<foldhash::quality::RandomState> =
     LazyLock::new(foldhash::quality::RandomState::default);
 
-/// What identifies a sighting, sent or echoed: its id (STIX-2), or all that the
-/// legacy broker lets through as it is. The broker writes JSON in its own way, so the
-/// content counts and not its text. `None` where the frame holds no sighting that can
-/// be recognised.
+/// The key of a sighting, sent or echoed: its id (STIX-2), or everything that the legacy
+/// broker passes on unchanged. The broker reformats JSON, so the content counts and not
+/// its text. `None` if the frame is not a recognizable sighting.
 pub fn key(frame: &[u8]) -> Option<Key> {
     let json = json(frame);
     let mut hasher = HASHER.build_hasher();
-    // STIX-2 keeps the id; whatever else is there, in numbers that fit no type, say, does
-    // not matter.
+    // STIX-2 keeps the id; other members do not matter, numbers beyond any type for
+    // example.
     if let Ok(WithId { id: Some(id) }) = serde_json::from_slice(json) {
         hash_value(&Value::String(id), &mut hasher);
         return Some(hasher.finish());
@@ -41,12 +40,12 @@ struct WithId {
     id: Option<String>,
 }
 
-/// What stands behind the topic.
+/// What follows the topic.
 fn json(frame: &[u8]) -> &[u8] {
     memchr::memchr(b' ', frame).map_or(frame, |space| &frame[space + 1..])
 }
 
-/// The id of the indicator that a sighting is of; empty where it names none.
+/// The id of a sighting's indicator; empty if there is none.
 pub fn indicator(frame: &[u8]) -> String {
     #[derive(Default, Deserialize)]
     struct Sighting {
@@ -57,9 +56,9 @@ pub fn indicator(frame: &[u8]) -> String {
     read.unwrap_or_default().intel
 }
 
-/// What of an object that looks like a sighting survives the legacy broker, which reads
-/// it as one wherever it stands: of `ts` it changes the form, of `ioc` an empty list or a
-/// text becomes something else, and all other members go.
+/// The members of a sighting that the legacy broker passes on. It parses any object that
+/// looks like one, reformats `ts`, converts an `ioc` that is an empty list or a text, and
+/// drops all other members.
 const SURVIVES: [&str; 2] = ["intel", "context"];
 
 fn looks_like_sighting(members: &Map<String, Value>) -> bool {
@@ -68,15 +67,15 @@ fn looks_like_sighting(members: &Map<String, Value>) -> bool {
         .all(|name| members.contains_key(*name))
 }
 
-/// Hashes by content: objects whatever their order, numbers by value.
+/// Hashes by content: objects in any order, numbers by value.
 fn hash_value(value: &Value, hasher: &mut impl Hasher) {
     match value {
         Value::Null => 0_u8.hash(hasher),
         Value::Bool(truth) => (1_u8, truth).hash(hasher),
         Value::Number(number) => {
-            // 1 and 1.0 are one number to neither side's JSON writer, but both
-            // write it as they read it.
-            // A minus before 0 does not survive.
+            // 1 and 1.0 are different numbers for the JSON writers of both sides, but
+            // both write what they read.
+            // A minus before 0 is lost.
             let bits = number.as_f64().map(|number| (number + 0.0).to_bits());
             (2_u8, bits).hash(hasher);
         }

@@ -26,14 +26,14 @@ use std::time::{Duration, Instant};
 use super::pace::Pace;
 use crate::state::spool::Position;
 
-/// How long the broker's echo of a sighting may take before it is sent again.
+/// How long the broker's echo of a sighting may take before the sighting is sent again.
 pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
 
-/// How long it may take while the broker sends back what is of others.
+/// How long it may take while the broker echoes the sightings of others.
 pub const LONGEST: Duration = Duration::from_secs(120);
 
-/// How often a sighting is sent at the most, but for lost connections. What comes back
-/// in a form that is not recognised is no better the next time.
+/// How often a sighting is sent at most, not counting lost connections. An echo that is
+/// not recognised will not be recognised the next time either.
 pub const MOST_SENDINGS: u32 = 3;
 
 /// How long before the last sign of life a broker may have sent an echo whose
@@ -41,34 +41,34 @@ pub const MOST_SENDINGS: u32 = 3;
 /// seen to have a subscriber more than two seconds behind.
 pub const LAG: Duration = Duration::from_secs(10);
 
-/// What was sent so shortly before the connection was lost goes once more. The library
-/// takes messages for a connection that has just ended, for as long as its own threads
-/// need to tell each other (up to 86 of them were seen), and drops them.
+/// What was sent this shortly before the connection was lost is sent again. The library
+/// accepts messages for a connection that has just ended while its threads notify each
+/// other (up to 86 of them were seen), and drops them.
 pub const RISK: Duration = Duration::from_secs(2);
 
-/// How many messages the library's queue holds.
+/// The capacity of the library's queue in messages.
 pub const QUEUE: usize = 64;
 
-/// How many of the last ones are in doubt for longer, since a broker may stand still before
-/// it dies: what stood in the queue, and what the library took after that (see [`RISK`]).
+/// The number of last messages that are in doubt for longer, since a broker may hang
+/// before it dies: the library's queue, and what it accepted after that (see [`RISK`]).
 const LAST: usize = 3 * QUEUE;
 
-/// For how long. A connection to a broker that stands still is given up after 65 s.
+/// How long that is. A connection to a broker that hangs is given up after 65 s.
 const QUEUE_RISK: Duration = Duration::from_secs(90);
 
-/// The most that is kept of sightings whose echo is not awaited, in bytes.
+/// The most bytes of sightings that are stored without awaiting their echo.
 const TRUSTED_BYTES: usize = 4 << 20;
 
-/// How often is looked for what is overdue.
+/// How often overdue sightings are checked for.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A message as it waits: the whole frame.
+/// A queued message: the whole frame.
 pub type Frame = Vec<u8>;
 
 /// What identifies a sighting in its echo.
 pub type Key = u64;
 
-/// Makes the key of a frame; `None` where its echo would not be recognised.
+/// Computes the key of a frame; `None` if its echo would not be recognized.
 pub type KeyOf = fn(&[u8]) -> Option<Key>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +81,9 @@ enum State {
     Unrecognised,
     /// Its echo came.
     Confirmed,
-    /// It has to be sent once more.
+    /// It has to be sent again.
     Doubt,
-    /// It can be forgotten.
+    /// It can be dropped.
     Done,
 }
 
@@ -92,7 +92,7 @@ struct Entry {
     frame: Frame,
     key: Option<Key>,
     state: State,
-    /// When it came into this state.
+    /// When it entered this state.
     at: Instant,
     sendings: u32,
     /// It was never sent before: its echo is of the last sending.
@@ -101,7 +101,7 @@ struct Entry {
     end: Option<Position>,
 }
 
-/// What became of a message that is given up.
+/// A message that is given up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
     /// The whole frame.
@@ -116,9 +116,9 @@ pub struct Flight {
     entries: VecDeque<Entry>,
     /// The number of the first entry, counted from the start.
     first: u64,
-    /// By key: which entries wait for this echo.
+    /// By key: the entries that wait for this echo.
     awaited: HashMap<Key, VecDeque<u64>>,
-    /// The entries that are confirmed or trusted, in the order in which they came to be.
+    /// The entries that are confirmed or trusted, in the order in which they became so.
     kept: VecDeque<u64>,
     kept_bytes: usize,
     /// Those whose echo would not be recognised, perhaps with some that were, in the order
@@ -126,23 +126,23 @@ pub struct Flight {
     unrecognised: VecDeque<u64>,
     /// Those in doubt, perhaps with some that were.
     doubts: VecDeque<u64>,
-    /// How many are sent, and how many in doubt.
+    /// The number of those sent, and of those in doubt.
     sent: usize,
     doubted: usize,
     /// The bytes of both.
     open_bytes: usize,
     confirm: Option<KeyOf>,
     is_mute: bool,
-    /// The broker does not answer: what is overdue says nothing.
+    /// The broker does not respond, so overdue echoes mean nothing.
     is_away: bool,
     /// When it was last known to be alive.
     alive_at: Option<Instant>,
     pace: Pace,
-    /// When anything came back, or the subscription was made.
+    /// When any echo was last received, or the subscription was made.
     last_sign: Option<Instant>,
     /// When the subscription was made.
     returned: Option<Instant>,
-    /// The latest sending of which the echo came.
+    /// The latest sending whose echo was received.
     echoed: Option<Instant>,
     look_at: Option<Instant>,
     most_bytes: usize,
@@ -177,7 +177,7 @@ impl Flight {
         }
     }
 
-    /// Whether delivery is to be confirmed, by whichever broker is there.
+    /// Whether delivery is to be confirmed in general.
     pub fn confirms(&self) -> bool {
         self.confirm.is_some()
     }
@@ -187,7 +187,7 @@ impl Flight {
         self.confirm.is_some() && !self.is_mute
     }
 
-    /// Whether one more may be with the broker.
+    /// Whether another one may be sent.
     pub fn has_room(&self) -> bool {
         !self.awaits() || self.sent < self.pace.limit()
     }
@@ -203,24 +203,24 @@ impl Flight {
         self.most_bytes / 2
     }
 
-    /// How many are sent or in doubt.
+    /// The number of those sent or in doubt.
     pub fn open(&self) -> usize {
         self.sent + self.doubted
     }
 
-    /// The bytes of all that is in flight.
+    /// The bytes of everything in flight.
     pub fn bytes(&self) -> usize {
         self.open_bytes + self.kept_bytes
     }
 
-    /// How many of them would be lost with this process.
+    /// The number of them that would be lost with this process.
     pub fn open_unsafe(&self) -> usize {
         let open = |entry: &&Entry| matches!(entry.state, State::Sent | State::Doubt);
         let entries = self.entries.iter().filter(open);
         entries.filter(|entry| entry.end.is_none()).count()
     }
 
-    /// The bytes of what is sent or in doubt.
+    /// The bytes of those sent or in doubt.
     pub fn open_bytes(&self) -> usize {
         self.open_bytes
     }
@@ -230,7 +230,7 @@ impl Flight {
         self.doubted > 0
     }
 
-    /// The first in doubt, with its number.
+    /// The first one in doubt, with its number.
     pub fn next_doubt(&mut self) -> Option<(u64, &Frame)> {
         while let Some(&number) = self.doubts.front() {
             if self.state(number) == Some(State::Doubt) {
@@ -243,12 +243,12 @@ impl Flight {
         Some((number, &self.entries[place].frame))
     }
 
-    /// When to call [`Flight::time`] next, where that matters.
+    /// When to call [`Flight::time`] next, if that matters.
     pub fn deadline(&self) -> Option<Instant> {
         self.look_at
     }
 
-    /// A new message is in the library's hands.
+    /// A new message was passed to the library.
     pub fn sent(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
         let key = self.confirm.and_then(|key_of| key_of(&frame));
         let number = self.first + self.entries.len() as u64;
@@ -267,7 +267,7 @@ impl Flight {
         self.after_sending(number, now);
     }
 
-    /// One that was in doubt is in the library's hands once more.
+    /// A message in doubt was passed to the library again.
     pub fn sent_again(&mut self, number: u64, now: Instant) {
         if let Some(place) = self.place(number) {
             self.entries[place].sendings += 1;
@@ -289,7 +289,7 @@ impl Flight {
         self.change(number, state, now);
     }
 
-    /// A new message never goes out.
+    /// A new message will never be sent.
     pub fn skipped(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
         self.entries.push_back(Entry {
             frame,
@@ -302,13 +302,13 @@ impl Flight {
         });
     }
 
-    /// One that was in doubt never goes out again.
+    /// A message in doubt will never be sent again.
     pub fn dropped(&mut self, number: u64, now: Instant) {
         self.await_no_more(number);
         self.change(number, State::Done, now);
     }
 
-    /// An echo came; says whether it is of a sighting in flight.
+    /// An echo was received; returns whether it is of a sighting in flight.
     pub fn echo(&mut self, key: Key, now: Instant) -> bool {
         self.last_sign = Some(now);
         let Some(numbers) = self.awaited.get_mut(&key) else {
@@ -380,7 +380,7 @@ impl Flight {
         self.is_away = true;
     }
 
-    /// The subscription is a new one at the same broker, which may have stood still.
+    /// There is a new subscription at the same broker, which may have hung.
     pub fn subscribed(&mut self, now: Instant) {
         self.is_away = false;
         self.alive_at = Some(now);
@@ -389,8 +389,8 @@ impl Flight {
         self.is_mute = false;
     }
 
-    /// The broker was restarted, and was last seen alive then: what was not confirmed
-    /// goes again, and what was confirmed about that time, too.
+    /// The broker was restarted, and was last known to be alive at `alive`: what was not
+    /// confirmed is sent again, and so is what was confirmed about that time.
     pub fn restarted(&mut self, now: Instant, alive: Instant) {
         self.subscribed(now);
         self.pace = Pace::new();
@@ -434,8 +434,8 @@ impl Flight {
         }
     }
 
-    /// Time went by. Gives what is given up, and says whether the broker was found
-    /// to be mute.
+    /// Time has passed. Returns what is given up, and whether the broker was found to be
+    /// mute.
     pub fn time(&mut self, now: Instant) -> (Vec<Unconfirmed>, bool) {
         self.let_go(now);
         if self.look_at.is_none_or(|at| now < at) {
@@ -486,7 +486,7 @@ impl Flight {
             .last_sign
             .is_none_or(|sign| since(sign) >= CONFIRMATION_TIME);
         let is_passed = self.echoed.is_some_and(|echoed| echoed > entry.at);
-        // The time in which it stood still does not count.
+        // The time while the broker hung does not count.
         let age = since(self.returned.map_or(entry.at, |at| at.max(entry.at)));
         age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
     }
@@ -507,7 +507,7 @@ impl Flight {
         last == Some(State::Trusted)
     }
 
-    /// Lets go what was trusted long enough, and what there is no memory for.
+    /// Drops what was trusted for long enough, and what exceeds the memory.
     fn let_go(&mut self, now: Instant) {
         while let Some(&number) = self.kept.front() {
             if let Some(place) = self.place(number) {
@@ -538,7 +538,7 @@ impl Flight {
         }
     }
 
-    /// Takes what is done off the front; the position behind it, if it has one.
+    /// Removes what is done from the front; returns the position after it, if it has one.
     pub fn take_done(&mut self) -> Option<Position> {
         let mut end = None;
         while self
@@ -554,8 +554,8 @@ impl Flight {
         end
     }
 
-    /// The program ends: what came back, and what is trusted, is done; but for what a
-    /// broker sent back that may have died shortly after.
+    /// The program ends: what was echoed or is trusted is done, except for echoes of a
+    /// broker that may have died shortly afterwards.
     pub fn end(&mut self, now: Instant) {
         let alive_at = self.alive_at.filter(|_| self.is_away);
         for place in 0..self.entries.len() {
@@ -573,7 +573,7 @@ impl Flight {
         }
     }
 
-    /// Takes those in doubt that are not on disk.
+    /// Removes those in doubt that are not on disk.
     pub fn take_unsafe_doubts(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
         for place in 0..self.entries.len() {
@@ -586,7 +586,7 @@ impl Flight {
         frames
     }
 
-    /// Puts messages behind the others, in doubt.
+    /// Appends messages that are in doubt.
     pub fn doubt(&mut self, frames: Vec<Frame>, now: Instant) {
         for frame in frames {
             self.sent(frame, None, now);
@@ -604,7 +604,7 @@ impl Flight {
         self.place(number).map(|place| self.entries[place].state)
     }
 
-    /// Its echo is awaited, once.
+    /// Awaits its echo, once.
     fn await_echo_of(&mut self, number: u64) {
         let key = self.place(number).and_then(|place| self.entries[place].key);
         if let Some(key) = key {
@@ -615,7 +615,7 @@ impl Flight {
         }
     }
 
-    /// No echo is for this one any more: the next one with its key is for another.
+    /// Stops waiting for its echo: the next one with its key belongs to another.
     fn await_no_more(&mut self, number: u64) {
         let key = self.place(number).and_then(|place| self.entries[place].key);
         let Some(key) = key else {
@@ -629,7 +629,7 @@ impl Flight {
         }
     }
 
-    /// Changes a state, and all that is counted by state.
+    /// Changes a state, and everything counted by state.
     fn change(&mut self, number: u64, state: State, now: Instant) {
         let Some(place) = self.place(number) else {
             return;
@@ -671,7 +671,7 @@ impl Flight {
         }
     }
 
-    /// They go in the order of their first sending.
+    /// They are sent in the order of their first sending.
     fn sort_doubts(&mut self) {
         self.doubts.make_contiguous().sort_unstable();
         let mut last = None;

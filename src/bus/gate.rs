@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 use crate::indicator::Protocol;
 use crate::protocol::{legacy, stix};
 
-/// How long sightings wait for the other apps when the broker was away. A
-/// restarted broker knows no subscriber, and passes on nothing until they have
-/// noticed: 4 to 9 s (measured on the originals).
+/// How long sightings wait for the other apps after the broker was away. A restarted
+/// broker knows no subscriber, and forwards nothing until they have reconnected: 4 to 9 s
+/// (measured on the originals).
 pub const SETTLING: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,16 +31,16 @@ enum State {
     Settling(Instant),
 }
 
-/// A broker that was not there at once may have been started meanwhile. One that is there
+/// A broker that did not respond at once may have just been started. One that is running
 /// is heard within 6 ms (measured, all three kinds of broker).
 const LATE: Duration = Duration::from_secs(1);
 
-/// The way out to one broker.
+/// The gate to one broker.
 #[derive(Debug)]
 pub struct Gate {
     state: State,
     subscriptions: HashSet<Vec<u8>>,
-    /// The connection ended since that was asked for last.
+    /// Whether the connection ended since the last call of [`Gate::take_loss`].
     loss: bool,
 }
 
@@ -49,17 +49,17 @@ pub struct Gate {
 pub enum Verdict {
     /// Now.
     Yes,
-    /// The broker does not listen, or not yet.
+    /// The broker does not subscribe, or not yet.
     Unheard,
-    /// In this time, when the other apps have noticed that the broker is back.
+    /// After this time, when the other apps have noticed that the broker is back.
     Settling(Duration),
-    /// The broker listens to the sightings of the other generation only.
+    /// The broker only subscribes to the sightings of the other generation.
     Never,
 }
 
 impl Gate {
-    /// Before the broker subscribes to anything. `may_be_new` where it may have been
-    /// started a moment ago, without its apps.
+    /// Before the broker subscribes to anything. `may_be_new`: it may have just been
+    /// started, without its apps.
     pub fn new(may_be_new: bool, now: Instant) -> Self {
         Gate {
             state: if may_be_new {
@@ -72,7 +72,7 @@ impl Gate {
         }
     }
 
-    /// Whether the broker, which is not heard yet, may have been there at once.
+    /// Whether the broker, which was not heard yet, may still respond at once.
     pub fn is_young(&self, now: Instant) -> bool {
         let State::Unheard(since) = self.state else {
             return false;
@@ -80,20 +80,20 @@ impl Gate {
         now.saturating_duration_since(since) <= LATE
     }
 
-    /// Whether sightings wait for its other apps.
+    /// Whether sightings wait for the broker's other apps.
     pub fn is_settling(&self, now: Instant) -> bool {
         matches!(self.state, State::Settling(until) if until > now)
     }
 
-    /// The broker was restarted: its apps may not be there when it is first heard.
+    /// The broker was restarted: its apps may not be connected when it is first heard.
     pub fn may_be_new(&mut self) {
         if matches!(self.state, State::Unheard(_)) {
             self.state = State::Away;
         }
     }
 
-    /// What came on an XPUB socket: a subscription or a cancellation. Says whether the
-    /// broker is back with it.
+    /// Processes a message of an XPUB socket, a subscription or a cancellation. Returns
+    /// whether it means that the broker is back.
     pub fn heard(&mut self, message: &[u8], now: Instant) -> bool {
         match message.split_first() {
             Some((1, topic)) => self.subscribed(topic, now),
@@ -121,8 +121,8 @@ impl Gate {
         is_back
     }
 
-    /// Whether a sighting on this topic may be sent. Where `now_or_never` it is, better
-    /// early than never.
+    /// Whether a sighting on this topic may be sent. With `now_or_never` it is sent early
+    /// rather than never.
     pub fn verdict(&mut self, topic: &[u8], now: Instant, now_or_never: bool) -> Verdict {
         if !self.listens_to(topic) {
             return match self.generation() {
@@ -140,19 +140,19 @@ impl Gate {
         Verdict::Yes
     }
 
-    /// Whether the connection was lost since this was asked last.
+    /// Whether the connection was lost since the last call.
     pub fn take_loss(&mut self) -> bool {
         std::mem::take(&mut self.loss)
     }
 
-    /// Does the broker listen to this topic?
+    /// Whether the broker subscribes to this topic.
     fn listens_to(&self, topic: &[u8]) -> bool {
         self.subscriptions
             .iter()
             .any(|prefix| topic.starts_with(prefix))
     }
 
-    /// The broker's generation, as its subscriptions tell it.
+    /// The broker's generation, judging by its subscriptions.
     pub fn generation(&self) -> Option<Protocol> {
         // The legacy broker subscribes to each topic, the STIX-2 broker to the
         // root; both to the snapshot envelopes.

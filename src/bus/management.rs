@@ -1,4 +1,4 @@
-//! The management protocol: one JSON frame each way over REQ.
+//! The management protocol: one JSON frame in each direction over REQ.
 
 use std::num::NonZeroU16;
 use std::os::fd::AsRawFd;
@@ -11,11 +11,10 @@ use crate::observe::logging::printable;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
-/// How long the broker may take for one answer. Ten times what a busy one was
-/// seen to take.
+/// How long the broker may take to respond. Ten times what a busy one was seen to take.
 pub const ANSWER_TIME: Duration = Duration::from_secs(5);
 
-/// The addresses that a subscription opens, and its own topic.
+/// The endpoints for a subscription, and its topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The point-to-point topic: the prefix of every message to this app.
@@ -26,13 +25,13 @@ pub struct Subscription {
     pub sub_endpoint: Endpoint,
 }
 
-/// Why there is no usable answer.
+/// Why there is no usable response.
 #[derive(Debug, Error)]
 pub enum ManageError {
-    /// Nothing came in time.
+    /// No response within this time.
     #[error("no answer in {:.1} s", .0.as_secs_f64())]
     NoAnswer(Duration),
-    /// Something came that is no answer to this request.
+    /// A response that does not answer this request.
     #[error(
         "an answer that {reason}: {}",
         printable(&String::from_utf8_lossy(reply), 200)
@@ -40,16 +39,16 @@ pub enum ManageError {
     Unusable {
         /// What is wrong with it.
         reason: String,
-        /// What came.
+        /// The response.
         reply: Vec<u8>,
     },
-    /// The broker said no: its `status`.
+    /// The broker refused, with this `status`.
     #[error("the broker answered with status \"{}\"", printable(.0, 50))]
     Refused(String),
     /// The ZeroMQ library failed.
     #[error(transparent)]
     Socket(#[from] zmq::Error),
-    /// The connection to where the broker publishes ended.
+    /// The connection to the broker's publisher ended.
     #[error("its connection ended")]
     Cut,
     /// The program stops.
@@ -61,8 +60,8 @@ pub enum ManageError {
 pub struct ManagementClient<'a> {
     context: &'a zmq::Context,
     endpoint: Endpoint,
-    /// Ends the wait for an answer; `None` at the very end of the program, when
-    /// the topics are given up.
+    /// Ends the wait for a response; `None` at the very end of the program, when the
+    /// topics are given up.
     stop: Option<&'a Stop>,
 }
 
@@ -93,20 +92,20 @@ impl<'a> ManagementClient<'a> {
         read_subscription(&reply, self.endpoint.host())
     }
 
-    /// Keeps a subscription alive; also the cheapest question that tells
-    /// whether a broker is there.
+    /// Keeps a subscription alive; also the cheapest request to find out whether a broker
+    /// responds.
     ///
     /// # Errors
-    /// [`ManageError::Refused`] where the broker does not know the topic; see
+    /// [`ManageError::Refused`] if the broker does not know the topic; see
     /// [`ManageError`].
     pub fn heartbeat(&self, topic: &str, time: Duration) -> Result<(), ManageError> {
         self.ask_status("heartbeat", topic, time)
     }
 
-    /// Gives a subscription up.
+    /// Gives up a subscription.
     ///
     /// # Errors
-    /// As [`ManagementClient::heartbeat`].
+    /// The same as for [`ManagementClient::heartbeat`].
     pub fn unsubscribe(&self, topic: &str, time: Duration) -> Result<(), ManageError> {
         self.ask_status("unsubscribe", topic, time)
     }
@@ -116,9 +115,9 @@ impl<'a> ManagementClient<'a> {
         read_reply(&self.ask(&request, time)?).map(|_| ())
     }
 
-    /// One question, one answer, on a socket of its own: a REQ socket that has
-    /// waited in vain cannot be used again. Exactly one frame is sent, since a
-    /// second one kills the broker's management thread.
+    /// One request and one response on a new socket: a REQ socket that has waited in vain
+    /// cannot be used again. Exactly one frame is sent, since a second one kills the
+    /// broker's management thread.
     fn ask(&self, request: &serde_json::Value, time: Duration) -> Result<Vec<u8>, ManageError> {
         let socket = self.context.socket(zmq::REQ)?;
         socket.set_linger(0)?;
@@ -153,7 +152,7 @@ impl<'a> ManagementClient<'a> {
     }
 }
 
-/// A reply has some 140 bytes; this is a limit on what a wrong peer can send.
+/// A reply has about 140 bytes; this limits what a wrong peer can send.
 const LONGEST_REPLY: i64 = 64 * 1024;
 
 /// A duration for `zmq_poll`, rounded up so that it does not spin at the end.
@@ -180,7 +179,7 @@ fn unusable(reason: impl Into<String>, reply: &[u8]) -> ManageError {
     }
 }
 
-/// Reads any reply; its status must be "success".
+/// Reads any reply, whose status must be "success".
 fn read_reply(reply: &[u8]) -> Result<Reply, ManageError> {
     let parsed: Reply = serde_json::from_slice(reply)
         .map_err(|error| unusable(format!("is no management reply ({error})"), reply))?;
@@ -190,11 +189,11 @@ fn read_reply(reply: &[u8]) -> Result<Reply, ManageError> {
     }
 }
 
-/// Reads the reply to a subscription. `host` stands in for hosts that only the
-/// broker itself can use.
+/// Reads the reply to a subscription. `host` replaces hosts that only the broker itself
+/// can use.
 ///
 /// # Errors
-/// Not `success`, or a topic or an endpoint that cannot be used.
+/// Not `success`, or an unusable topic or endpoint.
 pub fn read_subscription(bytes: &[u8], host: &str) -> Result<Subscription, ManageError> {
     let reply = read_reply(bytes)?;
     let topic = reply
@@ -223,13 +222,13 @@ pub fn read_subscription(bytes: &[u8], host: &str) -> Result<Subscription, Manag
     })
 }
 
-/// Topics are 32 letters; anything that could end a frame's topic or mean
-/// something in a log is refused.
+/// Topics are 32 letters. Anything that could end a frame's topic, or have a meaning in a
+/// log, is rejected.
 fn is_topic(topic: &str) -> bool {
     (1..=255).contains(&topic.len()) && topic.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The port of a reply, as a number or as the digits of one.
+/// The port of a reply, as a number or as a text of digits.
 fn port_number(port: &serde_json::Value) -> Option<NonZeroU16> {
     match port {
         serde_json::Value::String(text) => text.parse().ok(),
@@ -237,8 +236,8 @@ fn port_number(port: &serde_json::Value) -> Option<NonZeroU16> {
     }
 }
 
-/// An endpoint of a reply. It repeats what the broker binds to, so the host may
-/// be a wildcard.
+/// An endpoint of a reply. It is the address that the broker binds to, so the host may be
+/// a wildcard.
 fn advertised(text: &str, host: &str) -> Option<Endpoint> {
     let text = text.strip_prefix("tcp://").unwrap_or(text);
     let (told, port) = text.rsplit_once(':')?;

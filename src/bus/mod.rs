@@ -1,5 +1,4 @@
-//! Threat Bus on the wire: management requests, incoming messages, outgoing
-//! sightings.
+//! Threat Bus on the wire: management requests, received messages, published sightings.
 
 pub mod alive;
 pub mod echo;

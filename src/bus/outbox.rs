@@ -1,9 +1,9 @@
-//! Sightings on their way to the bus: in order, until they are delivered. A machine:
-//! who drives it brings what happened and the time.
+//! Sightings on their way to the bus: in order, until they are delivered. A state
+//! machine: the caller supplies events and the time.
 //!
-//! Without a state directory they wait in memory, and a full outbox takes no
-//! more, which holds the workers back. With one, what cannot go now waits in
-//! the spool. Those that were sent are in flight, which `flight.rs` is about.
+//! Without a state directory they wait in memory, and a full outbox accepts no more,
+//! which holds back the workers. With one, what cannot be sent now waits in the spool.
+//! Sent messages are in flight, see `flight.rs`.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,7 +13,7 @@ use super::flight::{Flight, Frame, Key, KeyOf, Unconfirmed};
 use super::share::{Mostly, Share};
 use crate::state::spool::{Position, Spool};
 
-/// Where messages wait that are not sent yet.
+/// Where unsent messages wait.
 enum Store {
     /// In memory, up to a number of bytes.
     Memory {
@@ -36,7 +36,7 @@ pub struct Outbox {
     most_bytes: usize,
 }
 
-/// A message to send now.
+/// A message to be sent now.
 #[derive(Debug)]
 pub struct Next {
     /// The whole frame.
@@ -59,24 +59,24 @@ impl Next {
     }
 }
 
-/// What time brought.
+/// The result of time passing.
 #[derive(Debug, Default)]
 pub struct Overdue {
     /// Messages that are given up.
     pub given_up: Vec<Unconfirmed>,
-    /// The broker sends nothing back, and is not waited for any more.
+    /// The broker echoes nothing, so its echoes are no longer awaited.
     pub is_mute: bool,
 }
 
 impl Outbox {
-    /// An empty outbox in memory that takes `most_bytes`. `confirm` makes the
-    /// key of a frame where delivery is to be confirmed.
+    /// An empty outbox in memory with at most `most_bytes`. `confirm` computes the key of
+    /// a frame if delivery is to be confirmed.
     pub fn in_memory(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         let (frames, bytes) = (VecDeque::new(), 0);
         Outbox::new(Store::Memory { frames, bytes }, most_bytes, confirm)
     }
 
-    /// An outbox with what waits on disk.
+    /// An outbox whose messages wait on disk.
     pub fn on_disk(spool: Spool, most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         let next = spool.delivered();
         Outbox::new(Store::Disk { spool, next }, most_bytes, confirm)
@@ -91,7 +91,7 @@ impl Outbox {
         }
     }
 
-    /// Whether it takes more.
+    /// Whether it accepts more.
     pub fn has_room(&self) -> bool {
         match &self.store {
             Store::Memory { bytes, .. } => bytes + self.flight.open_bytes() < self.most_bytes,
@@ -99,11 +99,10 @@ impl Outbox {
         }
     }
 
-    /// Puts frames at the end; gives the number of messages that a full spool
-    /// lost for them.
+    /// Appends frames; returns the number of messages that a full spool dropped for them.
     ///
     /// # Errors
-    /// The disk is full: the frames come back.
+    /// The disk is full: the frames are returned.
     pub fn push(&mut self, mut new: Vec<Frame>) -> Result<u64, (Vec<Frame>, io::Error)> {
         match &mut self.store {
             Store::Memory { frames, bytes } => {
@@ -117,10 +116,10 @@ impl Outbox {
         }
     }
 
-    /// The next message to send, if there is one and the broker is to get one now.
+    /// The next message to send, if there is one and the broker may get one now.
     ///
     /// # Errors
-    /// The spool is damaged; what is lost is in the error, the rest goes on.
+    /// The spool is damaged; the error says what is lost, and the rest is still sent.
     pub fn next_to_send(&mut self) -> io::Result<Option<Next>> {
         if !self.flight.has_room() {
             return Ok(None);
@@ -145,7 +144,7 @@ impl Outbox {
         }))
     }
 
-    /// The message is in ZeroMQ's hands.
+    /// The message was passed to ZeroMQ.
     ///
     /// # Errors
     /// The spool's position cannot be written.
@@ -160,7 +159,7 @@ impl Outbox {
         self.forget_done()
     }
 
-    /// A message that waits nowhere was sent, past the store.
+    /// A message was sent without being stored.
     pub fn sent_at_once(&mut self, frame: Frame, now: Instant) {
         self.flight.sent(frame, None, now);
     }
@@ -191,7 +190,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets on disk what is done.
+    /// Marks on disk what is done.
     fn forget_done(&mut self) -> io::Result<()> {
         match (&mut self.store, self.flight.take_done()) {
             (Store::Disk { spool, .. }, Some(end)) => spool.set_delivered(end),
@@ -199,8 +198,8 @@ impl Outbox {
         }
     }
 
-    /// The broker has sent this sighting back, which may be another app's. Gives what is
-    /// to be said about those.
+    /// The broker has echoed this sighting, which may be another app's. Returns what to
+    /// log about those.
     pub fn echo(&mut self, key: Option<Key>, now: Instant) -> Option<Mostly> {
         let is_own = key.is_some_and(|key| self.flight.echo(key, now));
         self.share.echo(is_own, now)
@@ -220,9 +219,9 @@ impl Outbox {
         self.flight.away();
     }
 
-    /// The subscription is a new one. Where the broker was restarted, with when it was
-    /// last seen alive, what was not confirmed goes again, and what was confirmed about
-    /// then, too.
+    /// There is a new subscription. If the broker was restarted (`restarted`: when it was
+    /// last known to be alive), what was not confirmed is sent again, and so is what was
+    /// confirmed about that time.
     pub fn subscribed(&mut self, now: Instant, restarted: Option<Instant>) {
         match restarted {
             Some(alive) => self.flight.restarted(now, alive),
@@ -230,9 +229,9 @@ impl Outbox {
         }
     }
 
-    /// The connection for sightings was lost: what may not have reached the broker goes
-    /// once more, or, where it is not on disk and there is a spool, safe on disk at its end.
-    /// Gives the number of messages that a full spool lost for them.
+    /// The connection for sightings was lost: what may not have reached the broker is
+    /// sent again. With a spool, messages that are not on disk are appended to it.
+    /// Returns the number of messages that a full spool dropped for them.
     pub fn lost(&mut self, now: Instant) -> u64 {
         self.flight.lost(now);
         self.keep_doubts(now)
@@ -245,7 +244,7 @@ impl Outbox {
         let frames = self.flight.take_unsafe_doubts(now);
         match spool.push(frames.iter().map(Vec::as_slice)) {
             Ok(lost) => lost,
-            // They go from memory, then.
+            // They are sent from memory then.
             Err(_) => {
                 self.flight.doubt(frames, now);
                 0
@@ -253,7 +252,7 @@ impl Outbox {
         }
     }
 
-    /// Time went by.
+    /// Time has passed.
     ///
     /// # Errors
     /// The spool's position cannot be written.
@@ -262,18 +261,18 @@ impl Outbox {
         (Overdue { given_up, is_mute }, self.forget_done())
     }
 
-    /// When something may be overdue.
+    /// When something may become overdue.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.flight.deadline()
     }
 
-    /// Whether echoes are awaited for what is with the broker.
+    /// Whether echoes are awaited for sent messages.
     pub fn awaits_echoes(&self) -> bool {
         self.flight.awaits() && self.flight.open() > 0
     }
 
-    /// How many messages would be lost with this process: neither on disk nor sent, or,
-    /// where delivery is confirmed, not confirmed.
+    /// The number of messages that would be lost with this process: neither on disk nor
+    /// sent, or, if delivery is confirmed, not confirmed.
     pub fn at_risk(&self) -> u64 {
         let waiting = match &self.store {
             Store::Memory { frames, .. } => frames.len(),
@@ -282,13 +281,13 @@ impl Outbox {
         (waiting + self.flight.open_unsafe()) as u64
     }
 
-    /// Whether a message may go out at once, past the outbox: nothing waits
-    /// before it, and nothing has to be kept of it.
+    /// Whether a message may be sent directly, without the outbox: no message waits
+    /// before it, and it need not be stored.
     pub fn is_bypassed(&self) -> bool {
         !self.flight.confirms() && !self.waits() && !self.flight.has_doubts()
     }
 
-    /// Whether any message waits for its first sending.
+    /// Whether any message waits to be sent for the first time.
     fn waits(&self) -> bool {
         match &self.store {
             Store::Memory { frames, .. } => !frames.is_empty(),
@@ -296,12 +295,12 @@ impl Outbox {
         }
     }
 
-    /// Whether every message is delivered, as far as that can be told.
+    /// Whether every message is delivered, as far as that is known.
     pub fn is_empty(&self) -> bool {
         !self.waits() && self.flight.open() == 0
     }
 
-    /// How many bytes it takes in memory.
+    /// The bytes in memory.
     pub fn bytes_in_memory(&self) -> usize {
         let waiting = match &self.store {
             Store::Memory { bytes, .. } => *bytes,
@@ -310,12 +309,12 @@ impl Outbox {
         waiting + self.flight.bytes()
     }
 
-    /// Whether what waits outlives the process.
+    /// Whether waiting messages survive the process.
     pub fn is_on_disk(&self) -> bool {
         matches!(self.store, Store::Disk { .. })
     }
 
-    /// How many bytes wait on disk; 0 without a state directory.
+    /// The bytes that wait on disk; 0 without a state directory.
     pub fn spooled_bytes(&self) -> u64 {
         match &self.store {
             Store::Memory { .. } => 0,
@@ -323,7 +322,7 @@ impl Outbox {
         }
     }
 
-    /// The program ends: what the broker sent back is not repeated by the next run.
+    /// The program ends: what the broker has echoed is not repeated by the next run.
     ///
     /// # Errors
     /// The spool's position cannot be written.

@@ -1,5 +1,5 @@
-//! The writer for the bus: takes sightings from the workers, keeps them until
-//! they are delivered, and sends them to whichever broker is there.
+//! The writer for the bus: receives sightings from the workers, keeps them until they are
+//! delivered, and sends them to the current broker.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,46 +20,46 @@ use crate::process::stop::Stop;
 use crate::sighting::report::WriterMessage;
 use crate::state::journal::Ticket;
 
-/// How long the last messages may take to reach the broker when the program
-/// ends, at least: even at a second signal nothing is thrown away at once.
+/// The least time for the last messages to reach the broker when the program ends: even a
+/// second signal does not discard them at once.
 const LEAST_LINGER: Duration = Duration::from_millis(500);
 
-/// How long to wait before a full disk is tried again.
+/// The pause before a full disk is tried again.
 const DISK_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a run that is to end by itself waits for a broker that takes nothing,
-/// where all that is left is safe on disk.
+/// How long a run that ends waits for a broker that accepts nothing, if everything left
+/// is safe on disk.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How many messages are sent before the inputs are looked at again.
+/// The number of messages that are sent before the inputs are checked again.
 const AT_ONCE: usize = 256;
 
-/// What the writer hears.
+/// The inputs of the writer.
 pub struct WriterInputs {
     /// Sightings from the workers.
     pub parcels: Receiver<WriterMessage>,
-    /// What the session knows of the broker.
+    /// What the session knows about the broker.
     pub brokers: Receiver<Broker>,
-    /// Sightings that the broker sent back, of whoever; `None` for one that can be of
-    /// nobody here.
+    /// Sightings that the broker echoed, from any app; `None` for one that cannot be from
+    /// here.
     pub echoes: Receiver<Option<Key>>,
-    /// Set when the writer has no more use for echoes.
+    /// Set when the writer needs no more echoes.
     pub finished: Arc<AtomicBool>,
 }
 
-/// What the session knows of the broker.
+/// What the session knows about the broker.
 #[derive(Clone, Debug)]
 pub enum Broker {
     /// There is a new subscription.
     Listening {
         /// The broker's sub port.
         endpoint: Endpoint,
-        /// When it was last seen alive, where it was restarted since.
+        /// When it was last known to be alive, if it was restarted since.
         restarted: Option<Instant>,
     },
-    /// It knew the subscription at this moment.
+    /// It confirmed the subscription at this moment.
     Alive(Instant),
-    /// It does not know it, or does not answer.
+    /// It does not know the subscription, or does not respond.
     Away,
 }
 
@@ -67,22 +67,22 @@ pub enum Broker {
 pub struct BusWriter {
     publisher: Publisher,
     outbox: Outbox,
-    /// Frames that a full disk did not take, and the tickets behind them.
+    /// Frames that did not fit on a full disk, and the tickets after them.
     refused: Vec<Frame>,
     refused_tickets: Vec<Ticket>,
     retry_disk_at: Instant,
-    /// A run before this one left sightings: the bus was away, and its apps may be.
+    /// An earlier run left sightings: the bus was away, and its apps may be.
     has_left_over: bool,
-    /// Whether something may be there to be sent.
+    /// Whether there may be something to send.
     busy: bool,
-    /// When the bus last took or confirmed a sighting, or one came.
+    /// When the bus last accepted or confirmed a sighting, or one arrived.
     moved: Instant,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
 
 impl BusWriter {
-    /// A writer with this outbox.
+    /// Makes a writer with this outbox.
     pub fn new(outbox: Outbox, metrics: Arc<Metrics>, stop: Stop) -> Self {
         BusWriter {
             publisher: Publisher::new(stop.clone(), outbox.is_on_disk()),
@@ -98,8 +98,8 @@ impl BusWriter {
         }
     }
 
-    /// Writes until the workers are gone and everything is delivered, or the
-    /// grace period is over.
+    /// Writes until the workers are gone and everything is delivered, or the grace period
+    /// is over.
     pub fn run(mut self, mut inputs: WriterInputs) {
         if self.outbox.spooled_bytes() > 0 {
             info!(
@@ -124,9 +124,9 @@ impl BusWriter {
         self.outbox.is_empty() && self.refused.is_empty()
     }
 
-    /// Whether what is left can go to the next run: it is safe on disk, and the bus does
-    /// not take it. Where sightings wait for the apps of a broker, so does a run that ends
-    /// by itself: the next one may be as short.
+    /// Whether the rest can be left for the next run: it is safe on disk, and the bus
+    /// does not accept it. If sightings wait for the apps of a broker, a run that ends
+    /// waits too, since the next one may be as short.
     fn may_leave(&mut self) -> bool {
         if self.publisher.is_settling() && !self.stop.is_draining() {
             self.moved = Instant::now();
@@ -135,7 +135,7 @@ impl BusWriter {
         self.is_safe() && self.moved.elapsed() >= self.patience()
     }
 
-    /// A sighting whose echo is awaited is sent again by itself.
+    /// A sighting whose echo is awaited is sent again automatically.
     fn patience(&self) -> Duration {
         if self.outbox.awaits_echoes() {
             CONFIRMATION_TIME + PATIENCE
@@ -154,8 +154,8 @@ impl BusWriter {
         self.stop.is_now() || self.stop.drained_by().is_some_and(over)
     }
 
-    /// Takes what has come; waits for it where there is nothing else to do.
-    /// Whether the workers are still there.
+    /// Receives what has arrived, waiting if there is nothing else to do. Returns whether
+    /// the workers are still running.
     fn listen(&mut self, inputs: &mut WriterInputs, open: bool) -> bool {
         let mut open = open;
         let mut look_again = self.look();
@@ -174,7 +174,7 @@ impl BusWriter {
             self.hear_of(&broker);
         }
         while let Ok(key) = inputs.echoes.try_recv() {
-            // There may be room for one more at the broker now.
+            // There may be room for another one now.
             (self.busy, self.moved) = (true, Instant::now());
             if let Some(mostly) = self.outbox.echo(key, Instant::now()) {
                 warn_of_others(mostly);
@@ -193,8 +193,7 @@ impl BusWriter {
         open
     }
 
-    /// Looks after what was sent a moment ago; gives the time after which to do it
-    /// again.
+    /// Checks what was sent recently; returns the time after which to check again.
     fn look(&mut self) -> Option<Duration> {
         let look_again = self.publisher.look();
         self.take_loss();
@@ -219,7 +218,7 @@ impl BusWriter {
         self.outbox.has_room() && self.refused.is_empty()
     }
 
-    /// How long there is nothing to send: `None` where there is something.
+    /// How long there is nothing to send: `None` if there is something.
     fn time_to_wait(&self) -> Option<Duration> {
         const FOR_EVER: Duration = Duration::from_secs(86_400);
         let now = Instant::now();
@@ -234,8 +233,8 @@ impl BusWriter {
         Some(next.map_or(FOR_EVER, |next| next.saturating_duration_since(now)))
     }
 
-    /// Waits until one of the inputs has something, without taking it. An input
-    /// that is closed would always be ready: it is not listened to any more.
+    /// Waits until one of the inputs is ready, without receiving from it. A closed input
+    /// would always be ready, so it is ignored.
     fn wait(&self, inputs: &mut WriterInputs, open: bool, time: Duration) {
         let mut select = Select::new();
         if open && self.takes_more() {
@@ -274,7 +273,7 @@ impl BusWriter {
         }
     }
 
-    /// Where nothing waits, sightings go straight out; gives what did not.
+    /// Sends sightings directly if none waits; returns those that were not sent.
     fn send_at_once(&mut self, frames: Vec<Frame>) -> Vec<Frame> {
         if !self.outbox.is_bypassed() {
             return frames;
@@ -321,7 +320,7 @@ impl BusWriter {
             return;
         }
         let frames = std::mem::take(&mut self.refused);
-        // The error stands in the log already.
+        // The error has been logged.
         match self.outbox.push(frames) {
             Ok(lost) => {
                 self.metrics.sightings_lost.add(lost);
@@ -359,7 +358,7 @@ impl BusWriter {
         self.tell(overdue);
     }
 
-    /// Whether it went, or never will.
+    /// Returns whether it was sent, or never will be.
     fn send_next(&mut self, next: Next) -> bool {
         let sent = self.send(&next.frame);
         let now = Instant::now();
@@ -397,7 +396,7 @@ impl BusWriter {
         }
     }
 
-    /// Tries to send one frame; counts and logs one that never can be.
+    /// Tries to send a frame; counts and logs one that can never be sent.
     fn send(&mut self, frame: &Frame) -> Sent {
         let sent = self.publisher.send(frame);
         match sent {
@@ -449,7 +448,7 @@ impl BusWriter {
         }
     }
 
-    /// A position that cannot be written costs repetitions after a crash, not
+    /// A position that cannot be written costs repetitions after a crash, but no
     /// sightings.
     fn note(&self, result: std::io::Result<()>) {
         if let Err(reason) = result {

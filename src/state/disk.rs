@@ -1,16 +1,16 @@
-//! The operations on files that what outlives a run is made of, so that a test can have
-//! them fail: [`Real`] is the disk of the system, and the tests have one in memory
-//! (`tests/simulation/world/disk.rs`) that is full, fails, and loses power.
+//! The file operations on which persistent state is built, so that tests can make them
+//! fail: [`Real`] is the system's disk; the disk of the tests is in memory
+//! (`tests/simulation/world/disk.rs`) and can be full, fail, and lose power.
 //!
-//! What the system promises, and no more, is what is relied on:
+//! The code only relies on what the system promises:
 //!
-//! * What was written is there for whoever opens the file next, also where the process
-//!   is killed; a write in which it is killed may be there in part.
-//! * Only what [`DiskFile::sync`] has returned for is there after a loss of power. Of
-//!   the rest any part may be, and zeros in its place.
-//! * A name (new, renamed or removed) stands in its directory, not in the file: it is
-//!   safe after [`Disk::sync_directory`].
-//! * A rename is done whole or not at all.
+//! * Written data is there for whoever opens the file next, even if the process is
+//!   killed; a write during which it is killed may be partial.
+//! * Only data for which [`DiskFile::sync`] has returned survives a power loss. Of the
+//!   rest any part may survive, with zeros in place of the others.
+//! * A name (new, renamed or removed) belongs to its directory, not to the file: it
+//!   survives after [`Disk::sync_directory`].
+//! * A rename is atomic.
 
 use std::fmt::Debug;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -18,15 +18,15 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Directories and the names in them.
+/// Directories and their names.
 pub trait Disk: Debug + Send + Sync {
-    /// Makes a directory, where it is not there; its parent is.
+    /// Creates a directory unless it exists; its parent exists.
     ///
     /// # Errors
     /// The system refuses.
     fn create_directory(&self, path: &Path) -> io::Result<()>;
 
-    /// The paths of what is in a directory, in no order.
+    /// The paths in a directory, in any order.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -35,11 +35,11 @@ pub trait Disk: Debug + Send + Sync {
     /// Opens a file for reading and writing.
     ///
     /// # Errors
-    /// The system refuses; [`io::ErrorKind::NotFound`] where there is no such file
-    /// and none is to be made.
+    /// The system refuses; [`io::ErrorKind::NotFound`] if the file does not exist and is
+    /// not to be created.
     fn open(&self, path: &Path, open: Open) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Gives a file a new name, in place of what has it now.
+    /// Renames a file, replacing the file with the new name.
     ///
     /// # Errors
     /// The system refuses: the file has its old name.
@@ -48,22 +48,22 @@ pub trait Disk: Debug + Send + Sync {
     /// Removes a file.
     ///
     /// # Errors
-    /// The system refuses; [`io::ErrorKind::NotFound`] where it is gone.
+    /// The system refuses; [`io::ErrorKind::NotFound`] if it does not exist.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// Has the names in a directory outlive a loss of power.
+    /// Makes the names in a directory survive a power loss.
     ///
     /// # Errors
-    /// The system refuses: nobody knows which do.
+    /// The system refuses: it is unknown which names do.
     fn sync_directory(&self, path: &Path) -> io::Result<()>;
 }
 
-/// Which file [`Disk::open`] takes.
+/// Which file [`Disk::open`] opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
-    /// One that is there.
+    /// An existing file.
     Existing,
-    /// One that is there, as it is, or a new one.
+    /// An existing file unchanged, or a new one.
     OrCreate,
 }
 
@@ -75,33 +75,33 @@ pub trait DiskFile: Debug + Send {
     /// The system refuses.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads from an offset; how many bytes, 0 at the end.
+    /// Reads from an offset; returns the number of bytes, 0 at the end.
     ///
     /// # Errors
     /// The system refuses.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Writes all of this at an offset.
+    /// Writes everything at an offset.
     ///
     /// # Errors
     /// The disk is full, or the system refuses otherwise: a part may be written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Cuts the file off at this size.
+    /// Truncates the file to this size.
     ///
     /// # Errors
     /// The system refuses.
     fn cut(&self, size: u64) -> io::Result<()>;
 
-    /// Has what was written outlive a loss of power.
+    /// Makes written data survive a power loss.
     ///
     /// # Errors
-    /// The system refuses: nobody knows what does, and a second call that succeeds
-    /// says nothing of what was written before the first.
+    /// The system refuses: it is unknown what survives, and success of a second call says
+    /// nothing about data written before the first.
     fn sync(&self) -> io::Result<()>;
 }
 
-/// The disk of the system. What is made there is the user's own (0600, 0700).
+/// The system's disk. New files and directories are private to the user (0600, 0700).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
@@ -165,7 +165,7 @@ impl DiskFile for File {
     }
 }
 
-/// A file read from a place on.
+/// Reads a file from an offset on.
 #[derive(Debug)]
 pub(super) struct Reading {
     file: Box<dyn DiskFile>,
@@ -173,7 +173,7 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// From this offset on.
+    /// Starts at this offset.
     pub(super) fn at(file: Box<dyn DiskFile>, offset: u64) -> Self {
         Reading { file, offset }
     }
@@ -199,8 +199,8 @@ impl Seek for Reading {
     }
 }
 
-/// Fills the buffer from an offset; [`io::ErrorKind::UnexpectedEof`] where the file ends
-/// before.
+/// Fills the buffer from an offset; [`io::ErrorKind::UnexpectedEof`] if the file is
+/// shorter.
 pub(super) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -221,9 +221,9 @@ pub(super) fn content(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Writes a file anew in one step: whoever reads it sees the old or the new content,
-/// whenever the process is killed or the power is lost. The file comes back as soon as
-/// it has its name, which is safe after [`sync_directory_of`].
+/// Rewrites a file atomically: readers see the old or the new content, even if the
+/// process is killed or the power is lost. The file is returned once it has its name,
+/// which survives after [`sync_directory_of`].
 pub(super) fn write_anew(
     disk: &dyn Disk,
     path: &Path,
@@ -238,13 +238,13 @@ pub(super) fn write_anew(
     Ok(file)
 }
 
-/// Replaces a file in one step, safely on disk when it returns.
+/// Replaces a file atomically; it is safe on disk when this returns.
 pub(super) fn replace(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     write_anew(disk, path, content)?;
     sync_directory_of(disk, path)
 }
 
-/// Has the name of this path outlive a loss of power.
+/// Makes the name of this path survive a power loss.
 pub(super) fn sync_directory_of(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent.as_os_str().is_empty() => disk.sync_directory(Path::new(".")),

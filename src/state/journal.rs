@@ -1,5 +1,5 @@
-//! Indicators whose retro query is not finished, or whose sightings are not out
-//! yet. A bridge that is killed asks for them again when it starts.
+//! Indicators whose retro query is not finished, or whose sightings are not delivered
+//! yet. A bridge that was killed queries them again when it starts.
 //!
 //! # On disk
 //!
@@ -35,8 +35,7 @@ use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
 use super::records::{self, Next};
 use crate::process::stop::Stop;
 
-/// How many bytes of finished entries are tolerated before the file is written
-/// anew.
+/// The bytes of finished entries that are tolerated before the file is rewritten.
 pub const GARBAGE: u64 = 16 << 20;
 
 /// The kinds of entries.
@@ -54,27 +53,27 @@ struct Inner {
     /// The size of the file, and of the open entries in it.
     bytes: u64,
     open_bytes: u64,
-    /// How many bytes of what is finished there may be.
+    /// The most bytes of finished entries.
     garbage: u64,
-    /// The size below which writing the file anew is not tried once more.
+    /// The size below which rewriting the file is not tried again.
     not_below: u64,
-    /// Behind the entries stands a part of one, to be cut off before the next.
+    /// A partial entry follows the entries, and has to be truncated before the next.
     is_torn: bool,
     failed: bool,
 }
 
 /// An open entry.
 struct Entry {
-    /// Where its message stands in the file.
+    /// The offset of its message in the file.
     offset: u64,
     length: usize,
     /// The engines that have answered.
     answered: Vec<Arc<str>>,
-    /// What stands behind its message ([`Ticket::amend`]).
+    /// What follows its message ([`Ticket::amend`]).
     tail: Vec<u8>,
-    /// How many tickets it has.
+    /// The number of its tickets.
     tickets: usize,
-    /// How much of the file it takes, in bytes.
+    /// Its size in the file in bytes.
     bytes: u64,
 }
 
@@ -91,8 +90,8 @@ impl Entry {
     }
 }
 
-/// A message that the last run did not finish. Its entry stays open until somebody takes
-/// it up: a run that does not come to that leaves it for the next.
+/// A message that the last run did not finish. Its entry stays open until it is taken up:
+/// a run that does not get that far leaves it for the next.
 pub struct LeftOver {
     message: Vec<u8>,
     number: u64,
@@ -105,28 +104,28 @@ impl LeftOver {
         &self.message
     }
 
-    /// The message, and its entry, which is this run's from now on.
+    /// The message and its entry, which belongs to this run from now on.
     pub fn take_up(self) -> (Vec<u8>, Ticket) {
         (self.message, Ticket::new(self.number, None, self.journal))
     }
 }
 
-/// The journal; clones share one file.
+/// The journal. Clones share one file.
 #[derive(Clone)]
 pub struct Journal {
     inner: Arc<Mutex<Inner>>,
-    /// The end of the program.
+    /// The program's stop.
     stop: Stop,
 }
 
-/// An open entry. When it is dropped, nothing waits for its indicator any more, and
-/// the entry is closed, but for two cases: the program stops, so that what was not
-/// finished is begun again by the next run, or a thread ends by a defect.
+/// An open entry. When it is dropped, nothing waits for its indicator any more, and the
+/// entry is closed, with two exceptions: the program stops, so that the next run repeats
+/// what was not finished, or a thread panics.
 pub struct Ticket {
     number: u64,
-    /// The engine that it is for, where each has its own.
+    /// The engine that it is for, if there are several.
     engine: Option<Arc<str>>,
-    /// Gone once it is decided.
+    /// `None` once it is closed or kept.
     journal: Option<Journal>,
 }
 
@@ -155,10 +154,10 @@ impl Ticket {
         entry.is_some_and(|entry| entry.answered.iter().any(|one| &**one == engine))
     }
 
-    /// A ticket for each of these engines, which have not answered: the entry is closed
-    /// with the last of them, and that the others are is remembered.
+    /// One ticket for each of these engines, which have not answered. The entry is closed
+    /// with the last of them, and records which have answered.
     pub fn shared_by(mut self, engines: &[Arc<str>]) -> Vec<Ticket> {
-        // Without an engine nothing waits for it: it is dropped.
+        // Without engines nothing waits for it: it is dropped.
         let Some(journal) = self.journal.take_if(|_| !engines.is_empty()) else {
             return Vec::new();
         };
@@ -170,22 +169,22 @@ impl Ticket {
         engines.iter().map(ticket).collect()
     }
 
-    /// Puts this behind the message, in place of what was put there before.
+    /// Appends this to the message, replacing what was appended before.
     pub fn amend(&self, tail: &[u8]) {
         if let Some(journal) = &self.journal {
             journal.lock().amend(self.number, tail);
         }
     }
 
-    /// The indicator is answered and its sightings are safe, also while the program
-    /// stops.
+    /// Closes the entry, since the indicator is answered and its sightings are safe; also
+    /// while the program stops.
     pub fn finish(mut self) {
         if let Some(journal) = self.journal.take() {
             journal.finish(self.number, self.engine.take());
         }
     }
 
-    /// The entry stays open for the next run.
+    /// Leaves the entry open for the next run.
     pub fn keep(mut self) {
         self.journal = None;
     }
@@ -203,8 +202,8 @@ impl Drop for Ticket {
 }
 
 impl Journal {
-    /// Opens the journal and gives what was not finished, oldest first, and the
-    /// number of bytes that were cut off as torn.
+    /// Opens the journal. Returns the unfinished messages, oldest first, and the number
+    /// of torn bytes that were truncated.
     ///
     /// # Errors
     /// The system refuses.
@@ -212,8 +211,7 @@ impl Journal {
         Journal::open_on(Arc::new(Real), path, stop, GARBAGE)
     }
 
-    /// Opens the journal on this disk, where `garbage` bytes of finished entries are
-    /// tolerated.
+    /// Opens the journal on this disk, tolerating `garbage` bytes of finished entries.
     ///
     /// # Errors
     /// The disk refuses.
@@ -282,7 +280,7 @@ impl Journal {
         Ticket::new(number, None, self.clone())
     }
 
-    /// Closes an entry, or what of it is this engine's.
+    /// Closes an entry, or this engine's part of it.
     fn finish(&self, number: u64, engine: Option<Arc<str>>) {
         let mut inner = self.lock();
         let inner = &mut *inner;
@@ -306,11 +304,11 @@ impl Journal {
     }
 }
 
-/// What stands before a message in the file: a record's header, the kind of the
-/// entry and its number.
+/// The bytes before a message in the file: the record's header, the entry's kind and its
+/// number.
 const BEFORE_MESSAGE: usize = records::HEADER + 9;
 
-/// A file of open entries.
+/// The content of a file with only open entries.
 #[derive(Default)]
 struct Content {
     bytes: Vec<u8>,
@@ -344,7 +342,7 @@ impl Content {
 }
 
 impl Inner {
-    /// Appends a record; whether it stands in the file whole.
+    /// Appends a record; returns whether it was written completely.
     fn append(&mut self, kind: u8, number: u64, message: &[u8]) -> bool {
         let mut buffer = Vec::with_capacity(message.len() + BEFORE_MESSAGE);
         encode(kind, number, message, &mut buffer);
@@ -363,8 +361,8 @@ impl Inner {
         whole
     }
 
-    /// One of several engines has answered. Where that cannot be written, a later run asks
-    /// it again.
+    /// Records that one of several engines has answered. If that cannot be written, a
+    /// later run queries it again.
     fn answer(&mut self, number: u64, engine: Arc<str>) {
         let before = self.bytes;
         self.append(ANSWERED, number, engine.as_bytes());
@@ -376,7 +374,7 @@ impl Inner {
         }
     }
 
-    /// An open entry ends with this now.
+    /// Changes what follows the message of an open entry.
     fn amend(&mut self, number: u64, tail: &[u8]) {
         if !self.open.contains_key(&number) || !self.append(AMENDED, number, tail) {
             return;
@@ -394,7 +392,7 @@ impl Inner {
         self.tidy();
     }
 
-    /// A part of a record would hide what follows it.
+    /// A partial record would hide what follows it.
     fn cut_torn(&mut self) -> io::Result<()> {
         if self.is_torn {
             self.file.cut(self.bytes)?;
@@ -403,14 +401,15 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes the file anew where what is finished takes too much of it.
+    /// Rewrites the file if finished entries take too much of it.
     fn tidy(&mut self) {
         let is_large = self.bytes > self.garbage + 2 * self.open_bytes;
         if !is_large || self.bytes < self.not_below {
             return;
         }
         let written = self.write_anew();
-        // It reads and writes all that is open: not for each entry that is finished.
+        // It reads and writes everything that is open, so it is not done for each
+        // finished entry.
         self.not_below = match written {
             Ok(()) => 0,
             Err(_) => self.bytes + self.garbage / 4,
@@ -418,7 +417,7 @@ impl Inner {
         self.note(written);
     }
 
-    /// Writes a file that holds the open entries only.
+    /// Writes a file with only the open entries.
     fn write_anew(&mut self) -> io::Result<()> {
         let mut content = Content::default();
         for (&number, entry) in &self.open {
@@ -432,7 +431,7 @@ impl Inner {
                 entry.tickets,
             );
         }
-        // From here on it is the journal, also where its name is not safe yet.
+        // From here on it is the journal, even if its name is not safe yet.
         self.file = disk::write_anew(&*self.disk, &self.path, &content.bytes)?;
         self.bytes = content.bytes.len() as u64;
         self.open_bytes = self.bytes;
@@ -441,7 +440,7 @@ impl Inner {
         disk::sync_directory_of(&*self.disk, &self.path)
     }
 
-    /// A full disk does not stop the matching; it is said once.
+    /// A full disk does not stop the matching; it is logged once.
     fn note(&mut self, written: io::Result<()>) {
         match written {
             Ok(()) => self.failed = false,
@@ -466,7 +465,7 @@ fn encode(kind: u8, number: u64, message: &[u8], buffer: &mut Vec<u8>) {
     records::encode(&record, buffer);
 }
 
-/// An entry that is not finished.
+/// An unfinished entry.
 #[derive(Default)]
 struct Unfinished {
     message: Vec<u8>,
@@ -475,7 +474,7 @@ struct Unfinished {
     tail: Vec<u8>,
 }
 
-/// What is unfinished in a journal, and how many bytes at its end are torn.
+/// The unfinished entries of a journal, and the number of torn bytes at its end.
 fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Unfinished>, u64)> {
     let file = match disk.open(path, Open::Existing) {
         Ok(file) => file,

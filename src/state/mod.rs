@@ -1,7 +1,7 @@
-//! What outlives the process: sightings that wait for the bus, indicators whose
-//! query is not finished, events that wait for others of their patterns, and the
-//! topics that the broker holds for this bridge. All of it stands in one directory (`--state-dir`), which belongs to
-//! one process at a time.
+//! Persistent state: sightings that wait for the bus, indicators whose query is not
+//! finished, events that wait for others of their patterns, and the topics that the
+//! broker holds for this bridge. All of it is in one directory (`--state-dir`), which
+//! belongs to one process at a time.
 
 pub mod disk;
 pub mod journal;
@@ -25,7 +25,7 @@ use disk::{Disk, Real};
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    /// Locked as long as it is open: a process that dies leaves no lock.
+    /// Locked while it is open: a process that dies leaves no lock.
     _lock: File,
 }
 
@@ -44,10 +44,10 @@ pub enum StateError {
 }
 
 impl StateDir {
-    /// Opens the directory, making it (mode 0700) where it is not there.
+    /// Opens the directory, creating it (mode 0700) if it does not exist.
     ///
     /// # Errors
-    /// Another process has it, or the system refuses.
+    /// Another process uses it, or the system refuses.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let io = |error| StateError::Io(path.to_owned(), error);
         create_directories(path).map_err(io)?;
@@ -69,14 +69,13 @@ impl StateDir {
         }
     }
 
-    /// The place of one of its parts.
+    /// The path of one of its parts.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 }
 
-/// Makes a directory and those above it, where they are not there, so that they outlive
-/// a loss of power.
+/// Creates a directory and its missing parents so that they survive a power loss.
 fn create_directories(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());

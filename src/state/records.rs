@@ -1,17 +1,17 @@
-//! Records in append-only files: length, checksum, bytes. A process that is
-//! killed leaves at most one torn record, at the end, which the checksum tells. After a
-//! loss of power there may be zeros where something was not synced. No record is empty,
-//! so that zeros are none: the checksum of nothing is 0.
+//! Records in append-only files: length, checksum, bytes. A process that is killed leaves
+//! at most one torn record, at the end, which the checksum reveals. After a power loss
+//! there may be zeros in place of data that was not synced. No record is empty, so that
+//! zeros are not a record: the checksum of nothing is 0.
 
 use std::io::{self, Read};
 
-/// The longest record, in bytes: a longer one can only be damage.
+/// The longest record in bytes: a longer one can only be damage.
 pub const LONGEST: usize = 64 << 20;
 
-/// What stands before the bytes: their number and their CRC-32, little-endian.
+/// The bytes before the content: its length and its CRC-32, little-endian.
 pub const HEADER: usize = 8;
 
-/// Appends one record, which is not empty, to a buffer.
+/// Appends a record, which must not be empty, to a buffer.
 pub fn encode(record: &[u8], buffer: &mut Vec<u8>) {
     debug_assert!(!record.is_empty(), "it would read as damage");
     let length = u32::try_from(record.len()).expect("records are shorter than LONGEST");
@@ -20,14 +20,14 @@ pub fn encode(record: &[u8], buffer: &mut Vec<u8>) {
     buffer.extend_from_slice(record);
 }
 
-/// What reading one record brings.
+/// The result of reading a record.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// A whole record.
     Record(Vec<u8>),
-    /// The end, after a whole record.
+    /// The end of the file, after a whole record.
     End,
-    /// Something that is no whole record.
+    /// Anything but a whole record.
     Torn,
 }
 
@@ -57,7 +57,7 @@ pub fn read(mut file: impl Read) -> io::Result<Next> {
     }
 }
 
-/// Reads until the buffer is full or the file ends; how much was read.
+/// Reads until the buffer is full or the file ends; returns the number of bytes.
 fn fill(mut file: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

@@ -1,5 +1,5 @@
-//! `--report-once`: which sightings were reported already, so that a job that
-//! runs every night tells of each match once.
+//! `--report-once`: the sightings that were reported already, so that a nightly job
+//! reports each match once.
 //!
 //! A sighting is known by 16 bytes: a hash, with a key that each state directory
 //! draws for itself, of the indicator's id and of the event as the engine
@@ -26,20 +26,20 @@ use super::disk::{self, Disk, Real};
 
 const MAGIC: &[u8; 8] = b"VTBSEEN2";
 
-/// What it was when the ids of values in lists were the values themselves. It is read
-/// all the same; what was reported for those values is met as new.
+/// The magic number from when the ids of values in lists were the values themselves. Such
+/// a file is still read; what was reported for those values counts as new.
 const OLD_MAGIC: &[u8; 8] = b"VTBSEEN1";
 
-/// The most sightings that are remembered. In memory they take up to 50 MiB;
-/// beyond, the oldest days fall out.
+/// The most sightings that are stored. They take up to 50 MiB of memory; beyond that, the
+/// oldest days are dropped.
 const MOST: usize = 1_800_000;
 
 /// A sighting.
 type Mark = [u8; 16];
-/// Days since 1970. An u16 lasts until 2149 and keeps an entry at 18 bytes.
+/// Days since 1970. A u16 lasts until 2149 and keeps an entry at 18 bytes.
 type Day = u16;
 
-/// What was reported, shared by all threads that report.
+/// The reported sightings, shared by all threads that report.
 #[derive(Debug)]
 pub struct Reported {
     disk: Arc<dyn Disk>,
@@ -53,14 +53,14 @@ pub struct Reported {
 
 #[derive(Debug, Default)]
 struct Marks {
-    /// Of earlier runs, with the day on which each was last met.
+    /// Those of earlier runs, with the day on which each was last found.
     old: HashMap<Mark, Day>,
-    /// Reported by this run.
+    /// Those reported by this run.
     new: HashMap<Mark, ()>,
 }
 
 impl Reported {
-    /// Reads the file at `path`, or begins a new one.
+    /// Reads the file at `path`, or starts a new one.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
@@ -68,7 +68,7 @@ impl Reported {
         Reported::open_on(Arc::new(Real), path, remember_days)
     }
 
-    /// Reads the file at `path` on this disk, or begins a new one.
+    /// Reads the file at `path` on this disk, or starts a new one.
     ///
     /// # Errors
     /// The file cannot be read, or is damaged.
@@ -102,24 +102,24 @@ impl Reported {
         })
     }
 
-    /// Whether it knows values in lists by the ids that they have now. An earlier release
-    /// wrote it where not: those are reported once more.
+    /// Whether its ids for values in lists are the current ones. If an earlier release
+    /// wrote it they are not, and those values are reported once more.
     pub fn knows_lists(&self) -> bool {
         self.knows_lists
     }
 
-    /// How many sightings are remembered.
+    /// The number of stored sightings.
     pub fn len(&self) -> usize {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.old.len() + marks.new.len()
     }
 
-    /// Whether none is.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether this sighting is to be reported: it is met for the first time.
+    /// Whether this sighting is found for the first time, and so is to be reported.
     pub fn is_new(&self, indicator: &str, event: &str) -> bool {
         let mark = self.mark(indicator, event);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,28 +128,28 @@ impl Reported {
             return false;
         }
         if marks.new.len() >= MOST {
-            // More than is remembered in any case.
+            // The limit is exceeded in any case.
             return true;
         }
         marks.new.insert(mark, ()).is_none()
     }
 
-    /// The sighting was not reported after all.
+    /// Records that the sighting was not reported after all.
     pub fn forget(&self, indicator: &str, event: &str) {
         let mark = self.mark(indicator, event);
         let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         marks.new.remove(&mark);
     }
 
-    /// Writes down what is remembered; what this run reported only `with_new`.
+    /// Writes the file; what this run reported is only included `with_new`.
     ///
     /// # Errors
-    /// The file cannot be written; the old one is still there.
+    /// The file cannot be written; the old one still exists.
     pub fn save(&self, with_new: bool) -> io::Result<()> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = self.today.saturating_sub(self.remember_days);
         let mut days: BTreeMap<Day, Vec<Mark>> = BTreeMap::new();
-        // A clock that was set back must not make them forgotten.
+        // A clock that was set back must not drop them.
         for (mark, day) in marks.old.iter().filter(|(_, day)| **day >= oldest) {
             days.entry(*day).or_default().push(*mark);
         }
@@ -161,7 +161,7 @@ impl Reported {
         disk::replace(&*self.disk, &self.path, &encode(&self.key, &days, MOST))
     }
 
-    /// The length of the id parts it from the event, whatever either holds.
+    /// The length of the id separates it from the event, whatever they contain.
     fn mark(&self, indicator: &str, event: &str) -> Mark {
         let mut hasher = SipHasher13::new_with_key(&self.key);
         hasher.write(&(indicator.len() as u64).to_le_bytes());
@@ -180,7 +180,7 @@ fn day_of(since_1970: Duration) -> Day {
     Day::try_from(since_1970.as_secs() / 86_400).unwrap_or(Day::MAX)
 }
 
-/// The newest `most` of them.
+/// Encodes the newest `most` of them.
 fn encode(key: &[u8; 16], days: &BTreeMap<Day, Vec<Mark>>, most: usize) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(key);
@@ -201,7 +201,7 @@ fn encode(key: &[u8; 16], days: &BTreeMap<Day, Vec<Mark>>, most: usize) -> Vec<u
     bytes
 }
 
-/// `None` where it is no such file, or not a whole one.
+/// `None` if it is not such a file, or not complete.
 fn decode(bytes: &[u8]) -> Option<([u8; 16], HashMap<Mark, Day>)> {
     let (body, sum) = bytes.split_last_chunk::<4>()?;
     if crc32fast::hash(body) != u32::from_le_bytes(*sum) {

@@ -1,6 +1,6 @@
-//! Sightings that cannot be delivered now: append-only segment files, read in
-//! order. What is delivered is remembered as a position, so that a killed
-//! process goes on where it was.
+//! Sightings that cannot be delivered now: append-only segment files, read in order. The
+//! delivered part is stored as a position, so that a process that was killed continues
+//! where it was.
 //!
 //! # On disk
 //!
@@ -37,17 +37,17 @@ use log::warn;
 use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
 use super::records::{self, HEADER, Next};
 
-/// The size at which a new segment is begun, in bytes.
+/// The size in bytes at which a new segment is begun.
 const SEGMENT: u64 = 8 << 20;
 
-/// The highest number of a segment that this program could ever have written: far
-/// enough from the end of the numbers to count on.
+/// The highest segment number that this program could ever have written: far enough from
+/// the largest number to count on.
 const LAST_SEGMENT: u64 = u64::MAX / 2;
 
-/// The size of the file with the position: two numbers and their checksum.
+/// The size of the position file: two numbers and their checksum.
 const POSITION: usize = 20;
 
-/// A place between two records.
+/// A position between two records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Position {
     segment: u64,
@@ -66,35 +66,35 @@ pub struct Spool {
     disk: Arc<dyn Disk>,
     directory: PathBuf,
     most_bytes: u64,
-    /// Those that are there, also where they are delivered and cannot be removed yet.
+    /// The existing segments, including delivered ones that cannot be removed yet.
     segments: VecDeque<Segment>,
-    /// The last segment, where this run has begun it.
+    /// The last segment, if this run has begun it.
     end: Option<Box<dyn DiskFile>>,
-    /// Behind the records of the last segment may stand what does not count. It has to be
-    /// cut off before the next record comes.
+    /// Whether invalid data may follow the records of the last segment. It has to be
+    /// truncated before the next record.
     is_torn: bool,
-    /// Records that went at the limit, and that nobody was told of yet.
+    /// Records dropped at the limit that were not reported yet.
     lost: u64,
     position_file: Box<dyn DiskFile>,
     /// Everything before it is delivered.
     delivered: Position,
-    /// The segment that is being read, and where in it.
+    /// The segment that is being read, and the position in it.
     reader: Option<(u64, BufReader<Reading>, u64)>,
 }
 
-/// What opening found to be damaged.
+/// The damage found when opening.
 #[derive(Debug, Default)]
 pub struct Damage {
-    /// Bytes at the end of the last segment that were no whole record.
+    /// The bytes at the end of the last segment that were not a whole record.
     pub torn_bytes: u64,
-    /// The position of what is delivered could not be read: what the oldest
-    /// segment holds goes once more.
+    /// The position of what is delivered could not be read: the content of the oldest
+    /// segment is sent again.
     pub position: bool,
 }
 
 impl Spool {
-    /// Opens the spool in `directory`, making it where it is not there. A torn
-    /// last record is cut off.
+    /// Opens the spool in `directory`, creating it if it does not exist. A torn last
+    /// record is truncated.
     ///
     /// # Errors
     /// The system refuses.
@@ -146,7 +146,7 @@ impl Spool {
             reader: None,
         };
         spool.remove_delivered()?;
-        // So that it has its place on the disk before that is full.
+        // Reserves its place before the disk is full.
         spool.write_position()?;
         Ok((spool, damage))
     }
@@ -156,7 +156,7 @@ impl Spool {
         self.delivered
     }
 
-    /// The position after everything that was put.
+    /// The position after everything that was pushed.
     pub fn end(&self) -> Position {
         let last = self.segments.back();
         last.map_or(self.delivered, |last| Position {
@@ -170,18 +170,18 @@ impl Spool {
         self.bytes() == 0
     }
 
-    /// How many bytes wait, headers included.
+    /// The number of bytes that wait, including headers.
     pub fn bytes(&self) -> u64 {
         self.bytes_behind(self.delivered)
     }
 
-    /// How many records wait, which takes reading them.
+    /// The number of records that wait. This has to read them.
     pub fn count(&self) -> u64 {
         let segments = self.segments.iter();
         segments.map(|segment| self.undelivered_in(*segment)).sum()
     }
 
-    /// How many bytes stand behind a position, headers included.
+    /// The number of bytes after a position, including headers.
     pub fn bytes_behind(&self, position: Position) -> u64 {
         let position = position.max(self.delivered);
         let behind = |segment: &Segment| match segment.number.cmp(&position.segment) {
@@ -192,12 +192,12 @@ impl Spool {
         self.segments.iter().map(behind).sum()
     }
 
-    /// Puts records at the end, safely on disk when it returns. At the limit
-    /// the oldest segment goes; gives the number of records that went with it.
+    /// Appends records; they are safe on disk when this returns. At the limit the oldest
+    /// segment is dropped; returns the number of records in it.
     ///
     /// # Errors
-    /// The disk is full, or the system refuses otherwise: nothing of these
-    /// records counts as put.
+    /// The disk is full, or the system refuses otherwise: none of these records counts as
+    /// pushed.
     pub fn push<'r>(&mut self, all: impl IntoIterator<Item = &'r [u8]>) -> io::Result<u64> {
         let mut buffer = Vec::new();
         for record in all {
@@ -206,23 +206,23 @@ impl Spool {
         if buffer.is_empty() {
             return Ok(0);
         }
-        // What could not be removed the last time is in the way of more.
+        // Segments that could not be removed last time prevent pushing more.
         self.make_room()?;
         self.cut_torn()?;
         if let Err(error) = self.append(&buffer) {
-            // Whole records may stand there that are not safe on disk, and are put again.
+            // There may be whole records that are not safe on disk and are pushed again.
             self.is_torn = true;
             let _ = self.cut_torn();
             return Err(error);
         }
-        // The records are put, and must not be put again.
+        // The records are pushed, and must not be pushed again.
         if let Err(error) = self.make_room() {
             warn!("the oldest segment of the spool cannot be removed: {error}");
         }
         Ok(std::mem::take(&mut self.lost))
     }
 
-    /// Removes the oldest segments, until no more than the limit is left.
+    /// Removes the oldest segments until the limit is met.
     fn make_room(&mut self) -> io::Result<()> {
         let size = |spool: &Self| -> u64 { spool.segments.iter().map(|one| one.bytes).sum() };
         while self.segments.len() > 1 && size(self) > self.most_bytes {
@@ -231,12 +231,12 @@ impl Spool {
         Ok(())
     }
 
-    /// Cuts off what does not count behind the last segment's records.
+    /// Truncates invalid data after the last segment's records.
     fn cut_torn(&mut self) -> io::Result<()> {
         if !self.is_torn {
             return Ok(());
         }
-        // It may have been read already, and kept.
+        // It may have been read and buffered already.
         self.reader = None;
         if let Some(last) = self.segments.back() {
             cut(&*self.disk, &self.directory, *last)?;
@@ -262,11 +262,11 @@ impl Spool {
     fn begin_segment(&mut self) -> io::Result<()> {
         let last = self.segments.back().map(|last| last.number);
         let number = last.unwrap_or(self.delivered.segment) + 1;
-        // One of an earlier run could name this number.
+        // The position of an earlier run could refer to this number.
         self.write_position()?;
         self.position_file.sync()?;
         let path = segment_path(&self.directory, number);
-        // One that is there already was begun, and its name was not safe.
+        // An existing file was begun when its name was not safe.
         let file = self.disk.open(&path, Open::OrCreate)?;
         file.cut(0)?;
         disk::sync_directory_of(&*self.disk, &path)?;
@@ -288,12 +288,12 @@ impl Spool {
             offset: 0,
         };
         self.delivered = self.delivered.max(behind);
-        // Where it is not written, the segment that is gone says as much.
+        // If this fails, the missing segment says the same.
         let _ = self.write_position();
         Ok(())
     }
 
-    /// How many records in this segment wait.
+    /// The number of records that wait in this segment.
     fn undelivered_in(&self, segment: Segment) -> u64 {
         let from = match segment.number.cmp(&self.delivered.segment) {
             Ordering::Less => return 0,
@@ -311,11 +311,11 @@ impl Spool {
         })
     }
 
-    /// The record at a position and the position behind it; `None` at the end.
+    /// The record at a position, and the position after it; `None` at the end.
     ///
     /// # Errors
-    /// The file cannot be read. A damaged record ends its segment: reading goes
-    /// on with the next, and the damage is an error once.
+    /// The file cannot be read. A damaged record ends its segment: reading continues with
+    /// the next, and the damage is reported as an error once.
     pub fn read(&mut self, at: Position) -> io::Result<Option<(Vec<u8>, Position)>> {
         let mut at = at.max(self.delivered);
         loop {
@@ -349,8 +349,8 @@ impl Spool {
     }
 
     fn read_in(&mut self, segment: Segment, offset: u64) -> io::Result<Vec<u8>> {
-        // Bytes that were read before can be old ones, and a read that failed leaves
-        // nobody knows where: only what a second look finds damaged is.
+        // Buffered bytes may be outdated, and a failed read leaves an unknown position:
+        // only damage that is found again counts.
         for is_last in [false, true] {
             match self.try_read_in(segment, offset) {
                 Ok(Next::Record(record)) => return Ok(record),
@@ -394,7 +394,7 @@ impl Spool {
         Ok(next)
     }
 
-    /// Records end here in this segment.
+    /// Ends the records of this segment here.
     fn cut_segment(&mut self, number: u64, at: u64) {
         let last = self.segments.back().map(|last| last.number);
         let mut segments = self.segments.iter_mut();
@@ -403,21 +403,20 @@ impl Spool {
         }
         if last == Some(number) {
             self.is_torn = true;
-            // Where it fails, the same damage is found again after a restart.
+            // If this fails, the same damage is found again after a restart.
             let _ = self.cut_torn();
         }
     }
 
-    /// Everything before this position is delivered.
+    /// Marks everything before this position as delivered.
     ///
     /// # Errors
-    /// The position cannot be written: after a restart some records would come
-    /// again.
+    /// The position cannot be written: after a restart some records would be sent again.
     pub fn set_delivered(&mut self, position: Position) -> io::Result<()> {
         self.delivered = self.delivered.max(position);
         let written = self.write_position();
-        // On a full disk this makes the room that the position needs; where it is not
-        // written, a segment that is gone says as much.
+        // On a full disk this frees the space that the position needs. If the position is
+        // not written, the missing segment says the same.
         self.remove_delivered().and(written)
     }
 
@@ -426,8 +425,8 @@ impl Spool {
             .write_at(&position_bytes(self.delivered), 0)
     }
 
-    /// Removes segments that are delivered whole. With the last one the spool starts over:
-    /// the next has a higher number, so that no position ever means two things.
+    /// Removes segments that are delivered completely. With the last one the spool starts
+    /// over: the next has a higher number, so that no position is ever ambiguous.
     fn remove_delivered(&mut self) -> io::Result<()> {
         while let Some(&first) = self.segments.front() {
             let start = Position {
@@ -438,8 +437,8 @@ impl Spool {
                 offset: first.bytes,
                 ..start
             };
-            // One that is empty may have been begun just now. If it was cut off before the
-            // position, what came to it would be taken for delivered.
+            // An empty segment may have just been begun. If it was truncated before the
+            // position, new records in it would count as delivered.
             let is_new = end == self.delivered && end == start;
             if self.delivered < end || (is_new && self.segments.len() == 1) {
                 break;
@@ -464,7 +463,7 @@ impl Spool {
     }
 }
 
-/// The segments that are there, oldest first; the last is cut off where its records end.
+/// The existing segments, oldest first; the last is truncated where its records end.
 fn open_segments(
     disk: &dyn Disk,
     directory: &Path,
@@ -491,7 +490,7 @@ fn open_segments(
     Ok(segments)
 }
 
-/// Cuts a segment off behind its records, and has these outlive a loss of power: the next
+/// Truncates a segment after its records, and makes these survive a power loss: the next
 /// one may be safe on disk before this one is written again.
 fn cut(disk: &dyn Disk, directory: &Path, segment: Segment) -> io::Result<()> {
     let file = disk.open(&segment_path(directory, segment.number), Open::Existing)?;
@@ -511,7 +510,7 @@ fn segment_number(path: &Path) -> Option<u64> {
     (number <= LAST_SEGMENT).then_some(number)
 }
 
-/// A position as its file holds it.
+/// The content of a position file.
 fn position_bytes(position: Position) -> [u8; POSITION] {
     let mut bytes = [0; POSITION];
     bytes[..8].copy_from_slice(&position.segment.to_le_bytes());
@@ -521,8 +520,7 @@ fn position_bytes(position: Position) -> [u8; POSITION] {
     bytes
 }
 
-/// The position in its file; `None` where there is none that its checksum
-/// confirms.
+/// The position in its file; `None` unless the checksum confirms it.
 fn read_position(file: &dyn DiskFile) -> io::Result<Option<Position>> {
     let mut bytes = [0; POSITION];
     match disk::read_exact_at(file, &mut bytes, 0) {
@@ -540,8 +538,8 @@ fn read_position(file: &dyn DiskFile) -> io::Result<Option<Position>> {
     }))
 }
 
-/// A position lies behind a record of a segment that is there, or in one that is gone.
-/// One behind them all would have everything taken for delivered.
+/// A valid position follows a record of an existing segment, or is in a removed one. A
+/// position beyond them all would mark everything as delivered.
 fn is_plausible(
     disk: &dyn Disk,
     directory: &Path,
@@ -560,7 +558,7 @@ fn is_plausible(
     while whole < position.offset {
         match records::read(&mut file)? {
             Next::Record(record) => whole += (HEADER + record.len()) as u64,
-            // Cut off, or damaged before it: where records end is not known.
+            // Truncated, or damaged before it: the end of the records is unknown.
             Next::End | Next::Torn => return Ok(true),
         }
     }
@@ -572,7 +570,7 @@ fn reading(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<BufReader<Read
     Ok(BufReader::new(Reading::at(file, from)))
 }
 
-/// How many bytes at the beginning of a segment are whole records.
+/// The number of leading bytes of a segment that are whole records.
 fn whole_bytes(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
     let mut file = reading(disk, path, 0)?;
     let mut whole = 0;

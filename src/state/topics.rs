@@ -1,8 +1,8 @@
-//! The topics that the broker holds for this bridge, so that those left over
-//! from a crash are given up at the next start: a broker never drops a dead
-//! subscriber, and after some 500 of them it serves nobody.
+//! The topics that the broker holds for this bridge, so that the next start gives up
+//! those left over from a crash: a broker never drops a dead subscriber, and after some
+//! 500 of them it stops serving.
 //!
-//! On disk: a file of text, one topic a line, only ever replaced as a whole, in one step.
+//! On disk: a text file with one topic per line, only ever replaced atomically.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::disk::{self, Disk, Real};
 
-/// A file with one topic a line.
+/// A file with one topic per line.
 #[derive(Debug)]
 pub struct Topics {
     disk: Arc<dyn Disk>,
@@ -28,7 +28,7 @@ impl Topics {
         Topics { disk, path }
     }
 
-    /// The topics of the last run; none where there was none.
+    /// The topics of the last run; empty if there are none.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -44,7 +44,7 @@ impl Topics {
         }
     }
 
-    /// Remembers the topics that are held now.
+    /// Stores the topics that are held now.
     ///
     /// # Errors
     /// The file cannot be written.

@@ -1,6 +1,6 @@
-//! Events that wait for others of their patterns, as they outlive a run in `--state-dir`.
+//! Events that wait for others of their patterns, stored across runs in `--state-dir`.
 //!
-//! The file holds one event a line, as JSON. It is only ever replaced as a whole, in one step.
+//! The file has one event per line, as JSON. It is only ever replaced atomically.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,26 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::{self, Disk, Real};
 
-/// An event that waits.
+/// A waiting event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
     /// The indicator.
     pub id: String,
-    /// What it asks for; another version of it has no use for the event.
+    /// What it searches for. Another version of the indicator drops the event.
     pub asked: String,
     /// The parts that the event matches.
     pub parts: Vec<u16>,
-    /// It was told as the end of an instance.
+    /// Whether it was reported as the end of an instance.
     pub has_ended: bool,
-    /// When it came, in seconds since 1970.
+    /// When it arrived, in seconds since 1970.
     pub arrived: i64,
-    /// What it is from.
+    /// Its source.
     pub source: String,
-    /// As it was printed.
+    /// The event as it was printed.
     pub event: String,
 }
 
-/// Where they are kept.
+/// The file that stores them.
 #[derive(Debug)]
 pub struct SavedFile {
     disk: Arc<dyn Disk>,
@@ -45,8 +45,8 @@ impl SavedFile {
         }
     }
 
-    /// What the last run left, and how many lines of it cannot be read; nothing where there
-    /// was none.
+    /// Reads what the last run left, and the number of unreadable lines; nothing if there
+    /// is no file.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -69,10 +69,10 @@ impl SavedFile {
         Ok((all, unreadable))
     }
 
-    /// Puts these in place of what is there.
+    /// Replaces the content.
     ///
     /// # Errors
-    /// The file cannot be written; the old one is still there.
+    /// The file cannot be written; the old one still exists.
     pub fn write(&self, all: &[Saved]) -> io::Result<()> {
         let mut text = Vec::new();
         for one in all {

@@ -32,7 +32,7 @@ fn what_is_kept_comes_back_and_what_is_dropped_does_not() {
     let (_, left_over, torn, _) = open(&path);
     assert_eq!(messages(&left_over), ["kept", "kept too"]);
     assert_eq!(torn, 4);
-    // Taken up by this run, one of them is not finished either.
+    // Taken up by this run, but one of them is not finished again.
     let mut tickets = left_over.into_iter().map(LeftOver::take_up);
     tickets.next().expect("two are left").1.keep();
     tickets.for_each(drop);
@@ -114,7 +114,7 @@ fn an_entry_is_closed_by_the_last_engine_and_knows_the_others() {
     let mut tickets = journal.begin(b"it").shared_by(&engines);
     tickets.pop().expect("three").finish();
     tickets.into_iter().for_each(Ticket::keep);
-    // Also where it is written anew in the middle of a run.
+    // Also if it is rewritten during a run.
     let written = journal.lock().write_anew();
     written.expect("written");
     drop(journal);
@@ -131,7 +131,7 @@ fn an_entry_is_closed_by_the_last_engine_and_knows_the_others() {
     assert_eq!(journal.lock().open.len(), 1);
     drop(tickets.pop());
     assert!(journal.lock().open.is_empty() && journal.lock().open_bytes == 0);
-    // Nobody is left to ask.
+    // There is no engine left to query.
     assert!(journal.begin(b"other").shared_by(&[]).is_empty());
     let (_, left_over, _, _) = open(&path);
     assert!(left_over.is_empty());

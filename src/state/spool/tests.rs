@@ -30,7 +30,7 @@ fn put(spool: &mut Spool, text: &str) -> u64 {
     spool.push([text.as_bytes()]).expect("pushed")
 }
 
-/// Takes everything out.
+/// Reads and delivers everything.
 fn take_all(spool: &mut Spool) -> Vec<String> {
     let mut texts = Vec::new();
     while let Some((record, next)) = spool.read(spool.delivered()).expect("read") {
@@ -100,7 +100,7 @@ fn a_damaged_position_costs_repetitions_and_no_record() {
         segment: u64::MAX,
         offset: 0,
     };
-    // Segments count from 2, since 1 is where an empty spool begins.
+    // Segments count from 2, since an empty spool begins at 1.
     let inside = Position {
         segment: 2,
         offset: 3,
@@ -124,7 +124,7 @@ fn a_damaged_position_costs_repetitions_and_no_record() {
     }
 }
 
-/// Found by fuzzing: what was put then was taken for delivered.
+/// Found by fuzzing: what was pushed then counted as delivered.
 #[test]
 fn a_segment_that_is_cut_off_before_the_position_takes_nothing_new() {
     for delivered in 1..=2 {
@@ -177,7 +177,7 @@ fn a_segment_that_cannot_be_removed_does_not_have_records_put_twice() {
     std::fs::remove_file(&oldest).expect("a segment");
     std::fs::create_dir(&oldest).expect("in its place");
     put(&mut spool, &format!("2{}", "x".repeat(150)));
-    // They are there, which the caller must know.
+    // They are pushed, which the caller must know.
     std::fs::remove_dir(&oldest).expect("made above");
     let numbers: Vec<u64> = spool.segments.iter().map(|one| one.number).collect();
     let last = numbers.last().map(|number| Position {
@@ -203,9 +203,9 @@ fn a_reader_that_went_astray_costs_no_segment() {
 }
 
 proptest::proptest! {
-    // Every step goes to the disk.
+    // Every step writes to the disk.
     #![proptest_config(proptest::prelude::ProptestConfig::with_cases(24))]
-    /// Against a queue in memory, with restarts anywhere.
+    /// Compares with a queue in memory, with restarts anywhere.
     #[test]
     fn it_is_a_queue(steps in proptest::collection::vec(0_u8..4, 1..60)) {
         let bench = Bench::new();
