@@ -1,22 +1,22 @@
-//! Compressed logs: told by their first bytes, not by their name, so that
-//! standard input is understood too.
+//! Decompresses logs. The compression is detected from the first bytes and not from the
+//! name, so that standard input works too.
 
 use std::io::{self, BufReader, Chain, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
-/// How much compressed data is read at once, in bytes.
+/// The bytes of compressed data that are read at once.
 const INPUT: usize = 256 << 10;
 
-/// The largest window of a Zstandard frame that is decoded, in bytes: what `zstd`
-/// itself takes unless it is told otherwise. The decoder keeps up to twice as much.
+/// The largest window of a Zstandard frame that is decoded, in bytes: the default limit
+/// of `zstd`. The decoder stores up to twice as much.
 const LARGEST_WINDOW: u64 = 128 << 20;
 
-/// How a log is compressed.
+/// The compression of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// As it is.
+    /// Not compressed.
     Plain,
     /// RFC 1952.
     Gzip,
@@ -25,7 +25,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// How something is stored that begins with these bytes.
+    /// The compression of data that begins with these bytes.
     pub fn of(beginning: &[u8]) -> Self {
         match beginning {
             [0x1f, 0x8b, ..] => Compression::Gzip,
@@ -38,7 +38,7 @@ impl Compression {
     }
 }
 
-/// The log itself, whatever it is stored as.
+/// Decompresses a log if necessary.
 ///
 /// # Errors
 /// Those of the reader.
@@ -66,7 +66,7 @@ fn read_up_to_4(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file of Zstandard is any number of frames; the decoder reads one.
+/// A Zstandard file has any number of frames; the decoder reads one.
 struct Frames<R: Read>(State<R>);
 
 type Frame<R> = StreamingDecoder<Chain<Cursor<Vec<u8>>, R>, FrameDecoder>;
@@ -83,7 +83,7 @@ impl<R: Read> Read for Frames<R> {
             return Ok(0);
         }
         loop {
-            // An error ends it: what follows would make no sense.
+            // An error is final: what follows would be garbage.
             match std::mem::replace(&mut self.0, State::Ended) {
                 State::Ended => return Ok(0),
                 State::Between(reader) => self.0 = next_frame(reader)?,
@@ -126,8 +126,8 @@ fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
     }
 }
 
-/// Reads as much of a frame's header as tells the size of its window (RFC 8878,
-/// 3.1.1.1), and gives all of what was read.
+/// Reads the part of a frame's header with the size of its window (RFC 8878, 3.1.1.1),
+/// and returns all bytes read.
 fn header(magic: Vec<u8>, reader: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut header = magic;
     let mut more = |header: &mut Vec<u8>, count: u64| -> io::Result<u64> {
@@ -144,7 +144,7 @@ fn header(magic: Vec<u8>, reader: &mut impl Read) -> io::Result<Vec<u8>> {
         let base = 1 << (10 + (byte >> 3));
         base + base / 8 * (byte & 7)
     } else {
-        // One segment: the window is as large as the content.
+        // A single segment: the window is as large as the content.
         more(&mut header, [0, 1, 2, 4][(descriptor & 3) as usize])?;
         match descriptor >> 6 {
             0 => more(&mut header, 1)?,

@@ -1,4 +1,4 @@
-//! Gathers indicators and directs the threads that read and look through files.
+//! Collects indicators and directs the threads that read and scan files.
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
@@ -29,20 +29,20 @@ use crate::protocol::MatchType;
 use crate::sighting::instances::Waiting;
 use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
 
-/// A pause in the stream of indicators after which those that came are looked
-/// for together: a pass over the files costs the same for one and for many.
+/// A pause in the stream of indicators after which those that arrived are searched
+/// together: a pass over the files costs the same for one and for many.
 const GATHERING: Duration = Duration::from_secs(1);
 
-/// How long a stream without a pause is gathered at the most.
+/// The longest time for collecting from a stream without a pause.
 const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 
-/// How long what was found may take to be delivered, once all inputs of a run
-/// with `--follow` have ended.
+/// How long delivering sightings may take once all inputs of a run with `--follow` have
+/// ended.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The thread that directs the others.
 pub struct Director {
-    /// The logs of this pass, or that are followed.
+    /// The logs of this pass, or those that are followed.
     sources: Mutex<Vec<Arc<Source>>>,
     settings: LogSettings,
     report: Arc<ReportSettings>,
@@ -52,19 +52,19 @@ pub struct Director {
     progress: Arc<Progress>,
 }
 
-/// Why gathering ended.
+/// Why collecting ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gathered {
     /// There was a pause.
     Pause,
-    /// No more will come.
+    /// No more will arrive.
     All,
     /// The program stops.
     Stopped,
 }
 
 impl Director {
-    /// Prepares a director.
+    /// Makes a director.
     pub fn new(
         settings: LogSettings,
         report: Arc<ReportSettings>,
@@ -84,8 +84,8 @@ impl Director {
         }
     }
 
-    /// Runs until no more indicators come and everything is searched, or
-    /// the program stops.
+    /// Runs until no more indicators arrive and everything is searched, or the program
+    /// stops.
     pub fn run(self, arrivals: &Receiver<Arrival>) {
         let mut life = Life::new(SystemTime::now());
         match self.settings.when {
@@ -125,7 +125,7 @@ impl Director {
         }
     }
 
-    /// Takes indicators until no more come, for `pause` if there is one.
+    /// Collects indicators until no more arrive, or until `pause` if there is one.
     fn gather(
         &self,
         arrivals: &Receiver<Arrival>,
@@ -159,8 +159,8 @@ impl Director {
         }
     }
 
-    /// What comes within this time, if anything does. Most are there already, and to take
-    /// one of those costs a tenth of waiting for several channels.
+    /// Receives what arrives within this time. Most arrivals are queued already, and
+    /// receiving one of those costs a tenth of waiting on several channels.
     fn next(
         &self,
         arrivals: &Receiver<Arrival>,
@@ -179,7 +179,7 @@ impl Director {
         }
     }
 
-    /// Takes what came, if something did, and what is due.
+    /// Processes an arrival, if there is one, and what is due.
     fn step(
         &self,
         arrival: Option<Arrival>,
@@ -188,13 +188,13 @@ impl Director {
     ) -> Vec<Output> {
         let (mut input, _place) = arrival.map_or((intake::Input::Time, None), Arrival::into_input);
         if let (intake::Input::Came(_, ticket), Way::Following) = (&mut input, self.way()) {
-            // There is no end that the journal would wait for.
+            // The journal cannot wait for an end.
             *ticket = None;
         }
         life.step(SystemTime::now(), input, watchlist)
     }
 
-    /// At the end: says how many indicators were never looked for.
+    /// Logs at the end how many indicators were never searched.
     fn drop_unmatched(&self, watchlist: &Watchlist) {
         let count = watchlist.len();
         if count > 0 {
@@ -206,7 +206,7 @@ impl Director {
         }
     }
 
-    /// Looks through all files once.
+    /// Searches all files once.
     fn pass(&self, watchlist: Watchlist) {
         let started = Instant::now();
         let inputs = self.inputs();
@@ -237,7 +237,7 @@ impl Director {
         if self.stop.is_draining() {
             return self.drop_unmatched(&watchlist);
         }
-        // Behind the last sighting on the same way.
+        // After the last sighting on the same channel.
         let mut reporter = self.reporter();
         let failed = self.finish_joined(&watchlist, &mut reporter);
         for ticket in watchlist.into_tickets() {
@@ -256,8 +256,8 @@ impl Director {
         info!("searched {:.1} MB in {seconds:.1} s", bytes as f64 / 1e6);
     }
 
-    /// Reports what was met of indicators that mean several events; gives how many of them
-    /// are not matched to their end.
+    /// Reports what was found of indicators of several events; returns how many of them
+    /// are not matched completely.
     fn finish_joined(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
         let counts = (self.settings.max_events, &*self.metrics);
         let mut failed = 0;
@@ -277,8 +277,7 @@ impl Director {
         failed
     }
 
-    /// Looks at what is added to the files until the program ends, or all of
-    /// them do.
+    /// Searches what is appended to the files until the program ends, or all of them do.
     fn follow(&self, arrivals: &Receiver<Arrival>, life: &mut Life, from_start: bool) {
         let mut watchlist = Watchlist::new(!from_start, self.settings.meaning);
         if from_start {
@@ -286,7 +285,7 @@ impl Director {
             if gathered == Gathered::Stopped {
                 return self.drop_unmatched(&watchlist);
             }
-            // From now on each event is looked at as it comes.
+            // From now on each event is matched as it arrives.
             self.metrics.waiting.take(Instant::now());
         }
         let watchlist = RwLock::new(watchlist);
@@ -309,11 +308,11 @@ impl Director {
                 self.stop.drain(GRACE);
             }
         }
-        // Engines may be asked for what still comes.
+        // Engines may still be queried for later arrivals.
         arrivals.iter().for_each(drop);
     }
 
-    /// What is followed, each once.
+    /// The files to follow, each once.
     fn followed(&self) -> Vec<PathBuf> {
         let mut seen = HashSet::new();
         let paths = self.settings.files.iter();
@@ -349,8 +348,8 @@ impl Director {
         self.conclude(&source, result);
     }
 
-    /// Takes what comes into the list that is in use, and what expires out of it, until
-    /// all inputs have ended.
+    /// Adds arriving indicators to the list in use, and removes expired ones, until all
+    /// inputs have ended.
     fn keep_up(
         &self,
         arrivals: &Receiver<Arrival>,
@@ -379,8 +378,8 @@ impl Director {
         }
     }
 
-    /// Runs `read` in so many threads, each with its number, and looks through
-    /// what they hand over.
+    /// Runs `read` in this many threads, each with its number, and scans what they pass
+    /// on.
     fn look_through(
         &self,
         watchlist: &RwLock<Watchlist>,
@@ -419,8 +418,8 @@ impl Director {
         });
     }
 
-    /// Says what came of each log; known only once all is searched. One that is
-    /// followed may well have nothing in it.
+    /// Reports the outcome of each log, which is only known after everything is searched.
+    /// A followed log may be empty.
     fn tell_outcomes(&self, is_pass: bool) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = std::mem::take(&mut *sources);
@@ -456,7 +455,7 @@ impl Director {
         )
     }
 
-    /// What is searched by a pass.
+    /// The inputs of a pass.
     fn inputs(&self) -> Vec<Input> {
         inputs(&self.settings.files, |path, error| {
             self.metrics.files_failed.add(1);
@@ -464,7 +463,7 @@ impl Director {
         })
     }
 
-    /// Tells the progress how much there is to read, if that can be known.
+    /// Sets the total size for the progress, if it is known.
     fn measure(&self, inputs: &[Input]) {
         let total: Option<u64> = inputs.iter().map(|input| input.size).sum();
         let before = self.progress.get().0;

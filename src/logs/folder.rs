@@ -1,9 +1,9 @@
-//! What is to be read: files as they are named, and the logs in a folder.
+//! The files to read: named files, and the logs in folders.
 //!
-//! In a folder every regular file counts that looks like a log, each once, whatever
-//! names it has, in the order in which they were last written to. Hidden ones do not.
-//! Links are followed within the folder only, but for `current`: Zeek's leads to where
-//! it writes.
+//! In a folder, every regular file that looks like a log is read once, whatever names it
+//! has, in the order of modification times. Hidden files are not read. Links are only
+//! followed within the folder, except `current`, which is Zeek's link to the current
+//! logs.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
@@ -20,22 +20,22 @@ use super::format::{BEGINNING, Detected, LogFormat, detect, unreadable};
 use super::read::Failure;
 use crate::process::input::{self, is_standard_input, name};
 
-/// How deep folders are looked into. Zeek has one for each day.
+/// The deepest level of folders that is read. Zeek has one folder per day.
 const DEEPEST: usize = 16;
 
-/// The device and the number of a file there.
+/// The device and the inode number of a file.
 pub type Identity = (u64, u64);
 
-/// A file that is to be read.
+/// A file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// Where it is; `-` is standard input.
+    /// Its path; `-` is standard input.
     pub path: PathBuf,
-    /// What it is; nobody knows before it is opened where it cannot be asked.
+    /// Its identity, if it is known before the file is opened.
     pub identity: Option<Identity>,
-    /// When it was last written to.
+    /// Its modification time.
     pub written: SystemTime,
-    /// Its size, in bytes; 0 for what is no regular file.
+    /// Its size in bytes; 0 unless it is a regular file.
     pub size: Option<u64>,
 }
 
@@ -53,8 +53,8 @@ impl Input {
     }
 }
 
-/// What these paths name, each file once; folders are replaced by the logs in them.
-/// `fail` hears of folders that cannot be looked into.
+/// The files that these paths name, each once. Folders are replaced by the logs in them;
+/// `fail` is called for folders that cannot be read.
 pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
@@ -79,17 +79,17 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> 
     all
 }
 
-/// The logs in a folder, by the time they were last written to.
+/// The logs in a folder, by modification time.
 ///
 /// # Errors
-/// The folder cannot be looked into. What is wrong with one of its files, or with a
-/// folder in it, is told when that is read, or left out with a line in the log.
+/// The folder cannot be read. Errors in one of its files or subfolders are reported when
+/// that is read, or logged when it is left out.
 pub fn logs(folder: &Path) -> io::Result<Vec<Input>> {
     Search::of(folder).map(Search::into_logs)
 }
 
-/// The same, where to find none is an error: whoever named the folder would take "nothing
-/// found" for an answer. One that holds nothing at all is like an empty file.
+/// The same, with an error if there are no logs: a user would take "nothing found" for an
+/// answer. An empty folder is like an empty file.
 fn some_logs(folder: &Path) -> io::Result<Vec<Input>> {
     let search = Search::of(folder)?;
     if search.found.is_empty() && search.holds_others {
@@ -106,12 +106,12 @@ struct Search {
     folders: HashSet<Identity>,
     files: HashSet<Identity>,
     found: Vec<Input>,
-    /// Whether there are files that are no logs.
+    /// Whether there are files that are not logs.
     holds_others: bool,
 }
 
 impl Search {
-    /// Looks into the whole folder.
+    /// Reads the whole folder.
     fn of(folder: &Path) -> io::Result<Self> {
         let root = folder.canonicalize()?;
         let mut search = Search {
@@ -125,7 +125,7 @@ impl Search {
         Ok(search)
     }
 
-    /// What was found, by the time it was last written to.
+    /// The logs, by modification time.
     fn into_logs(self) -> Vec<Input> {
         let mut found = self.found;
         found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
@@ -174,7 +174,7 @@ impl Search {
                     self.holds_others = true;
                     left_out("it is no log that is read");
                 }
-                // Reading it tells what is wrong.
+                // The error is reported when it is read.
                 Err(_) => self.found.push(Input::new(path, Some(&metadata))),
             }
         }
@@ -196,8 +196,8 @@ pub fn is_compressed(input: &input::Input) -> io::Result<bool> {
     Ok(Compression::of(&beginning[..count]) != Compression::Plain)
 }
 
-/// Whether a file looks like a log, by its beginning. One that is compressed in a way
-/// that cannot be read does, as it may be one.
+/// Whether a file looks like a log, by its beginning. A file with an unsupported
+/// compression does, since it may be one.
 fn is_log(path: &Path) -> io::Result<bool> {
     let beginning = beginning(path)?;
     Ok(match form_of(&beginning) {
@@ -206,7 +206,7 @@ fn is_log(path: &Path) -> io::Result<bool> {
     })
 }
 
-/// The form of a log, where one can be told by its beginning.
+/// The format of a log, if it can be detected.
 ///
 /// # Errors
 /// It cannot be read.
@@ -262,7 +262,7 @@ mod tests {
             Folder(tempfile::tempdir().expect("a temporary folder"))
         }
 
-        /// Writes a file, `age` seconds old.
+        /// Writes a file with a modification time `age` seconds ago.
         fn file(&self, path: &str, text: &[u8], age: u64) -> PathBuf {
             let path = self.0.path().join(path);
             fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");

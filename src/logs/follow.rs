@@ -1,5 +1,4 @@
-//! Staying at the end of a file that grows, is renamed away and made anew, or is
-//! cut short: what `tail -F` does.
+//! Follows a file that grows, is renamed and recreated, or is truncated, like `tail -F`.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -18,20 +17,20 @@ use super::source::Source;
 use crate::process::input::Input;
 use crate::protocol::MatchType;
 
-/// How often a file is looked at that has nothing new.
+/// How often a file without new data is checked.
 pub const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long a file is still read after another has taken its name: its writer
-/// may not know yet.
+/// How long a file is still read after another has its name, since its writer may not
+/// have noticed yet.
 const AFTER_ROTATION: Duration = Duration::from_secs(5);
 
-/// One file of which the end is read.
+/// A file whose end is read.
 struct Tail {
     input: Input,
     identity: Identity,
     position: u64,
     cutter: Cutter,
-    /// What was there when the file was opened has been read.
+    /// Whether the initial content has been read.
     is_live: bool,
     existing: u64,
 }
@@ -49,8 +48,8 @@ impl Tail {
         }
     }
 
-    /// Skips what the file holds, up to the end of its last whole line: what is
-    /// written half is read when it is whole.
+    /// Skips the initial content up to the end of its last whole line. A partial line is
+    /// read once it is complete.
     fn skip_existing(&mut self) -> Result<(), Failure> {
         self.is_live = true;
         let mut beginning = vec![0; BEGINNING];
@@ -61,7 +60,7 @@ impl Tail {
                 self.cutter = Cutter::behind(form);
                 Ok(self.skip_lines()?)
             }
-            // A row says nothing without the header above it, wherever that is.
+            // A row is meaningless without its header, wherever that is.
             Detected::Format(_) | Detected::More => Ok(self.read_over()?),
         }
     }
@@ -95,7 +94,7 @@ impl Tail {
         Ok(())
     }
 
-    /// Hands over every whole line that is there, unless the program ends.
+    /// Passes on every complete line, unless the program ends.
     fn read_new(
         &mut self,
         feed: &Feed<'_>,
@@ -120,7 +119,7 @@ impl Tail {
     }
 }
 
-/// Counts what is read.
+/// Counts the bytes read.
 struct Counted<'a>(&'a File, u64);
 
 impl Read for Counted<'_> {
@@ -132,24 +131,24 @@ impl Read for Counted<'_> {
     }
 }
 
-/// What has become of a file's name.
+/// What has happened to a file's name.
 enum Change {
     Nothing,
     Shorter,
     Other(Input),
 }
 
-/// A file that is followed by its name.
+/// A file that is followed by name.
 pub struct Follower {
     path: PathBuf,
     source: Arc<Source>,
     current: Tail,
-    /// The one that had the name before, and until when it is read.
+    /// The file that had the name before, and until when it is read.
     former: Option<(Tail, Instant)>,
 }
 
 impl Follower {
-    /// Follows an open file; from its start, or from its end.
+    /// Follows an open file from its start or from its end.
     ///
     /// # Errors
     /// It cannot be read.
@@ -172,13 +171,13 @@ impl Follower {
         })
     }
 
-    /// All that it holds is new.
+    /// Marks all its content as new.
     pub fn made_live(mut self) -> Self {
         self.current.is_live = true;
         self
     }
 
-    /// The name that is followed.
+    /// The followed path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -188,15 +187,15 @@ impl Follower {
         &self.source
     }
 
-    /// The file that has the name, as far as it is known.
+    /// The last known file with this name.
     pub fn identity(&self) -> Identity {
         self.current.identity
     }
 
-    /// Hands over what is new, and looks whether another file has the name.
+    /// Passes on new lines, and checks whether another file has the name.
     ///
     /// # Errors
-    /// What the file is makes it impossible to follow it.
+    /// The content makes it impossible to follow the file.
     pub fn step(&mut self, feed: &Feed<'_>) -> Result<(), Failure> {
         if let Some((tail, until)) = &mut self.former {
             let is_over = *until <= Instant::now();
@@ -229,11 +228,11 @@ impl Follower {
     }
 }
 
-/// Follows the file at `path` until the program ends. What it holds at first is
-/// matched too, if `from_start`.
+/// Follows the file at `path` until the program ends. With `from_start`, its initial
+/// content is matched too.
 ///
 /// # Errors
-/// What the file is makes it impossible to follow it.
+/// The content makes it impossible to follow the file.
 pub fn follow(
     feed: &Feed<'_>,
     source: &Arc<Source>,
@@ -244,7 +243,7 @@ pub fn follow(
         return Ok(());
     };
     if input.is_stream() {
-        // It has no end to stay at.
+        // A stream is read to its end.
         return feed.read_open(source, input, MatchType::Live);
     }
     if is_compressed(&input)? {
@@ -267,7 +266,7 @@ pub fn follow(
     }
 }
 
-/// Opens a file, when it is there; `None` where the program ends before.
+/// Opens a file once it exists; `None` if the program ends first.
 fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<Input> {
     let mut is_told = false;
     loop {
@@ -289,7 +288,7 @@ fn look(feed: &Feed<'_>, path: &Path, current: &Tail) -> io::Result<Change> {
     let by_name = path.metadata();
     let is_same = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == current.identity;
     if !by_name.as_ref().is_ok_and(is_same) {
-        // Where the name is gone, the next one is not there yet.
+        // If the name is gone, the next file does not exist yet.
         return Ok(match Input::open(path, feed.stop) {
             Ok(input) if !input.is_stream() && !is_same(input.metadata()) => Change::Other(input),
             _ => Change::Nothing,

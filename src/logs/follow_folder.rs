@@ -1,9 +1,9 @@
-//! Following the logs in a folder: those that are there, and those that come.
+//! Follows the logs in a folder, existing and new ones.
 //!
-//! A log that is not compressed and was written to in the last day is followed. A file
-//! that comes is read from its start, unless it is an archive: it is compressed, or its
-//! name begins as that of a log that is followed (`eve.json.1`, `conn.10:00:00-….log`);
-//! what is in it was read as it was written.
+//! An uncompressed log that was written in the last day is followed. A new file is read
+//! from its start, unless it is an archive: it is compressed, or its name begins like
+//! that of a followed log (`eve.json.1`, `conn.10:00:00-….log`), whose content was read
+//! as it was written.
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -21,28 +21,28 @@ use super::source::Source;
 use crate::process;
 use crate::protocol::MatchType;
 
-/// How often the folder is looked into for new logs.
+/// How often the folder is checked for new logs.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// A log that was not written to for so long is not followed.
+/// A log that was not written for this long is not followed.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
 /// What is needed to follow a folder.
 pub struct FolderFollower<'a> {
-    /// Where lines go.
+    /// Where lines are sent.
     pub feed: &'a Feed<'a>,
-    /// Makes a log known by its name.
+    /// Registers a log by its name.
     pub register: &'a dyn Fn(&Path) -> Arc<Source>,
-    /// Takes note of what came of a log.
+    /// Records the outcome of a log.
     pub conclude: &'a dyn Fn(&Source, Result<(), Failure>),
 }
 
 impl FolderFollower<'_> {
-    /// Follows the logs in the folder until the program ends. What they hold at first
-    /// is matched too, if `from_start`.
+    /// Follows the logs in the folder until the program ends. With `from_start`, their
+    /// initial content is matched too.
     ///
     /// # Errors
-    /// The folder cannot be looked into at the start.
+    /// The folder cannot be read at the start.
     pub fn run(&self, folder: &Path, from_start: bool) -> io::Result<()> {
         let mut known = HashSet::new();
         let mut followers = Vec::new();
@@ -101,7 +101,7 @@ impl FolderFollower<'_> {
         }
     }
 
-    /// Follows one log, or reads it once.
+    /// Follows a log, or reads it once.
     fn take(&self, input: &Input, from_start: bool, is_new: bool) -> Option<Follower> {
         let source = (self.register)(&input.path);
         let result = self.follower(input, &source, from_start, is_new);
@@ -136,7 +136,7 @@ impl FolderFollower<'_> {
     }
 }
 
-/// Whether a file that came holds what was in a log that is followed, by their names.
+/// Whether a new file is an archive of a followed log, judging by their names.
 fn is_archive(new: &Path, followed: &Path) -> bool {
     let name = |path: &Path| {
         path.file_name()

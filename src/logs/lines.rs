@@ -1,16 +1,16 @@
-//! From a stream of bytes to blocks of whole lines, so that the lines of one
-//! file can be searched by several threads.
+//! Splits a stream of bytes into blocks of whole lines, so that the lines of one file can
+//! be searched by several threads.
 
 use std::io::{self, Read};
 
-/// The size of a block, in bytes, unless a line is longer.
+/// The size of a block in bytes, unless a line is longer.
 pub const BLOCK: usize = 1 << 20;
 
-/// The longest line that is read, in bytes. The longest event seen, a Suricata
-/// alert with its payload and packet, has some 200 kB.
+/// The longest line in bytes. The longest event seen, a Suricata alert with its payload
+/// and packet, has about 200 kB.
 pub const LONGEST_LINE: usize = 16 << 20;
 
-/// Memory for one block and how much of it is in use.
+/// The memory of a block, and how much of it is used.
 #[derive(Debug, Default)]
 pub struct Block {
     buffer: Vec<u8>,
@@ -18,59 +18,58 @@ pub struct Block {
 }
 
 impl Block {
-    /// The lines, the last one perhaps without its end.
+    /// The lines; the last one may lack its end.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.filled]
     }
 
-    /// Whether the memory is worth being used again.
+    /// Whether the memory is worth reusing.
     pub fn is_reusable(&self) -> bool {
         self.buffer.len() == BLOCK
     }
 }
 
-/// What an end of the input means.
+/// What the end of the input means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtEnd {
     /// Nothing follows: the last line is complete even without its end.
     Finish,
-    /// More may be written: the beginning of a line is kept.
+    /// More may be written: a partial line is kept.
     Keep,
 }
 
-/// When a block is handed out.
+/// When a block is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// When it is full.
     Full,
-    /// As soon as it holds a line: for pipes, where the next may take long.
+    /// As soon as it has a line: for pipes, where the next line may take long.
     Eager,
 }
 
 /// The state between two blocks of one input.
 #[derive(Debug, Default)]
 pub struct Lines {
-    /// The beginning of a line whose end is not read yet.
+    /// The beginning of a line whose end was not read yet.
     carry: Vec<u8>,
-    /// Inside a line that is too long, of which nothing is kept.
+    /// Inside a line that is too long, which is dropped.
     skipping: bool,
     too_long: u64,
 }
 
 impl Lines {
-    /// How many lines were longer than [`LONGEST_LINE`] since this was last
-    /// asked.
+    /// The number of lines longer than [`LONGEST_LINE`] since the last call.
     pub fn take_too_long(&mut self) -> u64 {
         std::mem::take(&mut self.too_long)
     }
 
-    /// The same, to be asked again.
+    /// The same, without resetting it.
     pub fn too_long(&self) -> u64 {
         self.too_long
     }
 
-    /// Reads the next block into `block`, whose content is lost; `false` where
-    /// there is no whole line before the end.
+    /// Reads the next block into `block`, whose content is lost; `false` if there is no
+    /// whole line before the end.
     ///
     /// # Errors
     /// Those of the reader. What was read before is kept for the next call.
@@ -86,7 +85,7 @@ impl Lines {
         buffer.resize(buffer.len().max(BLOCK).max(2 * filled), 0);
         buffer[..filled].copy_from_slice(&self.carry);
         self.carry.clear();
-        // Behind the end of the last whole line.
+        // The end of the last whole line.
         let mut cut = 0;
         loop {
             let read = match reader.read(&mut buffer[filled..]) {
@@ -132,8 +131,8 @@ impl Lines {
         Ok(cut > 0)
     }
 
-    /// Drops what belongs to a line that is too long from freshly read bytes,
-    /// and gives how many are left, at the front.
+    /// Removes the part of a line that is too long from new bytes; returns how many are
+    /// left, at the front.
     fn skip(&mut self, fresh: &mut [u8]) -> usize {
         if !self.skipping {
             return fresh.len();
@@ -149,9 +148,9 @@ impl Lines {
     }
 }
 
-/// Takes NUL bytes out, which neither JSON nor Zeek's logs have: a writer that goes on
-/// where it was after its file was cut short leaves any number of them before its next
-/// line. Gives how many bytes are left, at the front.
+/// Removes NUL bytes, which neither JSON nor Zeek's logs have: a writer that keeps its
+/// position after its file was truncated leaves any number of them before its next line.
+/// Returns how many bytes are left, at the front.
 fn without_nul(fresh: &mut [u8]) -> usize {
     let Some(first) = memchr::memchr(0, fresh) else {
         return fresh.len();

@@ -1,8 +1,8 @@
-//! Log files in place of an engine: Suricata EVE and Zeek logs in any of the forms of
-//! [`format`], searched with the matcher of live matching.
+//! Log files instead of an engine: Suricata EVE and Zeek logs in any [`format`], searched
+//! with the same matcher as in live matching.
 //!
-//! Threads that read → blocks of lines → threads that look through them →
-//! writer. Every channel is bounded, so a slow writer holds the reading back.
+//! Readers → blocks of lines → scanners → writer, all threads. Every channel is bounded,
+//! so a slow writer holds the reading back.
 
 pub mod decode;
 mod director;
@@ -37,14 +37,14 @@ use director::Director;
 /// When files are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// Once, when no more indicators come.
+    /// Once, when no more indicators arrive.
     AtTheEnd,
     /// For each batch of indicators.
     ForEachBatch,
-    /// All the time, as they grow.
+    /// Continuously, as they grow.
     Following {
-        /// What they hold already is searched first, when no more
-        /// indicators come.
+        /// Whether the existing content is searched first, when no more indicators
+        /// arrive.
         from_start: bool,
     },
 }
@@ -54,19 +54,19 @@ pub enum When {
 pub struct LogSettings {
     /// The files and folders; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// When.
+    /// When they are searched.
     pub when: When,
-    /// The most sightings for an indicator in stored events.
+    /// The most sightings per indicator in stored events.
     pub max_events: Option<NonZeroU64>,
     /// What counts as a match.
     pub meaning: Meaning,
-    /// Whether the program ends when all that is followed has ended.
+    /// Whether the program ends when everything that is followed has ended.
     pub is_alone: bool,
-    /// What waits for others of its pattern.
+    /// Events that wait for others of their patterns.
     pub waiting: Arc<Waiting>,
 }
 
-/// How far a pass over the files is, in stored bytes.
+/// The progress of a pass over the files, in stored bytes.
 #[derive(Debug, Default)]
 pub struct Progress {
     read: AtomicU64,
@@ -74,8 +74,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes read, and bytes that there are to read; the latter is 0 where
-    /// nobody knows.
+    /// The bytes read, and the total; the latter is 0 if unknown.
     pub fn get(&self) -> (u64, u64) {
         let read = self.read.load(Ordering::Relaxed);
         (read, self.total.load(Ordering::Relaxed))
@@ -117,7 +116,7 @@ impl Files {
         Ok(Files { director, progress })
     }
 
-    /// How far it is.
+    /// The progress of the current pass.
     pub fn progress(&self) -> Arc<Progress> {
         self.progress.clone()
     }

@@ -1,4 +1,4 @@
-//! Reading files and standard input into blocks of lines.
+//! Reads files and standard input into blocks of lines.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -21,9 +21,9 @@ use crate::protocol::MatchType;
 /// Why a log could not be read to its end.
 #[derive(Debug)]
 pub enum Failure {
-    /// The system, or the compressed data, says no.
+    /// The system or the decompressor reports an error.
     Io(io::Error),
-    /// It is nothing that can be read, for this reason.
+    /// The content is unreadable, for this reason.
     Unreadable(&'static str),
 }
 
@@ -42,22 +42,22 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What the threads that read share.
+/// The state shared by the reader threads.
 pub struct Feed<'a> {
-    /// Blocks to be filled again.
+    /// Blocks for reuse.
     pub spare: &'a Receiver<Block>,
-    /// Where they go.
+    /// Where blocks are sent.
     pub chunks: Sender<Chunk>,
-    /// How many stored bytes are read.
+    /// The number of stored bytes read.
     pub bytes_read: &'a AtomicU64,
-    /// What is counted.
+    /// The metrics.
     pub metrics: &'a Metrics,
-    /// The program's end.
+    /// The program's stop.
     pub stop: &'a Stop,
 }
 
 impl Feed<'_> {
-    /// Hands a block over; `false` at the end of the program.
+    /// Sends a block; `false` at the end of the program.
     fn hand_over(&self, chunk: Chunk) -> bool {
         select! {
             send(self.chunks, chunk) -> sent => sent.is_ok(),
@@ -65,11 +65,11 @@ impl Feed<'_> {
         }
     }
 
-    /// Reads the next block of a log and hands it over; `false` where there was none,
-    /// and at the end of the program.
+    /// Reads the next block of a log and sends it; `false` if there was none, or at the
+    /// end of the program.
     ///
     /// # Errors
-    /// What was read before is handed over.
+    /// What was read before has been sent.
     pub fn pass_on(
         &self,
         source: &Arc<Source>,
@@ -97,10 +97,10 @@ impl Feed<'_> {
         }
     }
 
-    /// Reads one file, or standard input, to its end.
+    /// Reads a file, or standard input, to its end.
     ///
     /// # Errors
-    /// What was read until then is handed over.
+    /// What was read before has been sent.
     pub fn read(
         &self,
         source: &Arc<Source>,
@@ -110,10 +110,10 @@ impl Feed<'_> {
         self.read_open(source, Input::open(path, self.stop)?, match_type)
     }
 
-    /// The same with what is open already.
+    /// The same for an open input.
     ///
     /// # Errors
-    /// What was read until then is handed over.
+    /// What was read before has been sent.
     pub fn read_open(
         &self,
         source: &Arc<Source>,
@@ -133,7 +133,7 @@ impl Feed<'_> {
         };
         let mut cutter = Cutter::default();
         let how = (fill, AtEnd::Finish);
-        // At the end of the program the input breaks off inside a line.
+        // At the end of the program the input may stop inside a line.
         while !self.stop.is_draining()
             && self.pass_on(source, &mut cutter, &mut reader, how, match_type)?
         {}
@@ -141,7 +141,7 @@ impl Feed<'_> {
     }
 }
 
-/// Counts what is read of an input as it is stored.
+/// Counts the stored bytes that are read of an input.
 struct Counted<'a> {
     input: Input,
     bytes_read: &'a AtomicU64,

@@ -1,4 +1,4 @@
-//! Looking through blocks of lines, on several threads.
+//! Scans blocks of lines on several threads.
 
 use std::num::NonZeroU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,38 +16,37 @@ use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::{Observed, Waiting, untimed};
 use crate::sighting::report::Reporter;
 
-/// Lines on their way from a file to a thread that looks through them.
+/// Lines on their way from a file to a scanner.
 pub struct Chunk {
     /// The lines.
     pub block: Block,
-    /// The log that they are from.
+    /// Their log.
     pub source: Arc<Source>,
-    /// What makes events of them.
+    /// How they become events.
     pub reading: Reading,
-    /// The number of the first line in the log, from 1, where it is known.
+    /// The number of the first line in the log, from 1, if known.
     pub first_line: Option<u64>,
-    /// How a match in them is reported.
+    /// The match type of sightings from them.
     pub match_type: MatchType,
 }
 
-/// A thread's own things.
+/// The state of a thread.
 pub struct Scanner<'a> {
-    /// What is looked for.
+    /// The indicators.
     pub watchlist: &'a RwLock<Watchlist>,
-    /// Where matches go.
+    /// Where matches are reported.
     pub reporter: Reporter,
-    /// What is counted.
+    /// The metrics.
     pub metrics: &'a Metrics,
-    /// The most sightings for an indicator in stored events.
+    /// The most sightings per indicator in stored events.
     pub max_events: Option<NonZeroU64>,
-    /// What waits for others of its pattern, where there is no end at which they are
-    /// joined.
+    /// Events that wait for others of their patterns, if there is no end of the run at
+    /// which they are joined.
     pub waiting: Option<&'a Waiting>,
 }
 
 impl Scanner<'_> {
-    /// Looks through everything until there is no more; blocks go back through
-    /// `spare`.
+    /// Scans everything until there is no more; blocks are returned through `spare`.
     pub fn run(mut self, chunks: &Receiver<Chunk>, spare: &Sender<Block>) {
         let mut scratch = Scratch::default();
         for chunk in chunks {
@@ -56,7 +55,7 @@ impl Scanner<'_> {
                 self.reporter.flush();
             }
             if block.is_reusable() {
-                // A full pool, or nobody who reads: the memory is given back.
+                // If the pool is full or nobody reads, the memory is freed.
                 let _ = spare.try_send(block);
             }
         }
@@ -100,7 +99,7 @@ impl Scanner<'_> {
         chunk.block
     }
 
-    /// Notes an event that may be one of several that match together.
+    /// Records an event that may match together with others.
     fn join(
         &mut self,
         event: &str,
@@ -147,9 +146,8 @@ impl Scanner<'_> {
         }
     }
 
-    /// Looks through some lines. The list is held no longer than this takes: a report
-    /// may take as long as a command, and who wants to change the list keeps all others
-    /// waiting.
+    /// Scans some lines. The list is locked no longer than this takes: a report may take
+    /// as long as a command, and a pending change of the list blocks all others.
     fn find(
         &self,
         reading: &mut Reading,
@@ -194,8 +192,8 @@ impl Scanner<'_> {
     }
 }
 
-/// Reports an instance of an indicator that means several events, unless it has had
-/// enough.
+/// Reports an instance of an indicator of several events, unless the indicator has
+/// reached its limit.
 pub fn report(
     reporter: &mut Reporter,
     joined: &Joined,
@@ -208,16 +206,16 @@ pub fn report(
     }
 }
 
-/// Where a line that was lent out of a text begins in it; `None` where it is a copy.
+/// The offset in `text` of a line borrowed from it; `None` for a copy.
 fn place_in(text: &[u8], line: &[u8]) -> Option<usize> {
     let at = (line.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
     (at < text.len()).then_some(at)
 }
 
-/// How much is searched before what was found is reported, in bytes.
+/// The bytes that are searched before findings are reported.
 const PART: usize = 64 << 10;
 
-/// Whole lines, some at a time.
+/// Splits a block into parts of whole lines.
 fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = block;
     std::iter::from_fn(move || {
@@ -229,15 +227,15 @@ fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Something to be told.
+/// A finding to report.
 enum Finding {
-    /// An event, as JSON, and what is in it.
+    /// An event as JSON, and the indicators that it matches.
     Matched(String, Vec<Arc<Watched>>),
-    /// A line that is no event, why, and where it begins in its part, if that is known.
+    /// A line that is not an event, the reason, and its offset in the part if known.
     Rejected(String, String, Option<usize>),
 }
 
-/// Looks for indicators in one event after the other.
+/// Searches events for indicators, one after the other.
 struct Look<'a> {
     watchlist: &'a Watchlist,
     scratch: &'a mut Scratch,
@@ -245,7 +243,7 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// A line of JSON, in which something may stand around the event.
+    /// Searches a line of JSON, which may have text around the event.
     fn line(&mut self, line: &str) -> Result<(), ScanError> {
         self.unwrapped(line).or_else(|error| {
             let object = json_lines::within(line);

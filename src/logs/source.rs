@@ -1,4 +1,4 @@
-//! A log that is searched, and what came of it.
+//! A log that is searched, and its outcome.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,13 +11,13 @@ use super::lines::LONGEST_LINE;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 
-/// How many bad lines of a log are logged one by one.
+/// The number of bad lines of a log that are logged individually.
 const SHOWN: u64 = 3;
 
-/// A log that lines come from.
+/// A log as the source of lines.
 #[derive(Debug, Default)]
 pub struct Source {
-    /// What it is called in messages.
+    /// Its name in messages.
     pub name: Arc<str>,
     beginning: OnceLock<String>,
     events: AtomicU64,
@@ -26,21 +26,21 @@ pub struct Source {
     has_failed: AtomicBool,
 }
 
-/// What came of a log that was read to its end.
+/// The outcome of a log that was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Events were in it, and so many lines that are none.
+    /// It has events, and this many other lines.
     Read(u64),
-    /// Nothing was in it, or a header alone.
+    /// It is empty, or has only a header.
     Empty,
-    /// Nothing of what is in it was recognised; it begins so.
+    /// Nothing in it was recognised; it begins like this.
     Unrecognised(String),
-    /// It was told before that it could not be read.
+    /// A failure to read it was reported before.
     Failed,
 }
 
 impl Source {
-    /// A log of which nothing is known.
+    /// A log about which nothing is known yet.
     pub fn new(name: String) -> Self {
         Source {
             name: name.into(),
@@ -48,7 +48,7 @@ impl Source {
         }
     }
 
-    /// Takes note of how it begins, and in which form it is.
+    /// Records its beginning and its format.
     pub fn begins(&self, beginning: &[u8], form: Option<LogFormat>) {
         let text = String::from_utf8_lossy(beginning).into_owned();
         let is_first = self.beginning.set(text);
@@ -65,8 +65,8 @@ impl Source {
         }
     }
 
-    /// Counts a line that is no event; the first ones are logged, and then
-    /// every tenth, hundredth and so on.
+    /// Counts a line that is not an event. The first ones are logged, and then every
+    /// tenth, hundredth and so on.
     pub fn reject(
         &self,
         number: Option<u64>,
@@ -93,7 +93,7 @@ impl Source {
         }
     }
 
-    /// Counts lines that were too long to be looked at.
+    /// Counts lines that were too long.
     pub fn reject_long(&self, count: u64, metrics: &Metrics) {
         if count > 0 {
             metrics.lines_cut.add(count);
@@ -106,12 +106,12 @@ impl Source {
         }
     }
 
-    /// It could not be read.
+    /// Records that it could not be read.
     pub fn fail(&self) {
         self.has_failed.store(true, Ordering::Relaxed);
     }
 
-    /// What came of it; known once all of its lines are searched.
+    /// Its outcome, valid after all its lines are searched.
     pub fn outcome(&self) -> Outcome {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let rejected = of(&self.rejected);

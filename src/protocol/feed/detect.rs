@@ -1,35 +1,35 @@
-//! Which form a feed has, by the beginning of its content.
+//! Detects the format of a feed from the beginning of its content.
 
 use std::io::{self, BufRead, Read};
 
 use super::list::{is_hosts_line, unquoted, without_comment};
 use super::{Error, FileFormat, Options, by_form, csv, zeek_intel};
 
-/// So much of a feed is looked at, in bytes, where its first line does not tell.
+/// The bytes of a feed that are examined if its first line is not enough.
 const SAMPLE: usize = 256 << 10;
 
-/// What a feed is.
+/// A detected format.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Detected {
-    /// Blank lines and comments alone.
+    /// Only blank lines and comments.
     Nothing,
-    /// One value a line.
+    /// One value per line.
     List,
     /// A hosts file.
     Hosts,
     /// Comma-separated values.
     Csv(csv::Plan),
-    /// A file of Zeek's Intel framework.
+    /// A file for Zeek's Intel framework.
     ZeekIntel,
     /// JSON.
     Json,
 }
 
-/// Finds out the form, unless it is given. Gives what was read for that, which belongs
-/// in front of the rest.
+/// Detects the format, unless it is given. Returns the bytes read for that, which precede
+/// the rest.
 ///
 /// # Errors
-/// It cannot be read, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, Detected), Error> {
     let mut head = Head {
         reader,
@@ -53,8 +53,8 @@ struct Head<'a, R> {
 }
 
 impl<R: BufRead> Head<'_, R> {
-    /// Reads one more line, or as much as there is room for, with blanks in front alone;
-    /// `None` at the end.
+    /// Reads one more line, or as much as fits, without leading blanks; `None` at the
+    /// end.
     fn line(&mut self) -> io::Result<Option<String>> {
         let from = self.bytes.len();
         let room = (SAMPLE - from.min(SAMPLE)) as u64;
@@ -68,10 +68,10 @@ impl<R: BufRead> Head<'_, R> {
         Ok((read > 0).then(|| String::from_utf8_lossy(line).trim_end().to_owned()))
     }
 
-    /// All of the sample that ends with a line.
+    /// The whole lines of the sample.
     fn sample(&mut self) -> io::Result<String> {
         while self.line()?.is_some() {}
-        // A line that is cut could look like anything.
+        // A truncated line could look like anything.
         let end = if self.bytes.len() < SAMPLE {
             self.bytes.len()
         } else {
@@ -95,7 +95,7 @@ impl<R: BufRead> Head<'_, R> {
             if zeek_intel::is_header(line) {
                 return Ok(Detected::ZeekIntel);
             }
-            // A file of the Intel framework can have all of the header of a log.
+            // An Intel file may have all the headers of a log.
             is_zeek |= line.starts_with("#separator");
             let is_header = line.starts_with('#') && !line.starts_with("#fields");
             if is_zeek && is_header {
@@ -106,7 +106,7 @@ impl<R: BufRead> Head<'_, R> {
                 return Err(Error::no_feed(why, &self.bytes));
             }
             let is_comment = line.starts_with(['#', ';', '!']) || line.starts_with("//");
-            // A header may stand behind `#`, and a `;` between cells.
+            // A header may follow `#`, and use `;` between cells.
             if !is_comment || line.starts_with('#') {
                 if let Some(plan) = csv::Plan::of_header(&whole) {
                     return Ok(Detected::Csv(plan));
@@ -120,7 +120,7 @@ impl<R: BufRead> Head<'_, R> {
             let why = "it is a log of Zeek, for --events";
             return Err(Error::no_feed(why, &self.bytes));
         }
-        // Comments for longer than anybody would read.
+        // More comments than anybody would read.
         Ok(if self.bytes.len() < SAMPLE {
             Detected::Nothing
         } else {
@@ -128,7 +128,7 @@ impl<R: BufRead> Head<'_, R> {
         })
     }
 
-    /// By the first line that is neither blank nor a comment nor a header.
+    /// Guesses from the first line that is not blank, a comment or a header.
     fn guess_by_value(&mut self, line: &str, options: &Options) -> Result<Detected, Error> {
         if is_hosts_line(line) {
             return Ok(Detected::Hosts);
@@ -138,7 +138,7 @@ impl<R: BufRead> Head<'_, R> {
             return self.csv(options);
         }
         let is_value = by_form(value).is_some() || csv::columns::single(value).is_some();
-        // A URL can hold commas; a value of another kind cannot.
+        // A URL may contain commas, other values may not.
         if is_value && !(value.contains(',') && self.has_columns()?) {
             return Ok(Detected::List);
         }
@@ -146,13 +146,13 @@ impl<R: BufRead> Head<'_, R> {
             return Ok(Detected::List);
         }
         match self.csv(options) {
-            // Where there are no columns of values, each line says what is wrong with it.
+            // Without columns of values, each line is rejected for its own reason.
             Err(Error::NoFeed(_)) => Ok(Detected::List),
             other => other,
         }
     }
 
-    /// Whether nearly all lines have the same number of cells, of which there are several.
+    /// Whether nearly all lines have the same number of cells, at least two.
     fn has_columns(&mut self) -> io::Result<bool> {
         let sample = self.sample()?;
         Ok(csv::has_columns(&sample))
@@ -163,7 +163,7 @@ impl<R: BufRead> Head<'_, R> {
         let header = sample.lines().find_map(|line| {
             let plan = csv::Plan::of_header(line);
             let line = line.trim_start();
-            // A header stands in front of the first row, behind comments.
+            // A header precedes the first row, after comments.
             let goes_on = plan.is_none() && (line.is_empty() || line.starts_with('#'));
             (!goes_on).then_some(plan)
         });
@@ -174,7 +174,7 @@ impl<R: BufRead> Head<'_, R> {
         Ok(Detected::Csv(plan))
     }
 
-    /// What is no text in UTF-8 is no feed.
+    /// Only UTF-8 text is a feed.
     fn refuse_binary(&self, line: &str) -> Result<(), Error> {
         let begins = |magic: &[u8]| self.bytes.starts_with(magic);
         let what = if begins(b"\xff\xfe") || begins(b"\xfe\xff") {
@@ -196,8 +196,8 @@ impl<R: BufRead> Head<'_, R> {
     }
 }
 
-/// Whether a feed that begins with this line is JSON. A `[` begins a pattern and a
-/// defanged value too, but those go on with a name.
+/// Whether a feed with this first line is JSON. A `[` also begins a pattern or a defanged
+/// value, but then a name follows.
 fn is_json(line: &str) -> bool {
     match line.as_bytes() {
         [b'{', ..] | [b'['] => true,

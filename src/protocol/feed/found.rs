@@ -1,4 +1,4 @@
-//! What is found in a feed, on its way out, and how much of it.
+//! The findings of a feed reader, and their counts.
 
 use std::collections::BTreeMap;
 
@@ -6,50 +6,50 @@ use super::Error;
 use super::record::Record;
 use crate::indicator::{Message, Rejection};
 
-/// What a reader finds.
+/// A finding.
 #[derive(Debug)]
 pub enum Found {
-    /// An indicator, one that is withdrawn, or one that cannot be asked for.
+    /// An indicator, a withdrawn one, or one that cannot be searched for.
     Message(Message),
-    /// What is no indicator, and on which line of the feed, from 1.
+    /// Something that is not an indicator, and its line in the feed, from 1.
     Rejected(u64, Rejection),
 }
 
-/// So many rejections are kept with their reason.
+/// The number of rejections that are stored with their reason.
 const KEPT: usize = 3;
 
-/// So many different things that are left out are told apart.
+/// The most kinds of left-out things that are distinguished.
 const LEFT_OUT: usize = 50;
 
-/// After so many that are nothing, with nothing understood, it is no feed.
+/// After this many rejections without a usable value, the input is not a feed.
 const HOPELESS: u64 = 1000;
 
-/// What a feed was and what came of it.
+/// What a feed was, and what was found in it.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// The form, and what is taken of it, for a person.
+    /// The format, and what is read from it; human-readable.
     pub form: String,
     /// Its first bytes, for a message.
     pub beginning: String,
     /// Indicators that were understood.
     pub usable: u64,
-    /// Those that this program cannot look for.
+    /// Indicators that this program cannot search for.
     pub unsupported: u64,
-    /// What is none.
+    /// Values that are not indicators.
     pub rejected: u64,
-    /// The first of them: the line, and why.
+    /// The first rejections: line and reason.
     pub rejections: Vec<(u64, String)>,
-    /// What belongs there and is no indicator, by what it is.
+    /// Valid things that are not indicators, by kind.
     pub left_out: BTreeMap<String, u64>,
 }
 
 impl Report {
-    /// Whether it holds something, of which nothing can be used.
+    /// Whether the feed has content, but nothing usable.
     pub fn is_useless(&self) -> bool {
         self.usable == 0 && self.unsupported + self.rejected + self.left_out_total() > 0
     }
 
-    /// Whether there is nothing in it at all.
+    /// Whether the feed is empty.
     pub fn is_empty(&self) -> bool {
         self.usable + self.unsupported + self.rejected + self.left_out_total() == 0
     }
@@ -58,7 +58,7 @@ impl Report {
         self.left_out.values().sum()
     }
 
-    /// What came of it in words: `12 usable, 1 rejected; left out: identity 1`.
+    /// The counts in words: `12 usable, 1 rejected; left out: identity 1`.
     pub fn counts(&self) -> String {
         let mut text = format!("{} usable", self.usable);
         for (count, what) in [
@@ -80,14 +80,14 @@ impl Report {
     }
 }
 
-/// Where readers put what they find.
+/// Collects the findings of a reader.
 pub struct Out<'f> {
     each: &'f mut dyn FnMut(Found),
     report: Report,
 }
 
 impl<'f> Out<'f> {
-    /// That shows each to this function.
+    /// Passes each finding to this function.
     pub fn new(each: &'f mut dyn FnMut(Found)) -> Self {
         Out {
             each,
@@ -95,28 +95,28 @@ impl<'f> Out<'f> {
         }
     }
 
-    /// What came of it.
+    /// The final report.
     pub fn report(self) -> Report {
         self.report
     }
 
-    /// Says what the feed is, and what is taken of it.
+    /// Sets the format and what is read from it.
     pub fn set_form(&mut self, form: impl Into<String>) {
         self.report.form = form.into();
     }
 
-    /// Notes the first bytes.
+    /// Records the first bytes.
     pub fn set_beginning(&mut self, head: &[u8]) {
         self.report.beginning = super::shown(head);
     }
 
-    /// A value that a feed names.
+    /// Adds a value.
     pub fn record(&mut self, record: Record<'_>) {
         let line = record.line;
         self.message(line, record.into_message());
     }
 
-    /// What was read of an object of its own.
+    /// Adds the result of reading an object.
     pub fn message(&mut self, line: u64, message: Result<Message, Rejection>) {
         match message {
             Ok(message) => {
@@ -130,7 +130,7 @@ impl<'f> Out<'f> {
         }
     }
 
-    /// What is no indicator.
+    /// Adds a rejection.
     pub fn rejected(&mut self, line: u64, rejection: Rejection) {
         self.report.rejected += 1;
         if self.report.rejections.len() < KEPT {
@@ -141,7 +141,7 @@ impl<'f> Out<'f> {
         (self.each)(Found::Rejected(line, rejection));
     }
 
-    /// What belongs to a feed and is not looked for.
+    /// Counts a valid thing that is not searched for.
     pub fn left_out(&mut self, what: &str) {
         let left_out = &mut self.report.left_out;
         let is_known = left_out.contains_key(what) || left_out.len() < LEFT_OUT;
@@ -153,11 +153,11 @@ impl<'f> Out<'f> {
         *left_out.entry(what).or_default() += 1;
     }
 
-    /// Whether it is worth going on.
+    /// Checks whether it makes sense to continue.
     ///
     /// # Errors
-    /// So much of it was nothing, and nothing something, that it is no feed, unless its
-    /// form `is_given`.
+    /// There were so many rejections, and nothing usable, that the input is not a feed,
+    /// unless its format `is_given`.
     pub fn check(&self, is_given: bool) -> Result<(), Error> {
         let report = &self.report;
         let understood = report.usable + report.unsupported + report.left_out_total();

@@ -2,18 +2,18 @@
 
 use std::io::{self, BufRead};
 
-/// The longest line and the longest object that is read, in bytes.
+/// The longest line and the longest object in bytes.
 pub const LONGEST: usize = 16 << 20;
 
-/// The mark that some editors put before UTF-8 text.
+/// The byte order mark that some editors write before UTF-8 text.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// A line, without its end.
+/// A line without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     /// All of it.
     Whole(&'a [u8]),
-    /// It is longer than [`LONGEST`], and is not kept.
+    /// Longer than [`LONGEST`], and dropped.
     TooLong,
 }
 
@@ -25,7 +25,7 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Of what is still to be read.
+    /// Reads the lines of this reader.
     pub fn new(reader: R) -> Self {
         Lines {
             reader,

@@ -1,4 +1,4 @@
-//! Plain text with one value a line, and hosts files.
+//! Plain text with one value per line, and hosts files.
 
 use std::io::BufRead;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::indicator::Rejection;
 /// Reads a list.
 ///
 /// # Errors
-/// It cannot be read further, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
     out.set_form("list of values, one a line");
     let mut said = None;
@@ -35,10 +35,10 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
     })
 }
 
-/// Reads a hosts file: the names, not the address that they are sent to.
+/// Reads a hosts file: the names, not the address that they are mapped to.
 ///
 /// # Errors
-/// It cannot be read further, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn read_hosts(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
     out.set_form("hosts file, the names in it");
     each_line(reader, options, out, |line, number, out| {
@@ -58,7 +58,7 @@ pub fn read_hosts(reader: impl BufRead, options: &Options, out: &mut Out<'_>) ->
     })
 }
 
-/// Whether a line is one of a hosts file that blocks names.
+/// Whether a line belongs to a hosts file that blocks names.
 pub fn is_hosts_line(line: &str) -> bool {
     let mut words = without_comment(line).split_ascii_whitespace();
     words.next().is_some_and(is_sink)
@@ -67,7 +67,7 @@ pub fn is_hosts_line(line: &str) -> bool {
             .is_some_and(|name| name.parse::<f64>().is_err())
 }
 
-/// An address that leads nowhere.
+/// Whether an address is used to block names.
 fn is_sink(address: &str) -> bool {
     let address = address.split('%').next().unwrap_or_default();
     match address
@@ -76,13 +76,13 @@ fn is_sink(address: &str) -> bool {
     {
         Ok(address) if address.is_unspecified() || address.is_loopback() => true,
         Ok(IpAddr::V4(address)) => address.is_broadcast(),
-        // Those of links and groups, in the lines that every hosts file begins with.
+        // Link-local and multicast addresses, in the standard lines of every hosts file.
         Ok(IpAddr::V6(address)) => matches!(address.segments()[0], 0xfe00 | 0xfe80 | 0xff00..),
         Err(_) => false,
     }
 }
 
-/// Names that every hosts file has.
+/// Whether every hosts file has this name.
 fn is_local(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_listed = matches!(
@@ -92,7 +92,7 @@ fn is_local(name: &str) -> bool {
     is_listed || name.starts_with("ip6-") || name.starts_with("ip4-")
 }
 
-/// Shows every line that is neither blank nor a comment, without its comment.
+/// Shows every line that is neither blank nor a comment, without trailing comments.
 fn each_line(
     reader: impl BufRead,
     options: &Options,
@@ -124,10 +124,10 @@ fn each_line(
     }
 }
 
-/// The line without its comment: `#`, `;` and `//` begin one on a line of their own
-/// and behind a blank; anywhere else they belong to the value.
+/// Removes the comment of a line: `#`, `;` and `//` begin one at the start of the line or
+/// after a blank; elsewhere they belong to the value.
 pub fn without_comment(line: &str) -> &str {
-    // As filters of advertisements have comments.
+    // The comments of ad filters.
     if line.starts_with('!') {
         return "";
     }
@@ -143,7 +143,7 @@ pub fn without_comment(line: &str) -> &str {
     }
 }
 
-/// Without one pair of quotes.
+/// Removes one pair of quotes.
 pub fn unquoted(value: &str) -> &str {
     let inside = |quote: char| value.strip_prefix(quote)?.strip_suffix(quote);
     inside('"').or_else(|| inside('\'')).unwrap_or(value).trim()

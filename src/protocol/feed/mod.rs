@@ -1,8 +1,8 @@
-//! Feeds of indicators in the forms in which people have them.
+//! Feeds of indicators in common formats.
 //!
-//! Which form a feed has is told by its content ([`detect`]), or said by who names it.
-//! Each reader yields what it finds one by one, with the number of the line, and keeps
-//! no more of the feed than one line or object.
+//! The format is detected from the content ([`detect`]), or given by the user. Each
+//! reader returns its findings one by one with their line numbers, and holds no more of
+//! the feed than one line or object.
 
 use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
@@ -22,41 +22,41 @@ mod zeek_intel;
 pub use found::{Found, Report};
 pub use lines::LONGEST;
 
-/// Why a line or an object is passed over that is longer than [`LONGEST`].
+/// The reason for skipping a line or an object longer than [`LONGEST`].
 const TOO_LONG: &str = "it has more than 16 MiB";
 
-/// So many columns a table may have: each takes many times the memory that it has bytes.
+/// The most columns of a table: each takes many times the memory of its bytes.
 const MOST_COLUMNS: usize = 4096;
 
-/// The form of a feed, as far as one is read in another way than the others.
+/// The formats that are read in different ways.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileFormat {
-    /// One value a line.
+    /// One value per line.
     List,
-    /// Names behind an address that leads nowhere.
+    /// Names mapped to a blocking address.
     Hosts,
     /// Comma-separated values.
     Csv,
-    /// What Zeek's Intel framework reads.
+    /// A file for Zeek's Intel framework.
     ZeekIntel,
-    /// JSON of any shape that is known.
+    /// JSON of any known shape.
     Json,
 }
 
-/// What is known of a form.
+/// Describes a format.
 #[derive(Debug)]
 pub struct Facts {
-    /// Which one.
+    /// The format.
     pub form: FileFormat,
     /// Its name for `--indicators-format`.
     pub name: &'static str,
-    /// What it is, for the documentation.
+    /// A description for the documentation.
     pub what: &'static str,
-    /// What is taken of it, for the documentation.
+    /// What is read from it, for the documentation.
     pub taken: &'static str,
 }
 
-/// All forms, in the order of the documentation.
+/// All formats, in the order of the documentation.
 pub static FORMS: [Facts; 10] = [
     Facts {
         form: FileFormat::List,
@@ -128,7 +128,7 @@ pub static FORMS: [Facts; 10] = [
 pub enum Column {
     /// From 1.
     Number(usize),
-    /// As the header has it, case aside.
+    /// The name in the header, in any case.
     Name(String),
 }
 
@@ -153,10 +153,10 @@ impl fmt::Display for Column {
     }
 }
 
-/// What is known of a feed beforehand.
+/// What is known about a feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Its form; found by content where it is not given.
+    /// Its format; detected if it is not given.
     pub form: Option<FileFormat>,
     /// The column of a CSV file that holds the indicators.
     pub column: Option<Column>,
@@ -165,16 +165,16 @@ pub struct Options {
 /// Why a feed could not be read, or not to its end.
 #[derive(Debug)]
 pub enum Error {
-    /// It cannot be read further.
+    /// An I/O error.
     Io(io::Error),
-    /// It is no feed, for a person.
+    /// The input is not a feed; human-readable.
     NoFeed(String),
-    /// Which of its columns is meant cannot be told, for a person.
+    /// The column with the indicators is ambiguous; human-readable.
     Columns(String),
 }
 
 impl Error {
-    /// It is no feed, since it begins like this.
+    /// The input is not a feed; `beginning` is quoted.
     fn no_feed(why: &str, beginning: &[u8]) -> Self {
         Error::NoFeed(format!("{why}; it begins with {}", shown(beginning)))
     }
@@ -198,7 +198,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What is taken, for messages.
+/// The accepted formats, for messages.
 pub const TAKEN: &str = "Taken are lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
      URLhaus JSON, and Intel objects; --indicators-format names the form";
 
@@ -210,11 +210,10 @@ pub fn shown(beginning: &[u8]) -> String {
     format!("\"{}\"{more}", part.escape_ascii())
 }
 
-/// Reads a feed and shows each that it finds, in order.
+/// Reads a feed and passes on its findings in order.
 ///
 /// # Errors
-/// It cannot be read to its end, or is no feed; what was found until then has been
-/// shown.
+/// It cannot be read to its end, or is not a feed. Earlier findings have been passed on.
 pub fn read(
     mut reader: impl BufRead,
     options: &Options,
@@ -235,7 +234,7 @@ pub fn read(
     Ok(out.report())
 }
 
-/// What a text is for certain, by its form alone.
+/// The values of a text, if its form alone is unambiguous.
 fn by_form(text: &str) -> Option<Vec<Observable>> {
     of_line(text).ok()
 }

@@ -1,4 +1,4 @@
-//! From what a feed says of a value to the indicator that it is.
+//! Converts a value of a feed into an indicator.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use crate::indicator::{Indicator, Message, Protocol, Rejection};
 use crate::matching::condition::Condition;
 use crate::observable::{NotAValue, Observable, Property, of_line, refang};
 
-/// The namespace of the ids that are made here (UUID 5). It must stay, since
-/// `--report-once` knows indicators by their ids.
+/// The namespace of the ids that are made here (UUID 5). It must not change, since
+/// `--report-once` identifies indicators by their ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8a1d_0c5e_3b52_4f7e_9d0b_6e1f_4c27_a3d8);
 
 /// One value in a feed.
 #[derive(Debug)]
 pub struct Record<'a> {
-    /// The line that it stands on, from 1.
+    /// Its line, from 1.
     pub line: u64,
-    /// What the feed says that it is.
+    /// Its kind according to the feed.
     pub said: Said,
-    /// As the feed writes it.
+    /// The value in the feed's spelling.
     pub value: &'a str,
-    /// The feed's name of what it is.
+    /// The feed's name for the kind.
     pub kind: Option<&'a str>,
     /// Its own id, `indicator--UUID`.
     pub id: Option<String>,
-    /// What else the feed says of it.
+    /// The feed's other data about it.
     pub properties: Map<String, Value>,
 }
 
 impl<'a> Record<'a> {
-    /// A value of which nothing else is known.
+    /// A value without other data.
     pub fn new(line: u64, said: Said, value: &'a str) -> Self {
         Record {
             line,
@@ -46,10 +46,10 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// The indicator that it is.
+    /// Converts it into an indicator.
     ///
     /// # Errors
-    /// It is none, with the reason.
+    /// The reason why it is not one.
     pub fn into_message(self) -> Result<Message, Rejection> {
         if self.said == Said::Elsewhere {
             let kind = self.kind.unwrap_or("this type");
@@ -91,7 +91,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// Its own id, or one that is made of what it is: the same in every feed.
+    /// Its own id, or one derived from its value: the same in every feed.
     fn id_of(&self, kind: &str, canonical: &str) -> String {
         match &self.id {
             Some(id) => id.clone(),
@@ -113,13 +113,13 @@ fn json(properties: &Map<String, Value>) -> Option<Box<RawValue>> {
     serde_json::value::to_raw_value(properties).ok()
 }
 
-/// One text for all that an indicator asks for.
+/// One text for all values of an indicator.
 fn canonical(observables: &[Observable]) -> String {
     let texts: Vec<String> = observables.iter().map(Observable::to_string).collect();
     texts.join("|")
 }
 
-/// The value as the feed spells it, made whole where it is of a kind that is defanged.
+/// The value in the feed's spelling, refanged if its kind is defanged.
 fn spelled<'t>(observable: &Observable, value: &'t str) -> Cow<'t, str> {
     match observable {
         Observable::Text(Property::Email, _) => refang(value),
@@ -128,14 +128,14 @@ fn spelled<'t>(observable: &Observable, value: &'t str) -> Cow<'t, str> {
     }
 }
 
-/// What a value means.
+/// The meaning of a value.
 struct Meant<'a> {
     /// Never empty.
     observables: Vec<Observable>,
     beside: Option<Beside<'a>>,
 }
 
-/// What else an event must not say otherwise.
+/// Another property that an event must not contradict.
 enum Beside<'a> {
     /// The name of the file.
     FileName(&'a str),
@@ -147,7 +147,7 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
     let one = |property| Observable::text(property, value).map(|one| vec![one]);
     let mut beside = None;
     let observables = match said {
-        // There is none such; it has been answered before.
+        // `Nothing` and `Elsewhere` have no kind; the latter was handled before.
         Said::Nothing | Said::Elsewhere => of_line(value)?,
         Said::Address => {
             let endpoint = || Observable::of_endpoint(value).map(|one| vec![one]);
@@ -161,8 +161,8 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
                 Some(parts) => parts,
                 None => whole.rsplit_once(':').unwrap_or((&whole, "")),
             };
-            // Addresses change, and few events of a domain hold its own: an event that has
-            // to hold both would be missed too often.
+            // Addresses change, and few events with a domain have its address: an event
+            // that needs both would be missed too often.
             match (
                 host(name)?.remove(0),
                 rest.parse().ok().filter(|port| *port > 0),
@@ -219,7 +219,7 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
     })
 }
 
-/// An address and a port, with `:` or, as MISP does, with `|` between them.
+/// An address and a port, separated by `:` or (in MISP) by `|`.
 fn endpoint(value: &str) -> Result<Observable, NotAValue> {
     match value.split_once('|') {
         Some((address, port)) if address.contains(':') && !address.starts_with('[') => {
@@ -230,7 +230,7 @@ fn endpoint(value: &str) -> Result<Observable, NotAValue> {
     }
 }
 
-/// A name, or an address in its place, as columns of hosts have.
+/// A name, or an address in its place, as in columns for hosts.
 fn host(value: &str) -> Result<Vec<Observable>, NotAValue> {
     match Observable::of_addresses(value) {
         Ok(addresses) => Ok(addresses),
@@ -238,8 +238,8 @@ fn host(value: &str) -> Result<Vec<Observable>, NotAValue> {
     }
 }
 
-/// The text as the first of these properties that it is a value of; where it is of none,
-/// the last tells why.
+/// The text as the first of these properties that accepts it; if none does, the error of
+/// the last.
 fn by_length(value: &str, properties: [Property; 4]) -> Result<Observable, NotAValue> {
     let [first @ .., last] = properties;
     let found = first
@@ -354,7 +354,7 @@ mod tests {
     fn an_id_is_of_the_kind_and_the_canonical_value() {
         let first = id(Said::Nothing, "EVIL[.]example.");
         assert_eq!(first, id(Said::Domain, "evil.example"));
-        // It must never change: what was reported is known by it.
+        // It must never change, since reported sightings are identified by it.
         assert_eq!(first, "indicator--6c9fd5d1-ae59-5915-9bf2-efde455f4c43");
         assert_ne!(first, id(Said::Nothing, "*.evil.example"));
         let range = id(Said::Address, "192.0.2.0-192.0.2.255");

@@ -1,21 +1,21 @@
-//! What a feed says that a value is: the names of types that feeds use.
+//! The kinds of values according to feeds, and the type names that feeds use.
 
-/// What a feed says that a value is.
+/// The kind of a value according to its feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
-    /// Nothing: its form tells.
+    /// Not given: the form of the value decides.
     Nothing,
     /// An address, a network, or an address with a port.
     Address,
-    /// An address and a port, with `:` or `|` between them.
+    /// An address and a port, separated by `:` or `|`.
     AddressPort,
     /// A domain or host name.
     Domain,
-    /// A domain or host name, and an address that it had, or a port.
+    /// A domain or host name with a former address or a port.
     DomainAnd,
-    /// A URL; one that begins with `/` is a target of any host.
+    /// A URL; a text that begins with `/` is a target on any host.
     Url,
-    /// A hash of whatever, told by its length.
+    /// A hash of any kind, identified by its length.
     Hash,
     /// The JA3 of a TLS client.
     Ja3,
@@ -33,9 +33,9 @@ pub enum Said {
     Mail,
     /// The subject of a mail.
     Subject,
-    /// The name of a file, with or without a path.
+    /// A file name, with or without a path.
     FileName,
-    /// The name of a file and a hash of it, with `|` between them.
+    /// A file name and a hash, separated by `|`.
     NamedFile,
     /// A hardware address.
     Mac,
@@ -47,12 +47,12 @@ pub enum Said {
     Cookie,
     /// The name of a user.
     UserName,
-    /// What no log of a network holds.
+    /// Something that no network log has.
     Elsewhere,
 }
 
-/// Names of types as MISP, OTX, ThreatFox and others have them, in lower case with
-/// `-` for blanks, `_` and `:`.
+/// The type names of MISP, OTX, ThreatFox and others, in lower case with `-` for blanks,
+/// `_` and `:`.
 static NAMES: &[(&str, Said)] = &[
     ("address", Said::Address),
     ("attachment", Said::FileName),
@@ -178,7 +178,7 @@ static NAMES: &[(&str, Said)] = &[
 ];
 
 impl Said {
-    /// What the name of a type says; `None` where the name is not known.
+    /// The kind for the name of a type; `None` if the name is unknown.
     pub fn by_name(name: &str) -> Option<Self> {
         let name: String = name.trim().chars().map(plain).collect();
         let at = NAMES.binary_search_by(|(known, _)| (*known).cmp(&name));

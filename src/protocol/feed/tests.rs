@@ -1,4 +1,4 @@
-//! Feeds as a whole: what is found in them, and that it is the same in every form.
+//! Whole feeds: what is found in them, and that it is the same in every format.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 use crate::indicator::{Indicator, Message};
 
-/// What is found in a feed of this form, and what came of it.
+/// The findings in a feed of this format, and the report.
 pub fn read_as(form: FileFormat, text: impl AsRef<[u8]>) -> (Vec<Found>, Report) {
     let options = Options {
         form: Some(form),
@@ -21,7 +21,7 @@ pub fn read_with(options: &Options, text: impl AsRef<[u8]>) -> Result<(Vec<Found
     Ok((all, report))
 }
 
-/// The indicators of a feed, `None` for what is rejected.
+/// The indicators of a feed, `None` for rejections.
 pub fn messages(text: impl AsRef<[u8]>) -> Vec<Option<Indicator>> {
     let (all, _) = read_with(&Options::default(), text).expect("a feed");
     let message = |found| match found {
@@ -32,8 +32,8 @@ pub fn messages(text: impl AsRef<[u8]>) -> Vec<Option<Indicator>> {
     all.into_iter().map(message).collect()
 }
 
-/// The values of a feed as they are shown, `!` and the line of what is rejected, `?`
-/// and what is unsupported.
+/// The values of a feed in order; `!` and the line for a rejection, `?` for an
+/// unsupported one.
 pub fn values(text: impl AsRef<[u8]>) -> Vec<String> {
     let (all, _) = read_with(&Options::default(), text).expect("a feed");
     let value = |found| match found {
@@ -90,7 +90,7 @@ fn asked(text: &str) -> Vec<String> {
     all
 }
 
-/// A value of a feed, with Zeek's type and MISP's of it.
+/// A value of a feed, with its types in Zeek and MISP.
 fn any_value() -> impl Strategy<Value = (String, &'static str, &'static str)> {
     let address = any::<[u8; 4]>().prop_map(|bytes| {
         (

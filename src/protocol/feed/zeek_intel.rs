@@ -1,5 +1,5 @@
-//! The files that Zeek's Intel framework reads: tab-separated columns under a
-//! `#fields` line (Zeek, `base/frameworks/intel`).
+//! The files for Zeek's Intel framework: tab-separated columns after a `#fields` line
+//! (Zeek, `base/frameworks/intel`).
 
 use std::io::BufRead;
 
@@ -12,7 +12,7 @@ use super::said::Said;
 use super::{Error, MOST_COLUMNS, Options, TOO_LONG};
 use crate::indicator::Rejection;
 
-/// What each `Intel::Type` says.
+/// The meaning of each `Intel::Type`.
 const TYPES: [(&str, Said); 11] = [
     ("ADDR", Said::Address),
     ("SUBNET", Said::Address),
@@ -27,7 +27,7 @@ const TYPES: [(&str, Said); 11] = [
     ("FILE_NAME", Said::FileName),
 ];
 
-/// Whether a line is the one that names the columns of such a file.
+/// Whether a line is the header of such a file.
 pub fn is_header(line: &str) -> bool {
     let mut names = line.split_ascii_whitespace();
     names.next() == Some("#fields")
@@ -35,10 +35,10 @@ pub fn is_header(line: &str) -> bool {
         && line.contains("indicator_type")
 }
 
-/// Reads all of it.
+/// Reads the whole file.
 ///
 /// # Errors
-/// It cannot be read further, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
     out.set_form("Zeek intel file");
     let mut lines = Lines::new(reader);
@@ -102,7 +102,7 @@ fn row(line: &str, names: &[String], number: u64, out: &mut Out<'_>) {
     });
 }
 
-/// Without the escapes of Zeek's ASCII format, `\xHH`.
+/// Decodes the escapes of Zeek's ASCII format, `\xHH`.
 fn unescaped(cell: &str) -> String {
     let mut bytes = Vec::with_capacity(cell.len());
     let mut rest = cell.as_bytes();

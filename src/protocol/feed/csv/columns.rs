@@ -2,28 +2,28 @@
 
 use super::super::said::Said;
 
-/// What a column holds.
+/// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The indicator, of whatever kind.
+    /// The indicator, of any kind.
     Value,
     /// The kind of the indicator.
     Type,
-    /// MISP's word on whether it is to be looked for.
+    /// MISP's flag for detection.
     ToIds,
     /// The indicator's own id, a UUID.
     Id,
-    /// A hash of the file that the row is about.
+    /// A hash of the file in the row.
     Hash,
-    /// The URL that the row is about.
+    /// The URL in the row.
     Url,
-    /// Something else that the row is about.
+    /// Another value in the row.
     Thing(Said),
-    /// Nothing to look for: a property of the indicator.
+    /// Not a value: a property of the indicator.
     Property,
 }
 
-/// Names, in lower case with `_` between words, in order.
+/// Column names, in lower case with `_` between words, sorted.
 static COLUMNS: &[(&str, Role)] = &[
     ("address", Role::Thing(Said::Address)),
     ("anonymous", Role::Property),
@@ -159,7 +159,7 @@ fn plain(letter: char) -> char {
     }
 }
 
-/// What the values are in a file of one column with this name, where it holds
+/// The kind of the values in a file whose only column has this name, if it holds
 /// indicators.
 pub fn single(name: &str) -> Option<Said> {
     match role(name)? {
@@ -170,25 +170,25 @@ pub fn single(name: &str) -> Option<Said> {
     }
 }
 
-/// What is taken of the rows under a header.
+/// The columns of the rows under a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// The names of all columns, as they are written.
+    /// The names of all columns, as written.
     pub names: Vec<String>,
-    /// Those that hold indicators, and what they are.
+    /// The columns with indicators, and their kinds.
     pub values: Vec<(usize, Said)>,
-    /// That of the kind of the indicator.
+    /// The column with the kind of the indicator.
     pub kind: Option<usize>,
-    /// That of MISP's word on whether it is to be looked for.
+    /// The column with MISP's flag for detection.
     pub to_ids: Option<usize>,
-    /// That of its id.
+    /// The column with its id.
     pub id: Option<usize>,
 }
 
 impl Layout {
-    /// Of a header; `None` where no column is known to hold indicators. Of several that
-    /// do, one column says what the row is about: the value, else the hashes of the
-    /// file, else the URL, else what comes first (`ip,hostname` is a list of addresses).
+    /// Makes the layout for a header; `None` if no column is known to hold indicators. If
+    /// there are several, only the most specific ones count: the value, else the hashes
+    /// of the file, else the URL, else the first (`ip,hostname` is a list of addresses).
     pub fn of(names: Vec<String>) -> Option<Self> {
         let roles: Vec<Option<Role>> = names.iter().map(|name| role(name)).collect();
         let first =
@@ -209,7 +209,7 @@ impl Layout {
             });
             vec![things.next()?]
         };
-        // Beside a column of one kind a `type` is one of malware or threat.
+        // Next to a column of one kind, `type` is the type of malware or threat.
         let is_any = values.iter().all(|(_, said)| *said == Said::Nothing);
         Some(Layout {
             kind: first(&|role| role == Role::Type).filter(|_| is_any),
@@ -220,7 +220,7 @@ impl Layout {
         })
     }
 
-    /// With the indicators in this column.
+    /// The layout with the indicators in this column.
     pub fn at(names: Vec<String>, column: usize) -> Self {
         let said = names.get(column).and_then(|name| single(name));
         let layout = Layout::of(names.clone());
@@ -233,7 +233,7 @@ impl Layout {
         }
     }
 
-    /// The columns with indicators in words.
+    /// Describes the columns with indicators.
     pub fn described(&self) -> String {
         let column = |at: &usize| match self.names.get(*at) {
             Some(name) if !name.is_empty() => format!("`{name}`"),
@@ -245,8 +245,8 @@ impl Layout {
     }
 }
 
-/// Whether these cells are the names of columns of which some hold indicators. In
-/// the middle of a file all of them have to be known: a value can look like a name.
+/// Whether these cells are a header with columns of indicators. In the middle of a file
+/// all of them have to be known, since values can look like names.
 pub fn is_header(cells: &[&str], everywhere: bool) -> bool {
     let is_name = |cell: &&str| {
         let cell = cell.trim();

@@ -18,13 +18,13 @@ mod rows;
 use columns::{Layout, is_header};
 use rows::Rows;
 
-/// What may stand between cells, the likeliest first.
+/// The possible delimiters, the likeliest first.
 const DELIMITERS: [u8; 4] = *b",\t;|";
 
-/// Of the cells of a column without a name, so many in ten have to be values.
+/// The number of cells in ten that have to be values in a column without a name.
 const SHARE: usize = 9;
 
-/// So many headers of a file are told.
+/// The most headers of a file that are reported.
 const MOST_FORMS: usize = 5;
 
 /// How a file is read.
@@ -35,9 +35,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Of a line that is a header, also behind `#`; `None` where it is none.
+    /// Makes a plan for a header, which may follow `#`; `None` if the line is not a
+    /// header.
     pub fn of_header(line: &str) -> Option<Self> {
-        // A tab may stand behind a first cell that is empty.
+        // A leading tab may follow an empty first cell.
         let line = line.trim_start_matches(' ').trim_start_matches('#');
         let headers = DELIMITERS.into_iter().filter_map(|delimiter| {
             let cells = split(line, delimiter);
@@ -49,10 +50,10 @@ impl Plan {
         Some(Plan { delimiter, layout })
     }
 
-    /// Of the first lines of a file without a header that is known.
+    /// Makes a plan for the first lines of a file without a known header.
     ///
     /// # Errors
-    /// No column holds indicators, or two, or the one that is asked for is not there.
+    /// No column holds indicators, or several do, or the requested one does not exist.
     pub fn of_sample(sample: &str, options: &Options) -> Result<Self, Error> {
         let lines = lines_with_cells(sample);
         let Some(delimiter) = delimiter(&lines) else {
@@ -65,7 +66,7 @@ impl Plan {
             let layout = Layout::at(names.clone(), column.find(&names)?);
             return Ok(Plan { delimiter, layout });
         }
-        // Names that nobody knows are no values.
+        // Unknown column names are not values.
         let rows = &rows[usize::from(names.first().is_some_and(|name| *name == rows[0][0]))..];
         let width = rows.iter().map(Vec::len).max().unwrap_or_default();
         let found: Vec<usize> = (0..width).filter(|at| holds_values(rows, *at)).collect();
@@ -91,8 +92,8 @@ impl Plan {
     }
 }
 
-/// The names of the columns where the first row is a header, though none that is
-/// known: no cell is a value, while cells of the other rows are.
+/// The column names in the first row, if it is an unknown header: none of its cells is a
+/// value, but cells of other rows are.
 fn names(rows: &[Vec<String>]) -> Vec<String> {
     let is_value = |cell: &String| by_form(cell).is_some();
     let is_name = |cell: &String| cell.starts_with(char::is_alphabetic) && !is_value(cell);
@@ -112,7 +113,7 @@ fn holds_values(rows: &[Vec<String>], at: usize) -> bool {
     values > 0 && values * 10 >= rows.len() * SHARE
 }
 
-/// What stands between cells in nearly all of these lines.
+/// The delimiter of nearly all these lines.
 pub fn delimiter(lines: &[&str]) -> Option<u8> {
     DELIMITERS.into_iter().find(|delimiter| {
         let has = |line: &&&str| split(line, *delimiter).len() > 1;
@@ -130,8 +131,7 @@ fn lines_with_cells(sample: &str) -> Vec<&str> {
     sample.lines().filter(is_row).collect()
 }
 
-/// Whether nearly all lines of a sample have the same number of cells, and more than
-/// one.
+/// Whether nearly all lines of a sample have the same number of cells, at least two.
 pub fn has_columns(sample: &str) -> bool {
     let lines = lines_with_cells(sample);
     let Some(delimiter) = delimiter(&lines) else {
@@ -147,8 +147,8 @@ pub fn has_columns(sample: &str) -> bool {
     alike * 10 >= widths.len() * SHARE
 }
 
-/// The cells of one line, as [`builder`] makes a reader take them apart. A reader of
-/// its own for each line of a sample would cost far more than the line.
+/// Splits a line into cells like a reader made by [`builder`]. A new reader for each line
+/// of a sample would cost far more than the line.
 fn split(line: &str, delimiter: u8) -> Vec<String> {
     let mut cells = vec![];
     let (mut cell, mut begins, mut in_quotes) = (Vec::new(), true, false);
@@ -174,7 +174,7 @@ fn split(line: &str, delimiter: u8) -> Vec<String> {
             }
         }
     }
-    // A row that goes on is none of this line.
+    // The row continues on the next line.
     if in_quotes {
         return vec![];
     }
@@ -183,7 +183,7 @@ fn split(line: &str, delimiter: u8) -> Vec<String> {
 }
 
 fn trimmed(cell: &[u8]) -> String {
-    // Cut at signs of ASCII, a text stays one.
+    // Split at ASCII characters, the text stays valid.
     String::from_utf8_lossy(cell.trim_ascii()).into_owned()
 }
 
@@ -200,7 +200,7 @@ fn builder(delimiter: u8) -> csv::ReaderBuilder {
 /// Reads all rows.
 ///
 /// # Errors
-/// It cannot be read further, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn read(
     reader: impl BufRead,
     plan: Plan,
@@ -248,12 +248,12 @@ pub fn read(
 fn io_error(error: csv::Error) -> Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => Error::Io(error),
-        // Rows of any length are taken, and bytes of any value.
+        // Rows of any length are accepted, with any bytes.
         other => Error::Io(std::io::Error::other(format!("{other:?}"))),
     }
 }
 
-/// The layout with the column that is asked for.
+/// The layout with the requested column.
 fn chosen(layout: Layout, options: &Options) -> Result<Layout, Error> {
     match &options.column {
         Some(column) => {
@@ -265,7 +265,7 @@ fn chosen(layout: Layout, options: &Options) -> Result<Layout, Error> {
 }
 
 impl Column {
-    /// Which of these it is, from 0. Without names any number is.
+    /// Its position, from 0. Without names any number is valid.
     fn find(&self, names: &[String]) -> Result<usize, Error> {
         let found = match self {
             Column::Number(number) if names.is_empty() || *number <= names.len() => {
@@ -290,7 +290,7 @@ impl Column {
     }
 }
 
-/// The indicators of one row.
+/// Reads the indicators of a row.
 fn row(cells: &[&str], layout: &Layout, line: u64, out: &mut Out<'_>) {
     let cell = |at: usize| cells.get(at).copied().filter(|cell| !is_empty(cell));
     let is_no = |word: &str| matches!(word, "0" | "false" | "False");
@@ -323,7 +323,7 @@ fn row(cells: &[&str], layout: &Layout, line: u64, out: &mut Out<'_>) {
     }
 }
 
-/// Words of exports for a value that is not known.
+/// Whether an export means an unknown value by this cell.
 fn is_empty(cell: &str) -> bool {
     matches!(
         cell,
@@ -331,7 +331,7 @@ fn is_empty(cell: &str) -> bool {
     )
 }
 
-/// All other columns.
+/// The other columns.
 fn properties(cells: &[&str], layout: &Layout, value: usize) -> Map<String, Value> {
     let others = cells.iter().enumerate();
     let others = others.filter(|(at, cell)| *at != value && !is_empty(cell));

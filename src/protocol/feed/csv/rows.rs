@@ -1,7 +1,7 @@
-//! The rows of a CSV file, one at a time, for the `csv` crate to take apart.
+//! The rows of a CSV file, one at a time, for parsing by the `csv` crate.
 //!
-//! It is given no more than one row at once, so that a line number is that of the row,
-//! and a quotation mark that is never closed costs one row and not the file.
+//! The crate gets only one row at a time, so that line numbers are those of the row, and
+//! an unterminated quote costs one row and not the file.
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
@@ -9,15 +9,15 @@ use std::io::{self, BufRead, Read};
 use super::super::lines::{LONGEST, Line, Lines};
 use super::super::{MOST_COLUMNS, TOO_LONG};
 
-/// A row that goes on over more lines than this has lost a quotation mark.
+/// A row with more lines than this has an unterminated quote.
 const MOST_LINES: usize = 64;
 
-/// Gives one row at a time, with blanks behind commas and the `#` in front of a
-/// comment left out.
+/// Returns one row at a time, without blanks after delimiters and without the `#` before
+/// a comment.
 pub struct Rows<R> {
     lines: Lines<R>,
     delimiter: u8,
-    /// Lines that were read to find the end of a row that has none.
+    /// Lines that were read in search of the end of an unterminated row.
     ahead: VecDeque<(u64, Vec<u8>)>,
     row: Vec<u8>,
     given: usize,
@@ -27,7 +27,7 @@ pub struct Rows<R> {
 }
 
 impl<R: BufRead> Rows<R> {
-    /// Of what is still to be read, with this between its cells.
+    /// Reads rows with this delimiter.
     pub fn new(reader: R, delimiter: u8) -> Self {
         Rows {
             lines: Lines::new(reader),
@@ -41,17 +41,17 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// The line that the row begins on, from 1.
+    /// The first line of the row, from 1.
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// Whether the row stands behind a `#`.
+    /// Whether the row follows a `#`.
     pub fn is_comment(&self) -> bool {
         self.is_comment
     }
 
-    /// The lines that were no rows since this was last asked, and why.
+    /// The lines rejected since the last call, with reasons.
     pub fn take_rejected(&mut self) -> Vec<(u64, &'static str)> {
         std::mem::take(&mut self.rejected)
     }
@@ -70,13 +70,13 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// Makes the next row; `false` at the end.
+    /// Reads the next row; `false` at the end.
     fn advance(&mut self) -> io::Result<bool> {
         loop {
             let Some((number, line)) = self.next_line()? else {
                 return Ok(false);
             };
-            // A delimiter in front stands behind a cell that is empty.
+            // A leading delimiter follows an empty cell.
             let is_blank = |byte: &u8| byte.is_ascii_whitespace() && *byte != self.delimiter;
             let text = &line[line.iter().take_while(|byte| is_blank(byte)).count()..];
             self.is_comment = text.starts_with(b"#");
@@ -102,8 +102,8 @@ impl<R: BufRead> Rows<R> {
         }
     }
 
-    /// Takes in the lines that a row goes on over; where it does not end, they are rows
-    /// of their own.
+    /// Reads the lines on which a row continues. If it does not end, they become separate
+    /// rows.
     fn close(&mut self, tidy: &mut Tidy) -> io::Result<bool> {
         let mut taken = Vec::new();
         while taken.len() < MOST_LINES && self.row.len() < LONGEST {
@@ -137,13 +137,13 @@ impl<R: BufRead> Read for Rows<R> {
     }
 }
 
-/// Leaves out blanks in front of cells, which would hide their quotation marks.
+/// Removes blanks before cells, which would hide their quotes.
 struct Tidy {
     delimiter: u8,
     begins_cell: bool,
     is_quoted: bool,
     in_quotes: bool,
-    /// How many there are by now.
+    /// The number of cells so far.
     cells: usize,
 }
 
@@ -158,7 +158,7 @@ impl Tidy {
         }
     }
 
-    /// Whether a cell in quotation marks goes on.
+    /// Whether a quoted cell continues.
     fn is_open(&self) -> bool {
         self.in_quotes
     }

@@ -103,7 +103,7 @@ fn without_a_header_the_one_column_of_values_counts() {
     );
     let expected = ["CSV, indicators in column 4".to_owned(), "9".to_owned()];
     assert_eq!(with_column(&two, "4").expect("a column"), expected);
-    // Names that nobody knows.
+    // Unknown column names.
     let named = "Adresse,Bemerkung\n192.0.2.1,x\n192.0.2.2,y\n";
     assert_eq!(values(named), ["192.0.2.1", "192.0.2.2"]);
 }
@@ -152,7 +152,7 @@ fn a_first_cell_that_is_empty_is_one() {
     }
 }
 
-/// The cells of one line, as they are read where rows are read.
+/// The cells of a line, parsed as a row.
 fn read_cells(line: &str, delimiter: u8) -> Vec<String> {
     let mut reader = builder(delimiter).from_reader(Rows::new(line.as_bytes(), delimiter));
     let mut record = csv::ByteRecord::new();
@@ -166,7 +166,7 @@ fn read_cells(line: &str, delimiter: u8) -> Vec<String> {
 }
 
 proptest! {
-    /// Of rows that are written as RFC 4180 has them, but for blanks.
+    /// For rows as in RFC 4180, except for blanks.
     #[test]
     fn a_line_of_a_sample_has_the_cells_that_are_read(
         cells in proptest::collection::vec(
@@ -178,7 +178,7 @@ proptest! {
         let line = cells.join(&delimiter.to_string());
         let delimiter = u8::try_from(delimiter).expect("it is ASCII");
         let read = read_cells(&line, delimiter);
-        // A row in which nothing stands is none.
+        // An empty row is not a row.
         prop_assume!(!read.is_empty());
         prop_assert_eq!(split(&line, delimiter), read, "{:?}", line);
     }

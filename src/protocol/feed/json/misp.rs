@@ -12,7 +12,7 @@ use crate::indicator::Rejection;
 
 const FORM: Option<&str> = Some("MISP");
 
-/// Members of an attribute that say nothing more of its value.
+/// Members of an attribute that add nothing to its value.
 const DROPPED: [&str; 16] = [
     "Event",
     "Galaxy",
@@ -32,7 +32,7 @@ const DROPPED: [&str; 16] = [
     "uuid",
 ];
 
-/// What is known of the event that attributes stand in.
+/// What is known about the event of the attributes.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Event {
@@ -43,7 +43,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Takes in what the beginning of a JSON object says of it.
+    /// Reads what the beginning of a JSON object says about it.
     pub fn note(&mut self, beginning: &[u8]) {
         let whole = [beginning, b"}"].concat();
         if let Ok(event) = serde_json::from_slice::<Event>(&whole) {
@@ -53,7 +53,7 @@ impl Event {
     }
 }
 
-/// Reads one attribute.
+/// Reads an attribute.
 pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
     match serde_json::from_str::<Map<String, Value>>(json) {
         Ok(attribute) => take(attribute, event, line, out),
@@ -65,7 +65,7 @@ pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Opt
     FORM
 }
 
-/// Reads the attributes of one object.
+/// Reads the attributes of an object.
 pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
     #[derive(Deserialize)]
     struct Object {
@@ -110,7 +110,7 @@ fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut O
     if is("deleted") {
         return out.left_out("deleted MISP attribute");
     }
-    // MISP writes it always; where it is missing, nobody has said no.
+    // MISP always writes it; if it is missing, nobody has excluded the attribute.
     if attribute.contains_key("to_ids") && !is("to_ids") {
         return out.left_out("MISP attribute without to_ids");
     }
@@ -136,7 +136,7 @@ fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut O
     });
 }
 
-/// MISP writes a truth as such, as a number and as a number in quotation marks.
+/// MISP writes booleans as such, as numbers, and as quoted numbers.
 fn is_true(value: &Value) -> bool {
     match value {
         Value::Bool(is) => *is,

@@ -1,8 +1,7 @@
-//! Feeds in JSON: STIX in all its wrappings, MISP, the shapes of others, Intel
-//! objects and lists of values.
+//! Feeds in JSON: STIX in all its containers, MISP, other shapes, Intel objects and lists
+//! of values.
 //!
-//! Wrappings are walked through, whatever their size; what they hold is read one
-//! object at a time.
+//! Containers may have any size; their elements are read one object at a time.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -25,13 +24,13 @@ mod scan;
 
 use scan::{Fault, Scanner};
 
-/// How deep wrappings may be nested: a MISP answer has four.
+/// The deepest nesting of containers: a MISP response has four levels.
 const DEEPEST: usize = 16;
 
-/// What the elements of a list in a wrapping are.
+/// The elements of a list in a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Inside {
-    /// Any object, wrappings too, or a value.
+    /// Any object, including containers, or a value.
     Anything,
     /// STIX objects.
     Stix,
@@ -45,10 +44,10 @@ enum Inside {
     Abuse,
 }
 
-/// Reads all of it.
+/// Reads the whole input.
 ///
 /// # Errors
-/// It cannot be read further, or is no feed.
+/// The input cannot be read, or is not a feed.
 pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
     if reader.fill_buf()?.starts_with(BYTE_ORDER_MARK) {
         reader.consume(BYTE_ORDER_MARK.len());
@@ -72,13 +71,13 @@ struct Walk<'o, 'f, R> {
     json: Scanner<R>,
     out: &'o mut Out<'f>,
     forms: BTreeSet<&'static str>,
-    /// What is known of the MISP event that is being read.
+    /// What is known about the current MISP event.
     event: misp::Event,
-    /// The form is not a guess.
+    /// Whether the format was given rather than detected.
     is_given: bool,
 }
 
-/// What tells objects apart that stand alone.
+/// The members that identify the kind of an object.
 #[derive(Deserialize)]
 struct Shape<'a> {
     #[serde(rename = "type", borrow, default)]
@@ -111,7 +110,7 @@ struct Shape<'a> {
     uid: Option<&'a RawValue>,
 }
 
-/// A text, or a value of another type that is none.
+/// A text, or a value of another type that is not one.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Text<'a> {
@@ -162,7 +161,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
                 continue;
             }
             match self.value(byte, Inside::Anything, 0) {
-                // A value of one line is the first of many.
+                // A value on one line is the first of many.
                 Ok(()) if first_line && self.json.line() == line => self.json.set_by_line(),
                 Ok(()) => {}
                 Err(Stop::Feed(error)) => return Err(error),
@@ -191,7 +190,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         self.reject(line, super::TOO_LONG.to_owned());
     }
 
-    /// The value that begins with this byte.
+    /// Reads the value that begins with this byte.
     fn value(&mut self, byte: u8, inside: Inside, depth: usize) -> Result<(), Stop> {
         if depth > DEEPEST {
             return Err(Fault::Syntax("lists and objects are nested too deep").into());
@@ -230,8 +229,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         }
     }
 
-    /// An object, of which the lists of a wrapping are walked through, and the rest
-    /// is kept.
+    /// Reads an object: lists of containers are walked through, and the rest is stored.
     fn object(&mut self, depth: usize) -> Result<(), Stop> {
         let line = self.json.line();
         self.json.step();
@@ -278,7 +276,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         self.element(&rest, Inside::Anything, line)
     }
 
-    /// A value as a whole.
+    /// Reads a value as a whole.
     fn element(&mut self, json: &[u8], inside: Inside, line: u64) -> Result<(), Stop> {
         let Ok(json) = std::str::from_utf8(json) else {
             self.reject(line, "it is not UTF-8".to_owned());
@@ -313,7 +311,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         Some("JSON list of values")
     }
 
-    /// An object without a wrapping that would tell what it is.
+    /// Reads an object outside a container that would tell its kind.
     fn lone(&mut self, json: &str, line: u64) -> Result<Option<&'static str>, Stop> {
         let shape: Shape<'_> = match serde_json::from_str(json) {
             Ok(shape) => shape,
@@ -356,7 +354,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         Ok(None)
     }
 
-    /// An object of STIX: those that are no indicators belong there as well.
+    /// Reads a STIX object. Objects other than indicators are also valid.
     fn stix(&mut self, json: &str, line: u64) -> Option<&'static str> {
         #[derive(Deserialize)]
         struct Kind<'a> {
@@ -395,8 +393,8 @@ impl From<Error> for Stop {
     }
 }
 
-/// What a member of a wrapping holds whose name, in quotation marks, is `key`, and
-/// whose value begins with `first`.
+/// The content of a container's member with the quoted name `key`, whose value begins
+/// with `first`.
 fn wrapped(key: &[u8], first: u8) -> Option<Inside> {
     let key = key.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
     let is_number = !key.is_empty() && key.iter().all(u8::is_ascii_digit);
@@ -414,8 +412,8 @@ fn wrapped(key: &[u8], first: u8) -> Option<Inside> {
     }
 }
 
-/// Whether an object of which this much is read is one of STIX other than a bundle,
-/// which has no parts of its own.
+/// Whether an object of which this much is read is a STIX object other than a bundle,
+/// which is read as a whole.
 fn is_stix_so_far(rest: &[u8]) -> bool {
     rest.starts_with(br#"{"type":""#)
         && !rest.starts_with(br#"{"type":"bundle""#)

@@ -1,5 +1,5 @@
-//! The shapes of other sources: pulses of OTX, and the answers and exports of
-//! ThreatFox and URLhaus.
+//! The shapes of other sources: OTX pulses, and the responses and exports of ThreatFox
+//! and URLhaus.
 
 use serde_json::{Map, Value};
 

@@ -1,7 +1,6 @@
-//! A walk through JSON of any length that keeps one value at a time.
+//! Walks through JSON of any length, holding one value at a time.
 //!
-//! It tells where values begin and end, and no more: whether a value that is kept
-//! is JSON is for its reader to say.
+//! It only finds where values begin and end; their reader validates them.
 
 use std::io::{self, BufRead};
 
@@ -10,11 +9,11 @@ use super::super::lines::LONGEST;
 /// Why no value could be read.
 #[derive(Debug)]
 pub enum Fault {
-    /// The input cannot be read further.
+    /// An I/O error.
     Io(io::Error),
-    /// It is no JSON from here on; why, for a person.
+    /// The input is not JSON from here on, for this human-readable reason.
     Syntax(&'static str),
-    /// The value has more than [`LONGEST`] bytes. It has been passed over.
+    /// The value has more than [`LONGEST`] bytes, and was skipped.
     TooLong,
 }
 
@@ -24,16 +23,16 @@ impl From<io::Error> for Fault {
     }
 }
 
-/// Where in the input the walk is.
+/// The state of the walk.
 pub struct Scanner<R> {
     reader: R,
     line: u64,
-    /// Every value has a line of its own: one does not go on in the next.
+    /// Whether every value is on one line.
     is_by_line: bool,
 }
 
 impl<R: BufRead> Scanner<R> {
-    /// At the beginning.
+    /// Starts at the beginning.
     pub fn new(reader: R) -> Self {
         Scanner {
             reader,
@@ -47,7 +46,7 @@ impl<R: BufRead> Scanner<R> {
         self.line
     }
 
-    /// From now on a value that goes on in the next line is broken off.
+    /// From now on a value that continues on the next line is an error.
     pub fn set_by_line(&mut self) {
         self.is_by_line = true;
     }
@@ -65,12 +64,11 @@ impl<R: BufRead> Scanner<R> {
                 Err(error) => return Err(error),
             }
         }
-        // What is in the buffer is given again.
+        // The buffered bytes are returned again.
         self.reader.fill_buf()
     }
 
-    /// The byte that comes next, behind blanks and ends of lines; `None` at the
-    /// end.
+    /// The next byte, after blanks and line ends; `None` at the end.
     ///
     /// # Errors
     /// Those of the reader.
@@ -79,7 +77,7 @@ impl<R: BufRead> Scanner<R> {
             let Some(&byte) = self.fill()?.first() else {
                 return Ok(None);
             };
-            // Rotation that cuts a file short can leave NUL bytes behind.
+            // Truncation by log rotation may leave NUL bytes.
             if !byte.is_ascii_whitespace() && byte != 0 {
                 return Ok(Some(byte));
             }
@@ -88,10 +86,10 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// The same inside of a value.
+    /// The same inside a value.
     ///
     /// # Errors
-    /// The input or, where values are lines, the line ends.
+    /// The input ends, or the line does if values are lines.
     pub fn peek(&mut self) -> Result<u8, Fault> {
         loop {
             let is_by_line = self.is_by_line;
@@ -107,15 +105,15 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// Steps over this byte, which has been peeked at.
+    /// Skips this byte, which was peeked at.
     pub fn step(&mut self) {
         self.reader.consume(1);
     }
 
-    /// Steps over this byte, which must come next.
+    /// Skips this byte, which must be next.
     ///
     /// # Errors
-    /// Another one comes.
+    /// Another byte is next.
     pub fn expect(&mut self, expected: u8, otherwise: &'static str) -> Result<(), Fault> {
         if self.peek()? == expected {
             self.step();
@@ -125,10 +123,10 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// After an element: steps over the comma, `false` where the container ends.
+    /// Skips the comma after an element; `false` if the container ends.
     ///
     /// # Errors
-    /// Neither comes.
+    /// Neither is next.
     pub fn goes_on(&mut self, end: u8) -> Result<bool, Fault> {
         let byte = self.peek()?;
         if byte != b',' && byte != end {
@@ -140,7 +138,7 @@ impl<R: BufRead> Scanner<R> {
         Ok(byte == b',')
     }
 
-    /// Steps over the rest of the line.
+    /// Skips the rest of the line.
     ///
     /// # Errors
     /// Those of the reader.
@@ -159,10 +157,10 @@ impl<R: BufRead> Scanner<R> {
         }
     }
 
-    /// Appends the next value to `out`, without the blanks between its parts.
+    /// Appends the next value to `out`, without blanks between its parts.
     ///
     /// # Errors
-    /// It does not end, or is too long for `out` to stay below [`LONGEST`].
+    /// It is not terminated, or `out` would exceed [`LONGEST`].
     pub fn copy(&mut self, out: &mut Vec<u8>) -> Result<(), Fault> {
         let first = self.peek()?;
         let mut copy = Copy {
@@ -274,7 +272,7 @@ impl Copy<'_> {
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => {
                     lines += u64::from(byte == b'\n');
-                    // Two numbers with a blank between them are no number.
+                    // Two numbers separated by a blank are not a number.
                     if self.out.last().is_some_and(u8::is_ascii_alphanumeric) {
                         self.push(b" ");
                     }
