@@ -77,9 +77,9 @@ enum State {
     Sent,
     /// Its echo is not awaited.
     Trusted,
-    /// Its echo would not be recognised. It came when that of a later one has.
+    /// Its echo would not be recognised. It counts as echoed once a later one is.
     Unrecognised,
-    /// Its echo came.
+    /// Its echo was received.
     Confirmed,
     /// It has to be sent again.
     Doubt,
@@ -95,9 +95,9 @@ struct Entry {
     /// When it entered this state.
     at: Instant,
     sendings: u32,
-    /// It was never sent before: its echo is of the last sending.
+    /// It was sent only once, so its echo is of the last sending.
     is_first: bool,
-    /// Where the spool goes on behind it.
+    /// The spool's position after it.
     end: Option<Position>,
 }
 
@@ -121,10 +121,10 @@ pub struct Flight {
     /// The entries that are confirmed or trusted, in the order in which they became so.
     kept: VecDeque<u64>,
     kept_bytes: usize,
-    /// Those whose echo would not be recognised, perhaps with some that were, in the order
-    /// of their sending.
+    /// Those whose echo would not be recognised, possibly with some that no longer are, in
+    /// the order of their sending.
     unrecognised: VecDeque<u64>,
-    /// Those in doubt, perhaps with some that were.
+    /// Those in doubt, possibly with some that no longer are.
     doubts: VecDeque<u64>,
     /// The number of those sent, and of those in doubt.
     sent: usize,
@@ -149,8 +149,8 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// Nothing is in flight. `confirm` where echoes are to be awaited; at most
-    /// `most_bytes` are then, and half as many kept for a broker that dies: beyond that
+    /// Nothing is in flight. With `confirm`, echoes are awaited, for at most
+    /// `most_bytes`; half as many bytes are stored for a broker that dies: beyond that
     /// nothing new is sent.
     pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         Flight {
@@ -491,8 +491,8 @@ impl Flight {
         age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
     }
 
-    /// The broker is mute: what is with it is taken for arrived. What is in doubt goes once
-    /// more.
+    /// The broker is mute: what was sent to it counts as delivered. What is in doubt is sent
+    /// once more.
     fn wait_no_more(&mut self, now: Instant) {
         self.is_mute = true;
         for place in 0..self.entries.len() {

@@ -172,7 +172,7 @@ pub(super) mod tests {
 
     use super::*;
 
-    /// Gives its bytes in pieces of these sizes, the last first, and then the rest.
+    /// Returns its bytes in pieces of these sizes, the last first, and then the rest.
     pub struct Pieces<'a>(pub &'a [u8], pub Vec<usize>);
 
     impl Read for Pieces<'_> {

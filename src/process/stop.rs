@@ -179,9 +179,9 @@ pub(crate) fn poll_timeout(duration: Duration) -> rustix::event::Timespec {
     }
 }
 
-/// Growing pauses between tries: 0.5 s, doubling to 30 s where nothing else is said, each
-/// shortened by up to a quarter at random, so that many bridges do not ask in step after
-/// an outage.
+/// Growing pauses between tries: 0.5 s, doubling to 30 s unless another limit is set, each
+/// shortened by up to a quarter at random, so that many bridges do not reconnect in step
+/// after an outage.
 #[derive(Debug)]
 pub struct Backoff {
     first: Duration,

@@ -69,8 +69,8 @@ pub(super) fn knows_fields_of(kind: Kind) -> bool {
     !fields_of(kind).is_empty()
 }
 
-/// The events that hold this text in the fields of a kind, in the letters of the pattern
-/// and in those that logs are known to have; `None` where no literal can hold the text.
+/// The events that contain this text in the fields of a kind, in the spelling of the
+/// pattern and in those that logs are known to use; `None` if no literal can contain it.
 pub(super) fn holding(kind: Kind, text: &str) -> Option<String> {
     let mut query = Predicates::default();
     let mut spellings = BTreeSet::from([text.to_owned(), text.to_lowercase()]);
