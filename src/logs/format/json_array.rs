@@ -24,17 +24,17 @@ pub enum Place {
     Within(&'static [&'static str]),
 }
 
-/// The answers of programs, by the keys that lead to the array of their events.
+/// The output of programs, by the keys of the array with their events.
 const ANSWERS: [&[&str]; 2] = [&["hits", "hits"], &["results"]];
 
 /// Whether an input is the answer of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelope {
-    /// It is, and has its events there.
+    /// It is, and its events are there.
     Place(Place),
-    /// It is none of those that are known.
+    /// It is not a known one.
     No,
-    /// The first object goes on.
+    /// The first object is not complete.
     More,
 }
 
