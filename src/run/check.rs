@@ -1,5 +1,5 @@
-//! `--check`: is everything there that a run with this configuration needs? Goes
-//! once through all of it, changes nothing, and prints a table.
+//! `--check`: checks everything that a run with this configuration needs, changes
+//! nothing, and prints a table.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,14 +21,14 @@ use crate::process::stop::Stop;
 use crate::protocol::{feed, legacy, stix};
 use crate::run::{allow, from_file};
 
-/// Looks at everything, prints it, and ends with the status of the worst.
+/// Checks everything, prints the table, and returns the status of the worst finding.
 pub fn run(config: &Config) -> ExitCode {
     let findings = match Stop::new() {
         Ok(stop) => findings(config, &stop),
         Err(error) => vec![Finding::bad("system", error.to_string())],
     };
     match io::stdout().write_all(Table(&findings).to_string().as_bytes()) {
-        // A reader that went away, like `head`, has what it wanted.
+        // A reader that has exited, like `head`, has what it needs.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
         _ => status(&findings),
     }
@@ -49,7 +49,7 @@ fn findings(config: &Config, stop: &Stop) -> Vec<Finding> {
     findings
 }
 
-/// Whether the programs of the sink and of the transformation are there.
+/// Checks that the programs of the sink and of the transformation exist.
 fn commands(config: &Config) -> impl Iterator<Item = Finding> {
     let path_var = std::env::var_os("PATH");
     let sink = match &config.sink {
@@ -84,7 +84,7 @@ fn allowed(path: &Path) -> Finding {
     }
 }
 
-/// What is to be said of the engines; with the name of each, where there are several.
+/// The findings about the engines, with the name of each if there are several.
 fn engines(config: &Config, stop: &Stop) -> Vec<Finding> {
     let wish = config.live_wish();
     let found = engine::findings(&config.engines, wish.as_ref(), stop);
@@ -112,7 +112,7 @@ fn configuration(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Says which form a log has, and how many there are in a folder.
+/// Reports the format of a log, or the number of logs in a folder.
 fn log(path: &Path) -> Finding {
     const SUBJECT: &str = "events";
     let name = input::name(path);
@@ -157,7 +157,7 @@ fn file(subject: &'static str, path: &Path) -> Finding {
     }
 }
 
-/// Reads the files of indicators and says what they are and what came of them.
+/// Reads the indicator files and reports their formats and contents.
 fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
     const SUBJECT: &str = "indicators";
     let listing = from_file::list(&config.jobs.indicators);
@@ -169,7 +169,7 @@ fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
         ));
     }
     for source in &listing.sources {
-        // What a stream holds can be read once, and a run is to read it.
+        // A stream can only be read once, which is left to the run.
         let is_file = source
             .path
             .metadata()
@@ -229,10 +229,10 @@ fn state_dir(path: &Path) -> Finding {
     }
 }
 
-/// A name under which nothing is published.
+/// A topic on which nothing is published.
 const OWN_NAME: &str = "vast-threatbus/check";
 
-/// Subscribes, looks who is there, and unsubscribes.
+/// Subscribes, checks the endpoints, and unsubscribes.
 fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
     let context = zmq::Context::new();
     let endpoint = &config.threatbus;
@@ -279,7 +279,7 @@ fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
     findings
 }
 
-/// Which messages a run would speak, and whether the broker does.
+/// Checks which protocol a run would use, and whether the broker does.
 fn protocol(
     choice: ProtocolChoice,
     detect: impl FnOnce() -> Result<Option<Protocol>, String>,

@@ -14,7 +14,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
 
-/// The time at which a run ends in any case. Dropping it calls that off.
+/// The time limit of a run. Dropping it cancels the limit.
 pub struct Deadline {
     has_passed: Arc<AtomicBool>,
     _armed: Sender<std::convert::Infallible>,
@@ -51,31 +51,31 @@ impl Deadline {
         })
     }
 
-    /// Whether it was this that ended the run.
+    /// Whether it has ended the run.
     pub fn has_passed(&self) -> bool {
         self.has_passed.load(Ordering::Acquire)
     }
 }
 
-/// How a run comes to its end that ends by itself, or that has a deadline.
+/// How a run ended that ends on its own or has a deadline.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// What ended it before everything was done.
+    /// What ended it early.
     pub cause: Option<String>,
-    /// Whether there are indicators in their file that were not read.
+    /// Whether some indicators in the files were not read.
     pub is_unread: bool,
-    /// Bytes of the log files that were read, and that there are.
+    /// The bytes of the log files that were read, and the total.
     pub logs: Option<(u64, u64)>,
-    /// Whether the bus was asked for indicators, and none came.
+    /// Whether indicators were requested from the bus, and none arrived.
     pub nothing_came: bool,
-    /// Whether the status is to tell that nothing matched.
+    /// Whether the status tells that nothing matched.
     pub tells_matches: bool,
-    /// What became of each, where indicators were looked for in several engines.
+    /// The outcome of each engine, if there are several.
     pub lanes: Vec<Outcome>,
 }
 
 impl Ending {
-    /// The status, and why it is [`ExitCode::TempFail`] where it is that.
+    /// The status, with the reason for [`ExitCode::TempFail`].
     pub fn verdict(&self, metrics: &Metrics) -> (ExitCode, Option<String>) {
         let mut reasons = self.left(metrics);
         if self.cause.is_none() {
@@ -95,7 +95,7 @@ impl Ending {
         }
     }
 
-    /// What was not looked at when it was ended.
+    /// What was not searched when the run was ended.
     fn left(&self, metrics: &Metrics) -> Vec<String> {
         let Some(cause) = &self.cause else {
             return Vec::new();
@@ -124,7 +124,7 @@ impl Ending {
     }
 }
 
-/// What a run that went to its end could not do.
+/// The failures of a run that was not ended early.
 fn failures(metrics: &Metrics) -> Vec<String> {
     let counts = [
         (&metrics.indicators_dropped, "indicator(s) dropped"),
@@ -145,7 +145,7 @@ fn failures(metrics: &Metrics) -> Vec<String> {
         .collect()
 }
 
-/// How many indicators were not looked for everywhere when a run was ended.
+/// The number of indicators that were not searched everywhere when the run was ended.
 fn unfinished(metrics: &Metrics) -> u64 {
     let done = [
         &metrics.indicators_queried,
@@ -156,17 +156,17 @@ fn unfinished(metrics: &Metrics) -> u64 {
         &metrics.indicators_failed,
     ];
     let done: u64 = done.iter().map(|counter| counter.get()).sum();
-    // What the end of the program took from the workers is in the backlog.
+    // What the workers returned at the end is in the backlog.
     let known = metrics.indicators_dropped.get().max(metrics.backlog.get());
     let left = metrics.indicators_received.get().saturating_sub(done);
     left.max(known)
 }
 
-/// What a run did, in one line.
+/// The result of a run in one line.
 pub struct Summary {
     kinds: BTreeMap<&'static str, u64>,
     states: Vec<(&'static str, u64)>,
-    /// What was read of log files.
+    /// What was read from log files.
     read: Vec<(&'static str, u64)>,
     found: u64,
     known: u64,
@@ -176,9 +176,9 @@ pub struct Summary {
 }
 
 impl Summary {
-    /// Of these numbers, at the end.
+    /// Makes it from the final metrics.
     pub fn new(metrics: &Metrics, elapsed: Duration) -> Self {
-        // What the end of the program took from the workers is in the backlog.
+        // What the workers returned at the end is in the backlog.
         let unfinished = metrics.indicators_dropped.get().max(metrics.backlog.get());
         let failures = [
             metrics.indicators_failed.get(),

@@ -1,4 +1,4 @@
-//! What each indicator of a file would ask the engine for, without asking.
+//! Shows the queries for each indicator of a file, without running them.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,26 +20,27 @@ use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found};
 use crate::run::from_file;
 
-/// How an indicator is answered.
+/// How an indicator is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Plan {
-    /// Its values go into the lists of a query for many.
+    /// Its values join the lists of a batched query.
     Batch,
-    /// It takes a query of its own, and each event that comes back is checked.
+    /// It needs a separate query, and each event that comes back is checked.
     Single,
-    /// Its values go into such lists, and what else it means is checked in each event.
+    /// Its values join such lists, and the rest of its conditions is checked in each
+    /// event.
     Superset,
-    /// It means several events: each is asked for as its own plan says, and they are joined
-    /// here.
+    /// It means several events: each is queried according to its own plan, and they are
+    /// joined here.
     Several,
-    /// It is not asked for.
+    /// It is not searched.
     Unsupported,
-    /// It does not count now.
+    /// It is not valid now.
     Inactive,
 }
 
-/// One line of the answer.
+/// One line of the output.
 #[derive(Debug, Serialize)]
 struct Explanation<'a> {
     id: Option<&'a str>,
@@ -50,21 +51,21 @@ struct Explanation<'a> {
     plan: Plan,
     queries: Vec<String>,
     reason: Option<String>,
-    /// What kinds of fields it is looked for in.
+    /// The kinds of fields that are searched.
     fields: Vec<String>,
-    /// How the events are joined that it means together, by the numbers of `observations`,
-    /// counted from 1.
+    /// The expression that joins the events, with the numbers of `observations` counted
+    /// from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     operators: Option<String>,
-    /// What is asked for each of them.
+    /// The query for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     observations: Vec<Part>,
-    /// What of it is not asked for, and why.
+    /// The parts that are not searched, with reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
 }
 
-/// One of several events that an indicator means.
+/// One of several events of an indicator.
 #[derive(Debug, Serialize)]
 struct Part {
     value: String,
@@ -74,14 +75,14 @@ struct Part {
     fields: Vec<String>,
 }
 
-/// How indicators would be asked for.
+/// The options for explaining indicators.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ExplainOptions {
-    /// Of which engine; VAST where the program would tell.
+    /// The engine; VAST if the program would decide.
     pub engine: EngineChoice,
-    /// How far the queries go.
+    /// The scope of queries.
     pub mode: Mode,
-    /// How much wider than equality indicators are looked for.
+    /// How far the search for indicators goes beyond equality.
     pub wider: MatchExpansion,
 }
 
@@ -121,16 +122,16 @@ pub fn run(path: &Path, options: &feed::Options, asked: ExplainOptions, summary:
             }
             ExitCode::Success
         }
-        // A reader that went away, like `head`, has what it wanted.
+        // A reader that has exited, like `head`, has what it needs.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::Success,
         Err(error) => fail(path, &error, ExitCode::Software),
     }
 }
 
-/// How many indicators have each plan, and of those for one reason.
+/// The number of indicators by plan and reason.
 type Counts = BTreeMap<(Plan, String), u64>;
 
-/// Writes what becomes of indicators.
+/// Writes the explanations.
 struct Explainer<W> {
     asked: ExplainOptions,
     output: W,
@@ -269,7 +270,7 @@ fn explain_indicator<'i>(
     }
 }
 
-/// How one event is asked for, and why not in the list of a batch.
+/// The plan for one event, and why it is not in the list of a batch.
 fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
     if indicator.sequence.is_some() {
         let reason = "each observation is queried by itself, and the events are joined here";
@@ -305,7 +306,7 @@ fn part(indicator: &Indicator, asked: ExplainOptions) -> Part {
     }
 }
 
-/// What kinds of fields an indicator is looked for in, each once: those of its values, and
+/// The kinds of fields searched for an indicator, each once: those of its values, and
 /// those that are checked in each event.
 fn fields(indicator: &Indicator) -> Vec<String> {
     let found = RefCell::new(BTreeSet::new());
@@ -324,7 +325,7 @@ fn fields(indicator: &Indicator) -> Vec<String> {
     found.into_inner().into_iter().map(str::to_owned).collect()
 }
 
-/// The pattern of an indicator as it came.
+/// The original pattern of an indicator.
 fn pattern(indicator: &Indicator) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Stix {
@@ -335,8 +336,8 @@ fn pattern(indicator: &Indicator) -> Option<String> {
     Some(stix.pattern)
 }
 
-/// A reason without the place and the value that are this indicator's own, so that
-/// equal reasons count together.
+/// A reason without the position and the value of this indicator, so that equal reasons
+/// are counted together.
 fn without_details(reason: &str) -> String {
     let reason = match reason.strip_prefix("line ") {
         Some(placed) => placed.split_once(": ").map_or(reason, |(_, rest)| rest),

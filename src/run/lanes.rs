@@ -1,5 +1,5 @@
-//! The engines of a run, and the log files beside them: each by itself, so that one that
-//! is down, slow, or of another version holds nobody else back.
+//! The engines of a run, and its log files: each is independent, so that one that is
+//! down, slow, or of the wrong version does not delay the others.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,15 +20,15 @@ use crate::process::stop::Stop;
 use crate::protocol::Sensor;
 use crate::sighting::report::ReportSettings;
 
-/// Something that indicators are looked for in.
+/// An engine, or the log files.
 pub struct Lane {
-    /// What it is called.
+    /// Its name.
     pub name: Arc<str>,
-    /// The engine; none where it is the log files.
+    /// The connection to the engine; `None` for log files.
     pub connection: Option<Arc<Connection>>,
-    /// Where its live matches come from, where that is known beforehand.
+    /// The source of its live matches, if known.
     pub source: Option<Box<Source>>,
-    /// What is counted of it.
+    /// Its metrics.
     pub metrics: Arc<Metrics>,
 }
 
@@ -42,7 +42,7 @@ impl Lane {
         }
     }
 
-    /// What events are from that no log with a name has, where no name is told.
+    /// The source of events that are not from a named log.
     fn title(&self) -> &str {
         match &self.connection {
             Some(connection) => connection.engine().title(),
@@ -50,8 +50,8 @@ impl Lane {
         }
     }
 
-    /// How its matches are reported. Where there are several, or this bridge has a name,
-    /// they say who saw them.
+    /// The settings for its reports. If there are several engines, or this bridge has a
+    /// name, sightings name their sensor.
     pub fn report(&self, config: &Config, common: &ReportSettings) -> Arc<ReportSettings> {
         let is_one_of_several = config.is_fleet();
         let name = if is_one_of_several {
@@ -69,21 +69,21 @@ impl Lane {
     }
 }
 
-/// All that there are.
+/// All engines and the log files.
 pub struct Lanes {
     /// Each of them.
     pub all: Vec<Lane>,
-    /// Those who try to reach engines.
+    /// The threads that connect to engines.
     pub connecting: Connecting,
 }
 
-/// The threads that try to reach engines.
+/// The threads that connect to engines.
 #[derive(Default)]
 pub struct Connecting(Vec<JoinHandle<()>>);
 
 impl Lanes {
-    /// Finds out what the engines are and waits until one of them answers; `None` where
-    /// the program is stopped meanwhile.
+    /// Identifies the engines and waits until one of them responds; `None` if the program
+    /// stops first.
     ///
     /// # Errors
     /// The status to end with; the reason is logged.
@@ -128,7 +128,7 @@ impl Lanes {
             let metrics = metrics.of_engine(LOG_FILES);
             lanes.all.push(Lane::of(&LOG_FILES.into(), None, metrics));
         }
-        // A run that ends gives up those that do not answer in time.
+        // A run that ends gives up those that do not respond in time.
         let patience = if config.jobs.once {
             Patience::Limited(config.connect_timeout)
         } else {
@@ -138,7 +138,7 @@ impl Lanes {
         let has_files = lanes.all.iter().any(|lane| lane.connection.is_none());
         let limit = match patience {
             Patience::ForEver => config.connect_timeout,
-            // They end by themselves.
+            // They end on their own.
             Patience::Limited(_) => None,
         };
         if has_files || wait_for_one(&answers, limit, stop) {
@@ -153,8 +153,8 @@ impl Lanes {
         Ok(Err(ExitCode::Unavailable))
     }
 
-    /// Starts a thread for each engine that tries to reach it, and then tells whether it
-    /// answers.
+    /// Starts a thread for each engine that connects to it and then reports whether it
+    /// responds.
     fn start_connecting(
         &mut self,
         patience: Patience,
@@ -167,7 +167,7 @@ impl Lanes {
             let answers = answers_sender.clone();
             let run = move || {
                 let answers_it = connection.open(patience, &stop).is_ok();
-                // Nobody waits for it any more where another one was first.
+                // Nobody waits for it any more if another one was first.
                 let _ = answers.send(answers_it);
             };
             let name = format!("connect-{}", number + 1);
@@ -192,7 +192,7 @@ impl Lanes {
 }
 
 impl Connecting {
-    /// Lets go of engines that nobody reached.
+    /// Gives up the engines that were not reached.
     pub fn end(self, stop: &Stop) {
         stop.now();
         for thread in self.0 {
@@ -203,7 +203,7 @@ impl Connecting {
     }
 }
 
-/// Whether one engine answers in time.
+/// Whether one engine responds in time.
 fn wait_for_one(answers: &Receiver<bool>, limit: Option<Duration>, stop: &Stop) -> bool {
     let timeout = match limit.and_then(|limit| Instant::now().checked_add(limit)) {
         Some(until) => crossbeam_channel::at(until),
@@ -222,7 +222,7 @@ fn wait_for_one(answers: &Receiver<bool>, limit: Option<Duration>, stop: &Stop) 
     }
 }
 
-/// Waits until the one engine answers, and finds out where its live matches come from.
+/// Waits until the only engine responds, and finds the source of its live matches.
 fn connect_one(
     config: &Config,
     engine: SharedEngine,
@@ -257,7 +257,7 @@ fn connect_one(
     }))
 }
 
-/// What became of a lane, for the last lines of a run that ends.
+/// The outcome of a lane, for the last lines of a run that ends.
 pub struct Outcome {
     name: Arc<str>,
     connection: Option<Arc<Connection>>,
@@ -271,7 +271,7 @@ impl fmt::Debug for Outcome {
 }
 
 impl Outcome {
-    /// Of this lane, at the end.
+    /// The outcome at the end.
     pub fn of(lane: &Lane) -> Self {
         Outcome {
             name: lane.name.clone(),
@@ -280,14 +280,14 @@ impl Outcome {
         }
     }
 
-    /// Indicators that were not looked for there to the end.
+    /// The number of indicators that were not searched completely.
     pub fn left(&self) -> u64 {
-        // What the end of the program took from the workers is in the backlog.
+        // What the workers returned at the end is in the backlog.
         let metrics = &self.metrics;
         metrics.indicators_dropped.get().max(metrics.backlog.get())
     }
 
-    /// Why it was not asked, where it was not.
+    /// Why it was not queried, if it was not.
     pub fn not_asked(&self) -> Option<String> {
         let reason = self.connection.as_ref()?.given_up()?;
         Some(format!(
@@ -296,7 +296,7 @@ impl Outcome {
         ))
     }
 
-    /// How many indicators were not looked for there, where there are any.
+    /// The number of indicators that were not searched, if any.
     pub fn shortfall(&self) -> Option<String> {
         let left = self.left();
         let name = printable(&self.name, 200);
@@ -305,7 +305,7 @@ impl Outcome {
 }
 
 impl fmt::Display for Outcome {
-    /// What was asked, found, and left.
+    /// What was queried, found, and left.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let metrics = &self.metrics;
         let asked = metrics.indicators_queried.get()

@@ -1,4 +1,4 @@
-//! The threads that match, of all engines and of log files.
+//! The matching threads of all engines and of log files.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -21,28 +21,28 @@ use crate::sighting::instances::{Bounds, Waiting};
 use crate::sighting::report::{ReportSettings, WriterMessage};
 use crate::state::waiting::SavedFile;
 
-/// The threads that match.
+/// The matching threads.
 #[derive(Default)]
 pub struct Matching {
-    /// In what engines have stored.
+    /// For stored events.
     retro: Retro,
-    /// In what comes into them.
+    /// For new events.
     live: Vec<Live>,
-    /// In files.
+    /// For files.
     files: Option<Files>,
-    /// Keep on disk what waits for others of its pattern.
+    /// The tickers that store waiting events on disk.
     keeping: Vec<Ticker>,
 }
 
-/// What is needed to start the threads of any lane.
+/// What is needed to start the threads of a lane.
 struct Start<'a> {
     config: &'a Config,
     writer: &'a Sender<WriterMessage>,
     stop: &'a Stop,
-    /// The bounds on what waits for stored events, and for new ones.
+    /// The limits on what waits for stored events, and for new events.
     stored: Arc<Budget>,
     new: Arc<Budget>,
-    /// How many engines match live.
+    /// The number of engines with live matching.
     willing: Arc<AtomicUsize>,
 }
 
@@ -102,29 +102,30 @@ impl Matching {
         Ok((matching, intake.expect("one kind of matching is requested")))
     }
 
-    /// How much of the files is read, where there are files.
+    /// The progress on the files, if there are any.
     pub fn progress(&self) -> Option<Arc<logs::Progress>> {
         self.files.as_ref().map(Files::progress)
     }
 
-    /// Waits for the end; says whether the engines did what they were asked.
+    /// Waits for the end; returns whether the engines supported what was requested.
     pub fn join(self) -> bool {
         self.retro.join();
         if let Some(files) = self.files {
             files.join();
         }
         let ended: Vec<bool> = self.live.into_iter().map(Live::join).collect();
-        // What waits at the end is written down.
+        // Stores the events that wait at the end.
         drop(self.keeping);
         ended.into_iter().all(|is_good| is_good)
     }
 }
 
 impl Start<'_> {
-    /// What waits for others of its pattern, from an earlier run too.
+    /// The events that wait for others of their patterns, including those of an earlier
+    /// run.
     fn waiting(&self, number: usize, lane: &Lane) -> Arc<Waiting> {
         let config = self.config;
-        // A run that ends joins all that it meets at its end.
+        // A run that ends joins all events at its end.
         let is_kept = match lane.connection {
             Some(_) => config.live_wish().is_some(),
             None => config.jobs.follow,
@@ -214,8 +215,8 @@ impl Start<'_> {
     }
 }
 
-/// How wide indicators are looked for in what is matched here: answers of DNS are places
-/// like others there, unless it is equality that counts.
+/// How far the search for indicators goes in the matching done here: DNS answers are
+/// ordinary places there, unless matching is by equality.
 fn wider_here(config: &Config) -> MatchExpansion {
     let MatchExpansion { answers, .. } = config.wider;
     MatchExpansion {
@@ -224,12 +225,11 @@ fn wider_here(config: &Config) -> MatchExpansion {
     }
 }
 
-/// How wide indicators are looked for in new events, once it is known where they come
-/// from.
+/// How far the search for indicators goes in new events, once their source is known.
 fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
     let (config, engine) = (config.clone(), connection.engine().clone());
     Arc::new(move |source| {
-        // Its own matcher, where it has one, compares whole values.
+        // Its own matcher, if it has one, compares whole values.
         let takes_parts = source.registrar.is_none() && engine.takes_selections();
         match source.registrar {
             None if config.meaning.mode != Mode::Exact => wider_here(&config),
@@ -238,7 +238,7 @@ fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
     })
 }
 
-/// How wide indicators are looked for, where that can be. The host of a URL is a
+/// How far the search for indicators goes, as far as supported. The host of a URL is a
 /// whole value.
 fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
     let wanted = config.wider;

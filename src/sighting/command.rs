@@ -1,5 +1,5 @@
-//! The sink command that is run for each sighting (`--sink-mode each`). One that fails
-//! is tried again later, and the others go on meanwhile.
+//! The sink command that is run for each sighting (`--sink-mode each`). A sighting that
+//! fails is tried again later, and the others continue in the meantime.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::state::journal::Ticket;
 
-/// How often is looked whether something that is kept is due.
+/// How often stored sightings are checked for being due.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// A sighting, and its place where it is one that was kept.
+/// A sighting, and its place if it was stored.
 type Handed = (CommandRun, Option<Place>);
 
-/// The command and what is on its way to it.
+/// The command and the sightings on their way to it.
 pub(super) struct Command {
     template: CommandTemplate,
     metrics: Arc<Metrics>,
     stop: Stop,
     untaken: Untaken,
     retries: Retries<Handed>,
-    /// What is finished when so much that was begun is settled.
+    /// The tickets that are finished once this many sightings are settled.
     marks: VecDeque<(u64, Vec<Ticket>)>,
 }
 
@@ -53,7 +53,7 @@ impl Command {
         }
     }
 
-    /// Runs the command until the workers are gone and all is settled.
+    /// Runs the command until the workers are gone and everything is settled.
     pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while !self.stop.is_now() {
@@ -66,7 +66,7 @@ impl Command {
             } else if more && self.retries.has_room() {
                 more = self.take(parcels, now);
             } else if let Some(pause) = self.retries.sleep(now) {
-                // Also while the program drains: that ends with "now".
+                // Also while the program drains, which ends with "now".
                 let _ = self.stop.now_channel().recv_timeout(pause);
             } else {
                 break;
@@ -75,7 +75,7 @@ impl Command {
         self.end(parcels)
     }
 
-    /// The next one that an earlier try left, where there is time for it.
+    /// The next sighting from an earlier try, if there is time for it.
     fn earlier(&mut self, now: Instant) -> Option<(CommandRun, Place)> {
         if self.stop.is_draining() || !self.retries.has_room() {
             return None;
@@ -83,7 +83,7 @@ impl Command {
         self.untaken.next(now)
     }
 
-    /// Waits for a parcel and hands it over; says whether more can come.
+    /// Waits for a message and processes it; returns whether more can arrive.
     fn take(&mut self, parcels: &Receiver<WriterMessage>, now: Instant) -> bool {
         let limit = self
             .retries
@@ -147,7 +147,7 @@ impl Command {
         }
     }
 
-    /// A sighting is taken or given up.
+    /// A sighting was accepted or given up.
     fn settle(&mut self, place: Option<Place>) {
         place.into_iter().for_each(|place| self.untaken.done(place));
         self.finish_marks();
@@ -165,7 +165,7 @@ impl Command {
         }
     }
 
-    /// What is not taken at the end is kept, or lost. What was kept before still is.
+    /// Sightings not accepted at the end are stored, or lost. Those stored before remain.
     fn end(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let waiting = self.retries.give_up().into_iter();
         let mut left: Vec<CommandRun> = waiting

@@ -1,6 +1,6 @@
-//! The sink command that stays (`--sink-mode lines`): one process, a context a line
-//! on its standard input. When it dies it is started again with growing pauses, and
-//! what it may not have read is handed over again.
+//! The sink command that keeps running (`--sink-mode lines`): one process that gets a
+//! context per line on its standard input. When it dies it is restarted with growing
+//! pauses, and what it may not have read is sent again.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,33 +23,34 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::{Backoff, Stop};
 use crate::state::journal::Ticket;
 
-/// How many bytes are taken from the workers before the command has taken them.
+/// The most bytes that are received from the workers before the command has accepted
+/// them.
 const MOST_HELD: u64 = 1 << 20;
 
-/// How much is written at once, in bytes: a pipe holds this much.
+/// The bytes that are written at once: the capacity of a pipe.
 const PIECE: usize = 64 * 1024;
 
-/// How often is looked whether something that is kept is due.
+/// How often stored sightings are checked for being due.
 const LOOK: Duration = Duration::from_secs(60);
 
 /// How long one turn waits for the command to read.
 const TURN: Duration = Duration::from_secs(1);
 
-/// So many processes in a row that die before one line is certainly taken, and what
-/// they were given is given up.
+/// After this many processes in a row that died before a line was certainly accepted,
+/// their lines are given up.
 const MOST_DEATHS: u32 = MOST_RETRIES + 1;
 
-/// Behind so many, the next one gets one line, and twice as many when it has taken them:
-/// the sighting that they die of shows itself, and is given up alone.
+/// After this many, the next process gets one line, and twice as many once it has
+/// accepted them, so that the sighting that kills them is found and given up alone.
 const CAREFUL: u32 = 3;
 
-/// Who has taken so many at once gets what there is.
+/// A process that has accepted this many at once gets everything there is.
 const MANY: usize = 1024;
 
-/// A process that lived so long is started again after the first pause.
+/// A process that ran for this long is restarted after the first pause.
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
-/// The command and what is on its way to it.
+/// The command and the lines on their way to it.
 pub(super) struct Feed {
     template: CommandTemplate,
     metrics: Arc<Metrics>,
@@ -58,20 +59,22 @@ pub(super) struct Feed {
     handing: Handing<Option<CommandRun>, Mark>,
     process: Option<(Resident, Instant)>,
     backoff: Backoff,
-    /// Processes in a row that died without a line that is certainly taken.
+    /// The number of processes in a row that died without a line that was certainly
+    /// accepted.
     deaths: u32,
-    /// So many lines are handed over before the first of them is taken, where not all.
+    /// The number of lines that are sent before the first of them is accepted, if
+    /// limited.
     window: Option<usize>,
-    /// So many lines are given up the next time. It doubles until one is taken: a command
-    /// that takes nothing comes to an end.
+    /// The number of lines that are given up next time. It doubles until one is accepted,
+    /// so that a command that accepts nothing comes to an end.
     giving_up: u64,
 }
 
-/// What is to be done when every line before it is settled.
+/// What to do when every line before it is settled.
 enum Mark {
     /// These are finished.
     Finished(Vec<Ticket>),
-    /// This one that was kept is done with.
+    /// This stored sighting is done.
     Done(Place),
 }
 
@@ -96,7 +99,7 @@ impl Feed {
         }
     }
 
-    /// Feeds the command until the workers are gone and all is taken.
+    /// Feeds the command until the workers are gone and everything is accepted.
     pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while more || !self.handing.is_empty() {
@@ -120,8 +123,8 @@ impl Feed {
         Ended::Done
     }
 
-    /// Takes what the workers have; waits where there is nothing to write. Says
-    /// whether more can come.
+    /// Receives from the workers, waiting if there is nothing to write. Returns whether
+    /// more can arrive.
     fn gather(&mut self, parcels: &Receiver<WriterMessage>) -> bool {
         while self.handing.held() < MOST_HELD {
             if self.take_earlier() {
@@ -157,7 +160,7 @@ impl Feed {
         }
     }
 
-    /// Takes one that an earlier try left; says whether there was any.
+    /// Takes a sighting from an earlier try; returns whether there was one.
     fn take_earlier(&mut self) -> bool {
         if self.stop.is_draining() {
             return false;
@@ -177,7 +180,7 @@ impl Feed {
         self.handing.push(line, run);
     }
 
-    /// Writes what the command takes now, and looks how far it is.
+    /// Writes as much as the command reads, and checks its progress.
     fn turn(&mut self) -> Result<(), String> {
         let next = match self.window {
             Some(lines) => self.handing.next_of(lines),
@@ -195,14 +198,14 @@ impl Feed {
         }
         let (process, _) = self.process.as_mut().expect("it has just been started");
         let limit = match next.is_empty() {
-            // The next lines wait for these to be taken.
+            // The next lines wait for these to be accepted.
             true if self.handing.unwritten() > 0 => SETTLING / 4,
             true => Duration::ZERO,
             false => TURN,
         };
         let turn = process.turn(&next, limit, &self.stop);
         let turn = turn.map_err(|error| format!("cannot be fed: {error}"))?;
-        // What it prints is nobody's; an output that is closed is none.
+        // Its output is ignored, even if it is closed.
         self.handing.wrote(turn.written);
         let is_gone = !process.takes_input() || process.has_exited();
         let unread = process.unread();
@@ -243,7 +246,7 @@ impl Feed {
         }
     }
 
-    /// How the process ended, for a person.
+    /// The human-readable reason why the process ended.
     fn last_words(&mut self) -> String {
         let Some((process, _)) = &mut self.process else {
             return "ended".to_owned();
@@ -257,8 +260,8 @@ impl Feed {
         format!("{status}, {}", printable(&words, 500))
     }
 
-    /// The process is gone, or never came: the next one gets what it may not have
-    /// read, after a pause.
+    /// The process is gone, or failed to start: after a pause, the next one gets what it
+    /// may not have read.
     fn died(&mut self, reason: &str) {
         self.metrics.sink_restarts.add(1);
         self.metrics.child_restarts.count("sink");
@@ -280,13 +283,13 @@ impl Feed {
                 self.handing.count()
             );
         }
-        // Also while the program drains: that ends with "now".
+        // Also while the program drains, which ends with "now".
         let pause = self.backoff.pause();
         let _ = self.stop.now_channel().recv_timeout(pause);
     }
 
-    /// The line at which the last processes died is given up, and more where none was
-    /// taken since the last time. Those behind it have been handed over as well.
+    /// Gives up the line at which the last processes died, and more if none was accepted
+    /// since the last time. Later lines had been sent as well.
     fn give_up(&mut self, reason: &str) {
         self.deaths = CAREFUL;
         self.backoff = Backoff::new();
@@ -305,7 +308,7 @@ impl Feed {
         self.put_away(given_up);
     }
 
-    /// Keeps what was given up, or counts it.
+    /// Stores what was given up, or counts it.
     fn put_away(&mut self, given_up: GivenUp<Option<CommandRun>, Mark>) {
         let GivenUp { settled, lines } = given_up;
         if self.untaken.keeps() {
@@ -330,7 +333,7 @@ impl Feed {
         process.close_input();
         let until = Instant::now() + TIME_LIMIT;
         while !process.has_exited() && Instant::now() < until && !self.stop.is_now() {
-            // Only what it prints, or its end, ends this earlier.
+            // Only its output, or its exit, ends this earlier.
             let turn = process.turn(b"", TURN, &self.stop);
             if turn.is_err() {
                 break;
@@ -351,7 +354,7 @@ impl Feed {
         self.died(&format!("failed, {reason}, {}", printable(&words, 500)));
     }
 
-    /// The program ends at once: what is not taken is kept, or lost.
+    /// The program ends at once: what is not accepted is stored, or lost.
     fn stopped(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
         for parcel in parcels.try_iter() {
             self.take(parcel);
@@ -373,7 +376,7 @@ impl Feed {
 
 fn start(template: &CommandTemplate) -> std::io::Result<Resident> {
     let mut command = child::command(Path::new(template.program()));
-    // It has no placeholders: the configuration sees to that.
+    // The configuration ensures that it has no placeholders.
     command.args(template.arguments("", ""));
     Resident::start(&mut command)
 }

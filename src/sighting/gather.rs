@@ -1,4 +1,4 @@
-//! Sightings that wait to be asked for together, since their command stays.
+//! Sightings that wait to be transformed together, since their command keeps running.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,24 +7,24 @@ use super::lines::TransformInput;
 use crate::indicator::Indicator;
 use crate::protocol::{Context, Facts, MatchType};
 
-/// How long a sighting in stored events waits for company at the most. The more of
-/// an indicator come together, the fewer processes are started.
+/// The longest time that a sighting in stored events waits for others. The more sightings
+/// of an indicator are transformed together, the fewer processes are started.
 const LONGEST_RETRO: Duration = Duration::from_secs(5);
 
-/// How long a live one does.
+/// The same for a live one.
 const LONGEST_LIVE: Duration = Duration::from_secs(1);
 
-/// How many wait at the most.
+/// The most waiting sightings.
 const MOST: usize = 20_000;
 
-/// A sighting that waits.
+/// A waiting sighting.
 #[derive(Debug)]
 pub(super) struct Gathered {
-    /// The event as it was printed, where that has to be known still.
+    /// The original event, if it is still needed.
     pub event: Option<Context<'static>>,
-    /// What the command gets.
+    /// The input of the command.
     pub context: Context<'static>,
-    /// What is known of it.
+    /// The facts about it.
     pub facts: Facts,
 }
 
@@ -37,7 +37,7 @@ impl Gathered {
         }
     }
 
-    /// What the command is asked.
+    /// The request to the command.
     pub(super) fn question(&self, ioc: &str) -> TransformInput {
         TransformInput {
             ioc: ioc.to_owned(),
@@ -47,7 +47,7 @@ impl Gathered {
     }
 }
 
-/// The sightings of one thread that wait.
+/// The waiting sightings of one thread.
 #[derive(Debug)]
 pub(super) struct Gathering {
     waiting: Vec<(Arc<Indicator>, Gathered)>,
@@ -66,12 +66,12 @@ impl Gathering {
         self.waiting.is_empty()
     }
 
-    /// A sighting comes; says whether it is time to ask.
+    /// Adds a sighting; returns whether it is time for the command.
     pub(super) fn push(&mut self, indicator: &Indicator, one: Gathered) -> bool {
         if self.waiting.is_empty() {
             self.since = Instant::now();
         }
-        // The next is mostly of the same indicator.
+        // The next one is usually of the same indicator.
         let known = self.waiting.last().map(|(known, _)| known);
         let known = known.filter(|known| Arc::ptr_eq(&known.id, &indicator.id));
         let indicator = known.cloned().unwrap_or_else(|| indicator.clone().into());
@@ -83,7 +83,7 @@ impl Gathering {
         self.waiting.len() >= MOST || self.since.elapsed() >= longest
     }
 
-    /// Takes all that wait, in their order.
+    /// Removes and returns all of them in order.
     pub(super) fn take(&mut self) -> Vec<(Arc<Indicator>, Gathered)> {
         std::mem::take(&mut self.waiting)
     }

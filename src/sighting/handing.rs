@@ -1,52 +1,52 @@
-//! Contexts on their way into a sink command that stays: which of them it has
-//! certainly taken. A pure machine: no process, no clock.
+//! Contexts on their way into a sink command that keeps running, and which of them it has
+//! certainly accepted. A pure state machine: no process, no clock.
 //!
-//! A line that has been read from the pipe may still be in a buffer of the command
-//! when that dies. So a line is settled only when the command has lived on for
-//! [`SETTLING`] after it read it, or has read [`WINDOW`] more bytes behind it, or has
-//! ended with success. What is not settled is handed over again to the next process:
-//! at least once.
+//! A line that was read from the pipe may still be in a buffer of the command when it
+//! dies. So a line is only settled when the command has kept running for [`SETTLING`]
+//! after reading it, or has read [`WINDOW`] more bytes after it, or has exited
+//! successfully. Unsettled lines are sent again to the next process: at least once.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// How long a command lives on after it read a line that counts as taken.
+/// How long a command has to keep running after reading a line for the line to count as
+/// accepted.
 pub const SETTLING: Duration = Duration::from_secs(2);
 
-/// How much a command may have read ahead, in bytes: what it read before counts as
-/// taken. Readers read 4 or 8 KiB at once, and no more than a pipe holds.
+/// How much a command may have read ahead, in bytes: what it read before that counts as
+/// accepted. Readers read 4 or 8 KiB at once, and no more than a pipe holds.
 pub const WINDOW: u64 = 64 * 1024;
 
-/// Something in the order in which it came.
+/// A line or a mark, in order of arrival.
 #[derive(Debug)]
 enum Entry<L, T> {
     /// A line, with its end.
     Line {
         bytes: Vec<u8>,
-        /// What it is of.
+        /// What it belongs to.
         of: L,
-        /// When it was seen that the command had read it.
+        /// When it was found that the command had read it.
         read: Option<Instant>,
     },
-    /// Something to be done when every line before it is settled.
+    /// A mark for when every line before it is settled.
     Mark(T),
 }
 
-/// What has come of the lines.
+/// The newly settled lines and marks.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Settled<T> {
-    /// How many lines are settled now.
+    /// The number of lines.
     pub lines: u64,
-    /// The marks behind them.
+    /// The marks after them.
     pub marks: Vec<T>,
 }
 
-/// What has come of lines that are given up.
+/// The lines that are given up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct GivenUp<L, T> {
-    /// How many they are, and the marks behind them.
+    /// Their number, and the marks after them.
     pub settled: Settled<T>,
-    /// What they are of.
+    /// What they belong to.
     pub lines: Vec<L>,
 }
 
@@ -54,10 +54,10 @@ pub struct GivenUp<L, T> {
 #[derive(Debug)]
 pub struct Handing<L, T> {
     entries: VecDeque<Entry<L, T>>,
-    /// Bytes of the lines in `entries`.
+    /// The bytes of the lines in `entries`.
     held: u64,
-    /// Bytes that went into the pipe of the present process, of lines that are in
-    /// `entries`.
+    /// The bytes of lines in `entries` that were written to the pipe of the current
+    /// process.
     written: u64,
 }
 
@@ -71,7 +71,7 @@ impl<L, T> Handing<L, T> {
         }
     }
 
-    /// A line comes, with its end, and what it is of.
+    /// Adds a line, with its end, and what it belongs to.
     pub fn push(&mut self, line: Vec<u8>, of: L) {
         self.held += line.len() as u64;
         self.entries.push_back(Entry::Line {
@@ -81,12 +81,12 @@ impl<L, T> Handing<L, T> {
         });
     }
 
-    /// A mark comes.
+    /// Adds a mark.
     pub fn push_mark(&mut self, mark: T) {
         self.entries.push_back(Entry::Mark(mark));
     }
 
-    /// How many bytes are held.
+    /// The number of bytes held.
     pub fn held(&self) -> u64 {
         self.held
     }
@@ -96,12 +96,12 @@ impl<L, T> Handing<L, T> {
         self.entries.is_empty()
     }
 
-    /// How many bytes are still to be written.
+    /// The number of bytes still to be written.
     pub fn unwritten(&self) -> u64 {
         self.held - self.written
     }
 
-    /// The next bytes to be written, up to about so many.
+    /// The next bytes to write, up to about this many.
     pub fn next(&self, most: usize) -> Vec<u8> {
         let mut skip = self.written;
         let mut next = Vec::new();
@@ -121,7 +121,7 @@ impl<L, T> Handing<L, T> {
         next
     }
 
-    /// What is still to be written of the first lines.
+    /// The unwritten bytes of the first lines.
     pub fn next_of(&self, lines: usize) -> Vec<u8> {
         let first: Vec<&[u8]> = self.lines().take(lines).collect();
         let from = usize::try_from(self.written).unwrap_or(usize::MAX);
@@ -130,12 +130,12 @@ impl<L, T> Handing<L, T> {
         bytes
     }
 
-    /// So many bytes went into the pipe.
+    /// Records that this many bytes were written to the pipe.
     pub fn wrote(&mut self, bytes: usize) {
         self.written += bytes as u64;
     }
 
-    /// So many bytes in the pipe are not read yet.
+    /// Records that this many bytes in the pipe are unread.
     pub fn look(&mut self, unread: usize, now: Instant) -> Settled<T> {
         let taken = self.written.saturating_sub(unread as u64);
         let mut end = 0;
@@ -156,7 +156,7 @@ impl<L, T> Handing<L, T> {
         })
     }
 
-    /// The process has ended with success, and had read all that was written.
+    /// The process exited successfully after reading everything that was written.
     pub fn ended_well(&mut self) -> Settled<T> {
         let mut end = 0;
         let written = self.written;
@@ -168,7 +168,7 @@ impl<L, T> Handing<L, T> {
         settled
     }
 
-    /// The process is gone: all that is not settled is to be written again.
+    /// The process is gone: everything that is not settled has to be written again.
     pub fn died(&mut self) {
         self.written = 0;
         for entry in &mut self.entries {
@@ -178,8 +178,8 @@ impl<L, T> Handing<L, T> {
         }
     }
 
-    /// Gives up so many lines, the oldest, whatever was written of them. Call it in place
-    /// of [`Handing::died`].
+    /// Gives up this many of the oldest lines, written or not. Call it instead of
+    /// [`Handing::died`].
     pub fn give_up(&mut self, lines: u64) -> GivenUp<L, T> {
         let mut left = lines;
         let given_up = self.take_off(|_, _| {
@@ -195,7 +195,7 @@ impl<L, T> Handing<L, T> {
         self.take_off(is_settled).settled
     }
 
-    /// Takes off the lines from the front for which this holds, and marks between.
+    /// Removes the leading lines for which this is true, and the marks between them.
     fn take_off(
         &mut self,
         mut is_settled: impl FnMut(&[u8], Option<Instant>) -> bool,
@@ -230,7 +230,7 @@ impl<L, T> Handing<L, T> {
         })
     }
 
-    /// How many lines are held.
+    /// The number of lines held.
     pub fn count(&self) -> u64 {
         self.lines().count() as u64
     }

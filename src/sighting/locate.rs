@@ -1,4 +1,4 @@
-//! Where in an event an indicator was met.
+//! Finds where in an event an indicator matched.
 
 use std::net::IpAddr;
 
@@ -7,7 +7,7 @@ use crate::matching::{Fields, Matcher, Scratch, Slot};
 use crate::observable::{Observable, address};
 use crate::protocol::Matched;
 
-/// How many indicators are kept ready: sightings of few come together.
+/// The number of indicators that are kept prepared: sightings of few arrive together.
 const KEPT: usize = 64;
 
 /// Finds an indicator's values in events.
@@ -19,8 +19,8 @@ pub(super) struct Locator {
 }
 
 impl Locator {
-    /// The first place where the event holds a value of the indicator; `None` where
-    /// it names no value, or was matched in another sense than by its meaning.
+    /// The first place where the event holds a value of the indicator; `None` if it has
+    /// no value, or was not matched by its meaning.
     pub(super) fn first(&mut self, indicator: &Indicator, event: &str) -> Option<Matched> {
         self.look(indicator, event)?;
         let holding = self.scratch.holdings().next()?;
@@ -30,7 +30,7 @@ impl Locator {
         })
     }
 
-    /// Whether the event holds addresses of the indicator, and this holds for all of
+    /// Whether the event holds addresses of the indicator, and this is true for all of
     /// them.
     pub(super) fn all_addresses(
         &mut self,

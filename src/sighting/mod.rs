@@ -1,5 +1,4 @@
-//! A match on its way out: from the matched event through its transformation to
-//! a sink.
+//! From a match to a sighting: the matched event, its transformation, and the sink.
 
 mod command;
 mod feed;

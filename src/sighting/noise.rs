@@ -1,4 +1,4 @@
-//! `--aggregate` and `--max-sightings-per-minute`: what all threads that report hold
+//! `--aggregate` and `--max-sightings-per-minute`: the sightings that all threads hold
 //! back together.
 
 use std::fmt;
@@ -18,13 +18,13 @@ use crate::state::journal::{Journal, Ticket};
 /// A sighting that stands for several.
 #[derive(Debug)]
 pub struct Kept {
-    /// Whose it is.
+    /// Its indicator.
     pub indicator: Arc<Indicator>,
     /// The first event.
     pub event: Context<'static>,
-    /// What is known of it.
+    /// The facts about it.
     pub facts: Facts,
-    /// Its entry in the journal, where it has one.
+    /// Its entry in the journal, if it has one.
     pub ticket: Option<Ticket>,
 }
 
@@ -37,7 +37,7 @@ impl fmt::Debug for Noise {
 /// An indicator's id and a source.
 type OfSource = (Arc<str>, Arc<str>);
 
-/// An indicator's id, and who saw it, where that is told.
+/// An indicator's id, and its sensor, if known.
 type BySensor = (Arc<str>, Option<Arc<str>>);
 
 struct State {
@@ -46,13 +46,13 @@ struct State {
     journal: Option<Journal>,
 }
 
-/// What is held back.
+/// The sightings held back.
 pub struct Noise(Mutex<State>);
 
 impl Noise {
-    /// Sightings of one indicator from one source within `aggregate` go out as one,
-    /// and of one indicator at most `per_minute` of each sensor go out in a minute; `None`
-    /// where neither is asked for.
+    /// Combines the sightings of one indicator from one source within `aggregate`, and
+    /// limits those of one indicator and sensor to `per_minute`; `None` if neither is
+    /// requested.
     pub fn new(aggregate: Option<Duration>, per_minute: Option<u64>) -> Option<Self> {
         if aggregate.is_none() && per_minute.is_none() {
             return None;
@@ -65,16 +65,15 @@ impl Noise {
         })))
     }
 
-    /// The same, with what is held back in this journal too.
+    /// The same, with the sightings held back stored in this journal too.
     pub fn journalled(self, journal: Option<Journal>) -> Self {
         let mut state = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.journal = journal;
         Noise(Mutex::new(state))
     }
 
-    /// A sighting comes; says whether it goes out now, and puts the series that it
-    /// begins into its facts. What is over by now is to be taken before
-    /// ([`Noise::due`]).
+    /// Records a sighting; returns whether to send it now, and adds the series that it
+    /// begins to its facts. Call [`Noise::due`] first to take what is over by now.
     pub fn meet(
         &self,
         now: Instant,
@@ -127,7 +126,7 @@ impl Noise {
         }
     }
 
-    /// What goes out now, since its time is over.
+    /// The sightings to send now, since their time is over.
     pub fn due(&self, now: Instant) -> Vec<Kept> {
         self.take(|state| {
             let aggregated = state.aggregate.as_mut().map(|windows| windows.close(now));
@@ -136,7 +135,7 @@ impl Noise {
         })
     }
 
-    /// What is left at the end.
+    /// The remaining sightings at the end.
     pub fn rest(&self) -> Vec<Kept> {
         self.take(|state| {
             let aggregated = state.aggregate.as_mut().map(Windows::close_all);
@@ -153,7 +152,7 @@ impl Noise {
     }
 }
 
-/// Notes in the journal what a window holds back by now.
+/// Records in the journal what a window holds back.
 fn note(
     journal: Option<&Journal>,
     kept: &mut Kept,
@@ -178,7 +177,7 @@ fn note(
     }
 }
 
-/// One sighting that stands for those of a window.
+/// The sighting that stands for those of a window.
 fn several(closed: Closed<Kept>) -> Kept {
     let mut kept = closed.kept;
     let begun = kept.facts.series.take();

@@ -1,5 +1,5 @@
-//! The last step before the writer: a sighting as its destination gets it, and
-//! several of them together.
+//! The last step before the writer: formats a sighting for its destination, and combines
+//! several.
 
 use std::sync::Arc;
 
@@ -16,10 +16,10 @@ use crate::process::stop::Stop;
 use crate::protocol::{Context, Facts, facts, legacy, stix};
 use crate::state::journal::Ticket;
 
-/// How much output is gathered before it goes to the writer, in bytes.
+/// The bytes of output that are collected before they are sent to the writer.
 const FULL: usize = 64 * 1024;
 
-/// What one thread has ready for the writer.
+/// The output of one thread for the writer.
 pub(super) struct Packer {
     settings: Arc<ReportSettings>,
     metrics: Arc<Metrics>,
@@ -52,7 +52,7 @@ impl Packer {
         }
     }
 
-    /// Takes a sighting.
+    /// Adds a sighting.
     pub(super) fn pack(&mut self, indicator: &Indicator, context: &Context<'_>, facts: &Facts) {
         let packed = match self.settings.destination {
             Destination::Bus => self.message(indicator, context, facts),
@@ -68,7 +68,7 @@ impl Packer {
         }
     }
 
-    /// What a sink gets.
+    /// The text for a sink.
     fn text(
         &self,
         indicator: &Indicator,
@@ -91,7 +91,7 @@ impl Packer {
         facts: &Facts,
     ) -> serde_json::Result<()> {
         if self.settings.output == Output::Context && facts.several().is_none() {
-            // The common case is not copied twice.
+            // Avoids a second copy in the common case.
             self.lines.extend_from_slice(context.as_str().as_bytes());
         } else {
             let text = self.text(indicator, context, facts)?;
@@ -152,7 +152,7 @@ impl Packer {
         Ok(())
     }
 
-    /// Hands over what is ready.
+    /// Sends what is ready.
     pub(super) fn hand_over(&mut self) {
         if !self.lines.is_empty() {
             let bytes = std::mem::take(&mut self.lines);
@@ -170,16 +170,16 @@ impl Packer {
         }
     }
 
-    /// Once what was packed before is safe, this entry of the journal can be closed.
+    /// Closes this entry of the journal once everything packed before is safe.
     pub(super) fn finish(&mut self, ticket: Option<Ticket>) {
         self.finished.extend(ticket);
     }
 
-    /// Waits for the writer as long as it takes, but not beyond the end.
+    /// Waits for the writer as long as necessary, but not beyond the end.
     fn send(&self, parcel: WriterMessage) {
         let count = parcel.count();
-        // A free place is taken even at the very end, where `select!` would
-        // toss a coin.
+        // A free place is used even at the very end, where `select!` would choose at
+        // random.
         let undelivered = match self.writer.try_send(parcel) {
             Ok(()) => None,
             Err(TrySendError::Disconnected(parcel)) => Some(parcel),
@@ -192,7 +192,7 @@ impl Packer {
         };
         if let Some(parcel) = undelivered {
             self.metrics.sightings_lost.add(count);
-            // There is no writer that would know whether all before it is safe.
+            // There is no writer that would know whether everything before it is safe.
             if let WriterMessage::Finished(tickets) = parcel {
                 tickets.into_iter().for_each(Ticket::keep);
             }

@@ -1,5 +1,5 @@
-//! From a match to what the writer sends: unflatten, transform, encode. All of
-//! it happens in the thread that found the match, so the one writer only writes.
+//! From a match to a message for the writer: unflatten, transform, encode. All of this
+//! happens in the thread that found the match, so that the writer only writes.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,24 +29,24 @@ use crate::sighting::windows;
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
 
-/// Where sightings go.
+/// Where sightings are sent.
 #[derive(Clone, Debug)]
 pub enum Destination {
-    /// To the bus, each in the protocol of its indicator.
+    /// To the bus, in the protocol of the indicator.
     Bus,
-    /// To standard output, a line each.
+    /// To standard output, one line each.
     Stdout,
     /// To a command.
     Command,
 }
 
-/// What standard output and commands get of a sighting.
+/// The output format for standard output and commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
     /// Its context.
     #[default]
     Context,
-    /// An object that says what it is, with its context.
+    /// An object with the whole sighting, including its context.
     Sighting,
 }
 
@@ -55,14 +55,14 @@ pub enum Output {
 pub enum WriterMessage {
     /// Whole lines for standard output.
     Lines {
-        /// The bytes, each line with its end.
+        /// The bytes, including line ends.
         bytes: Vec<u8>,
-        /// How many lines there are.
+        /// The number of lines.
         count: u64,
     },
     /// Frames for the bus.
     Messages(Vec<BusMessage>),
-    /// Indicators whose sightings are all in earlier parcels.
+    /// Indicators whose sightings are all in earlier messages.
     Finished(Vec<Ticket>),
     /// One run of the sink command.
     Command(CommandRun),
@@ -71,18 +71,18 @@ pub enum WriterMessage {
 /// A sighting for the sink command.
 #[derive(Debug)]
 pub struct CommandRun {
-    /// What is replaced for `%ioc`.
+    /// The value of `%ioc`.
     pub ioc: String,
-    /// What is replaced for `%matchtype`.
+    /// The value of `%matchtype`.
     pub match_type: MatchType,
-    /// Standard input: the context, or all of the sighting.
+    /// Standard input: the context, or the whole sighting.
     pub context: Context<'static>,
     /// For the log.
     pub indicator: Arc<str>,
 }
 
 impl WriterMessage {
-    /// How many sightings it holds.
+    /// The number of its sightings.
     pub fn count(&self) -> u64 {
         match self {
             WriterMessage::Lines { count, .. } => *count,
@@ -100,19 +100,19 @@ pub struct BusMessage {
     pub frame: String,
 }
 
-/// What stays the same for all reports of a run.
+/// The settings for all reports of a run.
 #[derive(Clone, Debug)]
 pub struct ReportSettings {
-    /// Where sightings go.
+    /// Where sightings are sent.
     pub destination: Destination,
-    /// What a sink gets of them.
+    /// Their format for a sink.
     pub output: Output,
-    /// What events are from, where they are from no log with a name.
+    /// The source of events that are not from a named log.
     pub source: Arc<str>,
-    /// Who sees them, where that is told.
+    /// The sensor, if it is reported.
     pub sensor: Option<Arc<Sensor>>,
-    /// Whether others of this run see events too, so that the same event of two of them is
-    /// reported twice.
+    /// Whether there are other sensors in this run, so that an event seen by two of them
+    /// is reported twice.
     pub is_one_of_several: bool,
     /// `--transform-context`.
     pub transform: Transform,
@@ -124,12 +124,12 @@ pub struct ReportSettings {
     pub allow: Allowing,
     /// `--aggregate` and `--max-sightings-per-minute`.
     pub noise: Option<Arc<Noise>>,
-    /// What is told at the end.
+    /// The counts for the summary at the end.
     pub tally: Option<Arc<Mutex<Tally>>>,
 }
 
 impl ReportSettings {
-    /// Everything goes out as it is.
+    /// Settings that send everything unchanged.
     pub fn plain(destination: Destination) -> Self {
         ReportSettings {
             destination,
@@ -150,7 +150,7 @@ impl ReportSettings {
         matches!(self.destination, Destination::Bus)
     }
 
-    /// What an indicator is remembered by where its sightings are (`--report-once`).
+    /// The id of an indicator in `--report-once`, including its source if necessary.
     pub(super) fn reported_id<'a>(&self, indicator: &'a Indicator) -> Cow<'a, str> {
         match self.sensor.as_ref().filter(|_| self.is_one_of_several) {
             Some(sensor) => format!("{}\n{}", indicator.id, sensor.name).into(),
@@ -158,7 +158,7 @@ impl ReportSettings {
         }
     }
 
-    /// Whether it is told when the event happened.
+    /// Whether sightings have the time of the event.
     fn tells_time(&self) -> bool {
         self.is_for_bus()
             || self.output == Output::Sighting
@@ -166,7 +166,7 @@ impl ReportSettings {
             || self.tally.is_some()
     }
 
-    /// Whether it is told what in the event matched.
+    /// Whether sightings have the matching field.
     fn tells_matched(&self, indicator: &Indicator) -> bool {
         if self.is_for_bus() {
             indicator.protocol == Protocol::Stix2
@@ -176,32 +176,33 @@ impl ReportSettings {
     }
 }
 
-/// What is made of contexts before they go out.
+/// How contexts are transformed.
 #[derive(Clone, Debug)]
 pub enum Transform {
-    /// Nothing else.
+    /// Not at all.
     None,
-    /// What a command makes of them, one process for each.
+    /// By a command, one process for each context.
     Each(CommandTemplate),
-    /// What a command makes of them that stays.
+    /// By a command that keeps running.
     Lines(Arc<Pool>),
 }
 
 /// A match: an event, or the last of several.
 struct Met<'a> {
-    /// As it was printed.
+    /// The event as it was printed.
     context: &'a Context<'a>,
-    /// Those before it.
+    /// The events before it.
     others: &'a [Observed],
     match_type: MatchType,
-    /// The context tells the event. Where it does not, it cannot tell that it is new.
+    /// Whether the context is the event. If it is not, it cannot tell whether the event
+    /// is new.
     is_told: bool,
-    /// When it happened, where that is not for the context to tell.
+    /// When it happened, unless the context tells.
     time: Option<EventTime>,
 }
 
 impl Met<'_> {
-    /// The texts of all events, sorted, where there are several.
+    /// The texts of all events, sorted, if there are several.
     fn instance(&self) -> Option<Arc<str>> {
         if self.others.is_empty() {
             return None;
@@ -209,26 +210,26 @@ impl Met<'_> {
         let mut texts: Vec<&str> = self.others.iter().map(|one| &*one.event).collect();
         texts.push(self.context.as_str());
         texts.sort_unstable();
-        // No event has a line break in it.
+        // No event contains a line break.
         Some(texts.join("\n").into())
     }
 }
 
-/// One thread's way to the writer.
+/// The way of one thread to the writer.
 pub struct Reporter {
     settings: Arc<ReportSettings>,
     metrics: Arc<Metrics>,
     stop: Stop,
-    /// What the next events are from.
+    /// The source of the next events.
     source: Arc<str>,
     locator: Locator,
-    /// What waits for a command that stays.
+    /// Sightings that wait for a command that keeps running.
     gathering: Gathering,
     packer: Packer,
 }
 
 impl Reporter {
-    /// A reporter of its own for one thread.
+    /// Makes a reporter for one thread.
     pub fn new(
         settings: Arc<ReportSettings>,
         metrics: Arc<Metrics>,
@@ -247,14 +248,14 @@ impl Reporter {
         }
     }
 
-    /// The next events are from this log.
+    /// Sets the log of the next events.
     pub fn come_from(&mut self, source: &str) {
         if *self.source != *source {
             self.source = source.into();
         }
     }
 
-    /// What the events are from that come next.
+    /// The source of the next events.
     pub fn source(&self) -> Arc<str> {
         self.source.clone()
     }
@@ -264,8 +265,8 @@ impl Reporter {
         self.report_at(indicator, context, match_type, None);
     }
 
-    /// Reports one match of an event that happened at this time, where that is
-    /// not for the context to tell.
+    /// Reports a match of an event that happened at this time, unless the context tells
+    /// the time.
     pub fn report_at(
         &mut self,
         indicator: &Indicator,
@@ -374,7 +375,7 @@ impl Reporter {
         self.send_off(indicator, context, facts, is_told);
     }
 
-    /// Counts a match, and how late a live one is.
+    /// Counts a match, and the delay of a live one.
     fn count(
         &self,
         indicator: &Indicator,
@@ -396,7 +397,7 @@ impl Reporter {
         }
     }
 
-    /// The context with the other events of its instance in it, where there are any.
+    /// The context with the other events of its instance, if there are any.
     fn with_others(&self, indicator: &Indicator, met: &Met<'_>) -> Option<Context<'static>> {
         if met.others.is_empty() {
             return None;
@@ -413,7 +414,7 @@ impl Reporter {
         met.context.with_member(OBSERVATIONS, &list).ok()
     }
 
-    /// An event as it goes out, where that is not as it was printed.
+    /// The event as it is sent, if that differs from what was printed.
     fn changed<'e>(&self, indicator: &Indicator, event: &Context<'e>) -> Option<Context<'e>> {
         let mut changed: Option<Context<'e>> = None;
         if indicator.protocol == Protocol::Legacy {
@@ -425,7 +426,7 @@ impl Reporter {
         changed
     }
 
-    /// Tells of the sightings whose time is over.
+    /// Sends the aggregated sightings whose time is over.
     pub fn tell_due(&mut self) {
         let settings = self.settings.clone();
         let due = settings
@@ -436,7 +437,7 @@ impl Reporter {
         self.flush();
     }
 
-    /// Tells of all that is held back, at the end.
+    /// Sends everything held back, at the end.
     pub fn tell_rest(&mut self) {
         let settings = self.settings.clone();
         let rest = settings.noise.as_ref().map(|noise| noise.rest());
@@ -444,8 +445,8 @@ impl Reporter {
         self.flush();
     }
 
-    /// Tells of what stands for several, each as one; once they are safe, the journal is
-    /// to forget them.
+    /// Sends sightings that stand for several. Once they are safe, their entries in the
+    /// journal are closed.
     pub fn tell_all(&mut self, all: Vec<Kept>) {
         if all.is_empty() {
             return;
@@ -466,8 +467,8 @@ impl Reporter {
         }
     }
 
-    /// Whether the event holds nothing of a network but addresses that are allowed, or
-    /// the indicator is allowed since it was put in.
+    /// Whether all addresses of a network that the event holds are allowed, or the
+    /// indicator has become allowed since it was added.
     fn is_allowed(&mut self, indicator: &Indicator, event: &Context<'_>) -> bool {
         let allow = self.settings.allow.now();
         if self.settings.allow.has_changed() && allow.of(indicator).is_some() {
@@ -483,7 +484,7 @@ impl Reporter {
                 })
     }
 
-    /// Makes the context that goes out, and sends it.
+    /// Makes the context to be sent, and sends it.
     fn send_off(
         &mut self,
         indicator: &Indicator,
@@ -492,7 +493,7 @@ impl Reporter {
         is_told: bool,
     ) {
         let settings = self.settings.clone();
-        // The event itself goes out untouched unless something changes it.
+        // The event is sent unchanged unless something changes it.
         let changed = self.changed(indicator, event);
         let context = changed.as_ref().unwrap_or(event);
         match &settings.transform {
@@ -501,7 +502,7 @@ impl Reporter {
                 let match_type = facts.match_type;
                 let answer = transform(template, context, ioc(indicator), match_type, &self.stop);
                 self.answered(indicator, event, context, &facts, answer);
-                // The next may take its 30 s.
+                // The next one may take its 30 s.
                 self.packer.hand_over();
             }
             Transform::Lines(pool) => {
@@ -515,7 +516,7 @@ impl Reporter {
         }
     }
 
-    /// Asks the commands that stay for what is gathered.
+    /// Runs the waiting sightings through the command.
     fn ask_gathered(&mut self) {
         let settings = self.settings.clone();
         let Transform::Lines(pool) = &settings.transform else {
@@ -533,7 +534,7 @@ impl Reporter {
         }
     }
 
-    /// A transformation has come to its end.
+    /// Processes the result of a transformation.
     fn answered(
         &mut self,
         indicator: &Indicator,
@@ -568,8 +569,8 @@ impl Reporter {
         })
     }
 
-    /// A bus gets the event as it was; a sink, which gets nothing but the
-    /// context, gets nothing.
+    /// The bus gets the original event; a sink, which only gets the context, gets
+    /// nothing.
     fn untransformed(
         &mut self,
         indicator: &Indicator,
@@ -596,21 +597,21 @@ impl Reporter {
         }
     }
 
-    /// Hands over what is gathered. Called whenever no more output waits to be
-    /// read, so that a sighting is never held back for company.
+    /// Sends what is collected. Called whenever no more output waits to be read, so that
+    /// sightings are not delayed.
     pub fn flush(&mut self) {
         self.ask_gathered();
         self.packer.hand_over();
     }
 
-    /// The indicator is answered: once its sightings are safe, its entry in the
-    /// journal can be closed.
+    /// The indicator is answered: its entry in the journal is closed once its sightings
+    /// are safe.
     pub fn finish(&mut self, ticket: Option<Ticket>) {
         self.packer.finish(ticket);
     }
 }
 
-/// The text that stands for `%ioc`: the value as the bus wrote it.
+/// The value of `%ioc`, as the bus wrote it.
 pub(super) fn ioc(indicator: &Indicator) -> &str {
     indicator.ioc.first().map_or("", String::as_str)
 }

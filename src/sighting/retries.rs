@@ -1,28 +1,28 @@
-//! What is to be tried again, and when: a machine without a clock.
+//! What to try again, and when: a state machine without a clock.
 
 use std::time::{Duration, Instant};
 
 use crate::process::stop::Backoff;
 
-/// How often something is tried again, with growing pauses: some 15 s in all.
+/// The number of retries, with growing pauses: about 15 s in all.
 pub const MOST_RETRIES: u32 = 5;
 
-/// So many wait to be tried again at once, and no others are begun: that many failures
-/// are the command's, and not those of single sightings.
+/// The most that may wait to be tried again. Beyond that nothing new is begun: so many
+/// failures are the command's, and not those of single sightings.
 const MOST_WAITING: usize = 1000;
 
-/// Something that failed, and how often.
+/// Something that failed, and its number of failures.
 #[derive(Debug)]
 pub struct Failed<T> {
-    /// Counted from the start, over all that was begun.
+    /// Its number among everything that was begun.
     pub number: u64,
-    /// What it is.
+    /// The item itself.
     pub what: T,
     retries: u32,
     backoff: Backoff,
 }
 
-/// What failed and waits.
+/// The failed items that wait.
 #[derive(Debug)]
 pub struct Retries<T> {
     waiting: Vec<(Instant, Failed<T>)>,
@@ -38,7 +38,7 @@ impl<T> Retries<T> {
         }
     }
 
-    /// Begins something new.
+    /// Begins a new item.
     pub fn begin(&mut self, what: T) -> Failed<T> {
         self.begun += 1;
         Failed {
@@ -49,13 +49,13 @@ impl<T> Retries<T> {
         }
     }
 
-    /// How much was begun.
+    /// The number of items begun.
     pub fn begun(&self) -> u64 {
         self.begun
     }
 
-    /// It failed, once more or for the first time; gives the pause before it is tried
-    /// again, or itself where it was tried often enough.
+    /// Records a failure; returns the pause before the next try, or the item if it was
+    /// tried often enough.
     pub fn failed(&mut self, mut failed: Failed<T>, now: Instant) -> Result<Duration, T> {
         if failed.retries == MOST_RETRIES {
             return Err(failed.what);
@@ -66,7 +66,7 @@ impl<T> Retries<T> {
         Ok(pause)
     }
 
-    /// What is to be tried again now, the one that waits longest first.
+    /// The next item to try again now, the one that has waited longest.
     pub fn due(&mut self, now: Instant) -> Option<Failed<T>> {
         let next = self.waiting.iter().enumerate();
         let (place, _) = next.min_by_key(|(_, (due, _))| *due)?;
@@ -74,13 +74,13 @@ impl<T> Retries<T> {
         is_due.then(|| self.waiting.swap_remove(place).1)
     }
 
-    /// How long nothing is due, where something waits.
+    /// How long nothing is due, if anything waits.
     pub fn sleep(&self, now: Instant) -> Option<Duration> {
         let next = self.waiting.iter().map(|(due, _)| *due).min()?;
         Some(next.saturating_duration_since(now))
     }
 
-    /// Whether others may be begun.
+    /// Whether new items may be begun.
     pub fn has_room(&self) -> bool {
         self.waiting.len() < MOST_WAITING
     }
@@ -91,7 +91,7 @@ impl<T> Retries<T> {
         open.map_or(self.begun, |open| open - 1)
     }
 
-    /// All that waits, in the order in which it was begun.
+    /// All waiting items, in the order in which they were begun.
     pub fn give_up(&mut self) -> Vec<T> {
         let mut all = std::mem::take(&mut self.waiting);
         all.sort_by_key(|(_, failed)| failed.number);
@@ -111,7 +111,7 @@ mod tests {
         let mut last = Duration::ZERO;
         for _ in 0..MOST_RETRIES {
             let pause = retries.failed(one, now).expect("it is tried again");
-            // A pause is at the most a quarter shorter than twice the last.
+            // A pause is at most a quarter shorter than twice the last.
             assert!(pause > last, "{pause:?} after {last:?}");
             last = pause;
             assert!(retries.due(now).is_none());
@@ -132,7 +132,8 @@ mod tests {
         let _second = retries.begin(2);
         let third = retries.begin(3);
         assert!(retries.failed(third, now + Duration::from_secs(1)).is_ok());
-        // What is begun and does not wait is in work, and settled with the next look.
+        // An item that was begun and does not wait is running, and settled at the next
+        // check.
         assert_eq!((retries.begun(), retries.settled()), (3, 0));
         let again = retries.due(now + Duration::from_secs(60)).expect("due");
         assert_eq!(again.what, 1);

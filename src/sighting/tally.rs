@@ -1,5 +1,5 @@
-//! Who was met, how often, when and by whom: for the table at the end of a run. No
-//! disk and no clock; the numbers come with each sighting.
+//! Counts the sightings of each indicator with times and hosts, for the summary at the
+//! end of a run. No disk and no clock: the data comes with each sighting.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
@@ -14,13 +14,13 @@ use crate::matching::condition::Field;
 use crate::matching::event::{Event, Value};
 use crate::matching::places::Sought;
 
-/// How many hosts of an indicator are told apart.
+/// The most hosts of an indicator that are distinguished.
 const MOST_HOSTS: usize = 1000;
 
-/// How many indicators are told apart.
+/// The most indicators that are distinguished.
 const MOST_INDICATORS: usize = 1_000_000;
 
-/// How many hosts are told of each.
+/// The number of hosts reported for each.
 pub const HOSTS_TOLD: usize = 3;
 
 /// One indicator and its sightings.
@@ -32,18 +32,17 @@ pub struct Row {
     pub indicator: String,
     /// Its kind in one word.
     pub kind: &'static str,
-    /// Where it came from.
+    /// Its source.
     pub feed: String,
-    /// How many sightings there are.
+    /// The number of its sightings.
     pub count: u64,
     /// When the first of the events happened.
     pub first_seen: OffsetDateTime,
-    /// When the last did.
+    /// When the last event happened.
     pub last_seen: OffsetDateTime,
-    /// The hosts of one's own network that met it most often.
+    /// The hosts of the own network with the most sightings.
     pub hosts: Vec<(IpAddr, u64)>,
-    /// How many sightings are of each engine that has any, by name, where there are several
-    /// engines.
+    /// The sightings of each engine by name, if there are several engines.
     pub sources: BTreeMap<Arc<str>, u64>,
 }
 
@@ -53,35 +52,35 @@ struct Entry {
     hosts: HashMap<IpAddr, u64>,
 }
 
-/// Which file each indicator came from.
+/// The file of each indicator.
 #[derive(Debug, Default)]
 struct Feeds {
     names: Vec<String>,
-    /// By the hash of the id, since there may be a million: the place among the names.
+    /// By the hash of the id, since there may be a million: the position of the name.
     of: HashMap<u64, u32>,
     hasher: RandomState,
 }
 
-/// All of a run.
+/// The counts of a run.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// That of indicators of which no file is known.
+    /// The source of indicators without a known file.
     feed: String,
     feeds: Feeds,
     entries: HashMap<Arc<str>, Entry>,
     /// Sightings by the second.
     moments: BTreeMap<i64, u64>,
-    /// Sightings of indicators that are too many to be told apart.
+    /// Sightings of indicators beyond the limit.
     others: u64,
 }
 
-/// What is told of a run.
+/// The summary of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Told {
-    /// Those with most sightings first.
+    /// The indicators, those with most sightings first.
     pub rows: Vec<Row>,
-    /// How many sightings there are in each of a few spans of equal length: where it
-    /// begins, in seconds since 1970, and the number.
+    /// The sightings in each of a few spans of equal length: the start in seconds since
+    /// 1970, and the number.
     pub line: Vec<(i64, u64)>,
     /// The length of a span in seconds.
     pub span: i64,
@@ -89,12 +88,12 @@ pub struct Told {
     pub others: u64,
 }
 
-/// How many moments are kept, and how many spans are told.
+/// The most moments that are stored, and the most spans.
 const MOST_MOMENTS: usize = 100_000;
 const MOST_SPANS: i64 = 60;
 
 impl Tally {
-    /// Nothing was met yet of this feed.
+    /// Starts counting; `feed` is the source of indicators without a known file.
     pub fn new(feed: String) -> Self {
         Tally {
             feed,
@@ -102,7 +101,7 @@ impl Tally {
         }
     }
 
-    /// An indicator is in this file; the first that has it counts.
+    /// Records that an indicator is in this file; the first one counts.
     pub fn comes_from(&mut self, indicator: &Indicator, file: &str) {
         let Feeds { names, of, hasher } = &mut self.feeds;
         if names.last().is_none_or(|last| last != file) {
@@ -112,8 +111,8 @@ impl Tally {
         of.entry(hasher.hash_one(&*indicator.id)).or_insert(last);
     }
 
-    /// An indicator was met in this event at that time, by this engine where there are
-    /// several.
+    /// Records that an indicator matched this event at that time, in this engine if there
+    /// are several.
     pub fn record(
         &mut self,
         indicator: &Indicator,
@@ -125,7 +124,7 @@ impl Tally {
         if self.moments.len() < MOST_MOMENTS || self.moments.contains_key(&second) {
             *self.moments.entry(second).or_default() += 1;
         } else if let Some(count) = self.moments.range_mut(..second).next_back() {
-            // As near as can be told.
+            // An approximation.
             *count.1 += 1;
         }
         if self.entries.len() >= MOST_INDICATORS && !self.entries.contains_key(&indicator.id) {
@@ -164,7 +163,7 @@ impl Tally {
         }
     }
 
-    /// What there is to tell.
+    /// The summary.
     pub fn told(&self) -> Told {
         let mut rows: Vec<Row> = self.entries.values().map(Entry::told).collect();
         rows.sort_by(|one, other| (other.count, &one.id).cmp(&(one.count, &other.id)));
@@ -200,7 +199,7 @@ impl Entry {
     }
 }
 
-/// Moments put together into spans that people count in.
+/// Combines moments into spans of a common length.
 fn spans(moments: &BTreeMap<i64, u64>) -> (i64, Vec<(i64, u64)>) {
     const LENGTHS: [i64; 12] = [
         1, 10, 60, 300, 900, 3600, 10_800, 43_200, 86_400, 604_800, 2_592_000, 31_536_000,
@@ -225,8 +224,8 @@ fn spans(moments: &BTreeMap<i64, u64>) -> (i64, Vec<(i64, u64)>) {
     (length, line)
 }
 
-/// The end of the connection that is one's own: the one that the indicator does not
-/// name; of two the one with a private address, else the source.
+/// The own end of the connection: the one that the indicator does not name; of two, the
+/// one with a private address, or else the source.
 fn own_host(event: &str, indicator: &str) -> Option<IpAddr> {
     let event = Event::read(event)?;
     let mut ends = Vec::new();

@@ -1,10 +1,10 @@
-//! Noise under control: what may go out at once within a time, and what is only
-//! counted until the time is over. A pure machine: the clock comes with each step.
+//! Rate limits: which sightings are sent at once, and which are only counted until their
+//! time is over. A pure state machine: the time comes with each step.
 //!
-//! A window opens for a key with the first sighting of it and is over after a fixed
-//! time. So many pass at once; the rest is held, counted, and told as one when the
-//! window closes, with one sighting kept to stand for all: memory is bounded by the
-//! number of keys.
+//! A window opens for a key with its first sighting and closes after a fixed time. A
+//! limited number passes at once; the rest is held, counted, and reported as one when the
+//! window closes, represented by one stored sighting. So memory is bounded by the number
+//! of keys.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
 
-/// What becomes of a sighting.
+/// What happens to a sighting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Met {
-    /// It goes out at once.
+    /// It is sent at once.
     Passes,
     /// It is counted.
     Held,
-    /// It is counted, as more come than may go out.
+    /// It is counted, since the limit is reached.
     TooMany,
 }
 
-/// A window that is over and held something.
+/// A closed window that held something.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Closed<V> {
-    /// What stands for all.
+    /// The value that represents all.
     pub kept: V,
-    /// How many it stands for.
+    /// The number it stands for.
     pub count: u64,
     /// When the first of them happened.
     pub first_seen: OffsetDateTime,
@@ -36,10 +36,10 @@ pub struct Closed<V> {
     pub last_seen: OffsetDateTime,
 }
 
-/// Which sightings a window tells of when it closes.
+/// Which sightings a window reports when it closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tells {
-    /// All of the window, also those that went out at once.
+    /// All of the window, including those sent at once.
     All,
     /// Those that were held.
     Held,
@@ -60,12 +60,12 @@ pub struct Windows<K, V> {
     most: u64,
     tells: Tells,
     open: HashMap<K, Open<V>>,
-    /// In the order in which they close, which is that in which they opened.
+    /// In the order in which they close, which is the order in which they opened.
     order: VecDeque<(Instant, K)>,
 }
 
 impl<K: Clone + Eq + Hash, V> Windows<K, V> {
-    /// Windows of this length, in which so many pass at once.
+    /// Windows of this length, in each of which this many pass at once.
     pub fn new(length: Duration, most: u64, tells: Tells) -> Self {
         Windows {
             length,
@@ -76,10 +76,10 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         }
     }
 
-    /// A sighting comes; `keep` gives what stands for all, where it is the first that
-    /// is told of; `hold` sees it with each that is held, how many it stands for then,
-    /// and when the first and the last happened. Windows that are over by now have to be
-    /// closed before ([`Windows::close`]).
+    /// Records a sighting. `keep` returns the value that represents all, for the first
+    /// one that is reported later; `hold` is called for each held one with the count and
+    /// the first and last time. Windows that are over have to be closed before
+    /// ([`Windows::close`]).
     pub fn meet(
         &mut self,
         now: Instant,
@@ -89,7 +89,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         hold: impl FnOnce(&mut V, u64, [OffsetDateTime; 2]),
     ) -> Met {
         let open = self.open.entry(key.clone()).or_insert_with(|| {
-            // A clock that does not go so far makes a window that never closes.
+            // If the clock cannot go that far, the window never closes.
             let until = now.checked_add(self.length).unwrap_or(now);
             self.order.push_back((until, key.clone()));
             Open {
@@ -121,7 +121,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         met
     }
 
-    /// Closes the windows that are over; gives those that held something.
+    /// Closes the windows that are over; returns those that held something.
     pub fn close(&mut self, now: Instant) -> Vec<Closed<V>> {
         let mut closed = Vec::new();
         while self.order.front().is_some_and(|(until, _)| *until <= now) {

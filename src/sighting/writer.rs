@@ -1,5 +1,4 @@
-//! The writer where sightings do not go to the bus: the one thread that puts them
-//! out.
+//! The writer for sinks other than the bus: the one thread that writes sightings.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -23,32 +22,32 @@ use crate::state::spool::Spool;
 /// Why the writer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// No more sightings come.
+    /// No more sightings arrive.
     Done,
-    /// The reader of standard output went away: it has what it wanted.
+    /// The reader of standard output closed it.
     ReaderGone,
-    /// Standard output cannot be written any more.
+    /// Standard output cannot be written.
     Failed,
 }
 
-/// Something that takes sightings.
+/// A receiver of sightings.
 trait Sink {
-    /// Puts out one parcel; gives the number of sightings that went out.
+    /// Delivers a message; returns the number of sightings delivered.
     fn deliver(&mut self, parcel: WriterMessage) -> u64;
 
-    /// Why there is no use in going on, where there is none.
+    /// Why nothing more can be delivered, if that is the case.
     fn gone(&self) -> Option<Ended> {
         None
     }
 }
 
-/// Which sink beside the bus, and what it needs.
+/// A sink other than the bus, with its settings.
 pub enum SinkKind {
     /// Standard output.
     Stdout,
-    /// A command, one process for each sighting, and where what it does not take is kept.
+    /// A command, one process per sighting, and the spool for what it does not accept.
     Command(CommandTemplate, Option<Spool>),
-    /// A command that stays and gets a sighting a line, and the same.
+    /// A command that gets a sighting per line, and the spool.
     Lines(CommandTemplate, Option<Spool>),
 }
 
@@ -100,7 +99,7 @@ fn write_all(
     Ended::Done
 }
 
-/// Contexts on standard output, one a line.
+/// Contexts on standard output, one per line.
 struct StdoutSink {
     stdout: File,
     gone: Option<Ended>,
@@ -118,7 +117,7 @@ impl Sink for StdoutSink {
             Err(error) => {
                 self.metrics.sightings_lost.add(count);
                 self.gone = Some(if error.kind() == io::ErrorKind::BrokenPipe {
-                    // `| head -1` has what it wanted: a quiet success.
+                    // `| head -1` has what it needs: success.
                     debug!("the reader of standard output is gone");
                     self.stop.unwanted();
                     Ended::ReaderGone
@@ -137,8 +136,7 @@ impl Sink for StdoutSink {
     }
 }
 
-/// Writes all of it, also where whoever shares standard output has made it
-/// non-blocking.
+/// Writes everything, even if another process has made standard output non-blocking.
 fn write_patiently(stdout: &mut File, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match stdout.write(bytes) {
@@ -148,7 +146,7 @@ fn write_patiently(stdout: &mut File, mut bytes: &[u8]) -> io::Result<()> {
                 io::ErrorKind::Interrupted => {}
                 io::ErrorKind::WouldBlock => {
                     let mut fds = [PollFd::new(stdout, PollFlags::OUT)];
-                    // An interrupted poll only means one more turn of the loop.
+                    // After an interrupted poll the loop just runs once more.
                     let _ = rustix::event::poll(&mut fds, None);
                 }
                 _ => return Err(error),
