@@ -5,7 +5,7 @@
 //! |---|---|---|---|---|---|---|
 //! | *new* | sent; where no echo is awaited, trusted; where its echo would not be recognised, unrecognised | | | | | |
 //! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
-//! | *trusted* | | done | done after [`RISK`], the last [`LAST`] after [`QUEUE_RISK`] | in doubt | | |
+//! | *trusted* | | done | done after [`RISK`], the last `LAST` after `QUEUE_RISK` | in doubt | | |
 //! | *unrecognised* | | confirmed by the echo of one that was sent later | confirmed after [`LONGEST`] | in doubt, as *trusted* | in doubt | |
 //! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
 //! | *in doubt* | as *new* | confirmed | | | | |

@@ -1,4 +1,4 @@
-//! Log files instead of an engine: Suricata EVE and Zeek logs in any [`format`], searched
+//! Log files instead of an engine: Suricata EVE and Zeek logs in any format of [`mod@format`], searched
 //! with the same matcher as in live matching.
 //!
 //! Readers → blocks of lines → scanners → writer, all threads. Every channel is bounded,

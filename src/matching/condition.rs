@@ -3,7 +3,7 @@
 //!
 //! * A test holds for an object if any value of the property passes it.
 //! * Tests on one type of object that have to hold together have to hold for **one**
-//!   object of the event ([`one_object`]).
+//!   object of the event (`one_object`).
 //! * An equal hash identifies a file or a certificate: properties of it that the event
 //!   does not contain are unknown then, and not false.
 

@@ -1,6 +1,6 @@
 //! One pass over a JSON object that shows every value with its place and builds nothing.
 //!
-//! Fields are numbered: a field keeps its number for the lifetime of the [`Keys`], so
+//! Fields are numbered: a field keeps its number for the lifetime of the [`Keys`](super::keys::Keys), so
 //! that its meaning is looked up once and not for every event. The scanner here is fast
 //! on the JSON that sensors write. Anything else (numbers with an exponent, deep nesting,
 //! an error) makes `serde_json` read the line again from the start, so that `serde_json`

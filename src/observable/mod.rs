@@ -4,7 +4,7 @@
 //!
 //! * A feed's text becomes an [`Observable`] through the constructor of its kind, or
 //!   through [`of_line`] if nothing tells the kind. Other text is a [`NotAValue`] with
-//!   the reason. Defanged values are refanged ([`refang`]).
+//!   the reason. Defanged values are refanged (`refang`).
 //! * An event's text is read into the same forms by the module of each kind
 //!   ([`domain::read`], [`url::target`], …), without a copy if it is already canonical.
 

@@ -1,7 +1,7 @@
 //! Retro matching: indicators are put to the engine as queries over all stored
 //! events.
 //!
-//! [`Intake`] → batcher (owns the [`queue`]) → workers → writer. Workers hand
+//! [`Intake`](crate::intake::Intake) → batcher (owns the `queue`) → workers → writer. Workers hand
 //! back what the engine could not answer. Each engine has a batcher and a worker of its
 //! own; the other workers ask for whichever engine has a batch.
 

@@ -1,6 +1,6 @@
 //! Expressions of VAST's query language.
 //!
-//! External text only enters a query inside a string literal ([`super::literal`]), or as
+//! External text only enters a query inside a string literal (`literal.rs`), or as
 //! an address that this program prints.
 
 use std::collections::{BTreeMap, BTreeSet};

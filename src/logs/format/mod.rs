@@ -1,6 +1,6 @@
 //! The forms in which logs come, each told by its content.
 //!
-//! A form says how its bytes become lines ([`LogFormat::flatten`]) and what makes events of
+//! A form says how its bytes become lines (`LogFormat::flatten`) and what makes events of
 //! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`], its variants and
 //! arms here and nowhere else, and a file with its reader. How a log is compressed is another matter
 //! (`decode`), and both passes over files and the following of them read by [`Cutter`].

@@ -1,6 +1,6 @@
 //! Feeds of indicators in common formats.
 //!
-//! The format is detected from the content ([`detect`]), or given by the user. Each
+//! The format is detected from the content (`detect`), or given by the user. Each
 //! reader returns its findings one by one with their line numbers, and holds no more of
 //! the feed than one line or object.
 

@@ -3,7 +3,7 @@
 //!
 //! A command whose arguments hold `%ioc` or `%matchtype` is another one for each
 //! pair of values: there is one process for each pair in use, and so many at once.
-//! What goes wrong makes a whole round void ([`round`]); its contexts are then asked
+//! What goes wrong makes a whole round void (`round`); its contexts are then asked
 //! for once more, one by one, as `each` does it.
 
 mod pace;
