@@ -1,6 +1,9 @@
 //! File names: the trailing components of a path, compared without ASCII case.
 
+use std::borrow::Cow;
+
 use super::not_a_value::NotAValue;
+use super::text;
 
 /// The approximate length of the longest path in bytes.
 const LONGEST: usize = 32 * 1024;
@@ -27,16 +30,18 @@ pub fn each_end<'t>(
 }
 
 /// Returns a whole path in its canonical form: lower-case components separated by one
-/// `/`.
+/// `/`, with composed characters, since some systems decompose those of names.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
     let bytes = text.as_bytes();
     let is_plain = |byte: &u8| !byte.is_ascii_uppercase() && *byte != b'\\';
     let is_one = !bytes.windows(2).any(|pair| pair == b"//");
-    if bytes.iter().all(is_plain) && is_one {
+    let composed = text::nfc(text);
+    let is_composed = matches!(composed, Cow::Borrowed(_));
+    if bytes.iter().all(is_plain) && is_one && is_composed {
         return text.trim_matches('/');
     }
     buffer.clear();
-    for component in text.split(['/', '\\']).filter(|one| !one.is_empty()) {
+    for component in composed.split(['/', '\\']).filter(|one| !one.is_empty()) {
         if !buffer.is_empty() {
             buffer.push('/');
         }
@@ -81,12 +86,14 @@ mod tests {
             assert_eq!(ends(text, 1), expected[..1], "{text}");
         }
         assert_eq!(ends("c.exe", 9), ["c.exe"]);
+        assert_eq!(ends("/a/gru\u{308}n.exe", 1), ["gr\u{fc}n.exe"]);
         assert!(ends("/", 9).is_empty() && ends("", 9).is_empty());
     }
 
     #[test]
     fn a_feed_names_a_file_or_the_end_of_a_path() {
         assert_eq!(parse("Evil.EXE").as_deref(), Ok("evil.exe"));
+        assert_eq!(parse("gru\u{308}n.EXE").as_deref(), Ok("gr\u{fc}n.exe"));
         assert_eq!(parse("C:\\Temp\\x.dll").as_deref(), Ok("c:/temp/x.dll"));
         assert_eq!(components("c:/temp/x.dll"), 3);
         assert!(parse("").is_err() && parse("\\").is_err());
