@@ -170,3 +170,33 @@ fn metrics_are_written_when_the_run_ends() {
     // It would be old numbers from now on.
     assert!(!directory.join("bridge.prom").exists());
 }
+
+#[test]
+fn an_address_with_a_port_is_one_end_of_a_connection_in_every_mode() {
+    let flow = |n: u64, port: u16| {
+        json!({
+            "timestamp": "2024-03-05T09:00:00.250000000", "event_type": "flow", "flow_id": n,
+            "src_ip": "10.0.0.1", "src_port": 443, "dest_ip": "198.51.100.7", "dest_port": port,
+        })
+    };
+    let events = [flow(1, 443), flow(2, 80)];
+    let lines: String = events.iter().map(|event| format!("{event}\n")).collect();
+    let engine = Standin::holding(&[("suricata.flow", &events)]);
+    for mode in ["exact", "standard", "thorough"] {
+        let in_files = Bridge::bare()
+            .file("events.json", &lines)
+            .file("indicators", "198.51.100.7:443\n")
+            .args(["--indicators", "indicators", "--events", "events.json"]);
+        let asked = hunt(&engine, "198.51.100.7:443\n").arg("--retro-match");
+        for bridge in [in_files, asked] {
+            let mut bridge = bridge.args(["--match", mode]).run();
+            assert!(bridge.wait(LIMIT).success(), "{mode}\n{}", bridge.log());
+            let found = bridge.rest(LIMIT).into_iter();
+            let found = found.map(|line| {
+                let event: Value = serde_json::from_str(&line).expect("an event");
+                event["flow_id"].clone()
+            });
+            assert_eq!(found.collect::<Vec<_>>(), [1], "{mode}\n{}", bridge.log());
+        }
+    }
+}
