@@ -1,10 +1,10 @@
 //! The broker's reply to a subscription.
 #![no_main]
 
-use vast_threatbus::bus::manage;
+use vast_threatbus::bus::management;
 
 libfuzzer_sys::fuzz_target!(|reply: &[u8]| {
-    match manage::read_subscription(reply, "bus.example") {
+    match management::read_subscription(reply, "bus.example") {
         Ok(subscription) => {
             // A topic that no message and no line of a file can be broken with.
             let topic = subscription.topic;
