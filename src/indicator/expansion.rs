@@ -47,6 +47,19 @@ fn host(url: &str) -> Option<Observable> {
     }
 }
 
+/// The URL of two values of which the other is its host.
+pub(super) fn url_with_host(values: &[Observable]) -> Option<&Observable> {
+    let [one, other] = values else {
+        return None;
+    };
+    [(one, other), (other, one)]
+        .into_iter()
+        .find(|(value, other)| {
+            matches!(value, Observable::Url(url) if host(url).as_ref() == Some(other))
+        })
+        .map(|(url, _)| url)
+}
+
 impl MatchExpansion {
     /// Whether nothing is added.
     pub fn is_nothing(self) -> bool {
@@ -210,9 +223,10 @@ fn is_of_an_end(test: &Test) -> bool {
 mod tests {
     use super::*;
     use crate::indicator::Message;
+    use crate::indicator::Protocol;
     use crate::matching::Fields;
     use crate::matching::condition::LazyEvent;
-    use crate::observable::Network;
+    use crate::observable::{Network, of_line};
     use crate::protocol::stix;
 
     const ALL: MatchExpansion = MatchExpansion {
@@ -234,6 +248,27 @@ mod tests {
             }
             other => panic!("{pattern}: {other:?}"),
         }
+    }
+
+    #[test]
+    fn the_kind_is_that_of_what_is_named() {
+        for (line, kind) in [
+            ("a.example", "domain"),
+            (".a.example", "domain"),
+            ("*.a.example", "subdomain"),
+            ("192.0.2.1", "ipv4"),
+            ("192.0.2.1-192.0.2.4", "network"),
+            ("http://a.example/x", "url"),
+            ("http://192.0.2.1/x", "url"),
+        ] {
+            let values = of_line(line).expect("a value");
+            let mut indicator = Indicator::new("1".into(), Protocol::Legacy, values);
+            assert_eq!(indicator.kind(), kind, "{line}");
+            ALL.expand(&mut indicator);
+            assert_eq!(indicator.kind(), kind, "{line}");
+        }
+        let both = "[domain-name:value = 'a.example' OR url:value = 'http://b.example/']";
+        assert_eq!(widened(both, ALL).kind(), "several");
     }
 
     fn address(text: &str) -> Observable {

@@ -104,15 +104,22 @@ impl Indicator {
         }
     }
 
-    /// The kind of its observables in one word, for statistics.
+    /// The kind of what it looks for in one word, as statistics name it. What is looked for
+    /// besides the values that it names ([`MatchExpansion`]) does not change it: a domain
+    /// with the names under it is a domain, and a range of addresses is a network.
     pub fn kind(&self) -> &'static str {
-        let mut kinds = self.observables.iter().map(Observable::kind);
-        let first = kinds.next().unwrap_or("query");
-        if kinds.all(|kind| kind == first) {
-            first
-        } else {
-            "several"
+        if let Some(url) = expansion::url_with_host(&self.observables) {
+            return url.kind();
         }
+        let kinds = self.observables.iter().map(Observable::kind);
+        let joint = kinds.reduce(|one, other| match (one, other) {
+            _ if one == other => one,
+            ("answer", named) | (named, "answer") => named,
+            ("domain", "subdomain") | ("subdomain", "domain") => "domain",
+            ("ipv4" | "ipv6", "network") | ("network", "ipv4" | "ipv6") => "network",
+            _ => "several",
+        });
+        joint.unwrap_or("query")
     }
 
     /// Whether an event that an engine returned for it is a match.

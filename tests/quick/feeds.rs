@@ -467,6 +467,20 @@ fn what_is_no_feed_is_an_error_with_status_75() {
         assert_eq!(output.status.code(), Some(75), "{text}");
         assert!(!output.stdout.is_empty(), "{text}");
     }
+    // Also where its form is named.
+    for (text, words) in [
+        ("no such thing\n", "begins with \"no such"),
+        ("BZh91AY&SY\n", "bzip2 -dc"),
+    ] {
+        let path = directory.path().join("feed");
+        std::fs::write(&path, text).expect("a file");
+        let mut command = over_events(&[&path]);
+        command.args(["--indicators-format", "list", "--loglevel", "error"]);
+        let output = command.output().expect("the program runs");
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(75), "{text}");
+        assert!(log.contains(words), "{log}");
+    }
     for text in ["", "# nothing\n"] {
         let path = directory.path().join("feed");
         std::fs::write(&path, text).expect("a file");

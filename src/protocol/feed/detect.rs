@@ -35,6 +35,12 @@ pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, 
         reader,
         bytes: Vec::new(),
     };
+    if options.form.is_some() {
+        // What is said of a feed that is none has its beginning.
+        if let Some(line) = head.line()? {
+            head.refuse_binary(line.trim_start())?;
+        }
+    }
     let detected = match options.form {
         None => head.guess(options)?,
         Some(FileFormat::List) => Detected::List,
@@ -183,7 +189,10 @@ impl<R: BufRead> Head<'_, R> {
             "it is a ZIP archive: pipe it through `unzip -p`"
         } else if begins(b"\xfd7zXZ") {
             "it is compressed with xz: pipe it through `xz -dc`"
-        } else if begins(b"BZh") {
+        } else if matches!(
+            &self.bytes[..],
+            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
+        ) {
             "it is compressed with bzip2: pipe it through `bzip2 -dc`"
         } else if begins(b"<") && by_form(line).is_none() {
             "it is HTML or XML, as servers answer where something is wrong"

@@ -1,6 +1,7 @@
 //! Which files of indicators are read, where folders are named too.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -80,6 +81,13 @@ impl Listing {
         let root = folder.canonicalize()?;
         match manifest(folder)? {
             Some(names) => {
+                let known: BTreeSet<&str> = names.iter().flatten().map(String::as_str).collect();
+                for path in sorted(folder)? {
+                    let name = path.file_name().and_then(OsStr::to_str);
+                    if !name.is_some_and(|name| name == MANIFEST || known.contains(name)) {
+                        self.leave_out(&path, "the manifest of the feed does not name it");
+                    }
+                }
                 for name in names {
                     match name {
                         Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST),
@@ -96,10 +104,7 @@ impl Listing {
     }
 
     fn entries(&mut self, of: &Path, folder: &Path, root: &Path, depth: usize) -> io::Result<()> {
-        let entries = fs::read_dir(of)?.map(|entry| entry.map(|entry| entry.path()));
-        let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
-        paths.sort();
-        for path in paths {
+        for path in sorted(of)? {
             self.entry(&path, folder, root, depth);
         }
         Ok(())
@@ -134,6 +139,14 @@ impl Listing {
             self.failed.push((path.to_owned(), error));
         }
     }
+}
+
+/// What a folder holds, sorted by name.
+fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
+    let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
 }
 
 /// The names of the files that the manifest of a MISP feed names, in order, or the key
@@ -219,7 +232,7 @@ mod tests {
         fs::write(at(MANIFEST), manifest).expect("a file");
         let (read, left_out) = names(&[directory.path().to_owned()]);
         assert_eq!(read, [format!("{event}.json")]);
-        assert_eq!(left_out, [MANIFEST]);
+        assert_eq!(left_out, ["other.json", MANIFEST]);
         fs::write(at(MANIFEST), "[]").expect("a file");
         assert_eq!(names(&[directory.path().to_owned()]).0.len(), 3);
     }
