@@ -133,6 +133,10 @@ fn failures(metrics: &Metrics) -> Vec<String> {
         (&metrics.files_failed, "file(s) not read to the end"),
         (&metrics.sightings_failed, "sighting(s) failed"),
         (&metrics.sightings_lost, "sighting(s) lost"),
+        (
+            &metrics.sightings_withheld,
+            "sighting(s) that the sink did not get, as their contexts were not transformed",
+        ),
     ];
     let counts = counts.iter().map(|(counter, what)| (counter.get(), what));
     let spooled = (

@@ -112,6 +112,38 @@ fn a_command_that_misbehaves_is_told_of_and_nothing_is_lost() {
     assert!(log.contains("transforms_repeated="), "{log}");
 }
 
+#[test]
+fn what_a_command_does_not_answer_is_asked_for_one_by_one() {
+    // Each does the first context right, as all that `each` asks for, and then dies, prints
+    // nothing more, too much, or no JSON.
+    for rest in [
+        "exit 3",
+        "while read l; do :; done",
+        "while read l; do echo \"$l\"; echo \"$l\"; done",
+        "while read l; do echo garbage; done",
+        "cat >/dev/null; echo {}",
+    ] {
+        let more = format!("if read m; then echo \"$m\" >/dev/null; {rest}; fi");
+        let command = format!("sh -c 'read l; echo \"$l\"; {more}'");
+        let (each, _) = transformed(&command, "each", 3, 10);
+        let (lines, log) = transformed(&command, "lines", 3, 10);
+        assert_eq!(each.values().sum::<usize>(), 30, "{command}");
+        assert_eq!(each, lines, "{command}");
+        assert!(log.contains("one by one"), "{command}: {log}");
+    }
+}
+
+#[test]
+fn a_transformation_that_fails_leaves_the_run_incomplete() {
+    for mode in ["each", "lines"] {
+        let bridge = hunt(2, 3).args(["-T", "false", "--transform-mode", mode]);
+        let mut bridge = bridge.run();
+        assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
+        assert!(bridge.rest(LIMIT).is_empty());
+        bridge.wait_for_log("6 sighting(s) that the sink did not get", LIMIT);
+    }
+}
+
 /// A run that follows a file in which nothing is yet.
 fn following(arguments: &[&str]) -> Observed {
     let bridge = Bridge::bare()
