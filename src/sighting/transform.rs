@@ -2,9 +2,13 @@
 //! what takes its place.
 
 use std::fmt;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
+use crate::observe::logging::printable;
 use crate::process::child::{self, End, Limits};
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
@@ -18,22 +22,29 @@ const LONGEST_OUTPUT: usize = 16 << 20;
 
 /// Why there is no transformed context.
 #[derive(Debug)]
-pub struct Failure(String);
+pub struct Failure {
+    reason: String,
+    /// The command was killed (SIGKILL), which says nothing of the context.
+    was_killed: bool,
+}
 
 impl Failure {
     /// For this reason.
     pub fn new(reason: &str) -> Self {
-        Failure(reason.to_owned())
+        Failure {
+            reason: reason.to_owned(),
+            was_killed: false,
+        }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.reason)
     }
 }
 
-/// Runs the command on one context.
+/// Runs the command on one context, and once more where it was killed.
 ///
 /// # Errors
 /// The command cannot be started, exits with an error, takes too long, or
@@ -45,8 +56,12 @@ pub fn transform(
     match_type: MatchType,
     stop: &Stop,
 ) -> Result<Context<'static>, Failure> {
-    let output = run_command(template, context, ioc, match_type, stop)?;
-    Context::from_command(output).map_err(|error| Failure(error.to_string()))
+    let run = || run_command(template, context, ioc, match_type, stop);
+    let output = match run() {
+        Err(failure) if failure.was_killed => run()?,
+        result => result?,
+    };
+    Context::from_command(output).map_err(|error| Failure::new(&error.to_string()))
 }
 
 /// Runs a command for one sighting, with the context on its standard input;
@@ -80,14 +95,15 @@ fn run_within(
     let input = format!("{}\n", context.as_str());
     let (outcome, output) =
         child::run_to_end(&mut command, input.as_bytes(), limits, LONGEST_OUTPUT)
-            .map_err(|error| Failure(format!("it cannot be run: {error}")))?;
+            .map_err(|error| Failure::new(&format!("it cannot be run: {error}")))?;
+    let mut was_killed = false;
     let reason = match outcome.end {
         End::Exited(status) if status.success() => return Ok(output),
-        End::Exited(status) => format!(
-            "{}, {}",
-            child::describe(status),
-            crate::observe::logging::printable(&outcome.last_words(), 500)
-        ),
+        End::Exited(status) => {
+            was_killed = status.signal() == Some(Signal::KILL.as_raw());
+            let words = outcome.last_words();
+            format!("{}, {}", child::describe(status), printable(&words, 500))
+        }
         End::TimedOut => format!(
             "it took longer than {:.1} s",
             limits.time.unwrap_or_default().as_secs_f64()
@@ -95,7 +111,7 @@ fn run_within(
         End::Stopped => "the program was stopped".to_owned(),
         End::Enough => format!("it printed more than {LONGEST_OUTPUT} bytes"),
     };
-    Err(Failure(reason))
+    Err(Failure { reason, was_killed })
 }
 
 #[cfg(test)]
@@ -111,6 +127,23 @@ mod tests {
         let template = CommandTemplate::parse(command).expect("a command");
         let context = Context::new("{}").expect("an object");
         run_within(limits, &template, &context, "a.example", MatchType::Live)
+    }
+
+    #[test]
+    fn a_command_that_is_killed_is_asked_once_more() {
+        let folder = tempfile::tempdir().expect("a directory");
+        let mark = folder.path().join("mark");
+        let mark = mark.to_str().expect("it is UTF-8");
+        let stop = Stop::new().expect("two socket pairs");
+        let ask = |command: &str| {
+            let template = CommandTemplate::parse(command).expect("a command");
+            let context = Context::new("{}").expect("an object");
+            transform(&template, &context, "a.example", MatchType::Live, &stop)
+        };
+        let once = format!("sh -c 'if mkdir {mark}; then kill -9 $$; fi; cat'");
+        assert_eq!(ask(&once).expect("an answer").as_str(), "{}");
+        let always = ask("sh -c 'kill -9 $$'").expect_err("it is killed each time");
+        assert!(always.to_string().contains("signal 9"), "{always}");
     }
 
     #[test]
