@@ -31,7 +31,8 @@ use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::child::{self, Flow, Limits};
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::sighting::instances;
-use vast_threatbus::sighting::report::{Destination, ReportSettings, WriterMessage};
+use vast_threatbus::sighting::message::WriterMessage;
+use vast_threatbus::sighting::report::{Destination, ReportSettings};
 
 /// How many indicators are live.
 const INDICATORS: usize = 1_000_000;

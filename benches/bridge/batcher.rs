@@ -12,7 +12,8 @@ use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::retro::{Lane, Retro, RetroSettings};
-use vast_threatbus::sighting::report::{Destination, ReportSettings, WriterMessage};
+use vast_threatbus::sighting::message::WriterMessage;
+use vast_threatbus::sighting::report::{Destination, ReportSettings};
 
 use crate::engine::{MATCH_EVERY, engine, list_query, name};
 use crate::results::{Results, round};

@@ -17,7 +17,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
-use crate::sighting::report::WriterMessage;
+use crate::sighting::message::WriterMessage;
 use crate::state::journal::Ticket;
 
 /// The least time for the last messages to reach the broker when the program ends: even a

@@ -31,7 +31,8 @@ use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::{ReportSettings, Reporter};
 
 use crate::engine::live::Source;
 use backfill::Backfill;

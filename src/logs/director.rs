@@ -27,7 +27,8 @@ use crate::process::input::{is_standard_input, name};
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::{ReportSettings, Reporter};
 
 /// A pause in the stream of indicators after which those that arrived are searched
 /// together: a pass over the files costs the same for one and for many.

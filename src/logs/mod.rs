@@ -30,7 +30,8 @@ use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::instances::Waiting;
-use crate::sighting::report::{ReportSettings, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::ReportSettings;
 
 use director::Director;
 

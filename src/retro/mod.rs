@@ -29,7 +29,8 @@ use crate::engine::Connection;
 use crate::intake::{Account, Arrival};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{ReportSettings, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::ReportSettings;
 
 use batcher::{Batcher, Workers};
 use queue::Queue;

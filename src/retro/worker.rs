@@ -12,7 +12,8 @@ use super::event_multiset::Memory;
 use crate::engine::Connection;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
-use crate::sighting::report::{ReportSettings, Reporter, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::{ReportSettings, Reporter};
 
 /// What one engine is asked with, by whichever worker.
 pub struct Desk {

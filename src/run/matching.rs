@@ -18,7 +18,8 @@ use crate::process::stop::Stop;
 use crate::process::ticker::Ticker;
 use crate::retro::{self, Retro};
 use crate::sighting::instances::{Bounds, Waiting};
-use crate::sighting::report::{ReportSettings, WriterMessage};
+use crate::sighting::message::WriterMessage;
+use crate::sighting::report::ReportSettings;
 use crate::state::waiting::SavedFile;
 
 /// The matching threads.

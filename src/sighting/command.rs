@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{error, info, warn};
 
-use super::report::{CommandRun, WriterMessage};
+use super::message::{CommandRun, WriterMessage};
 use super::retries::{Failed, MOST_RETRIES, Retries};
 use super::transform::run_command;
 use super::untaken::{Place, Untaken};

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use log::{error, info, warn};
 
 use super::handing::{GivenUp, Handing, SETTLING, Settled};
-use super::report::{CommandRun, WriterMessage};
+use super::message::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
 use super::untaken::{Place, Untaken};

@@ -7,6 +7,7 @@ mod handing;
 pub mod instances;
 pub mod lines;
 mod locate;
+pub mod message;
 pub mod noise;
 mod pack;
 pub mod pending;

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, error};
 
-use super::report::{
-    BusMessage, CommandRun, Destination, Output, ReportSettings, WriterMessage, ioc,
-};
+use super::message::{BusMessage, CommandRun, WriterMessage};
+use super::report::{Destination, Output, ReportSettings, ioc};
 use crate::indicator::{Indicator, Protocol};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;

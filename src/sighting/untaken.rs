@@ -10,7 +10,7 @@ use log::{error, info};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::report::CommandRun;
+use super::message::CommandRun;
 use crate::observe::metrics::{Counter, Metrics};
 use crate::protocol::{Context, MatchType};
 use crate::state::spool::{Position, Spool};

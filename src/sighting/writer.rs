@@ -14,7 +14,7 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::sighting::command::Command;
 use crate::sighting::feed::Feed;
-use crate::sighting::report::WriterMessage;
+use crate::sighting::message::WriterMessage;
 use crate::sighting::untaken::Untaken;
 use crate::state::journal::Ticket;
 use crate::state::spool::Spool;

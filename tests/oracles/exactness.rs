@@ -21,7 +21,8 @@ use crate::observable::Observable;
 use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::process::stop::Stop;
-use crate::sighting::report::{CommandRun, Destination, ReportSettings, Reporter, WriterMessage};
+use crate::sighting::message::{CommandRun, WriterMessage};
+use crate::sighting::report::{Destination, ReportSettings, Reporter};
 
 /// An engine in memory, that evaluates each observable alone, and what goes
 /// wrong with it.

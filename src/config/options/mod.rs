@@ -8,7 +8,6 @@ mod parse;
 pub mod table;
 mod value;
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ pub use table::OPTIONS;
 pub use value::{RawType, RawValue};
 
 /// One option: its names, what it accepts, what it does, and where it is stored.
+#[derive(Clone, Copy)]
 pub struct Opt {
     /// Its name, and where it can be given.
     pub name: Name,
@@ -58,13 +58,14 @@ pub enum Name {
 }
 
 /// What an option accepts, and how that is stored in [`Settings`].
+#[derive(Clone, Copy)]
 pub enum Kind {
     /// An action instead of running the bridge.
     Action(Action),
     /// On or off; its flag has a `--no-` form.
     Switch(fn(&mut Settings, bool)),
-    /// A whole number within a range.
-    Whole(RangeInclusive<u64>, fn(&mut Settings, u64)),
+    /// A whole number, with its minimum and maximum.
+    Whole(u64, u64, fn(&mut Settings, u64)),
     /// A time in seconds, optionally with a fraction. 0 means none, and is only accepted
     /// if the minimum is 0.
     Seconds(u32, fn(&mut Settings, Option<Duration>)),

@@ -1,6 +1,5 @@
 //! Converts the text of a value into a setting, or into the reason why it is not valid.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -130,11 +129,9 @@ impl Opt {
                 set(settings, parse_truth(text).ok_or_else(|| self.accepts())?);
                 Ok(())
             }
-            Kind::Whole(range, set) => {
-                set(
-                    settings,
-                    parse_whole(text, range).ok_or_else(|| self.accepts())?,
-                );
+            Kind::Whole(least, greatest, set) => {
+                let number = parse_whole(text, *least, *greatest);
+                set(settings, number.ok_or_else(|| self.accepts())?);
                 Ok(())
             }
             Kind::Seconds(least, set) => {
@@ -232,15 +229,11 @@ impl Opt {
             Kind::Action(super::Action::Generate) => format!("accepts one of {}", words()),
             Kind::Action(_) => "accepts no value".to_owned(),
             Kind::Switch(_) => "accepts true or false".to_owned(),
-            Kind::Whole(range, _) if *range.end() == u64::MAX => {
-                format!("accepts a whole number from {} up", range.start())
+            Kind::Whole(least, u64::MAX, _) => {
+                format!("accepts a whole number from {least} up")
             }
-            Kind::Whole(range, _) => {
-                format!(
-                    "accepts a whole number from {} to {}",
-                    range.start(),
-                    range.end()
-                )
+            Kind::Whole(least, greatest, _) => {
+                format!("accepts a whole number from {least} to {greatest}")
             }
             Kind::Seconds(least, _) => {
                 format!("accepts a number of seconds from {least} to {MAX_SECONDS}")
@@ -296,9 +289,9 @@ impl Opt {
     }
 }
 
-fn parse_whole(text: &str, range: &RangeInclusive<u64>) -> Option<u64> {
+fn parse_whole(text: &str, least: u64, greatest: u64) -> Option<u64> {
     let number = text.parse().ok()?;
-    range.contains(&number).then_some(number)
+    (least..=greatest).contains(&number).then_some(number)
 }
 
 /// A time, where 0 is `None`; the outer `None` is an error.

@@ -1,0 +1,80 @@
+//! Help, version, configuration file, and hidden options.
+
+use crate::config::options::{Action, Kind, Name, Opt, Section};
+
+/// The options of this section.
+pub const ROWS: &[Opt] = &[
+    Opt {
+        name: Name::FlagOnly("config"),
+        short: Some('c'),
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.config_file = value),
+        default: None,
+        sample: None,
+        section: Section::General,
+        short_help: "read this configuration file, or folder of such",
+        long_help: "Of a folder, every *.yaml is read, in the order of their names, and a key \
+                    that two of them set is the later one's; none may be writable by others. \
+                    Without it, the first of ./config.yaml, ./config.yml and \
+                    /etc/vast-threatbus/config.yaml that exists is read.",
+    },
+    Opt {
+        name: Name::FlagOnly("migrate"),
+        short: None,
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.migrate = value),
+        default: None,
+        sample: None,
+        section: Section::General,
+        short_help: "print the original's configuration file as it should be here",
+        long_help: "Each change has a comment. The defaults of the releases of 2022 are written \
+                    down where a key is left out (retro_match: true, snapshot: 30); keys that they \
+                    ignored become comments. A file of 2020 is printed as it is.",
+    },
+    Opt {
+        name: Name::FlagOnly("check"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.check = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::General,
+        short_help: "check whether everything is there, print a table, and end",
+        long_help: "It reads the configuration, queries the engine and the bus, subscribes and \
+                    unsubscribes. The status is that of the worst finding: 0, 1 for a warning, \
+                    69 if something is missing.",
+    },
+    Opt {
+        name: Name::FlagOnly("help"),
+        short: Some('h'),
+        value_name: "",
+        kind: Kind::Action(Action::Help),
+        default: None,
+        sample: None,
+        section: Section::General,
+        short_help: "print help: short with -h, long with --help",
+        long_help: "",
+    },
+    Opt {
+        name: Name::FlagOnly("version"),
+        short: Some('V'),
+        value_name: "",
+        kind: Kind::Action(Action::Version),
+        default: None,
+        sample: None,
+        section: Section::General,
+        short_help: "print the version",
+        long_help: "",
+    },
+    Opt {
+        name: Name::FlagOnly("generate"),
+        short: None,
+        value_name: "TEXT",
+        kind: Kind::Action(Action::Generate),
+        default: None,
+        sample: None,
+        section: Section::Hidden,
+        short_help: "print a text that is made from the table of options",
+        long_help: "",
+    },
+];

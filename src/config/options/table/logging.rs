@@ -1,0 +1,147 @@
+//! What the program reports about itself.
+
+use crate::config::Format;
+use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+
+/// The options of this section.
+pub const ROWS: &[Opt] = &[
+    Opt {
+        name: Name::Anywhere("loglevel"),
+        short: Some('l'),
+        value_name: "LEVEL",
+        kind: Kind::LogLevel(|settings, value| settings.console_verbosity = value),
+        default: Some("info"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "how much to log to standard error; NOTSET = nothing",
+        long_help: "On the command line it also overrides logging.console_verbosity. WARN is \
+                    another name of WARNING.",
+    },
+    Opt {
+        name: Name::Anywhere("log-format"),
+        short: None,
+        value_name: "FORMAT",
+        kind: Kind::Choice(&[
+            ChoiceValue {
+                name: "text",
+                help: "time, level and message",
+                set: |settings| settings.log_format = Format::Text,
+            },
+            ChoiceValue {
+                name: "json",
+                help: "a JSON object (time, level, thread, message)",
+                set: |settings| settings.log_format = Format::Json,
+            },
+        ]),
+        default: Some("text"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "how a line of the log looks",
+        long_help: "It holds for standard error and for a log file. A warning or an error that \
+                    is repeated within a minute is written three times. At the end of the minute \
+                    one line says how often it came after that.",
+    },
+    Opt {
+        name: Name::KeyOnly("logging.console"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.log_to_console = value),
+        default: Some("true"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "log to standard error",
+        long_help: "",
+    },
+    Opt {
+        name: Name::KeyOnly("logging.console_verbosity"),
+        short: None,
+        value_name: "LEVEL",
+        kind: Kind::LogLevel(|settings, value| settings.console_verbosity = value),
+        default: None,
+        sample: Some("info"),
+        section: Section::Logging,
+        short_help: "how much to log to standard error; the same as loglevel",
+        long_help: "If a file has both, this one counts.",
+    },
+    Opt {
+        name: Name::KeyOnly("logging.file"),
+        short: None,
+        value_name: "",
+        kind: Kind::Switch(|settings, value| settings.log_to_file = value),
+        default: Some("false"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "log to a file",
+        long_help: "",
+    },
+    Opt {
+        name: Name::KeyOnly("logging.file_verbosity"),
+        short: None,
+        value_name: "LEVEL",
+        kind: Kind::LogLevel(|settings, value| settings.file_verbosity = value),
+        default: Some("info"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "how much to log to the file",
+        long_help: "",
+    },
+    Opt {
+        name: Name::KeyOnly("logging.filename"),
+        short: None,
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.log_file = value),
+        default: Some("vast-threatbus.log"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "the file to log to, at its end",
+        long_help: "If it is moved away, as logrotate does it, it is opened again.",
+    },
+    Opt {
+        name: Name::KeyOnly("metrics.interval"),
+        short: None,
+        value_name: "SECS",
+        kind: Kind::Seconds(0, |settings, value| settings.metrics_interval = value),
+        default: Some("10"),
+        sample: None,
+        section: Section::Logging,
+        short_help: "the time between two lines of metrics in seconds; 0 = no metrics at all",
+        long_help: "",
+    },
+    Opt {
+        name: Name::KeyOnly("metrics.filename"),
+        short: None,
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.metrics_file = value),
+        default: None,
+        sample: Some("metrics.log"),
+        section: Section::Logging,
+        short_help: "the file to write metrics to, at its end",
+        long_help: "One line for each interval in which something was counted, in the line \
+                    protocol of InfluxDB, with the names of the original and this program's own.",
+    },
+    Opt {
+        name: Name::Anywhere("metrics-prometheus"),
+        short: None,
+        value_name: "FILE",
+        kind: Kind::File(|settings, value| settings.metrics_prometheus = value),
+        default: None,
+        sample: Some("/var/lib/prometheus/node-exporter/vast-threatbus.prom"),
+        section: Section::Logging,
+        short_help: "a file that always holds the present metrics, for Prometheus",
+        long_help: "It is replaced every metrics.interval seconds, for the textfile collector of \
+                    node_exporter, and removed after a clean end; its directory must be writable.",
+    },
+    Opt {
+        name: Name::Anywhere("sensor-name"),
+        short: None,
+        value_name: "NAME",
+        kind: Kind::Text(|settings, value| settings.sensor_name = value),
+        default: None,
+        sample: Some("sensor-1"),
+        section: Section::Logging,
+        short_help: "what this bridge is called where several are told apart",
+        long_help: "It is the `bridge` of the metrics, and in sightings it says who saw it. Without \
+                    it, metrics have the name of the host and of the configuration file, and \
+                    sightings have no such name.",
+    },
+];
