@@ -448,6 +448,8 @@ impl Subscriber {
                 }
                 self.give_up(now, topics, after, outputs)
             }
+            // It is not used any more.
+            Err(ManageError::Stopped) if !matches!(after, After::Serve) => self.finish(),
             Err(error) => {
                 let topic = self.held.last().cloned().unwrap_or_default();
                 outputs.push(Output::Held(self.held.clone()));
