@@ -153,12 +153,12 @@ pub(super) fn connect_to(
 /// The findings of `--check` about the engines, each with the engine's number.
 pub fn findings(
     targets: &[Target],
-    wish: Option<&LiveOptions>,
+    options: Option<&LiveOptions>,
     stop: &Stop,
 ) -> Vec<(usize, Finding)> {
     let engines = open_all(targets, stop);
     // In parallel, since each may wait for a node that does not respond.
-    let ask = |engine: &SharedEngine| engine.findings(wish, stop);
+    let ask = |engine: &SharedEngine| engine.findings(options, stop);
     let found: Vec<Vec<Finding>> = std::thread::scope(|scope| {
         let asking: Vec<_> = engines
             .iter()

@@ -45,7 +45,7 @@ pub struct Connection {
     /// Its name, if there are several engines.
     name: Option<Arc<str>>,
     metrics: Arc<Metrics>,
-    standing: Mutex<ConnectionState>,
+    state: Mutex<ConnectionState>,
     /// When it was last queried.
     asked: Mutex<Instant>,
     /// Why it was given up.
@@ -65,7 +65,7 @@ impl Connection {
             engine,
             name,
             metrics,
-            standing: Mutex::new(ConnectionState::New),
+            state: Mutex::new(ConnectionState::New),
             asked: Mutex::new(Instant::now()),
             reason: Mutex::default(),
             decided,
@@ -100,7 +100,7 @@ impl Connection {
     /// It was given up: it did not respond in time, or cannot be used.
     pub fn open(&self, patience: Patience, stop: &Stop) -> Result<(), Unreachable> {
         let opened = connect_to(self, patience, stop);
-        let standing = match &opened {
+        let state = match &opened {
             Ok(true) => {
                 if let Some(named) = &self.metrics.engine {
                     named.version.get_or_init(|| self.engine.version());
@@ -114,7 +114,7 @@ impl Connection {
                 ConnectionState::GivenUp
             }
         };
-        self.set(standing);
+        self.set(state);
         *self.decide.lock().unwrap_or_else(PoisonError::into_inner) = None;
         opened.map(|_| ())
     }
@@ -179,9 +179,9 @@ impl Connection {
     /// Records that a query succeeded.
     pub fn has_answered(&self) {
         self.note_asked();
-        let mut standing = self.lock();
-        if matches!(*standing, ConnectionState::Away(_)) {
-            *standing = ConnectionState::Up;
+        let mut state = self.lock();
+        if matches!(*state, ConnectionState::Away(_)) {
+            *state = ConnectionState::Up;
             self.metrics.engine_up.set(Peer::Up);
         }
     }
@@ -189,9 +189,9 @@ impl Connection {
     /// Records that the engine became unreachable during a query, with the human-readable
     /// reason.
     pub fn is_lost(&self, reason: &str) {
-        let mut standing = self.lock();
-        if *standing == ConnectionState::Up {
-            *standing = ConnectionState::Away(Instant::now());
+        let mut state = self.lock();
+        if *state == ConnectionState::Up {
+            *state = ConnectionState::Away(Instant::now());
             self.metrics.engine_up.set(Peer::Down);
             let (engine, reason) = (self.called(), printable(reason, 500));
             warn!(
@@ -229,16 +229,16 @@ impl Connection {
         *self.lock()
     }
 
-    fn set(&self, standing: ConnectionState) {
-        *self.lock() = standing;
-        self.metrics.engine_up.set(match standing {
+    fn set(&self, state: ConnectionState) {
+        *self.lock() = state;
+        self.metrics.engine_up.set(match state {
             ConnectionState::Up => Peer::Up,
             _ => Peer::Down,
         });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, ConnectionState> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

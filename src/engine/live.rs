@@ -20,7 +20,7 @@ pub struct Source {
     /// The stream of lines.
     pub feed: Box<dyn EventStream>,
     /// The remote matcher to update, if the engine matches by itself.
-    pub registrar: Option<Arc<dyn RemoteMatcher>>,
+    pub matcher: Option<Arc<dyn RemoteMatcher>>,
     /// The fields in which a match counts, if it is found here.
     pub reach: Box<dyn FieldScope>,
     /// What the fields of events hold, for the checks here.

@@ -141,7 +141,7 @@ impl Backfill {
         let mut next = Some(0);
         while let Some(from) = next.filter(|_| !self.ending.is_now()) {
             let values;
-            (values, next) = self.shared.roster().values(from, 1000);
+            (values, next) = self.shared.table().values(from, 1000);
             for (value, id) in values {
                 if !way.send(Change::Add(value, id)) {
                     return;
@@ -158,12 +158,12 @@ impl Backfill {
         let (mut next, mut any) = (Some(0), false);
         while let Some(from) = next {
             let values;
-            (values, next) = self.shared.roster().values(from, most);
+            (values, next) = self.shared.table().values(from, most);
             let values: Vec<Observable> = values.into_iter().map(|(value, _)| value).collect();
             any |= !values.is_empty();
             self.ask_until_answered(&values, since)?;
         }
-        let selections = self.shared.roster().selections();
+        let selections = self.shared.table().selections();
         any |= !selections.is_empty();
         for (selection, id) in &selections {
             let asked = QueryTarget::Selection(selection);
@@ -305,7 +305,7 @@ fn take(
     matched: &mut Vec<Matched>,
 ) -> bool {
     let line = event.text.trim_ascii();
-    let scanned = shared.roster().matches(event.schema, line, matched);
+    let scanned = shared.table().matches(event.schema, line, matched);
     if scanned.is_err() {
         return false;
     }

@@ -22,7 +22,7 @@ pub struct Lifecycle {
     /// The live indicators.
     pub shared: Arc<Shared>,
     /// The engine's own matcher, if it has one, which tells what it supports.
-    pub registrar: Option<Arc<dyn RemoteMatcher>>,
+    pub matcher: Option<Arc<dyn RemoteMatcher>>,
     /// The way to that matcher.
     pub way: Option<Way>,
     /// Whether live matching is the only matching.
@@ -66,14 +66,14 @@ impl Lifecycle {
             }
             let now = SystemTime::now();
             let mut table = Kept {
-                roster: self.shared.roster(),
-                registrar: self.registrar.as_deref(),
+                table: self.shared.table(),
+                matcher: self.matcher.as_deref(),
                 metrics: &self.metrics,
                 now,
                 changes: &mut changes,
             };
             let outputs = life.step(now, input, &mut table);
-            let count = table.roster.len();
+            let count = table.table.len();
             drop((table, place));
             self.metrics.live_indicators.set(count as u64);
             intake::note(outputs, way, &self.metrics);
@@ -105,8 +105,8 @@ impl Lifecycle {
 
 /// The table during one step, with what belongs to it.
 struct Kept<'a> {
-    roster: MutexGuard<'a, IndicatorTable>,
-    registrar: Option<&'a dyn RemoteMatcher>,
+    table: MutexGuard<'a, IndicatorTable>,
+    matcher: Option<&'a dyn RemoteMatcher>,
     metrics: &'a Metrics,
     now: SystemTime,
     changes: &'a mut Vec<Change>,
@@ -122,19 +122,19 @@ impl Table for Kept<'_> {
         if !self.is_taken(&mut indicator) {
             return PutOutcome::Refused;
         }
-        self.roster.put(&indicator, end, self.now, self.changes)
+        self.table.put(&indicator, end, self.now, self.changes)
     }
 
     fn remove(&mut self, id: &str) -> bool {
-        self.roster.remove(id, self.changes) > 0
+        self.table.remove(id, self.changes) > 0
     }
 
     fn end(&self, id: &str) -> Option<Ending> {
-        self.roster.end(id)
+        self.table.end(id)
     }
 
     fn len(&self) -> usize {
-        self.roster.len()
+        self.table.len()
     }
 }
 
@@ -142,7 +142,7 @@ impl Kept<'_> {
     /// Drops the values that the engine's own matcher does not support, if there is one;
     /// returns whether any are left.
     fn is_taken(&self, indicator: &mut Arc<Indicator>) -> bool {
-        let Some(registrar) = self.registrar else {
+        let Some(matcher) = self.matcher else {
             return true;
         };
         let id = indicator.id.clone();
@@ -156,7 +156,7 @@ impl Kept<'_> {
             return false;
         }
         Arc::make_mut(indicator).observables.retain(|value| {
-            let checked = registrar.check(value, &id);
+            let checked = matcher.check(value, &id);
             if let Err(reason) = &checked {
                 self.metrics.live_values_rejected.add(1);
                 warn!(

@@ -63,7 +63,7 @@ impl MatcherUpdates {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        registrar: &Arc<dyn RemoteMatcher>,
+        matcher: &Arc<dyn RemoteMatcher>,
         metrics: &Arc<Metrics>,
         ending: &Stop,
         stop: &Stop,
@@ -78,7 +78,7 @@ impl MatcherUpdates {
         for number in 1..=WORKERS {
             let (queue, orders) = bounded(WAITING);
             let worker = Worker {
-                registrar: registrar.clone(),
+                matcher: matcher.clone(),
                 metrics: metrics.clone(),
                 ending: ending.clone(),
                 stop: stop.clone(),
@@ -230,7 +230,7 @@ impl Waiting {
 }
 
 struct Worker {
-    registrar: Arc<dyn RemoteMatcher>,
+    matcher: Arc<dyn RemoteMatcher>,
     metrics: Arc<Metrics>,
     ending: Stop,
     stop: Stop,
@@ -241,7 +241,7 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, orders: &Receiver<Order>) {
-        let most = self.registrar.most_at_once();
+        let most = self.matcher.most_at_once();
         loop {
             if self.waiting.len() == 0 {
                 select! {
@@ -296,8 +296,8 @@ impl Worker {
 
     fn tell(&mut self, step: Step) {
         let told = match &step {
-            Step::Add(values) => self.registrar.add(values, &self.ending),
-            Step::Remove(value) => self.registrar.remove(value, &self.ending),
+            Step::Add(values) => self.matcher.add(values, &self.ending),
+            Step::Remove(value) => self.matcher.remove(value, &self.ending),
         };
         match told {
             UpdateOutcome::Done => {
@@ -321,7 +321,7 @@ impl Worker {
         );
         let mut backoff = Backoff::new();
         while !self.ending.sleep(backoff.pause()) {
-            if self.registrar.is_there(&self.ending) {
+            if self.matcher.is_there(&self.ending) {
                 info!("the matcher can be updated again");
                 return;
             }
@@ -439,9 +439,9 @@ mod tests {
     fn who_brings_more_than_can_wait_is_free_when_the_program_stops() {
         let new = || Stop::new().expect("two socket pairs");
         let (ending, stop) = (new(), new());
-        let registrar: Arc<dyn RemoteMatcher> = Arc::new(Away);
+        let matcher: Arc<dyn RemoteMatcher> = Arc::new(Away);
         let metrics = Arc::new(Metrics::default());
-        let pool = MatcherUpdates::start(&registrar, &metrics, &ending, &stop).expect("threads");
+        let pool = MatcherUpdates::start(&matcher, &metrics, &ending, &stop).expect("threads");
         let way = pool.way();
         let send = move || (0..200_000).all(|n| way.send(add(&format!("{n}.example"), "1")));
         let bringing = std::thread::spawn(send);
@@ -531,9 +531,9 @@ mod tests {
     fn who_waits_until_all_is_told_waits_for_that_and_no_longer() {
         let stop = Stop::new().expect("two socket pairs");
         let slow = Arc::new(Slow::default());
-        let registrar: Arc<dyn RemoteMatcher> = slow.clone();
+        let matcher: Arc<dyn RemoteMatcher> = slow.clone();
         let metrics = Arc::new(Metrics::default());
-        let pool = MatcherUpdates::start(&registrar, &metrics, &stop, &stop).expect("threads");
+        let pool = MatcherUpdates::start(&matcher, &metrics, &stop, &stop).expect("threads");
         let way = pool.way();
         way.wait_until_told();
         for round in 1..=3 {

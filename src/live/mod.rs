@@ -80,7 +80,7 @@ pub struct Ways {
 
 /// The state shared by the threads.
 pub struct Shared {
-    roster: Mutex<IndicatorTable>,
+    table: Mutex<IndicatorTable>,
     recent: Mutex<Dedup>,
     /// Events that wait for others of their patterns.
     waiting: Arc<Waiting>,
@@ -88,8 +88,8 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn roster(&self) -> MutexGuard<'_, IndicatorTable> {
-        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, IndicatorTable> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn recent(&self) -> MutexGuard<'_, Dedup> {
@@ -133,7 +133,7 @@ pub struct Live(JoinHandle<bool>);
 /// The other threads.
 struct Threads {
     watcher: JoinHandle<Result<(), Refused>>,
-    mender: JoinHandle<()>,
+    backfill: JoinHandle<()>,
     pool: Option<MatcherUpdates>,
     /// The engine's name in logs.
     title: String,
@@ -265,7 +265,7 @@ fn prepare(
     // Live matching ends at once while retro matching may finish.
     let ending = Stop::new()?;
     let shared = Arc::new(Shared {
-        roster: Mutex::new(IndicatorTable::new(
+        table: Mutex::new(IndicatorTable::new(
             settings.meaning,
             source.reach,
             SystemTime::now(),
@@ -282,13 +282,13 @@ fn prepare(
             stop.clone(),
         )
     };
-    let pool = match &source.registrar {
-        Some(registrar) => Some(MatcherUpdates::start(registrar, metrics, &ending, stop)?),
+    let pool = match &source.matcher {
+        Some(matcher) => Some(MatcherUpdates::start(matcher, metrics, &ending, stop)?),
         None => None,
     };
-    let forgets = source.registrar.as_ref().is_some_and(|one| one.forgets());
+    let forgets = source.matcher.as_ref().is_some_and(|one| one.forgets());
     let (gaps_sender, gaps) = unbounded();
-    let mender = Backfill {
+    let backfill = Backfill {
         engine: connection.engine().clone(),
         shared: shared.clone(),
         forgetful: pool.as_ref().filter(|_| forgets).map(MatcherUpdates::way),
@@ -300,7 +300,7 @@ fn prepare(
     };
     let keeper = Lifecycle {
         shared: shared.clone(),
-        registrar: source.registrar,
+        matcher: source.matcher,
         way: pool.as_ref().map(MatcherUpdates::way),
         is_alone: settings.is_alone,
         wider,
@@ -314,7 +314,7 @@ fn prepare(
         reporter: reporter(),
         metrics: metrics.clone(),
         ending,
-        mender: gaps_sender,
+        backfill: gaps_sender,
     };
     let (willing, stop) = (settings.willing.clone(), stop.clone());
     let watch = move || {
@@ -326,7 +326,7 @@ fn prepare(
     };
     let threads = Threads {
         watcher: named("live", settings.number).spawn(watch)?,
-        mender: named("live-gap", settings.number).spawn(move || mender.run(&gaps))?,
+        backfill: named("live-gap", settings.number).spawn(move || backfill.run(&gaps))?,
         pool,
         title: connection.title(),
     };
@@ -350,7 +350,7 @@ impl Threads {
             }
             Err(_) => defect("live matching"),
         }
-        if self.mender.join().is_err() {
+        if self.backfill.join().is_err() {
             defect("a thread of live matching");
         }
         if let Some(pool) = self.pool {

@@ -44,7 +44,7 @@ pub struct Watcher {
     /// The end of live matching.
     pub ending: Stop,
     /// Where gaps are sent.
-    pub mender: Sender<Gap>,
+    pub backfill: Sender<Gap>,
 }
 
 /// The human-readable reason why the engine rejects live matching.
@@ -103,7 +103,7 @@ impl Watcher {
     fn run_once(&mut self, name: &str, lost: Option<(Instant, SystemTime)>) -> (bool, Ended) {
         // One sign of life is queued; it goes away with the child.
         let (sign, signs) = bounded::<()>(1);
-        let (mender, metrics) = (self.mender.clone(), self.metrics.clone());
+        let (backfill, metrics) = (self.backfill.clone(), self.metrics.clone());
         let greets = self.feed.greets();
         std::thread::scope(|scope| {
             let settling = scope.spawn(move || {
@@ -118,7 +118,7 @@ impl Watcher {
                         None => info!("matching new events: {name}"),
                     }
                     // The receiver only goes away when the program ends.
-                    let _ = mender.send(Gap {
+                    let _ = backfill.send(Gap {
                         since: lost.map(|(_, since)| since),
                     });
                 }
@@ -213,9 +213,9 @@ impl LineHandler<'_> {
     fn event(&mut self, schema: &str, line: &str) -> Result<(), String> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
-        let mut scanned = self.shared.roster().matches(schema, line, &mut matched);
+        let mut scanned = self.shared.table().matches(schema, line, &mut matched);
         if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(schema, self.ending) {
-            scanned = self.shared.roster().matches(schema, line, &mut matched);
+            scanned = self.shared.table().matches(schema, line, &mut matched);
         }
         // Reported without the lock, since the writer may be slow.
         let is_new = |one: &&Matched| {
@@ -245,18 +245,18 @@ impl LineHandler<'_> {
     /// The indicators of a match: all with the value, since the matcher stores at most
     /// one of them; else the one it names, which may be from an earlier run; else none.
     fn indicators_of(&self, found: &Match<'_>) -> Vec<Indicator> {
-        let roster = self.shared.roster();
+        let table = self.shared.table();
         let value = found.value.as_deref();
-        let holders = value.map_or_else(Vec::new, |value| roster.holders(&readings(value)));
+        let holders = value.map_or_else(Vec::new, |value| table.holders(&readings(value)));
         if !holders.is_empty() {
             return holders.into_iter().map(|one| one.indicator).collect();
         }
-        let known = found.id.as_deref().and_then(|id| roster.with_id(id));
+        let known = found.id.as_deref().and_then(|id| table.with_id(id));
         let protocol = match (&known, &found.id) {
             (Some(known), _) => known.indicator.protocol,
             (None, Some(id)) if id.starts_with("indicator--") => Protocol::Stix2,
             (None, Some(_)) => Protocol::Legacy,
-            (None, None) => roster.any_protocol().unwrap_or(Protocol::Stix2),
+            (None, None) => table.any_protocol().unwrap_or(Protocol::Stix2),
         };
         vec![Indicator {
             ioc: value.map(str::to_owned).into_iter().collect(),

@@ -134,7 +134,7 @@ fn start(store: Store) -> Bed {
     let (metrics, stop) = (Arc::default(), Stop::new().expect("two socket pairs"));
     let source = Source {
         feed: Box::new(Script { lines: script }),
-        registrar: None,
+        matcher: None,
         reach: Box::new(Concepts::shared()),
         concepts: Concepts::shared(),
         knows_events: true,

@@ -161,7 +161,7 @@ pub fn run(
 /// # Errors
 /// The same as for [`run`].
 pub fn run_in(
-    manner: RunOptions,
+    options: RunOptions,
     command: &mut Command,
     input: &[u8],
     limits: Limits<'_>,
@@ -169,10 +169,10 @@ pub fn run_in(
 ) -> io::Result<Outcome> {
     let started = Instant::now();
     let mut child = Guard::spawn(command, !input.is_empty())?;
-    let mut pipes = Pipes::take(&mut child.child, input, manner.silence)?;
+    let mut pipes = Pipes::take(&mut child.child, input, options.silence)?;
     let end = match pipes.pump(started, limits, consume, &child)? {
         Some(end) => {
-            child.end(manner.grace)?;
+            child.end(options.grace)?;
             end
         }
         None => End::Exited(child.reap()?),

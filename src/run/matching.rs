@@ -231,8 +231,8 @@ fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
     let (config, engine) = (config.clone(), connection.engine().clone());
     Arc::new(move |source| {
         // Its own matcher, if it has one, compares whole values.
-        let takes_parts = source.registrar.is_none() && engine.takes_selections();
-        match source.registrar {
+        let takes_parts = source.matcher.is_none() && engine.takes_selections();
+        match source.matcher {
             None if config.meaning.mode != Mode::Exact => wider_here(&config),
             _ => wider(&config, "live", takes_parts),
         }

@@ -55,7 +55,7 @@ use state::{State, state_topics, take_up};
 
 /// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
 /// writer that is slower holds the workers back.
-const PARCELS: usize = 64;
+const WRITER_MESSAGES: usize = 64;
 
 /// How long the topics may take to be given up at the end, each.
 const GIVING_UP: Duration = Duration::from_secs(2);
@@ -183,7 +183,7 @@ fn run_with(
         Ok(allow) => Allowing::new(allow),
         Err(code) => return Ok(code),
     };
-    let (parcels_sender, parcels) = bounded::<WriterMessage>(PARCELS);
+    let (messages_sender, parcels) = bounded::<WriterMessage>(WRITER_MESSAGES);
     let (broker_sender, brokers) = unbounded::<Broker>();
     let (echo_sender, echoes) = unbounded();
     let finished = Arc::new(AtomicBool::new(false));
@@ -203,13 +203,13 @@ fn run_with(
         noise: noise(config).map(|noise| Arc::new(noise.journalled(state.held_back))),
         ..report_settings(config, metrics, stop)
     });
-    let teller = start_teller(&report, metrics, &parcels_sender, stop, state.pending)?;
-    let (matching, intake) = Matching::start(config, lanes, &report, &parcels_sender, stop)?;
+    let teller = start_teller(&report, metrics, &messages_sender, stop, state.pending)?;
+    let (matching, intake) = Matching::start(config, lanes, &report, &messages_sender, stop)?;
     let intake = intake.allowing(allow.clone()).counting(metrics.clone());
     drop(report);
     let reloads = reload::start(config, allow, reloads)?;
     // The workers hold the writer's other senders: it ends with the last.
-    drop(parcels_sender);
+    drop(messages_sender);
     let files = matching.progress();
     let progress = progress::start(config, files.clone(), metrics)?;
     let is_unread = Arc::new(AtomicBool::new(false));

@@ -12,7 +12,11 @@ use crate::observe::logging::printable;
 use crate::process::stop::Stop;
 
 /// Checks the program and its node for everything that a run needs.
-pub(super) fn findings(client: &Client, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
+pub(super) fn findings(
+    client: &Client,
+    options: Option<&LiveOptions>,
+    stop: &Stop,
+) -> Vec<Finding> {
     let binary = client.binary().display();
     let Some(version) = client.release() else {
         let detail = format!("`{binary} '{}'` does not name a version", query::VERSION);
@@ -39,7 +43,7 @@ pub(super) fn findings(client: &Client, wish: Option<&LiveOptions>, stop: &Stop)
         ),
     ));
     findings.push(fields(client));
-    findings.extend(wish.map(|wish| match live::source(client, wish) {
+    findings.extend(options.map(|options| match live::source(client, options) {
         Ok(_) => Finding::good("Tenzir live", "new events are exported and matched here"),
         Err(reason) => Finding::bad("Tenzir live", reason),
     }));

@@ -324,12 +324,12 @@ impl Engine for Client {
         format!("{binary} -e {} '{}'", self.endpoint, query::PING)
     }
 
-    fn findings(&self, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
-        check::findings(self, wish, stop)
+    fn findings(&self, options: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
+        check::findings(self, options, stop)
     }
 
-    fn live(&self, wish: &LiveOptions, _: &Stop) -> Result<Source, String> {
-        live::source(self, wish)
+    fn live(&self, options: &LiveOptions, _: &Stop) -> Result<Source, String> {
+        live::source(self, options)
     }
 
     fn most_observables(&self) -> Option<usize> {
@@ -407,13 +407,17 @@ impl Client {
             time: bounds.time,
             stop,
         };
-        let manner = RunOptions {
+        let options = RunOptions {
             silence: Some(SILENCE),
             ..AT_ONCE
         };
-        let result = child::run_in(manner, &mut command, pipeline.as_bytes(), limits, |bytes| {
-            running.take(bytes, consume)
-        });
+        let result = child::run_in(
+            options,
+            &mut command,
+            pipeline.as_bytes(),
+            limits,
+            |bytes| running.take(bytes, consume),
+        );
         match result {
             Ok(outcome) => running.conclude(&outcome),
             Err(error) => QueryOutcome::Unreachable(format!(
@@ -428,7 +432,7 @@ impl Client {
 struct Running<'a> {
     client: &'a Client,
     stop: &'a Stop,
-    tether: NodeConnection,
+    node: NodeConnection,
     lines: Lines,
     silences: u32,
     /// The node has reported its fields, so it was queried.
@@ -443,7 +447,7 @@ impl<'a> Running<'a> {
         Ok(Running {
             client,
             stop,
-            tether: NodeConnection::hold(&client.endpoint)?,
+            node: NodeConnection::hold(&client.endpoint)?,
             lines: Lines::default(),
             silences: 0,
             confirmed: false,
@@ -478,7 +482,7 @@ impl<'a> Running<'a> {
 
     fn look_after_node(&mut self) -> Flow {
         self.silences += 1;
-        if !self.tether.holds() {
+        if !self.node.holds() {
             self.gone = Some("the node went away in the middle of a query".to_owned());
         } else if self.silences % SILENCES_TO_PING == 0 {
             self.gone =
@@ -498,7 +502,7 @@ impl<'a> Running<'a> {
         }
         log_warnings(outcome);
         let answer = match judge(outcome) {
-            QueryOutcome::Complete if !self.tether.holds() => {
+            QueryOutcome::Complete if !self.node.holds() => {
                 return QueryOutcome::Unreachable("the node went away during a query".to_owned());
             }
             QueryOutcome::Complete if !self.lines.rest().is_empty() => {

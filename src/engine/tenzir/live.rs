@@ -41,8 +41,8 @@ const MOST_ASKED: usize = 1000;
 ///
 /// # Errors
 /// This engine does not support the requested way.
-pub(super) fn source(client: &Client, wish: &LiveOptions) -> Result<Source, String> {
-    match wish.way {
+pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<Source, String> {
+    match options.way {
         LiveEngine::Auto | LiveEngine::Continuous => {}
         LiveEngine::Attach | LiveEngine::Start => {
             return Err(
@@ -57,7 +57,7 @@ pub(super) fn source(client: &Client, wish: &LiveOptions) -> Result<Source, Stri
             client: client.clone(),
             in_vain: Mutex::default(),
         }),
-        registrar: None,
+        matcher: None,
         reach: Box::new(ByType {
             fields: client.shared_fields(),
         }),
@@ -106,22 +106,26 @@ struct NewEvents {
 
 impl EventStream for NewEvents {
     fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
-        let tether = match NodeConnection::hold(self.client.endpoint()) {
-            Ok(tether) => tether,
+        let node = match NodeConnection::hold(self.client.endpoint()) {
+            Ok(node) => node,
             Err(reason) => return Ended::lost(reason),
         };
-        let mut running = Running::new(tether);
+        let mut running = Running::new(node);
         let mut command = self.client.node_command();
         command.args(["-f", "/dev/stdin"]);
         let limits = Limits { time: None, stop };
-        let manner = RunOptions {
+        let options = RunOptions {
             silence: Some(SILENCE),
             ..AT_ONCE
         };
         let pipeline = query::new_events();
-        let result = child::run_in(manner, &mut command, pipeline.as_bytes(), limits, |bytes| {
-            running.take(bytes, consume)
-        });
+        let result = child::run_in(
+            options,
+            &mut command,
+            pipeline.as_bytes(),
+            limits,
+            |bytes| running.take(bytes, consume),
+        );
         match result {
             Ok(outcome) => running.conclude(&outcome),
             Err(error) => Ended::lost(format!("it cannot be run: {error}")),
@@ -174,7 +178,7 @@ impl EventStream for NewEvents {
 
 /// A child that prints new events.
 struct Running {
-    tether: NodeConnection,
+    node: NodeConnection,
     lines: Lines,
     /// When it last printed something, by both clocks.
     heard: Instant,
@@ -187,9 +191,9 @@ struct Running {
 }
 
 impl Running {
-    fn new(tether: NodeConnection) -> Self {
+    fn new(node: NodeConnection) -> Self {
         Running {
-            tether,
+            node,
             lines: Lines::default(),
             heard: Instant::now(),
             heard_at: SystemTime::now(),
@@ -224,7 +228,7 @@ impl Running {
     }
 
     fn look_after_node(&mut self) -> Flow {
-        if !self.tether.holds() {
+        if !self.node.holds() {
             self.gone = Some("the node went away".to_owned());
         } else if self.heard.elapsed() >= LONGEST_SILENCE {
             self.gone = Some(format!(
@@ -334,8 +338,8 @@ mod tests {
     fn a_gap_begins_with_what_was_stored_and_not_read() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
-        let tether = NodeConnection::hold(&address.parse().expect("an endpoint"));
-        let mut running = Running::new(tether.expect("someone listens"));
+        let node = NodeConnection::hold(&address.parse().expect("an endpoint"));
+        let mut running = Running::new(node.expect("someone listens"));
         let stored = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
         let stored = crate::observable::stix_time(stored);
         let event = format!("{{\"schema\":\"s\",\"stored\":\"{stored}\",\"event\":{{}}}}\n");

@@ -65,13 +65,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let endpoint: Endpoint = address.to_string().parse().expect("an endpoint");
-        let mut tether = NodeConnection::hold(&endpoint).expect("someone listens");
+        let mut node = NodeConnection::hold(&endpoint).expect("someone listens");
         let (mut other, _) = listener.accept().expect("a connection");
         other.write_all(b"hello").expect("it takes five bytes");
-        assert!(tether.holds());
+        assert!(node.holds());
         drop((other, listener));
-        tether.0.set_nonblocking(false).expect("a socket");
-        assert!(!tether.holds());
+        node.0.set_nonblocking(false).expect("a socket");
+        assert!(!node.holds());
         let error = NodeConnection::hold(&endpoint).expect_err("nobody listens");
         assert!(error.contains(&address.to_string()), "{error}");
     }

@@ -285,12 +285,12 @@ impl Engine for Client {
         format!("{} -e {} status", self.binary.display(), self.endpoint)
     }
 
-    fn findings(&self, wish: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
-        check::findings(self, wish.is_some(), stop)
+    fn findings(&self, options: Option<&LiveOptions>, stop: &Stop) -> Vec<Finding> {
+        check::findings(self, options.is_some(), stop)
     }
 
-    fn live(&self, wish: &LiveOptions, stop: &Stop) -> Result<Source, String> {
-        live::source(self, wish, stop)
+    fn live(&self, options: &LiveOptions, stop: &Stop) -> Result<Source, String> {
+        live::source(self, options, stop)
     }
 
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {

@@ -15,8 +15,12 @@ use crate::process::stop::Stop;
 ///
 /// # Errors
 /// It needs the name of a matcher, and none was given.
-pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result<Source, String> {
-    let way = match wish.way {
+pub(super) fn source(
+    client: &Client,
+    options: &LiveOptions,
+    stop: &Stop,
+) -> Result<Source, String> {
+    let way = match options.way {
         LiveEngine::Auto => match client.matcher_generation(stop) {
             Generation::Attach => LiveEngine::Attach,
             Generation::Start => LiveEngine::Start,
@@ -27,7 +31,7 @@ pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result
         },
         chosen => chosen,
     };
-    let how = match (way, wish.matcher_name.clone()) {
+    let how = match (way, options.matcher_name.clone()) {
         (LiveEngine::Attach, Some(name)) => How::Attach(name),
         (LiveEngine::Attach, None) => {
             return Err(
@@ -40,9 +44,9 @@ pub(super) fn source(client: &Client, wish: &LiveOptions, stop: &Stop) -> Result
         (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
     };
     let concepts = client.concepts(stop);
-    let registrar = Matcher::new(client.clone(), how.clone());
+    let matcher = Matcher::new(client.clone(), how.clone());
     Ok(Source {
-        registrar: registrar.map(|matcher| Arc::new(matcher) as Arc<dyn RemoteMatcher>),
+        matcher: matcher.map(|matcher| Arc::new(matcher) as Arc<dyn RemoteMatcher>),
         reach: Box::new(concepts.clone()),
         concepts,
         knows_events: !matches!(how, How::Start(_)),

@@ -13,7 +13,7 @@ fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000)
 }
 
-fn roster() -> IndicatorTable {
+fn table() -> IndicatorTable {
     IndicatorTable::new(Meaning::default(), Box::new(Concepts::shared()), now())
 }
 
@@ -28,13 +28,13 @@ fn indicator(id: &str, values: &[&str]) -> Indicator {
     }
 }
 
-fn add(roster: &mut IndicatorTable, id: &str, values: &[&str]) -> PutOutcome {
-    roster.put(&indicator(id, values), None, now(), &mut Vec::new())
+fn add(table: &mut IndicatorTable, id: &str, values: &[&str]) -> PutOutcome {
+    table.put(&indicator(id, values), None, now(), &mut Vec::new())
 }
 
-fn matches(roster: &mut IndicatorTable, line: &str) -> Vec<String> {
+fn matches(table: &mut IndicatorTable, line: &str) -> Vec<String> {
     let mut matched = Vec::new();
-    let clarity = roster.matches("", line, &mut matched);
+    let clarity = table.matches("", line, &mut matched);
     assert_eq!(clarity.expect("an event"), Clarity::Clear);
     let mut ids: Vec<String> = matched
         .iter()
@@ -46,25 +46,25 @@ fn matches(roster: &mut IndicatorTable, line: &str) -> Vec<String> {
 
 #[test]
 fn an_event_matches_an_indicator_once() {
-    let mut roster = roster();
-    assert_eq!(add(&mut roster, "1", &["a", "b"]), PutOutcome::Added);
-    assert_eq!(add(&mut roster, "2", &["b", "b"]), PutOutcome::Added);
-    assert_eq!(add(&mut roster, "1", &["a", "b"]), PutOutcome::Repeated);
+    let mut table = table();
+    assert_eq!(add(&mut table, "1", &["a", "b"]), PutOutcome::Added);
+    assert_eq!(add(&mut table, "2", &["b", "b"]), PutOutcome::Added);
+    assert_eq!(add(&mut table, "1", &["a", "b"]), PutOutcome::Repeated);
     assert_eq!(
-        matches(&mut roster, r#"{"host": "a", "query": "b"}"#),
+        matches(&mut table, r#"{"host": "a", "query": "b"}"#),
         ["1", "2"]
     );
-    assert_eq!(matches(&mut roster, r#"{"host": "a"}"#), ["1"]);
-    assert!(matches(&mut roster, r#"{"uri": "a"}"#).is_empty());
-    assert!(roster.matches("", "{", &mut Vec::new()).is_err());
+    assert_eq!(matches(&mut table, r#"{"host": "a"}"#), ["1"]);
+    assert!(matches(&mut table, r#"{"uri": "a"}"#).is_empty());
+    assert!(table.matches("", "{", &mut Vec::new()).is_err());
 }
 
 #[test]
 fn only_what_no_other_indicator_has_is_a_change() {
-    let mut roster = roster();
+    let mut table = table();
     let mut changes = Vec::new();
     for (id, values) in [("1", &["a", "b"][..]), ("2", &["b"])] {
-        roster.put(&indicator(id, values), None, now(), &mut changes);
+        table.put(&indicator(id, values), None, now(), &mut changes);
     }
     let value = Observable::domain;
     assert_eq!(
@@ -74,18 +74,18 @@ fn only_what_no_other_indicator_has_is_a_change() {
             Change::Add(value("b"), "1".into())
         ]
     );
-    assert_eq!(roster.remove("1", &mut changes), 2);
+    assert_eq!(table.remove("1", &mut changes), 2);
     assert_eq!(std::mem::take(&mut changes), [Change::Remove(value("a"))]);
-    assert_eq!(roster.remove("1", &mut changes), 0);
-    assert_eq!(roster.remove("2", &mut changes), 1);
+    assert_eq!(table.remove("1", &mut changes), 0);
+    assert_eq!(table.remove("2", &mut changes), 1);
     assert_eq!(changes, [Change::Remove(value("b"))]);
-    assert!(roster.is_empty());
-    assert_eq!(roster.bytes, 0);
+    assert!(table.is_empty());
+    assert_eq!(table.bytes, 0);
 }
 
 #[test]
 fn ids_and_values_come_back_as_they_came() {
-    let mut roster = roster();
+    let mut table = table();
     let address: Observable = Observable::address("2001:db8::1".parse().expect("valid"));
     let long = "an id that is longer than any that has a short form";
     for id in [long, "indicator--00000000-0000-4000-8000-000000000001", "7"] {
@@ -94,11 +94,11 @@ fn ids_and_values_come_back_as_they_came() {
             ..Indicator::new(id.into(), Protocol::Stix2, vec![address.clone()])
         };
         assert_eq!(
-            roster.put(&one, None, now(), &mut Vec::new()),
+            table.put(&one, None, now(), &mut Vec::new()),
             PutOutcome::Added
         );
     }
-    let holders = roster.holders(&[address]);
+    let holders = table.holders(&[address]);
     let ids: Vec<&str> = holders.iter().map(|one| &*one.indicator.id).collect();
     assert_eq!(
         ids,
@@ -108,14 +108,14 @@ fn ids_and_values_come_back_as_they_came() {
         assert_eq!(one.indicator.ioc, ["2001:DB8:0::1"]);
         assert_eq!(one.since, now());
     }
-    assert!(roster.with_id(long).is_some() && roster.with_id("8").is_none());
-    assert_eq!(roster.remove(long, &mut Vec::new()), 1);
-    assert!(roster.with_id(long).is_none());
+    assert!(table.with_id(long).is_some() && table.with_id("8").is_none());
+    assert_eq!(table.remove(long, &mut Vec::new()), 1);
+    assert!(table.with_id(long).is_none());
 }
 
 #[test]
 fn a_new_version_takes_the_place_of_the_old_one() {
-    let mut roster = roster();
+    let mut table = table();
     let (mut life, mut changes) = (Life::new(now()), Vec::new());
     let at = |seconds: u64| now() + Duration::from_secs(seconds);
     let version = |values: &[&str], until: u64| Indicator {
@@ -123,7 +123,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
         ..indicator("1", values)
     };
     let mut step = |seconds: u64, input: Input| {
-        let mut table = Timed(&mut roster, at(seconds), &mut changes);
+        let mut table = Timed(&mut table, at(seconds), &mut changes);
         life.step(at(seconds), input, &mut table)
     };
     step(0, Input::Came(version(&["a", "b"], 10).into(), None));
@@ -131,22 +131,22 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     step(2, Input::Came(indicator("2", &["b"]).into(), None));
     assert!(step(10, Input::Time).is_empty());
     assert_eq!(
-        matches(&mut roster, r#"{"host": "b", "query": "a"}"#),
+        matches(&mut table, r#"{"host": "b", "query": "a"}"#),
         ["1", "2"]
     );
-    assert!(matches(&mut roster, r#"{"host": "a"}"#).is_empty());
-    assert_eq!(matches(&mut roster, r#"{"host": "c"}"#), ["1"]);
-    let since = |roster: &IndicatorTable, value| {
-        let holders = roster.holders(&[Observable::domain(value)]);
+    assert!(matches(&mut table, r#"{"host": "a"}"#).is_empty());
+    assert_eq!(matches(&mut table, r#"{"host": "c"}"#), ["1"]);
+    let since = |table: &IndicatorTable, value| {
+        let holders = table.holders(&[Observable::domain(value)]);
         holders.first().map(|one| one.since)
     };
     assert_eq!(
-        (since(&roster, "b"), since(&roster, "c")),
+        (since(&table, "b"), since(&table, "c")),
         (Some(now()), Some(at(1)))
     );
     // Shortened, for all of its values.
     let mut step = |seconds: u64, input: Input| {
-        let mut table = Timed(&mut roster, at(seconds), &mut changes);
+        let mut table = Timed(&mut table, at(seconds), &mut changes);
         life.step(at(seconds), input, &mut table)
     };
     step(11, Input::Came(version(&["b", "c"], 12).into(), None));
@@ -162,7 +162,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
             Change::Remove(value("c")),
         ]
     );
-    assert_eq!(roster.len(), 1);
+    assert_eq!(table.len(), 1);
 }
 
 /// A table at a point in time.
@@ -193,29 +193,25 @@ impl Table for Timed<'_> {
 
 #[test]
 fn a_full_roster_takes_no_more() {
-    let mut roster = roster();
-    roster.most_bytes = 0;
+    let mut table = table();
+    table.most_bytes = 0;
     assert_eq!(
-        add(&mut roster, "1", &["a"]),
+        add(&mut table, "1", &["a"]),
         PutOutcome::Full(NoRoom::Memory)
     );
-    assert!(roster.is_empty());
+    assert!(table.is_empty());
 }
 
 #[test]
 fn values_are_listed_in_pieces() {
-    let mut roster = roster();
+    let mut table = table();
     for n in 0..10 {
-        add(
-            &mut roster,
-            &n.to_string(),
-            &[&format!("{}.example", n / 2)],
-        );
+        add(&mut table, &n.to_string(), &[&format!("{}.example", n / 2)]);
     }
     let (mut all, mut next) = (BTreeSet::new(), Some(0));
     while let Some(from) = next {
         let values;
-        (values, next) = roster.values(from, 2);
+        (values, next) = table.values(from, 2);
         assert!(values.len() <= 2);
         all.extend(values.into_iter().map(|(value, _)| value.to_string()));
     }
@@ -229,7 +225,7 @@ proptest! {
         steps in prop::collection::vec(
             (0u8..6, prop::collection::vec("[abc]", 1..3), any::<bool>()), 0..60),
     ) {
-        let mut roster = roster();
+        let mut table = table();
         let mut model: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let mut held: BTreeSet<Observable> = BTreeSet::new();
         for (id, values, adds) in steps {
@@ -237,10 +233,10 @@ proptest! {
             let mut changes = Vec::new();
             if adds {
                 let names: Vec<&str> = values.iter().map(String::as_str).collect();
-                roster.put(&indicator(&id, &names), None, now(), &mut changes);
+                table.put(&indicator(&id, &names), None, now(), &mut changes);
                 model.insert(id, values.into_iter().collect());
             } else {
-                roster.remove(&id, &mut changes);
+                table.remove(&id, &mut changes);
                 model.remove(&id);
             }
             for change in changes {
@@ -256,7 +252,7 @@ proptest! {
                     .map(|(id, _)| id.clone())
                     .collect();
                 let line = format!("{{\"host\": \"{value}\"}}");
-                prop_assert_eq!(matches(&mut roster, &line), expected.clone());
+                prop_assert_eq!(matches(&mut table, &line), expected.clone());
                 prop_assert_eq!(held.contains(&Observable::domain(value)), !expected.is_empty());
             }
         }
@@ -280,35 +276,35 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
         )))),
         ..indicator(id, &["4444"])
     };
-    let mut roster = roster();
-    let add = |roster: &mut IndicatorTable, one: &Indicator| {
+    let mut table = table();
+    let add = |table: &mut IndicatorTable, one: &Indicator| {
         let mut changes = Vec::new();
-        let put = roster.put(one, None, now(), &mut changes);
+        let put = table.put(one, None, now(), &mut changes);
         assert!(changes.is_empty());
         put
     };
-    assert_eq!(add(&mut roster, &port("1", 80)), PutOutcome::Added);
-    assert_eq!(add(&mut roster, &port("1", 80)), PutOutcome::Repeated);
-    assert_eq!(add(&mut roster, &port("2", 8443)), PutOutcome::Added);
-    assert_eq!(add(&mut roster, &port("2", 443)), PutOutcome::Added);
+    assert_eq!(add(&mut table, &port("1", 80)), PutOutcome::Added);
+    assert_eq!(add(&mut table, &port("1", 80)), PutOutcome::Repeated);
+    assert_eq!(add(&mut table, &port("2", 8443)), PutOutcome::Added);
+    assert_eq!(add(&mut table, &port("2", 443)), PutOutcome::Added);
     let line = r#"{"dest_port": 80}"#;
-    assert_eq!(matches(&mut roster, line), ["1"]);
-    assert!(matches(&mut roster, r#"{"dest_port": 81}"#).is_empty());
-    assert_eq!(roster.selections().len(), 2);
-    assert!(roster.with_id("2").is_some());
-    assert_eq!(roster.len(), 2);
-    assert_eq!(roster.remove("1", &mut Vec::new()), 1);
-    assert!(matches(&mut roster, line).is_empty());
-    assert_eq!(roster.remove("2", &mut Vec::new()), 1);
-    assert!(roster.is_empty());
+    assert_eq!(matches(&mut table, line), ["1"]);
+    assert!(matches(&mut table, r#"{"dest_port": 81}"#).is_empty());
+    assert_eq!(table.selections().len(), 2);
+    assert!(table.with_id("2").is_some());
+    assert_eq!(table.len(), 2);
+    assert_eq!(table.remove("1", &mut Vec::new()), 1);
+    assert!(matches(&mut table, line).is_empty());
+    assert_eq!(table.remove("2", &mut Vec::new()), 1);
+    assert!(table.is_empty());
     for number in 0..MOST_UNLISTED {
         assert_eq!(
-            add(&mut roster, &port(&number.to_string(), 1)),
+            add(&mut table, &port(&number.to_string(), 1)),
             PutOutcome::Added
         );
     }
     assert_eq!(
-        add(&mut roster, &port("x", 1)),
+        add(&mut table, &port("x", 1)),
         PutOutcome::Full(NoRoom::Checks)
     );
 }
@@ -320,32 +316,32 @@ fn what_else_an_event_has_to_be_like_is_checked() {
         condition: Test::file_named(name).map(Condition::Test).map(Arc::new),
         ..indicator("1", &["a.example"])
     };
-    let mut roster = roster();
+    let mut table = table();
     let changes = &mut Vec::new();
     assert_eq!(
-        roster.put(&named("b.exe"), None, now(), changes),
+        table.put(&named("b.exe"), None, now(), changes),
         PutOutcome::Added
     );
     assert_eq!(
-        roster.put(&named("b.exe"), None, now(), changes),
+        table.put(&named("b.exe"), None, now(), changes),
         PutOutcome::Repeated
     );
-    let count = |roster: &mut IndicatorTable, file: &str| {
+    let count = |table: &mut IndicatorTable, file: &str| {
         let line = format!(r#"{{"host": "a.example", "fileinfo.filename": "{file}"}}"#);
         let mut matched = Vec::new();
-        let clarity = roster.matches("", &line, &mut matched);
+        let clarity = table.matches("", &line, &mut matched);
         assert_eq!(clarity.expect("an event"), Clarity::Clear);
         matched.len()
     };
-    assert_eq!(count(&mut roster, "/x/b.exe"), 1);
-    assert_eq!(count(&mut roster, "c.exe"), 0);
+    assert_eq!(count(&mut table, "/x/b.exe"), 1);
+    assert_eq!(count(&mut table, "c.exe"), 0);
     // The last one counts.
     assert_eq!(
-        roster.put(&named("c.exe"), None, now(), changes),
+        table.put(&named("c.exe"), None, now(), changes),
         PutOutcome::Added
     );
-    assert_eq!(count(&mut roster, "c.exe"), 1);
-    assert_eq!(count(&mut roster, "b.exe"), 0);
-    roster.remove("1", changes);
-    assert!(roster.conditions.is_empty());
+    assert_eq!(count(&mut table, "c.exe"), 1);
+    assert_eq!(count(&mut table, "b.exe"), 0);
+    table.remove("1", changes);
+    assert!(table.conditions.is_empty());
 }
