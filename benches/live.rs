@@ -88,7 +88,7 @@ impl Bed {
                 path: path.to_owned(),
                 opened,
             }),
-            registrar: None,
+            matcher: None,
             reach: Box::new(Concepts::shared()),
             concepts: Concepts::shared(),
             knows_events: true,
