@@ -95,6 +95,8 @@ struct Entry {
     /// When it entered this state.
     at: Instant,
     sendings: u32,
+    /// The number of its last sending, among all sendings.
+    turn: u64,
     /// It was sent only once, so its echo is of the last sending.
     is_first: bool,
     /// The spool's position after it.
@@ -121,6 +123,8 @@ pub struct Flight {
     /// The entries that are confirmed or trusted, in the order in which they became so.
     kept: VecDeque<u64>,
     kept_bytes: usize,
+    /// How many sendings there were.
+    sendings: u64,
     /// Those whose echo would not be recognised, possibly with some that no longer are, in
     /// the order of their sending.
     unrecognised: VecDeque<u64>,
@@ -159,6 +163,7 @@ impl Flight {
             awaited: HashMap::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
+            sendings: 0,
             unrecognised: VecDeque::new(),
             doubts: VecDeque::new(),
             sent: 0,
@@ -261,6 +266,7 @@ impl Flight {
             state: State::Done,
             at: now,
             sendings: 1,
+            turn: 0,
             is_first: true,
             end,
         });
@@ -276,10 +282,19 @@ impl Flight {
         }
     }
 
+    /// Whether it may still be in the library's queue: no more than that holds was sent
+    /// after it. The order of the sendings counts, not that of the first ones.
+    fn is_among_last(&self, entry: &Entry) -> bool {
+        self.sendings - entry.turn < LAST as u64
+    }
+
     fn after_sending(&mut self, number: u64, now: Instant) {
-        let has_key = self
-            .place(number)
-            .is_some_and(|place| self.entries[place].key.is_some());
+        let Some(place) = self.place(number) else {
+            return;
+        };
+        self.sendings += 1;
+        self.entries[place].turn = self.sendings;
+        let has_key = self.entries[place].key.is_some();
         let state = match (self.confirm, has_key && self.awaits()) {
             (_, true) => State::Sent,
             (None, false) => State::Trusted,
@@ -297,6 +312,7 @@ impl Flight {
             state: State::Done,
             at: now,
             sendings: 0,
+            turn: 0,
             is_first: true,
             end,
         });
@@ -355,11 +371,10 @@ impl Flight {
 
     /// The connection to the broker was lost: what may have been on its way is in doubt.
     pub fn lost(&mut self, now: Instant) {
-        let length = self.entries.len();
-        for place in 0..length {
-            let entry = &mut self.entries[place];
+        for place in 0..self.entries.len() {
+            let entry = &self.entries[place];
             let age = now.saturating_duration_since(entry.at);
-            let may_stand_there = place + LAST >= length && age <= QUEUE_RISK;
+            let may_stand_there = self.is_among_last(entry) && age <= QUEUE_RISK;
             let at_risk = age <= RISK || may_stand_there;
             let in_doubt = match entry.state {
                 State::Sent => true,
@@ -368,7 +383,7 @@ impl Flight {
             };
             if in_doubt {
                 // A lost connection says nothing about the message.
-                entry.sendings = 0;
+                self.entries[place].sendings = 0;
                 self.change(self.first + place as u64, State::Doubt, now);
             }
         }
@@ -512,10 +527,10 @@ impl Flight {
         while let Some(&number) = self.kept.front() {
             if let Some(place) = self.place(number) {
                 let entry = &self.entries[place];
-                let risk = if place + LAST < self.entries.len() {
-                    RISK
-                } else {
+                let risk = if self.is_among_last(entry) {
                     QUEUE_RISK
+                } else {
+                    RISK
                 };
                 let is_old = now.saturating_duration_since(entry.at) > risk;
                 let goes = match entry.state {

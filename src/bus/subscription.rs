@@ -10,7 +10,8 @@
 //! | *connecting*: to where it publishes | indicators | giving up | | ended |
 //! | *indicators*: subscribes to them | sightings, or giving up the topic of *ports* | giving up | | ended |
 //! | *sightings*: subscribes to them, where delivery is confirmed | giving up the topic of *ports* | giving up | | ended |
-//! | *giving up* topics, one after the other | pausing, or serving | the rest waits for the next occasion | | ended |
+//! | *giving up* topics, one after the other | pausing, rechecking, or serving | the rest waits for the next occasion | | ended |
+//! | *rechecking*: does the broker still know the topic from before? | serving | no: it was restarted meanwhile, serving; no answer: giving up | | ended |
 //! | *pausing* | | | probing | ended |
 //! | *serving* | | | beating, each [`HEARTBEAT`]; probing where the connection ended | closing |
 //! | *beating*: does the broker know the topic? | giving up what is held beside, then serving | probing | | closing |
@@ -33,7 +34,7 @@ pub use words::{GaveUp, Input, Next, Output, Request, Tale, Wishes, bus_topic, s
 /// The pause between heartbeats, as the original's.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// A broker that takes so long to answer at the start may have been started meanwhile.
+/// If the first subscription takes longer, the broker may have been started meanwhile.
 const LATE: Duration = Duration::from_secs(1);
 
 /// How often a session that closes looks whether it may.
@@ -52,6 +53,7 @@ enum State {
     Indicators,
     Sightings,
     GivingUp(Vec<String>, After),
+    Rechecking,
     Pausing(Instant),
     Serving(Instant),
     Beating,
@@ -256,6 +258,14 @@ impl Subscriber {
                 answer => self.failed(now, unanswered(answer), outputs),
             },
             State::GivingUp(topics, after) => self.gave_up(now, answer, topics, after, outputs),
+            State::Rechecking => match answer {
+                Ok(_) => self.use_it(now, outputs),
+                Err(ManageError::Refused(_)) => {
+                    self.was_restarted = true;
+                    self.use_it(now, outputs)
+                }
+                Err(error) => self.failed(now, error, outputs),
+            },
             state @ State::Beating => {
                 self.state = state;
                 self.was_heard(now, answer, outputs)
@@ -285,10 +295,6 @@ impl Subscriber {
             }
             Err(error) => return self.failed(now, error, outputs),
         }
-        let took = now
-            .monotonic
-            .saturating_duration_since(self.asked_at.monotonic);
-        self.was_restarted |= self.link.is_none() && took > LATE;
         self.state = State::Ports;
         let time = self.answer_time(now);
         self.ask(now, Request::Subscribe(OWN_NAME.to_owned(), 0), time)
@@ -442,6 +448,7 @@ impl Subscriber {
         match answer {
             // Refused: a restarted broker does not know it, which is as good.
             Ok(_) | Err(ManageError::Refused(_)) => {
+                self.was_restarted |= answer.is_err() && matches!(after, After::Use);
                 self.held.pop();
                 if topics.is_empty() {
                     outputs.push(Output::Held(self.held.clone()));
@@ -463,7 +470,7 @@ impl Subscriber {
     fn go_on(&mut self, now: Moment, after: After, outputs: &mut Vec<Output>) -> Next {
         match after {
             After::Serve => self.serve(now),
-            After::Use => self.use_it(now, outputs),
+            After::Use => self.recheck(now, outputs),
             After::Pause(error) => self.pause(now, error, outputs),
         }
     }
@@ -474,11 +481,27 @@ impl Subscriber {
         Next::Wait(beat_at)
     }
 
+    /// A broker that was restarted after it was probed answers all that came after as if
+    /// nothing had been. Only the topic from before tells.
+    fn recheck(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
+        match &self.link {
+            Some((topic, _)) if !self.was_restarted => {
+                let topic = topic.clone();
+                self.state = State::Rechecking;
+                let time = self.answer_time(now);
+                self.ask(now, Request::Heartbeat(topic), time)
+            }
+            _ => self.use_it(now, outputs),
+        }
+    }
+
     /// The new subscription is the one from now on.
     fn use_it(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
         let Some(making) = self.making.take() else {
             return Next::End;
         };
+        let took = now.monotonic.saturating_duration_since(self.started);
+        self.was_restarted |= self.link.is_none() && took > LATE;
         let restarted = self.was_restarted.then_some(self.alive.monotonic);
         let gap = self.alive.ago(now);
         let topics = (making.topic, making.echo_topic);

@@ -147,7 +147,7 @@ fn the_status_is_the_same_at_every_level_and_no_failure_is_silent() {
             &good,
             "www.example.com\n",
             &["--transform-context", "false"],
-            0,
+            75,
         ),
         (&good, "203.0.113.200\n", &[], 3),
         (&good, "www.example.com\n", &[], 0),

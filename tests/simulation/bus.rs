@@ -62,6 +62,9 @@ const LATE: Duration = Duration::from_secs(1);
 /// How long it takes at the most until as many are with the broker as suits its pace.
 const PACED: Duration = Duration::from_secs(60);
 
+/// How long the library takes at the most to notice a dead connection by its heartbeat.
+const SILENT: Duration = Duration::from_secs(65);
+
 /// One answer in so many comes a moment later.
 const ANSWERS_LATER: usize = 6;
 
@@ -214,6 +217,8 @@ struct World {
     /// Nothing reaches the bridge until then.
     deaf_until: Option<Duration>,
     was_cut: bool,
+    /// Since when the connection is dead without a word of it.
+    silent_since: Option<Duration>,
     /// Requests that nobody waits for any more, and that a frozen broker still has.
     late_requests: Vec<Request>,
     apps: Vec<App>,
@@ -292,6 +297,7 @@ impl World {
             wired_at: None,
             deaf_until: None,
             was_cut: false,
+            silent_since: None,
             late_requests: Vec::new(),
             apps,
             sightings: Vec::new(),
@@ -530,8 +536,11 @@ impl World {
         }
         self.late_requests.clear();
         self.frozen_at = None;
-        // A machine that loses its power ends no connection.
-        self.was_cut = !self.random.one_in(4);
+        // A machine that loses its power ends no connection: the bridge learns of it when the
+        // broker is there again and knows none of its connections, or by the library's own
+        // heartbeat.
+        self.silent_since = self.random.one_in(4).then_some(self.now);
+        self.was_cut = self.silent_since.is_none();
         self.failures += 2;
         self.tally.deaths += 1;
         for app in &mut self.apps {
@@ -567,6 +576,7 @@ impl World {
         if !self.broker.is_up {
             self.note(Event::BrokerStarts);
             self.broker.start();
+            self.was_cut |= self.silent_since.take().is_some();
             self.broker_started_at = self.now;
             self.wired_at = Some(self.now + self.millis(50, 1_000));
             for app in 0..self.apps.len() {
@@ -953,6 +963,13 @@ impl World {
 
     /// The session goes on, if something is there that it waits for.
     fn run_session(&mut self) {
+        if self
+            .silent_since
+            .take_if(|since| self.now - *since >= SILENT)
+            .is_some()
+        {
+            self.was_cut = true;
+        }
         for _ in 0..30 {
             let moment = self.moment();
             let Some(bridge) = &self.bridge else {
@@ -1006,6 +1023,7 @@ impl World {
             if bridge.sockets() != self.sockets {
                 self.sockets = bridge.sockets();
                 self.was_cut = false;
+                self.silent_since = None;
                 self.deaf_until = None;
             }
         }
@@ -1086,7 +1104,9 @@ impl World {
         self.ended_at = Some(self.now);
         // In the very moment, before it could be noticed; or it stands still.
         let died = self.died_at.is_some_and(|at| self.now - at <= 2 * TICK);
-        if died || self.broker.is_frozen {
+        // Or its machine lost its power, which no connection has shown yet: what came back
+        // just before counts as delivered.
+        if died || self.broker.is_frozen || self.silent_since.is_some() {
             self.excuse_inside(&[]);
         }
         bridge.outbox.end(now).expect("the disk is well");

@@ -391,3 +391,70 @@ fn a_gap_begins_when_the_subscription_was_asked_for() {
     let gaps = subscribe(&mut session, later, Input::Cut(bridge::refused()));
     assert!(gaps[0] >= 4 * HEARTBEAT, "{gaps:?}");
 }
+
+/// Makes a subscription at a broker that answers each request after `time` and whose answers to
+/// heartbeats are `heartbeats`; whether it is taken for one that was restarted.
+fn is_taken_for_restarted(
+    session: &mut Subscriber,
+    mut now: Moment,
+    first: Input,
+    time: Duration,
+    heartbeats: &mut Vec<bool>,
+) -> bool {
+    let mut topics = 0;
+    let (mut said, mut next) = session.step(now, first);
+    let mut restarted = false;
+    loop {
+        restarted |= said
+            .iter()
+            .any(|output| matches!(output, Output::Listening(_, Some(_))));
+        let input = match next {
+            Next::Ask(Request::Subscribe(..), _) => {
+                now.monotonic += time;
+                topics += 1;
+                Input::Answer(Ok(Some(bridge::subscription(topics))))
+            }
+            Next::Ask(Request::Heartbeat(_), _) => Input::Answer(match heartbeats.pop() {
+                Some(true) => Ok(None),
+                _ => Err(bridge::refused()),
+            }),
+            Next::Ask(Request::Unsubscribe(_), _) => Input::Answer(Ok(None)),
+            Next::Detect(_) => Input::Generation(Ok(Some(Protocol::Stix2))),
+            Next::Connect(_) => Input::Connected(Ok(())),
+            Next::Wait(_) | Next::End => return restarted,
+        };
+        (said, next) = session.step(now, input);
+    }
+}
+
+/// A broker that was restarted between two requests of a subscription was taken for the one
+/// before: its apps, which take seconds to come back, missed what was sent meanwhile.
+#[test]
+fn a_restart_while_a_subscription_is_made_is_noticed() {
+    let start = Moment {
+        monotonic: Instant::now(),
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    for (time, is_known_after, expected) in [
+        (Duration::ZERO, true, false),
+        (Duration::ZERO, false, true),
+        (Duration::from_millis(1_100), true, false),
+    ] {
+        let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
+        let none = Duration::ZERO;
+        let first = is_taken_for_restarted(&mut session, start, Input::Time, none, &mut Vec::new());
+        assert!(!first, "nothing is known of one before");
+        let cut = Input::Cut(bridge::refused());
+        // It knows the topic when it is probed, and then, perhaps, no more.
+        let mut heartbeats = vec![is_known_after, true];
+        let again = is_taken_for_restarted(&mut session, start, cut, time, &mut heartbeats);
+        assert_eq!(again, expected, "{time:?} {is_known_after}");
+    }
+    // At the first subscription nothing was known before: only the time tells.
+    for (time, expected) in [(100, false), (600, true)] {
+        let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
+        let time = Duration::from_millis(time);
+        let is = is_taken_for_restarted(&mut session, start, Input::Time, time, &mut Vec::new());
+        assert_eq!(is, expected, "{time:?}");
+    }
+}

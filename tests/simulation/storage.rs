@@ -666,8 +666,9 @@ impl World {
         let held = process.table.len() + process.hands.len() + process.later.len();
         let entry = record + 9;
         let journal = self.disk.used_in(Path::new(STATE));
-        // Killed while it is written anew, there are two.
-        let most = GARBAGE + 3 * (held as u64 + 1) * entry + entry;
+        // Killed while it is written anew, there are two. Where that failed, it is tried
+        // again after a quarter more.
+        let most = GARBAGE + GARBAGE / 4 + 3 * (held as u64 + 1) * entry + entry;
         if is_sound && journal > most {
             return Err(format!("the journal has {journal} bytes, more than {most}"));
         }

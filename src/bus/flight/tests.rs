@@ -244,6 +244,23 @@ fn without_confirmation_the_last_moment_is_in_doubt() {
 }
 
 #[test]
+fn the_order_of_the_sendings_decides_what_may_still_be_queued() {
+    let now = Instant::now();
+    let mut flight = Flight::new(1 << 20, None);
+    for _ in 0..2 * LAST {
+        send(&mut flight, "a", now);
+    }
+    flight.lost(now + MOMENT);
+    // One goes again, and the broker stands still before the next.
+    let (number, _) = flight.next_doubt().expect("all are in doubt");
+    flight.sent_again(number, now + 2 * MOMENT);
+    flight.time(now + 2 * RISK);
+    flight.lost(now + 2 * RISK);
+    let (first, _) = flight.next_doubt().expect("it is in doubt again");
+    assert_eq!(first, number);
+}
+
+#[test]
 fn what_is_kept_without_confirmation_has_a_bound() {
     let now = Instant::now();
     let mut flight = Flight::new(1_000, None);
