@@ -156,7 +156,7 @@ impl Live {
             keeper.run(Vec::new(), &ways.arrivals);
             threads.join()
         };
-        named("live-keeper", settings.number).spawn(run).map(Live)
+        named("live-lifecycle", settings.number).spawn(run).map(Live)
     }
 
     /// The same with a source that is available once the engine has responded. What
@@ -198,7 +198,7 @@ impl Live {
                 }
             }
         };
-        named("live-keeper", number).spawn(run).map(Live)
+        named("live-lifecycle", number).spawn(run).map(Live)
     }
 
     /// Waits for the end; returns whether the engine supported live matching.
