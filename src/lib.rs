@@ -1,5 +1,5 @@
 //! The bridge between Threat Bus and VAST: indicators of compromise come in
-//! from the bus, are matched in the engine, and every match goes out as a
+//! from the bus, are matched in the engine, and every match is reported as a
 //! sighting.
 //!
 //! A folder is a layer; imports run down the list only (`tests/quick/layers.rs`).

@@ -1,6 +1,6 @@
 //! The outgoing side: an XPUB socket, on which the broker's own subscriptions
-//! arrive as messages. It knows when the broker listens, and it drops nothing. What to do
-//! when is told by the machine in `gate.rs`.
+//! arrive as messages. It knows when the broker listens, and it drops nothing. When it
+//! may send is decided by the machine in `gate.rs`.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};

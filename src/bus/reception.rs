@@ -32,7 +32,7 @@ pub struct Reception {
 
 impl Reception {
     /// Indicators go to `indicators`. Those of a snapshot that were there before are told
-    /// apart where snapshots are asked for.
+    /// apart where snapshots are requested.
     pub fn new(
         metrics: Arc<Metrics>,
         indicators: Intake,

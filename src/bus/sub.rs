@@ -57,7 +57,7 @@ impl Sub {
         if events.poll(zmq::POLLIN, poll_milliseconds(HANDSHAKE_TIME))? == 0 {
             warn!("the broker's pub port {endpoint} does not answer yet; messages may be missed");
         }
-        // The broker knows of this when it is asked for the topic, and not only some time
+        // The broker knows of this when the topic is requested, and not only some time
         // after it has answered: what it publishes in between it would drop.
         socket.set_subscribe(EVERYTHING)?;
         Ok(Sub { socket, events })

@@ -40,7 +40,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// How often a session that closes looks whether it may.
 const CLOSING: Duration = Duration::from_millis(20);
 
-/// The name under which the broker is asked for its ports and whether it is
+/// The name under which the broker's ports are requested, and whether it is
 /// there. Nothing is ever published on it.
 pub const OWN_NAME: &str = "vast-threatbus/probe";
 
@@ -79,7 +79,7 @@ struct Making {
     topic: String,
     echo_topic: Option<String>,
     days: u32,
-    /// When its indicators were asked for.
+    /// When its indicators were requested.
     since: Moment,
 }
 
@@ -391,7 +391,7 @@ impl Subscriber {
         self.ask(now, Request::Subscribe(bus_topic, 0), time)
     }
 
-    /// All is subscribed to; the topic under which the ports were asked for is not needed.
+    /// All is subscribed to; the topic under which the ports were requested is not needed.
     fn made(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
         self.new.clear();
         let ports = self

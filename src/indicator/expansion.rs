@@ -14,7 +14,7 @@ const ENDS: [(Place, Field); 2] = [
     (Place::Destination, Field::DestinationPort),
 ];
 
-/// How much wider than equality an indicator is looked for. Each works on the values
+/// How much wider than equality an indicator is searched. Each works on the values
 /// that the indicator names, not on those that another adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchExpansion {
@@ -178,7 +178,7 @@ impl MatchExpansion {
     }
 }
 
-/// Has the addresses that have ports looked for as addresses, and the ports checked.
+/// Has the addresses that have ports searched as addresses, and the ports checked.
 fn part_ends(indicator: &mut Indicator) {
     let mut has_any = false;
     let mut any = Vec::new();

@@ -104,7 +104,7 @@ impl Indicator {
         }
     }
 
-    /// The kind of what it looks for in one word, as statistics name it. What is looked for
+    /// The kind of what it names in one word, as statistics have it. What is searched
     /// besides the values that it names ([`MatchExpansion`]) does not change it: a domain
     /// with the names under it is a domain, and a range of addresses is a network.
     pub fn kind(&self) -> &'static str {

@@ -1,6 +1,6 @@
 //! The life of an indicator, once for all who look for indicators: a machine without
 //! a thread, a clock or a disk. Who drives it brings what happened and the time, and
-//! a table that it keeps of what is looked for.
+//! a table that it keeps of what is searched.
 //!
 //! | | comes, valid | comes, valid later | comes, expired or revoked | withdrawn | its time begins | its time is over |
 //! |---|---|---|---|---|---|---|

@@ -1,7 +1,7 @@
 //! Live matching: indicators against events as they come.
 //!
 //! [`crate::intake::Intake`] → keeper (owns what expires when) → roster ← watcher (the engine's
-//! child) → writer. An engine that matches by itself is told by a pool of
+//! child) → writer. An engine that matches by itself is updated by a pool of
 //! threads; after a loss, a mender looks through the events of the gap.
 
 mod backfill;
@@ -42,7 +42,7 @@ use lifecycle::Lifecycle;
 use matcher_updates::MatcherUpdates;
 use stream_supervisor::{Refused, Watcher};
 
-/// How wide indicators are looked for in what comes from a source.
+/// How wide indicators are searched in what a source delivers.
 pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
 
 /// What live matching needs beside its source.
@@ -58,7 +58,7 @@ pub struct LiveSettings {
     pub meaning: Meaning,
     /// How many engines match live and have not refused to.
     pub willing: Arc<AtomicUsize>,
-    /// How wide indicators are looked for.
+    /// How wide indicators are searched.
     pub wider: WiderOf,
     /// What waits for others of its pattern.
     pub waiting: Arc<Waiting>,
@@ -156,7 +156,9 @@ impl Live {
             keeper.run(Vec::new(), &ways.arrivals);
             threads.join()
         };
-        named("live-lifecycle", settings.number).spawn(run).map(Live)
+        named("live-lifecycle", settings.number)
+            .spawn(run)
+            .map(Live)
     }
 
     /// The same with a source that is available once the engine has responded. What

@@ -91,7 +91,7 @@ impl Engine for Store {
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
         let QueryTarget::Values(values) = asked else {
-            panic!("{asked:?} is not asked for here");
+            panic!("{asked:?} is not queried here");
         };
         assert!(bounds.since.is_some());
         if values != [&Observable::domain("a")] {

@@ -1,4 +1,4 @@
-//! The indicators that are looked for, and which of them an event matches.
+//! The indicators that are searched, and which of them an event matches.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -24,7 +24,7 @@ use holders::{Holders, Names, Plain, PlainIds, Said, plain_size};
 /// The most memory that indicators take, in bytes, for a run that goes on.
 const MOST_BYTES: usize = 1 << 30;
 
-/// An indicator that is looked for.
+/// An indicator that is searched.
 #[derive(Debug)]
 pub struct Watched {
     /// What it is.
@@ -101,12 +101,12 @@ impl Scratch {
     }
 }
 
-/// The columns of a table in which something is looked for.
+/// The columns of a table in which something is searched.
 #[derive(Debug, Default)]
 struct Columns {
     /// The number of the header that they are of.
     header: Option<u64>,
-    /// By column; none where nothing is looked for.
+    /// By column; none where nothing is searched.
     nodes: Vec<Option<Node>>,
 }
 
@@ -164,7 +164,7 @@ fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
     }
 }
 
-/// All indicators that are looked for.
+/// All indicators that are searched.
 pub struct Watchlist {
     matcher: EventMatcher,
     answers: bool,

@@ -1,4 +1,4 @@
-//! A batch between two queries: what is asked for, how far each indicator is,
+//! A batch between two queries: what is queried, how far each indicator is,
 //! and which queries are still to be put.
 
 use std::collections::HashMap;

@@ -72,7 +72,7 @@ pub struct Queue {
     /// The batches that are with workers, each with what is still wanted of it.
     running: HashMap<u64, HashMap<Arc<str>, Running>>,
     batches: u64,
-    /// Why the engine cannot be asked for anything but values, if it cannot.
+    /// Why the engine cannot be queried for anything but values, if it cannot.
     lists_only: Option<String>,
     account: Arc<Account>,
     metrics: Arc<Metrics>,
@@ -116,7 +116,7 @@ impl Table for Queue {
         }
     }
 
-    /// What is being asked for goes on, but is not asked for once more.
+    /// What is being queried continues, but is not queried again.
     fn remove(&mut self, id: &str) -> bool {
         for wanted in self.running.values_mut() {
             wanted.remove(id);
@@ -140,7 +140,7 @@ impl Table for Queue {
 }
 
 impl Queue {
-    /// An empty queue; `lists_only` says why the engine cannot be asked for anything
+    /// An empty queue; `lists_only` says why the engine cannot be queried for anything
     /// but values, if it cannot.
     pub fn new(lists_only: Option<String>, account: Arc<Account>, metrics: Arc<Metrics>) -> Self {
         Queue {

@@ -49,7 +49,7 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
 /// Reads one of them.
 ///
 /// # Errors
-/// It cannot be read, or is of a form that names no values; why, for a person.
+/// It cannot be read, or is of a form that names no values; why, human-readable.
 pub(super) fn read_one(path: &Path) -> Result<Allowed, String> {
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if metadata.len() > MOST_BYTES {

@@ -84,7 +84,7 @@ fn is_late(stop: &Stop) -> bool {
 }
 
 /// Runs the bridge until a signal, until everything is matched where that was
-/// asked for, or until it cannot be started.
+/// requested, or until it cannot be started.
 pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());

@@ -103,7 +103,7 @@ enum Wish {
     Status,
     Reload,
     End,
-    /// The end that was asked for just now.
+    /// The end that was requested just now.
     Same,
     EndNow,
 }

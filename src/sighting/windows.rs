@@ -216,8 +216,8 @@ mod tests {
     }
 
     proptest! {
-        /// Every sighting is told of: at once, or in the count of a window that closes.
-        /// Nothing is told later than a window's length, and no more windows are open
+        /// Every sighting is reported: at once, or in the count of a window that closes.
+        /// Nothing is reported later than a window's length, and no more windows are open
         /// than there are keys.
         #[test]
         fn every_sighting_is_told_of(

@@ -21,7 +21,7 @@
 //! yet, or leaves an indicator open that was finished.
 //!
 //! A kind that is not known is passed over, and not kept where the file is written anew. So
-//! a new one may tell more of an open entry, as long as an indicator is only asked for
+//! a new one may tell more of an open entry, as long as an indicator is only queried
 //! again where an earlier release does not know it.
 
 use std::collections::BTreeMap;

@@ -77,12 +77,12 @@ impl Cutter {
         self.reading = form.reading();
     }
 
-    /// The form, once it is told.
+    /// The form, once it is known.
     pub fn form(&self) -> Option<LogFormat> {
         self.form
     }
 
-    /// How the log begins, once, when its form is told.
+    /// How the log begins, once, when its form is known.
     pub fn take_beginning(&mut self) -> Option<Vec<u8>> {
         self.begins.take()
     }

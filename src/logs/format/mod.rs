@@ -93,7 +93,7 @@ pub enum Detected {
 
 /// The form of a log that begins so; `is_all` where nothing follows.
 ///
-/// What is told of a beginning is told of every longer one too: how a log is read does not
+/// What holds for a beginning holds for every longer one too: how a log is read does not
 /// depend on where the first read of it ended.
 pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     let is_all = is_all || beginning.len() >= BEGINNING;

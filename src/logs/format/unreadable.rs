@@ -79,7 +79,7 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
 }
 
 /// Whether it begins with the head of an archive's first file: its name, filled up with NUL
-/// bytes, and the mark behind it. A log that is told by its first character is none.
+/// bytes, and the mark behind it. A log that its first character identifies is none of these.
 fn is_tar(beginning: &[u8]) -> bool {
     beginning.get(257..262) == Some(b"ustar")
         && !beginning[..257].contains(&b'\n')

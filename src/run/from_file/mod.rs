@@ -29,10 +29,10 @@ pub use folder::{Listing, Source, list};
 /// million of them.
 const NAMED: u64 = 3;
 
-/// Reads the files that are named and puts in what they hold, no faster than it is
-/// looked for. Ends with the files, or with the program; where logs are followed, with
+/// Reads the files that are named and passes on what they hold, no faster than it is
+/// searched. Ends with the files, or with the program; where logs are followed, with
 /// the program alone, since files of indicators are then taken up anew when they change,
-/// and at each wish of `reloads`. The tally is told which file each is in.
+/// and at each wish of `reloads`. The tally is given which file each is in.
 /// Whether all of them were read.
 pub fn run(
     config: &Config,

@@ -57,7 +57,7 @@ struct Times {
     start: Duration,
     /// For an answer when the input is closed.
     limit: Duration,
-    /// For output that nobody asked for, behind the last answer of a process' first
+    /// For unexpected output, behind the last answer of a process' first
     /// round.
     first_settling: Duration,
     /// The same behind later rounds.
@@ -233,7 +233,7 @@ impl Drop for Pool {
         let threads = std::mem::take(&mut *lock(&self.shared.threads));
         for thread in threads.into_iter().flatten() {
             drop(thread.jobs);
-            // One that panicked has lost its answers, which is told there.
+            // One that panicked has lost its answers, which is reported there.
             let _ = thread.handle.join();
         }
     }

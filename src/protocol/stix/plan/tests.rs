@@ -125,7 +125,7 @@ fn the_cheapest_part_is_asked_for_and_the_rest_is_checked() {
     }
 }
 
-/// The selection of a pattern as VAST would be asked for it.
+/// The selection of a pattern as VAST would be queried for it.
 fn query(text: &str) -> String {
     let plan = planned(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
     assert!(
