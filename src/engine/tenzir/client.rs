@@ -1,5 +1,6 @@
 //! Running the `tenzir` command.
 
+use std::io;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -41,13 +42,13 @@ const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
 const MOST_SAID: usize = 64 << 20;
 
 /// A `tenzir` may never react to SIGTERM (measured), so it is killed.
-pub(super) const AT_ONCE: RunOptions = RunOptions {
+const AT_ONCE: RunOptions = RunOptions {
     grace: Duration::ZERO,
     silence: None,
 };
 
 /// How long a child may be silent before the connection to its node is checked.
-pub(super) const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(2);
 
 /// After this many silences the node is probed: one that hangs keeps its connections.
 const SILENCES_TO_PING: u32 = 5;
@@ -389,7 +390,27 @@ impl Engine for Client {
 }
 
 impl Client {
-    /// Runs one pipeline.
+    /// Runs `pipeline`, which goes over standard input. `consume` gets what it prints, and
+    /// nothing after each [`SILENCE`].
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub(super) fn run_pipeline(
+        &self,
+        pipeline: &str,
+        limits: Limits<'_>,
+        consume: impl FnMut(&[u8]) -> Flow,
+    ) -> io::Result<Outcome> {
+        let mut command = self.node_command();
+        command.args(["-f", "/dev/stdin"]);
+        let options = RunOptions {
+            silence: Some(SILENCE),
+            ..AT_ONCE
+        };
+        child::run_in(options, &mut command, pipeline.as_bytes(), limits, consume)
+    }
+
+    /// Runs one pipeline of a query.
     fn put(
         &self,
         pipeline: &str,
@@ -401,23 +422,11 @@ impl Client {
             Ok(running) => running,
             Err(reason) => return QueryOutcome::Unreachable(reason),
         };
-        let mut command = self.node_command();
-        command.args(["-f", "/dev/stdin"]);
         let limits = Limits {
             time: bounds.time,
             stop,
         };
-        let options = RunOptions {
-            silence: Some(SILENCE),
-            ..AT_ONCE
-        };
-        let result = child::run_in(
-            options,
-            &mut command,
-            pipeline.as_bytes(),
-            limits,
-            |bytes| running.take(bytes, consume),
-        );
+        let result = self.run_pipeline(pipeline, limits, |bytes| running.take(bytes, consume));
         match result {
             Ok(outcome) => running.conclude(&outcome),
             Err(error) => QueryOutcome::Unreachable(format!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{debug, warn};
 
 use super::answer::{Printed, judge};
-use super::client::{AT_ONCE, Client, SILENCE, SharedFields, log_warnings};
+use super::client::{Client, SharedFields, log_warnings};
 use super::node_connection::NodeConnection;
 use super::query;
 use crate::engine::LiveEngine;
@@ -21,7 +21,7 @@ use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::{Ended, EventStream, Source, StreamItem};
 use crate::engine::{Event, Line, LiveOptions, QueryOutcome};
 use crate::matching::{Concepts, FieldScope, Place, Reached, UrlParts};
-use crate::process::child::{self, End, Flow, Limits, Outcome, RunOptions};
+use crate::process::child::{End, Flow, Limits, Outcome};
 use crate::process::stop::Stop;
 
 /// How long the child may be silent: its heartbeat arrives every two or three seconds.
@@ -111,21 +111,11 @@ impl EventStream for NewEvents {
             Err(reason) => return Ended::lost(reason),
         };
         let mut running = Running::new(node);
-        let mut command = self.client.node_command();
-        command.args(["-f", "/dev/stdin"]);
         let limits = Limits { time: None, stop };
-        let options = RunOptions {
-            silence: Some(SILENCE),
-            ..AT_ONCE
-        };
         let pipeline = query::new_events();
-        let result = child::run_in(
-            options,
-            &mut command,
-            pipeline.as_bytes(),
-            limits,
-            |bytes| running.take(bytes, consume),
-        );
+        let result = self
+            .client
+            .run_pipeline(&pipeline, limits, |bytes| running.take(bytes, consume));
         match result {
             Ok(outcome) => running.conclude(&outcome),
             Err(error) => Ended::lost(format!("it cannot be run: {error}")),
