@@ -25,6 +25,8 @@ pub struct Wanted<'a> {
     pub networks: BTreeSet<Network>,
     /// Names, and addresses as text.
     pub names: BTreeSet<String>,
+    /// Those of them that most logs use: in lower case, and the original.
+    pub usual_names: BTreeSet<String>,
     /// The same followed by a port, as in the host of a request.
     pub hosts: BTreeSet<String>,
     /// The names in the spellings that are queried in lists: each costs as much as many
@@ -51,6 +53,9 @@ pub struct Wanted<'a> {
 pub struct Urls<'a> {
     /// The hosts of requests, some followed by a port.
     pub hosts: BTreeSet<String>,
+    /// Those of them that most logs use: in lower case, with the port of the URL if it has
+    /// one.
+    pub usual_hosts: BTreeSet<String>,
     /// The same without a port, in canonical form.
     pub canonical_hosts: BTreeSet<&'a str>,
     /// What follows the host.
@@ -104,21 +109,27 @@ impl<'a> Wanted<'a> {
             self.hosts.insert(format!("{host}:{port}"));
         }
         self.elements.insert(address.to_string());
-        self.names.insert(address.to_string());
-        self.names.insert(host);
+        for text in [address.to_string(), host] {
+            self.usual_names.insert(text.clone());
+            self.names.insert(text);
+        }
     }
 
     fn add_name(&mut self, name: &'a Spelled) {
         self.canonical_names.insert(name.as_str());
         let spellings = [name.as_str(), name.as_written()];
         self.elements.extend(spellings.map(str::to_owned));
-        for spelling in spellings_of_name(name) {
+        for spelling in usual_spellings(name) {
             for port in USUAL_PORTS {
                 self.hosts.insert(format!("{spelling}:{port}"));
             }
             self.names.insert(format!("{spelling}."));
-            self.names.insert(spelling);
+            self.names.insert(spelling.clone());
+            self.usual_names.insert(spelling);
         }
+        let capitals = name.as_str().to_ascii_uppercase();
+        self.names.insert(format!("{capitals}."));
+        self.names.insert(capitals);
     }
 
     fn add_text(&mut self, property: Property, text: &'a Spelled) {
@@ -158,6 +169,9 @@ impl<'a> Urls<'a> {
                 format!("{host}."),
             ],
         };
+        let own_port = parts.port.map(|port| format!("{}:{port}", hosts[0]));
+        self.usual_hosts.extend(own_port);
+        self.usual_hosts.insert(hosts[0].clone());
         let usual = match parts.port {
             Some(port) => vec![port],
             None => USUAL_PORTS.to_vec(),
@@ -204,11 +218,10 @@ fn host_of(address: IpAddr) -> String {
     }
 }
 
-/// Lower case, upper case, and the original, which may be in another script.
-fn spellings_of_name(name: &Spelled) -> BTreeSet<String> {
+/// Lower case, and the original, which may be in another script.
+fn usual_spellings(name: &Spelled) -> BTreeSet<String> {
     BTreeSet::from([
         name.as_str().to_owned(),
-        name.as_str().to_ascii_uppercase(),
         name.as_written().to_owned(),
         name.as_written().to_lowercase(),
     ])

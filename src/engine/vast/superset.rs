@@ -23,25 +23,40 @@ const FEW_PARTS: usize = 50;
 /// The most substrings per query: 300 take 1.5 s, 1,000 take 5.3 s (measured).
 const MOST_PARTS: usize = 300;
 
+/// The number of values in lists that cost no more than one value (measured).
+const FREE_VALUES: usize = 1_000;
+
 /// The most list elements per query: 1,000 take 1.5 s, 3,000 take 5 to 10 s (measured).
 const MOST_ELEMENTS: usize = 1_000;
 
 /// The cheap queries: their cost grows with the number of values, not with the stored
-/// data.
+/// data. What most logs have is found by the first; the rarer spellings have queries of
+/// their own if they would make it more expensive.
 pub(super) fn standard<'a>(
     observables: impl IntoIterator<Item = &'a Observable>,
     version: &Version,
 ) -> Vec<String> {
     let wanted = Wanted::of(observables);
-    let mut query = Predicates::default();
-    query.addresses(&wanted, version);
-    query.names(&wanted);
-    query.urls(&wanted);
-    query.texts(&wanted);
-    query.files(&wanted);
-    query.mails(&wanted);
-    query.elements(&wanted, version);
-    query.queries()
+    let [usual, rarer] = Spellings::of(&wanted);
+    let mut first = Predicates::default();
+    first.addresses(&wanted, version);
+    first.names(&usual);
+    first.urls(&usual, &wanted);
+    first.whole_urls(&wanted);
+    first.texts(&wanted);
+    let mut last = Predicates::default();
+    last.names(&rarer);
+    last.urls(&rarer, &wanted);
+    if last.is_empty() {
+        std::mem::swap(&mut first, &mut last);
+    }
+    last.subdomains(&wanted);
+    last.files(&wanted);
+    last.mails(&wanted);
+    last.elements(&wanted, version);
+    let mut queries = first.queries();
+    queries.extend(last.queries());
+    queries
 }
 
 /// The queries for which VAST has to scan named fields: names in certificates, and hosts
@@ -110,6 +125,45 @@ fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
     }
 }
 
+/// The spellings of names and of the hosts of URLs that one query is for.
+#[derive(Debug, Default)]
+struct Spellings {
+    /// Names, and addresses as text.
+    names: BTreeSet<String>,
+    /// The same followed by a port.
+    hosts: BTreeSet<String>,
+    /// The hosts of URLs.
+    url_hosts: BTreeSet<String>,
+}
+
+impl Spellings {
+    /// The usual ones and the rarer ones. All are usual if they cost nothing.
+    fn of(wanted: &Wanted<'_>) -> [Self; 2] {
+        let urls = &wanted.urls;
+        let all = Spellings {
+            names: wanted.names.clone(),
+            hosts: wanted.hosts.clone(),
+            url_hosts: urls.hosts.clone(),
+        };
+        let targets = urls.targets.len() + urls.targets_alone.len() + urls.whole.len();
+        let values = all.names.len() + all.hosts.len() + all.url_hosts.len() + targets;
+        if values <= FREE_VALUES {
+            return [all, Spellings::default()];
+        }
+        let usual = Spellings {
+            names: wanted.usual_names.clone(),
+            hosts: BTreeSet::new(),
+            url_hosts: urls.usual_hosts.clone(),
+        };
+        let rarer = Spellings {
+            names: &all.names - &usual.names,
+            hosts: all.hosts,
+            url_hosts: &all.url_hosts - &usual.url_hosts,
+        };
+        [usual, rarer]
+    }
+}
+
 /// The predicates of one query, joined by "or".
 #[derive(Default)]
 struct Predicates {
@@ -122,6 +176,10 @@ struct Predicates {
 }
 
 impl Predicates {
+    fn is_empty(&self) -> bool {
+        self.values.is_empty() && self.elements.is_empty() && self.parts.is_empty()
+    }
+
     /// The queries, the cheap ones first.
     fn queries(self) -> Vec<String> {
         let Predicates {
@@ -168,30 +226,39 @@ impl Predicates {
             .push(format!("({ends} && ({}))", ports.join(OR)));
     }
 
-    fn names(&mut self, wanted: &Wanted<'_>) {
+    fn names(&mut self, spellings: &Spellings) {
         let fields = Fields::shared();
         for (field, is_json) in &fields.names {
-            let mut values = quoted(&wanted.names, *is_json);
+            let mut values = quoted(&spellings.names, *is_json);
             if fields.hosts.iter().any(|(host, _)| host == field) {
-                values.append(&mut quoted(&wanted.hosts, *is_json));
+                values.append(&mut quoted(&spellings.hosts, *is_json));
             }
             self.values.extend(list(field, &values));
         }
+    }
+
+    fn subdomains(&mut self, wanted: &Wanted<'_>) {
         for domain in &wanted.domains_above {
-            self.part(&fields.names, &format!(".{domain}"));
+            self.part(&Fields::shared().names, &format!(".{domain}"));
         }
     }
 
-    fn urls(&mut self, wanted: &Wanted<'_>) {
+    fn urls(&mut self, spellings: &Spellings, wanted: &Wanted<'_>) {
         let urls = &wanted.urls;
         let fields = Fields::shared();
         for (hosts, targets) in &fields.requests {
-            let hosts = lists(hosts, &urls.hosts);
+            let hosts = lists(hosts, &spellings.url_hosts);
             let targets = lists(targets, &urls.targets);
             if let Some((hosts, targets)) = hosts.zip(targets) {
                 self.values.push(format!("({hosts} && {targets})"));
             }
         }
+    }
+
+    /// Whole URLs, and targets that are wanted for any host.
+    fn whole_urls(&mut self, wanted: &Wanted<'_>) {
+        let urls = &wanted.urls;
+        let fields = Fields::shared();
         self.values
             .extend(lists(&fields.targets, &urls.targets_alone));
         self.values.extend(lists(&fields.urls, &urls.whole));
@@ -352,210 +419,4 @@ fn list<T: Display>(extractor: &str, values: &BTreeSet<T>) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn version(text: &str) -> Version {
-        Version::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
-    }
-
-    fn asked(observables: &[Observable]) -> Vec<String> {
-        standard(observables, &version("2020.12.16"))
-    }
-
-    fn one(observables: &[Observable]) -> String {
-        let [query] = &*asked(observables) else {
-            panic!("{:?}", asked(observables));
-        };
-        query.clone()
-    }
-
-    fn domain(text: &str) -> Observable {
-        Observable::of_domain(text).expect("a name")
-    }
-
-    fn url(text: &str) -> Observable {
-        Observable::of_url(text).expect("a URL")
-    }
-
-    fn assert_holds(query: &str, parts: &[&str]) {
-        for part in parts {
-            assert!(query.contains(part), "{part} is not in {query}");
-        }
-    }
-
-    #[test]
-    fn a_name_is_asked_for_in_its_spellings() {
-        let query = one(&[domain("Evil.example.")]);
-        let names = r#"in ["EVIL.EXAMPLE", "EVIL.EXAMPLE.", "Evil.example", "Evil.example.", "evil.example", "evil.example."]"#;
-        for field in ["query", "rrname", "sni", "server_name"] {
-            assert_holds(&query, &[&format!("{field} {names}")]);
-        }
-        assert_holds(
-            &query,
-            &[
-                r#""evil.example:8080""#,
-                r#""evil.example" in :list<string>"#,
-            ],
-        );
-        assert!(!query.contains("in :string"), "{query}");
-    }
-
-    #[test]
-    fn a_part_is_asked_for_in_the_letters_of_the_pattern_and_of_logs() {
-        let part = |kind, text| holding(kind, text).expect("a query");
-        let query = part(Kind::Domain, "Evil.Ex");
-        for text in ["Evil.Ex", "evil.ex", "EVIL.EX"] {
-            assert_holds(&query, &[&format!("\"{text}\" in rrname")]);
-        }
-        // Case counts in what follows a host.
-        let query = part(Kind::Url, "Gate.php");
-        assert_holds(&query, &[r#""Gate.php" in http.url"#, r#""gate.php" in"#]);
-        assert!(!query.contains("GATE.PHP"), "{query}");
-        let query = part(Kind::Text(Property::EmailSender), "@Evil.example");
-        assert_holds(&query, &[r#""@evil.example" in mailfrom"#, "smtp.from"]);
-    }
-
-    #[test]
-    fn many_elements_of_lists_take_several_queries() {
-        let domains: Vec<Observable> = (0..1_500)
-            .map(|number| domain(&format!("d{number}.example")))
-            .collect();
-        let queries = asked(&domains);
-        let elements = |query: &String| query.matches(" in :list<string>").count();
-        let counts: Vec<usize> = queries.iter().map(elements).collect();
-        assert!(counts.len() > 1 && counts.iter().all(|count| *count <= 1_000));
-        for number in 0..1_500 {
-            let element = format!("\"d{number}.example\" in :list<string>");
-            assert!(queries.iter().any(|query| query.contains(&element)));
-        }
-        let lists = |query: &String| query.contains("rrname in [");
-        assert_eq!(queries.iter().position(lists), Some(0));
-        assert!(!queries[1..].iter().any(lists));
-    }
-
-    #[test]
-    fn an_address_is_asked_for_by_type_and_as_text() {
-        let address = Observable::of_address("::ffff:192.0.2.1").expect("an address");
-        assert_holds(
-            &one(std::slice::from_ref(&address)),
-            &[
-                ":addr in [192.0.2.1]",
-                "192.0.2.1 in :list<addr>",
-                r#""192.0.2.1" in :list<string>"#,
-                r#""192.0.2.1:8080""#,
-            ],
-        );
-        let three = standard([&address], &version("v3.0.0")).concat();
-        assert_holds(&three, &[":ip in [192.0.2.1]", "192.0.2.1 in :list<ip>"]);
-        let end = Observable::of_endpoint("192.0.2.1:4444").expect("an address with a port");
-        let query = one(std::slice::from_ref(&end));
-        assert_holds(
-            &query,
-            &["(:addr in [192.0.2.1] && (", "dest_port in [4444]"],
-        );
-        let old = standard([&end], &version("2020.11.30")).concat();
-        assert!(!old.contains("dest_port"), "{old}");
-    }
-
-    #[test]
-    fn urls_are_lists_of_hosts_and_of_targets() {
-        let urls = [
-            url("http://a.example/x"),
-            url("https://b.example:8443/y?z#w"),
-        ];
-        let query = one(&urls);
-        assert_holds(
-            &query,
-            &[
-                "(zeek.http.host in [",
-                r#"&& zeek.http.uri in ["/x", "/y?z"])"#,
-                "(http.hostname in [",
-                // As Suricata before 6 writes it, and VAST keeps it.
-                r#"&& http.url in ["/x", "/y?z", "\/x", "\/y?z"])"#,
-                r#""b.example:8443""#,
-                r#""a.example:8080""#,
-                r#""http://a.example:80/x""#,
-            ],
-        );
-        assert_eq!(query.matches("&& zeek.http.uri in").count(), 1);
-        let target = one(&[url("/x%7e")]);
-        assert!(!target.contains("&&"), "{target}");
-        assert_holds(&target, &[r#"zeek.http.uri in ["/x%7E", "/x%7e", "/x~"]"#]);
-    }
-
-    #[test]
-    fn hashes_and_texts_are_asked_for_in_every_field_of_text() {
-        let sha1 = "ad4f6ece325fd62deab646808df90af065f36a2c";
-        let hash = Observable::of_hash(sha1).expect("a hash");
-        let agent = Observable::text(Property::UserAgent, "x\\y").expect("a text");
-        let query = one(&[hash, agent]);
-        assert_holds(
-            &query,
-            &[
-                ":string in [",
-                &format!("\"{sha1}\""),
-                r#""ad:4f:6e:ce:32:5f:d6:2d:ea:b6:46:80:8d:f9:0a:f0:65:f3:6a:2c""#,
-                r#""x\\y", "x\y""#,
-                &format!("\"{sha1}\" in :list<string>"),
-            ],
-        );
-    }
-
-    #[test]
-    fn parts_of_texts_are_asked_for_in_named_fields() {
-        let file = |number: usize| {
-            let name = format!("{number}.exe");
-            Observable::text(Property::FileName, &name).expect("a name")
-        };
-        let query = one(&[file(1)]);
-        assert_holds(
-            &query,
-            &[
-                r#""/1.exe" in filename"#,
-                r#""\1.exe" in smb_files.name"#,
-                r#":string in ["1.exe"]"#,
-            ],
-        );
-        // Many of them become separate queries after the lists.
-        let files: Vec<Observable> = (0..100).map(file).collect();
-        let queries = asked(&files);
-        assert!(queries.len() > 2, "{}", queries.len());
-        assert!(!queries[0].contains(" in filename"));
-        for query in &queries[1..] {
-            assert!(query.split(OR).count() <= MOST_PARTS);
-        }
-    }
-
-    #[test]
-    fn what_has_to_be_scanned_for_is_thorough() {
-        let queries = thorough(&[domain("evil.example"), url("http://a.example/")]);
-        let query = queries.concat();
-        assert_holds(
-            &query,
-            &[
-                r#""CN=evil.example" in subject"#,
-                r#""evil.example:" in hostname"#,
-                r#""a.example:" in host"#,
-            ],
-        );
-        let hash = Observable::of_hash(&"a".repeat(32)).expect("a hash");
-        assert!(thorough(&[hash]).is_empty());
-    }
-
-    #[test]
-    fn what_no_literal_can_hold_takes_nothing_else_down() {
-        let text = |text| Observable::text(Property::UserAgent, text).expect("a text");
-        let query = one(&[text("a\tb"), text("a\\"), text("c")]);
-        assert_eq!(query, r#":string in ["c"]"#);
-        assert!(asked(&[text("a\tb")]).is_empty());
-    }
-
-    #[test]
-    fn a_part_of_a_text_is_asked_for_where_its_kind_stands() {
-        let query = holding(Kind::Domain, ".Evil").expect("fields");
-        assert_holds(&query, &[r#"".Evil" in rrname"#, r#"".evil" in sni"#]);
-        assert_eq!(holding(Kind::Domain, "a\\"), None);
-        assert!(!knows_fields_of(Kind::Address));
-    }
-}
+mod tests;
