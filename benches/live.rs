@@ -226,7 +226,7 @@ impl EventStream for Cat {
         command.arg(&self.path);
         let mut lines = Lines::default();
         let limits = Limits { time: None, stop };
-        let outcome = child::run(&mut command, b"", limits, |bytes| {
+        let outcome = child::run(&mut command, std::io::empty(), limits, |bytes| {
             lines.push(bytes, |piece| {
                 if let Piece::Line(line) = piece {
                     consume(Event::Line(Line {

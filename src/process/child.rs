@@ -11,7 +11,7 @@
 mod guard;
 pub mod resident;
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus};
@@ -143,13 +143,14 @@ pub fn command(program: &std::path::Path) -> Command {
 }
 
 /// Runs `command` with `input` on standard input until it has exited and its
-/// standard output is read, calling `consume` with each piece of it.
+/// standard output is read, calling `consume` with each piece of it. The input is in memory:
+/// reading it never waits.
 ///
 /// # Errors
 /// The program cannot be started, or the system refuses a pipe.
 pub fn run(
     command: &mut Command,
-    input: &[u8],
+    input: impl BufRead,
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
 ) -> io::Result<Outcome> {
@@ -163,13 +164,13 @@ pub fn run(
 pub fn run_in(
     options: RunOptions,
     command: &mut Command,
-    input: &[u8],
+    mut input: impl BufRead,
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
 ) -> io::Result<Outcome> {
     let started = Instant::now();
-    let mut child = Guard::spawn(command, !input.is_empty())?;
-    let mut pipes = Pipes::take(&mut child.child, input, options.silence)?;
+    let mut child = Guard::spawn(command, !input.fill_buf()?.is_empty())?;
+    let mut pipes = Pipes::take(&mut child.child, &mut input, options.silence)?;
     let end = match pipes.pump(started, limits, consume, &child)? {
         Some(end) => {
             child.end(options.grace)?;
@@ -190,7 +191,7 @@ pub fn run_in(
 /// The same as for [`run`]. Output beyond `most` ends the child with [`End::Enough`].
 pub fn run_to_end(
     command: &mut Command,
-    input: &[u8],
+    input: impl BufRead,
     limits: Limits<'_>,
     most: usize,
 ) -> io::Result<(Outcome, Vec<u8>)> {
@@ -236,7 +237,7 @@ fn time_left(started: Instant, not_counted: Duration, limits: Limits<'_>) -> Tim
 /// The three pipes of a child, and their state.
 struct Pipes<'a> {
     stdin: Option<std::process::ChildStdin>,
-    unsent: &'a [u8],
+    unsent: &'a mut dyn BufRead,
     stdout: Option<std::process::ChildStdout>,
     stderr: Option<ChildStderr>,
     stderr_tail: Vec<u8>,
@@ -250,7 +251,11 @@ struct Pipes<'a> {
 }
 
 impl<'a> Pipes<'a> {
-    fn take(child: &mut Child, input: &'a [u8], silence: Option<Duration>) -> io::Result<Self> {
+    fn take(
+        child: &mut Child,
+        input: &'a mut dyn BufRead,
+        silence: Option<Duration>,
+    ) -> io::Result<Self> {
         let pipes = Pipes {
             stdin: child.stdin.take(),
             unsent: input,
@@ -300,7 +305,7 @@ impl<'a> Pipes<'a> {
             if !exited && (ready.exited || child.pidfd.is_none()) {
                 exited = child.has_exited()?;
             }
-            self.feed();
+            self.feed()?;
             drain_stderr(&mut self.stderr, &mut self.stderr_tail);
             match self.forward(&mut consume)? {
                 ReadStep::Enough => return Ok(Some(End::Enough)),
@@ -376,18 +381,18 @@ impl<'a> Pipes<'a> {
 
     /// Writes as much to standard input as fits. A child that does not read its input is
     /// not an error: many commands do not need it.
-    fn feed(&mut self) {
+    fn feed(&mut self) -> io::Result<()> {
         while let Some(pipe) = &mut self.stdin {
-            match pipe.write(self.unsent) {
-                Ok(count) => self.unsent = &self.unsent[count..],
+            let next = self.unsent.fill_buf()?;
+            match pipe.write(next) {
+                Ok(0) => self.stdin = None,
+                Ok(count) => self.unsent.consume(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(_) => self.unsent = &[],
-            }
-            if self.unsent.is_empty() {
-                self.stdin = None;
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(_) => self.stdin = None,
             }
         }
+        Ok(())
     }
 
     /// Reads a piece of standard output and passes it on.

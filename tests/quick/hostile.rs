@@ -403,7 +403,7 @@ fn hostile_parts_of_texts() {
             let Some(query) = query else {
                 continue;
             };
-            let parsed = query_judge::parse(query.as_str());
+            let parsed = query_judge::parse(&query.text());
             let parsed = parsed.unwrap_or_else(|error| panic!("{error}: {query:?}"));
             for predicate in parsed {
                 let field = predicate.field.as_deref();

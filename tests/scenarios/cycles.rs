@@ -82,7 +82,7 @@ fn cycle(broker: &Broker, scratch: &Scratch) {
         stop: &stop,
     };
     let mut query = child::command(std::path::Path::new("/bin/cat"));
-    let ended = child::run_to_end(&mut query, b"query", limits, 100).expect("started");
+    let ended = child::run_to_end(&mut query, &b"query"[..], limits, 100).expect("started");
     assert_eq!(ended.1, b"query");
     let directory = StateDir::open(&scratch.path().join("state")).expect("free");
     let (mut spool, _) = Spool::open(&directory.join("spool"), 1 << 20).expect("opened");

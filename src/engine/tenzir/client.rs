@@ -152,7 +152,7 @@ impl Client {
             stop,
         };
         let mut output = Vec::new();
-        let outcome = child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
+        let outcome = child::run_in(AT_ONCE, &mut command, std::io::empty(), limits, |piece| {
             output.extend_from_slice(piece);
             if output.len() > MOST_SAID {
                 Flow::Enough
@@ -265,7 +265,7 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<String> {
         stop,
     };
     let mut output = Vec::new();
-    child::run_in(AT_ONCE, &mut command, b"", limits, |piece| {
+    child::run_in(AT_ONCE, &mut command, std::io::empty(), limits, |piece| {
         output.extend_from_slice(piece);
         if output.len() > 1 << 20 {
             Flow::Enough

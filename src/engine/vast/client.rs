@@ -138,11 +138,13 @@ impl Client {
             time: Some(STATUS_TIME),
             stop,
         };
-        child::run_to_end(&mut command, b"", limits, 1 << 20).is_ok_and(|(outcome, output)| {
-            let sign = b"low-priority";
-            memchr::memmem::find(&output, sign).is_some()
-                || memchr::memmem::find(&outcome.stderr, sign).is_some()
-        })
+        child::run_to_end(&mut command, std::io::empty(), limits, 1 << 20).is_ok_and(
+            |(outcome, output)| {
+                let sign = b"low-priority";
+                memchr::memmem::find(&output, sign).is_some()
+                    || memchr::memmem::find(&outcome.stderr, sign).is_some()
+            },
+        )
     }
 
     /// Checks that the node responds.
@@ -156,7 +158,7 @@ impl Client {
             time: Some(time),
             stop,
         };
-        let outcome = child::run(&mut command, b"", limits, |_| Flow::Continue)
+        let outcome = child::run(&mut command, std::io::empty(), limits, |_| Flow::Continue)
             .map_err(|error| format!("it cannot be run: {error}"))?;
         match outcome.end {
             End::Exited(status) if status.success() => Ok(()),
@@ -257,7 +259,7 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, S
         stop,
     };
     let name = binary.display();
-    match child::run_to_end(&mut command, b"", limits, 1 << 20) {
+    match child::run_to_end(&mut command, std::io::empty(), limits, 1 << 20) {
         Ok((_, output)) => Version::read(&output)
             .ok_or_else(|| format!("`{name} version` does not name a version")),
         Err(error) => Err(format!("`{name} version` cannot be run: {error}")),
@@ -451,7 +453,7 @@ impl Client {
         };
         let mut lines = Lines::default();
         let mut count = 0;
-        let result = child::run(&mut command, query.as_str().as_bytes(), limits, |bytes| {
+        let result = child::run(&mut command, query.reader(), limits, |bytes| {
             let mut flow = Flow::Continue;
             lines.push(bytes, |piece| {
                 if flow == Flow::Enough {

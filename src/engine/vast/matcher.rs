@@ -76,7 +76,7 @@ impl Client {
                 time: Some(ASK_TIME),
                 stop,
             };
-            let asked = child::run_to_end(&mut command, b"", limits, MOST_ANSWER);
+            let asked = child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER);
             asked.is_ok_and(
                 |(outcome, _)| matches!(outcome.end, End::Exited(status) if status.success()),
             )
@@ -101,8 +101,9 @@ impl Client {
             time: Some(ASK_TIME),
             stop,
         };
-        let (outcome, output) = child::run_to_end(&mut command, b"", limits, MOST_ANSWER)
-            .map_err(|error| error.to_string())?;
+        let (outcome, output) =
+            child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER)
+                .map_err(|error| error.to_string())?;
         match outcome.end {
             End::Exited(status) if status.success() => {
                 Concepts::parse(&String::from_utf8_lossy(&output))
@@ -144,7 +145,7 @@ impl EventStream for Watch {
         let limits = Limits { time: None, stop };
         let mut lines = Lines::default();
         let mut any = false;
-        let result = child::run(&mut command, b"", limits, |bytes| {
+        let result = child::run(&mut command, std::io::empty(), limits, |bytes| {
             any = true;
             lines.push(bytes, |piece| piece.hand_out(&mut *consume));
             consume(Event::Pause);

@@ -7,6 +7,7 @@ mod fields;
 mod literal;
 mod live;
 pub mod matcher;
+mod pieces;
 pub mod query;
 mod superset;
 pub mod version;

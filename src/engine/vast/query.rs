@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::io::BufRead;
 use std::net::IpAddr;
 
 use time::{Duration, OffsetDateTime};
 
 use super::literal::{literal, quote, why_not};
+use super::pieces::{OR, Pieces};
 use super::superset;
 use super::version::Version;
 use crate::indicator::{Indicator, Selection};
@@ -20,12 +22,17 @@ use crate::observable::{Kind, Network, Observable};
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(String);
+pub struct Query(Pieces);
 
 impl Query {
     /// The text for the engine.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn text(&self) -> String {
+        self.0.text()
+    }
+
+    /// The same, to be read.
+    pub fn reader(&self) -> impl BufRead {
+        self.0.reader()
     }
 
     /// Queries for everything that the observables name, in any spelling, and for more
@@ -55,7 +62,7 @@ impl Query {
             values.add(observable);
         }
         let text = values.write(version);
-        (!text.is_empty()).then_some(Query(text))
+        (!text.is_empty()).then(|| Query(text.into()))
     }
 }
 
@@ -76,7 +83,7 @@ pub fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
             Vec::from_iter(Query::selecting(selection, &version, Some(times), mode))
         }
     };
-    queries.into_iter().map(|Query(text)| text).collect()
+    queries.iter().map(Query::text).collect()
 }
 
 impl Query {
@@ -97,14 +104,18 @@ impl Query {
             times,
             mode,
         };
-        writer.selection(selection).map(Query)
+        writer.selection(selection).map(|text| Query(text.into()))
     }
 
     /// The same for events that happened after this time, or in the same second. Times
     /// are written in UTC without a zone, as the engine prints them.
     pub fn since(&self, extractor: &str, time: OffsetDateTime) -> Self {
-        let Query(text) = self;
-        Query(format!("({text}) && {extractor} > {}", whole_second(time)))
+        let Query(pieces) = self.clone();
+        let mut bounded = Pieces::from("(".to_owned());
+        bounded.append(pieces);
+        let bound = format!(") && {extractor} > {}", whole_second(time));
+        bounded.append(bound.into());
+        Query(bounded)
     }
 }
 
@@ -128,11 +139,12 @@ impl Writer<'_> {
             Selection::Everything => None,
             Selection::Values(values) if self.mode == Mode::Exact => {
                 let query = Query::any_of(values, self.version)?;
-                Some(format!("({})", query.0))
+                Some(format!("({})", query.text()))
             }
             Selection::Values(values) => {
                 let queries = superset::standard(values, self.version);
-                (!queries.is_empty()).then(|| format!("({})", queries.join(" || ")))
+                let queries: Vec<String> = queries.iter().map(Pieces::text).collect();
+                (!queries.is_empty()).then(|| format!("({})", queries.join(OR)))
             }
             Selection::Contains(kind, text)
                 if self.mode != Mode::Exact && superset::knows_fields_of(*kind) =>
@@ -327,7 +339,7 @@ mod tests {
 
     fn query(observables: &[Observable], at: &str) -> String {
         let query = Query::any_of(observables, &version(at)).expect("something to ask");
-        query.as_str().to_owned()
+        query.text()
     }
 
     fn address(text: &str) -> Observable {
@@ -424,14 +436,14 @@ mod tests {
         let query = Query::any_of(&[domain("a")], &version("2020.12.16")).expect("a query");
         let time = time::macros::datetime!(2009-11-19 09:00:00.75 +1);
         assert_eq!(
-            query.since("#timestamp", time).as_str(),
+            query.since("#timestamp", time).text(),
             r#"("a" == net.domain || "a" == net.hostname) && #timestamp > 2009-11-19T08:00:00"#
         );
     }
 
     fn selecting(selection: &Selection, at: &str) -> Option<String> {
         let query = Query::selecting(selection, &version(at), Some("#timestamp"), Mode::Exact);
-        query.map(|query| query.as_str().to_owned())
+        query.map(|query| query.text())
     }
 
     #[test]

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
+use std::sync::Arc;
 
 use super::fields::{Fields, Named};
 use super::literal::{kept_escapes, quote, why_not};
+use super::pieces::{OR, Pieces};
 use super::version::Version;
 use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
 use crate::observable::{Kind, Observable, Property, ValueForm};
-
-/// How the predicates of a query are joined.
-const OR: &str = " || ";
 
 /// The number of substrings that is too small to be worth a separate query, which costs
 /// 0.8 s.
@@ -35,7 +34,7 @@ const MOST_ELEMENTS: usize = 1_000;
 pub(super) fn standard<'a>(
     observables: impl IntoIterator<Item = &'a Observable>,
     version: &Version,
-) -> Vec<String> {
+) -> Vec<Pieces> {
     let wanted = Wanted::of(observables);
     let [usual, rarer] = Spellings::of(&wanted);
     let mut first = Predicates::default();
@@ -61,7 +60,7 @@ pub(super) fn standard<'a>(
 
 /// The queries for which VAST has to scan named fields: names in certificates, and hosts
 /// with any port.
-pub(super) fn thorough<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Vec<String> {
+pub(super) fn thorough<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Vec<Pieces> {
     let wanted = Wanted::of(observables);
     let fields = Fields::shared();
     let mut query = Predicates::default();
@@ -168,7 +167,7 @@ impl Spellings {
 #[derive(Default)]
 struct Predicates {
     /// Lists.
-    values: Vec<String>,
+    values: Vec<Pieces>,
     /// Elements of lists.
     elements: Vec<String>,
     /// Substrings.
@@ -181,32 +180,38 @@ impl Predicates {
     }
 
     /// The queries, the cheap ones first.
-    fn queries(self) -> Vec<String> {
+    fn queries(self) -> Vec<Pieces> {
         let Predicates {
-            mut values,
+            values,
             mut elements,
             mut parts,
         } = self;
-        let first = elements.len().min(MOST_ELEMENTS);
-        values.extend(elements.drain(..first));
-        if parts.len() <= FEW_PARTS {
-            values.append(&mut parts);
+        let mut first = Pieces::default();
+        values.into_iter().for_each(|list| first.or(list));
+        let of = |predicates: &[String]| Pieces::from(predicates.join(OR));
+        let free = elements.len().min(MOST_ELEMENTS);
+        if free > 0 {
+            first.or(of(&elements.drain(..free).collect::<Vec<_>>()));
         }
-        let of = |predicates: &[String]| predicates.join(OR);
-        let mut queries = Vec::new();
-        queries.extend((!values.is_empty()).then(|| of(&values)));
+        if !parts.is_empty() && parts.len() <= FEW_PARTS {
+            first.or(of(&std::mem::take(&mut parts)));
+        }
+        let mut queries = Vec::from_iter((!first.is_empty()).then_some(first));
         queries.extend(elements.chunks(MOST_ELEMENTS).map(of));
         queries.extend(parts.chunks(MOST_PARTS).map(of));
         queries
     }
 
+    fn value(&mut self, predicate: impl IntoIterator<Item = String>) {
+        self.values.extend(predicate.into_iter().map(Pieces::from));
+    }
+
     fn addresses(&mut self, wanted: &Wanted<'_>, version: &Version) {
         let extractor = version.address_extractor();
-        self.values.extend(list(extractor, &wanted.addresses));
+        self.value(list(extractor, &wanted.addresses));
         let networks = wanted.networks.iter();
         // The language has no lists of networks: each needs a predicate.
-        self.values
-            .extend(networks.map(|network| format!("{extractor} in {network}")));
+        self.value(networks.map(|network| format!("{extractor} in {network}")));
         let ends: BTreeSet<_> = wanted
             .endpoints
             .iter()
@@ -216,24 +221,31 @@ impl Predicates {
             return;
         };
         if version.has_port_type() {
-            self.values.push(ends);
+            self.value([ends]);
             return;
         }
         let ports: BTreeSet<_> = wanted.endpoints.iter().map(|(_, port)| port).collect();
         let fields = Fields::shared().ports.iter();
         let ports: Vec<String> = fields.filter_map(|(name, _)| list(name, &ports)).collect();
-        self.values
-            .push(format!("({ends} && ({}))", ports.join(OR)));
+        self.value([format!("({ends} && ({}))", ports.join(OR))]);
     }
 
     fn names(&mut self, spellings: &Spellings) {
         let fields = Fields::shared();
+        // The same lists for all fields.
+        let lists = [false, true].map(|is_json| {
+            let names = quoted(&spellings.names, is_json);
+            let with_ports = &names | &quoted(&spellings.hosts, is_json);
+            [names, with_ports].map(|values| in_brackets(&values).map(Arc::from))
+        });
         for (field, is_json) in &fields.names {
-            let mut values = quoted(&spellings.names, *is_json);
-            if fields.hosts.iter().any(|(host, _)| host == field) {
-                values.append(&mut quoted(&spellings.hosts, *is_json));
-            }
-            self.values.extend(list(field, &values));
+            let has_port = fields.hosts.iter().any(|(host, _)| host == field);
+            let list: &Option<Arc<str>> = &lists[usize::from(*is_json)][usize::from(has_port)];
+            self.values.extend(list.as_ref().map(|list| {
+                let mut predicate = Pieces::from(format!("{field} in "));
+                predicate.push(list);
+                predicate
+            }));
         }
     }
 
@@ -250,7 +262,7 @@ impl Predicates {
             let hosts = lists(hosts, &spellings.url_hosts);
             let targets = lists(targets, &urls.targets);
             if let Some((hosts, targets)) = hosts.zip(targets) {
-                self.values.push(format!("({hosts} && {targets})"));
+                self.value([format!("({hosts} && {targets})")]);
             }
         }
     }
@@ -259,9 +271,8 @@ impl Predicates {
     fn whole_urls(&mut self, wanted: &Wanted<'_>) {
         let urls = &wanted.urls;
         let fields = Fields::shared();
-        self.values
-            .extend(lists(&fields.targets, &urls.targets_alone));
-        self.values.extend(lists(&fields.urls, &urls.whole));
+        self.value(lists(&fields.targets, &urls.targets_alone));
+        self.value(lists(&fields.urls, &urls.whole));
     }
 
     /// Whole texts: all text fields cost no more than a few.
@@ -290,7 +301,7 @@ impl Predicates {
                 false,
             ));
         }
-        self.values.extend(list(":string", &values));
+        self.value(list(":string", &values));
     }
 
     fn files(&mut self, wanted: &Wanted<'_>) {
@@ -406,10 +417,15 @@ fn lists(fields: &[Named], texts: &BTreeSet<String>) -> Option<String> {
 
 /// `extractor in [a, b]`; `None` if the list is empty.
 fn list<T: Display>(extractor: &str, values: &BTreeSet<T>) -> Option<String> {
+    in_brackets(values).map(|list| format!("{extractor} in {list}"))
+}
+
+/// `[a, b]`; `None` if the list is empty.
+fn in_brackets<T: Display>(values: &BTreeSet<T>) -> Option<String> {
     if values.is_empty() {
         return None;
     }
-    let mut text = format!("{extractor} in [");
+    let mut text = String::from("[");
     for (position, value) in values.iter().enumerate() {
         let comma = if position > 0 { ", " } else { "" };
         write!(text, "{comma}{value}").expect("a string takes all");

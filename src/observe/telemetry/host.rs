@@ -43,7 +43,7 @@ fn names_of(address: IpAddr) -> Option<String> {
     };
     let mut command = child::command(Path::new("getent"));
     command.args(["hosts", &address.to_string()]);
-    let (_, output) = child::run_to_end(&mut command, b"", limits, 4096).ok()?;
+    let (_, output) = child::run_to_end(&mut command, std::io::empty(), limits, 4096).ok()?;
     String::from_utf8(output).ok()
 }
 

@@ -114,12 +114,17 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
     let limits = Limits { time, stop: &stop };
     let mut tracer = None;
     let started = Instant::now();
-    let outcome = run(&mut shell("echo $$; exec sleep 600"), b"", limits, |pid| {
-        let mut python = Command::new("python3");
-        python.args(["-c", TRACER, String::from_utf8_lossy(pid).trim()]);
-        tracer = python.stdout(std::process::Stdio::piped()).spawn().ok();
-        Flow::Continue
-    });
+    let outcome = run(
+        &mut shell("echo $$; exec sleep 600"),
+        io::empty(),
+        limits,
+        |pid| {
+            let mut python = Command::new("python3");
+            python.args(["-c", TRACER, String::from_utf8_lossy(pid).trim()]);
+            tracer = python.stdout(std::process::Stdio::piped()).spawn().ok();
+            Flow::Continue
+        },
+    );
     let Some(mut tracer) = tracer else {
         eprintln!("skipped: there is no python3");
         return;
@@ -172,7 +177,8 @@ fn enough_output_ends_the_child() {
         time: Some(LONG),
         stop: &stop,
     };
-    let (outcome, output) = run_to_end(&mut shell("yes"), b"", limits, 100_000).expect("sh");
+    let (outcome, output) =
+        run_to_end(&mut shell("yes"), io::empty(), limits, 100_000).expect("sh");
     assert!(matches!(outcome.end, End::Enough));
     assert!(output.len() <= 100_000);
 }
@@ -185,7 +191,11 @@ fn draining_shortens_the_time_and_now_ends_it() {
         stop: &stop,
     };
     let outcome = std::thread::scope(|scope| {
-        let run = scope.spawn(|| run(&mut shell("sleep 60"), b"", limits, |_| Flow::Continue));
+        let run = scope.spawn(|| {
+            run(&mut shell("sleep 60"), io::empty(), limits, |_| {
+                Flow::Continue
+            })
+        });
         std::thread::sleep(Duration::from_millis(100));
         stop.drain(LONG);
         std::thread::sleep(Duration::from_millis(100));

@@ -135,7 +135,7 @@ fn query(text: &str) -> String {
     let selection = plan.selection.unwrap_or_else(|| panic!("{text}"));
     let version = Version::unknown();
     let query = Query::selecting(&selection, &version, Some("#timestamp"), Mode::Exact);
-    query.expect("it is narrow").as_str().to_owned()
+    query.expect("it is narrow").text()
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn check_query(indicator: &Indicator) {
     let Some(query) = query else {
         return;
     };
-    let predicates = query_judge::parse(query.as_str()).expect("the query is of the language");
+    let predicates = query_judge::parse(&query.text()).expect("the query is of the language");
     for predicate in predicates {
         let is_time = predicate.field.as_deref() == Some(TIME);
         for value in predicate.values {
@@ -61,10 +61,10 @@ fn check_query(indicator: &Indicator) {
                 }
                 Value::Expression(_) => false,
             };
-            assert!(is_known, "{value:?} is asked for: {}", query.as_str());
+            assert!(is_known, "{value:?} is asked for: {}", query.text());
         }
     }
-    assert!(!query.as_str().contains('\0'));
+    assert!(!query.text().contains('\0'));
 }
 
 /// A value in its canonical form and as the message wrote it.
