@@ -339,13 +339,13 @@ impl Flight {
         };
         let (state, at) = (self.entries[place].state, self.entries[place].at);
         self.is_mute = false;
-        if state == State::Sent {
+        // The echo of one that was sent again may be of an earlier sending: it does not tell
+        // how far the broker is.
+        if state == State::Sent && self.entries[place].is_first {
             self.echoed = self.echoed.max(Some(at));
             let age = now.saturating_duration_since(at);
             self.pace.echo(now, age, self.sent);
-            if self.entries[place].is_first {
-                self.confirm_unrecognised(at, now);
-            }
+            self.confirm_unrecognised(at, now);
         }
         if matches!(state, State::Sent | State::Doubt | State::Trusted) {
             self.change(self.first + place as u64, State::Confirmed, now);
@@ -461,6 +461,7 @@ impl Flight {
         }
         let is_needed = self.sent > 0 || self.has_trusted() || !self.unrecognised.is_empty();
         self.look_at = is_needed.then_some(now + LOOK);
+        self.slow_down(now);
         let mut given_up = Vec::new();
         let mut went_mute = false;
         for place in 0..self.entries.len() {
@@ -490,6 +491,15 @@ impl Flight {
         }
         self.sort_doubts();
         (given_up, went_mute)
+    }
+
+    /// A broker that is behind gets fewer before its echoes show it: that may take long.
+    fn slow_down(&mut self, now: Instant) {
+        let first = self.entries.iter().find(|one| one.state == State::Sent);
+        if let Some(first) = first.filter(|_| !self.is_away) {
+            let age = now.saturating_duration_since(first.at);
+            self.pace.awaited(now, age);
+        }
     }
 
     fn is_overdue(&self, entry: &Entry, now: Instant) -> bool {

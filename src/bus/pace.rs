@@ -9,6 +9,7 @@
 //! | within [`SHORT`] | one more may be | |
 //! | within [`LONG`] | | |
 //! | later | as many as come back in [`LONG`], once in the time that an echo takes | the same |
+//! | not yet, and the first that is awaited was sent longer than [`LONG`] ago: each time that its age has doubled | the same | the same |
 //!
 //! So the number doubles with each round until there are between half a second's and a
 //! second's worth, whether the broker passes on 600 a second or 6,000.
@@ -55,7 +56,21 @@ impl Pace {
             if with_broker >= self.limit {
                 self.limit = (self.limit + 1).min(MOST);
             }
-        } else if age > LONG && self.may_lower(now, age) {
+        } else if self.may_lower(now, age) {
+            self.lower(now, age);
+        }
+    }
+
+    /// The first sighting whose echo is awaited was sent this long ago.
+    pub fn awaited(&mut self, now: Instant, age: Duration) {
+        // Again each time that the age has doubled.
+        if self.may_lower(now, age / 2) {
+            self.lower(now, age);
+        }
+    }
+
+    fn lower(&mut self, now: Instant, age: Duration) {
+        if age > LONG {
             self.lowered_at = Some(now);
             let share = LONG.as_secs_f64() / age.as_secs_f64();
             self.limit = ((self.limit as f64 * share) as usize).max(LEAST);
@@ -138,6 +153,20 @@ mod tests {
             pace.echo(later, Duration::from_secs(10), before);
         }
         assert_eq!(pace.limit(), LEAST);
+    }
+
+    #[test]
+    fn a_broker_that_sends_nothing_back_gets_less() {
+        let now = Instant::now();
+        let mut pace = Pace::new();
+        for _ in 0..1_000 {
+            pace.echo(now, Duration::from_millis(10), usize::MAX);
+        }
+        let before = pace.limit();
+        for seconds in 1..=30 {
+            pace.awaited(now + seconds * LONG, seconds * LONG);
+        }
+        assert!(before > 1_000 && pace.limit() == LEAST, "{}", pace.limit());
     }
 
     #[test]

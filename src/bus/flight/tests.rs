@@ -338,3 +338,35 @@ fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
     echo(&mut flight, "a", now);
     assert_eq!(flight.open(), 0);
 }
+
+#[test]
+fn the_echo_of_an_earlier_sending_does_not_make_others_overdue() {
+    let start = Instant::now();
+    let mut flight = confirming();
+    send(&mut flight, "a", start);
+    // Nothing came back for so long: sent again, while the broker still has the first one.
+    let again_at = start + CONFIRMATION_TIME;
+    flight.time(again_at);
+    send(&mut flight, "b", again_at - MOMENT);
+    assert_eq!(again(&mut flight, again_at), "a");
+    echo(&mut flight, "a", again_at + MOMENT);
+    flight.time(again_at + CONFIRMATION_TIME);
+    assert!(!flight.has_doubts(), "what was sent before is not passed");
+}
+
+#[test]
+fn a_broker_that_sends_nothing_back_gets_fewer() {
+    let start = Instant::now();
+    let mut flight = Flight::new(1 << 20, Some(key));
+    for _ in 0..10 * LEAST {
+        send(&mut flight, "a", start);
+        for _ in 0..flight.pace.limit() {
+            flight.pace.echo(start, MOMENT, usize::MAX);
+        }
+    }
+    let before = flight.pace.limit();
+    for second in 1..60 {
+        flight.time(start + second * LOOK);
+    }
+    assert!(before > LEAST && flight.pace.limit() == LEAST);
+}
