@@ -23,7 +23,7 @@ use vast_threatbus::engine::{
     Bounds, Connection, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget,
 };
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
-use vast_threatbus::intake::{Budget, Intake};
+use vast_threatbus::intake::{Budget, Fates, Intake};
 use vast_threatbus::live::{Live, LiveSettings, Ways};
 use vast_threatbus::matching::{Concepts, Meaning};
 use vast_threatbus::observable::Observable;
@@ -107,12 +107,13 @@ impl Bed {
             )),
         };
         let (name, budget) = ("nothing".into(), Budget::new(1));
-        let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
+        let fates = Fates::new(Arc::clone(&metrics));
+        let (intake, arrivals) = Intake::live(&name, Arc::clone(&fates), &budget);
         let ways = Ways {
             arrivals,
             report: Arc::new(ReportSettings::plain(Destination::Stdout)),
             writer,
-            metrics: Arc::clone(&metrics),
+            fates,
             stop: stop.clone(),
         };
         let connection = Connection::new(Arc::new(Nothing), None, Arc::clone(&metrics));

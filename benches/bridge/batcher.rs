@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use vast_threatbus::engine::{Connection, EngineChoice, Patience, Program, Target, open_all};
 use vast_threatbus::indicator::{Indicator, Protocol};
-use vast_threatbus::intake::{Budget, Intake};
+use vast_threatbus::intake::{Budget, Fates, Intake};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
@@ -73,14 +73,15 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         timeout: None,
     };
     let budget = Budget::new(1);
-    let (intake, arrivals, account) = Intake::stored(&"vast".into(), metrics.clone(), &budget);
+    let fates = Fates::new(metrics);
+    let (intake, arrivals, account) = Intake::stored(&"vast".into(), fates.clone(), &budget);
     let lane = Lane {
         number: 1,
         connection,
         arrivals,
         account,
         report: report.into(),
-        metrics,
+        fates,
     };
     let retro = Retro::start(&settings, workers, vec![lane], &writer, &stop)
         .expect("threads can be started");

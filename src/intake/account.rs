@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::fates::Fates;
 use crate::indicator::Indicator;
-use crate::observe::metrics::Metrics;
 
 /// The memory limit in bytes for indicators that wait on a lane. The receiver never
 /// blocks, so this is the one queue that grows while the engine is away or slow.
@@ -92,18 +92,18 @@ pub struct Account {
     /// Live matching has no end that could be waited for.
     is_live: bool,
     budget: Arc<Budget>,
-    metrics: Arc<Metrics>,
+    fates: Arc<Fates>,
 }
 
 impl Account {
     /// Makes an empty account.
-    pub fn new(metrics: Arc<Metrics>, is_live: bool, budget: &Arc<Budget>) -> Arc<Self> {
+    pub fn new(fates: Arc<Fates>, is_live: bool, budget: &Arc<Budget>) -> Arc<Self> {
         Arc::new(Account {
             bytes: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             is_live,
             budget: budget.clone(),
-            metrics,
+            fates,
         })
     }
 
@@ -112,8 +112,8 @@ impl Account {
         self.count.fetch_add(1, Ordering::AcqRel);
         let came = Instant::now();
         if !self.is_live {
-            self.metrics.backlog.add(1);
-            self.metrics.waiting.begin(came);
+            self.fates.begin_waiting();
+            self.fates.metrics().waiting.begin(came);
         }
         let mut place = Place {
             account: self.clone(),
@@ -140,9 +140,9 @@ impl Account {
         self.budget.bytes()
     }
 
-    /// The metrics of the lane.
-    pub(super) fn metrics(&self) -> &Metrics {
-        &self.metrics
+    /// What becomes of the indicators of the lane's engine.
+    pub(super) fn fates(&self) -> &Fates {
+        &self.fates
     }
 
     /// Whether the lane is for live matching.
@@ -194,8 +194,8 @@ impl Drop for Place {
         self.begin();
         self.account.count.fetch_sub(1, Ordering::AcqRel);
         if !self.account.is_live {
-            self.account.metrics.backlog.remove(1);
-            self.account.metrics.waiting.end(self.came);
+            self.account.fates.end_waiting();
+            self.account.fates.metrics().waiting.end(self.came);
         }
     }
 }

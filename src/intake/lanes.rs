@@ -16,6 +16,7 @@ use log::{error, info, warn};
 
 use super::Input;
 use super::account::{Account, Budget, Place, QUEUE_BYTES};
+use super::fates::{Fate, Fates};
 use crate::indicator::{Allowing, Because, Indicator, MatchExpansion};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -91,10 +92,10 @@ impl Intake {
     /// The way to this engine's stored events.
     pub fn stored(
         engine: &Arc<str>,
-        metrics: Arc<Metrics>,
+        fates: Arc<Fates>,
         budget: &Arc<Budget>,
     ) -> (Self, Receiver<Arrival>, Arc<Account>) {
-        let account = Account::new(metrics, false, budget);
+        let account = Account::new(fates, false, budget);
         let (intake, arrivals) = Intake::with_lane(engine, &account);
         (intake, arrivals, account)
     }
@@ -103,10 +104,10 @@ impl Intake {
     /// original message, and the journal does not wait for it.
     pub fn live(
         engine: &Arc<str>,
-        metrics: Arc<Metrics>,
+        fates: Arc<Fates>,
         budget: &Arc<Budget>,
     ) -> (Self, Receiver<Arrival>) {
-        Intake::with_lane(engine, &Account::new(metrics, true, budget))
+        Intake::with_lane(engine, &Account::new(fates, true, budget))
     }
 
     fn with_lane(engine: &Arc<str>, account: &Arc<Account>) -> (Self, Receiver<Arrival>) {
@@ -259,11 +260,11 @@ impl Intake {
 
     fn add_to(&self, lane: &Lane, indicator: &Arc<Indicator>, ticket: Option<Ticket>) {
         if lane.account.is_full(indicator.size()) {
-            let metrics = lane.account.metrics();
-            metrics.indicators_dropped.add(1);
+            let fates = lane.account.fates();
+            fates.settle(Fate::Dropped, 1);
             let id = printable(&indicator.id, 200);
             error!(
-                indicator:% = id, kind = indicator.kind(), engine = metrics.engine_name();
+                indicator:% = id, kind = indicator.kind(), engine = fates.metrics().engine_name();
                 "indicator {id} is dropped{}: waiting indicators fill the {} MiB that they may use",
                 self.by_whom(lane),
                 QUEUE_BYTES >> 20
@@ -332,8 +333,8 @@ mod tests {
     fn everything_goes_to_each_lane_and_the_account_ends_with_the_work() {
         let metrics = Arc::new(Metrics::default());
         let (stored, arrivals, account) =
-            Intake::stored(&engine(), metrics.clone(), &Budget::new(1));
-        let (live, new) = Intake::live(&engine(), metrics.clone(), &Budget::new(1));
+            Intake::stored(&engine(), Fates::new(metrics.clone()), &Budget::new(1));
+        let (live, new) = Intake::live(&engine(), Fates::new(metrics.clone()), &Budget::new(1));
         let intake = stored.and(live);
         intake.add(indicator("1", "a"), None);
         intake.withdraw(&"1".into());
@@ -358,7 +359,8 @@ mod tests {
     #[test]
     fn a_full_lane_takes_no_more_and_says_so() {
         let metrics = Arc::new(Metrics::default());
-        let (intake, arrivals, _) = Intake::stored(&engine(), metrics.clone(), &Budget::new(1));
+        let (intake, arrivals, _) =
+            Intake::stored(&engine(), Fates::new(metrics.clone()), &Budget::new(1));
         let large = "a".repeat(QUEUE_BYTES / 5);
         for n in 0..4 {
             intake.add(indicator(&n.to_string(), &large), None);

@@ -3,6 +3,7 @@
 //! share.
 
 mod account;
+mod fates;
 mod id;
 mod lanes;
 mod life;
@@ -10,6 +11,7 @@ mod not_yet_valid;
 mod notes;
 
 pub use account::{Account, Budget, Place, QUEUE_BYTES};
+pub use fates::{Fate, FateCounts, Fates};
 pub use id::ShortId;
 pub use lanes::{Arrival, Intake};
 pub use life::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};

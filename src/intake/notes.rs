@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use log::{debug, error, info, warn};
 
+use super::fates::{Fate, Fates};
 use super::life::{NoRoom, Output};
 use crate::indicator::{Indicator, ValidityState};
 use crate::matching::condition::MOST_UNLISTED;
@@ -48,13 +49,13 @@ impl Way {
 }
 
 /// Logs and counts results.
-pub fn note(outputs: Vec<Output>, way: Way, metrics: &Metrics) {
+pub fn note(outputs: Vec<Output>, way: Way, fates: &Fates) {
     for output in outputs {
-        note_one(output, way, metrics);
+        note_one(output, way, fates);
     }
 }
 
-fn note_one(output: Output, way: Way, metrics: &Metrics) {
+fn note_one(output: Output, way: Way, fates: &Fates) {
     let shown = |id: &str| printable(id, 200).to_string();
     match output {
         Output::Sought(id) if way.is_live() => {
@@ -67,7 +68,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
         Output::Repeated(id) if way.is_live() => {
             debug!("indicator {} is live already", shown(&id));
         }
-        Output::Repeated(_) => metrics.indicators_repeated.add(1),
+        Output::Repeated(_) => fates.settle(Fate::Repeated, 1),
         Output::Later(id) if way == (Way::Live { is_alone: false }) => {
             debug!("indicator {} is matched live when it is valid", shown(&id));
         }
@@ -77,7 +78,7 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
         ),
         Output::Inactive(id, standing) => {
             if way != (Way::Live { is_alone: false }) {
-                note_inactive(&id, standing, metrics);
+                note_inactive(&id, standing, fates);
             }
         }
         Output::Withdrawn(id) => debug!(
@@ -86,12 +87,11 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             way.verb()
         ),
         Output::Expired(id) => {
-            let counter = if way.stays() {
-                &metrics.indicators_expired
+            if way.stays() {
+                fates.metrics().indicators_expired.add(1);
             } else {
-                &metrics.indicators_inactive
-            };
-            counter.add(1);
+                fates.settle(Fate::Inactive, 1);
+            }
             debug!(
                 "indicator {} has expired and is no longer {}",
                 shown(&id),
@@ -99,10 +99,11 @@ fn note_one(output: Output, way: Way, metrics: &Metrics) {
             );
         }
         Output::Dropped(id, why) => {
-            metrics.indicators_dropped.add(1);
+            fates.settle(Fate::Dropped, 1);
+            let engine = fates.metrics().engine_name();
             let (id, reason) = (shown(&id), because(why));
             error!(
-                indicator = id.as_str(), engine = metrics.engine_name(), reason = reason.as_str();
+                indicator = id.as_str(), engine = engine, reason = reason.as_str();
                 "indicator {id} is dropped: {reason}"
             );
         }
@@ -119,8 +120,8 @@ fn because(why: NoRoom) -> String {
     }
 }
 
-fn note_inactive(id: &Arc<str>, standing: ValidityState, metrics: &Metrics) {
-    metrics.indicators_inactive.add(1);
+fn note_inactive(id: &Arc<str>, standing: ValidityState, fates: &Fates) {
+    fates.settle(Fate::Inactive, 1);
     let id = printable(id, 200);
     info!(
         indicator:% = id, reason:% = standing;
@@ -129,9 +130,9 @@ fn note_inactive(id: &Arc<str>, standing: ValidityState, metrics: &Metrics) {
 }
 
 /// Counts the indicators that were not valid yet when the run ended.
-pub fn note_left(count: usize, way: Way, metrics: &Metrics) {
+pub fn note_left(count: usize, way: Way, fates: &Fates) {
     if way != (Way::Live { is_alone: false }) {
-        metrics.indicators_inactive.add(count as u64);
+        fates.settle(Fate::Inactive, count as u64);
     }
 }
 

@@ -11,7 +11,7 @@ use super::indicator_table::{Change, IndicatorTable};
 use super::matcher_updates::Way;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::{self, Arrival, Ending, Input, Life, PutOutcome, Table};
+use crate::intake::{self, Arrival, Ending, Fates, Input, Life, PutOutcome, Table};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -31,6 +31,8 @@ pub struct Lifecycle {
     pub wider: MatchExpansion,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// What becomes of the indicators.
+    pub fates: Arc<Fates>,
     /// The end of live matching, which this thread causes.
     pub ending: Stop,
     /// The end of the program.
@@ -76,10 +78,10 @@ impl Lifecycle {
             let count = table.table.len();
             drop((table, place));
             self.metrics.live_indicators.set(count as u64);
-            intake::note(outputs, way, &self.metrics);
+            intake::note(outputs, way, &self.fates);
             self.tell(&mut changes);
         }
-        intake::note_left(life.later(), way, &self.metrics);
+        intake::note_left(life.later(), way, &self.fates);
         self.ending.now();
     }
 

@@ -23,11 +23,10 @@ use log::error;
 
 use crate::engine::{Connection, LiveOptions};
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Fates};
 use crate::matching::Meaning;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
-use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Waiting;
@@ -72,8 +71,8 @@ pub struct Ways {
     pub report: Arc<ReportSettings>,
     /// Where they are sent.
     pub writer: Sender<WriterMessage>,
-    /// The metrics.
-    pub metrics: Arc<Metrics>,
+    /// What becomes of the indicators.
+    pub fates: Arc<Fates>,
     /// The program's stop.
     pub stop: Stop,
 }
@@ -259,10 +258,11 @@ fn prepare(
     let Ways {
         report,
         writer,
-        metrics,
+        fates,
         stop,
         ..
     } = ways;
+    let metrics = fates.metrics();
     let wider = (settings.wider)(&source);
     // Live matching ends at once while retro matching may finish.
     let ending = Stop::new()?;
@@ -307,6 +307,7 @@ fn prepare(
         is_alone: settings.is_alone,
         wider,
         metrics: metrics.clone(),
+        fates: fates.clone(),
         ending: ending.clone(),
         stop: stop.clone(),
     };

@@ -10,9 +10,10 @@ use super::*;
 use crate::engine::live::{Ended, EventStream, StreamItem};
 use crate::engine::{Bounds, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget};
 use crate::indicator::{Indicator, Protocol};
-use crate::intake::{Budget, Intake};
+use crate::intake::{Budget, Fates, Intake};
 use crate::matching::Concepts;
 use crate::observable::Observable;
+use crate::observe::metrics::Metrics;
 use crate::process::child::Flow;
 use crate::sighting::instances;
 use crate::sighting::report::Destination;
@@ -131,7 +132,8 @@ struct Bed {
 fn start(store: Store) -> Bed {
     let (lines, script) = bounded(0);
     let (writer, parcels) = bounded(64);
-    let (metrics, stop) = (Arc::default(), Stop::new().expect("two socket pairs"));
+    let (metrics, stop): (Arc<Metrics>, _) =
+        (Arc::default(), Stop::new().expect("two socket pairs"));
     let source = Source {
         feed: Box::new(Script { lines: script }),
         matcher: None,
@@ -149,12 +151,13 @@ fn start(store: Store) -> Bed {
         waiting: waiting(&metrics),
     };
     let (name, budget) = ("store".into(), Budget::new(1));
-    let (intake, arrivals) = Intake::live(&name, Arc::clone(&metrics), &budget);
+    let fates = Fates::new(metrics.clone());
+    let (intake, arrivals) = Intake::live(&name, fates.clone(), &budget);
     let ways = Ways {
         arrivals,
         report: Arc::new(ReportSettings::plain(Destination::Stdout)),
         writer,
-        metrics: metrics.clone(),
+        fates,
         stop: stop.clone(),
     };
     let connection = Connection::new(Arc::new(store), None, Arc::clone(&metrics));

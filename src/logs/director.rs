@@ -20,7 +20,7 @@ use super::scan::{Chunk, Scanner, report};
 use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
 use super::{LogSettings, Progress, When};
-use crate::intake::{self, Arrival, Life, Output, Table, Way, note, note_left};
+use crate::intake::{self, Arrival, Fate, Fates, Life, Output, Table, Way, note, note_left};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::input::{is_standard_input, name};
@@ -49,6 +49,7 @@ pub struct Director {
     report: Arc<ReportSettings>,
     writer: Sender<WriterMessage>,
     metrics: Arc<Metrics>,
+    fates: Arc<Fates>,
     stop: Stop,
     progress: Arc<Progress>,
 }
@@ -70,7 +71,7 @@ impl Director {
         settings: LogSettings,
         report: Arc<ReportSettings>,
         writer: Sender<WriterMessage>,
-        metrics: Arc<Metrics>,
+        fates: Arc<Fates>,
         stop: Stop,
         progress: Arc<Progress>,
     ) -> Self {
@@ -79,7 +80,8 @@ impl Director {
             settings,
             report,
             writer,
-            metrics,
+            metrics: fates.metrics().clone(),
+            fates,
             stop,
             progress,
         }
@@ -100,7 +102,7 @@ impl Director {
             When::ForEachBatch => self.batches(arrivals, &mut life),
             When::Following { from_start } => self.follow(arrivals, &mut life, from_start),
         }
-        note_left(life.later(), self.way(), &self.metrics);
+        note_left(life.later(), self.way(), &self.fates);
     }
 
     fn way(&self) -> Way {
@@ -151,7 +153,7 @@ impl Director {
             };
             let outputs = self.step(arrival, watchlist, life);
             let is_new = outputs.iter().any(|one| matches!(one, Output::Sought(_)));
-            note(outputs, self.way(), &self.metrics);
+            note(outputs, self.way(), &self.fates);
             if is_new {
                 newest = Instant::now();
                 self.metrics.waiting.begin(newest);
@@ -199,7 +201,7 @@ impl Director {
     fn drop_unmatched(&self, watchlist: &Watchlist) {
         let count = watchlist.len();
         if count > 0 {
-            self.metrics.indicators_dropped.add(count as u64);
+            self.fates.settle(Fate::Dropped, count as u64);
             log!(
                 self.stop.level_of_rest(),
                 "stopping: {count} indicator(s) were not searched in all files"
@@ -246,7 +248,7 @@ impl Director {
         }
         reporter.flush();
         self.metrics.passes.add(1);
-        self.metrics.indicators_queried.add((count - failed) as u64);
+        self.fates.settle(Fate::Queried, (count - failed) as u64);
         for (age, count) in self.metrics.waiting.take(Instant::now()) {
             self.metrics
                 .answer_time
@@ -268,7 +270,7 @@ impl Director {
             });
             if let Err(why) = finished {
                 failed += 1;
-                self.metrics.indicators_failed.add(1);
+                self.fates.settle(Fate::Failed, 1);
                 error!(
                     "indicator {} is not matched to its end: {why}",
                     printable(&joined.whole.indicator.id, 200)
@@ -335,7 +337,7 @@ impl Director {
                 conclude: &|source, result| self.conclude(source, result),
             };
             if let Err(error) = folder.run(path, from_start) {
-                self.metrics.files_failed.add(1);
+                self.progress.fail(&self.metrics);
                 error!("{} could not be looked into: {error}", name(path));
             }
             return;
@@ -375,7 +377,7 @@ impl Director {
             let mut list = watchlist.write().unwrap_or_else(PoisonError::into_inner);
             let outputs = self.step(arrival, &mut list, life);
             drop(list);
-            note(outputs, self.way(), &self.metrics);
+            note(outputs, self.way(), &self.fates);
         }
     }
 
@@ -435,7 +437,7 @@ impl Director {
                 Outcome::Empty if is_pass => warn!("{name}: no event is in it"),
                 Outcome::Empty => {}
                 Outcome::Unrecognised(beginning) => {
-                    self.metrics.files_failed.add(1);
+                    self.progress.fail(&self.metrics);
                     error!(
                         file = &**name, reason = "nothing in it is an event";
                         "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
@@ -459,7 +461,7 @@ impl Director {
     /// The inputs of a pass.
     fn inputs(&self) -> Vec<Input> {
         inputs(&self.settings.files, |path, error| {
-            self.metrics.files_failed.add(1);
+            self.progress.fail(&self.metrics);
             error!("{} could not be looked into: {error}", name(path));
         })
     }
@@ -481,7 +483,7 @@ impl Director {
 
     fn conclude(&self, source: &Source, result: Result<(), Failure>) {
         if let Err(failure) = result {
-            self.metrics.files_failed.add(1);
+            self.progress.fail(&self.metrics);
             source.fail();
             error!(
                 file = &*source.name, reason:% = failure;

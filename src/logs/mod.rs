@@ -25,7 +25,7 @@ use std::thread::JoinHandle;
 use crossbeam_channel::{Receiver, Sender};
 use log::error;
 
-use crate::intake::Arrival;
+use crate::intake::{Arrival, Fates};
 use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
@@ -67,11 +67,12 @@ pub struct LogSettings {
     pub waiting: Arc<Waiting>,
 }
 
-/// The progress of a pass over the files, in stored bytes.
+/// The progress of a pass over the files, in stored bytes, and what failed.
 #[derive(Debug, Default)]
 pub struct Progress {
     read: AtomicU64,
     total: AtomicU64,
+    failed: AtomicU64,
 }
 
 impl Progress {
@@ -79,6 +80,17 @@ impl Progress {
     pub fn get(&self) -> (u64, u64) {
         let read = self.read.load(Ordering::Relaxed);
         (read, self.total.load(Ordering::Relaxed))
+    }
+
+    /// The number of files that could not be read to their end, or in which nothing was
+    /// recognised.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Acquire)
+    }
+
+    fn fail(&self, metrics: &Metrics) {
+        self.failed.fetch_add(1, Ordering::AcqRel);
+        metrics.files_failed.add(1);
     }
 }
 
@@ -99,7 +111,7 @@ impl Files {
         arrivals: Receiver<Arrival>,
         report: Arc<ReportSettings>,
         writer: &Sender<WriterMessage>,
-        metrics: &Arc<Metrics>,
+        fates: Arc<Fates>,
         stop: &Stop,
     ) -> std::io::Result<Self> {
         let progress = Arc::new(Progress::default());
@@ -107,7 +119,7 @@ impl Files {
             settings,
             report,
             writer.clone(),
-            metrics.clone(),
+            fates,
             stop.clone(),
             progress.clone(),
         );

@@ -13,10 +13,11 @@ use super::event_multiset::{EventMultiset, Memory};
 use super::joined::Part;
 use super::queue::Request;
 use crate::indicator::Indicator;
+use crate::intake::{Fate, Fates};
 use crate::matching::condition::LazyEvent;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
-use crate::observe::metrics::{Counter, Metrics};
+use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Incomplete;
 use crate::sighting::report::Reporter;
@@ -79,7 +80,7 @@ impl Entry {
         }
         // Whether it has reached its limit of sightings.
         if max_events.is_some_and(|most| self.request.count >= most.get()) {
-            self.close(&out.metrics.indicators_queried, out.metrics);
+            self.close(Fate::Queried, out.fates);
         }
     }
 
@@ -91,13 +92,14 @@ impl Entry {
     }
 
     /// Marks the indicator as answered.
-    fn close(&mut self, counter: &Counter, metrics: &Metrics) {
+    fn close(&mut self, fate: Fate, fates: &Fates) {
         if self.request.part.is_some() {
             self.open = false;
             self.request.reported = EventMultiset::default();
         }
         if std::mem::replace(&mut self.open, false) {
-            counter.add(1);
+            fates.settle(fate, 1);
+            let metrics = fates.metrics();
             metrics.matches_per_indicator.record(self.count() as f64);
             let seconds = self.started.elapsed().as_secs_f64();
             metrics.query_time_per_indicator.record(seconds);
@@ -119,6 +121,7 @@ impl Entry {
 pub(super) struct Out<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) metrics: &'a Metrics,
+    pub(super) fates: &'a Fates,
     pub(super) memory: &'a Memory,
 }
 
@@ -203,21 +206,17 @@ impl Query {
     }
 
     /// Marks the query as answered, or the part that was queried.
-    pub(super) fn close(&mut self, metrics: &Metrics) {
+    pub(super) fn close(&mut self, fates: &Fates) {
         self.parts = self.parts.saturating_sub(1);
         if self.parts == 0 {
             // A selection has no observables to reject.
             let refused = self.refused > 0 && self.refused == self.observables().len();
             for entry in &mut self.entries {
                 if refused && entry.request.part.is_some() && entry.is_told_of() {
-                    metrics.indicators_failed.add(1);
+                    fates.settle(Fate::Failed, 1);
                 }
-                let counter = if refused {
-                    &metrics.indicators_failed
-                } else {
-                    &metrics.indicators_queried
-                };
-                entry.close(counter, metrics);
+                let fate = if refused { Fate::Failed } else { Fate::Queried };
+                entry.close(fate, fates);
             }
         }
     }

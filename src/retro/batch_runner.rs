@@ -22,6 +22,7 @@ use super::joined;
 use super::queue::Request;
 use crate::engine::{Bounds, Engine, QueryOutcome, QueryTarget};
 use crate::indicator::Indicator;
+use crate::intake::{Fate, Fates};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -48,6 +49,8 @@ pub struct BatchRunner<'a, E: ?Sized> {
     pub reporter: &'a mut Reporter,
     /// The metrics.
     pub metrics: &'a Metrics,
+    /// What becomes of the indicators.
+    pub fates: &'a Fates,
     /// The memory for events.
     pub memory: &'a Memory,
     /// The program's stop.
@@ -86,7 +89,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         }
         let Err(interruption) = result else {
             for whole in wholes {
-                whole.finish(self.reporter, self.metrics, self.max_events);
+                whole.finish(self.reporter, self.fates, self.max_events);
             }
             self.reporter.flush();
             return Ok(());
@@ -133,6 +136,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let out = Out {
             reporter: &mut *self.reporter,
             metrics: self.metrics,
+            fates: self.fates,
             memory: self.memory,
         };
         let mut reading = AnswerReader::new(batch, &group, self.engine, self.max_events, out);
@@ -231,7 +235,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     question.ambiguous.keep_unmet();
                     again.push(PlannedQuery::ambiguous(vec![number], self.timeout));
                 }
-                Purpose::AllEvents | Purpose::Doubts => question.close(self.metrics),
+                Purpose::AllEvents | Purpose::Doubts => question.close(self.fates),
             }
         }
         for questions in findings.independent_groups(&doubtful) {
@@ -245,7 +249,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
                     if entry.is_told_of() {
-                        self.metrics.indicators_timed_out.add(1);
+                        self.fates.settle(Fate::TimedOut, 1);
                     }
                     warn!(
                         indicator:% = entry.id(),
@@ -268,7 +272,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             for entry in &mut batch.questions[question].entries {
                 if std::mem::replace(&mut entry.open, false) {
                     if entry.is_told_of() {
-                        self.metrics.indicators_failed.add(1);
+                        self.fates.settle(Fate::Failed, 1);
                     }
                     let reason = printable(reason, 500);
                     error!(
@@ -351,7 +355,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             );
         }
         question.refused += 1;
-        question.close(self.metrics);
+        question.close(self.fates);
     }
 
     /// A query failed while the engine responds: run it again, then split it, and give up

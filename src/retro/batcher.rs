@@ -10,8 +10,7 @@ use log::{debug, error, log};
 use super::queue::{Queue, Request};
 use super::worker::{Desk, Job};
 use crate::engine::Connection;
-use crate::intake::{Arrival, Input, Life, Output, Table, Way, note, note_left};
-use crate::observe::metrics::Metrics;
+use crate::intake::{Arrival, Fate, Fates, Input, Life, Output, Table, Way, note, note_left};
 use crate::process::stop::Stop;
 use crate::state::journal::Ticket;
 
@@ -51,7 +50,7 @@ pub struct Workers {
 /// The batcher's state; [`Batcher::run`] is its thread.
 pub struct Batcher {
     batch_size: usize,
-    metrics: Arc<Metrics>,
+    fates: Arc<Fates>,
     stop: Stop,
     connection: Arc<Connection>,
     queue: Queue,
@@ -65,7 +64,7 @@ impl Batcher {
     pub fn new(queue: Queue, desk: &Desk) -> Self {
         Batcher {
             batch_size: desk.settings.batch_size,
-            metrics: desk.metrics.clone(),
+            fates: desk.fates.clone(),
             stop: desk.stop.clone(),
             connection: desk.connection.clone(),
             queue,
@@ -197,7 +196,7 @@ impl Batcher {
                 ticket.into_iter().for_each(Ticket::keep);
             }
         }
-        self.metrics.indicators_dropped.add(count);
+        self.fates.settle(Fate::Dropped, count);
     }
 
     fn take(&mut self, arrival: Arrival) {
@@ -214,16 +213,16 @@ impl Batcher {
                 self.oldest = self.newest;
             }
         }
-        note(outputs, Way::Stored, &self.metrics);
+        note(outputs, Way::Stored, &self.fates);
     }
 
     /// Logs at the end how many indicators were not queried. If the program was stopped,
     /// the journal keeps them for the next run.
     fn leave(&self) {
-        note_left(self.life.later(), Way::Stored, &self.metrics);
+        note_left(self.life.later(), Way::Stored, &self.fates);
         let count = self.queue.len();
         if count > 0 {
-            self.metrics.indicators_dropped.add(count as u64);
+            self.fates.settle(Fate::Dropped, count as u64);
             log!(
                 self.stop.level_of_rest(),
                 "stopping: the queries for {count} indicator(s) were not finished, or not begun"

@@ -10,6 +10,7 @@ use log::{debug, error};
 
 use super::queue::Request;
 use crate::indicator::Sequence;
+use crate::intake::{Fate, Fates};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::protocol::MatchType;
@@ -101,7 +102,7 @@ impl Whole {
     pub(super) fn finish(
         mut self,
         reporter: &mut Reporter,
-        metrics: &Metrics,
+        fates: &Fates,
         most: Option<NonZeroU64>,
     ) {
         let id = printable(&self.request.indicator.id, 200);
@@ -114,12 +115,13 @@ impl Whole {
                 }
             });
             match finished {
-                Ok(()) => metrics.indicators_queried.add(1),
+                Ok(()) => fates.settle(Fate::Queried, 1),
                 Err(why) => {
-                    metrics.indicators_failed.add(1);
+                    fates.settle(Fate::Failed, 1);
                     error!("indicator {id} is not matched to its end: {why}");
                 }
             }
+            let metrics = fates.metrics();
             metrics.indicators_matched.add(u64::from(count > 0));
             metrics.matches_per_indicator.record(count as f64);
             let seconds = self.started.elapsed().as_secs_f64();

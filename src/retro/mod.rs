@@ -26,8 +26,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use log::error;
 
 use crate::engine::Connection;
-use crate::intake::{Account, Arrival};
-use crate::observe::metrics::Metrics;
+use crate::intake::{Account, Arrival, Fates};
 use crate::process::stop::Stop;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::ReportSettings;
@@ -59,8 +58,8 @@ pub struct Lane {
     pub account: Arc<Account>,
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
-    /// What is counted of this engine.
-    pub metrics: Arc<Metrics>,
+    /// What becomes of the indicators.
+    pub fates: Arc<Fates>,
 }
 
 /// The threads of retro matching.
@@ -123,13 +122,14 @@ impl Retro {
         });
         let (batches_sender, batches) = bounded(0);
         let (done_sender, done) = unbounded();
-        let queue = Queue::new(lists_only, lane.account, lane.metrics.clone());
+        let queue = Queue::new(lists_only, lane.account, lane.fates.metrics().clone());
         let desk = Arc::new(Desk {
             settings,
             connection: lane.connection,
             report: lane.report,
             writer: writer.clone(),
-            metrics: lane.metrics,
+            metrics: lane.fates.metrics().clone(),
+            fates: lane.fates,
             memory: memory.clone(),
             stop: stop.clone(),
             done: done_sender,

@@ -337,7 +337,7 @@ fn count(requests: &[Request]) -> usize {
 mod tests {
     use super::*;
     use crate::indicator::Protocol;
-    use crate::intake::Budget;
+    use crate::intake::{Budget, Fates};
     use crate::observable::Observable;
 
     fn request(id: &str, value: &str) -> Request {
@@ -355,7 +355,7 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         Queue::new(
             None,
-            Account::new(metrics.clone(), false, &Budget::new(1)),
+            Account::new(Fates::new(metrics.clone()), false, &Budget::new(1)),
             metrics,
         )
     }

@@ -10,6 +10,7 @@ use super::batch_runner::{BatchRunner, Interruption};
 use super::batcher::{Done, Handed};
 use super::event_multiset::Memory;
 use crate::engine::Connection;
+use crate::intake::Fates;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::sighting::message::WriterMessage;
@@ -27,6 +28,8 @@ pub struct Desk {
     pub writer: Sender<WriterMessage>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
+    /// What becomes of the indicators.
+    pub fates: Arc<Fates>,
     /// What is remembered of events.
     pub memory: Memory,
     /// The program's end.
@@ -94,6 +97,7 @@ impl Desk {
             engine: &**self.connection.engine(),
             reporter,
             metrics: &self.metrics,
+            fates: &self.fates,
             memory: &self.memory,
             stop: &self.stop,
             max_events: self.settings.max_events,

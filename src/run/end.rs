@@ -9,10 +9,13 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
 
-use super::lanes::Outcome;
+use super::lanes::{Outcome, Witness};
+use crate::config::Config;
+use crate::intake::FateCounts;
 use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
+use crate::sighting::delivery::DeliveryCounts;
 
 /// The time limit of a run. Dropping it cancels the limit.
 pub struct Deadline {
@@ -57,17 +60,39 @@ impl Deadline {
     }
 }
 
-/// How a run ended that ends on its own or has a deadline.
+/// What the receiver took in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Indicators to match.
+    pub new: u64,
+    /// Indicators that were known already.
+    pub repeated: u64,
+    /// Indicators that are withdrawn.
+    pub withdrawn: u64,
+    /// Files of indicators that could not be used.
+    pub files_failed: u64,
+    /// Whether some of a file were not read.
+    pub is_unread: bool,
+}
+
+/// How a run ended that ends on its own or has a deadline: plain values, which its
+/// threads left when they ended.
 #[derive(Debug, Default)]
 pub struct Ending {
     /// What ended it early.
     pub cause: Option<String>,
-    /// Whether some indicators in the files were not read.
-    pub is_unread: bool,
+    /// What was taken in.
+    pub received: Received,
+    /// What became of it, on all lanes together.
+    pub fates: FateCounts,
+    /// What became of the sightings.
+    pub delivery: DeliveryCounts,
+    /// The log files that could not be read to their end.
+    pub logs_failed: u64,
     /// The bytes of the log files that were read, and the total.
     pub logs: Option<(u64, u64)>,
-    /// Whether indicators were requested from the bus, and none arrived.
-    pub nothing_came: bool,
+    /// Whether indicators were to come from the bus.
+    pub is_from_bus: bool,
     /// Whether the status tells that nothing matched.
     pub tells_matches: bool,
     /// The outcome of each engine, if there are several.
@@ -75,41 +100,60 @@ pub struct Ending {
 }
 
 impl Ending {
+    /// Takes in what the lanes came to, whose threads have ended.
+    pub fn came_to(&mut self, config: &Config, witnesses: &[Witness], metrics: &Metrics) {
+        let outcomes: Vec<Outcome> = witnesses.iter().map(Witness::outcome).collect();
+        self.fates = outcomes.iter().map(|one| one.fates).sum();
+        self.is_from_bus = config.jobs.indicators.is_empty();
+        if self.is_from_bus {
+            self.received = Received::from_bus(metrics, &self.fates);
+        }
+        if config.is_fleet() {
+            self.lanes = outcomes;
+        }
+    }
+
     /// The status, with the reason for [`ExitCode::TempFail`].
-    pub fn verdict(&self, metrics: &Metrics) -> (ExitCode, Option<String>) {
-        let mut reasons = self.left(metrics);
+    pub fn verdict(&self) -> (ExitCode, Option<String>) {
+        let mut reasons = self.left();
         if self.cause.is_none() {
             reasons.extend(self.lanes.iter().filter_map(Outcome::not_asked));
-            reasons.extend(failures(metrics));
-            if self.nothing_came && self.tells_matches {
+            reasons.extend(self.failures());
+            if self.nothing_came() && self.tells_matches {
                 reasons.push("no indicator was received, so nothing was searched".to_owned());
             }
         }
         if !reasons.is_empty() {
             return (ExitCode::TempFail, Some(reasons.join("; ")));
         }
-        if self.tells_matches && metrics.sightings_found.get() == 0 {
+        if self.tells_matches && self.delivery.found == 0 {
             (ExitCode::NoMatch, None)
         } else {
             (ExitCode::Success, None)
         }
     }
 
+    /// Whether indicators were requested from the bus, and none arrived.
+    pub fn nothing_came(&self) -> bool {
+        let came = self.received.new + self.fates.queried;
+        self.cause.is_none() && self.is_from_bus && came == 0
+    }
+
     /// What was not searched when the run was ended.
-    fn left(&self, metrics: &Metrics) -> Vec<String> {
+    fn left(&self) -> Vec<String> {
         let Some(cause) = &self.cause else {
             return Vec::new();
         };
         let mut left = vec![cause.clone()];
         if self.lanes.is_empty() {
-            let received = metrics.indicators_received.get();
             left.push(format!(
-                "{} of {received} indicator(s) were not searched everywhere",
-                unfinished(metrics)
+                "{} of {} indicator(s) were not searched everywhere",
+                self.unfinished(),
+                self.received.new
             ));
         }
         left.extend(self.lanes.iter().filter_map(Outcome::shortfall));
-        if self.is_unread {
+        if self.received.is_unread {
             left.push("there are more in the file, which was not read to its end".to_owned());
         }
         if let Some((read, all)) = self.logs {
@@ -122,48 +166,47 @@ impl Ending {
         }
         left
     }
-}
 
-/// The failures of a run that was not ended early.
-fn failures(metrics: &Metrics) -> Vec<String> {
-    let counts = [
-        (&metrics.indicators_dropped, "indicator(s) dropped"),
-        (&metrics.indicators_failed, "indicator(s) failed"),
-        (&metrics.indicators_timed_out, "indicator(s) timed out"),
-        (&metrics.files_failed, "file(s) not read to the end"),
-        (&metrics.sightings_failed, "sighting(s) failed"),
-        (&metrics.sightings_lost, "sighting(s) lost"),
-        (
-            &metrics.sightings_withheld,
-            "sighting(s) that the sink did not get, as their contexts were not transformed",
-        ),
-    ];
-    let counts = counts.iter().map(|(counter, what)| (counter.get(), what));
-    let spooled = (
-        metrics.spooled_bytes.get(),
-        &"byte(s) of sightings stay in the spool",
-    );
-    let failed = counts.chain([spooled]).filter(|(count, _)| *count > 0);
-    failed
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect()
-}
+    /// The failures of a run that was not ended early.
+    fn failures(&self) -> Vec<String> {
+        let (fates, delivery) = (&self.fates, &self.delivery);
+        let files_failed = self.received.files_failed + self.logs_failed;
+        let counts = [
+            (fates.dropped, "indicator(s) dropped"),
+            (fates.failed, "indicator(s) failed"),
+            (fates.timed_out, "indicator(s) timed out"),
+            (files_failed, "file(s) not read to the end"),
+            (delivery.failed, "sighting(s) failed"),
+            (delivery.lost, "sighting(s) lost"),
+            (
+                delivery.withheld,
+                "sighting(s) that the sink did not get, as their contexts were not transformed",
+            ),
+            (
+                delivery.spooled_bytes,
+                "byte(s) of sightings stay in the spool",
+            ),
+        ];
+        let failed = counts.iter().filter(|(count, _)| *count > 0);
+        failed
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect()
+    }
 
-/// The number of indicators that were not searched everywhere when the run was ended.
-fn unfinished(metrics: &Metrics) -> u64 {
-    let done = [
-        &metrics.indicators_queried,
-        &metrics.indicators_repeated,
-        &metrics.indicators_inactive,
-        &metrics.indicators_withdrawn,
-        &metrics.indicators_timed_out,
-        &metrics.indicators_failed,
-    ];
-    let done: u64 = done.iter().map(|counter| counter.get()).sum();
-    // What the workers returned at the end is in the backlog.
-    let known = metrics.indicators_dropped.get().max(metrics.backlog.get());
-    let left = metrics.indicators_received.get().saturating_sub(done);
-    left.max(known)
+    /// The number of indicators that were not searched everywhere when the run was ended.
+    fn unfinished(&self) -> u64 {
+        let (received, fates) = (&self.received, &self.fates);
+        let done = [
+            fates.queried,
+            received.repeated + fates.repeated,
+            fates.inactive,
+            received.withdrawn,
+            fates.timed_out,
+            fates.failed,
+        ];
+        let left = received.new.saturating_sub(done.iter().sum());
+        left.max(fates.left())
+    }
 }
 
 /// The result of a run in one line.
@@ -289,83 +332,173 @@ mod tests {
         );
     }
 
-    #[test]
-    fn the_exit_status_is_that_of_grep_where_asked_for() {
-        let metrics = Metrics::default();
-        let code = |tells_matches| {
-            let ending = Ending {
-                tells_matches,
-                ..Ending::default()
-            };
-            ending.verdict(&metrics).0
-        };
-        assert_eq!(code(false), ExitCode::Success);
-        assert_eq!(code(true), ExitCode::NoMatch);
-        metrics.sightings_found.add(1);
-        assert_eq!(code(true), ExitCode::Success);
-        metrics.indicators_timed_out.add(1);
-        assert_eq!(code(true), ExitCode::TempFail);
-        assert_eq!(code(false), ExitCode::TempFail);
+    /// A run that found something and left nothing.
+    fn whole() -> Ending {
+        Ending {
+            received: Received {
+                new: 10,
+                ..Received::default()
+            },
+            fates: FateCounts {
+                queried: 10,
+                ..FateCounts::default()
+            },
+            delivery: DeliveryCounts {
+                found: 1,
+                ..DeliveryCounts::default()
+            },
+            is_from_bus: true,
+            tells_matches: true,
+            ..Ending::default()
+        }
+    }
+
+    fn outcome(given_up: Option<&str>, dropped: u64, waiting: u64) -> Outcome {
+        Outcome {
+            name: "b".into(),
+            given_up: given_up.map(str::to_owned),
+            fates: FateCounts {
+                dropped,
+                waiting,
+                ..FateCounts::default()
+            },
+            shown_found: 0,
+        }
+    }
+
+    /// The verdict on a whole run after this change, without and with `--exit-code`.
+    fn verdicts(change: impl Fn(&mut Ending)) -> [(ExitCode, Option<String>); 2] {
+        [false, true].map(|tells_matches| {
+            let mut ending = whole();
+            change(&mut ending);
+            ending.tells_matches = tells_matches;
+            ending.verdict()
+        })
     }
 
     #[test]
-    fn sightings_that_are_only_spooled_are_not_delivered() {
-        let metrics = Metrics::default();
-        metrics.sightings_found.add(1);
-        metrics.spooled_bytes.set(120);
-        let (code, reason) = Ending::default().verdict(&metrics);
-        assert_eq!(code, ExitCode::TempFail);
-        assert_eq!(
-            reason.as_deref(),
-            Some("120 byte(s) of sightings stay in the spool")
-        );
+    fn the_exit_status_is_that_of_grep_where_asked_for() {
+        let good = (ExitCode::Success, None);
+        assert_eq!(verdicts(|_| ()), [good.clone(), good.clone()]);
+        let nothing_found = verdicts(|ending| ending.delivery.found = 0);
+        assert_eq!(nothing_found, [good, (ExitCode::NoMatch, None)]);
+    }
+
+    #[test]
+    fn each_failure_makes_a_run_incomplete_whatever_was_found() {
+        type Change = fn(&mut Ending);
+        let cases: [(Change, &str); 10] = [
+            (|one| one.fates.dropped = 2, "2 indicator(s) dropped"),
+            (|one| one.fates.failed = 2, "2 indicator(s) failed"),
+            (|one| one.fates.timed_out = 2, "2 indicator(s) timed out"),
+            (
+                |one| (one.received.files_failed, one.logs_failed) = (1, 2),
+                "3 file(s) not read to the end",
+            ),
+            (|one| one.delivery.failed = 2, "2 sighting(s) failed"),
+            (|one| one.delivery.lost = 2, "2 sighting(s) lost"),
+            (
+                |one| one.delivery.withheld = 2,
+                "2 sighting(s) that the sink did not get, as their contexts were not transformed",
+            ),
+            (
+                |one| one.delivery.spooled_bytes = 120,
+                "120 byte(s) of sightings stay in the spool",
+            ),
+            (
+                |one| one.lanes = vec![outcome(None, 0, 0), outcome(Some("away"), 0, 0)],
+                "b was not queried: away",
+            ),
+            (
+                |one| (one.fates.dropped, one.delivery.lost) = (1, 2),
+                "1 indicator(s) dropped; 2 sighting(s) lost",
+            ),
+        ];
+        for (change, reason) in cases {
+            let expected = (ExitCode::TempFail, Some(reason.to_owned()));
+            assert_eq!(verdicts(change), [expected.clone(), expected]);
+        }
+    }
+
+    #[test]
+    fn what_says_nothing_against_a_run_that_ended_by_itself() {
+        type Change = fn(&mut Ending);
+        let cases: [Change; 5] = [
+            // It matters for what was ended early alone.
+            |one| one.received.new = 100,
+            |one| one.fates.waiting = 2,
+            |one| one.received.is_unread = true,
+            |one| one.logs = Some((1, 2)),
+            |one| one.lanes = vec![outcome(None, 2, 0)],
+        ];
+        for change in cases {
+            let good = (ExitCode::Success, None);
+            assert_eq!(verdicts(change), [good.clone(), good]);
+        }
     }
 
     #[test]
     fn nothing_found_is_something_else_than_nothing_looked_for() {
-        let metrics = Metrics::default();
-        let verdict = |tells_matches| {
-            let nothing_came = true;
-            let ending = Ending {
-                nothing_came,
-                tells_matches,
-                ..Ending::default()
-            };
-            ending.verdict(&metrics)
+        let empty = |is_from_bus, left_over| {
+            verdicts(|ending| {
+                *ending = Ending {
+                    is_from_bus,
+                    ..Ending::default()
+                };
+                ending.fates.queried = left_over;
+            })
         };
-        assert_eq!(verdict(false), (ExitCode::Success, None));
-        let (code, reason) = verdict(true);
-        assert_eq!(code, ExitCode::TempFail);
-        assert!(
-            reason
-                .expect("it is told")
-                .contains("no indicator was received")
-        );
+        let good = (ExitCode::Success, None);
+        let nothing = "no indicator was received, so nothing was searched".to_owned();
+        let incomplete = (ExitCode::TempFail, Some(nothing));
+        assert_eq!(empty(true, 0), [good.clone(), incomplete]);
+        let no_match = [good, (ExitCode::NoMatch, None)];
+        // What an earlier run left was searched.
+        assert_eq!(empty(true, 1), no_match);
+        assert_eq!(empty(false, 0), no_match);
     }
 
     #[test]
     fn what_ended_early_says_how_much_is_left() {
-        let metrics = Metrics::default();
-        metrics.indicators_received.add(10);
-        metrics.indicators_queried.add(3);
-        metrics.sightings_found.add(1);
-        let ending = Ending {
-            cause: Some("ended by SIGINT".to_owned()),
-            is_unread: true,
-            logs: Some((1_500_000, 9_000_000)),
-            nothing_came: false,
-            tells_matches: true,
-            lanes: Vec::new(),
+        let early = |change: fn(&mut Ending)| {
+            let mut ending = whole();
+            ending.cause = Some("ended by SIGINT".to_owned());
+            ending.fates.queried = 3;
+            change(&mut ending);
+            let (code, reason) = ending.verdict();
+            assert_eq!(code, ExitCode::TempFail);
+            assert!(!ending.nothing_came());
+            reason.expect("it is told")
         };
-        let (code, reason) = ending.verdict(&metrics);
-        assert_eq!(code, ExitCode::TempFail);
+        let of_ten = |left| {
+            format!("ended by SIGINT; {left} of 10 indicator(s) were not searched everywhere")
+        };
+        assert_eq!(early(|_| ()), of_ten(7));
+        let settled = early(|one| {
+            (one.received.repeated, one.received.withdrawn) = (1, 1);
+            (one.fates.repeated, one.fates.inactive) = (1, 1);
+            (one.fates.timed_out, one.fates.failed) = (1, 1);
+        });
+        assert_eq!(settled, of_ten(1));
+        // Those that wait may be of an earlier run.
+        assert_eq!(early(|one| one.fates.waiting = 12), of_ten(12));
+        assert_eq!(early(|one| one.fates.dropped = 8), of_ten(8));
+        let everything = early(|one| {
+            one.received.is_unread = true;
+            one.logs = Some((1_500_000, 9_000_000));
+        });
         assert_eq!(
-            reason.as_deref(),
-            Some(
-                "ended by SIGINT; 7 of 10 indicator(s) were not searched everywhere; there are \
-                 more in the file, which was not read to its end; 1.5 of 9.0 MB of the log files \
-                 were searched"
+            everything,
+            format!(
+                "{}; there are more in the file, which was not read to its end; 1.5 of 9.0 MB of \
+                 the log files were searched",
+                of_ten(7)
             )
+        );
+        let several = early(|one| one.lanes = vec![outcome(None, 2, 3), outcome(None, 0, 0)]);
+        assert_eq!(
+            several,
+            "ended by SIGINT; 3 indicator(s) were not searched completely in b"
         );
     }
 

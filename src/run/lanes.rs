@@ -12,6 +12,7 @@ use log::error;
 use crate::config::Config;
 use crate::engine::live::Source;
 use crate::engine::{self, Connection, LOG_FILES, Patience, SharedEngine};
+use crate::intake::{FateCounts, Fates};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
@@ -28,8 +29,8 @@ pub struct Lane {
     pub connection: Option<Arc<Connection>>,
     /// The source of its live matches, if known.
     pub source: Option<Box<Source>>,
-    /// Its metrics.
-    pub metrics: Arc<Metrics>,
+    /// What becomes of the indicators on it.
+    pub fates: Arc<Fates>,
 }
 
 impl Lane {
@@ -38,7 +39,7 @@ impl Lane {
             name: name.clone(),
             connection: connection.map(Arc::new),
             source: None,
-            metrics,
+            fates: Fates::new(metrics),
         }
     }
 
@@ -257,39 +258,51 @@ fn connect_one(
     }))
 }
 
-/// The outcome of a lane, for the last lines of a run that ends.
-pub struct Outcome {
+/// Knows what a lane came to, when its threads have ended.
+pub struct Witness {
     name: Arc<str>,
     connection: Option<Arc<Connection>>,
-    metrics: Arc<Metrics>,
+    fates: Arc<Fates>,
 }
 
-impl fmt::Debug for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl Outcome {
-    /// The outcome at the end.
+impl Witness {
+    /// The witness of this lane.
     pub fn of(lane: &Lane) -> Self {
-        Outcome {
+        Witness {
             name: lane.name.clone(),
             connection: lane.connection.clone(),
-            metrics: lane.metrics.clone(),
+            fates: lane.fates.clone(),
         }
     }
 
-    /// The number of indicators that were not searched completely.
-    pub fn left(&self) -> u64 {
-        // What the workers returned at the end is in the backlog.
-        let metrics = &self.metrics;
-        metrics.indicators_dropped.get().max(metrics.backlog.get())
+    /// What it came to by now.
+    pub fn outcome(&self) -> Outcome {
+        Outcome {
+            name: self.name.clone(),
+            given_up: self.connection.as_ref().and_then(|one| one.given_up()),
+            fates: self.fates.counts(),
+            shown_found: self.fates.metrics().sightings_found.get(),
+        }
     }
+}
 
+/// The outcome of a lane, for the last lines of a run that ends.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The lane's name.
+    pub name: Arc<str>,
+    /// Why its engine was given up, if it was.
+    pub given_up: Option<String>,
+    /// What became of its indicators.
+    pub fates: FateCounts,
+    /// The number of its sightings, which is shown only.
+    pub shown_found: u64,
+}
+
+impl Outcome {
     /// Why it was not queried, if it was not.
     pub fn not_asked(&self) -> Option<String> {
-        let reason = self.connection.as_ref()?.given_up()?;
+        let reason = self.given_up.as_ref()?;
         Some(format!(
             "{} was not queried: {reason}",
             printable(&self.name, 200)
@@ -298,7 +311,7 @@ impl Outcome {
 
     /// The number of indicators that were not searched, if any.
     pub fn shortfall(&self) -> Option<String> {
-        let left = self.left();
+        let left = self.fates.left();
         let name = printable(&self.name, 200);
         (left > 0).then(|| format!("{left} indicator(s) were not searched completely in {name}"))
     }
@@ -307,16 +320,14 @@ impl Outcome {
 impl fmt::Display for Outcome {
     /// What was queried, found, and left.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let metrics = &self.metrics;
-        let asked = metrics.indicators_queried.get()
-            + metrics.indicators_timed_out.get()
-            + metrics.indicators_failed.get();
+        let counts = &self.fates;
+        let asked = counts.queried + counts.timed_out + counts.failed;
         write!(
             f,
             "{}: {asked} indicator(s) queried, {} sighting(s) found, {} indicator(s) left",
             printable(&self.name, 200),
-            metrics.sightings_found.get(),
-            self.left()
+            self.shown_found,
+            counts.left()
         )?;
         match self.not_asked() {
             Some(_) => f.write_str("; it was not queried"),

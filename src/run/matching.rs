@@ -138,7 +138,7 @@ impl Start<'_> {
         let path = config.state_dir.as_ref().map(|path| path.join(name));
         let file = path.filter(|_| is_kept).map(SavedFile::new);
         let bounds = Bounds::waiting(config.observation_memory);
-        Arc::new(Waiting::new(bounds, lane.metrics.clone(), file))
+        Arc::new(Waiting::new(bounds, lane.fates.metrics().clone(), file))
     }
 
     fn files(
@@ -153,9 +153,9 @@ impl Start<'_> {
             stop,
             ..
         } = *self;
-        let (intake, arrivals, _) = Intake::stored(&lane.name, lane.metrics.clone(), &self.stored);
+        let (intake, arrivals, _) = Intake::stored(&lane.name, lane.fates.clone(), &self.stored);
         let settings = files_settings(config, waiting);
-        let files = Files::start(settings, arrivals, report, writer, &lane.metrics, stop)?;
+        let files = Files::start(settings, arrivals, report, writer, lane.fates, stop)?;
         Ok((files, intake.widened(wider_here(config))))
     }
 
@@ -168,7 +168,7 @@ impl Start<'_> {
         report: Arc<ReportSettings>,
     ) -> std::io::Result<(Live, Intake)> {
         let config = self.config;
-        let (intake, arrivals) = Intake::live(&lane.name, lane.metrics.clone(), &self.new);
+        let (intake, arrivals) = Intake::live(&lane.name, lane.fates.clone(), &self.new);
         let settings = live::LiveSettings {
             number,
             is_alone: !config.retro_match,
@@ -182,7 +182,7 @@ impl Start<'_> {
             arrivals,
             report,
             writer: self.writer.clone(),
-            metrics: lane.metrics.clone(),
+            fates: lane.fates.clone(),
             stop: self.stop.clone(),
         };
         let live = match lane.source.take() {
@@ -202,15 +202,15 @@ impl Start<'_> {
         let engine = connection.engine();
         let takes_parts = engine.takes_selections() || engine.gives_more();
         let wider = wider(self.config, "retro", takes_parts);
-        let metrics = lane.metrics.clone();
-        let (intake, arrivals, account) = Intake::stored(&lane.name, metrics.clone(), &self.stored);
+        let fates = lane.fates.clone();
+        let (intake, arrivals, account) = Intake::stored(&lane.name, fates.clone(), &self.stored);
         let lane = retro::Lane {
             number,
             connection,
             arrivals,
             account,
             report,
-            metrics,
+            fates,
         };
         (lane, intake.widened(wider))
     }

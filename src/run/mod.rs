@@ -7,13 +7,14 @@ pub mod explain;
 mod from_file;
 mod lanes;
 mod matching;
+mod of_bus;
 mod progress;
 mod reload;
 mod signals;
 mod state;
 mod summary;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ use crate::process::notify;
 use crate::process::stop::Stop;
 use crate::process::ticker::{Ticker, Wake};
 use crate::run::signals::Watcher;
+use crate::sighting::delivery::{Delivery, DeliveryCounts};
 use crate::sighting::lines::Pool;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::noise::{Kept, Noise};
@@ -47,10 +49,10 @@ use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
-use end::{Deadline, Ending, Summary};
-
-use lanes::{Lane, Lanes, Outcome};
+use end::{Deadline, Ending, Received, Summary};
+use lanes::{Lane, Lanes, Witness};
 use matching::Matching;
+use of_bus::Delivered;
 use state::{State, state_topics, take_up};
 
 /// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
@@ -134,13 +136,12 @@ fn run_counted(
     }
     let (code, is_complete) = match Lanes::connect(config, metrics, &stop)? {
         Ok(Some(lanes)) => {
-            if config.is_fleet() {
-                ending.lanes = lanes.all.iter().map(Outcome::of).collect();
-            }
+            let witnesses: Vec<Witness> = lanes.all.iter().map(Witness::of).collect();
             let Lanes { all, connecting } = lanes;
             let code = run_with(config, all, metrics, &stop, reloads, ending)?;
             let is_complete = !stop.is_draining();
             connecting.end(&stop);
+            ending.came_to(config, &witnesses, metrics);
             (code, is_complete)
         }
         Ok(None) => (ExitCode::Success, !stop.is_draining()),
@@ -158,13 +159,10 @@ fn run_counted(
         return Ok((ExitCode::Success, None));
     }
     ending.tells_matches = config.jobs.exit_code;
-    ending.nothing_came = ending.cause.is_none()
-        && config.jobs.indicators.is_empty()
-        && metrics.indicators_received.get() + metrics.indicators_queried.get() == 0;
-    if ending.nothing_came {
+    if ending.nothing_came() {
         warn!("no indicator was received from the bus: does --snapshot request any?");
     }
-    Ok(ending.verdict(metrics))
+    Ok(ending.verdict())
 }
 
 fn run_with(
@@ -193,13 +191,15 @@ fn run_with(
         echoes,
         finished: finished.clone(),
     };
-    let writer = Writer::start(config, state.spool, metrics, stop, inputs)?;
+    let delivery = Arc::new(Delivery::default());
+    let writer = Writer::start(config, state.spool, &delivery, metrics, stop, inputs)?;
     let reported = state.reported.clone();
     let tally = summary::tally(config);
     let report = Arc::new(ReportSettings {
         reported: state.reported,
         allow: allow.clone(),
         tally: tally.clone(),
+        delivery,
         noise: noise(config).map(|noise| Arc::new(noise.journalled(state.held_back))),
         ..report_settings(config, metrics, stop)
     });
@@ -212,7 +212,6 @@ fn run_with(
     drop(messages_sender);
     let files = matching.progress();
     let progress = progress::start(config, files.clone(), metrics)?;
-    let is_unread = Arc::new(AtomicBool::new(false));
     end_after_grace(stop);
     let receiver = if !config.jobs.indicators.is_empty() {
         notify::ready("reading indicators from files");
@@ -222,7 +221,6 @@ fn run_with(
             metrics,
             stop,
             reloads,
-            is_unread.clone(),
             tally.clone(),
         )?
     } else {
@@ -239,14 +237,14 @@ fn run_with(
             }),
             state.journal,
         );
-        receiver_thread().spawn(move || session.run())?
+        receiver_thread().spawn(move || (session.run(), Received::default()))?
     };
-    let Ok(ended) = receiver.join() else {
+    let Ok((ended, received)) = receiver.join() else {
         error!("the receiver ended by a defect of this program");
         stop.now();
         let _ = matching.join();
         drop(teller);
-        writer.join(stop, metrics);
+        writer.join(stop);
         return Ok(ExitCode::Software);
     };
     let mut held = ended.held;
@@ -258,14 +256,18 @@ fn run_with(
     let is_good = matching.join();
     // It tells of what is held back, at the latest now.
     drop(teller);
-    ending.is_unread = is_unread.load(Ordering::Acquire);
-    ending.logs = files.map(|files| files.get()).filter(|(_, all)| *all > 0);
-    let written = writer.join(stop, metrics);
+    ending.received = received;
+    if let Some(files) = files {
+        ending.logs = Some(files.get()).filter(|(_, all)| *all > 0);
+        ending.logs_failed = files.failed();
+    }
+    let (written, delivery) = writer.join(stop);
     drop(progress);
     let is_told = summary::tell(config, tally);
     if let Some(reported) = reported {
-        remember_reported(&reported, written == Written::All, metrics);
+        remember_reported(&reported, written, &delivery);
     }
+    ending.delivery = delivery;
     let written = written != Written::Not;
     let held = give_up_topics(config, held, stop);
     if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_empty()) {
@@ -289,20 +291,18 @@ fn receiver_thread() -> std::thread::Builder {
     std::thread::Builder::new().name("receiver".to_owned())
 }
 
-/// Starts the thread that reads indicators from files, and says in the flag whether
-/// some are unread at its end.
+/// Starts the thread that reads indicators from files; it gives what it took in.
 fn start_files(
     config: Config,
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
     reloads: Receiver<()>,
-    is_unread: Arc<AtomicBool>,
     tally: Option<Arc<Mutex<Tally>>>,
-) -> std::io::Result<JoinHandle<session::Ended>> {
+) -> std::io::Result<JoinHandle<(session::Ended, Received)>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
-        let is_whole = from_file::run(
+        let received = from_file::run(
             &config,
             &intake,
             &metrics,
@@ -310,11 +310,11 @@ fn start_files(
             &reloads,
             tally.as_deref(),
         );
-        is_unread.store(!is_whole, Ordering::Release);
-        session::Ended {
+        let ended = session::Ended {
             held: Vec::new(),
             result: Ok(()),
-        }
+        };
+        (ended, received)
     })
 }
 
@@ -375,15 +375,19 @@ fn confirms(config: &Config) -> bool {
 
 /// Where a sighting did not get through, nobody knows which: all of this run are
 /// reported once more then, rather than one not at all.
-fn remember_reported(reported: &Reported, written: bool, metrics: &Metrics) {
-    let undelivered = metrics.sightings_lost.get() + metrics.sightings_failed.get();
-    let delivered = written && undelivered == 0;
-    if !delivered && metrics.sightings_found.get() > 0 {
+fn remember_reported(reported: &Reported, written: Written, delivery: &DeliveryCounts) {
+    let delivered = is_delivered(written, delivery);
+    if !delivered && delivery.found > 0 {
         warn!("not every sighting was delivered: the next run reports those of this one again");
     }
     if let Err(error) = reported.save(delivered) {
         error!("what was reported cannot be remembered: {error}; the next run reports it again");
     }
+}
+
+/// Whether every sighting that was handed to the sink got through.
+fn is_delivered(written: Written, delivery: &DeliveryCounts) -> bool {
+    written == Written::All && delivery.lost + delivery.failed == 0
 }
 
 /// How often is looked whether sightings that are held back are due.
@@ -459,17 +463,20 @@ fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSett
 /// The writer's thread, and a way to know that it has ended.
 struct Writer {
     done: Receiver<writer::Ended>,
+    delivered: Delivered,
 }
 
 impl Writer {
     fn start(
         config: &Config,
         spool: Option<Spool>,
+        delivery: &Arc<Delivery>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
         inputs: WriterInputs,
     ) -> std::io::Result<Self> {
-        let write = Self::prepare(config, spool, metrics, stop)?;
+        let write = Self::prepare(config, spool, delivery, metrics, stop)?;
+        let bus = (config.sink == SinkChoice::Bus).then(|| metrics.clone());
         let (done_sender, done) = bounded(1);
         std::thread::Builder::new()
             .name("writer".to_owned())
@@ -478,13 +485,15 @@ impl Writer {
                 // Nobody listens any more where the end was not waited for.
                 let _ = done_sender.send(ended);
             })?;
-        Ok(Writer { done })
+        let delivered = Delivered::new(delivery.clone(), bus);
+        Ok(Writer { done, delivered })
     }
 
     /// What the thread is to do, for this configuration's sink.
     fn prepare(
         config: &Config,
         spool: Option<Spool>,
+        delivery: &Arc<Delivery>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
     ) -> std::io::Result<Box<dyn FnOnce(WriterInputs) -> writer::Ended + Send>> {
@@ -507,13 +516,14 @@ impl Writer {
                 CommandMode::Lines => writer::SinkKind::Lines(template.clone(), spool),
             },
         };
-        let write = writer::writer(choice, metrics.clone(), stop.clone())?;
+        let write = writer::writer(choice, delivery.clone(), metrics.clone(), stop.clone())?;
         Ok(Box::new(move |inputs: WriterInputs| write(&inputs.parcels)))
     }
 
     /// Waits for the writer; where the reader of standard output stands still,
-    /// not for ever. Says whether the sink could be written.
-    fn join(self, stop: &Stop, metrics: &Metrics) -> Written {
+    /// not for ever. Says whether the sink could be written, and what became of the
+    /// sightings.
+    fn join(self, stop: &Stop) -> (Written, DeliveryCounts) {
         let ended = select! {
             recv(self.done) -> ended => ended.ok(),
             recv(stop.now_channel()) -> _ => match self.done.recv_timeout(time_left(stop, LAST_GRACE)) {
@@ -527,16 +537,18 @@ impl Writer {
         if ended.is_none() {
             error!("the writer ended by a defect of this program");
         }
-        let lost = metrics.sightings_lost.get();
+        let delivery = self.delivered.counts();
+        let lost = delivery.lost;
         // A reader that went away wanted no more.
         if lost > 0 && ended != Some(writer::Ended::ReaderGone) {
             error!("{lost} sighting(s) could not be delivered before the end");
         }
-        match ended {
+        let written = match ended {
             Some(writer::Ended::Done) => Written::All,
             Some(writer::Ended::ReaderGone) => Written::Enough,
             Some(writer::Ended::Failed) | None => Written::Not,
-        }
+        };
+        (written, delivery)
     }
 }
 
@@ -549,4 +561,36 @@ enum Written {
     Enough,
     /// It failed.
     Not,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_get_through_is_not_remembered_as_reported() {
+        let counts = |failed, lost, withheld| DeliveryCounts {
+            found: 5,
+            failed,
+            lost,
+            withheld,
+            spooled_bytes: 0,
+        };
+        let cases = [
+            (Written::All, counts(0, 0, 0), true),
+            (Written::All, counts(1, 0, 0), false),
+            (Written::All, counts(0, 1, 0), false),
+            // It would not be transformed the next time either.
+            (Written::All, counts(0, 0, 1), true),
+            (Written::Enough, counts(0, 0, 0), false),
+            (Written::Not, counts(0, 0, 0), false),
+        ];
+        for (written, counts, expected) in cases {
+            assert_eq!(
+                is_delivered(written, &counts),
+                expected,
+                "{written:?} {counts:?}"
+            );
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::{error, info, warn};
 
+use super::delivery::Undelivered;
 use super::message::{CommandRun, WriterMessage};
 use super::retries::{Failed, MOST_RETRIES, Retries};
 use super::transform::run_command;
@@ -141,7 +142,7 @@ impl Command {
                         ""
                     }
                 );
-                self.untaken.put(&[run], &self.metrics.sightings_failed);
+                self.untaken.put(&[run], Undelivered::Failed);
                 self.settle(place);
             }
         }
@@ -180,7 +181,7 @@ impl Command {
         }
         if !left.is_empty() {
             info!("the sink command has not taken {} sighting(s)", left.len());
-            self.untaken.put(&left, &self.metrics.sightings_lost);
+            self.untaken.put(&left, Undelivered::Lost);
         }
         if self.untaken.keeps() {
             let tickets = self.marks.drain(..).flat_map(|(_, all)| all);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use log::{error, info, warn};
 
+use super::delivery::Undelivered;
 use super::handing::{GivenUp, Handing, SETTLING, Settled};
 use super::message::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
@@ -313,9 +314,9 @@ impl Feed {
         let GivenUp { settled, lines } = given_up;
         if self.untaken.keeps() {
             let runs: Vec<CommandRun> = lines.into_iter().flatten().collect();
-            self.untaken.put(&runs, &self.metrics.sightings_failed);
+            self.untaken.put(&runs, Undelivered::Failed);
         } else {
-            self.metrics.sightings_failed.add(settled.lines);
+            self.untaken.miss(Undelivered::Failed, settled.lines);
         }
         self.meet(settled.marks);
     }
@@ -367,7 +368,7 @@ impl Feed {
             let given_up = self.handing.give_up(left);
             self.put_away(given_up);
         } else {
-            self.metrics.sightings_lost.add(left);
+            self.untaken.miss(Undelivered::Lost, left);
         }
         self.untaken.end();
         Ended::Done

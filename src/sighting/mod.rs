@@ -1,6 +1,7 @@
 //! From a match to a sighting: the matched event, its transformation, and the sink.
 
 mod command;
+pub mod delivery;
 mod feed;
 mod gather;
 mod handing;

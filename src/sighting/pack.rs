@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Sender, TrySendError, select};
 use log::{debug, error};
 
+use super::delivery::Undelivered;
 use super::message::{BusMessage, CommandRun, WriterMessage};
 use super::report::{Destination, Output, ReportSettings, ioc};
 use crate::indicator::{Indicator, Protocol};
@@ -59,7 +60,7 @@ impl Packer {
             Destination::Command => self.command(indicator, context, facts),
         };
         if let Err(error) = packed {
-            self.metrics.sightings_failed.add(1);
+            self.miss(Undelivered::Failed, 1);
             error!(
                 "indicator {}: its sighting cannot be written as JSON: {error}",
                 printable(&indicator.id, 200)
@@ -174,6 +175,10 @@ impl Packer {
         self.finished.extend(ticket);
     }
 
+    fn miss(&self, why: Undelivered, count: u64) {
+        self.settings.delivery.miss(why, count, &self.metrics);
+    }
+
     /// Waits for the writer as long as necessary, but not beyond the end.
     fn send(&self, parcel: WriterMessage) {
         let count = parcel.count();
@@ -185,12 +190,12 @@ impl Packer {
             Err(TrySendError::Full(parcel)) => select! {
                 send(self.writer, parcel) -> sent => sent.err().map(|error| error.0),
                 recv(self.stop.now_channel()) -> _ => {
-                    return self.metrics.sightings_lost.add(count);
+                    return self.miss(Undelivered::Lost, count);
                 }
             },
         };
         if let Some(parcel) = undelivered {
-            self.metrics.sightings_lost.add(count);
+            self.miss(Undelivered::Lost, count);
             // There is no writer that would know whether everything before it is safe.
             if let WriterMessage::Finished(tickets) = parcel {
                 tickets.into_iter().for_each(Ticket::keep);

@@ -17,6 +17,7 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::protocol::facts::OBSERVATIONS;
 use crate::protocol::{Context, Facts, MatchType, Sensor};
+use crate::sighting::delivery::{Delivery, Undelivered};
 use crate::sighting::gather::{Gathered, Gathering};
 use crate::sighting::instances::Observed;
 use crate::sighting::lines::Pool;
@@ -77,6 +78,8 @@ pub struct ReportSettings {
     pub noise: Option<Arc<Noise>>,
     /// The counts for the summary at the end.
     pub tally: Option<Arc<Mutex<Tally>>>,
+    /// What becomes of the sightings of the run.
+    pub delivery: Arc<Delivery>,
 }
 
 impl ReportSettings {
@@ -94,6 +97,7 @@ impl ReportSettings {
             allow: Allowing::default(),
             noise: None,
             tally: None,
+            delivery: Arc::default(),
         }
     }
 
@@ -335,7 +339,7 @@ impl Reporter {
         time: Option<EventTime>,
     ) {
         let metrics = &self.metrics;
-        metrics.sightings_found.add(1);
+        self.settings.delivery.found(metrics);
         metrics.sighting_kinds.count(indicator.kind());
         metrics.sightings.come(1, Instant::now());
         metrics.last_sighting.now();
@@ -539,7 +543,8 @@ impl Reporter {
             );
             self.packer.pack(indicator, context, facts);
         } else {
-            self.metrics.sightings_withheld.add(1);
+            let delivery = &self.settings.delivery;
+            delivery.miss(Undelivered::Withheld, 1, &self.metrics);
             error!(
                 indicator:% = id, kind = indicator.kind(), reason:% = reason;
                 "indicator {id}: --transform-context failed: {reason}; \

@@ -10,8 +10,9 @@ use log::{error, info};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::delivery::{Delivery, Undelivered};
 use super::message::CommandRun;
-use crate::observe::metrics::{Counter, Metrics};
+use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::state::spool::{Position, Spool};
 
@@ -30,6 +31,7 @@ struct Record {
 /// The sightings that are kept, in the order in which they were given up.
 pub struct Untaken {
     metrics: Arc<Metrics>,
+    delivery: Arc<Delivery>,
     kept: Option<Kept>,
 }
 
@@ -51,7 +53,7 @@ pub struct Place(Position);
 
 impl Untaken {
     /// What an earlier run left in the spool is tried first. Without one, nothing is kept.
-    pub fn new(spool: Option<Spool>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(spool: Option<Spool>, delivery: Arc<Delivery>, metrics: Arc<Metrics>) -> Self {
         let kept = spool.map(|spool| {
             if !spool.is_empty() {
                 info!(
@@ -67,7 +69,11 @@ impl Untaken {
                 spool,
             }
         });
-        Untaken { metrics, kept }
+        Untaken {
+            metrics,
+            delivery,
+            kept,
+        }
     }
 
     /// The next one of those that are kept, where one is due by now. Each is to be
@@ -89,7 +95,8 @@ impl Untaken {
                         Ok(run) => return Some((run, Place(place))),
                         Err(error) => {
                             error!("a sighting in the spool cannot be read any more: {error}");
-                            self.metrics.sightings_lost.add(1);
+                            let lost = Undelivered::Lost;
+                            self.delivery.miss(lost, 1, &self.metrics);
                             kept.close(place);
                         }
                     }
@@ -112,24 +119,29 @@ impl Untaken {
     pub fn done(&mut self, place: Place) {
         if let Some(kept) = &mut self.kept {
             kept.close(place.0);
-            self.metrics.spooled_bytes.set(kept.spool.bytes());
+            self.delivery.spool(kept.spool.bytes(), &self.metrics);
         }
     }
 
-    /// Keeps sightings that the command did not take; where nothing is kept, they count
-    /// here.
-    pub fn put(&mut self, runs: &[CommandRun], otherwise: &Counter) {
+    /// So many do not reach the command, and are not kept.
+    pub fn miss(&self, why: Undelivered, count: u64) {
+        self.delivery.miss(why, count, &self.metrics);
+    }
+
+    /// Keeps sightings that the command did not take; where nothing is kept, they are
+    /// missed for this reason.
+    pub fn put(&mut self, runs: &[CommandRun], otherwise: Undelivered) {
         let count = runs.len() as u64;
         let Some(kept) = &mut self.kept else {
-            return otherwise.add(count);
+            return self.miss(otherwise, count);
         };
         let records: Vec<Vec<u8>> = runs.iter().map(CommandRun::to_record).collect();
         match kept.spool.push(records.iter().map(Vec::as_slice)) {
             Ok(lost) => {
                 self.metrics.sightings_spooled.add(count);
-                self.metrics.spooled_bytes.set(kept.spool.bytes());
+                self.delivery.spool(kept.spool.bytes(), &self.metrics);
                 if lost > 0 {
-                    self.metrics.sightings_lost.add(lost);
+                    self.miss(Undelivered::Lost, lost);
                     error!(
                         "the spool is full (--spool-max-bytes): its {lost} oldest sighting(s) are \
                          lost"
@@ -137,7 +149,7 @@ impl Untaken {
                 }
             }
             Err(error) => {
-                self.metrics.sightings_lost.add(count);
+                self.miss(Undelivered::Lost, count);
                 error!("the spool cannot be written, {count} sighting(s) are lost: {error}");
             }
         }
@@ -154,7 +166,7 @@ impl Untaken {
             return;
         };
         let bytes = kept.spool.bytes();
-        self.metrics.spooled_bytes.set(bytes);
+        self.delivery.spool(bytes, &self.metrics);
         if bytes > 0 {
             info!("{bytes} bytes of sightings stay in the spool for the next run");
         }
@@ -217,7 +229,10 @@ mod tests {
     fn open(directory: &std::path::Path) -> (Untaken, Arc<Metrics>) {
         let (spool, _) = Spool::open(directory, 1 << 20).expect("a spool");
         let metrics = Arc::new(Metrics::default());
-        (Untaken::new(Some(spool), metrics.clone()), metrics)
+        (
+            Untaken::new(Some(spool), Arc::default(), metrics.clone()),
+            metrics,
+        )
     }
 
     fn contexts(untaken: &mut Untaken, now: Instant) -> Vec<(String, Place)> {
@@ -231,7 +246,7 @@ mod tests {
     fn what_is_kept_comes_again_in_order_until_it_is_done() {
         let directory = tempfile::tempdir().expect("a directory");
         let (mut untaken, metrics) = open(directory.path());
-        untaken.put(&[run(0), run(1), run(2)], &metrics.sightings_failed);
+        untaken.put(&[run(0), run(1), run(2)], Undelivered::Failed);
         assert_eq!(metrics.sightings_spooled.get(), 3);
         assert_eq!(metrics.sightings_failed.get(), 0);
         let now = Instant::now();
@@ -241,7 +256,7 @@ mod tests {
         untaken.end();
         assert!(metrics.spooled_bytes.get() > 0);
 
-        let (mut untaken, metrics) = open(directory.path());
+        let (mut untaken, _) = open(directory.path());
         let (first, place) = untaken.next(now).expect("the first");
         assert_eq!(
             (first.ioc.as_str(), first.match_type),
@@ -252,7 +267,7 @@ mod tests {
         assert_eq!(rest[0].0, "{\"n\":1}");
         // The first is still open when the others are done.
         rest.iter().for_each(|(_, place)| untaken.done(*place));
-        untaken.put(&[run(3)], &metrics.sightings_failed);
+        untaken.put(&[run(3)], Undelivered::Failed);
         assert!(contexts(&mut untaken, now).is_empty());
         drop(untaken);
 
@@ -269,8 +284,8 @@ mod tests {
     #[test]
     fn without_a_directory_what_is_not_taken_counts() {
         let metrics = Arc::new(Metrics::default());
-        let mut untaken = Untaken::new(None, metrics.clone());
-        untaken.put(&[run(0), run(1)], &metrics.sightings_lost);
+        let mut untaken = Untaken::new(None, Arc::default(), metrics.clone());
+        untaken.put(&[run(0), run(1)], Undelivered::Lost);
         assert_eq!(metrics.sightings_lost.get(), 2);
         assert!(untaken.next(Instant::now()).is_none());
     }

@@ -13,6 +13,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::sighting::command::Command;
+use crate::sighting::delivery::{Delivery, Undelivered};
 use crate::sighting::feed::Feed;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::untaken::Untaken;
@@ -58,21 +59,27 @@ pub type Work = Box<dyn FnOnce(&Receiver<WriterMessage>) -> Ended + Send>;
 ///
 /// # Errors
 /// Standard output is closed from the start.
-pub fn writer(choice: SinkKind, metrics: Arc<Metrics>, stop: Stop) -> io::Result<Work> {
+pub fn writer(
+    choice: SinkKind,
+    delivery: Arc<Delivery>,
+    metrics: Arc<Metrics>,
+    stop: Stop,
+) -> io::Result<Work> {
     let sink: Box<dyn Sink + Send> = match choice {
         SinkKind::Stdout => Box::new(StdoutSink {
             stdout: File::from(io::stdout().as_fd().try_clone_to_owned()?),
             gone: None,
             stop,
+            delivery,
             metrics: metrics.clone(),
         }),
         SinkKind::Command(template, spool) => {
-            let untaken = Untaken::new(spool, metrics.clone());
+            let untaken = Untaken::new(spool, delivery, metrics.clone());
             let command = Command::new(template, untaken, metrics, stop);
             return Ok(Box::new(move |parcels| command.run(parcels)));
         }
         SinkKind::Lines(template, spool) => {
-            let untaken = Untaken::new(spool, metrics.clone());
+            let untaken = Untaken::new(spool, delivery, metrics.clone());
             let feed = Feed::new(template, untaken, metrics, stop);
             return Ok(Box::new(move |parcels| feed.run(parcels)));
         }
@@ -104,6 +111,7 @@ struct StdoutSink {
     stdout: File,
     gone: Option<Ended>,
     stop: Stop,
+    delivery: Arc<Delivery>,
     metrics: Arc<Metrics>,
 }
 
@@ -115,7 +123,7 @@ impl Sink for StdoutSink {
         match write_patiently(&mut self.stdout, &bytes) {
             Ok(()) => count,
             Err(error) => {
-                self.metrics.sightings_lost.add(count);
+                self.delivery.miss(Undelivered::Lost, count, &self.metrics);
                 self.gone = Some(if error.kind() == io::ErrorKind::BrokenPipe {
                     // `| head -1` has what it needs: success.
                     debug!("the reader of standard output is gone");

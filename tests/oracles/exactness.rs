@@ -15,6 +15,7 @@ use super::event_multiset::{Budget, Memory, fingerprint};
 use super::queue::Request;
 use crate::engine::{Bounds, Engine, Event as Piece, Line, NotReady, QueryOutcome, QueryTarget};
 use crate::indicator::{Indicator, Protocol, Selection};
+use crate::intake::Fates;
 use crate::matching::Concepts;
 use crate::matching::reference::{self, CONCEPTS, Event, Style};
 use crate::observable::Observable;
@@ -192,12 +193,14 @@ impl Run {
             ReportSettings::plain(Destination::Command);
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
+        let fates = Fates::new(self.metrics.clone());
         for mut requests in batches {
             loop {
                 let mut asker = BatchRunner {
                     engine: &self.engine,
                     reporter: &mut reporter,
                     metrics: &self.metrics,
+                    fates: &fates,
                     memory: &self.memory,
                     stop: &stop,
                     max_events: self.max_events,

@@ -1,6 +1,6 @@
 //! Indicators from files, or from standard input, in place of the bus.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, BufReader};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found, Report};
+use crate::run::end::Received;
 use crate::sighting::report::Output;
 use crate::sighting::tally::Tally;
 
@@ -33,7 +34,7 @@ const NAMED: u64 = 3;
 /// searched. Ends with the files, or with the program; where logs are followed, with
 /// the program alone, since files of indicators are then taken up anew when they change,
 /// and at each wish of `reloads`. The tally is given which file each is in.
-/// Whether all of them were read.
+/// Gives what it took in.
 pub fn run(
     config: &Config,
     intake: &Intake,
@@ -41,10 +42,9 @@ pub fn run(
     stop: &Stop,
     reloads: &Receiver<()>,
     tally: Option<&Mutex<Tally>>,
-) -> bool {
+) -> Received {
     let jobs = &config.jobs;
     let listing = list(&jobs.indicators);
-    note_listing(&listing, metrics);
     let mut taker = Taker {
         jobs,
         keeps_objects: config.sink == SinkChoice::Bus || config.output == Output::Sighting,
@@ -52,13 +52,15 @@ pub fn run(
         metrics,
         stop,
         versions: RefCell::default(),
+        received: Cell::default(),
         tally,
     };
+    taker.note_listing(&listing);
     let mut sets = follow::Sets::default();
     let mut usable_of: Vec<(&Path, u64)> = Vec::new();
     for source in &listing.sources {
         if stop.is_draining() {
-            return false;
+            return taker.ended(false);
         }
         let seen = follow::State::of(&source.path);
         let mut ids = follow::Ids::default();
@@ -79,7 +81,7 @@ pub fn run(
     }
     for (folder, usable) in usable_of {
         if usable == 0 {
-            metrics.files_failed.add(1);
+            taker.fail();
             let name = input::name(folder);
             metrics.unusable_feeds.set(&name, true);
             error!(
@@ -88,26 +90,14 @@ pub fn run(
             );
         }
     }
-    info!("read {} indicator(s)", metrics.indicators_received.get());
+    info!("read {} indicator(s)", taker.received.get().new);
     // Reading ends with the program, as at the end of a file.
     let is_whole = !stop.is_draining();
     if jobs.follow {
         intake.complete();
         follow::run(&mut taker, sets, reloads);
     }
-    is_whole
-}
-
-fn note_listing(listing: &Listing, metrics: &Metrics) {
-    for (path, why) in &listing.left_out {
-        info!("{} is left out: {why}", input::name(path));
-    }
-    for (path, error) in &listing.failed {
-        metrics.files_failed.add(1);
-        let name = input::name(path);
-        metrics.unusable_feeds.set(&name, true);
-        error!("{name}: {error}");
-    }
+    taker.ended(is_whole)
 }
 
 /// Reads one file, plain or compressed, and shows each that it finds.
@@ -138,10 +128,44 @@ struct Taker<'a> {
     stop: &'a Stop,
     /// Which version of each indicator came last.
     versions: RefCell<Versions>,
+    /// What was taken in by now.
+    received: Cell<Received>,
     tally: Option<&'a Mutex<Tally>>,
 }
 
 impl Taker<'_> {
+    fn note_listing(&self, listing: &Listing) {
+        for (path, why) in &listing.left_out {
+            info!("{} is left out: {why}", input::name(path));
+        }
+        for (path, error) in &listing.failed {
+            self.fail();
+            let name = input::name(path);
+            self.metrics.unusable_feeds.set(&name, true);
+            error!("{name}: {error}");
+        }
+    }
+
+    /// One more file cannot be used.
+    fn fail(&self) {
+        self.count(|received| received.files_failed += 1);
+        self.metrics.files_failed.add(1);
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Received)) {
+        let mut received = self.received.get();
+        change(&mut received);
+        self.received.set(received);
+    }
+
+    /// What was taken in when it ends, with the whole of the files read or not.
+    fn ended(&self, is_whole: bool) -> Received {
+        Received {
+            is_unread: !is_whole,
+            ..self.received.get()
+        }
+    }
+
     /// Takes all of one file, and says what it was; gives how many can be used.
     fn take_all(&mut self, source: &Source, note: &mut dyn FnMut(&Message)) -> u64 {
         let name = input::name(&source.path);
@@ -180,7 +204,7 @@ impl Taker<'_> {
                 if source.folder.is_some() {
                     warn!(file = name.as_str(), reason = why.as_str(); "{name}: {why}");
                 } else {
-                    self.metrics.files_failed.add(1);
+                    self.fail();
                     error!(
                         file = name.as_str(), reason = why.as_str();
                         "{name}: {why}. {}", feed::TAKEN
@@ -191,7 +215,7 @@ impl Taker<'_> {
             Ok(report) => info!("{name}: {}: {}", report.form, report.counts()),
             Err(feed::Error::NoFeed(why)) if source.folder.is_some() => warn!("{name}: {why}"),
             Err(error) => {
-                self.metrics.files_failed.add(1);
+                self.fail();
                 let reason = failed(error);
                 error!(file = name.as_str(), reason = reason.as_str(); "{name}: {reason}");
             }
@@ -219,6 +243,7 @@ impl Taker<'_> {
     fn take(&self, message: Message) {
         let metrics = self.metrics;
         let Some(message) = self.versions.borrow_mut().newest(message) else {
+            self.count(|received| received.repeated += 1);
             metrics.indicators_repeated.add(1);
             return;
         };
@@ -239,6 +264,7 @@ impl Taker<'_> {
                 if !self.keeps_objects {
                     indicator.original = None;
                 }
+                self.count(|received| received.new += 1);
                 metrics.indicators_received.add(1);
                 metrics.kinds.count(indicator.kind());
                 metrics.last_indicator.now();
@@ -247,6 +273,7 @@ impl Taker<'_> {
                 self.intake.add(indicator, None);
             }
             Message::Withdraw(id) => {
+                self.count(|received| received.withdrawn += 1);
                 metrics.indicators_withdrawn.add(1);
                 self.intake.withdraw(&id);
             }
