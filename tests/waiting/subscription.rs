@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -609,4 +610,64 @@ fn a_subscription_that_is_refused_leaves_no_topic_behind() {
     bridge.signal(Signal::TERM);
     assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
     assert_eq!(bus.requests_to("unsubscribe").len(), 4, "{}", bridge.log());
+}
+
+/// The service manager must not take the sum of them for a bridge that hangs: each answer
+/// shows that it moves.
+#[test]
+fn many_old_topics_that_are_given_up_slowly_do_not_outlast_the_watchdog() {
+    // Together they take more than the 90 s of silence after which it is not told any more.
+    const OLD: usize = 27;
+    const SLOW: Duration = Duration::from_millis(3500);
+    let engine = Standin::with_samples();
+    let bus = FakeBus::replying(
+        &["stix2/", "threatbus/snapshotenvelope"],
+        |request, usual| {
+            let is_old = |topic: &Value| topic.as_str().is_some_and(|name| name.starts_with("old"));
+            if request["action"] == "unsubscribe" && is_old(&request["topic"]) {
+                thread::sleep(SLOW);
+            }
+            usual
+        },
+    );
+    let bridge = Bridge::between(bus.endpoint(), &engine);
+    let state = bridge.directory().join("state");
+    fs::create_dir(&state).expect("a folder");
+    let old: String = (0..OLD).map(|number| format!("old{number}\n")).collect();
+    fs::write(state.join("topics"), old).expect("written");
+    let path = bridge.directory().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(LIMIT)).expect("a limit");
+    let told = || {
+        let mut bytes = [0; 1000];
+        let length = socket
+            .recv(&mut bytes)
+            .expect("the manager is told in time");
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    let started = Instant::now();
+    let mut bridge = bridge
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "10000000")
+        .args(["--state-dir", state.to_str().expect("UTF-8")])
+        .run();
+    // It serves while they are given up.
+    while !told().starts_with("READY=1") {}
+    while bus.requests_to("unsubscribe").len() < OLD {
+        assert_eq!(told(), "WATCHDOG=1\n");
+    }
+    assert!(started.elapsed() > Duration::from_secs(90));
+    assert_eq!(told(), "WATCHDOG=1\n");
+    assert_eq!(
+        bridge.count_logs("does not move any more"),
+        0,
+        "{}",
+        bridge.log()
+    );
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
+    assert_eq!(
+        fs::read_to_string(state.join("topics")).expect("remembered"),
+        ""
+    );
 }
