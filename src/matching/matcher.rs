@@ -7,17 +7,20 @@
 //! [`Scan::end`]. The meaning of a field is looked up once ([`Scratch::field`]) and not
 //! for every event.
 
-use std::net::IpAddr;
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::condition::Field;
 use super::index::{By, Index, Slot};
 use super::json::ScanError;
-use super::keys::{Keys, Node};
-use super::places::{Buffers, Joined, Kinds, PlaceId, Places, Reading, Seen, Use};
+use super::keys::Node;
+use super::places::{Joined, Kinds, PlaceId, Places, Reading, Seen, Use};
 use super::walk::{self, At, Visit};
 use crate::observable::{Kind, Observable, address, url};
+
+mod scratch;
+
+pub use scratch::{Holding, Scratch};
+use scratch::{Host, Occurrence, Target};
 
 /// A set of observables, and the fields in which they count.
 #[derive(Debug)]
@@ -52,132 +55,6 @@ struct Wanted {
 impl Wanted {
     fn is_nothing(&self) -> bool {
         self.uses.is_empty() && self.joined.is_empty() && self.fields.is_empty()
-    }
-}
-
-/// What one thread needs to match events. Reused for all events.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    keys: Keys,
-    buffers: Buffers,
-    hits: Vec<Occurrence>,
-    /// The values that matched, concatenated.
-    texts: String,
-    requests: Requests,
-    ends: [End; 2],
-    /// DNS answers (objects) whose data is neither a name nor an address.
-    without_names: Vec<u32>,
-}
-
-/// The parts of requests seen so far in the event.
-#[derive(Debug, Default)]
-struct Requests {
-    /// Hosts and targets, concatenated.
-    texts: String,
-    hosts: Vec<Host>,
-    targets: Vec<Target>,
-    query: Option<Range<usize>>,
-    port: Option<u16>,
-}
-
-#[derive(Debug)]
-struct Host {
-    text: Range<usize>,
-    port: Option<u16>,
-    element: u32,
-}
-
-#[derive(Debug)]
-struct Target {
-    text: Range<usize>,
-    at: At,
-    /// The value as written in the event.
-    raw: Range<usize>,
-}
-
-/// What is known of one end of the connection.
-#[derive(Debug, Default)]
-struct End {
-    addresses: Vec<(IpAddr, Node)>,
-    port: Option<u16>,
-}
-
-/// A value that was found.
-#[derive(Clone, Debug)]
-struct Occurrence {
-    slot: Slot,
-    node: Node,
-    text: Range<usize>,
-    /// The object of the DNS answer whose data it is, if any.
-    answer: Option<u32>,
-}
-
-/// One place where an event holds an observable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding<'a> {
-    /// The observable.
-    pub slot: Slot,
-    /// The keys down to the field, joined by dots.
-    pub path: String,
-    /// The field's text.
-    pub text: &'a str,
-}
-
-impl Scratch {
-    /// The node of the field with this path in the named log, for [`Scan::text`]. It is
-    /// valid until this scratch is next used for a JSON event.
-    pub fn field(&mut self, path: &str) -> Node {
-        self.keys.field(Node::EVENT, path, Places::shared())
-    }
-
-    /// What the last event holds in fields that the table does not know, with their
-    /// paths, and what it holds in known fields.
-    pub(super) fn by_knowledge(&self) -> (Vec<(Slot, String)>, Vec<Slot>) {
-        let (mut unknown, mut known) = (Vec::new(), Vec::new());
-        for hit in &self.hits {
-            if self.keys.place(hit.node).is_none() {
-                let mut path = String::new();
-                self.keys.push_path(hit.node, &mut path);
-                unknown.push((hit.slot, path));
-            } else {
-                known.push(hit.slot);
-            }
-        }
-        (unknown, known)
-    }
-
-    /// The places where the last event holds observables, in its order.
-    pub fn holdings(&self) -> impl Iterator<Item = Holding<'_>> {
-        self.hits.iter().map(|hit| {
-            let mut path = String::new();
-            self.keys.push_path(hit.node, &mut path);
-            Holding {
-                slot: hit.slot,
-                path,
-                text: &self.texts[hit.text.clone()],
-            }
-        })
-    }
-
-    fn clear(&mut self) {
-        self.hits.clear();
-        self.texts.clear();
-        let Requests {
-            texts,
-            hosts,
-            targets,
-            query,
-            port,
-        } = &mut self.requests;
-        texts.clear();
-        hosts.clear();
-        targets.clear();
-        (*query, *port) = (None, None);
-        for end in &mut self.ends {
-            end.addresses.clear();
-            end.port = None;
-        }
-        self.without_names.clear();
     }
 }
 
@@ -581,14 +458,6 @@ impl Scan<'_> {
                     push(hits, texts, slot, *node, &address.to_string(), None);
                 }
             }
-        }
-    }
-}
-
-impl End {
-    fn add(&mut self, text: &str, node: Node) {
-        if let Some(address) = address::read(text) {
-            self.addresses.push((address, node));
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::observable::Property;
+use crate::observable::{Network, Property};
 
 fn address(text: &str) -> Observable {
     Observable::address(text.parse().expect("an address"))
