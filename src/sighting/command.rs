@@ -55,7 +55,7 @@ impl Command {
     }
 
     /// Runs the command until the workers are gone and everything is settled.
-    pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
+    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while !self.stop.is_now() {
             let now = Instant::now();
@@ -65,7 +65,7 @@ impl Command {
                 let begun = self.retries.begin((run, Some(place)));
                 self.hand_over(begun);
             } else if more && self.retries.has_room() {
-                more = self.take(parcels, now);
+                more = self.take(messages, now);
             } else if let Some(pause) = self.retries.sleep(now) {
                 // Also while the program drains, which ends with "now".
                 let _ = self.stop.now_channel().recv_timeout(pause);
@@ -73,7 +73,7 @@ impl Command {
                 break;
             }
         }
-        self.end(parcels)
+        self.end(messages)
     }
 
     /// The next sighting from an earlier try, if there is time for it.
@@ -85,12 +85,12 @@ impl Command {
     }
 
     /// Waits for a message and processes it; returns whether more can arrive.
-    fn take(&mut self, parcels: &Receiver<WriterMessage>, now: Instant) -> bool {
+    fn take(&mut self, messages: &Receiver<WriterMessage>, now: Instant) -> bool {
         let limit = self
             .retries
             .sleep(now)
             .map_or(LOOK, |pause| pause.min(LOOK));
-        match parcels.recv_timeout(limit) {
+        match messages.recv_timeout(limit) {
             Ok(WriterMessage::Command(run)) => {
                 let begun = self.retries.begin((run, None));
                 self.hand_over(begun);
@@ -167,13 +167,13 @@ impl Command {
     }
 
     /// Sightings not accepted at the end are stored, or lost. Those stored before remain.
-    fn end(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
+    fn end(mut self, messages: &Receiver<WriterMessage>) -> Ended {
         let waiting = self.retries.give_up().into_iter();
         let mut left: Vec<CommandRun> = waiting
             .filter_map(|(run, place)| place.is_none().then_some(run))
             .collect();
-        for parcel in parcels.try_iter() {
-            match parcel {
+        for message in messages.try_iter() {
+            match message {
                 WriterMessage::Command(run) => left.push(run),
                 WriterMessage::Finished(tickets) => self.marks.push_back((0, tickets)),
                 WriterMessage::Lines { .. } | WriterMessage::Messages(_) => {}

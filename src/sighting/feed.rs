@@ -101,13 +101,13 @@ impl Feed {
     }
 
     /// Feeds the command until the workers are gone and everything is accepted.
-    pub(super) fn run(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
+    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> Ended {
         let mut more = true;
         while more || !self.handing.is_empty() {
             if self.stop.is_now() {
-                return self.stopped(parcels);
+                return self.stopped(messages);
             }
-            more = more && self.gather(parcels);
+            more = more && self.gather(messages);
             if let Err(reason) = self.turn() {
                 self.died(&reason);
                 continue;
@@ -126,13 +126,13 @@ impl Feed {
 
     /// Receives from the workers, waiting if there is nothing to write. Returns whether
     /// more can arrive.
-    fn gather(&mut self, parcels: &Receiver<WriterMessage>) -> bool {
+    fn gather(&mut self, messages: &Receiver<WriterMessage>) -> bool {
         while self.handing.held() < MOST_HELD {
             if self.take_earlier() {
                 continue;
             }
-            match parcels.try_recv() {
-                Ok(parcel) => self.take(parcel),
+            match messages.try_recv() {
+                Ok(message) => self.take(message),
                 Err(TryRecvError::Disconnected) => return false,
                 Err(TryRecvError::Empty) => break,
             }
@@ -141,20 +141,20 @@ impl Feed {
             return true;
         }
         let next = if self.handing.is_empty() {
-            parcels.recv_timeout(LOOK)
+            messages.recv_timeout(LOOK)
         } else {
-            parcels.recv_timeout(SETTLING / 4)
+            messages.recv_timeout(SETTLING / 4)
         };
         match next {
-            Ok(parcel) => self.take(parcel),
+            Ok(message) => self.take(message),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return false,
         }
         true
     }
 
-    fn take(&mut self, parcel: WriterMessage) {
-        match parcel {
+    fn take(&mut self, message: WriterMessage) {
+        match message {
             WriterMessage::Command(run) => self.push(run),
             WriterMessage::Finished(tickets) => self.handing.push_mark(Mark::Finished(tickets)),
             WriterMessage::Lines { .. } | WriterMessage::Messages(_) => {}
@@ -356,9 +356,9 @@ impl Feed {
     }
 
     /// The program ends at once: what is not accepted is stored, or lost.
-    fn stopped(mut self, parcels: &Receiver<WriterMessage>) -> Ended {
-        for parcel in parcels.try_iter() {
-            self.take(parcel);
+    fn stopped(mut self, messages: &Receiver<WriterMessage>) -> Ended {
+        for message in messages.try_iter() {
+            self.take(message);
         }
         let left = self.handing.count();
         if left > 0 {

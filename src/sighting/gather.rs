@@ -38,7 +38,7 @@ impl Gathered {
     }
 
     /// The request to the command.
-    pub(super) fn question(&self, ioc: &str) -> TransformInput {
+    pub(super) fn input(&self, ioc: &str) -> TransformInput {
         TransformInput {
             ioc: ioc.to_owned(),
             match_type: self.facts.match_type,

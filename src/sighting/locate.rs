@@ -138,8 +138,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// An event is left out where every address of it that is in the network is allowed,
-        /// and there is one.
+        /// An event is allowed if all its addresses in the network are allowed, and it has
+        /// at least one.
         #[test]
         fn every_address_in_the_network_counts(
             addresses in proptest::collection::vec((0..4_u8, 0..6_u8), 1..6),

@@ -1,4 +1,4 @@
-//! What the writer is sent.
+//! Messages to the writer.
 
 use std::sync::Arc;
 

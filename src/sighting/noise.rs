@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::pending::{self, Counts};
-use super::windows::{Closed, Met, Tells, Windows};
+use super::windows::{Closed, Met, Reports, Windows};
 use crate::indicator::Indicator;
 use crate::observable::EventTime;
 use crate::protocol::{Context, Facts, Series};
@@ -57,9 +57,9 @@ impl Noise {
         if aggregate.is_none() && per_minute.is_none() {
             return None;
         }
-        let limit = |most| Windows::new(Duration::from_secs(60), most, Tells::Held);
+        let limit = |most| Windows::new(Duration::from_secs(60), most, Reports::Held);
         Some(Noise(Mutex::new(State {
-            aggregate: aggregate.map(|length| Windows::new(length, 1, Tells::All)),
+            aggregate: aggregate.map(|length| Windows::new(length, 1, Reports::All)),
             limit: per_minute.map(limit),
             journal: None,
         })))

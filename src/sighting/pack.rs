@@ -180,15 +180,15 @@ impl Packer {
     }
 
     /// Waits for the writer as long as necessary, but not beyond the end.
-    fn send(&self, parcel: WriterMessage) {
-        let count = parcel.count();
+    fn send(&self, message: WriterMessage) {
+        let count = message.count();
         // A free place is used even at the very end, where `select!` would choose at
         // random.
-        let undelivered = match self.writer.try_send(parcel) {
+        let undelivered = match self.writer.try_send(message) {
             Ok(()) => None,
-            Err(TrySendError::Disconnected(parcel)) => Some(parcel),
-            Err(TrySendError::Full(parcel)) => select! {
-                send(self.writer, parcel) -> sent => sent.err().map(|error| error.0),
+            Err(TrySendError::Disconnected(message)) => Some(message),
+            Err(TrySendError::Full(message)) => select! {
+                send(self.writer, message) -> sent => sent.err().map(|error| error.0),
                 recv(self.stop.now_channel()) -> _ => {
                     return self.miss(Undelivered::Lost, count);
                 }
@@ -197,7 +197,7 @@ impl Packer {
         if let Some(parcel) = undelivered {
             self.miss(Undelivered::Lost, count);
             // There is no writer that would know whether everything before it is safe.
-            if let WriterMessage::Finished(tickets) = parcel {
+            if let WriterMessage::Finished(tickets) = message {
                 tickets.into_iter().for_each(Ticket::keep);
             }
         }

@@ -1,7 +1,6 @@
-//! Sightings that are held back, as the journal has them (`--aggregate` with
-//! `--state-dir`): one line of JSON when the first is held back, and behind it lines with
-//! the counts, of which the last holds. A run that is killed leaves them, and the next one
-//! tells of them.
+//! Held-back sightings in the journal (`--aggregate` with `--state-dir`): a line of JSON
+//! when the first sighting is held back, and after it lines with the counts, of which the
+//! last is valid. A run that is killed leaves them, and the next run reports them.
 
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::indicator::{Indicator, Protocol};
 use crate::observable::{EventTime, Observable, PROPERTIES};
 use crate::protocol::{Context, Facts, MatchType, Matched, Sensor, Series};
 
-/// How many sightings wait, and when the first and the last of their events happened.
+/// The number of sightings, and the times of their first and last events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Counts {
     pub count: u64,
@@ -24,7 +23,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// As they stand behind the line.
+    /// The counts as they are appended to the line.
     pub(super) fn written(&self) -> String {
         let nanoseconds = |time: OffsetDateTime| time.unix_timestamp_nanos();
         format!(
@@ -48,7 +47,7 @@ impl Counts {
     }
 }
 
-/// The line of what stands for all.
+/// The line for a sighting that stands for several.
 pub(super) fn written(kept: &Kept) -> String {
     let Kept {
         indicator,
@@ -83,7 +82,7 @@ pub(super) fn written(kept: &Kept) -> String {
     .to_string()
 }
 
-/// What an earlier run held back; `None` where it cannot be read.
+/// A held-back sighting of an earlier run; `None` if it cannot be read.
 pub fn read(entry: &[u8]) -> Option<Kept> {
     let (line, counts) = std::str::from_utf8(entry).ok()?.split_once('\n')?;
     let counts = Counts::read(counts.lines().next_back()?)?;
@@ -150,7 +149,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
     })
 }
 
-/// The value with this canonical text of a kind, by the word for it.
+/// The value with this kind and canonical text.
 fn value(kind: &str, text: &str) -> Option<Observable> {
     let value = match kind {
         "ipv4" | "ipv6" | "network" => Observable::of_address(text),
@@ -229,7 +228,7 @@ mod tests {
         assert_eq!((series.count, series.first_seen), (7, time(1)));
         assert_eq!(series.last_seen, time(2));
         assert_eq!(written(&again).replace(&series.id.to_string(), ""), {
-            // The series is made where there was none.
+            // A series is created if there was none.
             let mut kept = kept;
             kept.facts.series = again.facts.series.clone();
             written(&kept).replace(&series.id.to_string(), "")

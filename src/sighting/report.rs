@@ -114,7 +114,7 @@ impl ReportSettings {
     }
 
     /// Whether sightings have the time of the event.
-    fn tells_time(&self) -> bool {
+    fn needs_time(&self) -> bool {
         self.is_for_bus()
             || self.output == Output::Sighting
             || self.noise.is_some()
@@ -122,7 +122,7 @@ impl ReportSettings {
     }
 
     /// Whether sightings have the matching field.
-    fn tells_matched(&self, indicator: &Indicator) -> bool {
+    fn needs_matched(&self, indicator: &Indicator) -> bool {
         if self.is_for_bus() {
             indicator.protocol == Protocol::Stix2
         } else {
@@ -149,10 +149,10 @@ struct Met<'a> {
     /// The events before it.
     others: &'a [Observed],
     match_type: MatchType,
-    /// Whether the context is the event. If it is not, it cannot tell whether the event
-    /// is new.
-    is_told: bool,
-    /// When it happened, unless the context tells.
+    /// Whether the context is the event. If it is not, `--report-once` cannot use
+    /// it to recognise the event.
+    is_event: bool,
+    /// When it happened, unless the context contains the time.
     time: Option<EventTime>,
 }
 
@@ -220,8 +220,8 @@ impl Reporter {
         self.report_at(indicator, context, match_type, None);
     }
 
-    /// Reports a match of an event that happened at this time, unless the context tells
-    /// the time.
+    /// Reports a match of an event that happened at this time, unless the context
+    /// contains the time.
     pub fn report_at(
         &mut self,
         indicator: &Indicator,
@@ -233,7 +233,7 @@ impl Reporter {
             context,
             others: &[],
             match_type,
-            is_told: time.is_none(),
+            is_event: time.is_none(),
             time,
         };
         self.report_met(indicator, &met);
@@ -254,7 +254,7 @@ impl Reporter {
             context: &Context::already_checked(&last.event),
             others,
             match_type,
-            is_told: true,
+            is_event: true,
             time: Some(last.time),
         };
         self.report_met(indicator, &met);
@@ -265,7 +265,7 @@ impl Reporter {
             context,
             others,
             match_type,
-            is_told,
+            is_event,
             time,
         } = *met;
         let settings = self.settings.clone();
@@ -281,7 +281,7 @@ impl Reporter {
             return;
         }
         let instance = met.instance();
-        let reported = settings.reported.as_ref().filter(|_| is_told);
+        let reported = settings.reported.as_ref().filter(|_| is_event);
         let known_as = instance.as_deref().unwrap_or(context.as_str());
         let id = settings.reported_id(indicator);
         if reported.is_some_and(|reported| !reported.is_new(&id, known_as)) {
@@ -291,12 +291,12 @@ impl Reporter {
         self.count(indicator, context, match_type, time);
         let mut facts = Facts {
             match_type,
-            time: if settings.tells_time() {
+            time: if settings.needs_time() {
                 Some(time.unwrap_or_else(|| self.event_time(indicator, context)))
             } else {
                 None
             },
-            matched: if settings.tells_matched(indicator) {
+            matched: if settings.needs_matched(indicator) {
                 self.locator.first(indicator, context.as_str())
             } else {
                 None
@@ -327,7 +327,7 @@ impl Reporter {
                 return;
             }
         }
-        self.send_off(indicator, context, facts, is_told);
+        self.send_off(indicator, context, facts, is_event);
     }
 
     /// Counts a match, and the delay of a live one.
@@ -445,7 +445,7 @@ impl Reporter {
         indicator: &Indicator,
         event: &Context<'_>,
         facts: Facts,
-        is_told: bool,
+        is_event: bool,
     ) {
         let settings = self.settings.clone();
         // The event is sent unchanged unless something changes it.
@@ -455,14 +455,14 @@ impl Reporter {
             Transform::None => self.packer.pack(indicator, context, &facts),
             Transform::Each(template) => {
                 let match_type = facts.match_type;
-                let answer = transform(template, context, ioc(indicator), match_type, &self.stop);
-                self.answered(indicator, event, context, &facts, answer);
+                let output = transform(template, context, ioc(indicator), match_type, &self.stop);
+                self.transformed(indicator, event, context, &facts, output);
                 // The next one may take its 30 s.
                 self.packer.hand_over();
             }
             Transform::Lines(pool) => {
                 let is_enough = pool.gather(context.as_str().len());
-                let is_wanted = is_told && settings.reported.is_some();
+                let is_wanted = is_event && settings.reported.is_some();
                 let one = Gathered::new(is_wanted.then_some(event), context, facts);
                 if self.gathering.push(indicator, one) || is_enough {
                     self.flush();
@@ -472,7 +472,7 @@ impl Reporter {
     }
 
     /// Runs the waiting sightings through the command.
-    fn ask_gathered(&mut self) {
+    fn transform_gathered(&mut self) {
         let settings = self.settings.clone();
         let Transform::Lines(pool) = &settings.transform else {
             return;
@@ -481,24 +481,24 @@ impl Reporter {
             return;
         }
         let gathered = self.gathering.take();
-        let question = |(indicator, one): &(Arc<Indicator>, Gathered)| one.question(ioc(indicator));
-        let answers = pool.ask(gathered.iter().map(question).collect());
-        for ((indicator, one), answer) in gathered.into_iter().zip(answers) {
+        let input = |(indicator, one): &(Arc<Indicator>, Gathered)| one.input(ioc(indicator));
+        let outputs = pool.transform(gathered.iter().map(input).collect());
+        for ((indicator, one), output) in gathered.into_iter().zip(outputs) {
             let event = one.event.as_ref().unwrap_or(&one.context);
-            self.answered(&indicator, event, &one.context, &one.facts, answer);
+            self.transformed(&indicator, event, &one.context, &one.facts, output);
         }
     }
 
     /// Processes the result of a transformation.
-    fn answered(
+    fn transformed(
         &mut self,
         indicator: &Indicator,
         event: &Context<'_>,
         context: &Context<'_>,
         facts: &Facts,
-        answer: Result<Context<'static>, Failure>,
+        output: Result<Context<'static>, Failure>,
     ) {
-        match answer {
+        match output {
             Ok(transformed) => self.packer.pack(indicator, &transformed, facts),
             Err(reason) => {
                 self.untransformed(indicator, context, facts, &reason);
@@ -556,7 +556,7 @@ impl Reporter {
     /// Sends what is collected. Called whenever no more output waits to be read, so that
     /// sightings are not delayed.
     pub fn flush(&mut self) {
-        self.ask_gathered();
+        self.transform_gathered();
         self.packer.hand_over();
     }
 

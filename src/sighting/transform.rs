@@ -1,5 +1,5 @@
-//! The context transformation: a command that gets the matched event and prints
-//! what takes its place.
+//! The context transformation: a command that gets the matched event and prints its
+//! replacement.
 
 use std::fmt;
 use std::os::unix::process::ExitStatusExt;
@@ -14,22 +14,22 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
 
-/// How long one run may take.
+/// The time limit of one run.
 pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 
-/// The most that a transformation may print, in bytes.
+/// The most bytes of a command's output.
 const LONGEST_OUTPUT: usize = 16 << 20;
 
 /// Why there is no transformed context.
 #[derive(Debug)]
 pub struct Failure {
     reason: String,
-    /// The command was killed (SIGKILL), which says nothing of the context.
+    /// Whether the command was killed (SIGKILL), which says nothing about the context.
     was_killed: bool,
 }
 
 impl Failure {
-    /// For this reason.
+    /// A failure with this reason.
     pub fn new(reason: &str) -> Self {
         Failure {
             reason: reason.to_owned(),
@@ -44,7 +44,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Runs the command on one context, and once more where it was killed.
+/// Runs the command on one context, and once again if it was killed.
 ///
 /// # Errors
 /// The command cannot be started, exits with an error, takes too long, or
@@ -64,8 +64,8 @@ pub fn transform(
     Context::from_command(output).map_err(|error| Failure::new(&error.to_string()))
 }
 
-/// Runs a command for one sighting, with the context on its standard input;
-/// gives what it printed.
+/// Runs a command for one sighting, with the context on its standard input; returns its
+/// output.
 ///
 /// # Errors
 /// The command cannot be started, exits with an error or takes too long.

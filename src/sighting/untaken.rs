@@ -1,5 +1,5 @@
-//! What a sink command did not take: kept on disk, where there is a state directory, and
-//! tried again from time to time and by the next run.
+//! Sightings that the sink command did not accept. If there is a state directory, they are
+//! stored and tried again, from time to time and by the next run.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,10 +16,10 @@ use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::state::spool::{Position, Spool};
 
-/// How long after the last time what is kept is tried again in the same run.
+/// The pause between two rounds of tries in the same run.
 const PAUSE: Duration = Duration::from_secs(600);
 
-/// A sighting as it is kept.
+/// A stored sighting.
 #[derive(Serialize, Deserialize)]
 struct Record {
     ioc: String,
@@ -28,7 +28,7 @@ struct Record {
     context: Box<RawValue>,
 }
 
-/// The sightings that are kept, in the order in which they were given up.
+/// The stored sightings, in the order in which they were given up.
 pub struct Untaken {
     metrics: Arc<Metrics>,
     delivery: Arc<Delivery>,
@@ -37,17 +37,17 @@ pub struct Untaken {
 
 struct Kept {
     spool: Spool,
-    /// The next one to try.
+    /// The next sighting to try.
     next: Position,
-    /// Where this round ends: what is given up in it stands behind.
+    /// The end of this round. Sightings given up during the round are stored after it.
     until: Position,
-    /// When the next round begins, at the earliest.
+    /// The earliest start of the next round.
     again: Instant,
-    /// Those that are being tried.
+    /// The sightings that are being tried.
     open: BTreeSet<Position>,
 }
 
-/// The place of a sighting that is tried once more.
+/// The place of a sighting that is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place(Position);
 
@@ -76,8 +76,8 @@ impl Untaken {
         }
     }
 
-    /// The next one of those that are kept, where one is due by now. Each is to be
-    /// [`done`](Self::done) with.
+    /// The next stored sighting that is due. [`done`](Self::done) has to be called for
+    /// each.
     pub fn next(&mut self, now: Instant) -> Option<(CommandRun, Place)> {
         let kept = self.kept.as_mut()?;
         let is_over = kept.next >= kept.until && kept.open.is_empty();
@@ -102,7 +102,8 @@ impl Untaken {
                     }
                 }
                 Ok(None) => kept.next = kept.until,
-                // The segment is cut off there; what comes behind it goes on.
+                // The spool ends the segment there, and reading continues with the next
+                // one.
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     error!("reading the spool: {error}");
                 }
@@ -115,7 +116,7 @@ impl Untaken {
         None
     }
 
-    /// One that was tried once more was taken, or is given up again.
+    /// Call this when a sighting was accepted or given up again.
     pub fn done(&mut self, place: Place) {
         if let Some(kept) = &mut self.kept {
             kept.close(place.0);
@@ -155,12 +156,12 @@ impl Untaken {
         }
     }
 
-    /// Whether what is not taken is kept.
+    /// Whether sightings are stored.
     pub fn keeps(&self) -> bool {
         self.kept.is_some()
     }
 
-    /// Says what stays for the next run.
+    /// Logs what remains for the next run.
     pub fn end(self) {
         let Some(kept) = &self.kept else {
             return;
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(metrics.sightings_spooled.get(), 3);
         assert_eq!(metrics.sightings_failed.get(), 0);
         let now = Instant::now();
-        // Not in the round in which it was given up.
+        // It is not tried in the round in which it was given up.
         assert!(contexts(&mut untaken, now).is_empty());
         assert_eq!(contexts(&mut untaken, now + 2 * PAUSE).len(), 3);
         untaken.end();

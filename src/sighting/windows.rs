@@ -38,7 +38,7 @@ pub struct Closed<V> {
 
 /// Which sightings a window reports when it closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tells {
+pub enum Reports {
     /// All of the window, including those sent at once.
     All,
     /// Those that were held.
@@ -50,7 +50,7 @@ struct Open<V> {
     until: Instant,
     passed: u64,
     held: u64,
-    told: Option<(V, u64, OffsetDateTime, OffsetDateTime)>,
+    reported: Option<(V, u64, OffsetDateTime, OffsetDateTime)>,
 }
 
 /// The windows of one kind.
@@ -58,7 +58,7 @@ struct Open<V> {
 pub struct Windows<K, V> {
     length: Duration,
     most: u64,
-    tells: Tells,
+    reports: Reports,
     open: HashMap<K, Open<V>>,
     /// In the order in which they close, which is the order in which they opened.
     order: VecDeque<(Instant, K)>,
@@ -66,11 +66,11 @@ pub struct Windows<K, V> {
 
 impl<K: Clone + Eq + Hash, V> Windows<K, V> {
     /// Windows of this length, in each of which this many pass at once.
-    pub fn new(length: Duration, most: u64, tells: Tells) -> Self {
+    pub fn new(length: Duration, most: u64, reports: Reports) -> Self {
         Windows {
             length,
             most,
-            tells,
+            reports,
             open: HashMap::new(),
             order: VecDeque::new(),
         }
@@ -96,7 +96,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
                 until,
                 passed: 0,
                 held: 0,
-                told: None,
+                reported: None,
             }
         });
         let met = if open.passed < self.most {
@@ -108,9 +108,9 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
             Met::Passes => open.passed += 1,
             Met::Held | Met::TooMany => open.held += 1,
         }
-        if met == Met::Held || self.tells == Tells::All {
-            let told = open.told.get_or_insert_with(|| (keep(), 0, seen, seen));
-            let (kept, count, first, last) = told;
+        if met == Met::Held || self.reports == Reports::All {
+            let reported = open.reported.get_or_insert_with(|| (keep(), 0, seen, seen));
+            let (kept, count, first, last) = reported;
             *count += 1;
             *first = seen.min(*first);
             *last = seen.max(*last);
@@ -143,7 +143,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         let (until, key) = self.order.pop_front()?;
         let open = self.open.remove(&key)?;
         debug_assert_eq!(open.until, until, "a window stands in the order once");
-        let (kept, count, first_seen, last_seen) = open.told?;
+        let (kept, count, first_seen, last_seen) = open.reported?;
         (open.held > 0).then_some(Closed {
             kept,
             count,
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn the_first_goes_out_at_once_and_the_rest_as_one() {
-        let mut windows = Windows::new(MINUTE, 1, Tells::All);
+        let mut windows = Windows::new(MINUTE, 1, Reports::All);
         let start = Instant::now();
         assert_eq!(meet(&mut windows, start, "a", 5, 1), Met::Passes);
         assert_eq!(meet(&mut windows, start, "a", 3, 2), Met::Held);
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn what_is_too_much_a_minute_is_counted() {
-        let mut windows = Windows::new(MINUTE, 2, Tells::Held);
+        let mut windows = Windows::new(MINUTE, 2, Reports::Held);
         let start = Instant::now();
         let met: Vec<Met> = (0..5)
             .map(|n| meet(&mut windows, start, "a", n, n as u32))
@@ -225,14 +225,14 @@ mod tests {
             all in any::<bool>(),
             steps in vec((0..4_u8, 0..40_u64), 1..200),
         ) {
-            let tells = if all { Tells::All } else { Tells::Held };
-            let mut windows = Windows::new(MINUTE, most, tells);
+            let reports = if all { Reports::All } else { Reports::Held };
+            let mut windows = Windows::new(MINUTE, most, reports);
             let start = Instant::now();
-            let (mut now, mut passed, mut told, mut repeated) = (start, 0_u64, 0_u64, 0_u64);
+            let (mut now, mut passed, mut reported, mut repeated) = (start, 0_u64, 0_u64, 0_u64);
             let mut met_at = std::collections::HashMap::<u8, Vec<Instant>>::new();
             let mut take = |closed: Vec<Closed<(u8, Instant)>>, now: Instant| {
                 for one in closed {
-                    told += one.count;
+                    reported += one.count;
                     if all {
                         repeated += most;
                     }
@@ -257,7 +257,7 @@ mod tests {
                 prop_assert!(windows.open.len() <= 4);
             }
             take(windows.close_all(), now);
-            prop_assert_eq!(passed + told - repeated, steps.len() as u64);
+            prop_assert_eq!(passed + reported - repeated, steps.len() as u64);
         }
     }
 }

@@ -34,7 +34,7 @@ pub enum Ended {
 /// A receiver of sightings.
 trait Sink {
     /// Delivers a message; returns the number of sightings delivered.
-    fn deliver(&mut self, parcel: WriterMessage) -> u64;
+    fn deliver(&mut self, message: WriterMessage) -> u64;
 
     /// Why nothing more can be delivered, if that is the case.
     fn gone(&self) -> Option<Ended> {
@@ -76,28 +76,30 @@ pub fn writer(
         SinkKind::Command(template, spool) => {
             let untaken = Untaken::new(spool, delivery, metrics.clone());
             let command = Command::new(template, untaken, metrics, stop);
-            return Ok(Box::new(move |parcels| command.run(parcels)));
+            return Ok(Box::new(move |messages| command.run(messages)));
         }
         SinkKind::Lines(template, spool) => {
             let untaken = Untaken::new(spool, delivery, metrics.clone());
             let feed = Feed::new(template, untaken, metrics, stop);
-            return Ok(Box::new(move |parcels| feed.run(parcels)));
+            return Ok(Box::new(move |messages| feed.run(messages)));
         }
     };
-    Ok(Box::new(move |parcels| write_all(sink, parcels, &metrics)))
+    Ok(Box::new(move |messages| {
+        write_all(sink, messages, &metrics)
+    }))
 }
 
 fn write_all(
     mut sink: Box<dyn Sink + Send>,
-    parcels: &Receiver<WriterMessage>,
+    messages: &Receiver<WriterMessage>,
     metrics: &Metrics,
 ) -> Ended {
-    for parcel in parcels {
-        if let WriterMessage::Finished(tickets) = parcel {
+    for message in messages {
+        if let WriterMessage::Finished(tickets) = message {
             tickets.into_iter().for_each(Ticket::finish);
             continue;
         }
-        let count = sink.deliver(parcel);
+        let count = sink.deliver(message);
         metrics.sightings_sent.add(count);
         if let Some(ended) = sink.gone() {
             return ended;
@@ -116,8 +118,8 @@ struct StdoutSink {
 }
 
 impl Sink for StdoutSink {
-    fn deliver(&mut self, parcel: WriterMessage) -> u64 {
-        let WriterMessage::Lines { bytes, count } = parcel else {
+    fn deliver(&mut self, message: WriterMessage) -> u64 {
+        let WriterMessage::Lines { bytes, count } = message else {
             return 0;
         };
         match write_patiently(&mut self.stdout, &bytes) {

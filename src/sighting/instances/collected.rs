@@ -1,4 +1,4 @@
-//! What a run that ends meets of one indicator.
+//! Collects the events that match parts of one indicator, in a run that ends.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use crate::indicator::Sequence;
 use crate::matching::sequence::Time;
 use crate::matching::sequence::track::Track;
 
-/// The most memory that the events of one indicator take, in bytes.
+/// The most memory for the events of one indicator, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
-/// What those of all indicators take.
+/// The most memory for the events of all indicators.
 const MOST_BYTES_OF_ALL: usize = 1 << 30;
 
-/// The memory that the indicators of a run share.
+/// The memory that is shared by the indicators of a run.
 #[derive(Clone, Debug)]
 pub struct Room {
     used: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// So many bytes for each, and for all.
+    /// Sets the limits in bytes: for one indicator, and for all.
     pub fn new(most: usize, most_of_all: usize) -> Self {
         Room {
             used: Arc::default(),
@@ -41,14 +41,15 @@ impl Room {
     }
 }
 
-/// Why an indicator is not matched to its end.
+/// Why an indicator is not matched completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incomplete {
     /// Its events take too much memory.
     Memory,
-    /// They do, and come in no order of time that would let the oldest go.
+    /// Its events take too much memory, and the oldest cannot be dropped, since events do
+    /// not arrive in order of time.
     Disorder,
-    /// There are too many ways to join them.
+    /// There are too many ways to join its events.
     TooMany,
 }
 
@@ -70,16 +71,16 @@ impl fmt::Display for Incomplete {
     }
 }
 
-/// In which order events come.
+/// The order in which events arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// In that of time, more or less: the oldest may go where a `WITHIN` lets them.
+    /// Roughly by time. If the pattern has a `WITHIN`, the oldest events can be dropped.
     Time,
-    /// In any: all are kept to the end.
+    /// Any order. All events are kept to the end.
     Any,
 }
 
-/// What was met of one indicator.
+/// The collected events of one indicator.
 #[derive(Debug)]
 pub struct Collected {
     sequence: Arc<Sequence>,
@@ -90,18 +91,18 @@ pub struct Collected {
 
 #[derive(Debug)]
 struct Held {
-    /// In order, as far as it was looked at.
+    /// The processed events, in order of time.
     track: Track<Observed>,
-    /// Not looked at yet.
+    /// Events that are not processed yet.
     pending: Vec<(Observed, Box<[u16]>)>,
     bytes: usize,
-    /// What happened before is looked at, and perhaps forgotten.
+    /// Events before this time are processed, and may be dropped.
     settled: Time,
     incomplete: Option<Incomplete>,
 }
 
 impl Collected {
-    /// Nothing was met yet.
+    /// Starts without events.
     pub fn new(sequence: Arc<Sequence>, room: Room, order: Order) -> Self {
         let held = Held {
             track: Track::new(sequence.shape.clone()),
@@ -118,8 +119,8 @@ impl Collected {
         }
     }
 
-    /// Takes an event that these parts match. Where memory is full, shows the instances of
-    /// the older half, of which those go that `WITHIN` lets go.
+    /// Adds an event that matches these parts. If memory is full, reports the instances in
+    /// the older half of the events, and drops the events that `WITHIN` no longer needs.
     pub fn add(&self, observed: Observed, parts: &[u16], show: &mut impl FnMut(&[Observed])) {
         let mut held = self.held();
         if held.incomplete.is_some() {
@@ -137,10 +138,10 @@ impl Collected {
         }
     }
 
-    /// Shows all instances that are not told yet; why they are not all, if they are not.
+    /// Reports the remaining instances.
     ///
     /// # Errors
-    /// The indicator is not matched to its end.
+    /// The indicator was not matched completely.
     pub fn finish(&self, show: &mut impl FnMut(&[Observed])) -> Result<(), Incomplete> {
         let mut held = self.held();
         if held.incomplete.is_none() {
@@ -153,7 +154,7 @@ impl Collected {
         held.incomplete.map_or(Ok(()), Err)
     }
 
-    /// It is not matched to its end, for this reason.
+    /// Stops matching this indicator, for this reason.
     pub fn give_up(&self, why: Incomplete) {
         self.fail(&mut self.held(), why);
     }
@@ -197,7 +198,7 @@ impl Collected {
                 freed += one.size();
             });
         self.free(held, freed);
-        // Where next to nothing goes, it would be looked at over and over.
+        // If almost nothing can be dropped, every further event would repeat this.
         if freed < before / 8 {
             self.fail(held, Incomplete::Memory);
         }
@@ -212,7 +213,7 @@ impl Drop for Collected {
 }
 
 impl Held {
-    /// Puts what is not looked at in order.
+    /// Moves pending events to the track, in order of time.
     fn sort(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);
         let time = |one: &Observed| one.nanoseconds();
@@ -227,8 +228,8 @@ impl Held {
     }
 }
 
-/// The parts that each of some events matches that are alike, where each of them may
-/// come once for all parts, or once for each of them.
+/// The parts matched by each of several equal events. Each event was added either once with
+/// all its parts, or once for each part.
 fn merged<'a>(all: impl Iterator<Item = &'a [u16]>) -> Vec<Box<[u16]>> {
     let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
     for part in all.flatten() {

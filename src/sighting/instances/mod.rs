@@ -1,8 +1,9 @@
-//! Indicators that mean several events: what was met of each, until it makes an instance.
+//! Indicators of several events: stores the events that match parts of each, until they
+//! make an instance.
 //!
-//! A run that ends keeps all that it meets of an indicator and looks at the end
-//! ([`Collected`]): events come in no order there. Where there is no end, each event is looked
-//! at as it comes ([`Waiting`]), and waits for others as long as they may come.
+//! A run that ends stores all of them and searches at the end ([`Collected`]), since its
+//! events are not in order. A run without an end processes each event as it arrives
+//! ([`Waiting`]), and stores it as long as the others may follow.
 
 mod collected;
 mod partial;
@@ -29,23 +30,23 @@ use crate::protocol::Context;
 /// An event that a part of an indicator matches.
 #[derive(Clone, Debug)]
 pub struct Observed {
-    /// As it was printed.
+    /// The event as it was printed.
     pub event: Arc<str>,
-    /// The log or the engine that it is from.
+    /// The log or the engine that it came from.
     pub source: Arc<str>,
     /// When it happened.
     pub time: EventTime,
-    /// When it came, in nanoseconds since 1970.
+    /// When it arrived, in nanoseconds since 1970.
     pub arrived: Time,
 }
 
-/// The present moment, in nanoseconds since 1970.
+/// The current time, in nanoseconds since 1970.
 pub fn now() -> Time {
     OffsetDateTime::now_utc().unix_timestamp_nanos()
 }
 
 impl Observed {
-    /// An event that comes now, with its own time; `None` where it tells none.
+    /// An event that arrives now; `None` if it has no time.
     pub fn new(event: &str, source: &Arc<str>) -> Option<Self> {
         let own = Context::already_checked(event).time();
         let time = own.or_else(|| Event::read(event)?.time().copied())?;
@@ -62,15 +63,16 @@ impl Observed {
         self.time.utc().unix_timestamp_nanos()
     }
 
-    /// About how much memory it takes, in bytes, with its place among others.
+    /// Its approximate memory in bytes, including the entries that refer to it.
     pub fn size(&self) -> usize {
-        // Its place in the order, in the lists of two parts, and the text's head.
+        // The entries in the order and in the lists of two parts, and the header of the
+        // text.
         const BESIDE: usize = 160;
         BESIDE + self.event.len()
     }
 }
 
-/// Says that an event cannot be joined with others.
+/// Logs that an event cannot be joined with others.
 pub fn untimed(indicator: &Indicator, metrics: &Metrics) {
     metrics.events_without_time.add(1);
     warn!(
@@ -80,8 +82,8 @@ pub fn untimed(indicator: &Indicator, metrics: &Metrics) {
     );
 }
 
-/// Events that happened at the same time are in the order of their texts, so that it is the
-/// same in every run.
+/// Events of the same time are ordered by their texts, so that every run has the same
+/// order.
 impl Ord for Observed {
     fn cmp(&self, other: &Self) -> Ordering {
         self.event.cmp(&other.event)

@@ -1,8 +1,8 @@
-//! What live matching and `--follow` have met of indicators that mean several events, until it
-//! makes an instance, or is too old for one.
+//! The events that match parts of indicators of several events, in live matching and with
+//! `--follow`. Each is stored until it completes an instance or is too old for one.
 //!
-//! An event that waits for others is a partial instance. There are bounds for all of them
-//! together, since whoever can make events could make as many as they like.
+//! An event that waits for others is a partial instance. Limits apply to all of them
+//! together, since whoever can create events could create any number of them.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Weak};
@@ -17,26 +17,26 @@ use crate::state::waiting::Saved;
 /// The most partial instances.
 const MOST: usize = 10_000;
 
-/// The most memory that they take, in bytes.
+/// The most memory for them, in bytes.
 const MOST_BYTES: usize = 64 << 20;
 
-/// How long an event waits after it came, however long ago it happened: other logs may
-/// be read more slowly.
+/// How long an event is stored after its arrival, no matter when it happened: other logs
+/// may be read more slowly.
 const GRACE: Time = 60 * 1_000_000_000;
 
-/// What bounds partial instances.
+/// The limits of partial instances.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
-    /// How long an event waits where no `WITHIN` says.
+    /// How long an event waits if the pattern has no `WITHIN`.
     pub memory: Duration,
-    /// How many wait.
+    /// The most partial instances.
     pub most: usize,
-    /// What they take, in bytes.
+    /// The most memory for them, in bytes.
     pub most_bytes: usize,
 }
 
 impl Bounds {
-    /// Events wait so long.
+    /// The default limits, with this time to wait.
     pub fn waiting(memory: Duration) -> Self {
         Bounds {
             memory,
@@ -46,17 +46,17 @@ impl Bounds {
     }
 }
 
-/// An instance: its events, in their order.
+/// An instance: its events in order.
 pub type Instance = Vec<Observed>;
 
-/// What an event led to.
+/// The result of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Met {
-    /// The instances that it ends, or makes others end that are later.
+    /// The instances that it completes, including those that end with a later event.
     pub instances: Vec<Instance>,
-    /// So many partial instances were dropped, for there was no room.
+    /// The number of partial instances that were dropped for lack of room.
     pub dropped: u64,
-    /// There are too many ways to join it with others.
+    /// Whether there are too many ways to join it with others.
     pub is_too_much: bool,
 }
 
@@ -65,32 +65,32 @@ pub struct Met {
 pub struct Partial {
     bounds: Bounds,
     by_id: HashMap<Arc<str>, Tracked>,
-    /// The time of the first event of each, in order.
+    /// The time of the first event of each indicator, in order.
     by_oldest: BTreeSet<(Time, Arc<str>)>,
     count: usize,
     bytes: usize,
-    /// The time of the newest event, as far as it is not to come.
+    /// The time of the newest event, at most the time of its arrival.
     newest: Time,
-    /// Nothing is too old while the events of a gap are to come.
+    /// Whether the events of a gap are still expected. Until then, nothing is too old.
     is_held: bool,
-    /// What an earlier run left of indicators that were not met yet.
+    /// Events of an earlier run, whose indicators have not matched in this run yet.
     left_over: HashMap<String, Vec<Saved>>,
-    /// Counts changes.
+    /// Counts the changes.
     version: u64,
 }
 
 #[derive(Debug)]
 struct Tracked {
-    /// What it is of; gone with its indicator.
+    /// The pattern. It is dropped with its indicator.
     sequence: Weak<Sequence>,
-    /// What that asks for, for the next run.
+    /// The pattern in words, by which the next run recognises it.
     asked: Arc<str>,
     track: Track<Observed>,
     bytes: usize,
 }
 
 impl Partial {
-    /// Nothing was met yet.
+    /// Starts without events.
     pub fn new(bounds: Bounds) -> Self {
         Partial {
             bounds,
@@ -105,24 +105,24 @@ impl Partial {
         }
     }
 
-    /// Takes up what an earlier run left.
+    /// Adds the events of an earlier run.
     pub fn take_up(&mut self, left_over: Vec<Saved>) {
         for one in left_over {
             self.left_over.entry(one.id.clone()).or_default().push(one);
         }
     }
 
-    /// Changes with every event.
+    /// A number that changes with every event.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// All that waits now.
+    /// All waiting events, as they are stored.
     pub fn saved(&self, now: Time) -> Vec<Saved> {
         let memory = i64::try_from(self.bounds.memory.as_secs()).unwrap_or(i64::MAX);
         let is_young = |one: &&Saved| seconds(now).saturating_sub(one.arrived) <= memory;
         let left_over = self.left_over.values().flatten().filter(is_young).cloned();
-        // At the end of a run the indicators are gone before this is written down.
+        // At the end of a run the indicators are dropped before this is saved.
         let tracked = self.by_id.iter().flat_map(|(id, tracked)| {
             let each = tracked.track.each();
             each.map(move |(_, parts, has_ended, one)| Saved {
@@ -138,27 +138,27 @@ impl Partial {
         left_over.chain(tracked).collect()
     }
 
-    /// How many there are.
+    /// The number of partial instances.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there is none.
+    /// Whether there are no partial instances.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
 
-    /// About how much memory they take, in bytes.
+    /// Their approximate memory in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether the events of a gap are to come: until they have, nothing is too old.
+    /// Sets whether the events of a gap are still expected. Until then, nothing is too old.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
     }
 
-    /// Takes an event that these parts of the indicator with this id match, now.
+    /// Adds an event that matches these parts of the indicator with this id.
     pub fn meet(
         &mut self,
         id: &Arc<str>,
@@ -186,7 +186,7 @@ impl Partial {
         met
     }
 
-    /// What is known of an indicator that was not met yet by this run.
+    /// Starts tracking an indicator, with its events of an earlier run.
     fn begin(&mut self, id: &str, sequence: &Arc<Sequence>) -> Tracked {
         let asked = sequence.asked();
         let mut tracked = Tracked {
@@ -215,7 +215,7 @@ impl Partial {
         tracked
     }
 
-    /// Takes the events of an indicator out of what is counted.
+    /// Removes an indicator with its events, and subtracts them from the counts.
     fn take_out(&mut self, id: &str) -> Option<Tracked> {
         let (id, tracked) = self.by_id.remove_entry(id)?;
         self.count -= tracked.track.len();
@@ -236,7 +236,7 @@ impl Partial {
         self.by_id.insert(id, tracked);
     }
 
-    /// Forgets what is too old for an instance.
+    /// Drops the events that are too old for an instance.
     fn expire(&self, tracked: &mut Tracked, now: Time) {
         if self.is_held {
             return;
@@ -252,8 +252,8 @@ impl Partial {
         }
     }
 
-    /// Forgets what is too old or of nobody, and where that is not enough, the oldest; gives
-    /// how many were dropped.
+    /// Drops events that are too old or have no indicator any more. If that is not enough,
+    /// drops the oldest; returns the number of these.
     fn make_room(&mut self, now: Time) -> u64 {
         if !self.is_full() {
             return 0;
@@ -276,7 +276,7 @@ impl Partial {
         self.count > self.bounds.most || self.bytes > self.bounds.most_bytes
     }
 
-    /// Forgets what is too old, and what no indicator waits for any more.
+    /// Drops events that are too old or have no indicator any more.
     pub fn tidy(&mut self, now: Time) {
         let ids: Vec<Arc<str>> = self.by_id.keys().cloned().collect();
         for id in ids {
@@ -297,7 +297,7 @@ fn seconds(time: Time) -> i64 {
 }
 
 impl Tracked {
-    /// Whether it is of this very version of the indicator.
+    /// Whether it belongs to exactly this version of the indicator.
     fn is_of(&self, sequence: &Arc<Sequence>) -> bool {
         self.sequence.ptr_eq(&Arc::downgrade(sequence))
     }

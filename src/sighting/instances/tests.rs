@@ -4,7 +4,7 @@ use super::*;
 use crate::indicator::{Protocol, Sequence};
 use crate::matching::sequence::Expression;
 
-/// An indicator of three events, of which each holds a name, in this many seconds.
+/// A pattern of two events, each with one name, within this many seconds.
 fn sequence(within: Option<u32>) -> Arc<Sequence> {
     let part = |name: &str| Indicator {
         ioc: vec![name.to_owned()],
@@ -23,7 +23,7 @@ fn sequence(within: Option<u32>) -> Arc<Sequence> {
     Arc::new(Sequence::new(expression, vec![part("a"), part("b")]).expect("two events"))
 }
 
-/// The event so many seconds after nine, which came then.
+/// The event that many seconds after nine o'clock, which arrives at that time.
 fn event(second: u32, text: &str) -> Observed {
     let (hours, minutes, seconds) = (second / 3600, second / 60 % 60, second % 60);
     let time = format!("2024-03-05T{:02}:{minutes:02}:{seconds:02}Z", 9 + hours);
@@ -70,7 +70,7 @@ fn first_halves_for_an_hour_take_no_more_than_there_is() {
         }
         assert_eq!(dropped as usize + partial.len(), 3600);
         assert!((90..=110).contains(&partial.len()), "{}", partial.len());
-        // The newest are those that are left, and still found.
+        // The newest events are still there, and still found.
         let second = (1, event(3600, "y"));
         let [instance] = &meet(&mut partial, "0", &sequences[0], second).instances[..] else {
             panic!("no instance");
@@ -90,7 +90,7 @@ fn what_is_too_old_waits_no_longer() {
         let sequence = sequence(within);
         let mut partial = Partial::new(small(100, usize::MAX));
         meet(&mut partial, "1", &sequence, (0, event(0, "x")));
-        // The clock goes by the newest event, whatever it is of.
+        // The newest event of any indicator sets the time.
         meet(&mut partial, "2", &sequence, (0, event(last, "x")));
         let met = meet(&mut partial, "1", &sequence, (1, event(last, "y")));
         assert_eq!(!met.instances.is_empty(), is_found, "{within:?} {last}");
@@ -114,7 +114,7 @@ fn nothing_is_too_old_before_a_gap_is_filled() {
     partial.hold(true);
     meet(&mut partial, "1", &sequence, (0, event(0, "x")));
     meet(&mut partial, "1", &sequence, (0, event(5000, "x")));
-    // Of the gap, and after what came behind it.
+    // An event of the gap, which arrives after later ones.
     let late = Observed {
         arrived: event(5001, "").nanoseconds(),
         ..event(50, "y")
@@ -149,10 +149,11 @@ fn what_waits_outlives_a_run_for_the_same_pattern_alone() {
             partial.saved(event(second, "").nanoseconds()).len(),
         )
     };
-    // The one that ended an instance is not told again.
+    // The event that ended an instance is not reported again.
     assert_eq!(again(&sequence(None), 2), (1, 3));
     assert_eq!(again(&sequence(Some(9)), 2), (0, 1));
-    // What is not met again is kept as long as it may be used.
+    // Events of an indicator that does not match again are stored as long as they can be
+    // used.
     let mut other = Partial::new(small(100, usize::MAX));
     other.take_up(read);
     assert_eq!(other.saved(event(10, "").nanoseconds()).len(), 2);
@@ -170,10 +171,10 @@ fn a_run_that_ends_joins_what_it_met_in_whatever_order() {
             let (part, observed): &(u16, Observed) = &all[at];
             collected.add(observed.clone(), &[*part], &mut |_| panic!("too early"));
         }
-        let mut told = Vec::new();
-        let finished = collected.finish(&mut |instance| told.push(instance.to_vec()));
+        let mut reported = Vec::new();
+        let finished = collected.finish(&mut |instance| reported.push(instance.to_vec()));
         assert_eq!(finished, Ok(()));
-        assert_eq!(told, [[all[0].1.clone(), all[2].1.clone()]]);
+        assert_eq!(reported, [[all[0].1.clone(), all[2].1.clone()]]);
     }
 }
 
@@ -190,7 +191,7 @@ fn one_event_that_comes_for_each_part_is_one() {
         }
         let mut count = 0;
         let finished = collected.finish(&mut |_| count += 1);
-        // Two lines that are alike are two events: the second ends what the first begins.
+        // Two equal lines are two events: the second completes an instance with the first.
         assert_eq!((finished, count), (Ok(()), expected));
     }
 }
@@ -199,7 +200,7 @@ fn one_event_that_comes_for_each_part_is_one() {
 fn what_takes_too_much_memory_goes_where_within_lets_it() {
     let run = |within, order: Order, backwards: bool| {
         let collected = Collected::new(sequence(within), Room::new(20_000, usize::MAX), order);
-        let mut told = 0;
+        let mut reported = 0;
         let seconds: Vec<u32> = if backwards {
             (0..1000).rev().collect()
         } else {
@@ -207,9 +208,9 @@ fn what_takes_too_much_memory_goes_where_within_lets_it() {
         };
         for second in seconds {
             let part = u16::from(second % 2 == 1);
-            collected.add(event(second, "x"), &[part], &mut |_| told += 1);
+            collected.add(event(second, "x"), &[part], &mut |_| reported += 1);
         }
-        collected.finish(&mut |_| told += 1).map(|()| told)
+        collected.finish(&mut |_| reported += 1).map(|()| reported)
     };
     assert_eq!(run(Some(5), Order::Time, false), Ok(500));
     assert_eq!(run(Some(5), Order::Any, false), Err(Incomplete::Memory));

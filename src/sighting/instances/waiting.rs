@@ -1,4 +1,4 @@
-//! Partial instances as several threads share them, with what is told of them.
+//! Partial instances that are shared by several threads, with their log messages and file.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,21 +14,21 @@ use crate::observe::metrics::Metrics;
 use crate::process::ticker::Ticker;
 use crate::state::waiting::SavedFile;
 
-/// What waits for others of its pattern.
+/// The events that wait for others of their patterns.
 #[derive(Debug)]
 pub struct Waiting {
     partial: Mutex<Partial>,
     metrics: Arc<Metrics>,
     file: Option<SavedFile>,
-    /// The version that is in the file.
+    /// The version that was saved last.
     written: Mutex<u64>,
 }
 
-/// How long what waits is not on disk at the most.
+/// How often the waiting events are saved.
 const SAVING: Duration = Duration::from_secs(5);
 
 impl Waiting {
-    /// Nothing waits yet but what is in this file, where what waits is kept.
+    /// Starts with the events in this file, if there is one.
     pub fn new(bounds: Bounds, metrics: Arc<Metrics>, file: Option<SavedFile>) -> Self {
         let mut partial = Partial::new(bounds);
         if let Some(file) = &file {
@@ -42,11 +42,11 @@ impl Waiting {
         }
     }
 
-    /// Has a thread keep the file up to date, where there is one, until what is given
-    /// is dropped.
+    /// Starts a thread that keeps the file up to date, if there is one, until the ticker is
+    /// dropped.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The thread cannot be started.
     pub fn keep(self: &Arc<Self>) -> io::Result<Ticker> {
         if self.file.is_none() {
             return Ok(Ticker::none());
@@ -55,7 +55,7 @@ impl Waiting {
         Ticker::start("waiting", SAVING, move |_| waiting.save())
     }
 
-    /// Writes down what waits, unless it is there already.
+    /// Saves the waiting events unless the file has them already.
     fn save(&self) {
         let Some(file) = &self.file else {
             return;
@@ -77,13 +77,13 @@ impl Waiting {
         }
     }
 
-    /// Whether the events of a gap are to come: until they have, nothing is too old.
+    /// Sets whether the events of a gap are still expected. Until then, nothing is too old.
     pub fn hold(&self, is_held: bool) {
         self.partial().hold(is_held);
     }
 
-    /// Takes an event that these parts of an indicator match; gives the instances that
-    /// are whole with it.
+    /// Adds an event that matches these parts of an indicator; returns the instances that
+    /// it completes.
     pub fn meet(
         &self,
         indicator: &Indicator,

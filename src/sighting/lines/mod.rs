@@ -1,10 +1,10 @@
-//! Transformations by commands that stay (`--transform-mode lines`): each reads one
-//! context a line, prints one a line, and is fed as long as it lives.
+//! Transformations by commands that keep running (`--transform-mode lines`): each reads one
+//! context per line and prints one context per line, for as long as it lives.
 //!
-//! A command whose arguments hold `%ioc` or `%matchtype` is another one for each
-//! pair of values: there is one process for each pair in use, and so many at once.
-//! What goes wrong makes a whole round void (`round`); its contexts are then asked
-//! for once more, one by one, as `each` does it.
+//! If the arguments contain `%ioc` or `%matchtype`, each pair of values needs its own
+//! process; the number of processes is limited. Any mistake of a command makes the whole
+//! round void (`round`). Its contexts are then transformed again one by one, as with
+//! `each`.
 
 mod pace;
 mod round;
@@ -29,10 +29,10 @@ use pace::Pace;
 use schedule::{Begun, Schedule};
 use worker::Worker;
 
-/// How many bytes of contexts all threads together gather before they ask.
+/// The bytes of contexts that all threads together gather before they are transformed.
 const MOST_GATHERED: usize = 16 << 20;
 
-/// A context that another one is to be made of.
+/// A context to be transformed.
 #[derive(Debug)]
 pub struct TransformInput {
     /// What is replaced for `%ioc`.
@@ -43,26 +43,25 @@ pub struct TransformInput {
     pub context: Context<'static>,
 }
 
-/// An answer to one [`TransformInput`].
+/// The result for one [`TransformInput`].
 pub type TransformOutput = Result<Context<'static>, Failure>;
 
-/// How long is waited for what.
+/// Time limits.
 #[derive(Clone, Copy, Debug)]
 struct Times {
-    /// For an answer when all of the input is read, before the input is closed: the
-    /// command may wait for its end.
+    /// How long to wait for a result once all input is read, before the input is closed:
+    /// the command may wait for the end of its input.
     patience: Duration,
-    /// The same as long as the command has not read all of its input: it may be slow
-    /// to start.
+    /// The same while the command has not read all input: it may be slow to start.
     start: Duration,
-    /// For an answer when the input is closed.
+    /// How long to wait for a result after the input is closed.
     limit: Duration,
-    /// For unexpected output, behind the last answer of a process' first
+    /// How long to wait for unexpected output after the last result of a process' first
     /// round.
     first_settling: Duration,
-    /// The same behind later rounds.
+    /// The same after later rounds.
     settling: Duration,
-    /// For a process' exit when its input is closed.
+    /// How long to wait for a process to exit after its input is closed.
     exit: Duration,
 }
 
@@ -79,7 +78,7 @@ impl Default for Times {
     }
 }
 
-/// What a command is filled in with: empty where it has no such placeholder.
+/// The values of a command's placeholders. A value is empty if it has no such placeholder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     ioc: String,
@@ -89,13 +88,13 @@ struct Key {
 /// The contexts of one thread for one process.
 struct Job {
     key: Key,
-    questions: Vec<TransformInput>,
-    /// Where the answers go, with the number of the job.
+    inputs: Vec<TransformInput>,
+    /// Where the results are sent, with the number of the job.
     number: usize,
-    answers: Sender<(usize, Vec<TransformOutput>)>,
+    outputs: Sender<(usize, Vec<TransformOutput>)>,
 }
 
-/// A place's thread, once it was needed.
+/// The thread of a place. It is started when it is first needed.
 struct Thread {
     jobs: Sender<Begun<Job>>,
     handle: JoinHandle<()>,
@@ -111,7 +110,7 @@ struct Shared {
     stop: Stop,
 }
 
-/// The processes, shared by all threads that report. They end with it.
+/// The processes, shared by all reporting threads. They end when the pool is dropped.
 pub struct Pool {
     shared: Arc<Shared>,
     by_ioc: bool,
@@ -126,7 +125,7 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// A pool of at most so many processes, none of which runs yet.
+    /// A pool of at most this many processes. None is started yet.
     pub fn new(
         template: CommandTemplate,
         processes: NonZeroUsize,
@@ -144,7 +143,7 @@ impl Pool {
         times: Times,
     ) -> Self {
         let (by_ioc, by_match_type) = template.placeholders();
-        // Where nothing is filled in, one process serves all.
+        // Without placeholders, one process serves all.
         let places = if by_ioc || by_match_type {
             processes.get()
         } else {
@@ -167,48 +166,48 @@ impl Pool {
         }
     }
 
-    /// Counts a context of so many bytes that a thread gathers; says whether it is
-    /// time to ask, since all of them together hold enough.
+    /// Counts the bytes of a context that a thread gathers; returns whether to transform
+    /// now, since all threads together have gathered enough.
     pub fn gather(&self, bytes: usize) -> bool {
         self.gathered.fetch_add(bytes, Ordering::Relaxed) + bytes > MOST_GATHERED
     }
 
-    /// Gives an answer to each question, in their order. Those of one process go
-    /// together; takes as long as the commands take.
-    pub fn ask(&self, questions: Vec<TransformInput>) -> Vec<TransformOutput> {
-        let bytes: usize = questions.iter().map(|one| one.context.as_str().len()).sum();
-        let count = questions.len();
-        let (sender, answers) = unbounded();
+    /// Transforms contexts; returns the results in the same order. The contexts for one
+    /// process are sent together. Returns when all commands are finished.
+    pub fn transform(&self, inputs: Vec<TransformInput>) -> Vec<TransformOutput> {
+        let bytes: usize = inputs.iter().map(|one| one.context.as_str().len()).sum();
+        let count = inputs.len();
+        let (sender, outputs) = unbounded();
         let mut groups = Vec::<(Key, Vec<usize>, Vec<TransformInput>)>::new();
         let mut by_key = HashMap::<Key, usize>::new();
-        for (number, question) in questions.into_iter().enumerate() {
-            let key = self.key(&question);
+        for (number, input) in inputs.into_iter().enumerate() {
+            let key = self.key(&input);
             let group = *by_key.entry(key.clone()).or_insert_with(|| {
                 groups.push((key, Vec::new(), Vec::new()));
                 groups.len() - 1
             });
             groups[group].1.push(number);
-            groups[group].2.push(question);
+            groups[group].2.push(input);
         }
         let mut numbers = Vec::with_capacity(groups.len());
-        for (number, (key, of_group, questions)) in groups.into_iter().enumerate() {
+        for (number, (key, of_group, inputs)) in groups.into_iter().enumerate() {
             numbers.push(of_group);
             self.shared.submit(Job {
                 key,
-                questions,
+                inputs,
                 number,
-                answers: sender.clone(),
+                outputs: sender.clone(),
             });
         }
         drop(sender);
         let mut all: Vec<Option<TransformOutput>> =
             std::iter::repeat_with(|| None).take(count).collect();
-        for (group, answers) in answers {
-            for (number, answer) in numbers[group].iter().zip(answers) {
+        for (group, outputs) in outputs {
+            for (number, answer) in numbers[group].iter().zip(outputs) {
                 all[*number] = Some(answer);
             }
         }
-        // What has been gathered by this thread is done.
+        // The contexts that this thread gathered are done.
         self.gathered.fetch_sub(bytes, Ordering::Relaxed);
         let missing = || Err(Failure::new("the thread of the command ended by a defect"));
         all.into_iter()
@@ -216,14 +215,14 @@ impl Pool {
             .collect()
     }
 
-    fn key(&self, question: &TransformInput) -> Key {
+    fn key(&self, input: &TransformInput) -> Key {
         Key {
             ioc: if self.by_ioc {
-                question.ioc.clone()
+                input.ioc.clone()
             } else {
                 String::new()
             },
-            match_type: self.by_match_type.then(|| question.match_type.as_str()),
+            match_type: self.by_match_type.then(|| input.match_type.as_str()),
         }
     }
 }
@@ -233,7 +232,7 @@ impl Drop for Pool {
         let threads = std::mem::take(&mut *lock(&self.shared.threads));
         for thread in threads.into_iter().flatten() {
             drop(thread.jobs);
-            // One that panicked has lost its answers, which is reported there.
+            // A thread that panicked has lost its results, which `transform` reports.
             let _ = thread.handle.join();
         }
     }
@@ -245,7 +244,7 @@ impl Shared {
         self.begin(begun);
     }
 
-    /// A place is done with its job.
+    /// A place has finished its job; `is_kept` tells whether its process still runs.
     fn done(self: &Arc<Self>, place: usize, is_kept: bool) {
         let begun = lock(&self.schedule).done(place, is_kept);
         self.begin(begun);
@@ -256,17 +255,17 @@ impl Shared {
             let place = one.place;
             if let Err(jobs) = self.hand_over(one) {
                 for job in jobs {
-                    // As without a process that stays.
-                    let answers = job.questions.iter().map(|one| self.ask_alone(one));
-                    let answers = answers.collect();
-                    job.reply(answers);
+                    // Without a thread, each gets its own process.
+                    let outputs = job.inputs.iter().map(|one| self.transform_alone(one));
+                    let outputs = outputs.collect();
+                    job.reply(outputs);
                 }
                 self.done(place, false);
             }
         }
     }
 
-    /// Hands jobs to their place's thread, which is started with the first ones.
+    /// Sends jobs to their place's thread, which is started for the first ones.
     fn hand_over(self: &Arc<Self>, begun: Begun<Job>) -> Result<(), Vec<Job>> {
         let place = begun.place;
         let mut threads = lock(&self.threads);
@@ -300,21 +299,21 @@ impl Shared {
         })
     }
 
-    /// Asks for one context with a process of its own.
-    fn ask_alone(&self, question: &TransformInput) -> TransformOutput {
+    /// Transforms one context with its own process.
+    fn transform_alone(&self, input: &TransformInput) -> TransformOutput {
         let TransformInput {
             ioc,
             match_type,
             context,
-        } = question;
+        } = input;
         transform(&self.template, context, ioc, *match_type, &self.stop)
     }
 }
 
 impl Job {
-    fn reply(self, answers: Vec<TransformOutput>) {
-        // Whoever asked waits for as long as it takes.
-        let _ = self.answers.send((self.number, answers));
+    fn reply(self, outputs: Vec<TransformOutput>) {
+        // The receiver waits until all results are there.
+        let _ = self.outputs.send((self.number, outputs));
     }
 }
 

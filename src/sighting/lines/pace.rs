@@ -1,32 +1,32 @@
-//! What is known of a command that stays: how many contexts it gets at once,
-//! whether it answers before its input ends, and whether it is trusted at all.
+//! How to use a command that keeps running: how many contexts it gets at once, whether it
+//! answers only after its input ends, and whether it is trusted at all.
 
 use std::time::{Duration, Instant};
 
 use crate::process::stop::Backoff;
 
-/// The most contexts that go in at once.
+/// The most contexts that are sent at once.
 pub const MOST_LINES: usize = 1000;
 
-/// The most bytes of contexts that go in at once. One context may be longer.
+/// The most bytes of contexts that are sent at once. A single context may be longer.
 pub const MOST_BYTES: usize = 1 << 20;
 
-/// How many go in at first.
+/// The number of contexts that are sent at first.
 const FIRST_LINES: usize = 16;
 
 /// A round that was faster than this is followed by a larger one.
 const FAST: Duration = Duration::from_millis(250);
 
-/// A round that was slower than this is followed by a smaller one: its first answer
-/// waits for its last.
+/// A round that was slower than this is followed by a smaller one: its first result waits
+/// for its last.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// How long a command is asked one by one after two failures in a row, and at the
-/// most. One alone may be the end of a process that somebody killed.
+/// The first and the longest time for which every context gets its own process, after two
+/// failures in a row. A single failure may be a process that somebody killed.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// How a command has done so far.
+/// The experience with a command.
 #[derive(Debug)]
 pub struct Pace {
     lines: usize,
@@ -37,7 +37,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Nothing is known yet.
+    /// Starts without experience.
     pub fn new() -> Self {
         Pace {
             lines: FIRST_LINES,
@@ -48,27 +48,27 @@ impl Pace {
         }
     }
 
-    /// How many contexts go in at once.
+    /// How many contexts are sent at once.
     pub fn lines(&self) -> usize {
         self.lines
     }
 
-    /// Whether the command answers only when its input has ended.
+    /// Whether the command answers only after its input has ended.
     pub fn waits_for_end(&self) -> bool {
         self.waits_for_end
     }
 
-    /// Whether every context gets a process of its own for now.
+    /// Whether every context gets its own process for now.
     pub fn is_paused(&self, now: Instant) -> bool {
         self.paused_until.is_some_and(|until| now < until)
     }
 
-    /// The command kept silent until its input was closed.
+    /// Records that the command printed nothing until its input was closed.
     pub fn kept_silent(&mut self) {
         self.waits_for_end = true;
     }
 
-    /// A round of so many contexts went well.
+    /// Records a successful round of this many contexts.
     pub fn went_well(&mut self, lines: usize, took: Duration) {
         self.failed_before = false;
         self.pauses.reset();
@@ -79,7 +79,7 @@ impl Pace {
         }
     }
 
-    /// A round was void.
+    /// Records a void round.
     pub fn failed(&mut self, now: Instant) {
         self.lines = FIRST_LINES;
         if std::mem::replace(&mut self.failed_before, true) {
@@ -101,7 +101,7 @@ mod tests {
             pace.went_well(pace.lines(), Duration::from_millis(1));
         }
         assert_eq!(sizes, [16, 64, 256, 1000, 1000]);
-        // A small one says nothing of large ones.
+        // A small round says nothing about large ones.
         pace.went_well(100, Duration::from_secs(3));
         assert_eq!(pace.lines(), 50);
         pace.went_well(3, Duration::ZERO);

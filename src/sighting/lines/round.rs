@@ -1,44 +1,44 @@
-//! One round with a process that stays: so many contexts go in, one a line, and
-//! as many answers come out, one a line. Anything else makes all of them void,
-//! since nobody can say any more which answer belongs to which context.
+//! One round with a process that keeps running: a number of contexts is sent, one per line,
+//! and the same number of results is read, one per line. Anything else makes all of them
+//! void, since it is no longer clear which result belongs to which context.
 
 use std::fmt;
 
 use crate::process::text::printable;
 use crate::protocol::Context;
 
-/// The most that the answers of one round may take together, in bytes.
+/// The most bytes of the results of one round.
 const MOST_BYTES: usize = 32 << 20;
 
-/// What is wrong with the answers of a round.
+/// What is wrong with the results of a round.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// More lines came than contexts went in.
+    /// There are more lines than contexts.
     More {
-        /// How many went in.
-        asked: usize,
+        /// The number of contexts.
+        expected: usize,
     },
     /// The output ended early.
     Less {
-        /// How many lines came.
-        answered: usize,
-        /// How many contexts went in.
-        asked: usize,
+        /// The number of lines.
+        printed: usize,
+        /// The number of contexts.
+        expected: usize,
     },
-    /// A line is no JSON.
+    /// A line is not JSON.
     NoJson(String),
-    /// The lines are longer than is taken.
+    /// The lines are too long.
     TooMuch,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Fault::More { asked } => {
-                write!(f, "it printed more than one line for each of {asked}")
+            Fault::More { expected } => {
+                write!(f, "it printed more than one line for each of {expected}")
             }
-            Fault::Less { answered, asked } => {
-                write!(f, "it printed {answered} line(s) for {asked}")
+            Fault::Less { printed, expected } => {
+                write!(f, "it printed {printed} line(s) for {expected}")
             }
             Fault::NoJson(reason) => f.write_str(reason),
             Fault::TooMuch => write!(f, "it printed more than {MOST_BYTES} bytes"),
@@ -46,28 +46,28 @@ impl fmt::Display for Fault {
     }
 }
 
-/// The answers of one round so far.
+/// The results of one round so far.
 #[derive(Debug)]
 pub struct Round {
-    asked: usize,
-    answers: Vec<Context<'static>>,
-    /// The line that has no end yet.
+    expected: usize,
+    results: Vec<Context<'static>>,
+    /// The last line, which is not complete yet.
     rest: Vec<u8>,
     bytes: usize,
 }
 
 impl Round {
-    /// Nothing has been answered yet of so many contexts.
-    pub fn new(asked: usize) -> Self {
+    /// Starts a round of this many contexts.
+    pub fn new(expected: usize) -> Self {
         Round {
-            asked,
-            answers: Vec::with_capacity(asked),
+            expected,
+            results: Vec::with_capacity(expected),
             rest: Vec::new(),
             bytes: 0,
         }
     }
 
-    /// Takes a piece of output.
+    /// Processes a piece of output.
     ///
     /// # Errors
     /// The round is void.
@@ -81,54 +81,58 @@ impl Round {
             self.rest.extend_from_slice(&output[..end]);
             output = &output[end + 1..];
             let line = std::mem::take(&mut self.rest);
-            self.answer(line)?;
+            self.push_line(line)?;
         }
         self.rest.extend_from_slice(output);
-        if self.answers.len() == self.asked && !self.rest.is_empty() {
-            Err(Fault::More { asked: self.asked })
+        if self.results.len() == self.expected && !self.rest.is_empty() {
+            Err(Fault::More {
+                expected: self.expected,
+            })
         } else {
             Ok(())
         }
     }
 
-    fn answer(&mut self, line: Vec<u8>) -> Result<(), Fault> {
-        if self.answers.len() == self.asked {
-            return Err(Fault::More { asked: self.asked });
+    fn push_line(&mut self, line: Vec<u8>) -> Result<(), Fault> {
+        if self.results.len() == self.expected {
+            return Err(Fault::More {
+                expected: self.expected,
+            });
         }
-        let answer = Context::from_command(line).map_err(|error| {
+        let result = Context::from_command(line).map_err(|error| {
             let reason = error.to_string();
             Fault::NoJson(printable(&reason, 300).to_string())
         })?;
-        self.answers.push(answer);
+        self.results.push(result);
         Ok(())
     }
 
-    /// Whether there is an answer for every context.
+    /// Whether every context has a result.
     pub fn is_full(&self) -> bool {
-        self.answers.len() == self.asked
+        self.results.len() == self.expected
     }
 
-    /// How many answers there are.
-    pub fn answered(&self) -> usize {
-        self.answers.len()
+    /// The number of results.
+    pub fn count(&self) -> usize {
+        self.results.len()
     }
 
-    /// The answers in the order of the contexts, when no more come.
+    /// The results in the order of the contexts, after the end of the output.
     ///
     /// # Errors
     /// The round is void.
     pub fn finish(mut self) -> Result<Vec<Context<'static>>, Fault> {
         if !self.rest.is_empty() {
-            // The last line need not have an end.
+            // The last line may lack its line end.
             let line = std::mem::take(&mut self.rest);
-            self.answer(line)?;
+            self.push_line(line)?;
         }
         if self.is_full() {
-            Ok(self.answers)
+            Ok(self.results)
         } else {
             Err(Fault::Less {
-                answered: self.answers.len(),
-                asked: self.asked,
+                printed: self.results.len(),
+                expected: self.expected,
             })
         }
     }
@@ -141,13 +145,13 @@ mod tests {
 
     use super::*;
 
-    fn play(asked: usize, pieces: &[&[u8]]) -> Result<Vec<String>, Fault> {
-        let mut round = Round::new(asked);
+    fn play(expected: usize, pieces: &[&[u8]]) -> Result<Vec<String>, Fault> {
+        let mut round = Round::new(expected);
         for piece in pieces {
             round.take(piece)?;
         }
-        let answers = round.finish()?;
-        Ok(answers.iter().map(|one| one.as_str().to_owned()).collect())
+        let results = round.finish()?;
+        Ok(results.iter().map(|one| one.as_str().to_owned()).collect())
     }
 
     #[test]
@@ -160,12 +164,12 @@ mod tests {
 
     #[test]
     fn anything_else_makes_all_void() {
-        let less = |answered, asked| Err(Fault::Less { answered, asked });
+        let less = |printed, expected| Err(Fault::Less { printed, expected });
         assert_eq!(play(2, &[b"1\n"]), less(1, 2));
         assert_eq!(play(1, &[b""]), less(0, 1));
-        assert_eq!(play(1, &[b"1\n2\n"]), Err(Fault::More { asked: 1 }));
-        // Already by the first byte behind the last line.
-        assert_eq!(play(1, &[b"1\n", b"2"]), Err(Fault::More { asked: 1 }));
+        assert_eq!(play(1, &[b"1\n2\n"]), Err(Fault::More { expected: 1 }));
+        // The first byte after the last line is already too much.
+        assert_eq!(play(1, &[b"1\n", b"2"]), Err(Fault::More { expected: 1 }));
         for line in [&b"{\n"[..], b"\n", b"1 2\n", b"\xff\n", b"x\n"] {
             assert!(
                 matches!(play(1, &[line]), Err(Fault::NoJson(_))),
@@ -179,11 +183,11 @@ mod tests {
     proptest! {
         #[test]
         fn the_cuts_between_pieces_do_not_matter(
-            answers in vec("[a-z\u{e4}\\\\n]{0,8}", 0..12),
+            results in vec("[a-z\u{e4}\\\\n]{0,8}", 0..12),
             surplus in 0..3_usize,
             cuts in vec(0..200_usize, 0..8),
         ) {
-            let lines: Vec<String> = answers
+            let lines: Vec<String> = results
                 .iter()
                 .map(|text| serde_json::to_string(text).expect("a string"))
                 .collect();
@@ -198,14 +202,14 @@ mod tests {
                 rest = head;
             }
             pieces.insert(0, rest);
-            let asked = (answers.len() + 1).saturating_sub(surplus);
-            let result = play(asked, &pieces);
-            match asked.cmp(&answers.len()) {
+            let expected = (results.len() + 1).saturating_sub(surplus);
+            let result = play(expected, &pieces);
+            match expected.cmp(&results.len()) {
                 std::cmp::Ordering::Equal => prop_assert_eq!(result, Ok(lines)),
-                std::cmp::Ordering::Less => prop_assert_eq!(result, Err(Fault::More { asked })),
+                std::cmp::Ordering::Less => prop_assert_eq!(result, Err(Fault::More { expected })),
                 std::cmp::Ordering::Greater => prop_assert_eq!(
                     result,
-                    Err(Fault::Less { answered: answers.len(), asked })
+                    Err(Fault::Less { printed: results.len(), expected })
                 ),
             }
         }

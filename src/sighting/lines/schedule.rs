@@ -1,9 +1,9 @@
-//! Which of a few places does which job: a pure machine.
+//! Decides which of a few places does which job: a pure state machine.
 //!
-//! A job has a key, the values that its command is filled in with. A place holds
-//! one process, of one key. A job goes to the place that has its key; where none
-//! has it, to an empty place, else to the one that was not used for the longest
-//! time. All jobs of its key that wait go with it, in their order.
+//! A job has a key, the values of its command's placeholders. A place holds one process,
+//! which has one key. A job is assigned to the place with its key; else to an empty place,
+//! or else to the one that was unused for the longest time. All waiting jobs with the same
+//! key are assigned with it, in their order.
 
 use std::collections::VecDeque;
 
@@ -13,22 +13,22 @@ struct Place<K> {
     /// The key of the process in it.
     key: Option<K>,
     is_busy: bool,
-    /// When it was last used, as a number that grows.
+    /// When it was last used, as a number that only grows.
     used: u64,
 }
 
-/// Jobs of one key that begin now.
+/// Jobs with one key that begin now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Begun<J> {
-    /// Where.
+    /// The place of the jobs.
     pub place: usize,
     /// The jobs, at least one.
     pub jobs: Vec<J>,
-    /// Other keys wait for a place: the process is not to be kept.
+    /// Whether other keys wait for a place, so that the process is not to be kept.
     pub is_pressed: bool,
 }
 
-/// The places, and the jobs that wait.
+/// The places, and the waiting jobs.
 #[derive(Debug)]
 pub struct Schedule<K, J> {
     places: Vec<Place<K>>,
@@ -37,7 +37,7 @@ pub struct Schedule<K, J> {
 }
 
 impl<K: PartialEq + Clone, J> Schedule<K, J> {
-    /// So many empty places.
+    /// Starts with this many empty places.
     pub fn new(places: usize) -> Self {
         let place = || Place {
             key: None,
@@ -51,14 +51,14 @@ impl<K: PartialEq + Clone, J> Schedule<K, J> {
         }
     }
 
-    /// A job comes; gives what begins now.
+    /// Adds a job; returns what begins now.
     pub fn submit(&mut self, key: K, job: J) -> Vec<Begun<J>> {
         self.waiting.push_back((key, job));
         self.begin()
     }
 
-    /// A place is done with its job, and holds its process still or not; gives
-    /// what begins now.
+    /// A place has finished its jobs, and `is_kept` tells whether it still has its process;
+    /// returns what begins now.
     pub fn done(&mut self, place: usize, is_kept: bool) -> Vec<Begun<J>> {
         self.places[place].is_busy = false;
         if !is_kept {
@@ -96,7 +96,7 @@ impl<K: PartialEq + Clone, J> Schedule<K, J> {
         begun
     }
 
-    /// Takes all jobs with this key that wait.
+    /// Removes and returns all waiting jobs with this key.
     fn take(&mut self, key: &K) -> Vec<J> {
         let mut taken = Vec::new();
         for (other, job) in std::mem::take(&mut self.waiting) {
@@ -109,7 +109,7 @@ impl<K: PartialEq + Clone, J> Schedule<K, J> {
         taken
     }
 
-    /// Where a job with this key can begin.
+    /// The place where a job with this key can begin.
     fn place_for(&self, key: &K) -> Option<usize> {
         let holder = self
             .places
@@ -127,7 +127,7 @@ impl<K: PartialEq + Clone, J> Schedule<K, J> {
         least.map(|(number, _)| number)
     }
 
-    /// Whether a job waits whose key no place has.
+    /// Whether a job waits for a key that no place has.
     fn is_pressed(&self) -> bool {
         let is_held = |key| {
             self.places
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(schedule.done(1, true), []);
         // `a` was used before `b`.
         assert_eq!(schedule.submit("c", 5), [begun(0, 5)]);
-        // A place whose process is gone goes first.
+        // A place without a process is used first.
         assert_eq!(schedule.done(0, false), []);
         assert_eq!(schedule.submit("d", 6), [begun(0, 6)]);
     }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every job is done once, those of a key in their order and never in two
+        /// Every job is done once; jobs with one key are done in order and never in two
         /// places.
         #[test]
         fn every_job_is_done_once_and_in_order(

@@ -1,11 +1,12 @@
-//! Real commands that stay, and those that misbehave, against one process for each.
+//! Commands that keep running, some of which misbehave, compared with one process per
+//! context.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 
-/// Times that a test can wait for.
+/// Short times for the tests.
 const TIMES: Times = Times {
     patience: Duration::from_millis(300),
     start: Duration::from_millis(500),
@@ -42,7 +43,7 @@ fn bed(command: &str, processes: usize) -> Bed {
     }
 }
 
-fn question(ioc: &str, context: &str) -> TransformInput {
+fn input(ioc: &str, context: &str) -> TransformInput {
     TransformInput {
         ioc: ioc.to_owned(),
         match_type: MatchType::Retro,
@@ -50,33 +51,33 @@ fn question(ioc: &str, context: &str) -> TransformInput {
     }
 }
 
-/// So many contexts that tell themselves apart.
-fn questions(ioc: &str, count: usize) -> Vec<TransformInput> {
-    let context = |number| question(ioc, &format!("{{\"n\":{number}}}"));
+/// This many different contexts.
+fn inputs(ioc: &str, count: usize) -> Vec<TransformInput> {
+    let context = |number| input(ioc, &format!("{{\"n\":{number}}}"));
     (0..count).map(context).collect()
 }
 
-fn texts(answers: Vec<TransformOutput>) -> Vec<Option<String>> {
+fn texts(outputs: Vec<TransformOutput>) -> Vec<Option<String>> {
     let text = |answer: TransformOutput| answer.ok().map(|context| context.as_str().to_owned());
-    answers.into_iter().map(text).collect()
+    outputs.into_iter().map(text).collect()
 }
 
 impl Bed {
-    fn ask(&self, questions: Vec<TransformInput>) -> Vec<Option<String>> {
-        texts(self.pool.ask(questions))
+    fn transform(&self, inputs: Vec<TransformInput>) -> Vec<Option<String>> {
+        texts(self.pool.transform(inputs))
     }
 
-    /// What one process for each gives.
-    fn each(&self, questions: &[TransformInput]) -> Vec<Option<String>> {
-        let one = |question: &TransformInput| {
+    /// The results of one process per context.
+    fn each(&self, inputs: &[TransformInput]) -> Vec<Option<String>> {
+        let one = |input: &TransformInput| {
             let TransformInput {
                 ioc,
                 match_type,
                 context,
-            } = question;
+            } = input;
             transform(&self.template, context, ioc, *match_type, &self.stop)
         };
-        texts(questions.iter().map(one).collect())
+        texts(inputs.iter().map(one).collect())
     }
 
     fn repeated(&self) -> u64 {
@@ -84,8 +85,8 @@ impl Bed {
     }
 }
 
-/// The text of a command that runs this script, with the number of its processes
-/// in a file.
+/// A command line that runs this script, and writes a line to a file for each of its
+/// processes.
 fn counting(script: &str) -> (String, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("starts");
@@ -106,11 +107,11 @@ fn one_process_serves_all_contexts_of_an_indicator() {
     let bed = bed(&command, 8);
     for count in [1, 1, 5, 2000, 1] {
         let expected: Vec<_> = (0..count).map(|n| Some(format!("{{\"n\":{n}}}"))).collect();
-        assert_eq!(bed.ask(questions("a", count)), expected);
+        assert_eq!(bed.transform(inputs("a", count)), expected);
     }
     assert_eq!((starts(&folder), bed.repeated()), (1, 0));
-    bed.ask(questions("b", 3));
-    bed.ask(questions("a", 3));
+    bed.transform(inputs("b", 3));
+    bed.transform(inputs("a", 3));
     assert_eq!(starts(&folder), 2);
 }
 
@@ -119,7 +120,7 @@ fn the_least_recently_used_process_is_ended_first() {
     let (command, folder) = counting("exec cat");
     let bed = bed(&command, 2);
     for (ioc, expected) in [("a", 1), ("b", 2), ("a", 2), ("c", 3), ("a", 3), ("b", 4)] {
-        bed.ask(questions(ioc, 2));
+        bed.transform(inputs(ioc, 2));
         assert_eq!(starts(&folder), expected, "{ioc}");
     }
 }
@@ -128,15 +129,15 @@ fn the_least_recently_used_process_is_ended_first() {
 fn a_command_without_placeholders_is_one_process() {
     let (command, folder) = counting("exec cat");
     let bed = bed(command.strip_suffix(" %ioc").expect("it ends so"), 8);
-    let mixed = (0..40).map(|n| question(&format!("ioc{n}"), &format!("{{\"n\":{n}}}")));
-    let answers = bed.ask(mixed.collect());
-    assert_eq!(answers[7].as_deref(), Some("{\"n\":7}"));
+    let mixed = (0..40).map(|n| input(&format!("ioc{n}"), &format!("{{\"n\":{n}}}")));
+    let outputs = bed.transform(mixed.collect());
+    assert_eq!(outputs[7].as_deref(), Some("{\"n\":7}"));
     assert_eq!(starts(&folder), 1);
 }
 
 #[test]
 fn one_that_answers_at_the_end_of_its_input_is_served() {
-    // As `jq -c`, which writes to a pipe only when its buffer is full.
+    // Like `jq -c`, which writes to a pipe only when its buffer is full.
     let (command, folder) = counting("all=$(cat); echo \"$all\"");
     let bed = bed(&command, 8);
     let expected = |count| {
@@ -144,11 +145,11 @@ fn one_that_answers_at_the_end_of_its_input_is_served() {
             .map(|n| Some(format!("{{\"n\":{n}}}")))
             .collect::<Vec<_>>()
     };
-    assert_eq!(bed.ask(questions("a", 300)), expected(300));
+    assert_eq!(bed.transform(inputs("a", 300)), expected(300));
     assert_eq!(bed.repeated(), 0);
-    // It is known from then on, and nothing is waited for.
+    // From then on this is known, and nothing is waited for.
     let started = std::time::Instant::now();
-    assert_eq!(bed.ask(questions("b", 1)), expected(1));
+    assert_eq!(bed.transform(inputs("b", 1)), expected(1));
     assert!(started.elapsed() < TIMES.patience);
     assert!(starts(&folder) <= 6, "{}", starts(&folder));
 }
@@ -160,9 +161,9 @@ fn contexts_are_lines_whatever_they_hold() {
         "{\n\"a\":\r\n \"x\\ny\" }",
         "{\"\u{2028}\": \"\u{85}\\u000a\"}",
     ];
-    let answers = bed.ask(contexts.map(|context| question("a", context)).into());
+    let outputs = bed.transform(contexts.map(|context| input("a", context)).into());
     let expected = ["{\"a\":\"x\\ny\"}", "{\"\u{2028}\":\"\u{85}\\u000a\"}"];
-    assert_eq!(answers, expected.map(|text| Some(text.to_owned())));
+    assert_eq!(outputs, expected.map(|text| Some(text.to_owned())));
 }
 
 #[test]
@@ -194,21 +195,24 @@ fn whoever_misbehaves_is_asked_once_more_one_by_one() {
         ("prints without end", "yes 1"),
     ] {
         let bed = bed(&format!("sh -c '{script}' sh %ioc"), 2);
-        let asked = questions("a", 12);
-        let expected = bed.each(&asked);
-        assert_eq!(bed.ask(asked), expected, "{what}");
+        let twelve = inputs("a", 12);
+        let expected = bed.each(&twelve);
+        assert_eq!(bed.transform(twelve), expected, "{what}");
         assert!(bed.repeated() >= 2, "{what}");
     }
 }
 
 #[test]
 fn a_line_that_nobody_asked_for_is_not_the_next_answer() {
-    // It comes when the round is over: the process is given up.
+    // The output arrives after the round: the process is given up.
     let script = "read -r a; echo \"$a\"; sleep 0.4; echo 0; exec cat";
     let bed = bed(&format!("sh -c '{script}'"), 1);
-    assert_eq!(bed.ask(questions("a", 1)), [Some("{\"n\":0}".to_owned())]);
+    assert_eq!(
+        bed.transform(inputs("a", 1)),
+        [Some("{\"n\":0}".to_owned())]
+    );
     std::thread::sleep(Duration::from_millis(600));
-    assert_eq!(bed.ask(questions("a", 1)).len(), 1);
+    assert_eq!(bed.transform(inputs("a", 1)).len(), 1);
     assert_eq!(bed.repeated(), 1);
 }
 
@@ -217,7 +221,10 @@ fn a_process_that_ended_meanwhile_is_started_again() {
     let (command, folder) = counting("read -r a; echo \"$a\"");
     let bed = bed(&command, 1);
     for _ in 0..3 {
-        assert_eq!(bed.ask(questions("a", 1)), [Some("{\"n\":0}".to_owned())]);
+        assert_eq!(
+            bed.transform(inputs("a", 1)),
+            [Some("{\"n\":0}".to_owned())]
+        );
     }
     assert_eq!((starts(&folder), bed.repeated()), (3, 0));
 }
@@ -225,7 +232,7 @@ fn a_process_that_ended_meanwhile_is_started_again() {
 #[test]
 fn a_command_that_cannot_be_started_answers_nothing() {
     let bed = bed("/nonexistent/command %ioc", 2);
-    assert_eq!(bed.ask(questions("a", 3)), [None, None, None]);
+    assert_eq!(bed.transform(inputs("a", 3)), [None, None, None]);
 }
 
 #[test]
@@ -237,7 +244,7 @@ fn the_end_of_the_program_does_not_wait_for_a_command() {
         stop.now();
     });
     let started = std::time::Instant::now();
-    assert_eq!(bed.ask(questions("a", 3)), [None, None, None]);
+    assert_eq!(bed.transform(inputs("a", 3)), [None, None, None]);
     drop(bed);
     assert!(started.elapsed() < Duration::from_secs(10));
     stopper.join().expect("no panic");
@@ -254,7 +261,10 @@ fn many_threads_share_the_processes() {
                 for round in 0..5 {
                     let ioc = format!("x{}", (thread + round) % 5);
                     let expected = (0..50).map(|n| Some(format!("{{\"{ioc}\":{n}}}")));
-                    assert_eq!(bed.ask(questions(&ioc, 50)), expected.collect::<Vec<_>>());
+                    assert_eq!(
+                        bed.transform(inputs(&ioc, 50)),
+                        expected.collect::<Vec<_>>()
+                    );
                 }
             });
         }
@@ -263,7 +273,7 @@ fn many_threads_share_the_processes() {
     assert!(starts(&folder) <= 20);
 }
 
-/// Commands of every kind, as scripts.
+/// Different kinds of commands, as scripts.
 const SCRIPTS: [&str; 6] = [
     "exec sed -u \"s/n/$1/\"",
     "exec sed \"s/n/$1/\"",
@@ -276,8 +286,7 @@ const SCRIPTS: [&str; 6] = [
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// The contexts are those that one process for each gives, whatever the command
-    /// does.
+    /// The results are those of one process per context, whatever the command does.
     #[test]
     fn lines_gives_the_contexts_of_each(
         script in 0..SCRIPTS.len(),
@@ -286,15 +295,15 @@ proptest! {
     ) {
         let bed = bed(&format!("sh -c '{}' sh %ioc", SCRIPTS[script]), processes);
         for round in asked {
-            let questions: Vec<TransformInput> = round
+            let inputs: Vec<TransformInput> = round
                 .iter()
                 .map(|(ioc, number, text)| {
                     let context = serde_json::json!({"n": number, "text": text});
-                    question(&format!("i{ioc}"), &context.to_string())
+                    input(&format!("i{ioc}"), &context.to_string())
                 })
                 .collect();
-            let expected = bed.each(&questions);
-            prop_assert_eq!(bed.ask(questions), expected);
+            let expected = bed.each(&inputs);
+            prop_assert_eq!(bed.transform(inputs), expected);
         }
     }
 }

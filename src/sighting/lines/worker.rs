@@ -1,4 +1,4 @@
-//! The thread of one place: it owns the process in it.
+//! The thread of one place, which owns the process in it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,11 +24,11 @@ struct Tenant {
     rounds: u64,
 }
 
-/// Why a round has no answers.
+/// Why a round has no results.
 enum Trouble {
     /// The program stops.
     Stopped,
-    /// What the command did.
+    /// The command made a mistake.
     Misbehaved(String),
 }
 
@@ -44,7 +44,7 @@ impl From<std::io::Error> for Trouble {
     }
 }
 
-/// A place's own things.
+/// The state of a place's thread.
 pub(super) struct Worker {
     shared: Arc<Shared>,
     place: usize,
@@ -60,19 +60,16 @@ impl Worker {
         }
     }
 
-    /// Works until there are no more jobs.
+    /// Works until no more jobs arrive.
     pub(super) fn run(mut self, jobs: &Receiver<Begun<Job>>) {
         for Begun {
             jobs, is_pressed, ..
         } in jobs
         {
-            let questions: Vec<&TransformInput> =
-                jobs.iter().flat_map(|job| &job.questions).collect();
-            let mut answers = self
-                .answer(&jobs[0].key, &questions, is_pressed)
-                .into_iter();
+            let inputs: Vec<&TransformInput> = jobs.iter().flat_map(|job| &job.inputs).collect();
+            let mut outputs = self.answer(&jobs[0].key, &inputs, is_pressed).into_iter();
             for job in jobs {
-                let own = answers.by_ref().take(job.questions.len()).collect();
+                let own = outputs.by_ref().take(job.inputs.len()).collect();
                 job.reply(own);
             }
             self.shared.done(self.place, self.tenant.is_some());
@@ -83,14 +80,11 @@ impl Worker {
     fn answer(
         &mut self,
         key: &Key,
-        questions: &[&TransformInput],
+        inputs: &[&TransformInput],
         is_pressed: bool,
     ) -> Vec<TransformOutput> {
-        let mut answers = Vec::with_capacity(questions.len());
-        while let Some(rest) = questions
-            .get(answers.len()..)
-            .filter(|rest| !rest.is_empty())
-        {
+        let mut outputs = Vec::with_capacity(inputs.len());
+        while let Some(rest) = inputs.get(outputs.len()..).filter(|rest| !rest.is_empty()) {
             let (is_paused, waits_for_end, lines) = {
                 let pace = lock(&self.shared.pace);
                 (
@@ -100,38 +94,38 @@ impl Worker {
                 )
             };
             if is_paused {
-                answers.push(self.shared.ask_alone(rest[0]));
+                outputs.push(self.shared.transform_alone(rest[0]));
                 continue;
             }
             let count = fitting(rest, lines);
             let closes = waits_for_end || (is_pressed && count == rest.len());
-            self.ask(key, &rest[..count], closes, &mut answers);
+            self.transform(key, &rest[..count], closes, &mut outputs);
         }
-        answers
+        outputs
     }
 
-    /// Asks for these at once, or where that fails one by one.
-    fn ask(
+    /// Transforms these at once or, if that fails, one by one.
+    fn transform(
         &mut self,
         key: &Key,
-        questions: &[&TransformInput],
+        inputs: &[&TransformInput],
         closes: bool,
-        answers: &mut Vec<TransformOutput>,
+        outputs: &mut Vec<TransformOutput>,
     ) {
         let started = Instant::now();
-        match self.round(key, questions, closes) {
+        match self.round(key, inputs, closes) {
             Ok(contexts) => {
-                lock(&self.shared.pace).went_well(questions.len(), started.elapsed());
-                answers.extend(contexts.into_iter().map(Ok));
+                lock(&self.shared.pace).went_well(inputs.len(), started.elapsed());
+                outputs.extend(contexts.into_iter().map(Ok));
             }
             Err(Trouble::Stopped) => {
                 self.tenant = None;
                 let stopped = || Err(Failure::new("the program was stopped"));
-                answers.extend(questions.iter().map(|_| stopped()));
+                outputs.extend(inputs.iter().map(|_| stopped()));
             }
             Err(Trouble::Misbehaved(reason)) => {
                 self.tenant = None;
-                let count = questions.len();
+                let count = inputs.len();
                 self.shared.metrics.transforms_repeated.add(count as u64);
                 self.shared.metrics.child_restarts.count("transform");
                 warn!(
@@ -140,7 +134,7 @@ impl Worker {
                     about(key)
                 );
                 lock(&self.shared.pace).failed(Instant::now());
-                answers.extend(questions.iter().map(|one| self.shared.ask_alone(one)));
+                outputs.extend(inputs.iter().map(|one| self.shared.transform_alone(one)));
             }
         }
     }
@@ -148,18 +142,18 @@ impl Worker {
     fn round(
         &mut self,
         key: &Key,
-        questions: &[&TransformInput],
+        inputs: &[&TransformInput],
         closes: bool,
     ) -> Result<Vec<Context<'static>>, Trouble> {
-        self.settle_in(key, questions[0])?;
+        self.settle_in(key, inputs[0])?;
         let shared = self.shared.clone();
         let mut tenant = self.tenant.take().expect("it has just moved in");
-        let input = lines_of(questions);
+        let text = lines_of(inputs);
         let mut exchange = Exchange {
             shared: &shared,
             process: &mut tenant.process,
-            unsent: &input,
-            round: Round::new(questions.len()),
+            unsent: &text,
+            round: Round::new(inputs.len()),
             closes,
             was_silent: false,
             heard: Instant::now(),
@@ -174,8 +168,8 @@ impl Worker {
         Ok(round.finish()?)
     }
 
-    /// Has a process for this key, that waits for input, in the place.
-    fn settle_in(&mut self, key: &Key, question: &TransformInput) -> Result<(), Trouble> {
+    /// Ensures that the place has a process for this key that waits for input.
+    fn settle_in(&mut self, key: &Key, input: &TransformInput) -> Result<(), Trouble> {
         if self
             .tenant
             .as_ref()
@@ -188,7 +182,7 @@ impl Worker {
                 .process
                 .turn(b"", Duration::ZERO, &self.shared.stop)?;
             if !turn.output.is_empty() {
-                let reason = "it printed a line behind its answers";
+                let reason = "it printed a line behind its outputs";
                 return Err(Trouble::Misbehaved(reason.to_owned()));
             }
             if turn.ended || tenant.process.has_exited() {
@@ -199,7 +193,7 @@ impl Worker {
         if self.tenant.is_none() {
             let template = &self.shared.template;
             let mut command = child::command(Path::new(template.program()));
-            command.args(template.arguments(&question.ioc, question.match_type.as_str()));
+            command.args(template.arguments(&input.ioc, input.match_type.as_str()));
             self.tenant = Some(Tenant {
                 key: key.clone(),
                 process: Resident::start(&mut command)?,
@@ -209,7 +203,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends the process in the place.
+    /// Ends the process of the place.
     fn evict(&mut self) {
         if let Some(tenant) = self.tenant.take() {
             let grace = if self.shared.stop.is_now() {
@@ -222,26 +216,26 @@ impl Worker {
     }
 }
 
-/// One round on the way.
+/// A round in progress.
 struct Exchange<'a> {
     shared: &'a Shared,
     process: &'a mut Resident,
     unsent: &'a [u8],
     round: Round,
-    /// The input is closed behind the last context.
+    /// Whether the input is closed after the last context.
     closes: bool,
-    /// It was closed because no answer came.
+    /// Whether it was closed because no result arrived.
     was_silent: bool,
-    /// When it last read or printed something.
+    /// When the process last read or printed something.
     heard: Instant,
     has_read: bool,
 }
 
-/// How often is looked whether a process has read its input: it does not tell.
+/// How often to check whether a process has read its input: there is no event for this.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Exchange<'_> {
-    /// Asks and hears; says whether the process has ended.
+    /// Sends the input and reads the output; returns whether the process has ended.
     fn run(&mut self, is_first: bool) -> Result<bool, Trouble> {
         loop {
             if self.unsent.is_empty() && self.closes {
@@ -257,7 +251,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// One turn; says whether the output has ended.
+    /// One turn; returns whether the output has ended.
     fn turn(&mut self, limit: Duration) -> Result<bool, Trouble> {
         let stop = &self.shared.stop;
         let turn = self.process.turn(self.unsent, limit, stop)?;
@@ -268,14 +262,14 @@ impl Exchange<'_> {
         let ended = turn.ended;
         self.round.take(turn.output)?;
         if !self.unsent.is_empty() && !self.process.takes_input() {
-            // It reads no more; what it prints is heard all the same.
+            // It no longer reads, but its output still counts.
             self.unsent = &[];
         }
         Ok(ended)
     }
 
-    /// How long the next answer may take. A command that keeps silent is told the
-    /// end of its input first: it may wait for that.
+    /// How long the next result may take. If the command prints nothing, its input is
+    /// closed first: it may wait for that.
     fn time_left(&mut self) -> Result<Duration, Trouble> {
         let stop = &self.shared.stop;
         let now = Instant::now();
@@ -308,7 +302,7 @@ impl Exchange<'_> {
             let reason = format!(
                 "it printed nothing for {:.1} s and {} line(s) before",
                 limit.as_secs_f64(),
-                self.round.answered()
+                self.round.count()
             );
             return Err(Trouble::Misbehaved(reason));
         }
@@ -320,8 +314,8 @@ impl Exchange<'_> {
         Ok(grace.map_or(left, |grace| left.min(grace)))
     }
 
-    /// All answers are there and the process stays: it must have read all that it
-    /// was asked, and have nothing more to say.
+    /// All results are there and the process still runs: it must have read all its input,
+    /// and print nothing more.
     fn settle(&mut self, is_first: bool) -> Result<bool, Trouble> {
         let times = &self.shared.times;
         let limit = if is_first {
@@ -346,7 +340,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// The output has ended: the exit status counts as with one context.
+    /// The output has ended: the exit status counts as for a single context.
     fn end(&mut self) -> Result<(), Trouble> {
         let limit = self.shared.times.limit;
         self.process.close_input();
@@ -368,27 +362,24 @@ impl Exchange<'_> {
     }
 }
 
-/// How many of these go in at once.
-fn fitting(questions: &[&TransformInput], lines: usize) -> usize {
+/// How many of these are sent at once.
+fn fitting(inputs: &[&TransformInput], lines: usize) -> usize {
     let mut bytes = 0;
-    let fits = |question: &&&TransformInput| {
-        bytes += question.context.as_str().len() + 1;
+    let fits = |input: &&&TransformInput| {
+        bytes += input.context.as_str().len() + 1;
         bytes <= MOST_BYTES
     };
-    let count = questions
-        .iter()
-        .take(lines.min(MOST_LINES))
-        .take_while(fits);
+    let count = inputs.iter().take(lines.min(MOST_LINES)).take_while(fits);
     count.count().max(1)
 }
 
-/// One context a line, whatever it holds.
-fn lines_of(questions: &[&TransformInput]) -> Vec<u8> {
-    let mut input = Vec::new();
-    for question in questions {
-        question.context.write_line(&mut input);
+/// The contexts, one per line.
+fn lines_of(inputs: &[&TransformInput]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for input in inputs {
+        input.context.write_line(&mut text);
     }
-    input
+    text
 }
 
 /// The values that a process was started with, for the log.

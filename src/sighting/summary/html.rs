@@ -1,4 +1,4 @@
-//! The summary as one page, without anything from elsewhere.
+//! The summary as one HTML page that loads nothing from elsewhere.
 
 use std::fmt::{self, Display, Write};
 
@@ -11,14 +11,14 @@ use crate::process::text::printable;
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// SHA-256 of the style and of the script, which are all that the page may use.
+/// SHA-256 of the style and of the script: the page may use nothing else.
 const STYLE_HASH: &str = "vObajTyNmHyIHRs+tWbo84Y/xO/SQYLFVUTDPmQ+v6w=";
 const SCRIPT_HASH: &str = "G/7LA842E2iWlvx+hvgATVHkKAILSlTWaTPmf9d/l2M=";
 
-/// The size of the picture, in its own units.
+/// The width of the chart, in its own units.
 const WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
-/// Below the bars stand the times.
+/// The base line of the bars; the times are below it.
 const BASE: f64 = 100.0;
 
 /// The page. Texts from outside are escaped, with control characters made visible.
@@ -54,7 +54,7 @@ fn push(page: &mut String, text: fmt::Arguments<'_>) {
     page.write_fmt(text).expect("a string takes all");
 }
 
-/// Bars of sightings over time.
+/// A bar chart of sightings over time.
 fn time_line(told: &Told, page: &mut String) {
     let most = told.line.iter().map(|(_, count)| *count).max().unwrap_or(0);
     let (Some(first), Some(last)) = (told.line.first(), told.line.last()) else {
@@ -72,7 +72,7 @@ fn time_line(told: &Told, page: &mut String) {
         if *count == 0 {
             continue;
         }
-        // A single one is seen too.
+        // A single sighting is visible too.
         let height = (*count as f64 / most as f64 * (BASE - 10.0)).max(1.0);
         push(
             page,
@@ -102,7 +102,7 @@ fn moment(second: i64) -> String {
     moment.map_or_else(|_| second.to_string(), |moment| whole_second(moment) + "Z")
 }
 
-/// The last column is there for several engines.
+/// The last column is shown if there are several engines.
 const HEADS: [&str; 8] = [
     "Indicator",
     "Kind",
@@ -118,7 +118,7 @@ fn rows(told: &Told, page: &mut String) {
     let columns = HEADS.len() - usize::from(!has_sources(told));
     page.push_str("<table>\n<thead><tr>");
     for head in &HEADS[..columns] {
-        // They come in this order.
+        // The rows arrive in this order.
         let sort = match *head {
             "Sightings" => " aria-sort=\"descending\"",
             _ => "",
@@ -157,7 +157,7 @@ fn rows(told: &Told, page: &mut String) {
     page.push_str("</tbody>\n</table>\n");
 }
 
-/// A text from outside, for an element or an attribute in double quotes.
+/// Escapes a text from outside for an element or an attribute in double quotes.
 struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {

@@ -1,5 +1,5 @@
-//! What a run met, for people: a table for the terminal, and files of JSON, CSV and
-//! HTML. What comes from outside is hostile in each of them.
+//! The human-readable summary of a run: a table for the terminal, and JSON, CSV and HTML
+//! files. Texts from outside are escaped in each of them.
 
 mod html;
 
@@ -14,16 +14,16 @@ use crate::process::text::printable;
 
 pub use html::html;
 
-/// How many rows the table on the terminal has.
+/// The number of rows of the table.
 const SHOWN: usize = 20;
 
-/// How much of a text the table shows, in bytes.
+/// The most bytes of a text in the table.
 const WIDEST: usize = 60;
 
-/// How much of a text files show, in bytes.
+/// The most bytes of a text in files.
 const LONGEST: usize = 4096;
 
-/// The table for a terminal; empty where nothing was met.
+/// The table for a terminal; empty if there are no sightings.
 pub fn table(told: &Told) -> String {
     if told.rows.is_empty() {
         return String::new();
@@ -38,7 +38,7 @@ pub fn table(told: &Told) -> String {
         "hosts",
         "engines",
     ];
-    // The last column is there for several engines.
+    // The last column is shown if there are several engines.
     let columns = head.len() - usize::from(!has_sources(told));
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(told.rows.iter().take(SHOWN).map(|row| {
@@ -85,7 +85,7 @@ fn hosts(row: &Row) -> String {
     hosts.collect::<Vec<_>>().join(", ")
 }
 
-/// Whether the engines are told apart.
+/// Whether there are several engines.
 fn has_sources(told: &Told) -> bool {
     told.rows.iter().any(|row| !row.sources.is_empty())
 }
@@ -118,10 +118,10 @@ struct JsonHost {
     sightings: u64,
 }
 
-/// All of it as JSON.
+/// The summary as JSON.
 ///
 /// # Errors
-/// None that can happen with what this is made of.
+/// Serialization fails, which is not expected for this data.
 pub fn json(told: &Told) -> serde_json::Result<String> {
     let rows = told.rows.iter().map(|row| JsonRow {
         id: &row.id,
@@ -150,8 +150,8 @@ pub fn json(told: &Told) -> serde_json::Result<String> {
     serde_json::to_string_pretty(&all).map(|json| json + "\n")
 }
 
-/// All of it as CSV (RFC 4180). A text that a spreadsheet would take for a formula has
-/// an apostrophe before it.
+/// The summary as CSV (RFC 4180). An apostrophe is put before a text that a spreadsheet
+/// would read as a formula.
 pub fn csv(told: &Told) -> String {
     let has_sources = has_sources(told);
     let mut csv = "indicator,kind,feed,sightings,first_seen,last_seen,hosts,id".to_owned();
@@ -195,7 +195,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// A row with this indicator.
+    /// A row of this indicator.
     pub(crate) fn row(indicator: &str, count: u64) -> Row {
         Row {
             id: format!("id of {indicator}"),
