@@ -39,7 +39,7 @@ impl Sequence {
     }
 
     /// What it searches for in words, the same in every run.
-    pub fn asked(&self) -> Arc<str> {
+    pub fn target(&self) -> Arc<str> {
         let values = self.parts.iter().map(|part| part.ioc.join("|"));
         let values: Vec<String> = values.collect();
         format!("{} of {}", self.expression, values.join(" ")).into()

@@ -9,20 +9,20 @@
 //! ```text
 //! kind: u8  number: u64  message
 //!
-//! '+'  the indicator in this message is taken in, and its number is the entry's
-//! '='  what has this number was answered by the engine of this name
-//! '~'  what has this number ends with this, in place of what it ended with before
-//! '-'  what has this number is finished, by all engines; there is no message
+//! '+'  an indicator was received in this message; its number is the entry's
+//! '='  the engine of this name has answered for this number
+//! '~'  the message of this number ends with this, instead of its previous ending
+//! '-'  this number is finished, by all engines; the message is empty
 //! ```
 //!
-//! At the start, and when what is finished takes too much of it, the file is written anew
-//! with the open entries alone. That is synced. Entries are appended without a sync: they
-//! outlive the process, and a loss of power takes those that the system had not written
-//! yet, or leaves an indicator open that was finished.
+//! The file is rewritten with only the open entries when a run starts, and when finished
+//! entries take too much of it. The new file is synced. Entries are appended without a
+//! sync: they survive the process. A power loss may lose the newest entries, or leave a
+//! finished indicator open.
 //!
-//! A kind that is not known is passed over, and not kept where the file is written anew. So
-//! a new one may tell more of an open entry, as long as an indicator is only queried
-//! again where an earlier release does not know it.
+//! Entries of an unknown kind are ignored, and dropped when the file is rewritten. So a
+//! later release may add a kind that says more about an open entry, as long as an earlier
+//! release, which ignores it, only queries an indicator again.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufReader};

@@ -1,17 +1,16 @@
 //! `--report-once`: the sightings that were reported already, so that a nightly job
 //! reports each match once.
 //!
-//! A sighting is known by 16 bytes: a hash, with a key that each state directory
-//! draws for itself, of the indicator's id and of the event as the engine
-//! printed it. The file holds the key, and for each day the hashes that were
-//! last met on it:
+//! A sighting is identified by 16 bytes: a hash of the indicator's id and of the event as
+//! the engine printed it. The hash has a random key, one for each state directory. The file
+//! contains the key, and for each day the hashes that were last found on it:
 //!
 //! ```text
 //! "VTBSEEN2"  key: 16 bytes  ( day: u32  count: u32  count × 16 bytes )*  crc32: u32
 //! ```
 //!
-//! All numbers are little-endian, days are counted from 1970 in UTC. The file is
-//! only ever replaced as a whole, in one step.
+//! All numbers are little-endian; days are counted from 1970 in UTC. The file is only ever
+//! replaced atomically.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;

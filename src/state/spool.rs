@@ -13,18 +13,18 @@
 //! ```
 //!
 //! All numbers are little-endian. A record is the whole frame of a message, and never
-//! empty. The position is the place behind the last record that is delivered: an offset in
-//! a segment; segments before it are removed. Segments count up and no number is used
-//! twice: an empty spool remembers the last one in its position.
+//! empty. The position is where the undelivered records begin: an offset in a segment.
+//! Segments before it are removed. Segment numbers increase and are never used twice: an
+//! empty spool keeps the last one in its position.
 //!
-//! A segment is begun where the last has `SEGMENT` bytes, and by each run: nobody knows
-//! whether all that an earlier one wrote could be synced, and what is safe must not stand
-//! behind what is not.
+//! A new segment is begun when the last one has `SEGMENT` bytes, and by each run: it is
+//! unknown whether everything that an earlier run wrote was synced, and synced records must
+//! not follow unsynced ones.
 //!
-//! What is synced when: a segment after each `push`; its name, before the first record
-//! goes into it, together with the position. At other times the position is written and not
-//! synced: a loss of power costs repetitions, of what was delivered since the segment was
-//! begun, and no record.
+//! A segment is synced after each `push`. Its name is synced before the first record is
+//! written to it, together with the position. At other times the position is written
+//! without a sync: a power loss repeats records that were delivered since the segment was
+//! begun, but loses none.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;

@@ -16,7 +16,8 @@ pub struct Saved {
     /// The indicator.
     pub id: String,
     /// What it searches for. Another version of the indicator drops the event.
-    pub asked: String,
+    #[serde(rename = "asked")]
+    pub target: String,
     /// The parts that the event matches.
     pub parts: Vec<u16>,
     /// Whether it was reported as the end of an instance.

@@ -83,8 +83,8 @@ pub struct Partial {
 struct Tracked {
     /// The pattern. It is dropped with its indicator.
     sequence: Weak<Sequence>,
-    /// The pattern in words, by which the next run recognises it.
-    asked: Arc<str>,
+    /// The pattern in words, which identifies it in the next run.
+    target: Arc<str>,
     track: Track<Observed>,
     bytes: usize,
 }
@@ -127,7 +127,7 @@ impl Partial {
             let each = tracked.track.each();
             each.map(move |(_, parts, has_ended, one)| Saved {
                 id: id.to_string(),
-                asked: tracked.asked.to_string(),
+                target: tracked.target.to_string(),
                 parts: parts.to_vec(),
                 has_ended,
                 arrived: seconds(one.arrived),
@@ -188,15 +188,15 @@ impl Partial {
 
     /// Starts tracking an indicator, with its events of an earlier run.
     fn begin(&mut self, id: &str, sequence: &Arc<Sequence>) -> Tracked {
-        let asked = sequence.asked();
+        let target = sequence.target();
         let mut tracked = Tracked {
             sequence: Arc::downgrade(sequence),
-            asked: asked.clone(),
+            target: target.clone(),
             track: Track::new(sequence.shape.clone()),
             bytes: 0,
         };
         let left_over = self.left_over.remove(id).into_iter().flatten();
-        for one in left_over.filter(|one| *one.asked == *asked) {
+        for one in left_over.filter(|one| *one.target == *target) {
             let Some(observed) = Observed::new(&one.event, &one.source.into()) else {
                 continue;
             };
