@@ -35,10 +35,10 @@ impl Findings {
     const LARGEST_MEETING: usize = 64;
     const MOST_PAIRS: usize = 100_000;
 
-    fn note_meeting(&mut self, questions: &[usize]) {
-        let questions = &questions[..questions.len().min(Self::LARGEST_MEETING)];
-        for &one in questions {
-            for &other in questions.iter().filter(|&&other| other != one) {
+    fn note_meeting(&mut self, queries: &[usize]) {
+        let queries = &queries[..queries.len().min(Self::LARGEST_MEETING)];
+        for &one in queries {
+            for &other in queries.iter().filter(|&&other| other != one) {
                 if self.pairs < Self::MOST_PAIRS && self.met.entry(one).or_default().insert(other) {
                     self.pairs += 1;
                 }
@@ -47,18 +47,18 @@ impl Findings {
     }
 
     /// Divides queries into groups in which no two have met.
-    pub(super) fn independent_groups(&self, questions: &[usize]) -> Vec<Vec<usize>> {
+    pub(super) fn independent_groups(&self, queries: &[usize]) -> Vec<Vec<usize>> {
         let mut groups: Vec<(Vec<usize>, HashSet<usize>)> = Vec::new();
         let none = HashSet::new();
-        for &question in questions {
-            let met = self.met.get(&question).unwrap_or(&none);
+        for &query in queries {
+            let met = self.met.get(&query).unwrap_or(&none);
             let fitting = groups.iter_mut().find(|(_, set)| met.is_disjoint(set));
             match fitting {
                 Some((group, set)) => {
-                    group.push(question);
-                    set.insert(question);
+                    group.push(query);
+                    set.insert(query);
                 }
-                None => groups.push((vec![question], HashSet::from([question]))),
+                None => groups.push((vec![query], HashSet::from([query]))),
             }
         }
         groups.into_iter().map(|(group, _)| group).collect()
@@ -67,9 +67,9 @@ impl Findings {
 
 /// The output of one query as it is read.
 pub(super) struct AnswerReader<'a> {
-    questions: &'a mut [Query],
+    queries: &'a mut [Query],
     /// The queries in it, by their position in the attribution.
-    asked: &'a [usize],
+    group: &'a [usize],
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
     title: &'static str,
@@ -92,12 +92,12 @@ impl<'a> AnswerReader<'a> {
         max_events: Option<NonZeroU64>,
         out: Out<'a>,
     ) -> Self {
-        for &question in &group.questions {
-            batch.questions[question].begin(group.purpose);
+        for &query in &group.queries {
+            batch.queries[query].begin(group.purpose);
         }
-        let questions = group.questions.iter();
-        let observables: Vec<_> = questions
-            .map(|&question| batch.questions[question].observables())
+        let queries = group.queries.iter();
+        let observables: Vec<_> = queries
+            .map(|&query| batch.queries[query].observables())
             .collect();
         AnswerReader {
             title: engine.title(),
@@ -108,13 +108,13 @@ impl<'a> AnswerReader<'a> {
                 [[]] => None,
                 entries => engine.attribution(entries),
             },
-            questions: &mut batch.questions,
-            asked: &group.questions,
+            queries: &mut batch.queries,
+            group: &group.queries,
             purpose: group.purpose,
             max_events,
             verdict: Verdict::default(),
             out,
-            open: group.questions.len(),
+            open: group.queries.len(),
             findings: Findings::default(),
         }
     }
@@ -186,16 +186,16 @@ impl<'a> AnswerReader<'a> {
     ) {
         let number = fingerprint(line);
         if self.attribution.is_none() {
-            return self.certain(self.asked[0], event, number, context);
+            return self.certain(self.group[0], event, number, context);
         }
         for &position in &verdict.certain {
-            self.certain(self.asked[position], event, number, context);
+            self.certain(self.group[position], event, number, context);
         }
         if !verdict.doubtful.is_empty() {
-            let asked = self.asked;
-            let doubtful = verdict.doubtful.iter().map(|&position| asked[position]);
+            let group = self.group;
+            let doubtful = verdict.doubtful.iter().map(|&position| group[position]);
             // What fails its condition is not a match, ambiguous or not.
-            let doubtful = doubtful.filter(|&question| self.questions[question].holds(event));
+            let doubtful = doubtful.filter(|&query| self.queries[query].holds(event));
             self.doubtful(&doubtful.collect::<Vec<usize>>(), number);
         }
         if verdict.nothing_found && self.gives_more {
@@ -205,47 +205,39 @@ impl<'a> AnswerReader<'a> {
         }
     }
 
-    fn certain(
-        &mut self,
-        question: usize,
-        event: &LazyEvent<'_>,
-        number: u64,
-        context: &Context<'_>,
-    ) {
-        let question = &mut self.questions[question];
-        if !question.holds(event) {
+    fn certain(&mut self, query: usize, event: &LazyEvent<'_>, number: u64, context: &Context<'_>) {
+        let query = &mut self.queries[query];
+        if !query.holds(event) {
             return;
         }
-        if !question.is_open()
-            || self.purpose == Purpose::Doubts && !question.ambiguous.meet(number)
-        {
+        if !query.is_open() || self.purpose == Purpose::Doubts && !query.ambiguous.meet(number) {
             return;
         }
-        question.report(number, context, &mut self.out, self.max_events);
-        if !question.is_open() {
+        query.report(number, context, &mut self.out, self.max_events);
+        if !query.is_open() {
             self.open -= 1;
         }
     }
 
-    fn doubtful(&mut self, questions: &[usize], event: u64) {
-        for &number in questions {
-            let question = &mut self.questions[number];
-            if !question.is_open() {
+    fn doubtful(&mut self, queries: &[usize], event: u64) {
+        for &number in queries {
+            let query = &mut self.queries[number];
+            if !query.is_open() {
                 continue;
             }
             match self.purpose {
                 Purpose::AllEvents => {
-                    question.alone |= !question.ambiguous.add(event, &self.out.memory.ambiguous)
+                    query.alone |= !query.ambiguous.add(event, &self.out.memory.ambiguous)
                 }
                 Purpose::Doubts => {
-                    if question.ambiguous.awaits(event) {
+                    if query.ambiguous.awaits(event) {
                         self.findings.still_doubtful.insert(number);
                     }
                 }
             }
         }
         if self.purpose == Purpose::AllEvents {
-            self.findings.note_meeting(questions);
+            self.findings.note_meeting(queries);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A batch between two queries: what is queried, how far each indicator is,
-//! and which queries are still to be put.
+//! The state of a batch between two queries: the progress of each indicator, and the
+//! queries that are still to be run.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -23,7 +23,7 @@ use crate::sighting::instances::Incomplete;
 use crate::sighting::report::Reporter;
 use crate::state::journal::Ticket;
 
-/// One indicator and how far it is.
+/// One indicator and its progress.
 pub(super) struct Entry {
     pub(super) request: Request,
     pub(super) open: bool,
@@ -78,15 +78,15 @@ impl Entry {
         if !self.request.reported.add(event, &out.memory.reported) {
             self.request.forgotten += 1;
         }
-        // Whether it has reached its limit of sightings.
+        // The limit of sightings may be reached.
         if max_events.is_some_and(|most| self.request.count >= most.get()) {
             self.close(Fate::Queried, out.fates);
         }
     }
 
-    /// Whether the lack of a result is counted here: of the parts of one indicator only
-    /// for the first.
-    pub(super) fn is_told_of(&self) -> bool {
+    /// Whether to count a failure of this entry: of the parts of one indicator, only the
+    /// first failure counts.
+    pub(super) fn counts_failure(&self) -> bool {
         let part = self.request.part.as_ref();
         part.is_none_or(Part::is_first_failure)
     }
@@ -224,7 +224,7 @@ impl Query {
 
 /// A query that is still to be run.
 pub(super) struct PlannedQuery {
-    pub(super) questions: Vec<usize>,
+    pub(super) queries: Vec<usize>,
     /// The range of observables, if it is a part of one query.
     pub(super) part: Option<Range<usize>>,
     pub(super) time: Option<Duration>,
@@ -234,9 +234,9 @@ pub(super) struct PlannedQuery {
 
 impl PlannedQuery {
     /// Queries everything that matches.
-    pub(super) fn all_events(questions: Vec<usize>, time: Option<Duration>) -> Self {
+    pub(super) fn all_events(queries: Vec<usize>, time: Option<Duration>) -> Self {
         PlannedQuery {
-            questions,
+            queries,
             part: None,
             time,
             purpose: Purpose::AllEvents,
@@ -245,16 +245,16 @@ impl PlannedQuery {
     }
 
     /// Queries the ambiguous events.
-    pub(super) fn ambiguous(questions: Vec<usize>, time: Option<Duration>) -> Self {
+    pub(super) fn ambiguous(queries: Vec<usize>, time: Option<Duration>) -> Self {
         PlannedQuery {
             purpose: Purpose::Doubts,
-            ..PlannedQuery::all_events(questions, time)
+            ..PlannedQuery::all_events(queries, time)
         }
     }
 
     /// Whether every event of the result matches the same query.
     pub(super) fn is_single(&self) -> bool {
-        self.questions.len() == 1
+        self.queries.len() == 1
     }
 }
 
@@ -269,7 +269,7 @@ pub(super) enum Purpose {
 
 /// The state of the batch between queries.
 pub(super) struct Batch {
-    pub(super) questions: Vec<Query>,
+    pub(super) queries: Vec<Query>,
     /// The last one is the next.
     pub(super) groups: Vec<PlannedQuery>,
 }
@@ -278,25 +278,25 @@ impl Batch {
     /// A batch that was not queried yet.
     pub(super) fn new(requests: Vec<Request>, time: Option<Duration>) -> Self {
         let numbers = number(&requests);
-        let mut questions: Vec<Query> = Vec::with_capacity(requests.len());
+        let mut queries: Vec<Query> = Vec::with_capacity(requests.len());
         for (request, number) in requests.into_iter().zip(numbers) {
-            match questions.get_mut(number) {
-                Some(question) => question.entries.push(Entry::new(request)),
-                None => questions.push(Query::new(request)),
+            match queries.get_mut(number) {
+                Some(query) => query.entries.push(Entry::new(request)),
+                None => queries.push(Query::new(request)),
             }
         }
         // A selection is queried alone.
         let is_alone = |number: &usize| {
-            let indicator: &Indicator = questions[*number].indicator();
+            let indicator: &Indicator = queries[*number].indicator();
             indicator.selection.is_some()
         };
-        let (alone, listed): (Vec<usize>, Vec<usize>) = (0..questions.len()).partition(is_alone);
+        let (alone, listed): (Vec<usize>, Vec<usize>) = (0..queries.len()).partition(is_alone);
         let alone = alone.into_iter().map(|number| vec![number]);
         let groups = alone.chain([listed]).filter(|group| !group.is_empty());
         let groups = groups
             .map(|group| PlannedQuery::all_events(group, time))
             .collect();
-        Batch { questions, groups }
+        Batch { queries, groups }
     }
 
     /// Plans the open queries of a group again for all events, in two halves.
@@ -313,20 +313,20 @@ impl Batch {
 
     /// The tickets of the indicators that are answered.
     pub(super) fn answered(&mut self) -> impl Iterator<Item = Option<Ticket>> {
-        let entries = self.questions.iter_mut().flat_map(|one| &mut one.entries);
+        let entries = self.queries.iter_mut().flat_map(|one| &mut one.entries);
         let closed = entries.filter(|entry| !entry.open);
         closed.map(|entry| entry.request.ticket.take())
     }
 
     /// The queries of a group that are still unanswered.
     pub(super) fn open(&self, group: &PlannedQuery) -> impl Iterator<Item = usize> {
-        let questions = group.questions.iter().copied();
-        questions.filter(|&question| self.questions[question].is_open())
+        let queries = group.queries.iter().copied();
+        queries.filter(|&query| self.queries[query].is_open())
     }
 
     /// The unanswered requests, without parts.
     pub(super) fn into_open(self) -> impl Iterator<Item = Request> {
-        let entries = self.questions.into_iter().flat_map(|one| one.entries);
+        let entries = self.queries.into_iter().flat_map(|one| one.entries);
         let open = entries.filter(|entry| entry.open && entry.request.part.is_none());
         open.map(|entry| entry.request)
     }
@@ -339,7 +339,7 @@ impl Batch {
 )]
 fn number(requests: &[Request]) -> Vec<usize> {
     let mut numbers: HashMap<_, usize> = HashMap::with_capacity(requests.len());
-    let asked = requests.iter().map(|request| {
+    let keys = requests.iter().map(|request| {
         let indicator = &request.indicator;
         (
             &*indicator.observables,
@@ -347,10 +347,9 @@ fn number(requests: &[Request]) -> Vec<usize> {
             &indicator.condition,
         )
     });
-    asked
-        .map(|asked| {
-            let next = numbers.len();
-            *numbers.entry(asked).or_insert(next)
-        })
-        .collect()
+    keys.map(|key| {
+        let next = numbers.len();
+        *numbers.entry(key).or_insert(next)
+    })
+    .collect()
 }

@@ -72,13 +72,13 @@ pub enum Interruption {
 
 impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     /// Queries a whole batch. Returns the requests that were interrupted.
-    pub fn ask(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
+    pub fn run(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
         let (wholes, requests) = joined::expand(requests, &self.memory.joined);
         let mut batch = Batch::new(requests, self.timeout);
-        self.note_what_cannot_be_asked(&batch);
+        self.log_unsupported_values(&batch);
         let mut result = Ok(());
         while let Some(group) = batch.groups.pop() {
-            result = self.ask_group(&mut batch, group);
+            result = self.run_group(&mut batch, group);
             if result.is_err() {
                 break;
             }
@@ -100,13 +100,13 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         Err((batch.into_open().chain(wholes).collect(), interruption))
     }
 
-    fn ask_group(
+    fn run_group(
         &mut self,
         batch: &mut Batch,
         mut group: PlannedQuery,
     ) -> Result<(), Interruption> {
-        group.questions = batch.open(&group).collect();
-        if group.questions.is_empty() {
+        group.queries = batch.open(&group).collect();
+        if group.queries.is_empty() {
             return Ok(());
         }
         if group.is_single() {
@@ -120,17 +120,17 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             since: None,
         };
         let indicators: Vec<Arc<Indicator>> = group
-            .questions
+            .queries
             .iter()
-            .map(|&question| batch.questions[question].indicator().clone())
+            .map(|&query| batch.queries[query].indicator().clone())
             .collect();
         let observables = observables(&indicators, group.part.clone());
-        let asked = match &*indicators {
+        let target = match &*indicators {
             // It has nothing else to query, and the queue passes it on alone.
             [one] => one.selection.as_deref().map(QueryTarget::Selection),
             _ => None,
         };
-        let asked = asked.unwrap_or(QueryTarget::Values(&observables));
+        let target = target.unwrap_or(QueryTarget::Values(&observables));
         self.metrics.queries.add(1);
         self.metrics.batch_size.record(indicators.len() as f64);
         let out = Out {
@@ -142,7 +142,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let mut reading = AnswerReader::new(batch, &group, self.engine, self.max_events, out);
         let answer = self
             .engine
-            .export(asked, bounds, self.stop, &mut |event| reading.take(&event));
+            .export(target, bounds, self.stop, &mut |event| reading.take(&event));
         let findings = reading.finish();
         self.metrics.query_outcomes.count(answer.outcome());
         self.conclude(batch, group, &findings, bounds, answer)
@@ -154,21 +154,21 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     fn bound(&self, batch: &Batch, group: &PlannedQuery) -> Option<u64> {
         let limit = self.max_events?.get();
         let is_checked_here = |number: &usize| {
-            let indicator = batch.questions[*number].indicator();
+            let indicator = batch.queries[*number].indicator();
             indicator.condition.is_some()
         };
-        let has_parts = |number: &usize| batch.questions[*number].has_parts();
-        if group.questions.iter().any(has_parts) {
+        let has_parts = |number: &usize| batch.queries[*number].has_parts();
+        if group.queries.iter().any(has_parts) {
             // It is unknown which of them form an instance together.
             return None;
         }
-        match (group.purpose, group.questions.len()) {
+        match (group.purpose, group.queries.len()) {
             (Purpose::Doubts, _) => None,
             (Purpose::AllEvents, 1) if self.engine.gives_more() => None,
-            (Purpose::AllEvents, 1) if group.questions.iter().any(is_checked_here) => None,
+            (Purpose::AllEvents, 1) if group.queries.iter().any(is_checked_here) => None,
             (Purpose::AllEvents, 1) => Some(limit),
-            (Purpose::AllEvents, questions) => {
-                Some(limit.saturating_mul(questions as u64).max(LEAST_BOUND))
+            (Purpose::AllEvents, queries) => {
+                Some(limit.saturating_mul(queries as u64).max(LEAST_BOUND))
             }
         }
     }
@@ -195,7 +195,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             QueryOutcome::TimedOut => {
                 debug!(
                     "a query for {} indicators timed out: split",
-                    group.questions.len()
+                    group.queries.len()
                 );
                 let least = self.timeout.map_or(LEAST_TIME, |all| all.min(LEAST_TIME));
                 let time = group.time.map(|time| (time / 2).max(least));
@@ -224,29 +224,29 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let mut doubtful = Vec::new();
         let mut again = Vec::new();
         for number in batch.open(group).collect::<Vec<usize>>() {
-            let question = &mut batch.questions[number];
+            let query = &mut batch.queries[number];
             match group.purpose {
-                Purpose::AllEvents if question.alone => {
+                Purpose::AllEvents if query.alone => {
                     again.push(PlannedQuery::all_events(vec![number], self.timeout));
                 }
-                Purpose::AllEvents if !question.ambiguous.is_empty() => doubtful.push(number),
+                Purpose::AllEvents if !query.ambiguous.is_empty() => doubtful.push(number),
                 // Even a selected group was ambiguous.
                 Purpose::Doubts if findings.still_doubtful.contains(&number) => {
-                    question.ambiguous.keep_unmet();
+                    query.ambiguous.keep_unmet();
                     again.push(PlannedQuery::ambiguous(vec![number], self.timeout));
                 }
                 Purpose::AllEvents | Purpose::Doubts => question.close(self.fates),
             }
         }
-        for questions in findings.independent_groups(&doubtful) {
-            again.push(PlannedQuery::ambiguous(questions, self.timeout));
+        for queries in findings.independent_groups(&doubtful) {
+            again.push(PlannedQuery::ambiguous(queries, self.timeout));
         }
         batch.groups.append(&mut again);
     }
 
     fn give_up_in_time(&self, batch: &mut Batch, group: &PlannedQuery) {
-        for &question in &group.questions {
-            for entry in &mut batch.questions[question].entries {
+        for &query in &group.queries {
+            for entry in &mut batch.queries[query].entries {
                 if std::mem::replace(&mut entry.open, false) {
                     if entry.is_told_of() {
                         self.fates.settle(Fate::TimedOut, 1);
@@ -268,8 +268,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     }
 
     fn fail(&self, batch: &mut Batch, group: &PlannedQuery, reason: &str) {
-        for &question in &group.questions {
-            for entry in &mut batch.questions[question].entries {
+        for &query in &group.queries {
+            for entry in &mut batch.queries[query].entries {
                 if std::mem::replace(&mut entry.open, false) {
                     if entry.is_told_of() {
                         self.fates.settle(Fate::Failed, 1);
@@ -292,14 +292,14 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     /// The engine rejects a single query: of several observables, it may accept some.
     fn refuse(&self, batch: &mut Batch, group: PlannedQuery, reason: &str) {
         let reason = format!("{} refuses the query: {reason}", self.engine.title());
-        let number = group.questions[0];
-        let question = &mut batch.questions[number];
+        let number = group.queries[0];
+        let query = &mut batch.queries[number];
         let part = group.part.clone();
-        let part = part.unwrap_or(0..question.observables().len());
+        let part = part.unwrap_or(0..query.observables().len());
         match part.len() {
             2.. => {
                 let middle = part.start + part.len() / 2;
-                question.parts += 1;
+                query.parts += 1;
                 for half in [middle..part.end, part.start..middle] {
                     batch.groups.push(PlannedQuery {
                         part: Some(half),
@@ -307,8 +307,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     });
                 }
             }
-            _ if question.observables().len() > 1 => {
-                let refused = question.observables()[part.start].to_string();
+            _ if query.observables().len() > 1 => {
+                let refused = query.observables()[part.start].to_string();
                 self.leave_out(batch, number, &refused, &reason);
             }
             _ => self.fail(batch, &group, &reason),
@@ -316,13 +316,13 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     }
 
     /// Logs the values that are left out of every query, since no query can contain them.
-    fn note_what_cannot_be_asked(&self, batch: &Batch) {
-        for question in &batch.questions {
-            for observable in question.observables() {
+    fn log_unsupported_values(&self, batch: &Batch) {
+        for query in &batch.queries {
+            for observable in query.observables() {
                 let Some(reason) = self.engine.cannot_ask(observable) else {
                     continue;
                 };
-                for entry in &question.entries {
+                for entry in &query.entries {
                     self.metrics.observables_refused.add(1);
                     error!(
                         indicator:% = entry.id(),
@@ -340,8 +340,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
 
     /// One observable of a query cannot be queried; the others can.
     fn leave_out(&self, batch: &mut Batch, number: usize, observable: &str, reason: &str) {
-        let question = &mut batch.questions[number];
-        for entry in question.entries.iter().filter(|entry| entry.open) {
+        let query = &mut batch.queries[number];
+        for entry in query.entries.iter().filter(|entry| entry.open) {
             self.metrics.observables_refused.add(1);
             let reason = printable(reason, 500);
             error!(
@@ -381,7 +381,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         warn!(
             engine = self.metrics.engine_name(), reason:% = reason;
             "a query for {} indicator(s) failed: {reason}; asking again",
-            group.questions.len()
+            group.queries.len()
         );
         let mut backoff = Backoff::new();
         let pause = (0..group.failures).map(|_| backoff.pause()).last();
@@ -398,8 +398,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         if group.purpose == Purpose::Doubts {
             return;
         }
-        for &question in &group.questions {
-            for entry in &mut batch.questions[question].entries {
+        for &query in &group.queries {
+            for entry in &mut batch.queries[query].entries {
                 let forgotten = std::mem::take(&mut entry.request.forgotten);
                 if forgotten > 0 {
                     warn!(

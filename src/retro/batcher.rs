@@ -1,5 +1,5 @@
-//! Collects indicators and passes them to workers: what waits while all workers are busy
-//! goes together to the first that becomes free.
+//! Collects indicators and passes them to workers. Indicators that wait while all workers
+//! are busy go together to the first worker that becomes free.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -132,10 +132,10 @@ impl Batcher {
                 self.queue.take_back(done.number, done.unanswered);
             }
         } else if index == stop_at {
-            // Closed: the loop's condition sees it.
+            // If the channel is closed, the loop's condition sees it.
             let _ = operation.recv(stop.drain_channel());
         } else if Some(index) == decided_at {
-            // Also closed: the next check sees the decision.
+            // The same if this one is closed: the next check sees the decision.
             let _ = operation.recv(connection.decided());
         } else if Some(index) == own_at {
             let handed = self.hand_out();

@@ -170,18 +170,18 @@ mod tests {
     fn events_count_with_multiplicity() {
         let (a, b) = (fingerprint("a"), fingerprint("b"));
         let room = Budget::new(9);
-        let mut ledger = EventMultiset::default();
+        let mut events = EventMultiset::default();
         for event in [a, b, a] {
-            assert!(ledger.add(event, &room));
+            assert!(events.add(event, &room));
         }
-        assert!(!ledger.meet(a), "it came after the query began");
-        ledger.begin();
-        assert!(ledger.meet(a) && ledger.awaits(a) && ledger.meet(a));
-        assert!(!ledger.awaits(a) && !ledger.meet(a) && ledger.meet(b));
-        ledger.begin();
-        assert!(ledger.meet(b));
-        ledger.keep_unmet();
-        assert!(ledger.meet(a) && ledger.meet(a) && !ledger.meet(b));
+        assert!(!events.meet(a), "it came after the query began");
+        events.begin();
+        assert!(events.meet(a) && events.awaits(a) && events.meet(a));
+        assert!(!events.awaits(a) && !events.meet(a) && events.meet(b));
+        events.begin();
+        assert!(events.meet(b));
+        events.keep_unmet();
+        assert!(events.meet(a) && events.meet(a) && !events.meet(b));
     }
 
     #[test]
@@ -204,19 +204,19 @@ mod tests {
             rounds in prop::collection::vec(prop::collection::vec((0u64..6, any::<bool>()), 0..40), 1..4),
         ) {
             let room = Budget::new(1000);
-            let mut ledger = EventMultiset::default();
+            let mut events = EventMultiset::default();
             let mut all = [0u32; 6];
             for round in rounds {
-                ledger.begin();
+                events.begin();
                 let mut left = all;
                 for (event, adds) in round {
                     let count = &mut left[event as usize];
                     if adds {
-                        prop_assert!(ledger.add(event, &room));
+                        prop_assert!(events.add(event, &room));
                         all[event as usize] += 1;
                     } else {
-                        prop_assert_eq!(ledger.awaits(event), *count > 0);
-                        prop_assert_eq!(ledger.meet(event), *count > 0);
+                        prop_assert_eq!(events.awaits(event), *count > 0);
+                        prop_assert_eq!(events.meet(event), *count > 0);
                         *count = count.saturating_sub(1);
                     }
                 }

@@ -40,7 +40,7 @@ pub(super) struct Whole {
 }
 
 impl Part {
-    /// Adds an event that the part matches.
+    /// Adds an event that matches the part.
     pub(super) fn add(&self, request: &Request, event: &str, source: &Arc<str>, metrics: &Metrics) {
         let Some(observed) = Observed::new(event, source) else {
             return untimed(&request.indicator, metrics);
@@ -50,18 +50,19 @@ impl Part {
         self.of.collected.add(observed, &parts, &mut |_| ());
     }
 
-    /// Not all of its events are known, so that nothing can be joined.
+    /// Gives up the indicator, since not all events of the part are known.
     pub(super) fn fail(&self, why: Incomplete) {
         self.of.collected.give_up(why);
     }
 
-    /// It is not answered; says whether it is the first part of which that is so.
+    /// Records that the part failed; returns whether it is the first of its indicator that
+    /// did.
     pub(super) fn is_first_failure(&self) -> bool {
         !self.of.has_failed.swap(true, Ordering::Relaxed)
     }
 }
 
-/// Puts the parts of indicators that mean several events in their places.
+/// Replaces indicators of several events by their parts.
 pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Request>) {
     let (mut wholes, mut expanded) = (Vec::new(), Vec::with_capacity(requests.len()));
     for request in requests {
@@ -98,7 +99,7 @@ fn parts<'a>(
 }
 
 impl Whole {
-    /// All parts are answered: reports what they make together.
+    /// Reports the instances, once all parts are answered.
     pub(super) fn finish(
         mut self,
         reporter: &mut Reporter,

@@ -1,9 +1,8 @@
-//! Retro matching: indicators are put to the engine as queries over all stored
-//! events.
+//! Retro matching: indicators are queried in all stored events.
 //!
-//! [`Intake`](crate::intake::Intake) → batcher (owns the `queue`) → workers → writer. Workers hand
-//! back what the engine could not answer. Each engine has a batcher and a worker of its
-//! own; the other workers ask for whichever engine has a batch.
+//! [`Intake`](crate::intake::Intake) → batcher (owns the `queue`) → workers → writer.
+//! Workers return the requests that the engine could not answer. Each engine has its own
+//! batcher and worker; the other workers serve any engine that has a batch.
 
 mod answer_reader;
 mod batch;
@@ -35,26 +34,26 @@ use batcher::{Batcher, Workers};
 use queue::Queue;
 use worker::{Desk, Job};
 
-/// How retro matching asks.
+/// The settings of retro matching.
 #[derive(Clone, Debug)]
 pub struct RetroSettings {
     /// The most observables in one query.
     pub batch_size: usize,
     /// The most sightings for an indicator.
     pub max_events: Option<NonZeroU64>,
-    /// The longest that the query for an indicator may take.
+    /// The time limit of the query for an indicator.
     pub timeout: Option<Duration>,
 }
 
-/// One engine, and the way of indicators to it.
+/// An engine and its incoming indicators.
 pub struct Lane {
     /// Its number among the engines, from 1.
     pub number: usize,
     /// The engine.
     pub connection: Arc<Connection>,
-    /// What comes.
+    /// The incoming indicators.
     pub arrivals: Receiver<Arrival>,
-    /// How much of that waits.
+    /// The account of what waits.
     pub account: Arc<Account>,
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
@@ -69,12 +68,12 @@ pub struct Retro {
 }
 
 impl Retro {
-    /// Starts a batcher and a worker for each engine, and so many workers for all of
-    /// them that `workers` queries can run at once, if there are not more engines than
-    /// that. They end when every [`crate::intake::Intake`] is dropped.
+    /// Starts a batcher and a worker for each engine. If `workers` is greater than the
+    /// number of engines, starts workers that are shared by all engines, up to this number
+    /// in total. They end when every [`crate::intake::Intake`] is dropped.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// A thread cannot be started.
     pub fn start(
         settings: &RetroSettings,
         workers: usize,
@@ -83,8 +82,8 @@ impl Retro {
         stop: &Stop,
     ) -> std::io::Result<Self> {
         let mut retro = Retro::default();
-        // A batch is handed over only when a worker is free to take it: until
-        // then it can still grow, and lose what is withdrawn.
+        // A batch is passed on only when a worker is free. Until then it can still grow,
+        // and withdrawn indicators are removed.
         let (jobs_sender, jobs) = bounded::<Job>(0);
         let own = lanes.len();
         let all = match own {
@@ -158,8 +157,8 @@ impl Retro {
         Ok(())
     }
 
-    /// Waits for the threads. One that panicked is reported; the others' work counts all
-    /// the same.
+    /// Waits for the threads. If one panicked, this is logged, and the results of the
+    /// others still count.
     pub fn join(self) {
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or("a thread").to_owned();

@@ -1,5 +1,5 @@
-//! The indicators that wait for a worker, in the order they came, and those that are
-//! with one.
+//! The indicators that wait for a worker, in order of arrival, and the batches of the
+//! workers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,22 +17,21 @@ use crate::state::journal::Ticket;
 /// One indicator on its way through retro matching.
 #[derive(Debug)]
 pub struct Request {
-    /// What to ask for.
+    /// The indicator to query.
     pub indicator: Arc<Indicator>,
-    /// Its entry in the journal, where it has one.
+    /// Its entry in the journal, if it has one.
     pub ticket: Option<Ticket>,
-    /// Its place among what waits and is in work.
+    /// Its place in the account of waiting and running requests.
     pub place: Option<Place>,
     /// When its validity ends.
     end: Option<Ending>,
-    /// How many sightings were reported for it already, by queries that were not
-    /// finished.
+    /// The number of sightings that unfinished queries have reported.
     pub count: u64,
-    /// Their events.
+    /// The events of these sightings.
     pub reported: EventMultiset,
-    /// How many of them the ledger had no room for.
+    /// The number of reported events for which `reported` had no room.
     pub forgotten: u64,
-    /// The indicator that this is for, where it is for a part of one.
+    /// The part of an indicator that this request is for, if it is not for a whole one.
     pub part: Option<Part>,
 }
 
@@ -52,38 +51,38 @@ impl Request {
     }
 }
 
-/// What a worker was given of one indicator.
+/// An indicator that a worker is querying.
 #[derive(Debug)]
 struct Running {
     indicator: Arc<Indicator>,
     end: Option<Ending>,
 }
 
-/// Requests that wait or are in work: the [`Table`] of retro matching.
+/// The waiting and running requests: the [`Table`] of retro matching.
 #[derive(Debug)]
 pub struct Queue {
-    /// Those that go into the lists of a query with others.
+    /// Requests that share a query with others.
     listed: BTreeMap<u64, Request>,
-    /// Those that take a query of their own.
+    /// Requests that need their own query.
     alone: BTreeMap<u64, Request>,
     by_id: HashMap<Arc<str>, Vec<u64>>,
     next: u64,
     observables: usize,
-    /// The batches that are with workers, each with what is still wanted of it.
+    /// The batches of the workers, each with the indicators in it that are still wanted.
     running: HashMap<u64, HashMap<Arc<str>, Running>>,
     batches: u64,
-    /// Why the engine cannot be queried for anything but values, if it cannot.
+    /// Why the engine only supports queries for values, if that is the case.
     lists_only: Option<String>,
     account: Arc<Account>,
     metrics: Arc<Metrics>,
 }
 
-/// What became of a request that was put in.
+/// The result of adding a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed {
     /// It waits.
     Queued,
-    /// The same id with the same observables waits already.
+    /// An equal request waits already.
     Folded,
 }
 
@@ -116,7 +115,7 @@ impl Table for Queue {
         }
     }
 
-    /// What is being queried continues, but is not queried again.
+    /// A running query continues, but the indicator is not queried again.
     fn remove(&mut self, id: &str) -> bool {
         for wanted in self.running.values_mut() {
             wanted.remove(id);
@@ -140,8 +139,8 @@ impl Table for Queue {
 }
 
 impl Queue {
-    /// An empty queue; `lists_only` says why the engine cannot be queried for anything
-    /// but values, if it cannot.
+    /// An empty queue; `lists_only` is the reason if the engine only supports queries for
+    /// values.
     pub fn new(lists_only: Option<String>, account: Arc<Account>, metrics: Arc<Metrics>) -> Self {
         Queue {
             listed: BTreeMap::new(),
@@ -157,7 +156,7 @@ impl Queue {
         }
     }
 
-    /// What has the same id and asks for something else is out of date.
+    /// Drops requests with the same id for something else: they are outdated.
     fn forget_others(&mut self, indicator: &Indicator) {
         let is_other = |other: &Indicator| !is_same(other, indicator);
         for wanted in self.running.values_mut() {
@@ -175,7 +174,7 @@ impl Queue {
         }
     }
 
-    /// Puts a request at the end.
+    /// Adds a request at the end.
     fn push(&mut self, request: Request) -> Pushed {
         let id = &request.indicator.id;
         let numbers = self.by_id.get(id).cloned().unwrap_or_default();
@@ -190,7 +189,7 @@ impl Queue {
         {
             let listed = self.listed.get_mut(&number);
             if let Some(waiting) = listed.or_else(|| self.alone.get_mut(&number)) {
-                // What came last counts; the one that waits has a ticket of its own.
+                // The newest validity counts; the waiting request has its own ticket.
                 waiting.end = request.end;
             }
             return Pushed::Folded;
@@ -205,7 +204,7 @@ impl Queue {
         Pushed::Queued
     }
 
-    /// Takes out every request for this id.
+    /// Removes and returns all waiting requests with this id.
     fn take_out(&mut self, id: &str) -> Vec<Request> {
         let numbers = self.by_id.remove(id).unwrap_or_default();
         let removed: Vec<Request> = numbers
@@ -219,7 +218,7 @@ impl Queue {
         removed
     }
 
-    /// Takes out the next batch for a worker, with its number.
+    /// Removes the next batch for a worker; returns it with its number.
     pub fn hand_out(&mut self, observables: usize) -> (u64, Vec<Request>) {
         let mut requests = self.take(observables);
         let number = self.batches;
@@ -237,8 +236,7 @@ impl Queue {
         (number, requests)
     }
 
-    /// Takes back what a worker could not have answered of a batch, unless nobody
-    /// wants it any more.
+    /// Ends a batch. Its unanswered requests wait again, unless they were withdrawn.
     pub fn take_back(&mut self, number: u64, unanswered: Vec<Request>) {
         let wanted = self.running.remove(&number).unwrap_or_default();
         for mut request in unanswered {
@@ -257,7 +255,7 @@ impl Queue {
         }
     }
 
-    /// Lets go of all that waits; the next run asks for it.
+    /// Leaves all waiting requests to the journal: the next run queries them.
     pub fn leave_to_journal(&mut self) {
         let listed = std::mem::take(&mut self.listed);
         let alone = std::mem::take(&mut self.alone);
@@ -267,7 +265,7 @@ impl Queue {
             .for_each(Ticket::keep);
     }
 
-    /// Whether a worker still has something.
+    /// Whether a worker still has a batch.
     pub fn is_running(&self) -> bool {
         !self.running.is_empty()
     }
@@ -277,9 +275,9 @@ impl Queue {
         listed.or_else(|| self.alone.get(&number))
     }
 
-    /// Takes out the oldest requests, as many as have at most `observables`
-    /// between them, but at least one if any waits. One that takes a query of its
-    /// own is taken alone when it is the oldest.
+    /// Removes and returns the oldest requests with at most `observables` observables in
+    /// total, but at least one request if any waits. If the oldest request needs its own
+    /// query, it is returned alone.
     fn take(&mut self, observables: usize) -> Vec<Request> {
         let oldest = self.listed.first_key_value().map(|(number, _)| *number);
         let mut taken = Vec::new();
@@ -315,13 +313,13 @@ impl Queue {
         }
     }
 
-    /// How many observables wait, by their weight.
+    /// The number of waiting observables, by weight.
     pub fn observables(&self) -> usize {
         self.observables
     }
 }
 
-/// Whether two requests with the same id ask for the same, in the same words.
+/// Whether two indicators with the same id search for the same, in the same protocol.
 fn is_same(one: &Indicator, other: &Indicator) -> bool {
     one.asks_the_same(other) && one.protocol == other.protocol
 }
@@ -385,7 +383,7 @@ mod tests {
         queue.push(request("1", "a"));
         assert_eq!(queue.push(request("1", "a")), Pushed::Folded);
         assert_eq!(queue.push(request("1", "b")), Pushed::Queued);
-        // A query that was begun carries what it has reported.
+        // A query that was begun keeps its reported events.
         let mut begun = request("1", "a");
         begun.count = 7;
         assert_eq!(queue.push(begun), Pushed::Queued);
@@ -458,7 +456,7 @@ mod tests {
         let (number, requests) = queue.hand_out(9);
         assert_eq!(requests.len(), 1);
         assert_eq!(requests[0].indicator.ioc, ["c"]);
-        // The same once more, and withdrawn in the end.
+        // The same again, and withdrawn at the end.
         queue.put(indicator("1", "c"), None, None);
         queue.take_back(number, requests);
         let (number, requests) = queue.hand_out(9);

@@ -1,5 +1,5 @@
-//! Workers: each takes a batch, asks, and reports. That of an engine waits while its
-//! engine is away.
+//! Workers: each runs queries for batches and reports the matches. An engine's own worker
+//! waits while the engine is away.
 
 use std::sync::Arc;
 
@@ -16,47 +16,47 @@ use crate::process::stop::Stop;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::{ReportSettings, Reporter};
 
-/// What one engine is asked with, by whichever worker.
+/// What any worker needs to query one engine.
 pub struct Desk {
-    /// How it is asked.
+    /// The settings of its queries.
     pub settings: RetroSettings,
     /// The engine.
     pub connection: Arc<Connection>,
     /// How matches are reported.
     pub report: Arc<ReportSettings>,
-    /// Where they go.
+    /// Where sightings are sent.
     pub writer: Sender<WriterMessage>,
-    /// What is counted.
+    /// The engine's metrics.
     pub metrics: Arc<Metrics>,
     /// What becomes of the indicators.
     pub fates: Arc<Fates>,
     /// What is remembered of events.
     pub memory: Memory,
-    /// The program's end.
+    /// The program's stop.
     pub stop: Stop,
-    /// Where it is told what is answered.
+    /// Where finished batches are reported.
     pub done: Sender<Done>,
 }
 
-/// A batch for a worker that is no engine's own.
+/// A batch for a shared worker.
 pub struct Job {
-    /// Whom to ask.
+    /// The engine to query.
     pub desk: Arc<Desk>,
-    /// For what.
+    /// The batch.
     pub handed: Handed,
 }
 
-/// Works for whichever engine has a batch, until there are no more of them.
+/// Runs batches of any engine until no more arrive.
 pub fn help(jobs: &Receiver<Job>) {
     while let Ok(Job { desk, handed }) = jobs.recv() {
         let mut reporter = desk.reporter();
-        desk.ask(&mut reporter, handed);
+        desk.run_batch(&mut reporter, handed);
     }
 }
 
 impl Desk {
-    /// Works as the engine's own worker, until there are no more batches, or the engine
-    /// was given up.
+    /// Runs batches as the engine's own worker, until no more arrive or the engine is given
+    /// up.
     pub fn work(&self, batches: &Receiver<Handed>) {
         if !self.connection.wait_for_first(&self.stop) {
             return;
@@ -64,8 +64,8 @@ impl Desk {
         let mut reporter = self.reporter();
         loop {
             match batches.recv_timeout(self.connection.until_look()) {
-                Ok(handed) if self.connection.is_up() => self.ask(&mut reporter, handed),
-                // While it waits, a batch can grow, and lose what is withdrawn.
+                Ok(handed) if self.connection.is_up() => self.run_batch(&mut reporter, handed),
+                // In the queue the batch can grow, and withdrawn indicators are removed.
                 Ok(handed) => self.give_back(handed),
                 Err(RecvTimeoutError::Timeout) => self.connection.look(&self.stop),
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -75,7 +75,7 @@ impl Desk {
     }
 
     fn give_back(&self, handed: Handed) {
-        // Gone only where it ended by a defect.
+        // The receiver is gone only if its thread panicked.
         let _ = self.done.send(Done {
             number: handed.number,
             unanswered: handed.requests,
@@ -91,9 +91,9 @@ impl Desk {
         )
     }
 
-    fn ask(&self, reporter: &mut Reporter, handed: Handed) {
+    fn run_batch(&self, reporter: &mut Reporter, handed: Handed) {
         let Handed { number, requests } = handed;
-        let mut asker = BatchRunner {
+        let mut runner = BatchRunner {
             engine: &**self.connection.engine(),
             reporter,
             metrics: &self.metrics,
@@ -103,14 +103,15 @@ impl Desk {
             max_events: self.settings.max_events,
             timeout: self.settings.timeout,
         };
-        let requests = match asker.ask(requests) {
+        let requests = match runner.run(requests) {
             Ok(()) => {
                 self.connection.has_answered();
                 Vec::new()
             }
             Err((unanswered, interruption)) => {
                 if let Interruption::Unreachable(reason) = interruption {
-                    // Before the batch is back, which is not for just anybody then.
+                    // This is recorded before the batch is returned, so that only the
+                    // engine's own worker gets it again.
                     self.connection.is_lost(&reason);
                 }
                 unanswered

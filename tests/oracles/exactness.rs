@@ -196,7 +196,7 @@ impl Run {
         let fates = Fates::new(self.metrics.clone());
         for mut requests in batches {
             loop {
-                let mut asker = BatchRunner {
+                let mut runner = BatchRunner {
                     engine: &self.engine,
                     reporter: &mut reporter,
                     metrics: &self.metrics,
@@ -206,7 +206,7 @@ impl Run {
                     max_events: self.max_events,
                     timeout: self.timeout,
                 };
-                match asker.ask(requests) {
+                match runner.run(requests) {
                     Ok(()) => break,
                     Err((again, Interruption::Unreachable(_))) => requests = again,
                     Err((_, Interruption::Stopped)) => panic!("nobody stops it"),
