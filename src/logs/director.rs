@@ -442,7 +442,7 @@ impl Director {
                         file = &**name, reason = "nothing in it is an event";
                         "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
                         printable(&beginning, 200),
-                        format::taken()
+                        format::supported()
                     );
                 }
             }

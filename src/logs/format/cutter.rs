@@ -1,4 +1,4 @@
-//! From the bytes of a log to blocks of lines, each with what makes events of them.
+//! Cuts a log into blocks of lines, each with the state to read its events.
 
 use std::io::{self, Read};
 
@@ -6,29 +6,29 @@ use super::json_array::Flatten;
 use super::{BEGINNING, Detected, LogFormat, Reading, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
-/// How much of the beginning is kept for messages, in bytes.
+/// The bytes of the beginning that are kept for messages.
 const SHOWN: usize = 60;
 
-/// Where a log of which nothing was told yet gets its bytes from first.
+/// The bytes that were read to detect the format. They are the first to be cut.
 #[derive(Debug, Default)]
 struct Beginning {
     bytes: Vec<u8>,
     at: usize,
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub enum Cut {
-    /// A block of whole lines, and how they are read.
+    /// A block of whole lines, and how to read them.
     Block(Reading),
-    /// There is no whole line before the end.
+    /// No whole line is left before the end.
     Nothing,
-    /// It cannot be read, for this reason.
+    /// The log cannot be read, for this reason.
     Unreadable(&'static str),
 }
 
-/// The state between two blocks of one log. A log is read from its start; where only
-/// its end is wanted, the blocks before it are thrown away.
+/// The state between two blocks of one log. A log is read from its start; if only its end
+/// is needed, the blocks before it are discarded.
 #[derive(Debug)]
 pub struct Cutter {
     form: Option<LogFormat>,
@@ -37,9 +37,9 @@ pub struct Cutter {
     flatten: Option<Flatten>,
     reading: Reading,
     lines: Lines,
-    /// The number of the first line of the next block, from 1, where it is known.
+    /// The number of the first line of the next block, from 1, if known.
     next_line: Option<u64>,
-    /// That of the last block.
+    /// The number of the first line of the last block.
     first_line: Option<u64>,
 }
 
@@ -59,7 +59,7 @@ impl Default for Cutter {
 }
 
 impl Cutter {
-    /// For the rest of a log whose form is known, from the start of a line.
+    /// Reads the rest of a log with a known format, from the start of a line.
     pub fn behind(form: LogFormat) -> Self {
         let mut cutter = Cutter::default();
         cutter.begin(form);
@@ -71,37 +71,37 @@ impl Cutter {
         self.form = Some(form);
         self.flatten = form.flatten();
         if self.flatten.is_some() {
-            // The lines that are made are not those of the file.
+            // The lines that are cut are not those of the file.
             self.next_line = None;
         }
         self.reading = form.reading();
     }
 
-    /// The form, once it is known.
+    /// The format, once it is known.
     pub fn form(&self) -> Option<LogFormat> {
         self.form
     }
 
-    /// How the log begins, once, when its form is known.
+    /// The beginning of the log. It is returned once, when the format is known.
     pub fn take_beginning(&mut self) -> Option<Vec<u8>> {
         self.begins.take()
     }
 
-    /// The number in the log of the first line of the last block, from 1, where its lines
-    /// are those of the log, from its start.
+    /// The number of the first line of the last block, from 1. It is unknown if the log is
+    /// not read from its start, or if its lines are not those of the file.
     pub fn first_line(&self) -> Option<u64> {
         self.first_line
     }
 
-    /// How many lines were too long since this was last asked.
+    /// The number of lines that were too long since the last call.
     pub fn take_too_long(&mut self) -> u64 {
         self.lines.take_too_long()
     }
 
-    /// Reads the next block into `block`, whose content is lost.
+    /// Reads the next block into `block`, replacing its content.
     ///
     /// # Errors
-    /// Those of the reader. What was read before is kept for the next call.
+    /// The reader fails. The data read so far is kept for the next call.
     pub fn next(
         &mut self,
         reader: &mut impl Read,
@@ -170,7 +170,7 @@ impl Cutter {
     }
 }
 
-/// The beginning of a log, and then the rest.
+/// The beginning of a log, followed by the rest.
 struct Whole<'a, R> {
     beginning: &'a mut Beginning,
     reader: &'a mut R,

@@ -1,45 +1,45 @@
-//! From arrays of events to lines: `jq -s`, pretty-printed JSON, and what
-//! Elasticsearch, Kibana and Splunk answer. The bytes are rewritten as they come, so
-//! that an array of any length takes the memory of one buffer.
+//! Converts arrays of events to lines: `jq -s`, pretty-printed JSON, and responses of
+//! Elasticsearch, Kibana and Splunk. The bytes are rewritten as they are read, so that an
+//! array of any length takes the memory of one buffer.
 //!
-//! An event is what stands between a `{` and its `}`; line breaks and the indentation
-//! behind them go. What is no object (a number in the array) becomes a line too: it is
-//! counted there as no event. A line break inside a string, which JSON does not have,
-//! ends a broken event, and the next `{` begins another.
+//! An event is the text from a `{` to its `}`, without line breaks and the indentation
+//! after them. An element that is not an object (a number in the array) becomes a line too,
+//! and is counted later as a line that is not an event. A line break inside a string, which
+//! JSON does not allow, ends a broken event, and the next `{` begins another.
 
 use std::io::{self, Read};
 
-/// How much is read at once, in bytes.
+/// The bytes that are read at once.
 const INPUT: usize = 64 << 10;
 
-/// Deeper than this no JSON reader follows.
+/// The deepest nesting: JSON readers give up beyond it.
 const DEEPEST: usize = 128;
 
 /// Where the events are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// At the top, or in arrays there.
+    /// At the top level, or in arrays there.
     Top,
-    /// In the array that these keys lead to, from the top.
+    /// In the array at this path of keys, from the top.
     Within(&'static [&'static str]),
 }
 
-/// The output of programs, by the keys of the array with their events.
+/// The paths of the events in responses of known programs.
 const ANSWERS: [&[&str]; 2] = [&["hits", "hits"], &["results"]];
 
-/// Whether an input is the answer of a program.
+/// Whether an input is the response of a known program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelope {
-    /// It is, and its events are there.
+    /// It is, and its events are at this place.
     Place(Place),
-    /// It is not a known one.
+    /// It is not.
     No,
     /// The first object is not complete.
     More,
 }
 
-/// What an input is that begins so, by its first object. What is said of a beginning holds
-/// for all that begins so, but for [`Envelope::More`].
+/// Checks the first object of an input. Unless the result is [`Envelope::More`], it holds
+/// for every longer beginning too.
 pub fn envelope(beginning: &[u8]) -> Envelope {
     let mut open = ANSWERS.map(|path| Some((path, State::new(Place::Within(path)))));
     for &byte in beginning {
@@ -61,18 +61,18 @@ pub fn envelope(beginning: &[u8]) -> Envelope {
     Envelope::More
 }
 
-/// Makes lines of arrays.
+/// Converts arrays to lines.
 #[derive(Debug)]
 pub struct Flatten {
     state: State,
     input: Vec<u8>,
-    /// Lines that are made and not yet read.
+    /// The lines that are converted and not read yet.
     output: Vec<u8>,
     at: usize,
 }
 
 impl Flatten {
-    /// Of an input from its start.
+    /// Converts an input from its start.
     pub fn new(place: Place) -> Self {
         Flatten {
             state: State::new(place),
@@ -82,7 +82,7 @@ impl Flatten {
         }
     }
 
-    /// The lines of what `reader` gives.
+    /// The lines of the input from `reader`.
     pub fn over<'a, R: Read>(&'a mut self, reader: &'a mut R) -> impl Read + use<'a, R> {
         Over {
             flatten: self,
@@ -123,15 +123,15 @@ impl<R: Read> Read for Over<'_, R> {
 /// What the next byte belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The outside of events, or of the array that holds them.
+    /// Outside of events, or outside of the array of events.
     Between,
-    /// A string there.
+    /// A string outside of events.
     Key,
     /// An event.
     Object,
     /// A string in an event.
     Text,
-    /// Something else that stands where an event should.
+    /// Something other than an event, among the events.
     Other,
 }
 
@@ -139,23 +139,23 @@ enum Phase {
 struct State {
     path: &'static [&'static str],
     phase: Phase,
-    /// Behind a backslash in a string.
+    /// After a backslash in a string.
     is_escaped: bool,
-    /// Behind a line break in an event.
+    /// After a line break in an event.
     is_indented: bool,
-    /// How many brackets of an event are open.
+    /// The number of open brackets in an event.
     inside: usize,
-    /// How many brackets are open outside of events.
+    /// The number of open brackets outside of events.
     depth: usize,
-    /// How many keys of the path lead to where it is.
+    /// The number of keys of the path that lead to the current place.
     matched: usize,
-    /// The last string outside of events, as far as it may be a key of the path.
+    /// The last string outside of events, as far as it can be a key of the path.
     key: String,
-    /// That key stands before the next value.
+    /// This key is before the next value.
     is_expected: bool,
 }
 
-/// What becomes of a byte.
+/// What to do with a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Act {
     Drop,
@@ -227,7 +227,7 @@ impl State {
 
     fn in_text(&mut self, byte: u8) -> Act {
         if byte == b'\n' {
-            // No JSON: what began is broken.
+            // This is not JSON: the event is broken.
             self.phase = Phase::Between;
             return Act::End;
         }
@@ -314,14 +314,14 @@ impl State {
             self.phase = Phase::Between;
             return Act::Drop;
         }
-        // One more than the longest key of a path is enough to differ.
+        // One more character than the longest key of a path is enough to tell them apart.
         if self.key.len() < 8 {
             self.key.push(char::from(byte));
         }
         Act::Drop
     }
 
-    /// Looks for the array that holds the events.
+    /// Searches for the array of events.
     fn outside(&mut self, byte: u8) {
         match byte {
             b'"' => {
@@ -360,7 +360,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives a few bytes at a time.
+    /// Returns a few bytes at a time.
     struct Slowly<'a>(&'a [u8], usize);
 
     impl Read for Slowly<'_> {

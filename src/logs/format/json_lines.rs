@@ -1,4 +1,4 @@
-//! One JSON object a line: what stands before it on the line, and what exports wrap
+//! One JSON object per line: removes a prefix of the line, and the wrapping of exports
 //! around an event.
 
 use std::borrow::Cow;
@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{lines, places_of_lines};
 
-/// Shows every line of a block that is not blank. What is no UTF-8 is replaced.
+/// Passes on every line of a block that is not blank. Invalid UTF-8 is replaced.
 pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
     let mut line = |line: &str| {
         let line = line.trim_ascii();
@@ -16,16 +16,15 @@ pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
             show(line);
         }
     };
-    // Checked in one go; only where something is wrong line by line.
+    // The block is checked at once. It is checked line by line only if it is invalid.
     match std::str::from_utf8(block) {
         Ok(text) => places_of_lines(block).for_each(|place| line(&text[place])),
         Err(_) => lines(block).for_each(|bytes| line(&String::from_utf8_lossy(bytes))),
     }
 }
 
-/// The object in a line that is none as a whole: behind a byte order mark, the head that
-/// syslog puts before it or the rest of a line that was cut short, and before the comma
-/// that one element of a list a line ends with.
+/// The object in a line that is not an object as a whole: after a byte order mark, a syslog
+/// header or the rest of a truncated line, and before the comma after an element of a list.
 pub fn within(line: &str) -> Option<&str> {
     let start = memmem::find_iter(line.as_bytes(), b"{").find(|start| {
         let rest = line[start + 1..].trim_ascii_start();
@@ -36,14 +35,14 @@ pub fn within(line: &str) -> Option<&str> {
     (object.len() < line.len()).then_some(object)
 }
 
-/// The names of the members that Elasticsearch and Splunk put before an event.
+/// The names of the first members that Elasticsearch and Splunk write before an event.
 const FIRST_MEMBERS: [&str; 11] = [
     "_index", "_id", "_type", "_score", "_source", "preview", "result", "offset", "_bkt", "_cd",
     "_raw",
 ];
 
-/// Whether a line may be an event in the wrapping of an export. It costs next to nothing
-/// to say no.
+/// Whether a line may be an event in the wrapping of an export. Rejecting a line costs next
+/// to nothing.
 pub fn may_be_wrapped(line: &str) -> bool {
     let Some(rest) = line.strip_prefix("{") else {
         return false;
@@ -59,8 +58,8 @@ pub fn may_be_wrapped(line: &str) -> bool {
         })
 }
 
-/// What exports of Elasticsearch (`_source`) and Splunk (`result`, `_raw`) hold an event
-/// in.
+/// The members with the event in exports of Elasticsearch (`_source`) and Splunk (`result`,
+/// `_raw`).
 #[derive(serde::Deserialize)]
 struct Wrapping<'a> {
     #[serde(borrow, rename = "_source")]
@@ -71,7 +70,7 @@ struct Wrapping<'a> {
     raw: Option<&'a RawValue>,
 }
 
-/// The event in an element of an export; the line itself where it is in no wrapping.
+/// The event in an element of an export; the line itself if it has no wrapping.
 pub fn unwrapped(line: &str) -> Cow<'_, str> {
     let Ok(wrapping) = serde_json::from_str::<Wrapping<'_>>(line) else {
         return Cow::Borrowed(line);
@@ -81,7 +80,7 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
         .map(RawValue::get)
         .find(|inner| inner.starts_with('{'));
     let raw = match inner {
-        // Splunk's fields are made of the event; `_raw` is the event.
+        // Splunk's fields are derived from the event; `_raw` is the event.
         Some(inner) => match serde_json::from_str::<Wrapping<'_>>(inner) {
             Ok(Wrapping { raw: Some(raw), .. }) => Some(raw),
             _ => return Cow::Borrowed(inner),
@@ -95,7 +94,7 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// What shippers of logs (Filebeat, Logstash) hold the event in that they read, as text.
+/// The members in which log shippers (Filebeat, Logstash) store the original event as text.
 #[derive(serde::Deserialize)]
 struct Shipped<'a> {
     #[serde(borrow)]
@@ -112,10 +111,10 @@ struct ShippedEvent<'a> {
     original: Option<&'a RawValue>,
 }
 
-/// The event as it was before a shipper read it, where the object carries it as text, on one
-/// line. The shipper may have taken it apart as well, or not.
+/// The original event, on one line, if a shipper stored it as text. The shipper may also
+/// have parsed it.
 pub fn original(object: &str) -> Option<String> {
-    // It costs next to nothing to say no.
+    // Rejecting an object costs next to nothing.
     let bytes = object.as_bytes();
     memchr::memchr_iter(b'{', bytes).find(|&at| at > 0 && bytes[at - 1] == b'"')?;
     let shipped: Shipped<'_> = serde_json::from_str(object).ok()?;
@@ -129,7 +128,7 @@ pub fn original(object: &str) -> Option<String> {
     let texts = texts.into_iter().flatten();
     let mut texts = texts.filter_map(|text| serde_json::from_str::<String>(text.get()).ok());
     let original = texts.find(|text| text.trim_ascii().starts_with('{'))?;
-    // Only between its signs JSON has ends of lines.
+    // In JSON, line breaks are only allowed between tokens.
     Some(original.trim_ascii().replace(['\n', '\r'], " "))
 }
 
@@ -149,7 +148,7 @@ mod tests {
             ("{\"a\": 1},", Some("{\"a\": 1}")),
             ("{\"a\": 1} ]", Some("{\"a\": 1}")),
             ("@cee: {}", Some("{}")),
-            // Nothing else can be made of these.
+            // These are not changed.
             ("{\"a\": 1", None),
             ("no json", None),
             ("", None),
@@ -177,7 +176,7 @@ mod tests {
         ] {
             assert_eq!(unwrapped(line), line);
         }
-        // A `_raw` that is no event leaves the fields.
+        // A `_raw` that is not an event leaves the fields.
         let line = r#"{"result":{"_raw":"text","src_ip":"x"}}"#;
         assert_eq!(unwrapped(line), r#"{"_raw":"text","src_ip":"x"}"#);
     }

@@ -1,9 +1,9 @@
-//! The forms in which logs come, each told by its content.
+//! The formats of logs, which are detected by content.
 //!
-//! A form says how its bytes become lines (`LogFormat::flatten`) and what makes events of
-//! the lines ([`Reading`]); one that is new has its entry in [`LOG_FORMS`], its variants and
-//! arms here and nowhere else, and a file with its reader. How a log is compressed is another matter
-//! (`decode`), and both passes over files and the following of them read by [`Cutter`].
+//! A format determines how its bytes become lines (`LogFormat::flatten`) and how lines
+//! become events ([`Reading`]). A new format needs an entry in [`LOG_FORMS`], its variants
+//! and match arms in this file, and a file with its reader. Compression is handled in
+//! `decode`. [`Cutter`] reads for both passes over files and for following them.
 
 mod cutter;
 pub mod json_array;
@@ -21,22 +21,22 @@ use crate::config::log_forms::LOG_FORMS;
 
 pub use cutter::{Cut, Cutter};
 
-/// How much of a log is looked at, at the most, to tell its form, in bytes.
+/// The most bytes of a log that are examined to detect its format.
 pub const BEGINNING: usize = 64 << 10;
 
-/// A form that is read.
+/// A supported format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// One JSON object a line.
+    /// One JSON object per line.
     JsonLines,
     /// Arrays of JSON objects, and objects over several lines.
     JsonArray(Place),
-    /// Zeek's own.
+    /// Zeek's own format.
     Zeek,
 }
 
-/// What is read, in a few words.
-pub fn taken() -> String {
+/// The supported formats in a few words.
+pub fn supported() -> String {
     let names: Vec<&str> = LOG_FORMS.iter().map(|form| form.name).collect();
     format!(
         "logs of Suricata (EVE) and Zeek as {}; plain, or compressed with gzip or Zstandard",
@@ -45,7 +45,7 @@ pub fn taken() -> String {
 }
 
 impl LogFormat {
-    /// Its name, as it stands in the log.
+    /// Its name in the log.
     pub fn name(self) -> &'static str {
         let entry = match self {
             LogFormat::JsonLines => &LOG_FORMS[0],
@@ -55,7 +55,7 @@ impl LogFormat {
         entry.name
     }
 
-    /// What makes events of its lines, before the first of them.
+    /// How to read events from its lines, before the first line.
     fn reading(self) -> Reading {
         match self {
             LogFormat::JsonLines | LogFormat::JsonArray(_) => Reading::Json,
@@ -63,7 +63,7 @@ impl LogFormat {
         }
     }
 
-    /// What makes lines of its bytes, where they are none.
+    /// How to convert its bytes to lines, unless they are lines already.
     fn flatten(self) -> Option<Flatten> {
         match self {
             LogFormat::JsonArray(place) => Some(Flatten::new(place)),
@@ -71,7 +71,7 @@ impl LogFormat {
         }
     }
 
-    /// Whether a line means nothing without what stands before it in the log.
+    /// Whether a line cannot be read without earlier lines of the log.
     pub fn needs_start(self) -> bool {
         match self {
             LogFormat::JsonLines => false,
@@ -80,21 +80,21 @@ impl LogFormat {
     }
 }
 
-/// What was made of the beginning of a log.
+/// What the beginning of a log reveals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detected {
-    /// It is in this form, or in the one that needs no certain beginning.
+    /// It has this format, or the default format, which needs no certain beginning.
     Format(LogFormat),
     /// It cannot be read, for this reason.
     Unreadable(&'static str),
-    /// There is too little of it.
+    /// More bytes are needed.
     More,
 }
 
-/// The form of a log that begins so; `is_all` where nothing follows.
+/// Detects the format of a log from its beginning; `is_all` if nothing follows.
 ///
-/// What holds for a beginning holds for every longer one too: how a log is read does not
-/// depend on where the first read of it ended.
+/// The result holds for every longer beginning too: how a log is read does not depend on
+/// the size of the first read.
 pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     let is_all = is_all || beginning.len() >= BEGINNING;
     if let Some(reason) = unreadable::reason(beginning) {
@@ -120,13 +120,13 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     form.map_or(Detected::More, Detected::Format)
 }
 
-/// Whether there is enough of what begins as no form does to say that it is none of the
-/// files that are known, and so may have events in later lines.
+/// Whether this is enough of an unknown beginning to exclude the known unreadable files, so
+/// that later lines may hold events.
 fn is_enough(text: &[u8], is_all: bool) -> bool {
     is_all || text.len() >= unreadable::ENOUGH || text.contains(&b'\n')
 }
 
-/// What begins with `[`: an array of objects, or a line of something else.
+/// A beginning with `[`: an array of objects, or a line of something else.
 fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
     match text.trim_ascii_start().first() {
         Some(b'{' | b']') => Some(LogFormat::JsonArray(Place::Top)),
@@ -136,8 +136,7 @@ fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
     }
 }
 
-/// What begins with `{`: a line, an object over several lines, or an answer that
-/// holds events.
+/// A beginning with `{`: a line, an object over several lines, or a response with events.
 fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
     let end = memchr::memchr(b'\n', text);
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
@@ -154,7 +153,7 @@ fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
         None if !is_all => None,
         Some(next) if b" \t\"}\r\n".contains(next) => match json_array::envelope(text) {
             Envelope::Place(place) => Some(LogFormat::JsonArray(place)),
-            // An answer may show its events later.
+            // The events of a response may follow later.
             Envelope::More if !is_all => None,
             Envelope::More | Envelope::No => Some(LogFormat::JsonArray(Place::Top)),
         },
@@ -162,26 +161,26 @@ fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
     }
 }
 
-/// What makes events of the lines of one block.
+/// How to read events from the lines of a block.
 #[derive(Clone, Debug, Default)]
 pub enum Reading {
     /// Every line is one JSON object.
     #[default]
     Json,
-    /// The lines are rows below this header, or below those among them.
+    /// The lines are rows below this header, or below headers among them.
     Zeek(zeek_tsv::Head),
 }
 
 /// An event.
 #[derive(Clone, Copy, Debug)]
 pub enum Event<'a> {
-    /// One line, which may still prove to be no JSON.
+    /// One line, which may still turn out not to be JSON.
     Json(&'a str),
     /// A row.
     Row(Row<'a>),
 }
 
-/// A line that is no event, and why.
+/// A line that is not an event, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub struct NoEvent<'a> {
     /// The line.
@@ -191,8 +190,8 @@ pub struct NoEvent<'a> {
 }
 
 impl Reading {
-    /// What makes events of this block, which comes next; the one behind it is read with
-    /// what this one says.
+    /// How to read the next block; also processes the headers in this block, for the one
+    /// after it.
     fn next(&mut self, block: &[u8]) -> Reading {
         let reading = self.clone();
         match self {
@@ -202,8 +201,8 @@ impl Reading {
         reading
     }
 
-    /// Shows what every line of a part of a block is that says something. The parts come
-    /// in their order.
+    /// Passes on the result of every line of a part of a block, except blank lines and
+    /// headers. Call it for the parts in order.
     pub fn each(&mut self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
         match self {
             Reading::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
@@ -229,8 +228,8 @@ fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     places_of_lines(block).map(|place| &block[place])
 }
 
-/// Where the lines of a block stand, without their ends; `str::split` finds them a third as
-/// fast.
+/// The positions of the lines of a block, without their ends. `str::split` finds them at a
+/// third of the speed.
 fn places_of_lines(block: &[u8]) -> impl Iterator<Item = Range<usize>> {
     let ends = memchr::memchr_iter(b'\n', block).chain([block.len()]);
     let mut start = 0;

@@ -1,6 +1,6 @@
-//! What is no log that can be read, by its first bytes, and what to do with it.
+//! Recognises files that cannot be read as logs by their first bytes, with advice for each.
 
-/// What such a file begins with, and what is said of it.
+/// The beginnings of such files, and the reasons for the user.
 const KNOWN: [(&[u8], &str); 14] = [
     (
         b"\xfd7zXZ\x00",
@@ -43,10 +43,10 @@ const KNOWN: [(&[u8], &str); 14] = [
     (b"\xfe\xff", UTF_16),
 ];
 
-/// Before so many bytes are there, text may still prove to be UTF-16.
+/// With fewer bytes, text may still turn out to be UTF-16.
 pub const LEAST: usize = 4;
 
-/// How many bytes tell all of them, and tar archives.
+/// With this many bytes, all of them and tar archives are recognised.
 pub const ENOUGH: usize = 512;
 
 const PACKETS: &str =
@@ -61,7 +61,7 @@ const BZIP2: &str =
 const TAR: &str =
     "it is a tar archive: pipe what it holds (`tar -xOf FILE | vast-threatbus … --events -`)";
 
-/// Why a file that begins so cannot be read; `None` where it may be.
+/// Why a file with this beginning cannot be read; `None` if it may be a log.
 pub fn reason(beginning: &[u8]) -> Option<&'static str> {
     if let Some((_, reason)) = KNOWN.iter().find(|(magic, _)| beginning.starts_with(magic)) {
         return Some(reason);
@@ -70,7 +70,7 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
         [first, 0, second, 0, ..] | [0, first, 0, second, ..] if *first > 0 && *second > 0 => {
             Some(UTF_16)
         }
-        // A block, or the end of a file without one.
+        // A block, or the end of a file without blocks.
         [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
         | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, b'r', b'E', ..] => Some(BZIP2),
         _ if is_tar(beginning) => Some(TAR),
@@ -78,8 +78,9 @@ pub fn reason(beginning: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether it begins with the head of an archive's first file: its name, filled up with NUL
-/// bytes, and the mark behind it. A log that its first character identifies is none of these.
+/// Whether it begins with the header of a tar archive: the name of the first file, padded
+/// with NUL bytes, and the magic after it. A log that is recognised by its first character
+/// is not an archive.
 fn is_tar(beginning: &[u8]) -> bool {
     beginning.get(257..262) == Some(b"ustar")
         && !beginning[..257].contains(&b'\n')
@@ -87,7 +88,7 @@ fn is_tar(beginning: &[u8]) -> bool {
         && !beginning.trim_ascii_start().starts_with(b"[")
 }
 
-/// Whether what cannot be read may be a log all the same: not where it holds packets.
+/// Whether an unreadable file may contain a log: any except a packet capture.
 pub fn may_be_log(beginning: &[u8]) -> bool {
     reason(beginning).is_some_and(|reason| reason != PACKETS)
 }

@@ -1,6 +1,6 @@
-//! An event of a tab-separated log as Zeek's JSON writer would have printed it: fields
-//! that are not set are left out, numbers are numbers, and doubles have as many digits
-//! as tell them from their neighbours.
+//! Prints an event of a tab-separated log like Zeek's JSON writer: unset fields are left
+//! out, numbers are numbers, and doubles have as many digits as needed to distinguish them
+//! from their neighbours.
 
 use std::fmt::Write as _;
 
@@ -37,7 +37,8 @@ pub fn print(row: &Row<'_>, json: &mut String) {
     json.push('}');
 }
 
-/// One value. What is not what its column says stands as text: nothing is lost.
+/// One value. If it does not have the column's type, it is printed as text, so that nothing
+/// is lost.
 fn value(json: &mut String, cell: Cell<'_>, kind: Type) {
     let bytes = match cell {
         Cell::Unset => return json.push_str("null"),
@@ -72,7 +73,7 @@ fn value(json: &mut String, cell: Cell<'_>, kind: Type) {
     }
 }
 
-/// A whole number; a port may have its protocol behind it (`53/udp`).
+/// An integer; a port may be followed by its protocol (`53/udp`).
 fn integer(json: &mut String, text: &str) -> bool {
     let digits = text.split_once('/').map_or(text, |(port, _)| port);
     if let Ok(number) = digits.parse::<u64>() {
@@ -84,8 +85,8 @@ fn integer(json: &mut String, text: &str) -> bool {
     }
 }
 
-/// A double as the writer's library prints it: the shortest digits that mean it, with
-/// an exponent only where it is above 21 or below -6; infinities are null.
+/// A double like the writer's library prints it: the shortest digits that identify it, with
+/// an exponent only above 21 or below -6. Infinities are null.
 fn double(json: &mut String, number: f64) {
     if !number.is_finite() {
         return json.push_str("null");
@@ -95,7 +96,7 @@ fn double(json: &mut String, number: f64) {
         .split_once('e')
         .expect("`{:e}` prints an exponent");
     let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
-    // How many digits stand before the point.
+    // The number of digits before the point.
     let before = 1 + exponent
         .parse::<i32>()
         .expect("`{:e}` prints a number there");
@@ -150,7 +151,7 @@ fn string(json: &mut String, text: &str) {
             0..0x20 => {
                 json.push_str(&text[start..at]);
                 start = at + 1;
-                // Names of columns alone: a value has none of these left.
+                // Only names of columns: in values these are already replaced.
                 json.push_str(&format!("\\u{byte:04X}"));
                 continue;
             }

@@ -1,13 +1,13 @@
-//! Zeek's own format, tab-separated as a rule: the header says how a line is cut
-//! and what its columns are. The writer is described in Zeek's documentation of its
-//! ASCII writer (`LogAscii`).
+//! Zeek's own format, usually tab-separated: the header defines how a line is split and what
+//! its columns are. It is described in Zeek's documentation of its ASCII writer
+//! (`LogAscii`).
 //!
-//! * `\xHH` is a byte, `\\` a backslash; what is no UTF-8 then, and a control
-//!   character, stands as `\xHH` in the text, as in Zeek's JSON.
-//! * A cell that is the header's `#unset_field` says nothing, one that is its
+//! * `\xHH` is a byte, `\\` a backslash. Invalid UTF-8 and control characters are printed
+//!   as `\xHH` in the text, as in Zeek's JSON.
+//! * A cell that equals the header's `#unset_field` is unset; one that equals its
 //!   `#empty_field` is an empty text or an empty list.
-//! * A header may come again: after a rotation into the same file, or where logs were
-//!   put end to end.
+//! * Another header may follow: after a rotation into the same file, or in concatenated
+//!   logs.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use memchr::{memchr, memmem};
 
-/// The most columns that a log may have. Zeek's widest of its own has some 60; without
-/// a bound a hostile header would take a hundred bytes of memory for each of its own.
+/// The most columns of a log. Zeek's widest log has about 60. Without a limit, a hostile
+/// header would use a hundred bytes of memory for each of its columns.
 const MOST_COLUMNS: usize = 4096;
 
-/// The words that a line of a header begins with.
+/// The first words of header lines.
 const KEYS: [&str; 8] = [
     "separator ",
     "set_separator",
@@ -31,8 +31,8 @@ const KEYS: [&str; 8] = [
     "types",
 ];
 
-/// Whether a log that begins with this line is one of Zeek's; `None` where more of the
-/// line must be seen.
+/// Whether a log with this beginning is one of Zeek's; `None` if more of the line is
+/// needed.
 pub fn begins(beginning: &[u8]) -> Option<bool> {
     let rest = beginning.strip_prefix(b"#")?;
     if KEYS.iter().any(|key| rest.starts_with(key.as_bytes())) {
@@ -44,10 +44,10 @@ pub fn begins(beginning: &[u8]) -> Option<bool> {
     }
 }
 
-/// What a value of a column is.
+/// The type of a column's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Type {
-    /// `count`, `int`, `port`: a whole number.
+    /// `count`, `int`, `port`: an integer.
     Integer,
     /// `time`, `interval`, `double`.
     Double,
@@ -55,7 +55,7 @@ pub enum Type {
     Bool,
     /// `addr`, which has no escapes.
     Address,
-    /// `string`, `enum`, `subnet`, and what is not known.
+    /// `string`, `enum`, `subnet`, and unknown types.
     Text,
 }
 
@@ -76,13 +76,13 @@ impl Type {
 pub struct Column {
     /// Its name: `id.orig_h`.
     pub name: String,
-    /// What its values are, or the elements of its lists.
+    /// The type of its values, or of the elements of its lists.
     pub kind: Type,
     /// Whether it holds lists (`set[…]`, `vector[…]`).
     pub is_list: bool,
 }
 
-/// What is known of the lines that follow a header.
+/// How to read the lines after a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     number: u64,
@@ -90,7 +90,7 @@ pub struct Header {
     columns: Vec<Column>,
 }
 
-/// The texts that have a meaning.
+/// The texts with a meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Marks {
     separator: Vec<u8>,
@@ -110,10 +110,10 @@ impl Default for Marks {
     }
 }
 
-/// Reads the lines of headers as they come.
+/// Reads header lines as they arrive.
 #[derive(Clone, Debug, Default)]
 pub struct Head {
-    /// How many headers there were.
+    /// The number of headers.
     count: u64,
     marks: Marks,
     names: Vec<String>,
@@ -121,12 +121,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// The header that holds for the line behind the last one that was taken.
+    /// The header for the line after the last one that was read.
     pub fn header(&self) -> Option<&Header> {
         self.header.as_deref()
     }
 
-    /// Takes the lines of headers in a block of lines.
+    /// Reads the header lines in a block of lines.
     pub fn take_all(&mut self, block: &[u8]) {
         let mut rest = block;
         loop {
@@ -137,7 +137,7 @@ impl Head {
             if line.starts_with(b"#") {
                 self.take(line);
             }
-            // Few lines begin so: the search is for both characters.
+            // Few lines begin with `#`, so both characters are searched at once.
             match memmem::find(rest, b"\n#") {
                 Some(at) => rest = &rest[at + 1..],
                 None => return,
@@ -145,11 +145,11 @@ impl Head {
         }
     }
 
-    /// Takes a line that begins with `#`; comments are passed over.
+    /// Reads a line that begins with `#`; comments are ignored.
     pub fn take(&mut self, line: &[u8]) {
         let line = without_return(line.strip_prefix(b"#").unwrap_or(line));
         if let Some(separator) = line.strip_prefix(b"separator ") {
-            // A header begins: what the one before said is over.
+            // A new header begins: the previous one no longer applies.
             *self = Head {
                 count: self.count,
                 ..Head::default()
@@ -179,7 +179,7 @@ impl Head {
         let names = self.marks.cells(names).take(MOST_COLUMNS + 1);
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         self.names = names.map(text).collect();
-        // A header without types is one of a log of texts.
+        // In a header without types, all columns are texts.
         self.count += 1;
         self.header = self.made(|_| b"string");
     }
@@ -252,12 +252,12 @@ impl<'a> Iterator for Cells<'a> {
     }
 }
 
-/// Why a line is no event.
+/// Why a line is not an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRow {
-    /// No `#fields` came before it that could be read.
+    /// No readable `#fields` came before it.
     NoHeader,
-    /// It has so many cells, and the header so many columns.
+    /// The number of its cells, and the number of the header's columns, which differ.
     Cells(usize, usize),
 }
 
@@ -284,22 +284,22 @@ pub struct Row<'a> {
     line: &'a [u8],
 }
 
-/// What a cell says.
+/// The content of a cell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cell<'a> {
-    /// Nothing.
+    /// The field is unset.
     Unset,
     /// An empty text, or an empty list.
     Empty,
-    /// This, with its escapes.
+    /// A value, with its escapes.
     Value(&'a [u8]),
 }
 
 impl<'a> Row<'a> {
-    /// A line below this header.
+    /// Reads a line below this header.
     ///
     /// # Errors
-    /// It has not as many cells as the header has columns, or there is no header.
+    /// There is no header, or the line does not have one cell for each column.
     pub fn new(header: Option<&'a Header>, line: &'a [u8]) -> Result<Self, NoRow> {
         let header = header.ok_or(NoRow::NoHeader)?;
         let line = without_return(line);
@@ -314,12 +314,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The columns, each with its cell.
+    /// The columns with their cells.
     pub fn cells(&self) -> impl Iterator<Item = (&'a Column, Cell<'a>)> + use<'a> {
         let header = self.header;
         let cells = header.marks.cells(self.line);
-        let said = |cell| header.said(cell);
-        header.columns.iter().zip(cells.map(said))
+        let interpret = |cell| header.cell(cell);
+        header.columns.iter().zip(cells.map(interpret))
     }
 
     /// The elements of a list that is not empty.
@@ -329,7 +329,7 @@ impl<'a> Row<'a> {
             rest: Some(list),
             separator: &header.marks.in_lists,
         };
-        elements.map(|element| header.said(element))
+        elements.map(|element| header.cell(element))
     }
 
     /// The header above it.
@@ -344,13 +344,13 @@ impl Header {
         self.number
     }
 
-    /// The columns, in their order.
+    /// The columns in order.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
     #[inline]
-    fn said<'a>(&self, cell: &'a [u8]) -> Cell<'a> {
+    fn cell<'a>(&self, cell: &'a [u8]) -> Cell<'a> {
         if cell == self.marks.unset {
             Cell::Unset
         } else if cell == self.marks.empty || cell.is_empty() {
@@ -361,12 +361,13 @@ impl Header {
     }
 }
 
-/// A line that was copied by way of Windows; Zeek itself writes `\x0d`.
+/// Removes the carriage return of a line that was copied through Windows; Zeek itself
+/// writes `\x0d`.
 fn without_return(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// A cell as text: escapes decoded, and what no text may hold as `\xHH`.
+/// A cell as text: escapes are decoded; what a text cannot contain is printed as `\xHH`.
 #[inline]
 pub fn text(cell: &[u8]) -> Cow<'_, str> {
     if memchr(b'\\', cell).is_none() && !cell.iter().any(|byte| is_control(*byte)) {
@@ -377,8 +378,8 @@ pub fn text(cell: &[u8]) -> Cow<'_, str> {
     Cow::Owned(printable(&unescaped(cell)))
 }
 
-/// The control characters that Zeek's JSON has as `\xHH`: all but those that have a
-/// short form in JSON.
+/// The control characters that are `\xHH` in Zeek's JSON: all but those with a short form
+/// in JSON.
 fn is_control(byte: u8) -> bool {
     byte.is_ascii_control() && !matches!(byte, b'\x08' | b'\x0c' | b'\n' | b'\r' | b'\t')
 }
@@ -401,7 +402,7 @@ fn printable(bytes: &[u8]) -> String {
     printed
 }
 
-/// The bytes that escapes stand for.
+/// The bytes of a cell with its escapes decoded.
 fn unescaped(cell: &[u8]) -> Cow<'_, [u8]> {
     if memchr(b'\\', cell).is_none() {
         return Cow::Borrowed(cell);
@@ -481,7 +482,7 @@ mod tests {
             ]
         );
         assert_eq!(columns[1].name, "host");
-        // Without types all is text.
+        // Without types, every column is text.
         let head = header("#fields\ta\tb");
         let columns = head.header().expect("a header").columns();
         assert!(columns.iter().all(|c| c.kind == Type::Text && !c.is_list));
@@ -499,7 +500,7 @@ mod tests {
             Vec::<String>::new(),
             "unset and empty"
         );
-        // What Zeek escapes so that it is not taken for a mark.
+        // Zeek escapes these, so that they differ from the marks.
         assert_eq!(texts(&head, b"-\t-\t\\x2d\t-"), ["[]names = -"]);
     }
 
@@ -553,7 +554,7 @@ mod tests {
         assert_eq!(row(&head, b"1\t2"), Some(NoRow::Cells(2, 4)));
         assert_eq!(row(&head, b"{}"), Some(NoRow::Cells(1, 4)));
         assert_eq!(row(&Head::default(), b"1\t2"), Some(NoRow::NoHeader));
-        // Types that are not those of the fields.
+        // The types do not fit the fields.
         let head = header("#fields\ta\tb\n#types\tstring");
         assert_eq!(row(&head, b"1\t2"), Some(NoRow::NoHeader));
     }
