@@ -1,4 +1,4 @@
-//! From the command line to an exit status.
+//! Command-line entry: runs what the arguments request and returns the exit status.
 
 use std::env;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ fn start() -> ExitCode {
     match config::from_args(env::args_os().skip(1), env::vars_os()) {
         Ok(Invocation::Run(config)) => run_bridge(&config),
         Ok(Invocation::Print(text)) => match io::stdout().write_all(text.as_bytes()) {
-            // A reader that went away, like `head`, has what it wanted.
+            // A reader that closed the pipe, like `head`, has read enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
             _ => ExitCode::Success,
         },

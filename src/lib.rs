@@ -1,8 +1,7 @@
-//! The bridge between Threat Bus and VAST: indicators of compromise come in
-//! from the bus, are matched in the engine, and every match is reported as a
-//! sighting.
+//! A bridge between Threat Bus and VAST: it receives indicators of compromise from the bus,
+//! matches them in the engine, and reports every match as a sighting.
 //!
-//! A folder is a layer; imports run down the list only (`tests/quick/layers.rs`).
+//! Each folder is a layer, and imports only go down the list (`tests/quick/layers.rs`).
 #![deny(unsafe_code)]
 
 pub mod bus;

@@ -1,15 +1,15 @@
 //! Whether a sighting may be sent to the broker now, by what the broker subscribes to:
-//! a machine without a clock or a socket.
+//! a state machine without a clock or a socket.
 //!
 //! | | the broker subscribes | it cancels, or its connection ends | time |
 //! |---|---|---|---|
-//! | *unheard* | open; settling where the broker may be a new one, or was not there at once | | |
+//! | *unheard* | open; settling if the broker may have just been started | | |
 //! | *open* | open | away: what was sent last is in doubt | |
 //! | *away* | settling | | |
-//! | *settling* | settling | away | open after [`SETTLING`], and when the program ends and what waits is in memory |
+//! | *settling* | settling | away | open after [`SETTLING`], or at the end of the program if sightings wait in memory |
 //!
-//! A sighting goes through an open gate if the broker subscribes to its topic. A broker
-//! that subscribes to the topics of the other generation alone never takes it.
+//! A sighting is sent through an open gate if the broker subscribes to its topic. A broker
+//! that only subscribes to the topics of the other generation never gets it.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

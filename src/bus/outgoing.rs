@@ -182,9 +182,9 @@ impl BusWriter {
         }
         while open && self.takes_more() {
             match inputs.parcels.try_recv() {
-                Ok(parcel) => {
+                Ok(message) => {
                     self.moved = Instant::now();
-                    self.take(parcel);
+                    self.take(message);
                 }
                 Err(TryRecvError::Empty) => break,
                 Err(TryRecvError::Disconnected) => open = false,
@@ -253,8 +253,8 @@ impl BusWriter {
         }
     }
 
-    fn take(&mut self, parcel: WriterMessage) {
-        match parcel {
+    fn take(&mut self, message: WriterMessage) {
+        match message {
             WriterMessage::Messages(messages) => {
                 let frames = messages
                     .into_iter()
@@ -456,12 +456,12 @@ impl BusWriter {
         }
     }
 
-    /// The last chance: what the workers found in the very end, and what the
-    /// broker takes at once.
+    /// The last chance: sends what the workers found at the very end, if the broker accepts
+    /// it at once.
     fn sweep(&mut self, inputs: &WriterInputs) {
         let until = Instant::now() + LEAST_LINGER;
-        while let Ok(parcel) = inputs.parcels.recv_deadline(until) {
-            self.take(parcel);
+        while let Ok(message) = inputs.parcels.recv_deadline(until) {
+            self.take(message);
         }
         self.send_some();
         while self.busy && Instant::now() < until {
@@ -490,7 +490,7 @@ impl BusWriter {
     }
 }
 
-/// Each bridge that listens for its own sightings is sent those of all others as well.
+/// Each bridge that listens for its own sightings also receives those of all others.
 fn warn_of_others(mostly: Mostly) {
     warn!(
         "{} of the {} sightings that the broker sent in the last minute are of other apps: it \

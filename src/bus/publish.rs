@@ -1,6 +1,6 @@
-//! The outgoing side: an XPUB socket, on which the broker's own subscriptions
-//! arrive as messages. It knows when the broker listens, and it drops nothing. When it
-//! may send is decided by the machine in `gate.rs`.
+//! The outgoing side: an XPUB socket, on which the broker's subscriptions arrive as
+//! messages. So it is known when the broker listens, and nothing is dropped. The state
+//! machine in `gate.rs` decides when sightings may be sent.
 
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -14,28 +14,28 @@ use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
-/// How long the broker's subscriptions may take to tell its generation. They
-/// come within 6 ms (measured, all three kinds of broker).
+/// How long to wait for the subscriptions that reveal the broker's generation. They arrive
+/// within 6 ms (measured, all three kinds of broker).
 const DETECTION_TIME: Duration = Duration::from_secs(1);
 
-/// How often a writer that waits for the broker looks at its other inputs.
+/// How often to check the other inputs while waiting for the broker.
 const RECHECK: Duration = Duration::from_millis(250);
 
-/// How long a full queue is left alone. ZeroMQ calls a full XPUB socket writable,
-/// so waiting for that would be a busy loop. With [`QUEUE`] this allows some 30,000
-/// messages a second; brokers take 600 to 5,500.
+/// The pause after a full queue. ZeroMQ calls a full XPUB socket writable, so waiting for
+/// that would be a busy loop. With [`QUEUE`] this allows about 30,000 messages a second;
+/// brokers accept 600 to 5,500.
 const FULL_PAUSE: Duration = Duration::from_millis(2);
 
-/// How many bytes wait in the kernel, beside [`QUEUE`] messages in the library: what
-/// stands there when a broker dies is lost, so it is little.
+/// The size of the kernel's buffer, besides [`QUEUE`] messages in the library. Its content
+/// is lost when a broker dies, so it is small.
 const KERNEL_BUFFER: i32 = 64 << 10;
 
-/// So often a new connection is looked at until the broker is heard: when that was tells
-/// whether it was there at once.
+/// How often to check a new connection until the broker subscribes: this time tells whether
+/// the broker responded at once.
 const HEARING: Duration = Duration::from_millis(50);
 
-/// An XPUB socket that is connected to a broker's sub port, with the broker's
-/// subscriptions as far as they have been read.
+/// An XPUB socket that is connected to a broker's sub port, with the broker's subscriptions
+/// that have been read.
 struct Xpub {
     socket: zmq::Socket,
     endpoint: Endpoint,
@@ -47,13 +47,13 @@ impl Xpub {
         let mut socket = context.socket(zmq::XPUB)?;
         set_nodrop(&mut socket)?;
         socket.set_ipv6(true)?;
-        // The end of the connection ends the subscriptions, which tells that the broker
-        // is gone.
+        // If the connection ends, so do the subscriptions, which shows that the broker is
+        // gone.
         socket.set_immediate(true)?;
         socket.set_sndhwm(i32::try_from(QUEUE).expect("a small number"))?;
         socket.set_sndbuf(KERNEL_BUFFER)?;
-        // A broker whose machine is gone says no goodbye; one that only stands
-        // still for a while gets what is on its way to it.
+        // A broker whose machine is gone does not close its connection. A broker that is
+        // only stalled for a while still gets what is on its way.
         socket.set_heartbeat_ivl(5_000)?;
         socket.set_heartbeat_timeout(60_000)?;
         socket.connect(&endpoint.as_tcp())?;
@@ -97,12 +97,12 @@ impl Xpub {
     }
 }
 
-/// A frame's topic: what stands before the first space.
+/// A frame's topic: everything before the first space.
 fn topic_of(frame: &[u8]) -> &[u8] {
     memchr::memchr(b' ', frame).map_or(frame, |space| &frame[..space])
 }
 
-/// Makes a full queue an error (`EAGAIN`) instead of a loss.
+/// Turns a full queue into an error (`EAGAIN`) instead of a loss.
 #[allow(unsafe_code)] // The zmq crate has no setter for this option; see SAFETY.
 fn set_nodrop(socket: &mut zmq::Socket) -> zmq::Result<()> {
     let on: std::ffi::c_int = 1;
@@ -119,13 +119,13 @@ fn set_nodrop(socket: &mut zmq::Socket) -> zmq::Result<()> {
     if result == 0 {
         Ok(())
     } else {
-        // The only way to fail is a socket that is no XPUB.
+        // This only fails for a socket that is not an XPUB socket.
         Err(zmq::Error::EINVAL)
     }
 }
 
-/// Asks a broker for its generation: connects to its sub port and reads what it
-/// subscribes to. `None` where it does not tell in time.
+/// Detects a broker's generation: connects to its sub port and reads its subscriptions.
+/// `None` if they do not arrive in time.
 ///
 /// # Errors
 /// The ZeroMQ library fails.
@@ -150,35 +150,35 @@ pub fn detect(
     }
 }
 
-/// Sends sightings to whichever broker is there.
+/// Sends sightings to the current broker.
 pub struct Publisher {
     context: zmq::Context,
     xpub: Option<Xpub>,
     stop: Stop,
-    /// What waits is on disk, and goes with the next run if it does not with this.
+    /// Waiting sightings are on disk, so that the next run can send them.
     is_patient: bool,
-    /// Said once an outage that the broker does not listen.
+    /// Whether the current outage has been logged.
     said_unheard: bool,
-    /// When a message was sent last.
+    /// When the last message was sent.
     sent_at: Option<Instant>,
 }
 
-/// What became of a message.
+/// The result of sending a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// It is in ZeroMQ's hands.
+    /// The message was passed to ZeroMQ.
     Yes,
-    /// Not yet: look at other inputs and come again.
+    /// It was not sent yet: check the other inputs and try again.
     NotYet,
-    /// The broker listens to the sightings of the other generation only, so it
-    /// never takes this one.
+    /// The broker only subscribes to the sightings of the other generation, so it never
+    /// gets this one.
     Never,
 }
 
 impl Publisher {
-    /// A publisher with a ZeroMQ context of its own, so that its end waits for
-    /// its own messages only. `is_patient` where what waits is on disk, and goes with the
-    /// next run if it does not with this.
+    /// A publisher with its own ZeroMQ context, so that its end only waits for its own
+    /// messages. `is_patient`: waiting sightings are on disk, so that the next run can send
+    /// them.
     pub fn new(stop: Stop, is_patient: bool) -> Self {
         Publisher {
             is_patient,
@@ -190,8 +190,8 @@ impl Publisher {
         }
     }
 
-    /// Sends to the broker's sub port at `endpoint` from now on; `may_be_new` where that
-    /// may have been started a moment ago, without its apps.
+    /// Sends to the broker's sub port at `endpoint` from now on. `may_be_new`: it may have
+    /// just been started, without its apps.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
@@ -208,8 +208,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Tries to send one message, waiting a moment where the broker does not
-    /// take it at once.
+    /// Tries to send one message, waiting a moment if the broker does not accept it at
+    /// once.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
@@ -255,8 +255,8 @@ impl Publisher {
         }
     }
 
-    /// Looks whether the connection still stands with which the last message was sent;
-    /// gives the time after which to look again, as long as that is in doubt.
+    /// Checks whether the connection of the last message still exists; returns the time
+    /// after which to check again, while that is in doubt.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
@@ -275,19 +275,18 @@ impl Publisher {
         Ok(Some(RECHECK))
     }
 
-    /// Whether sightings wait for the other apps of a broker that is back.
+    /// Whether sightings wait for the other apps of a broker that has come back.
     pub fn is_settling(&self) -> bool {
         let gate = self.xpub.as_ref().map(|xpub| &xpub.gate);
         gate.is_some_and(|gate| gate.is_settling(Instant::now()))
     }
 
-    /// Whether the connection was lost since this was asked last.
+    /// Whether the connection was lost since the last call.
     pub fn take_loss(&mut self) -> bool {
         self.xpub.as_mut().is_some_and(|xpub| xpub.gate.take_loss())
     }
 
-    /// Closes the socket and waits until the broker has what was sent, for at
-    /// most `time`.
+    /// Closes the socket, and waits at most `time` for the broker to receive what was sent.
     pub fn close(self, time: Duration) {
         if let Some(xpub) = &self.xpub {
             let milliseconds = i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
@@ -295,7 +294,7 @@ impl Publisher {
                 warn!("sightings may be lost at the end: {error}");
             }
         }
-        // Dropping the context waits for the socket's queue, that long.
+        // Dropping the context waits that long for the socket's queue.
         drop(self.xpub);
         drop(self.context);
     }

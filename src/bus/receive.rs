@@ -1,32 +1,32 @@
-//! Incoming frames: `TOPIC SPACE JSON`, where the topic is this app's own plus
-//! a word for the type of message.
+//! Incoming frames: `TOPIC SPACE JSON`. The topic is this app's own topic, followed by a
+//! word for the type of the message.
 
 use std::fmt;
 
 use crate::indicator::{Message, Rejection};
 use crate::protocol::{legacy, stix};
 
-/// The longest message that is read, in bytes. The longest seen from a real
-/// feed has some 10 kB.
+/// The longest message that is read, in bytes. The longest message seen in a real feed has
+/// about 10 kB.
 pub const LONGEST_MESSAGE: usize = 16 << 20;
 
-/// What a frame holds.
+/// The content of a frame.
 #[derive(Debug)]
 pub enum Incoming<'a> {
     /// An indicator message.
     Indicator(Message),
-    /// A message of a type that this program has no use for.
+    /// A message of another type, which is ignored.
     Other(&'a str),
 }
 
 /// Why a frame is not used.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// It is no message of this protocol at all.
+    /// It is not a message of this protocol.
     Frame(&'static str),
     /// It is longer than [`LONGEST_MESSAGE`].
     TooLong(usize),
-    /// It should be an indicator, and is not.
+    /// It should be an indicator, but is not.
     Indicator(Rejection),
 }
 
@@ -42,7 +42,7 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads one frame that came on the topic `own_topic`.
+/// Reads a frame that arrived on the topic `own_topic`.
 ///
 /// # Errors
 /// See [`Unreadable`].

@@ -1,4 +1,4 @@
-//! What comes through the subscription: read, counted and handed on.
+//! Reads and counts the messages of the subscription, and passes their indicators on.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,26 +13,26 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::state::journal::Journal;
 
-/// How often a run that is to end looks whether the last query is answered.
+/// How often a run that is about to end checks whether the last query is answered.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
-/// Where indicators are taken in.
+/// Receives indicators.
 pub struct Reception {
     metrics: Arc<Metrics>,
-    /// Closed when the program stops.
+    /// `None` once the program stops.
     indicators: Option<Intake>,
     journal: Option<Journal>,
-    /// Whether indicators are taken too that nothing narrows.
+    /// Whether indicators without any narrowing are accepted too.
     takes_everything: bool,
     remembered: Remembered,
     versions: Versions,
-    /// When the last message came, or the subscription was made.
+    /// When the last message arrived, or the subscription was made.
     last_message: Instant,
 }
 
 impl Reception {
-    /// Indicators go to `indicators`. Those of a snapshot that were there before are told
-    /// apart where snapshots are requested.
+    /// Passes indicators to `indicators`. `with_snapshots`: repeated indicators in
+    /// snapshots are recognised during the whole run.
     pub fn new(
         metrics: Arc<Metrics>,
         indicators: Intake,
@@ -51,12 +51,12 @@ impl Reception {
         }
     }
 
-    /// Nothing new is taken in from now on.
+    /// Accepts nothing more.
     pub fn close(&mut self) {
         self.indicators = None;
     }
 
-    /// A subscription is to take the place of another.
+    /// A new subscription is about to replace the current one.
     pub fn hand_over(&mut self) {
         self.remembered.hand_over();
     }
@@ -66,22 +66,22 @@ impl Reception {
         self.remembered.settle();
     }
 
-    /// A subscription begins.
+    /// A subscription has begun.
     pub fn begin(&mut self) {
         self.last_message = Instant::now();
     }
 
-    /// How long it takes at least until it has been idle for so long; zero where it has
-    /// been, with nothing waiting or in work.
+    /// The earliest time until it has been idle for this long; zero if it has been, and
+    /// nothing waits or is being matched.
     pub fn idle_in(&self, idle: Duration) -> Duration {
         let left = idle.saturating_sub(self.last_message.elapsed());
-        // The last query may take hours; nothing wakes this thread when it ends.
+        // The last query may take hours, and its end does not wake this thread.
         let is_busy = left.is_zero() && self.indicators.as_ref().is_some_and(Intake::is_busy);
         if is_busy { LOOK_AGAIN } else { left }
     }
 
-    /// Takes a frame that came on the topic `own_topic` of the subscription with this
-    /// number.
+    /// Processes a frame that arrived on the topic `own_topic` of the subscription with
+    /// this number.
     pub fn take(&mut self, frame: &[u8], own_topic: &str, subscription: u64) {
         self.metrics.messages_received.add(1);
         let incoming = receive::read(frame, own_topic);
@@ -95,7 +95,7 @@ impl Reception {
                 } else {
                     message.narrow()
                 };
-                // The topic is this subscription's; the rest is what counts.
+                // The topic differs for each subscription, so only the rest is compared.
                 self.take_message(message, &frame[own_topic.len()..], subscription);
             }
             Ok(Incoming::Other(kind)) => {
@@ -130,10 +130,10 @@ impl Reception {
         }
     }
 
-    /// What waits under this id is out of date.
+    /// Indicators with this id are outdated.
     fn withdraw(&mut self, id: &Arc<str>) {
         self.remembered.forget(id);
-        // Closed while the program stops: nothing new is taken in.
+        // `None` while the program stops: nothing more is accepted.
         if let Some(indicators) = &self.indicators {
             indicators.withdraw(id);
         }
@@ -188,7 +188,7 @@ impl Reception {
         self.metrics.indicators_received.add(1);
         self.metrics.kinds.count(indicator.kind());
         self.metrics.last_indicator.now();
-        // Closed while the program stops: nothing new is taken in.
+        // `None` while the program stops: nothing more is accepted.
         if let Some(indicators) = &self.indicators {
             let journal = self.journal.as_ref();
             indicators.add(indicator, journal.map(|journal| journal.begin(content)));

@@ -1,33 +1,32 @@
-//! Which indicators this run has seen, and through which subscription.
+//! Which indicators this run has received, and by which subscription.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
-/// Which indicators this run has seen, so that neither the snapshot after an
-/// outage nor two subscriptions side by side have them matched twice. An
-/// indicator that the bus publishes again by itself is matched again, as ever.
+/// The indicators that this run has received, so that neither the snapshot after an outage
+/// nor two simultaneous subscriptions match them twice. An indicator that the bus publishes
+/// again on its own is matched again.
 pub struct Remembered {
-    /// Remember for the whole run, not only while subscriptions change.
+    /// Whether to remember them for the whole run, not only while subscriptions change.
     always: bool,
     handing_over: bool,
     hasher: RandomState,
-    /// Those that came last.
+    /// The newest ones.
     seen: Seen,
-    /// Those that came before them, as many as may be remembered without growing; when
-    /// as many more have come they make room.
+    /// The older ones. When the newest fill half of the limit, they replace these.
     before: Seen,
 }
 
-/// By hash of the id: hash of the content, and the subscription in which it was last
-/// seen.
+/// By the hash of the id: the hash of the content, and the subscription that received it
+/// last.
 type Seen = HashMap<u64, (u64, u64)>;
 
 impl Remembered {
-    /// The most indicators that are remembered: some 20 MB. Beyond it the oldest are
-    /// forgotten, and what comes again of them is matched again.
+    /// The most remembered indicators: about 20 MB. Beyond that the oldest are forgotten,
+    /// and matched again if they are received again.
     const MOST: usize = 500_000;
 
-    /// Remembers `always`, or only while subscriptions change.
+    /// `always`: for the whole run, not only while subscriptions change.
     pub fn new(always: bool) -> Self {
         Remembered {
             always,
@@ -38,7 +37,7 @@ impl Remembered {
         }
     }
 
-    /// A subscription is to take the place of another.
+    /// A new subscription is about to replace the current one.
     pub fn hand_over(&mut self) {
         self.handing_over = true;
     }
@@ -51,7 +50,7 @@ impl Remembered {
         }
     }
 
-    /// Was this message seen last in another subscription than this?
+    /// Whether this message was last received by another subscription.
     pub fn is_repeated(&mut self, id: &str, content: &[u8], subscription: u64) -> bool {
         if !self.always && !self.handing_over {
             return false;
@@ -69,7 +68,7 @@ impl Remembered {
         }
     }
 
-    /// The indicator is withdrawn, and a new one if it comes again.
+    /// The indicator is withdrawn. If it is received again, it counts as new.
     pub fn forget(&mut self, id: &str) {
         let id = self.hasher.hash_one(id);
         self.seen.remove(&id);
@@ -86,7 +85,7 @@ mod tests {
         let mut remembered = Remembered::new(true);
         assert!(!remembered.is_repeated("1", b"intel {1}", 1));
         assert!(!remembered.is_repeated("2", b"intel {2}", 1));
-        // Published again by the bus itself: matched again.
+        // The bus itself published it again: it is matched again.
         assert!(!remembered.is_repeated("1", b"intel {1}", 1));
         remembered.hand_over();
         remembered.settle();
@@ -103,7 +102,7 @@ mod tests {
         assert!(!remembered.is_repeated("1", b"intel {1}", 1));
         remembered.hand_over();
         assert!(!remembered.is_repeated("1", b"intel {1}", 2));
-        // In either order.
+        // The order does not matter.
         assert!(remembered.is_repeated("1", b"intel {1}", 1));
         assert!(!remembered.is_repeated("2", b"intel {2}", 1));
         assert!(remembered.is_repeated("2", b"intel {2}", 2));

@@ -1,6 +1,6 @@
-//! The subscription at the bus, and what comes through it. One thread owns the SUB socket
-//! and asks the management requests, so that a new topic's prefix is set in the very
-//! moment that it is known. What to do when is told by the machine in `subscription.rs`.
+//! The subscription at the bus and its messages. One thread owns the SUB socket and sends
+//! the management requests, so that it subscribes to a new topic as soon as the topic is
+//! known. The state machine in `subscription.rs` decides what to do.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -21,7 +21,7 @@ use super::publish::detect;
 use super::reception::Reception;
 use super::sub::Sub;
 use super::subscription::{
-    GaveUp, Input, Next, Output, Request, Subscriber, Tale, Wishes, bus_topic,
+    GaveUp, Input, Next, Notice, Output, Request, Subscriber, Wishes, bus_topic,
 };
 use crate::config::ProtocolChoice;
 use crate::intake::Intake;
@@ -33,34 +33,34 @@ use crate::process::stop::Stop;
 use crate::state::journal::Journal;
 use crate::state::topics::Topics;
 
-/// How the bus is used.
+/// The settings of the bus.
 pub struct BusSettings {
     /// The management endpoint.
     pub endpoint: Endpoint,
-    /// Which generation to speak.
+    /// The generation to use.
     pub protocol: ProtocolChoice,
-    /// How many days of snapshot to ask for; 0 for none.
+    /// The days of snapshot to request; 0 for none.
     pub snapshot_days: u32,
-    /// How long the first connection may take; `None` for ever.
+    /// The time limit of the first connection; `None` for no limit.
     pub connect_timeout: Option<Duration>,
-    /// How long no indicator comes, with none waiting or in work, before the
-    /// session ends by itself; `None` for never.
+    /// The session ends when no indicator has arrived for this long, and none waits or is
+    /// being matched; `None` for never.
     pub idle: Option<Duration>,
-    /// Where topics are remembered for the next run.
+    /// Where topics are stored for the next run.
     pub topics: Option<Topics>,
-    /// Whether indicators are taken too that nothing narrows.
+    /// Whether indicators without any narrowing are accepted too.
     pub takes_everything: bool,
 }
 
 /// The session's side of `--confirm-delivery`.
 pub struct Echoes {
-    /// Where the keys of sightings go that the broker sends back.
+    /// Where the keys of echoed sightings are sent.
     pub keys: Sender<Option<Key>>,
-    /// Set when the writer needs no more of them.
+    /// Set when the writer needs no more echoes.
     pub finished: Arc<AtomicBool>,
 }
 
-/// The bus did not answer when the program started.
+/// The bus did not respond when the program started.
 #[derive(Debug)]
 pub struct Unreachable {
     endpoint: Endpoint,
@@ -80,16 +80,16 @@ impl fmt::Display for Unreachable {
     }
 }
 
-/// What a session leaves behind.
+/// The result of a session.
 pub struct Ended {
-    /// Topics that the broker still holds for this app: give them up when the
-    /// last sighting is out.
+    /// Topics that the broker still holds for this app. They have to be given up after the
+    /// last sighting is sent.
     pub held: Vec<String>,
     /// Whether the bus was ever reached.
     pub result: Result<(), Unreachable>,
 }
 
-/// One run's conversation with the bus.
+/// The communication of one run with the bus.
 pub struct Session {
     context: zmq::Context,
     settings: BusSettings,
@@ -99,30 +99,29 @@ pub struct Session {
     echoes: Option<Echoes>,
     machine: Subscriber,
     reception: Reception,
-    /// How many SUB sockets there have been.
+    /// The number of SUB sockets made so far.
     sockets: u64,
-    /// The socket of a subscription that is being made.
+    /// The socket of a subscription in preparation.
     new: Option<Sub>,
     link: Option<Link>,
-    /// The subscription before this one. A broker that stood still, or a
-    /// network that was away, still has messages for it; it is read until this
-    /// one has been alive for a while.
+    /// The previous subscription. After a broker or the network stalled, it may still
+    /// receive messages. It is read until the new one has been alive for a while.
     former: Option<Link>,
 }
 
 /// A subscription with its socket.
 struct Link {
     topic: String,
-    /// The topic that sightings come back on, with `--confirm-delivery`.
+    /// The topic of echoed sightings, with `--confirm-delivery`.
     echo_topic: Option<String>,
-    /// Which of the run's subscriptions it is.
+    /// Its number among the subscriptions of the run.
     number: u64,
     sub: Sub,
 }
 
 impl Session {
-    /// Prepares a session. Indicators go to `indicators`; the address for
-    /// sightings goes to `writer`.
+    /// Prepares a session. Indicators are passed to `indicators`, and the state of the
+    /// broker to `writer`.
     pub fn new(
         settings: BusSettings,
         stop: Stop,
@@ -167,8 +166,8 @@ impl Session {
         }
     }
 
-    /// Runs until the program stops, or until the bus could not be reached in
-    /// time at the start.
+    /// Runs until the program stops, or until the bus cannot be reached in time at the
+    /// start.
     pub fn run(mut self) -> Ended {
         self.metrics.bus_up.set(Peer::Down);
         self.converse();
@@ -202,7 +201,7 @@ impl Session {
 
     fn ask(&self, request: &Request, time: Duration) -> Result<Option<Subscription>, ManageError> {
         let endpoint = self.settings.endpoint.clone();
-        // At the end what is asked keeps its time, which is short.
+        // At the end, requests keep their time limit, which is short.
         let stop = Some(&self.stop);
         let manager = ManagementClient::new(&self.context, endpoint, stop);
         let answer = match request {
@@ -256,7 +255,7 @@ impl Session {
             Output::CloseIntake => self.reception.close(),
             Output::Held(topics) => self.remember(&topics),
             Output::Listening(endpoint, restarted) => {
-                // The writer may be gone at the very end.
+                // The writer may have ended already.
                 let _ = self.writer.send(Broker::Listening {
                     endpoint,
                     restarted,
@@ -268,7 +267,7 @@ impl Session {
             Output::Alive(at) => {
                 let _ = self.writer.send(Broker::Alive(at));
             }
-            Output::Tell(tale) => self.tell(tale),
+            Output::Log(notice) => self.log(notice),
         }
     }
 
@@ -290,7 +289,7 @@ impl Session {
         self.reception.begin();
     }
 
-    /// Writes down which topics to give up, should this process die.
+    /// Stores the topics that have to be given up if this process dies.
     fn remember(&self, held: &[String]) {
         let Some(topics) = &self.settings.topics else {
             return;
@@ -300,21 +299,21 @@ impl Session {
         }
     }
 
-    fn tell(&self, tale: Tale) {
+    fn log(&self, notice: Notice) {
         let endpoint = &self.settings.endpoint;
-        match tale {
-            Tale::NotReady(error) => {
+        match notice {
+            Notice::NotReady(error) => {
                 warn!("Threat Bus at {endpoint} is not ready: {error}; trying again");
             }
-            Tale::StillAway(error) => warn!("Threat Bus at {endpoint} is still away: {error}"),
-            Tale::Lost(error) => warn!(
+            Notice::StillAway(error) => warn!("Threat Bus at {endpoint} is still away: {error}"),
+            Notice::Lost(error) => warn!(
                 "the subscription at Threat Bus {endpoint} is lost: {error}; subscribing again"
             ),
-            Tale::NoGeneration(listens) => warn!(
+            Notice::NoGeneration(listens) => warn!(
                 "the broker does not tell its generation at {listens}; taking STIX-2 (--protocol \
                  sets it)"
             ),
-            Tale::Subscribed(protocol, days) => {
+            Notice::Subscribed(protocol, days) => {
                 self.metrics.speaks(protocol.to_string());
                 info!(
                     "subscribed to {} at Threat Bus {endpoint} ({protocol}, snapshot of {days} days)",
@@ -322,26 +321,26 @@ impl Session {
                 );
                 notify::ready(&format!("subscribed at {endpoint}"));
             }
-            Tale::Anew(gap, Some(days)) => info!(
+            Notice::Anew(gap, Some(days)) => info!(
                 "subscribed again after {:.1} s, with a snapshot of {days} day(s) to cover them",
                 gap.as_secs_f64()
             ),
-            Tale::Anew(gap, None) => warn!(
+            Notice::Anew(gap, None) => warn!(
                 "subscribed again after {:.1} s; indicators published in that time may be lost \
                  (--snapshot would request them)",
                 gap.as_secs_f64()
             ),
-            Tale::NotGivenUp(topic, error) => debug!(
+            Notice::NotGivenUp(topic, error) => debug!(
                 "topic {} is not given up yet: {error}",
                 printable(&topic, 64)
             ),
-            Tale::LostAtEnd(error) => {
+            Notice::LostAtEnd(error) => {
                 warn!("the broker has lost the subscription at the end: {error}");
             }
         }
     }
 
-    /// Waits until something happens, at most until then; takes what came.
+    /// Waits for an event until this time, and processes what has arrived.
     fn wait(&mut self, until: Instant) -> Input {
         if self.is_finished() {
             return Input::Finished;
@@ -407,16 +406,16 @@ impl Session {
                 || finished.is_none_or(|finished| finished.load(Ordering::Acquire)))
     }
 
-    /// How long it takes at least until the session can end by itself; `None` where it
-    /// never does, or not now.
+    /// The earliest time until the session can end by itself; `None` if it never does, or
+    /// cannot now.
     fn idle_in(&self) -> Option<Duration> {
         let idle = self.settings.idle?;
         let is_serving = self.machine.is_serving();
         is_serving.then(|| self.reception.idle_in(idle))
     }
 
-    /// Takes everything off the wire that is there, a bounded number of
-    /// messages at a time so that heartbeats and signals get their turn.
+    /// Receives everything that has arrived, but a limited number of messages at a time, so
+    /// that heartbeats and signals are not delayed.
     fn receive_waiting(&mut self, link: &Link) {
         const AT_ONCE: usize = 10_000;
         for _ in 0..AT_ONCE {
@@ -440,7 +439,7 @@ impl Session {
     fn take(&mut self, frame: &[u8], link: &Link) {
         if let (Some(echoes), Some(topic)) = (&self.echoes, &link.echo_topic) {
             if frame.starts_with(topic.as_bytes()) {
-                // The writer may be gone at the very end.
+                // The writer may have ended already.
                 let _ = echoes.keys.send(echo::key(frame));
                 return;
             }
@@ -448,14 +447,14 @@ impl Session {
         if frame.starts_with(link.topic.as_bytes()) {
             self.reception.take(frame, &link.topic, link.number);
         } else {
-            // From the time before the topics were known.
+            // It arrived before the topics were known.
             debug!("skipping a message for another subscriber");
         }
     }
 }
 
-/// Messages have one frame; a broker reads the first of several, and so do
-/// we.
+/// Messages have one frame. The broker only reads the first of several, and so does this
+/// program.
 fn skip_further_frames(link: &Link) {
     while let Ok(frame) = link.sub.socket.recv_msg(zmq::DONTWAIT) {
         if !frame.get_more() {

@@ -1,27 +1,27 @@
-//! Whose echoes come: each bridge that listens for its own is sent those of all others
-//! as well.
+//! Whose echoes arrive: each bridge that listens for its own sightings also receives those
+//! of all others.
 
 use std::time::{Duration, Instant};
 
-/// So long is counted.
+/// The period in which echoes are counted.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// So many of others in that time are no burden to speak of: ten a second.
+/// Up to this many echoes of others in a period are no burden: ten a second.
 const FEW: u64 = 600;
 
-/// How long it is not said again.
+/// The time between two warnings.
 const QUIET: Duration = Duration::from_secs(3_600);
 
-/// Echoes by whose they are.
+/// The echoes of this bridge and of others.
 #[derive(Debug, Default)]
 pub struct Share {
     own: u64,
     others: u64,
     since: Option<Instant>,
-    said: Option<Instant>,
+    warned: Option<Instant>,
 }
 
-/// What a warning tells.
+/// The content of a warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mostly {
     /// Echoes of others in the last minute.
@@ -31,7 +31,7 @@ pub struct Mostly {
 }
 
 impl Share {
-    /// An echo came. Gives what is to be said about those of others.
+    /// Records an echo; returns a warning if most echoes are those of others.
     pub fn echo(&mut self, is_own: bool, now: Instant) -> Option<Mostly> {
         if is_own {
             self.own += 1
@@ -44,11 +44,11 @@ impl Share {
         }
         let (own, others) = (self.own, self.others);
         (self.own, self.others, self.since) = (0, 0, Some(now));
-        let said = |at: Instant| now.saturating_duration_since(at) < QUIET;
-        if others <= FEW.max(own) || self.said.is_some_and(said) {
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < QUIET;
+        if others <= FEW.max(own) || self.warned.is_some_and(is_recent) {
             return None;
         }
-        self.said = Some(now);
+        self.warned = Some(now);
         Some(Mostly {
             others,
             all: own + others,

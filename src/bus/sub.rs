@@ -1,4 +1,4 @@
-//! The incoming side: a SUB socket that takes everything off the wire.
+//! The incoming side: a SUB socket that receives without limit.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ use super::management::poll_milliseconds;
 use super::receive;
 use crate::process::endpoint::Endpoint;
 
-/// How long a SUB socket may take to be connected before the subscription is
-/// made all the same.
+/// How long a SUB socket may take to connect; after that, the subscription is made anyway.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 
 /// The prefix of every topic.
@@ -19,17 +18,16 @@ const EVERYTHING: &[u8] = b"";
 pub struct Sub {
     /// The socket.
     pub socket: zmq::Socket,
-    /// The listening end of the socket's monitor: readable when the connection ended.
-    /// It stays open as long as the
-    /// socket: an event that finds it closed would block the library's I/O
-    /// thread for good (seen when a broker restarted). Fields are dropped in
+    /// The receiving end of the socket's monitor: readable when the connection has ended.
+    /// It stays open as long as the socket: an event without a receiver would block the
+    /// library's I/O thread forever (seen when a broker restarted). Fields are dropped in
     /// this order.
     pub events: zmq::Socket,
 }
 
 impl Sub {
-    /// A socket whose connection stands, so that nothing is published before
-    /// the broker knows of it. `number` tells it from the context's others.
+    /// A connected socket, so that the broker knows it before anything is published.
+    /// `number` distinguishes it from other sockets of the context.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
@@ -37,14 +35,13 @@ impl Sub {
         let socket = context.socket(zmq::SUB)?;
         socket.set_ipv6(true)?;
         socket.set_linger(0)?;
-        // Everything is taken off the wire: a broker throws away what a slow
-        // subscriber does not take.
+        // Everything is received at once: a broker drops the messages of a slow subscriber.
         socket.set_rcvhwm(0)?;
-        // Longer ones are refused with a warning, absurd ones by the library.
+        // Longer messages are rejected with a warning, much longer ones by the library.
         socket.set_maxmsgsize(4 * receive::LONGEST_MESSAGE as i64)?;
         socket.set_heartbeat_ivl(5_000)?;
-        // A broker that stands still for a while keeps what it has for this subscriber
-        // as long as the connection stands.
+        // A stalled broker keeps its messages for this subscriber as long as the connection
+        // exists.
         socket.set_heartbeat_timeout(60_000)?;
         let events = context.socket(zmq::PAIR)?;
         let address = format!("inproc://sub-events-{number}");
@@ -57,13 +54,13 @@ impl Sub {
         if events.poll(zmq::POLLIN, poll_milliseconds(HANDSHAKE_TIME))? == 0 {
             warn!("the broker's pub port {endpoint} does not answer yet; messages may be missed");
         }
-        // The broker knows of this when the topic is requested, and not only some time
-        // after it has answered: what it publishes in between it would drop.
+        // The broker must know this when the topic is requested. Otherwise it would drop
+        // what it publishes until it knows.
         socket.set_subscribe(EVERYTHING)?;
         Ok(Sub { socket, events })
     }
 
-    /// Takes only what it listens to by now.
+    /// Receives only the topics that it has subscribed to by now.
     ///
     /// # Errors
     /// The ZeroMQ library fails.
@@ -71,8 +68,7 @@ impl Sub {
         self.socket.set_unsubscribe(EVERYTHING)
     }
 
-    /// Whether the connection ended since this was asked last. What was published since
-    /// then did not come.
+    /// Whether the connection ended since the last call. If so, later messages were missed.
     pub fn was_cut(&self) -> bool {
         let mut was_cut = false;
         while let Ok(event) = self.events.recv_multipart(zmq::DONTWAIT) {

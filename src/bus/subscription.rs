@@ -1,23 +1,23 @@
-//! The subscription at the bus: how it is made, kept alive, made anew and given up. A
-//! machine without a socket, a clock or a thread: who drives it does what [`Next`] says
-//! and brings what came of it.
+//! The subscription at the bus: how it is made, kept alive, replaced and given up. A state
+//! machine without a socket, a clock or a thread: the caller does what [`Next`] says and
+//! passes on the result.
 //!
-//! | | success | no, or no answer | time, or the connection ends | stop |
+//! | | success | refused, or no response | time, or the connection ends | stop |
 //! |---|---|---|---|---|
-//! | *probing*: is the broker there, and does it know the last topic, of this run or the one before? | ports | pausing; a broker that is there and does not know it was restarted: ports | | ended |
+//! | *probing*: is the broker there, and does it know the last topic, of this run or the previous one? | ports | no response: pausing; refused: the broker was restarted, ports | | ended |
 //! | *ports*: where does it listen and publish? | detecting | giving up | | ended |
 //! | *detecting*: which generation is it? | connecting | giving up | | ended |
-//! | *connecting*: to where it publishes | indicators | giving up | | ended |
+//! | *connecting* to its publisher | indicators | giving up | | ended |
 //! | *indicators*: subscribes to them | sightings, or giving up the topic of *ports* | giving up | | ended |
-//! | *sightings*: subscribes to them, where delivery is confirmed | giving up the topic of *ports* | giving up | | ended |
-//! | *giving up* topics, one after the other | pausing, rechecking, or serving | the rest waits for the next occasion | | ended |
-//! | *rechecking*: does the broker still know the topic from before? | serving | no: it was restarted meanwhile, serving; no answer: giving up | | ended |
+//! | *sightings*: subscribes to them, if delivery is confirmed | giving up the topic of *ports* | giving up | | ended |
+//! | *giving up* topics, one after the other | pausing, rechecking, or serving | no response: the rest is given up later | | ended |
+//! | *rechecking*: does the broker still know the previous topic? | serving | refused: it was restarted meanwhile, serving; no response: giving up | | ended |
 //! | *pausing* | | | probing | ended |
-//! | *serving* | | | beating, each [`HEARTBEAT`]; probing where the connection ended | closing |
-//! | *beating*: does the broker know the topic? | giving up what is held beside, then serving | probing | | closing |
-//! | *closing*: the last echoes come, where delivery is confirmed | | | beating, unless the program stops | ended when they are in |
+//! | *serving* | | | beating, each [`HEARTBEAT`]; probing if the connection ended | closing |
+//! | *beating*: does the broker know the topic? | giving up other topics, then serving | probing | | closing |
+//! | *closing*: the last echoes arrive, if delivery is confirmed | | | beating, unless the program stops | ended when all have arrived |
 //!
-//! A topic is held from the answer that names it until the broker has answered that it is given up.
+//! A topic is held from the response that names it until the broker has responded to giving it up.
 
 mod words;
 
@@ -29,19 +29,19 @@ use crate::config::ProtocolChoice;
 use crate::indicator::Protocol;
 use crate::process::stop::Backoff;
 
-pub use words::{GaveUp, Input, Next, Output, Request, Tale, Wishes, bus_topic, sighting_topic};
+pub use words::{GaveUp, Input, Next, Notice, Output, Request, Wishes, bus_topic, sighting_topic};
 
-/// The pause between heartbeats, as the original's.
+/// The time between heartbeats, the same as in the original.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// If the first subscription takes longer, the broker may have been started meanwhile.
+/// If the first subscription takes longer, the broker may have just been started.
 const LATE: Duration = Duration::from_secs(1);
 
-/// How often a session that closes looks whether it may.
+/// How often a closing session checks whether it may end.
 const CLOSING: Duration = Duration::from_millis(20);
 
-/// The name under which the broker's ports are requested, and whether it is
-/// there. Nothing is ever published on it.
+/// A bus topic on which nothing is ever published. Subscribing to it returns the broker's
+/// ports, and shows that the broker is there.
 pub const OWN_NAME: &str = "vast-threatbus/probe";
 
 #[derive(Debug)]
@@ -57,13 +57,13 @@ enum State {
     Pausing(Instant),
     Serving(Instant),
     Beating,
-    /// With the time of the next heartbeat, where there is to be one.
+    /// With the time of the next heartbeat, if there is one.
     Closing(Option<Instant>),
     LastBeating,
     Ended,
 }
 
-/// What comes after giving up topics.
+/// What to do after giving up topics.
 #[derive(Debug)]
 enum After {
     Use,
@@ -71,7 +71,7 @@ enum After {
     Pause(ManageError),
 }
 
-/// A subscription that is being made.
+/// A subscription in preparation.
 #[derive(Debug)]
 struct Making {
     ports: Subscription,
@@ -83,34 +83,35 @@ struct Making {
     since: Moment,
 }
 
-/// The machine.
+/// The state machine.
 #[derive(Debug)]
 pub struct Subscriber {
     wishes: Wishes,
-    /// For the jitter of pauses.
+    /// The random state for the jitter of pauses.
     random: u64,
     state: State,
     held: Vec<String>,
-    /// Those of them that the try under way has made.
+    /// Those of them that belong to the current try.
     new: Vec<String>,
     making: Option<Making>,
-    /// Topics of the subscription that was made last: of indicators, of sightings.
+    /// The topics of the current subscription: for indicators, and for sightings.
     link: Option<(String, Option<String>)>,
     has_former: bool,
     backoff: Backoff,
     started: Instant,
-    /// When the last subscription was last known to work.
+    /// When the last subscription was last known to be alive.
     alive: Moment,
-    /// When the request was put that is not answered yet.
-    asked_at: Moment,
-    /// The broker does not know the last subscription, or was away until now.
+    /// When the last request was sent.
+    requested_at: Moment,
+    /// Whether the broker does not know the last subscription, or may have been started
+    /// during this try.
     was_restarted: bool,
     gave_up: Option<GaveUp>,
 }
 
 impl Subscriber {
-    /// Before the first try. `held` are topics that a run before this one left at the
-    /// broker; `seed` is for the jitter of pauses.
+    /// Before the first try. `held` are topics that an earlier run left at the broker;
+    /// `seed` is for the jitter of pauses.
     pub fn new(wishes: Wishes, held: Vec<String>, seed: u64, now: Moment) -> Self {
         Subscriber {
             wishes,
@@ -124,7 +125,7 @@ impl Subscriber {
             backoff: Backoff::new(),
             started: now.monotonic,
             alive: now,
-            asked_at: now,
+            requested_at: now,
             was_restarted: false,
             gave_up: None,
         }
@@ -135,23 +136,23 @@ impl Subscriber {
         &self.held
     }
 
-    /// Whether it receives: it may end by itself when nothing comes.
+    /// Whether it receives, so that it may end by itself if nothing arrives.
     pub fn is_serving(&self) -> bool {
         matches!(self.state, State::Serving(_))
     }
 
-    /// Whether only the last echoes are to come.
+    /// Whether it only waits for the last echoes.
     pub fn is_closing(&self) -> bool {
         matches!(self.state, State::Closing(_) | State::LastBeating)
     }
 
-    /// What is left at the end: the topics that the broker holds, and why it was not
-    /// reached, where it never was.
+    /// The final result: the topics that the broker holds, and why it was never reached, if
+    /// so.
     pub fn end(self) -> (Vec<String>, Option<GaveUp>) {
         (self.held, self.gave_up)
     }
 
-    /// Takes what happened; says what is to be done.
+    /// Processes an event; returns what to do.
     pub fn step(&mut self, now: Moment, input: Input) -> (Vec<Output>, Next) {
         let mut outputs = Vec::new();
         let next = match input {
@@ -164,7 +165,7 @@ impl Subscriber {
                 outputs.push(Output::Away);
                 self.time(now)
             }
-            // It is made anew already, or ends.
+            // A new subscription is being made already, or the session ends.
             Input::Cut(_) | Input::Time => self.time(now),
             Input::Answer(answer) => self.answered(now, answer, &mut outputs),
             Input::Generation(found) => self.detected(now, found, &mut outputs),
@@ -188,13 +189,13 @@ impl Subscriber {
             }
             State::Closing(_) => Next::Wait(now.monotonic + CLOSING),
             State::Ended => Next::End,
-            // An answer is to come.
+            // It waits for a response.
             _ => Next::Wait(now.monotonic + ANSWER_TIME),
         }
     }
 
     fn ask(&mut self, now: Moment, request: Request, time: Duration) -> Next {
-        self.asked_at = now;
+        self.requested_at = now;
         Next::Ask(request, time)
     }
 
@@ -205,8 +206,8 @@ impl Subscriber {
         self.ask(now, Request::Heartbeat(topic), ANSWER_TIME)
     }
 
-    /// A try begins with a question that leaves nothing behind, should the broker answer
-    /// it later than is waited.
+    /// A try begins with a request that leaves nothing behind, even if the broker responds
+    /// to it too late.
     fn probe(&mut self, now: Moment) -> Next {
         self.state = State::Probing;
         let next = self.beat(now);
@@ -216,7 +217,7 @@ impl Subscriber {
         }
     }
 
-    /// How long this try may take, where it is the first connection.
+    /// The time left for this try, if it is for the first connection.
     fn time_left(&self, now: Moment) -> Duration {
         match (self.link.is_some(), self.wishes.connect_timeout) {
             (false, Some(limit)) => {
@@ -288,7 +289,7 @@ impl Subscriber {
         outputs: &mut Vec<Output>,
     ) -> Next {
         match answer {
-            // It stood still, and has lost nothing.
+            // The broker was only stalled, and has lost nothing.
             Ok(_) => self.was_restarted = false,
             Err(ManageError::Refused(_)) => {
                 self.was_restarted |= self.link.is_some() || !self.held.is_empty();
@@ -314,7 +315,7 @@ impl Subscriber {
             topic: String::new(),
             echo_topic: None,
             days: 0,
-            since: self.asked_at,
+            since: self.requested_at,
         });
         if is_known {
             self.state = State::Connecting;
@@ -337,7 +338,7 @@ impl Subscriber {
             Ok(Some(protocol)) => making.protocol = protocol,
             Ok(None) => {
                 let endpoint = making.ports.sub_endpoint.clone();
-                outputs.push(Output::Tell(Tale::NoGeneration(endpoint)));
+                outputs.push(Output::Log(Notice::NoGeneration(endpoint)));
             }
             Err(error) => return self.failed(now, error, outputs),
         }
@@ -365,7 +366,8 @@ impl Subscriber {
         self.ask(now, Request::Subscribe(topic, days), time)
     }
 
-    /// How many days of snapshot to ask for: for a subscription that was lost, those since.
+    /// The days of snapshot to request. After a loss, the snapshot covers the time since
+    /// then.
     fn days(&self, now: Moment) -> u32 {
         match (self.wishes.snapshot_days, self.link.is_some()) {
             (0, _) => 0,
@@ -382,7 +384,7 @@ impl Subscriber {
             return Next::End;
         };
         making.topic = topic;
-        making.since = self.asked_at;
+        making.since = self.requested_at;
         if !self.wishes.confirms {
             return self.made(now, outputs);
         }
@@ -391,7 +393,7 @@ impl Subscriber {
         self.ask(now, Request::Subscribe(bus_topic, 0), time)
     }
 
-    /// All is subscribed to; the topic under which the ports were requested is not needed.
+    /// All subscriptions are made; the topic that came with the ports is not needed.
     fn made(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
         self.new.clear();
         let ports = self
@@ -401,8 +403,8 @@ impl Subscriber {
         self.give_up(now, ports.into_iter().collect(), After::Use, outputs)
     }
 
-    /// The try came to nothing. What it has made is of no use, and with each try there
-    /// would be more of it.
+    /// The try has failed. Its topics are given up, since every try would leave more of
+    /// them.
     fn failed(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
         if matches!(error, ManageError::Stopped) {
             self.state = State::Ended;
@@ -431,7 +433,7 @@ impl Subscriber {
         };
         self.state = State::GivingUp(topics, after);
         let next = self.ask(now, Request::Unsubscribe(topic.clone()), ANSWER_TIME);
-        // It is held until the answer is there.
+        // It is held until the broker has responded.
         self.held.retain(|held| *held != topic);
         self.held.push(topic);
         next
@@ -446,7 +448,8 @@ impl Subscriber {
         outputs: &mut Vec<Output>,
     ) -> Next {
         match answer {
-            // Refused: a restarted broker does not know it, which is as good.
+            // If it is refused, a restarted broker does not know the topic, which is just
+            // as good.
             Ok(_) | Err(ManageError::Refused(_)) => {
                 self.was_restarted |= answer.is_err() && matches!(after, After::Use);
                 self.held.pop();
@@ -460,8 +463,9 @@ impl Subscriber {
             Err(error) => {
                 let topic = self.held.last().cloned().unwrap_or_default();
                 outputs.push(Output::Held(self.held.clone()));
-                outputs.push(Output::Tell(Tale::NotGivenUp(topic, error)));
-                // A broker that does not answer for one does not for the next.
+                outputs.push(Output::Log(Notice::NotGivenUp(topic, error)));
+                // A broker that does not respond to this request will not respond to the
+                // next.
                 self.go_on(now, after, outputs)
             }
         }
@@ -481,8 +485,8 @@ impl Subscriber {
         Next::Wait(beat_at)
     }
 
-    /// A broker that was restarted after it was probed answers all that came after as if
-    /// nothing had been. Only the topic from before tells.
+    /// If the broker was restarted after the probe, it responds to all later requests as
+    /// usual. Only the previous topic shows the restart.
     fn recheck(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
         match &self.link {
             Some((topic, _)) if !self.was_restarted => {
@@ -495,7 +499,7 @@ impl Subscriber {
         }
     }
 
-    /// The new subscription is the one from now on.
+    /// Replaces the previous subscription by the new one.
     fn use_it(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
         let Some(making) = self.making.take() else {
             return Next::End;
@@ -506,22 +510,25 @@ impl Subscriber {
         let gap = self.alive.ago(now);
         let topics = (making.topic, making.echo_topic);
         outputs.push(Output::Use(topics.0.clone(), topics.1.clone()));
-        // Only now, so that no echo is missed.
+        // Not before, so that no echo is missed.
         outputs.push(Output::Listening(making.ports.sub_endpoint, restarted));
-        outputs.push(Output::Tell(Tale::Subscribed(making.protocol, making.days)));
+        outputs.push(Output::Log(Notice::Subscribed(
+            making.protocol,
+            making.days,
+        )));
         let is_first = self.link.replace(topics).is_none();
         self.was_restarted = false;
-        // The broker may have died while the requests after that one were waited for.
+        // The broker may have died during later requests.
         self.alive = making.since;
         self.backoff = Backoff::new();
         if is_first {
-            // What a run before this one left at the broker.
+            // The topics of an earlier run.
             let others = self.others();
             return self.give_up(now, others, After::Serve, outputs);
         }
         self.has_former = true;
         let days = (self.wishes.snapshot_days > 0).then_some(making.days);
-        outputs.push(Output::Tell(Tale::Anew(gap, days)));
+        outputs.push(Output::Log(Notice::Anew(gap, days)));
         self.serve(now)
     }
 
@@ -538,18 +545,18 @@ impl Subscriber {
             self.state = State::Ended;
             return Next::End;
         }
-        outputs.push(Output::Tell(match self.link {
-            Some(_) => Tale::StillAway(error),
-            None => Tale::NotReady(error),
+        outputs.push(Output::Log(match self.link {
+            Some(_) => Notice::StillAway(error),
+            None => Notice::NotReady(error),
         }));
-        // It may have been started while it was waited for.
+        // The broker may have been started in the meantime.
         self.was_restarted |= self.link.is_none();
         let until = now.monotonic + pause.min(left);
         self.state = State::Pausing(until);
         Next::Wait(until)
     }
 
-    /// From 0 to 1.
+    /// A random number from 0 to 1.
     fn fraction(&mut self) -> f64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -557,7 +564,7 @@ impl Subscriber {
         (self.random >> 32) as f64 / f64::from(u32::MAX)
     }
 
-    /// The broker answered to a heartbeat.
+    /// The broker responded to a heartbeat.
     fn was_heard(
         &mut self,
         now: Moment,
@@ -566,8 +573,8 @@ impl Subscriber {
     ) -> Next {
         match answer {
             Ok(_) => {
-                // It was asked then, and may have died since.
-                self.alive = self.asked_at;
+                // The request was sent at that time. The broker may have died since.
+                self.alive = self.requested_at;
                 outputs.push(Output::Alive(self.alive.monotonic));
                 if std::mem::take(&mut self.has_former) {
                     outputs.push(Output::CloseFormer);
@@ -580,7 +587,7 @@ impl Subscriber {
         }
     }
 
-    /// The broker answered to a heartbeat while only echoes are to come.
+    /// The response to a heartbeat while only echoes are awaited.
     fn was_heard_last(
         &mut self,
         now: Moment,
@@ -591,14 +598,14 @@ impl Subscriber {
             Ok(_) => self.close(now, true, outputs),
             Err(ManageError::Stopped) => self.close(now, false, outputs),
             Err(error) => {
-                outputs.push(Output::Tell(Tale::LostAtEnd(error)));
+                outputs.push(Output::Log(Notice::LostAtEnd(error)));
                 self.finish()
             }
         }
     }
 
-    /// The topics that are not in use: of former subscriptions, of a run that crashed,
-    /// and those whose end was not answered earlier.
+    /// The topics that are not in use: of former subscriptions, of a run that crashed, and
+    /// those that could not be given up earlier.
     fn others(&self) -> Vec<String> {
         let is_used = |topic: &String| {
             self.link.as_ref().is_some_and(|(indicators, sightings)| {
@@ -610,15 +617,15 @@ impl Subscriber {
     }
 
     fn lost(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
-        outputs.push(Output::Tell(Tale::Lost(error)));
+        outputs.push(Output::Log(Notice::Lost(error)));
         outputs.push(Output::HandOver);
         outputs.push(Output::Away);
         self.backoff = Backoff::new();
         self.probe(now)
     }
 
-    /// Nothing new is taken in, but the last sightings are still on their way, and their
-    /// echoes tell that they arrived.
+    /// Accepts nothing more. The last sightings are still on their way, and their echoes
+    /// show that they have arrived.
     fn close(&mut self, now: Moment, beats: bool, outputs: &mut Vec<Output>) -> Next {
         let is_served =
             self.is_closing() || matches!(self.state, State::Serving(_) | State::Beating);
@@ -637,7 +644,7 @@ impl Subscriber {
     }
 }
 
-/// Why there is no subscription.
+/// The reason why there is no subscription.
 fn unanswered(answer: Result<Option<Subscription>, ManageError>) -> ManageError {
     answer.err().unwrap_or_else(|| ManageError::Unusable {
         reason: "opens no subscription".to_owned(),

@@ -124,7 +124,7 @@ struct Bed {
     live: Live,
     intake: Intake,
     lines: Sender<String>,
-    parcels: Receiver<WriterMessage>,
+    messages: Receiver<WriterMessage>,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
@@ -167,7 +167,7 @@ fn start(store: Store) -> Bed {
         live,
         intake,
         lines,
-        parcels,
+        messages,
         metrics,
         stop,
     }
@@ -187,7 +187,7 @@ fn store(events: Vec<(String, Option<OffsetDateTime>)>) -> Store {
 
 impl Bed {
     fn next(&self) -> String {
-        match self.parcels.recv_timeout(LIMIT) {
+        match self.messages.recv_timeout(LIMIT) {
             Ok(WriterMessage::Lines { bytes, .. }) => String::from_utf8(bytes).expect("JSON"),
             other => panic!("{other:?}"),
         }
@@ -257,7 +257,7 @@ fn the_events_of_a_gap_are_reported_once() {
     assert_eq!(bed.next(), format!("{}\n", event(8, soon)));
     drop(bed.intake);
     assert!(bed.live.join());
-    assert!(bed.parcels.try_recv().is_err());
+    assert!(bed.messages.try_recv().is_err());
 }
 
 #[test]

@@ -187,7 +187,7 @@ impl Run {
         batches: Vec<Vec<Request>>,
         indicators: usize,
     ) -> Vec<HashMap<String, usize>> {
-        let (sender, parcels) = unbounded();
+        let (sender, messages) = unbounded();
         let stop = Stop::new().expect("two socket pairs");
         let settings = // The one destination that names the indicator and keeps the text.
             ReportSettings::plain(Destination::Command);
@@ -214,7 +214,7 @@ impl Run {
             }
         }
         drop(reporter);
-        collect(&parcels, indicators)
+        collect(&messages, indicators)
     }
 
     /// What one query for an indicator gives.
@@ -236,14 +236,14 @@ impl Run {
     }
 }
 
-fn collect(parcels: &Receiver<WriterMessage>, indicators: usize) -> Vec<HashMap<String, usize>> {
+fn collect(messages: &Receiver<WriterMessage>, indicators: usize) -> Vec<HashMap<String, usize>> {
     let mut sightings = vec![HashMap::new(); indicators];
-    for parcel in parcels.try_iter() {
+    for message in messages.try_iter() {
         let WriterMessage::Command(CommandRun {
             context, indicator, ..
-        }) = parcel
+        }) = message
         else {
-            panic!("a parcel for another sink: {parcel:?}");
+            panic!("a message for another sink: {message:?}");
         };
         let number: usize = indicator.parse().expect("an id is a number here");
         *sightings[number]

@@ -13,7 +13,7 @@ use crate::machines::flight::Key;
 use crate::machines::gate::{Gate, Verdict};
 use crate::machines::outbox::Outbox;
 use crate::machines::seen_indicators::Remembered;
-use crate::machines::subscription::{Input, Next, Output, Request, Subscriber, Tale, Wishes};
+use crate::machines::subscription::{Input, Next, Notice, Output, Request, Subscriber, Wishes};
 
 /// What comes before each sighting.
 pub const TOPIC: &str = "stix2/sighting";
@@ -213,16 +213,16 @@ impl Bridge {
             }
             Output::Alive(at) => self.outbox.alive(at).expect("the disk is well"),
             Output::Away => self.outbox.away(),
-            Output::Tell(tale) => self.tell(now, &tale),
+            Output::Log(notice) => self.tell(now, &notice),
         }
     }
 
-    fn tell(&mut self, now: Moment, tale: &Tale) {
-        match tale {
-            Tale::Subscribed(..) => {
+    fn tell(&mut self, now: Moment, notice: &Notice) {
+        match notice {
+            Notice::Subscribed(..) => {
                 self.subscribed_at.get_or_insert(now.monotonic);
             }
-            Tale::Anew(gap, days) => {
+            Notice::Anew(gap, days) => {
                 let from = now.monotonic.checked_sub(*gap).unwrap_or(now.monotonic);
                 self.gaps.push((from, days.is_some()));
             }

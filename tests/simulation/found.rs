@@ -14,7 +14,7 @@ use vast_threatbus::state::topics::Topics;
 
 use crate::bridge;
 use crate::machines::alive::Moment;
-use crate::machines::subscription::{HEARTBEAT, Input, Next, Output, Request, Subscriber, Tale};
+use crate::machines::subscription::{HEARTBEAT, Input, Next, Notice, Output, Request, Subscriber};
 use crate::world::disk::{Faults, MemoryDisk};
 
 /// How often each of these is tried: what a loss of power takes is left to chance.
@@ -364,7 +364,7 @@ fn a_gap_begins_when_the_subscription_was_asked_for() {
         let mut gaps = Vec::new();
         loop {
             gaps.extend(said.iter().filter_map(|output| match output {
-                Output::Tell(Tale::Anew(gap, _)) => Some(*gap),
+                Output::Log(Notice::Anew(gap, _)) => Some(*gap),
                 _ => None,
             }));
             let input = match next {

@@ -108,7 +108,7 @@ fn on_disk_only_what_is_done_is_forgotten() {
     assert_eq!(texts(&mut outbox, now), ["a", "b", "c"]);
     echo(&mut outbox, "ac", now);
     drop(outbox);
-    // The broker may have died with the others' copies.
+    // The broker may have died with copies of the others.
     let mut outbox = Outbox::on_disk(open(), 100, Some(key));
     assert_eq!(texts(&mut outbox, now), ["a", "b", "c"]);
     echo(&mut outbox, "ac", now);
@@ -132,7 +132,7 @@ fn without_confirmation_what_was_sent_is_forgotten_after_a_moment() {
     outbox.time(now + 2 * RISK).1.expect("written");
     drop(outbox);
     let mut outbox = Outbox::on_disk(open(), 1 << 20, None);
-    // As many as may have been in the library's hands.
+    // As many as ZeroMQ may have queued.
     assert_eq!(texts(&mut outbox, now).len(), 192);
     outbox.end(now).expect("written");
     assert!(Outbox::on_disk(open(), 100, None).is_empty());

@@ -1,4 +1,4 @@
-//! What the machine of the subscription hears and says.
+//! The inputs and outputs of the subscription's state machine.
 
 use std::time::{Duration, Instant};
 
@@ -8,44 +8,44 @@ use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
 use crate::protocol::{legacy, stix};
 
-/// How the bus is used.
+/// The settings of a subscription.
 #[derive(Clone, Debug)]
 pub struct Wishes {
-    /// Which generation to speak.
+    /// The generation to use.
     pub protocol: ProtocolChoice,
-    /// How many days of snapshot to ask for; 0 for none.
+    /// The days of snapshot to request; 0 for none.
     pub snapshot_days: u32,
-    /// How long the first connection may take; `None` for ever.
+    /// The time limit of the first connection; `None` for no limit.
     pub connect_timeout: Option<Duration>,
-    /// Whether sightings are subscribed to as well.
+    /// Whether to subscribe to sightings as well.
     pub confirms: bool,
 }
 
 /// A management request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Is this topic known?
+    /// Keeps this topic alive, and checks that the broker knows it.
     Heartbeat(String),
-    /// A subscription to a bus topic, with so many days of snapshot.
+    /// Subscribes to a bus topic, with this many days of snapshot.
     Subscribe(String, u32),
-    /// This topic is given up.
+    /// Gives up this topic.
     Unsubscribe(String),
 }
 
-/// What happened.
+/// An event.
 #[derive(Debug)]
 pub enum Input {
-    /// The answer to a request, with what it opens where it was a subscription.
+    /// The response to a request; with the new subscription, if that was requested.
     Answer(Result<Option<Subscription>, ManageError>),
-    /// What the broker subscribes to told its generation, or nothing.
+    /// The generation that the broker's subscriptions reveal, if any.
     Generation(Result<Option<Protocol>, ManageError>),
-    /// The connection to where it publishes was made.
+    /// The connection to the broker's publisher was made.
     Connected(Result<(), ManageError>),
-    /// Time went by.
+    /// Time has passed.
     Time,
-    /// The connection to where the broker publishes ended.
+    /// The connection to the broker's publisher ended.
     Cut(ManageError),
-    /// No more indicators are to come.
+    /// No more indicators are expected.
     Idle,
     /// The program stops.
     Stop,
@@ -53,78 +53,78 @@ pub enum Input {
     Finished,
 }
 
-/// What is to be done next; what comes of it is the next input.
+/// What to do next. Its result is the next input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Put this request, and wait so long for the answer.
+    /// Send this request, and wait this long for the response.
     Ask(Request, Duration),
-    /// Ask the broker that listens there for its generation.
+    /// Detect the generation of the broker at this endpoint.
     Detect(Endpoint),
-    /// Connect a new socket to where the broker publishes.
+    /// Connect a new socket to the broker's publisher.
     Connect(Endpoint),
-    /// Wait for what comes, at most until then.
+    /// Wait for an event, at most until this time.
     Wait(Instant),
-    /// It is over.
+    /// The session is over.
     End,
 }
 
-/// What is to be done besides.
+/// What to do in addition.
 #[derive(Debug)]
 pub enum Output {
-    /// Take what comes for this topic through the new socket.
+    /// Subscribe to this topic with the new socket.
     Listen(String),
-    /// The new socket is the one from now on, with the topics of indicators and of
-    /// sightings; the one before it is read until [`Output::CloseFormer`].
+    /// Use the new socket from now on, with these topics of indicators and sightings. The
+    /// previous one is read until [`Output::CloseFormer`].
     Use(String, Option<String>),
-    /// The subscription before this one has nothing more.
+    /// Close the previous subscription.
     CloseFormer,
-    /// The subscription is lost: another is to take its place.
+    /// The subscription is lost, and a new one is about to replace it.
     HandOver,
-    /// The broker does not answer, or does not know the subscription.
+    /// The broker does not respond, or does not know the subscription.
     Away,
-    /// Nothing new is taken in.
+    /// Accept no more indicators.
     CloseIntake,
-    /// These topics are held now.
+    /// The topics that are held now.
     Held(Vec<String>),
-    /// Sightings can be sent there; the broker was restarted since that moment.
+    /// Sightings can be sent to this endpoint; the broker was restarted after this moment.
     Listening(Endpoint, Option<Instant>),
     /// The broker knew the subscription at this moment.
     Alive(Instant),
-    /// Something to be said.
-    Tell(Tale),
+    /// Log this.
+    Log(Notice),
 }
 
-/// What there is to be said.
+/// A log message.
 #[derive(Debug)]
-pub enum Tale {
+pub enum Notice {
     /// There is no subscription yet.
     NotReady(ManageError),
-    /// There is no subscription again, yet.
+    /// The subscription was lost, and there is no new one yet.
     StillAway(ManageError),
     /// The subscription was lost.
     Lost(ManageError),
-    /// The broker at this endpoint tells no generation.
+    /// The broker at this endpoint does not reveal its generation.
     NoGeneration(Endpoint),
-    /// There is a subscription, with so many days of snapshot.
+    /// There is a subscription, with this many days of snapshot.
     Subscribed(Protocol, u32),
-    /// There is one again, after so long, with so many days of snapshot.
+    /// There is a subscription again, after this time, with this many days of snapshot.
     Anew(Duration, Option<u32>),
     /// A topic could not be given up.
     NotGivenUp(String, ManageError),
-    /// The broker lost the subscription while the last sightings went out.
+    /// The subscription was lost while the last sightings were being delivered.
     LostAtEnd(ManageError),
 }
 
 /// The broker was not reached in time.
 #[derive(Debug)]
 pub struct GaveUp {
-    /// How long it was tried.
+    /// The duration of the tries.
     pub tried_for: Duration,
-    /// What came of the last try.
+    /// The error of the last try.
     pub last: ManageError,
 }
 
-/// What the indicators of a generation are published on.
+/// The bus topic of indicators.
 pub fn bus_topic(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Legacy => legacy::INTEL_TOPIC,
@@ -132,7 +132,7 @@ pub fn bus_topic(protocol: Protocol) -> &'static str {
     }
 }
 
-/// What its sightings are published on.
+/// The bus topic of sightings.
 pub fn sighting_topic(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Legacy => legacy::SIGHTING_TOPIC,
