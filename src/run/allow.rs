@@ -1,4 +1,4 @@
-//! What is allowed, read at the start and when files are read anew.
+//! Reads the allowed values, at the start and when files are reloaded.
 
 use std::path::Path;
 
@@ -11,16 +11,16 @@ use crate::process::exit_code::ExitCode;
 use crate::process::input;
 use crate::protocol::allow::{Allowed, parse};
 
-/// The most that a file of `--allow` may have, in bytes.
+/// The most bytes of a file of `--allow`.
 const MOST_BYTES: u64 = 256 << 20;
 
-/// How many unusable lines of a file are logged one by one.
+/// The number of unusable lines of a file that are logged one by one.
 const SHOWN: usize = 3;
 
 /// Reads the files of `--allow`.
 ///
 /// # Errors
-/// The status to end with, where one cannot be used; the reason is logged.
+/// The status to end with if one cannot be used; the reason is logged.
 pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
     let mut allow = Allow::new(noise.allow_defaults);
     for path in &noise.allow {
@@ -46,10 +46,10 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
     Ok(allow)
 }
 
-/// Reads one of them.
+/// Reads one file of `--allow`.
 ///
 /// # Errors
-/// It cannot be read, or is of a form that names no values; why, human-readable.
+/// The human-readable reason why the file cannot be read, or names no values.
 pub(super) fn read_one(path: &Path) -> Result<Allowed, String> {
     let metadata = path.metadata().map_err(|error| error.to_string())?;
     if metadata.len() > MOST_BYTES {

@@ -27,7 +27,7 @@ impl Deadline {
     /// Stops the program at once when `limit` is over.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// The thread cannot be started.
     pub fn start(limit: Option<Duration>, stop: &Stop) -> std::io::Result<Self> {
         let has_passed = Arc::new(AtomicBool::new(false));
         let (armed, called_off) = bounded(0);

@@ -51,7 +51,7 @@ impl Matching {
     /// Starts the threads. They end when every [`Intake`] is dropped.
     ///
     /// # Errors
-    /// The system has no thread left.
+    /// A thread cannot be started.
     pub fn start(
         config: &Config,
         lanes: Vec<Lane>,

@@ -1,4 +1,4 @@
-//! Builds the threads and channels, and joins them from left to right.
+//! Starts the threads and channels, and waits for them in the order of the data flow.
 
 mod allow;
 pub mod check;
@@ -55,22 +55,22 @@ use matching::Matching;
 use of_bus::Delivered;
 use state::{State, state_topics, take_up};
 
-/// How many parcels may wait for the writer: with 64 KiB each some 4 MiB. A
-/// writer that is slower holds the workers back.
+/// The most messages that wait for the writer: with 64 KiB each, about 4 MiB. A slower
+/// writer makes the workers wait.
 const WRITER_MESSAGES: usize = 64;
 
-/// How long the topics may take to be given up at the end, each.
+/// The time limit for giving up each topic at the end.
 const GIVING_UP: Duration = Duration::from_secs(2);
 
-/// How long all that is left may take behind the grace period: the end of a sink
-/// command, what the bus is given at the least, the topics.
+/// The time limit after the grace period for everything that is left: the end of a sink
+/// command, the last messages to the bus, and the topics.
 const LAST_GRACE: Duration = Duration::from_secs(3);
 
-/// What each of these may take at the least, however late it is.
+/// The least time for each of these, however late it is.
 const LEAST_GRACE: Duration = Duration::from_millis(500);
 
-/// How long something may take, up to `most`, so that the program ends in time once it
-/// is told to.
+/// The time that an action may take, up to `most`, so that the program ends in time after
+/// it was stopped.
 fn time_left(stop: &Stop, most: Duration) -> Duration {
     let Some(by) = stop.drained_by() else {
         return most;
@@ -79,14 +79,14 @@ fn time_left(stop: &Stop, most: Duration) -> Duration {
     left.clamp(LEAST_GRACE, most)
 }
 
-/// Whether the program was told to end, and should have by now.
+/// Whether the program was stopped, and should have ended by now.
 fn is_late(stop: &Stop) -> bool {
     let by = stop.drained_by();
     by.is_some_and(|by| Instant::now() > by + LAST_GRACE)
 }
 
-/// Runs the bridge until a signal, until everything is matched where that was
-/// requested, or until it cannot be started.
+/// Runs the bridge until a signal, until everything is matched if that was requested, or
+/// until it cannot be started.
 pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());
@@ -110,7 +110,7 @@ pub fn run(config: &Config) -> ExitCode {
         started.elapsed().as_secs_f64()
     );
     if config.jobs.once {
-        // Of each engine, where there are several.
+        // For each engine, if there are several.
         ending.lanes.iter().for_each(|lane| info!("{lane}"));
     }
     log::logger().flush();
@@ -120,7 +120,7 @@ pub fn run(config: &Config) -> ExitCode {
     code
 }
 
-/// Runs, and gives the status with what is short of a complete run.
+/// Runs the bridge; returns the status, and what is missing for a complete run.
 fn run_counted(
     config: &Config,
     metrics: &Arc<Metrics>,
@@ -208,7 +208,7 @@ fn run_with(
     let intake = intake.allowing(allow.clone()).counting(metrics.clone());
     drop(report);
     let reloads = reload::start(config, allow, reloads)?;
-    // The workers hold the writer's other senders: it ends with the last.
+    // The workers hold the writer's other senders: it ends with the last of them.
     drop(messages_sender);
     let files = matching.progress();
     let progress = progress::start(config, files.clone(), metrics)?;
@@ -249,12 +249,12 @@ fn run_with(
     };
     let mut held = ended.held;
     if !stop.is_draining() {
-        // A pass over files may follow that takes longer than the broker keeps
-        // topics; sightings need none.
+        // The following pass over files may take longer than the broker keeps topics, and
+        // sending sightings needs none.
         held = give_up_topics(config, held, stop);
     }
     let is_good = matching.join();
-    // It tells of what is held back, at the latest now.
+    // It sends the sightings held back, now at the latest.
     drop(teller);
     ending.received = received;
     if let Some(files) = files {
@@ -276,7 +276,7 @@ fn run_with(
         }
     }
     Ok(match ended.result {
-        // The engine does not take what the configuration asks for.
+        // The engine does not support the configuration.
         _ if !is_good => ExitCode::Usage,
         Ok(()) if written && is_told => ExitCode::Success,
         Ok(()) => ExitCode::Software,
@@ -318,8 +318,8 @@ fn start_files(
     })
 }
 
-/// Ends what still runs, and what waits for a sink that stands still, when the
-/// grace period is over.
+/// When the grace period is over, ends everything that still runs, including a wait for a
+/// stalled sink.
 fn end_after_grace(stop: &Stop) {
     let stop = stop.clone();
     let wait = move || {
@@ -337,7 +337,7 @@ fn end_after_grace(stop: &Stop) {
     }
 }
 
-/// Unsubscribes what is still held, when the last sighting is out; gives what
+/// Unsubscribes the remaining topics after the last sighting is sent; returns those that
 /// could not be given up.
 fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<String> {
     let context = zmq::Context::new();
@@ -345,14 +345,14 @@ fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<
     while let Some(topic) = topics.last() {
         match manager.unsubscribe(topic, time_left(stop, GIVING_UP)) {
             Ok(()) => info!("unsubscribed"),
-            // A topic from before the broker was restarted.
+            // The topic is older than a restart of the broker.
             Err(ManageError::Refused(_)) => debug!("a topic was not known any more"),
             Err(error) => {
                 error!(
                     "a topic at Threat Bus {} could not be given up: {error}",
                     config.threatbus
                 );
-                // A broker that does not answer once will not the next time.
+                // A broker that did not respond will not respond to the next request.
                 return topics;
             }
         }
@@ -368,7 +368,7 @@ fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<
     topics
 }
 
-/// Whether sightings are to be confirmed, which only the bus can do.
+/// Whether the delivery of sightings is confirmed, which only the bus supports.
 fn confirms(config: &Config) -> bool {
     config.confirm_delivery && config.sink == SinkChoice::Bus
 }
@@ -393,8 +393,8 @@ fn is_delivered(written: Written, delivery: &DeliveryCounts) -> bool {
 /// How often is looked whether sightings that are held back are due.
 const LOOK_FOR_DUE: Duration = Duration::from_secs(1);
 
-/// Starts the thread that tells of sightings that are held back, when their time is
-/// over and at the end, and first of those that an earlier run held back.
+/// Starts the thread that sends held-back sightings: first those of an earlier run, then
+/// each when its time is over, and the rest at the end.
 fn start_teller(
     report: &Arc<ReportSettings>,
     metrics: &Arc<Metrics>,
@@ -460,7 +460,7 @@ fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSett
     }
 }
 
-/// The writer's thread, and a way to know that it has ended.
+/// The writer's thread, and a channel that tells when it has ended.
 struct Writer {
     done: Receiver<writer::Ended>,
     delivered: Delivered,
@@ -482,14 +482,14 @@ impl Writer {
             .name("writer".to_owned())
             .spawn(move || {
                 let ended = write(inputs);
-                // Nobody listens any more where the end was not waited for.
+                // There is no receiver if the end was not awaited.
                 let _ = done_sender.send(ended);
             })?;
         let delivered = Delivered::new(delivery.clone(), bus);
         Ok(Writer { done, delivered })
     }
 
-    /// What the thread is to do, for this configuration's sink.
+    /// The work of the thread, for the configured sink.
     fn prepare(
         config: &Config,
         spool: Option<Spool>,
@@ -552,14 +552,14 @@ impl Writer {
     }
 }
 
-/// What the sink took.
+/// How much the sink has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Written {
-    /// All of it, but what is counted as lost.
+    /// Everything, except for the sightings counted as lost.
     All,
-    /// What its reader wanted.
+    /// As much as its reader wanted.
     Enough,
-    /// It failed.
+    /// Writing failed.
     Not,
 }
 

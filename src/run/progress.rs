@@ -1,4 +1,4 @@
-//! How far a run is, on a terminal. A file or a pipe gets nothing.
+//! Shows the progress of a run on a terminal, but not in a file or a pipe.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -11,15 +11,15 @@ use crate::observe::logging;
 use crate::observe::metrics::Metrics;
 use crate::process::ticker::{Ticker, Wake};
 
-/// How often the line is written anew.
+/// How often the line is updated.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Shows the progress of a run over files on standard error, if that is a
-/// terminal and sightings do not go to one as well. The line goes when the result is
+/// Shows the progress of a run over files on standard error, if that is a terminal and
+/// sightings are not printed on a terminal as well. The line is removed when the result is
 /// dropped.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The thread cannot be started.
 pub fn start(
     config: &Config,
     files: Option<Arc<FilesProgress>>,
@@ -41,19 +41,19 @@ pub fn start(
     })
 }
 
-/// What is counted.
+/// The unit of the progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unit {
     Indicators,
     Bytes,
 }
 
-/// How far it is at a moment.
+/// The progress at one moment.
 #[derive(Clone, Copy, Debug)]
 struct State {
     unit: Unit,
     done: u64,
-    /// 0 where nobody knows.
+    /// 0 if unknown.
     all: u64,
     sightings: u64,
     elapsed: Duration,
@@ -147,7 +147,7 @@ mod tests {
             line(Unit::Bytes, 1_000_000_000, 8_000_000_000, 1000),
             "1000/8000 MB, 7 sightings, 1 MB/s, 1:56:40 left"
         );
-        // The size of a pipe is not known.
+        // The size of a pipe is unknown.
         assert_eq!(
             line(Unit::Bytes, 5_000_000, 0, 1),
             "5 MB, 7 sightings, 5 MB/s"

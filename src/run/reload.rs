@@ -1,5 +1,5 @@
-//! Reading files anew when a signal asks for it: the files of `--allow` here, and behind
-//! them those of indicators, where these are looked after.
+//! Reloads files when a signal requests it: first the files of `--allow`, then those of
+//! indicators if these are being watched.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use log::{error, info};
@@ -9,8 +9,8 @@ use crate::config::Config;
 use crate::indicator::Allowing;
 use crate::observe::logging;
 
-/// What is done at the signal, and the wishes that it leaves: none in a run that ends,
-/// whose files are read once. Wishes that come while one waits are that one.
+/// The action of the signal, and the requests that it sends. A run that ends sends none,
+/// since it reads its files once. Requests are merged while one is waiting.
 pub(super) fn channel(config: &Config) -> (impl FnMut() + Send + 'static, Receiver<()>) {
     let (sender, wishes) = bounded(1);
     let sender = (!config.jobs.once).then_some(sender);
@@ -23,11 +23,12 @@ pub(super) fn channel(config: &Config) -> (impl FnMut() + Send + 'static, Receiv
     (wish, wishes)
 }
 
-/// Starts the thread that reads what is allowed anew; gives the wishes for whoever reads
-/// indicators. Large files take their time, and signals are not to wait.
+/// Starts the thread that reloads the allowed values; returns the requests for the reader
+/// of indicators. It is a separate thread since large files take time, and signals must not
+/// wait.
 ///
 /// # Errors
-/// The system has no thread left.
+/// The thread cannot be started.
 pub(super) fn start(
     config: &Config,
     allowing: Allowing,
@@ -43,7 +44,7 @@ pub(super) fn start(
                         allowing.change(allow);
                         info!("the files of --allow are read again");
                     }
-                    // Why, it has said.
+                    // The reason is already logged.
                     Err(_) => error!("what was allowed before still is"),
                 }
             }
@@ -56,6 +57,6 @@ pub(super) fn start(
 }
 
 fn pass_on(sender: &Sender<()>) {
-    // One that waits already is enough; nobody listens any more at the end.
+    // If one waits already, it is enough. At the end there is no receiver.
     let _ = sender.try_send(());
 }

@@ -1,6 +1,5 @@
-//! Signals: the first one drains, the second one ends. SIGUSR1 shows the status.
-//! SIGHUP is the end of a terminal, or where there is none, a wish for files to be
-//! opened anew.
+//! Signals: the first one drains, the second one ends at once. SIGUSR1 logs the status.
+//! SIGHUP means the end of a terminal or, without a terminal, a request to reopen files.
 
 use std::fs::{self, File};
 use std::sync::{Arc, OnceLock};
@@ -19,8 +18,8 @@ use crate::process::stop::Stop;
 /// How long running queries may take after the first signal.
 pub const GRACE: Duration = Duration::from_secs(5);
 
-/// How long after the first signal another one is the same: `timeout` and `kill 0`
-/// send it to the process and to its group.
+/// Another signal within this time after the first is part of it: `timeout` and `kill 0`
+/// send signals to the process and to its group.
 const SAME: Duration = Duration::from_secs(1);
 
 /// The thread that waits for signals.
@@ -31,9 +30,9 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Starts to watch for SIGINT, SIGTERM, SIGUSR1, and SIGHUP, unless that was
-    /// ignored at start (`nohup`): it stays so then. Where SIGHUP is no end,
-    /// `reload` is called.
+    /// Starts watching for SIGINT, SIGTERM, SIGUSR1 and SIGHUP. A SIGHUP that was ignored
+    /// at the start (`nohup`) stays ignored. If SIGHUP does not mean the end, it calls
+    /// `reload`.
     ///
     /// # Errors
     /// The system refuses the handlers or the thread.
@@ -87,28 +86,27 @@ impl Watcher {
         })
     }
 
-    /// Ends the thread; gives the name of the signal that ended the run, if one
-    /// did.
+    /// Ends the thread; returns the name of the signal that ended the run, if one did.
     pub fn end(self) -> Option<&'static str> {
         self.handle.close();
-        // It only sleeps and sets the stop; there is nothing to learn from it.
+        // Its result does not matter: it only waits and sets the stop.
         let _ = self.thread.join();
         self.ended_by.get().copied()
     }
 }
 
-/// What a signal asks for.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wish {
     Status,
     Reload,
     End,
-    /// The end that was requested just now.
+    /// A repetition of the request to end.
     Same,
     EndNow,
 }
 
-/// What matters of the signals before.
+/// What has to be known of earlier signals.
 struct State {
     has_terminal: bool,
     first: Option<Instant>,
@@ -137,13 +135,12 @@ impl State {
     }
 }
 
-/// Whether this process has a terminal that can hang up: a service and a container
-/// have none.
+/// Whether this process has a terminal that can hang up; services and containers have none.
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }
 
-/// Whether a signal is ignored, by proc_pid_status(5).
+/// Whether a signal is ignored, see proc_pid_status(5).
 fn is_ignored(signal: i32, status: &str) -> bool {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -1,4 +1,4 @@
-//! What outlives a run: opened at the start, taken up again.
+//! State that is kept across runs: opened at the start, and continued.
 
 use std::sync::Arc;
 
@@ -19,28 +19,28 @@ use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use crate::state::{StateDir, StateError};
 
-/// What is kept on disk, where there is a state directory.
+/// The persistent state, if there is a state directory.
 #[derive(Default)]
 pub struct State {
-    /// Sightings that wait for the bus, or that a sink command did not take.
+    /// Sightings that wait for the bus, or that a sink command did not accept.
     pub spool: Option<Spool>,
-    /// Indicators that are not finished.
+    /// The unfinished indicators.
     pub journal: Option<Journal>,
     /// Messages whose indicators the last run did not finish.
     pub left_over: Vec<LeftOver>,
-    /// Where sightings are noted that are held back.
+    /// The journal of held-back sightings.
     pub held_back: Option<Journal>,
-    /// Those that the last run held back, where it was killed.
+    /// The sightings that an earlier run held back when it was killed.
     pub pending: Vec<Kept>,
-    /// Sightings that need not be reported again.
+    /// The sightings that were reported already.
     pub reported: Option<Arc<Reported>>,
-    /// What the broker holds for this program.
+    /// The topics that the broker holds for this program.
     pub topics: Option<Topics>,
     _directory: Option<StateDir>,
 }
 
 impl State {
-    /// Opens it, for this process alone.
+    /// Opens the state directory for this process only.
     ///
     /// # Errors
     /// The status to end with; the reason is logged.
@@ -62,7 +62,7 @@ impl State {
             );
             ExitCode::Usage
         };
-        // What the one sink was not given is nothing for the other.
+        // Sightings that wait for one sink are not sent to another.
         let place = match config.sink {
             SinkChoice::Command(_) => "sink",
             SinkChoice::Bus | SinkChoice::Stdout => "spool",
@@ -113,8 +113,8 @@ impl State {
     }
 }
 
-/// The journal of sightings that are held back, where there are or may be any; what an
-/// earlier run left in it, and how many bytes of that are torn.
+/// The journal of held-back sightings, if there are or may be any; with the sightings left
+/// by an earlier run, and the number of torn bytes.
 fn held_back(
     config: &Config,
     directory: &StateDir,
@@ -133,7 +133,7 @@ fn held_back(
                 ticket: Some(ticket),
                 ..kept
             }),
-            // Another version wrote it.
+            // It was written by another version.
             None => ticket.finish(),
         }
     }
@@ -152,7 +152,7 @@ pub fn state_topics(config: &Config) -> Option<Topics> {
     Some(Topics::new(path.join("topics")))
 }
 
-/// Asks again for what the last run did not finish.
+/// Adds the indicators that the last run did not finish.
 pub fn take_up(left_over: Vec<LeftOver>, intake: &Intake) {
     if left_over.is_empty() {
         return;
@@ -167,7 +167,7 @@ pub fn take_up(left_over: Vec<LeftOver>, intake: &Intake) {
             Ok(Incoming::Indicator(Message::Match { indicator, .. })) => {
                 intake.add(indicator, Some(ticket));
             }
-            // It was readable when it was written down: another version wrote it.
+            // It was readable when it was written, so another version wrote it.
             _ => {
                 warn!("an indicator of an earlier run cannot be read any more");
                 ticket.finish();

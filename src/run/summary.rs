@@ -13,7 +13,7 @@ use crate::process::input;
 use crate::sighting::summary;
 use crate::sighting::tally::{Tally, Told};
 
-/// The tally of a run, where it is to be told.
+/// The tally of a run, if a summary is requested.
 pub(super) fn tally(config: &Config) -> Option<Arc<Mutex<Tally>>> {
     let is_wanted = !config.jobs.summary_files.is_empty() || shows_table(config);
     let feed = match config.jobs.indicators.as_slice() {
@@ -30,14 +30,14 @@ fn shows_table(config: &Config) -> bool {
     config.jobs.once && config.logging.console.is_some() && io::stderr().is_terminal()
 }
 
-/// Tells of the run; says whether all of it could be told.
+/// Shows and writes the summary; returns whether everything could be written.
 pub(super) fn tell(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool {
     let Some(tally) = tally else {
         return true;
     };
     let told = tally.lock().unwrap_or_else(PoisonError::into_inner).told();
     if shows_table(config) {
-        // Whoever closed the terminal does not read it.
+        // If the terminal is closed, nobody reads it.
         let _ = io::stderr().write_all(summary::table(&told).as_bytes());
     }
     let mut is_good = true;
@@ -63,8 +63,8 @@ fn write(path: &Path, form: SummaryForm, told: &Told) -> io::Result<()> {
     replace(path, text.as_bytes())
 }
 
-/// Writes a file of mode 0600 in one step. The new one has a name that is nobody's:
-/// what stands there already is not followed and not written to.
+/// Replaces a file atomically, with mode 0600. The new file has a random name: an existing
+/// file or link with that name is not written to.
 fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = new_name(path);
     let written = OpenOptions::new()
@@ -78,7 +78,7 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         })
         .and_then(|()| fs::rename(&new, path));
     if written.is_err() {
-        // It may not even be there.
+        // It may not exist.
         let _ = fs::remove_file(&new);
     }
     written

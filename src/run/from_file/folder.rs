@@ -1,4 +1,4 @@
-//! Which files of indicators are read, where folders are named too.
+//! Lists the files of indicators in folders.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -12,34 +12,34 @@ use uuid::Uuid;
 
 use crate::protocol::feed::LONGEST;
 
-/// How deep folders are looked into.
+/// The deepest nesting of folders.
 const DEEPEST: usize = 16;
 
-/// The name of the file that says which events a folder of MISP holds.
+/// The file that lists the events in a folder of MISP.
 const MANIFEST: &str = "manifest.json";
 
-/// A file that is read.
+/// A file to read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
-    /// Where it is; `-` is standard input.
+    /// Its path; `-` is standard input.
     pub path: PathBuf,
-    /// The folder that was named, where the file was not.
+    /// The folder that contains it, if the folder was named and not the file.
     pub folder: Option<PathBuf>,
 }
 
-/// What stands under some paths.
+/// The files at some paths.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// What is read, each file once.
+    /// The files to read, each once.
     pub sources: Vec<Source>,
-    /// What is not, and why.
+    /// The files that are not read, with reasons.
     pub left_out: Vec<(PathBuf, String)>,
-    /// What should be and cannot be looked at.
+    /// The paths that cannot be examined.
     pub failed: Vec<(PathBuf, io::Error)>,
     inodes: HashSet<(u64, u64)>,
 }
 
-/// Lists what these paths name; folders are gone through whole, by name.
+/// Lists the files at these paths. Folders are listed recursively, sorted by name.
 pub fn list(paths: &[PathBuf]) -> Listing {
     let mut listing = Listing::default();
     for path in paths {
@@ -53,7 +53,7 @@ pub fn list(paths: &[PathBuf]) -> Listing {
             Ok(metadata) if !listing.is_new(&metadata) => {
                 listing.leave_out(path, "it is named twice");
             }
-            // What is wrong with it says who opens it.
+            // If it cannot be used, opening it reveals the reason.
             Ok(_) | Err(_) => listing.sources.push(named(path)),
         }
     }
@@ -68,7 +68,7 @@ fn named(path: &Path) -> Source {
 }
 
 impl Listing {
-    /// Whether the file was not met yet, under whatever name.
+    /// Whether the file was not listed yet, by any name.
     fn is_new(&mut self, metadata: &fs::Metadata) -> bool {
         self.inodes.insert((metadata.dev(), metadata.ino()))
     }
@@ -110,8 +110,8 @@ impl Listing {
         Ok(())
     }
 
-    /// Something in a folder. It is opened only where it is a regular file: a named pipe
-    /// would wait for its writer.
+    /// Adds an entry of a folder. Only regular files are opened: a named pipe would wait
+    /// for its writer.
     fn entry(&mut self, path: &Path, folder: &Path, root: &Path, depth: usize) {
         let name = path.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b".") {
@@ -141,7 +141,7 @@ impl Listing {
     }
 }
 
-/// What a folder holds, sorted by name.
+/// The entries of a folder, sorted by name.
 fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
     let mut paths = entries.collect::<io::Result<Vec<_>>>()?;
@@ -149,8 +149,8 @@ fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// The names of the files that the manifest of a MISP feed names, in order, or the key
-/// that names none; `None` where the folder has no such manifest.
+/// The names of the files in the manifest of a MISP feed, in order, or the key that is not
+/// an event's UUID; `None` if the folder has no such manifest.
 fn manifest(folder: &Path) -> io::Result<Option<Vec<Result<String, String>>>> {
     let path = folder.join(MANIFEST);
     if !path.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// The names of what is read, and of what is left out.
+    /// The names of the files to read, and of those left out.
     fn names(paths: &[PathBuf]) -> (Vec<String>, Vec<String>) {
         let listing = list(paths);
         let name = |path: &Path| {

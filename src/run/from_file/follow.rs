@@ -1,4 +1,4 @@
-//! Taking files of indicators up anew when they change, while logs are followed.
+//! Reloads files of indicators when they change, while logs are followed.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -16,19 +16,19 @@ use crate::indicator::{Indicator, Message};
 use crate::process::input;
 use crate::protocol::feed::Found;
 
-/// How often files are looked at.
+/// How often to check the files.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a file has to stand still: its writer may not be done.
+/// How long a file must stay unchanged: its writer may not have finished.
 const STANDING: Duration = Duration::from_secs(2);
 
-/// What a file is, as far as one can tell without reading it; `None` where it is not
-/// there, or is no file.
+/// The state of a file, as far as it is known without reading it; `None` if it does not
+/// exist or is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State(Option<(u64, u64, u64, SystemTime)>);
 
 impl State {
-    /// That of a file now.
+    /// The current state of a file.
     pub fn of(path: &Path) -> Self {
         let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file);
         State(metadata.map(|metadata| {
@@ -38,12 +38,12 @@ impl State {
     }
 }
 
-/// The indicators of a file: their ids, with a hash of what each is.
+/// The indicators of a file: their ids, with a hash of each.
 #[derive(Debug, Default)]
 pub struct Ids(HashMap<Arc<str>, u64>);
 
 impl Ids {
-    /// Takes in what a file holds.
+    /// Records the content of a message.
     pub fn note(&mut self, message: &Message) {
         match message {
             Message::Match { indicator, .. } => {
@@ -70,7 +70,7 @@ fn fingerprint(indicator: &Indicator) -> u64 {
 #[derive(Debug)]
 struct Taken {
     state: State,
-    /// How it has looked since when, where that is another.
+    /// A different state, and since when the file has it.
     changed: Option<(State, Instant)>,
     ids: Ids,
 }
@@ -80,7 +80,7 @@ struct Taken {
 pub struct Sets(BTreeMap<Source, Taken>);
 
 impl Sets {
-    /// Remembers what a file was before it was read, and what it held.
+    /// Records a file's state before it was read, and its indicators.
     pub fn taken(&mut self, source: Source, state: State, ids: Ids) {
         let taken = Taken {
             state,
@@ -90,7 +90,7 @@ impl Sets {
         self.0.insert(source, taken);
     }
 
-    /// The files that have changed and then stood still.
+    /// The files that have changed, and stayed unchanged since.
     fn due(&mut self, now: Instant) -> Vec<Source> {
         let due = self.0.iter_mut().filter_map(|(source, taken)| {
             let state = State::of(&source.path);
@@ -106,19 +106,19 @@ impl Sets {
         due.collect()
     }
 
-    /// Whether a file holds an indicator.
+    /// Whether a file contains an indicator.
     fn hold(&self, id: &str) -> bool {
         self.0.values().any(|taken| taken.ids.0.contains_key(id))
     }
 }
 
-/// Why a file is read again.
+/// Why a file is reloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
-    /// It looks another.
+    /// It has changed.
     Changed,
-    /// A signal asked for it: also what it holds as before is put in once more, since
-    /// other things are allowed now.
+    /// A signal requested it. Unchanged indicators are added again too, since other values
+    /// may be allowed now.
     Asked,
 }
 
@@ -131,9 +131,9 @@ impl fmt::Display for Why {
     }
 }
 
-/// Looks after the files until the program ends.
+/// Watches the files until the program ends.
 pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
-    // Standard input and pipes are read once.
+    // Standard input and pipes are only read once.
     sets.0.retain(|_, taken| taken.state.0.is_some());
     while !taker.stop.sleep(PAUSE) {
         for source in list(&taker.jobs.indicators).sources {
@@ -154,8 +154,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
     }
 }
 
-/// Reads a file again: once to see whether it is good, and once more to take
-/// it.
+/// Reloads a file: reads it once to check it, and again to add its indicators.
 fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) {
     let name = input::name(&source.path);
     let state = State::of(&source.path);
@@ -208,10 +207,10 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
     info!("{name} {why}: {added} indicator(s) are new or changed, {gone} are gone");
 }
 
-/// Puts in what was not there in the same way; gives how many those are.
+/// Adds the new and the changed indicators; returns their number.
 fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids, why: Why) -> u64 {
     let mut added = 0;
-    // It was good a moment ago; where it changes again, that is noticed.
+    // It was just checked. If it changes again, it is reloaded again.
     let _ = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
         let Found::Message(message) = found else {
             return;

@@ -1,4 +1,4 @@
-//! Indicators from files, or from standard input, in place of the bus.
+//! Indicators from files or standard input, instead of the bus.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, BufReader};
@@ -26,7 +26,7 @@ mod follow;
 
 pub use folder::{Listing, Source, list};
 
-/// So many of what a file holds and is rejected are named; a wrong file can have a
+/// The number of rejected entries of a file that are logged: a wrong file can have a
 /// million of them.
 const NAMED: u64 = 3;
 
@@ -100,10 +100,10 @@ pub fn run(
     taker.ended(is_whole)
 }
 
-/// Reads one file, plain or compressed, and shows each that it finds.
+/// Reads one file, plain or compressed, and passes on its entries.
 ///
 /// # Errors
-/// It cannot be read to its end, or is no feed.
+/// It cannot be read to its end, or is not a feed.
 pub fn read(
     path: &Path,
     options: &feed::Options,
@@ -118,15 +118,15 @@ pub fn read(
     feed::read(BufReader::with_capacity(64 << 10, reader), options, each)
 }
 
-/// Puts in what files hold.
+/// Adds the indicators of files.
 struct Taker<'a> {
     jobs: &'a RunMode,
-    /// Whether sightings say something of the object that an indicator came in.
+    /// Whether sightings contain parts of the indicator's original object.
     keeps_objects: bool,
     intake: &'a Intake,
     metrics: &'a Metrics,
     stop: &'a Stop,
-    /// Which version of each indicator came last.
+    /// The newest version of each indicator.
     versions: RefCell<Versions>,
     /// What was taken in by now.
     received: Cell<Received>,
@@ -175,7 +175,7 @@ impl Taker<'_> {
             &self.jobs.feed,
             self.stop,
             &mut |found| match found {
-                // At the end of the program a file breaks off anywhere, in a value too.
+                // When the program stops, a file may end anywhere, even within a value.
                 _ if self.stop.is_draining() => {}
                 Found::Message(message) => {
                     note(&message);
@@ -197,7 +197,7 @@ impl Taker<'_> {
             .unusable_feeds
             .set(&name, self.is_unusable(source, &result));
         match &result {
-            // At the end of the program a file breaks off anywhere.
+            // When the program stops, a file may end anywhere.
             _ if self.stop.is_draining() => {}
             Ok(report) if report.is_useless() => {
                 let why = useless(report);
@@ -223,7 +223,7 @@ impl Taker<'_> {
         result.map_or(0, |report| report.usable)
     }
 
-    /// Whether nothing can be made of a file that is to be used.
+    /// Whether a file that should be usable is not.
     fn is_unusable(&self, source: &Source, result: &Result<Report, feed::Error>) -> bool {
         match result {
             _ if self.stop.is_draining() => false,
@@ -296,14 +296,15 @@ impl Taker<'_> {
         }
     }
 
-    /// What an edit that cannot be used was to replace is out of date all the same.
+    /// An unusable new version replaces the old one all the same.
     fn withdraw_old(&self, id: Option<Arc<str>>) {
         if let Some(id) = id {
             self.intake.withdraw(&id);
         }
     }
 
-    /// Counts what is rejected, and says so of the first of a file; `nth` is its number.
+    /// Counts a rejected entry, and logs it; `nth` is its number in the file, and only the
+    /// first ones are warnings.
     fn reject(&self, rejection: &Rejection, line: u64, name: &str, nth: u64) {
         self.metrics.indicators_rejected.add(1);
         self.metrics.rejected.count(&rejection.reason);
@@ -336,7 +337,7 @@ fn note_read(indicator: &Indicator) {
     debug!(indicator:% = id, kind = indicator.kind(); "indicator {id} is read");
 }
 
-/// What is said of a feed that cannot be read to its end.
+/// The message for a feed that cannot be read to its end.
 fn failed(error: &feed::Error) -> String {
     match error {
         feed::Error::Io(error) => format!("the indicators cannot be read to their end: {error}"),
@@ -344,7 +345,7 @@ fn failed(error: &feed::Error) -> String {
     }
 }
 
-/// What is said of a file in which nothing can be used.
+/// The message for a file without usable indicators.
 pub fn useless(report: &Report) -> String {
     let first = report.rejections.first();
     let first = first.map(|(line, why)| format!("; line {line}: {why}"));
