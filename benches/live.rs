@@ -89,7 +89,7 @@ impl Bed {
                 opened,
             }),
             matcher: None,
-            reach: Box::new(Concepts::shared()),
+            scope: Box::new(Concepts::shared()),
             concepts: Concepts::shared(),
             knows_events: true,
         };

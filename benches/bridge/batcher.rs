@@ -51,7 +51,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let stop = Stop::new().expect("two socket pairs");
     let metrics = Arc::new(Metrics::default());
     let program = Program {
-        reach: Default::default(),
+        scope: Default::default(),
         path: Some(engine.path().to_owned()),
         endpoint: Some(engine.endpoint().parse().expect("an endpoint")),
     };

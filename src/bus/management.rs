@@ -240,14 +240,14 @@ fn port_number(port: &serde_json::Value) -> Option<NonZeroU16> {
 /// a wildcard.
 fn advertised(text: &str, host: &str) -> Option<Endpoint> {
     let text = text.strip_prefix("tcp://").unwrap_or(text);
-    let (told, port) = text.rsplit_once(':')?;
+    let (host_text, port) = text.rsplit_once(':')?;
     let port: NonZeroU16 = port.parse().ok()?;
-    let bare = told
+    let bare = host_text
         .strip_prefix('[')
-        .and_then(|told| told.strip_suffix(']'));
-    let told = bare.unwrap_or(told);
-    let wildcard = ["", "*", "0.0.0.0", "::"].contains(&told);
-    Endpoint::new(if wildcard { host } else { told }, port).ok()
+        .and_then(|host_text| host_text.strip_suffix(']'));
+    let host_text = bare.unwrap_or(host_text);
+    let wildcard = ["", "*", "0.0.0.0", "::"].contains(&host_text);
+    Endpoint::new(if wildcard { host } else { host_text }, port).ok()
 }
 
 #[cfg(test)]

@@ -252,7 +252,7 @@ mod tests {
                 program: engine::Program {
                     path: None,
                     endpoint: None,
-                    reach: engine::QueryScope {
+                    scope: engine::QueryScope {
                         answers: true,
                         ..engine::QueryScope::default()
                     },

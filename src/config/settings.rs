@@ -331,7 +331,7 @@ impl Settings {
                 program: engine::Program {
                     path: self.program(choice),
                     endpoint: are_given.then(|| node.endpoint.clone()),
-                    reach: engine::QueryScope {
+                    scope: engine::QueryScope {
                         mode: self.mode,
                         answers: self.match_answers,
                     },

@@ -98,7 +98,7 @@ pub struct Program {
     /// The node's address; `None` = the default of the engine.
     pub endpoint: Option<Endpoint>,
     /// The scope of queries.
-    pub reach: QueryScope,
+    pub scope: QueryScope,
 }
 
 /// The name of log files among engines.

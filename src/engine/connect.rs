@@ -24,7 +24,7 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 pub struct Unreachable {
     title: &'static str,
     name: String,
-    question: String,
+    probe: String,
     tried_for: Option<Duration>,
     last: String,
 }
@@ -34,14 +34,14 @@ impl fmt::Display for Unreachable {
         let Unreachable {
             title,
             name,
-            question,
+            probe,
             last,
             ..
         } = self;
         match self.tried_for {
             Some(time) => write!(
                 f,
-                "cannot reach {name}: tried `{question}` for {:.0} s, at last {last}; is the {title} \
+                "cannot reach {name}: tried `{probe}` for {:.0} s, at last {last}; is the {title} \
                  node running there ({})?",
                 time.as_secs_f64(),
                 endpoint_option(title)
@@ -79,7 +79,7 @@ pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
         engines.push((identified.open)(
             path_of(*choice, program),
             program.endpoint.clone(),
-            program.reach,
+            program.scope,
             stop,
         ));
     }
@@ -98,7 +98,7 @@ pub(super) fn connect_to(
     let unreachable = |tried_for, last| Unreachable {
         title: engine.title(),
         name: name.clone(),
-        question: engine.probe_command(),
+        probe: engine.probe_command(),
         tried_for,
         last,
     };
@@ -107,7 +107,7 @@ pub(super) fn connect_to(
         Patience::ForEver => None,
     };
     let mut backoff = Backoff::new();
-    let mut told = None;
+    let mut logged = None;
     loop {
         let spent = started.elapsed();
         let left = timeout.map(|limit| limit.saturating_sub(spent));
@@ -138,12 +138,12 @@ pub(super) fn connect_to(
                 warn!(engine, reason:% = reason; "{name} is not ready: {reason}; trying again");
             }
             // Logged once for each reason, since this may go on for days.
-            Patience::ForEver if told.as_ref() != Some(&reason) => {
+            Patience::ForEver if logged.as_ref() != Some(&reason) => {
                 warn!(engine, reason:% = reason; "{name} is not ready: {reason}; tried until it is");
             }
             Patience::ForEver => debug!("{name} is still not ready: {reason}"),
         }
-        told = Some(reason);
+        logged = Some(reason);
         if stop.sleep(left.map_or(pause, |left| left.min(pause))) {
             return Ok(false);
         }
@@ -218,7 +218,7 @@ mod tests {
         let of = |title| Unreachable {
             title,
             name: format!("{title} at localhost:1"),
-            question: "vast status".to_owned(),
+            probe: "vast status".to_owned(),
             tried_for: Some(Duration::from_secs(3)),
             last: "refused".to_owned(),
         };

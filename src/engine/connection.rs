@@ -47,7 +47,7 @@ pub struct Connection {
     metrics: Arc<Metrics>,
     state: Mutex<ConnectionState>,
     /// When it was last queried.
-    asked: Mutex<Instant>,
+    last_query: Mutex<Instant>,
     /// Why it was given up.
     reason: Mutex<Option<String>>,
     /// Closed once it has responded for the first time, or was given up.
@@ -66,7 +66,7 @@ impl Connection {
             name,
             metrics,
             state: Mutex::new(ConnectionState::New),
-            asked: Mutex::new(Instant::now()),
+            last_query: Mutex::new(Instant::now()),
             reason: Mutex::default(),
             decided,
             decide: Mutex::new(Some(decide)),
@@ -154,7 +154,7 @@ impl Connection {
         if !self.until_look().is_zero() {
             return;
         }
-        self.note_asked();
+        self.note_query();
         if stop.is_draining() {
             return;
         }
@@ -166,19 +166,25 @@ impl Connection {
     }
 
     /// Records a query.
-    fn note_asked(&self) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn note_query(&self) {
+        *self
+            .last_query
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// The time until [`look`](Self::look) probes the engine if there are no queries.
     pub fn until_look(&self) -> Duration {
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        LOOK_AFTER.saturating_sub(asked.elapsed())
+        let last_query = self
+            .last_query
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        LOOK_AFTER.saturating_sub(last_query.elapsed())
     }
 
     /// Records that a query succeeded.
     pub fn has_answered(&self) {
-        self.note_asked();
+        self.note_query();
         let mut state = self.lock();
         if matches!(*state, ConnectionState::Away(_)) {
             *state = ConnectionState::Up;
@@ -293,7 +299,7 @@ mod tests {
         let connection = Connection::new(node.clone(), None, Arc::default());
         let asked_before = |seconds| {
             let before = Instant::now().checked_sub(Duration::from_secs(seconds));
-            *connection.asked.lock().expect("nobody else") = before.expect("the clock runs");
+            *connection.last_query.lock().expect("nobody else") = before.expect("the clock runs");
         };
         asked_before(50);
         connection.look(&stop);

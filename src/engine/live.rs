@@ -22,7 +22,7 @@ pub struct Source {
     /// The remote matcher to update, if the engine matches by itself.
     pub matcher: Option<Arc<dyn RemoteMatcher>>,
     /// The fields in which a match counts, if it is found here.
-    pub reach: Box<dyn FieldScope>,
+    pub scope: Box<dyn FieldScope>,
     /// What the fields of events hold, for the checks here.
     pub concepts: Arc<Concepts>,
     /// Whether the engine prints whole events.

@@ -112,7 +112,7 @@ pub trait Engine {
     /// arrive.
     fn export(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,

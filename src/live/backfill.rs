@@ -89,7 +89,7 @@ impl Backfill {
             };
             // Events stored before the matcher has its values back belong to the gap.
             if let Some(way) = &self.forgetful {
-                way.wait_until_told();
+                way.wait_until_settled();
             }
             match self.cover(since) {
                 Ok(()) => {
@@ -166,8 +166,8 @@ impl Backfill {
         let selections = self.shared.table().selections();
         any |= !selections.is_empty();
         for (selection, id) in &selections {
-            let asked = QueryTarget::Selection(selection);
-            if let Err(reason) = self.put_until_answered(asked, since)? {
+            let target = QueryTarget::Selection(selection);
+            if let Err(reason) = self.put_until_answered(target, since)? {
                 self.metrics.observables_refused.add(1);
                 warn!(
                     "indicator {} is not searched in the gap: {} refuses the query: {}",
@@ -203,13 +203,13 @@ impl Backfill {
     /// reason.
     fn put_until_answered(
         &mut self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         since: SystemTime,
     ) -> Result<Result<(), String>, Uncovered> {
         let mut backoff = Backoff::new();
         let mut failures = 0;
         loop {
-            let reason = match self.ask(asked, since) {
+            let reason = match self.run_query(target, since) {
                 QueryOutcome::Complete | QueryOutcome::Enough | QueryOutcome::Unconfirmed => {
                     return Ok(Ok(()));
                 }
@@ -259,7 +259,7 @@ impl Backfill {
         }
     }
 
-    fn ask(&mut self, asked: QueryTarget<'_>, since: SystemTime) -> QueryOutcome {
+    fn run_query(&mut self, target: QueryTarget<'_>, since: SystemTime) -> QueryOutcome {
         let since = OffsetDateTime::from(since);
         let bounds = Bounds {
             events: None,
@@ -289,7 +289,7 @@ impl Backfill {
             }
             Flow::Continue
         };
-        let answer = engine.export(asked, bounds, ending, &mut take);
+        let answer = engine.export(target, bounds, ending, &mut take);
         metrics.query_outcomes.count(answer.outcome());
         self.reporter.flush();
         answer

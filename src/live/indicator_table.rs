@@ -102,9 +102,9 @@ pub struct IndicatorTable {
 
 impl IndicatorTable {
     /// An empty table.
-    pub fn new(meaning: Meaning, reach: Box<dyn FieldScope>, now: SystemTime) -> Self {
+    pub fn new(meaning: Meaning, scope: Box<dyn FieldScope>, now: SystemTime) -> Self {
         IndicatorTable {
-            matcher: EventMatcher::with_reach(meaning, reach),
+            matcher: EventMatcher::with_scope(meaning, scope),
             scratch: EventScratch::default(),
             answers: meaning.answers,
             heads: Vec::new(),

@@ -86,20 +86,20 @@ impl Lifecycle {
     }
 
     /// Sends the changes to the engine's matcher.
-    fn tell(&self, changes: &mut Vec<Change>) {
+    fn send_changes(&self, changes: &mut Vec<Change>) {
         let Some(way) = &self.way else {
             return changes.clear();
         };
-        let mut untold = 0;
+        let mut unsent = 0;
         for change in changes.drain(..) {
-            if untold > 0 || !way.send(change) {
-                untold += 1;
+            if unsent > 0 || !way.send(change) {
+                unsent += 1;
             }
         }
-        if untold > 0 {
+        if unsent > 0 {
             log!(
                 self.stop.level_of_rest(),
-                "stopping: the matcher was not sent {untold} value(s)"
+                "stopping: the matcher was not sent {unsent} value(s)"
             );
         }
     }

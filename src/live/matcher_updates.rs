@@ -34,7 +34,7 @@ const GATHERED: usize = 10_000;
 
 /// What a thread receives.
 enum Order {
-    Tell(Change),
+    Change(Change),
     /// Drop this when everything before it has been sent.
     Report(Sender<Infallible>),
 }
@@ -123,19 +123,19 @@ impl Way {
             Change::Add(value, _) | Change::Remove(value) => value,
         };
         let worker = self.hasher.hash_one(value) as usize % self.queues.len();
-        self.send_to(worker, Order::Tell(change))
+        self.send_to(worker, Order::Change(change))
     }
 
     /// Waits until all earlier changes are sent or rejected, or until the end.
-    pub fn wait_until_told(&self) {
-        let (report, told) = bounded(0);
+    pub fn wait_until_settled(&self) {
+        let (report, reported) = bounded(0);
         for worker in 0..self.queues.len() {
             self.send_to(worker, Order::Report(report.clone()));
         }
         drop(report);
         select! {
             // All of them are dropped.
-            recv(told) -> _ => {}
+            recv(reported) -> _ => {}
             recv(self.ending.now_channel()) -> _ => {}
             recv(self.stop.drain_channel()) -> _ => {}
         }
@@ -257,23 +257,23 @@ impl Worker {
                 return self.drop_waiting(orders);
             }
             if let Some(step) = self.waiting.next(most) {
-                self.tell(step);
+                self.apply(step);
             }
         }
     }
 
     fn take(&mut self, order: Order) {
         match order {
-            Order::Tell(change) => self.waiting.put(change),
+            Order::Change(change) => self.waiting.put(change),
             Order::Report(report) => {
                 self.reports.push_back((self.waiting.len(), report));
-                self.count_told(0);
+                self.count_settled(0);
             }
         }
     }
 
     /// Counts this many of the oldest updates as sent.
-    fn count_told(&mut self, count: usize) {
+    fn count_settled(&mut self, count: usize) {
         for (left, _) in &mut self.reports {
             *left = left.saturating_sub(count);
         }
@@ -294,15 +294,15 @@ impl Worker {
         }
     }
 
-    fn tell(&mut self, step: Step) {
-        let told = match &step {
+    fn apply(&mut self, step: Step) {
+        let outcome = match &step {
             Step::Add(values) => self.matcher.add(values, &self.ending),
             Step::Remove(value) => self.matcher.remove(value, &self.ending),
         };
-        match told {
+        match outcome {
             UpdateOutcome::Done => {
                 note(&step);
-                self.count_told(step.len());
+                self.count_settled(step.len());
             }
             UpdateOutcome::Stopped => self.waiting.put_back(step),
             UpdateOutcome::Unreachable(reason) => {
@@ -333,12 +333,12 @@ impl Worker {
         match step {
             Step::Add(mut values) if values.len() > 1 => {
                 let second = values.split_off(values.len() / 2);
-                self.tell(Step::Add(values));
-                self.tell(Step::Add(second));
+                self.apply(Step::Add(values));
+                self.apply(Step::Add(second));
             }
             step => {
                 self.metrics.live_changes_failed.add(1);
-                self.count_told(step.len());
+                self.count_settled(step.len());
                 error!(
                     "the matcher does not accept {}: {}",
                     describe(&step).join(", "),
@@ -350,7 +350,7 @@ impl Worker {
 
     fn drop_waiting(&self, orders: &Receiver<Order>) {
         let orders = orders.try_iter();
-        let changes = orders.filter(|order| matches!(order, Order::Tell(_)));
+        let changes = orders.filter(|order| matches!(order, Order::Change(_)));
         let count = self.waiting.len() + changes.count();
         if count > 0 {
             log!(
@@ -535,14 +535,14 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let pool = MatcherUpdates::start(&matcher, &metrics, &stop, &stop).expect("threads");
         let way = pool.way();
-        way.wait_until_told();
+        way.wait_until_settled();
         for round in 1..=3 {
             for n in 0..100 {
                 way.send(add(&format!("{round}-{n}"), "x"));
             }
             way.send(add("refused", "x"));
             way.send(remove("0-0"));
-            way.wait_until_told();
+            way.wait_until_settled();
             let known = slow.0.lock().expect("nobody panicked").len();
             assert_eq!(known, round * 100);
         }

@@ -1,8 +1,9 @@
 //! Live matching: indicators against events as they come.
 //!
-//! [`crate::intake::Intake`] → keeper (owns what expires when) → roster ← watcher (the engine's
-//! child) → writer. An engine that matches by itself is updated by a pool of
-//! threads; after a loss, a mender looks through the events of the gap.
+//! [`crate::intake::Intake`] → lifecycle (owns the validity of the indicators) → indicator
+//! table ← stream supervisor (the engine's child) → writer. An engine with its own matcher
+//! is updated by a pool of threads; after a loss, the backfill searches the events of the
+//! gap.
 
 mod backfill;
 mod dedup;
@@ -150,9 +151,9 @@ impl Live {
         settings: LiveSettings,
         ways: Ways,
     ) -> io::Result<Self> {
-        let (keeper, threads) = prepare(source, connection, &settings, &ways)?;
+        let (lifecycle, threads) = prepare(source, connection, &settings, &ways)?;
         let run = move || {
-            keeper.run(Vec::new(), &ways.arrivals);
+            lifecycle.run(Vec::new(), &ways.arrivals);
             threads.join()
         };
         named("live-lifecycle", settings.number)
@@ -182,8 +183,8 @@ impl Live {
                 prepared.map_err(|error| error.to_string())
             });
             match prepared {
-                Ok((keeper, threads)) => {
-                    keeper.run(first, &ways.arrivals);
+                Ok((lifecycle, threads)) => {
+                    lifecycle.run(first, &ways.arrivals);
                     threads.join()
                 }
                 Err(reason) => {
@@ -269,7 +270,7 @@ fn prepare(
     let shared = Arc::new(Shared {
         table: Mutex::new(IndicatorTable::new(
             settings.meaning,
-            source.reach,
+            source.scope,
             SystemTime::now(),
         )),
         recent: Mutex::default(),
@@ -300,7 +301,7 @@ fn prepare(
         ending: ending.clone(),
         stop: stop.clone(),
     };
-    let keeper = Lifecycle {
+    let lifecycle = Lifecycle {
         shared: shared.clone(),
         matcher: source.matcher,
         way: pool.as_ref().map(MatcherUpdates::way),
@@ -333,7 +334,7 @@ fn prepare(
         pool,
         title: connection.title(),
     };
-    Ok((keeper, threads))
+    Ok((lifecycle, threads))
 }
 
 impl Threads {

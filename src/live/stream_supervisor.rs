@@ -139,7 +139,7 @@ impl Watcher {
             ending,
             ..
         } = self;
-        let mut taker = LineHandler {
+        let mut handler = LineHandler {
             feed: &**feed,
             shared,
             reporter,
@@ -151,7 +151,7 @@ impl Watcher {
         feed.run(ending, &mut |event| {
             // More than one adds nothing.
             let _ = sign.try_send(());
-            taker.take(&event);
+            handler.take(&event);
         })
     }
 }

@@ -56,7 +56,7 @@ impl EventStream for Script {
 #[derive(Clone)]
 struct Store {
     events: Vec<(String, Option<OffsetDateTime>)>,
-    asked: Arc<AtomicUsize>,
+    queries: Arc<AtomicUsize>,
 }
 
 impl Engine for Store {
@@ -86,20 +86,20 @@ impl Engine for Store {
 
     fn export(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
-        let QueryTarget::Values(values) = asked else {
-            panic!("{asked:?} is not queried here");
+        let QueryTarget::Values(values) = target else {
+            panic!("{target:?} is not queried here");
         };
         assert!(bounds.since.is_some());
         if values != [&Observable::domain("a")] {
             assert_eq!(values, [&Observable::domain("b")]);
             return QueryOutcome::Complete;
         }
-        let is_first = self.asked.fetch_add(1, Ordering::Relaxed) == 0;
+        let is_first = self.queries.fetch_add(1, Ordering::Relaxed) == 0;
         for (event, stored) in self.events.iter().take(if is_first { 3 } else { 9 }) {
             consume(Event::Line(Line {
                 text: event,
@@ -137,7 +137,7 @@ fn start(store: Store) -> Bed {
     let source = Source {
         feed: Box::new(Script { lines: script }),
         matcher: None,
-        reach: Box::new(Concepts::shared()),
+        scope: Box::new(Concepts::shared()),
         concepts: Concepts::shared(),
         knows_events: true,
     };
@@ -181,7 +181,7 @@ fn waiting(metrics: &Arc<Metrics>) -> Arc<Waiting> {
 fn store(events: Vec<(String, Option<OffsetDateTime>)>) -> Store {
     Store {
         events,
-        asked: Arc::default(),
+        queries: Arc::default(),
     }
 }
 

@@ -30,9 +30,9 @@ use split_url::{Parts, SplitUrl};
 #[derive(Debug)]
 pub struct LiveMatcher {
     index: Index,
-    reach: Box<dyn FieldScope>,
+    scope: Box<dyn FieldScope>,
     /// URLs by their parts, if the engine finds them so.
-    halves: Option<SplitUrl>,
+    split_url: Option<SplitUrl>,
     found: Found,
 }
 
@@ -48,16 +48,16 @@ pub enum Clarity {
 
 impl LiveMatcher {
     /// A matcher without observables.
-    pub fn new(reach: impl FieldScope + 'static) -> Self {
-        Self::of(Box::new(reach))
+    pub fn new(scope: impl FieldScope + 'static) -> Self {
+        Self::of(Box::new(scope))
     }
 
     /// Like [`LiveMatcher::new`], for an engine chosen at run time.
-    pub fn of(reach: Box<dyn FieldScope>) -> Self {
+    pub fn of(scope: Box<dyn FieldScope>) -> Self {
         LiveMatcher {
             index: Index::default(),
-            halves: reach.url_parts().map(SplitUrl::new),
-            reach,
+            split_url: scope.url_parts().map(SplitUrl::new),
+            scope,
             found: Found::default(),
         }
     }
@@ -66,17 +66,17 @@ impl LiveMatcher {
     /// [`Index::insert`].
     pub fn insert(&mut self, observable: &Observable) -> Slot {
         let slot = self.index.insert(observable);
-        if let (Observable::Url(_), Some(halves)) = (observable, &mut self.halves) {
-            halves.insert(slot, &self.index);
+        if let (Observable::Url(_), Some(split_url)) = (observable, &mut self.split_url) {
+            split_url.insert(slot, &self.index);
         }
         slot
     }
 
     /// Removes an observable; see [`Index::remove`].
     pub fn remove(&mut self, observable: &Observable) -> Option<Slot> {
-        if let (Observable::Url(url), Some(halves)) = (observable, &mut self.halves) {
+        if let (Observable::Url(url), Some(split_url)) = (observable, &mut self.split_url) {
             if let Some(slot) = self.index.slot(observable) {
-                halves.remove(slot, url);
+                split_url.remove(slot, url);
             }
         }
         self.index.remove(observable)
@@ -139,11 +139,15 @@ impl LiveMatcher {
     ) -> Result<Clarity, ScanError> {
         out.clear();
         let mut parts = Parts::default();
-        match self.halves.as_ref().filter(|halves| !halves.is_empty()) {
+        match self
+            .split_url
+            .as_ref()
+            .filter(|split_url| !split_url.is_empty())
+        {
             None => self.index.scan(line, found)?,
-            Some(halves) => self.index.scan_and(line, found, |text, path, in_list| {
+            Some(split_url) => self.index.scan_and(line, found, |text, path, in_list| {
                 if !in_list {
-                    halves.collect(text, path, &mut parts);
+                    split_url.collect(text, path, &mut parts);
                 }
             })?,
         }
@@ -157,7 +161,7 @@ impl LiveMatcher {
                 kind,
                 text,
             };
-            let reached = self.reach.reaches(&place);
+            let reached = self.scope.reaches(&place);
             if reached == Reached::Unknown {
                 clarity = Clarity::Unclear;
             }
@@ -171,8 +175,8 @@ impl LiveMatcher {
                 out.push(hit.slot);
             }
         }
-        if let Some(halves) = &self.halves {
-            halves.find(&parts, &self.index, |slot, (host, path)| {
+        if let Some(split_url) = &self.split_url {
+            split_url.find(&parts, &self.index, |slot, (host, path)| {
                 if counts(&host.path, Kind::Url, &host.text)
                     && counts(&path.path, Kind::Url, &path.text)
                 {

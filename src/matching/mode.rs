@@ -88,14 +88,14 @@ impl EventMatcher {
         }
     }
 
-    /// Makes one for an engine's events. `reach` says in which fields the engine finds
+    /// Makes one for an engine's events. `scope` says in which fields the engine finds
     /// equal values.
-    pub fn with_reach(meaning: Meaning, reach: Box<dyn FieldScope>) -> Self {
+    pub fn with_scope(meaning: Meaning, scope: Box<dyn FieldScope>) -> Self {
         match meaning.mode {
-            Mode::Exact => EventMatcher::Exact(LiveMatcher::of(reach)),
+            Mode::Exact => EventMatcher::Exact(LiveMatcher::of(scope)),
             Mode::Standard | Mode::Thorough => {
                 let matcher = Matcher::new(Fields::OfAnyName, meaning.answers);
-                EventMatcher::Meaning(matcher, Some(reach))
+                EventMatcher::Meaning(matcher, Some(scope))
             }
         }
     }
@@ -149,11 +149,11 @@ impl EventMatcher {
             EventMatcher::Exact(matcher) => {
                 matcher.matches_with(schema, line, &mut scratch.found, out)
             }
-            EventMatcher::Meaning(matcher, reach) => {
+            EventMatcher::Meaning(matcher, scope) => {
                 matcher.matches(line, &mut scratch.scratch, out)?;
-                Ok(match reach {
-                    Some(reach) if !out.is_empty() => {
-                        keep_reached(matcher, &**reach, schema, &scratch.scratch, out)
+                Ok(match scope {
+                    Some(scope) if !out.is_empty() => {
+                        keep_in_scope(matcher, &**scope, schema, &scratch.scratch, out)
                     }
                     _ => Clarity::Clear,
                 })
@@ -164,9 +164,9 @@ impl EventMatcher {
 
 /// Removes slots found only in fields that the table does not know and that, according to
 /// the engine, hold no addresses. A field unknown to both counts.
-fn keep_reached(
+fn keep_in_scope(
     matcher: &Matcher,
-    reach: &dyn FieldScope,
+    scope: &dyn FieldScope,
     schema: &str,
     scratch: &Scratch,
     out: &mut Vec<Slot>,
@@ -184,7 +184,7 @@ fn keep_reached(
             kind: matcher.index().kind(*slot),
             text: "",
         };
-        match reach.reaches(&place) {
+        match scope.reaches(&place) {
             Reached::Yes => known.push(*slot),
             Reached::No => {}
             Reached::Unknown => {
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn an_engine_knows_the_types_of_its_fields() {
-        let mut matcher = EventMatcher::with_reach(Meaning::default(), Box::new(Typed));
+        let mut matcher = EventMatcher::with_scope(Meaning::default(), Box::new(Typed));
         let value = of_line("124.0.0.0").expect("an address").remove(0);
         let slot = matcher.insert(&value);
         let (mut scratch, mut out) = (EventScratch::default(), Vec::new());

@@ -217,10 +217,10 @@ impl Metrics {
 
     /// Sightings that are not delivered yet, including those of earlier runs.
     pub fn sightings_waiting(&self) -> u64 {
-        let told = self.sightings_found.get()
+        let found = self.sightings_found.get()
             + self.sightings_of_several.get()
             + self.sightings_left_over.get();
-        told.saturating_sub(self.sightings_done())
+        found.saturating_sub(self.sightings_done())
     }
 
     /// The age of the oldest of them in seconds; 0 if there are none.

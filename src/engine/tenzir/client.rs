@@ -59,7 +59,7 @@ pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
     version: Option<String>,
-    reach: QueryScope,
+    scope: QueryScope,
     fields: SharedFields,
 }
 
@@ -124,14 +124,14 @@ impl Client {
             binary,
             endpoint: endpoint.unwrap_or_else(|| Endpoint::local(DEFAULT_PORT)),
             version,
-            reach: QueryScope::default(),
+            scope: QueryScope::default(),
             fields: SharedFields::default(),
         }
     }
 
     /// The same, with this scope of queries.
-    pub fn going(self, reach: QueryScope) -> Self {
-        Client { reach, ..self }
+    pub fn going(self, scope: QueryScope) -> Self {
+        Client { scope, ..self }
     }
 
     /// A child that queries the node and does not retry: by default it would for five
@@ -209,7 +209,7 @@ impl Client {
     /// # Errors
     /// The human-readable reason for a failure.
     pub(super) fn read_fields(&self, time: Duration, stop: &Stop) -> Result<(), String> {
-        let pipeline = match self.reach.mode {
+        let pipeline = match self.scope.mode {
             Mode::Exact => query::fields(),
             Mode::Standard | Mode::Thorough => query::layouts(),
         };
@@ -338,41 +338,41 @@ impl Engine for Client {
     }
 
     fn attribution(&self, entries: &[&[Observable]]) -> Option<Box<dyn Attribute>> {
-        match self.reach.mode {
+        match self.scope.mode {
             Mode::Exact => Some(Box::new(Typed::new(entries, self.fields.get()))),
             Mode::Standard | Mode::Thorough => {
                 let places = Places::shared().clone();
-                Some(Box::new(Judge::new(entries, self.reach.answers, places)))
+                Some(Box::new(Judge::new(entries, self.scope.answers, places)))
             }
         }
     }
 
     fn gives_more(&self) -> bool {
-        self.reach.mode != Mode::Exact
+        self.scope.mode != Mode::Exact
     }
 
     fn counts_answers(&self) -> bool {
-        self.reach.answers
+        self.scope.answers
     }
 
     /// The pipeline is sent over standard input: its length is unlimited, and no
     /// indicator is in the process list.
     fn export(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
-        let QueryTarget::Values(observables) = asked else {
+        let QueryTarget::Values(observables) = target else {
             return QueryOutcome::Refused("it searches values alone".to_owned());
         };
         let fields = self.fields.get();
-        if self.reach.mode == Mode::Exact {
+        if self.scope.mode == Mode::Exact {
             let pipeline = query::any_of(observables, &fields, &bounds);
             return self.put(&pipeline, bounds, stop, consume);
         }
-        let pipelines = query::superset(observables, &fields, &bounds, self.reach.mode);
+        let pipelines = query::superset(observables, &fields, &bounds, self.scope.mode);
         let mut once = Once::new(bounds);
         for pipeline in &pipelines {
             let Some(bounds) = once.next() else {

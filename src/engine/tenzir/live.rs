@@ -58,7 +58,7 @@ pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<Source, S
             in_vain: Mutex::default(),
         }),
         matcher: None,
-        reach: Box::new(ByType {
+        scope: Box::new(ByType {
             fields: client.shared_fields(),
         }),
         concepts: Concepts::shared(),
@@ -288,9 +288,9 @@ mod tests {
             ("port", "uint64"),
         ];
         fields.learn(known.map(|(path, kind)| field("s", path, kind)).to_vec());
-        let reach = ByType { fields };
+        let scope = ByType { fields };
         let reached = |schema, path, kind, text| {
-            reach.reaches(&Place {
+            scope.reaches(&Place {
                 schema,
                 event_type: None,
                 path,

@@ -32,8 +32,8 @@ fn identify(program: &Path, stop: &Stop) -> Identified {
     let version = client::version(program, stop);
     Identified {
         is_it: version.is_some(),
-        open: Box::new(move |program, endpoint, reach, _| {
-            Arc::new(client::Client::new(program, endpoint, version.clone()).going(reach))
+        open: Box::new(move |program, endpoint, scope, _| {
+            Arc::new(client::Client::new(program, endpoint, version.clone()).going(scope))
         }),
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn source(
     let matcher = Matcher::new(client.clone(), how.clone());
     Ok(Source {
         matcher: matcher.map(|matcher| Arc::new(matcher) as Arc<dyn RemoteMatcher>),
-        reach: Box::new(concepts.clone()),
+        scope: Box::new(concepts.clone()),
         concepts,
         knows_events: !matches!(how, How::Start(_)),
         feed: Box::new(Watch::new(client.clone(), how)),

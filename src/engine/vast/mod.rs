@@ -31,8 +31,8 @@ fn identify(program: &Path, stop: &Stop) -> Identified {
     let version = client::version(program, stop);
     Identified {
         is_it: version.is_ok(),
-        open: Box::new(move |program, endpoint, reach, stop| {
-            Arc::new(client::Client::new(program, endpoint, version.clone(), stop).going(reach))
+        open: Box::new(move |program, endpoint, scope, stop| {
+            Arc::new(client::Client::new(program, endpoint, version.clone(), stop).going(scope))
         }),
     }
 }

@@ -25,8 +25,8 @@ pub fn full_name() -> String {
     let Some(address) = addresses.ok().and_then(|mut all| all.next()) else {
         return name;
     };
-    let told = names_of(address.ip()).unwrap_or_default();
-    let found = qualified(address.ip(), &told).or_else(|| {
+    let names = names_of(address.ip()).unwrap_or_default();
+    let found = qualified(address.ip(), &names).or_else(|| {
         // A container image may lack this program.
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
         qualified(address.ip(), &hosts)

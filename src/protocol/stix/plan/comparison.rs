@@ -241,7 +241,7 @@ impl PropertyTest<'_> {
 
     fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> Part {
         // All but some numbers is nearly everything; the others become the opposite.
-        let asked = if negated {
+        let matched_order = if negated {
             order.opposite()
         } else {
             Some(order)
@@ -251,7 +251,7 @@ impl PropertyTest<'_> {
             _ => None,
         };
         let selection = field
-            .zip(asked)
+            .zip(matched_order)
             .and_then(|(field, order)| self::numbers(field, order, &numbers));
         let values = numbers.iter().map(i128::to_string).collect();
         self.selected(Check::Number(order, numbers), negated, selection, values)
