@@ -358,8 +358,7 @@ proptest! {
         let all_refused = indicators.iter().filter(|observables| {
             observables.iter().all(|one| run.engine.refused.contains(one))
         });
-        // One that is full before its refused value is asked for alone has no
-        // more to ask.
+        // An indicator at its limit is not queried again for its rejected value.
         let failed = metrics.indicators_failed.get();
         prop_assert_eq!(failed, all_refused.count() as u64);
         prop_assert_eq!(failed + metrics.indicators_queried.get(), indicators.len() as u64);

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How many values of each kind are asked for.
+/// How many values of each kind are queried.
 const VALUES: usize = 12;
 
 /// A kind of value and a value; kinds of [`Ioc`] by their first letter.
@@ -63,8 +63,8 @@ fn read_events(folder: &Path) -> Vec<Value> {
     events
 }
 
-/// The strings of an event with the last word of their path, and whether a list
-/// stands above them.
+/// The strings of an event with the last name of their path, and whether they are in a
+/// list.
 fn strings<'a>(
     value: &'a Value,
     key: &'a str,

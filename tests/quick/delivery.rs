@@ -182,7 +182,7 @@ fn a_killed_bridge_asks_again_and_gives_up_its_old_topics() {
     ordered_stop(&mut bridge);
     let topics = std::fs::read_to_string(directory.join("topics")).expect("remembered");
     assert_eq!(topics, "");
-    // What is finished is not asked for a third time.
+    // A finished indicator is not queried a third time.
     let mut bridge = Bridge::start(&broker, &engine, &arguments);
     bridge.wait_for_log("subscribed to", LIMIT);
     assert_eq!(bridge.count_logs("of an earlier run"), 0);

@@ -421,7 +421,8 @@ fn a_removal_during_its_query_keeps_it_from_being_asked_again() {
     assert_eq!(scene.contexts(1).len(), 1);
     let removal = messages::removal(BrokerKind::Ports, 1, Ioc::Domain("a.example"));
     scene.publisher.send_indicator(&removal);
-    // Taken in after the removal, so this was taken in when this is asked for.
+    // It is received after the removal, so once it is queried, the removal has been
+    // processed.
     scene.publish(2, "c.example");
     scene.engine.wait_for_exports(2, LIMIT);
     scene.engine.down(Down::Killed);

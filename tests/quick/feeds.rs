@@ -1,5 +1,5 @@
-//! The shapes of real feeds: how many of their indicators are asked for, why the
-//! others are not, and that those that the sample events hold are found.
+//! The formats of real feeds: how many of their indicators are queried, why the others are
+//! not, and that those in the sample events are found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;

@@ -303,7 +303,7 @@ fn files_are_looked_through_for_indicators_of_the_bus() {
     assert_eq!(match_type(&sightings[0]), "RETRO");
     assert_eq!(sightings[0]["x_threatbus_sighting_context"]["n"], 1);
 
-    // A batch that comes later is looked for in what the file holds then.
+    // A later batch is searched in the content of the file at that time.
     append(&log, "{\"host\": \"c.example\", \"n\": 2}\n");
     publisher.publish_indicator(3, Ioc::Domain("c.example"));
     let sightings = subscriber.collect_sightings(1, LIMIT);

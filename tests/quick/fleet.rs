@@ -1,4 +1,5 @@
-//! Several engines in one run: who is asked, who is waited for, and what is said of each.
+//! Several engines in one run: which are queried, which are waited for, and what is logged
+//! about each.
 
 use std::fs::OpenOptions;
 use std::io::Write;

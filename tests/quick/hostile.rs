@@ -356,8 +356,8 @@ fn the_judge_of_queries_tells_values_from_the_language() {
     }
 }
 
-/// What is searched for in texts, and where else a value is looked for, is text from
-/// outside too: a query holds parts of it, as literals, and known names.
+/// Searches in texts use text from outside, and so do searches for a value in further
+/// places: a query contains parts of it, as literals, and known names only.
 #[test]
 fn hostile_parts_of_texts() {
     use vast_threatbus::engine::vast::query::Query;
@@ -399,7 +399,7 @@ fn hostile_parts_of_texts() {
                 }
                 None => Query::any_of(&indicator.observables, &version),
             };
-            // What no literal can hold, and what narrows nothing, is not asked for.
+            // What no literal can contain, or what narrows nothing, is not queried.
             let Some(query) = query else {
                 continue;
             };

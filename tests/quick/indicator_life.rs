@@ -1,5 +1,5 @@
-//! The life of an indicator where something stands in its way: an engine that is
-//! away, a command that takes its time, a bus that takes nothing.
+//! The life of an indicator under obstacles: an engine that is away, a slow command, a bus
+//! that accepts nothing.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! Every kind of indicator is found where its property stands, in stored events
-//! and in files, and not elsewhere; one that does not count now is not asked for.
+//! Every kind of indicator is found in its property, in stored events and in files, and
+//! nowhere else; an indicator that is not valid now is not queried.
 
 use std::time::Duration;
 

@@ -141,7 +141,7 @@ fn commands_that_hang_do_not_outlive_the_grace_period() {
         assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
         assert!(bridge.leaves_nothing(LIMIT), "{option}");
         if option == "--transform-context" {
-            // The query was over: what it found goes out as it was.
+            // The query was over: its sightings are sent unchanged.
             assert_eq!(scene.contexts(3).len(), 3);
         }
     }

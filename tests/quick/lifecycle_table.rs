@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::journal::Journal;
 
-/// How long an end may take, with all that stands in its way.
+/// The time limit of an end, with all its obstacles.
 const END: Duration = Duration::from_secs(10);
 
 /// The ways of looking for indicators.
@@ -146,8 +146,8 @@ impl Rig {
             .send(2, format!("indicator {indicator}").as_bytes());
     }
 
-    /// Publishes an indicator for a host, and waits until it is looked for where that
-    /// goes on.
+    /// Publishes an indicator for a host, and waits until it is searched, if that
+    /// continues.
     fn publish(&mut self, n: u64, host: &str) {
         self.send(&for_host(n, host));
         self.wait_until_sought(n, host);
@@ -167,7 +167,7 @@ impl Rig {
         }
     }
 
-    /// Somebody asks for something at this host, now.
+    /// A request to this host, now.
     fn happens(&self, host: &str) {
         append(&self.events, &format!("{}\n", request_now(host, 1)));
     }

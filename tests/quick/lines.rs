@@ -114,8 +114,8 @@ fn a_command_that_misbehaves_is_told_of_and_nothing_is_lost() {
 
 #[test]
 fn what_a_command_does_not_answer_is_asked_for_one_by_one() {
-    // Each does the first context right, as all that `each` asks for, and then dies, prints
-    // nothing more, too much, or no JSON.
+    // Each handles the first context correctly, which is all that `each` needs, and then
+    // dies, prints nothing more, too much, or no JSON.
     for rest in [
         "exit 3",
         "while read l; do :; done",

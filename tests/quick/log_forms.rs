@@ -1,4 +1,4 @@
-//! Logs in every form: what is read of each, and what is said of those that are not.
+//! Logs in every format: what is read from each, and which messages unreadable ones cause.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What is looked for in all of them.
+/// What is searched in all of them.
 const VALUES: &str = "203.0.113.7\nwww.example.org\n";
 
 fn sample(name: &str) -> PathBuf {

@@ -1,4 +1,4 @@
-//! What is quick: every test that does not wait for seconds at a time.
+//! The quick tests: those that do not wait for seconds at a time.
 
 #[path = "../scenarios/mod.rs"]
 mod scenarios;

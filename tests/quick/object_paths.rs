@@ -18,7 +18,7 @@ use vast_threatbus::protocol::stix::paths::PATHS;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// How many values are asked for of each row.
+/// How many values of each row are queried.
 const VALUES: usize = 3;
 
 const SOURCES: &[&str] = &["src_ip", "id.orig_h", "SourceIp", "src"];
@@ -104,7 +104,7 @@ fn rows() -> Vec<(&'static str, Rule)> {
 /// A printed event.
 struct Event {
     schema: String,
-    /// What stands in no list.
+    /// The values outside of lists.
     values: Vec<(String, Value)>,
     /// The elements of lists.
     elements: Vec<(String, Value)>,

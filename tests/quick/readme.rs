@@ -40,7 +40,7 @@ fn documents() -> BTreeMap<PathBuf, String> {
     texts.collect()
 }
 
-/// What stands between two marks, each exactly once there.
+/// The text between two marks, each of which must occur exactly once.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     assert_eq!(text.matches(begin).count(), 1, "{begin}");
     assert_eq!(text.matches(end).count(), 1, "{end}");

@@ -169,8 +169,8 @@ fn standin(cases: &[Case]) -> Standin {
     engine
 }
 
-/// Whether VAST can be asked for it: not where the answers of Suricata's DNS, which it
-/// drops, or mixed letters, which nobody asks for, are all that there is.
+/// Whether a query to VAST can find it. That is not the case if it only occurs in DNS
+/// answers of Suricata, which VAST drops, or in mixed case, which is not queried.
 fn is_reachable(case: &Case) -> bool {
     let event = case.event.to_string();
     !(case.event["dns"]["answers"].is_array() || event.contains(".eXaMpLe"))

@@ -14,8 +14,8 @@ use crate::support::standin::Standin;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// One indicator of each kind that is asked for, with the query that gives the
-/// events it should be sighted in.
+/// One indicator of each kind that is queried, with the query for the events in which it
+/// should be sighted.
 const EACH_KIND: [(Ioc, &str); 7] = [
     (Ioc::Ip("203.0.113.66"), "203.0.113.66"),
     (Ioc::Ip("2001:db8:bad::1"), "2001:db8:bad::1"),

@@ -213,7 +213,7 @@ fn a_context_has_the_others_in_it() {
     let mut expected: Value = serde_json::from_str(&address).expect("JSON");
     expected["observations"] = events(&[&name]).into();
     assert_eq!(line(&[]), expected);
-    // A transformation sees them, and decides what goes out.
+    // A transformation gets them, and determines what is sent.
     let transform = "--transform-context=jq -c {seen:(.observations|length)}";
     assert_eq!(line(&[transform]), json!({"seen": 1}));
 }

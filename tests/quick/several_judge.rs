@@ -202,7 +202,7 @@ fn observation(random: &mut Random) -> String {
     }
 }
 
-/// So many patterns are looked for together, in so many sequences.
+/// The number of patterns that are searched together, and of sequences.
 const PATTERNS: usize = 250;
 const SEQUENCES: usize = 4;
 

@@ -141,8 +141,8 @@ fn compare(recording: &Recording, output: &Output) -> Result<(), String> {
     )
 }
 
-/// The last line of standard error, or nothing where all went well: a log
-/// line or a usage text that was asked for is not in the recordings.
+/// The last line of standard error, or nothing after a success: log lines and requested
+/// usage texts are not in the recordings.
 fn last_word(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let last = text.lines().last().unwrap_or_default();

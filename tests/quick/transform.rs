@@ -1,4 +1,4 @@
-//! `--transform-context`: what comes of every way in which the command can end.
+//! `--transform-context`: the result of every way in which the command can end.
 
 use crate::support::Scratch;
 use crate::support::broker::BrokerKind;

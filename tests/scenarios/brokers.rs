@@ -1,4 +1,4 @@
-//! The broker dies, or stands still.
+//! The broker dies, or stalls.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::messages::Ioc;
 use crate::support::observed::Observed;
 use crate::support::peer::{Publisher, Subscriber};
 
-/// How long the last sightings may take: what is not confirmed goes again after 30 s.
+/// The time limit for the last sightings: unconfirmed ones are resent after 30 s.
 const LAST: Duration = Duration::from_secs(45);
 
 /// What has reached a subscriber when its broker dies still has to be read.
@@ -120,12 +120,12 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
     outcome
 }
 
-/// What the broker does when the bridge is told to end.
+/// What the broker does when the bridge is stopped.
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
-    /// It stands still, and takes a part of what there is.
+    /// It stalls, and accepts a part of what is sent.
     StandsStill,
-    /// It stands still, and everything before it is full.
+    /// It stalls, and all queues to it are full.
     IsFull,
     /// It is gone.
     IsGone,

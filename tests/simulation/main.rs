@@ -46,7 +46,7 @@ fn run(seed: u64) -> Result<Tally, String> {
     guarded(seed, |seed| bus::run(seed, STEPS))
 }
 
-/// Runs schedules until the time is over, or as many as are asked for; what they came to.
+/// Runs schedules until the time is over, or as many as requested; returns their results.
 fn simulate<T: Default + Send + std::fmt::Debug>(
     run: impl Fn(u64) -> Result<T, String> + Sync,
     add: impl Fn(&mut T, &T) + Sync,

@@ -1,4 +1,4 @@
-//! A broker with the bridge between its apps, and what its sightings say.
+//! A broker, the bridge and apps on both sides, with checks of the sightings.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::observed::Observed;
 use super::peer::{Publisher, Subscriber};
 use super::standin::Standin;
 
-/// How long anything may take that comes at once on an idle machine.
+/// The time limit for anything that happens at once on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// After this long without a message no more are expected.
+/// After this time without a message, no more are expected.
 pub const QUIET: Duration = Duration::from_millis(1_500);
 
-/// A real broker, an app that publishes, one that takes sightings, and the
-/// bridge, subscribed. Dropped in the order of the fields.
+/// A real broker, an app that publishes, one that subscribes to sightings, and the
+/// subscribed bridge. Dropped in the order of the fields.
 pub struct Bed {
     /// The bridge.
     pub bridge: Observed,
@@ -54,8 +54,8 @@ impl Bed {
         self.broker.kind()
     }
 
-    /// Takes `expected.len()` sightings, waits whether more come, and compares
-    /// them as a multiset of indicator and context.
+    /// Receives `expected.len()` sightings, waits for surplus ones, and compares them as a
+    /// multiset of indicator and context.
     pub fn expect_sightings(&self, mut expected: Vec<(String, Value)>) -> Vec<Value> {
         let mut sightings = self.subscriber.collect_sightings(expected.len(), LIMIT);
         let more = self.subscriber.drain(QUIET).into_iter();
@@ -76,7 +76,7 @@ impl Bed {
     }
 }
 
-/// The id of the indicator that a sighting is of.
+/// The id of a sighting's indicator.
 pub fn indicator_of(kind: BrokerKind, sighting: &Value) -> String {
     let field = match kind.protocol() {
         Protocol::Legacy => "intel",
@@ -96,7 +96,7 @@ pub fn context(kind: BrokerKind, sighting: &Value) -> Value {
     sighting[field].clone()
 }
 
-/// The context that the bridge makes of this event.
+/// The context that the bridge derives from this event.
 pub fn expected_context(kind: BrokerKind, event: &Value) -> Value {
     let mut context = event.clone();
     if kind.protocol() == Protocol::Legacy {

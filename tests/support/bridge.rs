@@ -1,4 +1,4 @@
-//! The built program, under observation.
+//! The built program, observed.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub struct Bridge {
 }
 
 impl Bridge {
-    /// Nothing but the program, in an empty directory of its own.
+    /// The program without arguments, in its own empty directory.
     pub fn bare() -> Self {
         Self {
             arguments: Vec::new(),
@@ -28,9 +28,9 @@ impl Bridge {
         }
     }
 
-    /// Retro matching between this management endpoint and this engine, by equality
-    /// (`--match exact`) and of all values: the answer to a query is then what is to be
-    /// reported. With a log of everything.
+    /// Retro matching with this management endpoint and this engine, of whole values
+    /// (`--match exact`) and without `--allow` defaults: the engine's answer to a query is what
+    /// must be reported. Logs everything.
     pub fn between(threatbus: &str, engine: &Standin) -> Self {
         Self::bare()
             .args(["--retro-match", "--match", "exact", "--no-allow-defaults"])
@@ -69,13 +69,13 @@ impl Bridge {
         self
     }
 
-    /// Puts a file into the working directory, `config.yaml` for one.
+    /// Writes a file into the working directory, for example `config.yaml`.
     pub fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
         self.scratch.write(name, content);
         self
     }
 
-    /// The working directory, which is the home as well.
+    /// The working directory, which is also the home directory.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }

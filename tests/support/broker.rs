@@ -1,4 +1,4 @@
-//! Real Threat Bus brokers, of each kind that is out there.
+//! Real Threat Bus brokers, of each kind in use.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -21,14 +21,14 @@ use super::process::Group;
 /// idle machine, since a busy one has been seen to need more than 20 s.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// How the reason begins where a port is somebody else's.
+/// The beginning of the reason if another process has a port.
 const PORT_TAKEN: &str = "a port is taken";
 
-/// The one ZeroMQ context of a test process. It is never terminated, so a
-/// socket that still has something to say to a dead broker holds nobody up.
+/// The ZeroMQ context of a test process. It is never terminated, so that a socket with
+/// unsent messages to a dead broker blocks nothing.
 pub static ZMQ: LazyLock<zmq::Context> = LazyLock::new(zmq::Context::new);
 
-/// The kinds of broker, by what they say on the wire.
+/// The kinds of broker, by their protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokerKind {
     /// 2020.11.26: legacy messages, replies with endpoints.
@@ -40,7 +40,7 @@ pub enum BrokerKind {
 }
 
 impl BrokerKind {
-    /// Each of them once.
+    /// All kinds.
     pub const ALL: [BrokerKind; 3] = [Self::Legacy, Self::Endpoints, Self::Ports];
 
     /// The release of Threat Bus.
@@ -68,7 +68,7 @@ impl BrokerKind {
         }
     }
 
-    /// What a subscriber finds behind its own topic on an indicator.
+    /// The suffix of a subscriber's own topic in messages with indicators.
     pub fn indicator_suffix(self) -> &'static str {
         match self.protocol() {
             Protocol::Legacy => "intel",
@@ -84,7 +84,7 @@ impl BrokerKind {
         }
     }
 
-    /// What the broker itself subscribes to on its sub port.
+    /// The topics that the broker itself subscribes to on its sub port.
     pub fn own_subscriptions(self) -> &'static [&'static str] {
         match self.protocol() {
             Protocol::Legacy => &[
@@ -112,7 +112,7 @@ pub struct Ports {
     pub manage: u16,
     /// Where the broker publishes.
     pub publish: u16,
-    /// Where the broker is published to.
+    /// Where the broker receives messages.
     pub subscribe: u16,
 }
 
@@ -133,8 +133,8 @@ impl Ports {
     }
 }
 
-/// Ports of 127.0.0.1 that the system chose and that nobody listens on; never
-/// the same one twice in a test process.
+/// Free ports of 127.0.0.1, chosen by the system; a test process never gets the same one
+/// twice.
 pub fn free_ports<const N: usize>() -> [u16; N] {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -157,10 +157,9 @@ pub fn free_ports<const N: usize>() -> [u16; N] {
     })
 }
 
-/// Keeps a port while nobody listens on it, so that the system gives it to no
-/// connection of another test, nor to one that is tried to the port itself.
-/// Whoever listens on it, as ZeroMQ does, may do so all the same. `None` where it
-/// cannot be kept.
+/// Reserves a free port, so that the system does not use it for connections of other tests,
+/// nor for a connection to this port itself. A socket with the same option, like those of
+/// ZeroMQ, can still listen on it. `None` if it cannot be reserved.
 fn keep(port: u16) -> Option<OwnedFd> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
     let (family, flags) = (AddressFamily::INET, SocketFlags::CLOEXEC);
@@ -170,11 +169,11 @@ fn keep(port: u16) -> Option<OwnedFd> {
     Some(kept)
 }
 
-/// A running broker, in a directory and with a home of its own.
+/// A running broker, with its own home directory.
 pub struct Broker {
     kind: BrokerKind,
     ports: Ports,
-    /// Held while the broker is away.
+    /// Reserves the ports while the broker is away.
     _kept: [Option<OwnedFd>; 3],
     scratch: Scratch,
     process: Option<Group>,
@@ -195,7 +194,7 @@ impl Broker {
         panic!("broker {}: {log}", kind.version());
     }
 
-    /// Starts a broker on these ports, which somebody may be waiting on already.
+    /// Starts a broker on these ports, to which peers may be connecting already.
     pub fn start_on(kind: BrokerKind, ports: Ports) -> Self {
         let mut broker = Self::new(kind, ports);
         broker.restart();
@@ -212,7 +211,7 @@ impl Broker {
         }
     }
 
-    /// Which kind it is.
+    /// The kind of the broker.
     pub fn kind(&self) -> BrokerKind {
         self.kind
     }
@@ -227,15 +226,15 @@ impl Broker {
         self.ports.endpoint()
     }
 
-    /// Ends the broker at once, as a crash does.
+    /// Kills the broker, like a crash.
     pub fn kill(&mut self) {
         self.process = None;
     }
 
-    /// Starts it anew on the same ports; it ends first where it still runs.
+    /// Restarts it on the same ports; kills it first if it is running.
     pub fn restart(&mut self) {
         let mut reason = String::new();
-        // Should somebody have a port all the same: for a moment at the most.
+        // Another process may have a port for a moment.
         for _ in 0..10 {
             self.kill();
             match self.launch() {
@@ -260,14 +259,14 @@ impl Broker {
         self.running().signal(Signal::CONT);
     }
 
-    /// What the broker wrote since it was started last.
+    /// The broker's output since its last start.
     pub fn log(&self) -> String {
         std::fs::read(self.log_file())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
     }
 
-    /// Asks the management endpoint; `None` where no answer came in `limit`.
+    /// Sends a request to the management endpoint; `None` without an answer within `limit`.
     pub fn manage(&self, request: &Value, limit: Duration) -> Option<Value> {
         manage(&self.endpoint(), request, limit)
     }
@@ -280,7 +279,7 @@ impl Broker {
         self.scratch.path().join("broker.log")
     }
 
-    /// One start: the reason comes back where the broker does not serve.
+    /// Starts the broker once; returns the reason if it does not serve.
     fn launch(&mut self) -> Result<(), String> {
         let config = self.scratch.write("broker.yaml", self.config());
         let log = File::create(self.log_file()).expect("the broker's log can be written");
@@ -302,7 +301,7 @@ impl Broker {
                 return Err(format!("ended with {status}:\n{}", self.log()));
             }
             let answer = self.manage(&probe, Duration::from_millis(250));
-            // It goes on without the thread whose port is taken.
+            // Without the port, the broker continues without that thread.
             if self.log().contains("Address already in use") {
                 return Err(format!("{PORT_TAKEN}:\n{}", self.log()));
             }
@@ -340,14 +339,14 @@ impl Broker {
     }
 }
 
-/// One request to a management endpoint (`HOST:PORT`) on a socket of its own;
-/// `None` where no answer came in `limit`, or one that is no JSON.
+/// Sends a request to a management endpoint (`HOST:PORT`) on a new socket; `None` without a
+/// JSON answer within `limit`.
 pub fn manage(endpoint: &str, request: &Value, limit: Duration) -> Option<Value> {
     let reply = manage_raw(endpoint, request.to_string().as_bytes(), limit)?;
     serde_json::from_slice(&reply).ok()
 }
 
-/// As [`manage`], byte for byte.
+/// The same as [`manage`], with raw bytes.
 pub fn manage_raw(endpoint: &str, request: &[u8], limit: Duration) -> Option<Vec<u8>> {
     let socket = ZMQ.socket(zmq::REQ).expect("a socket can be made");
     socket.set_linger(0).expect("a socket takes a linger time");

@@ -17,14 +17,14 @@ pub struct Chromium {
     answers: BufReader<File>,
     session: String,
     number: u64,
-    /// What the console and the browser's own log said.
+    /// The messages of the console and of the browser's own log.
     pub complaints: Vec<Value>,
     _home: Scratch,
 }
 
 impl Chromium {
-    /// Opens a file on a screen of this size; `None` (with a line that says so) where
-    /// Chromium is not installed.
+    /// Opens a file on a screen of this size; `None`, with a note, if Chromium is not
+    /// installed.
     pub fn open(file: &Path, width: u32, height: u32, is_dark: bool) -> Option<Self> {
         let program = paths::installed("chromium")?;
         let home = Scratch::new();
@@ -104,7 +104,7 @@ impl Chromium {
         result["result"]["value"].clone()
     }
 
-    /// The picture of the page, a PNG in base 64.
+    /// A screenshot of the page, a PNG in base 64.
     pub fn screenshot(&mut self) -> String {
         let picture = self.call("Page.captureScreenshot", json!({"format": "png"}));
         picture["data"].as_str().expect("a picture").to_owned()
@@ -142,7 +142,7 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,5 +1,5 @@
-//! A bus in the hands of the test: it sends any bytes, and shows the bytes that
-//! the bridge sends. Real brokers read messages and write them anew.
+//! A fake bus: it sends arbitrary bytes, and shows the bytes that the bridge sends. Real
+//! brokers parse and rewrite messages.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ pub struct FakeBus {
 }
 
 impl FakeBus {
-    /// A bus that is subscribed to these prefixes and answers like a broker of
-    /// 2022.5.16: every subscription gets a topic of its own.
+    /// A bus that subscribes to these prefixes and answers like a broker of 2022.5.16:
+    /// every subscription gets its own topic.
     pub fn start(subscriptions: &[&str]) -> Self {
         Self::replying(subscriptions, |_, usual| usual)
     }
 
-    /// As [`FakeBus::start`]; `reply` is asked with each request and the usual
-    /// reply.
+    /// The same as [`FakeBus::start`]; `reply` gets each request and the usual reply, and
+    /// returns the reply to send.
     pub fn replying(
         subscriptions: &[&str],
         mut reply: impl FnMut(&Value, Reply) -> Reply + Send + 'static,
@@ -83,14 +83,14 @@ impl FakeBus {
         self.manager.requests()
     }
 
-    /// The management requests of this action so far.
+    /// The management requests with this action so far.
     pub fn requests_to(&self, action: &str) -> Vec<Value> {
         let mut requests = self.requests();
         requests.retain(|request| request["action"] == action);
         requests
     }
 
-    /// The topics that were given and not given up since.
+    /// The topics that were assigned and not unsubscribed.
     pub fn leaked(&self) -> Vec<String> {
         let given_up: BTreeSet<String> = self
             .requests_to("unsubscribe")
@@ -103,8 +103,8 @@ impl FakeBus {
             .collect()
     }
 
-    /// Publishes these bytes behind own topic number `n`, once the bridge is
-    /// subscribed to it.
+    /// Publishes these bytes after own topic number `n`, once the bridge has subscribed to
+    /// it.
     pub fn send(&mut self, n: usize, rest: &[u8]) {
         let topic = own_topic(n).into_bytes();
         let deadline = Instant::now() + super::bed::LIMIT;
@@ -128,7 +128,7 @@ impl FakeBus {
     ///
     /// # Panics
     ///
-    /// Where none comes.
+    /// If none arrives.
     pub fn receive_text(&self) -> (String, String) {
         let frame = self.receive(super::bed::LIMIT).expect("a sighting");
         let text = String::from_utf8(frame).expect("the bridge sends UTF-8");
@@ -147,13 +147,13 @@ impl Drop for FakeBus {
     }
 }
 
-/// Receives all the time: a SUB socket tells a new peer its subscriptions only
-/// while somebody looks at it.
+/// Receives all the time: a SUB socket sends its subscriptions to a new peer only while it
+/// is being polled.
 fn forward(socket: &zmq::Socket, sender: &Sender<Vec<u8>>, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
         if poll(socket, Instant::now() + Duration::from_millis(20)) {
             let frame = socket.recv_bytes(0).expect("a message is there");
-            // The test may have seen enough.
+            // The test may have stopped receiving.
             let _ = sender.send(frame);
         }
     }
@@ -164,7 +164,7 @@ pub fn own_topic(n: usize) -> String {
     format!("owntopic{n:04}x")
 }
 
-/// A reply with endpoints, as until 2021.6.24, instead of one with ports.
+/// A reply with endpoints, like those until 2021.6.24, instead of ports.
 pub fn with_endpoints(reply: Reply, host: &str) -> Reply {
     match reply {
         Reply::Json(value) if value["pub_port"].is_number() => Reply::Json(json!({

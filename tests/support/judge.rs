@@ -1,4 +1,4 @@
-//! The real `stix2` library, as a judge of what the bridge writes.
+//! Checks the bridge's messages with the real `stix2` library.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -7,10 +7,9 @@ use serde_json::Value;
 
 use super::{Scratch, paths};
 
-/// Has the `stix2` library parse each message as an object of this type
-/// (`sighting`), and, inside a sighting, the indicator that it carries.
-/// Gives back what the library serializes the objects to, or what it found
-/// wrong with the first bad one.
+/// Parses each message with the `stix2` library as an object of this type (`sighting`),
+/// including the indicator in a sighting. Returns the objects as the library serializes
+/// them, or the error of the first invalid one.
 pub fn judge_stix(expected: &str, messages: &[String]) -> Result<Vec<Value>, String> {
     let scratch = Scratch::new();
     let script = paths::repository().join("tests/judge/stix2_parse.py");
@@ -24,7 +23,7 @@ pub fn judge_stix(expected: &str, messages: &[String]) -> Result<Vec<Value>, Str
         .expect("the judge's Python can be run");
     let mut stdin = judge.stdin.take().expect("its input is a pipe");
     let input: String = messages.iter().flat_map(|text| [text, "\n"]).collect();
-    // On a thread, since the judge answers while it reads.
+    // On a thread, since the library answers while it reads.
     let feeder = std::thread::spawn(move || stdin.write_all(input.as_bytes()));
     let output = judge.wait_with_output().expect("a child can be waited for");
     let fed = feeder.join().expect("writing does not panic");

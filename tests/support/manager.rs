@@ -1,4 +1,4 @@
-//! A management endpoint that says whatever a test wants.
+//! A fake management endpoint with arbitrary answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,8 +34,7 @@ impl Reply {
     }
 }
 
-/// A management endpoint on a port of its own. It never refuses a request, in
-/// whatever order they come.
+/// A management endpoint on its own port. It accepts requests in any order.
 pub struct FakeManager {
     endpoint: String,
     requests: Arc<Mutex<Vec<Value>>>,
@@ -44,10 +43,9 @@ pub struct FakeManager {
 }
 
 impl FakeManager {
-    /// Starts it; `answer` is asked with each request (`null` for one that is no
-    /// JSON).
+    /// Starts it; `answer` gets each request (`null` if it is not JSON).
     pub fn start(answer: impl FnMut(&Value) -> Reply + Send + 'static) -> Self {
-        // Not REP, which cannot pass over a request.
+        // Not REP, which has to answer every request.
         let socket = ZMQ.socket(zmq::ROUTER).expect("a socket can be made");
         socket.set_linger(0).expect("a socket takes a linger time");
         socket
@@ -71,7 +69,7 @@ impl FakeManager {
         }
     }
 
-    /// Starts it with a list of replies, the last of which goes on for ever.
+    /// Starts it with a list of replies, the last of which is repeated.
     pub fn scripted(replies: Vec<Reply>) -> Self {
         let mut replies = replies.into_iter().peekable();
         let mut last = Reply::Silence;
@@ -83,12 +81,12 @@ impl FakeManager {
         })
     }
 
-    /// `HOST:PORT`, as the option of the bridge takes it.
+    /// `HOST:PORT`, as in the bridge's option.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The requests that came so far.
+    /// The requests received so far.
     pub fn requests(&self) -> Vec<Value> {
         self.requests
             .lock()
@@ -133,7 +131,7 @@ fn serve(
             Reply::Silence => continue,
         };
         frames.push(reply);
-        // A peer that is gone is none of its business.
+        // The peer may be gone.
         let _ = socket.send_multipart(frames, 0);
     }
 }

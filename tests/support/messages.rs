@@ -5,7 +5,7 @@ use vast_threatbus::indicator::Protocol;
 
 use super::broker::BrokerKind;
 
-/// What an indicator is about, in the words of either generation.
+/// The value of an indicator, in either generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ioc<'a> {
     /// An IPv4 or IPv6 address.
@@ -58,7 +58,7 @@ pub fn indicator_id(kind: BrokerKind, n: u64) -> String {
     }
 }
 
-/// Indicator number `n` in the words of this kind of broker.
+/// Indicator number `n` in the format of this kind of broker.
 pub fn indicator(kind: BrokerKind, n: u64, ioc: Ioc) -> Value {
     match kind.protocol() {
         Protocol::Legacy => legacy_intel(&n.to_string(), ioc.intel_type(), &[&ioc.value()], "ADD"),
@@ -135,7 +135,7 @@ pub fn stix_sighting(n: u64, indicator: &str, context: &Value) -> Value {
     })
 }
 
-/// A sighting of indicator number `n` in the words of this kind of broker.
+/// A sighting of indicator number `n` in the format of this kind of broker.
 pub fn sighting(kind: BrokerKind, n: u64, context: &Value) -> Value {
     match kind.protocol() {
         Protocol::Legacy => legacy_sighting(&n.to_string(), "6.6.6.6", context),

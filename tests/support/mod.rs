@@ -1,6 +1,6 @@
-//! What the integration tests share: real brokers, plain ZeroMQ peers, the
-//! stand-in engine, and the built program under observation.
-// Each test binary compiles this module for itself and uses only a part of it.
+//! Support for the integration tests: real brokers, plain ZeroMQ peers, the stand-in
+//! engine, and the observed program.
+// Each test binary compiles this module separately and only uses a part of it.
 #![allow(dead_code)]
 
 pub mod bed;
@@ -23,7 +23,7 @@ pub mod tenzir;
 
 use std::time::{Duration, Instant};
 
-/// A directory of one test, removed with everything in it when it is dropped.
+/// The directory of one test, removed with its content when dropped.
 pub struct Scratch(tempfile::TempDir);
 
 impl Scratch {
@@ -49,11 +49,11 @@ impl Scratch {
     }
 }
 
-/// Asks until the answer is yes, at most for `limit`; says whether it came.
-pub fn eventually(limit: Duration, mut question: impl FnMut() -> bool) -> bool {
+/// Repeats a check until it succeeds, at most for `limit`; returns whether it did.
+pub fn eventually(limit: Duration, mut check: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
     loop {
-        if question() {
+        if check() {
             return true;
         }
         if Instant::now() >= deadline {

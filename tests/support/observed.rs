@@ -1,4 +1,4 @@
-//! A process under observation: what it writes, whom it starts, how it ends.
+//! An observed process: its output, its children, and its exit.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -17,27 +17,27 @@ use super::process::{self, Group, Process};
 pub enum Reader {
     /// All of it.
     Patient,
-    /// So many lines; then the pipe is closed, as `head` does.
+    /// This many lines; then the pipe is closed, as by `head`.
     GoneAfter(usize),
-    /// Nothing, though the pipe stays open: the process blocks at some point.
+    /// Nothing, with the pipe open: the process blocks at some point.
     Stuck,
 }
 
-/// A running process, in a group and with an environment mark of its own.
+/// A running process, in its own group and with its own mark in the environment.
 ///
 /// When this is dropped, the process and everything that it started are killed.
 pub struct Observed {
     group: Group,
     marks: [String; 2],
     lines: Receiver<String>,
-    // Held open where nobody reads it.
+    // Kept open if nothing reads it.
     _unread: Option<std::process::ChildStdout>,
     log: Arc<Log>,
-    // Removed after the process is gone.
+    // Removed after the process has ended.
     scratch: Scratch,
 }
 
-/// What came on standard error so far.
+/// The standard error so far.
 #[derive(Default)]
 struct Log {
     state: Mutex<(String, bool)>,
@@ -45,8 +45,8 @@ struct Log {
 }
 
 impl Log {
-    /// Waits until `found` has an answer in the text, at most for `limit`, and at
-    /// most until the text ends.
+    /// Waits until `found` returns something for the text, at most for `limit`, and at most
+    /// until the text ends.
     fn wait<T>(&self, limit: Duration, found: impl Fn(&str, bool) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + limit;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,8 +87,8 @@ impl Observed {
     /// the process.
     pub fn start(mut command: Command, scratch: Scratch, reader: Reader) -> Self {
         let id = uuid::Uuid::new_v4().to_string();
-        // A process may give its children a clean environment, but with the home,
-        // which is of this test alone.
+        // A process may clear the environment of its children except for the home
+        // directory, which belongs to this test.
         let marks = [
             format!("TEST_PROCESS={id}"),
             format!("HOME={}", scratch.path().display()),
@@ -123,12 +123,12 @@ impl Observed {
         self.group.pid()
     }
 
-    /// The next line of standard output, if it comes in `limit`.
+    /// The next line of standard output, if it arrives within `limit`.
     pub fn line(&self, limit: Duration) -> Option<String> {
         self.lines.recv_timeout(limit).ok()
     }
 
-    /// `count` lines of standard output, fewer when `limit` is over before.
+    /// `count` lines of standard output; fewer if `limit` is over first.
     pub fn lines(&self, count: usize, limit: Duration) -> Vec<String> {
         let deadline = Instant::now() + limit;
         std::iter::from_fn(|| self.line(deadline.saturating_duration_since(Instant::now())))
@@ -141,7 +141,7 @@ impl Observed {
         self.lines(usize::MAX, limit)
     }
 
-    /// What it wrote to standard error so far.
+    /// Its standard error so far.
     pub fn log(&self) -> String {
         let state = self.log.state.lock();
         state.unwrap_or_else(PoisonError::into_inner).0.clone()
@@ -151,7 +151,7 @@ impl Observed {
     ///
     /// # Panics
     ///
-    /// Where it does not come in `limit`.
+    /// If it does not arrive within `limit`.
     pub fn wait_for_log(&self, text: &str, limit: Duration) -> String {
         self.wait_for_logs(text, 1, limit).remove(0)
     }
@@ -160,7 +160,7 @@ impl Observed {
     ///
     /// # Panics
     ///
-    /// Where they do not come in `limit`.
+    /// If they do not arrive within `limit`.
     pub fn wait_for_logs(&self, text: &str, count: usize, limit: Duration) -> Vec<String> {
         let found = self.log.wait(limit, |log, _| {
             let lines = log.lines().filter(|line| line.contains(text));
@@ -170,13 +170,14 @@ impl Observed {
         found.unwrap_or_else(|| panic!("no {count} × {text:?} in the log:\n{}", self.log()))
     }
 
-    /// Waits until its status has this counter: it is asked with SIGUSR1, again and again.
+    /// Waits until its status shows this counter; repeatedly requests the status with
+    /// SIGUSR1.
     ///
     /// # Panics
     ///
-    /// Where the counter does not come to that in `limit`.
+    /// If the counter does not reach this value within `limit`.
     pub fn wait_for_counter(&mut self, name: &str, value: u64, limit: Duration) {
-        // The last counter has nothing behind it.
+        // The last counter is not followed by anything.
         let between = format!(" {name}={value} ");
         let last = format!(" {name}={value}\n");
         let come = eventually(limit, || {
@@ -187,14 +188,13 @@ impl Observed {
         assert!(come, "{name} does not come to {value}:\n{}", self.log());
     }
 
-    /// How many lines on standard error have this text by now.
+    /// The number of lines on standard error with this text.
     pub fn count_logs(&self, text: &str) -> usize {
         let log = self.log();
         log.lines().filter(|line| line.contains(text)).count()
     }
 
-    /// How many sightings each indicator that is answered by now has, by what is
-    /// logged of it.
+    /// The number of sightings of each answered indicator, according to the log.
     pub fn answers(&self) -> Vec<(String, u64)> {
         let log = self.log();
         let answers = log.lines().filter_map(|line| {
@@ -211,16 +211,16 @@ impl Observed {
         self.group.signal(signal);
     }
 
-    /// Waits for the end of the process and of what it writes.
+    /// Waits until the process and its output end.
     ///
     /// # Panics
     ///
-    /// Where it does not end in `limit`.
+    /// If it does not end within `limit`.
     pub fn wait(&mut self, limit: Duration) -> ExitStatus {
         let Some(status) = self.group.wait(limit) else {
             panic!("still running after {limit:?}; its log:\n{}", self.log());
         };
-        // A child that outlives it may hold the pipe open, so not for ever.
+        // A child that outlives it may hold the pipe open, so the wait is limited.
         self.log
             .wait(Duration::from_secs(1), |_, ended| ended.then_some(()));
         status
@@ -237,14 +237,14 @@ impl Observed {
         below.iter().filter(|p| !p.zombie).map(|p| p.pid).collect()
     }
 
-    /// The processes below it that ended and were not waited for.
+    /// The processes below it that ended and were not reaped.
     pub fn zombies(&self) -> Vec<u32> {
         let below = Process::descendants(self.pid());
         below.iter().filter(|p| p.zombie).map(|p| p.pid).collect()
     }
 
-    /// Every live process that it started, directly or not, also those that
-    /// changed their parent or their group.
+    /// Every live process that it started, directly or indirectly, even with another parent
+    /// or group.
     pub fn offspring(&self) -> Vec<u32> {
         let mut pids: Vec<u32> = self
             .marks
@@ -258,8 +258,7 @@ impl Observed {
         pids
     }
 
-    /// Whether nothing that it started is there any more, or will not be within
-    /// `limit`.
+    /// Whether all processes that it started end within `limit`.
     pub fn leaves_nothing(&self, limit: Duration) -> bool {
         eventually(limit, || self.offspring().is_empty())
     }
@@ -284,8 +283,7 @@ impl Drop for Observed {
     }
 }
 
-/// Reads standard output and standard error on threads of their own, which end
-/// with the pipes.
+/// Reads standard output and standard error on separate threads, which end with the pipes.
 fn observe(
     child: &mut Child,
     reader: Reader,
@@ -311,7 +309,7 @@ fn observe(
     (lines, None)
 }
 
-/// The lines of a pipe without their ends, bad UTF-8 replaced.
+/// The lines of a pipe without their ends, with invalid UTF-8 replaced.
 fn read_lines(pipe: impl Read) -> impl Iterator<Item = String> {
     BufReader::new(pipe)
         .split(b'\n')

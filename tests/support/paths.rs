@@ -1,25 +1,25 @@
-//! Where things are that the tests need but cargo does not make.
+//! The paths of what the tests need and cargo does not build.
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether this is a CI run, which has to have all that the set-up installs.
+/// Whether this is a CI run, in which everything must be installed.
 fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| value == "true")
 }
 
-/// Prints to standard error that a test, or a part of it, does not run on this machine,
-/// and why. It is written to the stream itself: cargo shows nothing of what `eprintln!`
-/// prints in a test that passes.
+/// Prints to standard error that a test, or a part of it, is skipped on this machine, and
+/// why. It writes to the stream directly, since cargo hides the output of `eprintln!` in a
+/// passing test.
 pub fn skipped(why: impl Display) {
     let line = format!("skipped: {why}\n");
-    // Nothing depends on this line, and the test has still to return.
+    // Nothing depends on this line, and the test must continue.
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
-/// The same, for what a CI run has.
+/// The same, for something that must exist in CI.
 ///
 /// # Panics
 ///

@@ -1,4 +1,4 @@
-//! Plain ZeroMQ apps on the bus, which lose nothing.
+//! Plain ZeroMQ apps on the bus that lose no messages.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use super::broker::{Broker, BrokerKind, Ports, ZMQ, manage};
 use super::messages;
 
-/// How long a broker may take for an answer that it gives in milliseconds.
+/// The time limit for an answer that a broker gives within milliseconds.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// Makes a peer's socket: no limit on what waits in it, since a full queue drops.
+/// Makes a peer's socket without a queue limit, since a full queue drops messages.
 fn socket(context: &zmq::Context, kind: zmq::SocketType) -> zmq::Socket {
     let socket = context.socket(kind).expect("a socket can be made");
     socket.set_rcvhwm(0).expect("a socket takes a limit");
@@ -26,7 +26,7 @@ fn socket(context: &zmq::Context, kind: zmq::SocketType) -> zmq::Socket {
 /// Waits for a frame, at most until `deadline`.
 fn receive(socket: &zmq::Socket, deadline: Instant) -> Option<Vec<u8>> {
     let left = deadline.saturating_duration_since(Instant::now());
-    // Rounded up, so that the last millisecond is no busy loop.
+    // Rounded up to avoid a busy loop in the last millisecond.
     let milliseconds = i64::try_from(left.as_micros().div_ceil(1_000)).expect("a short time");
     match socket.poll(zmq::POLLIN, milliseconds) {
         Ok(1..) => Some(socket.recv_bytes(0).expect("a message is there")),
@@ -45,17 +45,17 @@ pub struct Subscriber {
 }
 
 impl Subscriber {
-    /// Subscribes to `topic`, and asks for the snapshot of `snapshot` days.
+    /// Subscribes to `topic`, and requests the snapshot of `snapshot` days.
     ///
-    /// The connection stands and takes everything before the request is sent, so
-    /// that a snapshot that is answered at once loses nothing.
+    /// The connection is ready, and receives everything, before the request is sent, so
+    /// that nothing of an immediate snapshot is lost.
     pub fn subscribe(broker: &Broker, topic: &str, snapshot: u32) -> Self {
         Self::try_subscribe(broker.kind(), broker.ports(), topic, snapshot).unwrap_or_else(|| {
             panic!("no subscription to {topic}:\n{}", broker.log());
         })
     }
 
-    /// As [`Subscriber::subscribe`]; `None` where the broker is not there.
+    /// The same as [`Subscriber::subscribe`]; `None` if the broker is not there.
     fn try_subscribe(kind: BrokerKind, ports: Ports, topic: &str, snapshot: u32) -> Option<Self> {
         let context = context_of_subscribers();
         let socket = socket(&context, zmq::SUB);
@@ -91,21 +91,21 @@ impl Subscriber {
         Self::subscribe(broker, broker.kind().indicator_topic(), 0)
     }
 
-    /// The point-to-point topic that the broker gave.
+    /// The point-to-point topic that the broker assigned.
     pub fn own_topic(&self) -> &str {
         &self.own_topic
     }
 
-    /// The next message as `(suffix, JSON text)`, if it comes in `limit`.
+    /// The next message as `(suffix, JSON text)`, if it arrives within `limit`.
     ///
-    /// A broker reads its list of subscribers anew once a second, so the first
-    /// message after the handshake may take that long.
+    /// A broker rereads its list of subscribers once a second, so the first message after
+    /// the handshake may take that long.
     pub fn recv_text(&self, limit: Duration) -> Option<(String, String)> {
         let deadline = Instant::now() + limit;
         loop {
             let message = receive(&self.socket, deadline)?;
             let message = String::from_utf8(message).expect("a broker sends UTF-8");
-            // What was for others came in before the prefix was known.
+            // Messages for others arrived before the prefix was known.
             if let Some(rest) = message.strip_prefix(&self.own_topic) {
                 let (suffix, text) = rest.split_once(' ').expect("a topic, a space, a text");
                 return Some((suffix.to_owned(), text.to_owned()));
@@ -113,15 +113,14 @@ impl Subscriber {
         }
     }
 
-    /// The next message as `(suffix, JSON)`, if it comes in `limit`.
+    /// The next message as `(suffix, JSON)`, if it arrives within `limit`.
     pub fn recv(&self, limit: Duration) -> Option<(String, Value)> {
         let (suffix, text) = self.recv_text(limit)?;
         let value = serde_json::from_str(&text).expect("a broker sends JSON");
         Some((suffix, value))
     }
 
-    /// `count` messages with this suffix, others being passed over; fewer when
-    /// `limit` is over before.
+    /// `count` messages with this suffix, ignoring others; fewer if `limit` is over first.
     pub fn collect(&self, suffix: &str, count: usize, limit: Duration) -> Vec<Value> {
         let deadline = Instant::now() + limit;
         let mut messages = Vec::new();
@@ -135,12 +134,12 @@ impl Subscriber {
         messages
     }
 
-    /// `count` sightings, fewer when `limit` is over before.
+    /// `count` sightings; fewer if `limit` is over first.
     pub fn collect_sightings(&self, count: usize, limit: Duration) -> Vec<Value> {
         self.collect("sighting", count, limit)
     }
 
-    /// Everything that comes until nothing came for `quiet`.
+    /// Everything that arrives until nothing arrives for `quiet`.
     pub fn drain(&self, quiet: Duration) -> Vec<(String, Value)> {
         std::iter::from_fn(|| self.recv(quiet)).collect()
     }
@@ -152,8 +151,8 @@ impl Subscriber {
         Some(reply["status"] == "success")
     }
 
-    /// Subscribes once more, as is due after the broker was restarted; says whether
-    /// the broker was there.
+    /// Subscribes again, as needed after a restart of the broker; returns whether the
+    /// broker was there.
     pub fn renew(&mut self) -> bool {
         let new = Self::try_subscribe(self.kind, self.ports, &self.topic, self.snapshot);
         let there = new.is_some();
@@ -163,7 +162,7 @@ impl Subscriber {
         there
     }
 
-    /// Gives the subscription up; says whether the broker knew it.
+    /// Unsubscribes; returns whether the broker knew the subscription.
     pub fn unsubscribe(&self) -> Option<bool> {
         let request = json!({"action": "unsubscribe", "topic": self.own_topic});
         let reply = manage(&self.ports.endpoint(), &request, Duration::from_secs(1))?;
@@ -178,8 +177,8 @@ impl Drop for Subscriber {
     }
 }
 
-/// The topic in a reply to a subscription, which has to be of the shape of this
-/// kind of broker: the bridge has to read each.
+/// The topic in a reply to a subscription. Checks that the reply has the format of this
+/// kind of broker, since the bridge has to read each.
 fn check_reply(kind: BrokerKind, ports: Ports, reply: &Value) -> String {
     let topic = reply["topic"].as_str().unwrap_or_default();
     let expected = match kind {
@@ -201,8 +200,8 @@ fn check_reply(kind: BrokerKind, ports: Ports, reply: &Value) -> String {
     topic.to_owned()
 }
 
-/// A context for one more subscriber. What listens to its socket is never closed, and a
-/// context has 1,023 sockets at the most.
+/// A context for one more subscriber. The monitor of its socket is never closed, and a
+/// context has at most 1,023 sockets.
 fn context_of_subscribers() -> zmq::Context {
     const SUBSCRIBERS: usize = 400;
     static CONTEXT: Mutex<Option<(zmq::Context, usize)>> = Mutex::new(None);
@@ -215,12 +214,12 @@ fn context_of_subscribers() -> zmq::Context {
     now
 }
 
-/// Connects to a port of the broker and waits for the end of the handshake;
-/// `None` where it does not come.
+/// Connects to a port of the broker and waits for the end of the handshake; `None` if it
+/// does not end.
 fn connect_and_wait(context: &zmq::Context, socket: &zmq::Socket, port: u16) -> Option<()> {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
-    // ZeroMQ's own thread stands still for good when it has an event to tell and
-    // nobody to tell it to, so the ends that listen are never closed.
+    // An event of a monitor without a receiver blocks ZeroMQ's own thread for ever, so the
+    // receiving ends are never closed.
     static LISTENING: Mutex<Vec<zmq::Socket>> = Mutex::new(Vec::new());
     let name = format!(
         "inproc://connected-{}",
@@ -243,8 +242,7 @@ fn connect_and_wait(context: &zmq::Context, socket: &zmq::Socket, port: u16) -> 
     connected
 }
 
-/// An app that publishes: nothing is sent before the broker listens, and
-/// nothing is dropped on this side.
+/// An app that publishes: it sends nothing before the broker listens, and drops nothing.
 pub struct Publisher {
     kind: BrokerKind,
     socket: zmq::Socket,
@@ -267,23 +265,23 @@ impl Publisher {
         publisher
     }
 
-    /// The kind of broker that it publishes at.
+    /// The kind of its broker.
     pub fn kind(&self) -> BrokerKind {
         self.kind
     }
 
-    /// What the broker is subscribed to at this moment.
+    /// The broker's current subscriptions.
     pub fn subscriptions(&mut self) -> &BTreeSet<String> {
         self.read_subscriptions(Instant::now());
         &self.subscriptions
     }
 
-    /// Waits until the broker's own subscriptions are there, which takes a while
-    /// after it was restarted.
+    /// Waits until the broker's own subscriptions have arrived, which takes a while after a
+    /// restart.
     ///
     /// # Panics
     ///
-    /// Where they do not come.
+    /// If they do not arrive.
     pub fn wait_until_heard(&mut self) {
         let deadline = Instant::now() + ANSWER_LIMIT;
         self.read_subscriptions(Instant::now());
@@ -303,8 +301,8 @@ impl Publisher {
             .all(|topic| self.subscriptions.contains(*topic))
     }
 
-    /// Takes in what came about subscriptions, waiting for the first until
-    /// `deadline`; says whether there was anything.
+    /// Reads changes of subscriptions, waiting for the first until `deadline`; returns
+    /// whether there were any.
     fn read_subscriptions(&mut self, deadline: Instant) -> bool {
         let mut wait = deadline;
         let mut any = false;
@@ -326,7 +324,7 @@ impl Publisher {
         self.send_raw(format!("{topic} {message}").as_bytes());
     }
 
-    /// Publishes bytes as they are, topic and all.
+    /// Publishes raw bytes, including the topic.
     pub fn send_raw(&mut self, message: &[u8]) {
         self.wait_until_heard();
         self.socket
@@ -339,17 +337,15 @@ impl Publisher {
         self.send(self.kind.indicator_topic(), indicator);
     }
 
-    /// Publishes the indicator number `n` of this kind of broker, and gives its
-    /// id back.
+    /// Publishes indicator number `n` for this kind of broker, and returns its id.
     pub fn publish_indicator(&mut self, n: u64, ioc: messages::Ioc) -> String {
         self.send_indicator(&messages::indicator(self.kind, n, ioc));
         messages::indicator_id(self.kind, n)
     }
 }
 
-/// An app that answers every request for a snapshot with the same indicators,
-/// on a thread of its own. It notices within half a second that the broker was
-/// restarted, and subscribes anew.
+/// An app that answers every request for a snapshot with the same indicators, on its own
+/// thread. It notices a restart of the broker within half a second, and subscribes again.
 pub struct SnapshotServer {
     stop: Arc<AtomicBool>,
     requests: Arc<Mutex<Vec<Value>>>,
@@ -357,9 +353,9 @@ pub struct SnapshotServer {
 }
 
 impl SnapshotServer {
-    /// Starts it; it is subscribed when this returns.
+    /// Starts it; it has subscribed when this returns.
     pub fn start(broker: &Broker, indicators: Vec<Value>) -> Self {
-        // A topic of nobody: it gets requests and nothing else.
+        // A topic that nobody publishes on: it only receives requests.
         let subscriber = Subscriber::subscribe(broker, "snapshots/only", 0);
         let publisher = Publisher::connect(broker);
         let stop = Arc::new(AtomicBool::new(false));
@@ -375,7 +371,7 @@ impl SnapshotServer {
         }
     }
 
-    /// The requests that came so far.
+    /// The requests received so far.
     pub fn requests(&self) -> Vec<Value> {
         self.requests
             .lock()

@@ -11,10 +11,10 @@ use wait_timeout::ChildExt;
 
 use super::eventually;
 
-/// How long the threads of a process may take to stand still.
+/// How long it may take until all threads of a process are stopped.
 const FREEZING: Duration = Duration::from_secs(10);
 
-/// Runs a command to its end with this standard input, which it need not read to the end.
+/// Runs a command to its end with this standard input, which it may leave unread.
 pub fn fed(mut command: Command, input: &[u8]) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
@@ -23,20 +23,19 @@ pub fn fed(mut command: Command, input: &[u8]) -> Output {
         .spawn()
         .expect("a command of a test can be run");
     let mut stdin = child.stdin.take().expect("it is piped");
-    // It may end before it has read all.
+    // It may end before it has read everything.
     let _ = stdin.write_all(input);
     drop(stdin);
     child.wait_with_output().expect("it was started")
 }
 
-/// A process in a group of its own. When this is dropped the whole group is
-/// killed and waited for; when the test process itself dies, a guard in the
-/// group does the killing.
+/// A process in its own group. When this is dropped, the whole group is killed and reaped;
+/// if the test process itself dies, a guard in the group kills it.
 pub struct Group {
     leader: Child,
     guard: Child,
-    // Its end of file, which the kernel brings about whatever happens to this
-    // process, is what the guard waits for.
+    // The guard waits for its end of file, which the kernel ensures whatever happens to
+    // this process.
     _lifeline: ChildStdin,
 }
 
@@ -79,7 +78,7 @@ impl Group {
         self.leader.id()
     }
 
-    /// Signals the leader alone, unless it was waited for.
+    /// Signals the leader only, unless it has been reaped.
     pub fn signal(&mut self, signal: Signal) {
         if matches!(self.leader.try_wait(), Ok(None)) {
             rustix::process::kill_process(as_pid(self.leader.id()), signal)
@@ -87,15 +86,15 @@ impl Group {
         }
     }
 
-    /// Stops the leader (SIGSTOP) and waits until all its threads stand still,
-    /// which the signal alone does not.
+    /// Stops the leader (SIGSTOP) and waits until all its threads are stopped, which the
+    /// signal does not do.
     pub fn freeze(&mut self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.pid());
         let is_frozen = || {
             let threads = std::fs::read_dir(&tasks).expect("a child that was not waited for");
             threads.flatten().all(|thread| {
-                // A thread that is gone stands still too.
+                // A thread that is gone counts as stopped.
                 std::fs::read_to_string(thread.path().join("stat"))
                     .map_or(true, |stat| stat.contains(") T "))
             })
@@ -122,8 +121,8 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // The guard is in the group and not waited for, so the group's number is
-        // still its own.
+        // The guard is in the group and not reaped, so the number still belongs to the
+        // group.
         let _ = rustix::process::kill_process_group(as_pid(self.leader.id()), Signal::KILL);
         let _ = self.leader.wait();
         let _ = self.guard.wait();
@@ -146,12 +145,12 @@ pub struct Process {
     pub parent: u32,
     /// The number of its process group.
     pub group: u32,
-    /// Ended, but not waited for.
+    /// Ended, but not reaped.
     pub zombie: bool,
 }
 
 impl Process {
-    /// Every process of the machine that still is there when it is looked at.
+    /// Every process of the machine.
     pub fn all() -> impl Iterator<Item = Process> {
         std::fs::read_dir("/proc")
             .expect("/proc is there")
@@ -186,8 +185,8 @@ impl Process {
         found
     }
 
-    /// The live processes whose environment holds this `NAME=VALUE`, which a
-    /// process that changed its parent or its group still does.
+    /// The live processes whose environment contains this `NAME=VALUE`, which does not
+    /// change with the parent or the group.
     pub fn with_environment(assignment: &str) -> Vec<u32> {
         Process::all()
             .filter(|process| {

@@ -1,6 +1,6 @@
-//! The engine's query language, read a second time: written from its
-//! description, with nothing of the program that writes queries and nothing of
-//! the stand-in that answers them. It says what a query really asks for.
+//! An independent parser of the engine's query language: written from its description,
+//! without the code of the program that writes queries, and of the stand-in that answers
+//! them. It determines what a query searches.
 
 use std::net::IpAddr;
 
@@ -20,7 +20,7 @@ pub struct Predicate {
 pub enum Value {
     /// A string literal, its escapes undone.
     Text(String),
-    /// A regular expression between slashes, as it stands.
+    /// A regular expression between slashes, unchanged.
     Expression(String),
     /// An address, a network, a number or a time.
     Plain(String),
@@ -37,10 +37,10 @@ enum Token {
     Not,
 }
 
-/// Takes a query apart.
+/// Parses a query.
 ///
 /// # Errors
-/// What is not of the language, or is left over.
+/// What does not belong to the language.
 pub fn parse(query: &str) -> Result<Vec<Predicate>, String> {
     let mut reader = Reader {
         tokens: tokens(query)?,
@@ -54,7 +54,7 @@ pub fn parse(query: &str) -> Result<Vec<Predicate>, String> {
     }
 }
 
-/// The texts and values that a query asks for, in order, each once.
+/// The texts and values that a query searches, in order, each once.
 pub fn asked(query: &str) -> Result<Vec<Value>, String> {
     let mut values: Vec<Value> = Vec::new();
     for value in parse(query)?.into_iter().flat_map(|found| found.values) {
@@ -84,14 +84,14 @@ fn tokens(query: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// What stands between two marks, and how long it is with them.
+/// The text between two marks, and its length including them.
 fn quoted(text: &str, mark: char) -> Result<(String, usize), String> {
     let mut found = String::new();
     let mut characters = text.char_indices().skip(1);
     while let Some((at, character)) = characters.next() {
         match character {
             end if end == mark => return Ok((found, at + 1)),
-            // A backslash is itself, but for one before the mark.
+            // A backslash is a literal character, except before the mark.
             '\\' if text[at + 1..].starts_with(mark) => {
                 characters.next();
                 found.push(mark);

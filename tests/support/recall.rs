@@ -1,4 +1,4 @@
-//! Labelled pairs of an indicator and an event, and what of them is found.
+//! Labelled pairs of an indicator and an event, and which of them are found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -11,23 +11,23 @@ use super::paths;
 /// One pair.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Case {
-    /// What the indicator is, in one word.
+    /// The kind of the indicator, in one word.
     pub kind: String,
-    /// As a feed has it: a line of a list, or a pattern.
+    /// As in a feed: a line of a list, or a pattern.
     pub indicator: String,
-    /// What is asked for besides: `answers`, `subdomains`, `urls-host`.
+    /// The options of the search: `answers`, `subdomains`, `urls-host`.
     pub options: Vec<String>,
     /// The sensor and the log: `zeek.http`.
     pub log: String,
     /// The event.
     pub event: Value,
-    /// Whether the indicator is in it.
+    /// Whether the indicator matches the event.
     #[serde(rename = "match")]
     pub is_match: bool,
 }
 
 impl Case {
-    /// What tells its event from all others.
+    /// Identifies its event.
     pub fn event_id(&self) -> String {
         event_id(&self.event)
     }
@@ -37,7 +37,7 @@ impl Case {
     }
 }
 
-/// What tells an event from all others, as a sensor wrote it or an engine prints it.
+/// Identifies an event, whether a sensor wrote it or an engine printed it.
 pub fn event_id(event: &Value) -> String {
     let id = match &event["uid"] {
         Value::Null => &event["flow_id"],
@@ -58,18 +58,18 @@ pub fn cases() -> Option<Vec<Case>> {
     )
 }
 
-/// Cases whose indicators can be in one file and that are asked for with the same
-/// options: one run of the program.
+/// Cases for one run of the program: their indicators can be in one file, and need the same
+/// options.
 pub struct Run<'a> {
-    /// The indicators, one a line.
+    /// The indicators, one per line.
     pub indicators: String,
     /// The program's options.
     pub options: Vec<&'static str>,
-    /// Whose they are.
+    /// The cases of the indicators.
     pub cases: Vec<&'a Case>,
 }
 
-/// The runs that all cases take.
+/// The runs for all cases.
 pub fn runs(cases: &[Case]) -> Vec<Run<'_>> {
     let mut groups: BTreeMap<(bool, &[String]), Vec<&Case>> = BTreeMap::new();
     for case in cases {
@@ -136,7 +136,7 @@ pub fn zeek_json(cases: &[Case]) -> BTreeMap<String, String> {
     logs
 }
 
-/// The logs of Zeek by their names, in its own form.
+/// The logs of Zeek by their names, in its own format.
 pub fn zeek_tsv(cases: &[Case]) -> BTreeMap<String, String> {
     let mut logs: BTreeMap<String, Vec<&Map<String, Value>>> = BTreeMap::new();
     for case in cases.iter().filter(|case| is_of_zeek(case)) {
@@ -227,11 +227,11 @@ pub fn nested(event: &Value) -> Value {
     Value::Object(nested)
 }
 
-/// What was found of the pairs, by kind.
+/// The results for the pairs, by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     kinds: BTreeMap<String, Counts>,
-    /// What was missed and what was wrong, for a person.
+    /// The missed and the wrong matches, human-readable.
     pub faults: Vec<String>,
 }
 
@@ -243,8 +243,7 @@ struct Counts {
 }
 
 impl Tally {
-    /// Adds a run that reported these events. Those that are not stored are left out
-    /// of what is there.
+    /// Adds a run that reported these events. Events that are not stored do not count.
     pub fn add(
         &mut self,
         run: &Run<'_>,
@@ -281,7 +280,7 @@ impl Tally {
         }
     }
 
-    /// How many there are, how many were found, and how many events that are none.
+    /// The numbers of matches, of found matches, and of wrong ones.
     pub fn total(&self) -> (usize, usize, usize) {
         let counts = self.kinds.values();
         counts.fold((0, 0, 0), |(there, found, wrong), one| {
@@ -289,7 +288,7 @@ impl Tally {
         })
     }
 
-    /// The table for a person.
+    /// The human-readable table.
     pub fn table(&self, title: &str) -> String {
         let mut text = format!("{title}\n");
         for (kind, counts) in &self.kinds {

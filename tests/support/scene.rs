@@ -1,4 +1,4 @@
-//! The bridge between a broker and an engine, with an app on either side.
+//! The bridge between a broker and an engine, with an app on each side.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use super::observed::{Observed, Reader};
 use super::peer::{Publisher, Subscriber};
 use super::standin::Standin;
 
-/// How long anything may take that takes moments on an idle machine.
+/// The time limit for anything that takes moments on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(30);
 
-/// Everything that is started for one test. What is first ends first.
+/// Everything that is started for one test, dropped in this order.
 pub struct Scene {
     /// The bridge.
     pub bridge: Observed,
-    /// Another app, which hears of sightings.
+    /// Another app, which receives sightings.
     pub sightings: Subscriber,
-    /// Another app, which tells indicators.
+    /// Another app, which publishes indicators.
     pub publisher: Publisher,
     /// The engine.
     pub engine: Standin,
@@ -29,13 +29,12 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A bridge at the newest broker, subscribed.
+    /// A subscribed bridge at the newest kind of broker.
     pub fn start(engine: Standin, arguments: &[&str]) -> Self {
         Self::with(BrokerKind::Ports, engine, arguments, Reader::Patient)
     }
 
-    /// A bridge at this kind of broker, subscribed, whose standard output is read
-    /// like this.
+    /// A subscribed bridge at this kind of broker, with this reader of its standard output.
     pub fn with(kind: BrokerKind, engine: Standin, arguments: &[&str], reader: Reader) -> Self {
         let broker = Broker::start(kind);
         let sightings = Subscriber::sightings(&broker);
@@ -54,26 +53,25 @@ impl Scene {
         }
     }
 
-    /// Publishes indicator number `n` about a domain, and gives its id back.
+    /// Publishes indicator number `n` for a domain, and returns its id.
     pub fn publish(&mut self, n: u64, domain: &str) -> String {
         self.publisher.publish_indicator(n, Ioc::Domain(domain))
     }
 
-    /// The contexts of the next `count` sightings, fewer when they do not come.
+    /// The contexts of the next `count` sightings; fewer if they do not arrive.
     pub fn contexts(&self, count: usize) -> Vec<Value> {
         let sightings = self.sightings.collect_sightings(count, LIMIT);
         let kind = self.broker.kind();
         sightings.into_iter().map(|s| context(kind, &s)).collect()
     }
 
-    /// Waits until so many indicators are answered, by what is logged of each.
+    /// Waits until this many indicators are answered, according to the log.
     pub fn wait_for_answers(&self, count: usize) {
         self.bridge.wait_for_logs(" sighting(s)", count, LIMIT);
     }
 
-    /// Publishes an indicator that nothing was done about yet, waits for its
-    /// sighting, and gives every sighting that came up to then, but not its own:
-    /// what was reported before it has come when it comes.
+    /// Publishes a new indicator and waits for its sighting; returns all earlier sightings.
+    /// Whatever was reported before has arrived by then.
     pub fn contexts_until(&mut self, n: u64, domain: &str) -> Vec<Value> {
         self.publish(n, domain);
         let mut contexts = Vec::new();
@@ -87,7 +85,7 @@ impl Scene {
         }
     }
 
-    /// Ends the bridge in an orderly way and gives the counters of its last line.
+    /// Stops the bridge and returns the counters of its last line.
     pub fn end(&mut self) -> String {
         self.bridge.signal(rustix::process::Signal::TERM);
         let status = self.bridge.wait(LIMIT);
@@ -97,8 +95,8 @@ impl Scene {
     }
 }
 
-/// The context of a sighting, in the words of this kind of broker, without the
-/// source that a legacy one names.
+/// The context of a sighting, in the format of this kind of broker, without the source that
+/// a legacy one names.
 pub fn context(kind: BrokerKind, sighting: &Value) -> Value {
     match kind {
         BrokerKind::Legacy => {
@@ -131,7 +129,7 @@ pub fn request(host: &str, n: usize) -> Value {
     })
 }
 
-/// An engine that holds so many requests to each of these hosts.
+/// An engine with this many requests to each of these hosts.
 pub fn engine(hosts: &[(&str, usize)]) -> Standin {
     let events: Vec<Value> = hosts
         .iter()

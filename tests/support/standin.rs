@@ -1,4 +1,4 @@
-//! The stand-in engine, set up for one test.
+//! The stand-in engine, configured for one test.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -12,19 +12,19 @@ use serde_json::{Map, Value, json};
 use super::broker::free_ports;
 use super::{Scratch, eventually, paths};
 
-/// How the node is away.
+/// How the node fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Down {
-    /// As after a crash: running calls exit 1, new ones cannot connect.
+    /// Like after a crash: running calls exit with 1, new ones cannot connect.
     Killed,
-    /// Stopped in an orderly way: running calls exit 0 and say nothing.
+    /// Like after a shutdown: running calls exit with 0 and print nothing.
     Stopped,
     /// Every call hangs.
     Frozen,
 }
 
-/// One program for several nodes, as `--vast-binary` names it: it asks the stand-in that
-/// has the endpoint. It is written into a folder.
+/// Writes one program for several nodes into a folder, for `--vast-binary`: it runs the
+/// stand-in with the given endpoint.
 pub fn program_for(folder: &Path, standins: &[&Standin]) -> PathBuf {
     let mut script = "#!/bin/sh\n".to_owned();
     for standin in standins {
@@ -38,8 +38,8 @@ pub fn program_for(folder: &Path, standins: &[&Standin]) -> PathBuf {
     path
 }
 
-/// An engine of its own: a program, a configuration, a node that can go away,
-/// and a record of the calls.
+/// An engine: a program, a configuration, a node that can go away, and a record of the
+/// calls.
 pub struct Standin {
     scratch: Scratch,
     program: PathBuf,
@@ -52,14 +52,14 @@ pub struct Standin {
 pub struct Call {
     /// The arguments after the program.
     pub arguments: Vec<String>,
-    /// What came on standard input, where the call reads it.
+    /// Its standard input, if the call reads it.
     pub stdin: Option<String>,
     /// Its process id.
     pub pid: u64,
     /// When it began, in seconds since 1970.
     pub time: f64,
-    /// Its exit status and the number of lines that it printed; `None` while it
-    /// runs, and for one that was killed.
+    /// Its exit status and the number of printed lines; `None` while it runs, or if it was
+    /// killed.
     pub end: Option<(i64, u64)>,
 }
 
@@ -79,12 +79,12 @@ impl Call {
 }
 
 impl Standin {
-    /// An engine over the sample events.
+    /// An engine with the sample events.
     pub fn with_samples() -> Self {
         Self::new(&paths::repository().join("tests/samples/events"))
     }
 
-    /// An engine over the events in this folder, `TYPE.json` or `TYPE.json.gz`.
+    /// An engine with the events in this folder, `TYPE.json` or `TYPE.json.gz`.
     pub fn new(events: &Path) -> Self {
         let scratch = Scratch::new();
         let program = scratch.path().join("vast");
@@ -111,7 +111,7 @@ impl Standin {
         standin
     }
 
-    /// An engine over events made for the test: `(type, events)`.
+    /// An engine with these events: `(type, events)`.
     pub fn holding(types: &[(&str, &[Value])]) -> Self {
         let mut standin = Self::with_samples();
         let folder = standin.scratch.path().join("events");
@@ -125,11 +125,11 @@ impl Standin {
         standin
     }
 
-    /// Imports what a sensor wrote: `suricata` or `zeek`.
+    /// Imports the output of a sensor: `suricata` or `zeek`.
     ///
     /// # Panics
     ///
-    /// Where the node does not take it.
+    /// If the node rejects it.
     pub fn import(&self, sensor: &str, text: &str) {
         let mut child = Command::new(&self.program)
             .args(["-e", &self.endpoint, "import", sensor])
@@ -170,7 +170,7 @@ impl Standin {
         self
     }
 
-    /// Sets a key of its configuration, for the calls to come.
+    /// Sets a key of its configuration, for later calls.
     pub fn set(&mut self, key: &str, value: Value) {
         self.config.insert(key.to_owned(), value);
         self.save();
@@ -186,7 +186,7 @@ impl Standin {
         &self.endpoint
     }
 
-    /// A file of its own folder, for the keys that name one.
+    /// A file in its folder, for keys that name one.
     pub fn file(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
@@ -208,7 +208,7 @@ impl Standin {
 
     /// Every call so far, in the order in which they began.
     pub fn calls(&self) -> Vec<Call> {
-        // No call, no file.
+        // Without a call there is no file.
         let log = std::fs::read_to_string(self.file("calls")).unwrap_or_default();
         let mut calls: Vec<Call> = Vec::new();
         for line in log.lines() {
@@ -233,11 +233,11 @@ impl Standin {
         calls
     }
 
-    /// Waits until so many calls of `export` began.
+    /// Waits until this many calls of `export` have begun.
     ///
     /// # Panics
     ///
-    /// Where they do not in `limit`.
+    /// If they have not begun within `limit`.
     pub fn wait_for_exports(&self, count: usize, limit: Duration) -> Vec<Call> {
         eventually(limit, || self.exports().len() >= count);
         let calls = self.exports();
@@ -245,8 +245,8 @@ impl Standin {
         calls
     }
 
-    /// The events that match a query, asked for apart from the record, from the
-    /// faults, and from whether the node is there: what the bridge should report.
+    /// The events that match a query, which is not recorded, and not affected by faults or
+    /// by an absent node: what the bridge should report.
     pub fn answer(&self, query: &str) -> Vec<Value> {
         let program = self.file("oracle");
         if !program.exists() {
@@ -278,7 +278,7 @@ impl Standin {
         self.replace("vast.json", &Value::Object(self.config.clone()).to_string());
     }
 
-    /// Writes a file in one step, so that no call reads half of it.
+    /// Writes a file atomically, so that no call reads half of it.
     fn replace(&self, name: &str, content: &str) {
         let new = self.scratch.write(&format!("{name}.new"), content);
         std::fs::rename(new, self.file(name)).expect("a file can be renamed");
@@ -299,8 +299,8 @@ fn begun(pid: u64, entry: &Value) -> Call {
     }
 }
 
-/// The stand-in's binary. Cargo builds a binary of another package for no test,
-/// so it is built here, which takes a blink where `make test` has done it.
+/// The stand-in's binary. Cargo does not build the binary of another package for a test, so
+/// it is built here, which takes a moment after `make test`.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {

@@ -1,5 +1,4 @@
-//! A real Tenzir node, started for one test on a port of its own, and what it
-//! should answer.
+//! A real Tenzir node, started for one test on its own port, and its expected results.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -19,7 +18,7 @@ use super::{Scratch, eventually, paths};
 /// How long a node may take to start, and a pipeline to end.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What keeps a process of the engine from listening on all interfaces.
+/// Prevents a process of the engine from listening on all interfaces.
 const NO_PORT: &str = "--caf.middleman.enable-automatic-connections=false";
 
 /// The fields of the events in use that hold addresses.
@@ -32,17 +31,17 @@ const ADDRESSES: [&str; 6] = [
     "alert.target.ip",
 ];
 
-/// What is asked for of the sample events, each for a reason of its own.
+/// The indicators for the sample events, each for its own reason.
 pub const SAMPLES: [Ioc; 15] = [
     Ioc::Ip("203.0.113.66"),
     Ioc::Ip("2001:DB8:BAD:0:0::1"),
     Ioc::Ip("::ffff:203.0.113.5"),
-    // Stands in a field of text only.
+    // Only in a field of text.
     Ioc::Ip("203.0.113.77"),
     Ioc::Domain("203.0.113.77"),
     Ioc::Domain("evil.example.net"),
     Ioc::Domain("www.example.com."),
-    // Another case, and an element of a list.
+    // A different case, and an element of a list.
     Ioc::Domain("Evil.Example.NET"),
     Ioc::Domain("cdn.example.org"),
     Ioc::Url("/payload.exe"),
@@ -54,7 +53,7 @@ pub const SAMPLES: [Ioc; 15] = [
     Ioc::Domain("6689635ce0ebe2702e583c57723fe831"),
 ];
 
-/// A node with a state directory of its own; killed when it is dropped.
+/// A node with its own state directory; killed when dropped.
 pub struct Node {
     process: Option<Group>,
     endpoint: String,
@@ -86,12 +85,12 @@ impl Node {
         node
     }
 
-    /// Where it listens.
+    /// The endpoint on which it listens.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The program that it is asked with.
+    /// The program for its queries.
     pub fn program() -> PathBuf {
         paths::venv("tenzir").join("bin/tenzir")
     }
@@ -103,8 +102,8 @@ impl Node {
         vec![endpoint, self.endpoint.clone(), binary, program]
     }
 
-    /// The bridge over this node, without a bus, for this file of indicators, by
-    /// equality as in [`Node::expected`].
+    /// The bridge with this node, without a bus, for this file of indicators, with equality
+    /// as in [`Node::expected`].
     pub fn bridge(&self, indicators: &str) -> Bridge {
         Bridge::bare()
             .file("indicators.jsonl", indicators)
@@ -114,7 +113,7 @@ impl Node {
             .args(self.arguments())
     }
 
-    /// Starts it, or starts it again on what it has stored.
+    /// Starts it, or restarts it with its stored events.
     pub fn restart(&mut self) {
         self.process = None;
         let ready = self.scratch.path().join("endpoint");
@@ -142,12 +141,12 @@ impl Node {
         self.process = None;
     }
 
-    /// Stops it in the middle of what it does (SIGSTOP).
+    /// Suspends it (SIGSTOP).
     pub fn freeze(&mut self) {
         self.process.as_mut().expect("it runs").freeze();
     }
 
-    /// Lets it go on.
+    /// Resumes it.
     pub fn thaw(&mut self) {
         let process = self.process.as_mut().expect("it runs");
         process.signal(Signal::CONT);
@@ -165,7 +164,7 @@ impl Node {
         self.events.extend(named);
     }
 
-    /// Runs a pipeline; gives what it prints.
+    /// Runs a pipeline; returns its output.
     pub fn run(&self, pipeline: &str) -> String {
         let output = self.command().arg(pipeline).output();
         let output = output.expect("tenzir can be run");
@@ -187,8 +186,8 @@ impl Node {
         self.scratch.path().join(name).display().to_string()
     }
 
-    /// The imported events that this indicator is to be sighted in, by their
-    /// [`key`]: each evaluated alone, by the rules that the README gives.
+    /// The imported events in which this indicator should be sighted, by their [`key`]:
+    /// each is evaluated separately, by the rules of the README.
     pub fn expected(&self, ioc: Ioc<'_>) -> BTreeMap<String, usize> {
         let mut keys = BTreeMap::new();
         for (_, event) in self.events.iter().filter(|(_, event)| matches(ioc, event)) {
@@ -203,7 +202,7 @@ impl Node {
     }
 }
 
-/// What tells an event from all others, in the file and as the engine prints it.
+/// Identifies an event, in the file and as the engine prints it.
 pub fn key(event: &Value) -> String {
     let part = |name: &str| event[name].to_string();
     let kind = part("event_type");
@@ -274,8 +273,8 @@ pub fn samples() -> Vec<(String, Vec<Value>)> {
     read(&paths::repository().join("tests/samples/events"))
 }
 
-/// The events of a folder of `SCHEMA.json` or `SCHEMA.json.gz`, in the form that
-/// the sensor gave them: nested, and ports as numbers.
+/// The events of a folder of `SCHEMA.json` or `SCHEMA.json.gz`, as the sensor wrote them:
+/// nested, and with ports as numbers.
 pub fn read(folder: &Path) -> Vec<(String, Vec<Value>)> {
     let mut all = Vec::new();
     let files = std::fs::read_dir(folder).expect("a folder of events");

@@ -128,7 +128,7 @@ fn a_pattern_without_a_value_to_look_up_is_live_where_events_are_matched_here() 
     import(&scene, "evil.example", 1);
     import(&scene, "a.evil.example", 2);
     assert_eq!(indicators(&scene, 1), [&*id]);
-    // What is imported while nobody looks is asked for in a query of its own.
+    // Events that are imported during an outage are searched by a separate query.
     let calls = scene.engine.calls();
     let child = calls.iter().find(|call| call.is("--continuous"));
     crate::support::process::kill(

@@ -106,7 +106,7 @@ fn the_requests_come_in_the_order_that_loses_nothing() {
     assert_eq!(requests, expected);
     assert_eq!(bus.requests_to("subscribe")[1]["topic"], "stix2/indicator");
     assert_eq!(bus.requests_to("unsubscribe")[0]["topic"], own_topic(1));
-    // The connection stands: what is sent now arrives.
+    // The connection still exists: what is sent now arrives.
     let seen = stix_indicator(1, &SEEN.pattern(), None);
     bus.send(2, format!("indicator {seen}").as_bytes());
     assert_eq!(bus.receive_text().0, "stix2/sighting");
@@ -267,7 +267,7 @@ fn a_start_that_fails_gives_up_what_it_was_given() {
         .run();
     assert_eq!(bridge.wait(LIMIT).code(), Some(69), "{}", bridge.log());
     let given_up = bus.requests_to("unsubscribe").len();
-    // A start asks for two, and the second is refused.
+    // A start makes two subscriptions, and the second is refused.
     let starts = bus.requests_to("subscribe").len() / 2;
     assert!(starts > 0 && given_up == starts, "{:#?}", bus.requests());
 }
@@ -605,7 +605,7 @@ fn a_subscription_that_is_refused_leaves_no_topic_behind() {
     let engine = Standin::with_samples();
     let mut bridge = Bridge::between(bus.endpoint(), &engine).run();
     bridge.wait_for_log("subscribed to", LIMIT);
-    // Each try has asked for the ports.
+    // Each try has requested the ports.
     assert_eq!(bus.requests_to("unsubscribe").len(), 3, "{}", bridge.log());
     bridge.signal(Signal::TERM);
     assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
