@@ -16,7 +16,7 @@ use crate::support::peer::{Publisher, Subscriber};
 /// The time limit for the last sightings: unconfirmed ones are resent after 30 s.
 const LAST: Duration = Duration::from_secs(45);
 
-/// What has reached a subscriber when its broker dies still has to be read.
+/// Time for a subscriber to read what has reached it when its broker dies.
 const ARRIVED: Duration = Duration::from_millis(300);
 
 /// Kills the broker `times` while `sightings` go through it, and starts it again.
@@ -31,7 +31,7 @@ pub fn killed(kind: BrokerKind, confirm: bool, times: u64, sightings: u64, seed:
     let mut tally = Tally::new();
     publisher.publish_indicator(1, Ioc::Domain(DOMAIN));
     let share = sightings / (times + 1);
-    // What is not confirmed does not come again; what settles takes 10 s.
+    // Without confirmation nothing is resent; settling takes 10 s.
     let last = if confirm { LAST } else { LAST / 2 };
     for _ in 0..times {
         let goal = tally.distinct() + 1 + random.below(share);
@@ -44,7 +44,7 @@ pub fn killed(kind: BrokerKind, confirm: bool, times: u64, sightings: u64, seed:
     tally.take(kind, &subscriber, sightings, last);
     let outcome = tally.outcome(times, sightings);
     let counters = end(&mut bridge);
-    // Each was in the broker's hands, whatever became of it there.
+    // The broker had received each of them, whatever happened to it there.
     assert!(
         counters.contains(&format!("sightings_sent={sightings}")),
         "{counters}"
@@ -91,7 +91,7 @@ pub fn away(kind: BrokerKind, with_spool: bool, times: u64, each: u64) -> Outcom
     }
     let outcome = tally.outcome(times, sightings);
     let counters = end(&mut bridge);
-    // What may have been on its way when the broker died is sent once more.
+    // What may have been on its way when the broker died is sent again.
     let sent = counters
         .split(' ')
         .find_map(|word| word.strip_prefix("sightings_sent="));
@@ -131,7 +131,7 @@ pub enum Does {
     IsGone,
 }
 
-/// Tells the bridge to end while the broker does this; how long that takes.
+/// Stops the bridge while the broker does this; returns how long the end takes.
 pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration {
     let mut broker = Broker::start(kind);
     let sightings = match does {
@@ -150,7 +150,7 @@ pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration
         Does::StandsStill | Does::IsFull => broker.stop(),
         Does::IsGone => broker.kill(),
     }
-    // What comes now fills the queues, and the heartbeat that fails is on its way.
+    // Further sightings fill the queues, and the failing heartbeat is on its way.
     std::thread::sleep(Duration::from_secs(2));
     bridge.signal(rustix::process::Signal::TERM);
     let told = std::time::Instant::now();
@@ -171,7 +171,7 @@ fn confirming(confirm: bool) -> &'static [&'static str] {
     }
 }
 
-/// Ends the bridge in an orderly way and gives its last line.
+/// Stops the bridge and returns its last line.
 pub fn end(bridge: &mut Observed) -> String {
     bridge.signal(rustix::process::Signal::TERM);
     let status = bridge.wait(LIMIT);

@@ -1,4 +1,4 @@
-//! The clock of the day is set back, and forward again.
+//! The system clock is set back, and forward again.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,8 +14,8 @@ use crate::support::peer::{Publisher, Subscriber};
 use crate::support::standin::Standin;
 use crate::support::{Scratch, eventually};
 
-/// Sets the bridge's clock back by an hour between two indicators, has the broker die
-/// then, and sets the clock forward again.
+/// Sets the bridge's clock back by an hour between two indicators, then kills the broker,
+/// and sets the clock forward again.
 pub fn set_back(kind: BrokerKind, sightings: u64) -> Outcome {
     let scratch = Scratch::new();
     let library = compile(&scratch);

@@ -1,5 +1,4 @@
-//! Everything that is opened and closed, in this process, again and again: nothing
-//! grows.
+//! Opens and closes everything repeatedly in this process: nothing grows.
 
 use std::time::Duration;
 
@@ -29,7 +28,7 @@ pub fn opened_and_closed(kind: BrokerKind, times: u64) -> Outcome {
     for _ in 0..times {
         cycle(&broker, &scratch);
     }
-    // ZeroMQ closes on threads of its own, a moment later.
+    // ZeroMQ closes sockets on its own threads, a moment later.
     let settled = eventually(Duration::from_secs(20), || {
         let now = Figures::now();
         now.descriptors <= before.descriptors && now.threads <= before.threads
@@ -68,7 +67,7 @@ fn cycle(broker: &Broker, scratch: &Scratch) {
     assert_eq!(generation, Some(broker.kind().protocol()));
     let mut publisher = Publisher::new(stop.clone(), false);
     publisher.connect(&listens, false).expect("connected");
-    // A type of message that the broker passes on to nobody.
+    // The broker forwards this type of message to nobody.
     let frame = format!("{} {{}}", broker.kind().sighting_topic());
     assert!(eventually(limit, || {
         matches!(publisher.send(frame.as_bytes()), Ok(Sent::Yes))

@@ -1,4 +1,4 @@
-//! A full disk under everything that the bridge writes.
+//! A full disk for everything that the bridge writes.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ use crate::support::standin::Standin;
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// The shell that mounts it and becomes the program behind it.
+    /// The shell that mounts it and then becomes the program.
     fn command(scratch: &Scratch, program: &Path) -> (Command, SmallDisk) {
         let disk = scratch.path().join("disk");
         std::fs::create_dir(&disk).expect("a directory");
@@ -36,7 +36,7 @@ impl SmallDisk {
         (command, SmallDisk(disk))
     }
 
-    /// Whether this system lets one be made.
+    /// Whether this system allows it.
     fn is_allowed() -> bool {
         let scratch = Scratch::new();
         let (mut command, _) = Self::command(&scratch, Path::new("true"));
@@ -52,7 +52,7 @@ impl SmallDisk {
         self.0.join(name).into_os_string()
     }
 
-    /// The same file as this process sees it.
+    /// The path of a file as this process sees it.
     fn seen(&self, bridge: &Observed, name: &str) -> PathBuf {
         let inside = self.0.strip_prefix("/").expect("an absolute path");
         PathBuf::from(format!("/proc/{}/root", bridge.pid()))
@@ -61,9 +61,9 @@ impl SmallDisk {
     }
 }
 
-/// A state directory, a log file and metrics on a disk that is full: sightings wait,
-/// the workers are held, and all of them go out when the broker is back. `None` where
-/// no small disk can be made.
+/// A state directory, a log file and metrics on a full disk: sightings wait, the workers
+/// are held back, and all sightings are sent when the broker is back. `None` if no small
+/// disk can be made.
 pub fn full(kind: BrokerKind, sightings: u64) -> Option<Outcome> {
     if !SmallDisk::is_allowed() {
         return None;
@@ -78,7 +78,7 @@ pub fn full(kind: BrokerKind, sightings: u64) -> Option<Outcome> {
     engine.wait_for_exports(1, LIMIT);
     broker.kill();
     bridge.wait_for_log("the spool cannot be written", LIMIT);
-    // The log and the metrics are on the same disk, and go on failing.
+    // The log and the metrics are on the same disk, and keep failing.
     std::thread::sleep(Duration::from_millis(1500));
     assert!(bridge.is_running(), "{}", bridge.log());
     let spooled = used(&disk.seen(&bridge, "state/spool"));

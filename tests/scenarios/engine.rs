@@ -14,15 +14,15 @@ use crate::support::observed::Observed;
 use crate::support::peer::{Publisher, Subscriber};
 use crate::support::standin::{Down, Standin};
 
-/// The domain of the indicator that nothing is wrong with.
+/// The domain of the indicator without faults.
 const OTHER: &str = "other.example";
 
-/// What a child does that should print its events and exit.
+/// What a child does instead of printing its events and exiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Misdeed {
     /// Prints them and hangs.
     Hangs,
-    /// Prints them and hangs, whatever SIGTERM says.
+    /// Prints them and hangs, ignoring SIGTERM.
     IgnoresTerm,
     /// Prints lines without end.
     FloodsLines,
@@ -32,12 +32,12 @@ pub enum Misdeed {
     HalfLine,
     /// Dies by a signal in the middle.
     Signal,
-    /// Closes standard output and lives on.
+    /// Closes standard output and keeps running.
     ClosesOutput,
 }
 
 impl Misdeed {
-    /// Each of them once.
+    /// All of them.
     pub const ALL: [Misdeed; 7] = [
         Self::Hangs,
         Self::IgnoresTerm,
@@ -48,7 +48,7 @@ impl Misdeed {
         Self::ClosesOutput,
     ];
 
-    /// In words for a table.
+    /// A description for a table.
     pub fn words(self) -> &'static str {
         match self {
             Self::Hangs => "a VAST child hangs",
@@ -73,7 +73,7 @@ impl Misdeed {
         }
     }
 
-    /// Whether the events of this query can be had at all.
+    /// Whether the events of this query can be read at all.
     fn gives_events(self) -> bool {
         self != Self::FloodsOneLine
     }
@@ -108,8 +108,8 @@ fn two_domains(sightings: u64) -> Standin {
     Standin::holding(&[("zeek.http", &all)])
 }
 
-/// The child for one indicator misbehaves, `times` in a row for as many indicators;
-/// another indicator is answered all the same.
+/// The child for one indicator misbehaves, `times` in a row for as many indicators; another
+/// indicator is still answered.
 pub fn misbehaves(kind: BrokerKind, misdeed: Misdeed, sightings: u64) -> Outcome {
     let mut engine = two_domains(sightings);
     let mut fault = misdeed.fault(sightings);
@@ -119,7 +119,7 @@ pub fn misbehaves(kind: BrokerKind, misdeed: Misdeed, sightings: u64) -> Outcome
     }
     engine.set("faults", fault);
     let most = format!("--retro-match-max-events={sightings}");
-    // Long enough for a busy machine to print the events before.
+    // Long enough for a busy machine to print the events first.
     let mut stage = stage(
         kind,
         &engine,
@@ -153,7 +153,7 @@ pub fn misbehaves(kind: BrokerKind, misdeed: Misdeed, sightings: u64) -> Outcome
     outcome
 }
 
-/// The node goes away in the middle of a query, `times`, for so long each.
+/// The node goes away in the middle of a query, `times`, for this time each.
 pub fn down(kind: BrokerKind, how: Down, times: u64, time: Duration) -> Outcome {
     let count = times * 20;
     let engine =

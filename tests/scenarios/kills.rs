@@ -1,4 +1,4 @@
-//! The bridge is killed, at any moment.
+//! The bridge is killed at arbitrary moments.
 
 use std::path::Path;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use crate::support::peer::{Publisher, Subscriber};
 use crate::support::standin::Standin;
 use crate::support::{Scratch, eventually};
 
-/// How many events each indicator has.
+/// The number of events of each indicator.
 const EACH: u64 = 5;
 
-/// Kills the bridge `times`. Every third time an indicator arrives before, and the
-/// bridge has written it down; what it found of it goes out, then or later.
+/// Kills the bridge `times`. Every third time, an indicator arrives first and is written to
+/// the journal; its sightings are sent before the kill or after the restart.
 pub fn killed(kind: BrokerKind, times: u64, seed: u64) -> Outcome {
     let mut random = Random::new(seed);
     let broker = Broker::start(kind);
@@ -77,7 +77,7 @@ pub fn killed(kind: BrokerKind, times: u64, seed: u64) -> Outcome {
     outcome
 }
 
-/// Whether the journal holds this. It is compressed by nobody.
+/// Whether the journal contains this text. The journal is not compressed.
 fn is_written_down(directory: &Path, name: &str) -> bool {
     let journal = std::fs::read(directory.join("journal")).unwrap_or_default();
     memchr(&journal, name.as_bytes())

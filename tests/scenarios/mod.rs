@@ -1,7 +1,7 @@
-//! Faults at any scale: short ones are tests (`tests/faults.rs`), long ones are
-//! `make torture`, which prints what came of them.
+//! Faults at any scale: short ones are tests (`tests/waiting/faults.rs`), long ones are `make
+//! torture`, which prints the outcomes.
 
-// Each test binary compiles this module for itself and uses only a part of it.
+// Each test binary compiles this module separately and only uses a part of it.
 #![allow(dead_code)]
 
 pub mod brokers;
@@ -16,23 +16,23 @@ pub mod traffic;
 
 use std::time::Duration;
 
-/// How long anything may take that comes at once on an idle machine.
+/// The time limit for anything that happens at once on an idle machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// What came of a fault.
+/// The outcome of a fault.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
-    /// How often the fault happened.
+    /// The number of faults.
     pub times: u64,
-    /// Sightings that there should be.
+    /// The number of expected sightings.
     pub expected: u64,
-    /// Those of them that arrived.
+    /// How many of them arrived.
     pub delivered: u64,
     /// Arrivals beyond the first of each.
     pub duplicated: u64,
     /// The longest time between two arrivals.
     pub silence: Duration,
-    /// What else was measured.
+    /// Other measurements.
     pub note: String,
 }
 
@@ -49,7 +49,7 @@ impl Outcome {
 }
 
 impl Outcome {
-    /// The same with one more note.
+    /// The same with another note.
     pub fn noted(mut self, note: &str) -> Self {
         if !self.note.is_empty() {
             self.note.push_str("; ");
@@ -59,7 +59,7 @@ impl Outcome {
     }
 }
 
-/// Numbers that are the same for the same seed (xorshift).
+/// Random numbers, the same for the same seed (xorshift).
 pub struct Random(u64);
 
 impl Random {
@@ -68,7 +68,7 @@ impl Random {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// A number below `end`; 0 where that is 0.
+    /// A number below `end`; 0 if that is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

@@ -28,7 +28,7 @@ pub enum Sink {
 }
 
 impl Sink {
-    /// In words for a table.
+    /// A description for a table.
     pub fn words(self) -> &'static str {
         match self {
             Self::Hangs => "a sink command hangs",
@@ -46,7 +46,7 @@ impl Sink {
     }
 }
 
-/// A sink command of which the first run misbehaves, after it took its sighting.
+/// A sink command whose first run misbehaves after accepting its sighting.
 pub fn command(kind: BrokerKind, sink: Sink, sightings: u64) -> Outcome {
     let broker = Broker::start(kind);
     let engine = engine(sightings);
@@ -86,7 +86,7 @@ pub fn command(kind: BrokerKind, sink: Sink, sightings: u64) -> Outcome {
     outcome
 }
 
-/// A bridge that prints the sightings of a query without end, its broker and engine.
+/// A bridge that prints the endless sightings of a query, with its broker and engine.
 fn printing(kind: BrokerKind, reader: Reader, sightings: u64) -> (Observed, Broker, Standin) {
     let broker = Broker::start(kind);
     let engine = engine(sightings).with("faults", json!({"flood": "lines"}));
@@ -101,7 +101,7 @@ fn printing(kind: BrokerKind, reader: Reader, sightings: u64) -> (Observed, Brok
     (bridge, broker, engine)
 }
 
-/// A reader of standard output that goes away after `sightings`.
+/// A reader of standard output that exits after `sightings`.
 pub fn reader_gone(kind: BrokerKind, sightings: u64) -> Outcome {
     let wanted = usize::try_from(sightings).expect("few");
     let (mut bridge, _broker, _engine) = printing(kind, Reader::GoneAfter(wanted), sightings);
@@ -114,7 +114,8 @@ pub fn reader_gone(kind: BrokerKind, sightings: u64) -> Outcome {
     tally.outcome(1, sightings)
 }
 
-/// A pipe that nobody reads, for so long; memory stays bounded, and a signal ends it.
+/// A pipe that is not read for this time; memory stays bounded, and a signal ends the
+/// bridge.
 pub fn pipe_full(kind: BrokerKind, time: Duration) -> Outcome {
     let (mut bridge, _broker, _engine) = printing(kind, Reader::Stuck, 1000);
     std::thread::sleep(time);

@@ -1,4 +1,4 @@
-//! Counting what arrives.
+//! Counts the sightings that arrive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use crate::support::broker::BrokerKind;
 use crate::support::peer::Subscriber;
 use crate::support::standin::Standin;
 
-/// The domain that all events of [`events`] hold.
+/// The domain in all events of [`events`].
 pub const DOMAIN: &str = "many.example";
 
-/// So many events, numbered, that hold this domain.
+/// Numbered events with this domain.
 pub fn events(domain: &str, numbers: std::ops::Range<u64>) -> Vec<Value> {
     numbers
         .map(
@@ -22,7 +22,7 @@ pub fn events(domain: &str, numbers: std::ops::Range<u64>) -> Vec<Value> {
         .collect()
 }
 
-/// An engine that holds `count` events with [`DOMAIN`].
+/// An engine with `count` events with [`DOMAIN`].
 pub fn engine(count: u64) -> Standin {
     Standin::holding(&[("zeek.http", &events(DOMAIN, 0..count))])
 }
@@ -35,7 +35,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing yet; the time runs from here.
+    /// Starts counting, and measuring time.
     pub fn new() -> Self {
         Self {
             counts: BTreeMap::new(),
@@ -62,7 +62,7 @@ impl Tally {
         self.last = Instant::now();
     }
 
-    /// Takes sightings until `goal` different events were sighted, or none came for
+    /// Receives sightings until `goal` different events were sighted, or none arrived for
     /// `quiet`.
     pub fn take(&mut self, kind: BrokerKind, subscriber: &Subscriber, goal: u64, quiet: Duration) {
         while self.distinct() < goal {
@@ -76,12 +76,12 @@ impl Tally {
         }
     }
 
-    /// Takes what still comes until nothing came for `quiet`.
+    /// Receives the remaining sightings until none arrived for `quiet`.
     pub fn rest(&mut self, kind: BrokerKind, subscriber: &Subscriber, quiet: Duration) {
         self.take(kind, subscriber, u64::MAX, quiet);
     }
 
-    /// What came of a fault that happened so often, where so much was expected.
+    /// The outcome after this number of faults, with this number of expected sightings.
     pub fn outcome(&self, times: u64, expected: u64) -> Outcome {
         Outcome {
             times,
@@ -97,7 +97,7 @@ impl Tally {
         }
     }
 
-    /// The numbers of the first events that are missing, of those that count from 0.
+    /// The numbers of the first missing events, counted from 0.
     fn missing(&self, expected: u64) -> String {
         let missing = (0..expected).filter(|n| !self.counts.contains_key(&format!("U{n}")));
         let numbers: Vec<String> = missing.take(20).map(|n| n.to_string()).collect();

@@ -1,4 +1,4 @@
-//! Traffic of a day in minutes: memory stays flat.
+//! The traffic of a day within minutes: memory does not grow.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::support::peer::{Publisher, Subscriber};
 use crate::support::standin::Standin;
 use crate::support::{Scratch, process};
 
-/// How many indicators a day brings: a busy feed, one each second.
+/// The number of indicators in a day of a busy feed: one per second.
 const A_DAY: u64 = 86_400;
 
-/// Every so many indicators one matches.
+/// One of this many indicators matches.
 const MATCHING: u64 = 20;
 
 /// Publishes a share of a day's indicators in `time`, with `time` = 10 minutes for
@@ -66,13 +66,13 @@ pub fn day(kind: BrokerKind, time: Duration) -> Outcome {
         mebibytes(early),
         mebibytes(late)
     );
-    // What the allocator keeps of a burst is no growth.
+    // Memory that the allocator keeps after a burst is not growth.
     assert!(late < early + early / 4 + (2 << 20), "{}", outcome.note);
     end(&mut bridge);
     outcome
 }
 
-/// The middle value in this quarter of the samples.
+/// The median of this quarter of the samples.
 fn median(samples: &[u64], quarter: usize) -> u64 {
     let length = samples.len() / 4;
     let mut part = samples[quarter * length..(quarter + 1) * length].to_vec();

@@ -1,25 +1,27 @@
-//! The bus with all that can go wrong on it, around the machines of `src/bus/`.
+//! The bus with everything that can go wrong on it, around the state machines of `src/bus/`.
 //!
-//! One schedule is some hundred steps that a seed decides: sightings are found and
-//! indicators published; the broker is slow, stands still, dies and comes back, loses a
-//! connection, sends nothing back; the clock is set; the bridge is killed, ended and
-//! started, with a state directory or without. Then everything is well again for as long
-//! as it takes, and the bridge is told to end. Held after each step, or at the end:
+//! One schedule has a few hundred steps, which depend on a seed: sightings are found and
+//! indicators published; the broker is slow, stalls, dies and comes back, loses a
+//! connection, echoes nothing; the clock is set; the bridge is killed, stopped and started,
+//! with a state directory or without. Then everything works again for as long as
+//! necessary, and the bridge is stopped. These hold after each step, or at the end:
 //!
-//! 1. An indicator that the broker delivered is taken in, once for each time that it was
-//!    published; one that it did not is inside a gap that was told of. A broker that is
-//!    behind passes it on later than it was published, and that is when it has to be in the
-//!    gap: nobody but the broker knows what is still inside it.
-//! 2. With a state directory and confirmed delivery, a sighting that was put into the outbox
-//!    reaches every other subscriber, whatever dies, and how often.
-//! 3. Without, what is lost was inside a broker that died, or in a bridge that was killed.
-//! 4. A topic that is the bridge's at the broker is known to the bridge or to its state
-//!    directory, but for one whose answer nobody was there to hear; at the end there is none.
-//! 5. The bridge ends within 8 s of being told to.
-//! 6. What is kept in memory, what is with the broker, and what is said of the echoes of
-//!    others, stay in their bounds.
-//! 7. While nothing fails no sighting is sent twice; each failure has it sent twice more at
-//!    the most. No run takes in an indicator through two subscriptions.
+//! 1. An indicator that the broker delivered is accepted, once for each time that it was
+//!    published. One that it did not deliver is in a gap that was reported. A broker with a
+//!    backlog delivers it later than it was published, and that later time has to be in the
+//!    gap, since only the broker knows its backlog.
+//! 2. With a state directory and confirmed delivery, a sighting that was added to the outbox
+//!    reaches every other subscriber, whatever dies, and however often.
+//! 3. Without these, lost sightings were in a broker that died, or in a bridge that was
+//!    killed.
+//! 4. A topic that the broker holds for the bridge is known to the bridge or to its state
+//!    directory, unless nobody was there to receive the broker's response. At the end the
+//!    broker holds no other topic for it.
+//! 5. The bridge ends within 8 s after it was stopped.
+//! 6. The sightings in memory, those at the broker, and the warnings about echoes of others
+//!    stay within their limits.
+//! 7. Without failures no sighting is sent twice; each failure repeats it at most twice. No
+//!    run accepts an indicator from two subscriptions.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -36,18 +38,18 @@ use crate::machines::subscription::{Input, OWN_NAME, Request};
 use crate::random::Random;
 use crate::world::disk::MemoryDisk;
 
-/// How much memory the outbox may take: little, so that the bound is reached.
+/// The memory limit of the outbox: small, so that it is reached.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What the library and the kernel hold of messages on their way to the broker.
+/// The number of messages on their way to the broker in the library and in the kernel.
 const QUEUE: usize = 64;
 const KERNEL: usize = 40;
 
-/// How long a program has that is told to end, and how long until the grace is over.
+/// How long a stopped program may take, and how long its grace period is.
 const LONGEST_END: Duration = Duration::from_secs(8);
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A connection to a broker that stands still is given up after so long.
+/// After this time, a connection to a stalled broker is given up.
 const GIVEN_UP: Duration = Duration::from_secs(65);
 
 /// How long things may take to come right at the end.

@@ -1,8 +1,8 @@
-//! The machines of the bridge in a world of faults that a seed decides, many times over.
+//! Runs the bridge's state machines in a world of random faults, many times.
 //!
-//! `SEED` is the first seed (the time, where there is none), `SIMULATE_SECONDS` how long
-//! new ones are tried, and `SIMULATE_SCHEDULES` how many instead. A failure says its seed,
-//! and that seed alone repeats it.
+//! `SEED` is the first seed (by default the time), `SIMULATE_SECONDS` the time for new
+//! seeds, and `SIMULATE_SCHEDULES` their number instead. A failure prints its seed, which
+//! is enough to repeat it.
 
 mod bridge;
 #[path = "world/broker.rs"]
@@ -23,17 +23,17 @@ use std::time::{Duration, Instant, SystemTime};
 use bus::Tally;
 use vast_threatbus::process::stop::Stop;
 
-/// How many steps a schedule has at the least.
+/// The least number of steps in a schedule.
 const STEPS: usize = 200;
 
-/// The first failure ends all tests: nobody waits for what others would find.
+/// The first failure ends all tests: further results would not be read.
 static HAS_FAILED: AtomicBool = AtomicBool::new(false);
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-/// Runs one schedule; what did not hold, also where that is a panic.
+/// Runs one schedule; a panic is a failure too.
 fn guarded<T>(
     seed: u64,
     run: impl Fn(u64) -> Result<T, String> + std::panic::RefUnwindSafe,

@@ -1,4 +1,4 @@
-//! What waits: for brokers that come back, for an engine's own pauses.
+//! The slow tests: they wait for brokers that come back, or for an engine's own pauses.
 
 #[path = "../scenarios/mod.rs"]
 mod scenarios;

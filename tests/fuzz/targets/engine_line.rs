@@ -1,4 +1,4 @@
-//! What the engine prints: cut into lines, read as events, and attributed.
+//! The engine's output: split into lines, read as events, and attributed.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ static ATTRIBUTION: LazyLock<Attribution> = LazyLock::new(|| {
 });
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    // The first byte says where the pipe cuts the answer.
+    // The first byte determines where the output is divided.
     let (cut, answer) = match bytes.split_first() {
         Some((&cut, answer)) => (usize::from(cut).min(answer.len()), answer),
         None => return,
@@ -52,7 +52,7 @@ fn read(line: &str) {
         assert!(time.as_stix().ends_with('Z'));
         assert!(!time.as_python().is_empty());
     }
-    // What is made of an event is an event.
+    // A changed event is still an event.
     for changed in [
         context.clone().with_plain_ports(),
         context.clone().unflattened(),

@@ -7,7 +7,7 @@ use vast_threatbus::logs::decode::decoded;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     if let Ok((_, reader)) = decoded(bytes) {
-        // What a bomb makes of a few bytes is read as it comes.
+        // The output of a decompression bomb is read in pieces.
         let _ = std::io::copy(&mut reader.take(1 << 20), &mut std::io::sink());
     }
 });

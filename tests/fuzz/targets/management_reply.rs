@@ -6,7 +6,7 @@ use vast_threatbus::bus::management;
 libfuzzer_sys::fuzz_target!(|reply: &[u8]| {
     match management::read_subscription(reply, "bus.example") {
         Ok(subscription) => {
-            // A topic that no message and no line of a file can be broken with.
+            // The topic can break no message and no line of a file.
             let topic = subscription.topic;
             assert!((1..=255).contains(&topic.len()), "{topic:?}");
             assert!(
@@ -22,7 +22,7 @@ libfuzzer_sys::fuzz_target!(|reply: &[u8]| {
             }
         }
         Err(error) => {
-            // What is logged of it moves no cursor.
+            // What is logged contains no control characters.
             let text = error.to_string();
             assert!(!text.contains(char::is_control), "{text:?}");
         }

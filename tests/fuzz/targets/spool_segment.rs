@@ -1,5 +1,5 @@
-//! A spool whose files hold anything: it opens, gives what is whole, and takes
-//! and gives what is put into it then.
+//! A spool with arbitrary files: it opens, returns the whole records, and then works as
+//! usual.
 #![no_main]
 
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use vast_threatbus::state::spool::Spool;
 
-/// In memory, since each run opens a spool anew.
+/// In memory, since each run opens a new spool.
 static DIRECTORY: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
     let memory = Path::new("/dev/shm");
     let parent = if memory.is_dir() {
@@ -35,7 +35,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     assert_eq!(read_all(&mut spool), expected);
 });
 
-/// Everything that waits; what is damaged is passed over.
+/// Everything that waits, except for damaged records.
 fn read_all(spool: &mut Spool) -> Vec<Vec<u8>> {
     let (mut records, mut at) = (Vec::new(), spool.delivered());
     loop {
@@ -45,7 +45,7 @@ fn read_all(spool: &mut Spool) -> Vec<Vec<u8>> {
                 at = next;
             }
             Ok(None) => return records,
-            // Said once for each segment, and it goes on with the next.
+            // Reported once for each segment; reading continues with the next one.
             Err(_) => {}
         }
     }

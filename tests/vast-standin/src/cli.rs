@@ -1,4 +1,4 @@
-//! The command line: what the releases know of it, and what they say to the rest.
+//! The command line: the arguments that the releases know, and their answers to others.
 
 use std::path::PathBuf;
 
@@ -10,13 +10,13 @@ use crate::version::Version;
 /// A command line that the release understands.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Call {
-    /// `-e`, where it was given.
+    /// The value of `-e`, if given.
     pub endpoint: Option<String>,
-    /// What to do.
+    /// The command.
     pub command: Command,
 }
 
-/// What a call asks for.
+/// What a call requests.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     /// `version`
@@ -25,7 +25,7 @@ pub enum Command {
     Status,
     /// `dump concepts`
     DumpConcepts,
-    /// A usage text that was asked for.
+    /// A requested usage text
     Help(Usage),
     /// `export … json`
     Export(Export),
@@ -58,11 +58,11 @@ pub struct Export {
     pub flatten: bool,
     /// `json --write`
     pub write: Option<PathBuf>,
-    /// What follows `json`.
+    /// The arguments after `json`.
     pub arguments: Vec<String>,
 }
 
-/// What the release has.
+/// The features of the release.
 #[derive(Debug, Clone, Copy)]
 pub struct Features<'a> {
     /// The release.
@@ -73,10 +73,10 @@ pub struct Features<'a> {
     pub concepts: bool,
 }
 
-/// The arguments that are left.
+/// The remaining arguments.
 struct Arguments<'a> {
     rest: std::iter::Peekable<std::slice::Iter<'a, String>>,
-    /// What to say about an option that is not known at this place.
+    /// The answer to an option that is unknown at this place.
     usage: Usage,
 }
 

@@ -1,10 +1,10 @@
-//! The concept table, in the shape that `vast dump concepts` prints.
+//! The concept table, in the format of `vast dump concepts`.
 
 use std::collections::{HashMap, HashSet};
 
 use serde::Deserialize;
 
-/// Which fields every concept stands for.
+/// The fields of every concept.
 #[derive(Debug, Default)]
 pub struct Concepts {
     by_name: HashMap<String, Concept>,

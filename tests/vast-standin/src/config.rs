@@ -1,5 +1,5 @@
-//! What the stand-in is told by the file beside the path that it was called as.
-//! A file, because the caller may give its children a clean environment.
+//! The configuration of the stand-in, in a file beside the path that it was called by. It
+//! is a file, because the caller may give its children a clean environment.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -15,19 +15,20 @@ use crate::version::Version;
 pub struct Config {
     /// The release to behave as.
     pub version: String,
-    /// The folder with the events, one `TYPE.json` or `TYPE.json.gz` a type.
+    /// The folder with the events, one `TYPE.json` or `TYPE.json.gz` per type.
     pub events: PathBuf,
     /// The concept table; a release without one knows no `dump` either.
     pub concepts: Option<PathBuf>,
-    /// Where the node answers.
+    /// The endpoint of the node.
     pub endpoint: String,
     /// While this file exists the node is away; see [`crate::node`].
     pub down_file: Option<PathBuf>,
-    /// Where every call is written down; see [`crate::calls`].
+    /// The file that records every call; see [`crate::calls`].
     pub log: Option<PathBuf>,
-    /// What the client's own shut-down takes after an export.
+    /// The duration of the client's own shutdown after an export.
     pub shutdown_seconds: f64,
-    /// What each distinct IoC beyond the first 1,000 takes, before the first line.
+    /// The additional time for each distinct IoC beyond the first 1,000, before the first
+    /// line.
     pub per_ioc_seconds: f64,
     /// `--max-events=0` prints nothing, as in some releases before 2021.02.
     pub zero_means_none: bool,
@@ -35,7 +36,7 @@ pub struct Config {
     pub address_fields: Vec<String>,
     /// The extractors of the event's time, instead of those of the release.
     pub time_extractors: Option<Vec<String>>,
-    /// Which generation of the matcher plugin is there.
+    /// The generation of the matcher plugin.
     pub matcher: MatcherPlugin,
     /// The matchers that the node runs (generation `attach`).
     pub matchers: Vec<String>,
@@ -43,7 +44,7 @@ pub struct Config {
     pub matcher_probabilistic: bool,
     /// The file with the IoCs of the matchers; it need not exist.
     pub state: Option<PathBuf>,
-    /// What goes wrong.
+    /// The faults.
     pub faults: Faults,
 }
 
@@ -59,7 +60,7 @@ pub enum MatcherPlugin {
     Attach,
 }
 
-/// What goes wrong in exports, each on its own or together.
+/// The faults of exports, each on its own or together.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {

@@ -10,7 +10,7 @@ use crate::query::{
 use crate::scan::{Scalar, scan};
 use crate::schema::{Kind, Schema};
 
-/// What the name of a type alone says about a query.
+/// What the type's name determines about a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Every event of the type matches.
@@ -26,11 +26,11 @@ pub struct Evaluator<'a> {
     query: &'a Query,
     schema: &'a Schema,
     type_name: String,
-    /// What each predicate looks at, its concepts resolved.
+    /// The fields that each predicate tests, with concepts resolved.
     targets: Vec<Target<'a>>,
-    /// The predicates that look at a field, by the field's path in the event.
+    /// The predicates that test a field, by the field's path in the event.
     layout: HashMap<String, Layout>,
-    /// What the event at hand gave for each predicate.
+    /// The results of each predicate for the current event.
     found: Vec<Found>,
 }
 
@@ -49,7 +49,7 @@ enum Target<'a> {
 #[derive(Clone)]
 struct Layout {
     kind: Kind,
-    /// A part of a text can be asked for.
+    /// Whether parts of a text can be searched.
     has_parts: bool,
     predicates: Vec<usize>,
 }
@@ -91,7 +91,7 @@ impl<'a> Evaluator<'a> {
         }
     }
 
-    /// What can be said before any event is read.
+    /// The result that is known before any event is read.
     pub fn verdict(&self) -> Verdict {
         match self.known(&self.query.root) {
             Some(true) => Verdict::Every,

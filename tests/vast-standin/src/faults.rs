@@ -1,4 +1,4 @@
-//! Prints the results of an export, and does wrong what a test asks for.
+//! Prints the results of an export, with the faults that a test configures.
 
 use std::fs::OpenOptions;
 use std::ops::ControlFlow;
@@ -59,7 +59,7 @@ impl<'a> Printer<'a> {
         })
     }
 
-    /// What comes before the first event.
+    /// The output before the first event.
     ///
     /// # Errors
     /// How the call ends.
@@ -159,7 +159,7 @@ impl<'a> Printer<'a> {
         Ok(self.output.flush()?)
     }
 
-    /// What comes after the last event.
+    /// The output after the last event.
     ///
     /// # Errors
     /// How the call ends, where it does not end well.

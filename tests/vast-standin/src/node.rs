@@ -1,6 +1,5 @@
-//! The node that the stand-in pretends to ask: there, away or frozen, as a file
-//! says. Tests should put that file in place by renaming it, so that it is never
-//! seen half written.
+//! The node of the stand-in: present, away or frozen, according to a file. Tests should put
+//! that file in place by renaming it, so that it is never seen half written.
 
 use std::net::IpAddr;
 use std::path::PathBuf;

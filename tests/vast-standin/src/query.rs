@@ -1,5 +1,5 @@
-//! The query language: what is known of the real one and no more, so that
-//! a query that was never measured fails here instead of in the field.
+//! The query language: only what is known of the real one, so that a query that was never
+//! measured fails here instead of in production.
 
 mod build;
 mod lexer;
@@ -14,7 +14,7 @@ use std::net::IpAddr;
 
 use regex::Regex;
 
-/// What a release of the engine understands where releases differ.
+/// Where the releases of the engine differ.
 #[derive(Debug, Clone)]
 pub struct Dialect {
     /// The extractor of every field of type address: `:addr`, from 3.0 on `:ip`.
@@ -69,7 +69,7 @@ pub enum Node {
 /// One test of an event.
 #[derive(Debug)]
 pub struct Predicate {
-    /// What of the event is tested.
+    /// The part of the event that is tested.
     pub extractor: Extractor,
     /// What it is tested for.
     pub test: Test,
@@ -80,7 +80,7 @@ pub struct Predicate {
     pub equality: bool,
 }
 
-/// What of an event a predicate looks at.
+/// The part of an event that a predicate tests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Extractor {
     /// A concept, a whole field name or the end of one.
@@ -101,7 +101,7 @@ pub enum Extractor {
     Time,
 }
 
-/// What a predicate asks of a value.
+/// The test of a value.
 #[derive(Debug)]
 pub enum Test {
     /// Equal to one of these strings.
@@ -110,7 +110,7 @@ pub enum Test {
     Contains(String),
     /// Matches this pattern somewhere; known of `#type` alone.
     Pattern(Regex),
-    /// What parses and never holds, with the strings that it asks for.
+    /// A test that parses but never holds, with its strings.
     Never(Vec<String>),
     /// One of these addresses (IPv4-mapped ones stand as IPv4).
     Address(HashSet<IpAddr>),
@@ -153,7 +153,7 @@ impl Comparison {
 }
 
 impl Query {
-    /// Every distinct string and address that the query asks for.
+    /// Every distinct string and address in the query.
     pub fn iocs(&self) -> HashSet<String> {
         let mut iocs = HashSet::new();
         for predicate in &self.predicates {

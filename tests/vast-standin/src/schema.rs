@@ -31,8 +31,8 @@ const TIME_FIELDS: [&str; 4] = ["ts", "timestamp", "start", "end"];
 
 const DURATION_FIELDS: [&str; 2] = ["duration", "lease_time"];
 
-/// The fields of Suricata's schemas with an index of hashes (`#index=hash`): only
-/// the whole value can be asked for there.
+/// The fields of Suricata's schemas with an index of hashes (`#index=hash`): only whole
+/// values can be searched there.
 const HASHED_FIELDS: [&str; 7] = [
     "fileinfo.md5",
     "fileinfo.sha1",
@@ -85,7 +85,7 @@ impl Schema {
         }
     }
 
-    /// Whether a part of the field's text can be asked for.
+    /// Whether parts of the field's text can be searched.
     pub fn has_parts(&self, type_name: &str, path: &str) -> bool {
         let mut hashed = HASHED_FIELDS.into_iter();
         !(type_name.starts_with("suricata.") && hashed.any(|name| ends_with_names(path, name)))

@@ -1,5 +1,5 @@
-//! From the bytes of a message to the query: whatever comes, the query asks for
-//! the values of the message and for nothing else.
+//! From the bytes of a message to the query: for any input, the query only searches for
+//! values of the message.
 
 #[path = "../../../support/query_judge.rs"]
 mod query_judge;
@@ -13,7 +13,7 @@ use vast_threatbus::matching::Mode;
 use vast_threatbus::observable::{EventTime, Observable};
 use vast_threatbus::protocol::{Context, Facts, MatchType, legacy, stix};
 
-/// What an event's own time is asked for with.
+/// The extractor for an event's own time.
 const TIME: &str = "#timestamp";
 
 /// Reads a message with this beginning, its topic.
@@ -44,7 +44,7 @@ fn check_query(indicator: &Indicator) {
             Query::selecting(selection, &version, Some(TIME), Mode::Exact)
         }
     };
-    // What no literal can hold, and what narrows nothing, is not asked for.
+    // What no literal can contain, or what narrows nothing, is not queried.
     let Some(query) = query else {
         return;
     };
@@ -54,7 +54,7 @@ fn check_query(indicator: &Indicator) {
         for value in predicate.values {
             let is_known = match &value {
                 Value::Plain(text) if is_time => EventTime::parse(text).is_some(),
-                // A name under a domain is asked for with the dot in front of it.
+                // A query for names under a domain has a dot before the domain.
                 Value::Text(text) | Value::Plain(text) => {
                     let bare = text.strip_prefix('.').unwrap_or(text);
                     known.iter().any(|value| value == text || value == bare)
@@ -76,7 +76,7 @@ fn spellings(value: &Observable) -> Vec<String> {
     [value.to_string()].into_iter().chain(written).collect()
 }
 
-/// What a selection looks for, but for times.
+/// The values of a selection, except for times.
 fn note_values(selection: &Selection, known: &mut Vec<String>) {
     match selection {
         Selection::Values(values) => known.extend(values.iter().flat_map(spellings)),
@@ -89,7 +89,7 @@ fn note_values(selection: &Selection, known: &mut Vec<String>) {
     }
 }
 
-/// The sighting is one JSON object, whatever the message held.
+/// The sighting is one JSON object, whatever the message contains.
 fn check_sighting(indicator: &Indicator) {
     let context = Context::new("{}").expect("an event");
     let time = EventTime::parse("2024-03-05T10:26:53").expect("a time");

@@ -1,17 +1,17 @@
-//! Reads a feed in the form that its content tells or in a given one: every line and
-//! object is either one thing or another, and the counts are those of what is shown.
+//! Reads a feed in its detected or in a given format: every line and object counts exactly
+//! once, and the counts are those of the results.
 
 use vast_threatbus::indicator::Message;
 use vast_threatbus::protocol::feed::{self, Column, FileFormat, Found, Options};
 
-/// Reads a feed in the way that the first byte says.
+/// Reads a feed as the first byte says.
 pub fn read(forms: &[FileFormat], bytes: &[u8]) {
     let Some((&way, feed)) = bytes.split_first() else {
         return;
     };
     let way = usize::from(way);
     let options = Options {
-        // One more than there are stands for none that is given.
+        // One more than the number of formats means detection.
         form: forms.get(way / 2 % (forms.len() + 1)).copied(),
         column: (way % 2 == 1).then_some(Column::Number(2)),
     };

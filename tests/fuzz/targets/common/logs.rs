@@ -1,11 +1,11 @@
-//! Reading a log as the program does.
+//! Reads a log like the program does.
 
 use std::io::Read;
 
 use vast_threatbus::logs::format::{Cut, Cutter, Event, zeek_json};
 use vast_threatbus::logs::lines::{AtEnd, Block, Fill};
 
-/// Gives its bytes up to a place, then the rest.
+/// Returns the bytes up to a position, then the rest.
 struct Halves<'a>(&'a [u8], &'a [u8]);
 
 impl Read for Halves<'_> {
@@ -17,7 +17,7 @@ impl Read for Halves<'_> {
     }
 }
 
-/// What is read of a log that comes in two pieces, an event or a line that is none each.
+/// The results for a log that is read in two pieces: events, and lines that are not events.
 fn read(log: &[u8], cut: usize) -> Vec<String> {
     let (first, second) = log.split_at(cut.min(log.len()));
     let mut reader = Halves(first, second);
@@ -44,7 +44,7 @@ fn read(log: &[u8], cut: usize) -> Vec<String> {
     all
 }
 
-/// Whatever the log is, it is read the same however it comes.
+/// Any log is read the same, however it is divided.
 pub fn check(bytes: &[u8]) {
     let Some((&cut, log)) = bytes.split_first() else {
         return;

@@ -23,16 +23,16 @@ pub enum Format {
     Zeek,
 }
 
-/// What becomes of one line of the input.
+/// The result of one line of the input.
 #[derive(Debug, PartialEq)]
 enum Fate {
-    /// It is stored: the type and the event.
+    /// It is stored, with this type and event.
     Stored(String, Value),
-    /// It is no event, or one without a schema: what to say of it.
+    /// It is not an event, or has no schema; with the message about it.
     Dropped(String),
-    /// It says something of the lines to come.
+    /// It determines how later lines are read.
     Noted,
-    /// The node dies of it.
+    /// It kills the node.
     Deadly,
 }
 
