@@ -79,7 +79,7 @@ impl Lifecycle {
             drop((table, place));
             self.metrics.live_indicators.set(count as u64);
             intake::note(outputs, way, &self.fates);
-            self.tell(&mut changes);
+            self.send_changes(&mut changes);
         }
         intake::note_left(life.later(), way, &self.fates);
         self.ending.now();

@@ -131,7 +131,7 @@ struct Bed {
 
 fn start(store: Store) -> Bed {
     let (lines, script) = bounded(0);
-    let (writer, parcels) = bounded(64);
+    let (writer, messages) = bounded(64);
     let (metrics, stop): (Arc<Metrics>, _) =
         (Arc::default(), Stop::new().expect("two socket pairs"));
     let source = Source {

@@ -212,7 +212,7 @@ impl Query {
             // A selection has no observables to reject.
             let refused = self.refused > 0 && self.refused == self.observables().len();
             for entry in &mut self.entries {
-                if refused && entry.request.part.is_some() && entry.is_told_of() {
+                if refused && entry.request.part.is_some() && entry.counts_failure() {
                     fates.settle(Fate::Failed, 1);
                 }
                 let fate = if refused { Fate::Failed } else { Fate::Queried };

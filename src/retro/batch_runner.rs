@@ -235,7 +235,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     query.ambiguous.keep_unmet();
                     again.push(PlannedQuery::ambiguous(vec![number], self.timeout));
                 }
-                Purpose::AllEvents | Purpose::Doubts => question.close(self.fates),
+                Purpose::AllEvents | Purpose::Doubts => query.close(self.fates),
             }
         }
         for queries in findings.independent_groups(&doubtful) {
@@ -248,7 +248,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         for &query in &group.queries {
             for entry in &mut batch.queries[query].entries {
                 if std::mem::replace(&mut entry.open, false) {
-                    if entry.is_told_of() {
+                    if entry.counts_failure() {
                         self.fates.settle(Fate::TimedOut, 1);
                     }
                     warn!(
@@ -271,7 +271,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         for &query in &group.queries {
             for entry in &mut batch.queries[query].entries {
                 if std::mem::replace(&mut entry.open, false) {
-                    if entry.is_told_of() {
+                    if entry.counts_failure() {
                         self.fates.settle(Fate::Failed, 1);
                     }
                     let reason = printable(reason, 500);
@@ -354,8 +354,8 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                 printable(observable, 200)
             );
         }
-        question.refused += 1;
-        question.close(self.fates);
+        query.refused += 1;
+        query.close(self.fates);
     }
 
     /// A query failed while the engine responds: run it again, then split it, and give up

@@ -194,7 +194,7 @@ impl Packer {
                 }
             },
         };
-        if let Some(parcel) = undelivered {
+        if let Some(message) = undelivered {
             self.miss(Undelivered::Lost, count);
             // There is no writer that would know whether everything before it is safe.
             if let WriterMessage::Finished(tickets) = message {
