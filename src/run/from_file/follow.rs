@@ -1,20 +1,19 @@
 //! Reloads files of indicators when they change, while logs are followed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::Receiver;
 use log::{error, info};
 
+use super::ids::{Id, Ids};
 use super::{Source, Taker, failed, list, read, useless};
-use crate::indicator::{Indicator, Message};
+use crate::indicator::Message;
 use crate::process::input;
-use crate::protocol::feed::Found;
+use crate::protocol::feed::{Error, Found, Report};
 
 /// How often to check the files.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -36,34 +35,6 @@ impl State {
             (metadata.dev(), metadata.ino(), metadata.len(), modified)
         }))
     }
-}
-
-/// The indicators of a file: their ids, with a hash of each.
-#[derive(Debug, Default)]
-pub struct Ids(HashMap<Arc<str>, u64>);
-
-impl Ids {
-    /// Records the content of a message.
-    pub fn note(&mut self, message: &Message) {
-        match message {
-            Message::Match { indicator, .. } => {
-                self.0.insert(indicator.id.clone(), fingerprint(indicator));
-            }
-            Message::Withdraw(id) => {
-                self.0.remove(id);
-            }
-            Message::Unsupported { .. } => {}
-        }
-    }
-}
-
-fn fingerprint(indicator: &Indicator) -> u64 {
-    let mut hasher = foldhash::quality::FixedState::default().build_hasher();
-    match &indicator.original {
-        Some(original) => original.get().hash(&mut hasher),
-        None => (&indicator.observables, &indicator.ioc).hash(&mut hasher),
-    }
-    hasher.finish()
 }
 
 /// A file that has been read.
@@ -106,9 +77,9 @@ impl Sets {
         due.collect()
     }
 
-    /// Whether a file contains an indicator.
-    fn hold(&self, id: &str) -> bool {
-        self.0.values().any(|taken| taken.ids.0.contains_key(id))
+    /// Whether a file holds an indicator.
+    fn hold(&self, id: &Id) -> bool {
+        self.0.values().any(|taken| taken.ids.hold(id))
     }
 }
 
@@ -158,66 +129,78 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
 fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) {
     let name = input::name(&source.path);
     let state = State::of(&source.path);
-    let mut ids = Ids::default();
     let is_gone = state.0.is_none() && source.folder.is_some();
+    let mut problem = None;
     if !is_gone {
-        let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
-            if let Found::Message(message) = found {
-                ids.note(&message);
-            }
-        });
-        let problem = match seen {
-            _ if taker.stop.is_draining() => return,
-            Ok(report) if report.is_useless() => Some(useless(&report)),
-            Ok(report) if report.is_empty() => Some("it holds no indicators".to_owned()),
-            Ok(_) => None,
-            Err(error) => Some(failed(&error)),
-        };
-        let feeds = &taker.metrics.unusable_feeds;
-        feeds.set(&name, problem.is_some());
-        if let Some(problem) = problem {
-            error!(
-                file = name.as_str(), reason = problem.as_str();
-                "{name} {why}, and what it held before still counts: {problem}"
-            );
-            if let Some(taken) = sets.0.get_mut(source) {
-                taken.state = state;
-                taken.changed = None;
-            }
+        let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |_| {});
+        if taker.stop.is_draining() {
             return;
         }
+        problem = problem_of(&seen);
     }
-    if is_gone {
-        taker.metrics.unusable_feeds.set(&name, false);
+    taker.metrics.unusable_feeds.set(&name, problem.is_some());
+    if let Some(problem) = problem {
+        error!(
+            file = name.as_str(), reason = problem.as_str();
+            "{name} {why}, and what it held before still counts: {problem}"
+        );
+        if let Some(taken) = sets.0.get_mut(source) {
+            taken.state = state;
+            taken.changed = None;
+        }
+        return;
     }
-    let old = sets
-        .0
-        .remove(source)
-        .map(|taken| taken.ids)
-        .unwrap_or_default();
+    let old = sets.0.remove(source).map(|taken| taken.ids);
+    let mut old = old.unwrap_or_default();
     let (mut added, mut gone) = (0u64, 0u64);
     if !is_gone {
-        added = put_changed(taker, source, &old, &mut ids, why);
+        let mut ids = Ids::default();
+        let is_whole;
+        (added, is_whole) = put_changed(taker, source, &mut old, &mut ids, why);
+        // Where it changes while it is read, that is noticed, and it is taken once more.
+        if !is_whole || State::of(&source.path) != state {
+            ids.keep(std::mem::take(&mut old));
+        }
         sets.taken(source.clone(), state, ids);
     }
-    for id in old.0.into_keys().filter(|id| !sets.hold(id)) {
+    for id in old.into_ids().filter(|id| !sets.hold(id)) {
         gone += 1;
-        taker.take(Message::Withdraw(id));
+        taker.take(Message::Withdraw(id.text()));
     }
     info!("{name} {why}: {added} indicator(s) are new or changed, {gone} are gone");
 }
 
-/// Adds the new and the changed indicators; returns their number.
-fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids, why: Why) -> u64 {
+/// Why what a file held before still counts, if it does.
+fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
+    match seen {
+        Ok(report) if report.is_useless() => Some(useless(report)),
+        Ok(report) if report.is_empty() => Some("it holds no indicators".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(failed(error)),
+    }
+}
+
+/// Puts in what was not there in the same way; gives how many those are, and whether the
+/// file was read to its end. What was there leaves `old` for `ids`, so that there is
+/// never more than about one set of them.
+fn put_changed(
+    taker: &Taker<'_>,
+    source: &Source,
+    old: &mut Ids,
+    ids: &mut Ids,
+    why: Why,
+) -> (u64, bool) {
     let mut added = 0;
-    // It was just checked. If it changes again, it is reloaded again.
-    let _ = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
+    let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
         let Found::Message(message) = found else {
             return;
         };
-        ids.note(&message);
-        if let Message::Match { indicator, .. } = &message {
-            let is_new = old.0.get(&indicator.id) != Some(&fingerprint(indicator));
+        // At the end of the program a file breaks off anywhere, in a value too.
+        if taker.stop.is_draining() {
+            return;
+        }
+        let is_new = ids.renew(&message, old);
+        if let Message::Match { .. } = &message {
             if !is_new && why == Why::Changed {
                 return;
             }
@@ -227,7 +210,8 @@ fn put_changed(taker: &Taker<'_>, source: &Source, old: &Ids, ids: &mut Ids, why
             taker.take(message);
         }
     });
-    added
+    let is_whole = problem_of(&seen).is_none() && !taker.stop.is_draining();
+    (added, is_whole)
 }
 
 #[cfg(test)]

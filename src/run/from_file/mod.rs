@@ -23,8 +23,10 @@ use crate::sighting::tally::Tally;
 
 mod folder;
 mod follow;
+mod ids;
 
 pub use folder::{Listing, Source, list};
+use ids::Ids;
 
 /// The number of rejected entries of a file that are logged: a wrong file can have a
 /// million of them.
@@ -63,7 +65,7 @@ pub fn run(
             return taker.ended(false);
         }
         let seen = follow::State::of(&source.path);
-        let mut ids = follow::Ids::default();
+        let mut ids = Ids::default();
         let usable = taker.take_all(source, &mut |message| {
             if jobs.follow {
                 ids.note(message);
