@@ -54,17 +54,6 @@ pub fn parse(query: &str) -> Result<Vec<Predicate>, String> {
     }
 }
 
-/// The texts and values that a query searches, in order, each once.
-pub fn asked(query: &str) -> Result<Vec<Value>, String> {
-    let mut values: Vec<Value> = Vec::new();
-    for value in parse(query)?.into_iter().flat_map(|found| found.values) {
-        if !values.contains(&value) {
-            values.push(value);
-        }
-    }
-    Ok(values)
-}
-
 fn tokens(query: &str) -> Result<Vec<Token>, String> {
     let mut tokens = Vec::new();
     let mut rest = query.trim_start();
