@@ -92,8 +92,8 @@ pub struct Bridge {
     /// When it was told to stop.
     pub stopped_at: Option<Instant>,
     pub ended_at: Option<Instant>,
-    /// What is said of gaps: from when, and whether a snapshot covers them.
-    pub gaps: Vec<(Instant, bool)>,
+    /// What is said of gaps: from when until when.
+    pub gaps: Vec<(Instant, Instant)>,
     /// Whether it ever was subscribed.
     pub subscribed_at: Option<Instant>,
     pub unconfirmed: u32,
@@ -222,9 +222,9 @@ impl Bridge {
             Notice::Subscribed(..) => {
                 self.subscribed_at.get_or_insert(now.monotonic);
             }
-            Notice::Anew(gap, days) => {
+            Tale::Anew(gap, _) => {
                 let from = now.monotonic.checked_sub(*gap).unwrap_or(now.monotonic);
-                self.gaps.push((from, days.is_some()));
+                self.gaps.push((from, now.monotonic));
             }
             _ => {}
         }

@@ -1,10 +1,11 @@
 //! The bus with everything that can go wrong on it, around the state machines of `src/bus/`.
 //!
-//! One schedule has a few hundred steps, which depend on a seed: sightings are found and
-//! indicators published; the broker is slow, stalls, dies and comes back, loses a
-//! connection, echoes nothing; the clock is set; the bridge is killed, stopped and started,
-//! with a state directory or without. Then everything works again for as long as
-//! necessary, and the bridge is stopped. These hold after each step, or at the end:
+//! One schedule is some hundred steps that a seed decides: sightings are found and
+//! indicators published; the broker is slow, stands still, dies and comes back, loses a
+//! connection, forgets who is subscribed, sends nothing back; the clock is set; the bridge
+//! is killed, ended and started, with a state directory or without. Then everything is well
+//! again for as long as it takes, and the bridge is told to end. Held after each step, or at
+//! the end:
 //!
 //! 1. An indicator that the broker delivered is accepted, once for each time that it was
 //!    published. One that it did not deliver is in a gap that was reported. A broker with a
@@ -95,6 +96,7 @@ enum Event {
     BrokerStarts,
     BrokerFreezes,
     BrokerThaws,
+    BrokerForgets,
     Pace(u32),
     Mute(bool),
     Late(Duration),
@@ -155,6 +157,8 @@ pub struct Tally {
     pub excused: u64,
     pub indicators: u64,
     pub mutes: u64,
+    /// Times that the broker lost its list of subscriptions.
+    pub forgotten: u64,
     /// Indicators that a broker dropped before its socket knew the prefix.
     pub dropped_early: u64,
 }
@@ -173,6 +177,7 @@ impl Tally {
         self.excused += other.excused;
         self.indicators += other.indicators;
         self.mutes += other.mutes;
+        self.forgotten += other.forgotten;
         self.dropped_early += other.dropped_early;
     }
 
@@ -193,6 +198,8 @@ struct Plan {
     snapshot_days: u32,
     /// Nothing fails.
     is_healthy: bool,
+    /// The broker may lose its list of subscriptions, and nothing else.
+    forgets: bool,
     /// How many sightings are found at once, at the most.
     burst: usize,
 }
@@ -228,6 +235,8 @@ struct World {
     indicators: Vec<Indicator>,
     foreign: u32,
     started_at: Duration,
+    /// The bridge held a topic when it was started that the broker does not know.
+    knows_of_restart: bool,
     ended_at: Option<Duration>,
     died_at: Option<Duration>,
     broker_started_at: Duration,
@@ -267,6 +276,7 @@ impl World {
             has_state: !random.one_in(3),
             snapshot_days: if random.one_in(2) { 1 } else { 0 },
             is_healthy: random.one_in(5),
+            forgets: seed % 4 == 0,
             burst: [3, 20, 120][random.below(3)],
         };
         let pace = [100, 600, 1_700, 5_500][random.below(4)];
@@ -306,6 +316,7 @@ impl World {
             indicators: Vec::new(),
             foreign: 0,
             started_at: Duration::ZERO,
+            knows_of_restart: false,
             ended_at: None,
             died_at: None,
             broker_started_at: Duration::ZERO,
@@ -397,7 +408,13 @@ impl World {
 
     /// One thing that happens.
     fn act(&mut self) {
-        let faults = if self.plan.is_healthy { 0 } else { 12 };
+        let faults = match self.plan {
+            Plan {
+                is_healthy: true, ..
+            } => 0,
+            Plan { forgets: true, .. } => 13,
+            _ => 12,
+        };
         match self.random.below(20 + faults) {
             0..=9 => {
                 let count = 1 + self.random.below(self.plan.burst);
@@ -452,8 +469,21 @@ impl World {
                     self.note(Event::Late(late));
                 }
             }
+            12 if self.broker.is_up => self.forget_topics(),
             _ => {}
         }
+    }
+
+    /// The broker loses the subscriptions of the bridge, and no connection ends.
+    fn forget_topics(&mut self) {
+        self.note(Event::BrokerForgets);
+        self.broker.forget(Owner::Bridge);
+        // What waited on them is gone with them.
+        for indicator in &mut self.indicators {
+            indicator.is_excused |= !indicator.was_delivered;
+        }
+        self.failures += 2;
+        self.tally.forgotten += 1;
     }
 
     /// A worker finds a sighting.
@@ -673,6 +703,8 @@ impl World {
         } else {
             Vec::new()
         };
+        let is_known = |topic: &String| self.broker.knows(bridge::name(topic));
+        self.knows_of_restart = !held.is_empty() && !held.iter().any(is_known);
         let seed = self.random.next();
         let moment = self.moment();
         self.bridge = Some(Bridge::new(wishes, held, outbox, seed, moment));
@@ -863,7 +895,8 @@ impl World {
         // A bridge that starts after its broker was restarted, and of which nothing was left
         // to tell of that, cannot know that an app is not there yet.
         let before = LATE + TICK;
-        let cannot_know = self.started_at + before > self.broker_started_at
+        let cannot_know = !self.knows_of_restart
+            && self.started_at + before > self.broker_started_at
             && !self.apps.iter().all(|app| self.broker.knows(app.topic));
         // What is in memory goes while there is time, better early than never.
         let is_last = !self.plan.has_state
@@ -1303,7 +1336,8 @@ impl World {
             return Ok(());
         };
         for (number, indicator) in self.indicators.iter().enumerate() {
-            let in_gap = bridge.gaps.iter().any(|(from, _)| *from <= indicator.at);
+            let is_inside = |gap: &(Instant, Instant)| (gap.0..=gap.1).contains(&indicator.at);
+            let in_gap = bridge.gaps.iter().any(is_inside);
             if indicator.taken == 0 && !indicator.is_excused {
                 if indicator.was_delivered {
                     return Err(format!("indicator {number} came and was not taken in"));

@@ -172,6 +172,12 @@ impl Broker {
         known
     }
 
+    /// Its list of subscriptions loses those of one that holds some.
+    pub fn forget(&mut self, owner: Owner) {
+        self.topics.retain(|topic| topic.owner != owner);
+        self.orphans.clear();
+    }
+
     fn topic(&mut self, name: u32) -> Option<&mut Topic> {
         self.topics.iter_mut().find(|topic| topic.name == name)
     }
