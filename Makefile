@@ -14,7 +14,7 @@ SHARE := $(DESTDIR)$(PREFIX)/share
 GENERATED := man/vast-threatbus.1 config.yaml.example \
 	packaging/completions/vast-threatbus.bash packaging/completions/_vast-threatbus packaging/completions/vast-threatbus.fish
 
-.PHONY: help build demo demo-bus demo-tenzir test simulate recall torture fuzz bench dev-mode man install deb image recording judge
+.PHONY: help build demo demo-bus demo-tenzir test simulate mutate recall torture fuzz bench dev-mode man install deb image recording judge
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,10 @@ simulate: ## Schedules of faults, decided by SEED, for SIMULATE_SECONDS (60)
 	tests/setup --compiler
 	SIMULATE_SECONDS=$${SIMULATE_SECONDS:-60} $(CARGO) test --profile simulation \
 		--test simulation $(CARGO_FLAGS) -- --nocapture --test-threads=1
+
+mutate: ## Faults put into the machines by hand, each found by the simulation; MUTATIONS="words" chooses
+	tests/setup --compiler
+	CARGO=$(CARGO) tests/simulation/mutate $(MUTATIONS)
 
 torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
 	tests/setup
