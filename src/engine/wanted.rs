@@ -161,27 +161,25 @@ impl<'a> Urls<'a> {
             return;
         };
         self.canonical_hosts.insert(host);
-        let hosts = match host.parse::<IpAddr>() {
-            Ok(address) => vec![host_of(address), address.to_string()],
-            Err(_) => vec![
-                host.to_owned(),
-                host.to_ascii_uppercase(),
-                format!("{host}."),
-            ],
+        let (usual, others) = match host.parse::<IpAddr>() {
+            Ok(address) => (host_of(address), vec![address.to_string()]),
+            Err(_) => {
+                let others = vec![host.to_ascii_uppercase(), format!("{host}.")];
+                (host.to_owned(), others)
+            }
         };
-        let own_port = parts.port.map(|port| format!("{}:{port}", hosts[0]));
-        self.usual_hosts.extend(own_port);
-        self.usual_hosts.insert(hosts[0].clone());
-        let usual = match parts.port {
+        let ports = match parts.port {
             Some(port) => vec![port],
             None => USUAL_PORTS.to_vec(),
         };
-        for host in hosts {
-            for port in &usual {
-                self.hosts.insert(format!("{host}:{port}"));
-            }
-            self.hosts.insert(host);
+        let own_port = parts.port.map(|port| format!("{usual}:{port}"));
+        self.usual_hosts.extend(own_port);
+        self.usual_hosts.insert(usual.clone());
+        for port in ports {
+            self.hosts.insert(format!("{usual}:{port}"));
         }
+        self.hosts.extend(others);
+        self.hosts.insert(usual);
         self.add_whole(&parts, host, url.as_written());
         self.targets.extend(targets);
     }

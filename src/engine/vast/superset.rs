@@ -41,7 +41,6 @@ pub(super) fn standard<'a>(
     first.addresses(&wanted, version);
     first.names(&usual);
     first.urls(&usual, &wanted);
-    first.whole_urls(&wanted);
     first.texts(&wanted);
     let mut last = Predicates::default();
     last.names(&rarer);
@@ -49,6 +48,7 @@ pub(super) fn standard<'a>(
     if last.is_empty() {
         std::mem::swap(&mut first, &mut last);
     }
+    last.whole_urls(&wanted);
     last.subdomains(&wanted);
     last.files(&wanted);
     last.mails(&wanted);
