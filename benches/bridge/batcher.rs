@@ -21,20 +21,59 @@ use crate::support::standin::Standin;
 
 const INDICATORS: usize = 100_000;
 
+/// How many names, and how many URLs, are compared with each other.
+const OF_A_KIND: usize = 1_000;
+
+/// The domain and the URL of an indicator with this number.
+fn domain(n: usize) -> Observable {
+    Observable::domain(&name(n))
+}
+
+fn url(n: usize) -> Observable {
+    let url = format!("http://{}/update/{n}", name(n));
+    Observable::of_url(&url).expect("a URL")
+}
+
+/// One batch of names and one of URLs.
+pub fn kinds(results: &mut Results) {
+    let (engine, _scratch) = engine(OF_A_KIND);
+    for (kind, observable) in [
+        ("domains", domain as fn(usize) -> Observable),
+        ("URLs", url),
+    ] {
+        let calls = engine.exports().len();
+        let fed = feed(&engine, OF_A_KIND, observable, 1, OF_A_KIND);
+        results.add(
+            "one batch",
+            &[
+                ("kind", json!(kind)),
+                ("indicators", json!(OF_A_KIND)),
+                ("seconds to the end", round(fed.end.as_secs_f64())),
+                ("processes", json!(engine.exports().len() - calls)),
+            ],
+        );
+    }
+}
+
 pub fn run(results: &mut Results) {
     let (engine, scratch) = engine(INDICATORS);
     let list = list_query(&engine, INDICATORS, scratch.path());
     // What the program comes with, and all in one.
     for (workers, batch_size) in [(8, 10_000), (1, INDICATORS)] {
         let calls = engine.exports().len();
-        let (sightings, last) = feed(&engine, workers, batch_size);
+        let Fed {
+            sightings,
+            last,
+            end,
+        } = feed(&engine, INDICATORS, domain, workers, batch_size);
         results.add(
             "batcher alone",
             &[
                 ("indicators", json!(INDICATORS)),
                 ("workers", json!(workers)),
                 ("batch size", json!(batch_size)),
-                ("seconds", round(last.as_secs_f64())),
+                ("seconds to the last sighting", round(last.as_secs_f64())),
+                ("seconds to the end", round(end.as_secs_f64())),
                 ("one list query s", round(list.as_secs_f64())),
                 ("ratio", round(last.as_secs_f64() / list.as_secs_f64())),
                 ("sightings", json!(sightings)),
@@ -45,9 +84,22 @@ pub fn run(results: &mut Results) {
     }
 }
 
-/// Puts all indicators in; gives the number of sightings and the time of the
-/// last.
-fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) {
+/// What came of indicators.
+struct Fed {
+    sightings: u64,
+    last: Duration,
+    /// When all queries had ended.
+    end: Duration,
+}
+
+/// Puts so many indicators in, all at once.
+fn feed(
+    engine: &Standin,
+    indicators: usize,
+    observable: fn(usize) -> Observable,
+    workers: usize,
+    batch_size: usize,
+) -> Fed {
     let stop = Stop::new().expect("two socket pairs");
     let metrics = Arc::new(Metrics::default());
     let program = Program {
@@ -65,7 +117,7 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
     let connection = Arc::new(Connection::new(client, None, metrics.clone()));
     let opened = connection.open(Patience::Limited(limit), &stop);
     assert!(opened.is_ok() && connection.is_up(), "the stand-in answers");
-    let (writer, parcels) = crossbeam_channel::bounded::<WriterMessage>(64);
+    let (writer, messages) = crossbeam_channel::bounded::<WriterMessage>(64);
     let report = ReportSettings::plain(Destination::Stdout);
     let settings = RetroSettings {
         batch_size,
@@ -87,28 +139,27 @@ fn feed(engine: &Standin, workers: usize, batch_size: usize) -> (u64, Duration) 
         .expect("threads can be started");
     drop(writer);
     let started = Instant::now();
-    for n in 0..INDICATORS {
-        let name = name(n);
+    for n in 0..indicators {
         intake.add(
             Indicator {
-                ioc: vec![name.clone()],
-                ..Indicator::new(
-                    n.to_string().into(),
-                    Protocol::Stix2,
-                    vec![Observable::domain(&name)],
-                )
+                ioc: vec![name(n)],
+                ..Indicator::new(n.to_string().into(), Protocol::Stix2, vec![observable(n)])
             },
             None,
         );
     }
     drop(intake);
     let (mut sightings, mut last) = (0, started);
-    for parcel in parcels {
-        sightings += parcel.count();
-        if parcel.count() > 0 {
+    for message in messages {
+        sightings += message.count();
+        if message.count() > 0 {
             last = Instant::now();
         }
     }
     retro.join();
-    (sightings, last - started)
+    Fed {
+        sightings,
+        last: last - started,
+        end: started.elapsed(),
+    }
 }

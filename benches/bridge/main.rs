@@ -29,10 +29,11 @@ use results::Results;
 type Part = (&'static str, fn(&mut Results));
 
 fn main() {
-    let parts: [Part; 6] = [
+    let parts: [Part; 7] = [
         ("start", start::run),
         ("stream", stream::run),
         ("batcher", batcher::run),
+        ("kinds", batcher::kinds),
         ("side-by-side", side_by_side::run),
         ("fleet", fleet::run),
         ("tenzir", tenzir::run),

@@ -106,14 +106,15 @@ fn read_lines(pipe: &mut impl Read) -> Duration {
     started.map_or(Duration::ZERO, |started| started.elapsed())
 }
 
-/// The script that poses as `vast`: only a query for [`NAME`] has an answer.
+/// The script that poses as `vast`: only a query with [`NAME`] in a list has an answer, as
+/// the name is in a field and not in a list of the event.
 fn write_engine(scratch: &Scratch, file: &Path) -> PathBuf {
     let script = format!(
         "#!/bin/sh\n\
          case \" $* \" in\n\
          *' version '*) echo '{{\"VAST\": \"v2.0.0\"}}' ;;\n\
          *' status '*) echo '{{}}' ;;\n\
-         *' export '*) if grep -q '\"{NAME}\"'; then cat '{}'; n={EVENTS}; else n=0; fi\n\
+         *' export '*) if grep -q '\"{NAME}\"[],]'; then cat '{}'; n={EVENTS}; else n=0; fi\n\
          echo \"exporter processed $n candidates in 1ms and shipped $n results\" >&2 ;;\n\
          esac\n",
         file.display()
