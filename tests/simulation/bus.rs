@@ -477,6 +477,8 @@ impl World {
     /// The broker loses the subscriptions of the bridge, and no connection ends.
     fn forget_topics(&mut self) {
         self.note(Event::BrokerForgets);
+        // It looks restarted: what is inside is sent again.
+        self.losses.push(self.now);
         self.broker.forget(Owner::Bridge);
         // What waited on them is gone with them.
         for indicator in &mut self.indicators {
@@ -686,6 +688,8 @@ impl World {
     }
 
     fn start_bridge(&mut self) {
+        // What the process before it sent may still be inside the broker.
+        self.losses.push(self.now);
         self.note(Event::BridgeStarts);
         self.started_at = self.now;
         let confirm: Option<crate::machines::flight::KeyOf> =
@@ -1216,7 +1220,8 @@ impl World {
 
     /// How many sightings may be with the broker: what it passes on in a second and a half
     /// by the fastest pace of the last minute, and once more for each connection that was
-    /// lost meanwhile, since what is inside is sent again.
+    /// lost and each process that was started meanwhile: what is inside is sent again, or
+    /// not known to the new one.
     fn most_inside(&self) -> usize {
         let is_late = |at: &Duration| self.now - *at <= PACED;
         let earlier = self.paces.iter().rev().find(|(at, _)| !is_late(at));
