@@ -104,6 +104,22 @@ impl Indicator {
         }
     }
 
+    /// An indicator of a feed of 2020 for these domains, for tests.
+    #[cfg(test)]
+    pub fn of_domains(id: &str, domains: &[&str]) -> Self {
+        Indicator {
+            ioc: domains.iter().map(|&name| name.to_owned()).collect(),
+            ..Indicator::new(
+                id.into(),
+                Protocol::Legacy,
+                domains
+                    .iter()
+                    .map(|name| Observable::domain(name))
+                    .collect(),
+            )
+        }
+    }
+
     /// The kind of what it names in one word, as statistics have it. What is searched
     /// besides the values that it names ([`MatchExpansion`]) does not change it: a domain
     /// with the names under it is a domain, and a range of addresses is a network.

@@ -17,19 +17,13 @@ fn table() -> IndicatorTable {
     IndicatorTable::new(Meaning::default(), Box::new(Concepts::shared()), now())
 }
 
-fn indicator(id: &str, values: &[&str]) -> Indicator {
-    Indicator {
-        ioc: values.iter().map(|&value| value.to_owned()).collect(),
-        ..Indicator::new(
-            id.into(),
-            Protocol::Legacy,
-            values.iter().map(|name| Observable::domain(name)).collect(),
-        )
-    }
-}
-
 fn add(table: &mut IndicatorTable, id: &str, values: &[&str]) -> PutOutcome {
-    table.put(&indicator(id, values), None, now(), &mut Vec::new())
+    table.put(
+        &Indicator::of_domains(id, values),
+        None,
+        now(),
+        &mut Vec::new(),
+    )
 }
 
 fn matches(table: &mut IndicatorTable, line: &str) -> Vec<String> {
@@ -64,7 +58,12 @@ fn only_what_no_other_indicator_has_is_a_change() {
     let mut table = table();
     let mut changes = Vec::new();
     for (id, values) in [("1", &["a", "b"][..]), ("2", &["b"])] {
-        table.put(&indicator(id, values), None, now(), &mut changes);
+        table.put(
+            &Indicator::of_domains(id, values),
+            None,
+            now(),
+            &mut changes,
+        );
     }
     let value = Observable::domain;
     assert_eq!(
@@ -120,7 +119,7 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     let at = |seconds: u64| now() + Duration::from_secs(seconds);
     let version = |values: &[&str], until: u64| Indicator {
         validity: Validity::between(None, Some(at(until).into())),
-        ..indicator("1", values)
+        ..Indicator::of_domains("1", values)
     };
     let mut step = |seconds: u64, input: Input| {
         let mut table = Timed(&mut table, at(seconds), &mut changes);
@@ -128,7 +127,10 @@ fn a_new_version_takes_the_place_of_the_old_one() {
     };
     step(0, Input::Came(version(&["a", "b"], 10).into(), None));
     step(1, Input::Came(version(&["b", "c"], 20).into(), None));
-    step(2, Input::Came(indicator("2", &["b"]).into(), None));
+    step(
+        2,
+        Input::Came(Indicator::of_domains("2", &["b"]).into(), None),
+    );
     assert!(step(10, Input::Time).is_empty());
     assert_eq!(
         matches(&mut table, r#"{"host": "b", "query": "a"}"#),
@@ -233,7 +235,7 @@ proptest! {
             let mut changes = Vec::new();
             if adds {
                 let names: Vec<&str> = values.iter().map(String::as_str).collect();
-                table.put(&indicator(&id, &names), None, now(), &mut changes);
+                table.put(&Indicator::of_domains(&id, &names), None, now(), &mut changes);
                 model.insert(id, values.into_iter().collect());
             } else {
                 table.remove(&id, &mut changes);
@@ -274,7 +276,7 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
             Place::Field(Field::DestinationPort),
             Check::Number(Order::Equal, vec![port.into()]),
         )))),
-        ..indicator(id, &["4444"])
+        ..Indicator::of_domains(id, &["4444"])
     };
     let mut table = table();
     let add = |table: &mut IndicatorTable, one: &Indicator| {
@@ -314,7 +316,7 @@ fn what_else_an_event_has_to_be_like_is_checked() {
     use crate::matching::condition::{Condition, Test};
     let named = |name| Indicator {
         condition: Test::file_named(name).map(Condition::Test).map(Arc::new),
-        ..indicator("1", &["a.example"])
+        ..Indicator::of_domains("1", &["a.example"])
     };
     let mut table = table();
     let changes = &mut Vec::new();

@@ -1,17 +1,4 @@
 use super::*;
-use crate::indicator::Protocol;
-use crate::observable::Observable;
-
-fn indicator(id: &str, values: &[&str]) -> Indicator {
-    Indicator {
-        ioc: values.iter().map(|&value| value.to_owned()).collect(),
-        ..Indicator::new(
-            id.into(),
-            Protocol::Legacy,
-            values.iter().map(|name| Observable::domain(name)).collect(),
-        )
-    }
-}
 
 fn add(list: &mut Watchlist, indicator: Indicator) -> PutOutcome {
     list.put(indicator.into(), None, None)
@@ -31,15 +18,15 @@ fn matches(list: &Watchlist, line: &str) -> Vec<String> {
 fn an_event_matches_an_indicator_once() {
     let mut list = Watchlist::new(true, Meaning::default());
     assert_eq!(
-        add(&mut list, indicator("1", &["a", "b"])),
+        add(&mut list, Indicator::of_domains("1", &["a", "b"])),
         PutOutcome::Added
     );
     assert_eq!(
-        add(&mut list, indicator("2", &["b", "b"])),
+        add(&mut list, Indicator::of_domains("2", &["b", "b"])),
         PutOutcome::Added
     );
     assert_eq!(
-        add(&mut list, indicator("1", &["a", "b"])),
+        add(&mut list, Indicator::of_domains("1", &["a", "b"])),
         PutOutcome::Repeated
     );
     assert_eq!(matches(&list, r#"{"host": "a", "query": "b"}"#), ["1", "2"]);
@@ -51,13 +38,13 @@ fn an_event_matches_an_indicator_once() {
 #[test]
 fn what_is_withdrawn_matches_no_more() {
     let mut list = Watchlist::new(true, Meaning::default());
-    add(&mut list, indicator("1", &["a", "b"]));
-    add(&mut list, indicator("2", &["b"]));
+    add(&mut list, Indicator::of_domains("1", &["a", "b"]));
+    add(&mut list, Indicator::of_domains("2", &["b"]));
     assert_eq!((list.remove("1"), list.remove("1")), (true, false));
     assert!(matches(&list, r#"{"host": "a", "query": "c"}"#).is_empty());
     assert_eq!(matches(&list, r#"{"host": "b"}"#), ["2"]);
     // The slots are given to others.
-    add(&mut list, indicator("3", &["d"]));
+    add(&mut list, Indicator::of_domains("3", &["d"]));
     assert_eq!(matches(&list, r#"{"host": "d", "query": "a"}"#), ["3"]);
     list.remove("2");
     list.remove("3");
@@ -67,9 +54,9 @@ fn what_is_withdrawn_matches_no_more() {
 #[test]
 fn what_came_last_counts() {
     let mut list = Watchlist::new(true, Meaning::default());
-    add(&mut list, indicator("1", &["a", "b"]));
+    add(&mut list, Indicator::of_domains("1", &["a", "b"]));
     assert_eq!(
-        add(&mut list, indicator("1", &["b", "c"])),
+        add(&mut list, Indicator::of_domains("1", &["b", "c"])),
         PutOutcome::Added
     );
     assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
@@ -90,12 +77,12 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
             Place::Kind(Kind::Domain),
             Check::Like(Like::new("%.evil", true)),
         )))),
-        ..indicator(id, &[])
+        ..Indicator::of_domains(id, &[])
     };
     let mut list = Watchlist::new(true, Meaning::default());
     assert_eq!(add(&mut list, own("1")), PutOutcome::Added);
     assert_eq!(add(&mut list, own("1")), PutOutcome::Repeated);
-    add(&mut list, indicator("2", &["b.evil"]));
+    add(&mut list, Indicator::of_domains("2", &["b.evil"]));
     assert_eq!(matches(&list, r#"{"host": "a.evil"}"#), ["1"]);
     assert_eq!(matches(&list, r#"{"host": "b.evil"}"#), ["1", "2"]);
     assert!(matches(&list, r#"{"host": "evil"}"#).is_empty());
@@ -111,11 +98,11 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
 fn an_indicator_that_is_plain_is_like_any_other() {
     let mut list = Watchlist::new(true, Meaning::default());
     assert_eq!(
-        add(&mut list, indicator("1", &["a.example"])),
+        add(&mut list, Indicator::of_domains("1", &["a.example"])),
         PutOutcome::Added
     );
     assert_eq!(
-        add(&mut list, indicator("1", &["a.example"])),
+        add(&mut list, Indicator::of_domains("1", &["a.example"])),
         PutOutcome::Repeated
     );
     assert_eq!((list.plain.len(), list.by_id.len(), list.len()), (1, 0, 1));
@@ -123,22 +110,25 @@ fn an_indicator_that_is_plain_is_like_any_other() {
     assert_eq!(matches(&list, line), ["1"]);
     // Another one with the same value, and one that is no longer plain.
     assert_eq!(
-        add(&mut list, indicator("2", &["a.example"])),
+        add(&mut list, Indicator::of_domains("2", &["a.example"])),
         PutOutcome::Added
     );
     assert_eq!((list.plain.len(), list.by_id.len()), (0, 2));
     assert_eq!(matches(&list, line), ["1", "2"]);
     assert_eq!(
-        add(&mut list, indicator("1", &["b.example"])),
+        add(&mut list, Indicator::of_domains("1", &["b.example"])),
         PutOutcome::Added
     );
     assert_eq!(
-        add(&mut list, indicator("1", &["c.example"])),
+        add(&mut list, Indicator::of_domains("1", &["c.example"])),
         PutOutcome::Added
     );
     assert_eq!(matches(&list, line), ["2"]);
     assert_eq!(
-        add(&mut list, indicator("1", &["c.example", "d.example"])),
+        add(
+            &mut list,
+            Indicator::of_domains("1", &["c.example", "d.example"])
+        ),
         PutOutcome::Added
     );
     assert_eq!(matches(&list, r#"{"host": "d.example"}"#), ["1"]);
@@ -152,7 +142,7 @@ fn a_full_list_takes_no_more() {
     let mut list = Watchlist::new(true, Meaning::default());
     list.most_bytes = 0;
     assert_eq!(
-        add(&mut list, indicator("1", &["a"])),
+        add(&mut list, Indicator::of_domains("1", &["a"])),
         PutOutcome::Full(NoRoom::Memory)
     );
     assert!(matches(&list, r#"{"host": "a"}"#).is_empty());
@@ -162,7 +152,7 @@ fn a_full_list_takes_no_more() {
 fn sightings_are_claimed_up_to_the_limit() {
     let watched = Watched {
         part: None,
-        indicator: indicator("1", &["a"]).into(),
+        indicator: Indicator::of_domains("1", &["a"]).into(),
         reported: AtomicU64::new(0),
     };
     let limit = NonZeroU64::new(2);
