@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::{Display, Write as _};
+use std::mem::take;
 use std::sync::Arc;
 
 use super::fields::{Fields, Named};
@@ -35,8 +36,8 @@ pub(super) fn standard<'a>(
     observables: impl IntoIterator<Item = &'a Observable>,
     version: &Version,
 ) -> Vec<Pieces> {
-    let wanted = Wanted::of(observables);
-    let [usual, rarer] = Spellings::of(&wanted);
+    let mut wanted = Wanted::of(observables);
+    let [usual, rarer] = Spellings::take(&mut wanted);
     let mut first = Predicates::default();
     first.addresses(&wanted, version);
     first.names(&usual);
@@ -136,13 +137,13 @@ struct Spellings {
 }
 
 impl Spellings {
-    /// The usual ones and the rarer ones. All are usual if they cost nothing.
-    fn of(wanted: &Wanted<'_>) -> [Self; 2] {
-        let urls = &wanted.urls;
+    /// Takes the usual ones and the rarer ones. All are usual if they cost nothing.
+    fn take(wanted: &mut Wanted<'_>) -> [Self; 2] {
+        let urls = &mut wanted.urls;
         let all = Spellings {
-            names: wanted.names.clone(),
-            hosts: wanted.hosts.clone(),
-            url_hosts: urls.hosts.clone(),
+            names: take(&mut wanted.names),
+            hosts: take(&mut wanted.hosts),
+            url_hosts: take(&mut urls.hosts),
         };
         let targets = urls.targets.len() + urls.targets_alone.len() + urls.whole.len();
         let values = all.names.len() + all.hosts.len() + all.url_hosts.len() + targets;
@@ -150,9 +151,9 @@ impl Spellings {
             return [all, Spellings::default()];
         }
         let usual = Spellings {
-            names: wanted.usual_names.clone(),
+            names: take(&mut wanted.usual_names),
             hosts: BTreeSet::new(),
-            url_hosts: urls.usual_hosts.clone(),
+            url_hosts: take(&mut urls.usual_hosts),
         };
         let rarer = Spellings {
             names: &all.names - &usual.names,
@@ -194,7 +195,7 @@ impl Predicates {
             first.or(of(&elements.drain(..free).collect::<Vec<_>>()));
         }
         if !parts.is_empty() && parts.len() <= FEW_PARTS {
-            first.or(of(&std::mem::take(&mut parts)));
+            first.or(of(&take(&mut parts)));
         }
         let mut queries = Vec::from_iter((!first.is_empty()).then_some(first));
         queries.extend(elements.chunks(MOST_ELEMENTS).map(of));
