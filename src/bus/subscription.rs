@@ -11,7 +11,7 @@
 //! | *indicators*: subscribes to them | sightings, or giving up the topic of *ports* | giving up | | ended |
 //! | *sightings*: subscribes to them, if delivery is confirmed | giving up the topic of *ports* | giving up | | ended |
 //! | *giving up* topics, one after the other | pausing, rechecking, or serving | no response: the rest is given up later | | ended |
-//! | *rechecking*: does the broker still know the previous topic? | serving | refused: it was restarted meanwhile, serving; no response: giving up | | ended |
+//! | *rechecking*: does the broker still know the previous topic? | giving up older topics, then serving | refused: it was restarted meanwhile, the same; no response: giving up | | ended |
 //! | *pausing* | | | probing | ended |
 //! | *serving* | | | beating, each [`HEARTBEAT`]; probing if the connection ended | closing |
 //! | *beating*: does the broker know the topic? | giving up other topics, then serving | probing | | closing |
@@ -96,7 +96,8 @@ pub struct Subscriber {
     making: Option<Making>,
     /// The topics of the current subscription: for indicators, and for sightings.
     link: Option<(String, Option<String>)>,
-    has_former: bool,
+    /// Those of the previous subscription, while it is still read.
+    former: Option<(String, Option<String>)>,
     backoff: Backoff,
     started: Instant,
     /// When the last subscription was last known to be alive.
@@ -121,7 +122,7 @@ impl Subscriber {
             new: Vec::new(),
             making: None,
             link: None,
-            has_former: false,
+            former: None,
             backoff: Backoff::new(),
             started: now.monotonic,
             alive: now,
@@ -516,20 +517,20 @@ impl Subscriber {
             making.protocol,
             making.days,
         )));
-        let is_first = self.link.replace(topics).is_none();
+        self.former = self.link.replace(topics);
+        let is_first = self.former.is_none();
         self.was_restarted = false;
         // The broker may have died during later requests.
         self.alive = making.since;
         self.backoff = Backoff::new();
-        if is_first {
-            // The topics of an earlier run.
-            let others = self.others();
-            return self.give_up(now, others, After::Serve, outputs);
+        if !is_first {
+            let days = (self.wishes.snapshot_days > 0).then_some(making.days);
+            outputs.push(Output::Log(Notice::Anew(gap, days)));
         }
-        self.has_former = true;
-        let days = (self.wishes.snapshot_days > 0).then_some(making.days);
-        outputs.push(Output::Log(Notice::Anew(gap, days)));
-        self.serve(now)
+        // Not only after a heartbeat: where the connection ends again before each, the broker
+        // would hold more and more of them.
+        let others = self.others();
+        self.give_up(now, others, After::Serve, outputs)
     }
 
     fn pause(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
@@ -576,7 +577,7 @@ impl Subscriber {
                 // The request was sent at that time. The broker may have died since.
                 self.alive = self.requested_at;
                 outputs.push(Output::Alive(self.alive.monotonic));
-                if std::mem::take(&mut self.has_former) {
+                if self.former.take().is_some() {
                     outputs.push(Output::CloseFormer);
                 }
                 let others = self.others();
@@ -604,11 +605,12 @@ impl Subscriber {
         }
     }
 
-    /// The topics that are not in use: of former subscriptions, of a run that crashed, and
-    /// those that could not be given up earlier.
+    /// The topics that are not in use: of subscriptions that are not read any more, of an earlier
+    /// run, and those that could not be given up before.
     fn others(&self) -> Vec<String> {
         let is_used = |topic: &String| {
-            self.link.as_ref().is_some_and(|(indicators, sightings)| {
+            let links = self.link.iter().chain(&self.former);
+            links.into_iter().any(|(indicators, sightings)| {
                 topic == indicators || Some(topic) == sightings.as_ref()
             })
         };

@@ -458,3 +458,37 @@ fn a_restart_while_a_subscription_is_made_is_noticed() {
         assert_eq!(is, expected, "{time:?}");
     }
 }
+
+/// Where the connection ended before each heartbeat, the topics of all former subscriptions
+/// stayed at the broker, which suffers from a few hundred.
+#[test]
+fn topics_do_not_pile_up_where_a_connection_ends_again_and_again() {
+    let start = Moment {
+        monotonic: Instant::now(),
+        wall: SystemTime::UNIX_EPOCH,
+    };
+    let mut session = Subscriber::new(bridge::wishes(0, true), Vec::new(), 1, start);
+    let mut topics = 0;
+    let mut input = Input::Time;
+    for _ in 0..50 {
+        let mut next = session.step(start, input).1;
+        loop {
+            let input = match next {
+                Next::Ask(Request::Subscribe(..), _) => {
+                    topics += 1;
+                    Input::Answer(Ok(Some(bridge::subscription(topics))))
+                }
+                Next::Ask(..) => Input::Answer(Ok(None)),
+                Next::Detect(_) => Input::Generation(Ok(Some(Protocol::Stix2))),
+                Next::Connect(_) => Input::Connected(Ok(())),
+                Next::Wait(_) | Next::End => break,
+            };
+            next = session.step(start, input).1;
+        }
+        assert!(session.is_serving());
+        // Those of the subscription in use, and of the one before it, which is still read.
+        assert!(session.held().len() <= 4, "{:?}", session.held());
+        input = Input::Cut(bridge::refused());
+    }
+    assert_eq!(session.held().len(), 4);
+}
