@@ -76,7 +76,7 @@ const ANSWERS_LATER: usize = 6;
 const VOID: usize = 86;
 
 /// How long after the end of a bridge an app may not have had what came back to it: the
-/// longest that it is behind, with a broker that stood still meanwhile.
+/// longest that it is behind. The time in which the broker is frozen does not count.
 const AFTER_END: Duration = Duration::from_secs(80);
 
 /// The coarsest step of time.
@@ -237,6 +237,7 @@ struct World {
     started_at: Duration,
     /// The bridge held a topic when it was started that the broker does not know.
     knows_of_restart: bool,
+    /// When the last bridge ended, plus the time for which the broker was frozen since then.
     ended_at: Option<Duration>,
     died_at: Option<Duration>,
     broker_started_at: Duration,
@@ -814,6 +815,9 @@ impl World {
     fn tick(&mut self, tick: Duration) {
         self.now += tick;
         self.wall += tick;
+        if self.broker.is_frozen {
+            self.ended_at = self.ended_at.map(|at| at + tick);
+        }
         if self.frozen_at.is_some_and(|at| self.now >= at + GIVEN_UP) {
             if self.is_wired {
                 self.lose_wire();
