@@ -51,7 +51,7 @@ mutate: ## Faults put into the machines by hand, each found by the simulation; M
 	tests/setup --compiler
 	CARGO=$(CARGO) tests/simulation/mutate $(MUTATIONS)
 
-torture: ## Every fault in its long form, with a table; FAULTS="words" chooses rows
+torture: ## Every fault in its long form, with a table; FAULTS="words --seeds N --loaded" chooses rows
 	tests/setup
 	$(BUILD_TESTS)
 	$(CARGO) test --workspace --test torture $(CARGO_FLAGS) -- $(FAULTS)

@@ -1,12 +1,15 @@
 //! `make torture`: every fault in its long form, and a table of what came of it, ready
-//! for `docs/reliability.md`. Arguments choose rows by their words; `--seed N` sets the first
-//! seed.
+//! for `docs/reliability.md`. Arguments choose rows by their words; `--seeds N` runs each with N
+//! seeds, from `--seed N` (1) on, one after the other; with `--loaded` all of them at the same
+//! time, next to a busy thread for each core.
 
 #[path = "../scenarios/mod.rs"]
 mod scenarios;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use scenarios::engine::Misdeed;
@@ -95,28 +98,48 @@ fn rows() -> Vec<Row> {
     rows
 }
 
+/// What is run, and how.
+struct Plan {
+    seeds: Range<u64>,
+    /// All seeds at the same time, next to a busy thread for each core.
+    is_loaded: bool,
+    words: Vec<String>,
+}
+
+/// The result of one run: nothing where it is not possible here.
+type Ending = std::thread::Result<Option<Outcome>>;
+
+const BUSES: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
+
 fn main() {
-    let (seed, words) = arguments();
-    let wanted = |text: &str| words.is_empty() || words.iter().any(|word| text.contains(word));
-    println!("Seed {seed}.\n");
-    println!(
-        "| Fault | Bus | Seed | Times | Sightings expected | Delivered | Lost | Duplicated | Longest silence | |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    let plan = plan();
+    let wanted =
+        |text: &str| plan.words.is_empty() || plan.words.iter().any(|word| text.contains(word));
+    println!("| Fault | Bus | Seeds | Times | Sightings | Lost | Duplicated | Longest silence | |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     let started = Instant::now();
-    let mut failed = 0;
-    let cycles = "opened and closed";
-    for (number, row) in (seed..).zip(rows()) {
-        if wanted(&row.words) {
-            failed += with_both(&row, number);
+    let is_over = AtomicBool::new(false);
+    let failed = std::thread::scope(|scope| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..if plan.is_loaded { cores } else { 0 } {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
-    }
-    if wanted(cycles) {
-        for kind in [BrokerKind::Legacy, BrokerKind::Ports] {
-            let outcome = std::panic::catch_unwind(|| cycles::opened_and_closed(kind, 10_000));
-            failed += print(cycles, kind, seed, outcome.map(Some), false);
-        }
-    }
+        let rows = rows().into_iter().filter(|row| wanted(&row.words));
+        let failed: usize = rows.map(|row| with_both(&row, &plan)).sum();
+        is_over.store(true, Ordering::Relaxed);
+        failed
+    });
+    let cycles = row("opened and closed", |kind, _| {
+        Some(cycles::opened_and_closed(kind, 10_000))
+    });
+    // It counts what this process has open, so nothing else runs at the same time.
+    let counted = BUSES.iter().filter(|_| wanted(&cycles.words));
+    let counted = counted.map(|kind| print(&cycles, *kind, &(1..2), vec![run(&cycles, *kind, 1)]));
+    let failed = failed + counted.sum::<usize>();
     println!("\n{} s in all.", started.elapsed().as_secs());
     if failed > 0 {
         eprintln!("{failed} of them did not go as they should");
@@ -125,59 +148,96 @@ fn main() {
 }
 
 /// Runs it with a broker of each protocol at the same time; the number of failures.
-fn with_both(row: &Row, seed: u64) -> usize {
-    let run = |kind| {
-        let outcome =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (row.run)(kind, seed)));
-        print(&row.words, kind, seed, outcome, row.may_lose)
-    };
+fn with_both(row: &Row, plan: &Plan) -> usize {
     std::thread::scope(|scope| {
-        let legacy = scope.spawn(|| run(BrokerKind::Legacy));
-        let stix = run(BrokerKind::Ports);
-        stix + legacy.join().expect("panics are caught")
+        let buses = BUSES.map(|kind| {
+            scope.spawn(move || print(row, kind, &plan.seeds, with_seeds(row, kind, plan)))
+        });
+        let failed = buses.map(|bus| bus.join().expect("panics are caught"));
+        failed.iter().sum()
     })
 }
 
-/// Prints one line; 1 where it is no good one.
-fn print(
-    words: &str,
-    kind: BrokerKind,
-    seed: u64,
-    outcome: std::thread::Result<Option<Outcome>>,
-    may_lose: bool,
-) -> usize {
-    let bus = kind.protocol();
-    let (line, bad) = match outcome {
-        Ok(Some(outcome)) => (
-            format!(
-                "{} | {} | {} | {} | {} | {:.1} s | {}",
-                outcome.times,
-                outcome.expected,
-                outcome.delivered,
-                outcome.lost(),
-                outcome.duplicated,
-                outcome.silence.as_secs_f64(),
-                outcome.note
-            ),
-            outcome.lost() > 0 && !may_lose,
-        ),
-        Ok(None) => ("| | | | | | not possible here".to_owned(), false),
-        Err(_) => ("| | | | | | FAILED, see above".to_owned(), true),
-    };
-    println!("| {words} | {bus} | {seed} | {line} |");
-    usize::from(bad)
+fn with_seeds(row: &Row, kind: BrokerKind, plan: &Plan) -> Vec<Ending> {
+    let seeds = plan.seeds.clone();
+    if !plan.is_loaded {
+        return seeds.map(|seed| run(row, kind, seed)).collect();
+    }
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = seeds
+            .map(|seed| scope.spawn(move || run(row, kind, seed)))
+            .collect();
+        let endings = runs.into_iter().map(|run| run.join());
+        endings
+            .map(|ending| ending.expect("panics are caught"))
+            .collect()
+    })
 }
 
-/// The seed and the words of the rows that are wanted.
-fn arguments() -> (u64, Vec<String>) {
+fn run(row: &Row, kind: BrokerKind, seed: u64) -> Ending {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| (row.run)(kind, seed)))
+}
+
+/// Prints one line for all seeds, with the least and the most of each number; returns how many
+/// of the runs failed.
+fn print(row: &Row, kind: BrokerKind, seeds: &Range<u64>, endings: Vec<Ending>) -> usize {
+    let (words, bus) = (&row.words, kind.protocol());
+    let seeds = span(seeds.clone());
+    let failed = endings.iter().filter(|ending| ending.is_err()).count();
+    let failures = if failed > 0 {
+        format!("; {failed} FAILED, see above")
+    } else {
+        String::new()
+    };
+    let outcomes: Vec<Outcome> = endings.into_iter().flatten().flatten().collect();
+    let Some(last) = outcomes.last() else {
+        println!("| {words} | {bus} | {seeds} | | | | | | not possible here{failures} |");
+        return failed;
+    };
+    let silence = outcomes.iter().map(|outcome| outcome.silence).max();
+    let has_lost = |outcome: &&Outcome| outcome.lost() > 0 && !row.may_lose;
+    println!(
+        "| {words} | {bus} | {seeds} | {} | {} | {} | {} | {:.1} s | {}{} |",
+        last.times,
+        last.expected,
+        span(outcomes.iter().map(Outcome::lost)),
+        span(outcomes.iter().map(|outcome| outcome.duplicated)),
+        silence.unwrap_or_default().as_secs_f64(),
+        last.note,
+        failures,
+    );
+    failed + outcomes.iter().filter(has_lost).count()
+}
+
+/// The least and the most, or the one that all are.
+fn span(numbers: impl Iterator<Item = u64> + Clone) -> String {
+    let (least, most) = (numbers.clone().min(), numbers.max());
+    let (least, most) = (least.unwrap_or_default(), most.unwrap_or_default());
+    if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    }
+}
+
+/// What the arguments say.
+fn plan() -> Plan {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let seed = words.iter().position(|word| word == "--seed").map(|at| {
+    let mut number = |name: &str| {
+        let at = words.iter().position(|word| word == name)?;
         let value = words.get(at + 1).and_then(|value| value.parse().ok());
-        let value = value.expect("--seed takes a number");
+        let value: u64 = value.unwrap_or_else(|| panic!("{name} takes a number"));
         words.drain(at..at + 2);
-        value
-    });
+        Some(value)
+    };
+    let first = number("--seed").unwrap_or(1);
+    let seeds = first..first + number("--seeds").unwrap_or(1);
+    let is_loaded = words.iter().any(|word| word == "--loaded");
     // Cargo may add options of its own harness.
     words.retain(|word| !word.starts_with("--"));
-    (seed.unwrap_or(1), words)
+    Plan {
+        seeds,
+        is_loaded,
+        words,
+    }
 }
