@@ -17,6 +17,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
+use crate::sighting::delivery::{Delivery, Undelivered};
 use crate::sighting::message::WriterMessage;
 use crate::state::journal::Ticket;
 
@@ -77,13 +78,14 @@ pub struct BusWriter {
     busy: bool,
     /// When the bus last accepted or confirmed a sighting, or one arrived.
     moved: Instant,
+    delivery: Arc<Delivery>,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
 
 impl BusWriter {
     /// Makes a writer with this outbox.
-    pub fn new(outbox: Outbox, metrics: Arc<Metrics>, stop: Stop) -> Self {
+    pub fn new(outbox: Outbox, delivery: Arc<Delivery>, metrics: Arc<Metrics>, stop: Stop) -> Self {
         BusWriter {
             publisher: Publisher::new(stop.clone(), outbox.is_on_disk()),
             has_left_over: outbox.spooled_bytes() > 0,
@@ -93,6 +95,7 @@ impl BusWriter {
             retry_disk_at: Instant::now(),
             busy: true,
             moved: Instant::now(),
+            delivery,
             metrics,
             stop,
         }
@@ -115,7 +118,7 @@ impl BusWriter {
             open = self.listen(&mut inputs, open);
             self.store_refused();
             self.send_some();
-            self.metrics.spooled_bytes.set(self.outbox.spooled_bytes());
+            self.note_spooled();
         }
         self.end(&inputs);
     }
@@ -211,7 +214,7 @@ impl BusWriter {
         let lost = self.outbox.lost(Instant::now());
         self.busy = true;
         debug!("the connection for sightings is lost: what may not have arrived goes once more");
-        self.metrics.sightings_lost.add(lost);
+        self.miss(Undelivered::Lost, lost);
     }
 
     fn takes_more(&self) -> bool {
@@ -300,7 +303,7 @@ impl BusWriter {
         match self.outbox.push(frames) {
             Ok(0) => {}
             Ok(lost) => {
-                self.metrics.sightings_lost.add(lost);
+                self.miss(Undelivered::Lost, lost);
                 error!(
                     "the spool is full (--spool-max-bytes): its {lost} oldest sighting(s) are lost"
                 );
@@ -323,7 +326,7 @@ impl BusWriter {
         // The error has been logged.
         match self.outbox.push(frames) {
             Ok(lost) => {
-                self.metrics.sightings_lost.add(lost);
+                self.miss(Undelivered::Lost, lost);
                 info!("the spool can be written again");
                 self.refused_tickets.drain(..).for_each(Ticket::finish);
             }
@@ -405,7 +408,7 @@ impl BusWriter {
                 Sent::Yes
             }
             Ok(Sent::Never) => {
-                self.metrics.sightings_failed.add(1);
+                self.miss(Undelivered::Failed, 1);
                 error!(
                     "a sighting is dropped: the broker does not listen to its topic, that of the \
                      generation that its indicator came in: {}",
@@ -456,6 +459,17 @@ impl BusWriter {
         }
     }
 
+    fn miss(&self, why: Undelivered, count: u64) {
+        self.delivery.miss(why, count, &self.metrics);
+    }
+
+    /// Returns how much waits in the spool now.
+    fn note_spooled(&self) -> u64 {
+        let bytes = self.outbox.spooled_bytes();
+        self.delivery.spool(bytes, &self.metrics);
+        bytes
+    }
+
     /// The last chance: sends what the workers found at the very end, if the broker accepts
     /// it at once.
     fn sweep(&mut self, inputs: &WriterInputs) {
@@ -475,10 +489,9 @@ impl BusWriter {
         let written = self.outbox.end(Instant::now());
         self.note(written);
         let lost = self.outbox.at_risk() + self.refused.len() as u64;
-        self.metrics.sightings_lost.add(lost);
+        self.miss(Undelivered::Lost, lost);
         self.refused_tickets.drain(..).for_each(Ticket::keep);
-        let spooled = self.outbox.spooled_bytes();
-        self.metrics.spooled_bytes.set(spooled);
+        let spooled = self.note_spooled();
         if spooled > 0 {
             info!("{spooled} bytes of sightings stay in the spool for the next run");
         }

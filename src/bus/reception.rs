@@ -8,7 +8,7 @@ use log::{debug, info, warn};
 use super::receive::{self, Incoming, Unreadable};
 use super::seen_indicators::Remembered;
 use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
-use crate::intake::Intake;
+use crate::intake::{Intake, Received};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::state::journal::Journal;
@@ -28,6 +28,7 @@ pub struct Reception {
     versions: Versions,
     /// When the last message arrived, or the subscription was made.
     last_message: Instant,
+    received: Received,
 }
 
 impl Reception {
@@ -48,7 +49,13 @@ impl Reception {
             remembered: Remembered::new(with_snapshots),
             versions: Versions::default(),
             last_message: Instant::now(),
+            received: Received::default(),
         }
+    }
+
+    /// What has arrived by now.
+    pub fn received(&self) -> Received {
+        self.received
     }
 
     /// Accepts nothing more.
@@ -141,7 +148,7 @@ impl Reception {
 
     fn take_message(&mut self, message: Message, content: &[u8], subscription: u64) {
         let Some(message) = self.versions.newest(message) else {
-            self.metrics.indicators_repeated.add(1);
+            self.received.count_repeated(&self.metrics);
             return;
         };
         match message {
@@ -154,7 +161,7 @@ impl Reception {
                 self.take_indicator(indicator, content, subscription);
             }
             Message::Withdraw(id) => {
-                self.metrics.indicators_withdrawn.add(1);
+                self.received.count_withdrawn(&self.metrics);
                 self.withdraw(&id);
             }
             Message::Unsupported {
@@ -180,14 +187,12 @@ impl Reception {
     fn take_indicator(&mut self, indicator: Indicator, content: &[u8], subscription: u64) {
         let id = &indicator.id;
         if self.remembered.is_repeated(id, content, subscription) {
-            self.metrics.indicators_repeated.add(1);
+            self.received.count_repeated(&self.metrics);
             let id = printable(id, 200);
             debug!(indicator:% = id, kind = indicator.kind(); "indicator {id} is known already");
             return;
         }
-        self.metrics.indicators_received.add(1);
-        self.metrics.kinds.count(indicator.kind());
-        self.metrics.last_indicator.now();
+        self.received.count_new(&indicator, &self.metrics);
         // `None` while the program stops: nothing more is accepted.
         if let Some(indicators) = &self.indicators {
             let journal = self.journal.as_ref();

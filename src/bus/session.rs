@@ -24,7 +24,7 @@ use super::subscription::{
     GaveUp, Input, Next, Notice, Output, Request, Subscriber, Wishes, bus_topic,
 };
 use crate::config::ProtocolChoice;
-use crate::intake::Intake;
+use crate::intake::{Intake, Received};
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::endpoint::Endpoint;
@@ -85,6 +85,8 @@ pub struct Ended {
     /// Topics that the broker still holds for this app. They have to be given up after the
     /// last sighting is sent.
     pub held: Vec<String>,
+    /// What was taken in.
+    pub received: Received,
     /// Whether the bus was ever reached.
     pub result: Result<(), Unreachable>,
 }
@@ -177,6 +179,7 @@ impl Session {
         let endpoint = self.settings.endpoint;
         Ended {
             held,
+            received: self.reception.received(),
             result: gave_up.map_or(Ok(()), |gave_up| Err(Unreachable { endpoint, gave_up })),
         }
     }

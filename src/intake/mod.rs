@@ -9,6 +9,7 @@ mod lanes;
 mod life;
 mod not_yet_valid;
 mod notes;
+mod received;
 
 pub use account::{Account, Budget, Place, QUEUE_BYTES};
 pub use fates::{Fate, FateCounts, Fates};
@@ -16,3 +17,4 @@ pub use id::ShortId;
 pub use lanes::{Arrival, Intake};
 pub use life::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};
 pub use notes::{Way, note, note_left, note_unsupported};
+pub use received::Received;

@@ -11,7 +11,7 @@ use log::warn;
 
 use super::lanes::{Outcome, Witness};
 use crate::config::Config;
-use crate::intake::FateCounts;
+use crate::intake::{FateCounts, Received};
 use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
@@ -60,21 +60,6 @@ impl Deadline {
     }
 }
 
-/// What the receiver took in.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
-    /// Indicators to match.
-    pub new: u64,
-    /// Indicators that were known already.
-    pub repeated: u64,
-    /// Indicators that are withdrawn.
-    pub withdrawn: u64,
-    /// Files of indicators that could not be used.
-    pub files_failed: u64,
-    /// Whether some of a file were not read.
-    pub is_unread: bool,
-}
-
 /// How a run ended that ends on its own or has a deadline: plain values, which its
 /// threads left when they ended.
 #[derive(Debug, Default)]
@@ -101,13 +86,10 @@ pub struct Ending {
 
 impl Ending {
     /// Takes in what the lanes came to, whose threads have ended.
-    pub fn came_to(&mut self, config: &Config, witnesses: &[Witness], metrics: &Metrics) {
+    pub fn came_to(&mut self, config: &Config, witnesses: &[Witness]) {
         let outcomes: Vec<Outcome> = witnesses.iter().map(Witness::outcome).collect();
         self.fates = outcomes.iter().map(|one| one.fates).sum();
         self.is_from_bus = config.jobs.indicators.is_empty();
-        if self.is_from_bus {
-            self.received = Received::from_bus(metrics, &self.fates);
-        }
         if config.is_fleet() {
             self.lanes = outcomes;
         }

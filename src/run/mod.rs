@@ -7,7 +7,6 @@ pub mod explain;
 mod from_file;
 mod lanes;
 mod matching;
-mod of_bus;
 mod progress;
 mod reload;
 mod signals;
@@ -49,10 +48,9 @@ use crate::sighting::writer;
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
-use end::{Deadline, Ending, Received, Summary};
+use end::{Deadline, Ending, Summary};
 use lanes::{Lane, Lanes, Witness};
 use matching::Matching;
-use of_bus::Delivered;
 use state::{State, state_topics, take_up};
 
 /// The most messages that wait for the writer: with 64 KiB each, about 4 MiB. A slower
@@ -141,7 +139,7 @@ fn run_counted(
             let code = run_with(config, all, metrics, &stop, reloads, ending)?;
             let is_complete = !stop.is_draining();
             connecting.end(&stop);
-            ending.came_to(config, &witnesses, metrics);
+            ending.came_to(config, &witnesses);
             (code, is_complete)
         }
         Ok(None) => (ExitCode::Success, !stop.is_draining()),
@@ -237,9 +235,9 @@ fn run_with(
             }),
             state.journal,
         );
-        receiver_thread().spawn(move || (session.run(), Received::default()))?
+        receiver_thread().spawn(move || session.run())?
     };
-    let Ok((ended, received)) = receiver.join() else {
+    let Ok(ended) = receiver.join() else {
         error!("the receiver ended by a defect of this program");
         stop.now();
         let _ = matching.join();
@@ -256,7 +254,7 @@ fn run_with(
     let is_good = matching.join();
     // It sends the sightings held back, now at the latest.
     drop(teller);
-    ending.received = received;
+    ending.received = ended.received;
     if let Some(files) = files {
         ending.logs = Some(files.get()).filter(|(_, all)| *all > 0);
         ending.logs_failed = files.failed();
@@ -299,7 +297,7 @@ fn start_files(
     stop: &Stop,
     reloads: Receiver<()>,
     tally: Option<Arc<Mutex<Tally>>>,
-) -> std::io::Result<JoinHandle<(session::Ended, Received)>> {
+) -> std::io::Result<JoinHandle<session::Ended>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
         let received = from_file::run(
@@ -310,11 +308,11 @@ fn start_files(
             &reloads,
             tally.as_deref(),
         );
-        let ended = session::Ended {
+        session::Ended {
             held: Vec::new(),
+            received,
             result: Ok(()),
-        };
-        (ended, received)
+        }
     })
 }
 
@@ -463,7 +461,7 @@ fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSett
 /// The writer's thread, and a channel that tells when it has ended.
 struct Writer {
     done: Receiver<writer::Ended>,
-    delivered: Delivered,
+    delivery: Arc<Delivery>,
 }
 
 impl Writer {
@@ -476,7 +474,6 @@ impl Writer {
         inputs: WriterInputs,
     ) -> std::io::Result<Self> {
         let write = Self::prepare(config, spool, delivery, metrics, stop)?;
-        let bus = (config.sink == SinkChoice::Bus).then(|| metrics.clone());
         let (done_sender, done) = bounded(1);
         std::thread::Builder::new()
             .name("writer".to_owned())
@@ -485,8 +482,8 @@ impl Writer {
                 // There is no receiver if the end was not awaited.
                 let _ = done_sender.send(ended);
             })?;
-        let delivered = Delivered::new(delivery.clone(), bus);
-        Ok(Writer { done, delivered })
+        let delivery = delivery.clone();
+        Ok(Writer { done, delivery })
     }
 
     /// The work of the thread, for the configured sink.
@@ -504,7 +501,8 @@ impl Writer {
                     Some(spool) => Outbox::on_disk(spool, config.queue_max_bytes, key),
                     None => Outbox::in_memory(config.queue_max_bytes, key),
                 };
-                let outgoing = BusWriter::new(outbox, metrics.clone(), stop.clone());
+                let outgoing =
+                    BusWriter::new(outbox, delivery.clone(), metrics.clone(), stop.clone());
                 return Ok(Box::new(move |inputs| {
                     outgoing.run(inputs);
                     writer::Ended::Done
@@ -537,7 +535,7 @@ impl Writer {
         if ended.is_none() {
             error!("the writer ended by a defect of this program");
         }
-        let delivery = self.delivered.counts();
+        let delivery = self.delivery.counts();
         let lost = delivery.lost;
         // A reader that went away wanted no more.
         if lost > 0 && ended != Some(writer::Ended::ReaderGone) {

@@ -61,7 +61,7 @@ impl Delivery {
     }
 
     /// So many do not reach the sink.
-    pub(super) fn miss(&self, why: Undelivered, count: u64, metrics: &Metrics) {
+    pub fn miss(&self, why: Undelivered, count: u64, metrics: &Metrics) {
         let (number, shown) = match why {
             Undelivered::Failed => (&self.failed, &metrics.sightings_failed),
             Undelivered::Lost => (&self.lost, &metrics.sightings_lost),
@@ -72,7 +72,7 @@ impl Delivery {
     }
 
     /// So much waits in the spool now.
-    pub(super) fn spool(&self, bytes: u64, metrics: &Metrics) {
+    pub fn spool(&self, bytes: u64, metrics: &Metrics) {
         self.spooled_bytes.store(bytes, Ordering::Release);
         metrics.spooled_bytes.set(bytes);
     }

@@ -10,14 +10,13 @@ use log::{Level, debug, error, info, log, warn};
 
 use crate::config::{Config, RunMode, SinkChoice};
 use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
-use crate::intake::Intake;
+use crate::intake::{Intake, Received};
 use crate::logs::decode::decoded;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::input::{self, Input};
 use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found, Report};
-use crate::run::end::Received;
 use crate::sighting::report::Output;
 use crate::sighting::tally::Tally;
 
@@ -150,8 +149,7 @@ impl Taker<'_> {
 
     /// One more file cannot be used.
     fn fail(&self) {
-        self.count(|received| received.files_failed += 1);
-        self.metrics.files_failed.add(1);
+        self.count(|received| received.count_failed_file(self.metrics));
     }
 
     fn count(&self, change: impl FnOnce(&mut Received)) {
@@ -245,8 +243,7 @@ impl Taker<'_> {
     fn take(&self, message: Message) {
         let metrics = self.metrics;
         let Some(message) = self.versions.borrow_mut().newest(message) else {
-            self.count(|received| received.repeated += 1);
-            metrics.indicators_repeated.add(1);
+            self.count(|received| received.count_repeated(metrics));
             return;
         };
         match message {
@@ -266,17 +263,13 @@ impl Taker<'_> {
                 if !self.keeps_objects {
                     indicator.original = None;
                 }
-                self.count(|received| received.new += 1);
-                metrics.indicators_received.add(1);
-                metrics.kinds.count(indicator.kind());
-                metrics.last_indicator.now();
+                self.count(|received| received.count_new(&indicator, metrics));
                 note_read(&indicator);
                 self.intake.wait_for_room(self.stop);
                 self.intake.add(indicator, None);
             }
             Message::Withdraw(id) => {
-                self.count(|received| received.withdrawn += 1);
-                metrics.indicators_withdrawn.add(1);
+                self.count(|received| received.count_withdrawn(metrics));
                 self.intake.withdraw(&id);
             }
             Message::Unsupported {
