@@ -20,11 +20,13 @@
 //! sightings of others is waited for. One from which nothing of ours comes back, sent twice, is
 //! *mute*: its echoes are not awaited until there is one, or a new subscription.
 
-use std::collections::{HashMap, VecDeque};
+mod queue;
+
 use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use crate::state::spool::Position;
+use queue::{Entry, Queue};
 
 /// How long the broker's echo of a sighting may take before the sighting is sent again.
 pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
@@ -87,22 +89,6 @@ enum State {
     Done,
 }
 
-#[derive(Debug)]
-struct Entry {
-    frame: Frame,
-    key: Option<Key>,
-    state: State,
-    /// When it entered this state.
-    at: Instant,
-    sendings: u32,
-    /// The number of its last sending, among all sendings.
-    turn: u64,
-    /// It was sent only once, so its echo is of the last sending.
-    is_first: bool,
-    /// The spool's position after it.
-    end: Option<Position>,
-}
-
 /// A message that is given up.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unconfirmed {
@@ -115,26 +101,9 @@ pub struct Unconfirmed {
 /// The sightings in flight.
 #[derive(Debug)]
 pub struct Flight {
-    entries: VecDeque<Entry>,
-    /// The number of the first entry, counted from the start.
-    first: u64,
-    /// By key: the entries that wait for this echo.
-    awaited: HashMap<Key, VecDeque<u64>>,
-    /// The entries that are confirmed or trusted, in the order in which they became so.
-    kept: VecDeque<u64>,
-    kept_bytes: usize,
+    queue: Queue,
     /// How many sendings there were.
     sendings: u64,
-    /// Those whose echo would not be recognised, possibly with some that no longer are, in
-    /// the order of their sending.
-    unrecognised: VecDeque<u64>,
-    /// Those in doubt, possibly with some that no longer are.
-    doubts: VecDeque<u64>,
-    /// The number of those sent, and of those in doubt.
-    sent: usize,
-    doubted: usize,
-    /// The bytes of both.
-    open_bytes: usize,
     confirm: Option<KeyOf>,
     is_mute: bool,
     /// The broker does not respond, so overdue echoes mean nothing.
@@ -158,17 +127,8 @@ impl Flight {
     /// nothing new is sent.
     pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         Flight {
-            entries: VecDeque::new(),
-            first: 0,
-            awaited: HashMap::new(),
-            kept: VecDeque::new(),
-            kept_bytes: 0,
+            queue: Queue::default(),
             sendings: 0,
-            unrecognised: VecDeque::new(),
-            doubts: VecDeque::new(),
-            sent: 0,
-            doubted: 0,
-            open_bytes: 0,
             confirm,
             is_mute: false,
             is_away: false,
@@ -194,13 +154,15 @@ impl Flight {
 
     /// Whether another one may be sent.
     pub fn has_room(&self) -> bool {
-        !self.awaits() || self.sent < self.pace.limit()
+        !self.awaits() || self.queue.sent() < self.pace.limit()
     }
 
     /// Whether one more may be in flight: there is memory for it, and for those that came
     /// back until the broker is known to have passed them on.
     pub fn takes_new(&self) -> bool {
-        !self.awaits() || self.open_bytes < self.most_bytes && self.kept_bytes < self.most_kept()
+        !self.awaits()
+            || self.queue.open_bytes() < self.most_bytes
+                && self.queue.kept_bytes() < self.most_kept()
     }
 
     /// How many bytes are kept of what is confirmed or trusted.
@@ -210,42 +172,35 @@ impl Flight {
 
     /// The number of those sent or in doubt.
     pub fn open(&self) -> usize {
-        self.sent + self.doubted
+        self.queue.sent() + self.queue.doubted()
     }
 
     /// The bytes of everything in flight.
     pub fn bytes(&self) -> usize {
-        self.open_bytes + self.kept_bytes
+        self.queue.open_bytes() + self.queue.kept_bytes()
     }
 
     /// The number of them that would be lost with this process.
     pub fn open_unsafe(&self) -> usize {
         let open = |entry: &&Entry| matches!(entry.state, State::Sent | State::Doubt);
-        let entries = self.entries.iter().filter(open);
+        let entries = self.queue.entries().filter(open);
         entries.filter(|entry| entry.end.is_none()).count()
     }
 
     /// The bytes of those sent or in doubt.
     pub fn open_bytes(&self) -> usize {
-        self.open_bytes
+        self.queue.open_bytes()
     }
 
     /// Whether any is in doubt.
     pub fn has_doubts(&self) -> bool {
-        self.doubted > 0
+        self.queue.doubted() > 0
     }
 
     /// The first one in doubt, with its number.
     pub fn next_doubt(&mut self) -> Option<(u64, &Frame)> {
-        while let Some(&number) = self.doubts.front() {
-            if self.state(number) == Some(State::Doubt) {
-                break;
-            }
-            self.doubts.pop_front();
-        }
-        let number = *self.doubts.front()?;
-        let place = self.place(number)?;
-        Some((number, &self.entries[place].frame))
+        let number = self.queue.first_doubt()?;
+        Some((number, &self.queue[number].frame))
     }
 
     /// When to call [`Flight::time`] next, if that matters.
@@ -256,28 +211,14 @@ impl Flight {
     /// A new message was passed to the library.
     pub fn sent(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
         let key = self.confirm.and_then(|key_of| key_of(&frame));
-        let number = self.first + self.entries.len() as u64;
-        if let Some(key) = key {
-            self.awaited.entry(key).or_default().push_back(number);
-        }
-        self.entries.push_back(Entry {
-            frame,
-            key,
-            state: State::Done,
-            at: now,
-            sendings: 1,
-            turn: 0,
-            is_first: true,
-            end,
-        });
+        let number = self.queue.push(frame, key, end, now);
         self.after_sending(number, now);
     }
 
     /// A message in doubt was passed to the library again.
     pub fn sent_again(&mut self, number: u64, now: Instant) {
-        if let Some(place) = self.place(number) {
-            self.entries[place].sendings += 1;
-            self.entries[place].is_first = false;
+        if let Some(entry) = self.queue.get_mut(number) {
+            entry.is_first = false;
             self.after_sending(number, now);
         }
     }
@@ -289,12 +230,11 @@ impl Flight {
     }
 
     fn after_sending(&mut self, number: u64, now: Instant) {
-        let Some(place) = self.place(number) else {
-            return;
-        };
         self.sendings += 1;
-        self.entries[place].turn = self.sendings;
-        let has_key = self.entries[place].key.is_some();
+        let entry = &mut self.queue[number];
+        entry.sendings += 1;
+        entry.turn = self.sendings;
+        let has_key = entry.key.is_some();
         let state = match (self.confirm, has_key && self.awaits()) {
             (_, true) => State::Sent,
             (None, false) => State::Trusted,
@@ -306,73 +246,56 @@ impl Flight {
 
     /// A new message will never be sent.
     pub fn skipped(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
-        self.entries.push_back(Entry {
-            frame,
-            key: None,
-            state: State::Done,
-            at: now,
-            sendings: 0,
-            turn: 0,
-            is_first: true,
-            end,
-        });
+        self.queue.push(frame, None, end, now);
     }
 
     /// A message in doubt will never be sent again.
     pub fn dropped(&mut self, number: u64, now: Instant) {
-        self.await_no_more(number);
+        self.queue.await_no_more(number);
         self.change(number, State::Done, now);
     }
 
     /// An echo was received; returns whether it is of a sighting in flight.
     pub fn echo(&mut self, key: Key, now: Instant) -> bool {
         self.last_sign = Some(now);
-        let Some(numbers) = self.awaited.get_mut(&key) else {
+        let Some(number) = self.queue.take_awaited(key) else {
             return false;
         };
-        let number = numbers.pop_front();
-        if numbers.is_empty() {
-            self.awaited.remove(&key);
-        }
-        let Some(place) = number.and_then(|number| self.place(number)) else {
-            return false;
-        };
-        let (state, at) = (self.entries[place].state, self.entries[place].at);
+        let Entry {
+            state,
+            at,
+            is_first,
+            ..
+        } = self.queue[number];
         self.is_mute = false;
         // The echo of one that was sent again may be of an earlier sending: it does not tell
         // how far the broker is.
-        if state == State::Sent && self.entries[place].is_first {
+        if state == State::Sent && is_first {
             self.echoed = self.echoed.max(Some(at));
             let age = now.saturating_duration_since(at);
-            self.pace.echo(now, age, self.sent);
+            self.pace.echo(now, age, self.queue.sent());
             self.confirm_unrecognised(at, now);
         }
         if matches!(state, State::Sent | State::Doubt | State::Trusted) {
-            self.change(self.first + place as u64, State::Confirmed, now);
+            self.change(number, State::Confirmed, now);
         }
         true
     }
 
     /// What was sent before this moment has come back.
     fn confirm_unrecognised(&mut self, sent_before: Instant, now: Instant) {
-        while let Some(&number) = self.unrecognised.front() {
-            if let Some(place) = self.place(number) {
-                let entry = &self.entries[place];
-                if entry.state == State::Unrecognised {
-                    if entry.at >= sent_before {
-                        return;
-                    }
-                    self.change(number, State::Confirmed, now);
-                }
+        while let Some(number) = self.queue.first_unrecognised() {
+            if self.queue[number].at >= sent_before {
+                return;
             }
-            self.unrecognised.pop_front();
+            self.change(number, State::Confirmed, now);
         }
     }
 
     /// The connection to the broker was lost: what may have been on its way is in doubt.
     pub fn lost(&mut self, now: Instant) {
-        for place in 0..self.entries.len() {
-            let entry = &self.entries[place];
+        for number in self.queue.numbers() {
+            let entry = &self.queue[number];
             let age = now.saturating_duration_since(entry.at);
             let may_stand_there = self.is_among_last(entry) && age <= QUEUE_RISK;
             let at_risk = age <= RISK || may_stand_there;
@@ -383,11 +306,11 @@ impl Flight {
             };
             if in_doubt {
                 // A lost connection says nothing about the message.
-                self.entries[place].sendings = 0;
-                self.change(self.first + place as u64, State::Doubt, now);
+                self.queue[number].sendings = 0;
+                self.change(number, State::Doubt, now);
             }
         }
-        self.sort_doubts();
+        self.queue.sort_doubts();
     }
 
     /// The subscription is lost: nothing is overdue until there is a new one.
@@ -410,8 +333,8 @@ impl Flight {
         self.subscribed(now);
         self.pace = Pace::new();
         self.echoed = None;
-        for place in 0..self.entries.len() {
-            let entry = &mut self.entries[place];
+        for number in self.queue.numbers() {
+            let entry = &mut self.queue[number];
             let in_doubt = match entry.state {
                 State::Sent | State::Unrecognised => true,
                 State::Confirmed => entry.at + LAG >= alive,
@@ -420,12 +343,11 @@ impl Flight {
             if in_doubt {
                 // A broker that died says nothing about the message.
                 entry.sendings = 0;
-                let number = self.first + place as u64;
-                self.await_echo_of(number);
+                self.queue.await_echo_of(number);
                 self.change(number, State::Doubt, now);
             }
         }
-        self.sort_doubts();
+        self.queue.sort_doubts();
     }
 
     /// The broker was alive at this moment.
@@ -434,18 +356,14 @@ impl Flight {
         if self.confirm.is_none() {
             return;
         }
-        while let Some(&number) = self.kept.front() {
-            if let Some(place) = self.place(number) {
-                let entry = &self.entries[place];
-                match entry.state {
-                    State::Confirmed if entry.at + LAG <= at => {
-                        self.change(number, State::Done, at);
-                    }
-                    State::Confirmed | State::Trusted => return,
-                    State::Sent | State::Unrecognised | State::Doubt | State::Done => {}
+        while let Some(number) = self.queue.first_kept() {
+            let entry = &self.queue[number];
+            match entry.state {
+                State::Confirmed if entry.at + LAG <= at => {
+                    self.change(number, State::Done, at);
                 }
+                _ => return,
             }
-            self.kept.pop_front();
         }
     }
 
@@ -459,17 +377,17 @@ impl Flight {
         if let Some(before) = now.checked_sub(LONGEST) {
             self.confirm_unrecognised(before, now);
         }
-        let is_needed = self.sent > 0 || self.has_trusted() || !self.unrecognised.is_empty();
+        let is_needed =
+            self.queue.sent() > 0 || self.queue.has_trusted() || self.queue.has_unrecognised();
         self.look_at = is_needed.then_some(now + LOOK);
         self.slow_down(now);
         let mut given_up = Vec::new();
         let mut went_mute = false;
-        for place in 0..self.entries.len() {
-            let entry = &self.entries[place];
+        for number in self.queue.numbers() {
+            let entry = &self.queue[number];
             if entry.state != State::Sent || !self.is_overdue(entry, now) {
                 continue;
             }
-            let number = self.first + place as u64;
             let never_later = self.echoed.is_none_or(|echoed| echoed < entry.at);
             if entry.sendings > 1 && never_later {
                 went_mute = true;
@@ -483,19 +401,19 @@ impl Flight {
                 frame: entry.frame.clone(),
                 sendings: entry.sendings,
             });
-            self.await_no_more(number);
+            self.queue.await_no_more(number);
             self.change(number, State::Done, now);
         }
         if went_mute {
             self.wait_no_more(now);
         }
-        self.sort_doubts();
+        self.queue.sort_doubts();
         (given_up, went_mute)
     }
 
     /// A broker that is behind gets fewer before its echoes show it: that may take long.
     fn slow_down(&mut self, now: Instant) {
-        let first = self.entries.iter().find(|one| one.state == State::Sent);
+        let first = self.queue.entries().find(|one| one.state == State::Sent);
         if let Some(first) = first.filter(|_| !self.is_away) {
             let age = now.saturating_duration_since(first.at);
             self.pace.awaited(now, age);
@@ -520,71 +438,48 @@ impl Flight {
     /// once more.
     fn wait_no_more(&mut self, now: Instant) {
         self.is_mute = true;
-        for place in 0..self.entries.len() {
-            if self.entries[place].state == State::Sent {
-                self.change(self.first + place as u64, State::Trusted, now);
+        for number in self.queue.numbers() {
+            if self.queue[number].state == State::Sent {
+                self.change(number, State::Trusted, now);
             }
         }
     }
 
-    fn has_trusted(&self) -> bool {
-        let last = self.kept.back().and_then(|number| self.state(*number));
-        last == Some(State::Trusted)
-    }
-
     /// Drops what was trusted for long enough, and what exceeds the memory.
     fn let_go(&mut self, now: Instant) {
-        while let Some(&number) = self.kept.front() {
-            if let Some(place) = self.place(number) {
-                let entry = &self.entries[place];
+        while let Some(number) = self.queue.first_kept() {
+            let entry = &self.queue[number];
+            let goes = if entry.state == State::Trusted {
                 let risk = if self.is_among_last(entry) {
                     QUEUE_RISK
                 } else {
                     RISK
                 };
                 let is_old = now.saturating_duration_since(entry.at) > risk;
-                let goes = match entry.state {
-                    State::Trusted => {
-                        is_old || self.kept_bytes > TRUSTED_BYTES.min(self.most_kept())
-                    }
-                    // Nothing new is sent before there is room again, but to a mute broker.
-                    State::Confirmed => self.is_mute && self.kept_bytes > self.most_kept(),
-                    State::Sent | State::Unrecognised | State::Doubt | State::Done => true,
-                };
-                if !goes {
-                    return;
-                }
-                if matches!(entry.state, State::Trusted | State::Confirmed) {
-                    self.await_no_more(number);
-                    self.change(number, State::Done, now);
-                }
+                is_old || self.queue.kept_bytes() > TRUSTED_BYTES.min(self.most_kept())
+            } else {
+                // Nothing new is sent before there is room again, but to a mute broker.
+                self.is_mute && self.queue.kept_bytes() > self.most_kept()
+            };
+            if !goes {
+                return;
             }
-            self.kept.pop_front();
+            self.queue.await_no_more(number);
+            self.change(number, State::Done, now);
         }
     }
 
     /// Removes what is done from the front; returns the position after it, if it has one.
     pub fn take_done(&mut self) -> Option<Position> {
-        let mut end = None;
-        while self
-            .entries
-            .front()
-            .is_some_and(|entry| entry.state == State::Done)
-        {
-            if let Some(entry) = self.entries.pop_front() {
-                self.first += 1;
-                end = entry.end.or(end);
-            }
-        }
-        end
+        self.queue.take_done()
     }
 
     /// The program ends: what was echoed or is trusted is done, except for echoes of a
     /// broker that may have died shortly afterwards.
     pub fn end(&mut self, now: Instant) {
         let alive_at = self.alive_at.filter(|_| self.is_away);
-        for place in 0..self.entries.len() {
-            let entry = &self.entries[place];
+        for number in self.queue.numbers() {
+            let entry = &self.queue[number];
             let state = match entry.state {
                 State::Trusted => State::Done,
                 State::Unrecognised if alive_at.is_none() => State::Done,
@@ -594,18 +489,18 @@ impl Flight {
                 State::Unrecognised | State::Confirmed => State::Doubt,
                 State::Sent | State::Doubt | State::Done => continue,
             };
-            self.change(self.first + place as u64, state, now);
+            self.change(number, state, now);
         }
     }
 
     /// Removes those in doubt that are not on disk.
     pub fn take_unsafe_doubts(&mut self, now: Instant) -> Vec<Frame> {
         let mut frames = Vec::new();
-        for place in 0..self.entries.len() {
-            let entry = &mut self.entries[place];
+        for number in self.queue.numbers() {
+            let entry = &self.queue[number];
             if entry.state == State::Doubt && entry.end.is_none() {
                 frames.push(entry.frame.clone());
-                self.dropped(self.first + place as u64, now);
+                self.dropped(number, now);
             }
         }
         frames
@@ -615,93 +510,18 @@ impl Flight {
     pub fn doubt(&mut self, frames: Vec<Frame>, now: Instant) {
         for frame in frames {
             self.sent(frame, None, now);
-            let number = self.first + self.entries.len() as u64 - 1;
+            let number = self.queue.numbers().end - 1;
             self.change(number, State::Doubt, now);
         }
     }
 
-    fn place(&self, number: u64) -> Option<usize> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        (place < self.entries.len()).then_some(place)
-    }
-
-    fn state(&self, number: u64) -> Option<State> {
-        self.place(number).map(|place| self.entries[place].state)
-    }
-
-    /// Awaits its echo, once.
-    fn await_echo_of(&mut self, number: u64) {
-        let key = self.place(number).and_then(|place| self.entries[place].key);
-        if let Some(key) = key {
-            let numbers = self.awaited.entry(key).or_default();
-            if !numbers.contains(&number) {
-                numbers.push_back(number);
-            }
-        }
-    }
-
-    /// Stops waiting for its echo: the next one with its key belongs to another.
-    fn await_no_more(&mut self, number: u64) {
-        let key = self.place(number).and_then(|place| self.entries[place].key);
-        let Some(key) = key else {
-            return;
-        };
-        if let Some(numbers) = self.awaited.get_mut(&key) {
-            numbers.retain(|awaited| *awaited != number);
-            if numbers.is_empty() {
-                self.awaited.remove(&key);
-            }
-        }
-    }
-
-    /// Changes a state, and everything counted by state.
+    /// Changes a state, and looks for what is overdue from time to time if it may become so.
     fn change(&mut self, number: u64, state: State, now: Instant) {
-        let Some(place) = self.place(number) else {
-            return;
-        };
-        let entry = &mut self.entries[place];
-        let bytes = entry.frame.len();
-        let former = std::mem::replace(&mut entry.state, state);
-        entry.at = now;
-        if state == State::Done {
-            entry.frame = Frame::new();
-        }
-        match former {
-            State::Sent => (self.sent, self.open_bytes) = (self.sent - 1, self.open_bytes - bytes),
-            State::Doubt => {
-                (self.doubted, self.open_bytes) = (self.doubted - 1, self.open_bytes - bytes);
-            }
-            State::Trusted | State::Unrecognised | State::Confirmed => self.kept_bytes -= bytes,
-            State::Done => {}
-        }
-        match state {
-            State::Sent => (self.sent, self.open_bytes) = (self.sent + 1, self.open_bytes + bytes),
-            State::Doubt => {
-                (self.doubted, self.open_bytes) = (self.doubted + 1, self.open_bytes + bytes);
-                self.doubts.push_back(number);
-            }
-            State::Trusted | State::Confirmed => {
-                self.kept_bytes += bytes;
-                self.kept.push_back(number);
-            }
-            State::Unrecognised => {
-                self.kept_bytes += bytes;
-                self.unrecognised.push_back(number);
-            }
-            State::Done => {}
-        }
+        self.queue.change(number, state, now);
         let waits = matches!(state, State::Sent | State::Trusted | State::Unrecognised);
         if waits && self.look_at.is_none() {
             self.look_at = Some(now + LOOK);
         }
-    }
-
-    /// They are sent in the order of their first sending.
-    fn sort_doubts(&mut self) {
-        self.doubts.make_contiguous().sort_unstable();
-        let mut last = None;
-        self.doubts
-            .retain(|number| last.replace(*number) != Some(*number));
     }
 }
 

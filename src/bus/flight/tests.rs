@@ -35,7 +35,9 @@ fn again(flight: &mut Flight, now: Instant) -> String {
 
 fn is_empty(flight: &mut Flight) -> bool {
     flight.take_done();
-    flight.entries.is_empty() && flight.awaited.is_empty() && flight.open_bytes == 0
+    flight.queue.numbers().is_empty()
+        && flight.queue.awaited_keys() == 0
+        && flight.queue.open_bytes() == 0
 }
 
 const MOMENT: Duration = Duration::from_millis(10);
@@ -49,7 +51,7 @@ fn what_came_back_is_done_when_the_broker_lived_on() {
     flight.alive(now + LAG - MOMENT);
     assert!(!is_empty(&mut flight) && flight.open() == 0);
     flight.alive(now + LAG);
-    assert!(is_empty(&mut flight) && flight.kept_bytes == 0);
+    assert!(is_empty(&mut flight) && flight.queue.kept_bytes() == 0);
 }
 
 #[test]
@@ -141,7 +143,7 @@ fn what_a_broker_sent_back_shortly_before_it_died_goes_once_more() {
         echo(&mut flight, "a", now);
         flight.restarted(now + 2 * LAG, alive);
         assert_eq!(again(&mut flight, now), expected);
-        assert_eq!(flight.open(), flight.awaited.len());
+        assert_eq!(flight.open(), flight.queue.awaited_keys());
     }
 }
 
@@ -199,7 +201,7 @@ fn what_is_in_doubt_goes_once_more_to_a_mute_broker() {
     flight.restarted(now, now);
     let (number, _) = flight.next_doubt().expect("in doubt");
     flight.sent_again(number, now);
-    flight.entries[0].sendings = 2;
+    flight.queue[0].sendings = 2;
     now += CONFIRMATION_TIME;
     assert_eq!(flight.time(now), (Vec::new(), true));
     assert_eq!(again(&mut flight, now), "b");
@@ -240,7 +242,7 @@ fn without_confirmation_the_last_moment_is_in_doubt() {
     }
     flight.time(now + 2 * RISK);
     flight.take_done();
-    assert_eq!(flight.entries.len(), LAST);
+    assert_eq!(flight.queue.entries().count(), LAST);
 }
 
 #[test]
@@ -269,8 +271,12 @@ fn what_is_kept_without_confirmation_has_a_bound() {
         flight.time(now);
         flight.take_done();
     }
-    assert!(flight.kept_bytes <= 500, "{}", flight.kept_bytes);
-    assert!(flight.entries.len() < 50);
+    assert!(
+        flight.queue.kept_bytes() <= 500,
+        "{}",
+        flight.queue.kept_bytes()
+    );
+    assert!(flight.queue.entries().count() < 50);
 }
 
 /// What came back was forgotten where there was no memory for it, and lost with a broker
@@ -288,7 +294,7 @@ fn what_came_back_is_kept_and_nothing_new_sent_before_there_is_room() {
         sent += 1;
     }
     assert!((40..60).contains(&sent), "{sent}");
-    assert_eq!(flight.entries.len(), sent);
+    assert_eq!(flight.queue.entries().count(), sent);
     // All of them, whatever memory they take.
     flight.restarted(now, now);
     assert_eq!(again(&mut flight, now).split(' ').count(), sent);
@@ -311,7 +317,7 @@ fn what_came_back_before_a_broker_was_mute_is_kept_within_the_bound() {
         flight.time(now);
         flight.take_done();
     }
-    assert!(flight.takes_new() && flight.kept_bytes <= 500);
+    assert!(flight.takes_new() && flight.queue.kept_bytes() <= 500);
 }
 
 #[test]
