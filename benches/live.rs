@@ -70,7 +70,7 @@ fn main() {
 struct Bed {
     live: Live,
     intake: vast_threatbus::intake::Intake,
-    parcels: Receiver<WriterMessage>,
+    messages: Receiver<WriterMessage>,
     metrics: Arc<Metrics>,
     gate: crossbeam_channel::Sender<()>,
     stop: Stop,
@@ -81,7 +81,7 @@ impl Bed {
     fn start(path: &Path) -> Self {
         let metrics = Arc::new(Metrics::default());
         let stop = Stop::new().expect("two socket pairs");
-        let (writer, parcels) = bounded(64);
+        let (writer, messages) = bounded(64);
         let (gate, opened) = bounded(1);
         let source = Source {
             feed: Box::new(Cat {
@@ -121,7 +121,7 @@ impl Bed {
         Bed {
             live,
             intake,
-            parcels,
+            messages,
             metrics,
             gate,
             stop,
@@ -152,7 +152,7 @@ impl Bed {
         let wanted = (EVENTS / HIT_EVERY) as u64;
         let mut matches = 0;
         while matches < wanted {
-            matches += self.parcels.recv().expect("it runs").count();
+            matches += self.messages.recv().expect("it runs").count();
         }
         let (seconds, cpu) = (started.elapsed().as_secs_f64(), cpu_seconds() - cpu);
         println!(
@@ -195,7 +195,7 @@ fn latency(folder: &Path) {
         let line = conn(&mut random, true);
         let started = Instant::now();
         lines.write_all(line.as_bytes()).expect("it is read");
-        bed.parcels.recv().expect("it runs");
+        bed.messages.recv().expect("it runs");
         times.push(started.elapsed());
     }
     times.sort_unstable();

@@ -38,7 +38,7 @@ const AT_ONCE: usize = 256;
 /// The inputs of the writer.
 pub struct WriterInputs {
     /// Sightings from the workers.
-    pub parcels: Receiver<WriterMessage>,
+    pub messages: Receiver<WriterMessage>,
     /// What the session knows about the broker.
     pub brokers: Receiver<Broker>,
     /// Sightings that the broker echoed, from any app; `None` for one that cannot be from
@@ -184,7 +184,7 @@ impl BusWriter {
             }
         }
         while open && self.takes_more() {
-            match inputs.parcels.try_recv() {
+            match inputs.messages.try_recv() {
                 Ok(message) => {
                     self.moved = Instant::now();
                     self.take(message);
@@ -241,7 +241,7 @@ impl BusWriter {
     fn wait(&self, inputs: &mut WriterInputs, open: bool, time: Duration) {
         let mut select = Select::new();
         if open && self.takes_more() {
-            select.recv(&inputs.parcels);
+            select.recv(&inputs.messages);
         }
         let brokers = select.recv(&inputs.brokers);
         let echoes = select.recv(&inputs.echoes);
@@ -474,7 +474,7 @@ impl BusWriter {
     /// it at once.
     fn sweep(&mut self, inputs: &WriterInputs) {
         let until = Instant::now() + LEAST_LINGER;
-        while let Ok(message) = inputs.parcels.recv_deadline(until) {
+        while let Ok(message) = inputs.messages.recv_deadline(until) {
             self.take(message);
         }
         self.send_some();

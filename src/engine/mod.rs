@@ -78,7 +78,7 @@ pub trait Engine {
 
     /// Whether its queries return more than the events with a value, so that each event
     /// is checked here.
-    fn gives_more(&self) -> bool {
+    fn returns_superset(&self) -> bool {
         false
     }
 
@@ -88,12 +88,12 @@ pub trait Engine {
     }
 
     /// Why no query can contain a value. Such a value is left out of all queries.
-    fn cannot_ask(&self, _observable: &Observable) -> Option<&'static str> {
+    fn why_unsupported(&self, _observable: &Observable) -> Option<&'static str> {
         None
     }
 
     /// Whether it supports queries other than for values.
-    fn takes_selections(&self) -> bool {
+    fn supports_selections(&self) -> bool {
         false
     }
 
@@ -125,7 +125,7 @@ pub enum QueryTarget<'a> {
     /// Events with any of these values.
     Values(&'a [&'a Observable]),
     /// These events and possibly others, for an engine that [supports
-    /// selections](Engine::takes_selections).
+    /// selections](Engine::supports_selections).
     Selection(&'a Selection),
 }
 

@@ -156,7 +156,7 @@ impl Indicator {
     }
 
     /// Whether it, or a part of it, needs a separate query.
-    pub fn takes_selections(&self) -> bool {
+    pub fn needs_selection(&self) -> bool {
         let parts = self.sequence.iter().flat_map(|sequence| &sequence.parts);
         self.selection.is_some() || parts.into_iter().any(|part| part.selection.is_some())
     }
@@ -264,7 +264,7 @@ pub enum Message {
         /// The protocol that it came in.
         protocol: Protocol,
         /// Its original pattern or value.
-        asked: String,
+        ioc: String,
         /// The human-readable reason.
         reason: String,
         /// When this version was made, in microseconds since 1970, if it says so.
@@ -284,7 +284,7 @@ impl Message {
                 replaces,
                 ..
             } if !indicator.is_narrow() => Message::Unsupported {
-                asked: indicator.ioc.join("|"),
+                ioc: indicator.ioc.join("|"),
                 protocol: indicator.protocol,
                 reason: "nothing in it narrows the events that it matches, so whoever can \
                          publish could make every event a sighting (--match thorough accepts it)"

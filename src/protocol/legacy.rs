@@ -163,21 +163,21 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
         return Ok(Message::Unsupported {
             protocol: Protocol::Legacy,
             id,
-            asked: intel.data.indicator.join("|"),
+            ioc: intel.data.indicator.join("|"),
             reason: format!("intel type {name} cannot be searched"),
             modified: None,
             replaces: false,
         });
     }
-    let asked = meaning(asks, &intel.data.indicator)
+    let meaning = meaning(asks, &intel.data.indicator)
         .map_err(|reason| Rejection::new(id.clone(), reason))?;
-    let observable = asked
+    let observable = meaning
         .observable
         .checked()
         .map_err(|reason| Rejection::new(id.clone(), reason))?;
     Ok(Message::Match {
         indicator: Indicator {
-            condition: asked.condition.map(Arc::new),
+            condition: meaning.condition.map(Arc::new),
             ioc: intel
                 .data
                 .indicator

@@ -73,7 +73,7 @@ pub(super) struct AnswerReader<'a> {
     purpose: Purpose,
     max_events: Option<NonZeroU64>,
     title: &'static str,
-    gives_more: bool,
+    returns_superset: bool,
     answers: bool,
     /// `None` if every event matches.
     attribution: Option<Box<dyn Attribute>>,
@@ -101,7 +101,7 @@ impl<'a> AnswerReader<'a> {
             .collect();
         AnswerReader {
             title: engine.title(),
-            gives_more: engine.gives_more(),
+            returns_superset: engine.returns_superset(),
             answers: engine.counts_answers(),
             // A selection is queried alone, and its condition decides.
             attribution: match &*observables {
@@ -198,7 +198,7 @@ impl<'a> AnswerReader<'a> {
             let doubtful = doubtful.filter(|&query| self.queries[query].holds(event));
             self.doubtful(&doubtful.collect::<Vec<usize>>(), number);
         }
-        if verdict.nothing_found && self.gives_more {
+        if verdict.nothing_found && self.returns_superset {
             self.out.metrics.events_unmatched.add(1);
         } else {
             self.findings.unattributed |= verdict.nothing_found;

@@ -164,7 +164,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         }
         match (group.purpose, group.queries.len()) {
             (Purpose::Doubts, _) => None,
-            (Purpose::AllEvents, 1) if self.engine.gives_more() => None,
+            (Purpose::AllEvents, 1) if self.engine.returns_superset() => None,
             (Purpose::AllEvents, 1) if group.queries.iter().any(is_checked_here) => None,
             (Purpose::AllEvents, 1) => Some(limit),
             (Purpose::AllEvents, queries) => {
@@ -319,7 +319,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     fn log_unsupported_values(&self, batch: &Batch) {
         for query in &batch.queries {
             for observable in query.observables() {
-                let Some(reason) = self.engine.cannot_ask(observable) else {
+                let Some(reason) = self.engine.why_unsupported(observable) else {
                     continue;
                 };
                 for entry in &query.entries {

@@ -115,7 +115,7 @@ impl Retro {
         if let Some(most) = engine.most_observables() {
             settings.batch_size = settings.batch_size.min(most);
         }
-        let lists_only = (!engine.takes_selections()).then(|| {
+        let lists_only = (!engine.supports_selections()).then(|| {
             let title = engine.title();
             format!("nothing in it is a value to search, and {title} is searched by values alone")
         });

@@ -96,7 +96,7 @@ impl Table for Queue {
         if let Some(reason) = self
             .lists_only
             .as_ref()
-            .filter(|_| indicator.takes_selections())
+            .filter(|_| indicator.needs_selection())
         {
             note_unsupported(&indicator, reason, &self.metrics);
             return PutOutcome::Refused;

@@ -99,7 +99,7 @@ impl Ending {
     pub fn verdict(&self) -> (ExitCode, Option<String>) {
         let mut reasons = self.left();
         if self.cause.is_none() {
-            reasons.extend(self.lanes.iter().filter_map(Outcome::not_asked));
+            reasons.extend(self.lanes.iter().filter_map(Outcome::not_queried));
             reasons.extend(self.failures());
             if self.nothing_came() && self.tells_matches {
                 reasons.push("no indicator was received, so nothing was searched".to_owned());

@@ -204,20 +204,20 @@ fn explanation(
         }) => Some(explain_indicator(indicator, left_out, asked)),
         Ok(Message::Unsupported {
             id,
-            asked,
+            ioc,
             reason,
             protocol,
             ..
         }) => {
             let explanation = none(Some(&**id), reason);
-            let asked = Some(asked.clone());
+            let ioc = Some(ioc.clone());
             Some(match protocol {
                 Protocol::Stix2 => Explanation {
-                    pattern: asked,
+                    pattern: ioc,
                     ..explanation
                 },
                 Protocol::Legacy => Explanation {
-                    value: asked,
+                    value: ioc,
                     ..explanation
                 },
             })

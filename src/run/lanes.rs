@@ -301,7 +301,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Why it was not queried, if it was not.
-    pub fn not_asked(&self) -> Option<String> {
+    pub fn not_queried(&self) -> Option<String> {
         let reason = self.given_up.as_ref()?;
         Some(format!(
             "{} was not queried: {reason}",
@@ -321,15 +321,15 @@ impl fmt::Display for Outcome {
     /// What was queried, found, and left.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.fates;
-        let asked = counts.queried + counts.timed_out + counts.failed;
+        let queried = counts.queried + counts.timed_out + counts.failed;
         write!(
             f,
-            "{}: {asked} indicator(s) queried, {} sighting(s) found, {} indicator(s) left",
+            "{}: {queried} indicator(s) queried, {} sighting(s) found, {} indicator(s) left",
             printable(&self.name, 200),
             self.shown_found,
             counts.left()
         )?;
-        match self.not_asked() {
+        match self.not_queried() {
             Some(_) => f.write_str("; it was not queried"),
             None => Ok(()),
         }

@@ -200,8 +200,8 @@ impl Start<'_> {
         report: Arc<ReportSettings>,
     ) -> (retro::Lane, Intake) {
         let engine = connection.engine();
-        let takes_parts = engine.takes_selections() || engine.gives_more();
-        let wider = wider(self.config, "retro", takes_parts);
+        let supports_parts = engine.supports_selections() || engine.returns_superset();
+        let wider = wider(self.config, "retro", supports_parts);
         let fates = lane.fates.clone();
         let (intake, arrivals, account) = Intake::stored(&lane.name, fates.clone(), &self.stored);
         let lane = retro::Lane {
@@ -231,24 +231,24 @@ fn wider_live(config: &Config, connection: &Arc<Connection>) -> live::WiderOf {
     let (config, engine) = (config.clone(), connection.engine().clone());
     Arc::new(move |source| {
         // Its own matcher, if it has one, compares whole values.
-        let takes_parts = source.matcher.is_none() && engine.takes_selections();
+        let supports_parts = source.matcher.is_none() && engine.supports_selections();
         match source.matcher {
             None if config.meaning.mode != Mode::Exact => wider_here(&config),
-            _ => wider(&config, "live", takes_parts),
+            _ => wider(&config, "live", supports_parts),
         }
     })
 }
 
 /// How far the search for indicators goes, as far as supported. The host of a URL is a
 /// whole value.
-fn wider(config: &Config, what: &str, takes_parts: bool) -> MatchExpansion {
+fn wider(config: &Config, what: &str, supports_parts: bool) -> MatchExpansion {
     let wanted = config.wider;
     let wider = MatchExpansion {
         url_hosts: wanted.url_hosts,
         ends: wanted.ends,
         ..MatchExpansion::default()
     };
-    if takes_parts || wider == wanted {
+    if supports_parts || wider == wanted {
         return wanted;
     }
     warn!(

@@ -179,12 +179,12 @@ fn run_with(
         Ok(allow) => Allowing::new(allow),
         Err(code) => return Ok(code),
     };
-    let (messages_sender, parcels) = bounded::<WriterMessage>(WRITER_MESSAGES);
+    let (messages_sender, messages) = bounded::<WriterMessage>(WRITER_MESSAGES);
     let (broker_sender, brokers) = unbounded::<Broker>();
     let (echo_sender, echoes) = unbounded();
     let finished = Arc::new(AtomicBool::new(false));
     let inputs = WriterInputs {
-        parcels,
+        messages,
         brokers,
         echoes,
         finished: finished.clone(),
@@ -201,7 +201,7 @@ fn run_with(
         noise: noise(config).map(|noise| Arc::new(noise.journalled(state.held_back))),
         ..report_settings(config, metrics, stop)
     });
-    let teller = start_teller(&report, metrics, &messages_sender, stop, state.pending)?;
+    let held_back = start_held_back(&report, metrics, &messages_sender, stop, state.pending)?;
     let (matching, intake) = Matching::start(config, lanes, &report, &messages_sender, stop)?;
     let intake = intake.allowing(allow.clone()).counting(metrics.clone());
     drop(report);
@@ -241,7 +241,7 @@ fn run_with(
         error!("the receiver ended by a defect of this program");
         stop.now();
         let _ = matching.join();
-        drop(teller);
+        drop(held_back);
         writer.join(stop);
         return Ok(ExitCode::Software);
     };
@@ -253,7 +253,7 @@ fn run_with(
     }
     let is_good = matching.join();
     // It sends the sightings held back, now at the latest.
-    drop(teller);
+    drop(held_back);
     ending.received = ended.received;
     if let Some(files) = files {
         ending.logs = Some(files.get()).filter(|(_, all)| *all > 0);
@@ -261,7 +261,7 @@ fn run_with(
     }
     let (written, delivery) = writer.join(stop);
     drop(progress);
-    let is_told = summary::tell(config, tally);
+    let has_summary = summary::output(config, tally);
     if let Some(reported) = reported {
         remember_reported(&reported, written, &delivery);
     }
@@ -276,7 +276,7 @@ fn run_with(
     Ok(match ended.result {
         // The engine does not support the configuration.
         _ if !is_good => ExitCode::Usage,
-        Ok(()) if written && is_told => ExitCode::Success,
+        Ok(()) if written && has_summary => ExitCode::Success,
         Ok(()) => ExitCode::Software,
         Err(error) => {
             error!("{error}");
@@ -388,12 +388,12 @@ fn is_delivered(written: Written, delivery: &DeliveryCounts) -> bool {
     written == Written::All && delivery.lost + delivery.failed == 0
 }
 
-/// How often is looked whether sightings that are held back are due.
+/// How often held-back sightings are checked for being due.
 const LOOK_FOR_DUE: Duration = Duration::from_secs(1);
 
 /// Starts the thread that sends held-back sightings: first those of an earlier run, then
 /// each when its time is over, and the rest at the end.
-fn start_teller(
+fn start_held_back(
     report: &Arc<ReportSettings>,
     metrics: &Arc<Metrics>,
     writer: &Sender<WriterMessage>,
@@ -410,11 +410,11 @@ fn start_teller(
         stop.clone(),
     );
     let mut pending = Some(pending);
-    Ticker::start("teller", LOOK_FOR_DUE, move |wake| {
-        reporter.tell_all(pending.take().unwrap_or_default());
+    Ticker::start("held-back", LOOK_FOR_DUE, move |wake| {
+        reporter.send_aggregated(pending.take().unwrap_or_default());
         match wake {
-            Wake::Pause => reporter.tell_due(),
-            Wake::End => reporter.tell_rest(),
+            Wake::Pause => reporter.send_due(),
+            Wake::End => reporter.send_rest(),
         }
     })
 }
@@ -515,7 +515,9 @@ impl Writer {
             },
         };
         let write = writer::writer(choice, delivery.clone(), metrics.clone(), stop.clone())?;
-        Ok(Box::new(move |inputs: WriterInputs| write(&inputs.parcels)))
+        Ok(Box::new(move |inputs: WriterInputs| {
+            write(&inputs.messages)
+        }))
     }
 
     /// Waits for the writer; where the reader of standard output stands still,

@@ -11,7 +11,7 @@ use log::{error, info};
 use crate::config::{Config, SummaryForm};
 use crate::process::input;
 use crate::sighting::summary;
-use crate::sighting::tally::{Tally, Told};
+use crate::sighting::tally::{SightingSummary, Tally};
 
 /// The tally of a run, if a summary is requested.
 pub(super) fn tally(config: &Config) -> Option<Arc<Mutex<Tally>>> {
@@ -31,19 +31,22 @@ fn shows_table(config: &Config) -> bool {
 }
 
 /// Shows and writes the summary; returns whether everything could be written.
-pub(super) fn tell(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool {
+pub(super) fn output(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool {
     let Some(tally) = tally else {
         return true;
     };
-    let told = tally.lock().unwrap_or_else(PoisonError::into_inner).told();
+    let summary = tally
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .summary();
     if shows_table(config) {
         // If the terminal is closed, nobody reads it.
-        let _ = io::stderr().write_all(summary::table(&told).as_bytes());
+        let _ = io::stderr().write_all(summary::table(&summary).as_bytes());
     }
     let mut is_good = true;
     for (path, form) in &config.jobs.summary_files {
         let name = input::name(path);
-        match write(path, *form, &told) {
+        match write(path, *form, &summary) {
             Ok(()) => info!("the summary is in {name}"),
             Err(reason) => {
                 error!("--summary-file {name}: {reason}");
@@ -54,11 +57,11 @@ pub(super) fn tell(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool {
     is_good
 }
 
-fn write(path: &Path, form: SummaryForm, told: &Told) -> io::Result<()> {
+fn write(path: &Path, form: SummaryForm, summary: &SightingSummary) -> io::Result<()> {
     let text = match form {
-        SummaryForm::Json => summary::json(told)?,
-        SummaryForm::Csv => summary::csv(told),
-        SummaryForm::Html => summary::html(told),
+        SummaryForm::Json => summary::json(summary)?,
+        SummaryForm::Csv => summary::csv(summary),
+        SummaryForm::Html => summary::html(summary),
     };
     replace(path, text.as_bytes())
 }

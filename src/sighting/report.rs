@@ -318,7 +318,7 @@ impl Reporter {
         let context = joined.as_ref().unwrap_or(context);
         if let Some(noise) = &settings.noise {
             let now = Instant::now();
-            self.tell_all(noise.due(now));
+            self.send_aggregated(noise.due(now));
             let met = noise.meet(now, indicator, context, &mut facts);
             if met != windows::Met::Passes {
                 self.metrics.sightings_aggregated.add(1);
@@ -382,27 +382,27 @@ impl Reporter {
     }
 
     /// Sends the aggregated sightings whose time is over.
-    pub fn tell_due(&mut self) {
+    pub fn send_due(&mut self) {
         let settings = self.settings.clone();
         let due = settings
             .noise
             .as_ref()
             .map(|noise| noise.due(Instant::now()));
-        self.tell_all(due.unwrap_or_default());
+        self.send_aggregated(due.unwrap_or_default());
         self.flush();
     }
 
     /// Sends everything held back, at the end.
-    pub fn tell_rest(&mut self) {
+    pub fn send_rest(&mut self) {
         let settings = self.settings.clone();
         let rest = settings.noise.as_ref().map(|noise| noise.rest());
-        self.tell_all(rest.unwrap_or_default());
+        self.send_aggregated(rest.unwrap_or_default());
         self.flush();
     }
 
     /// Sends sightings that stand for several. Once they are safe, their entries in the
     /// journal are closed.
-    pub fn tell_all(&mut self, all: Vec<Kept>) {
+    pub fn send_aggregated(&mut self, all: Vec<Kept>) {
         if all.is_empty() {
             return;
         }

@@ -21,7 +21,7 @@ const MOST_HOSTS: usize = 1000;
 const MOST_INDICATORS: usize = 1_000_000;
 
 /// The number of hosts reported for each.
-pub const HOSTS_TOLD: usize = 3;
+pub const HOSTS_SHOWN: usize = 3;
 
 /// One indicator and its sightings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,7 +76,7 @@ pub struct Tally {
 
 /// The summary of a run.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct SightingSummary {
     /// The indicators, those with most sightings first.
     pub rows: Vec<Row>,
     /// The sightings in each of a few spans of equal length: the start in seconds since
@@ -164,11 +164,11 @@ impl Tally {
     }
 
     /// The summary.
-    pub fn told(&self) -> Told {
-        let mut rows: Vec<Row> = self.entries.values().map(Entry::told).collect();
+    pub fn summary(&self) -> SightingSummary {
+        let mut rows: Vec<Row> = self.entries.values().map(Entry::row).collect();
         rows.sort_by(|one, other| (other.count, &one.id).cmp(&(one.count, &other.id)));
         let (span, line) = spans(&self.moments);
-        Told {
+        SightingSummary {
             rows,
             line,
             span,
@@ -187,11 +187,11 @@ impl Feeds {
 }
 
 impl Entry {
-    fn told(&self) -> Row {
+    fn row(&self) -> Row {
         let mut hosts: Vec<(IpAddr, u64)> =
             self.hosts.iter().map(|(host, n)| (*host, *n)).collect();
         hosts.sort_by_key(|(host, count)| (std::cmp::Reverse(*count), *host));
-        hosts.truncate(HOSTS_TOLD);
+        hosts.truncate(HOSTS_SHOWN);
         Row {
             hosts,
             ..self.row.clone()
@@ -289,9 +289,9 @@ mod tests {
             tally.record(&indicator("often"), &event, seen, Some(&source));
         }
         tally.record(&indicator("once"), "{}", at(160), None);
-        let told = tally.told();
-        assert_eq!(told.rows.len(), 2);
-        let row = &told.rows[0];
+        let summary = tally.summary();
+        assert_eq!(summary.rows.len(), 2);
+        let row = &summary.rows[0];
         assert_eq!(
             (&*row.indicator, row.count, row.kind),
             ("often", 5, "domain")
@@ -306,9 +306,9 @@ mod tests {
         assert_eq!(&*row.feed, "feed.csv");
         let sources = row.sources.iter().map(|(name, n)| format!("{name} {n}"));
         assert_eq!(sources.collect::<Vec<_>>(), ["a 2", "b 3"]);
-        assert!(told.rows[1].sources.is_empty());
-        assert!(told.rows[1].hosts.is_empty());
-        assert_eq!((told.span, told.line.len()), (10, 8));
+        assert!(summary.rows[1].sources.is_empty());
+        assert!(summary.rows[1].hosts.is_empty());
+        assert_eq!((summary.span, summary.line.len()), (10, 8));
     }
 
     #[test]
@@ -325,8 +325,8 @@ mod tests {
         for id in ["1", "2", "3", "4"] {
             tally.record(&indicator(id), "{}", at(1), None);
         }
-        let told = tally.told();
-        let feeds: Vec<&str> = told.rows.iter().map(|row| &*row.feed).collect();
+        let summary = tally.summary();
+        let feeds: Vec<&str> = summary.rows.iter().map(|row| &*row.feed).collect();
         assert_eq!(feeds, ["a.txt", "a.txt", "b.csv", "a.txt, b.csv"]);
     }
 

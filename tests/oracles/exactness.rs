@@ -103,7 +103,7 @@ impl Engine for Plain {
         Ok(())
     }
 
-    fn takes_selections(&self) -> bool {
+    fn supports_selections(&self) -> bool {
         true
     }
 
@@ -113,14 +113,14 @@ impl Engine for Plain {
 
     fn export(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         _: &Stop,
         consume: &mut dyn FnMut(Piece<'_>) -> Flow,
     ) -> QueryOutcome {
         let query = self.queries.get() + 1;
         self.queries.set(query);
-        let (observables, mut lines) = match asked {
+        let (observables, mut lines) = match target {
             QueryTarget::Values(observables) => (observables, self.matches(observables)),
             QueryTarget::Selection(selection) => (&[][..], self.selected(selection)),
         };
@@ -219,12 +219,12 @@ impl Run {
 
     /// What one query for an indicator gives.
     fn expected(&self, observables: &[Observable]) -> HashMap<String, usize> {
-        let asked: Vec<&Observable> = observables
+        let queried: Vec<&Observable> = observables
             .iter()
             .filter(|one| !self.engine.refused.contains(one))
             .collect();
         let mut lines = HashMap::new();
-        for line in self.engine.matches(&asked) {
+        for line in self.engine.matches(&queried) {
             *lines.entry(line.to_owned()).or_insert(0) += 1;
         }
         lines

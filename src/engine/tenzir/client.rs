@@ -347,7 +347,7 @@ impl Engine for Client {
         }
     }
 
-    fn gives_more(&self) -> bool {
+    fn returns_superset(&self) -> bool {
         self.scope.mode != Mode::Exact
     }
 

@@ -310,7 +310,7 @@ impl Engine for Client {
         }
     }
 
-    fn gives_more(&self) -> bool {
+    fn returns_superset(&self) -> bool {
         self.reach.mode != Mode::Exact
     }
 
@@ -318,11 +318,11 @@ impl Engine for Client {
         self.reach.answers
     }
 
-    fn cannot_ask(&self, observable: &Observable) -> Option<&'static str> {
+    fn why_unsupported(&self, observable: &Observable) -> Option<&'static str> {
         why_not(observable.spelled()?.as_written())
     }
 
-    fn takes_selections(&self) -> bool {
+    fn supports_selections(&self) -> bool {
         true
     }
 
@@ -344,27 +344,27 @@ impl Engine for Client {
     /// is in the process list.
     fn export(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
         let is_time = |one: &Selection| matches!(one, Selection::During(..));
         let has_time = bounds.since.is_some()
-            || matches!(asked, QueryTarget::Selection(selection) if selection.has(&is_time));
+            || matches!(target, QueryTarget::Selection(selection) if selection.has(&is_time));
         if !has_time {
-            return self.ask(asked, bounds, None, stop, consume);
+            return self.ask(target, bounds, None, stop, consume);
         }
         // It is not known for certain which time extractors a release has.
         let mut answer = QueryOutcome::Complete;
         for extractor in self.version.time_extractors() {
-            answer = self.ask(asked, bounds, Some(extractor), stop, consume);
+            answer = self.ask(target, bounds, Some(extractor), stop, consume);
             if !matches!(answer, QueryOutcome::Refused(_)) {
                 return answer;
             }
         }
         debug!("vast refuses a bound on the time of events: {answer:?}; asking without it");
-        self.ask(asked, bounds, None, stop, consume)
+        self.ask(target, bounds, None, stop, consume)
     }
 }
 
@@ -372,13 +372,13 @@ impl Client {
     /// Runs the query once, with bounds on event times if there is an extractor.
     fn ask(
         &self,
-        asked: QueryTarget<'_>,
+        target: QueryTarget<'_>,
         bounds: Bounds,
         times: Option<&str>,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
-        let mut queries = match asked {
+        let mut queries = match target {
             QueryTarget::Values(values) if self.reach.mode == Mode::Exact => {
                 Vec::from_iter(Query::any_of(values.iter().copied(), &self.version))
             }

@@ -56,7 +56,7 @@ impl<'a> Record<'a> {
             return Ok(Message::Unsupported {
                 protocol: Protocol::Legacy,
                 id: self.id_of(kind, self.value).into(),
-                asked: self.value.to_owned(),
+                ioc: self.value.to_owned(),
                 reason: format!("no event holds values of type {kind:?}"),
                 modified: None,
                 replaces: false,

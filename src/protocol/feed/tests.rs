@@ -38,7 +38,7 @@ pub fn values(text: impl AsRef<[u8]>) -> Vec<String> {
     let (all, _) = read_with(&Options::default(), text).expect("a feed");
     let value = |found| match found {
         Found::Message(Message::Match { indicator, .. }) => indicator.ioc.join("|"),
-        Found::Message(Message::Unsupported { asked, .. }) => format!("?{asked}"),
+        Found::Message(Message::Unsupported { ioc, .. }) => format!("?{ioc}"),
         Found::Message(Message::Withdraw(id)) => format!("-{id}"),
         Found::Rejected(line, _) => format!("!{line}"),
     };

@@ -86,7 +86,7 @@ fn read_pattern(
     let unsupported = |id, reason| Message::Unsupported {
         id,
         protocol: Protocol::Stix2,
-        asked: stix.pattern.as_deref().unwrap_or_default().to_owned(),
+        ioc: stix.pattern.as_deref().unwrap_or_default().to_owned(),
         reason,
         modified: Validity::ALWAYS.modified_at(modified(stix)).modified(),
         replaces,

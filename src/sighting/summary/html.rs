@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use time::OffsetDateTime;
 
-use super::{LONGEST, Told, has_sources, hosts, sources};
+use super::{LONGEST, SightingSummary, has_sources, hosts, sources};
 use crate::observable::{stix_time, whole_second};
 use crate::process::text::printable;
 
@@ -22,8 +22,8 @@ const HEIGHT: f64 = 120.0;
 const BASE: f64 = 100.0;
 
 /// The page. Texts from outside are escaped, with control characters made visible.
-pub fn html(told: &Told) -> String {
-    let sightings: u64 = told.rows.iter().map(|row| row.count).sum::<u64>() + told.others;
+pub fn html(summary: &SightingSummary) -> String {
+    let sightings: u64 = summary.rows.iter().map(|row| row.count).sum::<u64>() + summary.others;
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
@@ -33,14 +33,14 @@ pub fn html(told: &Told) -> String {
          <meta name=\"referrer\" content=\"no-referrer\">\n\
          <title>Sightings</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
          <h1>{sightings} sighting(s) of {} indicator(s)</h1>\n",
-        told.rows.len()
+        summary.rows.len()
     );
-    time_line(told, &mut page);
-    rows(told, &mut page);
-    if told.others > 0 {
+    time_line(summary, &mut page);
+    rows(summary, &mut page);
+    if summary.others > 0 {
         push(
             &mut page,
-            format_args!("<p>and {} sighting(s) of others</p>\n", told.others),
+            format_args!("<p>and {} sighting(s) of others</p>\n", summary.others),
         );
     }
     push(
@@ -55,9 +55,14 @@ fn push(page: &mut String, text: fmt::Arguments<'_>) {
 }
 
 /// A bar chart of sightings over time.
-fn time_line(told: &Told, page: &mut String) {
-    let most = told.line.iter().map(|(_, count)| *count).max().unwrap_or(0);
-    let (Some(first), Some(last)) = (told.line.first(), told.line.last()) else {
+fn time_line(summary: &SightingSummary, page: &mut String) {
+    let most = summary
+        .line
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or(0);
+    let (Some(first), Some(last)) = (summary.line.first(), summary.line.last()) else {
         return;
     };
     push(
@@ -67,8 +72,8 @@ fn time_line(told: &Told, page: &mut String) {
              <line x1=\"0\" y1=\"{BASE}\" x2=\"{WIDTH}\" y2=\"{BASE}\"/>\n"
         ),
     );
-    let step = WIDTH / told.line.len() as f64;
-    for (number, (from, count)) in told.line.iter().enumerate() {
+    let step = WIDTH / summary.line.len() as f64;
+    for (number, (from, count)) in summary.line.iter().enumerate() {
         if *count == 0 {
             continue;
         }
@@ -92,7 +97,7 @@ fn time_line(told: &Told, page: &mut String) {
             "<text x=\"0\" y=\"116\">{}</text>\n\
              <text x=\"{WIDTH}\" y=\"116\" text-anchor=\"end\">{}</text>\n</svg>\n",
             moment(first.0),
-            moment(last.0.saturating_add(told.span)),
+            moment(last.0.saturating_add(summary.span)),
         ),
     );
 }
@@ -114,8 +119,8 @@ const HEADS: [&str; 8] = [
     "Engines",
 ];
 
-fn rows(told: &Told, page: &mut String) {
-    let columns = HEADS.len() - usize::from(!has_sources(told));
+fn rows(summary: &SightingSummary, page: &mut String) {
+    let columns = HEADS.len() - usize::from(!has_sources(summary));
     page.push_str("<table>\n<thead><tr>");
     for head in &HEADS[..columns] {
         // The rows arrive in this order.
@@ -129,7 +134,7 @@ fn rows(told: &Told, page: &mut String) {
         );
     }
     page.push_str("</tr></thead>\n<tbody>\n");
-    for row in &told.rows {
+    for row in &summary.rows {
         let cells = [
             row.indicator.clone(),
             row.kind.to_owned(),
@@ -181,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
     use sha2::{Digest, Sha256};
 
-    use super::super::tests::told;
+    use super::super::tests::sample;
     use super::*;
 
     /// Base 64 (RFC 4648).
@@ -211,7 +216,7 @@ mod tests {
 
     #[test]
     fn nothing_is_from_elsewhere() {
-        let page = html(&told(&["a.example"]));
+        let page = html(&sample(&["a.example"]));
         for word in ["http://", "https://", "src=", "@import", "url("] {
             assert!(!page.contains(word), "{word}");
         }
@@ -220,14 +225,14 @@ mod tests {
             "{page}"
         );
         assert_eq!(page.matches("<rect ").count(), 2);
-        assert!(!html(&told(&[])).contains("<tr title"));
+        assert!(!html(&sample(&[])).contains("<tr title"));
     }
 
     proptest! {
         #[test]
         fn no_text_from_outside_is_markup(text in "[ -~<>&\"'\u{202e}\u{0}\u{7f}\u{e4}\n]{0,30}") {
-            let plain = html(&told(&["x"]));
-            let page = html(&told(&[&text]));
+            let plain = html(&sample(&["x"]));
+            let page = html(&sample(&[&text]));
             for mark in ['<', '>', '"', '\''] {
                 prop_assert_eq!(page.matches(mark).count(), plain.matches(mark).count());
             }

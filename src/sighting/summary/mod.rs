@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::tally::{Row, Told};
+use super::tally::{Row, SightingSummary};
 use crate::observable::stix_time;
 use crate::process::text::printable;
 
@@ -24,8 +24,8 @@ const WIDEST: usize = 60;
 const LONGEST: usize = 4096;
 
 /// The table for a terminal; empty if there are no sightings.
-pub fn table(told: &Told) -> String {
-    if told.rows.is_empty() {
+pub fn table(summary: &SightingSummary) -> String {
+    if summary.rows.is_empty() {
         return String::new();
     }
     let head = [
@@ -39,9 +39,9 @@ pub fn table(told: &Told) -> String {
         "engines",
     ];
     // The last column is shown if there are several engines.
-    let columns = head.len() - usize::from(!has_sources(told));
+    let columns = head.len() - usize::from(!has_sources(summary));
     let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(told.rows.iter().take(SHOWN).map(|row| {
+    lines.extend(summary.rows.iter().take(SHOWN).map(|row| {
         [
             printable(&row.indicator, WIDEST).to_string(),
             row.kind.to_owned(),
@@ -67,12 +67,13 @@ pub fn table(told: &Told) -> String {
         table.push_str(cells.join("  ").trim_end());
         table.push('\n');
     }
-    let more = told.rows.len().saturating_sub(SHOWN);
+    let more = summary.rows.len().saturating_sub(SHOWN);
     if more > 0 {
         writeln!(table, "and {more} more").expect("a string takes all");
     }
-    if told.others > 0 {
-        writeln!(table, "and {} sighting(s) of others", told.others).expect("a string takes all");
+    if summary.others > 0 {
+        writeln!(table, "and {} sighting(s) of others", summary.others)
+            .expect("a string takes all");
     }
     table
 }
@@ -86,8 +87,8 @@ fn hosts(row: &Row) -> String {
 }
 
 /// Whether there are several engines.
-fn has_sources(told: &Told) -> bool {
-    told.rows.iter().any(|row| !row.sources.is_empty())
+fn has_sources(summary: &SightingSummary) -> bool {
+    summary.rows.iter().any(|row| !row.sources.is_empty())
 }
 
 fn sources(row: &Row) -> String {
@@ -122,8 +123,8 @@ struct JsonHost {
 ///
 /// # Errors
 /// Serialization fails, which is not expected for this data.
-pub fn json(told: &Told) -> serde_json::Result<String> {
-    let rows = told.rows.iter().map(|row| JsonRow {
+pub fn json(summary: &SightingSummary) -> serde_json::Result<String> {
+    let rows = summary.rows.iter().map(|row| JsonRow {
         id: &row.id,
         indicator: &row.indicator,
         kind: row.kind,
@@ -146,20 +147,20 @@ pub fn json(told: &Told) -> serde_json::Result<String> {
             .collect(),
     });
     let rows: Vec<JsonRow<'_>> = rows.collect();
-    let all = serde_json::json!({"indicators": rows, "sightings_of_others": told.others});
+    let all = serde_json::json!({"indicators": rows, "sightings_of_others": summary.others});
     serde_json::to_string_pretty(&all).map(|json| json + "\n")
 }
 
 /// The summary as CSV (RFC 4180). An apostrophe is put before a text that a spreadsheet
 /// would read as a formula.
-pub fn csv(told: &Told) -> String {
-    let has_sources = has_sources(told);
+pub fn csv(summary: &SightingSummary) -> String {
+    let has_sources = has_sources(summary);
     let mut csv = "indicator,kind,feed,sightings,first_seen,last_seen,hosts,id".to_owned();
     if has_sources {
         csv.push_str(",engines");
     }
     csv.push_str("\r\n");
-    for row in &told.rows {
+    for row in &summary.rows {
         let cells = [
             cell(&row.indicator),
             cell(row.kind),
@@ -210,8 +211,8 @@ pub(crate) mod tests {
         }
     }
 
-    pub(crate) fn told(indicators: &[&str]) -> Told {
-        Told {
+    pub(crate) fn sample(indicators: &[&str]) -> SightingSummary {
+        SightingSummary {
             rows: indicators.iter().map(|one| row(one, 7)).collect(),
             line: vec![(1_709_629_200, 3), (1_709_632_800, 0), (1_709_636_400, 4)],
             span: 3600,
@@ -225,18 +226,18 @@ pub(crate) mod tests {
     fn the_table_shows_twenty_and_says_how_many_more() {
         let names: Vec<String> = (0..25).map(|n| format!("host{n}.example")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let table = table(&told(&names));
+        let table = table(&sample(&names));
         assert_eq!(table.lines().count(), 22);
         assert!(table.ends_with("and 5 more\n"), "{table}");
         let first = "host0.example   domain  =feed  7          2024-03-05T09:00:00Z  \
                      2024-03-05T10:30:00Z  10.0.0.1 (3)";
         assert_eq!(table.lines().nth(1), Some(first));
-        assert_eq!(super::table(&told(&[])), "");
+        assert_eq!(super::table(&sample(&[])), "");
     }
 
     #[test]
     fn no_control_character_reaches_a_terminal() {
-        let table = table(&told(&[HOSTILE]));
+        let table = table(&sample(&[HOSTILE]));
         let is_odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
         assert!(!table.contains(is_odd), "{table:?}");
         assert_eq!(table.lines().count(), 2);
@@ -245,20 +246,20 @@ pub(crate) mod tests {
     #[test]
     fn no_formula_reaches_a_spreadsheet() {
         for text in ["=1+1", "+1", "-1", "@x", " =1", "\u{ff1d}1", "\t=1"] {
-            let csv = csv(&told(&[text]));
+            let csv = csv(&sample(&[text]));
             let line = csv.lines().nth(1).unwrap_or_default();
             let cell = line.split(',').next().unwrap_or_default();
             let is_guarded = cell.starts_with("\"'") || cell.starts_with("\"\\");
             assert!(is_guarded, "{text:?}: {line}");
             assert!(line.contains("\"'=feed\""), "{line}");
         }
-        let line = csv(&told(&["a\"b,c"]));
+        let line = csv(&sample(&["a\"b,c"]));
         assert!(line.contains("\"a\"\"b,c\",\"domain\""), "{line}");
     }
 
     #[test]
     fn json_has_all_of_it() {
-        let text = json(&told(&[HOSTILE, "b.example"])).expect("JSON");
+        let text = json(&sample(&[HOSTILE, "b.example"])).expect("JSON");
         let all: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(all["indicators"][0]["indicator"], HOSTILE);
         assert_eq!(all["indicators"][1]["sightings"], 7);
@@ -268,20 +269,20 @@ pub(crate) mod tests {
 
     #[test]
     fn several_engines_are_told_apart() {
-        let mut told = told(&["a.example", "b.example"]);
-        told.rows[0].sources = [("=north".into(), 3), ("south".into(), 4)].into();
+        let mut summary = sample(&["a.example", "b.example"]);
+        summary.rows[0].sources = [("=north".into(), 3), ("south".into(), 4)].into();
         let all: serde_json::Value =
-            serde_json::from_str(&json(&told).expect("JSON")).expect("JSON");
+            serde_json::from_str(&json(&summary).expect("JSON")).expect("JSON");
         assert_eq!(
             all["indicators"][0]["engines"],
             serde_json::json!({"=north": 3, "south": 4})
         );
-        let csv = csv(&told);
+        let csv = csv(&summary);
         let ends = ["id,engines", "\"'=north (3), south (4)\"", "\"\""];
         for (line, end) in csv.lines().zip(ends) {
             assert!(line.ends_with(end), "{line}");
         }
-        let table = table(&told);
+        let table = table(&summary);
         let ends = [
             "hosts         engines",
             "=north (3), south (4)",
@@ -290,8 +291,8 @@ pub(crate) mod tests {
         for (line, end) in table.lines().zip(ends) {
             assert!(line.ends_with(end), "{line}");
         }
-        let page = html(&told);
+        let page = html(&summary);
         assert!(page.contains(">Engines</button>") && page.contains("south (4)</td>"));
-        assert!(!html(&self::told(&["a.example"])).contains("Engines"));
+        assert!(!html(&self::sample(&["a.example"])).contains("Engines"));
     }
 }
