@@ -84,7 +84,7 @@ impl Bed {
         let (writer, messages) = bounded(64);
         let (gate, opened) = bounded(1);
         let source = Source {
-            feed: Box::new(Cat {
+            stream: Box::new(Cat {
                 path: path.to_owned(),
                 opened,
             }),

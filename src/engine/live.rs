@@ -18,7 +18,7 @@ pub const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 /// The source of live matches of one engine.
 pub struct Source {
     /// The stream of lines.
-    pub feed: Box<dyn EventStream>,
+    pub stream: Box<dyn EventStream>,
     /// The remote matcher to update, if the engine matches by itself.
     pub matcher: Option<Arc<dyn RemoteMatcher>>,
     /// The fields in which a match counts, if it is found here.

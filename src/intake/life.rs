@@ -32,7 +32,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 /// The end of an indicator's validity, in tenths of a second since the program started,
 /// rounded up, plus one. An optional one also takes 4 bytes. It lasts for 13 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ending(NonZeroU32);
+pub struct Expiry(NonZeroU32);
 
 const TICKS_A_SECOND: u32 = 10;
 
@@ -98,14 +98,14 @@ pub trait Table {
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome;
 
     /// Removes the indicator with this id; returns whether it was present.
     fn remove(&mut self, id: &str) -> bool;
 
     /// When the indicator with this id ends, if it is present and has an end.
-    fn end(&self, id: &str) -> Option<Ending>;
+    fn end(&self, id: &str) -> Option<Expiry>;
 
     /// The approximate number of indicators.
     fn len(&self) -> usize;
@@ -123,7 +123,7 @@ pub struct Life {
     later: NotYetValid,
     /// When searched indicators end. Some of these are outdated: the indicator was
     /// removed or has another end by now, which the table tells.
-    ends: BinaryHeap<Reverse<(Ending, Id)>>,
+    ends: BinaryHeap<Reverse<(Expiry, Id)>>,
 }
 
 /// An id in as little memory as possible.
@@ -221,7 +221,7 @@ impl Life {
     ) -> Output {
         let id = indicator.id.clone();
         let until = indicator.validity.until();
-        let end = until.map(|until| self.ending(until.into()));
+        let end = until.map(|until| self.expiry(until.into()));
         let put = table.put(indicator, ticket, end);
         match put {
             PutOutcome::Added | PutOutcome::Repeated => {
@@ -267,16 +267,16 @@ impl Life {
         }
     }
 
-    fn ending(&self, time: SystemTime) -> Ending {
+    fn expiry(&self, time: SystemTime) -> Expiry {
         let since = time.duration_since(self.start).unwrap_or_default();
         let ticks = since
             .as_nanos()
             .div_ceil(u128::from(1_000_000_000 / TICKS_A_SECOND));
         let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
-        Ending(NonZeroU32::MIN.saturating_add(ticks))
+        Expiry(NonZeroU32::MIN.saturating_add(ticks))
     }
 
-    fn time(&self, end: Ending) -> SystemTime {
+    fn time(&self, end: Expiry) -> SystemTime {
         let ticks = u64::from(end.0.get() - 1);
         self.start + Duration::from_millis(ticks * u64::from(1000 / TICKS_A_SECOND))
     }

@@ -15,6 +15,6 @@ pub use account::{Account, Budget, Place, QUEUE_BYTES};
 pub use fates::{Fate, FateCounts, Fates};
 pub use id::ShortId;
 pub use lanes::{Arrival, Intake};
-pub use life::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};
+pub use life::{Expiry, Input, Life, NoRoom, Output, PutOutcome, Table};
 pub use notes::{Way, note, note_left, note_unsupported};
 pub use received::Received;

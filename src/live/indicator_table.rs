@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::indicator::{Indicator, Protocol, Selection};
-use crate::intake::{Ending, NoRoom, PutOutcome, ShortId};
+use crate::intake::{Expiry, NoRoom, PutOutcome, ShortId};
 use crate::matching::condition::{Condition, LazyEvent};
 use crate::matching::{
     Clarity, EventMatcher, EventScratch, FieldScope, Fields, Meaning, ScanError, Slot,
@@ -48,7 +48,7 @@ struct Entry {
     /// When it was added.
     added: u32,
     /// When its indicator ends.
-    end: Option<Ending>,
+    end: Option<Expiry>,
 }
 
 /// A change in the set of values to match.
@@ -142,7 +142,7 @@ impl IndicatorTable {
     pub fn put(
         &mut self,
         indicator: &Indicator,
-        end: Option<Ending>,
+        end: Option<Expiry>,
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> PutOutcome {
@@ -183,7 +183,7 @@ impl IndicatorTable {
     fn put_joined(
         &mut self,
         indicator: &Indicator,
-        end: Option<Ending>,
+        end: Option<Expiry>,
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> PutOutcome {
@@ -213,7 +213,7 @@ impl IndicatorTable {
     }
 
     /// When the indicator with this id ends, if it is present and has an end.
-    pub fn end(&self, id: &str) -> Option<Ending> {
+    pub fn end(&self, id: &str) -> Option<Expiry> {
         match self.entries_of(id).first() {
             Some(&entry) => self.entries[entry as usize].end,
             None => self.unlisted.end(id).or_else(|| self.joined.end(id)),
@@ -245,7 +245,7 @@ impl IndicatorTable {
         indicator: &Indicator,
         observable: &Observable,
         added: u32,
-        end: Option<Ending>,
+        end: Option<Expiry>,
         changes: &mut Vec<Change>,
     ) -> u32 {
         let slot = self.matcher.insert(observable);

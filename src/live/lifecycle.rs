@@ -11,7 +11,7 @@ use super::indicator_table::{Change, IndicatorTable};
 use super::matcher_updates::Way;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::{self, Arrival, Ending, Fates, Input, Life, PutOutcome, Table};
+use crate::intake::{self, Arrival, Expiry, Fates, Input, Life, PutOutcome, Table};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -119,7 +119,7 @@ impl Table for Kept<'_> {
         &mut self,
         mut indicator: Arc<Indicator>,
         _: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         if !self.is_taken(&mut indicator) {
             return PutOutcome::Refused;
@@ -131,7 +131,7 @@ impl Table for Kept<'_> {
         self.table.remove(id, self.changes) > 0
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         self.table.end(id)
     }
 

@@ -40,7 +40,7 @@ use dedup::{Dedup, EventKey};
 use indicator_table::{IndicatorTable, Matched};
 use lifecycle::Lifecycle;
 use matcher_updates::MatcherUpdates;
-use stream_supervisor::{Refused, Watcher};
+use stream_supervisor::{Refused, StreamSupervisor};
 
 /// How wide indicators are searched in what a source delivers.
 pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
@@ -132,7 +132,7 @@ pub struct Live(JoinHandle<bool>);
 
 /// The other threads.
 struct Threads {
-    watcher: JoinHandle<Result<(), Refused>>,
+    supervisor: JoinHandle<Result<(), Refused>>,
     backfill: JoinHandle<()>,
     pool: Option<MatcherUpdates>,
     /// The engine's name in logs.
@@ -312,8 +312,8 @@ fn prepare(
         ending: ending.clone(),
         stop: stop.clone(),
     };
-    let watcher = Watcher {
-        feed: source.feed,
+    let supervisor = StreamSupervisor {
+        stream: source.stream,
         shared,
         reporter: reporter(),
         metrics: metrics.clone(),
@@ -322,14 +322,14 @@ fn prepare(
     };
     let (willing, stop) = (settings.willing.clone(), stop.clone());
     let watch = move || {
-        let result = watcher.run();
+        let result = supervisor.run();
         if result.is_err() {
             note_refusal(&willing, &stop);
         }
         result
     };
     let threads = Threads {
-        watcher: named("live", settings.number).spawn(watch)?,
+        supervisor: named("live", settings.number).spawn(watch)?,
         backfill: named("live-gap", settings.number).spawn(move || backfill.run(&gaps))?,
         pool,
         title: connection.title(),
@@ -342,7 +342,7 @@ impl Threads {
     fn join(self) -> bool {
         let defect = |name| error!("{name} ended by a defect of this program");
         let mut is_good = true;
-        match self.watcher.join() {
+        match self.supervisor.join() {
             Ok(Ok(())) => {}
             Ok(Err(Refused(reason))) => {
                 is_good = false;

@@ -32,9 +32,9 @@ const SHOWN: u64 = 3;
 const UNKNOWN: &str = "note--00000000-0000-4000-8000-000000000000";
 
 /// The state of the thread.
-pub struct Watcher {
+pub struct StreamSupervisor {
     /// The stream of the engine.
-    pub feed: Box<dyn EventStream>,
+    pub stream: Box<dyn EventStream>,
     /// The live indicators.
     pub shared: Arc<Shared>,
     /// Where matches are reported.
@@ -50,14 +50,14 @@ pub struct Watcher {
 /// The human-readable reason why the engine rejects live matching.
 pub struct Refused(pub String);
 
-impl Watcher {
+impl StreamSupervisor {
     /// Runs until the end, which comes early if the engine rejects the command from the
     /// beginning.
     ///
     /// # Errors
     /// See [`Refused`].
     pub fn run(mut self) -> Result<(), Refused> {
-        let name = self.feed.name();
+        let name = self.stream.name();
         let mut backoff = Backoff::new();
         let mut lost: Option<(Instant, SystemTime)> = None;
         let mut was_up = false;
@@ -104,7 +104,7 @@ impl Watcher {
         // One sign of life is queued; it goes away with the child.
         let (sign, signs) = bounded::<()>(1);
         let (backfill, metrics) = (self.backfill.clone(), self.metrics.clone());
-        let greets = self.feed.greets();
+        let greets = self.stream.greets();
         std::thread::scope(|scope| {
             let settling = scope.spawn(move || {
                 let is_up = (!greets || signs.recv().is_ok()) && stays(&signs);
@@ -131,8 +131,8 @@ impl Watcher {
     }
 
     fn watch(&mut self, sign: &Sender<()>) -> Ended {
-        let Watcher {
-            feed,
+        let StreamSupervisor {
+            stream,
             shared,
             reporter,
             metrics,
@@ -140,7 +140,7 @@ impl Watcher {
             ..
         } = self;
         let mut handler = LineHandler {
-            feed: &**feed,
+            stream: &**stream,
             shared,
             reporter,
             metrics,
@@ -148,7 +148,7 @@ impl Watcher {
             rejected: 0,
             matched: Vec::new(),
         };
-        feed.run(ending, &mut |event| {
+        stream.run(ending, &mut |event| {
             // More than one adds nothing.
             let _ = sign.try_send(());
             handler.take(&event);
@@ -169,7 +169,7 @@ fn stays(signs: &Receiver<()>) -> bool {
 
 /// Processes the lines of one child.
 struct LineHandler<'a> {
-    feed: &'a dyn EventStream,
+    stream: &'a dyn EventStream,
     shared: &'a Shared,
     reporter: &'a mut Reporter,
     metrics: &'a Metrics,
@@ -200,7 +200,7 @@ impl LineHandler<'_> {
     }
 
     fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
-        match self.feed.read(line)? {
+        match self.stream.read(line)? {
             StreamItem::Event(event) => self.event(line.schema, event),
             StreamItem::Match(found) => {
                 self.found(&found);
@@ -214,7 +214,7 @@ impl LineHandler<'_> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
         let mut scanned = self.shared.table().matches(schema, line, &mut matched);
-        if matches!(scanned, Ok(Clarity::Unclear)) && self.feed.learn(schema, self.ending) {
+        if matches!(scanned, Ok(Clarity::Unclear)) && self.stream.learn(schema, self.ending) {
             scanned = self.shared.table().matches(schema, line, &mut matched);
         }
         // Reported without the lock, since the writer may be slow.
@@ -277,7 +277,7 @@ impl LineHandler<'_> {
             error!(
                 engine = self.metrics.engine_name(), reason:% = reason;
                 "the {} printed a line that cannot be used: {reason}: {}",
-                self.feed.name(),
+                self.stream.name(),
                 printable(line, 200)
             );
         }

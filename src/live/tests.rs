@@ -135,7 +135,7 @@ fn start(store: Store) -> Bed {
     let (metrics, stop): (Arc<Metrics>, _) =
         (Arc::default(), Stop::new().expect("two socket pairs"));
     let source = Source {
-        feed: Box::new(Script { lines: script }),
+        stream: Box::new(Script { lines: script }),
         matcher: None,
         scope: Box::new(Concepts::shared()),
         concepts: Concepts::shared(),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::format::zeek_json;
 use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
 use crate::indicator::Indicator;
-use crate::intake::{Ending, NoRoom, PutOutcome, Table};
+use crate::intake::{Expiry, NoRoom, PutOutcome, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
 use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
@@ -80,7 +80,7 @@ struct Held {
     /// Its entry in the journal, where it has one.
     ticket: Option<Ticket>,
     /// When its validity ends.
-    end: Option<Ending>,
+    end: Option<Expiry>,
 }
 
 /// The name of a field that no table knows, and that can hold an address by its end.
@@ -209,7 +209,7 @@ impl Table for Watchlist {
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         let known = self.by_id.get_mut(&indicator.id);
         if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
@@ -268,7 +268,7 @@ impl Table for Watchlist {
         self.remove_held(id)
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         self.by_id.get(id)?.end
     }
 

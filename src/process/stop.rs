@@ -15,19 +15,19 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rustix::event::{PollFd, PollFlags};
 
 /// One step of stopping: closed once, visible to all.
-struct Gate {
-    /// Readable (end of file) once the gate is closed.
+struct Latch {
+    /// Readable (end of file) once the latch is closed.
     pipe: UnixStream,
-    /// Disconnected once the gate is closed.
+    /// Disconnected once the latch is closed.
     channel: Receiver<std::convert::Infallible>,
     held: Mutex<Option<(UnixStream, Sender<std::convert::Infallible>)>>,
 }
 
-impl Gate {
+impl Latch {
     fn new() -> std::io::Result<Self> {
         let (pipe, other_end) = UnixStream::pair()?;
         let (sender, channel) = bounded(0);
-        Ok(Gate {
+        Ok(Latch {
             pipe,
             channel,
             held: Mutex::new(Some((other_end, sender))),
@@ -50,8 +50,8 @@ impl Gate {
 }
 
 struct Inner {
-    drain: Gate,
-    now: Gate,
+    drain: Latch,
+    now: Latch,
     /// The end of draining; set by the call that starts it.
     drained_by: OnceLock<Instant>,
     unwanted: AtomicBool,
@@ -71,14 +71,14 @@ impl std::fmt::Debug for Stop {
 }
 
 impl Stop {
-    /// Makes the two gates.
+    /// Makes the two latches.
     ///
     /// # Errors
     /// The system has no file descriptor left.
     pub fn new() -> std::io::Result<Self> {
         Ok(Stop(Arc::new(Inner {
-            drain: Gate::new()?,
-            now: Gate::new()?,
+            drain: Latch::new()?,
+            now: Latch::new()?,
             drained_by: OnceLock::new(),
             unwanted: AtomicBool::new(false),
         })))

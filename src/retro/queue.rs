@@ -9,7 +9,7 @@ use log::debug;
 use super::event_multiset::EventMultiset;
 use super::joined::Part;
 use crate::indicator::Indicator;
-use crate::intake::{Account, Ending, Place, PutOutcome, Table, note_unsupported};
+use crate::intake::{Account, Expiry, Place, PutOutcome, Table, note_unsupported};
 use crate::observe::metrics::Metrics;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
@@ -24,7 +24,7 @@ pub struct Request {
     /// Its place in the account of waiting and running requests.
     pub place: Option<Place>,
     /// When its validity ends.
-    end: Option<Ending>,
+    end: Option<Expiry>,
     /// The number of sightings that unfinished queries have reported.
     pub count: u64,
     /// The events of these sightings.
@@ -55,7 +55,7 @@ impl Request {
 #[derive(Debug)]
 struct Running {
     indicator: Arc<Indicator>,
-    end: Option<Ending>,
+    end: Option<Expiry>,
 }
 
 /// The waiting and running requests: the [`Table`] of retro matching.
@@ -91,7 +91,7 @@ impl Table for Queue {
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         if let Some(reason) = self
             .lists_only
@@ -123,7 +123,7 @@ impl Table for Queue {
         !self.take_out(id).is_empty()
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         let waiting = self.by_id.get(id).into_iter().flatten();
         let waiting = waiting.filter_map(|number| self.get(*number)?.end);
         let running = self

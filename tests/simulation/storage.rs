@@ -21,7 +21,7 @@ use std::time::{Duration, SystemTime};
 
 use time::OffsetDateTime;
 use vast_threatbus::indicator::{Indicator, Protocol, Validity};
-use vast_threatbus::intake::{Ending, Input, Life, NoRoom, Output, PutOutcome, Table};
+use vast_threatbus::intake::{Expiry, Input, Life, NoRoom, Output, PutOutcome, Table};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::journal::{Journal, LeftOver, Ticket};
@@ -144,14 +144,14 @@ struct Sighting {
 #[derive(Default)]
 struct Bench(BTreeMap<Arc<str>, Sought>);
 
-type Sought = (Arc<Indicator>, Option<Ticket>, Option<Ending>);
+type Sought = (Arc<Indicator>, Option<Ticket>, Option<Expiry>);
 
 impl Table for Bench {
     fn put(
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         if self.0.len() >= IDS - 1 && !self.0.contains_key(&indicator.id) {
             return PutOutcome::Full(NoRoom::Memory);
@@ -165,7 +165,7 @@ impl Table for Bench {
         self.0.remove(id).is_some()
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         self.0.get(id)?.2
     }
 

@@ -53,7 +53,7 @@ pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<Source, S
         }
     }
     Ok(Source {
-        feed: Box::new(NewEvents {
+        stream: Box::new(NewEvents {
             client: client.clone(),
             in_vain: Mutex::default(),
         }),

@@ -50,7 +50,7 @@ pub(super) fn source(
         scope: Box::new(concepts.clone()),
         concepts,
         knows_events: !matches!(how, How::Start(_)),
-        feed: Box::new(Watch::new(client.clone(), how)),
+        stream: Box::new(Watch::new(client.clone(), how)),
     })
 }
 

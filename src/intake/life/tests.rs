@@ -8,7 +8,7 @@ use crate::observable::Observable;
 use crate::process::stop::Stop;
 use crate::state::journal::Journal;
 
-type Held = (Arc<Indicator>, Option<Ticket>, Option<Ending>);
+type Held = (Arc<Indicator>, Option<Ticket>, Option<Expiry>);
 
 /// A table of so many at the most.
 struct Plain {
@@ -36,7 +36,7 @@ impl Table for Plain {
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         if let Some(known) = self.held.get_mut(&indicator.id) {
             if known.0.asks_the_same(&indicator) {
@@ -57,7 +57,7 @@ impl Table for Plain {
         self.held.remove(id).is_some()
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         self.held.get(id)?.2
     }
 
@@ -227,5 +227,5 @@ fn ends_last_for_years_and_void_ones_do_not_pile_up() {
     assert_eq!(outputs(&mut life, &mut table, end - 1, Input::Time), []);
     let expired = outputs(&mut life, &mut table, end, Input::Time);
     assert_eq!(expired, [Output::Expired("1".into())]);
-    assert_eq!(size_of::<Option<Ending>>(), 4);
+    assert_eq!(size_of::<Option<Expiry>>(), 4);
 }

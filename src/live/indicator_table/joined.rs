@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::indicator::Indicator;
-use crate::intake::Ending;
+use crate::intake::Expiry;
 
 /// Says which whole something is a part of.
 #[derive(Clone, Debug)]
@@ -30,13 +30,13 @@ pub(super) struct Joined {
 struct Whole {
     indicator: Arc<Indicator>,
     names: Vec<Arc<str>>,
-    end: Option<Ending>,
+    end: Option<Expiry>,
 }
 
 impl Joined {
     /// Adds an indicator of several events whose id is not present; returns the parts to
     /// match.
-    pub(super) fn put(&mut self, indicator: &Indicator, end: Option<Ending>) -> Vec<Indicator> {
+    pub(super) fn put(&mut self, indicator: &Indicator, end: Option<Expiry>) -> Vec<Indicator> {
         let whole = Arc::new(indicator.for_live());
         let Some(sequence) = whole.sequence.clone() else {
             return Vec::new();
@@ -61,7 +61,7 @@ impl Joined {
     }
 
     /// Whether this very indicator is present; if so, sets its end.
-    pub(super) fn repeat(&mut self, indicator: &Indicator, end: Option<Ending>) -> bool {
+    pub(super) fn repeat(&mut self, indicator: &Indicator, end: Option<Expiry>) -> bool {
         let known = self.wholes.get_mut(&indicator.id);
         let is_same = |whole: &&mut Whole| {
             whole.indicator.asks_the_same(indicator)
@@ -84,7 +84,7 @@ impl Joined {
     }
 
     /// When an indicator ends, if it is present and has an end.
-    pub(super) fn end(&self, id: &str) -> Option<Ending> {
+    pub(super) fn end(&self, id: &str) -> Option<Expiry> {
         self.wholes.get(id)?.end
     }
 

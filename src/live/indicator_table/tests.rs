@@ -175,7 +175,7 @@ impl Table for Timed<'_> {
         &mut self,
         indicator: Arc<Indicator>,
         _: Option<Ticket>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
     ) -> PutOutcome {
         self.0.put(&indicator, end, self.1, self.2)
     }
@@ -184,7 +184,7 @@ impl Table for Timed<'_> {
         self.0.remove(id, self.2) > 0
     }
 
-    fn end(&self, id: &str) -> Option<Ending> {
+    fn end(&self, id: &str) -> Option<Expiry> {
         self.0.end(id)
     }
 

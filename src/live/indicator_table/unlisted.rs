@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use super::Matched;
 use crate::indicator::{Indicator, Protocol, Selection};
-use crate::intake::{Ending, NoRoom, PutOutcome};
+use crate::intake::{Expiry, NoRoom, PutOutcome};
 use crate::matching::condition::{Condition, LazyEvent, MOST_UNLISTED};
 
 /// One of them, without its original message.
@@ -18,7 +18,7 @@ struct One {
     condition: Arc<Condition>,
     ioc: Box<[String]>,
     since: SystemTime,
-    end: Option<Ending>,
+    end: Option<Expiry>,
 }
 
 impl One {
@@ -51,7 +51,7 @@ impl Unlisted {
         &mut self,
         indicator: &Indicator,
         selection: &Arc<Selection>,
-        end: Option<Ending>,
+        end: Option<Expiry>,
         now: SystemTime,
     ) -> PutOutcome {
         let Some(condition) = &indicator.condition else {
@@ -85,7 +85,7 @@ impl Unlisted {
         PutOutcome::Added
     }
 
-    pub(super) fn end(&self, id: &str) -> Option<Ending> {
+    pub(super) fn end(&self, id: &str) -> Option<Expiry> {
         self.0.iter().find(|one| &*one.id == id)?.end
     }
 
