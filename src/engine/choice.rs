@@ -13,7 +13,7 @@ use crate::process::stop::Stop;
 pub type SharedEngine = Arc<dyn Engine + Send + Sync>;
 
 /// One engine in the table of engines.
-pub struct Row {
+pub struct EngineRow {
     /// The option value that names it.
     pub choice: EngineChoice,
     /// Its human-readable name.
@@ -63,12 +63,12 @@ pub enum EngineChoice {
 
 impl EngineChoice {
     /// The engine's row; `None` if the program decides, or if files are read.
-    pub(super) fn row(self) -> Option<&'static Row> {
+    pub(super) fn row(self) -> Option<&'static EngineRow> {
         ENGINES.into_iter().find(|row| row.choice == self)
     }
 
     /// The engine's row, or the first one if the engine is not known.
-    fn row_or_first(self) -> &'static Row {
+    fn row_or_first(self) -> &'static EngineRow {
         self.row().unwrap_or(ENGINES[0])
     }
 

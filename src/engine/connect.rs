@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use super::choice::{EngineChoice, Identified, Program, Row, SharedEngine, Target};
+use super::choice::{EngineChoice, EngineRow, Identified, Program, SharedEngine, Target};
 use super::connection::{Connection, Patience};
 use super::{ENGINES, Finding, LiveOptions, NotReady};
 use crate::process::stop::{Backoff, Stop};
@@ -194,7 +194,7 @@ fn identify(choice: EngineChoice, program: &Program, stop: &Stop) -> Identified 
 /// them, it counts as the first one tried.
 fn recognise(path: &Path, stop: &Stop) -> Identified {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let is_named = |row: &&&Row| name.contains(row.program);
+    let is_named = |row: &&&EngineRow| name.contains(row.program);
     // A name with both is a Tenzir in place of the other.
     let named = ENGINES.iter().filter(is_named).rev();
     let others = ENGINES.iter().filter(|row| !is_named(row));

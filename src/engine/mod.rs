@@ -32,7 +32,7 @@ use live::Source;
 use wanted::Wanted;
 
 /// All engines. A new one is a folder, and a row here.
-const ENGINES: [&choice::Row; 2] = [&vast::ROW, &tenzir::ROW];
+const ENGINES: [&choice::EngineRow; 2] = [&vast::ROW, &tenzir::ROW];
 
 /// A store of events that can be queried.
 pub trait Engine {

@@ -23,13 +23,13 @@ const ONE_MORE: usize = 256;
 pub struct Budget {
     lanes: usize,
     /// The waiting indicators by address; unused for a single lane.
-    waiting: Mutex<HashMap<usize, Waiting>>,
+    waiting: Mutex<HashMap<usize, SharedIndicator>>,
     bytes: AtomicUsize,
 }
 
 /// An indicator, with the number of lanes on which it waits.
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct SharedIndicator {
     lanes: usize,
     bytes: usize,
 }
@@ -59,7 +59,7 @@ impl Budget {
                     more = ONE_MORE;
                 }
                 Entry::Vacant(vacant) => {
-                    vacant.insert(Waiting { lanes: 1, bytes });
+                    vacant.insert(SharedIndicator { lanes: 1, bytes });
                 }
             }
         }

@@ -20,12 +20,12 @@ const MOST: usize = 10_000;
 const MOST_BYTES: usize = 64 << 20;
 
 /// A waiting indicator, with its entry in the journal.
-type Waiting = (Arc<Indicator>, Option<Ticket>);
+type WaitingIndicator = (Arc<Indicator>, Option<Ticket>);
 
 /// The waiting indicators by time, one per id.
 #[derive(Debug, Default)]
 pub(super) struct NotYetValid {
-    by_time: BTreeMap<(SystemTime, u64), Waiting>,
+    by_time: BTreeMap<(SystemTime, u64), WaitingIndicator>,
     by_id: HashMap<Arc<str>, (SystemTime, u64)>,
     number: u64,
     bytes: usize,
@@ -60,7 +60,7 @@ impl NotYetValid {
     }
 
     /// Removes and returns the next one that is valid.
-    pub(super) fn take_due(&mut self, now: SystemTime) -> Option<Waiting> {
+    pub(super) fn take_due(&mut self, now: SystemTime) -> Option<WaitingIndicator> {
         let first = self.by_time.first_entry()?;
         let due = (first.key().0 <= now).then(|| first.remove())?;
         self.bytes -= due.0.size();

@@ -82,7 +82,7 @@ impl MatcherUpdates {
                 metrics: metrics.clone(),
                 ending: ending.clone(),
                 stop: stop.clone(),
-                waiting: Waiting::default(),
+                waiting: PendingChanges::default(),
                 reports: VecDeque::new(),
             };
             let thread = std::thread::Builder::new()
@@ -155,7 +155,7 @@ impl Way {
 
 /// The pending changes of a thread, each value once.
 #[derive(Default)]
-struct Waiting {
+struct PendingChanges {
     order: VecDeque<Observable>,
     /// The id to add a value with; `None` to remove it.
     wanted: HashMap<Observable, Option<Arc<str>>>,
@@ -178,7 +178,7 @@ impl Step {
     }
 }
 
-impl Waiting {
+impl PendingChanges {
     fn put(&mut self, change: Change) {
         let (value, wanted) = match change {
             Change::Add(value, id) => (value, Some(id)),
@@ -189,7 +189,7 @@ impl Waiting {
         }
     }
 
-    /// Undoes [`Waiting::next`], except for what has changed since.
+    /// Undoes [`PendingChanges::next`], except for what has changed since.
     fn put_back(&mut self, step: Step) {
         let entries: Vec<(Observable, Option<Arc<str>>)> = match step {
             Step::Add(values) => values.into_iter().map(|(v, id)| (v, Some(id))).collect(),
@@ -234,7 +234,7 @@ struct Worker {
     metrics: Arc<Metrics>,
     ending: Stop,
     stop: Stop,
-    waiting: Waiting,
+    waiting: PendingChanges,
     /// Whom to notify after how many more updates.
     reports: VecDeque<(usize, Sender<Infallible>)>,
 }
@@ -456,7 +456,7 @@ mod tests {
 
     #[test]
     fn additions_are_gathered_up_to_a_removal() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingChanges::default();
         for change in [
             add("a", "1"),
             add("b", "2"),
@@ -476,7 +476,7 @@ mod tests {
 
     #[test]
     fn the_last_change_of_a_value_counts() {
-        let mut waiting = Waiting::default();
+        let mut waiting = PendingChanges::default();
         for change in [add("a", "1"), remove("a"), add("b", "2"), add("a", "3")] {
             waiting.put(change);
         }

@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{error, info, log, warn};
 
-use super::folder::{Input, inputs};
+use super::folder::{ListedLog, inputs};
 use super::follow::follow;
 use super::follow_folder::FolderFollower;
 use super::format;
 use super::lines::Block;
-use super::read::{Failure, Feed};
+use super::read::{BlockReader, Failure};
 use super::scan::{Chunk, Scanner, report};
 use super::source::{Outcome, Source};
 use super::watchlist::Watchlist;
@@ -223,13 +223,13 @@ impl Director {
         let watchlist = RwLock::new(watchlist);
         let next = AtomicUsize::new(0);
         let readers = inputs.len().min(threads());
-        self.look_through(&watchlist, None, readers, |feed, _| {
+        self.look_through(&watchlist, None, readers, |reader, _| {
             while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.stop.is_draining() {
                     return;
                 }
                 let source = self.register(&input.path);
-                let result = feed.read(&source, &input.path, MatchType::Retro);
+                let result = reader.read(&source, &input.path, MatchType::Retro);
                 self.conclude(&source, result);
             }
         });
@@ -297,8 +297,8 @@ impl Director {
             let (watchlist, waiting) = (&watchlist, Some(&*self.settings.waiting));
             scope.spawn(move || {
                 let paths = self.followed();
-                self.look_through(watchlist, waiting, paths.len(), |feed, number| {
-                    self.follow_path(feed, &paths[number], from_start);
+                self.look_through(watchlist, waiting, paths.len(), |reader, number| {
+                    self.follow_path(reader, &paths[number], from_start);
                 });
                 self.tell_outcomes(false);
                 drop(ended);
@@ -329,10 +329,10 @@ impl Director {
         paths.filter(is_new).cloned().collect()
     }
 
-    fn follow_path(&self, feed: &Feed<'_>, path: &Path, from_start: bool) {
+    fn follow_path(&self, reader: &BlockReader<'_>, path: &Path, from_start: bool) {
         if path.is_dir() {
             let folder = FolderFollower {
-                feed,
+                reader,
                 register: &|path| self.register(path),
                 conclude: &|source, result| self.conclude(source, result),
             };
@@ -344,9 +344,9 @@ impl Director {
         }
         let source = self.register(path);
         let result = if is_standard_input(path) {
-            feed.read(&source, path, MatchType::Live)
+            reader.read(&source, path, MatchType::Live)
         } else {
-            follow(feed, &source, path, from_start)
+            follow(reader, &source, path, from_start)
         };
         self.conclude(&source, result);
     }
@@ -388,7 +388,7 @@ impl Director {
         watchlist: &RwLock<Watchlist>,
         waiting: Option<&Waiting>,
         readers: usize,
-        read: impl Fn(&Feed<'_>, usize) + Sync,
+        read: impl Fn(&BlockReader<'_>, usize) + Sync,
     ) {
         let scanners = threads();
         let (chunks_sender, chunks) = bounded::<Chunk>(2 * scanners);
@@ -406,7 +406,7 @@ impl Director {
                 scope.spawn(move || scanner.run(&chunks, &spare));
             }
             for number in 0..readers {
-                let feed = Feed {
+                let reader = BlockReader {
                     spare: &spare,
                     chunks: chunks_sender.clone(),
                     bytes_read: &self.progress.read,
@@ -414,7 +414,7 @@ impl Director {
                     stop: &self.stop,
                 };
                 let read = &read;
-                scope.spawn(move || read(&feed, number));
+                scope.spawn(move || read(&reader, number));
             }
             // The scanners end with the last reader.
             drop(chunks_sender);
@@ -459,7 +459,7 @@ impl Director {
     }
 
     /// The inputs of a pass.
-    fn inputs(&self) -> Vec<Input> {
+    fn inputs(&self) -> Vec<ListedLog> {
         inputs(&self.settings.files, |path, error| {
             self.progress.fail(&self.metrics);
             error!("{} could not be looked into: {error}", name(path));
@@ -467,7 +467,7 @@ impl Director {
     }
 
     /// Sets the total size for the progress, if it is known.
-    fn measure(&self, inputs: &[Input]) {
+    fn measure(&self, inputs: &[ListedLog]) {
         let total: Option<u64> = inputs.iter().map(|input| input.size).sum();
         let before = self.progress.get().0;
         let total = total.map_or(0, |total| before + total);

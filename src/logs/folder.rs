@@ -28,7 +28,7 @@ pub type Identity = (u64, u64);
 
 /// A file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
+pub struct ListedLog {
     /// Its path; `-` is standard input.
     pub path: PathBuf,
     /// Its identity, if it is known before the file is opened.
@@ -39,10 +39,10 @@ pub struct Input {
     pub size: Option<u64>,
 }
 
-impl Input {
+impl ListedLog {
     fn new(path: PathBuf, metadata: Option<&Metadata>) -> Self {
         let regular = metadata.filter(|metadata| metadata.is_file());
-        Input {
+        ListedLog {
             path,
             identity: metadata.map(|metadata| (metadata.dev(), metadata.ino())),
             written: metadata
@@ -55,7 +55,7 @@ impl Input {
 
 /// The files that these paths name, each once. Folders are replaced by the logs in them;
 /// `fail` is called for folders that cannot be read.
-pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> {
+pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<ListedLog> {
     let mut seen = HashSet::new();
     let mut all = Vec::new();
     for path in paths {
@@ -66,7 +66,7 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> 
                 Vec::new()
             })
         } else {
-            vec![Input::new(path.clone(), metadata.as_ref())]
+            vec![ListedLog::new(path.clone(), metadata.as_ref())]
         };
         for input in found {
             if input.identity.is_none_or(|identity| seen.insert(identity)) {
@@ -84,13 +84,13 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<Input> 
 /// # Errors
 /// The folder cannot be read. Errors in one of its files or subfolders are reported when
 /// that is read, or logged when it is left out.
-pub fn logs(folder: &Path) -> io::Result<Vec<Input>> {
+pub fn logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
     Search::of(folder).map(Search::into_logs)
 }
 
 /// The same, with an error if there are no logs: a user would take "nothing found" for an
 /// answer. An empty folder is like an empty file.
-fn some_logs(folder: &Path) -> io::Result<Vec<Input>> {
+fn some_logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
     let search = Search::of(folder)?;
     if search.found.is_empty() && search.holds_others {
         return Err(io::Error::other("no file in it is a log that is read"));
@@ -105,7 +105,7 @@ struct Search {
     root: PathBuf,
     folders: HashSet<Identity>,
     files: HashSet<Identity>,
-    found: Vec<Input>,
+    found: Vec<ListedLog>,
     /// Whether there are files that are not logs.
     holds_others: bool,
 }
@@ -126,7 +126,7 @@ impl Search {
     }
 
     /// The logs, by modification time.
-    fn into_logs(self) -> Vec<Input> {
+    fn into_logs(self) -> Vec<ListedLog> {
         let mut found = self.found;
         found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
         found
@@ -168,14 +168,14 @@ impl Search {
             left_out("it is no regular file");
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
             match is_log(&path) {
-                Ok(true) => self.found.push(Input::new(path, Some(&metadata))),
+                Ok(true) => self.found.push(ListedLog::new(path, Some(&metadata))),
                 Ok(false) if metadata.len() == 0 => left_out("it is empty"),
                 Ok(false) => {
                     self.holds_others = true;
                     left_out("it is no log that is read");
                 }
                 // The error is reported when it is read.
-                Err(_) => self.found.push(Input::new(path, Some(&metadata))),
+                Err(_) => self.found.push(ListedLog::new(path, Some(&metadata))),
             }
         }
     }
@@ -275,7 +275,7 @@ mod tests {
 
         fn logs(&self) -> Vec<String> {
             let logs = logs(self.0.path()).expect("a folder");
-            let relative = |log: Input| {
+            let relative = |log: ListedLog| {
                 let path = log.path.strip_prefix(self.0.path()).expect("within");
                 path.to_string_lossy().into_owned()
             };

@@ -12,7 +12,7 @@ use log::{info, warn};
 use super::folder::{Identity, is_compressed};
 use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
-use super::read::{Failure, Feed};
+use super::read::{BlockReader, Failure};
 use super::source::Source;
 use crate::process::input::Input;
 use crate::protocol::MatchType;
@@ -97,7 +97,7 @@ impl Tail {
     /// Passes on every complete line, unless the program ends.
     fn read_new(
         &mut self,
-        feed: &Feed<'_>,
+        reader: &BlockReader<'_>,
         source: &Arc<Source>,
         at_end: AtEnd,
     ) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ impl Tail {
                 MatchType::Retro
             };
             let how = (Fill::Eager, at_end);
-            let passed_on = feed.pass_on(source, &mut self.cutter, &mut counted, how, match_type);
+            let passed_on = reader.pass_on(source, &mut self.cutter, &mut counted, how, match_type);
             self.position += counted.1;
             self.is_live |= self.position >= self.existing;
             if !passed_on? {
@@ -196,16 +196,16 @@ impl Follower {
     ///
     /// # Errors
     /// The content makes it impossible to follow the file.
-    pub fn step(&mut self, feed: &Feed<'_>) -> Result<(), Failure> {
+    pub fn step(&mut self, reader: &BlockReader<'_>) -> Result<(), Failure> {
         if let Some((tail, until)) = &mut self.former {
             let is_over = *until <= Instant::now();
             let at_end = if is_over { AtEnd::Finish } else { AtEnd::Keep };
-            tail.read_new(feed, &self.source, at_end)?;
+            tail.read_new(reader, &self.source, at_end)?;
             self.former = self.former.take().filter(|_| !is_over);
         }
-        self.current.read_new(feed, &self.source, AtEnd::Keep)?;
+        self.current.read_new(reader, &self.source, AtEnd::Keep)?;
         let name = &self.source.name;
-        match look(feed, &self.path, &self.current)? {
+        match look(reader, &self.path, &self.current)? {
             Change::Nothing => {}
             Change::Shorter => {
                 info!("{name} was cut short; reading it from its start");
@@ -218,9 +218,9 @@ impl Follower {
                 new.is_live = true;
                 let mut old = std::mem::replace(&mut self.current, new);
                 if let Some((mut oldest, _)) = self.former.take() {
-                    oldest.read_new(feed, &self.source, AtEnd::Finish)?;
+                    oldest.read_new(reader, &self.source, AtEnd::Finish)?;
                 }
-                old.read_new(feed, &self.source, AtEnd::Keep)?;
+                old.read_new(reader, &self.source, AtEnd::Keep)?;
                 self.former = Some((old, Instant::now() + AFTER_ROTATION));
             }
         }
@@ -234,17 +234,17 @@ impl Follower {
 /// # Errors
 /// The content makes it impossible to follow the file.
 pub fn follow(
-    feed: &Feed<'_>,
+    reader: &BlockReader<'_>,
     source: &Arc<Source>,
     path: &Path,
     from_start: bool,
 ) -> Result<(), Failure> {
-    let Some(input) = wait_for(feed, path) else {
+    let Some(input) = wait_for(reader, path) else {
         return Ok(());
     };
     if input.is_stream() {
         // A stream is read to its end.
-        return feed.read_open(source, input, MatchType::Live);
+        return reader.read_open(source, input, MatchType::Live);
     }
     if is_compressed(&input)? {
         warn!(
@@ -252,25 +252,25 @@ pub fn follow(
             source.name
         );
         return if from_start {
-            feed.read_open(source, input, MatchType::Retro)
+            reader.read_open(source, input, MatchType::Retro)
         } else {
             Ok(())
         };
     }
     let mut follower = Follower::new(path, source.clone(), input, from_start)?;
     loop {
-        follower.step(feed)?;
-        if feed.stop.sleep(PAUSE) {
+        follower.step(reader)?;
+        if reader.stop.sleep(PAUSE) {
             return Ok(());
         }
     }
 }
 
 /// Opens a file once it exists; `None` if the program ends first.
-fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<Input> {
+fn wait_for(reader: &BlockReader<'_>, path: &Path) -> Option<Input> {
     let mut is_told = false;
     loop {
-        match Input::open(path, feed.stop) {
+        match Input::open(path, reader.stop) {
             Ok(opened) => return Some(opened),
             Err(error) if !is_told => {
                 warn!("{}: {error}; waiting for it", path.display());
@@ -278,18 +278,18 @@ fn wait_for(feed: &Feed<'_>, path: &Path) -> Option<Input> {
             }
             Err(_) => {}
         }
-        if feed.stop.sleep(PAUSE) {
+        if reader.stop.sleep(PAUSE) {
             return None;
         }
     }
 }
 
-fn look(feed: &Feed<'_>, path: &Path, current: &Tail) -> io::Result<Change> {
+fn look(reader: &BlockReader<'_>, path: &Path, current: &Tail) -> io::Result<Change> {
     let by_name = path.metadata();
     let is_same = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == current.identity;
     if !by_name.as_ref().is_ok_and(is_same) {
         // If the name is gone, the next file does not exist yet.
-        return Ok(match Input::open(path, feed.stop) {
+        return Ok(match Input::open(path, reader.stop) {
             Ok(input) if !input.is_stream() && !is_same(input.metadata()) => Change::Other(input),
             _ => Change::Nothing,
         });

@@ -14,9 +14,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{error, info};
 
-use super::folder::{self, Identity, Input};
+use super::folder::{self, Identity, ListedLog};
 use super::follow::{Follower, PAUSE};
-use super::read::{Failure, Feed};
+use super::read::{BlockReader, Failure};
 use super::source::Source;
 use crate::process;
 use crate::protocol::MatchType;
@@ -30,7 +30,7 @@ const IDLE: Duration = Duration::from_secs(24 * 3600);
 /// What is needed to follow a folder.
 pub struct FolderFollower<'a> {
     /// Where lines are sent.
-    pub feed: &'a Feed<'a>,
+    pub reader: &'a BlockReader<'a>,
     /// Registers a log by its name.
     pub register: &'a dyn Fn(&Path) -> Arc<Source>,
     /// Records the outcome of a log.
@@ -48,7 +48,7 @@ impl FolderFollower<'_> {
         let mut followers = Vec::new();
         for input in folder::logs(folder)? {
             known.extend(input.identity);
-            if self.feed.stop.is_draining() {
+            if self.reader.stop.is_draining() {
                 return Ok(());
             }
             followers.extend(self.take(&input, from_start, false));
@@ -56,7 +56,7 @@ impl FolderFollower<'_> {
         let mut looked = Instant::now();
         loop {
             followers.retain_mut(|follower| {
-                let step = follower.step(self.feed);
+                let step = follower.step(self.reader);
                 known.insert(follower.identity());
                 let goes_on = step.is_ok();
                 if !goes_on {
@@ -64,7 +64,7 @@ impl FolderFollower<'_> {
                 }
                 goes_on
             });
-            if self.feed.stop.sleep(PAUSE) {
+            if self.reader.stop.sleep(PAUSE) {
                 return Ok(());
             }
             if looked.elapsed() >= LOOK {
@@ -79,7 +79,7 @@ impl FolderFollower<'_> {
 
     fn take_new(
         &self,
-        logs: Vec<Input>,
+        logs: Vec<ListedLog>,
         known: &mut HashSet<Identity>,
         followers: &mut Vec<Follower>,
     ) {
@@ -102,7 +102,7 @@ impl FolderFollower<'_> {
     }
 
     /// Follows a log, or reads it once.
-    fn take(&self, input: &Input, from_start: bool, is_new: bool) -> Option<Follower> {
+    fn take(&self, input: &ListedLog, from_start: bool, is_new: bool) -> Option<Follower> {
         let source = (self.register)(&input.path);
         let result = self.follower(input, &source, from_start, is_new);
         match result {
@@ -116,7 +116,7 @@ impl FolderFollower<'_> {
 
     fn follower(
         &self,
-        input: &Input,
+        input: &ListedLog,
         source: &Arc<Source>,
         from_start: bool,
         is_new: bool,
@@ -124,11 +124,11 @@ impl FolderFollower<'_> {
         let path = &input.path;
         let age = SystemTime::now().duration_since(input.written);
         let is_idle = age.is_ok_and(|age| age > IDLE);
-        let opened = process::input::Input::open(path, self.feed.stop)?;
+        let opened = process::input::Input::open(path, self.reader.stop)?;
         if is_idle || folder::is_compressed(&opened)? {
             info!("{} does not grow, and is not followed", source.name);
             if from_start && !is_new {
-                self.feed.read_open(source, opened, MatchType::Retro)?;
+                self.reader.read_open(source, opened, MatchType::Retro)?;
             }
             return Ok(None);
         }

@@ -43,7 +43,7 @@ impl fmt::Display for Failure {
 }
 
 /// The state shared by the reader threads.
-pub struct Feed<'a> {
+pub struct BlockReader<'a> {
     /// Blocks for reuse.
     pub spare: &'a Receiver<Block>,
     /// Where blocks are sent.
@@ -56,7 +56,7 @@ pub struct Feed<'a> {
     pub stop: &'a Stop,
 }
 
-impl Feed<'_> {
+impl BlockReader<'_> {
     /// Sends a block; `false` at the end of the program.
     fn hand_over(&self, chunk: Chunk) -> bool {
         select! {

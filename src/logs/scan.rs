@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::format::zeek_tsv::Row;
+use super::format::zeek_tsv::TsvRow;
 use super::format::{Event, NoEvent, Reading, json_lines};
 use super::lines::Block;
 use super::source::Source;
@@ -275,7 +275,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn row(&mut self, row: &Row<'_>, printed: &mut String) -> Result<(), ScanError> {
+    fn row(&mut self, row: &TsvRow<'_>, printed: &mut String) -> Result<(), ScanError> {
         let mut found = Vec::new();
         self.watchlist
             .matches_row(row, self.scratch, printed, |watched| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::format::zeek_json;
-use super::format::zeek_tsv::{Cell, Header, Row, Type, text};
+use super::format::zeek_tsv::{Cell, Header, TsvRow, Type, text};
 use crate::indicator::Indicator;
 use crate::intake::{Expiry, NoRoom, PutOutcome, Table};
 use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
@@ -19,7 +19,7 @@ use crate::state::journal::Ticket;
 
 mod holders;
 
-use holders::{Holders, Names, Plain, PlainIds, Said, plain_size};
+use holders::{FeedFields, Holders, Names, Plain, PlainIds, plain_size};
 
 /// The most memory that indicators take, in bytes, for a run that goes on.
 const MOST_BYTES: usize = 1 << 30;
@@ -130,7 +130,7 @@ impl Columns {
     }
 
     /// Shows the values of a row.
-    fn show(&self, row: &Row<'_>, scan: &mut Scan<'_>) {
+    fn show(&self, row: &TsvRow<'_>, scan: &mut Scan<'_>) {
         for (node, (column, cell)) in self.nodes.iter().zip(row.cells()) {
             let (Some(node), Cell::Value(value)) = (*node, cell) else {
                 continue;
@@ -173,7 +173,7 @@ pub struct Watchlist {
     /// Those that are not in `by_id`.
     plain: PlainIds,
     /// What is said of them, by slot, up to the last of which something is.
-    said: Vec<Option<Said>>,
+    said: Vec<Option<FeedFields>>,
     /// The names in that.
     names: Names,
     /// Those that no value leads to: they are checked in every event.
@@ -368,7 +368,7 @@ impl Watchlist {
 
     /// Has its value lead to a plain indicator; `false` where others hold the value, or it
     /// cannot be made of the index again.
-    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<Said>) -> bool {
+    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<FeedFields>) -> bool {
         let observable = &indicator.observables[0];
         let slot = self.matcher.insert(observable);
         self.make_room(slot);
@@ -417,7 +417,7 @@ impl Watchlist {
         }
     }
 
-    fn take_said(&mut self, slot: Slot) -> Option<Said> {
+    fn take_said(&mut self, slot: Slot) -> Option<FeedFields> {
         self.said.get_mut(slot.index()).and_then(Option::take)
     }
 
@@ -503,7 +503,7 @@ impl Watchlist {
     /// None is to be expected: what is printed is one JSON object.
     pub fn matches_row<'a>(
         &'a self,
-        row: &Row<'_>,
+        row: &TsvRow<'_>,
         scratch: &mut Scratch,
         printed: &mut String,
         mut show: impl FnMut(&'a Arc<Watched>),

@@ -2,10 +2,10 @@
 
 mod command;
 pub mod delivery;
-mod feed;
 mod gather;
 mod handing;
 pub mod instances;
+mod line_sink;
 pub mod lines;
 mod locate;
 pub mod message;

@@ -25,7 +25,7 @@ pub const HOSTS_SHOWN: usize = 3;
 
 /// One indicator and its sightings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
+pub struct SightedIndicator {
     /// The indicator's id.
     pub id: String,
     /// Its value, or its pattern.
@@ -48,7 +48,7 @@ pub struct Row {
 
 #[derive(Debug)]
 struct Entry {
-    row: Row,
+    row: SightedIndicator,
     hosts: HashMap<IpAddr, u64>,
 }
 
@@ -78,7 +78,7 @@ pub struct Tally {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct SightingSummary {
     /// The indicators, those with most sightings first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<SightedIndicator>,
     /// The sightings in each of a few spans of equal length: the start in seconds since
     /// 1970, and the number.
     pub line: Vec<(i64, u64)>,
@@ -136,7 +136,7 @@ impl Tally {
             .entries
             .entry(indicator.id.clone())
             .or_insert_with(|| Entry {
-                row: Row {
+                row: SightedIndicator {
                     id: indicator.id.to_string(),
                     indicator: indicator.ioc.first().cloned().unwrap_or_default(),
                     kind: indicator.kind(),
@@ -165,7 +165,7 @@ impl Tally {
 
     /// The summary.
     pub fn summary(&self) -> SightingSummary {
-        let mut rows: Vec<Row> = self.entries.values().map(Entry::row).collect();
+        let mut rows: Vec<SightedIndicator> = self.entries.values().map(Entry::row).collect();
         rows.sort_by(|one, other| (other.count, &one.id).cmp(&(one.count, &other.id)));
         let (span, line) = spans(&self.moments);
         SightingSummary {
@@ -187,12 +187,12 @@ impl Feeds {
 }
 
 impl Entry {
-    fn row(&self) -> Row {
+    fn row(&self) -> SightedIndicator {
         let mut hosts: Vec<(IpAddr, u64)> =
             self.hosts.iter().map(|(host, n)| (*host, *n)).collect();
         hosts.sort_by_key(|(host, count)| (std::cmp::Reverse(*count), *host));
         hosts.truncate(HOSTS_SHOWN);
-        Row {
+        SightedIndicator {
             hosts,
             ..self.row.clone()
         }

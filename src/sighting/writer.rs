@@ -14,7 +14,7 @@ use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::sighting::command::Command;
 use crate::sighting::delivery::{Delivery, Undelivered};
-use crate::sighting::feed::Feed;
+use crate::sighting::line_sink::LineSink;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::untaken::Untaken;
 use crate::state::journal::Ticket;
@@ -80,8 +80,8 @@ pub fn writer(
         }
         SinkKind::Lines(template, spool) => {
             let untaken = Untaken::new(spool, delivery, metrics.clone());
-            let feed = Feed::new(template, untaken, metrics, stop);
-            return Ok(Box::new(move |messages| feed.run(messages)));
+            let sink = LineSink::new(template, untaken, metrics, stop);
+            return Ok(Box::new(move |messages| sink.run(messages)));
         }
     };
     Ok(Box::new(move |messages| {

@@ -16,11 +16,11 @@ mod typed;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::choice::{EngineChoice, Identified, Row};
+use super::choice::{EngineChoice, EngineRow, Identified};
 use crate::process::stop::Stop;
 
 /// Its row in the table of engines.
-pub(super) const ROW: Row = Row {
+pub(super) const ROW: EngineRow = EngineRow {
     choice: EngineChoice::Tenzir,
     title: "Tenzir",
     program: "tenzir",

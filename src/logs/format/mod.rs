@@ -15,7 +15,7 @@ pub mod zeek_tsv;
 use std::ops::Range;
 
 use json_array::{Envelope, Flatten, Place};
-use zeek_tsv::{NoRow, Row};
+use zeek_tsv::{NoRow, TsvRow};
 
 use crate::config::log_forms::LOG_FORMS;
 
@@ -177,7 +177,7 @@ pub enum Event<'a> {
     /// One line, which may still turn out not to be JSON.
     Json(&'a str),
     /// A row.
-    Row(Row<'a>),
+    Row(TsvRow<'a>),
 }
 
 /// A line that is not an event, and the reason.
@@ -212,7 +212,7 @@ impl Reading {
                         head.take(line);
                         continue;
                     }
-                    let row = Row::new(head.header(), line);
+                    let row = TsvRow::new(head.header(), line);
                     show(match row {
                         Ok(row) => Ok(Event::Row(row)),
                         Err(reason) => Err(NoEvent { line, reason }),

@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use super::zeek_tsv::{Cell, Row, Type, text};
+use super::zeek_tsv::{Cell, TsvRow, Type, text};
 
 /// Appends the event.
-pub fn print(row: &Row<'_>, json: &mut String) {
+pub fn print(row: &TsvRow<'_>, json: &mut String) {
     json.push('{');
     let start = json.len();
     for (column, cell) in row.cells() {
@@ -175,7 +175,7 @@ mod tests {
     fn printed(header: &str, line: &[u8]) -> String {
         let mut head = Head::default();
         header.lines().for_each(|line| head.take(line.as_bytes()));
-        let row = Row::new(head.header(), line);
+        let row = TsvRow::new(head.header(), line);
         let mut json = String::new();
         print(&row.expect("a row"), &mut json);
         json

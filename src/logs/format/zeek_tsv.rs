@@ -279,7 +279,7 @@ impl fmt::Display for NoRow {
 
 /// One event.
 #[derive(Clone, Copy, Debug)]
-pub struct Row<'a> {
+pub struct TsvRow<'a> {
     header: &'a Header,
     line: &'a [u8],
 }
@@ -295,7 +295,7 @@ pub enum Cell<'a> {
     Value(&'a [u8]),
 }
 
-impl<'a> Row<'a> {
+impl<'a> TsvRow<'a> {
     /// Reads a line below this header.
     ///
     /// # Errors
@@ -308,7 +308,7 @@ impl<'a> Row<'a> {
             _ => header.marks.cells(line).count(),
         };
         if cells == header.columns.len() {
-            Ok(Row { header, line })
+            Ok(TsvRow { header, line })
         } else {
             Err(NoRow::Cells(cells, header.columns.len()))
         }
@@ -449,7 +449,7 @@ mod tests {
 
     fn texts(head: &Head, line: &[u8]) -> Vec<String> {
         let header = head.header().expect("a header");
-        let row = Row::new(Some(header), line).expect("a row");
+        let row = TsvRow::new(Some(header), line).expect("a row");
         let mut shown = Vec::new();
         for (column, cell) in row.cells() {
             let Cell::Value(value) = cell else { continue };
@@ -550,7 +550,7 @@ mod tests {
     #[test]
     fn lines_that_are_no_rows_are_told_with_the_reason() {
         let head = header(CONN);
-        let row = |head: &Head, line| Row::new(head.header(), line).err();
+        let row = |head: &Head, line| TsvRow::new(head.header(), line).err();
         assert_eq!(row(&head, b"1\t2"), Some(NoRow::Cells(2, 4)));
         assert_eq!(row(&head, b"{}"), Some(NoRow::Cells(1, 4)));
         assert_eq!(row(&Head::default(), b"1\t2"), Some(NoRow::NoHeader));
@@ -585,7 +585,7 @@ mod tests {
             for line in &lines {
                 if line.starts_with('#') {
                     head.take(line.as_bytes());
-                } else if let Ok(row) = Row::new(head.header(), line.as_bytes()) {
+                } else if let Ok(row) = TsvRow::new(head.header(), line.as_bytes()) {
                     for (_, cell) in row.cells() {
                         if let Cell::Value(value) = cell {
                             assert!(!text(value).is_empty());

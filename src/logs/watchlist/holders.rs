@@ -44,7 +44,7 @@ impl Holders {
 const BYTES: usize = 120;
 
 /// An indicator that is no more than an id and one value; what its feed says of it
-/// ([`Said`]) stands elsewhere, since most say nothing.
+/// ([`FeedFields`]) stands elsewhere, since most say nothing.
 #[derive(Debug)]
 pub struct Plain {
     /// Its id.
@@ -56,7 +56,7 @@ pub struct Plain {
 /// What a feed says of an indicator, a JSON object, taken apart: the rows of a feed have
 /// the same names.
 #[derive(Debug)]
-pub struct Said {
+pub struct FeedFields {
     /// Those that all rows with the same columns share, as they stand in JSON.
     names: Arc<Vec<Box<str>>>,
     /// A value for each, as it stands in JSON, with a line feed behind it.
@@ -93,7 +93,7 @@ impl Names {
     }
 }
 
-impl Said {
+impl FeedFields {
     /// Takes an object apart; `None` where it cannot be put together again.
     fn of(object: &RawValue, known: &mut Names) -> Option<Self> {
         let members: Members<'_> = serde_json::from_str(object.get()).ok()?;
@@ -109,7 +109,7 @@ impl Said {
             values.push_str(value.get());
             values.push('\n');
         }
-        let said = Said {
+        let said = FeedFields {
             names: known.shared(&names),
             values: values.as_str().into(),
         };
@@ -141,7 +141,7 @@ pub fn plain_size(value: &Observable) -> usize {
 impl Plain {
     /// The indicator as this, if it is no more, and what its feed says of it. Names of
     /// properties are shared with others.
-    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Said>)> {
+    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<FeedFields>)> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -159,7 +159,7 @@ impl Plain {
             && is_spelled_so;
         let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
         let said = match &indicator.properties {
-            Some(object) => Some(Said::of(object, names)?),
+            Some(object) => Some(FeedFields::of(object, names)?),
             None => None,
         };
         let plain = Plain {
@@ -179,13 +179,13 @@ impl Plain {
     pub fn watched(
         &self,
         value: impl FnOnce() -> Observable,
-        said: Option<&Said>,
+        said: Option<&FeedFields>,
     ) -> &Arc<Watched> {
         self.watched.get_or_init(|| {
             let value = value();
             Arc::new(Watched::new(Indicator {
                 ioc: vec![value.to_string()],
-                properties: said.and_then(Said::object),
+                properties: said.and_then(FeedFields::object),
                 // Those that end are not plain.
                 ..Indicator::new(
                     self.id.text().expect("only such are plain"),

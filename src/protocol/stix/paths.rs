@@ -5,10 +5,10 @@ mod table;
 
 use super::pattern::{ObjectPath, Step};
 
-pub use table::{PATHS, Row, Target};
+pub use table::{PATHS, PathRow, Target};
 
 /// The row of a path.
-pub fn find(path: &ObjectPath) -> Option<&'static Row> {
+pub fn find(path: &ObjectPath) -> Option<&'static PathRow> {
     let name = canonical(path);
     PATHS.iter().find(|row| row.path == name)
 }

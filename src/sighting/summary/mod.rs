@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::tally::{Row, SightingSummary};
+use super::tally::{SightedIndicator, SightingSummary};
 use crate::observable::stix_time;
 use crate::process::text::printable;
 
@@ -78,7 +78,7 @@ pub fn table(summary: &SightingSummary) -> String {
     table
 }
 
-fn hosts(row: &Row) -> String {
+fn hosts(row: &SightedIndicator) -> String {
     let hosts = row
         .hosts
         .iter()
@@ -91,7 +91,7 @@ fn has_sources(summary: &SightingSummary) -> bool {
     summary.rows.iter().any(|row| !row.sources.is_empty())
 }
 
-fn sources(row: &Row) -> String {
+fn sources(row: &SightedIndicator) -> String {
     let sources = row
         .sources
         .iter()
@@ -197,8 +197,8 @@ pub(crate) mod tests {
     use super::*;
 
     /// A row of this indicator.
-    pub(crate) fn row(indicator: &str, count: u64) -> Row {
-        Row {
+    pub(crate) fn row(indicator: &str, count: u64) -> SightedIndicator {
+        SightedIndicator {
             id: format!("id of {indicator}"),
             indicator: indicator.to_owned(),
             kind: "domain",

@@ -31,7 +31,7 @@ pub enum Target {
 
 /// An object path that can be searched for.
 #[derive(Debug)]
-pub struct Row {
+pub struct PathRow {
     /// The path in canonical form, without list indexes. Any spelling of a hash's name
     /// becomes the one used here.
     pub path: &'static str,
@@ -43,8 +43,8 @@ pub struct Row {
     pub target: Target,
 }
 
-const fn row(path: &'static str, subject: Subject, place: Place, target: Target) -> Row {
-    Row {
+const fn row(path: &'static str, subject: Subject, place: Place, target: Target) -> PathRow {
+    PathRow {
         path,
         subject,
         place,
@@ -52,24 +52,24 @@ const fn row(path: &'static str, subject: Subject, place: Place, target: Target)
     }
 }
 
-const fn kind(path: &'static str, subject: Subject, kind: Kind) -> Row {
+const fn kind(path: &'static str, subject: Subject, kind: Kind) -> PathRow {
     row(path, subject, Place::Kind(kind), Target::Kind(kind))
 }
 
-const fn text(path: &'static str, subject: Subject, property: Property) -> Row {
+const fn text(path: &'static str, subject: Subject, property: Property) -> PathRow {
     kind(path, subject, Kind::Text(property))
 }
 
-const fn field(path: &'static str, subject: Subject, field: Field, target: Target) -> Row {
+const fn field(path: &'static str, subject: Subject, field: Field, target: Target) -> PathRow {
     row(path, subject, Place::Field(field), target)
 }
 
-const fn number(path: &'static str, subject: Subject, of: Field) -> Row {
+const fn number(path: &'static str, subject: Subject, of: Field) -> PathRow {
     field(path, subject, of, Target::Number)
 }
 
 /// All object paths.
-pub const PATHS: &[Row] = &[
+pub const PATHS: &[PathRow] = &[
     row(
         "ipv4-addr:value",
         Subject::Ipv4,

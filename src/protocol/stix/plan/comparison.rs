@@ -11,7 +11,7 @@ use crate::matching::condition::{
     Check, Condition, Expression, Family, Field, Like, Order, Place, Subject, Test,
 };
 use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
-use crate::protocol::stix::paths::{self, Row, Target};
+use crate::protocol::stix::paths::{self, PathRow, Target};
 use crate::protocol::stix::pattern::{
     self, Comparison, Literal, Position, Relation, Text, TextOperator, Value,
 };
@@ -124,7 +124,7 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
 /// A test of a property, with everything that messages about it need.
 struct PropertyTest<'a> {
     test: &'a pattern::Test,
-    row: &'static Row,
+    row: &'static PathRow,
 }
 
 fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Fault;
 use crate::matching::condition::{Family, Place};
 use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueForm, mac, refang};
-use crate::protocol::stix::paths::{Row, Target};
+use crate::protocol::stix::paths::{PathRow, Target};
 
 impl Target {
     /// Whether its values are addresses, so that networks are possible.
@@ -115,7 +115,7 @@ pub(super) fn family(name: &str) -> Option<Family> {
 }
 
 /// Whether every event with this observable passes an equality with it on this path.
-pub(super) fn is_exact(row: &Row, observable: &Observable) -> bool {
+pub(super) fn is_exact(row: &PathRow, observable: &Observable) -> bool {
     let is_mixed = |network: Network| {
         let ipv4 = Network::ipv4();
         network.contains_network(ipv4) && network != ipv4

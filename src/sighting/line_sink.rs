@@ -52,7 +52,7 @@ const MANY: usize = 1024;
 const LONG_LIFE: Duration = Duration::from_secs(60);
 
 /// The command and the lines on their way to it.
-pub(super) struct Feed {
+pub(super) struct LineSink {
     template: CommandTemplate,
     metrics: Arc<Metrics>,
     stop: Stop,
@@ -79,14 +79,14 @@ enum Mark {
     Done(Place),
 }
 
-impl Feed {
+impl LineSink {
     pub(super) fn new(
         template: CommandTemplate,
         untaken: Untaken,
         metrics: Arc<Metrics>,
         stop: Stop,
     ) -> Self {
-        Feed {
+        LineSink {
             template,
             metrics,
             stop,
