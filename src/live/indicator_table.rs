@@ -17,11 +17,11 @@ use crate::matching::{
 };
 use crate::observable::Observable;
 
-mod joined;
+mod sequences;
 mod unlisted;
 
-use joined::Joined;
-pub use joined::Part;
+use sequences::LiveSequences;
+pub use sequences::Part;
 use unlisted::Unlisted;
 
 /// The approximate memory limit for live indicators, in bytes.
@@ -92,7 +92,7 @@ pub struct IndicatorTable {
     /// The additional conditions, by entry.
     conditions: HashMap<u32, Arc<Condition>>,
     unlisted: Unlisted,
-    joined: Joined,
+    sequences: LiveSequences,
     start: SystemTime,
     bytes: usize,
     most_bytes: usize,
@@ -117,7 +117,7 @@ impl IndicatorTable {
             written: HashMap::new(),
             conditions: HashMap::new(),
             unlisted: Unlisted::default(),
-            joined: Joined::default(),
+            sequences: LiveSequences::default(),
             start: now,
             bytes: 0,
             most_bytes: MOST_BYTES,
@@ -147,9 +147,9 @@ impl IndicatorTable {
         changes: &mut Vec<Change>,
     ) -> PutOutcome {
         if indicator.sequence.is_some() {
-            return self.put_joined(indicator, end, now, changes);
+            return self.put_sequence(indicator, end, now, changes);
         }
-        self.remove_joined(&indicator.id, changes);
+        self.remove_sequence(&indicator.id, changes);
         let known = self.entries_of(&indicator.id);
         if let Some(selection) = &indicator.selection {
             let put = self.unlisted.put(indicator, selection, end, now);
@@ -180,18 +180,18 @@ impl IndicatorTable {
 
     /// Adds the parts of an indicator of several events; none of them, if one cannot be
     /// added.
-    fn put_joined(
+    fn put_sequence(
         &mut self,
         indicator: &Indicator,
         end: Option<Expiry>,
         now: SystemTime,
         changes: &mut Vec<Change>,
     ) -> PutOutcome {
-        if self.joined.repeat(indicator, end) {
+        if self.sequences.repeat(indicator, end) {
             return PutOutcome::Repeated;
         }
         self.remove(&indicator.id, changes);
-        for part in self.joined.put(indicator, end) {
+        for part in self.sequences.put(indicator, end) {
             let put = self.put(&part, None, now, changes);
             if matches!(put, PutOutcome::Full(_) | PutOutcome::Refused) {
                 self.remove(&indicator.id, changes);
@@ -201,8 +201,8 @@ impl IndicatorTable {
         PutOutcome::Added
     }
 
-    fn remove_joined(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
-        let parts = self.joined.remove(id);
+    fn remove_sequence(&mut self, id: &str, changes: &mut Vec<Change>) -> usize {
+        let parts = self.sequences.remove(id);
         parts.iter().map(|part| self.remove(part, changes)).sum()
     }
 
@@ -216,7 +216,7 @@ impl IndicatorTable {
     pub fn end(&self, id: &str) -> Option<Expiry> {
         match self.entries_of(id).first() {
             Some(&entry) => self.entries[entry as usize].end,
-            None => self.unlisted.end(id).or_else(|| self.joined.end(id)),
+            None => self.unlisted.end(id).or_else(|| self.sequences.end(id)),
         }
     }
 
@@ -324,7 +324,7 @@ impl IndicatorTable {
         let entries = self.entries_of(id);
         let count = entries.len();
         self.remove_entries(entries, changes);
-        count + self.unlisted.remove(id) + self.remove_joined(id, changes)
+        count + self.unlisted.remove(id) + self.remove_sequence(id, changes)
     }
 
     /// Finds every indicator that the event in `line`, of this schema, matches, each
@@ -370,7 +370,7 @@ impl IndicatorTable {
             self.unlisted.matches(&event, out);
         }
         for one in out.iter_mut() {
-            one.part = self.joined.part(&one.indicator.id).cloned();
+            one.part = self.sequences.part(&one.indicator.id).cloned();
         }
         scanned
     }
@@ -406,7 +406,7 @@ impl IndicatorTable {
     pub fn selections(&self) -> Vec<(Arc<Selection>, Arc<str>)> {
         let selections = self.unlisted.selections().into_iter();
         selections
-            .map(|(selection, id)| (selection, self.joined.id(id)))
+            .map(|(selection, id)| (selection, self.sequences.id(id)))
             .collect()
     }
 

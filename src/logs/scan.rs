@@ -9,7 +9,7 @@ use super::format::zeek_tsv::TsvRow;
 use super::format::{Event, NoEvent, Reading, json_lines};
 use super::lines::Block;
 use super::source::Source;
-use super::watchlist::{Joined, Scratch, Watched, Watchlist};
+use super::watchlist::{Scratch, Watched, WatchedSequence, Watchlist};
 use crate::matching::ScanError;
 use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
@@ -108,7 +108,7 @@ impl Scanner<'_> {
         limit: Option<NonZeroU64>,
     ) {
         let counts = (limit, self.metrics);
-        let mut by_whole: Vec<(&Arc<Joined>, Vec<u16>)> = Vec::new();
+        let mut by_whole: Vec<(&Arc<WatchedSequence>, Vec<u16>)> = Vec::new();
         for part in found.iter().filter_map(|watched| watched.part.as_ref()) {
             match by_whole
                 .iter_mut()
@@ -196,7 +196,7 @@ impl Scanner<'_> {
 /// reached its limit.
 pub fn report(
     reporter: &mut Reporter,
-    joined: &Joined,
+    joined: &WatchedSequence,
     instance: &[Observed],
     match_type: MatchType,
     (limit, metrics): (Option<NonZeroU64>, &Metrics),

@@ -40,12 +40,12 @@ pub struct Part {
     /// Its number.
     pub number: u16,
     /// The whole.
-    pub of: Arc<Joined>,
+    pub of: Arc<WatchedSequence>,
 }
 
 /// An indicator that means several events.
 #[derive(Debug)]
-pub struct Joined {
+pub struct WatchedSequence {
     /// What it is.
     pub whole: Arc<Watched>,
     /// What a pass meets of it.
@@ -76,7 +76,7 @@ impl Watched {
 struct Held {
     watched: Arc<Watched>,
     /// What leads to it, where an event alone is no match.
-    joined: Option<(Arc<Joined>, Vec<Arc<Watched>>)>,
+    joined: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
     /// Its entry in the journal, where it has one.
     ticket: Option<Ticket>,
     /// When its validity ends.
@@ -294,9 +294,9 @@ impl Held {
 
 impl Watchlist {
     /// What leads to an indicator of several events.
-    fn joined(&self, whole: &Arc<Watched>) -> Option<(Arc<Joined>, Vec<Arc<Watched>>)> {
+    fn joined(&self, whole: &Arc<Watched>) -> Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)> {
         let sequence = whole.indicator.sequence.as_ref()?;
-        let joined = Arc::new(Joined {
+        let joined = Arc::new(WatchedSequence {
             whole: whole.clone(),
             collected: Collected::new(sequence.clone(), self.room.clone(), Order::Time),
         });
@@ -314,9 +314,9 @@ impl Watchlist {
     }
 
     /// All indicators that mean several events, in the order of their ids.
-    pub fn all_joined(&self) -> Vec<&Arc<Joined>> {
+    pub fn all_joined(&self) -> Vec<&Arc<WatchedSequence>> {
         let joined = self.by_id.values().filter_map(|held| held.joined.as_ref());
-        let mut joined: Vec<&Arc<Joined>> = joined.map(|(joined, _)| joined).collect();
+        let mut joined: Vec<&Arc<WatchedSequence>> = joined.map(|(joined, _)| joined).collect();
         joined.sort_by(|one, other| one.whole.indicator.id.cmp(&other.whole.indicator.id));
         joined
     }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use super::event_multiset::{EventMultiset, Memory};
-use super::joined::Part;
 use super::queue::Request;
+use super::sequences::Part;
 use crate::indicator::Indicator;
 use crate::intake::{Fate, Fates};
 use crate::matching::condition::LazyEvent;

@@ -18,8 +18,8 @@ use log::{debug, error, warn};
 use super::answer_reader::{AnswerReader, Findings};
 use super::batch::{Batch, Out, PlannedQuery, Purpose};
 use super::event_multiset::Memory;
-use super::joined;
 use super::queue::Request;
+use super::sequences;
 use crate::engine::{Bounds, Engine, QueryOutcome, QueryTarget};
 use crate::indicator::Indicator;
 use crate::intake::{Fate, Fates};
@@ -73,7 +73,7 @@ pub enum Interruption {
 impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     /// Queries a whole batch. Returns the requests that were interrupted.
     pub fn run(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
-        let (wholes, requests) = joined::expand(requests, &self.memory.joined);
+        let (wholes, requests) = sequences::expand(requests, &self.memory.joined);
         let mut batch = Batch::new(requests, self.timeout);
         self.log_unsupported_values(&batch);
         let mut result = Ok(());

@@ -12,8 +12,8 @@ mod event_multiset;
 #[cfg(test)]
 #[path = "../../tests/oracles/exactness.rs"]
 mod exactness;
-mod joined;
 mod queue;
+mod sequences;
 mod worker;
 
 use std::num::NonZeroU64;

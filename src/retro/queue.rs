@@ -7,7 +7,7 @@ use std::sync::Arc;
 use log::debug;
 
 use super::event_multiset::EventMultiset;
-use super::joined::Part;
+use super::sequences::Part;
 use crate::indicator::Indicator;
 use crate::intake::{Account, Expiry, Place, PutOutcome, Table, note_unsupported};
 use crate::observe::metrics::Metrics;

@@ -18,7 +18,7 @@ use crate::indicator::{LeftOut, Selection};
 use crate::matching::condition::{Check, Condition};
 use crate::matching::sequence::Expression;
 use crate::observable::Observable;
-use several::Joined;
+use several::PlannedObservation;
 
 /// A plan for one pattern.
 #[derive(Clone, Debug, PartialEq)]
@@ -186,7 +186,7 @@ impl Anchors {
 pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
     let mut left_out = Vec::new();
     match several::joined(&pattern.root, &mut left_out)? {
-        Joined::Single { part, text } => Ok(Plan {
+        PlannedObservation::Single { part, text } => Ok(Plan {
             left_out,
             ..of_part(part, text)
         }),

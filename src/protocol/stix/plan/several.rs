@@ -11,35 +11,35 @@ use crate::protocol::stix::pattern::{Observation, Position, Qualifier, Qualifier
 
 /// Observations, and how they are joined.
 #[derive(Debug)]
-pub(super) enum Joined {
+pub(super) enum PlannedObservation {
     /// One event, and the text of its observation.
     Single {
         part: Part,
         text: String,
     },
-    All(Vec<Joined>),
-    Any(Vec<Joined>),
-    InOrder(Vec<Joined>),
+    All(Vec<PlannedObservation>),
+    Any(Vec<PlannedObservation>),
+    InOrder(Vec<PlannedObservation>),
     /// In nanoseconds.
-    Within(Box<Joined>, Time),
-    Repeated(Box<Joined>, u64),
+    Within(Box<PlannedObservation>, Time),
+    Repeated(Box<PlannedObservation>, u64),
 }
 
 /// Plans an observation. Alternatives of one event each become one observation.
 pub(super) fn joined(
     observation: &Observation,
     left_out: &mut Vec<LeftOut>,
-) -> Result<Joined, Fault> {
-    let mut each = |parts: &[Observation]| -> Result<Vec<Joined>, Fault> {
+) -> Result<PlannedObservation, Fault> {
+    let mut each = |parts: &[Observation]| -> Result<Vec<PlannedObservation>, Fault> {
         parts.iter().map(|one| joined(one, left_out)).collect()
     };
     match observation {
-        Observation::Single(comparison) => Ok(Joined::Single {
+        Observation::Single(comparison) => Ok(PlannedObservation::Single {
             part: comparison::part(comparison, left_out)?,
             text: observation.to_string(),
         }),
-        Observation::And(parts) => each(parts).map(Joined::All),
-        Observation::FollowedBy(parts) => each(parts).map(Joined::InOrder),
+        Observation::And(parts) => each(parts).map(PlannedObservation::All),
+        Observation::FollowedBy(parts) => each(parts).map(PlannedObservation::InOrder),
         Observation::Or(parts) => askable(parts, joined, left_out).map(any),
         Observation::Qualified { inner, qualifiers } => {
             let inner = joined(inner, left_out)?;
@@ -48,11 +48,11 @@ pub(super) fn joined(
     }
 }
 
-fn any(parts: Vec<Joined>) -> Joined {
+fn any(parts: Vec<PlannedObservation>) -> PlannedObservation {
     let (mut singles, mut texts, mut others) = (Vec::new(), Vec::new(), Vec::new());
     for one in parts {
         match one {
-            Joined::Single { part, text } => {
+            PlannedObservation::Single { part, text } => {
                 singles.push(part);
                 texts.push(text);
             }
@@ -60,7 +60,7 @@ fn any(parts: Vec<Joined>) -> Joined {
         }
     }
     if !singles.is_empty() {
-        let single = Joined::Single {
+        let single = PlannedObservation::Single {
             part: any_of(singles),
             text: texts.join(" OR "),
         };
@@ -68,21 +68,27 @@ fn any(parts: Vec<Joined>) -> Joined {
     }
     match others.len() {
         1 => others.remove(0),
-        _ => Joined::Any(others),
+        _ => PlannedObservation::Any(others),
     }
 }
 
-fn qualified(inner: Joined, qualifier: &Qualifier) -> Result<Joined, Fault> {
-    let is_single = matches!(inner, Joined::Single { .. });
+fn qualified(
+    inner: PlannedObservation,
+    qualifier: &Qualifier,
+) -> Result<PlannedObservation, Fault> {
+    let is_single = matches!(inner, PlannedObservation::Single { .. });
     match &qualifier.kind {
         // The parser rejects 0.
         QualifierKind::Repeats(0 | 1) => Ok(inner),
-        QualifierKind::Repeats(times) => Ok(Joined::Repeated(Box::new(inner), *times)),
+        QualifierKind::Repeats(times) => Ok(PlannedObservation::Repeated(Box::new(inner), *times)),
         // One event is within any span.
         QualifierKind::Within(_) if is_single => Ok(inner),
         QualifierKind::Within(seconds) => {
             // Saturates: no event is that far from another.
-            Ok(Joined::Within(Box::new(inner), (seconds * 1e9) as Time))
+            Ok(PlannedObservation::Within(
+                Box::new(inner),
+                (seconds * 1e9) as Time,
+            ))
         }
         QualifierKind::StartStop { start, stop, .. } => {
             let time = |text: &str| time(qualifier.position, text);
@@ -95,47 +101,47 @@ fn time(position: Position, text: &str) -> Result<OffsetDateTime, Fault> {
     timestamp(text).ok_or_else(|| Fault::unsupported(position, format_args!("{text:?} is no time")))
 }
 
-impl Joined {
+impl PlannedObservation {
     /// The same within a time span, in which each of the events has to be.
     fn during(self, start: OffsetDateTime, stop: OffsetDateTime) -> Self {
-        let each = |parts: Vec<Joined>| -> Vec<Joined> {
+        let each = |parts: Vec<PlannedObservation>| -> Vec<PlannedObservation> {
             let parts = parts.into_iter();
             parts.map(|one| one.during(start, stop)).collect()
         };
         match self {
-            Joined::Single { part, text } => Joined::Single {
+            PlannedObservation::Single { part, text } => PlannedObservation::Single {
                 part: all_of(vec![part, during(start, stop)]),
                 text,
             },
-            Joined::All(parts) => Joined::All(each(parts)),
-            Joined::Any(parts) => Joined::Any(each(parts)),
-            Joined::InOrder(parts) => Joined::InOrder(each(parts)),
-            Joined::Within(inner, most) => {
-                Joined::Within(Box::new(inner.during(start, stop)), most)
+            PlannedObservation::All(parts) => PlannedObservation::All(each(parts)),
+            PlannedObservation::Any(parts) => PlannedObservation::Any(each(parts)),
+            PlannedObservation::InOrder(parts) => PlannedObservation::InOrder(each(parts)),
+            PlannedObservation::Within(inner, most) => {
+                PlannedObservation::Within(Box::new(inner.during(start, stop)), most)
             }
-            Joined::Repeated(inner, times) => {
-                Joined::Repeated(Box::new(inner.during(start, stop)), times)
+            PlannedObservation::Repeated(inner, times) => {
+                PlannedObservation::Repeated(Box::new(inner.during(start, stop)), times)
             }
         }
     }
 
     /// The expression. Each single observation becomes a part; equal ones share one.
     fn expression(self, parts: &mut Vec<Plan>) -> Expression {
-        let mut each = |inner: Vec<Joined>| -> Vec<Expression> {
+        let mut each = |inner: Vec<PlannedObservation>| -> Vec<Expression> {
             let inner = inner.into_iter();
             inner.map(|one| one.expression(parts)).collect()
         };
         match self {
-            Joined::All(inner) => Expression::All(each(inner)),
-            Joined::Any(inner) => Expression::Any(each(inner)),
-            Joined::InOrder(inner) => Expression::InOrder(each(inner)),
-            Joined::Within(inner, most) => {
+            PlannedObservation::All(inner) => Expression::All(each(inner)),
+            PlannedObservation::Any(inner) => Expression::Any(each(inner)),
+            PlannedObservation::InOrder(inner) => Expression::InOrder(each(inner)),
+            PlannedObservation::Within(inner, most) => {
                 Expression::Within(Box::new(inner.expression(parts)), most)
             }
-            Joined::Repeated(inner, times) => {
+            PlannedObservation::Repeated(inner, times) => {
                 Expression::Repeated(Box::new(inner.expression(parts)), times)
             }
-            Joined::Single { part, text } => {
+            PlannedObservation::Single { part, text } => {
                 let plan = super::of_part(part, text);
                 let asks_the_same = |other: &Plan| {
                     (&other.observables, &other.selection, &other.condition)
@@ -157,7 +163,7 @@ impl Joined {
 }
 
 /// Plans a pattern of several events.
-pub(super) fn plan(joined: Joined) -> Result<Plan, Refused> {
+pub(super) fn plan(joined: PlannedObservation) -> Result<Plan, Refused> {
     let mut parts = Vec::new();
     let expression = joined.expression(&mut parts).simplified();
     if parts.len() > usize::from(u16::MAX) || Shape::new(&expression).is_none() {

@@ -19,7 +19,7 @@ use crate::sighting::report::Reporter;
 
 /// The state shared by the parts of one indicator.
 #[derive(Debug)]
-pub struct Joined {
+pub struct SequenceState {
     collected: Collected,
     has_failed: AtomicBool,
 }
@@ -28,14 +28,14 @@ pub struct Joined {
 #[derive(Clone, Debug)]
 pub struct Part {
     number: u16,
-    of: Arc<Joined>,
+    of: Arc<SequenceState>,
 }
 
 /// An indicator whose parts are queried.
 #[derive(Debug)]
 pub(super) struct Whole {
     pub(super) request: Request,
-    joined: Arc<Joined>,
+    state: Arc<SequenceState>,
     started: Instant,
 }
 
@@ -70,14 +70,14 @@ pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Re
             expanded.push(request);
             continue;
         };
-        let joined = Arc::new(Joined {
+        let state = Arc::new(SequenceState {
             collected: Collected::new(sequence.clone(), room.clone(), Order::Any),
             has_failed: AtomicBool::new(false),
         });
-        expanded.extend(parts(&sequence, &joined));
+        expanded.extend(parts(&sequence, &state));
         wholes.push(Whole {
             request,
-            joined,
+            state,
             started: Instant::now(),
         });
     }
@@ -86,13 +86,13 @@ pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Re
 
 fn parts<'a>(
     sequence: &'a Sequence,
-    joined: &'a Arc<Joined>,
+    state: &'a Arc<SequenceState>,
 ) -> impl Iterator<Item = Request> + 'a {
     (0..).zip(&sequence.parts).map(|(number, part)| {
         let mut request = Request::new(part.clone());
         request.part = Some(Part {
             number,
-            of: joined.clone(),
+            of: state.clone(),
         });
         request
     })
@@ -107,9 +107,9 @@ impl Whole {
         most: Option<NonZeroU64>,
     ) {
         let id = printable(&self.request.indicator.id, 200);
-        if !self.joined.has_failed.load(Ordering::Relaxed) {
+        if !self.state.has_failed.load(Ordering::Relaxed) {
             let mut count = 0;
-            let finished = self.joined.collected.finish(&mut |instance| {
+            let finished = self.state.collected.finish(&mut |instance| {
                 if most.is_none_or(|most| count < most.get()) {
                     count += 1;
                     reporter.report_instance(&self.request.indicator, instance, MatchType::Retro);

@@ -20,7 +20,7 @@ pub struct Part {
 
 /// All indicators of several events.
 #[derive(Debug, Default)]
-pub(super) struct Joined {
+pub(super) struct LiveSequences {
     wholes: HashMap<Arc<str>, Whole>,
     /// By part name.
     parts: HashMap<Arc<str>, Part>,
@@ -33,7 +33,7 @@ struct Whole {
     end: Option<Expiry>,
 }
 
-impl Joined {
+impl LiveSequences {
     /// Adds an indicator of several events whose id is not present; returns the parts to
     /// match.
     pub(super) fn put(&mut self, indicator: &Indicator, end: Option<Expiry>) -> Vec<Indicator> {
