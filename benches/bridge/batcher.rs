@@ -11,7 +11,7 @@ use vast_threatbus::intake::{Budget, Fates, Intake};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
 use vast_threatbus::process::stop::Stop;
-use vast_threatbus::retro::{Lane, Retro, RetroSettings};
+use vast_threatbus::retro::{Retro, RetroEngine, RetroSettings};
 use vast_threatbus::sighting::message::WriterMessage;
 use vast_threatbus::sighting::report::{Destination, ReportSettings};
 
@@ -127,7 +127,7 @@ fn feed(
     let budget = Budget::new(1);
     let fates = Fates::new(metrics);
     let (intake, arrivals, account) = Intake::stored(&"vast".into(), fates.clone(), &budget);
-    let lane = Lane {
+    let engine = RetroEngine {
         number: 1,
         connection,
         arrivals,
@@ -135,7 +135,7 @@ fn feed(
         report: report.into(),
         fates,
     };
-    let retro = Retro::start(&settings, workers, vec![lane], &writer, &stop)
+    let retro = Retro::start(&settings, workers, vec![engine], &writer, &stop)
         .expect("threads can be started");
     drop(writer);
     let started = Instant::now();

@@ -46,7 +46,7 @@ pub struct RetroSettings {
 }
 
 /// An engine and its incoming indicators.
-pub struct Lane {
+pub struct RetroEngine {
     /// Its number among the engines, from 1.
     pub number: usize,
     /// The engine.
@@ -77,7 +77,7 @@ impl Retro {
     pub fn start(
         settings: &RetroSettings,
         workers: usize,
-        lanes: Vec<Lane>,
+        engines: Vec<RetroEngine>,
         writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<Self> {
@@ -85,15 +85,15 @@ impl Retro {
         // A batch is passed on only when a worker is free. Until then it can still grow,
         // and withdrawn indicators are removed.
         let (jobs_sender, jobs) = bounded::<Job>(0);
-        let own = lanes.len();
+        let own = engines.len();
         let all = match own {
             0 => 0,
             _ => workers.max(own),
         };
         let helpers = (all > own).then_some(jobs_sender);
         let memory = event_multiset::Memory::default();
-        for lane in lanes {
-            retro.start_lane(settings.clone(), lane, &memory, &helpers, writer, stop)?;
+        for engine in engines {
+            retro.start_engine(settings.clone(), engine, &memory, &helpers, writer, stop)?;
         }
         for number in own + 1..=all {
             let jobs = jobs.clone();
@@ -102,16 +102,16 @@ impl Retro {
         Ok(retro)
     }
 
-    fn start_lane(
+    fn start_engine(
         &mut self,
         mut settings: RetroSettings,
-        lane: Lane,
+        target: RetroEngine,
         memory: &event_multiset::Memory,
         helpers: &Option<Sender<Job>>,
         writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<()> {
-        let engine = lane.connection.engine();
+        let engine = target.connection.engine();
         if let Some(most) = engine.most_observables() {
             settings.batch_size = settings.batch_size.min(most);
         }
@@ -121,14 +121,14 @@ impl Retro {
         });
         let (batches_sender, batches) = bounded(0);
         let (done_sender, done) = unbounded();
-        let queue = Queue::new(lists_only, lane.account, lane.fates.metrics().clone());
+        let queue = Queue::new(lists_only, target.account, target.fates.metrics().clone());
         let desk = Arc::new(Desk {
             settings,
-            connection: lane.connection,
-            report: lane.report,
+            connection: target.connection,
+            report: target.report,
             writer: writer.clone(),
-            metrics: lane.fates.metrics().clone(),
-            fates: lane.fates,
+            metrics: target.fates.metrics().clone(),
+            fates: target.fates,
             memory: memory.clone(),
             stop: stop.clone(),
             done: done_sender,
@@ -139,15 +139,15 @@ impl Retro {
             helpers: helpers.clone(),
             desk: desk.clone(),
         };
-        self.spawn(format!("retro-{}", lane.number), move || {
+        self.spawn(format!("retro-{}", target.number), move || {
             desk.work(&batches)
         })?;
-        let name = match lane.number {
+        let name = match target.number {
             1 => "batcher".to_owned(),
             number => format!("batcher-{number}"),
         };
         self.spawn(name, move || {
-            batcher.run(&lane.arrivals, &done, workers);
+            batcher.run(&target.arrivals, &done, workers);
         })
     }
 

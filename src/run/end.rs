@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
 
-use super::lanes::{Outcome, Witness};
+use super::stores::{Outcome, Witness};
 use crate::config::Config;
 use crate::intake::{FateCounts, Received};
 use crate::observe::metrics::Metrics;
@@ -68,7 +68,7 @@ pub struct Ending {
     pub cause: Option<String>,
     /// What was taken in.
     pub received: Received,
-    /// What became of it, on all lanes together.
+    /// What became of it, in all stores together.
     pub fates: FateCounts,
     /// What became of the sightings.
     pub delivery: DeliveryCounts,
@@ -81,17 +81,17 @@ pub struct Ending {
     /// Whether the status tells that nothing matched.
     pub tells_matches: bool,
     /// The outcome of each engine, if there are several.
-    pub lanes: Vec<Outcome>,
+    pub stores: Vec<Outcome>,
 }
 
 impl Ending {
-    /// Takes in what the lanes came to, whose threads have ended.
+    /// Takes in what the stores came to, whose threads have ended.
     pub fn came_to(&mut self, config: &Config, witnesses: &[Witness]) {
         let outcomes: Vec<Outcome> = witnesses.iter().map(Witness::outcome).collect();
         self.fates = outcomes.iter().map(|one| one.fates).sum();
         self.is_from_bus = config.jobs.indicators.is_empty();
         if config.is_fleet() {
-            self.lanes = outcomes;
+            self.stores = outcomes;
         }
     }
 
@@ -99,7 +99,7 @@ impl Ending {
     pub fn verdict(&self) -> (ExitCode, Option<String>) {
         let mut reasons = self.left();
         if self.cause.is_none() {
-            reasons.extend(self.lanes.iter().filter_map(Outcome::not_queried));
+            reasons.extend(self.stores.iter().filter_map(Outcome::not_queried));
             reasons.extend(self.failures());
             if self.nothing_came() && self.tells_matches {
                 reasons.push("no indicator was received, so nothing was searched".to_owned());
@@ -127,14 +127,14 @@ impl Ending {
             return Vec::new();
         };
         let mut left = vec![cause.clone()];
-        if self.lanes.is_empty() {
+        if self.stores.is_empty() {
             left.push(format!(
                 "{} of {} indicator(s) were not searched everywhere",
                 self.unfinished(),
                 self.received.new
             ));
         }
-        left.extend(self.lanes.iter().filter_map(Outcome::shortfall));
+        left.extend(self.stores.iter().filter_map(Outcome::shortfall));
         if self.received.is_unread {
             left.push("there are more in the file, which was not read to its end".to_owned());
         }
@@ -388,7 +388,7 @@ mod tests {
                 "120 byte(s) of sightings stay in the spool",
             ),
             (
-                |one| one.lanes = vec![outcome(None, 0, 0), outcome(Some("away"), 0, 0)],
+                |one| one.stores = vec![outcome(None, 0, 0), outcome(Some("away"), 0, 0)],
                 "b was not queried: away",
             ),
             (
@@ -411,7 +411,7 @@ mod tests {
             |one| one.fates.waiting = 2,
             |one| one.received.is_unread = true,
             |one| one.logs = Some((1, 2)),
-            |one| one.lanes = vec![outcome(None, 2, 0)],
+            |one| one.stores = vec![outcome(None, 2, 0)],
         ];
         for change in cases {
             let good = (ExitCode::Success, None);
@@ -477,7 +477,7 @@ mod tests {
                 of_ten(7)
             )
         );
-        let several = early(|one| one.lanes = vec![outcome(None, 2, 3), outcome(None, 0, 0)]);
+        let several = early(|one| one.stores = vec![outcome(None, 2, 3), outcome(None, 0, 0)]);
         assert_eq!(
             several,
             "ended by SIGINT; 3 indicator(s) were not searched completely in b"

@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use crossbeam_channel::Sender;
 use log::warn;
 
-use super::lanes::Lane;
+use super::stores::EventStore;
 use crate::config::Config;
 use crate::engine::{Connection, LiveOptions};
 use crate::indicator::MatchExpansion;
@@ -35,7 +35,7 @@ pub struct Matching {
     keeping: Vec<Ticker>,
 }
 
-/// What is needed to start the threads of a lane.
+/// What is needed to start the threads of a store.
 struct Start<'a> {
     config: &'a Config,
     writer: &'a Sender<WriterMessage>,
@@ -54,7 +54,7 @@ impl Matching {
     /// A thread cannot be started.
     pub fn start(
         config: &Config,
-        lanes: Vec<Lane>,
+        stores: Vec<EventStore>,
         report: &ReportSettings,
         writer: &Sender<WriterMessage>,
         stop: &Stop,
@@ -64,18 +64,18 @@ impl Matching {
             config,
             writer,
             stop,
-            stored: Budget::new(lanes.len()),
+            stored: Budget::new(stores.len()),
             new: Budget::new(engines),
             willing: Arc::new(AtomicUsize::new(engines)),
         };
         let mut matching = Matching::default();
         let (mut intakes, mut asked) = (Vec::new(), Vec::new());
-        for (number, mut lane) in (1..).zip(lanes) {
-            let report = lane.report(config, report);
-            let waiting = start.waiting(number, &lane);
+        for (number, mut store) in (1..).zip(stores) {
+            let report = store.report(config, report);
+            let waiting = start.waiting(number, &store);
             matching.keeping.push(waiting.keep()?);
-            let Some(connection) = lane.connection.clone() else {
-                let (files, intake) = start.files(lane, report, waiting)?;
+            let Some(connection) = store.connection.clone() else {
+                let (files, intake) = start.files(store, report, waiting)?;
                 matching.files = Some(files);
                 intakes.push(intake);
                 continue;
@@ -83,7 +83,7 @@ impl Matching {
             if let Some(wish) = config.live_wish() {
                 let (live, intake) = start.live(
                     (number, waiting),
-                    &mut lane,
+                    &mut store,
                     &connection,
                     wish,
                     report.clone(),
@@ -92,7 +92,7 @@ impl Matching {
                 intakes.push(intake);
             }
             if config.retro_match {
-                let (stored, intake) = start.stored(number, &lane, connection, report);
+                let (stored, intake) = start.stored(number, &store, connection, report);
                 asked.push(stored);
                 intakes.push(intake);
             }
@@ -124,10 +124,10 @@ impl Matching {
 impl Start<'_> {
     /// The events that wait for others of their patterns, including those of an earlier
     /// run.
-    fn waiting(&self, number: usize, lane: &Lane) -> Arc<Waiting> {
+    fn waiting(&self, number: usize, store: &EventStore) -> Arc<Waiting> {
         let config = self.config;
         // A run that ends joins all events at its end.
-        let is_kept = match lane.connection {
+        let is_kept = match store.connection {
             Some(_) => config.live_wish().is_some(),
             None => config.jobs.follow,
         };
@@ -138,12 +138,12 @@ impl Start<'_> {
         let path = config.state_dir.as_ref().map(|path| path.join(name));
         let file = path.filter(|_| is_kept).map(SavedFile::new);
         let bounds = Bounds::waiting(config.observation_memory);
-        Arc::new(Waiting::new(bounds, lane.fates.metrics().clone(), file))
+        Arc::new(Waiting::new(bounds, store.fates.metrics().clone(), file))
     }
 
     fn files(
         &self,
-        lane: Lane,
+        store: EventStore,
         report: Arc<ReportSettings>,
         waiting: Arc<Waiting>,
     ) -> std::io::Result<(Files, Intake)> {
@@ -153,22 +153,22 @@ impl Start<'_> {
             stop,
             ..
         } = *self;
-        let (intake, arrivals, _) = Intake::stored(&lane.name, lane.fates.clone(), &self.stored);
+        let (intake, arrivals, _) = Intake::stored(&store.name, store.fates.clone(), &self.stored);
         let settings = files_settings(config, waiting);
-        let files = Files::start(settings, arrivals, report, writer, lane.fates, stop)?;
+        let files = Files::start(settings, arrivals, report, writer, store.fates, stop)?;
         Ok((files, intake.widened(wider_here(config))))
     }
 
     fn live(
         &self,
         (number, waiting): (usize, Arc<Waiting>),
-        lane: &mut Lane,
+        store: &mut EventStore,
         connection: &Arc<Connection>,
         wish: LiveOptions,
         report: Arc<ReportSettings>,
     ) -> std::io::Result<(Live, Intake)> {
         let config = self.config;
-        let (intake, arrivals) = Intake::live(&lane.name, lane.fates.clone(), &self.new);
+        let (intake, arrivals) = Intake::live(&store.name, store.fates.clone(), &self.new);
         let settings = live::LiveSettings {
             number,
             is_alone: !config.retro_match,
@@ -182,10 +182,10 @@ impl Start<'_> {
             arrivals,
             report,
             writer: self.writer.clone(),
-            fates: lane.fates.clone(),
+            fates: store.fates.clone(),
             stop: self.stop.clone(),
         };
-        let live = match lane.source.take() {
+        let live = match store.source.take() {
             Some(source) => Live::start(*source, connection, settings, ways)?,
             None => Live::start_later(wish, connection.clone(), settings, ways)?,
         };
@@ -195,16 +195,16 @@ impl Start<'_> {
     fn stored(
         &self,
         number: usize,
-        lane: &Lane,
+        store: &EventStore,
         connection: Arc<Connection>,
         report: Arc<ReportSettings>,
-    ) -> (retro::Lane, Intake) {
+    ) -> (retro::RetroEngine, Intake) {
         let engine = connection.engine();
         let supports_parts = engine.supports_selections() || engine.returns_superset();
         let wider = wider(self.config, "retro", supports_parts);
-        let fates = lane.fates.clone();
-        let (intake, arrivals, account) = Intake::stored(&lane.name, fates.clone(), &self.stored);
-        let lane = retro::Lane {
+        let fates = store.fates.clone();
+        let (intake, arrivals, account) = Intake::stored(&store.name, fates.clone(), &self.stored);
+        let engine = retro::RetroEngine {
             number,
             connection,
             arrivals,
@@ -212,7 +212,7 @@ impl Start<'_> {
             report,
             fates,
         };
-        (lane, intake.widened(wider))
+        (engine, intake.widened(wider))
     }
 }
 

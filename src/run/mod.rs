@@ -5,12 +5,12 @@ pub mod check;
 pub mod end;
 pub mod explain;
 mod from_file;
-mod lanes;
 mod matching;
 mod progress;
 mod reload;
 mod signals;
 mod state;
+mod stores;
 mod summary;
 
 use std::sync::atomic::AtomicBool;
@@ -49,9 +49,9 @@ use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use end::{Deadline, Ending, Summary};
-use lanes::{Lane, Lanes, Witness};
 use matching::Matching;
 use state::{State, state_topics, take_up};
+use stores::{EventStore, EventStores, Witness};
 
 /// The most messages that wait for the writer: with 64 KiB each, about 4 MiB. A slower
 /// writer makes the workers wait.
@@ -109,7 +109,7 @@ pub fn run(config: &Config) -> ExitCode {
     );
     if config.jobs.once {
         // For each engine, if there are several.
-        ending.lanes.iter().for_each(|lane| info!("{lane}"));
+        ending.stores.iter().for_each(|store| info!("{store}"));
     }
     log::logger().flush();
     if let Some(shortfall) = shortfall {
@@ -132,10 +132,10 @@ fn run_counted(
     if !config.engines.is_empty() {
         metrics.engine_up.set(Peer::Down);
     }
-    let (code, is_complete) = match Lanes::connect(config, metrics, &stop)? {
-        Ok(Some(lanes)) => {
-            let witnesses: Vec<Witness> = lanes.all.iter().map(Witness::of).collect();
-            let Lanes { all, connecting } = lanes;
+    let (code, is_complete) = match EventStores::connect(config, metrics, &stop)? {
+        Ok(Some(stores)) => {
+            let witnesses: Vec<Witness> = stores.all.iter().map(Witness::of).collect();
+            let EventStores { all, connecting } = stores;
             let code = run_with(config, all, metrics, &stop, reloads, ending)?;
             let is_complete = !stop.is_draining();
             connecting.end(&stop);
@@ -165,7 +165,7 @@ fn run_counted(
 
 fn run_with(
     config: &Config,
-    lanes: Vec<Lane>,
+    stores: Vec<EventStore>,
     metrics: &Arc<Metrics>,
     stop: &Stop,
     reloads: Receiver<()>,
@@ -202,7 +202,7 @@ fn run_with(
         ..report_settings(config, metrics, stop)
     });
     let held_back = start_held_back(&report, metrics, &messages_sender, stop, state.pending)?;
-    let (matching, intake) = Matching::start(config, lanes, &report, &messages_sender, stop)?;
+    let (matching, intake) = Matching::start(config, stores, &report, &messages_sender, stop)?;
     let intake = intake.allowing(allow.clone()).counting(metrics.clone());
     drop(report);
     let reloads = reload::start(config, allow, reloads)?;

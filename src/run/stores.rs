@@ -22,7 +22,7 @@ use crate::protocol::Sensor;
 use crate::sighting::report::ReportSettings;
 
 /// An engine, or the log files.
-pub struct Lane {
+pub struct EventStore {
     /// Its name.
     pub name: Arc<str>,
     /// The connection to the engine; `None` for log files.
@@ -33,9 +33,9 @@ pub struct Lane {
     pub fates: Arc<Fates>,
 }
 
-impl Lane {
+impl EventStore {
     fn of(name: &Arc<str>, connection: Option<Connection>, metrics: Arc<Metrics>) -> Self {
-        Lane {
+        EventStore {
             name: name.clone(),
             connection: connection.map(Arc::new),
             source: None,
@@ -71,9 +71,9 @@ impl Lane {
 }
 
 /// All engines and the log files.
-pub struct Lanes {
+pub struct EventStores {
     /// Each of them.
-    pub all: Vec<Lane>,
+    pub all: Vec<EventStore>,
     /// The threads that connect to engines.
     pub connecting: Connecting,
 }
@@ -82,7 +82,7 @@ pub struct Lanes {
 #[derive(Default)]
 pub struct Connecting(Vec<JoinHandle<()>>);
 
-impl Lanes {
+impl EventStores {
     /// Identifies the engines and waits until one of them responds; `None` if the program
     /// stops first.
     ///
@@ -94,19 +94,19 @@ impl Lanes {
         stop: &Stop,
     ) -> std::io::Result<Result<Option<Self>, ExitCode>> {
         if config.is_fleet() {
-            return Lanes::connect_several(config, metrics, stop);
+            return EventStores::connect_several(config, metrics, stop);
         }
         let engine = engine::open_all(&config.engines, stop).pop();
         let (Some(target), Some(engine)) = (config.engines.first(), engine) else {
-            let files = Lane::of(&LOG_FILES.into(), None, metrics.of_engine(LOG_FILES));
-            return Ok(Ok(Some(Lanes::of(vec![files]))));
+            let files = EventStore::of(&LOG_FILES.into(), None, metrics.of_engine(LOG_FILES));
+            return Ok(Ok(Some(EventStores::of(vec![files]))));
         };
         let connected = connect_one(config, engine, &target.name, metrics, stop);
-        Ok(connected.map(|lane| lane.map(|lane| Lanes::of(vec![lane]))))
+        Ok(connected.map(|store| store.map(|store| EventStores::of(vec![store]))))
     }
 
-    fn of(all: Vec<Lane>) -> Self {
-        Lanes {
+    fn of(all: Vec<EventStore>) -> Self {
+        EventStores {
             all,
             connecting: Connecting::default(),
         }
@@ -119,15 +119,19 @@ impl Lanes {
     ) -> std::io::Result<Result<Option<Self>, ExitCode>> {
         limits::allow_many_files();
         let engines = engine::open_all(&config.engines, stop);
-        let mut lanes = Lanes::of(Vec::new());
+        let mut stores = EventStores::of(Vec::new());
         for (target, engine) in config.engines.iter().zip(engines) {
             let (name, metrics) = (&target.name, metrics.of_engine(&target.name));
             let connection = Connection::new(engine, Some(name.clone()), metrics.clone());
-            lanes.all.push(Lane::of(name, Some(connection), metrics));
+            stores
+                .all
+                .push(EventStore::of(name, Some(connection), metrics));
         }
         if !config.jobs.events.is_empty() {
             let metrics = metrics.of_engine(LOG_FILES);
-            lanes.all.push(Lane::of(&LOG_FILES.into(), None, metrics));
+            stores
+                .all
+                .push(EventStore::of(&LOG_FILES.into(), None, metrics));
         }
         // A run that ends gives up those that do not respond in time.
         let patience = if config.jobs.once {
@@ -135,22 +139,22 @@ impl Lanes {
         } else {
             Patience::ForEver
         };
-        let answers = lanes.start_connecting(patience, stop)?;
-        let has_files = lanes.all.iter().any(|lane| lane.connection.is_none());
+        let answers = stores.start_connecting(patience, stop)?;
+        let has_files = stores.all.iter().any(|store| store.connection.is_none());
         let limit = match patience {
             Patience::ForEver => config.connect_timeout,
             // They end on their own.
             Patience::Limited(_) => None,
         };
         if has_files || wait_for_one(&answers, limit, stop) {
-            return Ok(Ok(Some(lanes)));
+            return Ok(Ok(Some(stores)));
         }
         if stop.is_draining() {
-            lanes.connecting.end(stop);
+            stores.connecting.end(stop);
             return Ok(Ok(None));
         }
-        lanes.tell_that_none_answers(config.connect_timeout);
-        lanes.connecting.end(stop);
+        stores.log_that_none_answers(config.connect_timeout);
+        stores.connecting.end(stop);
         Ok(Err(ExitCode::Unavailable))
     }
 
@@ -162,7 +166,10 @@ impl Lanes {
         stop: &Stop,
     ) -> std::io::Result<Receiver<bool>> {
         let (answers_sender, answers) = bounded(self.all.len());
-        let connections = self.all.iter().filter_map(|lane| lane.connection.as_ref());
+        let connections = self
+            .all
+            .iter()
+            .filter_map(|store| store.connection.as_ref());
         for (number, connection) in connections.enumerate() {
             let (connection, stop) = (connection.clone(), stop.clone());
             let answers = answers_sender.clone();
@@ -178,8 +185,12 @@ impl Lanes {
         Ok(answers)
     }
 
-    fn tell_that_none_answers(&self, limit: Option<Duration>) {
-        for connection in self.all.iter().filter_map(|lane| lane.connection.as_ref()) {
+    fn log_that_none_answers(&self, limit: Option<Duration>) {
+        for connection in self
+            .all
+            .iter()
+            .filter_map(|store| store.connection.as_ref())
+        {
             if let Some(reason) = connection.given_up() {
                 error!("{reason}");
             }
@@ -230,7 +241,7 @@ fn connect_one(
     name: &Arc<str>,
     metrics: &Arc<Metrics>,
     stop: &Stop,
-) -> Result<Option<Lane>, ExitCode> {
+) -> Result<Option<EventStore>, ExitCode> {
     let metrics = metrics.of_engine(engine.title());
     let connection = Connection::new(engine, None, metrics.clone());
     let opened = connection.open(Patience::Limited(config.connect_timeout), stop);
@@ -252,13 +263,13 @@ fn connect_one(
         }
         None => None,
     };
-    Ok(Some(Lane {
+    Ok(Some(EventStore {
         source,
-        ..Lane::of(name, Some(connection), metrics)
+        ..EventStore::of(name, Some(connection), metrics)
     }))
 }
 
-/// Knows what a lane came to, when its threads have ended.
+/// Knows what a store came to, when its threads have ended.
 pub struct Witness {
     name: Arc<str>,
     connection: Option<Arc<Connection>>,
@@ -266,12 +277,12 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// The witness of this lane.
-    pub fn of(lane: &Lane) -> Self {
+    /// The witness of this store.
+    pub fn of(store: &EventStore) -> Self {
         Witness {
-            name: lane.name.clone(),
-            connection: lane.connection.clone(),
-            fates: lane.fates.clone(),
+            name: store.name.clone(),
+            connection: store.connection.clone(),
+            fates: store.fates.clone(),
         }
     }
 
@@ -286,10 +297,10 @@ impl Witness {
     }
 }
 
-/// The outcome of a lane, for the last lines of a run that ends.
+/// The outcome of a store, for the last lines of a run that ends.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// The lane's name.
+    /// The store's name.
     pub name: Arc<str>,
     /// Why its engine was given up, if it was.
     pub given_up: Option<String>,
