@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use crate::state::spool::Position;
-use queue::{Entry, Queue};
+use queue::{Entry, FlightQueue};
 
 /// How long the broker's echo of a sighting may take before the sighting is sent again.
 pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
@@ -101,7 +101,7 @@ pub struct Unconfirmed {
 /// The sightings in flight.
 #[derive(Debug)]
 pub struct Flight {
-    queue: Queue,
+    queue: FlightQueue,
     /// How many sendings there were.
     sendings: u64,
     confirm: Option<KeyOf>,
@@ -127,7 +127,7 @@ impl Flight {
     /// nothing new is sent.
     pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         Flight {
-            queue: Queue::default(),
+            queue: FlightQueue::default(),
             sendings: 0,
             confirm,
             is_mute: false,

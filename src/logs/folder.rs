@@ -190,7 +190,7 @@ impl Search {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn is_compressed(input: &input::Input) -> io::Result<bool> {
+pub fn is_compressed(input: &input::OpenInput) -> io::Result<bool> {
     let mut beginning = [0; 4];
     let count = input.file().read_at(&mut beginning, 0)?;
     Ok(Compression::of(&beginning[..count]) != Compression::Plain)

@@ -14,7 +14,7 @@ use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
 use super::read::{BlockReader, Failure};
 use super::source::Source;
-use crate::process::input::Input;
+use crate::process::input::OpenInput;
 use crate::protocol::MatchType;
 
 /// How often a file without new data is checked.
@@ -26,7 +26,7 @@ const AFTER_ROTATION: Duration = Duration::from_secs(5);
 
 /// A file whose end is read.
 struct Tail {
-    input: Input,
+    input: OpenInput,
     identity: Identity,
     position: u64,
     cutter: Cutter,
@@ -36,7 +36,7 @@ struct Tail {
 }
 
 impl Tail {
-    fn new(input: Input) -> Self {
+    fn new(input: OpenInput) -> Self {
         let metadata = input.metadata();
         Tail {
             identity: (metadata.dev(), metadata.ino()),
@@ -135,7 +135,7 @@ impl Read for Counted<'_> {
 enum Change {
     Nothing,
     Shorter,
-    Other(Input),
+    Other(OpenInput),
 }
 
 /// A file that is followed by name.
@@ -155,7 +155,7 @@ impl Follower {
     pub fn new(
         path: &Path,
         source: Arc<Source>,
-        input: Input,
+        input: OpenInput,
         from_start: bool,
     ) -> Result<Self, Failure> {
         let mut current = Tail::new(input);
@@ -267,10 +267,10 @@ pub fn follow(
 }
 
 /// Opens a file once it exists; `None` if the program ends first.
-fn wait_for(reader: &BlockReader<'_>, path: &Path) -> Option<Input> {
+fn wait_for(reader: &BlockReader<'_>, path: &Path) -> Option<OpenInput> {
     let mut is_told = false;
     loop {
-        match Input::open(path, reader.stop) {
+        match OpenInput::open(path, reader.stop) {
             Ok(opened) => return Some(opened),
             Err(error) if !is_told => {
                 warn!("{}: {error}; waiting for it", path.display());
@@ -289,7 +289,7 @@ fn look(reader: &BlockReader<'_>, path: &Path, current: &Tail) -> io::Result<Cha
     let is_same = |metadata: &Metadata| (metadata.dev(), metadata.ino()) == current.identity;
     if !by_name.as_ref().is_ok_and(is_same) {
         // If the name is gone, the next file does not exist yet.
-        return Ok(match Input::open(path, reader.stop) {
+        return Ok(match OpenInput::open(path, reader.stop) {
             Ok(input) if !input.is_stream() && !is_same(input.metadata()) => Change::Other(input),
             _ => Change::Nothing,
         });

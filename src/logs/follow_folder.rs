@@ -124,7 +124,7 @@ impl FolderFollower<'_> {
         let path = &input.path;
         let age = SystemTime::now().duration_since(input.written);
         let is_idle = age.is_ok_and(|age| age > IDLE);
-        let opened = process::input::Input::open(path, self.reader.stop)?;
+        let opened = process::input::OpenInput::open(path, self.reader.stop)?;
         if is_idle || folder::is_compressed(&opened)? {
             info!("{} does not grow, and is not followed", source.name);
             if from_start && !is_new {

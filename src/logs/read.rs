@@ -14,7 +14,7 @@ use super::lines::{AtEnd, Block, Fill};
 use super::scan::Chunk;
 use super::source::Source;
 use crate::observe::metrics::Metrics;
-use crate::process::input::Input;
+use crate::process::input::OpenInput;
 use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 
@@ -107,7 +107,7 @@ impl BlockReader<'_> {
         path: &Path,
         match_type: MatchType,
     ) -> Result<(), Failure> {
-        self.read_open(source, Input::open(path, self.stop)?, match_type)
+        self.read_open(source, OpenInput::open(path, self.stop)?, match_type)
     }
 
     /// The same for an open input.
@@ -117,7 +117,7 @@ impl BlockReader<'_> {
     pub fn read_open(
         &self,
         source: &Arc<Source>,
-        input: Input,
+        input: OpenInput,
         match_type: MatchType,
     ) -> Result<(), Failure> {
         let is_pipe = input.is_stream();
@@ -143,7 +143,7 @@ impl BlockReader<'_> {
 
 /// Counts the stored bytes that are read of an input.
 struct Counted<'a> {
-    input: Input,
+    input: OpenInput,
     bytes_read: &'a AtomicU64,
 }
 

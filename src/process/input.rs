@@ -16,13 +16,13 @@ use crate::process::text::printable;
 /// An open input. Reading ends, as at the end of a file, when the program starts to stop,
 /// even if it is a pipe without a writer.
 #[derive(Debug)]
-pub struct Input {
+pub struct OpenInput {
     file: File,
     metadata: Metadata,
     stop: Stop,
 }
 
-impl Input {
+impl OpenInput {
     /// Opens a file, or standard input for `-`. A named pipe is opened at once, and
     /// reading waits for a writer. It should be opened only once: what is written between
     /// two openings is lost.
@@ -40,7 +40,7 @@ impl Input {
                 .custom_flags(flags)
                 .open(path)?
         };
-        Ok(Input {
+        Ok(OpenInput {
             metadata: file.metadata()?,
             file,
             stop: stop.clone(),
@@ -79,7 +79,7 @@ impl Input {
     }
 }
 
-impl Read for Input {
+impl Read for OpenInput {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             if self.is_stream() {
@@ -149,14 +149,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = pipe(&directory);
         let stop = Stop::new().expect("two socket pairs");
-        let mut input = Input::open(&path, &stop).expect("it is there");
+        let mut input = OpenInput::open(&path, &stop).expect("it is there");
         assert!(input.is_stream());
         let (sender, read) = mpsc::channel();
         std::thread::spawn(move || {
             let mut text = String::new();
             input.read_to_string(&mut text).expect("a pipe is read");
             sender.send(text).expect("somebody waits");
-            let mut other = Input::open(&path, &input.stop).expect("it is there");
+            let mut other = OpenInput::open(&path, &input.stop).expect("it is there");
             sender
                 .send(format!("{:?}", other.read(&mut [0; 9]).ok()))
                 .expect("somebody waits");

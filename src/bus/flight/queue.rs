@@ -15,7 +15,7 @@ pub struct Entry {
     pub frame: Frame,
     /// What identifies its echo, if that is recognised.
     pub key: Option<Key>,
-    /// Changed by [`Queue::change`] alone.
+    /// Changed by [`FlightQueue::change`] alone.
     pub state: State,
     /// When it entered this state.
     pub at: Instant,
@@ -31,7 +31,7 @@ pub struct Entry {
 
 /// The sightings in flight. Each has a number, counted from the start of the run.
 #[derive(Debug, Default)]
-pub struct Queue {
+pub struct FlightQueue {
     entries: VecDeque<Entry>,
     /// The number of the first entry.
     first: u64,
@@ -53,7 +53,7 @@ pub struct Queue {
     open_bytes: usize,
 }
 
-impl Queue {
+impl FlightQueue {
     /// The number of those whose echo is awaited.
     pub fn sent(&self) -> usize {
         self.sent
@@ -275,7 +275,7 @@ impl Queue {
 }
 
 /// For numbers that the queue gave, before anything else is removed.
-impl Index<u64> for Queue {
+impl Index<u64> for FlightQueue {
     type Output = Entry;
 
     fn index(&self, number: u64) -> &Entry {
@@ -283,7 +283,7 @@ impl Index<u64> for Queue {
     }
 }
 
-impl IndexMut<u64> for Queue {
+impl IndexMut<u64> for FlightQueue {
     fn index_mut(&mut self, number: u64) -> &mut Entry {
         self.get_mut(number).expect("it has not been removed")
     }

@@ -14,7 +14,7 @@ use crate::intake::{Intake, Received};
 use crate::logs::decode::decoded;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
-use crate::process::input::{self, Input};
+use crate::process::input::{self, OpenInput};
 use crate::process::stop::Stop;
 use crate::protocol::feed::{self, Found, Report};
 use crate::sighting::report::Output;
@@ -111,7 +111,7 @@ pub fn read(
     stop: &Stop,
     each: &mut dyn FnMut(Found),
 ) -> Result<Report, feed::Error> {
-    let input = Input::open(path, stop)?;
+    let input = OpenInput::open(path, stop)?;
     if input.metadata().is_dir() {
         return Err(io::Error::from(io::ErrorKind::IsADirectory).into());
     }
