@@ -1,5 +1,5 @@
 //! What became of the indicators of an engine, or of the log files: what a run came to is
-//! decided from these numbers. The metrics are told of each as well, and only show it.
+//! decided from these numbers. The metrics count the same, and only show it.
 
 use std::iter::Sum;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
 //! What became of the sightings of a run: what it came to is decided from these numbers.
-//! The metrics are told of each as well, and only show it.
+//! The metrics count the same, and only show it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
