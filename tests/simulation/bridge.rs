@@ -15,16 +15,17 @@ use crate::machines::outbox::Outbox;
 use crate::machines::seen_indicators::Remembered;
 use crate::machines::subscription::{Input, Next, Notice, Output, Request, Subscriber, Wishes};
 
-/// What comes before each sighting.
+/// The topic in front of each sighting.
 pub const TOPIC: &str = "stix2/sighting";
 
-/// The echo of a sighting with this remainder is not recognised; that with the next is
-/// known to be so.
+/// Remainders of a sighting's number by `ROUND`: a broker rewrites sightings with the first,
+/// so that their echoes are not recognised. Those with the second cannot be recognised, and
+/// the bridge knows it.
 const REWRITTEN: u32 = 90;
 const UNKNOWN: u32 = 91;
 const ROUND: u32 = 97;
 
-/// Whether a broker rewrites this one so that it is not recognised, without a warning.
+/// Whether a broker rewrites this sighting, so that its echo is not recognised.
 pub fn is_rewritten(number: u32) -> bool {
     number % ROUND == REWRITTEN
 }
@@ -58,11 +59,11 @@ pub fn echo_key(number: u32) -> Option<Key> {
 /// What the world has to do for the session.
 #[derive(Debug)]
 pub enum Waits {
-    /// A request was put, and is answered until then.
+    /// It sent a request, which is answered by then.
     Answer(Request, Instant),
-    /// It waits for what comes.
+    /// It waits for messages until then.
     Until(Instant),
-    /// It is over.
+    /// It has ended.
     Ended,
 }
 
@@ -85,24 +86,24 @@ pub struct Bridge {
     pub remembered: Remembered,
     pub link: Option<Link>,
     pub former: Option<Link>,
-    /// Topics that the new socket listens to.
+    /// The topics that the new socket is subscribed to.
     pub listens: Vec<u32>,
     sockets: u64,
     pub closed: bool,
-    /// When it was told to stop.
+    /// When it was asked to stop.
     pub stopped_at: Option<Instant>,
     pub ended_at: Option<Instant>,
-    /// What is said of gaps: from when until when.
+    /// The gaps that were reported: from when until when.
     pub gaps: Vec<(Instant, Instant)>,
     /// Whether it ever was subscribed.
     pub subscribed_at: Option<Instant>,
     pub unconfirmed: u32,
     pub was_mute: bool,
-    /// Through which subscription each indicator came last.
+    /// The number of the socket through which each indicator came last.
     came: HashMap<u32, u64>,
-    /// Those that were taken in though they had come through another.
+    /// Indicators that were accepted again after they had come through another socket.
     pub taken_twice: Vec<u32>,
-    /// How often it was said that most echoes are of others.
+    /// How often it was reported that most echoes are of other sightings.
     pub told_of_others: u32,
 }
 
@@ -230,13 +231,13 @@ impl Bridge {
         }
     }
 
-    /// Whether an indicator that came through the subscription to this topic is taken in.
+    /// Whether an indicator that came through the subscription to this topic is accepted.
     pub fn takes(&mut self, topic: u32, indicator: u32) -> bool {
         let links = [&self.link, &self.former];
         let link = links.into_iter().flatten().find(|link| link.topic == topic);
         let number = match link {
             Some(link) => link.number,
-            // It waits in the new socket until that is in use.
+            // It waits in the new socket until that socket is used.
             None if self.listens.contains(&topic) => self.sockets,
             None => return false,
         };
@@ -252,7 +253,7 @@ impl Bridge {
         is_taken
     }
 
-    /// Whether anything on this topic comes through one of its sockets.
+    /// Whether one of its sockets is subscribed to this topic.
     pub fn hears(&self, topic: u32) -> bool {
         let links = [&self.link, &self.former];
         let mut links = links.into_iter().flatten();
@@ -260,7 +261,7 @@ impl Bridge {
             || links.any(|link| link.topic == topic || link.echo_topic == Some(topic))
     }
 
-    /// Sends what can be sent, into a wire that takes so many.
+    /// Sends what can be sent, `room` messages at most.
     pub fn send(&mut self, now: Instant, room: usize) -> Vec<u32> {
         let mut sent = Vec::new();
         if self.gate.take_loss() {
@@ -283,7 +284,7 @@ impl Bridge {
         sent
     }
 
-    /// Whether a sighting goes straight out.
+    /// Sends a sighting at once, past the outbox, if that is possible; whether it was.
     pub fn sends_at_once(&mut self, number: u32, now: Instant, room: usize) -> bool {
         let is_open = self.gate.verdict(TOPIC.as_bytes(), now, false) == Verdict::Yes;
         if !self.outbox.is_bypassed() || !is_open || room == 0 {
@@ -294,7 +295,7 @@ impl Bridge {
     }
 }
 
-/// A broker's name for a topic, by its number.
+/// The number of a topic, by the broker's name for it.
 pub fn name(topic: &str) -> u32 {
     topic[1..].parse().expect("made by this world")
 }

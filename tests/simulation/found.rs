@@ -1,5 +1,5 @@
-//! Each fault that the simulation found, by name, and what it would take long to find: of
-//! what outlives a run, on a disk that fails, and of the subscription. Those of sightings
+//! Each fault that the simulation found, by name, and some that it would take long to find:
+//! in the state on disk, where the disk fails, and in the subscription. Those of sightings
 //! in flight are in `src/bus/flight/tests.rs`.
 
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::machines::alive::Moment;
 use crate::machines::subscription::{HEARTBEAT, Input, Next, Notice, Output, Request, Subscriber};
 use crate::world::disk::{Faults, MemoryDisk};
 
-/// How often each of these is tried: what a loss of power takes is left to chance.
+/// How often each of these is tried: chance decides what a loss of power destroys.
 const TRIES: u64 = 100;
 
 fn state() -> PathBuf {
@@ -45,7 +45,7 @@ fn put(spool: &mut Spool, number: u8) -> std::io::Result<u64> {
     spool.push([&[number; 100][..]])
 }
 
-/// The first bytes of everything that waits, which is taken out.
+/// Takes everything out that waits, and returns the first byte of each.
 fn take_all(spool: &mut Spool) -> Vec<u8> {
     let mut found = Vec::new();
     while let Some((record, next)) = spool.read(spool.delivered()).expect("the disk is well") {
@@ -55,12 +55,12 @@ fn take_all(spool: &mut Spool) -> Vec<u8> {
     found
 }
 
-/// New segments stand in their directory, and that in its own.
+/// A new segment's name is synced in its directory, and the directory's name in its parent.
 #[test]
 fn what_was_put_outlives_a_loss_of_power() {
     for seed in 0..TRIES {
         let disk = disk(seed);
-        // A segment for each two.
+        // Two records fill a segment.
         let mut spool = spool_of_segments(&disk);
         for number in 0..6 {
             put(&mut spool, number).expect("the disk is well");
@@ -74,7 +74,7 @@ fn spool_of_segments(disk: &MemoryDisk) -> Spool {
     spool(disk, 800)
 }
 
-/// A file that is written anew has its name when that is done.
+/// When a file has been rewritten, its name is safe on disk too.
 #[test]
 fn what_was_replaced_outlives_a_loss_of_power() {
     let stop = Stop::new().expect("two socket pairs");
@@ -90,7 +90,7 @@ fn what_was_replaced_outlives_a_loss_of_power() {
         found.save(true).expect("the disk is well");
         let (one, _) = journal(&disk, &stop, GARBAGE);
         one.begin(b"it").keep();
-        // Opened once more, it is written anew.
+        // Opened again, it is rewritten.
         disk.kill();
         journal(&disk, &stop, GARBAGE);
         disk.cut_power();
@@ -101,8 +101,8 @@ fn what_was_replaced_outlives_a_loss_of_power() {
     }
 }
 
-/// Whatever operation is the last one, or fails: a file that is replaced has the old or
-/// the new content, and so is never damaged.
+/// Whichever operation the process is killed in, a file that is replaced has the old content
+/// or the new one, and so is never damaged.
 #[test]
 fn what_is_replaced_is_old_or_new() {
     for seed in 0..TRIES {
@@ -116,7 +116,7 @@ fn what_is_replaced_is_old_or_new() {
                 killed_in: Some(at),
                 ..Faults::NONE
             });
-            let is_told = topics.remember(&new).is_ok();
+            let is_confirmed = topics.remember(&new).is_ok();
             if power {
                 disk.cut_power()
             } else {
@@ -124,14 +124,14 @@ fn what_is_replaced_is_old_or_new() {
             }
             let found = Topics::on(disk.process(), path).left_over();
             let found = found.expect("the disk is well");
-            assert!(found == new || (found == old && !is_told), "{found:?}");
+            assert!(found == new || (found == old && !is_confirmed), "{found:?}");
         }
     }
 }
 
-/// A part of an entry, on a disk that was full for a moment, hid all that came after it;
-/// and behind a shorter one that takes its place, what is left of it is no entry, whatever
-/// its message holds.
+/// A part of an entry, written while the disk was full, hid all entries after it. And when a
+/// shorter entry overwrites that part, the rest of it must not be read as an entry, whatever
+/// bytes it holds.
 #[test]
 fn an_entry_that_found_no_room_hides_no_other_and_leaves_none() {
     let stop = Stop::new().expect("two socket pairs");
@@ -142,9 +142,9 @@ fn an_entry_that_found_no_room_hides_no_other_and_leaves_none() {
     let ghost = [&b"+"[..], &99_u64.to_le_bytes(), b"ghost"].concat();
     let length = u32::try_from(ghost.len()).expect("short").to_le_bytes();
     let sum = crc32fast::hash(&ghost).to_le_bytes();
-    // What is as long as "second", and an entry.
+    // Its rest, after the bytes that "second" overwrites, is an entry.
     let message = [&b"......"[..], &length, &sum, &ghost, &[b'.'; 50]].concat();
-    // The write finds no room for all of it, and what is there cannot be cut off.
+    // There is no room for all of it, and the part that was written cannot be cut off.
     disk.set_faults(Faults {
         capacity: disk.used() + 17 + message.len() as u64 - 10,
         fails_at: Some(1),
@@ -158,9 +158,9 @@ fn an_entry_that_found_no_room_hides_no_other_and_leaves_none() {
     assert_eq!(left_over, [&b"first"[..], b"second"]);
 }
 
-/// It went on with the file that had the name before.
+/// It continued in the file that had the name before.
 #[test]
-fn a_journal_that_was_written_anew_goes_on_in_the_new_file() {
+fn a_journal_that_was_rewritten_continues_in_the_new_file() {
     let stop = Stop::new().expect("two socket pairs");
     for at in 0..8 {
         let disk = disk(1);
@@ -180,8 +180,8 @@ fn a_journal_that_was_written_anew_goes_on_in_the_new_file() {
     }
 }
 
-/// What a refused push left in the file was read, and kept: it came out in place of what
-/// was put there then.
+/// A push that failed left its record in the file. It was read, and remembered: it came out in
+/// place of the record that was then written there.
 #[test]
 fn what_was_refused_does_not_come_out() {
     let disk = disk(1);
@@ -202,9 +202,9 @@ fn what_was_refused_does_not_come_out() {
     assert_eq!(take_all(&mut spool), [1, 3]);
 }
 
-/// What is safe stood behind what a run before had written and could not sync.
+/// Records that were safe came after one that an earlier run had written and could not sync.
 #[test]
-fn what_is_safe_does_not_stand_behind_what_is_not() {
+fn what_is_safe_does_not_come_after_what_is_not() {
     for seed in 0..TRIES {
         let disk = disk(seed);
         let mut first = spool(&disk, 1 << 20);
@@ -238,9 +238,9 @@ fn what_is_safe_does_not_stand_behind_what_is_not() {
     }
 }
 
-/// Where the position could not be written whole, segments were counted from the start
-/// again, and a loss of power brought back a position that was of another segment with the
-/// same number.
+/// When the position could not be written whole, segments were numbered from the start again.
+/// A loss of power then brought back an older position, of another segment with the same
+/// number.
 #[test]
 fn a_position_of_an_earlier_segment_delivers_nothing() {
     for seed in 0..TRIES {
@@ -270,7 +270,7 @@ fn a_position_of_an_earlier_segment_delivers_nothing() {
     }
 }
 
-/// A failed read is no damage: whatever one fails, everything comes out.
+/// A failed read is no damage: whichever read fails, everything comes out.
 #[test]
 fn a_read_that_fails_costs_no_segment() {
     for at in 0..60 {
@@ -298,10 +298,10 @@ fn a_read_that_fails_costs_no_segment() {
     }
 }
 
-/// At the limit everything that goes is counted, whatever operation fails; and it is not
-/// passed by more than what was put at once.
+/// Everything that is dropped at the limit is counted, whichever operation fails; and the limit
+/// is not exceeded by more than what was put at once.
 #[test]
-fn what_goes_at_the_limit_is_counted_whatever_fails() {
+fn what_is_dropped_at_the_limit_is_counted_whatever_fails() {
     for at in 0..80 {
         let disk = disk(1);
         let mut spool = spool_of_segments(&disk);
@@ -311,7 +311,7 @@ fn what_goes_at_the_limit_is_counted_whatever_fails() {
         });
         let (mut taken, mut lost) = (0, 0);
         for number in 0..20 {
-            // Refused once, it is put again.
+            // Refused, it is put again.
             while let Err(error) = put(&mut spool, number).map(|count| lost += count) {
                 assert!(error.to_string().contains("this time"), "{error}");
             }
@@ -325,7 +325,7 @@ fn what_goes_at_the_limit_is_counted_whatever_fails() {
     }
 }
 
-/// What a run has not taken up stays, also where it does not come to it.
+/// Entries that a run has not taken up stay, also if it ends before it could.
 #[test]
 fn a_start_that_fails_leaves_the_journal_as_it_was() {
     let stop = Stop::new().expect("two socket pairs");
@@ -345,10 +345,10 @@ fn a_start_that_fails_leaves_the_journal_as_it_was() {
     assert!(disk.used_in(Path::new("/state")) == 0);
 }
 
-/// The subscription was taken to have worked up to the end of the last request of its
-/// making: a broker that died while that was waited for left a gap that nobody was told of.
+/// The subscription was believed to have worked until the last request that made it had ended.
+/// A broker that died during that request left a gap that was not reported.
 #[test]
-fn a_gap_begins_when_the_subscription_was_asked_for() {
+fn a_gap_begins_when_the_subscription_was_requested() {
     let start = Moment {
         monotonic: Instant::now(),
         wall: SystemTime::UNIX_EPOCH,
@@ -373,7 +373,7 @@ fn a_gap_begins_when_the_subscription_was_asked_for() {
                     Input::Answer(Ok(Some(bridge::subscription(topics))))
                 }
                 Next::Ask(Request::Heartbeat(_), _) => Input::Answer(Err(bridge::refused())),
-                // It has died after the subscription was made.
+                // It died after the subscription was made.
                 Next::Ask(Request::Unsubscribe(_), time) => {
                     now.monotonic += time;
                     now.wall += time;
@@ -392,9 +392,9 @@ fn a_gap_begins_when_the_subscription_was_asked_for() {
     assert!(gaps[0] >= 4 * HEARTBEAT, "{gaps:?}");
 }
 
-/// Makes a subscription at a broker that answers each request after `time` and whose answers to
-/// heartbeats are `heartbeats`; whether it is taken for one that was restarted.
-fn is_taken_for_restarted(
+/// Makes a subscription at a broker that answers each request after `time`, and heartbeats as
+/// `heartbeats` says; whether the session believes that the broker was restarted.
+fn is_believed_restarted(
     session: &mut Subscriber,
     mut now: Moment,
     first: Input,
@@ -428,7 +428,7 @@ fn is_taken_for_restarted(
 }
 
 /// A broker that was restarted between two requests of a subscription was taken for the one
-/// before: its apps, which take seconds to come back, missed what was sent meanwhile.
+/// before. Its apps, which need seconds to come back, missed what was sent meanwhile.
 #[test]
 fn a_restart_while_a_subscription_is_made_is_noticed() {
     let start = Moment {
@@ -442,20 +442,20 @@ fn a_restart_while_a_subscription_is_made_is_noticed() {
     ] {
         let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
         let none = Duration::ZERO;
-        let first = is_taken_for_restarted(&mut session, start, Input::Time, none, &mut Vec::new());
-        assert!(!first, "nothing is known of one before");
+        let first = is_believed_restarted(&mut session, start, Input::Time, none, &mut Vec::new());
+        assert!(!first, "no broker is known from before");
         let cut = Input::Cut(bridge::refused());
-        // It knows the topic when it is probed, and then, perhaps, no more.
+        // It knows the topic when it is probed, and perhaps no more after that.
         let mut heartbeats = vec![is_known_after, true];
-        let again = is_taken_for_restarted(&mut session, start, cut, time, &mut heartbeats);
+        let again = is_believed_restarted(&mut session, start, cut, time, &mut heartbeats);
         assert_eq!(again, expected, "{time:?} {is_known_after}");
     }
-    // At the first subscription nothing was known before: only the time tells.
+    // At the first subscription there is no topic to probe: only the time shows it.
     for (time, expected) in [(100, false), (600, true)] {
         let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
         let time = Duration::from_millis(time);
-        let is = is_taken_for_restarted(&mut session, start, Input::Time, time, &mut Vec::new());
-        assert_eq!(is, expected, "{time:?}");
+        let first = is_believed_restarted(&mut session, start, Input::Time, time, &mut Vec::new());
+        assert_eq!(first, expected, "{time:?}");
     }
 }
 

@@ -1,17 +1,19 @@
-//! Crashes, losses of power and bad disks, over what outlives a run: the journal with the
-//! life of indicators that it is for, and the spool.
+//! Crashes, losses of power and bad disks, and what they do to the state on disk: the journal,
+//! with the life of indicators that uses it, and the spool.
 //!
-//! One schedule is some hundred steps that a seed decides: indicators come, change, go,
-//! wait, expire, and are matched; sightings are put into the spool, and delivered; the
-//! disk is full, fails, or kills the process in the middle of an operation; the power goes.
-//! Held after each step:
+//! One schedule is some hundred steps that a seed decides. Indicators come, change, are
+//! withdrawn, wait, expire, and are matched. Sightings are put into the spool, and delivered.
+//! The disk is full, fails, or kills the process in the middle of an operation. The power
+//! fails. These hold after each step:
 //!
-//! * What the journal took in without an error, and what is not finished, comes back at the
-//!   next start; after a loss of power, what was there at an earlier start does.
-//! * What is finished does not come back, but where the disk had refused to write that.
-//! * What was put into the spool comes out once in each run, in its order, and nothing
-//!   else does; it goes away at the limit only, and is counted then.
-//! * What was delivered does not come again, but where the position could not be written.
+//! * An indicator that the journal accepted without an error, and that is not finished, comes
+//!   back at the next start. After a loss of power, only one that was there at an earlier start
+//!   has to.
+//! * A finished indicator does not come back, unless the disk failed to write that it is
+//!   finished.
+//! * What was put into the spool comes out once in each run and in order, and nothing else does.
+//!   It is dropped only at the limit, and is then counted.
+//! * What was delivered does not come out again, unless the position could not be written.
 //! * The files stay within their bounds.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -30,7 +32,7 @@ use vast_threatbus::state::spool::{Position, Spool};
 use crate::random::Random;
 use crate::world::disk::{Faults, MemoryDisk};
 
-/// The ids that indicators come under.
+/// How many ids indicators have.
 const IDS: usize = 8;
 
 /// How many bytes of finished entries the journal tolerates here.
@@ -44,12 +46,12 @@ const BATCH: usize = 4;
 
 const STATE: &str = "/state";
 
-/// What a schedule came to, so that nobody takes an idle one for a good one.
+/// What happened in a schedule, so that one in which nothing happened is not taken for a success.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     /// Times that the process was killed.
     pub kills: u64,
-    /// Times that the power went.
+    /// Times that the power failed.
     pub power_cuts: u64,
     /// Operations that the disk refused.
     pub refusals: u64,
@@ -57,7 +59,7 @@ pub struct Tally {
     pub matched: u64,
     /// Sightings that were delivered.
     pub delivered: u64,
-    /// Sightings that went at the spool's limit.
+    /// Sightings that were dropped at the spool's limit.
     pub lost: u64,
 }
 
@@ -72,7 +74,7 @@ impl Tally {
         self.lost += other.lost;
     }
 
-    /// Fails where what is tried did not happen.
+    /// Fails if something that is to be tried did not happen.
     pub fn is_not_idle(&self) {
         let all = [
             self.kills,
@@ -108,12 +110,12 @@ struct Version {
     id: usize,
     from: Option<u64>,
     until: Option<u64>,
-    /// The journal took it without an error.
+    /// The journal accepted it without an error.
     said: bool,
-    /// It was in the journal when that was opened, which is synced.
+    /// It was in the journal when the journal was opened, and so is synced.
     synced: bool,
     fate: Fate,
-    /// Something newer took its place, or its time was over.
+    /// A newer version replaced it, or it expired.
     is_over: bool,
     matched: u64,
 }
@@ -131,16 +133,16 @@ enum Fate {
 /// A sighting that was put into the spool, or is to be.
 #[derive(Default)]
 struct Sighting {
-    /// It was put, without an error, and is the so-many-th one of its run.
+    /// Its number among those that were put in this run, if it was put without an error.
     put: Option<u64>,
     /// Delivered in this run.
     delivered_now: bool,
     delivered: bool,
-    /// The position behind it is written.
+    /// The position after it is written.
     settled: bool,
 }
 
-/// What is looked for, in the process.
+/// The indicators that the process searches for.
 #[derive(Default)]
 struct Bench(BTreeMap<Arc<str>, Sought>);
 
@@ -174,7 +176,7 @@ impl Table for Bench {
     }
 }
 
-/// What is gone when the process is.
+/// What is lost when the process is killed.
 struct Process {
     journal: Journal,
     life: Life,
@@ -183,12 +185,12 @@ struct Process {
     later: BTreeMap<usize, usize>,
     spool: Spool,
     next: Position,
-    /// Matched, and not in the spool yet.
+    /// Matches that are not in the spool yet: version, sighting, ticket.
     hands: Vec<(usize, usize, Option<Ticket>)>,
-    /// How many sightings were put, and the last of them that came out.
+    /// How many sightings were put, and the number of the last that came out.
     put: u64,
     last_out: Option<u64>,
-    /// The position may not be what it should be.
+    /// The position on disk may be wrong.
     position_failed: bool,
 }
 
@@ -199,12 +201,12 @@ struct World {
     /// Seconds.
     now: u64,
     most_bytes: u64,
-    /// The broker takes little.
+    /// The broker accepts few sightings.
     is_slow: bool,
     versions: Vec<Version>,
     sightings: Vec<Sighting>,
     process: Option<Process>,
-    /// Sightings that may have gone at the limit with nobody left to be told.
+    /// Sightings may have been dropped at the limit without being counted.
     untold: bool,
     events: VecDeque<(usize, &'static str, usize)>,
     at: usize,
@@ -310,7 +312,7 @@ impl World {
     /// The process is killed, perhaps with the power.
     fn end_process(&mut self, process: Process, power: bool) {
         if power {
-            self.note("the power goes", 0);
+            self.note("the power fails", 0);
             self.tally.power_cuts += 1;
             self.disk.cut_power();
         } else {
@@ -388,7 +390,7 @@ impl World {
         }
     }
 
-    /// What was left over is what should have been.
+    /// Takes up what was left over, and checks that it is what it should be.
     fn take_up(&mut self, process: &mut Process, left_over: Vec<LeftOver>) -> Result<(), String> {
         let found: BTreeSet<usize> = left_over
             .iter()
@@ -397,12 +399,10 @@ impl World {
         for (number, version) in self.versions.iter().enumerate() {
             match (version.fate, found.contains(&number)) {
                 (Fate::Open, false) => {
-                    return Err(format!("indicator {number} was taken in, and is not there"));
+                    return Err(format!("indicator {number} was accepted, and is not there"));
                 }
                 (Fate::Closed { written: true }, true) => {
-                    return Err(format!(
-                        "indicator {number} was finished, and is there again"
-                    ));
+                    return Err(format!("indicator {number} was finished, and came back"));
                 }
                 _ => {}
             }
@@ -467,7 +467,7 @@ impl World {
 
     fn goes(&mut self, process: &mut Process) -> Result<(), String> {
         let id = self.random.below(IDS);
-        self.note("withdrawn is the id", id);
+        self.note("an indicator is withdrawn, with the id", id);
         self.live(process, Input::Withdrawn(name(id)))
     }
 
@@ -482,7 +482,7 @@ impl World {
         self.live(process, Input::Time)
     }
 
-    /// A step of the life of indicators, and what it says of it.
+    /// A step of the life of indicators, and checks what it reports.
     fn live(&mut self, process: &mut Process, input: Input) -> Result<(), String> {
         if let Input::Came(indicator, _) = &input {
             process.later.remove(&id_of(&indicator.id));
@@ -500,7 +500,7 @@ impl World {
                         .from
                         .is_none_or(|from| from <= self.now)
                     {
-                        return Err(format!("{id} waits for a time that is there"));
+                        return Err(format!("{id} waits for a time that has come"));
                     }
                     process.later.insert(id_of(&id), number);
                 }
@@ -516,7 +516,7 @@ impl World {
                         one.id == id_of(&id) && one.until.is_some_and(|until| until <= self.now)
                     };
                     if !self.versions.iter().any(|one| ends(&one)) {
-                        return Err(format!("{id} is said to be over, and is not"));
+                        return Err(format!("{id} is reported as expired, and is not"));
                     }
                 }
             }
@@ -524,7 +524,7 @@ impl World {
         Ok(())
     }
 
-    /// Some of what is looked for is found, and goes into the spool.
+    /// Some of the indicators are found, and their sightings put into the spool.
     fn matches(&mut self, process: &mut Process) -> Result<(), String> {
         let room = BATCH - process.hands.len().min(BATCH);
         for _ in 0..self.random.below(room + 1) {
@@ -546,7 +546,7 @@ impl World {
     }
 
     fn put_out(&mut self, process: &mut Process) -> Result<(), String> {
-        // Where nothing is to be lost, nothing is put that could have it lost.
+        // With the larger limit nothing may be dropped, so the spool is not filled further.
         let waiting = process.spool.bytes();
         if process.hands.is_empty() || (self.most_bytes > 10_000 && waiting > 50_000) {
             return Ok(());
@@ -562,13 +562,13 @@ impl World {
         process.position_failed |= was_refused;
         self.untold |= was_refused;
         let Ok(lost) = put else {
-            self.note("the spool takes nothing", records.len());
+            self.note("the spool refuses sightings, so many:", records.len());
             return Ok(());
         };
-        self.note("the spool takes", records.len());
+        self.note("the spool accepts sightings, so many:", records.len());
         let put: usize = records.iter().map(|record| record.len() + 8).sum();
         if lost > 0 && waiting + (put as u64) < self.most_bytes / 2 {
-            return Err(format!("{lost} went at a limit that is far away"));
+            return Err(format!("{lost} were dropped far below the limit"));
         }
         self.tally.lost += lost;
         for (version, sighting, ticket) in process.hands.drain(..) {
@@ -590,7 +590,7 @@ impl World {
                 Ok(None) => return Ok(()),
                 Ok(Some(found)) => found,
                 Err(_) if was_refused => return Ok(()),
-                // Of a push that the disk refused, which nobody counts on.
+                // It is from a push that the disk refused, which nothing depends on.
                 Err(_) if self.untold && self.tally.power_cuts > 0 => return Ok(()),
                 Err(error) => return Err(format!("the spool is damaged: {error}")),
             };
@@ -610,7 +610,7 @@ impl World {
 
     fn come_out(&mut self, process: &mut Process, found: &[u8]) -> Result<(), String> {
         let number = number_in(found);
-        self.note("delivered is the sighting", number);
+        self.note("a sighting is delivered:", number);
         self.tally.delivered += 1;
         let sighting = self
             .sightings
@@ -626,7 +626,9 @@ impl World {
             return Err(format!("sighting {number} comes out twice in a run"));
         }
         if sighting.settled {
-            return Err(format!("sighting {number} comes again"));
+            return Err(format!(
+                "sighting {number} was delivered, and comes out again"
+            ));
         }
         if let Some(put) = sighting.put.filter(|put| *put > 0) {
             if process.last_out.is_some_and(|last| put <= last) {
@@ -639,7 +641,7 @@ impl World {
         Ok(())
     }
 
-    /// Which entries were closed by the last step.
+    /// Notes which entries the last step closed.
     fn close_what_went(&mut self, process: &Process, written: bool) {
         let in_table = process.table.0.values().map(|(one, ..)| number_of(one));
         let in_hands = process.hands.iter().map(|(version, ..)| *version);
@@ -658,7 +660,7 @@ impl World {
     fn check_bounds(&self, process: &Process, is_sound: bool) -> Result<(), String> {
         let record = LARGEST as u64 + 8;
         let spool = self.disk.used_in(&Path::new(STATE).join("spool"));
-        // A push that was refused may stand there until it can be cut off.
+        // A push that was refused may stay in the file until it can be cut off.
         let most = self.most_bytes + 2 * (BATCH as u64 * record) + 20;
         if spool > most {
             return Err(format!("the spool has {spool} bytes, more than {most}"));
@@ -666,8 +668,8 @@ impl World {
         let held = process.table.len() + process.hands.len() + process.later.len();
         let entry = record + 9;
         let journal = self.disk.used_in(Path::new(STATE));
-        // Killed while it is written anew, there are two. Where that failed, it is tried
-        // again after a quarter more.
+        // If the process is killed while it rewrites the file, there are two. A rewrite that
+        // failed is tried again after a quarter more.
         let most = GARBAGE + GARBAGE / 4 + 3 * (held as u64 + 1) * entry + entry;
         if is_sound && journal > most {
             return Err(format!("the journal has {journal} bytes, more than {most}"));
@@ -675,7 +677,7 @@ impl World {
         Ok(())
     }
 
-    /// The disk is well, and all that is left is done.
+    /// The disk is well again, and all that is left is done.
     fn end(&mut self) -> Result<(), String> {
         self.disk.set_faults(Faults::NONE);
         let mut process = loop {
@@ -687,7 +689,7 @@ impl World {
                 break process;
             }
         };
-        // Long enough for everything that waits, and nothing that ends is left.
+        // Late enough for all that wait to begin, and all that end to have ended.
         self.now += 1000;
         self.live(&mut process, Input::Time)?;
         self.close_what_went(&process, true);
@@ -697,7 +699,7 @@ impl World {
             self.close_what_went(&process, true);
         }
         self.check_all(&process)?;
-        // What could not be written or removed is now, or at the next start.
+        // What could not be written or removed before, is so now or at the next start.
         let written = process.spool.set_delivered(process.next);
         written.map_err(|error| error.to_string())?;
         self.disk.kill();
@@ -725,7 +727,9 @@ impl World {
         let may_be_untold = self.untold && self.most_bytes < 10_000;
         if missing > self.tally.lost && !may_be_untold {
             let lost = self.tally.lost;
-            return Err(format!("{missing} sightings are missing, {lost} are told"));
+            return Err(format!(
+                "{missing} sightings are missing, {lost} were reported"
+            ));
         }
         Ok(())
     }
@@ -765,7 +769,7 @@ fn record(sighting: usize) -> Vec<u8> {
     padded(sighting)
 }
 
-/// A number, and so much behind it that no two records have the same length.
+/// A number, padded to a length that changes with the number.
 fn padded(number: usize) -> Vec<u8> {
     let mut bytes = (number as u64).to_le_bytes().to_vec();
     bytes.resize(8 + number * 7 % (LARGEST - 8), 0x5a);
