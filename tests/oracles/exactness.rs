@@ -1,5 +1,5 @@
-//! Batches are held to what they promise: whatever goes wrong on the way, the
-//! sightings are those of one query for each indicator.
+//! Batches have to give the same sightings as one query for each indicator, whatever goes wrong
+//! on the way.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -25,20 +25,18 @@ use crate::process::stop::Stop;
 use crate::sighting::message::{CommandRun, WriterMessage};
 use crate::sighting::report::{Destination, ReportSettings, Reporter};
 
-/// An engine in memory, that evaluates each observable alone, and what goes
-/// wrong with it.
+/// An engine in memory that evaluates each observable alone, with faults that it is given.
 #[derive(Debug, Default)]
 struct Plain {
     events: Vec<(Event, String)>,
-    /// A query that holds one of these is refused.
+    /// A query with one of these is refused.
     refused: HashSet<Observable>,
-    /// A query that holds one of these prints a half of its lines and is ended
-    /// by its time limit.
+    /// A query with one of these prints half of its lines, and then runs into its time limit.
     hanging: HashSet<Observable>,
-    /// How the next queries end: after so many lines, the node gone or the query
-    /// failed.
+    /// How the next queries end: after how many lines, and whether because the node is gone
+    /// (`true`) or because the query failed.
     troubles: RefCell<Vec<(usize, bool)>>,
-    /// Each answer begins at another event.
+    /// How many queries there were: each answer begins at another event.
     queries: Cell<usize>,
     /// The limits of the queries that timed out, by their number of observables.
     limits: RefCell<Vec<(usize, Option<Duration>)>>,
@@ -150,7 +148,7 @@ impl Engine for Plain {
     }
 }
 
-/// A batch on its way, and what came of it.
+/// A batch that runs, and its results.
 struct Run {
     engine: Plain,
     metrics: Arc<Metrics>,
@@ -170,8 +168,8 @@ impl Run {
         }
     }
 
-    /// The events reported for each indicator, with multiplicity. An outage is
-    /// followed by the same batch again.
+    /// The events reported for each indicator, and how often each was. After an outage the batch
+    /// is run again.
     fn sightings(&self, indicators: &[Vec<Observable>]) -> Vec<HashMap<String, usize>> {
         let requests = indicators
             .iter()
@@ -181,7 +179,7 @@ impl Run {
         self.sightings_of(vec![requests], indicators.len())
     }
 
-    /// The same for batches of requests, of so many indicators in all.
+    /// The same for several batches of requests, with this many indicators in all.
     fn sightings_of(
         &self,
         batches: Vec<Vec<Request>>,
@@ -189,7 +187,7 @@ impl Run {
     ) -> Vec<HashMap<String, usize>> {
         let (sender, messages) = unbounded();
         let stop = Stop::new().expect("two socket pairs");
-        let settings = // The one destination that names the indicator and keeps the text.
+        let settings = // The only destination that names the indicator and keeps the text.
             ReportSettings::plain(Destination::Command);
         let mut reporter =
             Reporter::new(settings.into(), self.metrics.clone(), sender, stop.clone());
@@ -217,7 +215,7 @@ impl Run {
         collect(&messages, indicators)
     }
 
-    /// What one query for an indicator gives.
+    /// The result of one query for an indicator alone.
     fn expected(&self, observables: &[Observable]) -> HashMap<String, usize> {
         let queried: Vec<&Observable> = observables
             .iter()
@@ -267,7 +265,7 @@ fn indicator(number: usize, observables: &[Observable]) -> Indicator {
 fn engine(events: Vec<Printed>) -> Plain {
     let print = |(event, style, hidden): Printed| {
         let line = if hidden {
-            // Different events have different texts.
+            // Different events have to have different texts.
             format!("{{\"hidden\": {}}}", fingerprint(&format!("{event:?}")))
         } else {
             event.print(style)
@@ -292,7 +290,7 @@ fn is_part_of(part: &HashMap<String, usize>, whole: &HashMap<String, usize>) -> 
 fn events() -> impl Strategy<Value = Vec<Printed>> {
     let hidden = prop::bool::weighted(0.05);
     prop::collection::vec((reference::event(), reference::style(), hidden), 0..40).prop_flat_map(
-        // The same text more than once.
+        // So that some texts occur more than once.
         |events| {
             let repeated = prop::collection::vec(0..events.len().max(1), 0..8);
             (Just(events), repeated).prop_map(|(mut events, repeated)| {
@@ -314,8 +312,8 @@ fn max_events() -> impl Strategy<Value = Option<NonZeroU64>> {
     prop_oneof![Just(0), Just(1), Just(3), Just(1000)].prop_map(NonZeroU64::new)
 }
 
-/// An event, how it is printed, and whether it is printed without its values:
-/// an engine may match what it does not show.
+/// An event, how it is printed, and whether it is printed without its values: an engine may match
+/// a value that it does not print.
 type Printed = (Event, Style, bool);
 
 proptest! {
@@ -340,7 +338,7 @@ proptest! {
     }
 
     #[test]
-    fn what_the_engine_refuses_takes_nothing_with_it(
+    fn what_the_engine_refuses_costs_no_other(
         events in events(),
         indicators in indicators(),
         max_events in max_events(),
@@ -365,7 +363,7 @@ proptest! {
     }
 
     #[test]
-    fn a_query_that_hangs_takes_no_other_with_it(
+    fn a_query_that_hangs_costs_no_other(
         events in events(),
         indicators in indicators(),
         max_events in max_events(),
@@ -390,7 +388,7 @@ proptest! {
             }
         }
         prop_assert_eq!(run.metrics.indicators_timed_out.get(), timed_out);
-        // Halved on the way, and whole at the end.
+        // Split batches have a shorter limit, and single indicators the whole one.
         for &(observables, limit) in &*run.engine.limits.borrow() {
             let limit = limit.expect("a limit");
             prop_assert!(limit <= run.timeout.expect("a limit"));
@@ -432,7 +430,7 @@ fn request(name: &str, note: &str) -> Printed {
 
 #[test]
 fn without_trouble_nothing_is_remembered_in_vain() {
-    // All meet, more than are recorded pair by pair.
+    // They all meet in one event, and are more than are recorded pair by pair.
     let mut events = vec![request("a.example", "b.example")];
     events.extend((0..60).map(|number| request("a.example", &format!("{number}.example"))));
     events.extend((0..80).map(|number| request(&format!("{number}.example"), "none")));
@@ -447,7 +445,7 @@ fn without_trouble_nothing_is_remembered_in_vain() {
 }
 
 #[test]
-fn the_same_observables_are_asked_for_once() {
+fn the_same_observables_are_queried_once() {
     let run = Run::of(engine(vec![
         request("a.example", "x"),
         request("b.example", "x"),
@@ -461,9 +459,9 @@ fn the_same_observables_are_asked_for_once() {
 }
 
 #[test]
-fn those_that_met_are_asked_for_apart_and_others_together() {
+fn those_that_met_are_queried_apart_and_others_together() {
     let names: Vec<String> = (0..100).map(|number| format!("{number}.example")).collect();
-    // Each even one meets the next, and matches.
+    // Each with an even number meets the next one, and matches.
     let events = names.chunks(2).map(|pair| request(&pair[0], &pair[1]));
     let run = Run::of(engine(events.collect()));
     let indicators: Vec<_> = names.iter().map(|name| vec![domain(name)]).collect();
@@ -497,7 +495,7 @@ fn one_that_always_fails_is_given_up_alone() {
         request("b.example", "x"),
         request("b.example", "y"),
     ]));
-    // Every query that has printed one line fails, as often as there are some.
+    // Every query fails after one line.
     *run.engine.troubles.borrow_mut() = vec![(1, false); 4 * 3];
     let indicators = [vec![domain("a.example")], vec![domain("b.example")]];
     let counts: Vec<usize> = run.sightings(&indicators).iter().map(sum).collect();

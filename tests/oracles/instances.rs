@@ -1,5 +1,5 @@
-//! What an instance of an expression is, by the words of the specification and nothing else:
-//! every way to choose events is tried.
+//! The instances of an expression as the specification defines them, found by trying every way
+//! to choose events.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::{Expression, Time};
 /// An event: its time, and the parts that it satisfies.
 pub type Event = (Time, Vec<u16>);
 
-/// All sets of events, by their numbers, that are an instance.
+/// All sets of events that are an instance, each as the numbers of its events.
 pub fn instances(expression: &Expression, events: &[Event]) -> BTreeSet<BTreeSet<usize>> {
     let time = |number: usize| events[number].0;
     match expression {
@@ -65,7 +65,7 @@ pub fn instances(expression: &Expression, events: &[Event]) -> BTreeSet<BTreeSet
     }
 }
 
-/// One of each, with no event in common.
+/// Every union of one set from each part, if those have no event in common.
 fn disjoint(parts: &[BTreeSet<BTreeSet<usize>>]) -> BTreeSet<BTreeSet<usize>> {
     let none = BTreeSet::from([BTreeSet::new()]);
     parts.iter().fold(none, |all, part| {
@@ -77,8 +77,9 @@ fn disjoint(parts: &[BTreeSet<BTreeSet<usize>>]) -> BTreeSet<BTreeSet<usize>> {
     })
 }
 
-/// The instance that is told for an event: of those that end with it, the first by the other
-/// events, without those, the latest first, that it does not need.
+/// The instance that is reported for an event. Of those that end with it, it is the first in the
+/// order of their other events. Events that it does not need are then left out, the latest
+/// first.
 pub fn told(all: &BTreeSet<BTreeSet<usize>>, last: usize) -> Option<Vec<usize>> {
     let ending = all.iter().filter(|one| one.last() == Some(&last));
     let others = |one: &BTreeSet<usize>| -> Vec<usize> {

@@ -1,5 +1,5 @@
-//! A plain engine to hold the rest to: typed events, a table of concepts, and
-//! each indicator evaluated alone. Slow, and obvious.
+//! A plain engine to compare the rest with: typed events, a table of concepts, and each indicator
+//! evaluated alone. Slow, and obviously right.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -11,8 +11,8 @@ use super::condition::{Field, Order};
 use crate::indicator::Selection;
 use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
 
-/// The table of concepts, as the engine prints it. `any.note` has a type of one
-/// word; `net.name` is included by another concept.
+/// The table of concepts, as the engine prints it. `any.note` is of an event type with a name of
+/// one word; `net.name` is included by another concept.
 pub(crate) const CONCEPTS: &str = r#"[
     {"concept": {"name": "net.domain", "description": "", "concepts": [],
         "fields": ["zeek.dns.query", "zeek.dns.answers", "suricata.dns.dns.rrname",
@@ -38,7 +38,7 @@ const DOMAIN_FIELDS: &[&str] = &[
     "any.note",
 ];
 
-/// Of the lists of answers of DNS.
+/// The fields with the lists of answers of DNS.
 const ANSWER_FIELDS: &[&str] = &["zeek.dns.answers"];
 
 const URL_FIELDS: &[&str] = &["zeek.http.uri", "suricata.http.http.url"];
@@ -47,7 +47,7 @@ const FILE_NAME_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.filename"];
 
 const MD5_FIELDS: &[&str] = &["suricata.fileinfo.fileinfo.md5"];
 
-/// Of a property that has a field and no concept.
+/// The field of a property that has no concept.
 const USER_AGENT_FIELDS: &[&str] = &["zeek.http.user_agent"];
 
 const TEXT_FIELDS: [&[&str]; 5] = [
@@ -58,7 +58,7 @@ const TEXT_FIELDS: [&[&str]; 5] = [
     USER_AGENT_FIELDS,
 ];
 
-/// The fields that a text is looked for in.
+/// The fields that are searched for a text.
 fn fields_of(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Address | Kind::Endpoint | Kind::Network | Kind::Hash => &[],
@@ -72,7 +72,7 @@ fn fields_of(kind: Kind) -> &'static [&'static str] {
     }
 }
 
-/// The numbers of this field, in any type of event.
+/// The paths of this numeric field, in all types of events.
 fn number_fields(field: Field) -> &'static [&'static str] {
     match field {
         Field::DestinationPort => &["id.resp_p", "dest_port"],
@@ -81,7 +81,7 @@ fn number_fields(field: Field) -> &'static [&'static str] {
     }
 }
 
-/// What a schema says about a field.
+/// The type of a field in a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Type {
     Address,
@@ -92,9 +92,8 @@ enum Type {
     Time,
 }
 
-/// Types of events: name, and fields with their types. Some fields share their
-/// path with a field of a concept and are not part of it; `bare` is a type of
-/// one word, `corp.deep.http` one of three.
+/// Types of events: name, and fields with their types. Some fields have the same path as a field
+/// of a concept, and are not part of it. The name `bare` is one word, and `corp.deep.http` three.
 const SCHEMA: &[(&str, &[(&str, Type)])] = &[
     (
         "zeek.http",
@@ -196,9 +195,9 @@ pub(crate) struct Event {
 /// How the engine prints an event.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Style {
-    /// Fields of records by their dotted name, or as objects.
+    /// Fields of records have dotted names, and are not nested objects.
     flat: bool,
-    /// All but ASCII as `\u` escapes, and `/` with a backslash.
+    /// Characters beyond ASCII are `\u` escapes, and `/` has a backslash.
     escaped: bool,
 }
 
@@ -206,8 +205,8 @@ pub(crate) fn style() -> impl Strategy<Value = Style> {
     any::<(bool, bool)>().prop_map(|(flat, escaped)| Style { flat, escaped })
 }
 
-/// Few values, so that they meet: with non-ASCII text, text to be escaped, text
-/// that is an address, and one text in many forms.
+/// Few values, so that events and indicators share them: some beyond ASCII, some to be escaped,
+/// some that are addresses, and one in many forms.
 const TEXTS: &[&str] = &[
     "evil.example",
     "www.evil.example",
@@ -300,7 +299,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         values.prop_map(move |values| {
             let paths = schema.iter().map(|&(path, _)| path);
             let mut fields: Vec<_> = paths.zip(values).collect();
-            // Suricata events always tell their type.
+            // Events of Suricata always name their type.
             if let Some(kind) = name.strip_prefix("suricata.") {
                 for (path, value) in &mut fields {
                     if *path == "event_type" {
@@ -330,7 +329,8 @@ impl Event {
                 (Observable::Network(network), Value::Address(address)) => {
                     network.contains(*address)
                 }
-                // A part of the text: more than names under the domain.
+                // The engine compares a part of the text, which finds more than names below the
+                // domain.
                 (Observable::Subdomain(wanted), Value::Text(text)) => {
                     text.contains(&format!(".{wanted}")) && self.is_in(path, DOMAIN_FIELDS)
                 }
@@ -356,8 +356,8 @@ impl Event {
         fields.contains(&full.as_str())
     }
 
-    /// Whether the live matcher may, and must, take the event for a match of
-    /// this observable, by its own documented rules.
+    /// Whether the event is a match of this observable by the documented rules of the live
+    /// matcher.
     pub(crate) fn matches_live(&self, observable: &Observable) -> bool {
         self.fields.iter().any(|(path, value)| {
             if let (Observable::Answer(wanted), Value::Texts(texts)) = (observable, value) {
@@ -382,20 +382,20 @@ impl Event {
                 Observable::Subdomain(domain) => {
                     is_subdomain(&seen, domain) && is_live_field(DOMAIN_FIELDS)
                 }
-                // In lists alone.
+                // Found only in lists.
                 Observable::Answer(_) => false,
                 Observable::Address(wanted) => {
                     is_address(&|address| address.to_canonical() == *wanted)
                 }
                 Observable::Network(network) => is_address(&|address| network.contains(address)),
-                // Not looked for in this way.
+                // Not searched in this way.
                 Observable::Endpoint(..) | Observable::Hash(_) => false,
             }
         })
     }
 
-    /// Whether a field of this path is in the list under this event's type, if
-    /// the event tells it, or else under any type.
+    /// Whether the list has a field with this path: for this event's type if the event names it,
+    /// otherwise for any type.
     fn is_live_field(&self, path: &str, fields: &[&str]) -> bool {
         if self.name.starts_with("suricata.") {
             return self.is_in(path, fields);
@@ -407,8 +407,8 @@ impl Event {
         })
     }
 
-    /// The texts of this kind, by the event's type or, as a printed event shows them,
-    /// by the path alone.
+    /// The texts of this kind, found by the event's type or, as in a printed event, by the path
+    /// alone.
     pub(crate) fn texts(&self, kind: Kind, by_path: bool) -> Vec<String> {
         let fields = fields_of(kind);
         let texts = self.fields.iter().filter_map(|(path, value)| {
@@ -419,7 +419,7 @@ impl Event {
             };
             match value {
                 Value::Text(text) if is_one => Some(text.clone()),
-                // Printed like a text, under the path of one.
+                // It is printed like a text, under a path of texts.
                 Value::Address(address) if is_one && by_path => Some(address.to_string()),
                 _ => None,
             }

@@ -124,7 +124,7 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
 #[derive(Clone, Copy, Debug)]
 pub enum Does {
     /// It stalls, and accepts a part of what is sent.
-    StandsStill,
+    IsFrozen,
     /// It stalls, and all queues to it are full.
     IsFull,
     /// It is gone.
@@ -135,7 +135,7 @@ pub enum Does {
 pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration {
     let mut broker = Broker::start(kind);
     let sightings = match does {
-        Does::StandsStill | Does::IsGone => 500,
+        Does::IsFrozen | Does::IsGone => 500,
         Does::IsFull => 30_000,
     };
     let engine = engine(sightings);
@@ -147,7 +147,7 @@ pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration
     let mut tally = Tally::new();
     tally.take(kind, &subscriber, 50, LAST);
     match does {
-        Does::StandsStill | Does::IsFull => broker.stop(),
+        Does::IsFrozen | Does::IsFull => broker.stop(),
         Does::IsGone => broker.kill(),
     }
     // Further sightings fill the queues, and the failing heartbeat is on its way.

@@ -142,7 +142,7 @@ fn main() {
     let failed = failed + counted.sum::<usize>();
     println!("\n{} s in all.", started.elapsed().as_secs());
     if failed > 0 {
-        eprintln!("{failed} of them did not go as they should");
+        eprintln!("{failed} of them failed");
         std::process::exit(1);
     }
 }

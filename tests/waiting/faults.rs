@@ -1,5 +1,5 @@
-//! Faults in short form, each with the real brokers of both protocols. `make
-//! torture` has the long form.
+//! Faults in short form, each with the real brokers of both protocols. `make torture` has the long
+//! form.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::support::Scratch;
 use crate::support::broker::BrokerKind;
 use crate::support::standin::Down;
 
-/// A broker of each protocol.
+/// One kind of broker for each protocol.
 const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
 
-/// Runs it with both at the same time.
+/// Runs a scenario with both at the same time.
 fn with_both(run: impl Fn(BrokerKind) + Sync) {
     std::thread::scope(|scope| {
         let run = &run;
@@ -30,7 +30,7 @@ fn a_broker_that_is_killed_loses_no_confirmed_sighting() {
 
 #[test]
 fn a_broker_that_is_killed_loses_what_is_inside_it_and_nothing_else() {
-    // Every sighting is in its hands once, which the scenario asserts.
+    // The scenario asserts that the broker gets every sighting once.
     with_both(|kind| {
         brokers::killed(kind, false, 1, 600, 2);
     });
@@ -45,14 +45,14 @@ fn sightings_that_are_found_while_the_broker_is_away_arrive() {
 }
 
 #[test]
-fn a_broker_that_stands_still_loses_nothing() {
+fn a_frozen_broker_loses_nothing() {
     with_both(|kind| brokers::frozen(kind, false, Duration::from_secs(8), 2_000).complete());
 }
 
 #[test]
-fn told_to_end_it_does_within_8_seconds_whatever_the_broker_does() {
-    use brokers::Does::{IsFull, IsGone, StandsStill};
-    for does in [StandsStill, IsFull, IsGone] {
+fn a_signal_ends_it_within_8_seconds_whatever_the_broker_does() {
+    use brokers::Does::{IsFrozen, IsFull, IsGone};
+    for does in [IsFrozen, IsFull, IsGone] {
         with_both(|kind| {
             let state = Scratch::new();
             let directory = state.path().join("state");
@@ -63,7 +63,7 @@ fn told_to_end_it_does_within_8_seconds_whatever_the_broker_does() {
                 &["--state-dir", directory],
             ] {
                 let time = brokers::told_to_end(kind, arguments, does);
-                // Some time for a busy machine; containers grant 10 s.
+                // More time than that for a busy machine; containers are given 10 s.
                 let most = Duration::from_millis(9_500);
                 assert!(time < most, "{does:?} {kind:?} {arguments:?}: {time:?}");
             }
@@ -110,7 +110,7 @@ fn a_full_disk_holds_the_workers_back_and_loses_nothing() {
 }
 
 #[test]
-fn a_bridge_that_is_killed_goes_on_where_it_was() {
+fn a_bridge_that_is_killed_continues_where_it_was() {
     with_both(|kind| kills::killed(kind, 6, 3).complete());
 }
 

@@ -21,7 +21,7 @@ use vast_threatbus::protocol::Sensor;
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// Who is away in which of the waves, by name.
+/// Sensors, by name: in each wave after the first, one of them is away, in this order.
 const SENSORS: [&str; 5] = ["north", "south", "old", "older", "files"];
 
 /// The domain of a wave.
@@ -43,7 +43,7 @@ fn event(sensor: &str, wave: usize) -> Value {
     })
 }
 
-/// All that there is.
+/// Everything that takes part.
 struct Fleet {
     bridge: Observed,
     log: PathBuf,
@@ -80,8 +80,8 @@ impl Fleet {
             .run();
         bridge.wait_for_log("subscribed to", LIMIT);
         bridge.wait_for_log("following", LIMIT);
-        // One program asks both generations: the one that the endpoint is of. The bridge has
-        // asked it for the version without an endpoint, and uses what the older one has.
+        // One program stands for both generations: the endpoint decides for which. The bridge has
+        // queried its version without an endpoint, and uses what the older generation has.
         for (standin, release) in [(&old, "2021.12.16"), (&older, "2020.12.16")] {
             let version = Command::new(&vast)
                 .args(["-e", standin.endpoint(), "version"])
@@ -121,7 +121,7 @@ impl Fleet {
         }
     }
 
-    /// What happens on the box that has log files alone.
+    /// Logs the event of a wave on the host that has only log files.
     fn log_event(&self, wave: usize) {
         let line = format!("{}\n", event("files", wave));
         let mut log = OpenOptions::new()
@@ -132,7 +132,7 @@ impl Fleet {
     }
 }
 
-/// How often each event was reported, by who saw it.
+/// How often each event was reported, by sensor.
 type Sighted = BTreeMap<String, BTreeMap<String, usize>>;
 
 fn take(subscriber: &Subscriber, count: usize, sighted: &mut Sighted, fleet: &Fleet) {
@@ -162,14 +162,14 @@ fn take(subscriber: &Subscriber, count: usize, sighted: &mut Sighted, fleet: &Fl
 }
 
 #[test]
-fn each_is_away_and_back_once_and_nothing_is_lost_or_told_twice() {
+fn each_is_away_and_back_once_and_nothing_is_lost_or_reported_twice() {
     let broker = Broker::start(BrokerKind::Ports);
     let subscriber = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
     let mut fleet = Fleet::start(&broker);
     let mut sighted = Sighted::new();
     for wave in 0..=SENSORS.len() {
-        // In the first wave all are there.
+        // In the first wave none is away.
         let away = wave.checked_sub(1).map(|number| SENSORS[number]);
         away.iter().for_each(|sensor| fleet.take_away(sensor));
         let before = fleet.bridge.count_logs("is searched from now on");

@@ -21,7 +21,7 @@ enum Engine {
     Continuous,
 }
 
-/// How long the node is away: what happens in it is seen as a gap of this length.
+/// How long the node is away, and so how long the gap is that the bridge reports.
 const AWAY: Duration = Duration::from_secs(4);
 
 const ENGINES: [Engine; 3] = [Engine::Attach, Engine::Start, Engine::Continuous];
@@ -45,7 +45,7 @@ impl Engine {
         }
     }
 
-    /// What the log says when an indicator, or its end, has taken effect.
+    /// What the log says when an indicator, or its withdrawal, has taken effect.
     fn signs(self) -> (&'static str, &'static str) {
         match self {
             Engine::Attach | Engine::Start => (
@@ -57,7 +57,7 @@ impl Engine {
     }
 }
 
-/// Does the same on every bus, at once: most of it is waiting.
+/// Does the same on every bus at the same time, since most of the time is waiting.
 fn on_every_bus(check: impl Fn(BrokerKind) + Sync) {
     on_each(&BrokerKind::ALL, check);
 }
@@ -71,7 +71,7 @@ fn on_each(kinds: &[BrokerKind], check: impl Fn(BrokerKind) + Sync) {
     });
 }
 
-/// A bridge with live matching alone, up.
+/// A bridge that is up and only matches live.
 fn live(kind: BrokerKind, engine: Engine, arguments: &[&str]) -> Scene {
     let fixed = [
         "--no-retro-match",
@@ -85,7 +85,7 @@ fn live(kind: BrokerKind, engine: Engine, arguments: &[&str]) -> Scene {
     scene
 }
 
-/// What a logger adds in one go: a request to this host, now.
+/// Adds one request to this host to the stand-in's events, as a sensor would, at the present time.
 fn import(scene: &Scene, host: &str, n: usize) {
     let event = request_now(host, n);
     let path = scene.engine.file("events").join("zeek.http.json");
@@ -95,7 +95,7 @@ fn import(scene: &Scene, host: &str, n: usize) {
     written.expect("a file of the test can be written");
 }
 
-/// The next sightings' indicators, in order, fewer where they do not come.
+/// The indicators of the next sightings, in order; fewer if no more come.
 fn indicators(scene: &Scene, count: usize) -> Vec<String> {
     let sightings = scene.sightings.collect_sightings(count, LIMIT);
     let kind = scene.broker.kind();
@@ -111,8 +111,8 @@ fn withdraw(scene: &mut Scene, n: u64, domain: &str) {
     scene.publisher.send_indicator(&removal);
 }
 
-/// No value leads to it, so that a matcher of VAST's own cannot have it, and every
-/// event is checked here.
+/// It has no value to look up. A matcher of VAST's own cannot have it; otherwise the bridge checks
+/// every event.
 #[test]
 fn a_pattern_without_a_value_to_look_up_is_live_where_events_are_matched_here() {
     let pattern = "[domain-name:value LIKE '%.evil.example' AND url:value != '/good']";
@@ -191,16 +191,16 @@ fn a_sighting_says_what_live_matching_knows() {
             Engine::Start => assert_eq!(context, json!({})),
             Engine::Attach | Engine::Continuous => assert_eq!(context["uid"], "C1"),
         }
-        // That of the event, not of the sighting.
+        // It is the time of the event, not of the sighting.
         assert!(sighting["last_seen"].as_str() < sighting["created"].as_str());
     }
 }
 
 #[test]
-fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
+fn where_a_matcher_does_not_name_the_indicator_its_value_does() {
     let mut scene = live(BrokerKind::Ports, Engine::Attach, &[]);
     scene.engine.set("matcher_probabilistic", json!(true));
-    // A child that knows nothing of it yet is started again.
+    // The child is started again, and so reads that setting.
     scene.engine.down(Down::Stopped);
     scene.bridge.wait_for_log("starting it again", LIMIT);
     scene.engine.up();
@@ -212,7 +212,7 @@ fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
         .wait_for_logs(Engine::Attach.signs().0, 2, LIMIT);
     import(&scene, "a.example", 1);
     assert_eq!(indicators(&scene, 1), [id]);
-    // A value that somebody else put there.
+    // A value that another program put there.
     let state = json!({"change": "add", "matcher": "threatbus", "value": "b.example",
         "reference": null});
     let file = OpenOptions::new()
@@ -229,8 +229,7 @@ fn a_matcher_that_does_not_tell_the_indicator_has_it_found_by_its_value() {
     assert_eq!(sighting["x_threatbus_indicator_value"], "b.example");
 }
 
-/// Every sighting's context, in order of their numbers, up to that of a request
-/// to this host.
+/// The contexts of all sightings up to one of a request to this host, in order of their numbers.
 fn uids_until(scene: &mut Scene, engine: Engine, domain: &str) -> Vec<String> {
     let last = scene.publish(999, domain);
     let sign = match engine {
@@ -252,7 +251,7 @@ fn uids_until(scene: &mut Scene, engine: Engine, domain: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_told_twice() {
+fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_reported_twice() {
     for (engine, retro) in [
         (Engine::Continuous, "--retro-match"),
         (Engine::Continuous, "--no-retro-match"),
@@ -265,7 +264,7 @@ fn a_child_that_is_killed_is_started_again_and_nothing_is_missed_or_told_twice()
 
 fn a_child_is_killed(kind: BrokerKind, engine: Engine, retro: &str) {
     let mut scene = live(kind, engine, &[retro]);
-    // What a matcher of 2020 found has no context; what the gap's query finds has.
+    // What a matcher of 2020 finds has no context; what the gap's query finds has one.
     let found_live = |uid| if engine == Engine::Start { "" } else { uid };
     scene.publish(1, "a.example");
     scene.bridge.wait_for_log(engine.signs().0, LIMIT);
@@ -306,7 +305,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
         let (comes, _) = engine.signs();
         scene.publisher.wait_until_heard();
         let until = time::OffsetDateTime::from(SystemTime::now() + Duration::from_secs(8));
-        // The broker reads no more than microseconds.
+        // The broker does not read fractions below a microsecond.
         let until = until
             .replace_nanosecond(0)
             .expect("a second has a beginning");
@@ -328,7 +327,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
                 .bridge
                 .wait_for_logs("the matcher knows the removal", 2, LIMIT);
         }
-        // Long over by then.
+        // It has ended long ago.
         expires["id"] = json!(messages::stix_id(4));
         scene.publisher.send_indicator(&expires);
         scene
@@ -348,7 +347,7 @@ fn what_expires_or_is_revoked_is_matched_no_more() {
 fn what_is_imported_while_the_node_is_away_is_found_when_it_is_back() {
     for engine in ENGINES {
         on_every_bus(|kind| {
-            // Each way on one generation of the bus at the least.
+            // Each on at least one generation of the bus.
             let how = match kind {
                 BrokerKind::Legacy | BrokerKind::Ports => Down::Killed,
                 BrokerKind::Endpoints => Down::Stopped,
@@ -372,17 +371,17 @@ fn the_node_is_away(kind: BrokerKind, engine: Engine, how: Down) {
     scene.engine.up();
     let back = scene.bridge.wait_for_log("is back after", LIMIT);
     let gap = left.elapsed().as_secs_f64();
-    let told = back.split("is back after ").nth(1);
-    let told = told.and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
-    let told = told.unwrap_or_else(|| panic!("no length of the gap: {back}"));
+    let length = back.split("is back after ").nth(1);
+    let length = length.and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+    let length = length.unwrap_or_else(|| panic!("no length of the gap: {back}"));
     assert!(
-        (AWAY.as_secs_f64() - 1.0..gap + 2.0).contains(&told),
+        (AWAY.as_secs_f64() - 1.0..gap + 2.0).contains(&length),
         "{gap}: {back}"
     );
     scene.bridge.wait_for_log("searched the events", LIMIT);
     assert_eq!(indicators(&scene, 2), [&*id, &*id], "{engine:?} {kind:?}");
     if engine == Engine::Start {
-        // It has been told again.
+        // The new child is given the indicator again.
         scene.bridge.wait_for_logs(comes, 2, LIMIT);
     }
     import(&scene, "a.example", 3);
@@ -393,14 +392,14 @@ fn the_node_is_away(kind: BrokerKind, engine: Engine, how: Down) {
 }
 
 #[test]
-fn a_release_without_a_bound_on_time_is_asked_without_it() {
+fn a_release_without_a_bound_on_time_is_queried_without_one() {
     let mut scene = live(BrokerKind::Ports, Engine::Continuous, &[]);
     scene.engine.set("time_extractors", json!([]));
     scene.publish(1, "a.example");
     scene.bridge.wait_for_log("is matched live", LIMIT);
     import(&scene, "a.example", 1);
     assert_eq!(uids(&scene.contexts(1)), ["C1"]);
-    // Long enough for what was before not to be of the gap.
+    // Long enough that the first event is not in the gap.
     std::thread::sleep(Duration::from_secs(2));
     scene.engine.down(Down::Killed);
     scene.bridge.wait_for_log("starting it again", LIMIT);
@@ -415,7 +414,7 @@ fn a_release_without_a_bound_on_time_is_asked_without_it() {
 
 #[test]
 fn a_burst_of_indicators_is_matched_whole() {
-    // A process for each, with one of them: once for each protocol is enough.
+    // One of the engines starts a process for each indicator: once for each protocol is enough.
     let kinds = [BrokerKind::Legacy, BrokerKind::Ports];
     for engine in ENGINES {
         on_each(&kinds, |kind| a_burst(kind, engine));
@@ -436,7 +435,7 @@ fn a_burst(kind: BrokerKind, engine: Engine) {
         Engine::Attach => scene.bridge.count_logs("the matcher knows the value"),
         Engine::Start => imported(&scene.engine),
     };
-    // Looked at rarely: it is much to look at.
+    // Looked at rarely, since the log is long.
     let until = Instant::now() + Duration::from_secs(600);
     while known() < usize::try_from(COUNT).expect("a small number") {
         assert!(
@@ -454,14 +453,14 @@ fn a_burst(kind: BrokerKind, engine: Engine) {
     let ids = [0, COUNT - 1].map(|n| messages::indicator_id(kind, n));
     assert_eq!(found, ids, "{engine:?}");
     if engine == Engine::Start {
-        // Gathered: a process has to be started for them.
+        // Each import is a process, so indicators are collected for one.
         let calls = scene.engine.calls();
         let imports = calls.iter().filter(|call| call.is("import")).count();
         assert!(imports < 1000, "{imports}");
     }
 }
 
-/// How many lines of indicators the engine got.
+/// How many lines of indicators the engine received.
 fn imported(engine: &Standin) -> usize {
     let calls = engine.calls();
     let imports = calls.iter().filter(|call| call.is("import"));
@@ -484,7 +483,7 @@ fn a_matcher_that_the_node_does_not_run_is_an_error() {
     let log = run(&["--matcher-name", "nobody"]);
     assert!(log.contains("unknown matcher nobody"), "{log}");
     assert!(log.contains("--matcher-name"), "{log}");
-    // Which it has to be told.
+    // With several, one has to be named.
     let log = run(&[]);
     assert!(log.contains("name one with --matcher-name"), "{log}");
     let log = run(&["--live-engine", "start"]);
@@ -531,7 +530,7 @@ fn two_indicators_with_one_value_are_both_sighted() {
 }
 
 #[test]
-fn live_matching_is_what_is_done_where_nothing_is_asked_for() {
+fn live_matching_is_done_by_default() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = Engine::Continuous.standin();
     let mut bridge = crate::support::bridge::Bridge::bare()
@@ -545,9 +544,9 @@ fn live_matching_is_what_is_done_where_nothing_is_asked_for() {
     assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
     assert!(bridge.leaves_nothing(LIMIT));
     let calls = engine.calls();
-    let asked = |word: &str| calls.iter().filter(|call| call.is(word)).count();
+    let count = |word: &str| calls.iter().filter(|call| call.is(word)).count();
     assert_eq!(
-        (asked("attach"), asked("start"), asked("concepts")),
+        (count("attach"), count("start"), count("concepts")),
         (1, 1, 1)
     );
 }
@@ -570,7 +569,7 @@ fn standard_output_gets_each_match_as_it_comes() {
 }
 
 #[test]
-fn what_live_matching_has_told_is_not_told_again_by_a_later_run() {
+fn what_live_matching_has_reported_is_not_reported_again_by_a_later_run() {
     let engine = Engine::Continuous.standin();
     let state = engine.file("state-directory").display().to_string();
     let once = ["--report-once", "--state-dir", &state];
@@ -582,7 +581,7 @@ fn what_live_matching_has_told_is_not_told_again_by_a_later_run() {
     import(&scene, "a.example", 1);
     assert_eq!(indicators(&scene, 1), [id]);
     scene.end();
-    // Stored events, of which one is new.
+    // There are two stored events now, of which one is new.
     import(&scene, "a.example", 2);
     let mut job = crate::support::bridge::Bridge::between(&scene.broker.endpoint(), &scene.engine)
         .args(once)

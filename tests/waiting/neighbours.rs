@@ -1,5 +1,5 @@
-//! The real programs of a host that the bridge works with: rsyslog takes what a sink
-//! sends, and logrotate moves the log away.
+//! The bridge with real programs of its host: rsyslog receives what a sink sends, and logrotate
+//! moves the log away.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 
 const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
-/// A program of a neighbour's package.
+/// A program from the package of one of them.
 fn command(place: &Path, program: &str) -> Command {
     let mut command = Command::new(place.join(program));
     command.env("LD_LIBRARY_PATH", place.join(LIBRARIES));
     command
 }
 
-/// A daemon, ended with the test.
+/// A daemon that is ended with the test.
 struct Daemon(Child);
 
 impl Drop for Daemon {
@@ -99,8 +99,8 @@ fn logrotate_moves_the_log_away_and_nothing_of_it_is_lost() {
     let files = ["bridge.log.2", "bridge.log.1", "bridge.log"];
     let parts = files.map(|name| fs::read_to_string(folder.join(name)).expect(name));
     let whole = parts.concat();
-    // The same lines as on standard error, in their order. Each of the two takes the time
-    // of a record by itself, so that the times may differ by the last digit.
+    // The same lines as on standard error, in the same order. Each of the two reads the clock for
+    // itself, so the times may differ in the last digit.
     let lines = |text: &str| {
         text.lines()
             .map(|line| {

@@ -1,6 +1,6 @@
-//! The same sequence of events gives the same instances of patterns of several events: in
-//! log files in any order, in a real node of Tenzir and in VAST's stand-in at once, and live,
-//! event by event.
+//! A sequence of events gives the same instances of patterns of several events everywhere: in log
+//! files in any order, in a real node of Tenzir and in VAST's stand-in at once, and live, event by
+//! event.
 
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// All operators and qualifiers; each has an instance below, but for the last.
+/// All operators and qualifiers. Each pattern but the last has an instance below.
 const PATTERNS: [&str; 8] = [
     "[domain-name:value = 'evil.example'] AND [ipv4-addr:value = '192.0.2.1']",
     "[domain-name:value = 'evil.example'] FOLLOWEDBY [ipv4-addr:value = '192.0.2.1']",
@@ -84,23 +84,23 @@ fn instance(id: &Value, others: &Value, last: &Value) -> Instance {
     (number, numbers.expect("each has a number"))
 }
 
-/// The lines of `--output sighting`: who saw it, where that is said, and the instance.
-fn told(bridge: Bridge) -> Vec<(String, Instance)> {
+/// The lines of `--output sighting`: the sensor, if a line names one, and the instance.
+fn reported(bridge: Bridge) -> Vec<(String, Instance)> {
     let mut bridge = bridge.run();
     assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
     let lines = bridge.rest(LIMIT);
-    let mut told: Vec<(String, Instance)> = lines
+    let mut reported: Vec<(String, Instance)> = lines
         .iter()
         .map(|line| {
-            let told: Value = serde_json::from_str(line).expect("JSON");
-            let name = told["x_threatbus_source"].as_str().unwrap_or_default();
-            let id = &told["indicator"]["id"];
-            let instance = instance(id, &told["observations"], &told["context"]);
+            let line: Value = serde_json::from_str(line).expect("JSON");
+            let name = line["x_threatbus_source"].as_str().unwrap_or_default();
+            let id = &line["indicator"]["id"];
+            let instance = instance(id, &line["observations"], &line["context"]);
             (name.to_owned(), instance)
         })
         .collect();
-    told.sort();
-    told
+    reported.sort();
+    reported
 }
 
 /// The indicators of all patterns.
@@ -121,7 +121,7 @@ fn with_indicators() -> Bridge {
     ])
 }
 
-/// In log files: the events of these numbers in each file, in this order.
+/// The instances in log files, each of which has the events with these numbers in this order.
 fn in_files(files: &[&[usize]], more: &[&str]) -> Vec<Instance> {
     let events = sequence();
     let mut bridge = with_indicators().args(more);
@@ -133,8 +133,8 @@ fn in_files(files: &[&[usize]], more: &[&str]) -> Vec<Instance> {
         let name = format!("{number}.json");
         bridge = bridge.file(&name, lines).args(["--events", &name]);
     }
-    let told = told(bridge);
-    told.into_iter().map(|(_, instance)| instance).collect()
+    let found = reported(bridge);
+    found.into_iter().map(|(_, instance)| instance).collect()
 }
 
 fn of_schema(schema: &str) -> Vec<Value> {
@@ -170,7 +170,7 @@ fn files_in_any_order_and_two_engines_at_once_give_the_same_instances() {
     let expected = in_files(&[&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]], &[]);
     let patterns: BTreeSet<usize> = expected.iter().map(|(number, _)| *number).collect();
     assert_eq!(patterns, (0..PATTERNS.len() - 1).collect(), "{expected:?}");
-    // By hand.
+    // Two of them, worked out by hand.
     let of = |number| expected.iter().filter(move |(of, _)| *of == number);
     assert_eq!(of(2).collect::<Vec<_>>(), [&(2, vec![1, 3])]);
     assert_eq!(of(3).collect::<Vec<_>>(), [&(3, vec![2, 4, 6])]);
@@ -194,7 +194,7 @@ fn files_in_any_order_and_two_engines_at_once_give_the_same_instances() {
         north.import(schema, events);
     }
     let bridge = with_indicators().arg("--retro-match");
-    assert_eq!(told(engines(bridge, &north, &old)), by_both(&expected));
+    assert_eq!(reported(engines(bridge, &north, &old)), by_both(&expected));
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn events_that_come_one_by_one_give_the_same_instances() {
     }
     let expected = by_both(&expected);
     let sightings = subscriber.collect_sightings(expected.len(), LIMIT);
-    let mut told: Vec<(String, Instance)> = sightings
+    let mut found: Vec<(String, Instance)> = sightings
         .iter()
         .map(|one| {
             let name = one["x_threatbus_source"].as_str().expect("a name");
@@ -236,7 +236,7 @@ fn events_that_come_one_by_one_give_the_same_instances() {
             (name.to_owned(), instance)
         })
         .collect();
-    told.sort();
-    assert_eq!(told, expected, "{}", bridge.log());
+    found.sort();
+    assert_eq!(found, expected, "{}", bridge.log());
     assert!(subscriber.drain(Duration::from_secs(3)).is_empty());
 }

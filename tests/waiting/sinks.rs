@@ -1,5 +1,5 @@
-//! Sink commands that fail: they are run again with growing pauses, and what they do not
-//! take is counted, or kept for the next run.
+//! Sink commands that fail: they are run again after growing pauses, and what they do not accept
+//! is counted, or kept for the next run.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// Two runs of five retries, with pauses of 15 s at the most, and some more.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A run over so many requests, of which each is a match.
+/// A run over this many requests, each of which is a match.
 fn hunt(requests: u64, arguments: &[&str]) -> Bridge {
     let event = |n: u64| {
         let event = json!({
@@ -32,8 +32,8 @@ fn hunt(requests: u64, arguments: &[&str]) -> Bridge {
         .args(arguments)
 }
 
-/// A sink that puts each context that it takes into this file, and where a line of one
-/// holds `bad`, does that instead.
+/// A sink that writes each context into the file `out`, but for one that matches `bad` does
+/// `instead`.
 fn sink(out: &Path, bad: &str, instead: &str) -> String {
     format!(
         "sh -c 'while read -r x; do case \"$x\" in {bad}) {instead};; esac; \
@@ -65,7 +65,7 @@ fn ended(mut bridge: Observed, status: i32) -> String {
 fn a_command_that_fails_is_run_again_and_holds_nothing_back() {
     let folder = Scratch::new();
     let (out, tries) = (folder.path().join("out"), folder.path().join("tries"));
-    // The first sighting is taken at the third try.
+    // The first sighting is accepted at the third try.
     let count = format!(
         "echo >> {0}; test $(wc -l < {0}) -ge 3 || exit 4",
         tries.display()
@@ -108,7 +108,7 @@ fn a_sighting_that_no_try_delivers_is_counted() {
 }
 
 #[test]
-fn what_a_sink_did_not_take_is_tried_by_the_next_run() {
+fn what_a_sink_did_not_accept_is_tried_by_the_next_run() {
     for mode in ["each", "lines"] {
         let folder = Scratch::new();
         let (out, state) = (folder.path().join("out"), folder.path().join("state"));
@@ -126,7 +126,7 @@ fn what_a_sink_did_not_take_is_tried_by_the_next_run() {
         assert!(!log.contains("sightings_failed"), "{mode}: {log}");
         assert!(log.contains("stay in the spool"), "{mode}: {log}");
         assert!(taken(&out).is_empty());
-        // The next run has nothing of its own to tell.
+        // The next run has no sighting of its own.
         let sink = sink(&out, "nothing", "true");
         let next = || ended(run(&sink).file("indicators", "other.example\n").run(), 0);
         let log = next();
@@ -169,7 +169,7 @@ fn what_waits_for_a_sink_at_the_end_is_kept() {
 }
 
 #[test]
-fn one_line_that_a_sink_dies_of_does_not_take_the_others_with_it() {
+fn one_line_that_a_sink_dies_of_costs_no_other() {
     let folder = Scratch::new();
     let (out, state) = (folder.path().join("out"), folder.path().join("state"));
     let state = state.to_str().expect("UTF-8");

@@ -1,5 +1,5 @@
-//! The subscription from its start to its end: which generation, which
-//! requests, what happens when the bus goes away, and what is left behind.
+//! The subscription from its start to its end: which generation of the protocol, which requests,
+//! what happens when the bus goes away, and what is left behind.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use crate::support::standin::{Down, Standin};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-/// In the sample events.
+/// A domain in the sample events.
 const SEEN: Ioc = Ioc::Domain("updates.example.com");
 const SEEN_TOO: Ioc = Ioc::Domain("www.example.org");
 
@@ -33,7 +33,7 @@ fn sightings_of(engine: &Standin, ioc: Ioc) -> usize {
 }
 
 #[test]
-fn the_broker_tells_its_generation_or_the_option_does() {
+fn the_broker_or_the_option_names_the_generation() {
     for kind in BrokerKind::ALL {
         let right = match kind {
             BrokerKind::Legacy => "legacy",
@@ -51,7 +51,7 @@ fn the_broker_tells_its_generation_or_the_option_does() {
 }
 
 #[test]
-fn the_option_beats_what_the_broker_tells() {
+fn the_option_overrides_what_the_broker_says() {
     let engine = Standin::with_samples();
     let bus = FakeBus::stix();
     let bridge = Bridge::between(bus.endpoint(), &engine)
@@ -64,7 +64,7 @@ fn the_option_beats_what_the_broker_tells() {
 }
 
 #[test]
-fn a_broker_that_tells_nothing_is_taken_for_stix2_after_a_second() {
+fn a_broker_that_says_nothing_is_assumed_to_be_stix2_after_a_second() {
     let engine = Standin::with_samples();
     let [publish, subscribe] = free_ports();
     let manager = FakeManager::start(move |request| match request["action"].as_str() {
@@ -106,7 +106,7 @@ fn the_requests_come_in_the_order_that_loses_nothing() {
     assert_eq!(requests, expected);
     assert_eq!(bus.requests_to("subscribe")[1]["topic"], "stix2/indicator");
     assert_eq!(bus.requests_to("unsubscribe")[0]["topic"], own_topic(1));
-    // The connection still exists: what is sent now arrives.
+    // The connection still exists, so what is sent now arrives.
     let seen = stix_indicator(1, &SEEN.pattern(), None);
     bus.send(2, format!("indicator {seen}").as_bytes());
     assert_eq!(bus.receive_text().0, "stix2/sighting");
@@ -151,7 +151,7 @@ fn endpoints_with_a_host_for_binding_lead_to_the_configured_host() {
 }
 
 #[test]
-fn a_useless_reply_is_no_answer_and_the_request_is_put_again() {
+fn a_useless_reply_is_no_answer_and_the_request_is_resent() {
     let reply = |publish: Value, subscribe: Value| {
         Reply::Json(json!({
             "topic": "abc", "pub_port": publish, "sub_port": subscribe, "status": "success",
@@ -232,7 +232,7 @@ fn what_is_subscribed_is_given_up_even_after_failed_starts() {
     let engine = Standin::with_samples();
     let mut failures = 2;
     let bus = FakeBus::replying(&["stix2/"], move |request, usual| {
-        // The second subscription of a start.
+        // This is the second subscription of a start.
         if request["topic"] == "stix2/indicator" && failures > 0 {
             failures -= 1;
             return Reply::Json(json!({"status": "error"}));
@@ -253,7 +253,7 @@ fn what_is_subscribed_is_given_up_even_after_failed_starts() {
 }
 
 #[test]
-fn a_start_that_fails_gives_up_what_it_was_given() {
+fn a_start_that_fails_gives_its_topics_up() {
     let engine = Standin::with_samples();
     let bus = FakeBus::replying(&["stix2/"], |request, usual| {
         if request["topic"] == "stix2/indicator" {
@@ -301,7 +301,7 @@ fn a_snapshot_of_a_second_app_is_matched_whole() {
 }
 
 #[test]
-fn without_the_option_no_snapshot_is_asked_for() {
+fn without_the_option_no_snapshot_is_requested() {
     let broker = Broker::start(BrokerKind::Ports);
     let server = SnapshotServer::start(&broker, vec![indicator(broker.kind(), 1, SEEN)]);
     let engine = Standin::with_samples();
@@ -347,9 +347,9 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
         let count = sightings_of(&engine, SEEN);
         assert_eq!(subscriber.collect_sightings(count, LIMIT).len(), count);
 
-        // What was sent a moment before the broker goes away is sent once more.
+        // What was sent just before the broker goes away is resent.
         std::thread::sleep(Duration::from_secs(3));
-        // Before the bridge, which asks only once.
+        // The server has to subscribe before the bridge, which requests a snapshot only once.
         let (server, before) = loop {
             let before = bridge.count_logs("subscribed again");
             broker.restart();
@@ -377,7 +377,7 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
 }
 
 #[test]
-fn what_is_published_while_the_broker_stands_still_is_matched_once() {
+fn what_is_published_while_the_broker_is_frozen_is_matched_once() {
     for kind in BrokerKind::ALL {
         let mut bed = Bed::start(kind, Standin::with_samples(), &[]);
         bed.broker.stop();
@@ -412,7 +412,7 @@ fn queued_indicators_outlive_the_subscription() {
         .publish_indicator(1, Ioc::Domain("slow.example"));
     bed.engine.wait_for_exports(1, LIMIT);
     let id = bed.publisher.publish_indicator(2, SEEN);
-    // Comes behind it, and is seen to have come.
+    // This one comes after it, and the log shows when it has come.
     bed.publisher
         .send_indicator(&stix_indicator(3, "[process:pid = 5]", None));
     bed.bridge.wait_for_log("is unsupported", LIMIT);
@@ -424,7 +424,7 @@ fn queued_indicators_outlive_the_subscription() {
 }
 
 #[test]
-fn a_start_without_the_bus_ends_with_69_and_says_what_was_tried() {
+fn a_start_without_the_bus_ends_with_69_and_says_what_was_attempted() {
     let engine = Standin::with_samples();
     let [port] = free_ports();
     let endpoint = format!("127.0.0.1:{port}");
@@ -448,7 +448,7 @@ fn a_start_without_the_bus_ends_with_69_and_says_what_was_tried() {
 }
 
 #[test]
-fn a_start_without_vast_ends_with_69_and_says_what_was_tried() {
+fn a_start_without_vast_ends_with_69_and_says_what_was_attempted() {
     let engine = Standin::with_samples();
     engine.down(Down::Killed);
     let bus = FakeBus::stix();
@@ -537,19 +537,19 @@ fn many_old_topics_do_not_hold_up_the_end() {
     let since = Instant::now();
     bridge.signal(Signal::TERM);
     assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
-    // The grace period, and what all that is left may take behind it: 8 s.
+    // 8 s: the grace period, and what everything after it may take.
     let took = since.elapsed();
     assert!(took < Duration::from_secs(10), "{took:?}: {}", bridge.log());
     // The next run gives up the others.
     let left = fs::read_to_string(state.join("topics")).expect("a file");
-    let asked = bus.requests_to("unsubscribe").len();
+    let requests = bus.requests_to("unsubscribe").len();
     assert!(left.contains("old-"), "{left}");
-    assert!(left.lines().count() + asked >= 60, "{asked}: {left}");
+    assert!(left.lines().count() + requests >= 60, "{requests}: {left}");
     assert_eq!(bridge.count_logs("old topic(s) are not given up"), 1);
 }
 
 #[test]
-fn sightings_of_a_running_query_go_out_before_the_topic_is_given_up() {
+fn sightings_of_a_running_query_are_sent_before_the_topic_is_given_up() {
     let engine = Standin::with_samples().with("faults", json!({"delay_seconds": 1.5}));
     let stopping = Arc::new(AtomicBool::new(false));
     let received = Arc::new(AtomicBool::new(false));
@@ -612,11 +612,11 @@ fn a_subscription_that_is_refused_leaves_no_topic_behind() {
     assert_eq!(bus.requests_to("unsubscribe").len(), 4, "{}", bridge.log());
 }
 
-/// The service manager must not take the sum of them for a bridge that hangs: each answer
-/// shows that it moves.
+/// Together they take long, but the service manager must not conclude that the bridge hangs: each
+/// answer shows that it makes progress.
 #[test]
 fn many_old_topics_that_are_given_up_slowly_do_not_outlast_the_watchdog() {
-    // Together they take more than the 90 s of silence after which it is not told any more.
+    // Together they take more than 90 s, after which a silent bridge sends no more signs of life.
     const OLD: usize = 27;
     const SLOW: Duration = Duration::from_millis(3500);
     let engine = Standin::with_samples();
@@ -638,11 +638,11 @@ fn many_old_topics_that_are_given_up_slowly_do_not_outlast_the_watchdog() {
     let path = bridge.directory().join("notify");
     let socket = UnixDatagram::bind(&path).expect("a socket");
     socket.set_read_timeout(Some(LIMIT)).expect("a limit");
-    let told = || {
+    let next_notice = || {
         let mut bytes = [0; 1000];
         let length = socket
             .recv(&mut bytes)
-            .expect("the manager is told in time");
+            .expect("the manager is notified in time");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
     let started = Instant::now();
@@ -651,13 +651,13 @@ fn many_old_topics_that_are_given_up_slowly_do_not_outlast_the_watchdog() {
         .env("WATCHDOG_USEC", "10000000")
         .args(["--state-dir", state.to_str().expect("UTF-8")])
         .run();
-    // It serves while they are given up.
-    while !told().starts_with("READY=1") {}
+    // It is ready while they are given up.
+    while !next_notice().starts_with("READY=1") {}
     while bus.requests_to("unsubscribe").len() < OLD {
-        assert_eq!(told(), "WATCHDOG=1\n");
+        assert_eq!(next_notice(), "WATCHDOG=1\n");
     }
     assert!(started.elapsed() > Duration::from_secs(90));
-    assert_eq!(told(), "WATCHDOG=1\n");
+    assert_eq!(next_notice(), "WATCHDOG=1\n");
     assert_eq!(
         bridge.count_logs("does not move any more"),
         0,

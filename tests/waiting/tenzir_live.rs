@@ -1,5 +1,5 @@
-//! Live matching with a real Tenzir node: the bridge as it is built, real brokers,
-//! and a node that is killed and stands still.
+//! Live matching with a real Tenzir node: the bridge as it is built, real brokers, and a node that
+//! is killed or frozen.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// back for a second.
 const QUIET: Duration = Duration::from_secs(3);
 
-/// A broker with its apps, and the bridge that matches live, up.
+/// A broker with its apps, and a bridge that is up and matches live.
 struct Bed {
     bridge: Observed,
     publisher: Publisher,
@@ -52,7 +52,7 @@ impl Bed {
         }
     }
 
-    /// Publishes an indicator and waits until it counts.
+    /// Publishes an indicator and waits until it is matched.
     fn publish(&mut self, n: u64, ioc: Ioc<'_>) -> String {
         let before = self.bridge.count_logs("is matched live");
         let id = self.publisher.publish_indicator(n, ioc);
@@ -61,8 +61,7 @@ impl Bed {
         id
     }
 
-    /// The next sightings, as indicator and number of the event, in order; fewer
-    /// where they do not come.
+    /// The next sightings, as indicator and number of the event, in order; fewer if no more come.
     fn sightings(&self, count: usize) -> Vec<(String, u64)> {
         let mut found: Vec<(String, u64)> = self
             .subscriber
@@ -126,7 +125,7 @@ fn an_indicator_is_matched_from_its_coming_to_its_going_on_both_generations_of_t
         if kind == BrokerKind::Ports {
             assert_eq!(sighting["x_threatbus_match_type"], "LIVE");
         }
-        // One child, for all of it.
+        // There was one child all the time.
         let started = bed.bridge.count_logs("matching new events");
         assert_eq!((started, bed.bridge.children().len()), (1, 1));
         bed.bridge.signal(Signal::TERM);
@@ -194,7 +193,7 @@ fn a_field_counts_by_its_type_also_where_it_is_new() {
         }
         vec![event]
     };
-    // An address, which the reader makes of the text.
+    // An address, which Tenzir's reader makes of the text.
     node.import("corp.log", event(1, json!({"peer": "203.0.113.5"})));
     bed.expect(&[(&address, 1)]);
     // Another layout of the schema, with a field that is not known yet.
@@ -203,14 +202,14 @@ fn a_field_counts_by_its_type_also_where_it_is_new() {
         event(2, json!({"proxy": {"name": "evil.example"}})),
     );
     bed.expect(&[(&name, 2)]);
-    // One in which the field of addresses holds text.
+    // A layout in which the field of addresses holds text.
     node.import("corp.log", event(3, json!({"peer": "evil.example"})));
     bed.expect(&[(&name, 3)]);
-    // No schema at all, and one whose field is a text that looks like an address.
+    // An event without a schema, and one with a text that looks like an address.
     node.run("from {n: 4, host: \"evil.example\"} | import");
     bed.expect(&[(&name, 4)]);
     node.run("from {n: 5, note: \"203.0.113.5\"} | import");
-    // Lists are not looked into, of whatever type.
+    // Lists are not searched, whatever their type.
     node.import(
         "suricata.dns",
         event(
@@ -239,10 +238,10 @@ fn what_is_stored_while_the_node_is_away_is_found_once_when_it_is_back() {
     for child in child {
         assert!(eventually(LIMIT, || Process::read(child).is_none()));
     }
-    // So that it is not back before the events are there.
+    // The bridge must not see the node back before the events are there.
     bed.bridge.signal(Signal::STOP);
     node.restart();
-    // No event has a time of its own: when they are stored counts.
+    // No event has a time of its own, so the time when it was stored counts.
     import(&mut node, 3, "a.example");
     import(&mut node, 4, "b.example");
     import(&mut node, 5, "a.example");
@@ -258,7 +257,7 @@ fn what_is_stored_while_the_node_is_away_is_found_once_when_it_is_back() {
 }
 
 #[test]
-fn a_node_that_stands_still_is_noticed_by_its_silence() {
+fn a_frozen_node_is_noticed_by_its_silence() {
     let mut node = Node::with_samples();
     let mut bed = Bed::start(BrokerKind::Ports, &node, &["--no-retro-match"]);
     let id = bed.publish(1, Ioc::Domain("a.example"));
