@@ -1,5 +1,5 @@
-//! Matching against the engine's own answers: the recorded queries for one
-//! value, over the recorded events of both builds.
+//! Matching compared with the engine's own answers: the recorded queries for one value, over the
+//! recorded events of both builds.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -15,7 +15,7 @@ use vast_threatbus::observable::Observable;
 struct Recording {
     args: Vec<String>,
     version: String,
-    /// Set where the call went to no engine.
+    /// Set if no engine was reachable for the call.
     endpoint: Option<String>,
     stdout_lines: Option<usize>,
 }
@@ -46,7 +46,7 @@ fn recorded() -> Option<PathBuf> {
     Some(paths::shared()?.join("vast"))
 }
 
-/// All events of a build, bad bytes replaced.
+/// All events of a build; bytes that are not UTF-8 are replaced.
 fn events(version: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     for file in fs::read_dir(version.join("events")).expect("a folder of events") {
@@ -70,26 +70,26 @@ fn finds_what_the_engine_found() {
         .map(|line| serde_json::from_str(line).expect("a recording"))
         .collect();
     for version in ["2020.12.16", "2021.01.28"] {
-        let asked: Vec<(Observable, usize)> = recordings
+        let queried: Vec<(Observable, usize)> = recordings
             .iter()
             .filter(|recording| recording.version == version)
             .filter_map(|recording| Some((recording.observable()?, recording.stdout_lines?)))
             .collect();
-        assert!(asked.len() >= 9, "{version}: {} queries", asked.len());
+        assert!(queried.len() >= 9, "{version}: {} queries", queried.len());
         let table = fs::read_to_string(vast.join(version).join("concepts.json"));
         let concepts = Concepts::parse(&table.expect("a table")).expect("a table of concepts");
-        check(&asked, &events(&vast.join(version)), concepts);
+        check(&queried, &events(&vast.join(version)), concepts);
     }
 }
 
-/// The live matcher counts what the engine counted, and attribution agrees with
-/// it on each event.
-fn check(asked: &[(Observable, usize)], events: &[String], concepts: Concepts) {
-    let entries: Vec<[Observable; 1]> = asked.iter().map(|(one, _)| [one.clone()]).collect();
+/// Checks that the live matcher finds as many events as the engine found, and that attribution
+/// agrees with it on each event.
+fn check(queried: &[(Observable, usize)], events: &[String], concepts: Concepts) {
+    let entries: Vec<[Observable; 1]> = queried.iter().map(|(one, _)| [one.clone()]).collect();
     let batch = Attribution::new(&entries);
     let mut matcher = LiveMatcher::new(concepts);
-    let slots: Vec<Slot> = asked.iter().map(|(one, _)| matcher.insert(one)).collect();
-    let mut counts = vec![0; asked.len()];
+    let slots: Vec<Slot> = queried.iter().map(|(one, _)| matcher.insert(one)).collect();
+    let mut counts = vec![0; queried.len()];
     let (mut matched, mut verdict) = (Vec::new(), Verdict::default());
     for line in events {
         matcher.matches(line, &mut matched).expect("an event");
@@ -102,11 +102,15 @@ fn check(asked: &[(Observable, usize)], events: &[String], concepts: Concepts) {
             counts[entry] += usize::from(live);
             let certain = verdict.certain.contains(&entry);
             let doubtful = verdict.doubtful.contains(&entry);
-            assert!(!certain || live, "{:?} {line}", asked[entry].0);
-            assert!(!live || certain || doubtful, "{:?} {line}", asked[entry].0);
+            assert!(!certain || live, "{:?} {line}", queried[entry].0);
+            assert!(
+                !live || certain || doubtful,
+                "{:?} {line}",
+                queried[entry].0
+            );
         }
     }
-    for ((observable, expected), count) in asked.iter().zip(counts) {
+    for ((observable, expected), count) in queried.iter().zip(counts) {
         assert_eq!(count, *expected, "{observable:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! What the bus may send and should not: one warning each, and the next message
-//! is read as ever.
+//! Messages that the bus should not send: each costs one warning, and the next message is read as
+//! usual.
 
 use crate::support::bed::{Bed, LIMIT, QUIET, expected_context};
 use crate::support::bridge::Bridge;
@@ -13,12 +13,11 @@ use serde_json::{Value, json};
 /// The type of an Intel object that names a user agent.
 const USER_AGENT: u32 = 15;
 
-/// In the sample events.
+/// A domain in the sample events.
 const SEEN: Ioc = Ioc::Domain("updates.example.com");
 
-/// Sends these frames on a bus that passes on anything, then a good indicator;
-/// expects one warning for each frame, with its words and no more than the
-/// first 200 bytes of the frame.
+/// Sends these frames on a bus that passes on anything, then a good indicator. Expects one warning
+/// for each frame, with its words and at most the first 200 bytes of the frame.
 fn warned_of(frames: &[(&[u8], &str)]) -> Observed {
     let engine = Standin::with_samples();
     let mut bus = FakeBus::start(&[""]);
@@ -35,9 +34,9 @@ fn warned_of(frames: &[(&[u8], &str)]) -> Observed {
         assert!(warning.contains("[WARN]"), "{warning}");
         assert!(warning.contains(words), "{words}: {warning}");
         assert!(!warning.contains(['\x1b', '\0']), "{warning:?}");
-        // The reason, and 200 bytes of the message.
+        // It has the reason, and 200 bytes of the message,
         assert!(warning.len() < 1_000, "{} bytes", warning.len());
-        // Its beginning, topic and all.
+        // which are its first ones, the topic included.
         let start = String::from_utf8_lossy(&frame[..frame.len().min(5)]).into_owned();
         assert!(
             warning.contains(&format!("owntopic0002x{start}")),
@@ -60,7 +59,7 @@ fn warned_of(frames: &[(&[u8], &str)]) -> Observed {
 }
 
 #[test]
-fn frames_that_are_no_message_cost_a_warning_each() {
+fn frames_that_are_not_messages_cost_a_warning_each() {
     warned_of(&[
         (b"", "no space"),
         (b"indicator", "no space"),
@@ -71,7 +70,7 @@ fn frames_that_are_no_message_cost_a_warning_each() {
 }
 
 #[test]
-fn messages_that_are_no_json_cost_a_warning_each() {
+fn messages_that_are_not_json_cost_a_warning_each() {
     warned_of(&[
         (b"indicator ", "no STIX-2 indicator"),
         (b"indicator {", "no STIX-2 indicator"),
@@ -111,7 +110,7 @@ fn messages_of_another_shape_cost_a_warning_each() {
 }
 
 #[test]
-fn nesting_without_end_costs_a_warning() {
+fn endless_nesting_costs_a_warning() {
     let nested = format!("indicator {}", "[".repeat(200_000));
     let inside = format!(
         "indicator {{\"type\": \"indicator\", \"id\": {}",
@@ -168,7 +167,7 @@ fn real_brokers_may_be_sent_anything() {
     }
 }
 
-/// An indicator with this text as a value of this kind, whatever it is.
+/// An indicator with this text as a value of this kind, whatever the text is.
 fn any_indicator(kind: BrokerKind, n: u64, path: &str, intel_type: u32, value: &str) -> Value {
     match kind {
         BrokerKind::Legacy => legacy_intel(&n.to_string(), intel_type, &[value], "ADD"),
@@ -180,7 +179,7 @@ fn any_indicator(kind: BrokerKind, n: u64, path: &str, intel_type: u32, value: &
 }
 
 #[test]
-fn addresses_that_are_none_are_rejected_and_never_asked_for() {
+fn what_is_not_an_address_is_rejected_and_never_queried() {
     let values = [
         "999.1.1.1",
         "--write=x.json",
@@ -204,22 +203,22 @@ fn addresses_that_are_none_are_rejected_and_never_asked_for() {
         let rejected = bed.bridge.count_logs("rejected a message");
         assert_eq!(rejected, values.len(), "{kind:?}: {}", bed.bridge.log());
         let exports = bed.engine.exports();
-        // Not of process ids and times, whose digits may be anything.
-        let asked: Vec<_> = exports
+        // Process ids and times are left out, since their digits may be anything.
+        let queries: Vec<_> = exports
             .iter()
             .map(|call| (&call.arguments, &call.stdin))
             .collect();
-        let asked = format!("{asked:?}");
-        assert_eq!(exports.len(), 1, "{asked}");
+        let queries = format!("{queries:?}");
+        assert_eq!(exports.len(), 1, "{queries}");
         for value in ["write", "true", "999.", "1.2.3"] {
-            assert!(!asked.contains(value), "{asked}");
+            assert!(!queries.contains(value), "{queries}");
         }
     }
 }
 
-/// Texts that mean something to a shell, a query language, a terminal or an
-/// argument parser. Control characters and a backslash at the end are in no literal of
-/// VAST's language (measured); what has them is left out and named.
+/// Texts that mean something to a shell, a query language, a terminal or an argument parser. A
+/// literal of VAST's language cannot have control characters, or a backslash at its end (measured):
+/// values with these are not here, but in the test of rejections below.
 fn hostile_values(kind: BrokerKind) -> Vec<String> {
     let mut values: Vec<String> = [
         "\"",
@@ -247,9 +246,9 @@ fn hostile_values(kind: BrokerKind) -> Vec<String> {
     values
 }
 
-/// Each hostile value is in one event, as the name of a program: exactly that event has
-/// to be found, which no broken query does.
-fn hostile_values_are_asked_for(kind: BrokerKind, arguments: &[&str]) {
+/// Each hostile value is in one event, as the name of a program. Exactly that event has to be
+/// found, which a broken query would not do.
+fn hostile_values_are_queried(kind: BrokerKind, arguments: &[&str]) {
     let values = hostile_values(kind);
     let mut events = Vec::new();
     let mut indicators = Vec::new();
@@ -287,16 +286,16 @@ fn hostile_values_are_asked_for(kind: BrokerKind, arguments: &[&str]) {
 }
 
 #[test]
-fn hostile_values_are_asked_for_one_by_one() {
+fn hostile_values_are_queried_one_by_one() {
     for kind in BrokerKind::ALL {
-        hostile_values_are_asked_for(kind, &["--batch-size", "1"]);
+        hostile_values_are_queried(kind, &["--batch-size", "1"]);
     }
 }
 
 #[test]
-fn hostile_values_are_asked_for_together() {
+fn hostile_values_are_queried_together() {
     for kind in BrokerKind::ALL {
-        hostile_values_are_asked_for(kind, &[]);
+        hostile_values_are_queried(kind, &[]);
     }
 }
 

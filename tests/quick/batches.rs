@@ -1,6 +1,6 @@
-//! Whatever the size of the batches, the sightings are those of one query for
-//! each indicator: a real broker, the stand-in engine over the recorded events
-//! (or, without them, over the samples), the built program.
+//! Whatever the size of the batches, the sightings are those of one query for each indicator. The
+//! built program runs with a real broker and the stand-in engine, over the recorded events or, if
+//! there are none, over the samples.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::Read;
@@ -22,13 +22,13 @@ const LIMIT: Duration = Duration::from_secs(120);
 /// How many values of each kind are queried.
 const VALUES: usize = 12;
 
-/// A kind of value and a value; kinds of [`Ioc`] by their first letter.
+/// A kind of value, by a letter, and a value; see [`ioc`].
 type Target = (char, String);
 
 /// Indicators by the number of their id.
 struct Indicators(Vec<Target>);
 
-/// The contexts reported for each indicator, with multiplicity.
+/// The contexts reported for each indicator, and how often each was.
 type Sightings = BTreeMap<u64, BTreeMap<String, usize>>;
 
 fn events_folder() -> PathBuf {
@@ -54,7 +54,7 @@ fn read_events(folder: &Path) -> Vec<Value> {
             bytes
         };
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // The folder of samples also holds a text about them.
+        // The folder of samples also has a text about them.
         events.extend(
             text.lines()
                 .filter_map(|line| serde_json::from_str(line).ok()),
@@ -63,8 +63,7 @@ fn read_events(folder: &Path) -> Vec<Value> {
     events
 }
 
-/// The strings of an event with the last name of their path, and whether they are in a
-/// list.
+/// The strings of an event, each with the last name of its path and whether it is in a list.
 fn strings<'a>(
     value: &'a Value,
     key: &'a str,
@@ -84,9 +83,8 @@ fn strings<'a>(
     }
 }
 
-/// Values that stand in a few events each: addresses (two of the same event
-/// among them), names, URLs, and values that stand in lists only; every fifth
-/// under two ids.
+/// Values that occur in a few events each: addresses (some of them two of one event), names, URLs,
+/// and values that occur in lists. Every fifth has two indicators.
 fn indicators(events: &[Value]) -> Indicators {
     let mut counts: BTreeMap<Target, usize> = BTreeMap::new();
     let mut pairs: BTreeSet<Target> = BTreeSet::new();
@@ -142,7 +140,7 @@ fn ioc((kind, value): &Target) -> Ioc<'_> {
 /// One run of the bridge.
 struct Run<'a> {
     indicators: &'a Indicators,
-    /// As many indicators that match nothing come with the others.
+    /// How many indicators that match nothing come with the others.
     fillers: u64,
     faults: Value,
     arguments: &'a [&'a str],
@@ -176,7 +174,7 @@ impl<'a> Run<'a> {
         for (number, value) in self.indicators.0.iter().enumerate() {
             publisher.publish_indicator(number as u64, ioc(value));
         }
-        // Each of them ends in one line that says how many sightings it had.
+        // For each of them, one line says at its end how many sightings it had.
         let all = self.indicators.0.len() + self.fillers as usize;
         let answered = eventually(LIMIT, || bridge.count_logs("sighting(s)") >= all);
         let count = bridge.count_logs("sighting(s)");
@@ -192,13 +190,13 @@ impl<'a> Run<'a> {
         collect(&subscriber.collect_sightings(sent, LIMIT), sent)
     }
 
-    /// The same with so many fillers.
+    /// The same with this many fillers.
     fn among(mut self, fillers: u64) -> Self {
         self.fillers = fillers;
         self
     }
 
-    /// The same with an engine that does this.
+    /// The same with an engine that has these faults.
     fn with(mut self, faults: Value) -> Self {
         self.faults = faults;
         self
@@ -255,7 +253,7 @@ fn the_size_of_a_batch_changes_no_sighting() {
     hangs(&indicators, &expected);
 }
 
-/// With a limit each indicator has as many of its sightings as the limit lets.
+/// With a limit each indicator has as many of its sightings as the limit allows.
 fn limits(indicators: &Indicators, expected: &Sightings) {
     for (most, size) in [(1, "5000"), (3, "7"), (3, "100"), (1000, "100")] {
         let limit = most.to_string();
@@ -277,7 +275,7 @@ fn limits(indicators: &Indicators, expected: &Sightings) {
     }
 }
 
-/// Every seventh value that matches, and every indicator that has it.
+/// Some of the values that match, in steps of `step`, and all indicators that have them.
 fn some(indicators: &Indicators, expected: &Sightings, step: usize) -> (Vec<String>, Vec<u64>) {
     let matching = expected.keys().step_by(step);
     let values: Vec<String> = matching

@@ -1,5 +1,4 @@
-//! The test bed itself: each real broker starts and serves, and shows what the
-//! bridge relies on.
+//! The test bed itself: each real broker starts and serves, and does what the bridge relies on.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
@@ -16,10 +15,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use vast_threatbus::indicator::Protocol;
 
-/// Plenty for what a broker does within a second.
+/// Long enough for anything that a broker does within a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Longer than the second in which a broker reads its subscribers anew.
+/// Longer than the second after which a broker reads its list of subscribers again.
 const QUIET: Duration = Duration::from_millis(1_500);
 
 fn for_each_broker(check: impl Fn(Broker)) {
@@ -29,7 +28,7 @@ fn for_each_broker(check: impl Fn(Broker)) {
     }
 }
 
-/// The broker parses and writes anew: dates lose milliseconds that are zero.
+/// The broker parses messages and writes them again, so dates lose milliseconds that are zero.
 fn same_but_dates(sent: &Value, received: &Value) -> bool {
     let plain = |value: &Value| value.to_string().replace(".000Z", "Z");
     plain(sent) == plain(received)
@@ -92,7 +91,7 @@ fn a_burst_of_indicators_arrives_whole_and_in_order() {
 }
 
 #[test]
-fn the_broker_tells_its_generation_by_what_it_subscribes_to() {
+fn the_broker_shows_its_generation_by_what_it_subscribes_to() {
     for_each_broker(|broker| {
         let mut publisher = Publisher::connect(&broker);
         let expected: &[&str] = match broker.kind().protocol() {
@@ -136,7 +135,7 @@ fn the_snapshot_server_outlives_its_broker() {
         let indicator = messages::indicator(kind, 1, Ioc::Ip("6.6.6.6"));
         let server = SnapshotServer::start(&broker, vec![indicator]);
         broker.restart();
-        // Two of its checks.
+        // Long enough for it to check twice.
         std::thread::sleep(Duration::from_millis(700));
         let subscriber = Subscriber::subscribe(&broker, kind.indicator_topic(), 1);
         let received = subscriber.collect(kind.indicator_suffix(), 1, LIMIT);
@@ -178,7 +177,7 @@ fn a_restarted_broker_knows_no_topic_but_hears_its_publishers() {
 }
 
 #[test]
-fn a_frozen_broker_answers_when_it_goes_on() {
+fn a_frozen_broker_answers_when_it_thaws() {
     let mut broker = Broker::start(BrokerKind::Ports);
     let subscriber = Subscriber::indicators(&broker);
     broker.stop();
@@ -200,12 +199,12 @@ fn a_broker_can_come_after_those_who_wait_for_it() {
     });
     let broker = Broker::start_on(BrokerKind::Ports, ports);
     assert_eq!(broker.ports(), ports);
-    let answer = waiting.join().expect("asking does not panic");
+    let answer = waiting.join().expect("the request does not panic");
     assert_eq!(answer, Some(json!({"status": "error"})));
 }
 
 #[test]
-fn brokers_refuse_what_is_no_request() {
+fn brokers_refuse_what_is_not_a_request() {
     for_each_broker(|broker| {
         let unknown = json!({"status": "unknown request"});
         let reply = broker.manage(&json!({"action": "frobnicate", "topic": "x"}), LIMIT);
@@ -216,7 +215,7 @@ fn brokers_refuse_what_is_no_request() {
 }
 
 #[test]
-fn a_fake_manager_says_what_it_is_told() {
+fn a_fake_manager_gives_the_answers_it_was_given() {
     let manager = FakeManager::scripted(vec![
         Reply::Raw(b"no JSON".to_vec()),
         Reply::Silence,
@@ -280,7 +279,7 @@ fn an_observed_process_shows_what_it_writes_and_how_it_ends() {
 }
 
 #[test]
-fn a_process_whose_reader_is_gone_gets_to_know() {
+fn a_process_notices_that_its_reader_is_gone() {
     let mut process = shell("while echo line; do sleep 0.01; done", Reader::GoneAfter(1));
     assert_eq!(process.rest(LIMIT), ["line"]);
     let status = process.wait(LIMIT);
@@ -289,7 +288,7 @@ fn a_process_whose_reader_is_gone_gets_to_know() {
 
 #[test]
 fn what_an_observed_process_starts_is_found_and_killed() {
-    // One child in a session of its own that outlives its parent, one that stays.
+    // One child has its own session and outlives its parent, the other one stays.
     let script = "(setsid sleep 600 &) ; sleep 601 & echo started; wait";
     let mut process = shell(script, Reader::Patient);
     assert_eq!(process.line(LIMIT).as_deref(), Some("started"));

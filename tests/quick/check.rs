@@ -1,4 +1,4 @@
-//! `--check`: a table of what is there, and a status by the worst finding.
+//! `--check`: a table of findings, and a status that tells the worst of them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::standin::Standin;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs it; the status and the lines of the table.
+/// Runs it; returns the status and the lines of the table.
 fn check(bridge: Bridge) -> (Option<i32>, Vec<String>) {
     let mut bridge = bridge.arg("--check").run();
     let status = bridge.wait(LIMIT).code();
@@ -127,7 +127,7 @@ fn odd_settings_are_warnings_and_status_1() {
 }
 
 #[test]
-fn files_are_looked_at_where_they_take_the_place_of_servers() {
+fn files_are_checked_where_they_replace_servers() {
     let bridge = Bridge::bare()
         .file("iocs.txt", "a.example\n")
         .file("eve.json", "{}\n")

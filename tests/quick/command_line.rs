@@ -1,13 +1,13 @@
-//! Mistakes that show at start: an exit status and a message with the fix,
-//! before anything is started.
+//! Mistakes that are found at the start: an exit status and a message with the fix, before anything
+//! is started.
 
 use crate::support::bridge::Bridge;
 use crate::support::broker::{Broker, BrokerKind, free_ports};
 use crate::support::scene::{LIMIT, engine};
 use crate::support::standin::Down;
 
-/// With these arguments on top the bridge ends with status 2 and a message with
-/// all of these words; neither the engine nor the broker hears of it.
+/// With these arguments added, the bridge ends with status 2 and a message with all of these words;
+/// neither the engine nor the broker notices anything.
 fn refused(arguments: &[&str], words: &[&str]) {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[]);
@@ -48,7 +48,7 @@ fn commands_that_do_not_exist() {
 }
 
 #[test]
-fn an_engine_that_is_missing_or_no_program() {
+fn an_engine_that_is_missing_or_not_a_program() {
     refused(
         &["--vast-binary", "/nonexistent/vast"],
         &["--vast-binary", "there is no file `/nonexistent/vast`"],

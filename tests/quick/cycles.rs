@@ -1,4 +1,4 @@
-//! Opening and closing, in a process of its own so that nothing else counts.
+//! Opening and closing, in its own process so that nothing else is counted.
 
 use crate::support::broker::BrokerKind;
 

@@ -1,5 +1,4 @@
-//! Delivery: nothing is lost with a broker that goes away, or with a bridge
-//! that is killed.
+//! Delivery: nothing is lost when a broker goes away, or when a bridge is killed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// An engine with `count` events that hold the domain of `host`.
+/// An engine with `count` requests to the same host.
 fn engine_with(count: u64) -> Standin {
     let events: Vec<Value> = (0..count)
         .map(|n| {
@@ -61,7 +60,7 @@ fn confirmed_sightings_arrive_once_and_the_window_empties() {
         let sightings = subscriber.collect_sightings(300, LIMIT);
         assert_eq!(sightings.len(), 300, "{kind:?}: {}", bridge.log());
         assert_eq!(counts(kind, &sightings).len(), 300);
-        // Waits for the echoes, and ends well before the grace period does.
+        // It waits for the echoes, and ends well before the grace period does.
         ordered_stop(&mut bridge);
         assert_eq!(
             bridge.count_logs("could not be delivered"),
@@ -124,7 +123,7 @@ fn with_confirmation_a_killed_broker_loses_nothing() {
         publisher.publish_indicator(1, Ioc::Domain("many.example"));
         let mut sightings = subscriber.collect_sightings(200, LIMIT);
         broker.kill();
-        // What has reached the subscriber counts, read or not.
+        // What has reached the subscriber counts, whether it was read or not.
         let arrived = subscriber.drain(Duration::from_millis(500));
         sightings.extend(arrived.into_iter().map(|(_, sighting)| sighting));
         broker.restart();
@@ -144,7 +143,7 @@ fn with_confirmation_a_killed_broker_loses_nothing() {
 }
 
 #[test]
-fn a_killed_bridge_asks_again_and_gives_up_its_old_topics() {
+fn a_killed_bridge_queries_again_and_gives_up_its_old_topics() {
     let kind = BrokerKind::Ports;
     let broker = Broker::start(kind);
     let engine = engine_with(3).with("faults", json!({"delay_seconds": 60}));
@@ -160,7 +159,7 @@ fn a_killed_bridge_asks_again_and_gives_up_its_old_topics() {
     bridge.signal(rustix::process::Signal::KILL);
     bridge.wait(LIMIT);
     let topics = std::fs::read_to_string(directory.join("topics")).expect("remembered");
-    // That of indicators, and that of echoes.
+    // One is for indicators, the other for echoes.
     assert_eq!(topics.lines().count(), 2);
     let known = || -> Vec<Value> {
         let heartbeats = topics

@@ -1,5 +1,4 @@
-//! Honest ends: what a run that ends says of what it did not do, and what signals
-//! do to it.
+//! Honest ends: what a run says at its end about what it did not do, and what signals do to it.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -16,10 +15,10 @@ use crate::support::standin::Standin;
 use rustix::process::Signal;
 use serde_json::json;
 
-/// The levels of the log, from the most to nothing.
+/// The levels of the log, from the most messages to none.
 const LEVELS: [&str; 6] = ["debug", "info", "warning", "error", "critical", "notset"];
 
-/// A hunt in stored events for indicators of which `slow.example` is never answered.
+/// A hunt in stored events for these indicators; a query for `slow.example` is never answered.
 fn hunt(engine: &Standin, indicators: &str) -> Bridge {
     Bridge::between("127.0.0.1:9", engine)
         .file("indicators", indicators)
@@ -34,7 +33,7 @@ fn last_line(log: &str) -> &str {
 #[test]
 fn a_run_that_was_interrupted_is_not_complete_and_says_what_is_left() {
     let engine = engine(&[("a.example", 1)]).with("faults", json!({"hang_on": ["slow.example"]}));
-    // The first one matches, which alone would be status 0.
+    // The first one matches, which alone would give status 0.
     let mut bridge = hunt(&engine, "a.example\nslow.example\nb.example\nc.example\n").run();
     bridge.line(LIMIT).expect("a match");
     engine.wait_for_exports(2, LIMIT);
@@ -51,7 +50,7 @@ fn a_run_that_was_interrupted_is_not_complete_and_says_what_is_left() {
 }
 
 #[test]
-fn log_files_that_were_not_looked_through_are_told() {
+fn log_files_that_were_not_searched_are_reported() {
     let bridge = Bridge::bare()
         .file("eve.json", "{\"host\": \"a.example\"}\n".repeat(10))
         .file("indicators", "a.example\n")
@@ -82,9 +81,9 @@ fn an_indicator_that_the_end_cuts_off_is_not_rejected() {
     let mut feed = File::options().write(true).open(&pipe).expect("a reader");
     let whole = stix_indicator(1, "[domain-name:value = 'a.example']", None).to_string();
     let cut = &whole[..whole.len() / 2];
-    // More than a reader takes at once, so that the last one lies there half read.
+    // More than is read at once, so that the last one is there by half.
     let text = format!("{}{cut}", format!("{whole}\n").repeat(3));
-    feed.write_all(text.as_bytes()).expect("the pipe takes it");
+    feed.write_all(text.as_bytes()).expect("the pipe is read");
     bridge.wait_for_log("is read", LIMIT);
     bridge.signal(Signal::TERM);
     assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
@@ -108,7 +107,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
     let mut scene = Scene::start(engine, &[]);
     scene.publish(1, "a.example");
     let mut contexts = scene.contexts(1);
-    // As `timeout` does it.
+    // This is what `timeout` does.
     scene.bridge.signal(Signal::TERM);
     scene.bridge.wait_for_log("SIGTERM: stopping", LIMIT);
     scene.bridge.signal(Signal::TERM);
@@ -120,7 +119,7 @@ fn a_signal_that_comes_twice_at_once_is_one() {
 }
 
 #[test]
-fn where_no_indicator_came_nothing_was_looked_for() {
+fn a_run_that_received_no_indicator_says_so() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[]);
     for (arguments, status) in [(&["--exit-code"][..], 75), (&[], 0)] {
@@ -166,7 +165,7 @@ fn the_status_is_the_same_at_every_level_and_no_failure_is_silent() {
     }
 }
 
-/// Whether this test itself has a terminal, whose end SIGHUP would be.
+/// Whether this test itself has a terminal: SIGHUP would then mean that it is gone.
 fn at_a_terminal() -> bool {
     let is = File::open("/dev/tty").is_ok();
     if is {
@@ -175,7 +174,7 @@ fn at_a_terminal() -> bool {
     is
 }
 
-/// Whether SIGHUP was ignored where this test was started (`nohup`): it stays so.
+/// Whether SIGHUP was ignored when this test was started (`nohup`), which stays so.
 fn hangups_are_ignored() -> bool {
     let status = fs::read_to_string("/proc/self/status").expect("it runs");
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -188,7 +187,7 @@ fn hangups_are_ignored() -> bool {
 }
 
 #[test]
-fn sighup_without_a_terminal_opens_the_log_anew_and_ends_nothing() {
+fn sighup_without_a_terminal_reopens_the_log_and_ends_nothing() {
     if at_a_terminal() || hangups_are_ignored() {
         return;
     }
@@ -214,7 +213,7 @@ fn sighup_without_a_terminal_opens_the_log_anew_and_ends_nothing() {
 }
 
 #[test]
-fn sighup_reads_indicators_and_what_is_allowed_anew() {
+fn sighup_reads_indicators_and_what_is_allowed_again() {
     if at_a_terminal() || hangups_are_ignored() {
         return;
     }
@@ -245,7 +244,7 @@ fn sighup_reads_indicators_and_what_is_allowed_anew() {
     end.write_all(events.as_bytes()).expect("it is written");
     let found = bridge.line(LIMIT).expect("a sighting");
     assert!(found.contains("two.example"), "{found}");
-    // What cannot be read changes nothing.
+    // A file that cannot be read changes nothing.
     fs::remove_file(&allow).expect("it is there");
     bridge.signal(Signal::HUP);
     bridge.wait_for_log("what was allowed before still is", LIMIT);
@@ -260,7 +259,7 @@ fn sighup_reads_indicators_and_what_is_allowed_anew() {
     assert!(bridge.rest(LIMIT).is_empty());
 }
 
-/// A configuration of a bridge that waits for its bus for ever.
+/// The configuration of a bridge that waits for its bus for ever.
 const WAITING: &str = "threatbus: \"127.0.0.1:9\"\nretro_match: true\nconnect_timeout: 0\n\
                        logging: {console: false, file: true, filename: bridge.log}\n";
 
@@ -319,7 +318,7 @@ fn sighup_that_was_ignored_at_start_stays_so() {
     rustix::process::kill_process(pid, Signal::HUP).expect("it runs");
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(500) {
-        assert!(child.try_wait().expect("it can be asked").is_none());
+        assert!(child.try_wait().expect("its status can be read").is_none());
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(!logs(&scratch, "SIGHUP"));

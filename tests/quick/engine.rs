@@ -1,4 +1,4 @@
-//! What the bridge asks the engine, and what it makes of every kind of answer.
+//! The queries that the bridge sends to the engine, and what it makes of every kind of answer.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -19,14 +19,14 @@ fn once(engine: Standin, mut faults: Value) -> Standin {
     engine.with("faults", faults)
 }
 
-/// Every event of `a.example` was reported, and each once.
+/// Whether every event of `a.example` was reported exactly once.
 fn all_once(contexts: &[Value], count: usize) -> bool {
     let expected: Vec<Value> = (0..count).map(|n| request("a.example", n)).collect();
     uids(contexts) == uids(&expected)
 }
 
 #[test]
-fn the_query_goes_over_standard_input_alone() {
+fn the_query_is_passed_on_standard_input_alone() {
     let mut scene = Scene::start(engine(&[("a.example", 1)]), &[]);
     scene.publish(1, "a.example");
     assert_eq!(scene.contexts(1), [request("a.example", 0)]);
@@ -50,7 +50,7 @@ fn the_query_goes_over_standard_input_alone() {
 }
 
 #[test]
-fn low_priority_is_asked_for_where_the_engine_has_it() {
+fn low_priority_is_requested_where_the_engine_has_it() {
     for (version, expected) in [
         ("2020.12.16", false),
         ("2021.12.16", true),
@@ -67,7 +67,7 @@ fn low_priority_is_asked_for_where_the_engine_has_it() {
 }
 
 #[test]
-fn addresses_in_a_list_bear_the_name_that_their_type_has_in_the_engine() {
+fn addresses_in_a_list_have_the_name_of_their_type_in_the_engine() {
     for (version, extractor) in [("v2.4.1", ":addr"), ("v3.0.0", ":ip")] {
         let engine = engine(&[("a.example", 1)])
             .with("version", json!(version))
@@ -78,7 +78,7 @@ fn addresses_in_a_list_bear_the_name_that_their_type_has_in_the_engine() {
         let mut scene = Scene::start(engine, &["--max-background-tasks=1"]);
         scene.publish(1, "a.example");
         scene.engine.wait_for_exports(1, LIMIT);
-        // They wait for the one worker, and then go together.
+        // They wait for the only worker, and are then queried together.
         scene.publisher.publish_indicator(2, Ioc::Ip("192.0.2.1"));
         scene.publisher.publish_indicator(3, Ioc::Ip("2001:db8::1"));
         scene.wait_for_answers(3);
@@ -135,14 +135,14 @@ fn a_query_that_takes_too_long_is_killed_and_what_it_found_counts() {
         "{line}"
     );
     assert!(scene.bridge.children().is_empty());
-    // Killed: it could not write down its end.
+    // It was killed, and so could not record its end.
     assert_eq!(scene.engine.exports()[0].end, None);
     assert!(scene.contexts_until(2, "b.example").is_empty());
     assert!(scene.end().contains("indicators_timed_out=1"));
 }
 
 #[test]
-fn a_timeout_of_0_is_none() {
+fn a_timeout_of_0_means_no_timeout() {
     let engine = engine(&[("a.example", 1)]).with("faults", json!({"delay_seconds": 2.5}));
     let mut scene = Scene::start(engine, &["--retro-match-timeout=0"]);
     scene.publish(1, "a.example");
@@ -197,7 +197,7 @@ fn the_end_of_standard_error_is_logged_with_the_exit_status() {
 }
 
 #[test]
-fn a_query_that_dies_by_a_signal_is_asked_again() {
+fn a_query_that_dies_by_a_signal_is_repeated() {
     let engine = once(
         engine(&[("a.example", 4)]),
         json!({"die_after_lines": 2, "die_signal": 11}),
@@ -213,7 +213,7 @@ fn a_query_that_dies_by_a_signal_is_asked_again() {
 }
 
 #[test]
-fn half_a_line_is_no_event_and_the_query_is_asked_again() {
+fn half_a_line_is_no_event_and_the_query_is_repeated() {
     let engine = once(engine(&[("a.example", 4)]), json!({"half_line": true}));
     let mut scene = Scene::start(engine, &[]);
     scene.publish(1, "a.example");
@@ -238,7 +238,7 @@ fn a_node_that_stops_in_mid_query_costs_no_sighting() {
 }
 
 #[test]
-fn an_engine_that_never_says_how_much_it_sent_is_believed_in_the_end() {
+fn an_engine_that_never_says_how_much_it_sent_is_believed_after_some_tries() {
     let scratch = Scratch::new();
     let program = script(
         &scratch,
@@ -254,7 +254,7 @@ fn an_engine_that_never_says_how_much_it_sent_is_believed_in_the_end() {
 }
 
 #[test]
-fn a_line_that_is_no_object_is_logged_and_the_rest_goes_on() {
+fn a_line_that_is_no_object_is_logged_and_the_rest_is_read() {
     let bad = format!("oops {}", "x".repeat(1000));
     let engine = engine(&[("a.example", 2)]).with("faults", json!({"bad_line": bad}));
     let mut scene = Scene::start(engine, &[]);
@@ -316,7 +316,7 @@ fn a_child_that_closes_its_output_and_stays_is_ended_in_time() {
 }
 
 #[test]
-fn a_refused_query_is_told_with_its_indicator_and_others_go_on() {
+fn a_refused_query_is_reported_with_its_indicator_and_others_continue() {
     let engine =
         engine(&[("b.example", 1)]).with("faults", json!({"refuse_values": ["a.example"]}));
     let mut scene = Scene::start(engine, &[]);
@@ -327,8 +327,8 @@ fn a_refused_query_is_told_with_its_indicator_and_others_go_on() {
     assert!(scene.end().contains("indicators_failed=1"));
 }
 
-/// A query is under way, and its first event was reported, when the node goes
-/// away in this manner; every event is reported once when it is back.
+/// The node goes away like this while a query runs whose first event was reported. When it is back,
+/// every event is reported exactly once.
 fn interrupted(down: Down) {
     let engine = engine(&[("a.example", 4)]).with("faults", json!({"delay_per_line_seconds": 0.5}));
     let mut scene = Scene::start(engine, &[]);
@@ -348,17 +348,17 @@ fn interrupted(down: Down) {
 }
 
 #[test]
-fn a_node_that_is_killed_in_mid_query_is_asked_again() {
+fn a_node_that_is_killed_in_mid_query_is_queried_again() {
     interrupted(Down::Killed);
 }
 
 #[test]
-fn a_node_that_is_stopped_in_mid_query_is_asked_again() {
+fn a_node_that_is_stopped_in_mid_query_is_queried_again() {
     interrupted(Down::Stopped);
 }
 
 #[test]
-fn a_frozen_node_is_asked_again_when_the_time_of_its_query_is_over() {
+fn a_frozen_node_is_queried_again_when_its_query_has_timed_out() {
     let mut scene = Scene::start(engine(&[("a.example", 3)]), &["--retro-match-timeout=1"]);
     scene.engine.down(Down::Frozen);
     scene.publish(1, "a.example");
@@ -371,7 +371,7 @@ fn a_frozen_node_is_asked_again_when_the_time_of_its_query_is_over() {
 }
 
 #[test]
-fn a_query_goes_on_when_a_frozen_node_thaws() {
+fn a_query_continues_when_a_frozen_node_thaws() {
     let mut scene = Scene::start(engine(&[("a.example", 3)]), &[]);
     scene.engine.down(Down::Frozen);
     scene.publish(1, "a.example");
@@ -413,7 +413,7 @@ fn a_removal_takes_out_what_waits_for_the_node_on_both_protocols() {
 }
 
 #[test]
-fn a_removal_during_its_query_keeps_it_from_being_asked_again() {
+fn a_removal_during_its_query_keeps_it_from_being_queried_again() {
     let engine = engine(&[("a.example", 3), ("b.example", 1)])
         .with("faults", json!({"delay_per_line_seconds": 0.5}));
     let mut scene = Scene::start(engine, &[]);
@@ -431,13 +431,16 @@ fn a_removal_during_its_query_keeps_it_from_being_asked_again() {
         .wait_for_log("was withdrawn while it was queried", LIMIT);
     scene.engine.up();
     scene.contexts_until(3, "b.example");
-    let asked = scene.engine.exports();
-    let asked = asked.iter().filter_map(|call| call.query());
-    assert_eq!(asked.filter(|query| query.contains("a.example")).count(), 1);
+    let calls = scene.engine.exports();
+    let queries = calls.iter().filter_map(|call| call.query());
+    assert_eq!(
+        queries.filter(|query| query.contains("a.example")).count(),
+        1
+    );
 }
 
 #[test]
-fn an_engine_that_comes_in_time_is_waited_for_at_start() {
+fn the_start_waits_for_an_engine_that_comes_in_time() {
     use crate::support::bridge::Bridge;
     use crate::support::broker::Broker;
     use crate::support::peer::{Publisher, Subscriber};

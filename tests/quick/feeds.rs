@@ -1,5 +1,5 @@
-//! The formats of real feeds: how many of their indicators are queried, why the others are
-//! not, and that those in the sample events are found.
+//! The formats of real feeds: how many of their indicators are queried, why the others are not, and
+//! that those in the sample events are found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -25,7 +25,7 @@ fn explain(feed: &Path) -> Command {
 }
 
 #[test]
-fn the_share_that_is_asked_for_is_what_it_was() {
+fn as_many_indicators_are_queried_as_before() {
     let mut found = String::new();
     for name in [
         "misp-2020.jsonl",
@@ -49,7 +49,7 @@ fn the_share_that_is_asked_for_is_what_it_was() {
     );
 }
 
-/// What each indicator of a feed is about, by its id.
+/// The subject of each indicator of a feed, by its id.
 fn subjects(feed: &Path) -> BTreeMap<String, String> {
     let output = explain(feed).output().expect("the program runs");
     let lines = String::from_utf8(output.stdout).expect("UTF-8");
@@ -64,7 +64,7 @@ fn subjects(feed: &Path) -> BTreeMap<String, String> {
     lines.collect()
 }
 
-/// What is sighted in the sample events, with the number of sightings.
+/// The subjects that are sighted in the sample events, with their numbers of sightings.
 fn sighted(name: &str) -> Vec<(String, u64)> {
     let feed = feeds().join(name);
     let engine = Standin::with_samples();
@@ -100,13 +100,13 @@ fn what_the_events_hold_is_found() {
         "[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = '{SHA1}' OR \
          file:hashes.'SHA-256' = '{SHA256}']"
     );
-    // As counted in tests/samples/events.
+    // These were counted in tests/samples/events.
     let expected: [(&str, Vec<(String, u64)>); 7] = [
         (
             "misp-2020.jsonl",
             vec![
                 ("/gate.php".into(), 1),
-                // As a file's name, and as a URL.
+                // Once as a file's name, and once as a URL.
                 ("/payload.exe".into(), 1),
                 ("/payload.exe".into(), 3),
                 ("198.51.100.99".into(), 1),
@@ -204,7 +204,7 @@ fn what_the_events_hold_is_found() {
         ("abuse.ch-hashes.txt", vec![(SHA256.into(), 1)]),
         (
             "abuse.ch-urls.txt",
-            // Requests and their answers by host and target, and a referrer.
+            // Requests and their answers, by host and target, and a referrer.
             vec![("http://evil.example.net/payload.exe".into(), 4)],
         ),
     ];
@@ -212,7 +212,7 @@ fn what_the_events_hold_is_found() {
     assert_eq!(found, expected);
 }
 
-/// Sample, what `--check` says of it, and a list of the same values.
+/// A sample, what `--check` says of it, and a list with the same values.
 const FORMS: [(&str, &str, &str); 18] = [
     (
         "urlhaus.csv",
@@ -316,7 +316,7 @@ const FORMS: [(&str, &str, &str); 18] = [
     ),
 ];
 
-/// What a user agent stands for in the lists above, which cannot hold one.
+/// Stands for `USER-AGENT` in the lists above, since a list of values cannot hold a user agent.
 const USER_AGENT: &str = r#"[{"type": "user-agent", "value": "Updater/2.1", "to_ids": true}]"#;
 
 /// The program with files of indicators and the sample events.
@@ -332,7 +332,7 @@ fn over_events(feeds: &[&Path]) -> Command {
     command
 }
 
-/// The events that are sighted, each as often as it is.
+/// The events that are sighted, each as often as it is sighted.
 fn sightings(feeds: &[&Path]) -> Vec<String> {
     let output = over_events(feeds).output().expect("the program runs");
     assert!(output.status.success(), "{feeds:?}: {output:?}");
@@ -374,12 +374,12 @@ fn compressed_feeds_are_read_and_several_count_together() {
     assert!(!expected.is_empty());
     let zstandard = feeds().join("list.txt.zst");
     assert_eq!(sightings(&[&zstandard]), expected);
-    // The same indicators are the same, whichever file they stand in.
+    // The same indicator counts once, however many files have it.
     let both = [&*plain, &zstandard, &feeds().join("otx.json")];
     assert_eq!(sightings(&both), expected);
 }
 
-/// Kinds of values with an object path of each.
+/// A kind of value in MISP's words, an object path, and a value.
 const WRITTEN: [(&str, &str, &str); 5] = [
     ("ip-dst", "ipv4-addr:value", "203.0.113.66"),
     ("domain", "domain-name:value", "evil.example.net"),
@@ -417,7 +417,7 @@ fn what_the_libraries_of_the_field_write_is_read() {
         let subjects = subjects(&directory.path().join(name));
         assert_eq!(subjects.len(), WRITTEN.len(), "{name}: {subjects:?}");
         let value = |subject: &String| {
-            // Of a pattern, what stands in quotation marks.
+            // In a pattern the value is in quotation marks.
             let quoted = subject.split('\'').nth(1);
             quoted.unwrap_or(subject).to_owned()
         };
@@ -427,7 +427,7 @@ fn what_the_libraries_of_the_field_write_is_read() {
 }
 
 #[test]
-fn what_is_no_feed_is_an_error_with_status_75() {
+fn what_is_not_a_feed_is_an_error_with_status_75() {
     let directory = tempfile::tempdir().expect("a directory");
     let log = r#"{"timestamp":"2024-05-01T10:00:00.000001+0000","event_type":"flow"}"#;
     let bundle =
@@ -459,7 +459,7 @@ fn what_is_no_feed_is_an_error_with_status_75() {
             log.contains("[ERROR]") && log.contains(words),
             "{text}: {log}"
         );
-        // Good ones beside it are looked for all the same.
+        // Good feeds beside it are searched all the same.
         let good = feeds().join("list.txt.gz");
         let output = over_events(&[&path, &good])
             .output()
@@ -467,7 +467,7 @@ fn what_is_no_feed_is_an_error_with_status_75() {
         assert_eq!(output.status.code(), Some(75), "{text}");
         assert!(!output.stdout.is_empty(), "{text}");
     }
-    // Also where its form is named.
+    // It is an error also if its form is named.
     for (text, words) in [
         ("no such thing\n", "begins with \"no such"),
         ("BZh91AY&SY\n", "bzip2 -dc"),
@@ -519,7 +519,7 @@ fn hostile_feeds_take_no_more_memory_than_others() {
     let (commas, cells) = (",".repeat(15 << 20), "\ta".repeat(7 << 20));
     let numbers = "1,".repeat(7 << 20);
     let feeds = [
-        // What is longer than may be, and what is as long and has very many parts.
+        // One that is too long, and one as long that has very many parts.
         format!("{long}\nevil.example\n"),
         format!("0.0.0.0 a.example\n0.0.0.0 {long}\n0.0.0.0 evil.example\n"),
         format!("# id,url,x\n{commas}\n1,http://evil.example/x,y\n"),
@@ -555,7 +555,7 @@ fn hostile_feeds_take_no_more_memory_than_others() {
 }
 
 #[test]
-fn followed_feeds_are_taken_up_anew() {
+fn followed_feeds_are_read_again() {
     let directory = tempfile::tempdir().expect("a directory");
     let at = |name: &str| directory.path().join(name);
     let event = |name: &str| {

@@ -1,5 +1,5 @@
-//! Matching against log files, from end to end, and against the stand-in
-//! engine's answers over the same events.
+//! Matching in log files, from end to end, compared with the stand-in engine's answers over the
+//! same events.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -99,7 +99,7 @@ fn files_give_the_sightings_that_the_engine_gives() {
         .iter()
         .flat_map(|path| fs::read(path).expect("a sample"))
         .collect();
-    // By content: the names say nothing.
+    // The content shows the format: the names do not.
     let gz = home.write("one", gzip(&all));
     let zst = home.write("two", compress_to_vec(&all[..], CompressionLevel::Fastest));
     for (file, input) in [
@@ -116,7 +116,7 @@ fn files_give_the_sightings_that_the_engine_gives() {
 }
 
 #[test]
-fn lines_that_are_no_events_are_counted_and_the_rest_goes_on() {
+fn lines_that_are_not_events_are_counted_and_the_rest_is_read() {
     let home = Scratch::new();
     let events = home.write(
         "events",
@@ -139,7 +139,7 @@ fn lines_that_are_no_events_are_counted_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_go_on() {
+fn a_file_that_cannot_be_read_to_its_end_is_reported_and_the_others_are_read() {
     let home = Scratch::new();
     let text = b"{\"host\": \"a.example\"}\n".repeat(100_000);
     let whole = gzip(&text);
@@ -161,7 +161,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_told_and_the_others_go_on() {
     assert_eq!(output.status.code(), Some(75), "{}", log(&output));
     let found = lines(&output);
     assert!(found.iter().any(|line| line.contains("good")));
-    // What came before the damage.
+    // Those before the damage are found.
     assert!((2..100_000).contains(&found.len()), "{}", found.len());
     let log = log(&output);
     assert!(log.contains("cut.gz could not be read to its end"), "{log}");
@@ -227,7 +227,7 @@ fn a_reader_that_goes_away_ends_it_quietly() {
     assert!(!bridge.log().contains("[ERROR]"), "{}", bridge.log());
 }
 
-/// Adds to a file what a logger writes in one go.
+/// Appends to a file, as a logger does in one write.
 fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path);
     let file = file.as_mut().expect("a file of the test");
@@ -255,12 +255,12 @@ fn a_file_is_followed_through_growth_rotation_and_truncation() {
     next(1);
     append(&log, &event(2));
     next(2);
-    // Half a line is no line.
+    // Half a line is not a line yet.
     let (first, second) = (&event(3)[..10].to_owned(), &event(3)[10..].to_owned());
     append(&log, first);
     append(&log, second);
     next(3);
-    // Renamed; its writer does not know yet.
+    // It is renamed, and its writer does not know yet.
     fs::rename(&log, &rotated).expect("the same folder");
     append(&rotated, &event(4));
     next(4);
@@ -268,7 +268,7 @@ fn a_file_is_followed_through_growth_rotation_and_truncation() {
     next(5);
     append(&rotated, &event(6));
     next(6);
-    // Copied away and cut short.
+    // It is copied away and truncated.
     fs::write(&log, "").expect("a file of the test");
     bridge.wait_for_log("cut short", LIMIT);
     append(&log, &event(7));
@@ -286,7 +286,7 @@ fn match_type(sighting: &Value) -> &str {
 }
 
 #[test]
-fn files_are_looked_through_for_indicators_of_the_bus() {
+fn files_are_searched_for_indicators_of_the_bus() {
     let broker = Broker::start(BrokerKind::Ports);
     let subscriber = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
@@ -327,8 +327,7 @@ fn followed_files_are_live_matching_for_the_bus() {
     bridge.wait_for_log("subscribed to", LIMIT);
     bridge.wait_for_log("following", LIMIT);
     publisher.publish_indicator(1, Ioc::Domain("a.example"));
-    // No answer says that an indicator has arrived: an event is written until
-    // it is matched.
+    // Nothing shows when the indicator has arrived, so events are written until one is matched.
     let mut n = 1;
     let sighting = loop {
         n += 1;
@@ -342,15 +341,15 @@ fn followed_files_are_live_matching_for_the_bus() {
         }
     };
     assert_eq!(match_type(&sighting), "LIVE");
-    // What was there before is not matched.
+    // The event that was there before is not matched.
     assert!(sighting["x_threatbus_sighting_context"]["n"].as_u64() > Some(1));
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
 }
 
 #[test]
-fn a_line_that_is_no_event_is_told_by_its_number() {
-    // The last one is in another block than the first.
+fn a_line_that_is_no_event_is_reported_by_its_number() {
+    // The first and the last one are in different blocks.
     let event = "{\"timestamp\":\"2024-05-01T10:00:00.000001+0000\",\"event_type\":\"dns\"}\n";
     let log = format!("{event}no event\n{}neither\n", event.repeat(30_000));
     let mut bridge = Bridge::bare()

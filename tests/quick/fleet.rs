@@ -1,5 +1,5 @@
-//! Several engines in one run: which are queried, which are waited for, and what is logged
-//! about each.
+//! Several engines in one run: which are queried, which are waited for, and what is logged about
+//! each.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -60,7 +60,7 @@ impl Two {
     }
 }
 
-/// Who saw it, by the lines of standard output.
+/// The sensors that the lines of standard output name.
 fn seen_by(lines: &[String]) -> Vec<String> {
     let sightings = lines
         .iter()
@@ -83,7 +83,7 @@ fn ended(mut bridge: Observed) -> (Option<i32>, Vec<String>, String) {
 }
 
 #[test]
-fn a_run_that_ends_asks_all_of_them_and_log_files_and_says_what_each_found() {
+fn a_run_that_ends_searches_all_of_them_and_log_files_and_says_what_each_found() {
     let two = Two::new();
     let event = request("a.example", 0);
     let bridge = two
@@ -108,7 +108,7 @@ fn a_run_that_ends_asks_all_of_them_and_log_files_and_says_what_each_found() {
 }
 
 #[test]
-fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
+fn a_run_that_ends_gives_up_an_engine_that_does_not_answer_and_is_not_complete() {
     let two = Two::new();
     two.two.down(Down::Killed);
     let (status, lines, log) = ended(two.once(&["--connect-timeout", "1"]).run());
@@ -117,7 +117,7 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
     let left = "two: 0 indicator(s) queried, 0 sighting(s) found, 1 indicator(s) left; it was \
                 not queried";
     assert!(log.contains(left), "{log}");
-    // What is left of one is not left of the other.
+    // The indicator that is left for one engine is not counted for the other.
     let done = "one: 1 indicator(s) queried, 1 sighting(s) found, 0 indicator(s) left";
     assert!(log.contains(done), "{log}");
     assert!(
@@ -127,20 +127,20 @@ fn a_run_that_ends_gives_up_who_does_not_answer_and_is_not_complete() {
 }
 
 #[test]
-fn where_none_answers_nothing_is_begun() {
+fn if_no_engine_answers_nothing_begins() {
     let two = Two::new();
     two.one.down(Down::Killed);
     two.two.down(Down::Killed);
     let (status, _, log) = ended(two.once(&["--connect-timeout", "1"]).run());
     assert_eq!(status, Some(69), "{log}");
     assert!(log.contains("none of the 2 engines answers"), "{log}");
-    // A service as well, which would go on trying.
+    // The same holds for a service, which would otherwise try for ever.
     let service = two.bridge(&["--connect-timeout", "1", "-t", "127.0.0.1:1"]);
     let (status, _, log) = ended(service.run());
     assert_eq!(status, Some(69), "{log}");
 }
 
-/// A service over both at a broker.
+/// A service over both, with a broker.
 struct Service {
     bridge: Observed,
     sightings: Subscriber,
@@ -169,7 +169,7 @@ impl Service {
             .publish_indicator(n, Ioc::Domain("a.example"));
     }
 
-    /// Who has seen it, of so many sightings.
+    /// The sensors of the next sightings, this many.
     fn seen_by(&self, count: usize) -> Vec<String> {
         let sightings = self.sightings.collect_sightings(count, LIMIT);
         assert_eq!(sightings.len(), count, "{}", self.bridge.log());
@@ -187,7 +187,7 @@ fn append(path: &Path, text: &str) {
 }
 
 #[test]
-fn who_is_away_at_the_start_holds_nobody_back_and_is_asked_when_it_is_there() {
+fn an_engine_that_is_away_at_the_start_delays_no_other_and_is_queried_when_it_is_there() {
     let two = Two::new();
     two.one.down(Down::Killed);
     let mut service = Service::start(&two, &["--live-match", "--live-engine", "continuous"]);
@@ -197,7 +197,7 @@ fn who_is_away_at_the_start_holds_nobody_back_and_is_asked_when_it_is_there() {
     assert_eq!(service.bridge.count_logs("tried until it is"), 1);
     two.one.up();
     assert_eq!(service.seen_by(1), ["one"]);
-    // New events of it are matched from then on.
+    // Its new events are matched from then on.
     service
         .bridge
         .wait_for_logs("matching new events", 2, LIMIT);
@@ -209,7 +209,7 @@ fn who_is_away_at_the_start_holds_nobody_back_and_is_asked_when_it_is_there() {
 }
 
 #[test]
-fn a_node_that_hangs_has_its_own_slot_alone() {
+fn a_node_that_hangs_blocks_only_its_own_worker() {
     let two = Two::new();
     let mut service = Service::start(&two, &["--max-background-tasks", "1"]);
     two.one.down(Down::Frozen);
@@ -222,7 +222,7 @@ fn a_node_that_hangs_has_its_own_slot_alone() {
 }
 
 #[test]
-fn after_a_crash_only_those_are_asked_that_had_not_answered() {
+fn after_a_crash_only_engines_that_had_not_answered_are_queried() {
     let two = Two::new();
     let state = Scratch::new();
     let arguments = ["--state-dir", state.path().to_str().expect("UTF-8")];
@@ -240,15 +240,15 @@ fn after_a_crash_only_those_are_asked_that_had_not_answered() {
     service.bridge.signal(Signal::KILL);
     service.bridge.wait(LIMIT);
     two.two.up();
-    let asked = two.one.exports().len();
+    let queries = two.one.exports().len();
     let service = Service::start(&two, &arguments);
-    // What the broker did not confirm before the crash may come once more.
+    // What the broker did not confirm before the crash may come again.
     while service.seen_by(1) != ["two"] {}
-    assert_eq!(two.one.exports().len(), asked, "it had answered");
+    assert_eq!(two.one.exports().len(), queries, "it had answered");
 }
 
 #[test]
-fn a_bridge_with_a_name_says_who_saw_it_and_one_without_does_not() {
+fn sightings_name_the_sensor_if_the_bridge_has_a_name() {
     let broker = Broker::start(BrokerKind::Legacy);
     let sightings = Subscriber::sightings(&broker);
     let mut publisher = Publisher::connect(&broker);
@@ -270,7 +270,7 @@ fn a_bridge_with_a_name_says_who_saw_it_and_one_without_does_not() {
 }
 
 #[test]
-fn a_look_at_everything_names_each_engine() {
+fn a_check_names_each_engine() {
     let two = Two::new();
     two.two.down(Down::Killed);
     let mut bridge = two.once(&["--check"]).run();

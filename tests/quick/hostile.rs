@@ -1,6 +1,5 @@
-//! Values, ids and topics from outside that mean something to a query language, an
-//! argument parser, a shell, a file system, a terminal or a template: to this program
-//! they are text, all the way.
+//! Values, ids and topics from outside that mean something to a query language, an argument parser,
+//! a shell, a file system, a terminal or a template. To this program they are always just text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +13,7 @@ use crate::support::standin::Standin;
 use serde_json::{Value, json};
 use vast_threatbus::bus::management::read_subscription;
 
-/// A broker of each protocol.
+/// One kind of broker for each protocol.
 const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
 
 /// The values of `tests/samples/hostile.jsonl`.
@@ -27,8 +26,8 @@ fn values() -> Vec<String> {
     values
 }
 
-/// The texts and values that a query asks for, in order, each once.
-fn asked_values(query: &str) -> Result<Vec<Asked>, String> {
+/// The texts and values that a query searches, in order, each once.
+fn queried_values(query: &str) -> Result<Vec<Asked>, String> {
     let mut values: Vec<Asked> = Vec::new();
     for value in query_judge::parse(query)?
         .into_iter()
@@ -44,7 +43,7 @@ fn asked_values(query: &str) -> Result<Vec<Asked>, String> {
 /// The type of an Intel object that names a user agent, which can be any text.
 const USER_AGENT: u32 = 15;
 
-/// Those that a query can hold: no literal has control characters, or a backslash at its
+/// The values that a query can hold: no literal can have control characters, or a backslash at its
 /// end (measured on VAST).
 fn values_of_queries() -> Vec<String> {
     let mut values = values();
@@ -54,13 +53,13 @@ fn values_of_queries() -> Vec<String> {
     values
 }
 
-/// Events that hold one of the values each, as the name of a program.
+/// Events with one of the values each, as the name of a program.
 fn events_of(values: &[String]) -> Vec<Value> {
     let event = |(n, value): (usize, &String)| json!({"ts": "2024-03-05T09:37:18", "uid": format!("P{n}"), "user_agent": value});
     values.iter().enumerate().map(event).collect()
 }
 
-/// An indicator that names this program.
+/// An indicator for this name of a program.
 fn of_program(kind: BrokerKind, n: u64, value: &str) -> Value {
     match kind {
         BrokerKind::Legacy => legacy_intel(&n.to_string(), USER_AGENT, &[value], "ADD"),
@@ -71,8 +70,7 @@ fn of_program(kind: BrokerKind, n: u64, value: &str) -> Value {
     }
 }
 
-/// A transformation that writes its arguments down, each ended by a NUL, and changes
-/// nothing.
+/// A transformation that records its arguments, each ended by a NUL, and changes nothing.
 fn recorder(scratch: &Scratch) -> String {
     let folder = scratch.path().join("arguments");
     std::fs::create_dir(&folder).expect("a directory");
@@ -110,7 +108,7 @@ fn hostile_values(kind: BrokerKind, arguments: &[&str]) {
     let mut bed = Bed::start(kind, engine, &arguments);
     let mut expected = Vec::new();
     for (n, (value, event)) in (0..).zip(values.iter().zip(&events)) {
-        // As an address it is none; nothing is asked for.
+        // It is also sent as an address, which it is not: then nothing is queried.
         let address = match kind {
             BrokerKind::Legacy => legacy_intel("a", 2, &[value], "ADD"),
             _ => indicator(kind, 1_000_000 + n, Ioc::Ip(value)),
@@ -128,8 +126,8 @@ fn hostile_values(kind: BrokerKind, arguments: &[&str]) {
     check_files(&bed);
 }
 
-/// Takes just these sightings, however long a busy machine needs for hundreds of
-/// processes.
+/// Expects exactly these sightings, and waits long, since a busy machine may need that for hundreds
+/// of processes.
 fn expect(bed: &Bed, expected: Vec<(String, Value)>) {
     let kind = bed.kind();
     let found = bed.subscriber.collect_sightings(expected.len(), LIMIT * 10);
@@ -169,17 +167,17 @@ fn expect(bed: &Bed, expected: Vec<(String, Value)>) {
     );
 }
 
-/// Whether it is an address or a network, which is no hostile value of an address.
+/// Whether it is an address or a network, and so not a wrong value of an address.
 fn is_address(value: &str) -> bool {
     let address = value.split_once('/').map_or(value, |(address, _)| address);
     address.parse::<std::net::IpAddr>().is_ok()
 }
 
-/// Each argument of each call is one that this program writes, and each query asks
-/// for values of the list and for nothing else; together, for all of them.
+/// Each argument of each call is one that this program writes. Each query searches values of the
+/// list and nothing else, and together they search all of them.
 fn check_queries(bed: &Bed, values: &[String]) {
     let known: BTreeSet<&str> = values.iter().map(String::as_str).collect();
-    let mut asked = BTreeSet::new();
+    let mut queried = BTreeSet::new();
     for call in bed.engine.exports() {
         assert_eq!(call.end.map(|(exit, _)| exit), Some(0), "{call:?}");
         assert_eq!(call.arguments[..2], ["-e", bed.engine.endpoint()]);
@@ -193,11 +191,11 @@ fn check_queries(bed: &Bed, values: &[String]) {
             assert!(ours.contains(&argument.as_str()), "{call:?}");
         }
         let query = call.stdin.as_deref().expect("the query comes on stdin");
-        for value in asked_values(query).unwrap_or_else(|e| panic!("{e}: {query}")) {
+        for value in queried_values(query).unwrap_or_else(|e| panic!("{e}: {query}")) {
             match value {
                 Asked::Text(text) => {
                     assert!(known.contains(text.as_str()), "{text:?} in {query}");
-                    asked.insert(text);
+                    queried.insert(text);
                 }
                 other => panic!("{other:?} in {query}"),
             }
@@ -205,13 +203,13 @@ fn check_queries(bed: &Bed, values: &[String]) {
     }
     let missing: Vec<_> = values
         .iter()
-        .filter(|value| !asked.contains(value.as_str()))
+        .filter(|value| !queried.contains(value.as_str()))
         .collect();
     assert!(missing.is_empty(), "never queried: {missing:?}");
 }
 
-/// The transformation ran once a sighting, with the value as one argument, just as it
-/// came, and inside another.
+/// The transformation ran once for each sighting. The value was one argument, unchanged, and a part
+/// of another.
 fn check_arguments(scratch: &Scratch, values: &[String]) {
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     for arguments in recorded(scratch) {
@@ -225,7 +223,7 @@ fn check_arguments(scratch: &Scratch, values: &[String]) {
     assert!(found == expected, "{found:?}");
 }
 
-/// No line is forged, and nothing moves the cursor or hides.
+/// No line is forged, and nothing moves the cursor or is hidden.
 fn check_log(log: &str) {
     for line in log.lines() {
         let time = line.as_bytes();
@@ -250,8 +248,8 @@ fn check_log(log: &str) {
     assert!(found.is_none(), "{found:?}");
 }
 
-/// The directory that it runs in, which is its home and its place for temporary
-/// files, is as empty as it was.
+/// The directory that it runs in, which is also its home and its directory for temporary files, is
+/// as empty as it was.
 fn check_files(bed: &Bed) {
     let directory = format!("/proc/{}/cwd/", bed.bridge.pid());
     let entries = std::fs::read_dir(Path::new(&directory)).expect("it runs");
@@ -273,8 +271,7 @@ fn hostile_values_together() {
     }
 }
 
-/// Ids of the legacy bus are any text, and come back as they were; those of STIX-2
-/// are refused.
+/// Ids of the legacy bus can be any text, and come back unchanged; such ids of STIX-2 are refused.
 #[test]
 fn hostile_ids() {
     for kind in BOTH {
@@ -312,15 +309,15 @@ fn hostile_ids() {
         expect(&bed, expected.collect());
         for call in bed.engine.exports() {
             let query = call.query().expect("a query");
-            let asked = asked_values(query).expect("a query");
-            assert_eq!(asked, [Asked::Text(seen.to_owned())]);
+            let queried = queried_values(query).expect("a query");
+            assert_eq!(queried, [Asked::Text(seen.to_owned())]);
         }
         check_log(&bed.bridge.log());
         check_files(&bed);
     }
 }
 
-/// A topic names itself in requests, in a file with one topic a line, and in the log.
+/// A topic's name is put into requests, into a file with one topic a line, and into the log.
 #[test]
 fn hostile_topics() {
     for topic in values() {
@@ -347,7 +344,7 @@ fn hostile_topics() {
 fn the_judge_of_queries_tells_values_from_the_language() {
     let text = |text: &str| Asked::Text(text.to_owned());
     let plain = |text: &str| Asked::Plain(text.to_owned());
-    assert_eq!(asked_values("1.2.3.4"), Ok(vec![plain("1.2.3.4")]));
+    assert_eq!(queried_values("1.2.3.4"), Ok(vec![plain("1.2.3.4")]));
     let query = r#":addr in [1.2.3.4, ::1] || "a\" || \\x" == net.domain && #timestamp > 2009-11-19T08:00:00"#;
     let expected = vec![
         plain("1.2.3.4"),
@@ -355,7 +352,7 @@ fn the_judge_of_queries_tells_values_from_the_language() {
         text(r#"a" || \\x"#),
         plain("2009-11-19T08:00:00"),
     ];
-    assert_eq!(asked_values(query), Ok(expected));
+    assert_eq!(queried_values(query), Ok(expected));
     for broken in [
         "",
         "\"a",
@@ -370,8 +367,8 @@ fn the_judge_of_queries_tells_values_from_the_language() {
     }
 }
 
-/// Searches in texts use text from outside, and so do searches for a value in further
-/// places: a query contains parts of it, as literals, and known names only.
+/// Searches in texts use text from outside, and so do searches for a value in more places. A query
+/// contains parts of that text only as literals, and beside them only known names.
 #[test]
 fn hostile_parts_of_texts() {
     use vast_threatbus::engine::vast::query::Query;
@@ -413,7 +410,7 @@ fn hostile_parts_of_texts() {
                 }
                 None => Query::any_of(&indicator.observables, &version),
             };
-            // What no literal can contain, or what narrows nothing, is not queried.
+            // A text that no literal can contain is not queried, nor one that excludes no event.
             let Some(query) = query else {
                 continue;
             };
@@ -422,14 +419,14 @@ fn hostile_parts_of_texts() {
             for predicate in parsed {
                 let field = predicate.field.as_deref();
                 assert!(field.is_none_or(|name| names.contains(&name)), "{query:?}");
-                for asked in predicate.values {
-                    match asked {
+                for value_of_query in predicate.values {
+                    match value_of_query {
                         Asked::Text(text) => {
                             let text = text.strip_prefix('.').unwrap_or(&text);
                             let whole = format!("http://{value}");
                             let is_part =
                                 whole.contains(text) || whole.to_lowercase().contains(text);
-                            // The ASCII form of a name, in which nothing is hostile.
+                            // It can be the ASCII form of a name, in which nothing is hostile.
                             let plain =
                                 |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
                             let is_name = text.bytes().all(plain);

@@ -19,7 +19,7 @@ use crate::support::standin::{Down, Standin};
 use rustix::process::Signal;
 use serde_json::json;
 
-/// An engine that live matching attaches to, or whose new events it reads.
+/// An engine with a matcher that live matching attaches to, or one whose new events it reads.
 fn live_engine(attached: bool) -> Standin {
     let standin = Standin::holding(&[("zeek.http", &[])]);
     if !attached {
@@ -52,7 +52,7 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
     bridge.wait_for_log("subscribed to", LIMIT);
     engine.down(Down::Killed);
     bridge.wait_for_log("starting it again", LIMIT);
-    // More than the threads that tell the matcher take and hold.
+    // More than the threads that update the matcher can hold.
     const COUNT: u64 = 70_000;
     for n in 0..COUNT {
         let pattern = format!("[domain-name:value = '{n}.example']");
@@ -68,7 +68,7 @@ fn an_end_does_not_wait_for_a_matcher_that_is_away() {
     assert!(log.contains("the matcher was not sent"), "{log}");
 }
 
-/// What a logger adds in one go: a request to this host, now.
+/// Adds one request to this host to the stand-in's events, as a sensor would, at the present time.
 fn import(scene: &Scene, host: &str, n: usize) {
     let event = request_now(host, n);
     let path = scene.engine.file("events").join("zeek.http.json");
@@ -82,10 +82,10 @@ fn append(path: &Path, text: &str) {
 }
 
 #[test]
-fn the_events_of_a_gap_are_asked_for_until_there_is_an_answer() {
+fn the_events_of_a_gap_are_queried_until_there_is_an_answer() {
     let engine = live_engine(false);
     let away = engine.file("away");
-    // An export finds the node away once, while the continuous one stays up.
+    // One query finds the node away, while the continuous query stays up.
     let script = format!(
         "#!/bin/sh\n\
          case \" $* \" in\n\
@@ -145,7 +145,7 @@ fn one_slow_transformation_does_not_stop_the_other_files() {
     );
     std::thread::sleep(Duration::from_millis(700));
     let started = Instant::now();
-    // The list is written to while the command runs.
+    // The list grows while the command runs.
     send(2, "b.example");
     std::thread::sleep(Duration::from_millis(300));
     append(&folder.join("quick.json"), "{\"host\": \"b.example\"}\n");
@@ -163,12 +163,12 @@ fn one_slow_transformation_does_not_stop_the_other_files() {
 }
 
 #[test]
-fn a_run_that_ends_leaves_what_the_bus_does_not_take_on_disk() {
+fn a_run_that_ends_leaves_what_the_bus_does_not_accept_on_disk() {
     let scratch = Scratch::new();
     let state = scratch.path().join("state");
     let state = state.to_str().expect("UTF-8");
     let engine = engine(&[("a.example", 3)]);
-    // It listens to no topic of a sighting.
+    // It does not listen to the topic of sightings.
     let mut bus = FakeBus::start(&["threatbus/snapshotenvelope"]);
     let arguments = [
         "--once",
@@ -178,7 +178,7 @@ fn a_run_that_ends_leaves_what_the_bus_does_not_take_on_disk() {
         state,
         "--protocol",
         "stix2",
-        // This bus sends nothing back.
+        // This bus sends no echoes.
         "--no-confirm-delivery",
     ];
     let mut bridge = Bridge::between(bus.endpoint(), &engine)
@@ -187,11 +187,11 @@ fn a_run_that_ends_leaves_what_the_bus_does_not_take_on_disk() {
     bridge.wait_for_log("subscribed to", LIMIT);
     let text = messages::stix_indicator(1, "[domain-name:value = 'a.example']", None).to_string();
     bus.send(2, format!("indicator {text}").as_bytes());
-    // Safe, but not where they are to be: another run has to bring them there.
+    // The sightings are safe, but another run has to deliver them.
     assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
     let log = bridge.log();
     assert!(log.contains("stay in the spool for the next run"), "{log}");
-    // They go out with the next run.
+    // The next run sends them.
     let bus = FakeBus::stix();
     let mut bridge = Bridge::between(bus.endpoint(), &engine)
         .args(arguments)

@@ -1,5 +1,5 @@
-//! Indicators from files in place of the bus: every form gives the same retro
-//! hunt, and no bus is needed.
+//! Indicators from files in place of the bus: every form of file gives the same retro hunt, and no
+//! bus is needed.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ fn every_form_of_file_gives_the_same_sightings() {
 }
 
 #[test]
-fn what_is_no_indicator_is_counted_and_the_rest_is_matched() {
+fn what_is_not_an_indicator_is_counted_and_the_rest_is_matched() {
     let engine = Standin::with_samples();
     let file = format!(
         "{}\n{}\nnot json\n{}\n{}\n",
@@ -83,7 +83,7 @@ fn what_is_no_indicator_is_counted_and_the_rest_is_matched() {
 }
 
 #[test]
-fn nothing_matched_is_3_where_asked_for_and_0_elsewhere() {
+fn no_match_is_status_3_with_the_option_and_0_without() {
     let engine = Standin::with_samples();
     for (file, arguments, status) in [
         ("203.0.113.200\n", &["--exit-code"][..], 3),
@@ -102,7 +102,7 @@ fn a_query_that_fails_makes_the_run_incomplete() {
         Standin::with_samples().with("faults", json!({"refuse_values": ["www.example.com"]}));
     let mut bridge = hunt(&engine, "www.example.com\n203.0.113.80\n").run();
     assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
-    // The other one is reported all the same.
+    // The other indicator is reported all the same.
     assert!(!bridge.rest(LIMIT).is_empty(), "{}", bridge.log());
     let summary = bridge.wait_for_log("summary: ", LIMIT);
     assert!(summary.contains("failed 1;"), "{summary}");
@@ -167,7 +167,7 @@ fn metrics_are_written_when_the_run_ends() {
     }
     let found = format!(",sightings_found={sightings},");
     assert!(line.contains(&found), "{line}");
-    // It would be old numbers from now on.
+    // Its numbers would be out of date from now on.
     assert!(!directory.join("bridge.prom").exists());
 }
 
@@ -187,8 +187,8 @@ fn an_address_with_a_port_is_one_end_of_a_connection_in_every_mode() {
             .file("events.json", &lines)
             .file("indicators", "198.51.100.7:443\n")
             .args(["--indicators", "indicators", "--events", "events.json"]);
-        let asked = hunt(&engine, "198.51.100.7:443\n").arg("--retro-match");
-        for bridge in [in_files, asked] {
+        let in_engine = hunt(&engine, "198.51.100.7:443\n").arg("--retro-match");
+        for bridge in [in_files, in_engine] {
             let mut bridge = bridge.args(["--match", mode]).run();
             assert!(bridge.wait(LIMIT).success(), "{mode}\n{}", bridge.log());
             let found = bridge.rest(LIMIT).into_iter();

@@ -1,4 +1,4 @@
-//! What is read from outside, where it is not simply a file.
+//! Inputs that are not plain files.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -10,10 +10,10 @@ use crate::support::scene::LIMIT;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Signal;
 
-/// How long an end may take that nothing holds up.
+/// How long an end may take if nothing delays it.
 const SOON: Duration = Duration::from_secs(4);
 
-/// A program with a named pipe for each of its inputs that begins with `pipe`.
+/// A bridge in a directory with a named pipe for indicators and one for events.
 fn with_pipes(arguments: &[&str]) -> Bridge {
     let bridge = Bridge::bare()
         .file("iocs", "a.example\n")
@@ -26,7 +26,7 @@ fn with_pipes(arguments: &[&str]) -> Bridge {
 }
 
 fn write(path: &Path, text: &str) {
-    // Waits until somebody reads.
+    // Opening waits until the pipe is read.
     let pipe = OpenOptions::new().write(true).open(path);
     let written = pipe.and_then(|mut pipe| pipe.write_all(text.as_bytes()));
     written.expect("somebody reads");
@@ -34,7 +34,7 @@ fn write(path: &Path, text: &str) {
 
 #[test]
 fn a_pipe_that_nobody_writes_to_does_not_hold_up_the_end() {
-    // A run that ends by itself is not complete then.
+    // A run that would end by itself is not complete then.
     for (arguments, expected) in [
         (
             &["--indicators", "pipe-iocs", "--events", "eve.json"][..],
@@ -47,7 +47,7 @@ fn a_pipe_that_nobody_writes_to_does_not_hold_up_the_end() {
         ),
     ] {
         let mut bridge = with_pipes(arguments).args(["-l", "debug"]).run();
-        // It is at the pipe when it has a signal handler, and a moment more.
+        // It is at the pipe a moment after it has its signal handler.
         std::thread::sleep(Duration::from_millis(500));
         assert!(bridge.is_running(), "{}", bridge.log());
         bridge.signal(Signal::TERM);
@@ -62,7 +62,7 @@ fn a_pipe_that_nobody_writes_to_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_check_looks_at_pipes_and_comes_back() {
+fn a_check_of_pipes_does_not_wait() {
     let arguments = [
         "--indicators",
         "pipe-iocs",

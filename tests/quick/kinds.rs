@@ -1,5 +1,5 @@
-//! Every kind of indicator is found in its property, in stored events and in files, and
-//! nowhere else; an indicator that is not valid now is not queried.
+//! Every kind of indicator is found in its property and nowhere else, in stored events and in
+//! files; an indicator that is not valid now is not queried.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const MD5: &str = "70041821acf87389e40ddcb092004184";
 const SHA1: &str = "10928e1ca8d2ae0db6b01c8ba6d0e1cb33ac7c12";
 const SHA256: &str = "b5bb9d8014a0f9b1d61e21e796d78dccdf1352f23cd32812f4850b878ae4944c";
 
-/// Events with every property, by the name of their type.
+/// Events that together have every property, by the name of their type.
 fn events() -> Vec<(&'static str, Vec<Value>)> {
     let time = "2024-03-05T09:00:00.250000000";
     vec![
@@ -74,7 +74,7 @@ fn values() -> Vec<(String, Vec<u64>)> {
         (r"[process:parent_ref.name = 'C:\\bad.exe']".into(), vec![5]),
         ("[process:command_line = 'evil.exe -x']".into(), vec![5]),
         (r"[user-account:user_id = 'EVIL\\eve']".into(), vec![5]),
-        // Values of several kinds, and what is checked in the event here.
+        // Patterns of several values, or with parts that are checked here, in the event.
         (
             format!("[file:hashes.MD5 = '{MD5}' OR email-addr:value IN ('a', 'evil@example.org')]"),
             vec![1, 4],
@@ -95,9 +95,9 @@ fn values() -> Vec<(String, Vec<u64>)> {
             "[email-addr:value = 'evil@example.org'] START t'2024-03-06T00:00:00Z' STOP t'2024-03-07T00:00:00Z'".into(),
             vec![],
         ),
-        // Nothing to look up: a query of its own.
+        // It has nothing to look up, so it is a query of its own.
         ("[file:name LIKE '%.exe']".into(), vec![1]),
-        // The name alone, without the path, may pass too.
+        // Also the name alone, without its path, may match.
         ("[file:name LIKE 'b%.exe']".into(), vec![1]),
         ("[file:name MATCHES '^/a/[a-z]+\\\\.exe$']".into(), vec![1]),
         ("[file:size > 1000 AND file:name NOT LIKE '%.dll']".into(), vec![1]),
@@ -144,8 +144,7 @@ fn engine() -> Standin {
     Standin::holding(&types)
 }
 
-/// A bridge that looks into files with the same events, by equality as the engine is
-/// asked here.
+/// A bridge that searches files with the same events, for equal values, as the queries here do.
 fn files() -> Bridge {
     let lines = events().into_iter().flat_map(|(_, events)| events);
     let lines: String = lines.map(|event| format!("{event}\n")).collect();
@@ -155,7 +154,7 @@ fn files() -> Bridge {
 }
 
 #[test]
-fn every_kind_is_found_where_its_property_stands() {
+fn every_kind_is_found_in_its_property() {
     let engine = engine();
     let mut all = Vec::new();
     let mut expected = Vec::new();
@@ -175,7 +174,7 @@ fn every_kind_is_found_where_its_property_stands() {
         expected.extend(numbers);
     }
     expected.sort_unstable();
-    // All in one batch give the same.
+    // All of them in one batch give the same.
     let stored = numbers(Bridge::between("127.0.0.1:9", &engine), &all);
     assert_eq!(stored, expected);
     assert_eq!(numbers(files(), &all), expected);
@@ -244,7 +243,7 @@ fn options_let_values_match_in_more_places() {
         for bridge in [stored().args(options), files().args(options)] {
             assert_eq!(numbers(bridge, &all), expected, "{options:?}");
         }
-        // One by one, so that nothing tells whose event it is but the check.
+        // One by one, so that only the check tells whose event it is.
         let mut each: Vec<u64> = all
             .chunks(1)
             .flat_map(|one| numbers(stored().args(options), one))
@@ -255,7 +254,7 @@ fn options_let_values_match_in_more_places() {
 }
 
 #[test]
-fn what_does_not_count_now_is_not_asked_for() {
+fn what_is_not_valid_now_is_not_queried() {
     let engine = engine();
     let pattern = format!("[file:hashes.MD5 = '{MD5}']");
     let mut all = Vec::new();
@@ -266,7 +265,7 @@ fn what_does_not_count_now_is_not_asked_for() {
         ("valid_until", json!("soon")),
     ] {
         let mut indicator = stix_indicator(all.len() as u64, &pattern, None);
-        // The time at which it was made is the time from which it counts.
+        // Valid since long ago, unless the row says otherwise.
         indicator["valid_from"] = json!("2020-01-01T00:00:00Z");
         indicator[key] = value;
         all.push(indicator);

@@ -1,5 +1,5 @@
-//! Imports run down the list of layers only: a folder of `src/` uses those that
-//! stand before it here, and never one behind it. So there is no circle either.
+//! A folder of `src/` imports only from those before it in this list, and never from those after
+//! it. So there is no circle either.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The folders of `src/`, from the ground up.
 const LAYERS: &[&str] = &[
-    // The ground.
+    // The ground: what everything may use.
     "process",
     "observe",
     "state",
@@ -16,7 +16,7 @@ const LAYERS: &[&str] = &[
     "matching",
     "indicator",
     "protocol",
-    // The way of an indicator and of a sighting.
+    // What happens to indicators and sightings, and what is searched.
     "sighting",
     "intake",
     "engine",
@@ -29,7 +29,7 @@ const LAYERS: &[&str] = &[
     "cli",
 ];
 
-/// Those that know neither threads nor disks nor logs: they use each other alone.
+/// Those that have no threads, disks or logs: they use only each other.
 const PURE: &[&str] = &["observable", "matching"];
 
 /// All files below `folder` that end in `.rs`.
@@ -52,7 +52,7 @@ fn layer_of(path: &Path) -> Option<String> {
     (!["lib", "main"].contains(&name)).then(|| name.to_owned())
 }
 
-/// The layers that a file names behind `crate::`, in imports, code, and docs.
+/// The layers that a file names after `crate::`, in imports, code, and docs.
 fn used(text: &str) -> BTreeSet<&str> {
     let ends = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     let after = text.split("crate::").skip(1);
@@ -70,23 +70,23 @@ fn used(text: &str) -> BTreeSet<&str> {
         .collect()
 }
 
-/// The program's part of a file: its tests may look at anything.
+/// A file without its tests, which may use anything.
 fn without_tests(text: &str) -> &str {
     text.split("#[cfg(test)]\nmod tests {")
         .next()
         .unwrap_or(text)
 }
 
-/// What is wrong with what a file of this layer uses.
+/// What is wrong with the imports of a file of this layer.
 fn faults(layer: &str, text: &str) -> Vec<String> {
     let place = |name: &str| LAYERS.iter().position(|one| *one == name);
     let Some(own) = place(layer) else {
-        return vec![format!("the list does not know the folder {layer}")];
+        return vec![format!("the list does not have the folder {layer}")];
     };
     let mut faults = Vec::new();
     for name in used(text) {
         match place(name) {
-            None => faults.push(format!("the list does not know {name}")),
+            None => faults.push(format!("the list does not have {name}")),
             Some(other) if other > own => faults.push(format!("{layer} uses {name}, above it")),
             Some(_) if PURE.contains(&layer) && name != layer && !PURE.contains(&name) => {
                 faults.push(format!("{layer} is pure and uses {name}"));
@@ -124,7 +124,7 @@ fn imports_run_down() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let known: BTreeSet<String> = LAYERS.iter().map(|&name| name.to_owned()).collect();
-    assert_eq!(seen, known, "the list names what is not there");
+    assert_eq!(seen, known, "the list has a folder that is not there");
 }
 
 #[test]

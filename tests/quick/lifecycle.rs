@@ -14,7 +14,7 @@ use crate::support::standin::Down;
 use rustix::process::Signal;
 use serde_json::json;
 
-/// After so long a second signal is not the first one again.
+/// A signal that comes this long after the first one is a second one.
 const NOT_THE_SAME: Duration = Duration::from_millis(1100);
 
 #[test]
@@ -70,7 +70,7 @@ fn a_second_signal_ends_at_once() {
     std::thread::sleep(NOT_THE_SAME);
     scene.bridge.signal(Signal::INT);
     assert_eq!(scene.bridge.wait(LIMIT).code(), Some(0));
-    // The first one alone would have given it 5 s.
+    // After the first one alone it would have had 5 s.
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(scene.bridge.log().contains("[INFO] unsubscribed"));
     assert!(scene.bridge.leaves_nothing(LIMIT));
@@ -89,7 +89,7 @@ fn a_second_signal_does_not_wait_for_a_stuck_reader() {
     std::thread::sleep(NOT_THE_SAME);
     scene.bridge.signal(Signal::TERM);
     assert_eq!(scene.bridge.wait(LIMIT).code(), Some(0));
-    // The first one alone would have given it 5 s, and the writer more.
+    // After the first one alone it would have had 5 s, and the writer even more.
     assert!(started.elapsed() < Duration::from_secs(5));
     assert!(scene.bridge.leaves_nothing(LIMIT));
 }
@@ -103,7 +103,7 @@ fn a_killed_bridge_takes_its_queries_with_it() {
     let mut scene = Scene::start(engine, &[]);
     scene.publish(1, "a.example");
     assert_eq!(scene.contexts(2).len(), 2);
-    // The child is seen before, so that its absence says something.
+    // The child is there before, so that its absence proves something.
     assert_eq!(scene.bridge.offspring().len(), 1);
     scene.bridge.signal(Signal::KILL);
     scene.bridge.wait(LIMIT);
@@ -141,7 +141,7 @@ fn commands_that_hang_do_not_outlive_the_grace_period() {
         assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
         assert!(bridge.leaves_nothing(LIMIT), "{option}");
         if option == "--transform-context" {
-            // The query was over: its sightings are sent unchanged.
+            // The query had ended, so its sightings are sent unchanged.
             assert_eq!(scene.contexts(3).len(), 3);
         }
     }
@@ -165,7 +165,7 @@ fn a_signal_while_the_engine_is_waited_for_ends_with_0() {
 }
 
 #[test]
-fn a_signal_while_the_engine_is_away_ends_with_0_and_says_what_was_not_asked() {
+fn a_signal_while_the_engine_is_away_ends_with_0_and_says_what_was_not_queried() {
     let mut scene = Scene::start(engine(&[("a.example", 1)]), &[]);
     scene.engine.down(Down::Killed);
     scene.publish(1, "a.example");
@@ -186,7 +186,7 @@ fn no_zombie_stays_while_the_bridge_runs() {
 }
 
 #[test]
-fn a_child_that_leaves_a_process_behind_holds_nothing_up() {
+fn a_child_that_leaves_a_process_behind_delays_nothing() {
     let scratch = Scratch::new();
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[("a.example", 1)]);

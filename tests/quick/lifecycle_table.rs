@@ -1,5 +1,5 @@
-//! Everything that can become of an indicator, in every way of looking for it: the
-//! rows are what happens, the columns the ways.
+//! Everything that can happen to an indicator, in every way of matching: each test is a row of a
+//! table, and each way a column.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use vast_threatbus::process::stop::Stop;
 use vast_threatbus::state::journal::Journal;
 
-/// The time limit of an end, with all its obstacles.
+/// The time limit of an end, whatever delays it.
 const END: Duration = Duration::from_secs(10);
 
-/// The ways of looking for indicators.
+/// The ways of matching.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Retro,
@@ -42,12 +42,12 @@ const ALL: [Way; 6] = [
 ];
 
 impl Way {
-    /// Whether it looks at events as they come, else at those that are there.
+    /// Whether it matches events as they come, and not those that are there.
     fn is_live(self) -> bool {
         !matches!(self, Way::Retro | Way::Files)
     }
 
-    /// Whether it asks an engine.
+    /// Whether it matches an engine's events, and not those of log files.
     fn has_engine(self) -> bool {
         !matches!(self, Way::Files | Way::Follow)
     }
@@ -79,7 +79,7 @@ impl Way {
     }
 }
 
-/// The bridge between a bus in the hands of the test and what it looks through.
+/// The bridge, a bus that the test controls, and the events that are matched.
 struct Rig {
     bridge: Observed,
     bus: FakeBus,
@@ -146,8 +146,7 @@ impl Rig {
             .send(2, format!("indicator {indicator}").as_bytes());
     }
 
-    /// Publishes an indicator for a host, and waits until it is searched, if that
-    /// continues.
+    /// Publishes an indicator for a host. In a live way, waits until it is searched.
     fn publish(&mut self, n: u64, host: &str) {
         self.send(&for_host(n, host));
         self.wait_until_sought(n, host);
@@ -159,7 +158,7 @@ impl Rig {
         }
     }
 
-    /// Waits until an engine's own matcher has forgotten a value, where there is one.
+    /// Waits until the engine's own matcher has removed a value, if the engine has one.
     fn wait_until_removed(&self) {
         if matches!(self.way, Way::Attach | Way::Start) {
             let words = "the matcher knows the removal";
@@ -167,7 +166,7 @@ impl Rig {
         }
     }
 
-    /// A request to this host, now.
+    /// Adds a request to this host, at the present time, to the events.
     fn happens(&self, host: &str) {
         append(&self.events, &format!("{}\n", request_now(host, 1)));
     }
@@ -180,15 +179,15 @@ impl Rig {
         let (_, json) = text.split_once(' ').expect("a topic, a space, a text");
         let sighting: Value = serde_json::from_str(json).expect("JSON");
         let id = sighting["sighting_of_ref"].as_str().expect("an id");
-        // A matcher of 2020 tells no event, and only live sightings the value.
-        let context = &sighting["x_threatbus_sighting_context"]["host"];
-        let told = &sighting["x_threatbus_indicator_value"];
-        let value = context.as_str().or(told.as_str());
+        // A matcher of 2020 gives no event, and only live sightings have the value.
+        let in_context = &sighting["x_threatbus_sighting_context"]["host"];
+        let in_sighting = &sighting["x_threatbus_indicator_value"];
+        let value = in_context.as_str().or(in_sighting.as_str());
         let n = (0..1000).find(|n| stix_id(*n) == id).expect("one of ours");
         (n, value.unwrap_or_default().to_owned())
     }
 
-    /// All sightings up to that of an indicator that nobody saw before.
+    /// All sightings before that of a new indicator, which is published here.
     fn sightings(&mut self) -> Vec<(u64, String)> {
         self.controls += 1;
         let (n, host) = (self.controls, format!("{}.control", self.controls));
@@ -203,9 +202,9 @@ impl Rig {
         std::iter::from_fn(next).collect()
     }
 
-    /// Ends it, and looks whether the journal is of the same mind.
+    /// Ends it, and checks that the journal has this many unfinished entries.
     fn end(mut self, unfinished: usize) {
-        // An entry is closed behind the last sighting.
+        // An entry is closed only after the last sighting.
         std::thread::sleep(Duration::from_millis(500));
         let started = Instant::now();
         self.bridge.signal(Signal::TERM);
@@ -231,7 +230,7 @@ fn append(path: &Path, text: &str) {
     written.expect("a file of the test can be written");
 }
 
-/// So many seconds from now, to the second.
+/// The time in this many seconds, in whole seconds.
 fn in_seconds(seconds: i64) -> (time::OffsetDateTime, Value) {
     let time = time::OffsetDateTime::now_utc() + time::Duration::seconds(seconds);
     let time = time
@@ -247,7 +246,7 @@ fn wait_until(time: time::OffsetDateTime) {
     }
 }
 
-/// Does the same in each of these ways, at once: most of it is waiting.
+/// Does the same in each of these ways at the same time, since most of the time is waiting.
 fn in_each(ways: &[Way], check: impl Fn(Way) + Sync) {
     let check = &check;
     std::thread::scope(|scope| {
@@ -262,7 +261,7 @@ fn one(n: u64, value: &str) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn sigterm_ends_it_and_what_is_answered_does_not_come_back() {
+fn sigterm_ends_it_and_what_is_answered_is_not_searched_again() {
     in_each(&ALL, |way| {
         let mut rig = Rig::start(way);
         for _ in 0..2 {
@@ -273,7 +272,7 @@ fn sigterm_ends_it_and_what_is_answered_does_not_come_back() {
 }
 
 #[test]
-fn what_expires_is_looked_for_no_more() {
+fn what_expires_is_no_longer_searched() {
     in_each(&ALL, |way| {
         let mut rig = Rig::start(way);
         let mut indicator = for_host(1, "a.example");
@@ -324,7 +323,7 @@ fn a_longer_validity_counts_and_so_does_a_shorter_one() {
 }
 
 #[test]
-fn what_is_not_yet_valid_is_looked_for_when_it_is() {
+fn what_is_not_yet_valid_is_searched_when_it_is() {
     in_each(&ALL, |way| {
         let mut rig = Rig::start(way);
         if !way.is_live() {
@@ -346,13 +345,13 @@ fn what_is_not_yet_valid_is_looked_for_when_it_is() {
 }
 
 #[test]
-fn what_is_withdrawn_is_looked_for_no_more() {
+fn what_is_withdrawn_is_no_longer_searched() {
     in_each(&ALL, |way| {
         let mut rig = Rig::start(way);
         if !way.is_live() {
             rig.happens("a.example");
         }
-        // It waits, where nothing stays.
+        // Retro matching keeps nothing, so the indicator is made to wait.
         if way == Way::Retro {
             rig.engine.down(Down::Killed);
             rig.publish(2, "other.example");
@@ -376,7 +375,7 @@ fn what_is_withdrawn_is_looked_for_no_more() {
 }
 
 #[test]
-fn what_comes_again_with_another_pattern_takes_the_place_of_what_it_was() {
+fn what_comes_again_with_another_pattern_replaces_what_it_was() {
     in_each(&ALL, |way| {
         let mut rig = Rig::start(way);
         if !way.is_live() {
@@ -411,7 +410,7 @@ fn what_comes_again_with_another_pattern_takes_the_place_of_what_it_was() {
 }
 
 #[test]
-fn what_comes_while_the_engine_is_away_is_looked_for_when_it_is_back() {
+fn what_comes_while_the_engine_is_away_is_searched_when_it_is_back() {
     let engines = [Way::Retro, Way::Attach, Way::Start, Way::Continuous];
     in_each(&engines, |way| {
         let mut rig = Rig::start(way);
@@ -444,7 +443,7 @@ fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
         rig.engine.down(Down::Killed);
         for n in 1..=3 {
             rig.send(&for_host(n, "a.example"));
-            // Folded into what waits.
+            // The repetition is joined with the one that waits.
             rig.send(&for_host(n, "a.example"));
         }
         rig.bridge.wait_for_counter("messages_received", 6, LIMIT);
@@ -453,7 +452,7 @@ fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
 }
 
 #[test]
-fn a_sink_that_stands_still_does_not_hold_up_the_end() {
+fn a_sink_that_is_stuck_does_not_delay_the_end() {
     in_each(&ALL, |way| {
         let mut rig = Rig::with(way, &["--sink", "STDOUT"], Reader::Stuck);
         let many = |rig: &Rig| {
@@ -472,9 +471,9 @@ fn a_sink_that_stands_still_does_not_hold_up_the_end() {
     });
 }
 
-/// The same with a file in place of the bus: what came last in it counts.
+/// The same with a file in place of the bus: the last version in it counts.
 #[test]
-fn a_file_of_indicators_is_taken_in_the_same_way() {
+fn a_file_of_indicators_is_treated_in_the_same_way() {
     in_each(&[Way::Retro, Way::Files, Way::Follow], |way| {
         let engine = way.engine();
         let with = |n: u64, host: &str, key: &str, seconds: i64| {

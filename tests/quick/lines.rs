@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// So many requests to each of so many hosts, as Suricata logs them, mixed.
+/// This many requests to each of this many hosts, mixed, as Suricata logs them.
 fn events(hosts: usize, each: usize) -> String {
     let event = |n: usize| {
         let host = format!("h{}.example", n % hosts);
@@ -38,7 +38,7 @@ fn hosts(count: usize) -> String {
     (0..count).map(|n| format!("h{n}.example\n")).collect()
 }
 
-/// A run over such events that ends.
+/// A run over such events, which ends by itself.
 fn hunt(hosts_: usize, each: usize) -> Bridge {
     Bridge::bare()
         .file("eve.json", events(hosts_, each))
@@ -46,7 +46,7 @@ fn hunt(hosts_: usize, each: usize) -> Bridge {
         .args(["--events", "eve.json", "--indicators", "indicators"])
 }
 
-/// How often each context comes, by its number, without what changes by the clock.
+/// How often each context comes. What depends on the clock is left out.
 fn contexts(lines: &[String]) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in lines {
@@ -97,8 +97,8 @@ fn real_commands_give_the_same_contexts_in_both_modes() {
 }
 
 #[test]
-fn a_command_that_misbehaves_is_told_of_and_nothing_is_lost() {
-    // `jq .` prints several lines for one context, `each` takes them for one value.
+fn a_command_that_misbehaves_is_reported_and_nothing_is_lost() {
+    // `jq .` prints several lines for one context; `each` reads them as one value.
     if paths::installed("jq").is_none() {
         return;
     }
@@ -113,9 +113,9 @@ fn a_command_that_misbehaves_is_told_of_and_nothing_is_lost() {
 }
 
 #[test]
-fn what_a_command_does_not_answer_is_asked_for_one_by_one() {
-    // Each handles the first context correctly, which is all that `each` needs, and then
-    // dies, prints nothing more, too much, or no JSON.
+fn contexts_that_a_command_does_not_answer_are_handed_over_one_by_one() {
+    // Each command handles the first context correctly, which is all that `each` needs. Then it
+    // dies, or prints nothing more, too much, or no JSON.
     for rest in [
         "exit 3",
         "while read l; do :; done",
@@ -144,7 +144,7 @@ fn a_transformation_that_fails_leaves_the_run_incomplete() {
     }
 }
 
-/// A run that follows a file in which nothing is yet.
+/// A run that follows a file that is still empty.
 fn following(arguments: &[&str]) -> Observed {
     let bridge = Bridge::bare()
         .file("eve.json", "")
@@ -162,12 +162,12 @@ fn following(arguments: &[&str]) -> Observed {
     bridge
 }
 
-/// The command among the processes below the bridge.
+/// The process of the command, a child of the bridge.
 fn command_of(bridge: &Observed) -> Option<u32> {
     bridge.children().first().copied()
 }
 
-/// Kills the command, but not one that was started for one context alone.
+/// Kills the command that stays, and not one that was started for a single context.
 fn kill_what_stays(bridge: &Observed) -> bool {
     let before = command_of(bridge);
     std::thread::sleep(Duration::from_millis(20));
@@ -204,7 +204,7 @@ fn kills_of_the_transformation_lose_swap_and_double_nothing() {
 }
 
 #[test]
-fn the_kill_of_the_bridge_takes_its_commands_along() {
+fn a_killed_bridge_leaves_no_command_behind() {
     for (option, mode) in [("-T", "--transform-mode"), ("-S", "--sink-mode")] {
         let mut bridge = following(&[option, "cat", mode, "lines"]);
         let path = bridge.directory().join("eve.json");
@@ -247,7 +247,7 @@ fn a_sink_that_stays_is_one_process_and_gets_a_context_a_line() {
 fn what_a_killed_sink_may_not_have_read_is_handed_over_again() {
     let folder = crate::support::Scratch::new();
     let out = folder.path().join("out");
-    // It takes its time, so that a kill always finds something in the pipe.
+    // It is slow, so that there is always something in the pipe when it is killed.
     let script = format!(
         "while read -r x; do printf \"%s\\\\n\" \"$x\" >> {}; sleep 0.002; done",
         out.display()
@@ -277,7 +277,7 @@ fn what_a_killed_sink_may_not_have_read_is_handed_over_again() {
     );
 }
 
-/// The lines of a file; one that a kill cut off is left out.
+/// The lines of a file, without the last one if a kill cut it off.
 fn whole_lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let lines = text
@@ -287,7 +287,7 @@ fn whole_lines(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_sink_that_never_takes_anything_is_given_up() {
+fn a_sink_that_never_accepts_anything_is_given_up() {
     let mut bridge = hunt(2, 3)
         .args([
             "--sink",

@@ -1,4 +1,4 @@
-//! What `--log-format json` says beside words: the facts of a message, as fields.
+//! `--log-format json` gives the facts of a message not only as words, but also as fields.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The log of a run, a record a line.
+/// The log of a run, one record from each line.
 fn records(bridge: Bridge) -> Vec<Value> {
     let bridge = bridge.args(["--log-format", "json", "--loglevel", "debug"]);
     let mut bridge = bridge.run();
@@ -37,7 +37,7 @@ fn id(n: u64) -> String {
 }
 
 #[test]
-fn what_is_not_looked_for_is_told_with_file_line_indicator_and_reason() {
+fn what_is_not_searched_is_reported_with_file_line_indicator_and_reason() {
     let mut broken = stix_indicator(3, "[domain-name:value = 'a.example']", None);
     broken["pattern"] = json!("[domain-name:value = ");
     let all = [
@@ -87,7 +87,7 @@ fn what_is_not_looked_for_is_told_with_file_line_indicator_and_reason() {
 }
 
 #[test]
-fn what_an_engine_refuses_is_told_with_engine_kind_and_reason() {
+fn what_an_engine_refuses_is_reported_with_engine_kind_and_reason() {
     let faults = json!({"refuse_values": ["www.example.com"]});
     let engine = Standin::with_samples().with("faults", faults);
     let indicator = stix_indicator(1, "[domain-name:value = 'www.example.com']", None);

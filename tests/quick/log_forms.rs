@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// What is searched in all of them.
+/// The indicators that are searched in all of them.
 const VALUES: &str = "203.0.113.7\nwww.example.org\n";
 
 fn sample(name: &str) -> PathBuf {
@@ -176,7 +176,7 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
         (&sample("text.log"), "begins with \"03/05/2024-10:01:28"),
         (&garbage, "nothing in it is an event"),
     ] {
-        // One that is read beside it changes nothing.
+        // Another log that can be read changes nothing.
         let logs = [path.clone(), sample("eve.json")];
         for logs in [&logs[..1], &logs[..]] {
             let output = run(&["--exit-code", "-l", "error"], logs, b"");
@@ -186,7 +186,7 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
             assert!(log.contains("[ERROR]"), "{path:?}: {log}");
         }
     }
-    // An event is enough.
+    // One event is enough.
     let output = run(&["--exit-code"], &[numbers], b"");
     assert_eq!(output.status.code(), Some(3), "{}", log(&output));
     assert!(log(&output).contains("1 line(s) that are no events"));
@@ -211,7 +211,7 @@ fn a_log_without_events_counts_as_read() {
 }
 
 #[test]
-fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
+fn a_folder_is_searched_and_what_is_no_log_is_left_out() {
     let home = Scratch::new();
     let folder = home.path().join("logs");
     fs::create_dir_all(folder.join("2024-03-05")).expect("a folder");
@@ -235,14 +235,14 @@ fn a_folder_is_looked_through_and_what_is_no_log_is_left_out() {
     assert_eq!(contexts(&output).len(), 7, "{log}");
     assert!(log.contains("fast.log is left out: it is no log"), "{log}");
     assert!(log.contains("is named twice, and read once"), "{log}");
-    // A folder of which nothing can be read was not searched.
+    // A folder without a readable log counts as not searched.
     fs::copy(sample("text.log"), spool.join("fast.log")).expect("there is room");
     fs::remove_file(spool.join("dns.log")).expect("it is there");
     let output = run(&["--exit-code", "--loglevel", "error"], &[spool], b"");
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{log}");
     assert!(log.contains("no file in it is a log"), "{log}");
-    // Logs that are compressed as nobody reads them are no other files.
+    // Logs in a compression that is not read are not just left out.
     fs::write(folder.join("old.json.xz"), b"\xfd7zXZ\x00\x00").expect("there is room");
     let output = run(&["--exit-code"], &named_twice[..1], b"");
     assert_eq!(output.status.code(), Some(75));
@@ -271,14 +271,14 @@ fn check_says_which_form_a_log_has() {
     }
 }
 
-/// Adds to a file what a logger writes in one go.
+/// Appends to a file, as a logger does in one write.
 fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path);
     let file = file.as_mut().expect("a file of the test");
     file.write_all(text.as_bytes()).expect("there is room");
 }
 
-/// Follows `path` from its end: there is a broker's place, and nobody at it.
+/// Follows `path` from its end.
 fn following(bridge: Bridge, path: &str) -> Observed {
     bridge
         .file("values.txt", VALUES)
@@ -315,7 +315,7 @@ fn a_log_of_zeek_is_followed_through_rotation() {
     append(&rotated, &row("C5"));
     append(&rotated, close);
     next(&bridge, "C5");
-    // Other columns from here on.
+    // It has other columns from here on.
     append(
         &log,
         "#separator \\x09\n#fields\tuid\tid.resp_h\n#types\tst",
@@ -350,14 +350,14 @@ fn the_logs_of_a_folder_are_followed_and_new_ones_too() {
         "{\"uid\": \"C5\", \"src_ip\": \"203.0.113.7\"}\n",
     );
     next(&bridge, "C5");
-    // An archive, by copy: all of it was read.
+    // A copy is made as an archive: all of it was read before.
     fs::copy(folder.join("conn.log"), folder.join("conn.10-11.log")).expect("there is room");
     append(
         &folder.join("eve.json"),
         "{\"uid\": \"C6\", \"src_ip\": \"203.0.113.7\"}\n",
     );
     next(&bridge, "C6");
-    // Who finds a log that is new now has met the archive before it.
+    // If a log that is new now is found, the archive was found before it.
     append(
         &folder.join("late.json"),
         "{\"uid\": \"C7\", \"src_ip\": \"203.0.113.7\"}\n",
@@ -377,7 +377,7 @@ fn hostile_logs_take_no_more_memory_than_others() {
     let long = "x".repeat(60 << 20);
     let tabs = "\t".repeat(8 << 20);
     let logs = [
-        // A line, an element and an answer without an end, each with an event behind it.
+        // A line, an element and an answer without an end, each followed by an event.
         format!("{{\"a\": \"{long}\n{last}"),
         format!("[\n{{\"a\": \"{long}\n{last}"),
         format!("{{\"hits\": {{\"hits\": [{{\"a\": \"{long}\n{last}"),
@@ -403,11 +403,11 @@ fn hostile_logs_take_no_more_memory_than_others() {
     }
 }
 
-/// A value of a column, as JSON and as Zeek's table has it.
+/// A value of a column, as JSON and as a cell of Zeek's table.
 #[derive(Clone, Debug)]
 struct Cell(Option<Value>, String);
 
-/// Text in a table: what would be taken for something else is escaped.
+/// A text as a cell: what would be read as something else is escaped.
 fn escaped(text: &str) -> String {
     if text.is_empty() {
         return "(empty)".to_owned();
@@ -457,7 +457,7 @@ fn list_cell() -> impl Strategy<Value = Cell> {
         } else {
             cells.join(",")
         };
-        // A list of one empty text is written as an empty list.
+        // A list with one empty text is written like an empty list.
         let list = if cell == "(empty)" { vec![] } else { list };
         Cell(Some(json!(list)), cell)
     })

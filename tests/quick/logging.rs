@@ -1,4 +1,4 @@
-//! What a log file holds. One test, since a process has one logger.
+//! The content of a log file. It is one test, since a process has one logger.
 
 use std::fs;
 use std::path::Path;
@@ -9,11 +9,11 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use vast_threatbus::observe::logging::{Format, Logging, Verbosity, init};
 
-/// Plenty for what takes a second.
+/// Long enough for anything that takes a second.
 const LIMIT: Duration = Duration::from_secs(10);
 
 #[test]
-fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
+fn a_log_file_gets_the_chosen_levels_with_utc_times_after_what_it_held() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("bridge.log");
     fs::write(&path, "an earlier run\n").expect("a file");
@@ -34,8 +34,8 @@ fn a_log_file_gets_the_asked_levels_with_utc_times_behind_what_it_held() {
     check_moved(&path);
 }
 
-/// The file that was moved away is let go within a second, without a signal, and
-/// without a line that would be written to it.
+/// A log file that was moved away is closed within a second, without a signal, and without a line
+/// that would be written to it.
 fn check_moved(path: &Path) {
     let moved = path.with_extension("1");
     let before = fs::read(path).expect("the log");

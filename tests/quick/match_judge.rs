@@ -1,12 +1,11 @@
-//! What a pattern means in an event, against OASIS's own matcher (`stix2-matcher` 3.0.0
-//! in `target/venvs/matcher`): the patterns of its tests, moved to files, and random
-//! pairs of a pattern and an event, which it sees as the objects that the event is about.
+//! The meaning of a pattern in an event, compared with OASIS's own matcher (`stix2-matcher` 3.0.0
+//! in `target/venvs/matcher`): for the patterns of its tests, moved to files, and for random pairs
+//! of a pattern and an event, which the matcher is given as the objects that the event is about.
 //!
-//! What differs on purpose is not generated, and stands in the documentation: canonical
-//! forms and case, names of files without their paths, IPv6 written as `ipv4-addr`, what
-//! an equal hash makes unknown, tests on several types in one `AND` (the matcher knows of
-//! no event that is about several objects: each type is asked alone), and an end of a
-//! connection that MISP names twice.
+//! What differs on purpose is not generated, and is in the documentation: canonical forms and case,
+//! names of files without their paths, IPv6 written as `ipv4-addr`, what an equal hash makes
+//! unknown, tests on several types in one `AND` (for the matcher no event is about several objects,
+//! so each type is compared alone), and an end of a connection that MISP names twice.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -22,7 +21,7 @@ use vast_threatbus::matching::{Fields, Matcher, Scratch};
 use vast_threatbus::protocol::stix::pattern;
 use vast_threatbus::protocol::stix::plan::{Plan, Refused, plan};
 
-/// The interpreter that has the matcher, where the set-up made it.
+/// The interpreter that has the matcher, if the set-up made it.
 pub fn judge() -> Option<PathBuf> {
     paths::interpreter("matcher")
 }
@@ -38,7 +37,7 @@ pub fn ask(python: &Path, script: &str, requests: &[Value]) -> Vec<Value> {
         .expect("the matcher's interpreter runs");
     let lines: String = requests.iter().map(|one| one.to_string() + "\n").collect();
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
-    // From a thread of its own, since the answers would fill their pipe.
+    // In another thread, since the answers would fill their pipe meanwhile.
     let writer = thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
     let answers = stdout.lines().map(|line| {
@@ -52,7 +51,7 @@ pub fn ask(python: &Path, script: &str, requests: &[Value]) -> Vec<Value> {
     answers
 }
 
-/// Whether the event of this line is one that the plan means.
+/// Whether the plan matches the event of this line.
 fn matches(plan: &Plan, line: &str) -> bool {
     let event = Judged::read(line, Fields::Named, true).expect("an event");
     let holds = plan
@@ -69,7 +68,7 @@ fn matches(plan: &Plan, line: &str) -> bool {
     let mut slots = Vec::new();
     let scanned = matcher.matches(line, &mut Scratch::default(), &mut slots);
     scanned.expect("an event");
-    // What a condition holds in has to be found by the values that lead to it.
+    // If the condition holds in an event, the values of the plan have to be found in it.
     if plan.condition.is_some() && holds {
         assert!(!slots.is_empty(), "{plan:?} is not found in {line}");
     }
@@ -166,7 +165,7 @@ impl Sample {
     }
 }
 
-/// The objects of an event, each with an id of its own.
+/// The objects of an event, each with its own id.
 #[derive(Default)]
 struct Objects(Vec<Value>);
 
@@ -193,7 +192,7 @@ impl Objects {
     }
 }
 
-/// A comparison: a test, all of these, or any of these.
+/// A comparison: a test, or several of which all or any have to hold.
 #[derive(Clone)]
 enum Tree {
     Test(&'static str, String),
@@ -393,7 +392,7 @@ impl Tree {
         }
     }
 
-    /// The alternatives, each as the tests that all have to hold.
+    /// The alternatives, each as tests that all have to hold.
     fn alternatives(&self) -> Vec<Vec<(&'static str, String)>> {
         match self {
             Tree::Test(kind, text) => vec![vec![(*kind, text.clone())]],
@@ -417,7 +416,7 @@ fn by_type(tree: &Tree, qualifier: &str) -> Vec<Vec<String>> {
     let patterns = alternatives.map(|tests| {
         let mut by_type: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (kind, text) in tests {
-            // The matcher fails at an `EXISTS` beside another test.
+            // The matcher fails if there is another test beside an `EXISTS`.
             let text = match text.strip_prefix("EXISTS ") {
                 Some(path) => format!("{path} LIKE '%'"),
                 None => text,
@@ -432,7 +431,7 @@ fn by_type(tree: &Tree, qualifier: &str) -> Vec<Vec<String>> {
     patterns.collect()
 }
 
-/// So many pairs are compared: a few in every run, the rest with `make judge`.
+/// How many pairs are compared: few by default, and more with `make judge`.
 pub fn pairs() -> usize {
     let pairs = std::env::var("JUDGE_PAIRS");
     pairs.map_or(2_000, |pairs| {
@@ -440,7 +439,7 @@ pub fn pairs() -> usize {
     })
 }
 
-/// So many events are looked at for each pattern.
+/// How many events are compared for each pattern.
 const EVENTS: usize = 10;
 
 #[test]
@@ -512,8 +511,8 @@ fn random_patterns_mean_what_the_matcher_says() {
     );
 }
 
-/// The patterns of the matcher's own tests that can be moved to files: of `test:int` or
-/// `person:age` the size, of `test:string` or `person:name` the name.
+/// The patterns of the matcher's own tests that can be moved to files: `test:int` and `person:age`
+/// become the size, `test:string` and `person:name` the name.
 #[test]
 fn the_patterns_of_the_matchers_tests_mean_the_same_of_files() {
     let Some(python) = judge() else {
@@ -544,7 +543,7 @@ fn the_patterns_of_the_matchers_tests_mean_the_same_of_files() {
         parsed
             .root
             .for_each_test(&mut |test| is_moved &= test.path.object_type == "file");
-        // What compares values of another type is unsupported, and says so.
+        // A comparison with a value of another type is unsupported, and says so.
         let Ok(plan) = plan(&parsed) else {
             continue;
         };

@@ -1,5 +1,5 @@
-//! The files of metrics: true while the bridge runs, gone when it has ended well, and
-//! telling when it has not.
+//! The files of metrics: up to date while the bridge runs, removed when it has ended well, and
+//! different when it has not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +18,7 @@ use rustix::process::Signal;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Often enough to be watched.
+/// So often that a test can wait for a change.
 const OFTEN: &str = "metrics: {interval: 0.1, filename: metrics.log}\n";
 
 fn mode(path: &Path) -> u32 {
@@ -27,7 +27,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
-fn numbers_are_there_while_it_runs_and_gone_behind_it() {
+fn numbers_are_there_while_it_runs_and_gone_afterwards() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[]);
     let bridge = Bridge::between(&broker.endpoint(), &engine)
@@ -45,17 +45,16 @@ fn numbers_are_there_while_it_runs_and_gone_behind_it() {
         let is_there = eventually(LIMIT, || text().contains(sample));
         assert!(is_there, "{sample}\n{}", text());
     }
-    // Nothing has come yet, and that is not the same as at the beginning of 1970.
+    // Nothing has come yet, which must not look like a time in 1970.
     assert!(!text().contains("last_indicator_timestamp_seconds{"));
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     assert!(!path.exists());
 }
 
-/// What is left behind an end that somebody has to see to says that nobody is up, and
-/// whoever reads it may, whatever the umask.
+/// After an end that needs attention the file stays, and says that neither engine nor bus is up.
 #[test]
-fn a_file_that_is_left_behind_says_that_nobody_is_up() {
+fn a_file_that_is_left_behind_says_that_nothing_is_up() {
     let engine = Standin::with_samples();
     let bridge = Bridge::between("127.0.0.1:9", &engine)
         .file("config.yaml", OFTEN)
@@ -100,19 +99,19 @@ fn a_feed_that_cannot_be_used_is_counted_until_it_can() {
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
 }
 
-/// What the original, which was written in Python, called this host.
+/// The name of this host as the original, which was written in Python, determined it.
 fn full_name() -> Option<String> {
     let script = "import socket; print(socket.getfqdn())";
     let output = Command::new("python3").args(["-c", script]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
-        paths::skipped("there is no python3 that says what the host is called");
+        paths::skipped("there is no python3 to determine the host's name");
         return None;
     };
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 #[test]
-fn who_reads_metrics_may_whatever_the_umask() {
+fn other_users_can_read_metrics_whatever_the_umask() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |name: &str, text: &str| {
         fs::write(directory.path().join(name), text).expect("it can be written");
@@ -162,10 +161,10 @@ fn who_reads_metrics_may_whatever_the_umask() {
     assert_eq!(mode(&directory.path().join("x.prom")), 0o644);
 }
 
-/// Alerts and the dashboard ask for numbers that there are: a rule about another name
-/// would never fire, and nobody would notice.
+/// Alerts and the dashboard use only numbers that exist: a rule with another name would never fire,
+/// and nobody would notice.
 #[test]
-fn alerts_and_dashboard_name_numbers_that_there_are() {
+fn alerts_and_dashboard_name_numbers_that_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let read = |file: &str| fs::read_to_string(root.join(file)).expect(file);
     let documentation = read("docs/operations.md");

@@ -1,5 +1,5 @@
-//! What sightings say of themselves, and how many of them go out: `--output sighting`,
-//! `--allow`, `--aggregate` and `--max-sightings-per-minute`.
+//! What sightings contain, and how many of them are sent: `--output sighting`, `--allow`,
+//! `--aggregate` and `--max-sightings-per-minute`.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::observed::{Observed, Reader};
 use crate::support::scene::{LIMIT, Scene, engine};
 use serde_json::{Value, json};
 
-/// So many requests, a line each.
+/// This many requests, one on each line.
 fn requests(count: usize) -> String {
     let event = |n: usize| {
         let event = json!({
@@ -27,7 +27,7 @@ fn requests(count: usize) -> String {
     (0..count).map(event).collect()
 }
 
-/// A run over so many requests that ends.
+/// A run over this many requests, which ends by itself.
 fn hunt(indicators: &str, count: usize) -> Bridge {
     Bridge::bare()
         .file("eve.json", requests(count))
@@ -35,7 +35,7 @@ fn hunt(indicators: &str, count: usize) -> Bridge {
         .args(["--events", "eve.json", "--indicators", "indicators"])
 }
 
-/// What it prints.
+/// What a run prints.
 fn printed(bridge: Bridge) -> (Vec<Value>, Observed) {
     let mut bridge = bridge.run();
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
@@ -85,7 +85,7 @@ fn a_sink_gets_the_same_as_standard_output() {
 }
 
 #[test]
-fn what_is_allowed_is_not_asked_for() {
+fn what_is_allowed_is_not_searched() {
     let indicators = "evil.example\n198.51.100.1\n198.51.100.0/30\n127.0.0.1\n10.0.0.0/7\n";
     let warning_list = json!({
         "name": "ours", "type": "cidr", "version": 1, "description": "x",
@@ -96,7 +96,7 @@ fn what_is_allowed_is_not_asked_for() {
         .file("misp.json", warning_list.to_string())
         .args(["--allow", "ours.txt", "--allow", "misp.json"]);
     let (contexts, bridge) = printed(bridge);
-    // Of the network 198.51.100.0/30 only .2 is not allowed.
+    // In the network 198.51.100.0/30 only .2 is not allowed.
     let addresses: Vec<&Value> = contexts.iter().map(|context| &context["dest_ip"]).collect();
     assert_eq!(addresses, ["198.51.100.2", "198.51.100.2"]);
     let log = bridge.log();
@@ -141,10 +141,10 @@ fn a_list_of_parts_of_values_is_refused_by_its_name() {
 }
 
 #[test]
-fn sightings_of_an_indicator_go_out_as_one() {
+fn sightings_of_an_indicator_are_sent_as_one() {
     let (contexts, bridge) =
         printed(hunt("evil.example\n192.0.2.10\n", 30).args(["--aggregate", "3600"]));
-    // The first of each at once, and one that counts all of them at the end.
+    // For each of the two, the first at once, and one at the end that counts all of them.
     assert_eq!(contexts.len(), 4);
     let counts: Vec<&Value> = contexts
         .iter()
@@ -186,16 +186,16 @@ fn counts_that_wait_outlive_a_kill() {
     assert!(eventually(LIMIT, is_noted), "{}", bridge.log());
     bridge.signal(Signal::KILL);
     bridge.wait(LIMIT);
-    // What the next run tells is not found anew.
+    // So what the next run reports was not found by it.
     std::fs::write(at("eve.json"), "").expect("a file");
     let mut bridge = start();
-    let told = bridge.line(LIMIT).expect("what was held back");
-    let told: Value = serde_json::from_str(&told).expect("a line of JSON");
-    assert_eq!(told["flow_id"], 0);
+    let line = bridge.line(LIMIT).expect("what was held back");
+    let reported: Value = serde_json::from_str(&line).expect("a line of JSON");
+    assert_eq!(reported["flow_id"], 0);
     let expected = json!({
         "count": 5, "first_seen": "2024-03-05T09:00:00Z", "last_seen": "2024-03-05T09:00:04Z",
     });
-    assert_eq!(told["x_threatbus_aggregate"], expected);
+    assert_eq!(reported["x_threatbus_aggregate"], expected);
     bridge.wait_for_log("held back sightings of 1 indicator(s)", LIMIT);
     bridge.signal(Signal::TERM);
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
@@ -209,7 +209,7 @@ fn counts_that_wait_outlive_a_kill() {
 }
 
 #[test]
-fn beyond_so_many_a_minute_sightings_are_counted() {
+fn above_the_limit_of_a_minute_sightings_are_only_counted() {
     let bridge = hunt("evil.example\n", 30).args(["--max-sightings-per-minute", "10"]);
     let (sightings, _) = printed(bridge.args(["--output", "sighting"]));
     assert_eq!(sightings.len(), 11);
@@ -223,7 +223,7 @@ fn beyond_so_many_a_minute_sightings_are_counted() {
 }
 
 #[test]
-fn the_bus_is_told_of_several_with_one_id() {
+fn sightings_of_an_indicator_have_one_id_on_the_bus() {
     // Each broker reads sightings with the library `stix2`, and drops what that refuses.
     let mut scene = Scene::start(engine(&[("a.example", 5)]), &["--aggregate", "2"]);
     let id = scene.publish(1, "a.example");

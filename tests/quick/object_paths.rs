@@ -1,7 +1,7 @@
-//! The rows of the table of object paths that VAST's own concepts answer, against events,
-//! by equality: the number of events that each value is sighted in is the number that
-//! hold it where they should, counted here without the program. (The other rows are held
-//! to labelled pairs, to pairs by construction, and to OASIS's own matcher.)
+//! The object paths that VAST's own concepts cover, checked with events and by equality. The number
+//! of events in which each value is sighted has to be the number of events with the value in one of
+//! the path's fields, which is counted here without the program. (The other paths are checked with
+//! labelled pairs, with constructed pairs, and against OASIS's own matcher.)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -24,7 +24,7 @@ const VALUES: usize = 3;
 const SOURCES: &[&str] = &["src_ip", "id.orig_h", "SourceIp", "src"];
 const DESTINATIONS: &[&str] = &["dest_ip", "id.resp_h", "DestinationIp", "dst"];
 
-/// Where the values of a row stand.
+/// Where the values of a row occur.
 enum Rule {
     /// In fields of type address.
     Address,
@@ -34,15 +34,15 @@ enum Rule {
     Elements(&'static [&'static str]),
     /// In fields of these paths, in any type of event.
     End(&'static [&'static str]),
-    /// The same, and the value is the family.
+    /// The same, but the value is the family of the address.
     Family(&'static [&'static str]),
     /// Numbers in fields of these paths.
     Number(&'static [&'static str]),
-    /// Text in fields of these paths, case aside.
+    /// Text in fields of these paths, in any case.
     Protocol(&'static [&'static str]),
 }
 
-/// What is expected of a row; `None` where no concept of VAST is about it.
+/// What is expected of a row; `None` if no concept of VAST covers it.
 fn rule(path: &str) -> Option<Rule> {
     Some(match path {
         "ipv4-addr:value" | "ipv6-addr:value" => Rule::Address,
@@ -164,7 +164,7 @@ impl Event {
                 let found = self.elements.iter().filter(|(path, _)| is_one(path));
                 found.map(|(_, value)| text(value)).collect()
             }
-            // Ports like `53/udp` are of a type that no number compares with.
+            // Ports like `53/udp` have a type that is not compared with numbers.
             Rule::Number(paths) => {
                 let mut numbers = at(paths);
                 numbers.retain(|text| text.parse::<u64>().is_ok());
@@ -176,7 +176,7 @@ impl Event {
     }
 }
 
-/// A value as text; an address in the one form that it is compared in.
+/// A value as text; an address in the form in which it is compared.
 fn text(value: &Value) -> String {
     let Some(text) = value.as_str() else {
         return value.to_string();
@@ -187,7 +187,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Concepts and the fields that they have, those that they include as well.
+/// The concepts, each with its fields and those of the concepts that it includes.
 fn concepts(file: &Path) -> BTreeMap<String, Vec<String>> {
     let table = std::fs::read_to_string(file).expect("a table of concepts");
     let table: Vec<Value> = serde_json::from_str(&table).expect("JSON");
@@ -204,7 +204,7 @@ fn concepts(file: &Path) -> BTreeMap<String, Vec<String>> {
     entries.collect()
 }
 
-/// The whole names of the fields that a concept, or a name of a field, stands for.
+/// The whole names of the fields that the name of a concept or a field stands for.
 fn fields(name: &str, concepts: &BTreeMap<String, Vec<String>>) -> Vec<String> {
     match concepts.get(name) {
         Some(parts) => parts.iter().flat_map(|one| fields(one, concepts)).collect(),
@@ -253,8 +253,8 @@ fn family(address: &str) -> Option<&'static str> {
     })
 }
 
-/// Whether a text is a value of this row, written in its one form: others are rejected, or
-/// mean the same as another.
+/// Whether a text is a value of this row in canonical form: others are rejected, or mean the same as
+/// another.
 fn is_value_of(path: &str, text: &str) -> bool {
     let is_name = |text: &str| {
         let is_one = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
@@ -271,8 +271,8 @@ fn is_value_of(path: &str, text: &str) -> bool {
     }
 }
 
-/// Some of the values with the number of events that hold each: the most frequent,
-/// the rarest, and one between them.
+/// Some of the values, each with its number of events: the most frequent, the rarest, and one
+/// between them.
 fn some(path: &str, counts: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
     let is_plain = |text: &str| {
         !text.is_empty()
@@ -291,7 +291,7 @@ fn some(path: &str, counts: &BTreeMap<String, u64>) -> Vec<(String, u64)> {
     chosen.collect()
 }
 
-/// Patterns for a row, with the number of events that each means.
+/// Patterns for a row, each with the number of events that it has to match.
 fn patterns(
     path: &str,
     rule: &Rule,
@@ -305,7 +305,7 @@ fn patterns(
             *counts.entry(value).or_default() += 1;
         }
     }
-    // Of the family that the path is about.
+    // Only addresses of the family that the path is about.
     if let Some(family_of_path) = path
         .strip_suffix(":value")
         .filter(|one| one.contains("-addr"))
@@ -326,7 +326,7 @@ fn patterns(
                     count,
                 )
             }
-            // Nothing to look up: beside the frequent source of a connection.
+            // A protocol alone gives nothing to look up, so a frequent source is added.
             Rule::Protocol(_) => {
                 let sources = Rule::End(SOURCES);
                 let met = events
@@ -354,9 +354,8 @@ fn patterns(
         .collect()
 }
 
-/// Holds every row to what the events have, where they have any of its values;
-/// gives the rows that they have none of.
-fn hold(engine: &Standin, events: &Path, concepts_file: &Path) -> Vec<&'static str> {
+/// Checks every row of which the events have values; returns the rows of which they have no value.
+fn check(engine: &Standin, events: &Path, concepts_file: &Path) -> Vec<&'static str> {
     let (events, concepts) = (read(events), concepts(concepts_file));
     let (mut expected, mut without) = (Vec::new(), Vec::new());
     for (path, rule) in rows() {
@@ -385,7 +384,7 @@ fn sample_concepts() -> PathBuf {
     repository().join("tests/samples/concepts.json")
 }
 
-/// The recorded events of real builds, where they are.
+/// The recorded events of real builds, if they are there.
 fn recorded() -> Option<PathBuf> {
     paths::shared().map(|shared| shared.join("vast"))
 }
@@ -393,7 +392,7 @@ fn recorded() -> Option<PathBuf> {
 #[test]
 fn every_row_finds_what_the_sample_events_hold() {
     let events = repository().join("tests/samples/events");
-    let without = hold(&Standin::with_samples(), &events, &sample_concepts());
+    let without = check(&Standin::with_samples(), &events, &sample_concepts());
     assert!(without.len() < rows().len() / 2, "{without:?}");
 }
 
@@ -410,12 +409,12 @@ fn every_row_finds_what_the_recorded_events_hold() {
         let engine = Standin::new(&events)
             .with("version", json!(version))
             .with("concepts", json!(concepts));
-        hold(&engine, &events, &concepts);
+        check(&engine, &events, &concepts);
     }
 }
 
-/// One event for each field that any row looks into, in the table of a real build
-/// where it is there.
+/// One event for each field that any row searches, in the table of concepts of a real build if it is
+/// there.
 #[test]
 fn every_row_finds_its_value_in_each_of_its_fields() {
     let table = recorded().map(|vast| vast.join("2021.01.28/concepts.json"));
@@ -457,7 +456,7 @@ fn every_row_finds_its_value_in_each_of_its_fields() {
         .collect();
     let engine = Standin::holding(&types).with("concepts", json!(table));
     let folder = engine.file("events");
-    let without = hold(&engine, &folder, &table);
+    let without = check(&engine, &folder, &table);
     let is_text = |path: &&&str| matches!(rule(path), Some(Rule::Text(_)));
     let without: Vec<&&str> = without.iter().filter(is_text).collect();
     assert!(without.is_empty(), "{without:?}");

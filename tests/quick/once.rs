@@ -50,7 +50,7 @@ fn a_snapshot_is_matched_and_the_run_ends() {
 #[test]
 fn the_end_waits_for_queries_that_run() {
     let broker = Broker::start(BrokerKind::Ports);
-    // Twice as long as the bus may be quiet.
+    // Twice as long as the time without indicators that ends the run.
     let engine = Standin::with_samples().with("faults", json!({"delay_seconds": 4.0}));
     let indicators = [Ioc::Domain("www.example.com")];
     let _app = SnapshotServer::start(&broker, snapshot(BrokerKind::Ports, &indicators));
@@ -62,7 +62,7 @@ fn the_end_waits_for_queries_that_run() {
 }
 
 #[test]
-fn no_match_is_status_3_where_asked_for() {
+fn no_match_is_status_3_with_the_option() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = Standin::with_samples();
     let indicators = [Ioc::Ip("203.0.113.200")];
@@ -110,7 +110,7 @@ fn the_deadline_holds_before_the_bus_answers() {
 }
 
 #[test]
-fn files_are_looked_through_once_when_the_bus_is_quiet() {
+fn files_are_searched_once_when_the_bus_is_quiet() {
     let kind = BrokerKind::Ports;
     let broker = Broker::start(kind);
     let indicators = [Ioc::Domain("a.example"), Ioc::Domain("b.example")];

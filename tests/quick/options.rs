@@ -1,5 +1,5 @@
-//! The built program and its command line; the texts in the repository that are
-//! made from the table of options.
+//! The built program and its command line, and the texts in the repository that are generated from
+//! the table of options.
 
 use std::ffi::OsString;
 use std::fs;
@@ -30,7 +30,7 @@ fn run_in(directory: &TempDir, args: &[&str], env: &[(&str, &str)]) -> Output {
         .expect("the program was built")
 }
 
-/// The message of a run that must end with status 2, and print nothing.
+/// The message of a run, which must end with status 2 and print nothing.
 fn usage_error(output: &Output) -> String {
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{message}");
@@ -41,8 +41,8 @@ fn usage_error(output: &Output) -> String {
     message
 }
 
-/// Loads a file through the library; `sh` stands for the program of VAST, and
-/// for that of the transformation, which need not be there.
+/// Loads a file with the library. `sh` replaces VAST's program and that of the transformation,
+/// which may be missing.
 fn load(file: &Path) -> Box<Config> {
     let args = ["--vast-binary=sh", "--transform-context=sh", "-c"].map(OsString::from);
     let args = args.into_iter().chain([file.into()]);
@@ -146,7 +146,7 @@ fn bash_completes_flags_words_and_both_forms_of_a_value() {
     assert_eq!(words, expected);
 }
 
-/// What fish offers behind a command line, and what it complains about.
+/// What fish offers after a command line, and its complaints.
 fn fish(line: &str) -> Option<(String, String)> {
     let script = r#"source $argv[1]; complete -C $argv[2]"#;
     let file = Path::new(SOURCE).join("packaging/completions/vast-threatbus.fish");
@@ -195,14 +195,14 @@ fn fish_completes_flags_and_words_without_a_complaint() {
             "{line}"
         );
     }
-    // Every option with words is read at each Tab.
+    // At each Tab fish reads every option that has words.
     let offered = fish("vast-threatbus --").expect("it was there").0;
     for flag in ["--engine", "--live-engine", "--sink", "--log-format"] {
         assert!(offered.contains(flag), "{offered}");
     }
 }
 
-/// What zsh makes of a command line when Tab is pressed behind it.
+/// The command line that zsh makes of this one when Tab is pressed at its end.
 fn zsh(line: &str) -> Option<String> {
     const SCRIPT: &str = r#"
         zmodload zsh/zpty
@@ -254,7 +254,7 @@ fn zsh_completes_flags_and_words() {
 #[test]
 fn the_example_is_a_configuration() {
     let config = load(&Path::new(SOURCE).join("config.yaml.example"));
-    // Where neither is asked for, live matching is meant.
+    // It names neither, so live matching is the default.
     assert!(!config.retro_match && config.live_match);
     assert_eq!(config.sink, SinkChoice::Bus);
     assert_eq!(config.threatbus.to_string(), "localhost:13370");

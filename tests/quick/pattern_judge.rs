@@ -1,6 +1,6 @@
-//! The pattern parser against written samples, and against the official
-//! validator (`stix2-patterns` 1.3.0 in `target/venvs/judge`): the same verdict
-//! on every pattern, in both versions of the language.
+//! The pattern parser, compared with written samples and with the official validator
+//! (`stix2-patterns` 1.3.0 in `target/venvs/judge`): the same verdict on every pattern, in both
+//! versions of the language.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,7 +19,7 @@ use vast_threatbus::protocol::stix::pattern::{self, PatternError, Reason, Versio
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const VERSIONS: [Version; 2] = [Version::Stix21, Version::Stix20];
 
-/// The patterns of one file of samples, one JSON string a line.
+/// The patterns of a file of samples, which has one JSON string on each line.
 fn samples(name: &str) -> Vec<String> {
     let path = Path::new(ROOT).join("tests/samples/patterns").join(name);
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -33,12 +33,12 @@ fn json_strings(lines: &str) -> Vec<String> {
         .collect()
 }
 
-/// Why a text is no pattern to the validator, as far as it can be told without it.
+/// Why the validator refuses a text, as far as this is known without it.
 #[derive(Debug)]
 enum Objection {
     /// The parser's reason.
     Parser(PatternError),
-    /// A rule of the validator's own.
+    /// One of the validator's own rules.
     Rule(String),
 }
 
@@ -60,7 +60,7 @@ fn judged(text: &str, version: Version) -> Result<(), Objection> {
     }
 }
 
-/// Which of the two versions a text is taken in.
+/// In which of the two versions a text is accepted.
 fn accepted(text: &str) -> [bool; 2] {
     VERSIONS.map(|version| judged(text, version).is_ok())
 }
@@ -104,7 +104,7 @@ fn what_is_malformed_does_not_parse_at_all() {
 
 const SCRIPT: &str = "pattern_verdicts.py";
 
-/// The interpreter that has the validator, where the set-up made it.
+/// The interpreter that has the validator, if the set-up made it.
 fn judge() -> Option<PathBuf> {
     paths::interpreter("judge")
 }
@@ -119,8 +119,7 @@ fn validators_examples(python: &Path) -> Vec<String> {
     json_strings(&String::from_utf8(output.stdout).expect("JSON is UTF-8"))
 }
 
-/// The recorded patterns that come with the material around the project, where
-/// it is there.
+/// The recorded patterns in the material that is shared with the project, if it is there.
 fn recorded_patterns() -> Vec<String> {
     let Some(shared) = paths::shared() else {
         return Vec::new();
@@ -134,8 +133,8 @@ fn recorded_patterns() -> Vec<String> {
         .collect()
 }
 
-/// Random patterns, each whole, with one to three tokens damaged, and with one
-/// character damaged.
+/// Random patterns, each three times: whole, with one to three damaged tokens, and with one damaged
+/// character.
 fn random_patterns(count: usize) -> Vec<String> {
     let mut random = Random(0x5717_2021);
     let mut patterns = Vec::new();
@@ -166,7 +165,7 @@ fn ask(python: &Path, cases: &[(&String, Version)]) -> Vec<Value> {
         })
         .collect();
     let mut stdin = child.stdin.take().expect("standard input is a pipe");
-    // From a thread of its own, since the answers would fill their pipe.
+    // In another thread, since the answers would fill their pipe meanwhile.
     let writer = thread::spawn(move || stdin.write_all(requests.as_bytes()));
     let stdout = BufReader::new(child.stdout.take().expect("standard output is a pipe"));
     let answers = stdout
@@ -185,17 +184,16 @@ fn ask(python: &Path, cases: &[(&String, Version)]) -> Vec<Value> {
     answers
 }
 
-/// Whether the parser and the validator say the same: valid or not, and where
-/// not, whether it is for the grammar or for another rule. The validator's
-/// crashes are not valid, for whatever reason.
+/// Whether the parser and the validator agree: valid or not, and if not, whether because of the
+/// grammar or of another rule. If the validator crashes, the pattern only has to be invalid.
 fn agrees(ours: &Result<(), Objection>, judge: &str) -> bool {
     match ours {
         Ok(()) => judge == "valid",
         Err(Objection::Rule(_)) => matches!(judge, "refused" | "crash"),
         Err(Objection::Parser(error)) => match error.reason {
-            // The parser stops here, while the validator looks at the grammar first.
+            // The parser stops here, while the validator checks the grammar first.
             Reason::RepeatedQualifier(_) => judge != "valid",
-            // The validator lets it through; the matcher is what refuses it.
+            // The validator accepts it, and only the matcher refuses it.
             Reason::Nothing(_) => true,
             _ => matches!(judge, "syntax" | "crash"),
         },

@@ -1,4 +1,4 @@
-//! The README and the documents are true to the program and to the repository.
+//! The README and the documents say what is true of the program and of the repository.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use vast_threatbus::observable::{Kind, Property};
 use vast_threatbus::protocol::feed::FORMS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
-/// The most lines that a stranger reads in five minutes.
+/// How many lines a newcomer can read in five minutes.
 const README_LINES: usize = 250;
 
 fn root() -> &'static Path {
@@ -40,7 +40,7 @@ fn documents() -> BTreeMap<PathBuf, String> {
     texts.collect()
 }
 
-/// The text between two marks, each of which must occur exactly once.
+/// The text between two markers, each of which must occur exactly once.
 fn between<'a>(text: &'a str, begin: &str, end: &str) -> &'a str {
     assert_eq!(text.matches(begin).count(), 1, "{begin}");
     assert_eq!(text.matches(end).count(), 1, "{end}");
@@ -209,7 +209,7 @@ fn files_of_the_repository_that_are_named_exist() {
     }
 }
 
-/// Who follows a walk opens few files, and finds in them what it names.
+/// A walk needs few files, and these contain the names that it mentions.
 #[test]
 fn each_walk_through_the_files_is_short_and_true() {
     let architecture = read("docs/architecture.md");
@@ -280,12 +280,12 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
     let mut wanted = dependencies(&read("Cargo.toml"));
     wanted.extend(dependencies(&read("tests/vast-standin/Cargo.toml")));
     wanted.extend(dependencies(&read("tests/fuzz/Cargo.toml")));
-    // What is tested is no dependency of the tests.
+    // The program itself is not a dependency of its tests.
     wanted.remove("vast-threatbus");
     assert_eq!(rows, wanted);
 }
 
-/// The table of the forms of feeds, as its document has it.
+/// The table of the formats of feeds, as it has to be in its document.
 fn table_of_forms() -> String {
     let mut table = String::from("| Name | Form | What is read |\n| --- | --- | --- |\n");
     for form in &FORMS {
@@ -294,7 +294,7 @@ fn table_of_forms() -> String {
     table
 }
 
-/// The table of the forms of logs, as its document has it.
+/// The table of the formats of logs, as it has to be in its document.
 fn table_of_log_forms() -> String {
     let mut table = String::from("| Form | What is read |\n| --- | --- |\n");
     for form in &LOG_FORMS {
@@ -325,7 +325,7 @@ fn the_forms_of_logs_are_those_of_the_table() {
     );
 }
 
-/// What a field holds, for a person; nothing of the parts of something.
+/// A human-readable name for what a field holds; `None` for parts of a value.
 fn name_of(sought: Sought) -> Option<String> {
     match sought {
         Sought::Kind(Kind::Answer) | Sought::Joined(Joined::RecordType) => None,
@@ -344,7 +344,7 @@ fn name_of(sought: Sought) -> Option<String> {
     }
 }
 
-/// The table of kinds and places, as its document has it.
+/// The table of kinds and places, as it has to be in its document.
 fn table_of_places() -> String {
     let mut kinds: Vec<(String, [BTreeSet<&str>; 3])> = Vec::new();
     for row in TABLE {
@@ -384,7 +384,7 @@ fn the_places_are_those_of_the_table() {
     );
 }
 
-/// The table of object paths, as its document has it.
+/// The table of object paths, as it has to be in its document.
 fn table_of_paths() -> String {
     let mut table = String::from("| Object path | What it is compared with |\n| --- | --- |\n");
     for row in PATHS {

@@ -1,4 +1,4 @@
-//! What is found of the labelled pairs of an indicator and an event that holds it, by
+//! How many of the labelled pairs, each an indicator and an event that contains it, are found, by
 //! kind, way and mode. `make recall` prints the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// What a run of the program prints, by the events.
+/// The pairs that a run of the program finds, by the events that it prints.
 fn found(bridge: Bridge, run: &Run<'_>) -> BTreeSet<String> {
     let mut bridge = bridge
         .file("indicators", &run.indicators)
@@ -33,7 +33,7 @@ fn found(bridge: Bridge, run: &Run<'_>) -> BTreeSet<String> {
         .collect()
 }
 
-/// Runs all cases; prints the table.
+/// Runs all cases, and prints the table.
 fn measure(
     title: &str,
     cases: &[Case],
@@ -61,7 +61,7 @@ fn documented(place: &str) -> Vec<usize> {
     cells.filter_map(|cell| cell.parse().ok()).collect()
 }
 
-/// All of them are found, and nothing else.
+/// Asserts that all pairs are found, and nothing else.
 fn assert_whole(tally: &Tally) {
     let (there, found, wrong) = tally.total();
     assert_eq!((found, wrong), (there, 0), "{:#?}", tally.faults);
@@ -91,10 +91,10 @@ fn log_files() {
     }
 }
 
-/// A name that ends each log, to be found when all before it was looked at.
+/// A name in the last event of each log: when it is found, everything before it was searched.
 const LAST: &str = "the-last-event.example";
 
-/// What is found of events that come while logs are followed: live matching, done here.
+/// Events that come while logs are followed: this is live matching by the program itself.
 #[test]
 fn live() {
     let Some(cases) = cases() else {
@@ -148,8 +148,8 @@ fn live() {
     assert_eq!(documented("live"), [found, found]);
 }
 
-/// Whether VAST can store the event at all: its node dies of the requests of
-/// Suricata 7 and 8.
+/// Whether VAST can store the event at all: its node crashes on the DNS requests of Suricata 7
+/// and 8.
 fn is_storable(case: &Case) -> bool {
     case.event["dns"]["type"] != "request"
 }
@@ -169,8 +169,8 @@ fn standin(cases: &[Case]) -> Standin {
     engine
 }
 
-/// Whether a query to VAST can find it. That is not the case if it only occurs in DNS
-/// answers of Suricata, which VAST drops, or in mixed case, which is not queried.
+/// Whether a query to VAST can find the value. It cannot if the value only occurs in DNS answers of
+/// Suricata, which VAST drops, or in mixed case, which is not queried.
 fn is_reachable(case: &Case) -> bool {
     let event = case.event.to_string();
     !(case.event["dns"]["answers"].is_array() || event.contains(".eXaMpLe"))

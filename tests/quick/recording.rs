@@ -1,4 +1,4 @@
-//! The README shows what the program prints: the commands of the recorded run are run again.
+//! The README shows what the program prints: the commands of the recorded run are repeated here.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,7 @@ use crate::support::Scratch;
 use crate::support::bridge::program;
 use crate::support::paths;
 
-/// How many characters of a line are compared: the recording has no more of a long one.
+/// How many characters of a line are compared: the recording cuts longer lines.
 const WIDTH: usize = 80;
 
 /// The commands of the recording, each with the lines that it prints.
@@ -33,8 +33,8 @@ fn recorded() -> Vec<(String, Vec<String>)> {
     parts
 }
 
-/// The lines in an order of their own (files are read at once), without what differs
-/// from run to run: the time of a line of the log, and how long something took.
+/// The lines sorted, since files are read in parallel, and without what differs from run to run: the
+/// times of lines of the log, and how long something took.
 fn comparable(lines: impl Iterator<Item = String>) -> Vec<String> {
     let mut lines: Vec<String> = lines
         .map(|line| match line.split_once(" [") {

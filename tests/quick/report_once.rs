@@ -1,4 +1,4 @@
-//! `--report-once`: a job that runs again and again tells of each match once.
+//! `--report-once`: a job that runs again and again reports each match once.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -51,7 +51,7 @@ fn append(path: &Path, text: &str) {
 }
 
 #[test]
-fn the_second_run_tells_of_what_is_new_alone() {
+fn the_second_run_reports_only_what_is_new() {
     let scratch = scratch(&[event("a.example", 1), event("a.example", 2)]);
     let first = hunt(&scratch, &["--exit-code"]);
     assert_eq!((lines(&first), first.status.code()), (2, Some(0)));
@@ -59,15 +59,15 @@ fn the_second_run_tells_of_what_is_new_alone() {
     assert_eq!(size.expect("written").len(), 8 + 16 + 8 + 2 * 16 + 4);
     let second = hunt(&scratch, &["--exit-code"]);
     assert_eq!((lines(&second), second.status.code()), (0, Some(3)));
-    let told = "0 sighting(s) and 2 that were reported before";
-    assert!(log(&second).contains(told), "{}", log(&second));
+    let counted = "0 sighting(s) and 2 that were reported before";
+    assert!(log(&second).contains(counted), "{}", log(&second));
     append(&scratch.path().join("eve.json"), &event("b.example", 3));
     let third = hunt(&scratch, &["--exit-code"]);
     assert_eq!((lines(&third), third.status.code()), (1, Some(0)));
 }
 
 #[test]
-fn what_a_sink_did_not_take_is_told_by_the_next_run() {
+fn what_a_sink_did_not_accept_is_reported_by_the_next_run() {
     let scratch = scratch(&[event("a.example", 1), event("b.example", 2)]);
     let failed = hunt(&scratch, &["--sink", "false"]);
     assert_eq!(failed.status.code(), Some(75), "{}", log(&failed));
@@ -76,19 +76,19 @@ fn what_a_sink_did_not_take_is_told_by_the_next_run() {
         "{}",
         log(&failed)
     );
-    let told = scratch.path().join("told");
-    let sink = format!("tee -a {}", told.display());
+    let accepted = scratch.path().join("accepted");
+    let sink = format!("tee -a {}", accepted.display());
     for _ in 0..2 {
         hunt(&scratch, &["--sink", &sink]);
-        let told = std::fs::read_to_string(&told).expect("something was told");
-        assert_eq!(told.lines().count(), 2, "{told}");
+        let accepted = std::fs::read_to_string(&accepted).expect("something was reported");
+        assert_eq!(accepted.lines().count(), 2, "{accepted}");
     }
 }
 
 #[test]
-fn what_could_not_be_transformed_is_told_by_the_next_run() {
+fn what_could_not_be_transformed_is_reported_by_the_next_run() {
     let scratch = scratch(&[event("a.example", 1), event("b.example", 2)]);
-    // Fails for one of the two.
+    // It fails for one of the two.
     let transform = "grep a.example";
     assert_eq!(lines(&hunt(&scratch, &["-T", transform])), 1);
     let rest = hunt(&scratch, &[]);

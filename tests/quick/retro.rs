@@ -1,5 +1,5 @@
-//! Retro matching from end to end: a bus, the stand-in engine, the built
-//! program. What goes in, what is asked, what comes out.
+//! Retro matching from end to end, with a bus, the stand-in engine and the built program:
+//! indicators, queries, and sightings.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use crate::support::standin::Standin;
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// One indicator of each kind that is queried, with the query for the events in which it
-/// should be sighted.
+/// One indicator of each kind that is queried, and the query for the events in which it has to be
+/// sighted.
 const EACH_KIND: [(Ioc, &str); 7] = [
     (Ioc::Ip("203.0.113.66"), "203.0.113.66"),
     (Ioc::Ip("2001:db8:bad::1"), "2001:db8:bad::1"),
@@ -55,7 +55,7 @@ fn matches_of_each_kind_reach_other_subscribers_on_every_broker() {
     }
 }
 
-/// What a sighting holds beside its context, where the broker passes it on.
+/// Checks what a sighting has beside its context, as far as the broker passes it on.
 fn check_fields(kind: BrokerKind, sighting: &Value) {
     let number = (1..)
         .zip(EACH_KIND)
@@ -74,8 +74,7 @@ fn check_fields(kind: BrokerKind, sighting: &Value) {
     }
 }
 
-/// A bridge between a bus that shows every byte and an engine that answers with
-/// these bytes.
+/// A bridge between a bus that shows every byte and an engine that answers with these bytes.
 fn raw(bus: &FakeBus, answer: &[u8], arguments: &[&str]) -> Observed {
     let engine = Standin::printing(answer);
     // The engine's folder has to outlive the bridge.
@@ -85,7 +84,7 @@ fn raw(bus: &FakeBus, answer: &[u8], arguments: &[&str]) -> Observed {
         .run()
 }
 
-/// An event with everything that a careless reader of JSON changes.
+/// An event with everything that a careless reader of JSON would change.
 const EXACT: &str = concat!(
     r#"{"ts": "2009-11-18T17:00:51.841527040", "b": 1.50, "a": 123456789012345678901234567890, "#,
     r#""e": 1E400, "m": -0.0, "id.orig_p": "53/udp", "x.y": [ "☃", 0.10000000000000000001 ]}"#,
@@ -114,7 +113,7 @@ fn a_stix_sighting_carries_indicator_and_event_digit_by_digit() {
     let _bridge = raw(&bus, format!("{EXACT}\n").as_bytes(), &[]);
     let mut indicator = stix_indicator(7, "[domain-name:value = 'foobar.com']", None);
     indicator["x_org"] = json!({"tlp": ["amber", null, "é"]});
-    // Not what serde_json makes of a number.
+    // A number that serde_json would change.
     let indicator = indicator.to_string().replace("null", "1.10");
     bus.send(2, format!("indicator {indicator}").as_bytes());
     let (topic, json) = bus.receive_text();
@@ -127,7 +126,7 @@ fn a_stix_sighting_carries_indicator_and_event_digit_by_digit() {
         json.contains(&format!(r#""x_threatbus_sighting_context":{EXACT}"#)),
         "{json}"
     );
-    // 1E400 is infinite for Python, which the library would not write.
+    // 1E400 is infinity in Python, which the library refuses to write.
     let judged = judge_stix("sighting", &[json.replace("1E400", "1")]);
     let judged = judged.expect("the stix2 library reads it").remove(0);
     assert_eq!(judged["last_seen"], "2009-11-18T17:00:51.841527Z");
@@ -193,7 +192,7 @@ fn indicator_of_raw(sighting: &Value) -> String {
 }
 
 #[test]
-fn bytes_that_are_no_utf8_and_lines_that_are_no_event_cost_nothing_else() {
+fn bytes_that_are_not_utf8_and_lines_that_are_not_events_cost_nothing_else() {
     let answer = b"{\"ts\": \"2024-03-05T10:24:10\", \"n\": 1, \"t\": \"a\xff\xfez\"}\n\
         oops \x1b[31m\n\
         [1, 2]\n\
@@ -251,7 +250,7 @@ fn a_message_of_the_other_generation_is_answered_in_its_own() {
     for kind in [BrokerKind::Legacy, BrokerKind::Ports] {
         let mut bus = FakeBus::start(&[""]);
         let protocol = match kind {
-            // Speaks one generation and gets the other.
+            // It uses one generation and receives a message of the other.
             BrokerKind::Legacy => "stix2",
             _ => "legacy",
         };
@@ -271,7 +270,7 @@ fn a_message_of_the_other_generation_is_answered_in_its_own() {
 }
 
 #[test]
-fn a_sighting_that_the_broker_does_not_listen_to_holds_up_no_other() {
+fn a_sighting_that_the_broker_does_not_listen_to_delays_no_other() {
     let mut bus = FakeBus::stix();
     let bridge = raw(&bus, b"{\"ts\": \"2024-03-05T10:24:10\"}\n", &[]);
     let intel = legacy_intel("1", 11, &["a.example"], "ADD");
@@ -295,8 +294,8 @@ fn other_types_of_message_are_ignored_at_debug() {
     }
 }
 
-/// A bed in which only one query runs, for 3 s if it is for `slow.example`: what
-/// comes meanwhile waits.
+/// A bed with one query at a time. The first one, for `slow.example`, takes 3 s, and what comes
+/// meanwhile waits.
 fn waiting(kind: BrokerKind) -> Bed {
     let engine = Standin::with_samples().with(
         "faults",
@@ -310,7 +309,7 @@ fn waiting(kind: BrokerKind) -> Bed {
     bed
 }
 
-/// Waits until so many queries were put and answered, and gives the queries.
+/// Waits until this many queries were answered, and returns the queries.
 fn queries(bed: &Bed, count: usize) -> Vec<String> {
     let answered = || {
         let exports = bed.engine.exports();
@@ -329,7 +328,7 @@ fn queries(bed: &Bed, count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_withdrawn_indicator_that_waits_is_not_asked_for() {
+fn a_withdrawn_indicator_that_waits_is_not_queried() {
     for kind in BrokerKind::ALL {
         let mut bed = waiting(kind);
         let gone = Ioc::Domain("evil.example.net");
@@ -348,7 +347,7 @@ fn a_withdrawn_indicator_that_waits_is_not_asked_for() {
 }
 
 #[test]
-fn an_edited_indicator_takes_the_place_of_the_one_that_waits() {
+fn an_edited_indicator_replaces_the_one_that_waits() {
     for kind in [BrokerKind::Endpoints, BrokerKind::Ports] {
         let mut bed = waiting(kind);
         bed.publisher
@@ -365,7 +364,7 @@ fn an_edited_indicator_takes_the_place_of_the_one_that_waits() {
 }
 
 #[test]
-fn an_edit_that_cannot_be_asked_for_withdraws_the_one_that_waits() {
+fn an_edit_that_cannot_be_queried_withdraws_the_one_that_waits() {
     for pattern in ["[process:pid = 5]", "[ipv4-addr:value = '999.1.1.1']"] {
         let mut bed = waiting(BrokerKind::Ports);
         bed.publisher
@@ -380,8 +379,7 @@ fn an_edit_that_cannot_be_asked_for_withdraws_the_one_that_waits() {
     }
 }
 
-/// 1,000 indicators at once, every tenth of which is in the events once, twice
-/// or three times.
+/// 1,000 indicators at once, every tenth of which is in one, two or three events.
 fn a_thousand_at_once(kind: BrokerKind) {
     let mut expected = Vec::new();
     let mut events = Vec::new();
@@ -430,7 +428,7 @@ fn a_thousand_at_once_on_the_stix_broker_with_ports() {
 }
 
 #[test]
-fn what_begins_to_count_later_is_asked_for_then() {
+fn what_becomes_valid_later_is_queried_then() {
     let engine = Standin::with_samples();
     let mut bed = Bed::start(BrokerKind::Ports, engine, &[]);
     let pattern = "[domain-name:value = 'evil.example.net']";

@@ -1,5 +1,4 @@
-//! What a service manager and an operator get: notifications, a status on a
-//! signal, logs for programs.
+//! For service managers and operators: notifications, a status on a signal, machine-readable logs.
 
 use std::fs;
 use std::os::linux::net::SocketAddrExt;
@@ -35,7 +34,7 @@ fn the_units_let_the_bridge_end_its_children_reload_and_write() {
             format!("StateDirectory=vast-threatbus{instance}"),
             format!("LogsDirectory=vast-threatbus{instance}"),
             format!("RuntimeDirectory=vast-threatbus{instance}"),
-            // Whoever scrapes the metrics is another user.
+            // The metrics are read by another user.
             "RuntimeDirectoryMode=0755".to_owned(),
         ] {
             let count = unit.lines().filter(|other| **other == line).count();
@@ -83,7 +82,7 @@ fn the_unit_for_several_bridges_differs_in_names_alone() {
 }
 
 #[test]
-fn systemd_takes_the_units_and_finds_them_closed() {
+fn systemd_accepts_the_units_and_rates_them_as_well_confined() {
     if paths::installed("systemd-analyze").is_none() {
         return;
     }
@@ -111,7 +110,7 @@ fn systemd_takes_the_units_and_finds_them_closed() {
 }
 
 #[test]
-fn make_install_brings_both_units_for_its_own_program() {
+fn make_install_installs_both_units_for_its_own_program() {
     let scratch = Scratch::new();
     let release = scratch.path().join("target/release");
     fs::create_dir_all(&release).expect("a directory");
@@ -151,7 +150,7 @@ fn datagram(socket: &UnixDatagram) -> String {
 }
 
 #[test]
-fn a_service_manager_is_told_when_the_subscription_stands_and_at_the_end() {
+fn a_service_manager_is_notified_of_the_subscription_and_of_the_end() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = engine(&[]);
     let name = format!("vast-threatbus-service-{}", std::process::id());
@@ -175,7 +174,7 @@ fn a_service_manager_is_told_when_the_subscription_stands_and_at_the_end() {
 }
 
 #[test]
-fn nobody_is_told_ready_where_the_bus_is_away() {
+fn no_service_is_ready_while_the_bus_is_away() {
     let engine = engine(&[]);
     let bridge = Bridge::between("127.0.0.1:1", &engine);
     let path = bridge.directory().join("notify");

@@ -10,7 +10,7 @@ use crate::support::process;
 use crate::support::standin::Standin;
 use crate::support::{Scratch, paths};
 
-/// The indicators of these patterns, a line each, with ids that count up.
+/// Indicators for these patterns, one on each line, with consecutive ids.
 pub fn indicators(patterns: &[&str]) -> String {
     let lines = patterns.iter().enumerate().map(|(number, pattern)| {
         let object = json!({
@@ -27,7 +27,7 @@ fn id(number: usize) -> String {
     format!("indicator--00000000-0000-4000-8000-{number:012}")
 }
 
-/// A connection to an address, so many seconds after nine.
+/// A connection to an address, this many seconds after nine.
 fn flow(second: f64, address: &str) -> String {
     let (whole, rest) = (second as u32, second.fract());
     let fraction = format!("{rest:.3}")[1..].to_owned();
@@ -38,7 +38,7 @@ fn flow(second: f64, address: &str) -> String {
     .to_string()
 }
 
-/// A question for a name.
+/// A DNS request for a name.
 fn question(second: u32, name: &str) -> String {
     json!({
         "timestamp": format!("2024-03-05T09:{:02}:{:02}Z", second / 60, second % 60),
@@ -54,7 +54,7 @@ pub fn run(home: &Scratch, arguments: &[&str], input: &str) -> Output {
     process::fed(command, input.as_bytes())
 }
 
-/// The sightings, each as its indicator's number and its events in their order.
+/// The sightings, each as the number of its indicator and its events in order.
 pub fn sightings(output: &Output) -> Vec<(usize, Vec<Value>)> {
     let text = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
     let mut all: Vec<(usize, Vec<Value>)> = text
@@ -79,7 +79,7 @@ pub fn shown(path: &Path) -> &str {
 
 pub const SIGHTINGS: [&str; 4] = ["--sink", "STDOUT", "--output", "sighting"];
 
-/// What these patterns give in these files.
+/// A run of these patterns over these files.
 fn in_files(patterns: &[&str], files: &[String], more: &[&str]) -> Output {
     let home = Scratch::new();
     let list = home.write("indicators.jsonl", indicators(patterns));
@@ -105,7 +105,7 @@ const ORDER: &str =
     "[domain-name:value = 'evil.example'] FOLLOWEDBY [ipv4-addr:value = '192.0.2.1']";
 
 #[test]
-fn events_are_joined_whatever_files_they_stand_in() {
+fn events_are_joined_whatever_files_they_are_in() {
     let name = question(0, "www.evil.example");
     let exact = question(20, "evil.example");
     let first = flow(10.0, "192.0.2.1");
@@ -213,7 +213,7 @@ fn a_context_has_the_others_in_it() {
     let mut expected: Value = serde_json::from_str(&address).expect("JSON");
     expected["observations"] = events(&[&name]).into();
     assert_eq!(line(&[]), expected);
-    // A transformation gets them, and determines what is sent.
+    // A transformation gets them too, and determines what is sent.
     let transform = "--transform-context=jq -c {seen:(.observations|length)}";
     assert_eq!(line(&[transform]), json!({"seen": 1}));
 }
@@ -257,7 +257,7 @@ fn an_engine_and_files_give_the_same_instances() {
             assert_eq!(output.status.code(), Some(0), "{output:?}");
             sightings(&output)
         };
-        let (asked, read) = (run(&at_engine), run(&in_files));
+        let (queried, read) = (run(&at_engine), run(&in_files));
         let of = |number: usize| read.iter().filter(|(of, _)| *of == number).count();
         let counts: Vec<usize> = (0..patterns.len()).map(of).collect();
         let is_found = |number: usize| counts[number] > 0;
@@ -269,11 +269,11 @@ fn an_engine_and_files_give_the_same_instances() {
             limit == "0" || counts.iter().all(|count| *count <= 1),
             "{counts:?}"
         );
-        // One event alone is found in whatever order the engine has it.
+        // With the limit, the last pattern may get another event: the engine has no order.
         let joined = |all: &[(usize, Vec<Value>)]| -> Vec<(usize, Vec<Value>)> {
             all.iter().filter(|(of, _)| *of < 5).cloned().collect()
         };
-        assert_eq!(joined(&asked), joined(&read));
+        assert_eq!(joined(&queried), joined(&read));
     }
 }
 
@@ -295,7 +295,7 @@ fn what_waits_outlives_a_restart() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    // What was told is not told again, and waits for others.
+    // What was reported is not reported again, but waits for other events.
     let later = flow(6.0, "192.0.2.1");
     let output = run(&home, &arguments, &format!("{later}\n"));
     assert_eq!(sightings(&output), [(0, events(&[&name, &later]))]);

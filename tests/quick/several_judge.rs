@@ -1,10 +1,11 @@
-//! Patterns of several events in log files, against OASIS's own matcher (`stix2-matcher`
+//! Patterns of several events in log files, compared with OASIS's own matcher (`stix2-matcher`
 //! 3.0.0): the cases of its tests of operators and qualifiers, moved to connections, and random
-//! pairs of a pattern and a sequence of events. Both name the events that end an instance.
+//! pairs of a pattern and a sequence of events. Both have to name the same events that end an
+//! instance.
 //!
-//! What differs on purpose is not generated: an event here has one time, where the matcher's
-//! observations have spans of time (those of its tests that are about spans are moved as points
-//! of time), and `WITHIN 0 SECONDS`, which the parser refuses.
+//! What differs on purpose is not generated. An event here has one time, while the matcher's
+//! observations have spans of time; in its tests about spans these become points of time. And the
+//! parser refuses `WITHIN 0 SECONDS`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,15 +19,14 @@ use crate::support::paths;
 
 const SCRIPT: &str = "sequence_verdicts.py";
 
-/// A sequence of events: each as a line of a log, and as the matcher has it. They are in order
-/// of time, and their numbers, which are the first in their texts, are in the same order.
+/// A sequence of events: each as a line of a log, and as an object for the matcher. They are in
+/// order of time, and so are their numbers, which come first in their texts.
 struct Sequence {
     lines: Vec<String>,
     events: Vec<Value>,
 }
 
-/// The events that end an instance of each pattern, where the lines stand in two files in no
-/// order.
+/// The events that end an instance of each pattern, if the lines are in two files in no order.
 fn ends(patterns: &[String], sequence: &Sequence, random: &mut Random) -> Vec<BTreeSet<u64>> {
     let home = Scratch::new();
     let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
@@ -127,7 +127,7 @@ const PORTS: &[u64] = &[80, 443];
 impl Sequence {
     fn random(random: &mut Random) -> Self {
         let count = 3 + random.below(6);
-        // Halves of seconds, some of them the same.
+        // Times in half seconds, of which some are equal.
         let mut times: Vec<usize> = (0..count).map(|_| random.below(16)).collect();
         times.sort_unstable();
         let (mut lines, mut events) = (Vec::new(), Vec::new());
@@ -157,7 +157,7 @@ impl Sequence {
     }
 }
 
-/// A pattern, with how many events an instance has.
+/// A pattern, and the number of events in an instance of it.
 fn pattern(random: &mut Random, depth: usize) -> (String, usize) {
     let (text, events) = if depth == 0 || random.one_in(3) {
         (observation(random), 1)
@@ -202,7 +202,7 @@ fn observation(random: &mut Random) -> String {
     }
 }
 
-/// The number of patterns that are searched together, and of sequences.
+/// How many patterns are searched together, and in how many sequences.
 const PATTERNS: usize = 250;
 const SEQUENCES: usize = 4;
 

@@ -23,8 +23,8 @@ fn parsed(lines: &[String]) -> Vec<Value> {
         .collect()
 }
 
-/// Nothing reaches the bus: what is published next by another app is the first
-/// that a subscriber sees.
+/// Whether nothing has reached the bus: the first thing that a subscriber sees is what another app
+/// publishes here.
 fn bus_is_silent(scene: &mut Scene) -> bool {
     let sighting =
         crate::support::messages::sighting(scene.broker.kind(), 99, &json!({"own": true}));
@@ -38,7 +38,7 @@ fn standard_output_gets_one_compact_context_a_line_and_the_bus_nothing() {
     for name in ["STDOUT", "stdout", "StdOut"] {
         let mut scene = Scene::start(engine(&[("a.example", 3)]), &["--sink", name]);
         scene.publish(1, "a.example");
-        // Visible while the bridge runs on.
+        // They are visible while the bridge still runs.
         let contexts = parsed(&scene.bridge.lines(3, LIMIT));
         let expected: Vec<Value> = (0..3).map(|n| request("a.example", n)).collect();
         assert_eq!(contexts, expected);
@@ -122,7 +122,7 @@ fn a_full_disk_is_an_error() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_holds_the_engine_back_and_not_the_end() {
+fn a_pipe_that_nobody_reads_delays_the_engine_and_not_the_end() {
     let engine = engine(&[("a.example", 100)]).with("faults", json!({"flood": "lines"}));
     let mut scene = Scene::with(
         BrokerKind::Ports,
@@ -132,7 +132,7 @@ fn a_pipe_that_nobody_reads_holds_the_engine_back_and_not_the_end() {
     );
     scene.publish(1, "a.example");
     scene.engine.wait_for_exports(1, LIMIT);
-    // All is full when the engine does not get on any more.
+    // Everything is full when the engine makes no more progress.
     let cpu = || {
         let child = scene.bridge.children().first().copied();
         child.and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/schedstat")).ok())
@@ -155,7 +155,7 @@ fn a_pipe_that_nobody_reads_holds_the_engine_back_and_not_the_end() {
     assert!(scene.bridge.leaves_nothing(LIMIT));
 }
 
-/// What files a sink command has made in this directory.
+/// The files that a sink command has made in this directory.
 fn files(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .expect("a directory")
@@ -169,7 +169,7 @@ fn files(directory: &Path) -> Vec<String> {
 #[test]
 fn a_command_gets_each_context_on_its_input_and_the_bus_nothing() {
     let out = Scratch::new();
-    // A file of the shell's number each, moved into place when it is whole.
+    // Each run writes a file named by the shell's process id, and moves it here when it is whole.
     let command = format!(
         "sh -c 'cd {}; cat > .$$; mv .$$ \"$1-$2-$$\"' sh %matchtype x%ioc",
         out.path().display()

@@ -1,5 +1,5 @@
-//! The stand-in gives the answers that two real builds of the engine gave: every
-//! recorded call is made again, over the recorded events.
+//! The stand-in gives the same answers as two real builds of the engine: every recorded call is
+//! repeated over the recorded events.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -12,7 +12,7 @@ use crate::support::standin;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-/// The endpoint of the node for calls that were recorded without another one.
+/// The endpoint of the node, for calls that were recorded without one.
 const ENDPOINT: &str = "localhost:42000";
 
 #[derive(Deserialize)]
@@ -32,13 +32,13 @@ fn every_recorded_call_is_answered_alike() {
     answers_as_recorded("recordings.jsonl", 88);
 }
 
-/// The forms that find all of what is stored, and those that are known to fail.
+/// Queries in the forms that find everything that is stored, and in forms that are known to fail.
 #[test]
 fn every_form_that_finds_more_is_answered_alike() {
     answers_as_recorded("recordings-recall.jsonl", 46);
 }
 
-/// Makes every call of a file of recordings again; there are at least so many.
+/// Repeats every call of a file of recordings, which has at least this many.
 fn answers_as_recorded(file: &str, at_least: usize) {
     let Some(shared) = shared(file) else {
         return;
@@ -71,7 +71,7 @@ fn answers_as_recorded(file: &str, at_least: usize) {
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
-/// VAST's recordings, with this file; without it the test is skipped.
+/// The folder of VAST's recordings; if it does not have this file, the test is skipped.
 fn shared(file: &str) -> Option<PathBuf> {
     let vast = paths::shared()?.join("vast");
     let recordings = vast.join(file);
@@ -141,8 +141,8 @@ fn compare(recording: &Recording, output: &Output) -> Result<(), String> {
     )
 }
 
-/// The last line of standard error, or nothing after a success: log lines and requested
-/// usage texts are not in the recordings.
+/// The last line of standard error, or nothing after a success, since the recordings have neither
+/// log lines nor usage texts that were requested.
 fn last_word(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     let last = text.lines().last().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The test bed's own set-up of the stand-in engine.
+//! How the test bed sets up the stand-in engine.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::support::observed::{Observed, Reader};
 use crate::support::standin::{Down, Standin};
 use serde_json::json;
 
-/// Plenty for a call that takes milliseconds.
+/// Long enough for a call that takes milliseconds.
 const LIMIT: Duration = Duration::from_secs(10);
 
 fn call(engine: &Standin, arguments: &[&str]) -> Observed {

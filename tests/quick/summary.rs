@@ -1,4 +1,4 @@
-//! The files of `--summary-file`, and the page in a real Chromium.
+//! The files of `--summary-file`, and its page in a real Chromium.
 
 use std::path::{Path, PathBuf};
 
@@ -8,10 +8,10 @@ use crate::support::scene::LIMIT;
 use crate::support::{Scratch, paths};
 use serde_json::{Value, json};
 
-/// A name that is markup, and one that is a formula.
+/// A name with markup and other dangerous characters.
 const HOSTILE: &str = "<script>alert(1)</script>'\"&\u{202e}";
 
-/// Runs over a few events and gives the folder with the summaries.
+/// Runs over a few events, and returns the folder with the summaries.
 fn summaries() -> Scratch {
     let folder = Scratch::new();
     let request = |host: &str, n: usize| {
@@ -66,7 +66,7 @@ fn read(folder: &Scratch, name: &str) -> String {
 }
 
 #[test]
-fn files_tell_of_every_indicator() {
+fn files_have_every_indicator() {
     use std::os::unix::fs::PermissionsExt;
 
     let folder = summaries();
@@ -114,7 +114,7 @@ fn page(folder: &Scratch) -> PathBuf {
     folder.path().join("s.html")
 }
 
-/// Opens the page and looks at what every screen has.
+/// Opens the page and checks what has to be true on every screen.
 fn looked_at(page: &Path, width: u32, height: u32, is_dark: bool) -> Option<Chromium> {
     let mut browser = Chromium::open(page, width, height, is_dark)?;
     assert_eq!(

@@ -1,5 +1,5 @@
-//! Retro matching in a real Tenzir node: the bridge as it is built, real brokers,
-//! and for each indicator the events that it matches when it is evaluated alone.
+//! Retro matching in a real Tenzir node, with the bridge as it is built and real brokers. Each
+//! indicator has to have the events that it matches when it is evaluated alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
@@ -75,15 +75,15 @@ fn lines(iocs: &[Ioc<'_>]) -> String {
         .collect()
 }
 
-/// What a run over a file of indicators found: how many sightings each indicator
-/// had, and how often each event was reported.
+/// What a run over a file of indicators found: how many sightings each indicator had, and how often
+/// each event was reported.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Found {
     indicators: BTreeMap<String, usize>,
     events: BTreeMap<String, usize>,
 }
 
-/// What a run for these finds, evaluated one by one.
+/// What a run has to find, by evaluating each value alone.
 fn reference(node: &Node, iocs: &[Ioc<'_>]) -> Found {
     let mut found = Found::default();
     for (n, ioc) in (1..).zip(iocs) {
@@ -97,7 +97,7 @@ fn reference(node: &Node, iocs: &[Ioc<'_>]) -> Found {
     found
 }
 
-/// Runs the bridge over a file; gives what it found, and its log.
+/// Runs the bridge over a file; returns what it found, and its log.
 fn run(bridge: Bridge) -> (Found, String) {
     let mut bridge = bridge.run();
     let status = bridge.wait(LIMIT * 3);
@@ -114,7 +114,7 @@ fn run(bridge: Bridge) -> (Found, String) {
     (found, bridge.log())
 }
 
-/// A node with the recorded Suricata events, or the samples where there are none.
+/// A node with the recorded Suricata events, or with the samples if they are not there.
 fn recorded() -> Node {
     let Some(shared) = paths::shared() else {
         return Node::with_samples();
@@ -151,9 +151,12 @@ fn values(node: &Node) -> BTreeSet<(bool, String)> {
 fn batches_of_every_size_give_the_same() {
     let node = recorded();
     let values = values(&node);
-    let of_event = values.iter().map(|(is_address, text)| match is_address {
-        true => Ioc::Ip(text),
-        false => Ioc::Program(text),
+    let of_event = values.iter().map(|(is_address, text)| {
+        if *is_address {
+            Ioc::Ip(text)
+        } else {
+            Ioc::Program(text)
+        }
     });
     let urls: Vec<String> = node
         .events()
@@ -170,7 +173,7 @@ fn batches_of_every_size_give_the_same() {
         .chain(urls.iter().take(20).map(|url| Ioc::Url(url)))
         .chain(fillers.iter().map(|name| Ioc::Domain(name)))
         .collect();
-    // Alone, a few of them: each is a child of its own.
+    // With batches of one only a few, since each is its own child.
     for (size, count) in [("1", 12), ("100", 300), ("5000", iocs.len())] {
         let iocs = &iocs[..count.min(iocs.len())];
         let expected = reference(&node, iocs);
@@ -178,7 +181,7 @@ fn batches_of_every_size_give_the_same() {
         let bridge = node.bridge(&lines(iocs)).args(["--batch-size", size]);
         let (found, log) = run(bridge);
         assert_eq!(found, expected, "{size}:\n{log}");
-        // No pipeline has more than a thousand.
+        // No pipeline has more than a thousand indicators.
         let queries = log.matches("a batch of").count();
         let least = count.div_ceil(size.parse::<usize>().expect("a number").min(1000));
         assert!(queries >= least, "{size}: {queries} batches, not {least}");
@@ -233,7 +236,7 @@ fn hostile_text_is_only_ever_text() {
 }
 
 #[test]
-fn fields_that_come_later_are_asked_for() {
+fn fields_that_come_later_are_queried() {
     let mut node = Node::with_samples();
     let broker = Broker::start(BrokerKind::Ports);
     let subscriber = Subscriber::sightings(&broker);
@@ -269,18 +272,18 @@ fn a_node_that_dies_and_comes_back_costs_nothing() {
         assert_eq!(found, wanted, "{}", bridge.log());
         assert_eq!(subscriber.drain(Duration::from_secs(1)).len(), 0);
     };
-    // Away when it is asked.
+    // The node is away when it is queried.
     node.kill();
     let ioc = Ioc::Domain("evil.example.net");
     let id = publisher.publish_indicator(1, ioc);
     bridge.wait_for_log("is away", LIMIT);
     node.restart();
     expect(&node, &bridge, id, ioc);
-    // Gone in the middle of a query, whose child says nothing and stays.
+    // It goes away in the middle of a query, whose child prints nothing and stays.
     node.freeze();
     let id = publisher.publish_indicator(2, ioc);
-    let asked = eventually(LIMIT, || !bridge.children().is_empty());
-    assert!(asked, "{}", bridge.log());
+    let is_queried = eventually(LIMIT, || !bridge.children().is_empty());
+    assert!(is_queried, "{}", bridge.log());
     let children = bridge.children();
     node.kill();
     bridge.wait_for_logs("is away", 2, LIMIT);
@@ -289,7 +292,7 @@ fn a_node_that_dies_and_comes_back_costs_nothing() {
     }
     node.restart();
     expect(&node, &bridge, id, ioc);
-    // Frozen for a while.
+    // It is frozen for a while.
     node.freeze();
     let ioc = Ioc::Ip("203.0.113.66");
     let id = publisher.publish_indicator(3, ioc);
@@ -312,7 +315,7 @@ fn a_node_that_is_not_there_is_named_at_once() {
     assert_eq!(bridge.wait(LIMIT).code(), Some(69));
 }
 
-/// A `tenzir` that says that it is of another version.
+/// A `tenzir` that says that it has this version.
 fn of_version(scratch: &Scratch, version: &str) -> PathBuf {
     let script = format!(
         "#!/bin/sh\ncase \"$*\" in *\"version | \"*) echo '{{\"version\":\"{version}\"}}';;\n\
@@ -348,7 +351,7 @@ fn no_child_listens_on_a_port() {
     let broker = Broker::start(BrokerKind::Ports);
     let mut publisher = Publisher::connect(&broker);
     let bridge = start(&node, &broker, &[]);
-    // It hangs, and can be looked at.
+    // The query hangs, so that its child can be examined.
     node.freeze();
     publisher.publish_indicator(1, Ioc::Domain("evil.example.net"));
     let is_connected = || {
@@ -363,7 +366,7 @@ fn no_child_listens_on_a_port() {
         assert_eq!(listeners(&children), 0);
         std::thread::sleep(Duration::from_millis(20));
     }
-    // What would be seen: the same program without the option.
+    // The same program without the option does listen.
     let mut open = std::process::Command::new(Node::program())
         .args(["-e", node.endpoint(), "--connection-timeout=60s"])
         .arg("api \"/ping\"")
@@ -375,7 +378,7 @@ fn no_child_listens_on_a_port() {
     let seen = eventually(LIMIT, || listeners(&[open.id()]) > 0);
     open.kill().expect("a child");
     open.wait().expect("a child");
-    assert!(seen, "the look at sockets sees none");
+    assert!(seen, "an open port is not noticed");
 }
 
 fn memory(pid: u32) -> u64 {
@@ -422,7 +425,7 @@ fn networks_hashes_and_other_texts_are_found() {
         total,
         patterns.iter().map(|(_, uids)| uids.len()).sum::<usize>()
     );
-    // The host of a URL is a whole value; an answer is not, and a warning says so.
+    // The host of a URL is a whole value. An answer is not, and a warning says so.
     let url = stix_indicator(1, "[url:value = 'http://[2001:db8::7]:8080/x']", None);
     let (found, log) = run(node
         .bridge(&format!("{url}\n"))

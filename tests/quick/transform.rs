@@ -1,4 +1,4 @@
-//! `--transform-context`: the result of every way in which the command can end.
+//! `--transform-context`: what happens for every way in which the command can end.
 
 use crate::support::Scratch;
 use crate::support::broker::BrokerKind;
@@ -9,7 +9,7 @@ use crate::support::scene::{LIMIT, Scene, engine, request};
 use crate::support::standin::Standin;
 use serde_json::{Value, json};
 
-/// A transformation by this script of `sh`, with these arguments.
+/// A transformation by this script for `sh`, with these arguments.
 fn sh(script: &str, arguments: &str) -> String {
     let script = shlex::try_quote(script).expect("no NUL");
     format!("sh -c {script} sh {arguments}")
@@ -30,8 +30,8 @@ fn transformed(kind: BrokerKind, command: &str) -> (Scene, Value) {
     (scene, context)
 }
 
-/// On the bus a sighting keeps its context where this command fails, and a sink
-/// gets nothing; the log gives the reason and the indicator's id.
+/// Checks that if this command fails, a sighting on the bus keeps its context, and a sink gets
+/// nothing; the log has the reason and the indicator's id.
 fn fails(command: &str, reason: &str) {
     let (mut scene, context) = transformed(BrokerKind::Ports, command);
     assert_eq!(context, request("a.example", 0));
@@ -61,7 +61,7 @@ fn fails(command: &str, reason: &str) {
 }
 
 #[test]
-fn the_output_takes_the_place_of_the_context_on_both_protocols() {
+fn the_output_replaces_the_context_on_both_protocols() {
     for kind in [BrokerKind::Legacy, BrokerKind::Ports] {
         let command = sh(r#"printf '{"was": %s}' "$(cat)""#, "");
         let (_, context) = transformed(kind, &command);
@@ -123,7 +123,7 @@ fn a_signal_keeps_the_context() {
 }
 
 #[test]
-fn output_that_is_no_json_keeps_the_context() {
+fn output_that_is_not_json_keeps_the_context() {
     fails("echo this is no json", "JSON");
 }
 
@@ -150,7 +150,7 @@ fn a_command_need_not_read_its_input() {
     let arguments = ["-T", "echo '[1.50, null]'", "-S", "STDOUT"];
     let mut scene = Scene::start(engine, &arguments);
     scene.publish(1, "a.example");
-    // Every digit as it was printed, in compact form.
+    // In compact form, with every digit as it was printed.
     assert_eq!(scene.bridge.line(LIMIT).as_deref(), Some("[1.50,null]"));
     assert!(!scene.end().contains("transforms_failed"));
 }

@@ -1,5 +1,5 @@
-//! Coming from the originals: their configuration files, the command line of
-//! their systemd units and their environment variables, unchanged.
+//! Upgrades from the originals: their configuration files, the command lines of their systemd units
+//! and their environment variables work unchanged.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -61,13 +61,13 @@ max_background_tasks: 50
 type Original<'a> = (&'a str, &'a str, BrokerKind);
 
 /// Starts this program under the name of the original, as its unit does
-/// (`ExecStart=DIRECTORY/NAME -c DIRECTORY/NAME.yaml`). `fever` and `vast` are
-/// found in PATH; where the servers are comes from the environment.
+/// (`ExecStart=DIRECTORY/NAME -c DIRECTORY/NAME.yaml`). `fever` and `vast` are found in PATH, and
+/// the environment names the servers.
 fn start((name, config, _): Original<'_>, broker: &Broker, engine: &Standin) -> Observed {
     let scratch = Scratch::new();
     let file = format!("{name}.yaml");
     scratch.write(&file, config);
-    // What `fever` does is not what this is about: it hands on what it gets.
+    // This is not about `fever`, so a stand-in hands on what it gets.
     scratch.write("fever", "#!/bin/sh\n[ \"$1\" = alertify ] && exec cat\n");
     let fever = scratch.path().join("fever");
     fs::set_permissions(fever, fs::Permissions::from_mode(0o755)).expect("our own file");
@@ -153,7 +153,7 @@ fn variables_of_the_original_override_its_file() {
     assert!(metrics.contains(" added_iocs=1,"), "{metrics}");
 }
 
-/// What `--migrate` prints of a file.
+/// What `--migrate` makes of a file.
 fn migrated(scratch: &Scratch, config: &str) -> String {
     let path = scratch.write("old.yaml", config);
     let output = paths::clean_command(program(), scratch.path())
@@ -167,7 +167,7 @@ fn migrated(scratch: &Scratch, config: &str) -> String {
 }
 
 #[test]
-fn migrated_files_of_both_generations_are_taken_and_mean_the_same() {
+fn migrated_files_of_both_generations_are_accepted_and_mean_the_same() {
     let scratch = Scratch::new();
     let mut files = vec![OF_2020.to_owned(), OF_2022.to_owned()];
     if let Some(shared) = paths::shared() {
@@ -177,7 +177,7 @@ fn migrated_files_of_both_generations_are_taken_and_mean_the_same() {
     }
     for config in files {
         let new = migrated(&scratch, &config);
-        // Nothing is left out of these: they stay as they are.
+        // Nothing of these files is left out or changed.
         let rest = new.strip_prefix(&config).expect("the same beginning");
         assert!(rest.starts_with("# migrated: more is found here"), "{rest}");
         assert_eq!(rest.lines().count(), 2, "{rest}");
@@ -194,7 +194,7 @@ fn migrated_files_of_both_generations_are_taken_and_mean_the_same() {
 }
 
 #[test]
-fn a_file_of_2022_that_relies_on_its_defaults_is_warned_of() {
+fn a_file_of_2022_that_relies_on_its_defaults_causes_a_warning() {
     let broker = Broker::start(BrokerKind::Ports);
     let engine = Standin::holding(&[]);
     let words = "and leaves out retro_match (true there, false here) and snapshot (30 there";
