@@ -142,6 +142,24 @@ fn what_a_sink_did_not_accept_is_tried_by_the_next_run() {
     }
 }
 
+/// Where each match is reported once, the next run delivers it, and does not report it again.
+#[test]
+fn what_a_sink_did_not_accept_is_reported_once() {
+    let folder = Scratch::new();
+    let (out, state) = (folder.path().join("out"), folder.path().join("state"));
+    let state = state.to_str().expect("UTF-8");
+    let run = |sink: &str| hunt(2, &["--sink", sink, "--report-once", "--state-dir", state]).run();
+    let log = ended(run("false"), 75);
+    assert!(log.contains("the sink command failed 6 times"), "{log}");
+    assert!(log.contains("stay in the spool"), "{log}");
+    let sink = format!("tee -a {}", out.display());
+    for _ in 0..2 {
+        let log = ended(run(&sink), 0);
+        let accepted = fs::read_to_string(&out).expect("something was reported");
+        assert_eq!(accepted.lines().count(), 2, "{log}");
+    }
+}
+
 #[test]
 fn what_waits_for_a_sink_at_the_end_is_kept() {
     for mode in ["each", "lines"] {
