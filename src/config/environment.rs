@@ -39,7 +39,7 @@ pub(super) fn assignments(
             return Err(UsageError::NotUnicode { place });
         };
         if matches!(option.kind, Kind::Engines(_)) {
-            // The prefix that wins brings a list of its own.
+            // Two prefixes do not share a list: that of the one that wins counts.
             assignments.retain(|one: &Assignment| !std::ptr::eq(one.option, option));
         }
         assignments.extend(values(option, &text).map(|value| Assignment {
@@ -51,8 +51,8 @@ pub(super) fn assignments(
     Ok((assignments, warnings))
 }
 
-/// The values in one variable. Engines are separated by commas, which no endpoint has; a
-/// path can have any character, so there is one.
+/// The values in one variable. Engines are separated by commas, which no endpoint has. A path can
+/// have any character, so a variable has only one.
 fn values<'a>(option: &Opt, text: &'a str) -> impl Iterator<Item = &'a str> {
     let is_list = matches!(option.kind, Kind::Engines(_));
     text.split(move |c| is_list && c == ',')

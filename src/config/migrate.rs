@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_no_release_takes_is_told() {
+    fn a_value_that_no_release_accepts_is_an_error() {
         for text in [
             "max_background_tasks: many",
             "vast: [",

@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn live_matching_is_meant_where_nothing_is_asked_for() {
+    fn live_matching_is_the_default() {
         for (file, args, expected) in [
             ("", &[][..], (false, true)),
             ("", &["--no-retro-match"], (false, true)),
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_summary_tells_its_form() {
+    fn the_name_of_a_summary_determines_its_format() {
         let files =
             |name: &str| load("", &[], &["--summary-file", name]).map(|c| c.jobs.summary_files);
         for (name, form) in [

@@ -47,7 +47,7 @@ impl FromStr for Node {
     type Err = NodeError;
 
     fn from_str(text: &str) -> Result<Self, NodeError> {
-        // An endpoint never contains `=`.
+        // An endpoint cannot contain `=`.
         let (name, rest) = match text.rsplit_once('=') {
             Some((name, rest)) => (Some(name), rest),
             None => (None, text),

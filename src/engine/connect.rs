@@ -190,8 +190,8 @@ fn identify(choice: EngineChoice, program: &Program, stop: &Stop) -> Identified 
 }
 
 /// Identifies the engine of a program. The name only decides which is tried first: a
-/// `tenzir` that is called like a `vast` would open a port. If the program is none of
-/// them, it counts as the first one tried.
+/// `tenzir` that is run like a `vast` would open a port. If the program is of no known engine, the
+/// first one tried is assumed.
 fn recognise(path: &Path, stop: &Stop) -> Identified {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let is_named = |row: &&&EngineRow| name.contains(row.program);
@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_is_not_reached_is_named_with_the_option_of_the_engine() {
+    fn an_unreachable_engine_is_named_with_its_option() {
         let of = |title| Unreachable {
             title,
             name: format!("{title} at localhost:1"),

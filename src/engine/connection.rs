@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_is_looked_at_a_minute_after_it_was_asked_the_last_time() {
+    fn an_engine_is_probed_a_minute_after_its_last_query() {
         let (node, stop) = (Arc::new(Node::default()), Stop::new().expect("two sockets"));
         let connection = Connection::new(node.clone(), None, Arc::default());
         let asked_before = |seconds| {
@@ -316,7 +316,7 @@ mod tests {
         assert_eq!(node.0.load(Ordering::Relaxed), 1);
         assert!(
             !connection.until_look().is_zero(),
-            "nobody looks at once again"
+            "it is not probed again at once"
         );
     }
 }

@@ -287,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart_as_it_was_written_too() {
+    fn a_url_is_also_split_as_it_was_written() {
         let url = Observable::of_url("http://User@H.Example:80/%7Ea%2Fb?q#f").expect("a URL");
         let wanted = Wanted::of([&url]);
         let targets: Vec<&str> = wanted.urls.targets.iter().map(String::as_str).collect();
@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn mails_and_files_are_asked_for_by_what_they_are() {
+    fn mails_and_files_are_queried_by_what_they_are() {
         let text = |property, text| Observable::text(property, text).expect("a value");
         let values = [
             text(Property::Email, "X <A@b.example>"),

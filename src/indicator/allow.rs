@@ -171,7 +171,7 @@ impl Allow {
     }
 
     fn named(&self, value: &Observable) -> Option<usize> {
-        // Mostly there is none, and a million values are asked about.
+        // Usually the set is empty, and a million values are looked up.
         let is_any = !self.values.is_empty();
         is_any.then(|| self.values.get(&key(value)).copied())?
     }
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_named_is_allowed_and_what_is_inside_of_it() {
+    fn what_a_file_lists_is_allowed_and_what_is_inside_it() {
         let allow = files();
         for (text, file) in [
             ("192.0.2.1", Some("a")),
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_means_is_built_in() {
+    fn harmless_values_are_built_in() {
         let allow = Allow::new(true);
         for (text, expected) in [
             ("127.0.0.1", "hosts"),
@@ -362,7 +362,7 @@ mod tests {
         /// An address is allowed by a network that contains it, a network by one that is
         /// as wide or wider.
         #[test]
-        fn a_network_allows_what_is_inside_of_it(
+        fn a_network_allows_what_is_inside_it(
             allowed in any::<u32>(),
             length in 8..=31_u32,
             near in any::<bool>(),
@@ -422,7 +422,7 @@ mod tests {
         /// A hash allows itself in any spelling, and an indicator is allowed if all its
         /// values are.
         #[test]
-        fn an_indicator_is_allowed_where_all_of_it_is(
+        fn an_indicator_is_allowed_if_all_its_values_are(
             hashes in vec("[0-9a-f]{32}|[0-9a-f]{64}", 1..6),
             are_allowed in vec(any::<bool>(), 6),
         ) {

@@ -14,8 +14,8 @@ const ENDS: [(Place, Field); 2] = [
     (Place::Destination, Field::DestinationPort),
 ];
 
-/// How much wider than equality an indicator is searched. Each works on the values
-/// that the indicator names, not on those that another adds.
+/// How much wider than equality an indicator is searched. Each widens the values that the indicator
+/// names, and not those that another one adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MatchExpansion {
     /// Search for domains and addresses in DNS answers too, which are lists.
@@ -24,7 +24,7 @@ pub struct MatchExpansion {
     pub subdomains: bool,
     /// Match URLs also by their host alone.
     pub url_hosts: bool,
-    /// An address with a port by the address, where fields are compared whole; that both are
+    /// Search an address with a port by its address, if fields are compared whole. Whether both are
     /// of one end of a connection is checked in the event.
     pub ends: bool,
 }
@@ -47,7 +47,7 @@ fn host(url: &str) -> Option<Observable> {
     }
 }
 
-/// The URL of two values of which the other is its host.
+/// The URL among two values, if the other one is its host.
 pub(super) fn url_with_host(values: &[Observable]) -> Option<&Observable> {
     let [one, other] = values else {
         return None;
@@ -178,7 +178,7 @@ impl MatchExpansion {
     }
 }
 
-/// Has the addresses that have ports searched as addresses, and the ports checked.
+/// Has addresses with ports searched as addresses, and the ports checked.
 fn part_ends(indicator: &mut Indicator) {
     let mut has_any = false;
     let mut any = Vec::new();
@@ -203,7 +203,7 @@ fn part_ends(indicator: &mut Indicator) {
     }
 }
 
-/// The values that a test asks for one of.
+/// The values of which a test requires one.
 fn values_of(test: &Test) -> Vec<Observable> {
     match (&test.check, test.place) {
         _ if test.negated => vec![],
@@ -214,7 +214,7 @@ fn values_of(test: &Test) -> Vec<Observable> {
     }
 }
 
-/// An address at an end of a connection is never in a DNS answer.
+/// Whether a test is about an end of a connection, whose address is never in a DNS answer.
 fn is_of_an_end(test: &Test) -> bool {
     matches!(test.place, Place::Source | Place::Destination)
 }
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_checked_is_as_wide_as_what_is_asked_for() {
+    fn what_is_checked_is_as_wide_as_what_is_queried() {
         let holds = |pattern: &str, wider: MatchExpansion, line: &str| {
             widened(pattern, wider).holds(&LazyEvent::new(line, Fields::Named, wider.answers))
         };

@@ -162,13 +162,13 @@ impl Indicator {
     }
 
     /// Whether it searches for the same as another one.
-    pub fn asks_the_same(&self, other: &Indicator) -> bool {
+    pub fn searches_the_same(&self, other: &Indicator) -> bool {
         self.observables == other.observables
             && self.selection == other.selection
             && self.condition == other.condition
             && match (&self.sequence, &other.sequence) {
                 (None, None) => true,
-                (Some(one), Some(other)) => one.asks_the_same(other),
+                (Some(one), Some(other)) => one.searches_the_same(other),
                 _ => false,
             }
     }

@@ -31,11 +31,11 @@ impl Sequence {
     }
 
     /// Whether it searches for the same as another one.
-    pub fn asks_the_same(&self, other: &Sequence) -> bool {
+    pub fn searches_the_same(&self, other: &Sequence) -> bool {
         let mut parts = self.parts.iter().zip(&other.parts);
         self.expression == other.expression
             && self.parts.len() == other.parts.len()
-            && parts.all(|(one, other)| one.asks_the_same(other))
+            && parts.all(|(one, other)| one.searches_the_same(other))
     }
 
     /// What it searches for in words, the same in every run.

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_lane_takes_no_more_and_says_so() {
+    fn a_full_lane_accepts_no_more_and_says_so() {
         let metrics = Arc::new(Metrics::default());
         let (intake, arrivals, _) =
             Intake::stored(&engine(), Fates::new(metrics.clone()), &Budget::new(1));

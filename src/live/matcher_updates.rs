@@ -436,7 +436,7 @@ mod tests {
 
     /// The sender of changes ends live matching, and once waited for that end itself.
     #[test]
-    fn who_brings_more_than_can_wait_is_free_when_the_program_stops() {
+    fn a_caller_with_more_changes_than_can_wait_is_free_at_the_stop() {
         let new = || Stop::new().expect("two socket pairs");
         let (ending, stop) = (new(), new());
         let matcher: Arc<dyn RemoteMatcher> = Arc::new(Away);
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_until_all_is_told_waits_for_that_and_no_longer() {
+    fn waiting_for_all_changes_ends_with_the_last_one() {
         let stop = Stop::new().expect("two socket pairs");
         let slow = Arc::new(Slow::default());
         let matcher: Arc<dyn RemoteMatcher> = slow.clone();

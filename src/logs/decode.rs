@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn every_compression_is_known_by_its_content() {
+    fn every_compression_is_detected_by_content() {
         let text = b"{\"a\": 1}\n".repeat(10_000);
         for (stored, expected) in [
             (text.clone(), Compression::Plain),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn files_put_end_to_end_are_read_to_the_end() {
+    fn concatenated_files_are_read_to_the_end() {
         let skippable = [&b"\x52\x2a\x4d\x18"[..], &5u32.to_le_bytes(), b"other"].concat();
         for stored in [
             [gzip(b"a\n"), gzip(b"b\n")].concat(),
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_is_too_large_is_refused_before_it_is_made() {
+    fn a_window_that_is_too_large_is_refused_before_it_is_allocated() {
         let magic = b"\x28\xb5\x2f\xfd";
         for (header, is_refused) in [
             // 128 MiB, and an eighth more.

@@ -223,7 +223,7 @@ impl Director {
         let watchlist = RwLock::new(watchlist);
         let next = AtomicUsize::new(0);
         let readers = inputs.len().min(threads());
-        self.look_through(&watchlist, None, readers, |reader, _| {
+        self.read_and_scan(&watchlist, None, readers, |reader, _| {
             while let Some(input) = inputs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if self.stop.is_draining() {
                     return;
@@ -233,14 +233,14 @@ impl Director {
                 self.conclude(&source, result);
             }
         });
-        self.tell_outcomes(true);
+        self.report_outcomes(true);
         let watchlist = watchlist
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
         if self.stop.is_draining() {
             return self.drop_unmatched(&watchlist);
         }
-        // After the last sighting on the same channel.
+        // Sent after the last sighting, on the same channel.
         let mut reporter = self.reporter();
         let failed = self.finish_joined(&watchlist, &mut reporter);
         for ticket in watchlist.into_tickets() {
@@ -297,10 +297,10 @@ impl Director {
             let (watchlist, waiting) = (&watchlist, Some(&*self.settings.waiting));
             scope.spawn(move || {
                 let paths = self.followed();
-                self.look_through(watchlist, waiting, paths.len(), |reader, number| {
+                self.read_and_scan(watchlist, waiting, paths.len(), |reader, number| {
                     self.follow_path(reader, &paths[number], from_start);
                 });
-                self.tell_outcomes(false);
+                self.report_outcomes(false);
                 drop(ended);
             });
             self.keep_up(arrivals, watchlist, life, &has_ended);
@@ -383,7 +383,7 @@ impl Director {
 
     /// Runs `read` in this many threads, each with its number, and scans what they pass
     /// on.
-    fn look_through(
+    fn read_and_scan(
         &self,
         watchlist: &RwLock<Watchlist>,
         waiting: Option<&Waiting>,
@@ -423,7 +423,7 @@ impl Director {
 
     /// Reports the outcome of each log, which is only known after everything is searched.
     /// A followed log may be empty.
-    fn tell_outcomes(&self, is_pass: bool) {
+    fn report_outcomes(&self, is_pass: bool) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let sources = std::mem::take(&mut *sources);
         if is_pass && self.stop.is_draining() {

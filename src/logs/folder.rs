@@ -286,7 +286,7 @@ mod tests {
     const EVENT: &[u8] = b"{\"a\": 1}\n";
 
     #[test]
-    fn the_logs_of_a_folder_come_by_date_and_the_rest_is_left_out() {
+    fn the_logs_of_a_folder_are_read_by_date_and_the_rest_is_left_out() {
         let folder = Folder::new();
         folder.file("eve.json", EVENT, 10);
         folder.file("eve.json.1", EVENT, 20);
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_logs_was_not_looked_through() {
+    fn a_folder_without_logs_counts_as_not_searched() {
         let folder = Folder::new();
         let failed = |folder: &Folder| {
             let count = std::cell::Cell::new(0);

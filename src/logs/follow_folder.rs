@@ -27,7 +27,7 @@ const LOOK: Duration = Duration::from_secs(2);
 /// A log that was not written for this long is not followed.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
 
-/// What is needed to follow a folder.
+/// Everything that is needed to follow a folder.
 pub struct FolderFollower<'a> {
     /// Where lines are sent.
     pub reader: &'a BlockReader<'a>,
@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn archives_begin_as_the_log_that_they_are_of() {
+    fn the_names_of_archives_begin_like_that_of_their_log() {
         let followed = Path::new("/logs/current/conn.log");
         for name in [
             "/logs/current/conn.log.1",

@@ -166,7 +166,7 @@ fn without_nul(fresh: &mut [u8]) -> usize {
 }
 
 #[cfg(test)]
-/// Shared with what is built on these.
+/// Shared with the tests of `format`.
 pub(super) mod tests {
     use proptest::prelude::*;
 
@@ -224,7 +224,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_line_too_long_is_left_out_and_counted() {
+    fn a_line_that_is_too_long_is_left_out_and_counted() {
         let mut text = b"first\n".to_vec();
         text.resize(text.len() + 2 * LONGEST_LINE, b'x');
         text.extend_from_slice(b"\nlast\n");

@@ -50,7 +50,7 @@ impl Scanner<'_> {
     pub fn run(mut self, chunks: &Receiver<Chunk>, spare: &Sender<Block>) {
         let mut scratch = Scratch::default();
         for chunk in chunks {
-            let block = self.look_through(chunk, &mut scratch);
+            let block = self.scan(chunk, &mut scratch);
             if chunks.is_empty() {
                 self.reporter.flush();
             }
@@ -62,7 +62,7 @@ impl Scanner<'_> {
         self.reporter.flush();
     }
 
-    fn look_through(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
+    fn scan(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
         let mut reading = chunk.reading;
         let from = (chunk.source.clone(), chunk.match_type);
         let limit = self
@@ -261,12 +261,12 @@ impl Look<'_> {
         }
     }
 
-    /// An event, and what it was before a shipper of logs read it: what is in either is in
-    /// the event, once.
+    /// An event, and its original text if a log shipper has parsed it. An indicator that is found in
+    /// either is found in the event, once.
     fn shipped(&mut self, object: &str) -> Result<(), ScanError> {
         let mut found = self.found_in(object)?;
         if let Some(original) = json_lines::original(object) {
-            // It may be a text that only begins like an event.
+            // The text may only begin like an event.
             let within = self.found_in(&original).unwrap_or_default();
             found.retain(|one| !within.iter().any(|other| Arc::ptr_eq(one, other)));
             self.matched(&original, within);

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_of_a_log_is_told_by_its_counts() {
+    fn the_counts_of_a_log_give_its_outcome() {
         let metrics = Metrics::default();
         let source = Source::new("x".to_owned());
         assert_eq!(source.outcome(), Outcome::Empty);
@@ -162,7 +162,7 @@ mod tests {
             (metrics.events_read.get(), metrics.lines_rejected.get()),
             (2, 1)
         );
-        // A log of which every line is too long.
+        // A log in which every line is too long.
         let source = Source::new("x".to_owned());
         source.reject_long(1, &metrics);
         assert_eq!(source.outcome(), Outcome::Unrecognised(String::new()));

@@ -19,36 +19,36 @@ use crate::state::journal::Ticket;
 
 mod holders;
 
-use holders::{FeedFields, Holders, Names, Plain, PlainIds, plain_size};
+use holders::{Holders, Names, Plain, PlainIds, Properties, plain_size};
 
-/// The most memory that indicators take, in bytes, for a run that goes on.
+/// The most memory for indicators, in bytes, in a run that does not end by itself.
 const MOST_BYTES: usize = 1 << 30;
 
-/// An indicator that is searched.
+/// An indicator that is searched, or a part of one.
 #[derive(Debug)]
 pub struct Watched {
-    /// What it is.
+    /// The indicator itself.
     pub indicator: Arc<Indicator>,
     reported: AtomicU64,
-    /// The one that it is a part of, where an event alone is no match.
+    /// Set if it is a part of an indicator of several events: then one event is not a match.
     pub part: Option<Part>,
 }
 
-/// One of the events that an indicator means together.
+/// One of the events that an indicator of several events consists of.
 #[derive(Debug)]
 pub struct Part {
     /// Its number.
     pub number: u16,
-    /// The whole.
+    /// The whole indicator.
     pub of: Arc<WatchedSequence>,
 }
 
-/// An indicator that means several events.
+/// An indicator of several events.
 #[derive(Debug)]
 pub struct WatchedSequence {
-    /// What it is.
+    /// The indicator itself.
     pub whole: Arc<Watched>,
-    /// What a pass meets of it.
+    /// The events of its parts that a pass has found.
     pub collected: Collected,
 }
 
@@ -61,8 +61,8 @@ impl Watched {
         }
     }
 
-    /// Takes one of the sightings that it may have, the first of which is counted;
-    /// `false` where there is none left.
+    /// Takes one of the sightings that it may have; `false` if none is left. The first one counts
+    /// the indicator as matched.
     pub fn claim(&self, limit: Option<NonZeroU64>, metrics: &Metrics) -> bool {
         let before = self.reported.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
@@ -75,18 +75,18 @@ impl Watched {
 /// An indicator in the list, with what only the list needs.
 struct Held {
     watched: Arc<Watched>,
-    /// What leads to it, where an event alone is no match.
+    /// Its parts, if it is of several events.
     joined: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
-    /// Its entry in the journal, where it has one.
+    /// Its entry in the journal, if it has one.
     ticket: Option<Ticket>,
     /// When its validity ends.
     end: Option<Expiry>,
 }
 
-/// The name of a field that no table knows, and that can hold an address by its end.
+/// The name of a field that is in no table, and whose ending allows an address.
 const ANY_ADDRESS: &str = "of_column_addr";
 
-/// What one thread needs to match events, made once and used for all.
+/// The buffers of a thread, which are reused for each event.
 #[derive(Debug, Default)]
 pub struct Scratch {
     events: EventScratch,
@@ -95,7 +95,7 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// To be called before lines of another log, and after a change of the list.
+    /// Has to be called before lines of another log, and after a change of the list.
     pub fn forget_columns(&mut self) {
         self.columns.header = None;
     }
@@ -104,14 +104,14 @@ impl Scratch {
 /// The columns of a table in which something is searched.
 #[derive(Debug, Default)]
 struct Columns {
-    /// The number of the header that they are of.
+    /// The number of their header.
     header: Option<u64>,
-    /// By column; none where nothing is searched.
+    /// For each column; `None` if nothing is searched in it.
     nodes: Vec<Option<Node>>,
 }
 
 impl Columns {
-    /// Looks up what the columns mean, once for each header.
+    /// Looks up the columns of a new header.
     fn take(&mut self, header: &Header, scan: &mut Scan<'_>) {
         if self.header == Some(header.number()) {
             return;
@@ -123,13 +123,13 @@ impl Columns {
             if scan.wants(node) {
                 return Some(node);
             }
-            // What the header says to be an address is one, whatever its name.
+            // If the header says that a column has addresses, its name does not matter.
             let node = (column.kind == Type::Address).then(|| scan.field(ANY_ADDRESS));
             node.filter(|node| scan.wants(*node))
         }));
     }
 
-    /// Shows the values of a row.
+    /// Matches the values of a row.
     fn show(&self, row: &TsvRow<'_>, scan: &mut Scan<'_>) {
         for (node, (column, cell)) in self.nodes.iter().zip(row.cells()) {
             let (Some(node), Cell::Value(value)) = (*node, cell) else {
@@ -153,7 +153,7 @@ impl Columns {
     }
 }
 
-/// Shows one value as what it would be in JSON.
+/// Matches one value as the type that it would have in JSON.
 #[inline]
 fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
     let text = text(value);
@@ -170,23 +170,23 @@ pub struct Watchlist {
     answers: bool,
     by_slot: Vec<Holders>,
     by_id: HashMap<Arc<str>, Held>,
-    /// Those that are not in `by_id`.
+    /// The plain indicators, which are not in `by_id`.
     plain: PlainIds,
-    /// What is said of them, by slot, up to the last of which something is.
-    said: Vec<Option<FeedFields>>,
-    /// The names in that.
+    /// Their properties, by slot, up to the last slot that has some.
+    properties: Vec<Option<Properties>>,
+    /// The names of these properties.
     names: Names,
-    /// Those that no value leads to: they are checked in every event.
+    /// Indicators and parts without a value to look up: they are checked in every event.
     unlisted: Vec<Arc<Watched>>,
     bytes: usize,
     most_bytes: usize,
-    /// What all that a pass meets of indicators of several events may take.
+    /// The memory for events of indicators of several events, of all such indicators together.
     room: Room,
 }
 
 impl Watchlist {
-    /// A list without indicators, bounded or, for a file that someone names,
-    /// not.
+    /// A list without indicators. It is `bounded` unless all indicators are in files that the user
+    /// names.
     pub fn new(bounded: bool, meaning: Meaning) -> Self {
         Watchlist {
             matcher: EventMatcher::new(meaning),
@@ -194,7 +194,7 @@ impl Watchlist {
             by_slot: Vec::new(),
             by_id: HashMap::new(),
             plain: PlainIds::default(),
-            said: Vec::new(),
+            properties: Vec::new(),
             names: Names::default(),
             unlisted: Vec::new(),
             bytes: 0,
@@ -213,7 +213,7 @@ impl Table for Watchlist {
     ) -> PutOutcome {
         let known = self.by_id.get_mut(&indicator.id);
         if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
-            // What came last counts; the one that is there has a ticket of its own.
+            // The last end counts. The indicator that is there has its own ticket.
             known.end = end;
             return PutOutcome::Repeated;
         }
@@ -238,8 +238,8 @@ impl Table for Watchlist {
         if unlisted > 0 && self.unlisted.len() + unlisted > MOST_UNLISTED {
             return PutOutcome::Full(NoRoom::Checks);
         }
-        if let Some((plain, said)) = plain {
-            if self.put_plain(&indicator, plain, said) {
+        if let Some((plain, properties)) = plain {
+            if self.put_plain(&indicator, plain, properties) {
                 return PutOutcome::Added;
             }
         }
@@ -247,8 +247,8 @@ impl Table for Watchlist {
         let watched = Arc::new(Watched::new(indicator));
         let joined = self.joined(&watched);
         match &joined {
-            Some((_, parts)) => parts.iter().for_each(|part| self.lead_to(part)),
-            None => self.lead_to(&watched),
+            Some((_, parts)) => parts.iter().for_each(|part| self.link(part)),
+            None => self.link(&watched),
         }
         let held = Held {
             joined,
@@ -277,7 +277,7 @@ impl Table for Watchlist {
     }
 }
 
-/// How many parts of an indicator no value leads to.
+/// How many parts of an indicator have no value to look up.
 fn unlisted(indicator: &Indicator) -> usize {
     let parts = indicator.sequence.as_ref().map(|one| &*one.parts);
     let parts = parts.unwrap_or(std::slice::from_ref(indicator));
@@ -285,15 +285,15 @@ fn unlisted(indicator: &Indicator) -> usize {
 }
 
 impl Held {
-    /// Whether an indicator with the same id asks for the same, in the same words.
+    /// Whether an indicator with the same id searches for the same, in the same protocol.
     fn is_same(&self, other: &Indicator) -> bool {
         let own = &self.watched.indicator;
-        own.asks_the_same(other) && own.protocol == other.protocol
+        own.searches_the_same(other) && own.protocol == other.protocol
     }
 }
 
 impl Watchlist {
-    /// What leads to an indicator of several events.
+    /// The parts of an indicator of several events.
     fn joined(&self, whole: &Arc<Watched>) -> Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)> {
         let sequence = whole.indicator.sequence.as_ref()?;
         let joined = Arc::new(WatchedSequence {
@@ -313,7 +313,7 @@ impl Watchlist {
         Some((joined, parts))
     }
 
-    /// All indicators that mean several events, in the order of their ids.
+    /// All indicators of several events, in the order of their ids.
     pub fn all_joined(&self) -> Vec<&Arc<WatchedSequence>> {
         let joined = self.by_id.values().filter_map(|held| held.joined.as_ref());
         let mut joined: Vec<&Arc<WatchedSequence>> = joined.map(|(joined, _)| joined).collect();
@@ -321,8 +321,8 @@ impl Watchlist {
         joined
     }
 
-    /// Has nothing lead to an indicator any more.
-    fn lead_no_more_to(&mut self, watched: &Arc<Watched>) {
+    /// Removes an indicator or a part from the index and from `unlisted`.
+    fn unlink(&mut self, watched: &Arc<Watched>) {
         self.unlisted.retain(|other| !Arc::ptr_eq(other, watched));
         for observable in &watched.indicator.observables {
             let Some(slot) = self.matcher.index().slot(observable) else {
@@ -338,11 +338,11 @@ impl Watchlist {
         }
     }
 
-    /// Has its values, or every event, lead to an indicator.
-    fn lead_to(&mut self, watched: &Arc<Watched>) {
+    /// Adds an indicator or a part to the index or to `unlisted`.
+    fn link(&mut self, watched: &Arc<Watched>) {
         for observable in &watched.indicator.observables {
             let slot = self.matcher.insert(observable);
-            let holders = self.full(slot);
+            let holders = self.holders_mut(slot);
             if !holders.iter().any(|holder| Arc::ptr_eq(holder, watched)) {
                 holders.push(watched.clone());
             }
@@ -356,7 +356,7 @@ impl Watchlist {
         self.by_id.insert(held.watched.indicator.id.clone(), held);
     }
 
-    /// Whether this is the plain indicator in a slot, which has the same id.
+    /// Whether an indicator is the same as the plain one in this slot, which has the same id.
     fn is_same_plain(&self, slot: Slot, indicator: &Indicator, plain: Option<&Plain>) -> bool {
         let Some(plain) = plain else {
             return false;
@@ -366,9 +366,14 @@ impl Watchlist {
         known == Some(slot) && matches!(own, Holders::Plain(own) if own.is_same(plain))
     }
 
-    /// Has its value lead to a plain indicator; `false` where others hold the value, or it
-    /// cannot be made of the index again.
-    fn put_plain(&mut self, indicator: &Indicator, plain: Plain, said: Option<FeedFields>) -> bool {
+    /// Adds a plain indicator; `false` if other indicators have its value, or if the index cannot
+    /// give the value back.
+    fn put_plain(
+        &mut self,
+        indicator: &Indicator,
+        plain: Plain,
+        properties: Option<Properties>,
+    ) -> bool {
         let observable = &indicator.observables[0];
         let slot = self.matcher.insert(observable);
         self.make_room(slot);
@@ -380,12 +385,12 @@ impl Watchlist {
             self.matcher.remove(observable);
             return false;
         }
-        self.bytes += plain_size(observable) + said.as_ref().map_or(0, |said| said.size());
-        if said.is_some() {
-            if slot.index() >= self.said.len() {
-                self.said.resize_with(slot.index() + 1, || None);
+        self.bytes += plain_size(observable) + properties.as_ref().map_or(0, Properties::size);
+        if properties.is_some() {
+            if slot.index() >= self.properties.len() {
+                self.properties.resize_with(slot.index() + 1, || None);
             }
-            self.said[slot.index()] = said;
+            self.properties[slot.index()] = properties;
         }
         let id = plain.id;
         *holders = Holders::Plain(plain);
@@ -393,15 +398,15 @@ impl Watchlist {
         true
     }
 
-    /// Looks no more for one that is not plain; whether it was there.
+    /// Removes an indicator that is not plain; whether it was there.
     fn remove_held(&mut self, id: &str) -> bool {
         let Some(held) = self.by_id.remove(id) else {
             return false;
         };
         self.bytes -= held.watched.indicator.size();
         match &held.joined {
-            Some((_, parts)) => parts.iter().for_each(|part| self.lead_no_more_to(part)),
-            None => self.lead_no_more_to(&held.watched),
+            Some((_, parts)) => parts.iter().for_each(|part| self.unlink(part)),
+            None => self.unlink(&held.watched),
         }
         true
     }
@@ -411,14 +416,14 @@ impl Watchlist {
         if let Holders::Plain(plain) = holders {
             let value = self.matcher.index().observable(slot);
             self.plain.remove(plain.id, slot);
-            let said = self.take_said(slot);
-            self.bytes -= plain_size(&value) + said.map_or(0, |said| said.size());
+            let properties = self.take_properties(slot);
+            self.bytes -= plain_size(&value) + properties.as_ref().map_or(0, Properties::size);
             self.matcher.remove(&value);
         }
     }
 
-    fn take_said(&mut self, slot: Slot) -> Option<FeedFields> {
-        self.said.get_mut(slot.index()).and_then(Option::take)
+    fn take_properties(&mut self, slot: Slot) -> Option<Properties> {
+        self.properties.get_mut(slot.index()).and_then(Option::take)
     }
 
     fn make_room(&mut self, slot: Slot) {
@@ -427,17 +432,17 @@ impl Watchlist {
         }
     }
 
-    /// All that hold the value of a slot; a plain one becomes one of them.
-    fn full(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
+    /// All indicators with the value of a slot. A plain one becomes a usual one.
+    fn holders_mut(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
         self.make_room(slot);
         let index = slot.index();
-        let said = self.take_said(slot);
+        let properties = self.take_properties(slot);
         if let Holders::Plain(plain) = &self.by_slot[index] {
             let value = || self.matcher.index().observable(slot);
-            let watched = plain.watched(value, said.as_ref()).clone();
+            let watched = plain.watched(value, properties.as_ref()).clone();
             self.plain.remove(plain.id, slot);
             let value = &watched.indicator.observables[0];
-            self.bytes -= plain_size(value) + said.map_or(0, |said| said.size());
+            self.bytes -= plain_size(value) + properties.as_ref().map_or(0, Properties::size);
             self.bytes += watched.indicator.size();
             self.by_slot[index] = Holders::Full(vec![watched.clone()]);
             self.hold(Held {
@@ -453,19 +458,19 @@ impl Watchlist {
         }
     }
 
-    /// All that hold the value of a slot.
+    /// All indicators with the value of a slot.
     fn holders(&self, slot: Slot) -> &[Arc<Watched>] {
         match &self.by_slot[slot.index()] {
             Holders::Full(all) => all,
             Holders::Plain(plain) => {
-                let said = self.said.get(slot.index()).and_then(Option::as_ref);
+                let properties = self.properties.get(slot.index()).and_then(Option::as_ref);
                 let value = || self.matcher.index().observable(slot);
-                std::slice::from_ref(plain.watched(value, said))
+                std::slice::from_ref(plain.watched(value, properties))
             }
         }
     }
 
-    /// The tickets of all of them.
+    /// The tickets of all indicators.
     pub fn into_tickets(self) -> impl Iterator<Item = Option<Ticket>> {
         let plain = (0..self.plain.len()).map(|_| None);
         self.by_id
@@ -489,18 +494,18 @@ impl Watchlist {
             slots,
             columns,
         } = scratch;
-        // What they are numbered by may be forgotten with the fields of JSON.
+        // Matching JSON may drop the nodes of the columns from the matcher's memory of fields.
         columns.header = None;
         let _ = self.matcher.matches("", line, events, slots)?;
         self.show(line, slots, &mut show);
         Ok(())
     }
 
-    /// The same for a row; it is printed only where it holds something, or all events
-    /// are to be checked.
+    /// The same for a row. It is printed as JSON only if one of its values is searched, or if there
+    /// are indicators to check in every event.
     ///
     /// # Errors
-    /// None is to be expected: what is printed is one JSON object.
+    /// None is expected: a printed row is one JSON object.
     pub fn matches_row<'a>(
         &'a self,
         row: &TsvRow<'_>,
@@ -530,7 +535,8 @@ impl Watchlist {
         Ok(())
     }
 
-    /// Shows those of the indicators that these values lead to which an event matches.
+    /// Shows the indicators that an event matches: among those with these values, and those to
+    /// check in every event.
     fn show<'a>(&'a self, line: &str, slots: &[Slot], show: &mut impl FnMut(&'a Arc<Watched>)) {
         let event = LazyEvent::new(line, Fields::Named, self.answers);
         let mut show = |one: &'a Arc<Watched>| {

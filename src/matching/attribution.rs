@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_found_is_the_match_of_all_who_share_it() {
+    fn one_value_found_is_a_match_of_all_that_share_it() {
         let batch = Attribution::new(&[
             vec![domain("a.example")],
             vec![domain("b.example"), domain("a.example")],
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_with_all_values_is_certain_and_one_with_some_doubtful() {
+    fn an_entry_with_all_values_is_certain_and_one_with_some_is_doubtful() {
         let batch = Attribution::new(&[
             vec![domain("a.example")],
             vec![domain("a.example"), address("192.0.2.1")],
@@ -272,14 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_found_is_said() {
+    fn that_nothing_was_found_is_said() {
         let batch = Attribution::new(&[vec![domain("a.example")], vec![domain("b.example")]]);
         // A key is not a value, and a number is not a text.
         assert_eq!(judge(&batch, r#"{"a.example": 1}"#), None);
     }
 
     #[test]
-    fn a_batch_of_one_needs_no_look() {
+    fn a_batch_of_one_needs_no_look_at_the_event() {
         let batch = Attribution::new(&[[domain("a.example")]]);
         assert_eq!(judge(&batch, "not looked at"), Some((vec![0], vec![])));
     }
@@ -319,7 +319,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn agrees_with_one_query_an_indicator(
+        fn agrees_with_one_query_for_each_indicator(
             entries in prop::collection::vec(
                 prop::collection::vec(reference::observable(), 1..4), 1..8),
             events in prop::collection::vec((reference::event(), reference::style()), 8),

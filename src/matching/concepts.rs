@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn says_why_a_table_is_of_no_use() {
+    fn says_why_a_table_cannot_be_used() {
         let malformed = Concepts::parse("{").expect_err("no table").to_string();
         assert!(malformed.starts_with("cannot read the table of concepts: "));
         let empty = Concepts::parse("[]").expect_err("no field").to_string();

@@ -50,7 +50,7 @@ pub enum Condition {
     Any(Vec<Condition>),
     /// A value of the event passes this test.
     Test(Test),
-    /// No value of the event passes it, or there is none.
+    /// No value of the event passes it, or the event has no such value.
     Without(Test),
     /// The event's time is in this span; the second time is excluded.
     During(OffsetDateTime, OffsetDateTime),
@@ -206,8 +206,8 @@ impl Condition {
         Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
-    /// The condition that a connection has this address and this port at this end of it, of
-    /// which the port has that field.
+    /// The condition that a connection has this address and this port at one end; `end` has the
+    /// place of the address and the field of the port.
     pub fn address_at_port(address: &Observable, end: (Place, Field), port: u16) -> Self {
         let (place, field) = end;
         let port = Check::Number(Order::Equal, vec![port.into()]);
@@ -218,8 +218,8 @@ impl Condition {
         Condition::All(tests.map(Condition::Test).into())
     }
 
-    /// The condition that an event holds a file with this hash and, where the event names
-    /// it at all, this name; `None` where that is no name of a file.
+    /// The condition that an event has a file with this hash and, if the event names it at all, this
+    /// name; `None` if that is not the name of a file.
     pub fn file_with_hash_named(hash: &Observable, name: &str) -> Option<Self> {
         let hash = Test {
             subject: Subject::File,
@@ -232,10 +232,9 @@ impl Condition {
         Some(Condition::All(parts.map(Condition::Test).into()))
     }
 
-    /// The condition that an event holds this domain, unless as the host of a connection
-    /// to another port. An event without a connection to the domain, such as a DNS query,
-    /// tells no port. In a request the port of the `Host` header counts too, for the logs
-    /// of proxies.
+    /// The condition that an event has this domain, but not as the host of a connection to another
+    /// port. An event without a connection to the domain, such as a DNS query, has no port. In a
+    /// request the port of the `Host` header counts too, for the logs of proxies.
     pub fn domain_at_port(domain: &Observable, port: u16) -> Self {
         let own = |check| Test::new(Place::Field(Field::DestinationHost), check);
         let to_port = Check::Number(Order::Equal, vec![i128::from(port)]);
@@ -340,7 +339,7 @@ impl Test {
                 }
                 _ => false,
             },
-            // A name without a path tells nothing about the folder.
+            // A name without a path says nothing about the folder.
             _ if matches!(self.check, Check::InFolder(_)) => seen.has_folder(),
             _ => true,
         }

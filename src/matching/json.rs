@@ -276,7 +276,7 @@ mod tests {
         }
 
         #[test]
-        fn takes_no_harm_from_any_text(tail in "[]\\[{}:,\"\\\\ub0-9e+.a -]{0,24}", wild: String) {
+        fn is_not_harmed_by_any_text(tail in "[]\\[{}:,\"\\\\ub0-9e+.a -]{0,24}", wild: String) {
             for line in [format!("{{{tail}"), format!("{{\"a\":{tail}}}"), wild] {
                 let parsed = serde_json::from_str::<Value>(&line);
                 let is_event = parsed.is_ok_and(|value| value.is_object());

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_never_end_take_no_more_memory() {
+    fn endless_new_keys_take_no_more_memory() {
         let (mut keys, places) = (Keys::default(), Places::shared());
         for number in 0..3 * MANY {
             keys.begin();

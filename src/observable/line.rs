@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_for_certain_is_none() {
+    fn what_is_certainly_not_a_value_is_an_error() {
         for line in [
             "",
             "evil",

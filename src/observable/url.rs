@@ -210,7 +210,7 @@ pub fn read(text: &str, whole: &mut String) -> Result<(), &'static str> {
     write_host(host, whole)?;
     let own = scheme.as_deref().and_then(own_port);
     if let Some(port) = port.filter(|port| Some(*port) != own) {
-        write!(whole, ":{port}").expect("a string takes all");
+        write!(whole, ":{port}").expect("writing to a string cannot fail");
     }
     write_target(target, whole);
     Ok(())
@@ -257,7 +257,7 @@ fn write_host(host: &str, whole: &mut String) -> Result<(), &'static str> {
             whole.write_str(&name)
         }
     }
-    .expect("a string takes all");
+    .expect("writing to a string cannot fail");
     Ok(())
 }
 
@@ -304,10 +304,12 @@ fn write_escaped(text: &str, out: &mut String) {
                 if is_unreserved(byte) {
                     out.push(char::from(byte))
                 } else {
-                    write!(out, "%{byte:02X}").expect("a string takes all")
+                    write!(out, "%{byte:02X}").expect("writing to a string cannot fail")
                 }
             }
-            (None, b' ' | 0x80..) => write!(out, "%{byte:02X}").expect("a string takes all"),
+            (None, b' ' | 0x80..) => {
+                write!(out, "%{byte:02X}").expect("writing to a string cannot fail")
+            }
             (None, byte) => out.push(char::from(byte)),
         }
     }

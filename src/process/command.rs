@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_are_looked_for_as_the_system_does_it() {
+    fn programs_are_found_as_the_system_does_it() {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let (first, second) = (directory.path().join("1"), directory.path().join("2"));
         for (place, name, mode) in [

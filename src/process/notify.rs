@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_of_sockets_are_told() {
+    fn both_kinds_of_sockets_are_notified() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("notify");
         let name = format!("vast-threatbus-test-{}", std::process::id());
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_watchdog_is_told_twice_in_its_time_if_it_is_ours() {
+    fn the_watchdog_is_notified_twice_in_its_time_if_it_is_ours() {
         let second = Some(Duration::from_secs(1));
         assert_eq!(pause(Some("2000000"), None, 7), second);
         assert_eq!(pause(Some("2000000"), Some("7"), 7), second);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_stands_still_is_noticed() {
+    fn a_thread_that_hangs_is_noticed() {
         let now = Instant::now();
         assert!(is_alive(None, now + SILENCE));
         assert!(is_alive(Some(now), now + SILENCE / 2));

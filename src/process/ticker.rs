@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn wakes_after_each_pause_and_once_more_at_the_end() {
+    fn wakes_after_each_pause_and_again_at_the_end() {
         let (sender, wakings) = unbounded();
         let tick = move |wake| sender.send(wake).expect("the test listens");
         let ticker = Ticker::start("test", Duration::from_millis(1), tick).expect("a thread");

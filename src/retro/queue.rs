@@ -321,7 +321,7 @@ impl Queue {
 
 /// Whether two indicators with the same id search for the same, in the same protocol.
 fn is_same(one: &Indicator, other: &Indicator) -> bool {
-    one.asks_the_same(other) && one.protocol == other.protocol
+    one.searches_the_same(other) && one.protocol == other.protocol
 }
 
 fn count(requests: &[Request]) -> usize {
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_of_its_own_is_taken_alone_and_parts_no_list() {
+    fn a_separate_query_is_taken_alone_and_splits_no_list() {
         use crate::indicator::Selection;
         use crate::matching::condition::{Field, Order};
         let own = |id: &str| {

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_earlier_release_wrote_is_read_and_told_apart() {
+    fn what_an_earlier_release_wrote_is_read_and_recognised() {
         let scratch = tempfile::tempdir().expect("a directory");
         let path = scratch.path().join("reported");
         let first = open(&path);

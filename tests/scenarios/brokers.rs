@@ -120,23 +120,23 @@ pub fn frozen(kind: BrokerKind, confirm: bool, time: Duration, sightings: u64) -
     outcome
 }
 
-/// What the broker does when the bridge is stopped.
+/// The state of the broker when the bridge is stopped.
 #[derive(Clone, Copy, Debug)]
-pub enum Does {
+pub enum BrokerState {
     /// It stalls, and accepts a part of what is sent.
-    IsFrozen,
+    Frozen,
     /// It stalls, and all queues to it are full.
-    IsFull,
+    Full,
     /// It is gone.
-    IsGone,
+    Gone,
 }
 
-/// Stops the bridge while the broker does this; returns how long the end takes.
-pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration {
+/// Stops the bridge while the broker is in this state; returns how long the end takes.
+pub fn time_to_end(kind: BrokerKind, arguments: &[&str], state: BrokerState) -> Duration {
     let mut broker = Broker::start(kind);
-    let sightings = match does {
-        Does::IsFrozen | Does::IsGone => 500,
-        Does::IsFull => 30_000,
+    let sightings = match state {
+        BrokerState::Frozen | BrokerState::Gone => 500,
+        BrokerState::Full => 30_000,
     };
     let engine = engine(sightings);
     let subscriber = Subscriber::sightings(&broker);
@@ -146,18 +146,18 @@ pub fn told_to_end(kind: BrokerKind, arguments: &[&str], does: Does) -> Duration
     publisher.publish_indicator(1, Ioc::Domain(DOMAIN));
     let mut tally = Tally::new();
     tally.take(kind, &subscriber, 50, LAST);
-    match does {
-        Does::IsFrozen | Does::IsFull => broker.stop(),
-        Does::IsGone => broker.kill(),
+    match state {
+        BrokerState::Frozen | BrokerState::Full => broker.stop(),
+        BrokerState::Gone => broker.kill(),
     }
     // Further sightings fill the queues, and the failing heartbeat is on its way.
     std::thread::sleep(Duration::from_secs(2));
     bridge.signal(rustix::process::Signal::TERM);
-    let told = std::time::Instant::now();
+    let since = std::time::Instant::now();
     bridge.wait(LIMIT);
-    let time = told.elapsed();
+    let time = since.elapsed();
     assert!(bridge.leaves_nothing(LIMIT), "{}", bridge.log());
-    if !matches!(does, Does::IsGone) {
+    if !matches!(state, BrokerState::Gone) {
         broker.cont();
     }
     time

@@ -51,8 +51,8 @@ fn a_frozen_broker_loses_nothing() {
 
 #[test]
 fn a_signal_ends_it_within_8_seconds_whatever_the_broker_does() {
-    use brokers::Does::{IsFrozen, IsFull, IsGone};
-    for does in [IsFrozen, IsFull, IsGone] {
+    use brokers::BrokerState::{Frozen, Full, Gone};
+    for state_of_broker in [Frozen, Full, Gone] {
         with_both(|kind| {
             let state = Scratch::new();
             let directory = state.path().join("state");
@@ -62,10 +62,13 @@ fn a_signal_ends_it_within_8_seconds_whatever_the_broker_does() {
                 &["--confirm-delivery"],
                 &["--state-dir", directory],
             ] {
-                let time = brokers::told_to_end(kind, arguments, does);
+                let time = brokers::time_to_end(kind, arguments, state_of_broker);
                 // More time than that for a busy machine; containers are given 10 s.
                 let most = Duration::from_millis(9_500);
-                assert!(time < most, "{does:?} {kind:?} {arguments:?}: {time:?}");
+                assert!(
+                    time < most,
+                    "{state_of_broker:?} {kind:?} {arguments:?}: {time:?}"
+                );
             }
         });
     }

@@ -149,7 +149,7 @@ fn a_wrong_shape_is_named() {
 }
 
 #[test]
-fn plain_and_quoted_words_are_told_apart_wherever_they_stand() {
+fn plain_and_quoted_words_are_distinguished_wherever_they_are() {
     use RawType::{Null, Number, Text, Truth};
     for (value, text, raw_type) in [
         ("yes", "yes", Truth),

@@ -251,7 +251,7 @@ mod tests {
             .iter()
             .find(|one| one.long() == Some("indicators-format"));
         let Some(Kind::Choice([auto, picks @ ..])) = option.map(|option| &option.kind) else {
-            panic!("the option takes words");
+            panic!("the option accepts words");
         };
         assert_eq!((auto.name, picks.len()), ("auto", FORMS.len()));
         for (pick, facts) in picks.iter().zip(&FORMS) {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn defaults_and_samples_are_taken_by_their_options() {
+    fn defaults_and_samples_are_accepted_by_their_options() {
         for option in OPTIONS {
             for text in option.default.iter().chain(&option.sample) {
                 let result = option.apply(&mut Settings::default(), &RawValue::untyped(*text));

@@ -529,7 +529,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_taken_in_any_case() {
+    fn words_are_accepted_in_any_case() {
         let protocol = flag("--protocol", "Stix2").map(|settings| settings.protocol);
         assert_eq!(protocol, Ok(ProtocolChoice::Stix2));
         let error = Err("accepts one of auto, legacy, stix2".into());

@@ -128,7 +128,7 @@ fn several_engines_are_a_list_each_with_its_name_kind_and_program() {
 }
 
 #[test]
-fn log_files_stand_beside_engines_of_their_own_source_alone() {
+fn log_files_replace_engines_of_a_weaker_source() {
     let files = ["--events", "/dev/null", "--once"];
     let count = |file: &str, args: &[&str]| engines(file, args).map(|all| all.len());
     let beside = [&files[..], &["--vast", "a:1"]].concat();
@@ -161,7 +161,7 @@ fn log_files_stand_beside_engines_of_their_own_source_alone() {
 }
 
 #[test]
-fn engines_that_cannot_be_told_apart_are_refused() {
+fn engines_that_cannot_be_distinguished_are_refused() {
     let events = ["--events", "/dev/null", "--once"];
     for (args, problem) in [
         (

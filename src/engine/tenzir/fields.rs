@@ -202,7 +202,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn fields_are_told_apart_by_type_and_new_ones_are_noticed() {
+    fn fields_are_distinguished_by_type_and_new_ones_are_noticed() {
         let mut fields = Fields::default();
         let mut is_news = |field: Field| {
             let before = fields.places();
@@ -244,7 +244,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn hosts_stand_beside_paths() {
+    fn hosts_are_beside_paths() {
         let mut fields = Fields::default();
         for path in [
             "http.hostname",

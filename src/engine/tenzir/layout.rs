@@ -314,7 +314,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_table_tells_what_a_field_holds() {
+    fn the_table_says_what_a_field_holds() {
         let text = plain("zeek.http", &["host", "uri", "user_agent", "status_msg"]);
         let leaves = leaves(&[&text, &plain("tenzir.metrics.cpu", &["host"])]);
         let roles = |name: &str| {

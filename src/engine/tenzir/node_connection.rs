@@ -67,7 +67,9 @@ mod tests {
         let endpoint: Endpoint = address.to_string().parse().expect("an endpoint");
         let mut node = NodeConnection::hold(&endpoint).expect("someone listens");
         let (mut other, _) = listener.accept().expect("a connection");
-        other.write_all(b"hello").expect("it takes five bytes");
+        other
+            .write_all(b"hello")
+            .expect("there is room for five bytes");
         assert!(node.holds());
         drop((other, listener));
         node.0.set_nonblocking(false).expect("a socket");

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_asked_for_in_the_fields_of_its_type() {
+    fn each_kind_is_queried_in_the_fields_of_its_type() {
         let observables = [
             Observable::address("::ffff:192.0.2.1".parse().expect("an address")),
             Observable::address("2001:db8::1".parse().expect("an address")),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_are_asked_for_whole_and_in_two_parts() {
+    fn urls_are_queried_whole_and_in_two_parts() {
         let url = Observable::Url("http://h.example/p?q".into());
         let pipeline = any_of(&[&url], &known(), &most(3));
         for part in [

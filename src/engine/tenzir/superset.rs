@@ -103,7 +103,8 @@ fn declared(lists: &BTreeMap<&str, BTreeSet<String>>) -> String {
     let mut text = String::new();
     for (name, values) in lists.iter().filter(|(_, values)| !values.is_empty()) {
         let values: Vec<&str> = values.iter().map(String::as_str).collect();
-        writeln!(text, "let ${name} = [{}]", values.join(", ")).expect("a string takes all");
+        writeln!(text, "let ${name} = [{}]", values.join(", "))
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_asked_for_with_their_port_and_as_text() {
+    fn addresses_are_queried_with_their_port_and_as_text() {
         let end = Observable::of_endpoint("192.0.2.1:4444").expect("an address with a port");
         assert_holds(
             &asked(&[end]),
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_pushed_down_is_asked_for_by_schema() {
+    fn what_is_not_pushed_down_is_queried_by_schema() {
         let name = domain("evil.example");
         let file = Observable::text(Property::FileName, "Evil.exe").expect("a name");
         let observables = [name, file];

@@ -59,7 +59,7 @@ pub struct Client {
 /// is stopped ends queries silently, and may be back before it can be probed.
 #[derive(Debug, Default)]
 struct Habit {
-    tells: AtomicBool,
+    reports: AtomicBool,
     silent_in_a_row: AtomicU32,
 }
 
@@ -68,8 +68,8 @@ impl Habit {
     /// anything (or not recently) is believed to be a silent one.
     const DOUBTED: [u32; 2] = [2, 100];
 
-    fn told(&self) {
-        self.tells.store(true, Ordering::Relaxed);
+    fn reported(&self) {
+        self.reports.store(true, Ordering::Relaxed);
         self.silent_in_a_row.store(0, Ordering::Relaxed);
     }
 
@@ -79,7 +79,7 @@ impl Habit {
             .silent_in_a_row
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1);
-        count > Self::DOUBTED[usize::from(self.tells.load(Ordering::Relaxed))]
+        count > Self::DOUBTED[usize::from(self.reports.load(Ordering::Relaxed))]
     }
 }
 
@@ -201,12 +201,12 @@ impl Client {
         &self.endpoint
     }
 
-    /// `vast` without arguments.
+    /// The command `vast` without arguments.
     pub(super) fn command(&self) -> Command {
         child::command(&self.binary)
     }
 
-    /// `vast` with the node's endpoint.
+    /// The command `vast` with the node's endpoint.
     pub(super) fn node_command(&self) -> Command {
         let mut command = self.command();
         command.args(["-e", &self.endpoint.to_string()]);
@@ -217,7 +217,7 @@ impl Client {
     fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         match answer {
             QueryOutcome::Complete => {
-                self.habit.told();
+                self.habit.reported();
                 QueryOutcome::Complete
             }
             QueryOutcome::Unconfirmed => match self.ping(stop) {
@@ -534,7 +534,7 @@ mod tests {
         let doubted = |habit: &Habit| (0..1000).take_while(|_| !habit.believes_silence()).count();
         assert_eq!(doubted(&habit), 2);
         assert!(habit.believes_silence());
-        habit.told();
+        habit.reported();
         assert_eq!(doubted(&habit), 100);
     }
 }

@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_are_asked_for_as_they_are_kept() {
+    fn escapes_are_queried_as_they_are_kept() {
         assert_eq!(kept_escapes("evil.example"), Vec::<String>::new());
         assert_eq!(kept_escapes("/a"), [r"\/a"]);
         assert_eq!(kept_escapes(r"a\b"), [r"a\\b"]);

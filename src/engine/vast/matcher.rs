@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_sighting_is_told() {
+    fn what_is_not_a_sighting_is_an_error() {
         for (line, words) in [
             ("no json", "no sighting"),
             ("[]", "no sighting"),

@@ -1,5 +1,5 @@
-//! The text of a query in pieces. A list of 10,000 names is queried in some thirty fields:
-//! in one text that would be ten megabytes for each query that runs, in pieces it is there
+//! The text of a query in pieces. A list of 10,000 names is queried in some thirty fields. As one
+//! text that would need ten megabytes for each running query; in pieces, the list is in memory
 //! once.
 
 use std::io::{self, BufRead, Read};
@@ -15,7 +15,7 @@ const LEAST: usize = 4_096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Pieces {
     whole: Vec<Arc<str>>,
-    /// What comes after them.
+    /// The text after the last piece.
     last: String,
 }
 
@@ -57,12 +57,12 @@ impl Pieces {
         }
     }
 
-    /// All of it in one.
+    /// The whole text.
     pub(super) fn text(&self) -> String {
         self.whole.concat() + &self.last
     }
 
-    /// All of it, to be read.
+    /// A reader of the whole text.
     pub(super) fn reader(&self) -> Reader<'_> {
         Reader {
             current: b"",

@@ -30,7 +30,7 @@ impl Query {
         self.0.text()
     }
 
-    /// The same, to be read.
+    /// A reader of the same text.
     pub fn reader(&self) -> impl BufRead {
         self.0.reader()
     }
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn one_value_is_asked_for_as_the_original_did() {
+    fn one_value_is_queried_as_in_the_original() {
         for (observable, expected) in [
             (address("1.2.3.4"), "1.2.3.4"),
             (address("::ffff:1.2.3.4"), "1.2.3.4"),
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn several_values_stand_in_lists_each_once() {
+    fn several_values_are_in_lists_each_once() {
         let observables = [
             domain("b"),
             domain("a"),
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_asked_for_in_its_fields() {
+    fn every_kind_is_queried_in_its_fields() {
         let network = |text: &str| Network::parse(text).map(Observable::network).expect("one");
         let text = |property, value: &str| Observable::text(property, value).expect("a value");
         let md5 = text(Property::Md5, "70041821acf87389e40ddcb092004184");
@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_names_and_answers_are_predicates_of_their_own() {
+    fn parts_of_names_and_answers_are_separate_predicates() {
         let under = Observable::Subdomain("a.example".into());
         let answer = |text: &str| Observable::Answer(text.into());
         let under_text = r#"".a.example" in net.domain || ".a.example" in net.hostname"#;

@@ -429,7 +429,7 @@ fn in_brackets<T: Display>(values: &BTreeSet<T>) -> Option<String> {
     let mut text = String::from("[");
     for (position, value) in values.iter().enumerate() {
         let comma = if position > 0 { ", " } else { "" };
-        write!(text, "{comma}{value}").expect("a string takes all");
+        write!(text, "{comma}{value}").expect("writing to a string cannot fail");
     }
     text.push(']');
     Some(text)

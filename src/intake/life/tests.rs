@@ -39,7 +39,7 @@ impl Table for Plain {
         end: Option<Expiry>,
     ) -> PutOutcome {
         if let Some(known) = self.held.get_mut(&indicator.id) {
-            if known.0.asks_the_same(&indicator) {
+            if known.0.searches_the_same(&indicator) {
                 known.2 = end;
                 return PutOutcome::Repeated;
             }
@@ -107,7 +107,7 @@ proptest! {
 
     /// Against what the last version of each indicator says of the present time.
     #[test]
-    fn what_is_looked_for_is_what_came_last_and_is_valid(steps in steps()) {
+    fn what_is_searched_is_the_last_version_if_it_is_valid(steps in steps()) {
         let scratch = tempfile::tempdir().expect("a directory");
         let path = scratch.path().join("journal");
         let stop = Stop::new().expect("two socket pairs");
@@ -167,7 +167,7 @@ fn outputs(life: &mut Life, table: &mut Plain, now: u64, input: Input) -> Vec<Ou
 }
 
 #[test]
-fn each_step_says_what_became_of_it() {
+fn each_step_reports_its_outcome() {
     let (mut life, mut table) = (Life::new(at(0)), Plain::new(1));
     let id = |id: &str| Arc::<str>::from(id);
     let came = |name: &str, value: &str, from, until| {
@@ -201,7 +201,7 @@ fn each_step_says_what_became_of_it() {
 }
 
 #[test]
-fn what_finds_no_room_takes_its_former_self_with_it() {
+fn what_finds_no_room_also_removes_its_earlier_version() {
     let (mut life, mut table) = (Life::new(at(0)), Plain::new(2));
     for (name, value) in [("1", "a"), ("2", "b")] {
         let input = Input::Came(indicator(name, value, None, None).into(), None);

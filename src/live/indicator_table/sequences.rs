@@ -64,7 +64,7 @@ impl LiveSequences {
     pub(super) fn repeat(&mut self, indicator: &Indicator, end: Option<Expiry>) -> bool {
         let known = self.wholes.get_mut(&indicator.id);
         let is_same = |whole: &&mut Whole| {
-            whole.indicator.asks_the_same(indicator)
+            whole.indicator.searches_the_same(indicator)
                 && whole.indicator.protocol == indicator.protocol
         };
         let same = known.filter(is_same);

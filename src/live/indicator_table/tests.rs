@@ -113,7 +113,7 @@ fn ids_and_values_come_back_as_they_came() {
 }
 
 #[test]
-fn a_new_version_takes_the_place_of_the_old_one() {
+fn a_new_version_replaces_the_old_one() {
     let mut table = table();
     let (mut life, mut changes) = (Life::new(now()), Vec::new());
     let at = |seconds: u64| now() + Duration::from_secs(seconds);
@@ -194,7 +194,7 @@ impl Table for Timed<'_> {
 }
 
 #[test]
-fn a_full_roster_takes_no_more() {
+fn a_full_table_accepts_no_more() {
     let mut table = table();
     table.most_bytes = 0;
     assert_eq!(

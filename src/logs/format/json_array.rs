@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_give_the_events_in_them() {
+    fn responses_give_the_events_in_them() {
         let elastic = json!({
             "took": 3, "hits": {"total": {"value": 2, "hits": [1]}, "max": "hits:[{",
             "hits": [{"_source": {"a": 1}}, {"_source": {"a": 2}}]}, "x": [{"no": 1}],
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_becomes_a_line_of_its_own() {
+    fn what_is_not_an_object_becomes_its_own_line() {
         assert_eq!(
             lines(Place::Top, b"[1, \"a\", {\"b\": 1}, null]"),
             ["1", "\"a\"", "{\"b\": 1}", "null"]
@@ -489,7 +489,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_taken(text in "[\\[\\]{}\",:a \n\\\\]{0,60}") {
+        fn no_bytes_panic(text in "[\\[\\]{}\",:a \n\\\\]{0,60}") {
             for place in [Place::Top, Place::Within(ANSWERS[0]), Place::Within(ANSWERS[1])] {
                 let _ = lines(place, text.as_bytes());
             }

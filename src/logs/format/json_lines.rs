@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_taken_out_of_exports() {
+    fn events_are_extracted_from_exports() {
         let event = r#"{"src_ip":"192.0.2.1"}"#;
         for line in [
             r#"{"_index":"logs","_id":"1","_source":{"src_ip":"192.0.2.1"},"sort":[1]}"#,
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_that_a_shipper_read_is_taken_out_of_its_text() {
+    fn the_event_that_a_shipper_read_is_extracted_from_its_text() {
         let event = r#"{"src_ip":"192.0.2.1"}"#;
         for line in [
             r#"{"@timestamp":"x","message":"{\"src_ip\":\"192.0.2.1\"}","host":{"ip":["192.0.2.9"]}}"#,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrapping_is_told_by_its_first_member() {
+    fn a_wrapping_is_recognised_by_its_first_member() {
         assert!(may_be_wrapped(r#"{"_index":"x"}"#));
         assert!(may_be_wrapped(r#"{ "result": {}}"#));
         assert!(!may_be_wrapped(r#"{"_path":"conn"}"#));

@@ -7,14 +7,14 @@ const TOP: Detected = Detected::Format(LogFormat::JsonArray(Place::Top));
 const ZEEK: Detected = Detected::Format(LogFormat::Zeek);
 
 #[test]
-fn the_form_is_told_by_the_first_bytes() {
+fn the_first_bytes_show_the_format() {
     for (text, expected) in [
         ("{\"a\": 1}\n{", LINES),
         ("\u{feff}\r\n{\"a\": 1}\n", LINES),
         ("no json\n[1]\n", LINES),
         ("[2024-03-05] {\"a\": 1}\n", LINES),
         ("# a comment\n{}\n", LINES),
-        // The rest of a line that was cut short.
+        // The rest of a truncated line.
         ("{\"a\": \n{\"b\": 1}\n", LINES),
         ("[{\"a\": 1}", TOP),
         ("[\n  {", TOP),
@@ -43,11 +43,11 @@ fn the_form_is_told_by_the_first_bytes() {
             panic!("{text}");
         };
     }
-    let answer = "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}";
+    let response = "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}";
     let Detected::Format(LogFormat::JsonArray(Place::Within(path))) =
-        detect(answer.as_bytes(), false)
+        detect(response.as_bytes(), false)
     else {
-        panic!("no answer");
+        panic!("not recognised as a response");
     };
     assert_eq!(path, ["hits", "hits"]);
 }
@@ -58,7 +58,7 @@ fn a_long_first_line_is_one_of_json_lines() {
     assert_eq!(detect(text.as_bytes(), false), LINES);
 }
 
-/// Answers, arrays and objects, mostly broken.
+/// Responses, arrays and objects, mostly broken.
 pub fn beginnings() -> impl Strategy<Value = Vec<u8>> {
     let known = [
         "{",
@@ -96,7 +96,7 @@ pub fn beginnings() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn the_answer_whose_events_come_first_is_the_form() {
+fn the_response_whose_events_come_first_gives_the_format() {
     for (text, key) in [
         ("{\"results\": [{}], \"hits\": {\"hits\": [{}]}}", "results"),
         ("{\n\"results\": [{\n\"hits\": {\"hits\": [{", "results"),
@@ -111,19 +111,19 @@ fn the_answer_whose_events_come_first_is_the_form() {
 
 proptest! {
     #[test]
-    fn any_beginning_is_told_apart(text in "[#\\[{}\",:a \\n\\x00-]{0,20}") {
+    fn every_beginning_has_a_format(text in "[#\\[{}\",:a \\n\\x00-]{0,20}") {
         let _ = detect(text.as_bytes(), false);
         assert_ne!(detect(text.as_bytes(), true), Detected::More);
     }
 
     #[test]
-    fn what_is_told_of_a_beginning_holds_for_all_that_begins_so(text in beginnings()) {
-        let mut told = Detected::More;
+    fn the_format_of_a_beginning_is_that_of_all_longer_ones(text in beginnings()) {
+        let mut before = Detected::More;
         for end in 0..=text.len() {
             let now = detect(&text[..end], false);
-            prop_assert!(told == Detected::More || now == told, "{told:?}, {now:?} at {end}");
-            told = now;
+            prop_assert!(before == Detected::More || now == before, "{before:?}, {now:?} at {end}");
+            before = now;
         }
-        prop_assert!(told == Detected::More || detect(&text, true) == told);
+        prop_assert!(before == Detected::More || detect(&text, true) == before);
     }
 }

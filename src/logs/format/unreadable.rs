@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_is_told_with_what_to_do() {
+    fn each_reason_says_what_to_do() {
         for (beginning, word) in [
             (&b"\xfd7zXZ\x00\x00\x04"[..], "xz -dc"),
             (b"BZh91AY&SY", "bzip2 -dc"),

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_what_its_column_says_stays_as_text() {
+    fn a_value_that_does_not_fit_its_column_stays_text() {
         let header = "#fields\ta\tb\tc\td\n#types\tcount\ttime\tbool\tdouble";
         assert_eq!(
             printed(header, b"many\tnow\tyes\tinf"),

@@ -489,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_decoded_and_lists_are_taken_apart() {
+    fn texts_are_decoded_and_lists_are_split() {
         let head = header(CONN);
         assert_eq!(
             texts(&head, b"1.0\t192.0.2.1\ta\\x2cb,(empty),-,\\xc3\\xbc\t7\r"),
@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_text_may_hold_stays_escaped() {
+    fn what_a_text_cannot_contain_stays_escaped() {
         for (cell, expected) in [
             (&b"plain"[..], "plain"),
             (b"a\\\\b", "a\\b"),
@@ -536,7 +536,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_comes_again_counts_from_there_on() {
+    fn a_new_header_counts_from_there_on() {
         let mut head = header(CONN);
         head.take(b"#close\t2024-03-05-11-00-00");
         assert!(head.header().is_some());
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_no_rows_are_told_with_the_reason() {
+    fn lines_that_are_not_rows_give_the_reason() {
         let head = header(CONN);
         let row = |head: &Head, line| TsvRow::new(head.header(), line).err();
         assert_eq!(row(&head, b"1\t2"), Some(NoRow::Cells(2, 4)));
@@ -560,7 +560,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_header_takes_no_memory_to_speak_of() {
+    fn a_hostile_header_needs_little_memory() {
         let mut head = Head::default();
         head.take(&[b"#fields", &b"\t"[..].repeat(1 << 20)[..]].concat());
         assert!(head.header().is_none());
@@ -570,7 +570,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_is_known_by_its_first_line() {
+    fn a_log_is_recognised_by_its_first_line() {
         assert_eq!(begins(b"#separator \\x09\n"), Some(true));
         assert_eq!(begins(b"#fields\tts"), Some(true));
         assert_eq!(begins(b"#sep"), None);

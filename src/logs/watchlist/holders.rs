@@ -1,5 +1,5 @@
-//! Who holds a value: most values are held by one indicator of which there is nothing
-//! to say but its id. There may be a million of those, and they take little memory.
+//! The indicators that hold a value. Most values are held by one indicator that has nothing else
+//! but its id. There may be a million of those, so they need little memory.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -20,9 +20,9 @@ use crate::observable::Observable;
 /// The indicators that hold one value.
 #[derive(Debug)]
 pub enum Holders {
-    /// One that is made of its id and the value when an event matches it.
+    /// A plain one. The whole indicator is made of its id and the value when an event matches it.
     Plain(Plain),
-    /// Any others; perhaps none.
+    /// Any others, or none.
     Full(Vec<Arc<Watched>>),
 }
 
@@ -33,18 +33,18 @@ impl Default for Holders {
 }
 
 impl Holders {
-    /// Whether nobody holds the value.
+    /// Whether no indicator holds the value.
     pub fn is_empty(&self) -> bool {
         matches!(self, Holders::Full(all) if all.is_empty())
     }
 }
 
-/// What a plain indicator takes beside its text, in bytes: its place here, and those in
-/// the tables of ids and of values.
+/// The memory of a plain indicator beside its text, in bytes: its place here, and those in the
+/// tables of ids and of values.
 const BYTES: usize = 120;
 
-/// An indicator that is no more than an id and one value; what its feed says of it
-/// ([`FeedFields`]) stands elsewhere, since most say nothing.
+/// An indicator that is only an id and one value. Its [`Properties`] are kept elsewhere, since most
+/// have none.
 #[derive(Debug)]
 pub struct Plain {
     /// Its id.
@@ -53,28 +53,28 @@ pub struct Plain {
     watched: OnceLock<Arc<Watched>>,
 }
 
-/// What a feed says of an indicator, a JSON object, taken apart: the rows of a feed have
-/// the same names.
+/// The properties of an indicator in its feed. They are a JSON object whose names and values are
+/// kept apart, since the rows of a feed have the same names.
 #[derive(Debug)]
-pub struct FeedFields {
-    /// Those that all rows with the same columns share, as they stand in JSON.
+pub struct Properties {
+    /// The names as JSON, shared by all rows with the same columns.
     names: Arc<Vec<Box<str>>>,
-    /// A value for each, as it stands in JSON, with a line feed behind it.
+    /// The values as JSON, each followed by a line feed.
     values: Box<str>,
 }
 
-/// The names that were met last: mostly the next row has the same.
+/// The last lists of names: most rows have the same as the one before.
 #[derive(Debug, Default)]
 pub struct Names {
     known: VecDeque<Arc<Vec<Box<str>>>>,
     buffer: String,
 }
 
-/// So many lists of names are remembered: cells may be empty, which makes another list.
+/// How many lists of names are remembered. Empty cells are left out, which gives other lists.
 const MOST_NAMES: usize = 64;
 
 impl Names {
-    /// These names, shared where they were met before.
+    /// This list of names, shared if it is remembered.
     fn shared(&mut self, names: &[&str]) -> Arc<Vec<Box<str>>> {
         let is_it = |known: &Arc<Vec<Box<str>>>| {
             known.len() == names.len()
@@ -93,31 +93,31 @@ impl Names {
     }
 }
 
-impl FeedFields {
-    /// Takes an object apart; `None` where it cannot be put together again.
+impl Properties {
+    /// Separates the names and values of an object; `None` if they could not be put together again.
     fn of(object: &RawValue, known: &mut Names) -> Option<Self> {
         let members: Members<'_> = serde_json::from_str(object.get()).ok()?;
         let names: Vec<&str> = members.0.iter().map(|(name, _)| name.get()).collect();
-        // Made elsewhere and copied: what is cut to its size leaves a hole behind it.
+        // Collected in a buffer and copied: a text that is cut to its size would fragment memory.
         let mut values = std::mem::take(&mut known.buffer);
         values.clear();
         for (_, value) in &members.0 {
-            // Only between its signs JSON has line feeds.
+            // JSON can have line feeds only between tokens.
             if value.get().contains('\n') {
                 return None;
             }
             values.push_str(value.get());
             values.push('\n');
         }
-        let said = FeedFields {
+        let properties = Properties {
             names: known.shared(&names),
             values: values.as_str().into(),
         };
         known.buffer = values;
-        Some(said)
+        Some(properties)
     }
 
-    /// What it takes in bytes.
+    /// Their memory in bytes.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.values.len()
     }
@@ -128,20 +128,20 @@ impl FeedFields {
         let members: Vec<String> = members
             .map(|(name, value)| format!("{name}:{value}"))
             .collect();
-        // It was made of an object.
+        // They were those of an object.
         RawValue::from_string(format!("{{{}}}", members.join(","))).ok()
     }
 }
 
-/// What a plain indicator with this value takes in bytes, about.
+/// The memory of a plain indicator with this value in bytes, roughly.
 pub fn plain_size(value: &Observable) -> usize {
     BYTES + value.spelled().map_or(0, |text| text.len())
 }
 
 impl Plain {
-    /// The indicator as this, if it is no more, and what its feed says of it. Names of
-    /// properties are shared with others.
-    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<FeedFields>)> {
+    /// The indicator as a plain one, if it is no more than that, and its properties. Their names
+    /// are shared with others.
+    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Properties>)> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -158,8 +158,8 @@ impl Plain {
             && indicator.sequence.is_none()
             && is_spelled_so;
         let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
-        let said = match &indicator.properties {
-            Some(object) => Some(FeedFields::of(object, names)?),
+        let properties = match &indicator.properties {
+            Some(object) => Some(Properties::of(object, names)?),
             None => None,
         };
         let plain = Plain {
@@ -167,26 +167,26 @@ impl Plain {
             protocol: indicator.protocol,
             watched: OnceLock::new(),
         };
-        Some((plain, said))
+        Some((plain, properties))
     }
 
-    /// Whether an indicator with the same id and this value is the same.
+    /// Whether an indicator with the same id and value is the same.
     pub fn is_same(&self, other: &Plain) -> bool {
         self.protocol == other.protocol
     }
 
-    /// The indicator, which holds this value and of which its feed says this.
+    /// The whole indicator, with this value and these properties.
     pub fn watched(
         &self,
         value: impl FnOnce() -> Observable,
-        said: Option<&FeedFields>,
+        properties: Option<&Properties>,
     ) -> &Arc<Watched> {
         self.watched.get_or_init(|| {
             let value = value();
             Arc::new(Watched::new(Indicator {
                 ioc: vec![value.to_string()],
-                properties: said.and_then(FeedFields::object),
-                // Those that end are not plain.
+                properties: properties.and_then(Properties::object),
+                // An indicator that expires is not plain.
                 ..Indicator::new(
                     self.id.text().expect("only such are plain"),
                     self.protocol,
@@ -197,7 +197,7 @@ impl Plain {
     }
 }
 
-/// The members of a JSON object, as they stand in it.
+/// The members of a JSON object, names and values, as JSON.
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {
@@ -224,7 +224,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The slots of plain indicators by their ids, which stand with the holders.
+/// The slots of plain indicators by their ids. The ids themselves are with the holders.
 #[derive(Debug, Default)]
 pub struct PlainIds {
     table: HashTable<Slot>,
@@ -232,7 +232,7 @@ pub struct PlainIds {
 }
 
 impl PlainIds {
-    /// How many there are.
+    /// The number of plain indicators.
     pub fn len(&self) -> usize {
         self.table.len()
     }
@@ -244,7 +244,7 @@ impl PlainIds {
         self.table.find(self.hasher.hash_one(id), is_it).copied()
     }
 
-    /// Notes the slot of an id that is not there yet, and stands with the holders.
+    /// Adds the slot of an id that is not there yet. The holders have it already.
     pub fn insert(&mut self, id: ShortId, slot: Slot, holders: &[Holders]) {
         let PlainIds { table, hasher } = self;
         let hash = |slot: &Slot| {
@@ -254,7 +254,7 @@ impl PlainIds {
         table.insert_unique(hasher.hash_one(id), slot, hash);
     }
 
-    /// Forgets the id of a slot.
+    /// Removes the id of a slot.
     pub fn remove(&mut self, id: ShortId, slot: Slot) {
         let hash = self.hasher.hash_one(id);
         if let Ok(found) = self.table.find_entry(hash, |known| *known == slot) {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_feed_says_is_put_together_again() {
+    fn properties_are_put_together_again() {
         let mut names = Names::default();
         for properties in [
             "{}",
@@ -296,12 +296,12 @@ mod tests {
             r#"{"\u0000":null,"ü":""}"#,
         ] {
             let plain = Plain::of(&indicator(properties), &mut names);
-            let (plain, said) = plain.expect("it is plain");
-            let watched = plain.watched(|| Observable::domain("a.example"), said.as_ref());
+            let (plain, kept) = plain.expect("it is plain");
+            let watched = plain.watched(|| Observable::domain("a.example"), kept.as_ref());
             let again = watched.indicator.properties.as_ref().map(|json| json.get());
             assert_eq!(again, Some(properties));
         }
-        // Those of two rows are the same.
+        // Two of them have the same names.
         assert_eq!(names.known.len(), 3);
         assert!(Plain::of(&indicator("{\"a\":\n1}"), &mut names).is_some());
         assert!(Plain::of(&indicator("{\"a\":[1,\n2]}"), &mut names).is_none());

@@ -36,14 +36,14 @@ fn an_event_matches_an_indicator_once() {
 }
 
 #[test]
-fn what_is_withdrawn_matches_no_more() {
+fn what_is_withdrawn_is_no_longer_matched() {
     let mut list = Watchlist::new(true, Meaning::default());
     add(&mut list, Indicator::of_domains("1", &["a", "b"]));
     add(&mut list, Indicator::of_domains("2", &["b"]));
     assert_eq!((list.remove("1"), list.remove("1")), (true, false));
     assert!(matches(&list, r#"{"host": "a", "query": "c"}"#).is_empty());
     assert_eq!(matches(&list, r#"{"host": "b"}"#), ["2"]);
-    // The slots are given to others.
+    // The slots are reused for others.
     add(&mut list, Indicator::of_domains("3", &["d"]));
     assert_eq!(matches(&list, r#"{"host": "d", "query": "a"}"#), ["3"]);
     list.remove("2");
@@ -52,7 +52,7 @@ fn what_is_withdrawn_matches_no_more() {
 }
 
 #[test]
-fn what_came_last_counts() {
+fn the_last_version_counts() {
     let mut list = Watchlist::new(true, Meaning::default());
     add(&mut list, Indicator::of_domains("1", &["a", "b"]));
     assert_eq!(
@@ -67,7 +67,7 @@ fn what_came_last_counts() {
 }
 
 #[test]
-fn what_no_value_leads_to_is_checked_in_every_event() {
+fn what_has_no_value_to_look_up_is_checked_in_every_event() {
     use crate::indicator::Selection;
     use crate::matching::condition::{Check, Condition, Like, Place, Test};
     use crate::observable::Kind;
@@ -108,7 +108,7 @@ fn an_indicator_that_is_plain_is_like_any_other() {
     assert_eq!((list.plain.len(), list.by_id.len(), list.len()), (1, 0, 1));
     let line = r#"{"host": "a.example"}"#;
     assert_eq!(matches(&list, line), ["1"]);
-    // Another one with the same value, and one that is no longer plain.
+    // Another one with the same value: now neither is plain.
     assert_eq!(
         add(&mut list, Indicator::of_domains("2", &["a.example"])),
         PutOutcome::Added
@@ -138,7 +138,7 @@ fn an_indicator_that_is_plain_is_like_any_other() {
 }
 
 #[test]
-fn a_full_list_takes_no_more() {
+fn a_full_list_accepts_no_more() {
     let mut list = Watchlist::new(true, Meaning::default());
     list.most_bytes = 0;
     assert_eq!(

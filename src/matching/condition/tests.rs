@@ -36,7 +36,7 @@ const EVENT: &str = r#"{"ts": "2024-03-05T09:00:00.250000000", "host": "A.exampl
     "proto": "tcp", "service": "ssl,http", "nothing": null}"#;
 
 #[test]
-fn tests_look_where_the_property_stands() {
+fn tests_examine_the_places_of_their_property() {
     let any = Place::Kind(Kind::Address);
     let port = |of, order, number| is(Place::Field(of), Check::Number(order, vec![number]));
     let like = |pattern| Check::Like(Like::new(pattern, true));
@@ -102,7 +102,7 @@ fn tests_look_where_the_property_stands() {
 }
 
 #[test]
-fn the_name_of_a_file_is_behind_its_path() {
+fn the_name_of_a_file_follows_its_path() {
     let event = r#"{"fileinfo": {"filename": "/DL/x/b.exe", "size": 5}}"#;
     let named = |name| Condition::Test(Test::file_named(name).expect("a name"));
     let place = Place::Kind(Kind::Text(Property::FileName));
@@ -122,7 +122,7 @@ fn the_name_of_a_file_is_behind_its_path() {
 }
 
 #[test]
-fn a_file_that_an_equal_hash_tells_may_have_no_name() {
+fn a_file_that_an_equal_hash_identifies_may_have_no_name() {
     let hash = "00112233445566778899aabbccddeeff";
     let hashed = Observable::text(Property::Md5, hash).expect("a hash");
     let condition = Condition::file_with_hash_named(&hashed, "b.exe").expect("a name");
@@ -144,7 +144,7 @@ fn a_file_that_an_equal_hash_tells_may_have_no_name() {
 }
 
 #[test]
-fn parts_join_and_times_bound() {
+fn parts_are_joined_and_times_are_bounds() {
     let yes = is(Place::Kind(Kind::Domain), Check::Exists);
     let no = is(Place::Kind(Kind::Text(Property::Mac)), Check::Exists);
     for (condition, expected) in [
@@ -214,7 +214,7 @@ fn tests_on_a_subject_hold_for_one_object() {
             all(vec![ip(false, "192.0.2.23"), ip(false, "203.0.113.66")]),
             false,
         ),
-        // Not on different subjects, and not in an `OR`.
+        // They need not for different subjects, and not in an `OR`.
         (
             all(vec![ip(false, "192.0.2.23"), name(true, "b.example")]),
             true,
@@ -234,7 +234,7 @@ fn tests_on_a_subject_hold_for_one_object() {
             ]),
             false,
         ),
-        // The answers are those of all names of the record.
+        // The answers belong to all names of the record.
         (all(vec![name(false, "a.example"), answer.clone()]), true),
         (all(vec![name(false, "c.example"), answer]), false),
     ] {
@@ -243,7 +243,7 @@ fn tests_on_a_subject_hold_for_one_object() {
 }
 
 #[test]
-fn an_address_is_of_the_family_that_is_asked_for() {
+fn an_address_is_of_the_tested_family() {
     let event = r#"{"src_ip": "2001:db8::1", "dest_ip": "2001:db8::2"}"#;
     let test = |subject, negated, check| about(subject, Place::Kind(Kind::Address), negated, check);
     for (condition, expected) in [
@@ -267,7 +267,7 @@ fn an_address_is_of_the_family_that_is_asked_for() {
 }
 
 #[test]
-fn an_equal_hash_says_which_file_it_is() {
+fn an_equal_hash_identifies_the_file() {
     let file = |property, negated, value: &str| {
         let place = Place::Kind(Kind::Text(property));
         about(Subject::File, place, negated, text(property, value))
@@ -313,7 +313,7 @@ fn an_equal_hash_says_which_file_it_is() {
 }
 
 #[test]
-fn very_many_objects_and_tests_take_no_long_time() {
+fn very_many_objects_and_tests_do_not_take_long() {
     let names: Vec<String> = (0..2000).map(|n| format!("\"h{n}.example\"")).collect();
     let event = format!(r#"{{"answers": [{}]}}"#, names.join(","));
     let tests = |range: std::ops::Range<usize>| {

@@ -115,7 +115,7 @@ fn an_error_leaves_nothing_found() {
 }
 
 #[test]
-fn removed_text_is_given_back() {
+fn memory_of_removed_text_is_freed() {
     let mut index = Index::default();
     let name = |n: usize| Observable::domain(&format!("{n}.some-what-longer.example"));
     for round in 0..20 {
@@ -149,7 +149,7 @@ fn observable() -> impl Strategy<Value = Observable> {
 proptest! {
     /// Compares with a map that stores the observable of each slot.
     #[test]
-    fn keeps_what_was_put_in_and_not_taken_out(
+    fn keeps_what_was_inserted_and_not_removed(
         changes in prop::collection::vec((observable(), any::<bool>()), 0..60),
     ) {
         let mut index = Index::default();

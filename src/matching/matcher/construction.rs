@@ -353,7 +353,7 @@ impl Thing {
             Thing::Network(network) => {
                 Ipv4Addr::from(u32::from(*network) | random.below(256) as u32).to_string()
             }
-            Thing::Url { .. } | Thing::Endpoint(..) => panic!("{self:?} stands in several fields"),
+            Thing::Url { .. } | Thing::Endpoint(..) => panic!("{self:?} is in several fields"),
             Thing::Hash(_, digits) | Thing::AnyHash(digits) => spelled_hash(digits, random),
             Thing::File(name) => {
                 let folder = random.pick(&["", "/", "/a/b/", "x\\Y\\", "C:\\"]);

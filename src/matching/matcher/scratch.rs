@@ -1,4 +1,4 @@
-//! What one thread needs to match events: what it has seen of the event, and what it found.
+//! The buffers of a thread that matches events: what it has read of an event, and what it found.
 
 use std::net::IpAddr;
 use std::ops::Range;

@@ -24,7 +24,7 @@ fn holds(wanted: &str, line: &str) -> bool {
 }
 
 #[test]
-fn a_name_is_found_wherever_it_stands() {
+fn a_name_is_found_in_all_its_places() {
     for line in [
         r#"{"dns": {"rrname": "Evil.example."}}"#,
         r#"{"dns.rrname": "evil.example"}"#,
@@ -70,7 +70,7 @@ fn a_name_is_found_wherever_it_stands() {
 }
 
 #[test]
-fn an_address_is_found_wherever_it_stands() {
+fn an_address_is_found_in_all_its_places() {
     for line in [
         r#"{"src_ip": "192.0.2.1"}"#,
         r#"{"id.orig_h": "::ffff:192.0.2.1"}"#,
@@ -258,7 +258,7 @@ fn texts_are_found_in_the_places_of_their_property() {
 }
 
 #[test]
-fn answers_count_where_they_are_asked_for() {
+fn answers_count_with_the_option() {
     let line = r#"{"query": "x", "answers": ["evil.example", "192.0.2.1"]}"#;
     let observables = [
         value("evil.example"),
@@ -276,7 +276,7 @@ fn answers_count_where_they_are_asked_for() {
 }
 
 #[test]
-fn it_is_known_where_a_value_stands() {
+fn the_place_of_a_value_is_known() {
     let mut matcher = Matcher::new(Fields::Named, true);
     let slot = matcher.insert(&value("evil.example"));
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());

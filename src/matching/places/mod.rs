@@ -80,7 +80,7 @@ impl Kinds {
         Kinds(self.0 & !Kinds::of(kind).0)
     }
 
-    /// Whether there is none.
+    /// Whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_told_by_the_name_of_its_field() {
+    fn the_name_of_a_field_shows_that_it_has_addresses() {
         for path in [
             "src_ip",
             "id.orig_h",
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_counts_as_what_it_is_and_as_any() {
+    fn a_hash_counts_as_its_kind_and_as_any_hash() {
         let places = kinds("tls.fingerprint");
         let has = |property| places.has(Kind::Text(property));
         assert!(has(Property::CertificateSha1) && places.has(Kind::Hash));
@@ -435,7 +435,7 @@ mod tests {
     }
 
     #[test]
-    fn a_site_has_schemas_of_its_own() {
+    fn a_site_can_have_its_own_schemas() {
         let table = r#"[{"concept": {"name": "net.domain",
             "fields": ["corp.proxy.peer.name", "corp.proxy", "zeek.dns.query"]}}]"#;
         let concepts = Concepts::parse(table).expect("a table");

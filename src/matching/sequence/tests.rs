@@ -46,7 +46,7 @@ fn expected(expression: &Expression, events: &[Event]) -> Vec<Vec<usize>> {
 }
 
 #[test]
-fn each_event_that_ends_an_instance_is_told_with_the_earliest_others() {
+fn each_event_that_ends_an_instance_is_reported_with_the_earliest_others() {
     use Expression::{All, InOrder, Repeated, Within};
     let events = |list: &[(Time, &[u16])]| -> Vec<Event> {
         list.iter()
@@ -101,7 +101,7 @@ fn each_event_that_ends_an_instance_is_told_with_the_earliest_others() {
 }
 
 #[test]
-fn what_says_the_same_is_one_expression() {
+fn equivalent_expressions_become_one() {
     use Expression::{All, Any, Repeated, Within};
     for (expression, simple) in [
         (
@@ -133,7 +133,7 @@ fn what_says_the_same_is_one_expression() {
 }
 
 #[test]
-fn many_events_that_fit_one_observation_take_no_long_search() {
+fn many_events_for_one_observation_do_not_take_long() {
     let order = Expression::InOrder(vec![part(0), part(1)]);
     let pairs = Expression::Repeated(Box::new(order), 10);
     let events: Vec<Event> = (0..20)
@@ -208,7 +208,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn agrees_with_the_words_of_the_specification(
+    fn agrees_with_the_specification(
         expression in expression().prop_filter("small", |one| one.most_events() < 9),
         events in events(),
     ) {
@@ -216,7 +216,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_events_end_an_instance_in_whatever_order_they_come(
+    fn the_same_events_end_an_instance_whatever_their_order_of_arrival(
         expression in expression().prop_filter("small", |one| one.most_events() < 9),
         (events, order) in events().prop_flat_map(|events| {
             let order: Vec<usize> = (0..events.len()).collect();
@@ -233,7 +233,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_simpler_means_the_same(
+    fn a_simplified_expression_means_the_same(
         expression in expression().prop_filter("small", |one| one.most_events() < 9),
         events in events(),
     ) {

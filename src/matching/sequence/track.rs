@@ -17,7 +17,7 @@ pub struct Track<E> {
     shape: Arc<Shape>,
     events: Events,
     kept: Vec<Kept<E>>,
-    /// Earlier events were dropped.
+    /// The position of the first event that was not dropped.
     start: usize,
 }
 
@@ -142,7 +142,6 @@ impl<E: Clone + Ord> Track<E> {
     /// # Errors
     /// There are too many ways to examine for an event. It is marked as having ended an
     /// instance, and the events after it are not examined.
-    /// an instance; those behind it are not looked at.
     pub fn endings(
         &mut self,
         from: usize,

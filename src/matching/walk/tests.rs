@@ -138,7 +138,7 @@ proptest! {
     }
 
     #[test]
-    fn takes_what_is_json_and_nothing_else(
+    fn accepts_json_and_nothing_else(
         tail in "[]\\[{}:,\"\\\\ub0-9e+.a -]{0,24}",
         wild: String,
         number in "-?[0-9.eE+-]{0,6}",

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_was_moved_deleted_or_replaced_is_opened_anew() {
+    fn a_file_that_was_moved_deleted_or_replaced_is_reopened() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("log");
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).expect(name);

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_asked_for_is_written_once_at_any_level_but_none() {
+    fn a_requested_status_is_written_once_at_any_level() {
         for (level, written) in [
             (LevelFilter::Error, vec!["[INFO] asked"]),
             (LevelFilter::Debug, vec!["[INFO] asked", "[INFO] other"]),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn folded_warnings_are_told_when_their_minute_is_over_though_nothing_is_logged() {
+    fn folded_warnings_are_reported_after_a_minute_even_if_nothing_is_logged() {
         let (logger, directory) = to_file(Format::Text, LevelFilter::Info);
         let start = Instant::now();
         for _ in 0..5 {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_file_that_is_lost_is_told_once() {
+    fn a_lost_log_file_is_reported_once() {
         let (logger, directory) = to_file(Format::Text, LevelFilter::Info);
         let (folder, moved) = (directory.path(), directory.path().with_extension("moved"));
         fs::rename(folder, &moved).expect("rename");

@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_told_apart_by_their_words_and_not_by_what_they_quote() {
+    fn reasons_differ_by_their_words_and_not_by_what_they_quote() {
         assert_eq!(reason_word("\"999.1.1.1\" is no address"), "is_no_address");
         assert_eq!(
             reason_word("no STIX-2 indicator: missing field `type` at line 1"),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn measurements_are_counted_in_the_bucket_that_takes_them() {
+    fn measurements_are_counted_in_their_buckets() {
         let spread = Spread::default();
         for value in [0.1, 0.2, 7.0, 4000.0] {
             spread.record(value);

@@ -24,7 +24,7 @@ struct Fields(String);
 impl Fields {
     fn add(&mut self, name: &str, value: f64) {
         let comma = if self.0.is_empty() { "" } else { "," };
-        write!(self.0, "{comma}{name}={value}").expect("a string takes all");
+        write!(self.0, "{comma}{name}={value}").expect("writing to a string cannot fail");
     }
 }
 
@@ -33,7 +33,7 @@ impl Lines {
     pub fn new(host: &str, bridge: Option<&str>) -> Self {
         let mut tags = format!("host={}", escape_tag(host));
         if let Some(name) = bridge {
-            write!(tags, ",bridge={}", escape_tag(name)).expect("a string takes all");
+            write!(tags, ",bridge={}", escape_tag(name)).expect("writing to a string cannot fail");
         }
         Lines {
             tags,
@@ -71,7 +71,7 @@ impl Lines {
                 "{MEASUREMENT},{}{tags} {} {time}",
                 self.tags, fields.0
             )
-            .expect("a string takes all");
+            .expect("writing to a string cannot fail");
         }
     }
 
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn each_of_several_engines_has_a_line_of_its_own() {
+    fn each_of_several_engines_has_its_own_line() {
         let metrics = Metrics::default();
         let (one, other) = (metrics.of_engine("a"), metrics.of_engine("b c"));
         one.queries.add(1);

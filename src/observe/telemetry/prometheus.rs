@@ -55,7 +55,7 @@ impl Page<'_> {
         self.name = format!("vast_threatbus_{name}");
         let (name, meaning) = (&self.name, meaning.replace('\\', "\\\\"));
         write!(self.text, "# HELP {name} {meaning}\n# TYPE {name} {kind}\n")
-            .expect("a string takes all");
+            .expect("writing to a string cannot fail");
     }
 
     /// Adds a sample. Labels without a value are omitted.
@@ -65,11 +65,13 @@ impl Page<'_> {
 
     fn sample_of(&mut self, end: &str, labels: &[Label<'_>], number: impl Display) {
         let Page { text, bridge, name } = self;
-        write!(text, "{name}{end}{{bridge=\"{}\"", escaped(bridge)).expect("a string takes all");
+        write!(text, "{name}{end}{{bridge=\"{}\"", escaped(bridge))
+            .expect("writing to a string cannot fail");
         for (label, value) in labels.iter().filter(|(_, value)| !value.is_empty()) {
-            write!(text, ",{label}=\"{}\"", escaped(value)).expect("a string takes all");
+            write!(text, ",{label}=\"{}\"", escaped(value))
+                .expect("writing to a string cannot fail");
         }
-        writeln!(text, "}} {number}").expect("a string takes all");
+        writeln!(text, "}} {number}").expect("writing to a string cannot fail");
     }
 
     fn gauge(&mut self, name: &str, meaning: &str, number: impl Display) {

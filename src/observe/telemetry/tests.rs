@@ -134,7 +134,7 @@ fn each_engine_has_its_own_and_nobody_what_was_counted_without_one() {
 }
 
 #[test]
-fn at_the_end_nobody_is_up_and_before_an_engine_is_reached_none_is() {
+fn nothing_is_up_at_the_end_or_before_an_engine_is_reached() {
     let text = prometheus::text(&busy(), &circumstances(true));
     let ups = |text: &str| -> Vec<String> {
         let lines = text.lines().filter(|line| line.contains("_up{"));

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_are_told_by_the_first_line_that_says_something() {
+    fn forms_are_recognised_by_the_first_line_with_content() {
         for (text, expected) in [
             ("", Detected::Nothing),
             ("# none\n\n; none\n", Detected::Nothing),

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_too_long_is_told_and_the_next_is_read() {
+    fn a_line_that_is_too_long_is_reported_and_the_next_is_read() {
         let long = io::repeat(b'x').take(LONGEST as u64 + 1);
         let reader = BufReader::new((&b"a\n"[..]).chain(long).chain(&b"\nb\n"[..]));
         assert_eq!(lines(reader), [Some("a".into()), None, Some("b".into())]);

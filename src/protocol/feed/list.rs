@@ -156,7 +156,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_are_their_own_lines_or_stand_behind_a_blank() {
+    fn comments_are_their_own_lines_or_follow_a_blank() {
         for (line, rest) in [
             ("# all", ""),
             ("; all", ""),

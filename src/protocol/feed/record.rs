@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_feed_says_is_what_is_looked_for() {
+    fn what_a_feed_names_is_what_is_searched() {
         let md5 = "d41d8cd98f00b204e9800998ecf8427e";
         let named = format!("a.exe|{md5}");
         for (said, value, form) in [

@@ -46,7 +46,7 @@ pub fn values(text: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 #[test]
-fn a_file_without_indicators_is_no_error_and_told_apart() {
+fn an_empty_file_is_no_error_and_one_without_indicators_is_useless() {
     for text in ["", "\n", "# none\n"] {
         let (_, report) = read_with(&Options::default(), text).expect("nothing is wrong");
         assert!(report.is_empty() && !report.is_useless(), "{text}");
@@ -58,7 +58,7 @@ fn a_file_without_indicators_is_no_error_and_told_apart() {
 }
 
 #[test]
-fn what_goes_on_being_nothing_is_given_up() {
+fn a_file_that_stays_unrecognised_is_given_up() {
     let text = "this is no feed\n".repeat(2000);
     let error = read_with(&Options::default(), &text).expect_err("it is none");
     assert!(matches!(&error, Error::NoFeed(_)), "{error}");
@@ -67,7 +67,7 @@ fn what_goes_on_being_nothing_is_given_up() {
 }
 
 #[test]
-fn columns_are_told_by_number_and_by_name() {
+fn columns_are_named_by_number_and_by_name() {
     assert_eq!(Column::parse(" 2"), Some(Column::Number(2)));
     assert_eq!(Column::parse("Url "), Some(Column::Name("Url".to_owned())));
     assert_eq!((Column::parse("0"), Column::parse(" ")), (None, None));

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_may_stand_in_any_order() {
+    fn columns_may_be_in_any_order() {
         let text =
             "#fields\tmeta.source\tindicator_type\tindicator\nx\tIntel::DOMAIN\tevil.example\n";
         assert_eq!(values(text), ["evil.example"]);

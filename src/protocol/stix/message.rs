@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_events_of_an_instance_stand_beside_the_last() {
+    fn the_other_events_of_an_instance_are_beside_the_last() {
         let indicator = matched("[url:value = 'a'] AND [url:value = 'b']");
         assert!(indicator.sequence.is_some() && indicator.observables.len() == 2);
         let last = Context::new(r#"{"n": 2, "observations": [{"n": 1.50}]}"#).expect("JSON");

@@ -51,7 +51,8 @@ pub fn html(summary: &SightingSummary) -> String {
 }
 
 fn push(page: &mut String, text: fmt::Arguments<'_>) {
-    page.write_fmt(text).expect("a string takes all");
+    page.write_fmt(text)
+        .expect("writing to a string cannot fail");
 }
 
 /// A bar chart of sightings over time.

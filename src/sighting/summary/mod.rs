@@ -69,7 +69,7 @@ pub fn table(summary: &SightingSummary) -> String {
     }
     let more = summary.rows.len().saturating_sub(SHOWN);
     if more > 0 {
-        writeln!(table, "and {more} more").expect("a string takes all");
+        writeln!(table, "and {more} more").expect("writing to a string cannot fail");
     }
     if summary.others > 0 {
         writeln!(table, "and {} sighting(s) of others", summary.others)

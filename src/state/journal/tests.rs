@@ -79,7 +79,7 @@ fn a_stop_keeps_what_is_not_finished() {
 
 /// Found by simulation: a run whose spool could not be opened closed all entries.
 #[test]
-fn a_run_that_does_not_come_to_it_leaves_what_was_left_over() {
+fn a_run_that_ends_too_early_leaves_what_was_left_over() {
     let scratch = tempfile::tempdir().expect("a directory");
     let path = scratch.path().join("journal");
     open(&path).0.begin(b"it").keep();

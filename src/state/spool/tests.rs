@@ -126,7 +126,7 @@ fn a_damaged_position_costs_repetitions_and_no_record() {
 
 /// Found by fuzzing: what was pushed then counted as delivered.
 #[test]
-fn a_segment_that_is_cut_off_before_the_position_takes_nothing_new() {
+fn a_segment_that_is_cut_off_before_the_position_gets_nothing_new() {
     for delivered in 1..=2 {
         let bench = Bench::new();
         let (mut spool, _) = bench.open(1 << 20);

@@ -34,7 +34,7 @@ fn assert_holds(query: &str, parts: &[&str]) {
 }
 
 #[test]
-fn a_name_is_asked_for_in_its_spellings() {
+fn a_name_is_queried_in_its_spellings() {
     let query = one(&[domain("Evil.example.")]);
     let names = r#"in ["EVIL.EXAMPLE", "EVIL.EXAMPLE.", "Evil.example", "Evil.example.", "evil.example", "evil.example."]"#;
     for field in ["query", "rrname", "sni", "server_name"] {
@@ -51,13 +51,13 @@ fn a_name_is_asked_for_in_its_spellings() {
 }
 
 #[test]
-fn a_part_is_asked_for_in_the_letters_of_the_pattern_and_of_logs() {
+fn a_part_is_queried_in_the_letters_of_the_pattern_and_of_logs() {
     let part = |kind, text| holding(kind, text).expect("a query");
     let query = part(Kind::Domain, "Evil.Ex");
     for text in ["Evil.Ex", "evil.ex", "EVIL.EX"] {
         assert_holds(&query, &[&format!("\"{text}\" in rrname")]);
     }
-    // Case counts in what follows a host.
+    // Case matters in what follows a host.
     let query = part(Kind::Url, "Gate.php");
     assert_holds(&query, &[r#""Gate.php" in http.url"#, r#""gate.php" in"#]);
     assert!(!query.contains("GATE.PHP"), "{query}");
@@ -109,7 +109,7 @@ fn what_most_logs_have_comes_first_where_all_spellings_would_cost_more() {
 }
 
 #[test]
-fn an_address_is_asked_for_by_type_and_as_text() {
+fn an_address_is_queried_by_type_and_as_text() {
     let address = Observable::of_address("::ffff:192.0.2.1").expect("an address");
     assert_holds(
         &one(std::slice::from_ref(&address)),
@@ -145,7 +145,7 @@ fn urls_are_lists_of_hosts_and_of_targets() {
             "(zeek.http.host in [",
             r#"&& zeek.http.uri in ["/x", "/y?z"])"#,
             "(http.hostname in [",
-            // As Suricata before 6 writes it, and VAST keeps it.
+            // This is how Suricata before 6 writes it, and VAST keeps it.
             r#"&& http.url in ["/x", "/y?z", "\/x", "\/y?z"])"#,
             r#""b.example:8443""#,
             r#""a.example:8080""#,
@@ -159,7 +159,7 @@ fn urls_are_lists_of_hosts_and_of_targets() {
 }
 
 #[test]
-fn hashes_and_texts_are_asked_for_in_every_field_of_text() {
+fn hashes_and_texts_are_queried_in_every_field_of_text() {
     let sha1 = "ad4f6ece325fd62deab646808df90af065f36a2c";
     let hash = Observable::of_hash(sha1).expect("a hash");
     let agent = Observable::text(Property::UserAgent, "x\\y").expect("a text");
@@ -177,7 +177,7 @@ fn hashes_and_texts_are_asked_for_in_every_field_of_text() {
 }
 
 #[test]
-fn parts_of_texts_are_asked_for_in_named_fields() {
+fn parts_of_texts_are_queried_in_named_fields() {
     let file = |number: usize| {
         let name = format!("{number}.exe");
         Observable::text(Property::FileName, &name).expect("a name")
@@ -218,7 +218,7 @@ fn what_has_to_be_scanned_for_is_thorough() {
 }
 
 #[test]
-fn what_no_literal_can_hold_takes_nothing_else_down() {
+fn what_no_literal_can_hold_costs_no_other() {
     let text = |text| Observable::text(Property::UserAgent, text).expect("a text");
     let query = one(&[text("a\tb"), text("a\\"), text("c")]);
     assert_eq!(query, r#":string in ["c"]"#);
@@ -226,7 +226,7 @@ fn what_no_literal_can_hold_takes_nothing_else_down() {
 }
 
 #[test]
-fn a_part_of_a_text_is_asked_for_where_its_kind_stands() {
+fn a_part_of_a_text_is_queried_in_the_fields_of_its_kind() {
     let query = holding(Kind::Domain, ".Evil").expect("fields");
     assert_holds(&query, &[r#"".Evil" in rrname"#, r#"".evil" in sni"#]);
     assert_eq!(holding(Kind::Domain, "a\\"), None);

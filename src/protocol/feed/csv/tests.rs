@@ -132,7 +132,7 @@ fn rows_that_are_wrong_are_named_by_line() {
 }
 
 #[test]
-fn what_is_given_as_csv_and_is_none_is_an_error() {
+fn what_is_given_as_csv_and_is_not_is_an_error() {
     let options = Options {
         form: Some(FileFormat::Csv),
         column: None,

@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn where_values_are_lines_none_goes_on_in_the_next() {
+    fn where_values_are_lines_none_continues_in_the_next() {
         let mut scanner = Scanner::new(&b"{\"a\":\n1}\n7\n"[..]);
         scanner.set_by_line();
         let mut out = Vec::new();

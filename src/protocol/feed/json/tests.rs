@@ -237,7 +237,7 @@ fn a_log_is_no_feed() {
 }
 
 #[test]
-fn what_is_none_is_named_and_the_rest_is_read() {
+fn what_is_not_an_indicator_is_named_and_the_rest_is_read() {
     let a = indicator("a.example");
     for text in [
         format!("{a}\n{{\"type\": \n{a}"),

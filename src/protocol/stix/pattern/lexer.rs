@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_keywords_are_told_apart() {
+    fn names_and_keywords_are_distinguished() {
         assert_eq!(only("AND"), Kind::Keyword(Keyword::And));
         assert_eq!(only("And"), Kind::Identifier);
         assert_eq!(only("AND-x"), Kind::HyphenIdentifier);

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn hexadecimal_takes_both_cases() {
+    fn hexadecimal_digits_may_have_either_case() {
         assert_eq!(unhex("00fFAb"), [0, 0xff, 0xab]);
         assert_eq!(Value::Hex(vec![0, 0xff]).to_string(), "h'00ff'");
     }

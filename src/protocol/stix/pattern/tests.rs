@@ -516,7 +516,7 @@ proptest! {
     ], 0..24)) {
         let mut text = "[a:b".to_owned();
         for token in tokens {
-            write!(text, "{token}").expect("a string takes all text");
+            write!(text, "{token}").expect("writing to a string cannot fail");
         }
         check_any(&text)?;
         check_any(&text[4..])?;

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expression_tells_what_it_needs() {
+    fn an_expression_shows_what_it_needs() {
         for (expression, expected) in [
             ("^x.*", Some(&["x"][..])),
             (r"evil\.(com|org)$", Some(&["evil."])),

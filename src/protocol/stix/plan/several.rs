@@ -143,11 +143,11 @@ impl PlannedObservation {
             }
             PlannedObservation::Single { part, text } => {
                 let plan = super::of_part(part, text);
-                let asks_the_same = |other: &Plan| {
+                let searches_the_same = |other: &Plan| {
                     (&other.observables, &other.selection, &other.condition)
                         == (&plan.observables, &plan.selection, &plan.condition)
                 };
-                let known = parts.iter().position(asks_the_same);
+                let known = parts.iter().position(searches_the_same);
                 let number = known.unwrap_or(parts.len());
                 if known.is_none() {
                     parts.push(plan);

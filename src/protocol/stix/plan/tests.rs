@@ -63,7 +63,7 @@ fn values_are_exact_wherever_each_makes_a_match() {
 }
 
 #[test]
-fn the_cheapest_part_is_asked_for_and_the_rest_is_checked() {
+fn the_cheapest_part_is_queried_and_the_rest_is_checked() {
     let network = "ipv4-addr:value = '10.0.0.0/8'";
     for (text, expected) in [
         (
@@ -139,7 +139,7 @@ fn query(text: &str) -> String {
 }
 
 #[test]
-fn what_has_no_value_to_look_up_takes_a_query_of_its_own() {
+fn what_has_no_value_to_look_up_needs_its_own_query() {
     for (text, expected) in [
         ("[file:name LIKE '%.exe']", r#"".exe" in file.name"#),
         ("[file:name MATCHES '^x.*']", r#""x" in file.name"#),
@@ -227,7 +227,7 @@ fn left_out(text: &str) -> Vec<(String, bool)> {
 }
 
 #[test]
-fn what_need_not_be_asked_for_is_left_out_and_named() {
+fn what_need_not_be_queried_is_left_out_and_named() {
     let md5 = format!("file:hashes.MD5 = '{MD5}'");
     for (text, expected) in [
         (
@@ -329,7 +329,7 @@ fn an_event_that_says_which_file_it_is_holds_a_hash() {
 }
 
 #[test]
-fn what_cannot_be_asked_for_says_why_and_where() {
+fn what_cannot_be_queried_says_why_and_where() {
     for (text, words) in [
         (
             "[file:ctime = 'x']",
