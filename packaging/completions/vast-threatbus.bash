@@ -1,7 +1,7 @@
 # Made from the table of options by `vast-threatbus --generate complete-bash`.
 _vast_threatbus() {
     local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} words=
-    # bash takes the `=` of `--flag=value` for a word of its own.
+    # For bash the `=` of `--flag=value` is a separate word.
     if [[ $current == = ]]; then
         current=
     elif [[ $previous == = ]]; then

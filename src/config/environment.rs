@@ -78,10 +78,10 @@ fn unknown(name: &str, bare: &str, prefix: &str) -> String {
         .map(|known| known.to_lowercase());
     match nearest(bare, known) {
         Some(known) => format!(
-            "the environment variable {name} means nothing; did you mean {prefix}{}?",
+            "the environment variable {name} is unknown; did you mean {prefix}{}?",
             known.to_uppercase()
         ),
-        None => format!("the environment variable {name} means nothing"),
+        None => format!("the environment variable {name} is unknown"),
     }
 }
 
@@ -158,7 +158,7 @@ mod tests {
         );
         assert_eq!(
             warnings[1],
-            "the environment variable VAST_THREATBUS_HELP means nothing"
+            "the environment variable VAST_THREATBUS_HELP is unknown"
         );
         assert!(!warnings[2].contains('\u{1b}'));
     }

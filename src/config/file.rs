@@ -387,7 +387,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
 
     fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
         Err(serde::de::Error::custom(
-            "tags (`!name`) are not taken here",
+            "tags (`!name`) are not accepted here",
         ))
     }
 }

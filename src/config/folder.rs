@@ -65,7 +65,7 @@ fn read_one(path: &Path) -> Result<Vec<Assignment>, UsageError> {
     let metadata = path.metadata().map_err(|error| refuse(path, error))?;
     // A named pipe would block.
     if !metadata.is_file() {
-        return Err(refuse(path, "it is no regular file"));
+        return Err(refuse(path, "it is not a regular file"));
     }
     check_writers(path, &metadata)?;
     file::read(path)
@@ -205,7 +205,7 @@ mod tests {
         assert!(error(&directory).contains("file D: anybody may write to it"));
         mode(directory.path(), 0o755);
         fs::create_dir(directory.path().join("b.yaml")).expect("a directory");
-        assert!(error(&directory).contains("D/b.yaml: it is no regular file"));
+        assert!(error(&directory).contains("D/b.yaml: it is not a regular file"));
         assert!(error(&folder(&[("a.yml", "")])).contains("D: it is a folder without any *.yaml"));
     }
 }

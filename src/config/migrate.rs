@@ -84,7 +84,7 @@ pub fn migrate(text: &str, path: &Path) -> Result<String, UsageError> {
         }
         for (key, there, here) in DEFAULTS_OF_2022 {
             if !has(key) {
-                let why = format!("2022 took {there} where this was left out; here it is {here}");
+                let why = format!("the default was {there} in 2022, and is {here} here");
                 append(&mut text, &why, &format!("{key}: {there}"));
             }
         }
@@ -95,7 +95,7 @@ pub fn migrate(text: &str, path: &Path) -> Result<String, UsageError> {
             let line = line_of(&file::parse(&text, path)?, "metrics.interval").unwrap_or(1);
             let indent = indent_of(text.lines().nth(line - 1).unwrap_or_default());
             let new = format!(
-                "{0}{MARK} 2022 wrote to this file where none was named; here there is none\n\
+                "{0}{MARK} this file was the default in 2022; here there is no default\n\
                  {0}filename: metrics.log\n",
                 " ".repeat(indent)
             );
@@ -129,7 +129,7 @@ fn without_unknown(mut text: String, path: &Path) -> Result<(String, Vec<Assignm
                 };
             }
             Err(UsageError::DuplicateKey { first, .. }) => {
-                let why = "the key stands below once more, and the last one counted";
+                let why = "the key is set again below, and the last one counted";
                 text = comment_out(&text, first, why);
             }
             Err(error) => return Err(error),
@@ -252,11 +252,11 @@ mod tests {
             "logging:\n  console: true\n\
              # migrated: 2022 ignored this key, and here it counts\n# loglevel: DEBUG\n\
              metrics:\n  \
-             # migrated: 2022 wrote to this file where none was named; here there is none\n  \
+             # migrated: this file was the default in 2022; here there is no default\n  \
              filename: metrics.log\n  interval: 10\n\
              # migrated: 2022 ignored this key, and here it counts\n# unflatten: true\n\
-             # migrated: 2022 took true where this was left out; here it is false\nretro_match: true\n\
-             # migrated: 2022 took 30 where this was left out; here it is 0\nsnapshot: 30\n{HINT}"
+             # migrated: the default was true in 2022, and is false here\nretro_match: true\n\
+             # migrated: the default was 30 in 2022, and is 0 here\nsnapshot: 30\n{HINT}"
         );
         assert_eq!(migrated(text), expected);
         // The converted file sets everything.
@@ -273,7 +273,7 @@ mod tests {
             "# migrated: no such key here; the originals ignore it\n# plugins:\n#   apps:\n\
              #     zmq: {{}}\n# migrated: no such key here; the originals ignore it\n# list:\n# - a\n\
              # - b\n# migrated: keys are in lower case here\nsnapshot: 3\n\
-             # migrated: the key stands below once more, and the last one counted\n# vast: \"a:1\"\n\
+             # migrated: the key is set again below, and the last one counted\n# vast: \"a:1\"\n\
              vast: \"b:1\"\n{HINT}"
         );
         assert_eq!(migrated(text), expected);

@@ -139,7 +139,7 @@ pub(super) fn connect_to(
             }
             // Logged once for each reason, since this may go on for days.
             Patience::ForEver if logged.as_ref() != Some(&reason) => {
-                warn!(engine, reason:% = reason; "{name} is not ready: {reason}; tried until it is");
+                warn!(engine, reason:% = reason; "{name} is not ready: {reason}; trying until it is");
             }
             Patience::ForEver => debug!("{name} is still not ready: {reason}"),
         }

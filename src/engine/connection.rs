@@ -202,7 +202,7 @@ impl Connection {
             let (engine, reason) = (self.called(), printable(reason, 500));
             warn!(
                 engine, reason:% = reason;
-                "{} is away: {reason}; asking until it is back",
+                "{} is away: {reason}; trying until it is back",
                 self.title()
             );
         }

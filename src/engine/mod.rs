@@ -68,7 +68,7 @@ pub trait Engine {
     /// # Errors
     /// The human-readable reason why the engine does not support these options.
     fn live(&self, _wish: &LiveOptions, _stop: &Stop) -> Result<Source, String> {
-        Err(format!("{} tells nothing of new events", self.title()))
+        Err(format!("{} does not report new events", self.title()))
     }
 
     /// The most observables per query; `None` = unlimited.

@@ -42,9 +42,9 @@ pub fn tell_of_left_out(id: &str, left_out: &[LeftOut]) {
         let (id, text) = (printable(id, 200), one.to_string());
         let text = printable(&text, 500);
         if one.is_wrong {
-            warn!(indicator:% = id, reason:% = text; "indicator {id}: a value is left out, and the rest counts: {text}")
+            warn!(indicator:% = id, reason:% = text; "indicator {id}: a value is left out, and the rest is searched: {text}")
         } else {
-            debug!(indicator:% = id, reason:% = text; "indicator {id}: a part is left out, and the rest counts: {text}")
+            debug!(indicator:% = id, reason:% = text; "indicator {id}: a part is left out, and the rest is searched: {text}")
         }
     }
 }

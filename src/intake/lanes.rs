@@ -245,13 +245,13 @@ impl Intake {
             ),
             Because::Hosts => info!(
                 indicator:% = id, kind = kind, reason = "every hosts file has it";
-                "indicator {id} ({value}) is not searched:  every hosts file has it \
+                "indicator {id} ({value}) is not searched: every hosts file has it \
                  (--no-allow-defaults searches it)"
             ),
             Because::BuiltIn(reason) => {
                 warn!(
                     indicator:% = id, kind = kind, reason = reason;
-                    "indicator {id} ({value}) is not searched:  {reason} (--no-allow-defaults \
+                    "indicator {id} ({value}) is not searched: {reason} (--no-allow-defaults \
                      searches it)"
                 )
             }

@@ -272,7 +272,7 @@ impl Director {
                 failed += 1;
                 self.fates.settle(Fate::Failed, 1);
                 error!(
-                    "indicator {} is not matched to its end: {why}",
+                    "indicator {} is not matched completely: {why}",
                     printable(&joined.whole.indicator.id, 200)
                 );
             }
@@ -338,7 +338,7 @@ impl Director {
             };
             if let Err(error) = folder.run(path, from_start) {
                 self.progress.fail(&self.metrics);
-                error!("{} could not be looked into: {error}", name(path));
+                error!("{} could not be searched: {error}", name(path));
             }
             return;
         }
@@ -433,8 +433,8 @@ impl Director {
             let name = &source.name;
             match source.outcome() {
                 Outcome::Read(0) | Outcome::Failed => {}
-                Outcome::Read(rejected) => warn!("{name}: {rejected} line(s) are no events"),
-                Outcome::Empty if is_pass => warn!("{name}: no event is in it"),
+                Outcome::Read(rejected) => warn!("{name}: {rejected} line(s) are not events"),
+                Outcome::Empty if is_pass => warn!("{name}: it has no events"),
                 Outcome::Empty => {}
                 Outcome::Unrecognised(beginning) => {
                     self.progress.fail(&self.metrics);
@@ -462,7 +462,7 @@ impl Director {
     fn inputs(&self) -> Vec<ListedLog> {
         inputs(&self.settings.files, |path, error| {
             self.progress.fail(&self.metrics);
-            error!("{} could not be looked into: {error}", name(path));
+            error!("{} could not be searched: {error}", name(path));
         })
     }
 

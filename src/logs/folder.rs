@@ -93,10 +93,10 @@ pub fn logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
 fn some_logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
     let search = Search::of(folder)?;
     if search.found.is_empty() && search.holds_others {
-        return Err(io::Error::other("no file in it is a log that is read"));
+        return Err(io::Error::other("no file in it is a supported log"));
     }
     if search.found.is_empty() {
-        warn!("{} holds no log", name(folder));
+        warn!("{} has no logs", name(folder));
     }
     Ok(search.into_logs())
 }
@@ -165,14 +165,14 @@ impl Search {
                 left_out(&error.to_string());
             }
         } else if !metadata.is_file() {
-            left_out("it is no regular file");
+            left_out("it is not a regular file");
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
             match is_log(&path) {
                 Ok(true) => self.found.push(ListedLog::new(path, Some(&metadata))),
                 Ok(false) if metadata.len() == 0 => left_out("it is empty"),
                 Ok(false) => {
                     self.holds_others = true;
-                    left_out("it is no log that is read");
+                    left_out("it is not a supported log");
                 }
                 // The error is reported when it is read.
                 Err(_) => self.found.push(ListedLog::new(path, Some(&metadata))),

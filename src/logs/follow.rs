@@ -208,12 +208,12 @@ impl Follower {
         match look(reader, &self.path, &self.current)? {
             Change::Nothing => {}
             Change::Shorter => {
-                info!("{name} was cut short; reading it from its start");
+                info!("{name} was truncated; reading it from its start");
                 self.current.cutter = Cutter::default();
                 self.current.position = self.current.input.file().seek(SeekFrom::Start(0))?;
             }
             Change::Other(input) => {
-                info!("{name} is another file now; reading that");
+                info!("{name} was replaced; reading the new file");
                 let mut new = Tail::new(input);
                 new.is_live = true;
                 let mut old = std::mem::replace(&mut self.current, new);

@@ -27,7 +27,7 @@ pub enum EndpointError {
     #[error("a host without a port")]
     NoPort,
     /// The port is not a number from 1 to 65535.
-    #[error("the port {0:?} is no number from 1 to 65535")]
+    #[error("the port {0:?} is not a number from 1 to 65535")]
     BadPort(String),
     /// An IPv6 address without brackets; holds the address.
     #[error("an IPv6 address needs brackets: [{0}]:PORT")]

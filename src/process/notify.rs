@@ -127,7 +127,7 @@ pub fn start_watchdog() -> io::Result<Ticker> {
         if is_alive(last, Instant::now()) {
             tell("WATCHDOG=1\n");
         } else {
-            warn!("the thread that talks to the bus does not move any more");
+            warn!("the thread that talks to the bus makes no progress any more");
         }
     })
 }

@@ -157,7 +157,7 @@ impl<'a> AnswerReader<'a> {
             Err(reason) => {
                 self.out.metrics.lines_rejected.add(1);
                 warn!(
-                    "{} printed a line that is no event ({reason}): {}",
+                    "{} printed a line that is not an event ({reason}): {}",
                     self.title,
                     printable(line.text, 200)
                 );

@@ -380,7 +380,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let reason = printable(reason, 500);
         warn!(
             engine = self.metrics.engine_name(), reason:% = reason;
-            "a query for {} indicator(s) failed: {reason}; asking again",
+            "a query for {} indicator(s) failed: {reason}; repeating it",
             group.queries.len()
         );
         let mut backoff = Backoff::new();

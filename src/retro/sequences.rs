@@ -119,7 +119,7 @@ impl Whole {
                 Ok(()) => fates.settle(Fate::Queried, 1),
                 Err(why) => {
                     fates.settle(Fate::Failed, 1);
-                    error!("indicator {id} is not matched to its end: {why}");
+                    error!("indicator {id} is not matched completely: {why}");
                 }
             }
             let metrics = fates.metrics();

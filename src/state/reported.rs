@@ -77,7 +77,7 @@ impl Reported {
         let (key, old) = match read {
             Ok(bytes) => decode(&bytes).ok_or_else(|| {
                 let reason = format!(
-                    "{} is damaged; without it every match is reported once more",
+                    "{} is damaged; without it every match is reported again",
                     path.display()
                 );
                 io::Error::new(io::ErrorKind::InvalidData, reason)
@@ -102,7 +102,7 @@ impl Reported {
     }
 
     /// Whether its ids for values in lists are the current ones. If an earlier release
-    /// wrote it they are not, and those values are reported once more.
+    /// wrote it they are not, and those values are reported again.
     pub fn knows_lists(&self) -> bool {
         self.knows_lists
     }

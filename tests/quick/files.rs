@@ -134,7 +134,7 @@ fn lines_that_are_not_events_are_counted_and_the_rest_is_read() {
         ]
     );
     let log = log(&output);
-    assert!(log.contains("3 line(s) are no events"), "{log}");
+    assert!(log.contains("3 line(s) are not events"), "{log}");
     assert!(log.contains("lines_rejected=3"), "{log}");
 }
 
@@ -270,7 +270,7 @@ fn a_file_is_followed_through_growth_rotation_and_truncation() {
     next(6);
     // It is copied away and truncated.
     fs::write(&log, "").expect("a file of the test");
-    bridge.wait_for_log("cut short", LIMIT);
+    bridge.wait_for_log("was truncated", LIMIT);
     append(&log, &event(7));
     next(7);
     bridge.signal(Signal::TERM);

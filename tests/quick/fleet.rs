@@ -194,7 +194,7 @@ fn an_engine_that_is_away_at_the_start_delays_no_other_and_is_queried_when_it_is
     service.publish(1);
     assert_eq!(service.seen_by(1), ["two"]);
     service.bridge.wait_for_log("one", LIMIT);
-    assert_eq!(service.bridge.count_logs("tried until it is"), 1);
+    assert_eq!(service.bridge.count_logs("trying until it is"), 1);
     two.one.up();
     assert_eq!(service.seen_by(1), ["one"]);
     // Its new events are matched from then on.

@@ -168,7 +168,7 @@ fn fish_completes_flags_and_words_without_a_complaint() {
     for (line, expected) in [
         (
             "vast-threatbus --protocol ",
-            "auto\tlet the broker tell\n\
+            "auto\twhat the broker says\n\
              legacy\tJSON messages, Threat Bus up to 2020.12\n\
              stix2\tSTIX-2 messages, Threat Bus from 2021.2 on\n",
         ),
@@ -380,7 +380,7 @@ fn unknown_variables_are_warnings() {
     let Ok(Invocation::Run(config)) = config::from_args(args.into_iter(), [env].into_iter()) else {
         panic!("a warning is no error");
     };
-    let warning = "the environment variable VAST_THREATBUS_SNAPSHOTS means nothing; did you mean \
+    let warning = "the environment variable VAST_THREATBUS_SNAPSHOTS is unknown; did you mean \
                    VAST_THREATBUS_SNAPSHOT?";
     assert_eq!(config.warnings, [warning]);
 }

@@ -206,7 +206,7 @@ fn bytes_that_are_not_utf8_and_lines_that_are_not_events_cost_nothing_else() {
     };
     assert_eq!(context(bus.receive_text().1)["t"], "a\u{fffd}\u{fffd}z");
     assert_eq!(context(bus.receive_text().1)["n"], 2);
-    let warnings = bridge.wait_for_logs("is no event", 2, LIMIT);
+    let warnings = bridge.wait_for_logs("is not an event", 2, LIMIT);
     assert!(warnings[0].contains("oops"), "{warnings:?}");
     assert!(!warnings[0].contains('\x1b'), "{warnings:?}");
     assert!(warnings[1].contains("[1, 2]"), "{warnings:?}");

@@ -659,7 +659,7 @@ fn many_old_topics_that_are_given_up_slowly_do_not_outlast_the_watchdog() {
     assert!(started.elapsed() > Duration::from_secs(90));
     assert_eq!(next_notice(), "WATCHDOG=1\n");
     assert_eq!(
-        bridge.count_logs("does not move any more"),
+        bridge.count_logs("makes no progress any more"),
         0,
         "{}",
         bridge.log()

@@ -141,7 +141,7 @@ fn a_wrong_shape_is_named() {
         ),
         (
             "vast: !x a:1",
-            "c.yaml, line 1, column 7: vast: tags (`!name`) are not taken here",
+            "c.yaml, line 1, column 7: vast: tags (`!name`) are not accepted here",
         ),
     ] {
         assert_eq!(error(text), message);

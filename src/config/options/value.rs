@@ -432,7 +432,7 @@ mod tests {
         }
         assert!(
             snapshot(RawValue::quoted("30")).is_err(),
-            "text is no number"
+            "text is not a number"
         );
         assert!(flag("--max-background-tasks", "0").is_err());
         let most = flag("--retro-match-max-events", &u64::MAX.to_string());

@@ -267,18 +267,18 @@ A second signal ends it at once, but not within a second of the first:
 sends the same one twice.
 .TP
 .B SIGHUP
-The same where there is a terminal that can hang up.
-Where there is none, as for a service, open the log file anew, read the files of
+The same if there is a terminal that can hang up.
+Without one, as for a service, open the log file again, read the files of
 .B \-\-allow
-anew, and with
+again, and with
 .B \-\-follow
 those of
 .BR \-\-indicators ,
-and go on.
-A run that ends by itself opens its log file alone.
-Where it was ignored at start, as under
+and continue.
+A run that ends by itself only opens its log file again.
+If the signal was ignored at the start, as under
 .BR nohup (1),
-it stays so.
+it stays ignored.
 .TP
 .B SIGUSR1
 Log a status, whatever the log level is: the time since the start, whether VAST

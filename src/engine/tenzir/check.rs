@@ -19,7 +19,7 @@ pub(super) fn findings(
 ) -> Vec<Finding> {
     let binary = client.binary().display();
     let Some(version) = client.release() else {
-        let detail = format!("`{binary} '{}'` does not name a version", query::VERSION);
+        let detail = format!("`{binary} '{}'` does not report a version", query::VERSION);
         return vec![Finding::bad("Tenzir program", detail)];
     };
     let program = format!("{binary}: version {}", printable(version, 80));

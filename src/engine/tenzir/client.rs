@@ -115,7 +115,7 @@ impl Client {
     pub fn new(binary: PathBuf, endpoint: Option<Endpoint>, version: Option<String>) -> Self {
         if version.is_none() {
             warn!(
-                "`{} '{}'` does not name a version",
+                "`{} '{}'` does not report a version",
                 binary.display(),
                 query::VERSION
             );
@@ -518,9 +518,9 @@ impl<'a> Running<'a> {
                 QueryOutcome::Broken("its last line has no end".to_owned())
             }
             QueryOutcome::Complete if self.outdated => {
-                info!("Tenzir: there are new fields; a query is put again");
+                info!("Tenzir: there are new fields; a query is repeated");
                 if let Err(reason) = self.client.read_fields(ANSWER_TIME, self.stop) {
-                    debug!("Tenzir does not tell its fields: {reason}");
+                    debug!("Tenzir does not report its fields: {reason}");
                 }
                 QueryOutcome::Outdated
             }

@@ -149,7 +149,7 @@ impl EventStream for NewEvents {
         let read = self.client.read_fields(ANSWER_TIME, stop);
         if let Err(reason) = &read {
             warn!(
-                "Tenzir does not tell what the fields of a new event are: {reason}; a value of an \
+                "Tenzir does not report the fields of a new event: {reason}; a value of an \
                  indicator counts there whatever its type"
             );
         }

@@ -94,7 +94,7 @@ impl Client {
         let (version, unversioned) = match version {
             Ok(version) => (version, None),
             Err(reason) => {
-                warn!("{reason}; taking it for one before 3.0");
+                warn!("{reason}; assuming a version before 3.0");
                 (Version::unknown(), Some(reason))
             }
         };
@@ -261,7 +261,7 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, S
     let name = binary.display();
     match child::run_to_end(&mut command, std::io::empty(), limits, 1 << 20) {
         Ok((_, output)) => Version::read(&output)
-            .ok_or_else(|| format!("`{name} version` does not name a version")),
+            .ok_or_else(|| format!("`{name} version` does not report a version")),
         Err(error) => Err(format!("`{name} version` cannot be run: {error}")),
     }
 }

@@ -20,15 +20,15 @@ const KNOWN: [(&[u8], &str); 14] = [
     ),
     (
         b"\xff\x06\x00\x00sNaPpY",
-        "it is compressed with Snappy: pipe what it holds (`… | vast-threatbus … --events -`)",
+        "it is compressed with Snappy: pipe its content (`… | vast-threatbus … --events -`)",
     ),
     (
         b"PK\x03\x04",
-        "it is a ZIP archive: pipe what it holds (`unzip -p FILE | vast-threatbus … --events -`)",
+        "it is a ZIP archive: pipe its content (`unzip -p FILE | vast-threatbus … --events -`)",
     ),
     (
         b"7z\xbc\xaf\x27\x1c",
-        "it is a 7-Zip archive: pipe what it holds (`7z x -so FILE | vast-threatbus … --events -`)",
+        "it is a 7-Zip archive: pipe its content (`7z x -so FILE | vast-threatbus … --events -`)",
     ),
     (b"\xa1\xb2\xc3\xd4", PACKETS),
     (b"\xd4\xc3\xb2\xa1", PACKETS),
@@ -36,7 +36,7 @@ const KNOWN: [(&[u8], &str); 14] = [
     (b"\x0a\x0d\x0d\x0a", PACKETS),
     (
         b"LPKSHHRH",
-        "it is a journal of systemd: pipe what it holds \
+        "it is a journal of systemd: pipe its content \
          (`journalctl -o cat --file FILE | vast-threatbus … --events -`)",
     ),
     (b"\xff\xfe", UTF_16),
@@ -59,7 +59,7 @@ const BZIP2: &str =
     "it is compressed with bzip2: pipe it (`bzip2 -dc FILE | vast-threatbus … --events -`)";
 
 const TAR: &str =
-    "it is a tar archive: pipe what it holds (`tar -xOf FILE | vast-threatbus … --events -`)";
+    "it is a tar archive: pipe its content (`tar -xOf FILE | vast-threatbus … --events -`)";
 
 /// Why a file with this beginning cannot be read; `None` if it may be a log.
 pub fn reason(beginning: &[u8]) -> Option<&'static str> {

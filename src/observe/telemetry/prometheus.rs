@@ -348,7 +348,7 @@ fn engine_gauges(page: &mut Page<'_>, about: &Circumstances<'_>, engines: &[(&st
         ),
         (
             "live_gap_seconds",
-            "For how long new events have not been seen, or were not and are not searched yet; 0 where all are.",
+            "How long new events have not been seen live, or were not seen and are not searched yet; 0 if all are.",
             &gap,
         ),
     ];

@@ -47,14 +47,14 @@ pub const ROWS: &[Opt] = &[
         default: Some("localhost:42000"),
         sample: None,
         section: Section::Connection,
-        short_help: "where VAST listens, HOST:PORT; several times for several",
+        short_help: "where VAST listens, HOST:PORT; repeat it for several",
         long_help: "An IPv6 address is written in brackets: [::1]:42000. The default for Tenzir \
                     is localhost:5158. Each engine is queried by itself, and can be written \
                     [NAME=][SCHEME://]HOST:PORT. The scheme, vast or tenzir, says what listens \
                     there, instead of --engine. The name is used in sightings, logs and metrics, \
                     instead of host and port. In a file, several are a list; in a variable, commas \
                     separate them. Those of the command line replace those of the file, and \
-                    --events can stand beside them.",
+                    can be combined with --events.",
     },
     Opt {
         name: Name::Anywhere("engine-endpoint"),
@@ -120,7 +120,7 @@ pub const ROWS: &[Opt] = &[
         kind: Kind::Choice(&[
             ChoiceValue {
                 name: "auto",
-                help: "let the broker tell",
+                help: "what the broker says",
                 set: |settings| settings.protocol = ProtocolChoice::Auto,
             },
             ChoiceValue {
@@ -137,7 +137,7 @@ pub const ROWS: &[Opt] = &[
         default: Some("auto"),
         sample: None,
         section: Section::Connection,
-        short_help: "the messages that the broker speaks",
+        short_help: "the messages that the broker uses",
         long_help: "A message of the other generation is understood too, and answered in its own \
                     generation.",
     },
@@ -152,8 +152,8 @@ pub const ROWS: &[Opt] = &[
         short_help: "how long to try to reach VAST and the bus at start; 0 = for ever",
         long_help: "Both are tried with growing pauses. After this time the program ends with \
                     status 69. A connection that is lost later is tried again for ever. Of \
-                    several engines, one has to answer in this time; the others are tried for \
-                    ever, or given up after it in a run that ends.",
+                    several engines, one has to answer in this time. The others are tried for \
+                    ever; in a run that ends, they are given up after this time.",
     },
     Opt {
         name: Name::Anywhere("snapshot"),

@@ -12,10 +12,10 @@ pub const ROWS: &[Opt] = &[
         default: None,
         sample: None,
         section: Section::General,
-        short_help: "read this configuration file, or folder of such",
-        long_help: "Of a folder, every *.yaml is read, in the order of their names, and a key \
-                    that two of them set is the later one's; none may be writable by others. \
-                    Without it, the first of ./config.yaml, ./config.yml and \
+        short_help: "read this configuration file, or the files of this folder",
+        long_help: "In a folder, every *.yaml is read, in the order of their names; if two set \
+                    the same key, the later one counts. None may be writable by others. \
+                    Without this option, the first of ./config.yaml, ./config.yml and \
                     /etc/vast-threatbus/config.yaml that exists is read.",
     },
     Opt {
@@ -26,10 +26,10 @@ pub const ROWS: &[Opt] = &[
         default: None,
         sample: None,
         section: Section::General,
-        short_help: "print the original's configuration file as it should be here",
-        long_help: "Each change has a comment. The defaults of the releases of 2022 are written \
-                    down where a key is left out (retro_match: true, snapshot: 30); keys that they \
-                    ignored become comments. A file of 2020 is printed as it is.",
+        short_help: "convert the original's configuration file, and print it",
+        long_help: "Each change has a comment. If a key is left out, the default of the releases \
+                    of 2022 is added (retro_match: true, snapshot: 30); keys that they ignored \
+                    become comments. A file of 2020 is printed as it is.",
     },
     Opt {
         name: Name::FlagOnly("check"),

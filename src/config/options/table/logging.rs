@@ -36,8 +36,8 @@ pub const ROWS: &[Opt] = &[
         default: Some("text"),
         sample: None,
         section: Section::Logging,
-        short_help: "how a line of the log looks",
-        long_help: "It holds for standard error and for a log file. A warning or an error that \
+        short_help: "the format of a line of the log",
+        long_help: "It is used for standard error and for a log file. A warning or an error that \
                     is repeated within a minute is written three times. At the end of the minute \
                     one line says how often it came after that.",
     },
@@ -93,8 +93,8 @@ pub const ROWS: &[Opt] = &[
         default: Some("vast-threatbus.log"),
         sample: None,
         section: Section::Logging,
-        short_help: "the file to log to, at its end",
-        long_help: "If it is moved away, as logrotate does it, it is opened again.",
+        short_help: "the file to append the log to",
+        long_help: "If the file is moved away, as by logrotate, it is opened again.",
     },
     Opt {
         name: Name::KeyOnly("metrics.interval"),
@@ -115,7 +115,7 @@ pub const ROWS: &[Opt] = &[
         default: None,
         sample: Some("metrics.log"),
         section: Section::Logging,
-        short_help: "the file to write metrics to, at its end",
+        short_help: "the file to append metrics to",
         long_help: "One line for each interval in which something was counted, in the line \
                     protocol of InfluxDB, with the names of the original and this program's own.",
     },
@@ -127,7 +127,7 @@ pub const ROWS: &[Opt] = &[
         default: None,
         sample: Some("/var/lib/prometheus/node-exporter/vast-threatbus.prom"),
         section: Section::Logging,
-        short_help: "a file that always holds the present metrics, for Prometheus",
+        short_help: "a file with the current metrics, for Prometheus",
         long_help: "It is replaced every metrics.interval seconds, for the textfile collector of \
                     node_exporter, and removed after a clean end; its directory must be writable.",
     },
@@ -139,9 +139,9 @@ pub const ROWS: &[Opt] = &[
         default: None,
         sample: Some("sensor-1"),
         section: Section::Logging,
-        short_help: "what this bridge is called where several are told apart",
-        long_help: "It is the `bridge` of the metrics, and in sightings it says who saw it. Without \
-                    it, metrics have the name of the host and of the configuration file, and \
+        short_help: "the name of this bridge, if there are several",
+        long_help: "It is the `bridge` of the metrics, and the sensor in sightings. Without it, \
+                    metrics have the name of the host and of the configuration file, and \
                     sightings have no such name.",
     },
 ];

@@ -59,7 +59,7 @@ pub const ROWS: &[Opt] = &[
         default: Some("auto"),
         sample: None,
         section: Section::Matching,
-        short_help: "how live matching learns of matches",
+        short_help: "how live matching finds matches",
         long_help: "",
     },
     Opt {
@@ -107,8 +107,8 @@ pub const ROWS: &[Opt] = &[
         sample: None,
         section: Section::Matching,
         short_help: "join an event with later ones of its pattern for SECS seconds",
-        long_help: "For patterns of several events, live and with --follow, where no WITHIN \
-                    says how far apart they may be. 10,000 events wait at the most, in 64 MiB.",
+        long_help: "This is for patterns of several events, live and with --follow, if no WITHIN \
+                    says how far apart they may be. At most 10,000 events wait, in 64 MiB.",
     },
     Opt {
         name: Name::Anywhere("match"),
@@ -150,8 +150,8 @@ pub const ROWS: &[Opt] = &[
         section: Section::Matching,
         short_help: "search domains and addresses among the answers of DNS too",
         long_help: "Without it, answers are not searched. With --match exact they are searched \
-                    only if this is given, which takes more queries: equality never looks into \
-                    lists (zeek.dns.answers).",
+                    only if this is given, which needs more queries: equality never finds \
+                    elements of lists (zeek.dns.answers).",
     },
     Opt {
         name: Name::Anywhere("domains-match-subdomains"),
@@ -163,7 +163,7 @@ pub const ROWS: &[Opt] = &[
         section: Section::Matching,
         short_help: "let a domain match the names below it too",
         long_help: "The domain evil.example then matches www.evil.example. A query holds few \
-                    such values, so this takes more queries.",
+                    such values, so this needs more queries.",
     },
     Opt {
         name: Name::Anywhere("urls-match-host"),
@@ -213,7 +213,7 @@ pub const ROWS: &[Opt] = &[
         sample: None,
         section: Section::Matching,
         short_help: "put up to N values into one query; 1 = one query for each indicator",
-        long_help: "Indicators that wait for a query are put together. The sightings are the \
+        long_help: "Indicators that wait for a query are queried together. The sightings are the \
                     same for every N.",
     },
     Opt {

@@ -46,7 +46,7 @@ pub const ROWS: &[Opt] = &[
         long_help: "With lines the command has no %ioc or %matchtype. If it dies it is started \
                     again with growing pauses, and what it may not have read is sent again: each \
                     context at least once. A line on which six processes in a row die is given \
-                    up alone, as with each; if a command reads no line at all, the others are \
+                    up alone, as with each. If a command reads no line at all, the others are \
                     given up too, more each time.",
     },
     Opt {
@@ -108,10 +108,10 @@ pub const ROWS: &[Opt] = &[
         section: Section::Output,
         short_help: "how the command of --transform-context is run",
         long_help: "With lines there is one process for each pair of values of %ioc and \
-                    %matchtype in use. It prints one line for each that it reads, in their \
+                    %matchtype in use. It prints one line for each that it reads, in the same \
                     order, at once or when its input ends. If it prints more or fewer lines or \
-                    no JSON, dies or hangs, each of its contexts is given to a process of its \
-                    own once more.",
+                    no JSON, dies or hangs, each of its contexts is given to a separate process \
+                    again.",
     },
     Opt {
         name: Name::Anywhere("transform-processes"),
@@ -124,7 +124,7 @@ pub const ROWS: &[Opt] = &[
         sample: None,
         section: Section::Output,
         short_help: "how many processes of --transform-mode lines there are at once",
-        long_help: "Beyond it, the one that was unused for the longest time ends.",
+        long_help: "If another one is needed, the one that was unused for the longest time ends.",
     },
     Opt {
         name: Name::Anywhere("unflatten"),

@@ -28,7 +28,7 @@ pub const ROWS: &[Opt] = &[
         kind: Kind::Choice(&[
             ChoiceValue {
                 name: "auto",
-                help: "what the content says",
+                help: "detected from the content",
                 set: |settings| settings.indicators_format = None,
             },
             ChoiceValue {
@@ -109,7 +109,7 @@ pub const ROWS: &[Opt] = &[
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::RunMode,
         short_help: "search log files and not VAST; - = standard input",
-        long_help: "With --vast beside it, both are searched. Suricata EVE and Zeek logs as JSON \
+        long_help: "With --vast as well, both are searched. Suricata EVE and Zeek logs as JSON \
                     lines, JSON arrays and Zeek's own tables, plain or compressed (gzip, \
                     Zstandard); of a folder, the logs in it. Each batch of indicators from the \
                     bus is searched in all files; with --once all indicators together, when no \
@@ -148,7 +148,7 @@ pub const ROWS: &[Opt] = &[
         default: Some("10"),
         sample: None,
         section: Section::RunMode,
-        short_help: "how long no indicator has to come before --once ends the run",
+        short_help: "let --once end the run when no indicator came for SECS seconds",
         long_help: "",
     },
     Opt {
@@ -199,12 +199,12 @@ pub const ROWS: &[Opt] = &[
         long_help: "The file is one as for --indicators; - = standard input. Each indicator is \
                     one line of JSON with its plan: batch (its values go into the lists of a \
                     query), superset (the same, and the whole is checked in each event), single \
-                    (a query of its own, or every event), several (events that are joined here, \
-                    each with its own plan), inactive or unsupported, with the \
-                    reason, the kinds of fields that are searched, and what is left out of it. The \
-                    queries are those of --engine (VAST's where the program would tell) and of \
-                    --match, as far as they are known without a node: Tenzir's name the fields of \
-                    Suricata's and Zeek's events.",
+                    (its own query, or every event), several (events that are joined here, each \
+                    with its own plan), inactive or unsupported, with the reason, the kinds of \
+                    fields that are searched, and what is left out of it. The queries are those \
+                    of --engine (VAST's if the program would decide) and of --match, as far as \
+                    they are known without a node: Tenzir's name the fields of Suricata's and \
+                    Zeek's events.",
     },
     Opt {
         name: Name::FlagOnly("summary"),
