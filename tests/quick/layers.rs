@@ -33,7 +33,7 @@ const LAYERS: &[&str] = &[
 const PURE: &[&str] = &["observable", "matching"];
 
 /// All files below `folder` that end in `.rs`.
-fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     let entries = fs::read_dir(folder).expect("a folder of the project");
     for entry in entries {
         let path = entry.expect("an entry of it").path();

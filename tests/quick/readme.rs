@@ -235,6 +235,40 @@ fn each_walk_through_the_files_is_short_and_true() {
     }
 }
 
+/// The table of threads has every name that a thread is started with.
+#[test]
+fn the_threads_are_those_of_the_table() {
+    let architecture = read("docs/architecture.md");
+    let (_, table) = architecture
+        .split_once("\n## Threads\n")
+        .expect("the section");
+    let (table, _) = table.split_once("\n## ").expect("the next section");
+    let mut sources = Vec::new();
+    super::layers::sources(&root().join("src"), &mut sources);
+    let mut count = 0;
+    for source in sources {
+        let text = fs::read_to_string(&source).expect("a source");
+        if !text.contains("thread::Builder") && !text.contains("Ticker::start") {
+            continue;
+        }
+        for start in [
+            ".name(\"",
+            ".name(format!(\"",
+            "named(\"",
+            "Ticker::start(\"",
+        ] {
+            for (at, _) in text.match_indices(start) {
+                let rest = &text[at + start.len()..];
+                let name = rest.split(['"', '{']).next().expect("the name");
+                count += 1;
+                let is_there = table.contains(&format!("`{name}")) || name == "test";
+                assert!(is_there, "{name} of {}", source.display());
+            }
+        }
+    }
+    assert!(count > 15, "only {count} threads found");
+}
+
 #[test]
 fn targets_of_make_that_are_named_exist() {
     let makefile = read("Makefile");
