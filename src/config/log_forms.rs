@@ -14,21 +14,21 @@ pub const LOG_FORMS: [LogForm; 3] = [
     LogForm {
         name: "JSON lines",
         taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
-                that a truncating rotation leaves, what syslog puts before the object and a comma \
-                behind it are passed over. Exports of Elasticsearch (`_source`) and Splunk \
-                (`result`, `_raw`) are unwrapped. Where Filebeat or Logstash carry the event as text \
+                that a truncating rotation leaves, what syslog puts before the object, and a comma \
+                after it are skipped. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
+                `_raw`) are unwrapped. If Filebeat or Logstash have kept the event as text \
                 (`message`, `event.original`), that is read too",
     },
     LogForm {
         name: "JSON arrays",
         taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
-                objects over several lines, and the answers of Elasticsearch and Kibana \
+                objects over several lines, and the responses of Elasticsearch and Kibana \
                 (`hits.hits`) and Splunk (`results`)",
     },
     LogForm {
         name: "Zeek logs",
         taken: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
-                names; headers may come again. A sighting shows the event as Zeek's JSON writer \
+                names; headers may be repeated. A sighting shows the event as Zeek's JSON writer \
                 would print it",
     },
 ];

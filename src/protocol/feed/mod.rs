@@ -64,13 +64,13 @@ pub static FORMS: [Facts; 10] = [
         what: "plain text, one value a line",
         taken: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
                 JA4, domains, `*.domain`, `.domain` and `||domain^` (with the names under it), \
-                URLs; defanged too; comments behind `#`, `;` and `//`",
+                URLs; defanged too; comments after `#`, `;` and `//`",
     },
     Facts {
         form: FileFormat::Hosts,
         name: "hosts",
         what: "a hosts file that blocks names",
-        taken: "the names behind 0.0.0.0, 127.0.0.1 and their like",
+        taken: "the names after 0.0.0.0, 127.0.0.1 and their like",
     },
     Facts {
         form: FileFormat::Csv,
