@@ -18,7 +18,7 @@ use data::Random;
 use data::eve::{address, domain, measure, write_events};
 
 const INDICATORS: usize = 100_000;
-/// One event in this many holds a value that is looked for.
+/// One event in this many has a value that is searched.
 const HIT_EVERY: usize = 10_000;
 const RUNS: usize = 3;
 

@@ -15,7 +15,7 @@ use vast_threatbus::observable::Observable;
 
 /// Events of each type; they fit no cache, like those of a pipe.
 const EVENTS: usize = 40_000;
-/// One event in this many holds a value that is looked for.
+/// One event in this many has a value that is searched.
 const HIT_EVERY: usize = 100;
 const BATCHES: [usize; 5] = [1, 100, 10_000, 100_000, 1_000_000];
 /// A measurement repeats its pass over the events for this long.
@@ -149,7 +149,7 @@ fn resident() -> usize {
     kibibytes.unwrap_or(0) * 1024
 }
 
-/// The nth value that is looked for: names, addresses and URLs by turns.
+/// The nth value that is searched: names, addresses and URLs by turns.
 fn observable(nth: usize) -> Observable {
     match nth % 10 {
         0..=4 => Observable::domain(&domain(nth)),
@@ -187,7 +187,7 @@ fn conn(random: &mut Random, hit: bool) -> String {
 }
 
 fn http(random: &mut Random, hit: bool) -> String {
-    // Names like those that are looked for, but not among them.
+    // Names like those that are searched, but not among them.
     let nth = 2_000_000 + random.next(1_000_000);
     let host = if hit {
         observable(0).to_string()

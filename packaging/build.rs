@@ -1,12 +1,12 @@
 //! How the release is linked: libstdc++ and libgcc, which libzmq and Rust's own library need,
-//! go into the program, so that the C library is all that it asks a system for.
+//! go into the program, so that it needs nothing but the C library of a system.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the linker is asked for, and what it takes instead.
+/// What the linker is given, and what it uses instead.
 const LINKED_IN: [(&str, &str); 2] = [
     ("libstdc++.so", "libstdc++.a"),
     ("libgcc_s.so", "libgcc_eh.a"),

@@ -113,7 +113,9 @@ fn feed(
         choice: EngineChoice::Vast,
         program,
     };
-    let client = open_all(&[target], &stop).pop().expect("one is asked for");
+    let client = open_all(&[target], &stop)
+        .pop()
+        .expect("there is one target");
     let connection = Arc::new(Connection::new(client, None, metrics.clone()));
     let opened = connection.open(Patience::Limited(limit), &stop);
     assert!(opened.is_ok() && connection.is_up(), "the stand-in answers");

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::observe::metrics::Metrics;
 
-/// What becomes of an indicator that was taken in.
+/// What becomes of an indicator that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Its query, or its pass over log files, is finished.

@@ -20,7 +20,7 @@ use file::LogFile;
 use logger::Logger;
 
 pub use crate::process::text::printable;
-pub use logger::ASKED_FOR;
+pub use logger::REQUESTED;
 
 /// The log level; each level includes those after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::info;
 
-use crate::observe::logging::ASKED_FOR;
+use crate::observe::logging::REQUESTED;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::child;
 use crate::process::text::printable;
@@ -13,7 +13,7 @@ use crate::process::text::printable;
 /// Logs the status at any log level.
 pub fn log(metrics: &Metrics, elapsed: Duration) {
     for line in lines(metrics, elapsed, child::running()) {
-        info!(target: ASKED_FOR, "status: {line}");
+        info!(target: REQUESTED, "status: {line}");
     }
 }
 

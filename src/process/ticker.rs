@@ -16,7 +16,7 @@ pub enum Wake {
     End,
 }
 
-/// A thread that wakes up after each pause, and once more when this is dropped, which
+/// A thread that wakes up after each pause, and again when this is dropped, which
 /// waits for it.
 #[derive(Debug, Default)]
 pub struct Ticker {

@@ -449,7 +449,7 @@ mod tests {
             (vec!["x|80"], 4, "no IPv4"),
             (vec!["a", "b", "c"], 18, "3 values"),
         ] {
-            let reason = composite(&values, kind).expect_err("it is none");
+            let reason = composite(&values, kind).expect_err("it is not a composite");
             assert!(reason.contains(words), "{reason}");
         }
     }

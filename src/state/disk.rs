@@ -4,7 +4,7 @@
 //!
 //! The code only relies on what the system promises:
 //!
-//! * Written data is there for whoever opens the file next, even if the process is
+//! * Written data is there for the next process that opens the file, even if this one is
 //!   killed; a write during which it is killed may be partial.
 //! * Only data for which [`DiskFile::sync`] has returned survives a power loss. Of the
 //!   rest any part may survive, with zeros in place of the others.

@@ -33,8 +33,8 @@ fn begins_with_bracket(text: &str) -> bool {
     }
 }
 
-/// The objection to the value of a hash, told by the literal's source as the
-/// validator does: a list is never a hash, and `LIKE 'abc%'` is none either.
+/// The objection to the value of a hash, decided from the literal's source as by the validator: a
+/// list is never a hash, and `LIKE 'abc%'` is not one either.
 fn hash_objection(text: &str, test: &Test) -> Option<String> {
     let operand = match &test.condition {
         Condition::Exists => return None,

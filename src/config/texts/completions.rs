@@ -97,10 +97,12 @@ pub(super) fn zsh() -> String {
             let undo = if negated { "do not " } else { "" };
             let help = format!("{undo}{}", option.short_help).replace(['[', ']'], "");
             let help = help.replace(':', "\\:");
-            let form = match option.takes_value() {
-                true if flag.starts_with("--") => format!("{flag}="),
-                true => format!("{flag}+"),
-                false => flag.clone(),
+            let form = if !option.takes_value() {
+                flag.clone()
+            } else if flag.starts_with("--") {
+                format!("{flag}=")
+            } else {
+                format!("{flag}+")
             };
             let spec = format!("({excluded}){form}[{help}]{}", zsh_value(option));
             specs += &format!("    '{}' \\\n", spec.replace('\'', "'\\''"));

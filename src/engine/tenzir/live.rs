@@ -85,10 +85,12 @@ impl FieldScope for ByType {
         };
         // A value that does not fit the known type: another layout of the schema.
         let is_news = || types.address && place.text.parse::<IpAddr>().is_err();
-        match counts {
-            true => Reached::Yes,
-            false if !place.kind.is_of_addresses() && is_news() => Reached::Unknown,
-            false => Reached::No,
+        if counts {
+            Reached::Yes
+        } else if !place.kind.is_of_addresses() && is_news() {
+            Reached::Unknown
+        } else {
+            Reached::No
         }
     }
 

@@ -81,13 +81,16 @@ impl Typed {
             verdict.doubtful.extend(as_address);
             return;
         };
-        // Two layouts of one schema: the value does not tell which it belongs to.
+        // With two layouts of one schema, the value does not show which it belongs to.
         let ambiguous = types.text && types.address && text.parse::<IpAddr>().is_ok();
         for (owners, counts) in [(as_text, types.text), (&*as_address, types.address)] {
-            match ambiguous {
-                _ if !counts => {}
-                true => verdict.doubtful.extend(owners),
-                false => verdict.certain.extend(owners),
+            if !counts {
+                continue;
+            }
+            if ambiguous {
+                verdict.doubtful.extend(owners);
+            } else {
+                verdict.certain.extend(owners);
             }
         }
     }

@@ -9,7 +9,7 @@ use simplelog::{Config, SharedLogger};
 use time::OffsetDateTime;
 
 use super::fields::Fields;
-use super::logger::{ASKED_FOR, TIME};
+use super::logger::{REQUESTED, TIME};
 
 /// Writes records as JSON up to a level, and requested ones at any level.
 pub struct JsonLogger<W> {
@@ -29,7 +29,7 @@ impl<W: Write + Send + 'static> JsonLogger<W> {
 
 impl<W: Write + Send + 'static> Log for JsonLogger<W> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= self.level || metadata.target() == ASKED_FOR
+        metadata.level() <= self.level || metadata.target() == REQUESTED
     }
 
     fn log(&self, record: &Record<'_>) {

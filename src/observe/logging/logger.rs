@@ -20,7 +20,7 @@ use super::json::JsonLogger;
 use super::{Format, clear_status};
 
 /// Records with this target are written at any level, since a user requested them.
-pub const ASKED_FOR: &str = "asked for";
+pub const REQUESTED: &str = "requested";
 
 /// The time format of both formats: RFC 3339, in UTC.
 pub(super) const TIME: &[BorrowedFormatItem<'_>] =
@@ -128,7 +128,7 @@ impl Logger {
     }
 
     fn hand_on(&self, record: &Record<'_>) {
-        if record.level() <= self.console || record.target() == ASKED_FOR {
+        if record.level() <= self.console || record.target() == REQUESTED {
             clear_status();
         }
         self.writers.log(record);
@@ -137,8 +137,8 @@ impl Logger {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_asked_for = metadata.target() == ASKED_FOR && self.level != LevelFilter::Off;
-        metadata.level() <= self.level || is_asked_for
+        let is_requested = metadata.target() == REQUESTED && self.level != LevelFilter::Off;
+        metadata.level() <= self.level || is_requested
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -184,9 +184,9 @@ fn both<L: SharedLogger + 'static>(
         .set_level_color(Level::Warn, Some(Color::Yellow))
         .set_level_color(Level::Info, Some(Color::Blue))
         .set_level_color(Level::Debug, Some(Color::Cyan));
-    let asked = config.clone().add_filter_allow_str(ASKED_FOR).build();
-    let usual = config.add_filter_ignore_str(ASKED_FOR).build();
-    [logger(level, usual), logger(LevelFilter::Info, asked)]
+    let requested = config.clone().add_filter_allow_str(REQUESTED).build();
+    let usual = config.add_filter_ignore_str(REQUESTED).build();
+    [logger(level, usual), logger(LevelFilter::Info, requested)]
 }
 
 /// Colours are for terminals, unless the user disables them (<https://no-color.org>).
@@ -235,26 +235,26 @@ mod tests {
     #[test]
     fn a_requested_status_is_written_once_at_any_level() {
         for (level, written) in [
-            (LevelFilter::Error, vec!["[INFO] asked"]),
-            (LevelFilter::Debug, vec!["[INFO] asked", "[INFO] other"]),
+            (LevelFilter::Error, vec!["[INFO] requested"]),
+            (LevelFilter::Debug, vec!["[INFO] requested", "[INFO] other"]),
         ] {
             let (logger, directory) = to_file(Format::Text, level);
             assert!(logger.level() >= LevelFilter::Info);
-            log(&logger, ASKED_FOR, Level::Info, "asked");
+            log(&logger, REQUESTED, Level::Info, "requested");
             log(&logger, "other", Level::Info, "other");
             assert_eq!(lines(&directory), written);
             let (logger, directory) = to_file(Format::Json, level);
-            log(&logger, ASKED_FOR, Level::Info, "asked");
+            log(&logger, REQUESTED, Level::Info, "requested");
             log(&logger, "other", Level::Info, "other");
             let text = fs::read_to_string(directory.path().join("log")).expect("it is there");
             assert_eq!(text.lines().count(), written.len(), "{text}");
         }
         let silent = Logger::new(Format::Text, None, None);
-        let asked = Metadata::builder()
+        let requested = Metadata::builder()
             .level(Level::Info)
-            .target(ASKED_FOR)
+            .target(REQUESTED)
             .build();
-        assert!(!silent.enabled(&asked));
+        assert!(!silent.enabled(&requested));
         assert_eq!(silent.level(), LevelFilter::Off);
     }
 

@@ -36,7 +36,7 @@ pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, 
         bytes: Vec::new(),
     };
     if options.form.is_some() {
-        // What is said of a feed that is none has its beginning.
+        // The error about a file that is not a feed shows its beginning.
         if let Some(line) = head.line()? {
             head.refuse_binary(line.trim_start())?;
         }

@@ -60,7 +60,7 @@ fn an_empty_file_is_no_error_and_one_without_indicators_is_useless() {
 #[test]
 fn a_file_that_stays_unrecognised_is_given_up() {
     let text = "this is no feed\n".repeat(2000);
-    let error = read_with(&Options::default(), &text).expect_err("it is none");
+    let error = read_with(&Options::default(), &text).expect_err("it is not a feed");
     assert!(matches!(&error, Error::NoFeed(_)), "{error}");
     let (found, _) = read_as(FileFormat::List, &text);
     assert_eq!(found.len(), 2000);

@@ -1,10 +1,10 @@
 //! A disk in memory that does what a real one may do: it is full, fails once, tears the
 //! write in which the process is killed, and loses what was not synced (the content of
-//! files, and names in directories) where the power goes.
+//! files, and names in directories) when the power fails.
 //!
 //! A process sees the disk through [`MemoryDisk::process`]. After [`MemoryDisk::kill`]
-//! and [`MemoryDisk::cut_power`] that view fails for good, whoever still holds it, and the
-//! next process has a view of its own.
+//! and [`MemoryDisk::cut_power`] every use of that view fails for good, and the next process
+//! has its own view.
 //!
 //! It is as unkind as the system is allowed to be:
 //!

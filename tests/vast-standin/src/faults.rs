@@ -137,8 +137,8 @@ impl<'a> Printer<'a> {
         Err(ending)
     }
 
-    /// Whether the events are to be printed once more; `before` were printed
-    /// before the last pass.
+    /// Whether the events are to be printed again; `before` were printed before the last
+    /// pass.
     ///
     /// # Errors
     /// How the call ends.

@@ -36,7 +36,7 @@ impl Session {
         dialect
     }
 
-    /// The concept table, empty where there is none.
+    /// The concept table; empty without one.
     ///
     /// # Errors
     /// When the file of the table cannot be read.

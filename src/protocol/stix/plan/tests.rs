@@ -219,7 +219,7 @@ fn what_nothing_narrows_is_asked_of_every_event() {
     }
 }
 
-/// What is left out of a pattern, and of which parts it is a value that is none.
+/// What is left out of a pattern; with each part, whether it is because its value is invalid.
 fn left_out(text: &str) -> Vec<(String, bool)> {
     let plan = planned(text).unwrap_or_else(|refused| panic!("{text}: {refused:?}"));
     let all = plan.left_out.into_iter();

@@ -61,7 +61,7 @@ fn check_query(indicator: &Indicator) {
                 }
                 Value::Expression(_) => false,
             };
-            assert!(is_known, "{value:?} is asked for: {}", query.text());
+            assert!(is_known, "{value:?} is queried: {}", query.text());
         }
     }
     assert!(!query.text().contains('\0'));

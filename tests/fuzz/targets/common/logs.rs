@@ -23,7 +23,7 @@ thread_local! {
     static BLOCK: RefCell<Block> = RefCell::default();
 }
 
-/// What is read of a log that comes in two pieces, an event or a line that is none each.
+/// What is read of a log that comes in two pieces: events, and lines that are not events.
 fn read(log: &[u8], cut: usize, block: &mut Block) -> Vec<String> {
     let (first, second) = log.split_at(cut.min(log.len()));
     let mut reader = Halves(first, second);

@@ -155,7 +155,7 @@ fn bad_lines_match_nothing_and_bad_bytes_are_no_obstacle() {
 }
 
 #[test]
-fn types_are_asked_for_wherever_they_are() {
+fn types_are_queried_wherever_they_are() {
     let files = r#"{"tx_hosts": ["192.0.2.1", "::ffff:192.0.2.7"], "conn_uids": ["C1"],
         "source": "HTTP", "sha256": "ab", "seen_bytes": 53, "mime": ["192.0.2.9"]}"#;
     for (query, expected) in [
