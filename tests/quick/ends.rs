@@ -152,9 +152,12 @@ fn the_status_is_the_same_at_every_level_and_no_failure_is_silent() {
         (&good, "www.example.com\n", &[], 0),
         (&good, "no value\n", &[], 75),
     ] {
-        for level in LEVELS {
+        // At the same time, since a sink command that fails is tried for 15 s.
+        let runs = LEVELS.map(|level| {
             let bridge = hunt(engine, indicators).args(arguments);
-            let mut bridge = bridge.args(["-l", level]).run();
+            (level, bridge.args(["-l", level]).run())
+        });
+        for (level, mut bridge) in runs {
             let code = bridge.wait(LIMIT).code();
             let log = bridge.log();
             assert_eq!(code, Some(status), "{level} {arguments:?} {log}");
