@@ -111,7 +111,7 @@ struct Version {
     from: Option<u64>,
     until: Option<u64>,
     /// The journal accepted it without an error.
-    said: bool,
+    accepted: bool,
     /// It was in the journal when the journal was opened, and so is synced.
     synced: bool,
     fate: Fate,
@@ -144,11 +144,11 @@ struct Sighting {
 
 /// The indicators that the process searches for.
 #[derive(Default)]
-struct Bench(BTreeMap<Arc<str>, Sought>);
+struct SearchTable(BTreeMap<Arc<str>, Entry>);
 
-type Sought = (Arc<Indicator>, Option<Ticket>, Option<Expiry>);
+type Entry = (Arc<Indicator>, Option<Ticket>, Option<Expiry>);
 
-impl Table for Bench {
+impl Table for SearchTable {
     fn put(
         &mut self,
         indicator: Arc<Indicator>,
@@ -180,13 +180,13 @@ impl Table for Bench {
 struct Process {
     journal: Journal,
     life: Life,
-    table: Bench,
+    table: SearchTable,
     /// The versions that wait for their time, by their id.
     later: BTreeMap<usize, usize>,
     spool: Spool,
     next: Position,
     /// Matches that are not in the spool yet: version, sighting, ticket.
-    hands: Vec<(usize, usize, Option<Ticket>)>,
+    unspooled: Vec<(usize, usize, Option<Ticket>)>,
     /// How many sightings were put, and the number of the last that came out.
     put: u64,
     last_out: Option<u64>,
@@ -207,7 +207,7 @@ struct World {
     sightings: Vec<Sighting>,
     process: Option<Process>,
     /// Sightings may have been dropped at the limit without being counted.
-    untold: bool,
+    uncounted: bool,
     events: VecDeque<(usize, &'static str, usize)>,
     at: usize,
     tally: Tally,
@@ -233,7 +233,7 @@ impl World {
             versions: Vec::new(),
             sightings: Vec::new(),
             process: None,
-            untold: false,
+            uncounted: false,
             events: VecDeque::new(),
             at: 0,
             tally: Tally::default(),
@@ -322,7 +322,7 @@ impl World {
         }
         for version in &mut self.versions {
             match version.fate {
-                Fate::Open if !version.said || (power && !version.synced) => {
+                Fate::Open if !version.accepted || (power && !version.synced) => {
                     version.fate = Fate::Gone;
                 }
                 // Nobody knows whether that is on disk.
@@ -369,11 +369,11 @@ impl World {
         let mut process = Process {
             journal,
             life: Life::new(time(self.now)),
-            table: Bench::default(),
+            table: SearchTable::default(),
             later: BTreeMap::new(),
             next: spool.delivered(),
             spool,
-            hands: Vec::new(),
+            unspooled: Vec::new(),
             put: 0,
             last_out: None,
             position_failed: false,
@@ -414,7 +414,7 @@ impl World {
             }
             let version = &mut self.versions[number];
             version.fate = Fate::Open;
-            version.said = true;
+            version.accepted = true;
             version.synced = true;
             let before = self.disk.failures();
             self.put_in(process, number, one.take_up().1)?;
@@ -444,14 +444,14 @@ impl World {
             id,
             from,
             until,
-            said: false,
+            accepted: false,
             synced: false,
             fate: Fate::Open,
             is_over: false,
             matched: 0,
         });
         let ticket = process.journal.begin(&self.message(number));
-        self.versions[number].said = self.disk.failures() == before && !self.disk.is_killed();
+        self.versions[number].accepted = self.disk.failures() == before && !self.disk.is_killed();
         self.put_in(process, number, ticket)
     }
 
@@ -526,7 +526,7 @@ impl World {
 
     /// Some of the indicators are found, and their sightings put into the spool.
     fn matches(&mut self, process: &mut Process) -> Result<(), String> {
-        let room = BATCH - process.hands.len().min(BATCH);
+        let room = BATCH - process.unspooled.len().min(BATCH);
         for _ in 0..self.random.below(room + 1) {
             let ids: Vec<Arc<str>> = process.table.0.keys().cloned().collect();
             if ids.is_empty() {
@@ -539,7 +539,7 @@ impl World {
             let sighting = self.sightings.len();
             self.sightings.push(Sighting::default());
             process
-                .hands
+                .unspooled
                 .push((number_of(&indicator), sighting, ticket));
         }
         self.put_out(process)
@@ -548,11 +548,11 @@ impl World {
     fn put_out(&mut self, process: &mut Process) -> Result<(), String> {
         // With the larger limit nothing may be dropped, so the spool is not filled further.
         let waiting = process.spool.bytes();
-        if process.hands.is_empty() || (self.most_bytes > 10_000 && waiting > 50_000) {
+        if process.unspooled.is_empty() || (self.most_bytes > 10_000 && waiting > 50_000) {
             return Ok(());
         }
         let records: Vec<Vec<u8>> = process
-            .hands
+            .unspooled
             .iter()
             .map(|(_, sighting, _)| record(*sighting))
             .collect();
@@ -560,7 +560,7 @@ impl World {
         let put = process.spool.push(records.iter().map(Vec::as_slice));
         let was_refused = self.disk.failures() > before || self.disk.is_killed();
         process.position_failed |= was_refused;
-        self.untold |= was_refused;
+        self.uncounted |= was_refused;
         let Ok(lost) = put else {
             self.note("the spool refuses sightings, so many:", records.len());
             return Ok(());
@@ -571,7 +571,7 @@ impl World {
             return Err(format!("{lost} were dropped far below the limit"));
         }
         self.tally.lost += lost;
-        for (version, sighting, ticket) in process.hands.drain(..) {
+        for (version, sighting, ticket) in process.unspooled.drain(..) {
             process.put += 1;
             self.sightings[sighting].put = Some(process.put);
             self.versions[version].matched += 1;
@@ -591,7 +591,7 @@ impl World {
                 Ok(Some(found)) => found,
                 Err(_) if was_refused => return Ok(()),
                 // It is from a push that the disk refused, which nothing depends on.
-                Err(_) if self.untold && self.tally.power_cuts > 0 => return Ok(()),
+                Err(_) if self.uncounted && self.tally.power_cuts > 0 => return Ok(()),
                 Err(error) => return Err(format!("the spool is damaged: {error}")),
             };
             self.come_out(process, &record)?;
@@ -619,7 +619,7 @@ impl World {
         if found != record(number) {
             return Err(format!("sighting {number} has changed"));
         }
-        if process.hands.iter().any(|(_, one, _)| *one == number) {
+        if process.unspooled.iter().any(|(_, one, _)| *one == number) {
             return Err(format!("sighting {number} was refused, and comes out"));
         }
         if sighting.delivered_now {
@@ -644,13 +644,13 @@ impl World {
     /// Notes which entries the last step closed.
     fn close_what_went(&mut self, process: &Process, written: bool) {
         let in_table = process.table.0.values().map(|(one, ..)| number_of(one));
-        let in_hands = process.hands.iter().map(|(version, ..)| *version);
+        let unspooled = process.unspooled.iter().map(|(version, ..)| *version);
         let waiting = process.later.values().copied();
-        let held: BTreeSet<usize> = in_table.chain(in_hands).chain(waiting).collect();
+        let held: BTreeSet<usize> = in_table.chain(unspooled).chain(waiting).collect();
         for (number, version) in self.versions.iter_mut().enumerate() {
             if version.fate == Fate::Open && !held.contains(&number) {
                 version.fate = Fate::Closed {
-                    written: written && version.said,
+                    written: written && version.accepted,
                 };
                 version.is_over |= version.matched == 0;
             }
@@ -665,7 +665,7 @@ impl World {
         if spool > most {
             return Err(format!("the spool has {spool} bytes, more than {most}"));
         }
-        let held = process.table.len() + process.hands.len() + process.later.len();
+        let held = process.table.len() + process.unspooled.len() + process.later.len();
         let entry = record + 9;
         let journal = self.disk.used_in(Path::new(STATE));
         // If the process is killed while it rewrites the file, there are two. A rewrite that
@@ -693,7 +693,10 @@ impl World {
         self.now += 1000;
         self.live(&mut process, Input::Time)?;
         self.close_what_went(&process, true);
-        while !(process.table.is_empty() && process.hands.is_empty() && process.spool.is_empty()) {
+        while !(process.table.is_empty()
+            && process.unspooled.is_empty()
+            && process.spool.is_empty())
+        {
             self.matches(&mut process)?;
             self.delivers(&mut process)?;
             self.close_what_went(&process, true);
@@ -724,8 +727,8 @@ impl World {
         }
         let is_missing = |one: &&Sighting| one.put.is_some() && !one.delivered;
         let missing = self.sightings.iter().filter(is_missing).count() as u64;
-        let may_be_untold = self.untold && self.most_bytes < 10_000;
-        if missing > self.tally.lost && !may_be_untold {
+        let may_be_uncounted = self.uncounted && self.most_bytes < 10_000;
+        if missing > self.tally.lost && !may_be_uncounted {
             let lost = self.tally.lost;
             return Err(format!(
                 "{missing} sightings are missing, {lost} were reported"
