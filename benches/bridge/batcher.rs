@@ -15,7 +15,7 @@ use vast_threatbus::retro::{Retro, RetroEngine, RetroSettings};
 use vast_threatbus::sighting::message::WriterMessage;
 use vast_threatbus::sighting::report::{Destination, ReportSettings};
 
-use crate::engine::{MATCH_EVERY, engine, list_query, name};
+use crate::engine::{MATCH_EVERY, engine, list_query, name, time_of};
 use crate::results::{Results, round};
 use crate::support::standin::Standin;
 
@@ -36,20 +36,24 @@ fn url(n: usize) -> Observable {
 
 /// One batch of names and one of URLs.
 pub fn kinds(results: &mut Results) {
-    let (engine, _scratch) = engine(OF_A_KIND);
+    let (engine, scratch) = engine(OF_A_KIND);
     for (kind, observable) in [
         ("domains", domain as fn(usize) -> Observable),
         ("URLs", url),
     ] {
         let calls = engine.exports().len();
         let fed = feed(&engine, OF_A_KIND, observable, 1, OF_A_KIND);
+        let queries = engine.exports().split_off(calls);
+        let usual = queries.first().and_then(|call| call.query());
+        let (usual, _) = time_of(&engine, usual.expect("a query"), scratch.path());
         results.add(
             "one batch",
             &[
                 ("kind", json!(kind)),
                 ("indicators", json!(OF_A_KIND)),
+                ("query of usual spellings s", round(usual.as_secs_f64())),
                 ("seconds to the end", round(fed.end.as_secs_f64())),
-                ("processes", json!(engine.exports().len() - calls)),
+                ("processes", json!(queries.len())),
             ],
         );
     }

@@ -57,6 +57,13 @@ pub fn list_query(engine: &Standin, indicators: usize, scratch: &Path) -> Durati
     let names: Vec<String> = (0..indicators).map(|n| format!("{:?}", name(n))).collect();
     let names = names.join(", ");
     let query = format!("net.domain in [{names}] || net.hostname in [{names}]");
+    let (taken, lines) = time_of(engine, &query, scratch);
+    assert_eq!(lines, indicators.div_ceil(MATCH_EVERY), "the list query");
+    taken
+}
+
+/// How long a query takes with nobody between, and how many events it finds.
+pub fn time_of(engine: &Standin, query: &str, scratch: &Path) -> (Duration, usize) {
     let file = scratch.join("query");
     std::fs::write(&file, query).expect("a query can be written");
     let started = Instant::now();
@@ -69,6 +76,5 @@ pub fn list_query(engine: &Standin, indicators: usize, scratch: &Path) -> Durati
         .expect("the stand-in runs");
     let taken = started.elapsed();
     let lines = output.stdout.iter().filter(|&&byte| byte == b'\n').count();
-    assert_eq!(lines, indicators.div_ceil(MATCH_EVERY), "the list query");
-    taken
+    (taken, lines)
 }
