@@ -31,9 +31,12 @@ pub fn common_name(text: &str) -> Option<&str> {
     // Most callers only want the common name: avoid the allocation.
     let mut parts = parts_of_name(text);
     let is_common = |name: &str| name.eq_ignore_ascii_case("CN");
-    parts
-        .find(|(name, _)| is_common(name))
-        .map(|(_, value)| value)
+    parts.find(|(name, _)| is_common(name)).map(|(_, value)| {
+        let inner = value
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
+        inner.unwrap_or(value)
+    })
 }
 
 /// The attributes of a distinguished name with their values, in their original spelling.
@@ -123,6 +126,7 @@ mod tests {
             ("OU=x+CN=evil.example", Some("evil.example")),
             ("OU=a+b, CN=evil.example", Some("evil.example")),
             ("O=a/b, CN=evil.example", Some("evil.example")),
+            ("O=b, CN=\"evil.example\"", Some("evil.example")),
             ("O=a/CN", None),
             ("XCN=evil.example", None),
             ("", None),

@@ -24,24 +24,38 @@ impl EventTime {
     }
 
     /// Reads `2009-11-18T17:00:51.841527040`. Accepts a space for the `T`, up to nine
-    /// fraction digits, and an optional zone.
+    /// fraction digits, and an optional zone (`Z`, `+01:00`, `+0100`, `+01`, ` UTC`).
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
-        let text: Cow<'_, str> = match text.as_bytes().get(10) {
-            Some(b' ') => text.replacen(' ', "T", 1).into(),
-            _ => text.into(),
+        // A name of the zone, and a blank in front of it.
+        let (text, is_utc) = match text.strip_suffix("UTC").or(text.strip_suffix("GMT")) {
+            Some(text) => (text.trim_end(), true),
+            None => (text, false),
         };
+        let mut text = Cow::Borrowed(text);
+        let zone = text.rsplit_once(' ');
+        if let Some((time, zone)) = zone.filter(|(_, zone)| zone.starts_with(['+', '-', 'Z', 'z']))
+        {
+            text = format!("{}{zone}", time.trim_end()).into();
+        }
+        if text.as_bytes().get(10) == Some(&b' ') {
+            text = text.replacen(' ', "T", 1).into();
+        }
         if let Ok(time) = OffsetDateTime::parse(&text, &Rfc3339) {
             return Some(EventTime {
                 utc: time.to_offset(UtcOffset::UTC),
                 written_offset: Some(time.offset()),
             });
         }
-        // Suricata's own logs write the offset without a colon.
+        // Suricata's own logs write the offset without a colon, others without minutes.
         let compact = format_description!(
             "[year]-[month]-[day]T[hour]:[minute]:[second][optional [.[subsecond]]][offset_hour sign:mandatory][offset_minute]"
         );
-        if let Ok(time) = OffsetDateTime::parse(&text, &compact) {
+        let short = format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second][optional [.[subsecond]]][offset_hour sign:mandatory]"
+        );
+        let with_offset = OffsetDateTime::parse(&text, &compact);
+        if let Ok(time) = with_offset.or_else(|_| OffsetDateTime::parse(&text, &short)) {
             return Some(EventTime {
                 utc: time.to_offset(UtcOffset::UTC),
                 written_offset: Some(time.offset()),
@@ -53,13 +67,21 @@ impl EventTime {
         let time = PrimitiveDateTime::parse(&text, &zoneless).ok()?;
         Some(EventTime {
             utc: time.assume_utc(),
-            written_offset: None,
+            written_offset: is_utc.then_some(UtcOffset::UTC),
         })
     }
 
-    /// Reads seconds since 1970, as in Zeek's JSON logs.
+    /// Reads seconds since 1970, as in Zeek's JSON logs, or milliseconds
+    /// (`JSON::TS_MILLIS`), which are seconds of no time that sensors live in.
     pub fn from_seconds(seconds: f64) -> Option<Self> {
-        let nanoseconds = seconds * 1e9;
+        // The year 5138, or in milliseconds 1973.
+        const MOST_SECONDS: f64 = 1e11;
+        let unit = if seconds.abs() < MOST_SECONDS {
+            1e9
+        } else {
+            1e6
+        };
+        let nanoseconds = seconds * unit;
         if !nanoseconds.is_finite() || nanoseconds.abs() >= i128::MAX as f64 {
             return None;
         }

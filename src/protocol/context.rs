@@ -11,6 +11,7 @@ use std::fmt;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::matching::event::Event;
 use crate::observable::EventTime;
 
 /// How an indicator matched an event.
@@ -154,28 +155,10 @@ impl<'a> Context<'a> {
         out.push(b'\n');
     }
 
-    /// When the event happened: its `ts`, or else its `timestamp`; `None` if it has
-    /// neither.
+    /// When the event happened, as patterns with `START … STOP` have it: its `ts`, `timestamp`
+    /// or `@timestamp`, or that of the event which it wraps.
     pub fn time(&self) -> Option<EventTime> {
-        #[derive(serde::Deserialize)]
-        struct Times<'a> {
-            #[serde(borrow)]
-            ts: Option<&'a RawValue>,
-            #[serde(borrow)]
-            timestamp: Option<&'a RawValue>,
-        }
-        let times: Times<'_> = serde_json::from_str(&self.json).ok()?;
-        [times.ts, times.timestamp]
-            .into_iter()
-            .flatten()
-            .find_map(|raw| {
-                if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw.get()) {
-                    EventTime::parse(&text)
-                } else {
-                    let seconds: f64 = serde_json::from_str(raw.get()).ok()?;
-                    EventTime::from_seconds(seconds)
-                }
-            })
+        Event::read(&self.json)?.time().copied()
     }
 
     fn members(&self) -> serde_json::Result<Members<'_>> {

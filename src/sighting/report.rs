@@ -516,8 +516,8 @@ impl Reporter {
         context.time().unwrap_or_else(|| {
             self.metrics.events_without_time.add(1);
             warn!(
-                "indicator {}: the matched event has no time that can be read in `ts` or `timestamp`; \
-                 its sighting carries the present time",
+                "indicator {}: the matched event has no time that can be read in `ts`, \
+                 `timestamp` or `@timestamp`; its sighting carries the present time",
                 printable(&indicator.id, 200)
             );
             EventTime::now()

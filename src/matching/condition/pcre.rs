@@ -470,7 +470,23 @@ impl Writer<'_> {
             return Ok(false);
         }
         self.skip(name.len() + 3);
-        self.out.push_str(&format!("[:{name}:]"));
+        // As of all Unicode, like `\w`; the others are of ASCII by their nature.
+        let members = match letters {
+            "alpha" => r"\p{Alphabetic}",
+            "alnum" => r"\p{Alphabetic}\p{Nd}",
+            "digit" => r"\d",
+            "lower" => r"\p{Lowercase}",
+            "punct" => r"\p{P}[:punct:]",
+            "space" => r"\s",
+            "upper" => r"\p{Uppercase}",
+            "word" => r"\w",
+            _ => {
+                self.out.push_str(&format!("[:{name}:]"));
+                return Ok(true);
+            }
+        };
+        let caret = if name.starts_with('^') { "^" } else { "" };
+        self.out.push_str(&format!("[{caret}{members}]"));
         Ok(true)
     }
 }
@@ -511,6 +527,11 @@ mod tests {
             ("^[a-]+$", "a-", true),
             ("^[[:alpha:][:digit:]_]+$", "a1_", true),
             ("^[[:^digit:]]+$", "1", false),
+            ("^[[:alpha:]]+$", "é", true),
+            ("^[[:alnum:]]+$", "É1", true),
+            ("^[[:^upper:]]+$", "É", false),
+            ("^[[:space:]]$", "\u{a0}", true),
+            ("^[[:punct:]]+$", "+§", true),
             (r"^[\b]$", "\u{8}", true),
             (r"^\Qa.b(c\E.$", "a.b(c!", true),
             (r"^\Qa.b", "axb", false),

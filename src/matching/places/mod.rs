@@ -185,6 +185,34 @@ const WRAPPERS: &[&str] = &[
     "value", "record",
 ];
 
+/// The types of EVE events of which Zeek has no log. `flow` is left out: an alert has an object
+/// of that name too, with the same ends, perhaps the other way round.
+const EVE_TYPES: &[&str] = &[
+    "alert",
+    "anomaly",
+    "bittorrent_dht",
+    "drop",
+    "enip",
+    "fileinfo",
+    "ftp_data",
+    "http2",
+    "ike",
+    "ikev2",
+    "krb5",
+    "ldap",
+    "mdns",
+    "netflow",
+    "nfs",
+    "pgsql",
+    "pop3",
+    "rdp",
+    "rfb",
+    "template",
+    "tftp",
+    "tls",
+    "websocket",
+];
+
 /// The most wrappers around an event.
 const MOST_WRAPPERS: usize = 4;
 
@@ -293,7 +321,13 @@ impl Places {
     }
 
     fn wraps(&self, name: &str) -> bool {
-        WRAPPERS.contains(&name) || self.logs.contains(&name)
+        let of_sensor = ["suricata_", "zeek_", "bro_"].iter();
+        let name = of_sensor.fold(name, |name, sensor| {
+            name.strip_prefix(sensor).unwrap_or(name)
+        });
+        [WRAPPERS, EVE_TYPES, &self.logs]
+            .iter()
+            .any(|names| names.contains(&name))
     }
 
     /// All places, in the order of their numbers.
@@ -454,6 +488,10 @@ mod tests {
             ("src_ip", Field::SourceAddress),
             ("id.resp_h", Field::DestinationAddress),
             ("id_resp_h", Field::DestinationAddress),
+            ("alert.dest_ip", Field::DestinationAddress),
+            ("suricata.tls.dest_ip", Field::DestinationAddress),
+            ("suricata_fileinfo.dest_port", Field::DestinationPort),
+            ("destination.address", Field::DestinationAddress),
             ("destination.ip", Field::DestinationAddress),
             ("conn.id.resp_p", Field::DestinationPort),
             ("total_bytes", Field::FileSize),

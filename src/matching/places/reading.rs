@@ -143,12 +143,19 @@ impl Reading {
     }
 }
 
-/// Removes the brackets around an IPv4 address, as in an SMTP greeting.
+/// The address in an address literal of SMTP (RFC 5321, section 4.1.3): `[192.0.2.1]`,
+/// `[IPv6:2001:db8::1]`. Other text is unchanged.
 fn bracketed(text: &str) -> &str {
     let inner = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'));
-    inner.unwrap_or(text)
+    let Some(inner) = inner else {
+        return text;
+    };
+    let tagged = inner
+        .split_at_checked(5)
+        .filter(|(tag, _)| tag.eq_ignore_ascii_case("IPv6:"));
+    tagged.map_or(inner, |(_, address)| address)
 }
 
 #[inline]
@@ -162,7 +169,7 @@ fn host(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
 
 fn addresses(text: &str, show: &mut impl FnMut(Seen<'_>)) {
     for part in text.split([',', ' ', '>', ';', '=', '"']) {
-        let (host, _) = address::host_and_port(part);
+        let (host, _) = address::host_and_port(bracketed(part));
         if let Some(address) = address::read(host) {
             show(Seen::Address(address));
         }
@@ -267,6 +274,7 @@ mod tests {
                 &["evil.example"],
             ),
             (Reading::CommonName, "evil.example", &[]),
+            (Reading::Addresses, "[IPv6:2001:DB8::1]", &["@2001:db8::1"]),
             (
                 Reading::Principal,
                 "host/dc.example@EXAMPLE",

@@ -392,12 +392,17 @@ pub const TABLE: &[Row] = &[
     field(Field::SourceAddress, Reading::Address)
         .eve(&["src_ip"])
         .zeek(&["conn.id.orig_h", "notice.src", "signatures.src_addr"])
-        .ecs(&["source.ip", "client.ip"])
+        .ecs(&["source.ip", "client.ip", "source.address", "client.address"])
         .others(&["SourceIp", "src"]),
     field(Field::DestinationAddress, Reading::Address)
         .eve(&["dest_ip"])
         .zeek(&["conn.id.resp_h", "notice.dst", "signatures.dst_addr"])
-        .ecs(&["destination.ip", "server.ip"])
+        .ecs(&[
+            "destination.ip",
+            "server.ip",
+            "destination.address",
+            "server.address",
+        ])
         .others(&["DestinationIp", "dst"]),
     field(Field::SourcePort, Reading::Number)
         .eve(&["src_port"])
@@ -411,7 +416,7 @@ pub const TABLE: &[Row] = &[
         .others(&["DestinationPort", "dport"]),
     field(Field::Protocol, Reading::Protocols)
         .eve(&["proto", "app_proto", "alert.app_proto", "event_type"])
-        .zeek(&["conn.proto", "conn.service"])
+        .zeek(&["conn.proto", "conn.service", "_path"])
         .ecs(&["network.transport", "network.protocol", "network.type"])
         .others(&["Protocol"]),
     field(Field::SourceBytes, Reading::Number)

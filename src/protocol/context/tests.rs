@@ -32,6 +32,16 @@ fn times_are_read_in_every_form_that_engines_print() {
             "2009-11-18 17:00:51.123456-05:00",
             "2009-11-18T22:00:51.123456Z",
         ),
+        (
+            "2009-11-18 17:00:51 +01",
+            "2009-11-18 17:00:51+01:00",
+            "2009-11-18T16:00:51Z",
+        ),
+        (
+            "2009-11-18 17:00:51.5 UTC",
+            "2009-11-18 17:00:51.500000+00:00",
+            "2009-11-18T17:00:51.500000Z",
+        ),
     ] {
         let time = EventTime::parse(text).unwrap_or_else(|| panic!("{text} is a time"));
         assert_eq!(time.as_python(), python);
@@ -56,7 +66,10 @@ fn ts_wins_over_timestamp_and_seconds_count() {
     );
     assert_eq!(time(r#"{"ts": 1258563651.0}"#), expected);
     assert_eq!(time(r#"{"ts": "soon"}"#), None);
-    assert_eq!(time(r#"{"a": {"ts": "2009-11-18T17:00:51"}}"#), None);
+    assert_eq!(time(r#"{"ts": 1258563651000}"#), expected);
+    assert_eq!(time(r#"{"@timestamp": "2009-11-18T17:00:51Z"}"#), expected);
+    assert_eq!(time(r#"{"dns": {"ts": "2009-11-18T17:00:51"}}"#), expected);
+    assert_eq!(time(r#"{"uid": "C1"}"#), None);
     assert_eq!(EventTime::from_seconds(f64::NAN), None);
     assert_eq!(EventTime::from_seconds(1e300), None);
 }

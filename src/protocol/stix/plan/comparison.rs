@@ -433,6 +433,15 @@ impl PropertyTest<'_> {
         match operator {
             TextOperator::IsSubset => {
                 let network = target.observable(&text.text)?;
+                let is_ipv6 = match &network {
+                    Observable::Address(address) => address.is_ipv6(),
+                    Observable::Network(network) => network.first().is_ipv6(),
+                    _ => false,
+                };
+                if target == Target::Ipv4 && is_ipv6 {
+                    let reason = "no ipv4-addr is in an IPv6 network; ipv6-addr has those";
+                    return self.unsupported(text.position, reason);
+                }
                 Ok(self.values(vec![network], vec![text.text.clone()], negated))
             }
             // An event holds single addresses, each a superset only of itself.

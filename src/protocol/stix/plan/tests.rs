@@ -369,6 +369,10 @@ fn what_cannot_be_queried_says_why_and_where() {
             "[domain-name:value ISSUBSET '10.0.0.0/8']",
             "ISSUBSET does not fit",
         ),
+        (
+            "[ipv4-addr:value ISSUBSET '2001:db8::/32']",
+            "no ipv4-addr is in an IPv6 network",
+        ),
         ("[network-traffic:dst_port LIKE '1%']", "LIKE does not fit"),
         ("[ipv4-addr:value ISSUPERSET '10.0.0.0/8']", "no networks"),
         ("[file:hashes.MD5 = 'abc']", "\"abc\" is no MD5"),
