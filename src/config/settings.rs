@@ -188,9 +188,9 @@ impl Settings {
         // Like the original: live matching if neither is requested.
         let engines = self.engines()?;
         let has_engines = !engines.is_empty();
-        let nothing_asked = !self.retro_match && !self.live_match && has_engines;
-        let jobs = self.jobs(nothing_asked, has_engines)?;
-        self.check_matcher(self.live_match || nothing_asked)?;
+        let nothing_requested = !self.retro_match && !self.live_match && has_engines;
+        let jobs = self.jobs(nothing_requested, has_engines)?;
+        self.check_matcher(self.live_match || nothing_requested)?;
         let logging = self.logging()?;
         let count = |number| usize::try_from(number).ok().and_then(NonZeroUsize::new);
         Ok(Config {
@@ -198,7 +198,7 @@ impl Settings {
             threatbus: self.threatbus.clone().expect("the table has a default"),
             snapshot_days: u32::try_from(self.snapshot_days).expect("the table limits it"),
             retro_match: self.retro_match && has_engines,
-            live_match: self.live_match || nothing_asked,
+            live_match: self.live_match || nothing_requested,
             unflatten: self.unflatten,
             retro_match_max_events: NonZeroU64::new(self.retro_match_max_events),
             retro_match_timeout: self.retro_match_timeout,
@@ -445,7 +445,7 @@ impl Settings {
     }
 
     /// What is read from files, and when the run ends.
-    fn jobs(&self, nothing_asked: bool, has_engines: bool) -> Result<RunMode, UsageError> {
+    fn jobs(&self, nothing_requested: bool, has_engines: bool) -> Result<RunMode, UsageError> {
         let fail = |option, problem| {
             let place = self.place_of(option);
             Err(UsageError::Combination { place, problem })
@@ -488,7 +488,7 @@ impl Settings {
             return fail("live-match", problem);
         }
         let once = (self.once || indicators_given) && !self.follow;
-        if once && has_engines && (self.live_match || nothing_asked) {
+        if once && has_engines && (self.live_match || nothing_requested) {
             let problem = "live matching does not end; use --retro-match alone, or --events";
             return fail("once", problem);
         }

@@ -145,12 +145,12 @@ mod tests {
     #[test]
     fn a_version_that_is_unsupported_is_a_version() {
         let mut versions = Versions::default();
-        let (asked, unsupported) = ("[url:value = '/']", "[artifact:url = '/']");
+        let (supported, unsupported) = ("[url:value = '/']", "[artifact:url = '/']");
         for (modified, pattern, expected) in [
-            ("2024-02-01T00:00:00Z", asked, Version::Plain),
+            ("2024-02-01T00:00:00Z", supported, Version::Plain),
             ("2024-01-01T00:00:00Z", unsupported, Version::Outdated),
             ("2024-03-01T00:00:00Z", unsupported, Version::Newer),
-            ("2024-02-01T00:00:00Z", asked, Version::Outdated),
+            ("2024-02-01T00:00:00Z", supported, Version::Outdated),
         ] {
             assert_version(&mut versions, (1, Some(modified), false, pattern), expected);
         }

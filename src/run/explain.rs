@@ -89,7 +89,12 @@ pub struct ExplainOptions {
 /// Writes a line of JSON to standard output for each indicator of the file or folder
 /// at `path` (`-`: standard input), and with `summary` a count by plan and reason to
 /// standard error.
-pub fn run(path: &Path, options: &feed::Options, asked: ExplainOptions, summary: bool) -> ExitCode {
+pub fn run(
+    path: &Path,
+    reading: &feed::Options,
+    options: ExplainOptions,
+    summary: bool,
+) -> ExitCode {
     let fail = |path: &Path, error: &dyn std::fmt::Display, code| {
         eprintln!("vast-threatbus: {}: {error}", input::name(path));
         code
@@ -102,9 +107,9 @@ pub fn run(path: &Path, options: &feed::Options, asked: ExplainOptions, summary:
     if let Some((path, error)) = listing.failed.first() {
         return fail(path, error, ExitCode::Usage);
     }
-    let mut explainer = Explainer::new(asked, BufWriter::new(io::stdout().lock()));
+    let mut explainer = Explainer::new(options, BufWriter::new(io::stdout().lock()));
     for source in &listing.sources {
-        let read = from_file::read(&source.path, options, &stop, &mut |found| {
+        let read = from_file::read(&source.path, reading, &stop, &mut |found| {
             explainer.explain(found);
         });
         match read {
@@ -133,16 +138,16 @@ type Counts = BTreeMap<(Plan, String), u64>;
 
 /// Writes the explanations.
 struct Explainer<W> {
-    asked: ExplainOptions,
+    options: ExplainOptions,
     output: W,
     written: io::Result<()>,
     counts: Counts,
 }
 
 impl<W: Write> Explainer<W> {
-    fn new(asked: ExplainOptions, output: W) -> Self {
+    fn new(options: ExplainOptions, output: W) -> Self {
         Explainer {
-            asked,
+            options,
             output,
             written: Ok(()),
             counts: Counts::new(),
@@ -155,9 +160,9 @@ impl<W: Write> Explainer<W> {
             Found::Rejected(line, rejection) => (Err(rejection), Some(line)),
         };
         if let Ok(Message::Match { indicator, .. }) = &mut found {
-            self.asked.wider.expand(indicator);
+            self.options.wider.expand(indicator);
         }
-        let Some(mut explanation) = explanation(&found, self.asked) else {
+        let Some(mut explanation) = explanation(&found, self.options) else {
             return;
         };
         if let (Some(line), Some(reason)) = (line, &mut explanation.reason) {
@@ -182,7 +187,7 @@ impl<W: Write> Explainer<W> {
 
 fn explanation(
     found: &Result<Message, Rejection>,
-    asked: ExplainOptions,
+    options: ExplainOptions,
 ) -> Option<Explanation<'_>> {
     let none = |id, reason: &str| Explanation {
         id,
@@ -201,7 +206,7 @@ fn explanation(
             indicator,
             left_out,
             ..
-        }) => Some(explain_indicator(indicator, left_out, asked)),
+        }) => Some(explain_indicator(indicator, left_out, options)),
         Ok(Message::Unsupported {
             id,
             ioc,
@@ -233,7 +238,7 @@ fn explanation(
 fn explain_indicator<'i>(
     indicator: &'i Indicator,
     left_out: &[LeftOut],
-    asked: ExplainOptions,
+    options: ExplainOptions,
 ) -> Explanation<'i> {
     let standing = indicator.validity.now();
     let is_active = standing == ValidityState::Active;
@@ -256,7 +261,7 @@ fn explain_indicator<'i>(
         value: (!is_stix).then(|| indicator.ioc.join("|")),
         plan,
         queries: if is_one {
-            asked.engine.queries(indicator, asked.mode)
+            options.engine.queries(indicator, options.mode)
         } else {
             Vec::new()
         },
@@ -264,7 +269,7 @@ fn explain_indicator<'i>(
         fields: fields(indicator),
         operators: sequence.map(|sequence| sequence.expression.to_string()),
         observations: sequence.map_or_else(Vec::new, |one| {
-            one.parts.iter().map(|one| part(one, asked)).collect()
+            one.parts.iter().map(|one| part(one, options)).collect()
         }),
         left_out: left_out.iter().map(LeftOut::to_string).collect(),
     }
@@ -295,12 +300,12 @@ fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
     }
 }
 
-fn part(indicator: &Indicator, asked: ExplainOptions) -> Part {
+fn part(indicator: &Indicator, options: ExplainOptions) -> Part {
     let (plan, reason) = planned(indicator);
     Part {
         value: indicator.ioc.join("|"),
         plan,
-        queries: asked.engine.queries(indicator, asked.mode),
+        queries: options.engine.queries(indicator, options.mode),
         reason,
         fields: fields(indicator),
     }
@@ -399,11 +404,11 @@ mod tests {
         ]
         .join("\n");
         let mut output = Vec::new();
-        let asked = ExplainOptions {
+        let options = ExplainOptions {
             mode: Mode::Exact,
             ..ExplainOptions::default()
         };
-        let mut explainer = Explainer::new(asked, &mut output);
+        let mut explainer = Explainer::new(options, &mut output);
         feed::read(file.as_bytes(), &feed::Options::default(), &mut |found| {
             explainer.explain(found);
         })
@@ -463,12 +468,12 @@ mod tests {
         let queries = |engine, mode| {
             let message = crate::protocol::stix::message::read(line).expect("an indicator");
             let wider = MatchExpansion::default();
-            let asked = ExplainOptions {
+            let options = ExplainOptions {
                 engine,
                 mode,
                 wider,
             };
-            explanation(&Ok(message), asked)
+            explanation(&Ok(message), options)
                 .expect("it is explained")
                 .queries
         };

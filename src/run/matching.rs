@@ -69,7 +69,7 @@ impl Matching {
             willing: Arc::new(AtomicUsize::new(engines)),
         };
         let mut matching = Matching::default();
-        let (mut intakes, mut asked) = (Vec::new(), Vec::new());
+        let (mut intakes, mut retro_engines) = (Vec::new(), Vec::new());
         for (number, mut store) in (1..).zip(stores) {
             let report = store.report(config, report);
             let waiting = start.waiting(number, &store);
@@ -93,12 +93,18 @@ impl Matching {
             }
             if config.retro_match {
                 let (stored, intake) = start.stored(number, &store, connection, report);
-                asked.push(stored);
+                retro_engines.push(stored);
                 intakes.push(intake);
             }
         }
         let workers = config.max_background_tasks.get();
-        matching.retro = Retro::start(&retro_settings(config), workers, asked, writer, stop)?;
+        matching.retro = Retro::start(
+            &retro_settings(config),
+            workers,
+            retro_engines,
+            writer,
+            stop,
+        )?;
         let intake = intakes.into_iter().reduce(Intake::and);
         Ok((matching, intake.expect("one kind of matching is requested")))
     }

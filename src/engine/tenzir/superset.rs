@@ -138,7 +138,7 @@ mod tests {
         leaves(&[eve, &http, &files])
     }
 
-    fn asked(observables: &[Observable]) -> Vec<Condition> {
+    fn queried(observables: &[Observable]) -> Vec<Condition> {
         standard(&Wanted::of(observables), &known(), true)
     }
 
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn names_are_pushed_down_in_their_spellings() {
-        let conditions = asked(&[domain("evil.example")]);
+        let conditions = queried(&[domain("evil.example")]);
         assert_holds(
             &conditions,
             &[
@@ -177,7 +177,7 @@ mod tests {
     fn addresses_are_queried_with_their_port_and_as_text() {
         let end = Observable::of_endpoint("192.0.2.1:4444").expect("an address with a port");
         assert_holds(
-            &asked(&[end]),
+            &queried(&[end]),
             &[
                 r#"(this["dest_ip"] in $ends and this["dest_port"] in $ports)"#,
                 "let $ports = [4444]",
@@ -185,14 +185,17 @@ mod tests {
             ],
         );
         let network = Observable::of_address("192.0.2.0/24").expect("a network");
-        assert_holds(&asked(&[network]), &[r#"this["dest_ip"] in 192.0.2.0/24"#]);
+        assert_holds(
+            &queried(&[network]),
+            &[r#"this["dest_ip"] in 192.0.2.0/24"#],
+        );
     }
 
     #[test]
     fn urls_are_pairs_of_lists() {
         let url = Observable::of_url("http://a.example:81/x").expect("a URL");
         assert_holds(
-            &asked(&[url]),
+            &queried(&[url]),
             &[
                 r#"(this["host"] in $url_hosts and this["uri"] in $targets)"#,
                 r#"let $targets = ["/x"]"#,
@@ -207,7 +210,7 @@ mod tests {
         let names: Vec<Observable> = (0..2 * MOST_TERMS)
             .map(|number| domain(&format!("{number}.example")))
             .collect();
-        let conditions = asked(&names);
+        let conditions = queried(&names);
         assert_eq!(conditions.len(), 3);
         assert!(conditions[0].text.contains("$names") && conditions[1].lists.is_empty());
     }

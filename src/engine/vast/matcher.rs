@@ -76,8 +76,8 @@ impl Client {
                 time: Some(ASK_TIME),
                 stop,
             };
-            let asked = child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER);
-            asked.is_ok_and(
+            let output = child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER);
+            output.is_ok_and(
                 |(outcome, _)| matches!(outcome.end, End::Exited(status) if status.success()),
             )
         };

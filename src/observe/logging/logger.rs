@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_requested_status_is_written_once_at_any_level() {
+    fn what_is_requested_is_written_once_at_any_level_but_none() {
         for (level, written) in [
             (LevelFilter::Error, vec!["[INFO] requested"]),
             (LevelFilter::Debug, vec!["[INFO] requested", "[INFO] other"]),

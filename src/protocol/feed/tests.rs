@@ -74,7 +74,7 @@ fn columns_are_named_by_number_and_by_name() {
 }
 
 /// Kind, canonical value and id of each, sorted.
-fn asked(text: &str) -> Vec<String> {
+fn described(text: &str) -> Vec<String> {
     let form = |one: &Indicator| {
         let values = one
             .observables
@@ -122,7 +122,7 @@ proptest! {
             all.iter().map(|one| line(one) + "\n").collect()
         };
         let list = lines(&|one| one.0.clone());
-        let expected = asked(&list);
+        let expected = described(&list);
         prop_assert_eq!(expected.len(), all.len());
         let attributes: Vec<_> = all
             .iter()
@@ -145,7 +145,7 @@ proptest! {
             pulse.to_string(),
             json!(plain).to_string(),
         ] {
-            prop_assert_eq!(&asked(&text), &expected, "{}", text);
+            prop_assert_eq!(&described(&text), &expected, "{}", text);
         }
     }
 

@@ -90,14 +90,14 @@ enum Why {
     Changed,
     /// A signal requested it. Unchanged indicators are added again too, since other values
     /// may be allowed now.
-    Asked,
+    Requested,
 }
 
 impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Why::Changed => "has changed",
-            Why::Asked => "is read again",
+            Why::Requested => "is read again",
         })
     }
 }
@@ -116,7 +116,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
         if reloads.try_recv().is_ok() {
             let all: Vec<Source> = sets.0.keys().cloned().collect();
             for source in all {
-                take_anew(taker, &mut sets, &source, Why::Asked);
+                take_anew(taker, &mut sets, &source, Why::Requested);
             }
         }
         for source in sets.due(Instant::now()) {

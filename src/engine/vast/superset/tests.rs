@@ -8,13 +8,13 @@ fn texts(queries: &[Pieces]) -> Vec<String> {
     queries.iter().map(Pieces::text).collect()
 }
 
-fn asked(observables: &[Observable]) -> Vec<String> {
+fn queried(observables: &[Observable]) -> Vec<String> {
     texts(&standard(observables, &version("2020.12.16")))
 }
 
 fn one(observables: &[Observable]) -> String {
-    let [query] = &*asked(observables) else {
-        panic!("{:?}", asked(observables));
+    let [query] = &*queried(observables) else {
+        panic!("{:?}", queried(observables));
     };
     query.clone()
 }
@@ -70,7 +70,7 @@ fn many_elements_of_lists_take_several_queries() {
     let domains: Vec<Observable> = (0..1_500)
         .map(|number| domain(&format!("d{number}.example")))
         .collect();
-    let queries = asked(&domains);
+    let queries = queried(&domains);
     let elements = |query: &String| query.matches(" in :list<string>").count();
     let counts: Vec<usize> = queries.iter().map(elements).collect();
     assert!(counts.len() > 1 && counts.iter().all(|count| *count <= 1_000));
@@ -90,7 +90,7 @@ fn what_most_logs_have_comes_first_where_all_spellings_would_cost_more() {
     let urls: Vec<Observable> = (0..300)
         .map(|number| url(&format!("http://u{number}.example:8000/x")))
         .collect();
-    let [first, last] = &*asked(&[domains, urls].concat()) else {
+    let [first, last] = &*queried(&[domains, urls].concat()) else {
         panic!("not two queries");
     };
     assert_holds(
@@ -193,7 +193,7 @@ fn parts_of_texts_are_queried_in_named_fields() {
     );
     // Many of them become separate queries after the lists.
     let files: Vec<Observable> = (0..100).map(file).collect();
-    let queries = asked(&files);
+    let queries = queried(&files);
     assert!(queries.len() > 2, "{}", queries.len());
     assert!(!queries[0].contains(" in filename"));
     for query in &queries[1..] {
@@ -222,7 +222,7 @@ fn what_no_literal_can_hold_costs_no_other() {
     let text = |text| Observable::text(Property::UserAgent, text).expect("a text");
     let query = one(&[text("a\tb"), text("a\\"), text("c")]);
     assert_eq!(query, r#":string in ["c"]"#);
-    assert!(asked(&[text("a\tb")]).is_empty());
+    assert!(queried(&[text("a\tb")]).is_empty());
 }
 
 #[test]
