@@ -16,7 +16,7 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::answer_reader::{AnswerReader, Findings};
-use super::batch::{Batch, Out, PlannedQuery, Purpose};
+use super::batch::{Batch, Entry, Out, PlannedQuery, Purpose};
 use super::event_multiset::Memory;
 use super::queue::Request;
 use super::sequences;
@@ -323,16 +323,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
                     continue;
                 };
                 for entry in &query.entries {
-                    self.metrics.observables_refused.add(1);
-                    error!(
-                        indicator:% = entry.id(),
-                        kind = entry.request.indicator.kind(),
-                        engine = self.metrics.engine_name(),
-                        reason = reason;
-                        "indicator {}: its value {} is not matched: {reason}",
-                        entry.id(),
-                        printable(&observable.to_string(), 200)
-                    );
+                    self.value_is_refused(entry, &observable.to_string(), reason);
                 }
             }
         }
@@ -342,20 +333,25 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     fn leave_out(&self, batch: &mut Batch, number: usize, observable: &str, reason: &str) {
         let query = &mut batch.queries[number];
         for entry in query.entries.iter().filter(|entry| entry.open) {
-            self.metrics.observables_refused.add(1);
-            let reason = printable(reason, 500);
-            error!(
-                indicator:% = entry.id(),
-                kind = entry.request.indicator.kind(),
-                engine = self.metrics.engine_name(),
-                reason:% = reason;
-                "indicator {}: its value {} is not matched: {reason}",
-                entry.id(),
-                printable(observable, 200)
-            );
+            self.value_is_refused(entry, observable, reason);
         }
         query.refused += 1;
         query.close(self.fates);
+    }
+
+    /// Counts and logs a value of an indicator that no query of this engine can contain.
+    fn value_is_refused(&self, entry: &Entry, value: &str, reason: &str) {
+        self.metrics.observables_refused.add(1);
+        let reason = printable(reason, 500);
+        error!(
+            indicator:% = entry.id(),
+            kind = entry.request.indicator.kind(),
+            engine = self.metrics.engine_name(),
+            reason:% = reason;
+            "indicator {}: its value {} is not matched: {reason}",
+            entry.id(),
+            printable(value, 200)
+        );
     }
 
     /// A query failed while the engine responds: run it again, then split it, and give up
