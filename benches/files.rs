@@ -18,7 +18,7 @@ use data::Random;
 use data::eve::{address, domain, measure, write_events};
 
 const INDICATORS: usize = 100_000;
-/// One event in this many has a value that is searched.
+/// One event in this many holds a value that is searched.
 const HIT_EVERY: usize = 10_000;
 const RUNS: usize = 3;
 
@@ -145,13 +145,11 @@ fn write_zeek(paths: [&Path; 2], size: usize) -> usize {
 /// One line of `conn.log`, or of `dns.log`.
 fn row(random: &mut Random, nth: usize, is_conn: bool) -> String {
     let head = format!(
-        "1709632{}.{:06}\tC{:013x}\t10.{}.{}.{}\t{}\t{}",
+        "1709632{}.{:06}\tC{:013x}\t{}\t{}\t{}",
         100 + random.next(900),
         random.next(1_000_000),
         random.next(1 << 50),
-        random.next(256),
-        random.next(256),
-        random.next(254) + 1,
+        random.address(),
         random.next(65_536),
         address(nth),
     );

@@ -20,7 +20,7 @@ use serde_json::json;
 use vast_threatbus::engine::lines::{Lines, Piece};
 use vast_threatbus::engine::live::{Ended, EventStream, Source, StreamItem};
 use vast_threatbus::engine::{
-    Bounds, Connection, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget,
+    Connection, EngineChoice, Event, Line, Program, QueryScope, SharedEngine, Target, open_all,
 };
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Fates, Intake};
@@ -116,7 +116,7 @@ impl Bed {
             fates,
             stop: stop.clone(),
         };
-        let connection = Connection::new(Arc::new(Nothing), None, Arc::clone(&metrics));
+        let connection = Connection::new(engine(&stop), None, Arc::clone(&metrics));
         let live = Live::start(source, &Arc::new(connection), settings, ways).expect("threads");
         Bed {
             live,
@@ -254,39 +254,20 @@ impl EventStream for Cat {
     }
 }
 
-/// Nobody asks it.
-struct Nothing;
-
-impl Engine for Nothing {
-    fn title(&self) -> &'static str {
-        "nothing"
-    }
-
-    fn name(&self) -> String {
-        "nothing".to_owned()
-    }
-
-    fn version(&self) -> String {
-        "0".to_owned()
-    }
-
-    fn ready(&self, _: Duration, _: &Stop) -> Result<(), NotReady> {
-        Ok(())
-    }
-
-    fn probe_command(&self) -> String {
-        "nothing".to_owned()
-    }
-
-    fn export(
-        &self,
-        _: QueryTarget<'_>,
-        _: Bounds,
-        _: &Stop,
-        _: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> QueryOutcome {
-        QueryOutcome::Complete
-    }
+/// An engine that is never queried: the stream has all events.
+fn engine(stop: &Stop) -> SharedEngine {
+    let program = Program {
+        path: Some("true".into()),
+        endpoint: None,
+        scope: QueryScope::default(),
+    };
+    let target = Target {
+        name: "nothing".into(),
+        choice: EngineChoice::Vast,
+        program,
+    };
+    let mut engines = open_all(&[target], stop);
+    engines.pop().expect("one for each target")
 }
 
 /// The nth indicator: names of some 20 bytes, addresses and URLs by turns.

@@ -81,14 +81,12 @@ pub fn address(nth: usize) -> String {
 /// One line: flows, DNS, HTTP and TLS in the shares of an office network.
 fn event(random: &mut Random, nth: usize) -> String {
     let head = format!(
-        r#"{{"timestamp":"2024-03-{:02}T17:{:02}:51.{:06}+0000","flow_id":{},"in_iface":"eth0","src_ip":"10.{}.{}.{}","src_port":{},"dest_ip":"{}","dest_port":443,"proto":"TCP""#,
+        r#"{{"timestamp":"2024-03-{:02}T17:{:02}:51.{:06}+0000","flow_id":{},"in_iface":"eth0","src_ip":"{}","src_port":{},"dest_ip":"{}","dest_port":443,"proto":"TCP""#,
         random.next(28) + 1,
         random.next(60),
         random.next(1_000_000),
         random.next(1 << 50),
-        random.next(256),
-        random.next(256),
-        random.next(254) + 1,
+        random.address(),
         random.next(65_536),
         address(nth),
     );
