@@ -10,7 +10,7 @@ use super::choice::SharedEngine;
 use super::connect::{ANSWER_TIME, Unreachable, connect_to};
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
-use crate::process::stop::{Backoff, Stop};
+use crate::process::stop::Stop;
 
 /// After this time without a query the engine is probed, so that metrics are current
 /// before the next indicator arrives.
@@ -211,24 +211,23 @@ impl Connection {
     /// Waits until the engine is back, if it is away, or until the program stops; for the
     /// one thread that checks.
     pub fn wait_until_back(&self, stop: &Stop) {
-        let mut backoff = Backoff::new();
-        loop {
-            let ConnectionState::Away(since) = self.get() else {
-                return;
-            };
-            if stop.sleep(backoff.pause()) {
-                return;
+        let ConnectionState::Away(since) = self.get() else {
+            return;
+        };
+        stop.retry(|| {
+            if self.engine.ready(ANSWER_TIME, stop).is_err() {
+                // A query may have succeeded in the meantime.
+                return !matches!(self.get(), ConnectionState::Away(_));
             }
-            if self.engine.ready(ANSWER_TIME, stop).is_ok() {
-                self.has_answered();
-                info!(
-                    engine = self.called();
-                    "{} is back after {:.1} s",
-                    self.title(),
-                    since.elapsed().as_secs_f64()
-                );
-            }
-        }
+            self.has_answered();
+            info!(
+                engine = self.called();
+                "{} is back after {:.1} s",
+                self.title(),
+                since.elapsed().as_secs_f64()
+            );
+            true
+        });
     }
 
     fn get(&self) -> ConnectionState {
@@ -297,20 +296,20 @@ mod tests {
     fn an_engine_is_probed_a_minute_after_its_last_query() {
         let (node, stop) = (Arc::new(Node::default()), Stop::new().expect("two sockets"));
         let connection = Connection::new(node.clone(), None, Arc::default());
-        let asked_before = |seconds| {
+        let queried_before = |seconds| {
             let before = Instant::now().checked_sub(Duration::from_secs(seconds));
             *connection.last_query.lock().expect("nobody else") = before.expect("the clock runs");
         };
-        asked_before(50);
+        queried_before(50);
         connection.look(&stop);
         // A probe that is not due does not postpone the next one.
         assert!(connection.until_look() <= Duration::from_secs(10));
         assert_eq!(node.0.load(Ordering::Relaxed), 0);
-        asked_before(60);
+        queried_before(60);
         connection.look(&stop);
         assert_eq!(node.0.load(Ordering::Relaxed), 1);
         assert!(connection.until_look() > Duration::from_secs(50));
-        asked_before(60);
+        queried_before(60);
         stop.now();
         connection.look(&stop);
         assert_eq!(node.0.load(Ordering::Relaxed), 1);

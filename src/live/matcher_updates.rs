@@ -17,7 +17,7 @@ use crate::engine::live::{RemoteMatcher, UpdateOutcome};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
-use crate::process::stop::{Backoff, Stop};
+use crate::process::stop::Stop;
 
 /// The number of processes that run at once.
 const WORKERS: usize = 4;
@@ -319,12 +319,8 @@ impl Worker {
             "the matcher cannot be updated: {}; trying again",
             printable(reason, 500)
         );
-        let mut backoff = Backoff::new();
-        while !self.ending.sleep(backoff.pause()) {
-            if self.matcher.is_there(&self.ending) {
-                info!("the matcher can be updated again");
-                return;
-            }
+        if self.ending.retry(|| self.matcher.is_there(&self.ending)) {
+            info!("the matcher can be updated again");
         }
     }
 

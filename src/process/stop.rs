@@ -164,6 +164,18 @@ impl Stop {
             let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
         }
     }
+
+    /// Tries with growing pauses, the first of them before the first try, until `attempt`
+    /// succeeds; `false` if draining begins first.
+    pub fn retry(&self, mut attempt: impl FnMut() -> bool) -> bool {
+        let mut backoff = Backoff::new();
+        while !self.sleep(backoff.pause()) {
+            if attempt() {
+                return true;
+            }
+        }
+        false
+    }
 }
 
 /// A time beyond any run of this program, for sums that overflow.
@@ -255,6 +267,14 @@ mod tests {
         assert!(stop.is_draining() && !stop.is_now());
         assert!(stop.drained_by().expect("draining") > Instant::now());
         assert!(stop.drain_channel().recv().is_err());
+    }
+
+    #[test]
+    fn it_is_tried_until_it_succeeds_or_the_program_ends() {
+        let stop = Stop::new().expect("two socket pairs");
+        assert!(stop.retry(|| true));
+        stop.drain(Duration::ZERO);
+        assert!(!stop.retry(|| unreachable!("it ends")));
     }
 
     #[test]
