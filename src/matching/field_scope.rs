@@ -13,9 +13,7 @@ pub trait FieldScope: fmt::Debug + Send + Sync {
 
     /// How the engine finds a URL that its events hold in two fields; `None` if it does
     /// not.
-    fn url_parts(&self) -> Option<UrlParts> {
-        None
-    }
+    fn url_parts(&self) -> Option<UrlParts>;
 }
 
 /// A value in a field of an event, outside lists.
@@ -65,11 +63,19 @@ impl FieldScope for Concepts {
         };
         if counts { Reached::Yes } else { Reached::No }
     }
+
+    fn url_parts(&self) -> Option<UrlParts> {
+        None
+    }
 }
 
 /// The same table, shared.
 impl FieldScope for Arc<Concepts> {
     fn reaches(&self, place: &Place<'_>) -> Reached {
         Concepts::reaches(self, place)
+    }
+
+    fn url_parts(&self) -> Option<UrlParts> {
+        Concepts::url_parts(self)
     }
 }

@@ -200,6 +200,7 @@ fn keep_in_scope(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::matching::field_scope::UrlParts;
     use crate::observable::of_line;
 
     /// Knows one field with addresses and one without.
@@ -213,6 +214,10 @@ mod tests {
                 "version" => Reached::No,
                 _ => Reached::Unknown,
             }
+        }
+
+        fn url_parts(&self) -> Option<UrlParts> {
+            None
         }
     }
 
