@@ -29,7 +29,7 @@ pub enum NodeError {
     #[error("a name has 1 to {LONGEST_NAME} bytes, no blank at its ends and no control characters")]
     Name,
     /// There is no such engine.
-    #[error("there is no engine {0:?}; the schemes are vast:// and tenzir://")]
+    #[error("there is no engine {0:?}; the schemes are {schemes}", schemes = EngineChoice::schemes())]
     Scheme(String),
     /// The rest is not a host and a port.
     #[error(transparent)]
@@ -62,10 +62,9 @@ impl FromStr for Node {
         }
         let (choice, endpoint) = match rest.split_once("://") {
             None => (None, rest),
-            Some((scheme, endpoint)) => match scheme.to_ascii_lowercase().as_str() {
-                "vast" => (Some(EngineChoice::Vast), endpoint),
-                "tenzir" => (Some(EngineChoice::Tenzir), endpoint),
-                _ => return Err(NodeError::Scheme(format!("{scheme}://"))),
+            Some((scheme, endpoint)) => match EngineChoice::with_scheme(scheme) {
+                None => return Err(NodeError::Scheme(format!("{scheme}://"))),
+                choice => (choice, endpoint),
             },
         };
         Ok(Node {
@@ -124,6 +123,7 @@ mod tests {
             (" a=a:1", NodeError::Name),
             ("a\n=a:1", NodeError::Name),
             ("zeek://a:1", scheme("zeek://")),
+            ("files://a:1", scheme("files://")),
             ("a=://a:1", scheme("://")),
             ("a=b", NodeError::Endpoint(EndpointError::NoPort)),
             ("vast://", NodeError::Endpoint(EndpointError::NoPort)),

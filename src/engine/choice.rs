@@ -14,8 +14,12 @@ pub type SharedEngine = Arc<dyn Engine + Send + Sync>;
 
 /// One engine in the table of engines.
 pub struct EngineRow {
-    /// The option value that names it.
+    /// The choice that stands for it.
     pub choice: EngineChoice,
+    /// The word for it: the value of `--engine`, and the scheme of its nodes.
+    pub word: &'static str,
+    /// The word's meaning, for the help.
+    pub meaning: &'static str,
     /// Its human-readable name.
     pub title: &'static str,
     /// Its default program.
@@ -62,6 +66,40 @@ pub enum EngineChoice {
 }
 
 impl EngineChoice {
+    /// All choices: the word for each, and its meaning.
+    fn all() -> impl Iterator<Item = (EngineChoice, &'static str, &'static str)> {
+        let engines = ENGINES.into_iter();
+        let engines = engines.map(|row| (row.choice, row.word, row.meaning));
+        let by_program = "files with --events, else by the version of the program";
+        std::iter::once((EngineChoice::Auto, "auto", by_program))
+            .chain(engines)
+            .chain([(EngineChoice::Files, "files", "the log files of --events")])
+    }
+
+    /// The words for the choices, each with its meaning.
+    pub fn words() -> Vec<(&'static str, &'static str)> {
+        Self::all()
+            .map(|(_, word, meaning)| (word, meaning))
+            .collect()
+    }
+
+    /// The choice that a word stands for, in any case.
+    pub fn named(text: &str) -> Option<Self> {
+        let mut all = Self::all();
+        let found = all.find(|(_, word, _)| word.eq_ignore_ascii_case(text));
+        found.map(|(choice, ..)| choice)
+    }
+
+    /// The engine whose nodes have this scheme, in any case.
+    pub fn with_scheme(scheme: &str) -> Option<Self> {
+        Self::named(scheme).filter(|choice| choice.row().is_some())
+    }
+
+    /// The schemes of all engines, for messages.
+    pub fn schemes() -> String {
+        ENGINES.map(|row| format!("{}://", row.word)).join(" and ")
+    }
+
     /// The engine's row; `None` if the program decides, or if files are read.
     pub(super) fn row(self) -> Option<&'static EngineRow> {
         ENGINES.into_iter().find(|row| row.choice == self)

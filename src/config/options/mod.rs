@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::config::nodes::Node;
 use crate::config::texts::Text;
 use crate::config::{Settings, SinkChoice};
+use crate::engine::EngineChoice;
 use crate::observe::logging::Verbosity;
 use crate::process::command::CommandTemplate;
 use crate::process::endpoint::Endpoint;
@@ -87,6 +88,8 @@ pub enum Kind {
     Command(fn(&mut Settings, Option<CommandTemplate>)),
     /// `STDOUT` or a command; empty and null mean the bus.
     Sink(fn(&mut Settings, SinkChoice)),
+    /// The word for an engine, or for what decides which one it is, in any case.
+    Engine(fn(&mut Settings, EngineChoice)),
     /// One of a few words, in any case.
     Choice(&'static [ChoiceValue]),
     /// A level of logging, in any case.
@@ -211,6 +214,11 @@ impl Opt {
         matches!(self.kind, Kind::Switch(_))
     }
 
+    /// Whether each of its [`words`](Self::words) needs an explanation.
+    pub fn explains_words(&self) -> bool {
+        matches!(self.kind, Kind::Engine(_) | Kind::Choice(_))
+    }
+
     /// Whether a value follows its flag.
     pub fn takes_value(&self) -> bool {
         !self.value_name.is_empty()
@@ -220,6 +228,7 @@ impl Opt {
     /// only a few.
     pub fn words(&self) -> Vec<(&'static str, &'static str)> {
         match &self.kind {
+            Kind::Engine(_) => EngineChoice::words(),
             Kind::Choice(picks) => picks.iter().map(|pick| (pick.name, pick.help)).collect(),
             Kind::LogLevel(_) => value::LOG_LEVELS
                 .iter()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Kind, Opt};
 use crate::config::nodes::NodeError;
 use crate::config::{Settings, SinkChoice};
+use crate::engine::EngineChoice;
 use crate::observe::logging::{Verbosity, printable};
 use crate::process::command::CommandTemplate;
 use crate::process::endpoint::{Endpoint, EndpointError};
@@ -181,6 +182,13 @@ impl Opt {
                 set(settings, parse_sink(text, given.raw_type)?);
                 Ok(())
             }
+            Kind::Engine(set) => {
+                set(
+                    settings,
+                    EngineChoice::named(text).ok_or_else(|| self.accepts())?,
+                );
+                Ok(())
+            }
             Kind::Choice(picks) => {
                 let pick = picks
                     .iter()
@@ -249,7 +257,9 @@ impl Opt {
             Kind::Program(_) => "accepts the name or the path of a program".to_owned(),
             Kind::Command(_) => "accepts a command with its arguments".to_owned(),
             Kind::Sink(_) => "accepts STDOUT or a command with its arguments".to_owned(),
-            Kind::Choice(_) | Kind::LogLevel(_) => format!("accepts one of {}", words()),
+            Kind::Engine(_) | Kind::Choice(_) | Kind::LogLevel(_) => {
+                format!("accepts one of {}", words())
+            }
         }
     }
 

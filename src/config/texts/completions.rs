@@ -14,7 +14,9 @@ fn values(option: &Opt) -> Values {
     match option.kind {
         Kind::File(_) | Kind::Files(_) => Values::Files,
         Kind::Program(_) | Kind::Command(_) => Values::Commands,
-        Kind::Choice(_) | Kind::LogLevel(_) | Kind::Sink(_) => Values::Words(option.words()),
+        Kind::Engine(_) | Kind::Choice(_) | Kind::LogLevel(_) | Kind::Sink(_) => {
+            Values::Words(option.words())
+        }
         _ => Values::Nothing,
     }
 }

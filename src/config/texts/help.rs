@@ -55,9 +55,9 @@ fn entry(option: &Opt) -> String {
     for paragraph in paragraphs.iter().filter(|text| !text.is_empty()) {
         lines.extend(wrap(paragraph, WIDTH - 10));
     }
-    if let Kind::Choice(picks) = &option.kind {
-        for pick in picks.iter() {
-            let words = format!("- {}: {}", pick.name, pick.help);
+    if option.explains_words() {
+        for (word, meaning) in option.words() {
+            let words = format!("- {word}: {meaning}");
             for (number, line) in wrap(&words, WIDTH - 12).into_iter().enumerate() {
                 let indent = if number == 0 { "" } else { "  " };
                 lines.push(format!("{indent}{line}"));

@@ -76,10 +76,10 @@ fn entry(option: &Opt, tag: &str) -> String {
     if let Some(default) = option.default {
         text += &format!("Default: \\fB{}\\fR.\n", escape(default));
     }
-    if let Kind::Choice(picks) = &option.kind {
-        for pick in *picks {
-            let (name, help) = (escape(pick.name), escape(sentence(pick.help)));
-            text += &format!(".RS\n.TP\n\\fB{name}\\fR\n{help}\n.RE\n");
+    if option.explains_words() {
+        for (word, meaning) in option.words() {
+            let (word, meaning) = (escape(word), escape(sentence(meaning)));
+            text += &format!(".RS\n.TP\n\\fB{word}\\fR\n{meaning}\n.RE\n");
         }
     }
     text

@@ -39,11 +39,7 @@ fn config_entry(option: &Opt, name: &str, indent: &str) -> String {
     for line in wrap(&help, 76 - indent.len()) {
         text += &format!("{indent}# {line}\n");
     }
-    for (word, help) in option
-        .words()
-        .iter()
-        .filter(|_| matches!(option.kind, Kind::Choice(_)))
-    {
+    for (word, help) in option.words().iter().filter(|_| option.explains_words()) {
         text += &format!("{indent}#   {word}: {help}\n");
     }
     let value = match (&option.kind, option.sample_value()) {

@@ -22,6 +22,8 @@ use crate::process::stop::Stop;
 /// Its row in the table of engines.
 pub(super) const ROW: EngineRow = EngineRow {
     choice: EngineChoice::Tenzir,
+    word: "tenzir",
+    meaning: "Tenzir, its successor",
     title: "Tenzir",
     program: "tenzir",
     identify,

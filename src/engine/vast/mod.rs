@@ -21,6 +21,8 @@ use crate::process::stop::Stop;
 /// Its row in the table of engines.
 pub(super) const ROW: EngineRow = EngineRow {
     choice: EngineChoice::Vast,
+    word: "vast",
+    meaning: "VAST",
     title: "VAST",
     program: "vast",
     identify,

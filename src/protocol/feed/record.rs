@@ -144,7 +144,6 @@ enum Beside<'a> {
 }
 
 fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
-    let one = |property| Observable::text(property, value).map(|one| vec![one]);
     let mut beside = None;
     let observables = match said {
         // `Nothing` and `Elsewhere` have no kind; the latter was handled before.
@@ -178,9 +177,6 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
         }
         Said::Url => vec![Observable::of_url(value)?],
         Said::Hash => vec![Observable::of_hash(value)?],
-        Said::Ja3 => one(Property::Ja3)?,
-        Said::Ja3s => one(Property::Ja3s)?,
-        Said::Ja4 => one(Property::Ja4)?,
         Said::Hassh | Said::HasshServer => vec![Observable::of_hash(value)?],
         Said::Certificate => vec![by_length(
             value,
@@ -192,8 +188,7 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
             ],
         )?],
         Said::Mail => vec![Observable::of_mail(value)?],
-        Said::Subject => one(Property::EmailSubject)?,
-        Said::FileName => one(Property::FileName)?,
+        Said::Text(property) => vec![Observable::text(property, value)?],
         Said::NamedFile => {
             let (file, hash) = value.rsplit_once('|').unwrap_or(("", value));
             beside = Some(file)
@@ -207,11 +202,6 @@ fn meant(said: Said, value: &str) -> Result<Meant<'_>, NotAValue> {
             ];
             vec![by_length(hash, hashes)?]
         }
-        Said::Mac => one(Property::Mac)?,
-        Said::UserAgent => one(Property::UserAgent)?,
-        Said::HttpMethod => one(Property::HttpMethod)?,
-        Said::Cookie => one(Property::Cookie)?,
-        Said::UserName => one(Property::UserName)?,
     };
     Ok(Meant {
         observables,
@@ -297,10 +287,22 @@ mod tests {
                 "md5 d41d8cd98f00b204e9800998ecf8427e",
             ),
             (Said::Mail, "A@evil.example", "email a@evil.example"),
-            (Said::Mac, "00-0A-95-9d-68-16", "mac 00:0a:95:9d:68:16"),
-            (Said::UserAgent, "Wget/1.0", "useragent Wget/1.0"),
-            (Said::HttpMethod, "PROPFIND", "http_method PROPFIND"),
-            (Said::Cookie, "id=1", "cookie id=1"),
+            (
+                Said::Text(Property::Mac),
+                "00-0A-95-9d-68-16",
+                "mac 00:0a:95:9d:68:16",
+            ),
+            (
+                Said::Text(Property::UserAgent),
+                "Wget/1.0",
+                "useragent Wget/1.0",
+            ),
+            (
+                Said::Text(Property::HttpMethod),
+                "PROPFIND",
+                "http_method PROPFIND",
+            ),
+            (Said::Text(Property::Cookie), "id=1", "cookie id=1"),
         ] {
             let indicator = indicator(said, value).unwrap_or_else(|error| panic!("{error}"));
             let one = &indicator.observables[0];
@@ -376,6 +378,9 @@ mod tests {
             shown(Said::Nothing, "Bad[.]Example").as_deref(),
             Ok("Bad.Example")
         );
-        assert_eq!(shown(Said::UserAgent, "a [.] b").as_deref(), Ok("a [.] b"));
+        assert_eq!(
+            shown(Said::Text(Property::UserAgent), "a [.] b").as_deref(),
+            Ok("a [.] b")
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! The kinds of values according to feeds, and the type names that feeds use.
 
+use crate::observable::Property;
+
 /// The kind of a value according to its feed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
@@ -17,12 +19,6 @@ pub enum Said {
     Url,
     /// A hash of any kind, identified by its length.
     Hash,
-    /// The JA3 of a TLS client.
-    Ja3,
-    /// The JA3S of a TLS server.
-    Ja3s,
-    /// The JA4 of a TLS client.
-    Ja4,
     /// The HASSH of an SSH client.
     Hassh,
     /// The HASSH of an SSH server.
@@ -31,22 +27,10 @@ pub enum Said {
     Certificate,
     /// A mail address.
     Mail,
-    /// The subject of a mail.
-    Subject,
-    /// A file name, with or without a path.
-    FileName,
     /// A file name and a hash, separated by `|`.
     NamedFile,
-    /// A hardware address.
-    Mac,
-    /// The user agent of an HTTP client.
-    UserAgent,
-    /// The method of an HTTP request.
-    HttpMethod,
-    /// The cookie of an HTTP request.
-    Cookie,
-    /// The name of a user.
-    UserName,
+    /// Any text in this property.
+    Text(Property),
     /// Something that no network log has.
     Elsewhere,
 }
@@ -55,14 +39,14 @@ pub enum Said {
 /// `_` and `:`.
 static NAMES: &[(&str, Said)] = &[
     ("address", Said::Address),
-    ("attachment", Said::FileName),
-    ("attachment-filename", Said::FileName),
+    ("attachment", Said::Text(Property::FileName)),
+    ("attachment-filename", Said::Text(Property::FileName)),
     ("bitcoinaddress", Said::Elsewhere),
     ("btc", Said::Elsewhere),
     ("certificate", Said::Certificate),
     ("cidr", Said::Address),
     ("command-line", Said::Elsewhere),
-    ("cookie", Said::Cookie),
+    ("cookie", Said::Text(Property::Cookie)),
     ("cpe", Said::Elsewhere),
     ("cve", Said::Elsewhere),
     ("domain", Said::Domain),
@@ -72,16 +56,16 @@ static NAMES: &[(&str, Said)] = &[
     ("email", Said::Mail),
     ("email-addr", Said::Mail),
     ("email-address", Said::Mail),
-    ("email-attachment", Said::FileName),
+    ("email-attachment", Said::Text(Property::FileName)),
     ("email-dst", Said::Mail),
     ("email-reply-to", Said::Mail),
     ("email-src", Said::Mail),
-    ("email-subject", Said::Subject),
-    ("email-x-mailer", Said::UserAgent),
+    ("email-subject", Said::Text(Property::EmailSubject)),
+    ("email-x-mailer", Said::Text(Property::UserAgent)),
     ("envelope-sender", Said::Mail),
     ("file-hash", Said::Hash),
-    ("file-name", Said::FileName),
-    ("file-path", Said::FileName),
+    ("file-name", Said::Text(Property::FileName)),
+    ("file-path", Said::Text(Property::FileName)),
     ("filehash", Said::Hash),
     ("filehash-imphash", Said::Elsewhere),
     ("filehash-md5", Said::Hash),
@@ -89,7 +73,7 @@ static NAMES: &[(&str, Said)] = &[
     ("filehash-sha1", Said::Hash),
     ("filehash-sha256", Said::Hash),
     ("filehash-sha512", Said::Hash),
-    ("filename", Said::FileName),
+    ("filename", Said::Text(Property::FileName)),
     ("filename|authentihash", Said::Elsewhere),
     ("filename|imphash", Said::Elsewhere),
     ("filename|md5", Said::NamedFile),
@@ -98,7 +82,7 @@ static NAMES: &[(&str, Said)] = &[
     ("filename|sha512", Said::NamedFile),
     ("filename|ssdeep", Said::Elsewhere),
     ("filename|tlsh", Said::Elsewhere),
-    ("filepath", Said::FileName),
+    ("filepath", Said::Text(Property::FileName)),
     ("fingerprint", Said::Certificate),
     ("fqdn", Said::Domain),
     ("hash", Said::Hash),
@@ -111,8 +95,8 @@ static NAMES: &[(&str, Said)] = &[
     ("host", Said::Domain),
     ("hostname", Said::Domain),
     ("hostname|port", Said::DomainAnd),
-    ("http-method", Said::HttpMethod),
-    ("http-user-agent", Said::UserAgent),
+    ("http-method", Said::Text(Property::HttpMethod)),
+    ("http-user-agent", Said::Text(Property::UserAgent)),
     ("imphash", Said::Elsewhere),
     ("ip", Said::Address),
     ("ip-address", Said::Address),
@@ -130,13 +114,13 @@ static NAMES: &[(&str, Said)] = &[
     ("ipv6-addr", Said::Address),
     ("ipv6-address", Said::Address),
     ("ipv6-cidr", Said::Address),
-    ("ja3", Said::Ja3),
+    ("ja3", Said::Text(Property::Ja3)),
     ("ja3-fingerprint-md5", Said::Hash),
-    ("ja3-md5", Said::Ja3),
-    ("ja3s", Said::Ja3s),
-    ("ja4", Said::Ja4),
-    ("mac-addr", Said::Mac),
-    ("mac-address", Said::Mac),
+    ("ja3-md5", Said::Text(Property::Ja3)),
+    ("ja3s", Said::Text(Property::Ja3s)),
+    ("ja4", Said::Text(Property::Ja4)),
+    ("mac-addr", Said::Text(Property::Mac)),
+    ("mac-address", Said::Text(Property::Mac)),
     ("malware-sample", Said::NamedFile),
     ("md5", Said::Hash),
     ("md5-hash", Said::Hash),
@@ -167,7 +151,7 @@ static NAMES: &[(&str, Said)] = &[
     ("tlsh", Said::Elsewhere),
     ("uri", Said::Url),
     ("url", Said::Url),
-    ("user-agent", Said::UserAgent),
+    ("user-agent", Said::Text(Property::UserAgent)),
     ("vulnerability", Said::Elsewhere),
     ("windows-scheduled-task", Said::Elsewhere),
     ("windows-service-name", Said::Elsewhere),

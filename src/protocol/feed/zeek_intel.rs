@@ -11,20 +11,21 @@ use super::record::Record;
 use super::said::Said;
 use super::{Error, MOST_COLUMNS, Options, TOO_LONG};
 use crate::indicator::Rejection;
+use crate::observable::Property;
 
 /// The meaning of each `Intel::Type`.
 const TYPES: [(&str, Said); 11] = [
     ("ADDR", Said::Address),
     ("SUBNET", Said::Address),
     ("URL", Said::Url),
-    ("SOFTWARE", Said::UserAgent),
+    ("SOFTWARE", Said::Text(Property::UserAgent)),
     ("EMAIL", Said::Mail),
     ("DOMAIN", Said::Domain),
-    ("USER_NAME", Said::UserName),
+    ("USER_NAME", Said::Text(Property::UserName)),
     ("CERT_HASH", Said::Certificate),
     ("PUBKEY_HASH", Said::Elsewhere),
     ("FILE_HASH", Said::Hash),
-    ("FILE_NAME", Said::FileName),
+    ("FILE_NAME", Said::Text(Property::FileName)),
 ];
 
 /// Whether a line is the header of such a file.

@@ -2,7 +2,6 @@
 
 use crate::config::ProtocolChoice;
 use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
-use crate::engine::EngineChoice;
 
 /// The options of this section.
 pub const ROWS: &[Opt] = &[
@@ -10,28 +9,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("engine"),
         short: None,
         value_name: "ENGINE",
-        kind: Kind::Choice(&[
-            ChoiceValue {
-                name: "auto",
-                help: "files with --events, else by the version of the program",
-                set: |settings| settings.engine = EngineChoice::Auto,
-            },
-            ChoiceValue {
-                name: "vast",
-                help: "VAST",
-                set: |settings| settings.engine = EngineChoice::Vast,
-            },
-            ChoiceValue {
-                name: "tenzir",
-                help: "Tenzir, its successor",
-                set: |settings| settings.engine = EngineChoice::Tenzir,
-            },
-            ChoiceValue {
-                name: "files",
-                help: "the log files of --events",
-                set: |settings| settings.engine = EngineChoice::Files,
-            },
-        ]),
+        kind: Kind::Engine(|settings, value| settings.engine = value),
         default: Some("auto"),
         sample: None,
         section: Section::Connection,

@@ -1,6 +1,7 @@
 //! The names of columns in the feeds of abuse.ch, MISP, OTX and others.
 
 use super::super::said::Said;
+use crate::observable::Property;
 
 /// The content of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +89,21 @@ static COLUMNS: &[(&str, Role)] = &[
     ("ipaddress", Role::Thing(Said::Address)),
     ("ipv4", Role::Thing(Said::Address)),
     ("ipv6", Role::Thing(Said::Address)),
-    ("ja3", Role::Thing(Said::Ja3)),
-    ("ja3_fingerprint", Role::Thing(Said::Ja3)),
-    ("ja3_hash", Role::Thing(Said::Ja3)),
-    ("ja3_md5", Role::Thing(Said::Ja3)),
-    ("ja3s", Role::Thing(Said::Ja3s)),
-    ("ja3s_md5", Role::Thing(Said::Ja3s)),
-    ("ja4", Role::Thing(Said::Ja4)),
+    ("ja3", Role::Thing(Said::Text(Property::Ja3))),
+    ("ja3_fingerprint", Role::Thing(Said::Text(Property::Ja3))),
+    ("ja3_hash", Role::Thing(Said::Text(Property::Ja3))),
+    ("ja3_md5", Role::Thing(Said::Text(Property::Ja3))),
+    ("ja3s", Role::Thing(Said::Text(Property::Ja3s))),
+    ("ja3s_md5", Role::Thing(Said::Text(Property::Ja3s))),
+    ("ja4", Role::Thing(Said::Text(Property::Ja4))),
     ("last_online", Role::Property),
     ("last_seen", Role::Property),
     ("last_seen_utc", Role::Property),
     ("lastseen", Role::Property),
     ("listingdate", Role::Property),
     ("listingreason", Role::Property),
-    ("mac", Role::Thing(Said::Mac)),
-    ("mac_address", Role::Thing(Said::Mac)),
+    ("mac", Role::Thing(Said::Text(Property::Mac))),
+    ("mac_address", Role::Thing(Said::Text(Property::Mac))),
     ("malware", Role::Property),
     ("md5", Role::Hash),
     ("md5_hash", Role::Hash),
@@ -138,7 +139,7 @@ static COLUMNS: &[(&str, Role)] = &[
     ("url", Role::Url),
     ("url_status", Role::Property),
     ("urlhaus_link", Role::Property),
-    ("user_agent", Role::Thing(Said::UserAgent)),
+    ("user_agent", Role::Thing(Said::Text(Property::UserAgent))),
     ("uuid", Role::Id),
     ("value", Role::Value),
     ("value_type", Role::Type),
