@@ -313,6 +313,8 @@ mod tests {
     use super::*;
     use crate::indicator::Protocol;
     use crate::observable::Observable;
+    use crate::process::stop::Stop;
+    use crate::state::journal::Journal;
 
     fn engine() -> Arc<str> {
         "a".into()
@@ -361,9 +363,17 @@ mod tests {
         let metrics = Arc::new(Metrics::default());
         let (intake, arrivals, _) =
             Intake::stored(&engine(), Fates::new(metrics.clone()), &Budget::new(1));
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        let stop = Stop::new().expect("two socket pairs");
+        let open = || Journal::open(&path, &stop).expect("opened");
+        let (journal, ..) = open();
         let large = "a".repeat(QUEUE_BYTES / 5);
         for n in 0..4 {
-            intake.add(indicator(&n.to_string(), &large), None);
+            intake.add(
+                indicator(&n.to_string(), &large),
+                Some(journal.begin(b"it")),
+            );
         }
         let dropped = metrics.indicators_dropped.get();
         assert!(dropped > 0);
@@ -372,6 +382,9 @@ mod tests {
         let gone = all.iter().filter(gone).count();
         // The earlier version of a dropped one is outdated.
         assert_eq!((all.len(), gone as u64), (4, dropped));
+        // Nor has it an entry in the journal any more.
+        let (_, left_over, _) = open();
+        assert_eq!(left_over.len() as u64, 4 - dropped);
         drop(all);
         intake.add(indicator("x", &large), None);
         assert_eq!(arrivals.len(), 1);

@@ -337,6 +337,8 @@ mod tests {
     use crate::indicator::Protocol;
     use crate::intake::{Budget, Fates};
     use crate::observable::Observable;
+    use crate::process::stop::Stop;
+    use crate::state::journal::Journal;
 
     fn request(id: &str, value: &str) -> Request {
         Request::new(Indicator {
@@ -465,6 +467,26 @@ mod tests {
         queue.take_back(number, requests);
         assert!(queue.is_empty() && !queue.is_running());
         assert_eq!(queue.metrics.backlog.get(), 0);
+    }
+
+    #[test]
+    fn a_request_that_is_folded_on_its_way_back_leaves_no_entry_open() {
+        let scratch = tempfile::tempdir().expect("a directory");
+        let path = scratch.path().join("journal");
+        let stop = Stop::new().expect("two socket pairs");
+        let open = || Journal::open(&path, &stop).expect("opened");
+        let (journal, ..) = open();
+        let ticket = |message: &str| Some(journal.begin(message.as_bytes()));
+        let mut queue = queue();
+        queue.put(indicator("1", "a"), ticket("first"), None);
+        let (number, requests) = queue.hand_out(9);
+        queue.put(indicator("1", "a"), ticket("second"), None);
+        queue.take_back(number, requests);
+        assert_eq!(queue.len(), 1);
+        queue.leave_to_journal();
+        let (_, left_over, _) = open();
+        assert_eq!(left_over.len(), 1);
+        assert_eq!(left_over[0].message(), b"second");
     }
 
     #[test]

@@ -471,10 +471,30 @@ fn a_sink_that_is_stuck_does_not_delay_the_end() {
     });
 }
 
-/// The same with a file in place of the bus: the last version in it counts.
+/// A run for the indicators of a file, in this way, and its events.
+fn hunt(way: Way, engine: &Standin, indicators: &[Value], events: &str) -> Bridge {
+    let lines = indicators.iter().map(|line| format!("{line}\n"));
+    let bridge = Bridge::bare()
+        .file("iocs", lines.collect::<String>())
+        .file("eve.json", events)
+        .args(["--indicators", "iocs", "-l", "debug"]);
+    if way != Way::Retro {
+        let follow = (way == Way::Follow).then_some("--follow");
+        return bridge.args(["--events", "eve.json"]).args(follow);
+    }
+    append(&engine.file("events").join("zeek.http.json"), events);
+    let bridge = bridge.args(["--retro-match", "-v", engine.endpoint()]);
+    bridge.arg("-b").arg(engine.path())
+}
+
+/// The ways in which indicators of a file are searched: live matching in an engine has no
+/// end, and needs the bus.
+const OF_FILES: [Way; 3] = [Way::Retro, Way::Files, Way::Follow];
+
+/// What came last in a file counts, as with the bus.
 #[test]
-fn a_file_of_indicators_is_treated_in_the_same_way() {
-    in_each(&[Way::Retro, Way::Files, Way::Follow], |way| {
+fn a_file_of_indicators_is_taken_in_the_same_way() {
+    in_each(&OF_FILES, |way| {
         let engine = way.engine();
         let with = |n: u64, host: &str, key: &str, seconds: i64| {
             let mut indicator = for_host(n, host);
@@ -492,22 +512,8 @@ fn a_file_of_indicators_is_treated_in_the_same_way() {
         ];
         let hosts = ["old", "new", "expired", "later", "withdrawn"];
         let events = hosts.map(|host| format!("{}\n", request(&format!("{host}.example"), 1)));
-        let bridge = Bridge::bare()
-            .file("iocs", lines.map(|line| format!("{line}\n")).concat())
-            .file("eve.json", events.concat())
-            .args(["--indicators", "iocs", "-l", "debug"]);
+        let bridge = hunt(way, &engine, &lines, &events.concat());
         let log = bridge.directory().join("eve.json");
-        let bridge = if way == Way::Retro {
-            append(
-                &engine.file("events").join("zeek.http.json"),
-                &events.concat(),
-            );
-            let bridge = bridge.args(["--retro-match", "-v", engine.endpoint()]);
-            bridge.arg("-b").arg(engine.path())
-        } else {
-            let follow = (way == Way::Follow).then_some("--follow");
-            bridge.args(["--events", "eve.json"]).args(follow)
-        };
         let mut bridge = bridge.run();
         let next = || {
             let line = bridge.line(LIMIT);
@@ -528,4 +534,43 @@ fn a_file_of_indicators_is_treated_in_the_same_way() {
         assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
         assert!(bridge.rest(LIMIT).is_empty(), "{way:?}");
     });
+}
+
+#[test]
+fn a_sink_that_stands_still_does_not_hold_up_the_end_of_a_run_for_a_file() {
+    in_each(&OF_FILES, |way| {
+        let engine = way.engine();
+        let events = format!("{}\n", request("a.example", 1)).repeat(5_000);
+        let bridge = hunt(way, &engine, &[for_host(1, "a.example")], &events);
+        let mut bridge = bridge.reader(Reader::Stuck).run();
+        // Before, the signal for the status would end it.
+        bridge.wait_for_log("read 1 indicator(s)", LIMIT);
+        bridge.wait_for_counter("sightings_found", 5_000, LIMIT);
+        bridge.signal(Signal::TERM);
+        // A run that ends by itself is not complete.
+        let expected = if way == Way::Follow { 0 } else { 75 };
+        let status = bridge.wait(END);
+        assert_eq!(status.code(), Some(expected), "{way:?}: {}", bridge.log());
+        assert!(bridge.leaves_nothing(LIMIT), "{way:?}");
+    });
+}
+
+#[test]
+fn a_file_waits_for_an_engine_that_is_away_until_it_is_back_or_sigterm() {
+    for comes_back in [true, false] {
+        let engine = Way::Retro.engine();
+        engine.down(Down::Killed);
+        let events = format!("{}\n", request("a.example", 1));
+        let bridge = hunt(Way::Retro, &engine, &[for_host(1, "a.example")], &events);
+        let mut bridge = bridge.args(["--connect-timeout", "0"]).run();
+        bridge.wait_for_log("is not ready", LIMIT);
+        if comes_back {
+            engine.up();
+            assert!(bridge.line(LIMIT).is_some(), "{}", bridge.log());
+        } else {
+            bridge.signal(Signal::TERM);
+        }
+        let expected = if comes_back { 0 } else { 75 };
+        assert_eq!(bridge.wait(END).code(), Some(expected), "{}", bridge.log());
+    }
 }

@@ -1,19 +1,34 @@
 //! Faults in short form, each with the real brokers of both protocols. `make torture` has the long
 //! form.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use serde_json::json;
 
 use crate::scenarios::engine::Misdeed;
 use crate::scenarios::sinks::Sink;
 use crate::scenarios::{brokers, clock, disk, engine, kills, sinks, traffic};
 use crate::support::Scratch;
+use crate::support::bridge::Bridge;
 use crate::support::broker::BrokerKind;
+use crate::support::fakebus::FakeBus;
+use crate::support::manager::Reply;
+use crate::support::messages::stix_indicator;
+use crate::support::observed::Reader;
+use crate::support::scene::{self, LIMIT};
 use crate::support::standin::Down;
 
 /// One kind of broker for each protocol.
 const BOTH: [BrokerKind; 2] = [BrokerKind::Legacy, BrokerKind::Ports];
 
-/// Runs a scenario with both at the same time.
+/// The most that an end may take: 8 s, and some time for a busy machine; containers grant
+/// 10 s.
+const MOST: Duration = Duration::from_millis(9_500);
+
+/// Runs it with both at the same time.
 fn with_both(run: impl Fn(BrokerKind) + Sync) {
     std::thread::scope(|scope| {
         let run = &run;
@@ -63,15 +78,57 @@ fn a_signal_ends_it_within_8_seconds_whatever_the_broker_does() {
                 &["--state-dir", directory],
             ] {
                 let time = brokers::time_to_end(kind, arguments, state_of_broker);
-                // More time than that for a busy machine; containers are given 10 s.
-                let most = Duration::from_millis(9_500);
                 assert!(
-                    time < most,
+                    time < MOST,
                     "{state_of_broker:?} {kind:?} {arguments:?}: {time:?}"
                 );
             }
         });
     }
+}
+
+/// A query that does not end and ignores SIGTERM, a reader that reads nothing, and a broker
+/// that is slow in giving up many old topics: together they once took 12 s.
+#[test]
+fn told_to_end_it_does_within_8_seconds_whatever_holds_it_up() {
+    let engine = scene::engine(&[("a.example", 2), ("b.example", 5_000)]).with(
+        "faults",
+        json!({"hang_on": ["a.example"], "ignore_sigterm": true}),
+    );
+    let is_told = Arc::new(AtomicBool::new(false));
+    let mut bus = FakeBus::replying(&["stix2/"], {
+        let is_told = Arc::clone(&is_told);
+        move |request, usual| match request["action"].as_str() {
+            Some("unsubscribe") if is_told.load(Ordering::Relaxed) => {
+                std::thread::sleep(Duration::from_millis(1_500));
+                usual
+            }
+            // No answer: they are held until the end.
+            Some("unsubscribe") => Reply::Raw(b"?".to_vec()),
+            _ => usual,
+        }
+    });
+    let bridge = Bridge::between(bus.endpoint(), &engine)
+        .args(["--state-dir", "state", "--sink", "STDOUT"])
+        .args(["--batch-size", "1", "--max-background-tasks", "2"]);
+    let state = bridge.directory().join("state");
+    std::fs::create_dir(&state).expect("a directory");
+    let topics: String = (0..60).map(|n| format!("old-{n}\n")).collect();
+    std::fs::write(state.join("topics"), topics).expect("a file");
+    let mut bridge = bridge.reader(Reader::Stuck).run();
+    for (n, host) in [(1, "a.example"), (2, "b.example")] {
+        let indicator = stix_indicator(n, &format!("[domain-name:value = '{host}']"), None);
+        bus.send(2, format!("indicator {indicator}").as_bytes());
+    }
+    bridge.wait_for_counter("sightings_found", 5_002, LIMIT);
+    engine.wait_for_exports(2, LIMIT);
+    is_told.store(true, Ordering::Relaxed);
+    let told = Instant::now();
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(0), "{}", bridge.log());
+    let took = told.elapsed();
+    assert!(took < MOST, "{took:?}: {}", bridge.log());
+    assert!(bridge.leaves_nothing(LIMIT));
 }
 
 #[test]
