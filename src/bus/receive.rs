@@ -1,7 +1,7 @@
 //! Incoming frames: `TOPIC SPACE JSON`. The topic is this app's own topic, followed by a
 //! word for the type of the message.
 
-use std::fmt;
+use thiserror::Error;
 
 use crate::indicator::{Message, Rejection};
 use crate::protocol::{legacy, stix};
@@ -20,26 +20,17 @@ pub enum Incoming<'a> {
 }
 
 /// Why a frame is not used.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum Unreadable {
     /// It is not a message of this protocol.
+    #[error("{0}")]
     Frame(&'static str),
     /// It is longer than [`LONGEST_MESSAGE`].
+    #[error("it has {0} bytes, and can have {LONGEST_MESSAGE}")]
     TooLong(usize),
     /// It should be an indicator, but is not.
+    #[error("{}", .0.reason)]
     Indicator(Rejection),
-}
-
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Unreadable::Frame(reason) => f.write_str(reason),
-            Unreadable::TooLong(length) => {
-                write!(f, "it has {length} bytes, and can have {LONGEST_MESSAGE}")
-            }
-            Unreadable::Indicator(rejection) => f.write_str(&rejection.reason),
-        }
-    }
 }
 
 /// Reads a frame that arrived on the topic `own_topic`.

@@ -1,12 +1,12 @@
 //! Reads files and standard input into blocks of lines.
 
-use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, select};
+use thiserror::Error;
 
 use super::decode::{Compression, decoded};
 use super::format::{Cut, Cutter};
@@ -19,27 +19,14 @@ use crate::process::stop::Stop;
 use crate::protocol::MatchType;
 
 /// Why a log could not be read to its end.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum Failure {
     /// The system or the decompressor reports an error.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The content is unreadable, for this reason.
+    #[error("{0}")]
     Unreadable(&'static str),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Io(error)
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Io(error) => error.fmt(f),
-            Failure::Unreadable(reason) => f.write_str(reason),
-        }
-    }
 }
 
 /// The state shared by the reader threads.

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use thiserror::Error;
 
 use crate::matching::event::Event;
 use crate::observable::EventTime;
@@ -40,14 +41,9 @@ pub struct Context<'a> {
 }
 
 /// Why a text is not a context.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{0}")]
 pub struct NoContext(String);
-
-impl fmt::Display for NoContext {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The top-level members of an object, in order, values unchanged.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

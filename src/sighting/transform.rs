@@ -1,12 +1,12 @@
 //! The context transformation: a command that gets the matched event and prints its
 //! replacement.
 
-use std::fmt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use thiserror::Error;
 
 use crate::observe::logging::printable;
 use crate::process::child::{self, End, Limits};
@@ -21,7 +21,8 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 const LONGEST_OUTPUT: usize = 16 << 20;
 
 /// Why there is no transformed context.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("{reason}")]
 pub struct Failure {
     reason: String,
     /// Whether the command was killed (SIGKILL), which says nothing about the context.
@@ -35,12 +36,6 @@ impl Failure {
             reason: reason.to_owned(),
             was_killed: false,
         }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
     }
 }
 

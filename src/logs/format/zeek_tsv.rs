@@ -10,10 +10,10 @@
 //!   logs.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 
 use memchr::{memchr, memmem};
+use thiserror::Error;
 
 /// The most columns of a log. Zeek's widest log has about 60. Without a limit, a hostile
 /// header would use a hundred bytes of memory for each of its columns.
@@ -253,28 +253,16 @@ impl<'a> Iterator for Cells<'a> {
 }
 
 /// Why a line is not an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum NoRow {
     /// No readable `#fields` came before it.
+    #[error(
+        "no event: no header is before it (`#fields` and as many `#types`, at most {MOST_COLUMNS})"
+    )]
     NoHeader,
     /// The number of its cells, and the number of the header's columns, which differ.
+    #[error("no event: it has {0} cell(s), and the header {1} column(s)")]
     Cells(usize, usize),
-}
-
-impl fmt::Display for NoRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NoRow::NoHeader => write!(
-                f,
-                "no event: no header is before it (`#fields` and as many `#types`, at most \
-                 {MOST_COLUMNS})"
-            ),
-            NoRow::Cells(cells, columns) => write!(
-                f,
-                "no event: it has {cells} cell(s), and the header {columns} column(s)"
-            ),
-        }
-    }
 }
 
 /// One event.

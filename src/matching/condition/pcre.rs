@@ -6,9 +6,10 @@
 //! or that would silently change its meaning (possessive repetition), is rejected with
 //! its position.
 
-use std::fmt;
 use std::iter::Peekable;
 use std::str::CharIndices;
+
+use thiserror::Error;
 
 /// An expression in the engine's syntax.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,17 +21,12 @@ pub(super) struct Respelled {
 }
 
 /// The part of an expression that cannot be checked, and its position.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{what} at its character {}", before + 1)]
 pub(super) struct NotLinear {
     /// The number of characters before it.
     before: usize,
     what: String,
-}
-
-impl fmt::Display for NotLinear {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at its character {}", self.what, self.before + 1)
-    }
 }
 
 /// Line ends other than the line feed, for `\v` and `\R`.

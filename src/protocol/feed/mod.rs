@@ -163,13 +163,16 @@ pub struct Options {
 }
 
 /// Why a feed could not be read, or not to its end.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An I/O error.
-    Io(io::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
     /// The input is not a feed; human-readable.
+    #[error("{0}. {TAKEN}")]
     NoFeed(String),
     /// The column with the indicators is ambiguous; human-readable.
+    #[error("{0}")]
     Columns(String),
 }
 
@@ -179,24 +182,6 @@ impl Error {
         Error::NoFeed(format!("{why}; it begins with {}", shown(beginning)))
     }
 }
-
-impl From<io::Error> for Error {
-    fn from(error: io::Error) -> Self {
-        Error::Io(error)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Io(error) => error.fmt(f),
-            Error::NoFeed(why) => write!(f, "{why}. {TAKEN}"),
-            Error::Columns(why) => f.write_str(why),
-        }
-    }
-}
-
-impl std::error::Error for Error {}
 
 /// The accepted formats, for messages.
 pub const TAKEN: &str = "Taken are lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \

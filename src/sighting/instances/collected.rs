@@ -1,9 +1,10 @@
 //! Collects the events that match parts of one indicator, in a run that ends.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use thiserror::Error;
 
 use super::Observed;
 use crate::indicator::Sequence;
@@ -42,33 +43,21 @@ impl Room {
 }
 
 /// Why an indicator is not matched completely.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub enum Incomplete {
     /// Its events take too much memory.
+    #[error(
+        "the events that parts of its pattern match need more memory than they may use (64 MiB for \
+         each indicator, 1 GiB for all)"
+    )]
     Memory,
     /// Its events take too much memory, and the oldest cannot be dropped, since events do
     /// not arrive in order of time.
+    #[error("{}, and come in no order of time", Incomplete::Memory)]
     Disorder,
     /// There are too many ways to join its events.
+    #[error("there are too many ways to join the events that its parts match")]
     TooMany,
-}
-
-impl fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Incomplete::Memory => {
-                "the events that parts of its pattern match need more memory than they may use \
-                 (64 MiB for each indicator, 1 GiB for all)"
-            }
-            Incomplete::Disorder => {
-                "the events that parts of its pattern match need more memory than they may use \
-                 (64 MiB for each indicator, 1 GiB for all), and come in no order of time"
-            }
-            Incomplete::TooMany => {
-                "there are too many ways to join the events that its parts match"
-            }
-        })
-    }
 }
 
 /// The order in which events arrive.

@@ -2,7 +2,7 @@
 //! and the same number of results is read, one per line. Anything else makes all of them
 //! void, since it is no longer clear which result belongs to which context.
 
-use std::fmt;
+use thiserror::Error;
 
 use crate::process::text::printable;
 use crate::protocol::Context;
@@ -11,14 +11,16 @@ use crate::protocol::Context;
 const MOST_BYTES: usize = 32 << 20;
 
 /// What is wrong with the results of a round.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Error, PartialEq, Eq)]
 pub enum Fault {
     /// There are more lines than contexts.
+    #[error("it printed more than one line for each of {expected}")]
     More {
         /// The number of contexts.
         expected: usize,
     },
     /// The output ended early.
+    #[error("it printed {printed} line(s) for {expected}")]
     Less {
         /// The number of lines.
         printed: usize,
@@ -26,24 +28,11 @@ pub enum Fault {
         expected: usize,
     },
     /// A line is not JSON.
+    #[error("{0}")]
     NoJson(String),
     /// The lines are too long.
+    #[error("it printed more than {MOST_BYTES} bytes")]
     TooMuch,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Fault::More { expected } => {
-                write!(f, "it printed more than one line for each of {expected}")
-            }
-            Fault::Less { printed, expected } => {
-                write!(f, "it printed {printed} line(s) for {expected}")
-            }
-            Fault::NoJson(reason) => f.write_str(reason),
-            Fault::TooMuch => write!(f, "it printed more than {MOST_BYTES} bytes"),
-        }
-    }
 }
 
 /// The results of one round so far.
