@@ -18,6 +18,7 @@ use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::process::thread;
 
 /// The number of processes that run at once.
 const WORKERS: usize = 4;
@@ -108,9 +109,7 @@ impl MatcherUpdates {
     pub fn join(self) {
         drop(self.queues);
         for thread in self.threads {
-            if thread.join().is_err() {
-                error!("a thread of the matcher ended by a defect of this program");
-            }
+            thread::join(thread);
         }
     }
 }

@@ -29,6 +29,7 @@ use crate::matching::Meaning;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::process::stop::Stop;
+use crate::process::thread;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::Waiting;
 use crate::sighting::message::WriterMessage;
@@ -205,10 +206,7 @@ impl Live {
 
     /// Waits for the end; returns whether the engine supported live matching.
     pub fn join(self) -> bool {
-        self.0.join().unwrap_or_else(|_| {
-            error!("a thread of live matching ended by a defect of this program");
-            true
-        })
+        thread::join(self.0).unwrap_or(true)
     }
 }
 
@@ -340,23 +338,16 @@ fn prepare(
 impl Threads {
     /// Waits for the end; returns whether the engine supported live matching.
     fn join(self) -> bool {
-        let defect = |name| error!("{name} ended by a defect of this program");
         let mut is_good = true;
-        match self.supervisor.join() {
-            Ok(Ok(())) => {}
-            Ok(Err(Refused(reason))) => {
-                is_good = false;
-                error!(
-                    "{} answers, but rejects the call for live matching: {}",
-                    self.title,
-                    printable(&reason, 700)
-                );
-            }
-            Err(_) => defect("live matching"),
+        if let Some(Err(Refused(reason))) = thread::join(self.supervisor) {
+            is_good = false;
+            error!(
+                "{} answers, but rejects the call for live matching: {}",
+                self.title,
+                printable(&reason, 700)
+            );
         }
-        if self.backfill.join().is_err() {
-            defect("a thread of live matching");
-        }
+        thread::join(self.backfill);
         if let Some(pool) = self.pool {
             pool.join();
         }

@@ -23,12 +23,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender};
-use log::error;
 
 use crate::intake::{Arrival, Fates};
 use crate::matching::Meaning;
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
+use crate::process::thread;
 use crate::sighting::instances::Waiting;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::ReportSettings;
@@ -136,8 +136,6 @@ impl Files {
 
     /// Waits for the end.
     pub fn join(self) {
-        if self.director.join().is_err() {
-            error!("the matching of files ended by a defect of this program");
-        }
+        thread::join(self.director);
     }
 }

@@ -9,4 +9,5 @@ pub mod limits;
 pub mod notify;
 pub mod stop;
 pub mod text;
+pub mod thread;
 pub mod ticker;

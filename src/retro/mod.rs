@@ -22,11 +22,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use log::error;
 
 use crate::engine::Connection;
 use crate::intake::{Account, Arrival, Fates};
 use crate::process::stop::Stop;
+use crate::process::thread;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::ReportSettings;
 
@@ -157,14 +157,10 @@ impl Retro {
         Ok(())
     }
 
-    /// Waits for the threads. If one panicked, this is logged, and the results of the
-    /// others still count.
+    /// Waits for the threads.
     pub fn join(self) {
         for thread in self.threads {
-            let name = thread.thread().name().unwrap_or("a thread").to_owned();
-            if thread.join().is_err() {
-                error!("{name} ended by a defect of this program");
-            }
+            thread::join(thread);
         }
     }
 }

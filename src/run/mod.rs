@@ -36,6 +36,7 @@ use crate::observe::telemetry::Telemetry;
 use crate::process::exit_code::ExitCode;
 use crate::process::notify;
 use crate::process::stop::Stop;
+use crate::process::thread;
 use crate::process::ticker::{Ticker, Wake};
 use crate::run::signals::Watcher;
 use crate::sighting::delivery::{Delivery, DeliveryCounts};
@@ -237,8 +238,7 @@ fn run_with(
         );
         receiver_thread().spawn(move || session.run())?
     };
-    let Ok(ended) = receiver.join() else {
-        error!("the receiver ended by a defect of this program");
+    let Some(ended) = thread::join(receiver) else {
         stop.now();
         let _ = matching.join();
         drop(held_back);

@@ -18,6 +18,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::limits;
 use crate::process::stop::Stop;
+use crate::process::thread;
 use crate::protocol::Sensor;
 use crate::sighting::report::ReportSettings;
 
@@ -208,9 +209,7 @@ impl Connecting {
     pub fn end(self, stop: &Stop) {
         stop.now();
         for thread in self.0 {
-            if thread.join().is_err() {
-                error!("a connection ended by a defect of this program");
-            }
+            thread::join(thread);
         }
     }
 }
