@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use data::Random;
-use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Verdict};
+use vast_threatbus::matching::{Attribution, Concepts, ExactMatcher, Verdict};
 use vast_threatbus::observable::Observable;
 
 /// Events of each type; they fit no cache, like those of a pipe.
@@ -31,7 +31,7 @@ fn main() {
     // First, so that the memory is not what an earlier measurement left.
     for size in BATCHES {
         let before = resident();
-        let mut matcher = LiveMatcher::new(Concepts::shared());
+        let mut matcher = ExactMatcher::new(Concepts::shared());
         for nth in 0..size {
             matcher.insert(&observable(nth));
         }

@@ -527,6 +527,4 @@ fn number(text: &str) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod construction;
-#[cfg(test)]
 mod tests;

@@ -4,24 +4,24 @@
 //! * [`places`] is the one table of the kinds of values and the fields that hold them.
 //! * [`Matcher`] finds the observables that an event holds, by that table and the
 //!   canonical forms of [`crate::observable`].
+//! * [`ExactMatcher`] finds those that equal whole fields (`--match exact`); its
+//!   [`FieldScope`] says in which fields.
 //! * [`Index`] finds every indexed value in one event, in one pass over its JSON, at a
 //!   cost that does not depend on the number of values.
 //! * [`Attribution`] finds the entries of a batched query that an event matched, and
 //!   those that have to be queried again (retro matching).
 //! * [`Concepts`] is the engine's table of the fields that hold a domain or a URL.
 //! * [`condition::Condition`] checks in an event what an engine's query cannot express.
-//! * [`LiveMatcher`] decides on its own whether an event matches (live matching on an
-//!   engine without a matcher); its [`FieldScope`] says in which fields.
 
 mod attribution;
 mod concepts;
 pub mod condition;
 pub mod event;
+mod exact;
 mod field_scope;
 mod index;
 mod json;
 mod keys;
-mod live;
 mod matcher;
 mod mode;
 pub mod places;
@@ -34,12 +34,12 @@ mod walk;
 
 pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
+pub use exact::{Clarity, ExactMatcher};
 pub use field_scope::{FieldScope, Place, Reached, UrlParts};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};
 pub use keys::Node;
-pub use live::{Clarity, LiveMatcher};
 pub use matcher::{Fields, Holding, Matcher, Scan, Scratch};
 pub use mode::{EventMatcher, EventScratch, Meaning, Mode};
 pub use walk::At;

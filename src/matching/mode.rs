@@ -3,10 +3,10 @@
 use std::fmt;
 
 use super::concepts::Concepts;
+use super::exact::{Clarity, ExactMatcher};
 use super::field_scope::{FieldScope, Place, Reached};
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
-use super::live::{Clarity, LiveMatcher};
 use super::matcher::{Fields, Matcher, Scan, Scratch};
 use crate::observable::Observable;
 
@@ -64,7 +64,7 @@ impl Meaning {
 #[derive(Debug)]
 pub enum EventMatcher {
     /// By the equality of whole fields.
-    Exact(LiveMatcher),
+    Exact(ExactMatcher),
     /// By meaning. For fields that the table does not know, the engine's scope says
     /// whether they hold addresses.
     Meaning(Matcher, Option<Box<dyn FieldScope>>),
@@ -81,7 +81,7 @@ impl EventMatcher {
     /// Makes a matcher without observables for log files.
     pub fn new(meaning: Meaning) -> Self {
         match meaning.mode {
-            Mode::Exact => EventMatcher::Exact(LiveMatcher::new(Concepts::shared())),
+            Mode::Exact => EventMatcher::Exact(ExactMatcher::new(Concepts::shared())),
             Mode::Standard | Mode::Thorough => {
                 EventMatcher::Meaning(Matcher::new(Fields::Named, meaning.answers), None)
             }
@@ -92,7 +92,7 @@ impl EventMatcher {
     /// equal values.
     pub fn with_scope(meaning: Meaning, scope: Box<dyn FieldScope>) -> Self {
         match meaning.mode {
-            Mode::Exact => EventMatcher::Exact(LiveMatcher::of(scope)),
+            Mode::Exact => EventMatcher::Exact(ExactMatcher::of(scope)),
             Mode::Standard | Mode::Thorough => {
                 let matcher = Matcher::new(Fields::OfAnyName, meaning.answers);
                 EventMatcher::Meaning(matcher, Some(scope))

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::paths;
 use serde::Deserialize;
-use vast_threatbus::matching::{Attribution, Concepts, LiveMatcher, Slot, Verdict};
+use vast_threatbus::matching::{Attribution, Concepts, ExactMatcher, Slot, Verdict};
 use vast_threatbus::observable::Observable;
 
 /// One recorded call of the engine.
@@ -87,7 +87,7 @@ fn finds_what_the_engine_found() {
 fn check(queried: &[(Observable, usize)], events: &[String], concepts: Concepts) {
     let entries: Vec<[Observable; 1]> = queried.iter().map(|(one, _)| [one.clone()]).collect();
     let batch = Attribution::new(&entries);
-    let mut matcher = LiveMatcher::new(concepts);
+    let mut matcher = ExactMatcher::new(concepts);
     let slots: Vec<Slot> = queried.iter().map(|(one, _)| matcher.insert(one)).collect();
     let mut counts = vec![0; queried.len()];
     let (mut matched, mut verdict) = (Vec::new(), Verdict::default());

@@ -1,3 +1,5 @@
+mod random_pairs;
+
 use super::*;
 use crate::observable::{Property, of_line};
 

@@ -1,5 +1,5 @@
-//! Live matching without help from the engine: finds the observables that a new event
-//! matches.
+//! The matcher of `--match exact`, for new events and for log files: finds the observables
+//! that equal whole fields of an event.
 
 mod split_url;
 
@@ -10,7 +10,7 @@ use crate::observable::{Kind, Observable};
 
 use split_url::{Parts, SplitUrl};
 
-/// All live observables, and the fields in which they count according to the engine's
+/// All observables that are matched, and the fields in which they count according to the engine's
 /// [`FieldScope`].
 ///
 /// With VAST's concepts:
@@ -28,7 +28,7 @@ use split_url::{Parts, SplitUrl};
 /// Nothing matches inside a list, as in the engines, except a DNS answer, which only
 /// matches there.
 #[derive(Debug)]
-pub struct LiveMatcher {
+pub struct ExactMatcher {
     index: Index,
     scope: Box<dyn FieldScope>,
     /// URLs by their parts, if the engine finds them so.
@@ -46,15 +46,15 @@ pub enum Clarity {
     Unclear,
 }
 
-impl LiveMatcher {
+impl ExactMatcher {
     /// A matcher without observables.
     pub fn new(scope: impl FieldScope + 'static) -> Self {
         Self::of(Box::new(scope))
     }
 
-    /// Like [`LiveMatcher::new`], for an engine chosen at run time.
+    /// Like [`ExactMatcher::new`], for an engine chosen at run time.
     pub fn of(scope: Box<dyn FieldScope>) -> Self {
-        LiveMatcher {
+        ExactMatcher {
             index: Index::default(),
             split_url: scope.url_parts().map(SplitUrl::new),
             scope,
@@ -97,11 +97,11 @@ impl LiveMatcher {
         self.matches_in("", line, out).map(|_| ())
     }
 
-    /// Like [`LiveMatcher::matches`], for an event of this schema.
+    /// Like [`ExactMatcher::matches`], for an event of this schema.
     ///
     /// # Errors
     ///
-    /// The same as for [`LiveMatcher::matches`].
+    /// The same as for [`ExactMatcher::matches`].
     pub fn matches_in(
         &mut self,
         schema: &str,
@@ -114,12 +114,12 @@ impl LiveMatcher {
         matched
     }
 
-    /// Like [`LiveMatcher::matches_in`], for several threads at once, each with its own
+    /// Like [`ExactMatcher::matches_in`], for several threads at once, each with its own
     /// `found`.
     ///
     /// # Errors
     ///
-    /// The same as for [`LiveMatcher::matches`].
+    /// The same as for [`ExactMatcher::matches`].
     pub fn matches_with(
         &self,
         schema: &str,
@@ -198,8 +198,8 @@ mod tests {
     use crate::matching::reference::{self, CONCEPTS};
     use crate::matching::{Concepts, UrlParts};
 
-    fn matcher(observables: &[Observable]) -> LiveMatcher {
-        let mut matcher = LiveMatcher::new(Concepts::shared());
+    fn matcher(observables: &[Observable]) -> ExactMatcher {
+        let mut matcher = ExactMatcher::new(Concepts::shared());
         for observable in observables {
             matcher.insert(observable);
         }
@@ -301,12 +301,12 @@ mod tests {
 
     #[test]
     fn a_url_matches_in_two_fields_side_by_side() {
-        let mut matcher = LiveMatcher::new(InParts);
+        let mut matcher = ExactMatcher::new(InParts);
         let url = |text: &str| Observable::Url(text.into());
         let slots = ["http://a|b", "http://a|c", "a|b"].map(|text| matcher.insert(&url(text)));
         assert_eq!(matcher.insert(&url("http://a|b")), slots[0]);
         let mut out = Vec::new();
-        let mut matched = |matcher: &mut LiveMatcher, schema: &str, line: &str| {
+        let mut matched = |matcher: &mut ExactMatcher, schema: &str, line: &str| {
             let clarity = matcher.matches_in(schema, line, &mut out);
             (clarity.expect("an event"), out.clone())
         };
@@ -353,7 +353,7 @@ mod tests {
             observables in prop::collection::vec(reference::observable(), 1..8),
             events in prop::collection::vec((reference::event(), reference::style()), 8),
         ) {
-            let mut matcher = LiveMatcher::new(Concepts::parse(CONCEPTS).expect("a table"));
+            let mut matcher = ExactMatcher::new(Concepts::parse(CONCEPTS).expect("a table"));
             let slots: Vec<Slot> = observables.iter().map(|one| matcher.insert(one)).collect();
             let mut out = Vec::new();
             for (event, style) in &events {
