@@ -247,8 +247,7 @@ fn run_with(
     };
     let mut held = ended.held;
     if !stop.is_draining() {
-        // The following pass over files may take longer than the broker keeps topics, and
-        // sending sightings needs none.
+        // The following pass over files may take long, and sending sightings needs no topic.
         held = give_up_topics(config, held, stop);
     }
     let is_good = matching.join();
