@@ -4,19 +4,22 @@
 /// `sysexits.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExitCode {
-    /// The run succeeded, or a signal stopped it.
+    /// A run that ends is complete, or a signal stopped a service.
     Success = 0,
     /// Everything works, but `--check` has warnings.
     Warning = 1,
-    /// The command line, the environment or the configuration file is wrong.
+    /// The command line, the environment or the configuration file is wrong, or an engine
+    /// refuses what they say.
     Usage = 2,
-    /// The run is complete and nothing matched, if this status was requested.
+    /// The run is complete and nothing matched, if `--exit-code` requests this status.
     NoMatch = 3,
-    /// Threat Bus or VAST could not be reached.
+    /// Threat Bus or an engine could not be reached, or `--check` found something missing.
     Unavailable = 69,
-    /// A defect of the program.
+    /// A defect of the program, or something that the system refuses: the sink or a summary
+    /// cannot be written, or no thread or descriptor is left.
     Software = 70,
-    /// The run is not complete and can be repeated.
+    /// A run that ends is not complete and can be repeated: because of a signal, the
+    /// deadline or a failure. Or the state directory is in use.
     TempFail = 75,
 }
 
