@@ -75,6 +75,8 @@ pub enum NoRoom {
     Memory,
     /// The number of indicators without a value, which are checked against every event.
     Checks,
+    /// The number or the memory of those that are not yet valid.
+    NotYetValid,
 }
 
 /// The result of adding an indicator to a table.
@@ -202,15 +204,17 @@ impl Life {
     ) -> Output {
         let id = indicator.id.clone();
         let standing = indicator.validity.at(OffsetDateTime::from(now));
-        let inactive = match standing {
+        let output = match standing {
             ValidityState::Active => return self.seek(indicator, ticket, table),
             ValidityState::NotYetValid if self.later.put(indicator, ticket) => {
                 Output::Later(id.clone())
             }
+            ValidityState::NotYetValid => Output::Dropped(id.clone(), NoRoom::NotYetValid),
             standing => Output::Inactive(id.clone(), standing),
         };
+        // Its earlier version is outdated in any case.
         table.remove(&id);
-        inactive
+        output
     }
 
     fn seek(

@@ -14,7 +14,7 @@ use crate::indicator::Indicator;
 use crate::state::journal::Ticket;
 
 /// The most indicators.
-const MOST: usize = 10_000;
+pub(super) const MOST: usize = 10_000;
 
 /// The approximate limit of their memory in bytes.
 const MOST_BYTES: usize = 64 << 20;

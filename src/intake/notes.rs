@@ -117,6 +117,11 @@ fn because(why: NoRoom) -> String {
             "nothing in it is a value to look up, and {MOST_UNLISTED} such indicators, the most \
              there can be, are checked in every event already"
         ),
+        NoRoom::NotYetValid => {
+            "it is not yet valid, and those that wait for their time fill the room that they may \
+             use"
+            .to_owned()
+        }
     }
 }
 

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use super::super::not_yet_valid::MOST as MOST_NOT_YET_VALID;
 use super::*;
 use crate::indicator::{Protocol, Validity};
 use crate::observable::Observable;
@@ -211,6 +212,24 @@ fn what_finds_no_room_also_removes_its_earlier_version() {
     let input = Input::Came(indicator("1", "c", None, None).into(), None);
     outputs(&mut life, &mut table, 0, input);
     assert_eq!(table.values().into_keys().collect::<Vec<_>>(), ["2"]);
+}
+
+#[test]
+fn what_is_not_yet_valid_and_finds_no_room_is_dropped() {
+    let (mut life, mut table) = (Life::new(at(0)), Plain::new(9));
+    let came = |name: &str, from| Input::Came(indicator(name, "a", from, None).into(), None);
+    outputs(&mut life, &mut table, 0, came("x", None));
+    for number in 0..MOST_NOT_YET_VALID {
+        let name = number.to_string();
+        let later = [Output::Later(name.as_str().into())];
+        let output = outputs(&mut life, &mut table, 0, came(&name, Some(10)));
+        assert_eq!(output, later);
+    }
+    let full = [Output::Dropped("x".into(), NoRoom::NotYetValid)];
+    let output = outputs(&mut life, &mut table, 0, came("x", Some(10)));
+    assert_eq!(output, full);
+    // Its earlier version is outdated.
+    assert_eq!((table.len(), life.later()), (0, MOST_NOT_YET_VALID));
 }
 
 #[test]
