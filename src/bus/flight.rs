@@ -1,18 +1,20 @@
 //! The sightings in flight: sent, and not yet to be forgotten. One queue in the order of
-//! the first sending, a machine without a clock or a socket.
+//! the first sending: a state machine without a clock or a socket.
 //!
 //! | | sent | echo | time | connection lost | broker restarted | broker alive |
 //! |---|---|---|---|---|---|---|
 //! | *new* | sent; where no echo is awaited, trusted; where its echo would not be recognised, unrecognised | | | | | |
-//! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times | in doubt | in doubt | |
-//! | *trusted* | | done | done after [`RISK`], the last `LAST` after `QUEUE_RISK` | in doubt | | |
+//! | *sent* | | confirmed | in doubt when its echo is overdue; done when it was sent [`MOST_SENDINGS`] times; trusted when the broker is mute | in doubt | in doubt | |
+//! | *trusted* | | confirmed | done after [`RISK`]; one of the last `LAST` after `QUEUE_RISK` | in doubt, in the same time | | |
 //! | *unrecognised* | | confirmed by the echo of one that was sent later | confirmed after [`LONGEST`] | in doubt, as *trusted* | in doubt | |
 //! | *confirmed* | | | | | in doubt, where the echo came less than [`LAG`] before the last sign of life | done, where it came [`LAG`] before that |
 //! | *in doubt* | as *new* | confirmed | | | | |
 //! | *done* | | | | | | |
 //!
 //! *Confirmed* is not the end: a broker that dies may have sent this subscriber its copy
-//! and another not. What is done leaves at the front, and only then is it forgotten on disk.
+//! and another not. So what is trusted, unrecognised or confirmed is *kept*: it stays in memory,
+//! and may have to be sent again. What is done leaves at the front, and only then is it
+//! forgotten on disk.
 //!
 //! An echo is overdue when [`CONFIRMATION_TIME`] went by since the sending and a sighting
 //! that was sent later has come back (a broker keeps the order), or nothing at all came
@@ -34,13 +36,13 @@ pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
 /// How long it may take while the broker echoes the sightings of others.
 pub const LONGEST: Duration = Duration::from_secs(120);
 
-/// How often a sighting is sent at most, not counting lost connections. An echo that is
+/// The most times that one sighting is sent, not counting lost connections. An echo that is
 /// not recognised will not be recognised the next time either.
 pub const MOST_SENDINGS: u32 = 3;
 
-/// How long before the last sign of life a broker may have sent an echo whose
-/// other copies were still in its queues when it died. An overloaded machine was
-/// seen to have a subscriber more than two seconds behind.
+/// An echo that came in this time before the broker's last sign of life proves nothing if it
+/// dies: the copies for other apps may still have been in its queues. An overloaded machine
+/// was seen to have a subscriber more than two seconds behind.
 pub const LAG: Duration = Duration::from_secs(10);
 
 /// What was sent this shortly before the connection was lost is sent again. The library
@@ -61,8 +63,8 @@ const QUEUE_RISK: Duration = Duration::from_secs(90);
 /// The most bytes of sightings that are stored without awaiting their echo.
 const TRUSTED_BYTES: usize = 4 << 20;
 
-/// How often overdue sightings are checked for.
-const LOOK: Duration = Duration::from_secs(1);
+/// The time between two checks for overdue sightings.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A queued message: the whole frame.
 pub type Frame = Vec<u8>;
@@ -70,7 +72,7 @@ pub type Frame = Vec<u8>;
 /// What identifies a sighting in its echo.
 pub type Key = u64;
 
-/// Computes the key of a frame; `None` if its echo would not be recognized.
+/// Computes the key of a frame; `None` if its echo would not be recognised.
 pub type KeyOf = fn(&[u8]) -> Option<Key>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +104,8 @@ pub struct Unconfirmed {
 #[derive(Debug)]
 pub struct Flight {
     queue: FlightQueue,
-    /// How many sendings there were.
-    sendings: u64,
+    /// The number of sendings of all sightings.
+    total_sendings: u64,
     confirm: Option<KeyOf>,
     is_mute: bool,
     /// The broker does not respond, so overdue echoes mean nothing.
@@ -114,10 +116,11 @@ pub struct Flight {
     /// When any echo was last received, or the subscription was made.
     last_sign: Option<Instant>,
     /// When the subscription was made.
-    returned: Option<Instant>,
-    /// The latest sending whose echo was received.
-    echoed: Option<Instant>,
-    look_at: Option<Instant>,
+    subscribed_at: Option<Instant>,
+    /// When the latest of those sightings was sent whose echo was received.
+    latest_echoed_sending: Option<Instant>,
+    /// When to check next what is overdue or was kept for long enough, if anything may be.
+    check_at: Option<Instant>,
     most_bytes: usize,
 }
 
@@ -128,16 +131,16 @@ impl Flight {
     pub fn new(most_bytes: usize, confirm: Option<KeyOf>) -> Self {
         Flight {
             queue: FlightQueue::default(),
-            sendings: 0,
+            total_sendings: 0,
             confirm,
             is_mute: false,
             is_away: false,
             alive_at: None,
             pace: Pace::new(),
             last_sign: None,
-            returned: None,
-            echoed: None,
-            look_at: None,
+            subscribed_at: None,
+            latest_echoed_sending: None,
+            check_at: None,
             most_bytes,
         }
     }
@@ -152,20 +155,20 @@ impl Flight {
         self.confirm.is_some() && !self.is_mute
     }
 
-    /// Whether another one may be sent.
-    pub fn has_room(&self) -> bool {
+    /// Whether the broker may get another one now, new or again.
+    pub fn may_send(&self) -> bool {
         !self.awaits() || self.queue.sent() < self.pace.limit()
     }
 
-    /// Whether one more may be in flight: there is memory for it, and for those that came
-    /// back until the broker is known to have passed them on.
-    pub fn takes_new(&self) -> bool {
+    /// Whether there is memory for a new one: for what is sent or in doubt, and for what is
+    /// kept.
+    pub fn has_memory_for_new(&self) -> bool {
         !self.awaits()
             || self.queue.open_bytes() < self.most_bytes
                 && self.queue.kept_bytes() < self.most_kept()
     }
 
-    /// How many bytes are kept of what is confirmed or trusted.
+    /// The most bytes that are kept.
     fn most_kept(&self) -> usize {
         self.most_bytes / 2
     }
@@ -184,7 +187,7 @@ impl Flight {
     pub fn open_unsafe(&self) -> usize {
         let open = |entry: &&Entry| matches!(entry.state, State::Sent | State::Doubt);
         let entries = self.queue.entries().filter(open);
-        entries.filter(|entry| entry.end.is_none()).count()
+        entries.filter(|entry| entry.spool_end.is_none()).count()
     }
 
     /// The bytes of those sent or in doubt.
@@ -205,13 +208,13 @@ impl Flight {
 
     /// When to call [`Flight::time`] next, if that matters.
     pub fn deadline(&self) -> Option<Instant> {
-        self.look_at
+        self.check_at
     }
 
     /// A new message was passed to the library.
-    pub fn sent(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
+    pub fn sent(&mut self, frame: Frame, spool_end: Option<Position>, now: Instant) {
         let key = self.confirm.and_then(|key_of| key_of(&frame));
-        let number = self.queue.push(frame, key, end, now);
+        let number = self.queue.push(frame, key, spool_end, now);
         self.after_sending(number, now);
     }
 
@@ -226,14 +229,14 @@ impl Flight {
     /// Whether it may still be in the library's queue: no more than that holds was sent
     /// after it. The order of the sendings counts, not that of the first ones.
     fn is_among_last(&self, entry: &Entry) -> bool {
-        self.sendings - entry.turn < LAST as u64
+        self.total_sendings - entry.turn < LAST as u64
     }
 
     fn after_sending(&mut self, number: u64, now: Instant) {
-        self.sendings += 1;
+        self.total_sendings += 1;
         let entry = &mut self.queue[number];
         entry.sendings += 1;
-        entry.turn = self.sendings;
+        entry.turn = self.total_sendings;
         let has_key = entry.key.is_some();
         let state = match (self.confirm, has_key && self.awaits()) {
             (_, true) => State::Sent,
@@ -245,13 +248,13 @@ impl Flight {
     }
 
     /// A new message will never be sent.
-    pub fn skipped(&mut self, frame: Frame, end: Option<Position>, now: Instant) {
-        self.queue.push(frame, None, end, now);
+    pub fn never_sent(&mut self, frame: Frame, spool_end: Option<Position>, now: Instant) {
+        self.queue.push(frame, None, spool_end, now);
     }
 
     /// A message in doubt will never be sent again.
-    pub fn dropped(&mut self, number: u64, now: Instant) {
-        self.queue.await_no_more(number);
+    pub fn gave_up_resending(&mut self, number: u64, now: Instant) {
+        self.queue.stop_awaiting(number);
         self.change(number, State::Done, now);
     }
 
@@ -271,7 +274,7 @@ impl Flight {
         // The echo of one that was sent again may be of an earlier sending: it does not tell
         // how far the broker is.
         if state == State::Sent && is_first {
-            self.echoed = self.echoed.max(Some(at));
+            self.latest_echoed_sending = self.latest_echoed_sending.max(Some(at));
             let age = now.saturating_duration_since(at);
             self.pace.echo(now, age, self.queue.sent());
             self.confirm_unrecognised(at, now);
@@ -297,8 +300,8 @@ impl Flight {
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
             let age = now.saturating_duration_since(entry.at);
-            let may_stand_there = self.is_among_last(entry) && age <= QUEUE_RISK;
-            let at_risk = age <= RISK || may_stand_there;
+            let may_be_in_library_queue = self.is_among_last(entry) && age <= QUEUE_RISK;
+            let at_risk = age <= RISK || may_be_in_library_queue;
             let in_doubt = match entry.state {
                 State::Sent => true,
                 State::Trusted | State::Unrecognised => at_risk,
@@ -322,7 +325,7 @@ impl Flight {
     pub fn subscribed(&mut self, now: Instant) {
         self.is_away = false;
         self.alive_at = Some(now);
-        self.returned = Some(now);
+        self.subscribed_at = Some(now);
         self.last_sign = Some(now);
         self.is_mute = false;
     }
@@ -332,7 +335,7 @@ impl Flight {
     pub fn restarted(&mut self, now: Instant, alive: Instant) {
         self.subscribed(now);
         self.pace = Pace::new();
-        self.echoed = None;
+        self.latest_echoed_sending = None;
         for number in self.queue.numbers() {
             let entry = &mut self.queue[number];
             let in_doubt = match entry.state {
@@ -370,8 +373,8 @@ impl Flight {
     /// Time has passed. Returns what is given up, and whether the broker was found to be
     /// mute.
     pub fn time(&mut self, now: Instant) -> (Vec<Unconfirmed>, bool) {
-        self.let_go(now);
-        if self.look_at.is_none_or(|at| now < at) {
+        self.drop_old_kept(now);
+        if self.check_at.is_none_or(|at| now < at) {
             return (Vec::new(), false);
         }
         if let Some(before) = now.checked_sub(LONGEST) {
@@ -379,7 +382,7 @@ impl Flight {
         }
         let is_needed =
             self.queue.sent() > 0 || self.queue.has_trusted() || self.queue.has_unrecognised();
-        self.look_at = is_needed.then_some(now + LOOK);
+        self.check_at = is_needed.then_some(now + CHECK_INTERVAL);
         self.slow_down(now);
         let mut given_up = Vec::new();
         let mut went_mute = false;
@@ -388,7 +391,9 @@ impl Flight {
             if entry.state != State::Sent || !self.is_overdue(entry, now) {
                 continue;
             }
-            let never_later = self.echoed.is_none_or(|echoed| echoed < entry.at);
+            let never_later = self
+                .latest_echoed_sending
+                .is_none_or(|echoed| echoed < entry.at);
             if entry.sendings > 1 && never_later {
                 went_mute = true;
                 break;
@@ -401,11 +406,11 @@ impl Flight {
                 frame: entry.frame.clone(),
                 sendings: entry.sendings,
             });
-            self.queue.await_no_more(number);
+            self.queue.stop_awaiting(number);
             self.change(number, State::Done, now);
         }
         if went_mute {
-            self.wait_no_more(now);
+            self.become_mute(now);
         }
         self.queue.sort_doubts();
         (given_up, went_mute)
@@ -428,15 +433,17 @@ impl Flight {
         let is_silent = self
             .last_sign
             .is_none_or(|sign| since(sign) >= CONFIRMATION_TIME);
-        let is_passed = self.echoed.is_some_and(|echoed| echoed > entry.at);
+        let is_passed = self
+            .latest_echoed_sending
+            .is_some_and(|echoed| echoed > entry.at);
         // The time while the broker hung does not count.
-        let age = since(self.returned.map_or(entry.at, |at| at.max(entry.at)));
+        let age = since(self.subscribed_at.map_or(entry.at, |at| at.max(entry.at)));
         age >= LONGEST || age >= CONFIRMATION_TIME && (is_silent || is_passed)
     }
 
     /// The broker is mute: what was sent to it counts as delivered. What is in doubt is sent
     /// once more.
-    fn wait_no_more(&mut self, now: Instant) {
+    fn become_mute(&mut self, now: Instant) {
         self.is_mute = true;
         for number in self.queue.numbers() {
             if self.queue[number].state == State::Sent {
@@ -445,8 +452,8 @@ impl Flight {
         }
     }
 
-    /// Drops what was trusted for long enough, and what exceeds the memory.
-    fn let_go(&mut self, now: Instant) {
+    /// Drops what was kept as trusted for long enough, and what exceeds the memory.
+    fn drop_old_kept(&mut self, now: Instant) {
         while let Some(number) = self.queue.first_kept() {
             let entry = &self.queue[number];
             let goes = if entry.state == State::Trusted {
@@ -464,7 +471,7 @@ impl Flight {
             if !goes {
                 return;
             }
-            self.queue.await_no_more(number);
+            self.queue.stop_awaiting(number);
             self.change(number, State::Done, now);
         }
     }
@@ -476,7 +483,7 @@ impl Flight {
 
     /// The program ends: what was echoed or is trusted is done, except for echoes of a
     /// broker that may have died shortly afterwards.
-    pub fn end(&mut self, now: Instant) {
+    pub fn at_program_end(&mut self, now: Instant) {
         let alive_at = self.alive_at.filter(|_| self.is_away);
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
@@ -498,9 +505,9 @@ impl Flight {
         let mut frames = Vec::new();
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
-            if entry.state == State::Doubt && entry.end.is_none() {
+            if entry.state == State::Doubt && entry.spool_end.is_none() {
                 frames.push(entry.frame.clone());
-                self.dropped(number, now);
+                self.gave_up_resending(number, now);
             }
         }
         frames
@@ -515,12 +522,12 @@ impl Flight {
         }
     }
 
-    /// Changes a state, and looks for what is overdue from time to time if it may become so.
+    /// Changes a state, and plans a check if the sighting may become overdue.
     fn change(&mut self, number: u64, state: State, now: Instant) {
         self.queue.change(number, state, now);
         let waits = matches!(state, State::Sent | State::Trusted | State::Unrecognised);
-        if waits && self.look_at.is_none() {
-            self.look_at = Some(now + LOOK);
+        if waits && self.check_at.is_none() {
+            self.check_at = Some(now + CHECK_INTERVAL);
         }
     }
 }

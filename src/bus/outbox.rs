@@ -121,14 +121,14 @@ impl Outbox {
     /// # Errors
     /// The spool is damaged; the error says what is lost, and the rest is still sent.
     pub fn next_to_send(&mut self) -> io::Result<Option<Next>> {
-        if !self.flight.has_room() {
+        if !self.flight.may_send() {
             return Ok(None);
         }
         if let Some((number, frame)) = self.flight.next_doubt() {
             let (frame, origin) = (frame.clone(), Origin::Flight(number));
             return Ok(Some(Next { frame, origin }));
         }
-        if !self.flight.takes_new() {
+        if !self.flight.has_memory_for_new() {
             return Ok(None);
         }
         let found = match &mut self.store {
@@ -170,10 +170,10 @@ impl Outbox {
     /// The spool's position cannot be written.
     pub fn dropped(&mut self, message: Next, now: Instant) -> io::Result<()> {
         match message.origin {
-            Origin::Flight(number) => self.flight.dropped(number, now),
+            Origin::Flight(number) => self.flight.gave_up_resending(number, now),
             Origin::Store(end) => {
                 self.leave_store(&message.frame, end);
-                self.flight.skipped(message.frame, end, now);
+                self.flight.never_sent(message.frame, end, now);
             }
         }
         self.forget_done()
@@ -328,7 +328,7 @@ impl Outbox {
     /// The spool's position cannot be written.
     pub fn end(&mut self, now: Instant) -> io::Result<()> {
         self.keep_doubts(now);
-        self.flight.end(now);
+        self.flight.at_program_end(now);
         self.forget_done()
     }
 }

@@ -26,7 +26,7 @@ pub struct Entry {
     /// It was sent only once, so its echo is of the last sending.
     pub is_first: bool,
     /// The spool's position after it.
-    pub end: Option<Position>,
+    pub spool_end: Option<Position>,
 }
 
 /// The sightings in flight. Each has a number, counted from the start of the run.
@@ -96,7 +96,7 @@ impl FlightQueue {
         &mut self,
         frame: Frame,
         key: Option<Key>,
-        end: Option<Position>,
+        spool_end: Option<Position>,
         now: Instant,
     ) -> u64 {
         let number = self.numbers().end;
@@ -111,7 +111,7 @@ impl FlightQueue {
             sendings: 0,
             turn: 0,
             is_first: true,
-            end,
+            spool_end,
         });
         number
     }
@@ -126,7 +126,7 @@ impl FlightQueue {
         {
             if let Some(entry) = self.entries.pop_front() {
                 self.first += 1;
-                end = entry.end.or(end);
+                end = entry.spool_end.or(end);
             }
         }
         end
@@ -194,7 +194,7 @@ impl FlightQueue {
         number.filter(|number| self.get(*number).is_some())
     }
 
-    /// Awaits its echo, once.
+    /// Awaits its echo, if it does not already.
     pub fn await_echo_of(&mut self, number: u64) {
         if let Some(key) = self.get(number).and_then(|entry| entry.key) {
             let numbers = self.awaited.entry(key).or_default();
@@ -205,7 +205,7 @@ impl FlightQueue {
     }
 
     /// Stops waiting for its echo: the next one with its key belongs to another.
-    pub fn await_no_more(&mut self, number: u64) {
+    pub fn stop_awaiting(&mut self, number: u64) {
         let Some(key) = self.get(number).and_then(|entry| entry.key) else {
             return;
         };

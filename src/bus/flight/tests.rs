@@ -105,7 +105,7 @@ fn a_mute_broker_is_not_waited_for() {
     assert_eq!(flight.time(now), (Vec::new(), true));
     assert!(!flight.awaits() && flight.open() == 0);
     for _ in 0..10 * LEAST {
-        assert!(flight.has_room());
+        assert!(flight.may_send());
         send(&mut flight, "c", now);
     }
     now += 2 * RISK;
@@ -212,16 +212,16 @@ fn what_is_in_doubt_goes_once_more_to_a_mute_broker() {
 fn no_more_are_with_the_broker_than_its_pace_allows() {
     let now = Instant::now();
     let mut flight = Flight::new(1 << 20, Some(key));
-    while flight.has_room() {
+    while flight.may_send() {
         send(&mut flight, "a", now);
     }
     assert_eq!(flight.open(), LEAST);
     echo(&mut flight, "a", now);
     send(&mut flight, "a a", now);
-    assert!(!flight.has_room());
+    assert!(!flight.may_send());
     // Those that went back into doubt wait like the others.
     flight.restarted(now, now);
-    assert!(flight.has_room());
+    assert!(flight.may_send());
     assert_eq!(flight.open(), LEAST + 2);
 }
 
@@ -286,7 +286,7 @@ fn what_came_back_is_kept_and_nothing_new_sent_before_there_is_room() {
     let now = Instant::now();
     let mut flight = confirming();
     let mut sent = 0;
-    while flight.has_room() && flight.takes_new() {
+    while flight.may_send() && flight.has_memory_for_new() {
         flight.sent(b"0123456789a".to_vec(), None, now);
         echo(&mut flight, "a", now);
         flight.time(now);
@@ -299,9 +299,9 @@ fn what_came_back_is_kept_and_nothing_new_sent_before_there_is_room() {
     flight.restarted(now, now);
     assert_eq!(again(&mut flight, now).split(' ').count(), sent);
     (0..sent).for_each(|_| echo(&mut flight, "a", now));
-    assert!(!flight.takes_new());
+    assert!(!flight.has_memory_for_new());
     flight.alive(now + LAG);
-    assert!(flight.takes_new() && is_empty(&mut flight));
+    assert!(flight.has_memory_for_new() && is_empty(&mut flight));
 }
 
 /// A mute broker is not waited for, whatever memory there is.
@@ -317,7 +317,7 @@ fn what_came_back_before_a_broker_was_mute_is_kept_within_the_bound() {
         flight.time(now);
         flight.take_done();
     }
-    assert!(flight.takes_new() && flight.queue.kept_bytes() <= 500);
+    assert!(flight.has_memory_for_new() && flight.queue.kept_bytes() <= 500);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn an_echo_is_for_what_still_waits_and_not_for_what_was_dropped() {
     flight.lost(now);
     let (number, frame) = flight.next_doubt().expect("in doubt");
     assert_eq!(frame, b"1a");
-    flight.dropped(number, now);
+    flight.gave_up_resending(number, now);
     echo(&mut flight, "a", now);
     assert_eq!(flight.open(), 0);
 }
@@ -372,7 +372,7 @@ fn a_broker_that_sends_nothing_back_gets_fewer() {
     }
     let before = flight.pace.limit();
     for second in 1..60 {
-        flight.time(start + second * LOOK);
+        flight.time(start + second * CHECK_INTERVAL);
     }
     assert!(before > LEAST && flight.pace.limit() == LEAST);
 }

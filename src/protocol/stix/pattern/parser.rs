@@ -142,7 +142,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Parses one or more of `part`, separated by `operator`. Several become a node;
-    /// nested nodes with the same operator, which `open` recognizes, are merged into it.
+    /// nested nodes with the same operator, which `open` recognises, are merged into it.
     fn chain<T>(
         &mut self,
         operator: Keyword,
