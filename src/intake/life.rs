@@ -1,16 +1,17 @@
-//! The life of an indicator, once for all who look for indicators: a machine without
-//! a thread, a clock or a disk. Who drives it brings what happened and the time, and
-//! a table that it keeps of what is searched.
+//! The life cycle of an indicator, shared by all three ways of matching. A state machine
+//! without a thread, a clock or a disk: the caller supplies what happened, the time, and the
+//! table of what is searched.
 //!
-//! | | comes, valid | comes, valid later | comes, expired or revoked | withdrawn | its time begins | its time is over |
+//! | | comes, valid | comes, not yet valid | comes, expired or revoked | withdrawn | its time begins | its time is over |
 //! |---|---|---|---|---|---|---|
-//! | *unknown* | sought | later | unknown | unknown | | |
-//! | *later* | sought | later, as it is now | unknown | unknown | sought | unknown |
-//! | *sought* | sought, as it is now | later | unknown | unknown | | unknown |
+//! | *unknown* | searched | not yet valid | unknown | unknown | | |
+//! | *not yet valid* | searched | not yet valid, as it is now | unknown | unknown | searched | unknown |
+//! | *searched* | searched, as it is now | not yet valid | unknown | unknown | | unknown |
 //!
-//! What came last under an id counts, also where nothing marks it as an edit. What
-//! finds no room is unknown from then on. A ticket of the journal goes with its
-//! indicator: it is dropped, and so finished, wherever that becomes unknown.
+//! An indicator that the table refuses, or for which there is no room, in the table or among
+//! those not yet valid, becomes *unknown*. What came last under an id counts, also where nothing marks it as an edit. A
+//! ticket of the journal belongs to its indicator: it is dropped, and so finished, wherever that
+//! becomes unknown.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -29,8 +30,8 @@ use crate::state::journal::Ticket;
 /// meantime.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
 
-/// The end of an indicator's validity, in tenths of a second since the program started,
-/// rounded up, plus one. An optional one also takes 4 bytes. It lasts for 13 years.
+/// The end of an indicator's validity: tenths of a second since the program started, rounded
+/// up, plus one, so that an `Option` of it has 4 bytes too. The largest is 13 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expiry(NonZeroU32);
 
@@ -51,11 +52,11 @@ pub enum Input {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// It is searched, and replaces its earlier version if there is one.
-    Sought(Arc<str>),
+    Searched(Arc<str>),
     /// It was searched in the same way already.
     Repeated(Arc<str>),
     /// It will be searched when its time comes.
-    Later(Arc<str>),
+    NotYetValid(Arc<str>),
     /// It is not valid now, and is not searched.
     Inactive(Arc<str>, ValidityState),
     /// It was searched, or was to be, and is withdrawn.
@@ -107,7 +108,7 @@ pub trait Table {
     fn remove(&mut self, id: &str) -> bool;
 
     /// When the indicator with this id ends, if it is present and has an end.
-    fn end(&self, id: &str) -> Option<Expiry>;
+    fn expiry_of(&self, id: &str) -> Option<Expiry>;
 
     /// The approximate number of indicators.
     fn len(&self) -> usize;
@@ -122,7 +123,7 @@ pub trait Table {
 #[derive(Debug)]
 pub struct Life {
     start: SystemTime,
-    later: NotYetValid,
+    not_yet_valid: NotYetValid,
     /// When searched indicators end. Some of these are outdated: the indicator was
     /// removed or has another end by now, which the table tells.
     ends: BinaryHeap<Reverse<(Expiry, Id)>>,
@@ -153,7 +154,7 @@ impl Life {
     pub fn new(now: SystemTime) -> Self {
         Life {
             start: now,
-            later: NotYetValid::default(),
+            not_yet_valid: NotYetValid::default(),
             ends: BinaryHeap::new(),
         }
     }
@@ -162,16 +163,16 @@ impl Life {
     pub fn step(&mut self, now: SystemTime, input: Input, table: &mut impl Table) -> Vec<Output> {
         let mut outputs = Vec::new();
         self.expire(now, table, &mut outputs);
-        while let Some((indicator, ticket)) = self.later.take_due(now) {
-            outputs.push(self.sort_in(now, indicator, ticket, table));
+        while let Some((indicator, ticket)) = self.not_yet_valid.take_due(now) {
+            outputs.push(self.place_by_validity(now, indicator, ticket, table));
         }
         match input {
             Input::Came(indicator, ticket) => {
-                self.later.remove(&indicator.id);
-                outputs.push(self.sort_in(now, indicator, ticket, table));
+                self.not_yet_valid.remove(&indicator.id);
+                outputs.push(self.place_by_validity(now, indicator, ticket, table));
             }
             Input::Withdrawn(id) => {
-                let waited = self.later.remove(&id);
+                let waited = self.not_yet_valid.remove(&id);
                 if table.remove(&id) || waited {
                     outputs.push(Output::Withdrawn(id));
                 }
@@ -184,18 +185,18 @@ impl Life {
     /// The longest time for which nothing is due.
     pub fn sleep(&self, now: SystemTime) -> Duration {
         let end = self.ends.peek().map(|Reverse((end, _))| self.time(*end));
-        let next = self.later.next().into_iter().chain(end).min();
+        let next = self.not_yet_valid.next().into_iter().chain(end).min();
         let left = |time: SystemTime| time.duration_since(now).unwrap_or_default();
         next.map_or(LONGEST_SLEEP, |time| left(time).min(LONGEST_SLEEP))
     }
 
     /// The number of indicators that are not valid yet.
-    pub fn later(&self) -> usize {
-        self.later.len()
+    pub fn not_yet_valid(&self) -> usize {
+        self.not_yet_valid.len()
     }
 
     /// Adds an indicator according to its validity.
-    fn sort_in(
+    fn place_by_validity(
         &mut self,
         now: SystemTime,
         indicator: Arc<Indicator>,
@@ -203,21 +204,21 @@ impl Life {
         table: &mut impl Table,
     ) -> Output {
         let id = indicator.id.clone();
-        let standing = indicator.validity.at(OffsetDateTime::from(now));
-        let output = match standing {
-            ValidityState::Active => return self.seek(indicator, ticket, table),
-            ValidityState::NotYetValid if self.later.put(indicator, ticket) => {
-                Output::Later(id.clone())
+        let state = indicator.validity.at(OffsetDateTime::from(now));
+        let output = match state {
+            ValidityState::Active => return self.start_searching(indicator, ticket, table),
+            ValidityState::NotYetValid if self.not_yet_valid.put(indicator, ticket) => {
+                Output::NotYetValid(id.clone())
             }
             ValidityState::NotYetValid => Output::Dropped(id.clone(), NoRoom::NotYetValid),
-            standing => Output::Inactive(id.clone(), standing),
+            state => Output::Inactive(id.clone(), state),
         };
         // Its earlier version is outdated in any case.
         table.remove(&id);
         output
     }
 
-    fn seek(
+    fn start_searching(
         &mut self,
         indicator: Arc<Indicator>,
         ticket: Option<Ticket>,
@@ -231,7 +232,7 @@ impl Life {
             PutOutcome::Added | PutOutcome::Repeated => {
                 if let Some(end) = end {
                     self.ends.push(Reverse((end, Id::of(&id))));
-                    self.drop_void(table);
+                    self.drop_outdated_ends(table);
                 }
             }
             // Its earlier version is outdated in any case.
@@ -240,7 +241,7 @@ impl Life {
             }
         }
         match put {
-            PutOutcome::Added => Output::Sought(id),
+            PutOutcome::Added => Output::Searched(id),
             PutOutcome::Repeated => Output::Repeated(id),
             PutOutcome::Full(what) => Output::Dropped(id, what),
             PutOutcome::Refused => Output::Refused(id),
@@ -256,7 +257,7 @@ impl Life {
                 return;
             };
             let id = id.text();
-            if table.end(&id) == Some(end) {
+            if table.expiry_of(&id) == Some(end) {
                 table.remove(&id);
                 outputs.push(Output::Expired(id));
             }
@@ -264,10 +265,10 @@ impl Life {
     }
 
     /// The ends of removed indicators would otherwise remain until they pass.
-    fn drop_void(&mut self, table: &impl Table) {
+    fn drop_outdated_ends(&mut self, table: &impl Table) {
         if self.ends.len() > 2 * table.len() + 1024 {
             self.ends
-                .retain(|Reverse((end, id))| table.end(&id.text()) == Some(*end));
+                .retain(|Reverse((end, id))| table.expiry_of(&id.text()) == Some(*end));
         }
     }
 

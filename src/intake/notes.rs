@@ -58,27 +58,27 @@ pub fn note(outputs: Vec<Output>, way: Way, fates: &Fates) {
 fn note_one(output: Output, way: Way, fates: &Fates) {
     let shown = |id: &str| printable(id, 200).to_string();
     match output {
-        Output::Sought(id) if way.is_live() => {
+        Output::Searched(id) if way.is_live() => {
             debug!("indicator {} is matched live", shown(&id));
         }
-        Output::Sought(id) if way == Way::Following => {
+        Output::Searched(id) if way == Way::Following => {
             debug!("indicator {} is searched from now on", shown(&id));
         }
-        Output::Sought(_) | Output::Refused(_) => {}
+        Output::Searched(_) | Output::Refused(_) => {}
         Output::Repeated(id) if way.is_live() => {
             debug!("indicator {} is live already", shown(&id));
         }
         Output::Repeated(_) => fates.settle(Fate::Repeated, 1),
-        Output::Later(id) if way == (Way::Live { is_alone: false }) => {
+        Output::NotYetValid(id) if way == (Way::Live { is_alone: false }) => {
             debug!("indicator {} is matched live when it is valid", shown(&id));
         }
-        Output::Later(id) => info!(
+        Output::NotYetValid(id) => info!(
             "indicator {} is not yet valid: it is searched once it is, while the program runs",
             shown(&id)
         ),
-        Output::Inactive(id, standing) => {
+        Output::Inactive(id, state) => {
             if way != (Way::Live { is_alone: false }) {
-                note_inactive(&id, standing, fates);
+                note_inactive(&id, state, fates);
             }
         }
         Output::Withdrawn(id) => debug!(
@@ -125,12 +125,12 @@ fn because(why: NoRoom) -> String {
     }
 }
 
-fn note_inactive(id: &Arc<str>, standing: ValidityState, fates: &Fates) {
+fn note_inactive(id: &Arc<str>, state: ValidityState, fates: &Fates) {
     fates.settle(Fate::Inactive, 1);
     let id = printable(id, 200);
     info!(
-        indicator:% = id, reason:% = standing;
-        "indicator {id} is {standing}: it is not searched"
+        indicator:% = id, reason:% = state;
+        "indicator {id} is {state}: it is not searched"
     );
 }
 

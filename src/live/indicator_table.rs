@@ -213,10 +213,13 @@ impl IndicatorTable {
     }
 
     /// When the indicator with this id ends, if it is present and has an end.
-    pub fn end(&self, id: &str) -> Option<Expiry> {
+    pub fn expiry_of(&self, id: &str) -> Option<Expiry> {
         match self.entries_of(id).first() {
             Some(&entry) => self.entries[entry as usize].end,
-            None => self.unlisted.end(id).or_else(|| self.sequences.end(id)),
+            None => self
+                .unlisted
+                .expiry_of(id)
+                .or_else(|| self.sequences.expiry_of(id)),
         }
     }
 

@@ -81,7 +81,7 @@ impl Lifecycle {
             intake::note(outputs, way, &self.fates);
             self.send_changes(&mut changes);
         }
-        intake::note_left(life.later(), way, &self.fates);
+        intake::note_left(life.not_yet_valid(), way, &self.fates);
         self.ending.now();
     }
 
@@ -131,8 +131,8 @@ impl Table for Kept<'_> {
         self.table.remove(id, self.changes) > 0
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
-        self.table.end(id)
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
+        self.table.expiry_of(id)
     }
 
     fn len(&self) -> usize {

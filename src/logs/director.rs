@@ -102,7 +102,7 @@ impl Director {
             When::ForEachBatch => self.batches(arrivals, &mut life),
             When::Following { from_start } => self.follow(arrivals, &mut life, from_start),
         }
-        note_left(life.later(), self.way(), &self.fates);
+        note_left(life.not_yet_valid(), self.way(), &self.fates);
     }
 
     fn way(&self) -> Way {
@@ -152,7 +152,7 @@ impl Director {
                 Err(end) => return end,
             };
             let outputs = self.step(arrival, watchlist, life);
-            let is_new = outputs.iter().any(|one| matches!(one, Output::Sought(_)));
+            let is_new = outputs.iter().any(|one| matches!(one, Output::Searched(_)));
             note(outputs, self.way(), &self.fates);
             if is_new {
                 newest = Instant::now();

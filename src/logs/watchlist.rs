@@ -268,7 +268,7 @@ impl Table for Watchlist {
         self.remove_held(id)
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
         self.by_id.get(id)?.end
     }
 

@@ -198,7 +198,7 @@ impl Batcher {
     /// The engine is not queried in this run: its indicators stay in the journal.
     fn give_up(mut self, reason: &str, arrivals: &Receiver<Arrival>) {
         error!("{reason}; it is not queried in this run");
-        let waiting = self.queue.len() + self.life.later();
+        let waiting = self.queue.len() + self.life.not_yet_valid();
         let mut count = waiting as u64;
         self.queue.leave_to_journal();
         for arrival in arrivals {
@@ -218,7 +218,7 @@ impl Batcher {
     fn happened(&mut self, input: Input) {
         let was_empty = self.queue.is_empty();
         let outputs = self.life.step(SystemTime::now(), input, &mut self.queue);
-        if outputs.iter().any(|one| matches!(one, Output::Sought(_))) {
+        if outputs.iter().any(|one| matches!(one, Output::Searched(_))) {
             self.newest = Instant::now();
             if was_empty {
                 self.oldest = self.newest;
@@ -230,7 +230,7 @@ impl Batcher {
     /// Logs at the end how many indicators were not queried. If the program was stopped,
     /// the journal keeps them for the next run.
     fn leave(&self) {
-        note_left(self.life.later(), Way::Stored, &self.fates);
+        note_left(self.life.not_yet_valid(), Way::Stored, &self.fates);
         let count = self.queue.len();
         if count > 0 {
             self.fates.settle(Fate::Dropped, count as u64);

@@ -123,7 +123,7 @@ impl Table for Queue {
         !self.take_out(id).is_empty()
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
         let waiting = self.by_id.get(id).into_iter().flatten();
         let waiting = waiting.filter_map(|number| self.get(*number)?.end);
         let running = self

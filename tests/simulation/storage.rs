@@ -167,7 +167,7 @@ impl Table for SearchTable {
         self.0.remove(id).is_some()
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
         self.0.get(id)?.2
     }
 
@@ -494,7 +494,7 @@ impl World {
         let outputs = process.life.step(time(self.now), input, &mut process.table);
         for output in outputs {
             match output {
-                Output::Later(id) => {
+                Output::NotYetValid(id) => {
                     let number = came.ok_or("nothing came, and something waits")?;
                     if self.versions[number]
                         .from
@@ -504,7 +504,7 @@ impl World {
                     }
                     process.later.insert(id_of(&id), number);
                 }
-                Output::Sought(id) | Output::Repeated(id) => {
+                Output::Searched(id) | Output::Repeated(id) => {
                     process.later.remove(&id_of(&id));
                 }
                 Output::Withdrawn(id) | Output::Dropped(id, _) | Output::Refused(id) => {
@@ -716,7 +716,7 @@ impl World {
     }
 
     fn check_all(&self, process: &Process) -> Result<(), String> {
-        if process.life.later() > 0 {
+        if process.life.not_yet_valid() > 0 {
             return Err("something waits for a time that has passed".to_owned());
         }
         for (number, version) in self.versions.iter().enumerate() {

@@ -58,7 +58,7 @@ impl Table for Plain {
         self.held.remove(id).is_some()
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
         self.held.get(id)?.2
     }
 
@@ -149,13 +149,13 @@ proptest! {
             prop_assert_eq!(table.values(), expected);
         }
         // Every indicator that is unknown by now has its entry closed.
-        let known = table.len() + life.later();
+        let known = table.len() + life.not_yet_valid();
         let later: BTreeSet<String> = last
             .iter()
             .filter(|(_, (_, from, _))| from.is_some_and(|from| from > now))
             .map(|(id, _)| id.clone())
             .collect();
-        prop_assert_eq!(life.later(), later.len());
+        prop_assert_eq!(life.not_yet_valid(), later.len());
         stop.drain(Duration::ZERO);
         drop((table, life));
         let (_, left_over, _) = Journal::open(&path, &stop).expect("opened");
@@ -177,7 +177,7 @@ fn each_step_reports_its_outcome() {
     let mut step = |now, input| outputs(&mut life, &mut table, now, input);
     assert_eq!(
         step(0, came("1", "a", None, Some(10))),
-        [Output::Sought(id("1"))]
+        [Output::Searched(id("1"))]
     );
     assert_eq!(
         step(1, came("1", "a", None, Some(20))),
@@ -188,9 +188,9 @@ fn each_step_reports_its_outcome() {
     assert_eq!(step(10, Input::Time), []);
     assert_eq!(
         step(11, came("3", "c", Some(20), None)),
-        [Output::Later(id("3"))]
+        [Output::NotYetValid(id("3"))]
     );
-    let both = [Output::Expired(id("1")), Output::Sought(id("3"))];
+    let both = [Output::Expired(id("1")), Output::Searched(id("3"))];
     assert_eq!(step(20, Input::Time), both);
     assert_eq!(
         step(20, Input::Withdrawn(id("3"))),
@@ -221,7 +221,7 @@ fn what_is_not_yet_valid_and_finds_no_room_is_dropped() {
     outputs(&mut life, &mut table, 0, came("x", None));
     for number in 0..MOST_NOT_YET_VALID {
         let name = number.to_string();
-        let later = [Output::Later(name.as_str().into())];
+        let later = [Output::NotYetValid(name.as_str().into())];
         let output = outputs(&mut life, &mut table, 0, came(&name, Some(10)));
         assert_eq!(output, later);
     }
@@ -229,7 +229,7 @@ fn what_is_not_yet_valid_and_finds_no_room_is_dropped() {
     let output = outputs(&mut life, &mut table, 0, came("x", Some(10)));
     assert_eq!(output, full);
     // Its earlier version is outdated.
-    assert_eq!((table.len(), life.later()), (0, MOST_NOT_YET_VALID));
+    assert_eq!((table.len(), life.not_yet_valid()), (0, MOST_NOT_YET_VALID));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl LiveSequences {
     }
 
     /// When an indicator ends, if it is present and has an end.
-    pub(super) fn end(&self, id: &str) -> Option<Expiry> {
+    pub(super) fn expiry_of(&self, id: &str) -> Option<Expiry> {
         self.wholes.get(id)?.end
     }
 

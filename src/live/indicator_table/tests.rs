@@ -184,8 +184,8 @@ impl Table for Timed<'_> {
         self.0.remove(id, self.2) > 0
     }
 
-    fn end(&self, id: &str) -> Option<Expiry> {
-        self.0.end(id)
+    fn expiry_of(&self, id: &str) -> Option<Expiry> {
+        self.0.expiry_of(id)
     }
 
     fn len(&self) -> usize {

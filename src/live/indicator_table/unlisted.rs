@@ -85,7 +85,7 @@ impl Unlisted {
         PutOutcome::Added
     }
 
-    pub(super) fn end(&self, id: &str) -> Option<Expiry> {
+    pub(super) fn expiry_of(&self, id: &str) -> Option<Expiry> {
         self.0.iter().find(|one| &*one.id == id)?.end
     }
 
