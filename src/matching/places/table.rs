@@ -1,5 +1,7 @@
 //! The table of kinds and places: which fields of which logs hold what, and how their
-//! text is read. It is only data; all code that reads events derives from it.
+//! text is read. It is only data. All code that reads events derives from it, except with
+//! `--match exact`, which has the engine's concepts. A field may be in several rows, once for
+//! each thing that it holds.
 //!
 //! The references are Zeek's Intel framework (its `seen` scripts), the schema of
 //! Suricata's EVE (6 to 8) and the Elastic Common Schema. A name is that of a field: for
@@ -12,9 +14,9 @@ use super::{Joined, Reading, Sought};
 use crate::matching::condition::Field;
 use crate::observable::{Kind, Property};
 use lists::{
-    ADDRESSES, ANSWERED, ECS_ANSWERS, ECS_NAMES, ECS_RECORDS, ECS_SUBJECTS, ECS_URLS,
-    EVE_CERTIFICATES, EVE_HOSTS, EVE_NAMES, EVE_PROXIED, EVE_SUBJECTS, EVE_URLS, RECORD_TYPES,
-    RECORDS, ZEEK_ANSWERS, ZEEK_CERTIFICATES, ZEEK_NAMES, ZEEK_SUBJECTS, ZEEK_URLS,
+    ECS_ANSWERS, ECS_NAMES, ECS_RECORDS, ECS_SUBJECTS, ECS_URLS, EVE_ADDRESSES, EVE_ANSWERED,
+    EVE_CERTIFICATES, EVE_HOSTS, EVE_NAMES, EVE_PROXIED, EVE_RECORD_TYPES, EVE_RECORDS,
+    EVE_SUBJECTS, EVE_URLS, ZEEK_ANSWERS, ZEEK_CERTIFICATES, ZEEK_NAMES, ZEEK_SUBJECTS, ZEEK_URLS,
 };
 
 /// Fields that hold the same and are read in the same way.
@@ -30,7 +32,7 @@ pub struct Row {
     pub zeek: &'static [&'static str],
     /// Fields of the Elastic Common Schema.
     pub ecs: &'static [&'static str],
-    /// Fields of other schemas that the engines' concepts know.
+    /// Fields of other schemas, such as Sysmon's: the last component of their path.
     pub others: &'static [&'static str],
 }
 
@@ -67,23 +69,24 @@ const fn row(sought: Sought, reading: Reading) -> Row {
     }
 }
 
-const fn kind(kind: Kind, reading: Reading) -> Row {
+const fn kind_row(kind: Kind, reading: Reading) -> Row {
     row(Sought::Kind(kind), reading)
 }
 
-const fn text(property: Property, reading: Reading) -> Row {
+const fn text_row(property: Property, reading: Reading) -> Row {
     row(Sought::Kind(Kind::Text(property)), reading)
 }
 
-const fn field(field: Field, reading: Reading) -> Row {
+const fn field_row(field: Field, reading: Reading) -> Row {
     row(Sought::Field(field), reading)
 }
 
 /// The whole table.
 pub const TABLE: &[Row] = &[
-    // Addresses, apart from fields recognized by their name.
-    kind(Kind::Address, Reading::Address)
-        .eve(ADDRESSES)
+    // Addresses. Other fields count too if their name ends like that of an address: see
+    // `ADDRESS_ENDINGS`.
+    kind_row(Kind::Address, Reading::Address)
+        .eve(EVE_ADDRESSES)
         .zeek(&[
             "conn.id.orig_h",
             "conn.id.resp_h",
@@ -109,73 +112,73 @@ pub const TABLE: &[Row] = &[
             "observer.ip",
             "network.forwarded_ip",
         ]),
-    kind(Kind::Address, Reading::Addresses)
+    kind_row(Kind::Address, Reading::Addresses)
         .eve(EVE_PROXIED)
         .zeek(&["http.proxied", "smtp.x_originating_ip"]),
-    kind(Kind::Address, Reading::Host)
+    kind_row(Kind::Address, Reading::Host)
         .eve(EVE_HOSTS)
         .zeek(&["http.host"])
         .ecs(&["url.domain"]),
-    kind(Kind::Address, Reading::Name)
+    kind_row(Kind::Address, Reading::Name)
         .eve(EVE_NAMES)
         .zeek(ZEEK_NAMES)
         .ecs(ECS_NAMES),
-    kind(Kind::Address, Reading::Url)
+    kind_row(Kind::Address, Reading::Url)
         .eve(EVE_URLS)
         .zeek(ZEEK_URLS)
         .ecs(ECS_URLS),
-    kind(Kind::Address, Reading::CommonName)
+    kind_row(Kind::Address, Reading::CommonName)
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
-    kind(Kind::Address, Reading::Record)
-        .eve(RECORDS)
+    kind_row(Kind::Address, Reading::Record)
+        .eve(EVE_RECORDS)
         .ecs(ECS_RECORDS),
-    kind(Kind::Address, Reading::Answer)
-        .eve(ANSWERED)
+    kind_row(Kind::Address, Reading::Answer)
+        .eve(EVE_ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
     // Domains.
-    kind(Kind::Domain, Reading::Name)
+    kind_row(Kind::Domain, Reading::Name)
         .eve(EVE_NAMES)
         .zeek(ZEEK_NAMES)
         .ecs(ECS_NAMES)
         .others(&["DestinationHostname", "SourceHostname", "sni", "QueryName"]),
-    kind(Kind::Domain, Reading::Host)
+    kind_row(Kind::Domain, Reading::Host)
         .eve(EVE_HOSTS)
         .zeek(&["http.host"])
         .ecs(&["url.domain"]),
-    kind(Kind::Domain, Reading::Url)
+    kind_row(Kind::Domain, Reading::Url)
         .eve(EVE_URLS)
         .zeek(ZEEK_URLS)
         .ecs(ECS_URLS),
-    kind(Kind::Domain, Reading::CommonName)
+    kind_row(Kind::Domain, Reading::CommonName)
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
-    kind(Kind::Domain, Reading::Record)
-        .eve(RECORDS)
+    kind_row(Kind::Domain, Reading::Record)
+        .eve(EVE_RECORDS)
         .ecs(ECS_RECORDS),
-    kind(Kind::Domain, Reading::Answer)
-        .eve(ANSWERED)
+    kind_row(Kind::Domain, Reading::Answer)
+        .eve(EVE_ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
-    kind(Kind::Domain, Reading::Principal)
+    kind_row(Kind::Domain, Reading::Principal)
         .eve(&["krb5.sname", "krb5.cname", "smb.kerberos.snames"])
         .zeek(&["kerberos.client"]),
     // DNS answers, for indicators that only mean these.
-    kind(Kind::Answer, Reading::Record)
-        .eve(RECORDS)
+    kind_row(Kind::Answer, Reading::Record)
+        .eve(EVE_RECORDS)
         .ecs(ECS_RECORDS),
-    kind(Kind::Answer, Reading::Answer)
-        .eve(ANSWERED)
+    kind_row(Kind::Answer, Reading::Answer)
+        .eve(EVE_ANSWERED)
         .zeek(ZEEK_ANSWERS)
         .ecs(ECS_ANSWERS),
     row(Sought::Joined(Joined::RecordType), Reading::Plain)
-        .eve(RECORD_TYPES)
+        .eve(EVE_RECORD_TYPES)
         .ecs(&["dns.answers.type"]),
     // URLs, whole and in parts.
-    kind(Kind::Url, Reading::Url)
+    kind_row(Kind::Url, Reading::Url)
         .eve(EVE_URLS)
         .zeek(ZEEK_URLS)
         .ecs(ECS_URLS),
@@ -192,7 +195,7 @@ pub const TABLE: &[Row] = &[
         .eve(&["http.http_port"])
         .ecs(&["url.port"]),
     // Files.
-    text(Property::Md5, Reading::Hexadecimal)
+    text_row(Property::Md5, Reading::Hexadecimal)
         .eve(&["fileinfo.md5", "files.md5"])
         .zeek(&["files.md5"])
         .ecs(&[
@@ -200,7 +203,7 @@ pub const TABLE: &[Row] = &[
             "process.hash.md5",
             "email.attachments.file.hash.md5",
         ]),
-    text(Property::Sha1, Reading::Hexadecimal)
+    text_row(Property::Sha1, Reading::Hexadecimal)
         .eve(&["fileinfo.sha1", "files.sha1"])
         .zeek(&["files.sha1"])
         .ecs(&[
@@ -208,7 +211,7 @@ pub const TABLE: &[Row] = &[
             "process.hash.sha1",
             "email.attachments.file.hash.sha1",
         ]),
-    text(Property::Sha256, Reading::Hexadecimal)
+    text_row(Property::Sha256, Reading::Hexadecimal)
         .eve(&["fileinfo.sha256", "files.sha256"])
         .zeek(&["files.sha256"])
         .ecs(&[
@@ -216,19 +219,19 @@ pub const TABLE: &[Row] = &[
             "process.hash.sha256",
             "email.attachments.file.hash.sha256",
         ]),
-    text(Property::Sha512, Reading::Hexadecimal).ecs(&[
+    text_row(Property::Sha512, Reading::Hexadecimal).ecs(&[
         "file.hash.sha512",
         "process.hash.sha512",
         "email.attachments.file.hash.sha512",
     ]),
-    kind(Kind::Hash, Reading::Hexadecimal)
+    kind_row(Kind::Hash, Reading::Hexadecimal)
         .eve(&[
             "dns.answers.sshfp.fingerprint",
             "dns.grouped.SSHFP.fingerprint",
         ])
         .zeek(&["ssh.host_key"])
         .ecs(&["related.hash"]),
-    text(Property::FileName, Reading::FileName)
+    text_row(Property::FileName, Reading::FileName)
         .eve(&[
             "fileinfo.filename",
             "files.filename",
@@ -253,24 +256,24 @@ pub const TABLE: &[Row] = &[
         ])
         .ecs(&["file.name", "file.path", "email.attachments.file.name"])
         .others(&["TargetFilename", "OriginalFileName"]),
-    field(Field::FileSize, Reading::Number)
+    field_row(Field::FileSize, Reading::Number)
         .eve(&["fileinfo.size", "files.size", "smb.size"])
         .zeek(&["files.total_bytes", "files.seen_bytes", "smb_files.size"])
         .ecs(&["file.size", "email.attachments.file.size"]),
     // Certificates.
-    text(Property::CertificateSha1, Reading::Hexadecimal)
+    text_row(Property::CertificateSha1, Reading::Hexadecimal)
         .eve(EVE_CERTIFICATES)
         .zeek(ZEEK_CERTIFICATES)
         .ecs(&["tls.server.hash.sha1", "tls.client.hash.sha1"]),
-    text(Property::CertificateSha256, Reading::Hexadecimal)
+    text_row(Property::CertificateSha256, Reading::Hexadecimal)
         .eve(EVE_CERTIFICATES)
         .zeek(ZEEK_CERTIFICATES)
         .ecs(&["tls.server.hash.sha256", "tls.client.hash.sha256"]),
-    text(Property::CertificateMd5, Reading::Hexadecimal)
+    text_row(Property::CertificateMd5, Reading::Hexadecimal)
         .eve(EVE_CERTIFICATES)
         .zeek(ZEEK_CERTIFICATES)
         .ecs(&["tls.server.hash.md5", "tls.client.hash.md5"]),
-    text(Property::CertificateSerial, Reading::Serial)
+    text_row(Property::CertificateSerial, Reading::Serial)
         .eve(&["tls.serial", "tls.client.serial"])
         .zeek(&[
             "x509.certificate.serial",
@@ -282,7 +285,7 @@ pub const TABLE: &[Row] = &[
             "tls.client.x509.serial_number",
             "file.x509.serial_number",
         ]),
-    text(Property::CertificateIssuer, Reading::DistinguishedName)
+    text_row(Property::CertificateIssuer, Reading::DistinguishedName)
         .eve(&["tls.issuerdn", "tls.client.issuerdn"])
         .zeek(&[
             "ssl.issuer",
@@ -298,48 +301,48 @@ pub const TABLE: &[Row] = &[
             "tls.client.x509.issuer.distinguished_name",
             "file.x509.issuer.distinguished_name",
         ]),
-    text(Property::CertificateSubject, Reading::DistinguishedName)
+    text_row(Property::CertificateSubject, Reading::DistinguishedName)
         .eve(EVE_SUBJECTS)
         .zeek(ZEEK_SUBJECTS)
         .ecs(ECS_SUBJECTS),
     // Fingerprints of clients and servers.
-    text(Property::Ja3, Reading::Hexadecimal)
+    text_row(Property::Ja3, Reading::Hexadecimal)
         .eve(&["tls.ja3.hash", "quic.ja3.hash", "tls.ja3_hash"])
         .zeek(&["ssl.ja3"])
         .ecs(&["tls.client.ja3"]),
-    text(Property::Ja3s, Reading::Hexadecimal)
+    text_row(Property::Ja3s, Reading::Hexadecimal)
         .eve(&["tls.ja3s.hash", "quic.ja3s.hash"])
         .zeek(&["ssl.ja3s"])
         .ecs(&["tls.server.ja3s"]),
-    text(Property::Ja4, Reading::LowerCase)
+    text_row(Property::Ja4, Reading::LowerCase)
         .eve(&["tls.ja4", "quic.ja4"])
         .zeek(&["ssl.ja4", "quic.ja4"])
         .ecs(&["tls.client.ja4"]),
-    text(Property::HasshClient, Reading::Hexadecimal)
+    text_row(Property::HasshClient, Reading::Hexadecimal)
         .eve(&["ssh.client.hassh.hash"])
         .zeek(&["ssh.hassh"]),
-    text(Property::HasshServer, Reading::Hexadecimal)
+    text_row(Property::HasshServer, Reading::Hexadecimal)
         .eve(&["ssh.server.hassh.hash"])
         .zeek(&["ssh.hasshServer"]),
     // Mail.
-    text(Property::EmailSender, Reading::Mail)
+    text_row(Property::EmailSender, Reading::Mail)
         .eve(&["smtp.mail_from", "email.from"])
         .zeek(&["smtp.mailfrom", "smtp.from"])
         .ecs(&["email.from.address", "email.sender.address"]),
-    text(Property::EmailRecipient, Reading::Mail)
+    text_row(Property::EmailRecipient, Reading::Mail)
         .eve(&["smtp.rcpt_to", "email.to", "email.cc"])
         .zeek(&["smtp.rcptto", "smtp.to", "smtp.cc"])
         .ecs(&["email.to.address", "email.cc.address", "email.bcc.address"]),
-    text(Property::Email, Reading::Mail)
+    text_row(Property::Email, Reading::Mail)
         .eve(&["email.reply_to"])
         .zeek(&["smtp.reply_to", "x509.san.email", "x509.email"])
         .ecs(&["email.reply_to.address"]),
-    text(Property::EmailSubject, Reading::Text)
+    text_row(Property::EmailSubject, Reading::Text)
         .eve(&["email.subject"])
         .zeek(&["smtp.subject"])
         .ecs(&["email.subject"]),
     // Hardware addresses.
-    text(Property::Mac, Reading::Mac)
+    text_row(Property::Mac, Reading::Mac)
         .eve(&[
             "ether.src_mac",
             "ether.dest_mac",
@@ -364,37 +367,37 @@ pub const TABLE: &[Row] = &[
             "observer.mac",
         ]),
     // Requests.
-    text(Property::UserAgent, Reading::Text)
+    text_row(Property::UserAgent, Reading::Text)
         .eve(&["http.http_user_agent", "email.x_mailer"])
         .zeek(&["http.user_agent", "smtp.user_agent", "sip.user_agent"])
         .ecs(&["user_agent.original"]),
-    text(Property::HttpMethod, Reading::Text)
+    text_row(Property::HttpMethod, Reading::Text)
         .eve(&["http.http_method"])
         .zeek(&["http.method"])
         .ecs(&["http.request.method"]),
-    text(Property::Cookie, Reading::Text)
+    text_row(Property::Cookie, Reading::Text)
         .eve(&["http.cookie", "http.request_headers.cookie"])
         .zeek(&["http.cookie_vars", "http.cookie"]),
     // Processes and users.
-    text(Property::ProcessName, Reading::Text)
+    text_row(Property::ProcessName, Reading::Text)
         .ecs(&["process.executable", "process.name"])
         .others(&["Image", "ImageLoaded", "SourceImage", "TargetImage"]),
-    text(Property::ParentProcessName, Reading::Text)
+    text_row(Property::ParentProcessName, Reading::Text)
         .ecs(&["process.parent.executable", "process.parent.name"])
         .others(&["ParentImage"]),
-    text(Property::CommandLine, Reading::Text)
+    text_row(Property::CommandLine, Reading::Text)
         .ecs(&["process.command_line"])
         .others(&["CommandLine"]),
-    text(Property::UserName, Reading::Text)
+    text_row(Property::UserName, Reading::Text)
         .ecs(&["user.name", "source.user.name", "destination.user.name"])
         .others(&["User"]),
     // Connections: their ends and their protocols.
-    field(Field::SourceAddress, Reading::Address)
+    field_row(Field::SourceAddress, Reading::Address)
         .eve(&["src_ip"])
         .zeek(&["conn.id.orig_h", "notice.src", "signatures.src_addr"])
         .ecs(&["source.ip", "client.ip", "source.address", "client.address"])
         .others(&["SourceIp", "src"]),
-    field(Field::DestinationAddress, Reading::Address)
+    field_row(Field::DestinationAddress, Reading::Address)
         .eve(&["dest_ip"])
         .zeek(&["conn.id.resp_h", "notice.dst", "signatures.dst_addr"])
         .ecs(&[
@@ -404,43 +407,43 @@ pub const TABLE: &[Row] = &[
             "server.address",
         ])
         .others(&["DestinationIp", "dst"]),
-    field(Field::SourcePort, Reading::Number)
+    field_row(Field::SourcePort, Reading::Number)
         .eve(&["src_port"])
         .zeek(&["conn.id.orig_p"])
         .ecs(&["source.port", "client.port"])
         .others(&["SourcePort", "sport"]),
-    field(Field::DestinationPort, Reading::Number)
+    field_row(Field::DestinationPort, Reading::Number)
         .eve(&["dest_port"])
         .zeek(&["conn.id.resp_p"])
         .ecs(&["destination.port", "server.port"])
         .others(&["DestinationPort", "dport"]),
-    field(Field::Protocol, Reading::Protocols)
+    field_row(Field::Protocol, Reading::Protocols)
         .eve(&["proto", "app_proto", "alert.app_proto", "event_type"])
         .zeek(&["conn.proto", "conn.service", "_path"])
         .ecs(&["network.transport", "network.protocol", "network.type"])
         .others(&["Protocol"]),
-    field(Field::SourceBytes, Reading::Number)
+    field_row(Field::SourceBytes, Reading::Number)
         .eve(&["flow.bytes_toserver"])
         .zeek(&["conn.orig_bytes"])
         .ecs(&["source.bytes", "client.bytes"]),
-    field(Field::DestinationBytes, Reading::Number)
+    field_row(Field::DestinationBytes, Reading::Number)
         .eve(&["flow.bytes_toclient"])
         .zeek(&["conn.resp_bytes"])
         .ecs(&["destination.bytes", "server.bytes"]),
-    field(Field::SourcePackets, Reading::Number)
+    field_row(Field::SourcePackets, Reading::Number)
         .eve(&["flow.pkts_toserver"])
         .zeek(&["conn.orig_pkts"])
         .ecs(&["source.packets", "client.packets"]),
-    field(Field::DestinationPackets, Reading::Number)
+    field_row(Field::DestinationPackets, Reading::Number)
         .eve(&["flow.pkts_toclient"])
         .zeek(&["conn.resp_pkts"])
         .ecs(&["destination.packets", "server.packets"]),
-    field(Field::SourceHost, Reading::Host)
+    field_row(Field::SourceHost, Reading::Host)
         .eve(&["smtp.helo", "dhcp.hostname"])
         .zeek(&["smtp.helo", "dhcp.host_name", "dhcp.client_fqdn"])
         .ecs(&["source.domain", "client.domain"])
         .others(&["SourceHostname"]),
-    field(Field::DestinationHost, Reading::Host)
+    field_row(Field::DestinationHost, Reading::Host)
         .eve(&[
             "http.hostname",
             "fileinfo.http.hostname",
@@ -455,24 +458,24 @@ pub const TABLE: &[Row] = &[
             "tls.client.server_name",
         ])
         .others(&["DestinationHostname"]),
-    field(Field::RequestHost, Reading::Host)
+    field_row(Field::RequestHost, Reading::Host)
         .eve(EVE_HOSTS)
         .zeek(&["http.host"])
         .ecs(&["url.domain"]),
-    field(Field::Referrer, Reading::Url)
+    field_row(Field::Referrer, Reading::Url)
         .eve(&["http.http_refer"])
         .zeek(&["http.referrer"])
         .ecs(&["http.request.referrer"]),
-    field(Field::Start, Reading::Plain)
+    field_row(Field::Start, Reading::Plain)
         .eve(&["flow.start", "netflow.start"])
         .ecs(&["event.start"]),
-    field(Field::End, Reading::Plain)
+    field_row(Field::End, Reading::Plain)
         .eve(&["flow.end", "netflow.end"])
         .ecs(&["event.end"]),
-    field(Field::Attachment, Reading::FileName)
+    field_row(Field::Attachment, Reading::FileName)
         .eve(&["email.attachment"])
         .ecs(&["email.attachments.file.name"]),
-    field(Field::ReplyTo, Reading::Mail)
+    field_row(Field::ReplyTo, Reading::Mail)
         .eve(&["email.reply_to"])
         .zeek(&["smtp.reply_to"])
         .ecs(&["email.reply_to.address"]),

@@ -2,7 +2,7 @@
 //! the same: lists that most often several rows of the table share.
 
 /// DNS answers that are objects with a type (`rrtype`) and data (`rdata`).
-pub(super) const RECORDS: &[&str] = &[
+pub(super) const EVE_RECORDS: &[&str] = &[
     "dns.rdata",
     "dns.answers.rdata",
     "dns.answer.rdata",
@@ -20,7 +20,7 @@ pub(super) const RECORDS: &[&str] = &[
 ];
 
 /// The types of those answers.
-pub(super) const RECORD_TYPES: &[&str] = &[
+pub(super) const EVE_RECORD_TYPES: &[&str] = &[
     "dns.rrtype",
     "dns.answers.rrtype",
     "dns.answer.rrtype",
@@ -38,7 +38,7 @@ pub(super) const RECORD_TYPES: &[&str] = &[
 ];
 
 /// Names and addresses of DNS answers that each have a field.
-pub(super) const ANSWERED: &[&str] = &[
+pub(super) const EVE_ANSWERED: &[&str] = &[
     "dns.grouped.A",
     "dns.grouped.AAAA",
     "dns.grouped.CNAME",
@@ -198,7 +198,8 @@ pub(super) const ECS_NAMES: &[&str] = &[
 ];
 
 /// Addresses that no rule for field names finds.
-pub(super) const ADDRESSES: &[&str] = &["dest_ip", "src_ip", "dhcp.dns_servers", "dhcp.routers"];
+pub(super) const EVE_ADDRESSES: &[&str] =
+    &["dest_ip", "src_ip", "dhcp.dns_servers", "dhcp.routers"];
 
 /// Fingerprints of certificates.
 pub(super) const EVE_CERTIFICATES: &[&str] = &["tls.fingerprint", "tls.client.fingerprint"];
