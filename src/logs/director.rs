@@ -242,7 +242,7 @@ impl Director {
         }
         // Sent after the last sighting, on the same channel.
         let mut reporter = self.reporter();
-        let failed = self.finish_joined(&watchlist, &mut reporter);
+        let failed = self.finish_sequences(&watchlist, &mut reporter);
         for ticket in watchlist.into_tickets() {
             reporter.finish(ticket);
         }
@@ -261,19 +261,19 @@ impl Director {
 
     /// Reports what was found of indicators of several events; returns how many of them
     /// are not matched completely.
-    fn finish_joined(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
+    fn finish_sequences(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
         let counts = (self.settings.max_events, &*self.metrics);
         let mut failed = 0;
-        for joined in watchlist.all_joined() {
-            let finished = joined.collected.finish(&mut |instance| {
-                report(reporter, joined, instance, MatchType::Retro, counts);
+        for sequence in watchlist.all_sequences() {
+            let finished = sequence.collected.finish(&mut |instance| {
+                report(reporter, sequence, instance, MatchType::Retro, counts);
             });
             if let Err(why) = finished {
                 failed += 1;
                 self.fates.settle(Fate::Failed, 1);
                 error!(
                     "indicator {} is not matched completely: {why}",
-                    printable(&joined.whole.indicator.id, 200)
+                    printable(&sequence.whole.indicator.id, 200)
                 );
             }
         }

@@ -122,10 +122,10 @@ impl Scanner<'_> {
             return;
         }
         if let Some(waiting) = self.waiting {
-            for (joined, parts) in by_whole {
-                let whole = &joined.whole.indicator;
+            for (sequence, parts) in by_whole {
+                let whole = &sequence.whole.indicator;
                 for instance in waiting.meet(whole, &parts, event, &source.name) {
-                    report(&mut self.reporter, joined, &instance, *match_type, counts);
+                    report(&mut self.reporter, sequence, &instance, *match_type, counts);
                 }
             }
             return;
@@ -133,15 +133,15 @@ impl Scanner<'_> {
         let Some(observed) = Observed::new(event, &source.name) else {
             return untimed(&by_whole[0].0.whole.indicator, self.metrics);
         };
-        for (joined, parts) in by_whole {
+        for (sequence, parts) in by_whole {
             let mut instances = Vec::new();
-            joined
+            sequence
                 .collected
                 .add(observed.clone(), &parts, &mut |instance| {
                     instances.push(instance.to_vec());
                 });
             for instance in instances {
-                report(&mut self.reporter, joined, &instance, *match_type, counts);
+                report(&mut self.reporter, sequence, &instance, *match_type, counts);
             }
         }
     }
@@ -196,13 +196,13 @@ impl Scanner<'_> {
 /// reached its limit.
 pub fn report(
     reporter: &mut Reporter,
-    joined: &WatchedSequence,
+    sequence: &WatchedSequence,
     instance: &[Observed],
     match_type: MatchType,
     (limit, metrics): (Option<NonZeroU64>, &Metrics),
 ) {
-    if joined.whole.claim(limit, metrics) {
-        reporter.report_instance(&joined.whole.indicator, instance, match_type);
+    if sequence.whole.claim(limit, metrics) {
+        reporter.report_instance(&sequence.whole.indicator, instance, match_type);
     }
 }
 

@@ -1,4 +1,8 @@
 //! The indicators that are searched, and which of them an event matches.
+//!
+//! A *plain* indicator is only an id and one value, and perhaps properties of its feed. It needs
+//! little memory, since the whole indicator is made when an event matches it. All others are
+//! *full*; a plain one becomes full when another indicator has its value.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
@@ -17,9 +21,9 @@ use crate::observe::metrics::Metrics;
 use crate::sighting::instances::{Collected, Order, Room};
 use crate::state::journal::Ticket;
 
-mod holders;
+mod value_indicators;
 
-use holders::{Holders, Names, Plain, PlainIds, Properties, plain_size};
+use value_indicators::{Names, Plain, PlainIds, Properties, ValueIndicators, plain_size};
 
 /// The most memory for indicators, in bytes, in a run that does not end by itself.
 const MOST_BYTES: usize = 1 << 30;
@@ -61,8 +65,8 @@ impl Watched {
         }
     }
 
-    /// Takes one of the sightings that it may have; `false` if none is left. The first one counts
-    /// the indicator as matched.
+    /// Counts one more sighting; `false` if it has reached its limit. The first one counts the
+    /// indicator as matched.
     pub fn claim(&self, limit: Option<NonZeroU64>, metrics: &Metrics) -> bool {
         let before = self.reported.fetch_add(1, Ordering::Relaxed);
         if before == 0 {
@@ -72,11 +76,11 @@ impl Watched {
     }
 }
 
-/// An indicator in the list, with what only the list needs.
-struct Held {
+/// A full indicator in the list, with what only the list needs.
+struct Entry {
     watched: Arc<Watched>,
-    /// Its parts, if it is of several events.
-    joined: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
+    /// The same as an indicator of several events with its parts, if it is one.
+    sequence: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
     /// Its entry in the journal, if it has one.
     ticket: Option<Ticket>,
     /// When its validity ends.
@@ -111,8 +115,8 @@ struct Columns {
 }
 
 impl Columns {
-    /// Looks up the columns of a new header.
-    fn take(&mut self, header: &Header, scan: &mut Scan<'_>) {
+    /// Looks up the columns of a header, if it is new.
+    fn look_up(&mut self, header: &Header, scan: &mut Scan<'_>) {
         if self.header == Some(header.number()) {
             return;
         }
@@ -130,7 +134,7 @@ impl Columns {
     }
 
     /// Matches the values of a row.
-    fn show(&self, row: &TsvRow<'_>, scan: &mut Scan<'_>) {
+    fn scan_row(&self, row: &TsvRow<'_>, scan: &mut Scan<'_>) {
         for (node, (column, cell)) in self.nodes.iter().zip(row.cells()) {
             let (Some(node), Cell::Value(value)) = (*node, cell) else {
                 continue;
@@ -143,11 +147,11 @@ impl Columns {
             if column.is_list {
                 for element in row.elements(value) {
                     if let Cell::Value(value) = element {
-                        show(scan, at, column.kind, value);
+                        scan_value(scan, at, column.kind, value);
                     }
                 }
             } else {
-                show(scan, at, column.kind, value);
+                scan_value(scan, at, column.kind, value);
             }
         }
     }
@@ -155,7 +159,7 @@ impl Columns {
 
 /// Matches one value as the type that it would have in JSON.
 #[inline]
-fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
+fn scan_value(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
     let text = text(value);
     match kind {
         Type::Integer | Type::Double if text.parse::<f64>().is_ok() => scan.number(at, &text),
@@ -168,11 +172,13 @@ fn show(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
 pub struct Watchlist {
     matcher: EventMatcher,
     answers: bool,
-    by_slot: Vec<Holders>,
-    by_id: HashMap<Arc<str>, Held>,
-    /// The plain indicators, which are not in `by_id`.
+    /// By the slot of their value.
+    by_slot: Vec<ValueIndicators>,
+    /// The full indicators.
+    by_id: HashMap<Arc<str>, Entry>,
+    /// The plain indicators.
     plain: PlainIds,
-    /// Their properties, by slot, up to the last slot that has some.
+    /// The properties of plain indicators, by slot, up to the last slot that has some.
     properties: Vec<Option<Properties>>,
     /// The names of these properties.
     names: Names,
@@ -181,7 +187,7 @@ pub struct Watchlist {
     bytes: usize,
     most_bytes: usize,
     /// The memory for events of indicators of several events, of all such indicators together.
-    room: Room,
+    event_memory: Room,
 }
 
 impl Watchlist {
@@ -199,7 +205,7 @@ impl Watchlist {
             unlisted: Vec::new(),
             bytes: 0,
             most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
-            room: Room::default(),
+            event_memory: Room::default(),
         }
     }
 }
@@ -228,7 +234,7 @@ impl Table for Watchlist {
             }
             self.remove_plain(slot);
         } else {
-            self.remove_held(&indicator.id);
+            self.remove_entry(&indicator.id);
         }
         let bytes = self.bytes.saturating_add(indicator.size());
         if bytes > self.most_bytes {
@@ -245,18 +251,18 @@ impl Table for Watchlist {
         }
         self.bytes = bytes;
         let watched = Arc::new(Watched::new(indicator));
-        let joined = self.joined(&watched);
-        match &joined {
+        let sequence = self.watch_sequence(&watched);
+        match &sequence {
             Some((_, parts)) => parts.iter().for_each(|part| self.link(part)),
             None => self.link(&watched),
         }
-        let held = Held {
-            joined,
+        let entry = Entry {
+            sequence,
             ticket,
             end,
             watched,
         };
-        self.hold(held);
+        self.store(entry);
         PutOutcome::Added
     }
 
@@ -265,7 +271,7 @@ impl Table for Watchlist {
             self.remove_plain(slot);
             return true;
         }
-        self.remove_held(id)
+        self.remove_entry(id)
     }
 
     fn expiry_of(&self, id: &str) -> Option<Expiry> {
@@ -284,7 +290,7 @@ fn unlisted(indicator: &Indicator) -> usize {
     parts.iter().filter(|part| part.selection.is_some()).count()
 }
 
-impl Held {
+impl Entry {
     /// Whether an indicator with the same id searches for the same, in the same protocol.
     fn is_same(&self, other: &Indicator) -> bool {
         let own = &self.watched.indicator;
@@ -293,32 +299,38 @@ impl Held {
 }
 
 impl Watchlist {
-    /// The parts of an indicator of several events.
-    fn joined(&self, whole: &Arc<Watched>) -> Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)> {
+    /// An indicator of several events with its parts; `None` if it is of one.
+    fn watch_sequence(
+        &self,
+        whole: &Arc<Watched>,
+    ) -> Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)> {
         let sequence = whole.indicator.sequence.as_ref()?;
-        let joined = Arc::new(WatchedSequence {
+        let watched = Arc::new(WatchedSequence {
             whole: whole.clone(),
-            collected: Collected::new(sequence.clone(), self.room.clone(), Order::Time),
+            collected: Collected::new(sequence.clone(), self.event_memory.clone(), Order::Time),
         });
         let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
             Arc::new(Watched {
                 part: Some(Part {
                     number,
-                    of: joined.clone(),
+                    of: watched.clone(),
                 }),
                 ..Watched::new(part.clone())
             })
         });
         let parts = parts.collect();
-        Some((joined, parts))
+        Some((watched, parts))
     }
 
     /// All indicators of several events, in the order of their ids.
-    pub fn all_joined(&self) -> Vec<&Arc<WatchedSequence>> {
-        let joined = self.by_id.values().filter_map(|held| held.joined.as_ref());
-        let mut joined: Vec<&Arc<WatchedSequence>> = joined.map(|(joined, _)| joined).collect();
-        joined.sort_by(|one, other| one.whole.indicator.id.cmp(&other.whole.indicator.id));
-        joined
+    pub fn all_sequences(&self) -> Vec<&Arc<WatchedSequence>> {
+        let all = self
+            .by_id
+            .values()
+            .filter_map(|entry| entry.sequence.as_ref());
+        let mut all: Vec<&Arc<WatchedSequence>> = all.map(|(sequence, _)| sequence).collect();
+        all.sort_by(|one, other| one.whole.indicator.id.cmp(&other.whole.indicator.id));
+        all
     }
 
     /// Removes an indicator or a part from the index and from `unlisted`.
@@ -328,11 +340,11 @@ impl Watchlist {
             let Some(slot) = self.matcher.index().slot(observable) else {
                 continue;
             };
-            let holders = &mut self.by_slot[slot.index()];
-            if let Holders::Full(all) = holders {
-                all.retain(|holder| !Arc::ptr_eq(holder, watched));
+            let indicators = &mut self.by_slot[slot.index()];
+            if let ValueIndicators::Full(all) = indicators {
+                all.retain(|other| !Arc::ptr_eq(other, watched));
             }
-            if holders.is_empty() {
+            if indicators.is_empty() {
                 self.matcher.remove(observable);
             }
         }
@@ -342,9 +354,9 @@ impl Watchlist {
     fn link(&mut self, watched: &Arc<Watched>) {
         for observable in &watched.indicator.observables {
             let slot = self.matcher.insert(observable);
-            let holders = self.holders_mut(slot);
-            if !holders.iter().any(|holder| Arc::ptr_eq(holder, watched)) {
-                holders.push(watched.clone());
+            let indicators = self.indicators_mut(slot);
+            if !indicators.iter().any(|other| Arc::ptr_eq(other, watched)) {
+                indicators.push(watched.clone());
             }
         }
         if watched.indicator.selection.is_some() {
@@ -352,8 +364,8 @@ impl Watchlist {
         }
     }
 
-    fn hold(&mut self, held: Held) {
-        self.by_id.insert(held.watched.indicator.id.clone(), held);
+    fn store(&mut self, entry: Entry) {
+        self.by_id.insert(entry.watched.indicator.id.clone(), entry);
     }
 
     /// Whether an indicator is the same as the plain one in this slot, which has the same id.
@@ -363,7 +375,7 @@ impl Watchlist {
         };
         let known = self.matcher.index().slot(&indicator.observables[0]);
         let own = &self.by_slot[slot.index()];
-        known == Some(slot) && matches!(own, Holders::Plain(own) if own.is_same(plain))
+        known == Some(slot) && matches!(own, ValueIndicators::Plain(own) if own.is_same(plain))
     }
 
     /// Adds a plain indicator; `false` if other indicators have its value, or if the index cannot
@@ -376,9 +388,9 @@ impl Watchlist {
     ) -> bool {
         let observable = &indicator.observables[0];
         let slot = self.matcher.insert(observable);
-        self.make_room(slot);
-        let holders = &mut self.by_slot[slot.index()];
-        if !holders.is_empty() {
+        self.grow_to(slot);
+        let indicators = &mut self.by_slot[slot.index()];
+        if !indicators.is_empty() {
             return false;
         }
         if self.matcher.index().observable(slot) != *observable {
@@ -393,27 +405,27 @@ impl Watchlist {
             self.properties[slot.index()] = properties;
         }
         let id = plain.id;
-        *holders = Holders::Plain(plain);
+        *indicators = ValueIndicators::Plain(plain);
         self.plain.insert(id, slot, &self.by_slot);
         true
     }
 
-    /// Removes an indicator that is not plain; whether it was there.
-    fn remove_held(&mut self, id: &str) -> bool {
-        let Some(held) = self.by_id.remove(id) else {
+    /// Removes a full indicator; returns whether it was there.
+    fn remove_entry(&mut self, id: &str) -> bool {
+        let Some(entry) = self.by_id.remove(id) else {
             return false;
         };
-        self.bytes -= held.watched.indicator.size();
-        match &held.joined {
+        self.bytes -= entry.watched.indicator.size();
+        match &entry.sequence {
             Some((_, parts)) => parts.iter().for_each(|part| self.unlink(part)),
-            None => self.unlink(&held.watched),
+            None => self.unlink(&entry.watched),
         }
         true
     }
 
     fn remove_plain(&mut self, slot: Slot) {
-        let holders = std::mem::take(&mut self.by_slot[slot.index()]);
-        if let Holders::Plain(plain) = holders {
+        let indicators = std::mem::take(&mut self.by_slot[slot.index()]);
+        if let ValueIndicators::Plain(plain) = indicators {
             let value = self.matcher.index().observable(slot);
             self.plain.remove(plain.id, slot);
             let properties = self.take_properties(slot);
@@ -426,43 +438,45 @@ impl Watchlist {
         self.properties.get_mut(slot.index()).and_then(Option::take)
     }
 
-    fn make_room(&mut self, slot: Slot) {
+    /// Makes `by_slot` long enough for this slot.
+    fn grow_to(&mut self, slot: Slot) {
         if slot.index() >= self.by_slot.len() {
-            self.by_slot.resize_with(slot.index() + 1, Holders::default);
+            self.by_slot
+                .resize_with(slot.index() + 1, ValueIndicators::default);
         }
     }
 
-    /// All indicators with the value of a slot. A plain one becomes a usual one.
-    fn holders_mut(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
-        self.make_room(slot);
+    /// All indicators with the value of a slot. A plain one becomes a full one.
+    fn indicators_mut(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
+        self.grow_to(slot);
         let index = slot.index();
         let properties = self.take_properties(slot);
-        if let Holders::Plain(plain) = &self.by_slot[index] {
+        if let ValueIndicators::Plain(plain) = &self.by_slot[index] {
             let value = || self.matcher.index().observable(slot);
             let watched = plain.watched(value, properties.as_ref()).clone();
             self.plain.remove(plain.id, slot);
             let value = &watched.indicator.observables[0];
             self.bytes -= plain_size(value) + properties.as_ref().map_or(0, Properties::size);
             self.bytes += watched.indicator.size();
-            self.by_slot[index] = Holders::Full(vec![watched.clone()]);
-            self.hold(Held {
+            self.by_slot[index] = ValueIndicators::Full(vec![watched.clone()]);
+            self.store(Entry {
                 watched,
-                joined: None,
+                sequence: None,
                 ticket: None,
                 end: None,
             });
         }
         match &mut self.by_slot[index] {
-            Holders::Full(all) => all,
-            Holders::Plain(_) => unreachable!("it was replaced just now"),
+            ValueIndicators::Full(all) => all,
+            ValueIndicators::Plain(_) => unreachable!("it was replaced just now"),
         }
     }
 
     /// All indicators with the value of a slot.
-    fn holders(&self, slot: Slot) -> &[Arc<Watched>] {
+    fn indicators_of(&self, slot: Slot) -> &[Arc<Watched>] {
         match &self.by_slot[slot.index()] {
-            Holders::Full(all) => all,
-            Holders::Plain(plain) => {
+            ValueIndicators::Full(all) => all,
+            ValueIndicators::Plain(plain) => {
                 let properties = self.properties.get(slot.index()).and_then(Option::as_ref);
                 let value = || self.matcher.index().observable(slot);
                 std::slice::from_ref(plain.watched(value, properties))
@@ -475,11 +489,11 @@ impl Watchlist {
         let plain = (0..self.plain.len()).map(|_| None);
         self.by_id
             .into_values()
-            .map(|held| held.ticket)
+            .map(|entry| entry.ticket)
             .chain(plain)
     }
 
-    /// Shows every indicator that the event in `line` matches, each once.
+    /// Reports every indicator that the event in `line` matches, each once.
     ///
     /// # Errors
     /// The line is not one JSON object.
@@ -487,7 +501,7 @@ impl Watchlist {
         &'a self,
         line: &str,
         scratch: &mut Scratch,
-        mut show: impl FnMut(&'a Arc<Watched>),
+        mut report: impl FnMut(&'a Arc<Watched>),
     ) -> Result<(), ScanError> {
         let Scratch {
             events,
@@ -497,7 +511,7 @@ impl Watchlist {
         // Matching JSON may drop the nodes of the columns from the matcher's memory of fields.
         columns.header = None;
         let _ = self.matcher.matches("", line, events, slots)?;
-        self.show(line, slots, &mut show);
+        self.report_matches(line, slots, &mut report);
         Ok(())
     }
 
@@ -511,7 +525,7 @@ impl Watchlist {
         row: &TsvRow<'_>,
         scratch: &mut Scratch,
         printed: &mut String,
-        mut show: impl FnMut(&'a Arc<Watched>),
+        mut report: impl FnMut(&'a Arc<Watched>),
     ) -> Result<(), ScanError> {
         printed.clear();
         let Scratch {
@@ -521,39 +535,47 @@ impl Watchlist {
         } = scratch;
         let Some(mut scan) = self.matcher.scan(events) else {
             zeek_json::print(row, printed);
-            return self.matches(printed, scratch, show);
+            return self.matches(printed, scratch, report);
         };
         slots.clear();
-        columns.take(row.header(), &mut scan);
+        columns.look_up(row.header(), &mut scan);
         scan.begin();
-        columns.show(row, &mut scan);
+        columns.scan_row(row, &mut scan);
         scan.end(slots);
         if !slots.is_empty() || !self.unlisted.is_empty() {
             zeek_json::print(row, printed);
-            self.show(printed, slots, &mut show);
+            self.report_matches(printed, slots, &mut report);
         }
         Ok(())
     }
 
-    /// Shows the indicators that an event matches: among those with these values, and those to
+    /// Reports the indicators that an event matches: among those with these values, and those to
     /// check in every event.
-    fn show<'a>(&'a self, line: &str, slots: &[Slot], show: &mut impl FnMut(&'a Arc<Watched>)) {
+    fn report_matches<'a>(
+        &'a self,
+        line: &str,
+        slots: &[Slot],
+        report: &mut impl FnMut(&'a Arc<Watched>),
+    ) {
         let event = LazyEvent::new(line, Fields::Named, self.answers);
-        let mut show = |one: &'a Arc<Watched>| {
+        let mut report_if_met = |one: &'a Arc<Watched>| {
             if one.indicator.holds(&event) {
-                show(one);
+                report(one);
             }
         };
-        self.unlisted.iter().for_each(&mut show);
+        self.unlisted.iter().for_each(&mut report_if_met);
         match slots {
             [] => {}
-            [slot] => self.holders(*slot).iter().for_each(&mut show),
+            [slot] => self
+                .indicators_of(*slot)
+                .iter()
+                .for_each(&mut report_if_met),
             _ => {
-                let holders = slots.iter().flat_map(|slot| self.holders(*slot));
-                let mut all: Vec<&Arc<Watched>> = holders.collect();
+                let all = slots.iter().flat_map(|slot| self.indicators_of(*slot));
+                let mut all: Vec<&Arc<Watched>> = all.collect();
                 all.sort_unstable_by_key(|one| Arc::as_ptr(one));
                 all.dedup_by(|one, other| Arc::ptr_eq(one, other));
-                all.into_iter().for_each(show);
+                all.into_iter().for_each(report_if_met);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The indicators that hold a value. Most values are held by one indicator that has nothing else
+//! The indicators that have a value. Most values belong to one indicator, which has nothing else
 //! but its id. There may be a million of those, so they need little memory.
 
 use std::collections::VecDeque;
@@ -17,25 +17,25 @@ use crate::intake::ShortId;
 use crate::matching::Slot;
 use crate::observable::Observable;
 
-/// The indicators that hold one value.
+/// The indicators that have one value.
 #[derive(Debug)]
-pub enum Holders {
+pub enum ValueIndicators {
     /// A plain one. The whole indicator is made of its id and the value when an event matches it.
     Plain(Plain),
     /// Any others, or none.
     Full(Vec<Arc<Watched>>),
 }
 
-impl Default for Holders {
+impl Default for ValueIndicators {
     fn default() -> Self {
-        Holders::Full(Vec::new())
+        ValueIndicators::Full(Vec::new())
     }
 }
 
-impl Holders {
-    /// Whether no indicator holds the value.
+impl ValueIndicators {
+    /// Whether no indicator has the value.
     pub fn is_empty(&self) -> bool {
-        matches!(self, Holders::Full(all) if all.is_empty())
+        matches!(self, ValueIndicators::Full(all) if all.is_empty())
     }
 }
 
@@ -224,7 +224,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The slots of plain indicators by their ids. The ids themselves are with the holders.
+/// The slots of plain indicators by their ids. The ids themselves are in [`ValueIndicators`].
 #[derive(Debug, Default)]
 pub struct PlainIds {
     table: HashTable<Slot>,
@@ -238,17 +238,17 @@ impl PlainIds {
     }
 
     /// The slot of an id.
-    pub fn get(&self, id: &str, holders: &[Holders]) -> Option<Slot> {
+    pub fn get(&self, id: &str, indicators: &[ValueIndicators]) -> Option<Slot> {
         let id = ShortId::of(id)?;
-        let is_it = |slot: &Slot| plain_id(holders, *slot) == Some(id);
+        let is_it = |slot: &Slot| plain_id(indicators, *slot) == Some(id);
         self.table.find(self.hasher.hash_one(id), is_it).copied()
     }
 
-    /// Adds the slot of an id that is not there yet. The holders have it already.
-    pub fn insert(&mut self, id: ShortId, slot: Slot, holders: &[Holders]) {
+    /// Adds the slot of an id that is not there yet. `indicators` have it already.
+    pub fn insert(&mut self, id: ShortId, slot: Slot, indicators: &[ValueIndicators]) {
         let PlainIds { table, hasher } = self;
         let hash = |slot: &Slot| {
-            let id = plain_id(holders, *slot).expect("an id is forgotten before its holder");
+            let id = plain_id(indicators, *slot).expect("an id is forgotten before its indicator");
             hasher.hash_one(id)
         };
         table.insert_unique(hasher.hash_one(id), slot, hash);
@@ -263,10 +263,10 @@ impl PlainIds {
     }
 }
 
-fn plain_id(holders: &[Holders], slot: Slot) -> Option<ShortId> {
-    match &holders[slot.index()] {
-        Holders::Plain(plain) => Some(plain.id),
-        Holders::Full(_) => None,
+fn plain_id(indicators: &[ValueIndicators], slot: Slot) -> Option<ShortId> {
+    match &indicators[slot.index()] {
+        ValueIndicators::Plain(plain) => Some(plain.id),
+        ValueIndicators::Full(_) => None,
     }
 }
 
