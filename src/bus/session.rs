@@ -81,10 +81,10 @@ impl fmt::Display for Unreachable {
 }
 
 /// The result of a session.
-pub struct Ended {
+pub struct SessionResult {
     /// Topics that the broker still holds for this app. They have to be given up after the
     /// last sighting is sent.
-    pub held: Vec<String>,
+    pub topics_left: Vec<String>,
     /// What was taken in.
     pub received: Received,
     /// Whether the bus was ever reached.
@@ -170,15 +170,15 @@ impl Session {
 
     /// Runs until the program stops, or until the bus cannot be reached in time at the
     /// start.
-    pub fn run(mut self) -> Ended {
+    pub fn run(mut self) -> SessionResult {
         self.metrics.bus_up.set(Peer::Down);
         self.converse();
         self.metrics.bus_up.set(Peer::Down);
         notify::no_more_beats();
-        let (held, gave_up) = self.machine.end();
+        let (topics_left, gave_up) = self.machine.end();
         let endpoint = self.settings.endpoint;
-        Ended {
-            held,
+        SessionResult {
+            topics_left,
             received: self.reception.received(),
             result: gave_up.map_or(Ok(()), |gave_up| Err(Unreachable { endpoint, gave_up })),
         }

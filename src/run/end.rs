@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
 
-use super::stores::{Outcome, Witness};
+use super::stores::{Outcome, OutcomeReader};
 use crate::config::Config;
 use crate::intake::{FateCounts, Received};
 use crate::observe::metrics::Metrics;
@@ -85,9 +85,9 @@ pub struct Ending {
 }
 
 impl Ending {
-    /// Takes in what the stores came to, whose threads have ended.
-    pub fn came_to(&mut self, config: &Config, witnesses: &[Witness]) {
-        let outcomes: Vec<Outcome> = witnesses.iter().map(Witness::outcome).collect();
+    /// Collects the outcomes of the stores, whose threads have ended.
+    pub fn collect_outcomes(&mut self, config: &Config, outcome_readers: &[OutcomeReader]) {
+        let outcomes: Vec<Outcome> = outcome_readers.iter().map(OutcomeReader::outcome).collect();
         self.fates = outcomes.iter().map(|one| one.fates).sum();
         self.is_from_bus = config.jobs.indicators.is_empty();
         if config.is_fleet() {

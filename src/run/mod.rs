@@ -26,7 +26,7 @@ use crate::bus::flight::KeyOf;
 use crate::bus::management::{ManageError, ManagementClient};
 use crate::bus::outbox::Outbox;
 use crate::bus::outgoing::{Broker, BusWriter, WriterInputs};
-use crate::bus::session::{self, Session};
+use crate::bus::session::{self, Session, SessionResult};
 use crate::config::{CommandMode, Config, SinkChoice};
 use crate::indicator::Allowing;
 use crate::intake::Intake;
@@ -45,14 +45,14 @@ use crate::sighting::message::WriterMessage;
 use crate::sighting::noise::{Kept, Noise};
 use crate::sighting::report::{Destination, ReportSettings, Reporter, Transform};
 use crate::sighting::tally::Tally;
-use crate::sighting::writer;
+use crate::sighting::writer::{self, SinkResult};
 use crate::state::reported::Reported;
 use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use end::{Deadline, Ending, Summary};
 use matching::Matching;
 use state::{State, state_topics, take_up};
-use stores::{EventStore, EventStores, Witness};
+use stores::{EventStore, EventStores, OutcomeReader};
 
 /// The most messages that wait for the writer: with 64 KiB each, about 4 MiB. A slower
 /// writer makes the workers wait.
@@ -65,7 +65,7 @@ const GIVING_UP: Duration = Duration::from_secs(2);
 /// command, the last messages to the bus, and the topics.
 const LAST_GRACE: Duration = Duration::from_secs(3);
 
-/// The least time for each of these, however late it is.
+/// Each of them gets at least this long, even after the limit.
 const LEAST_GRACE: Duration = Duration::from_millis(500);
 
 /// The time that an action may take, up to `most`, so that the program ends in time after
@@ -85,14 +85,14 @@ fn is_late(stop: &Stop) -> bool {
 }
 
 /// Runs the bridge until a signal, until everything is matched if that was requested, or
-/// until it cannot be started.
+/// until it cannot be started. Then logs what happened, and returns the status.
 pub fn run(config: &Config) -> ExitCode {
     let started = Instant::now();
     let metrics = Arc::new(Metrics::default());
     let (name, file) = (config.sensor_name.as_deref(), config.file.as_deref());
     let telemetry = Telemetry::start(&config.metrics, name, file, &metrics);
     let mut ending = Ending::default();
-    let (code, shortfall) = match run_counted(config, &metrics, &mut ending) {
+    let (code, shortfall) = match run_and_decide(config, &metrics, &mut ending) {
         Ok(ended) => ended,
         Err(error) => {
             error!("the system does not provide what is needed: {error}");
@@ -119,15 +119,16 @@ pub fn run(config: &Config) -> ExitCode {
     code
 }
 
-/// Runs the bridge; returns the status, and what is missing for a complete run.
-fn run_counted(
+/// Connects to the engines and runs the threads; decides the status, and what is missing for a
+/// complete run.
+fn run_and_decide(
     config: &Config,
     metrics: &Arc<Metrics>,
     ending: &mut Ending,
 ) -> std::io::Result<(ExitCode, Option<String>)> {
     let stop = Stop::new()?;
-    let (wishes, reloads) = reload::channel(config);
-    let signals = Watcher::start(stop.clone(), metrics.clone(), wishes)?;
+    let (request_reload, reload_requests) = reload::channel(config);
+    let signals = Watcher::start(stop.clone(), metrics.clone(), request_reload)?;
     let _watchdog = notify::start_watchdog()?;
     let deadline = Deadline::start(config.jobs.deadline, &stop)?;
     if !config.engines.is_empty() {
@@ -135,12 +136,13 @@ fn run_counted(
     }
     let (code, is_complete) = match EventStores::connect(config, metrics, &stop)? {
         Ok(Some(stores)) => {
-            let witnesses: Vec<Witness> = stores.all.iter().map(Witness::of).collect();
+            let outcome_readers: Vec<OutcomeReader> =
+                stores.all.iter().map(OutcomeReader::of).collect();
             let EventStores { all, connecting } = stores;
-            let code = run_with(config, all, metrics, &stop, reloads, ending)?;
+            let code = run_threads(config, all, metrics, &stop, reload_requests, ending)?;
             let is_complete = !stop.is_draining();
             connecting.end(&stop);
-            ending.came_to(config, &witnesses);
+            ending.collect_outcomes(config, &outcome_readers);
             (code, is_complete)
         }
         Ok(None) => (ExitCode::Success, !stop.is_draining()),
@@ -164,12 +166,14 @@ fn run_counted(
     Ok(ending.verdict())
 }
 
-fn run_with(
+/// Opens the state, starts the threads and waits for them. Returns the status for what failed,
+/// if anything did, and leaves in `ending` what happened.
+fn run_threads(
     config: &Config,
     stores: Vec<EventStore>,
     metrics: &Arc<Metrics>,
     stop: &Stop,
-    reloads: Receiver<()>,
+    reload_requests: Receiver<()>,
     ending: &mut Ending,
 ) -> std::io::Result<ExitCode> {
     let state = match State::open(config, metrics, stop) {
@@ -202,11 +206,12 @@ fn run_with(
         noise: noise(config).map(|noise| Arc::new(noise.journalled(state.held_back))),
         ..report_settings(config, metrics, stop)
     });
-    let held_back = start_held_back(&report, metrics, &messages_sender, stop, state.pending)?;
+    let held_back_ticker =
+        start_held_back(&report, metrics, &messages_sender, stop, state.pending)?;
     let (matching, intake) = Matching::start(config, stores, &report, &messages_sender, stop)?;
     let intake = intake.allowing(allow.clone()).counting(metrics.clone());
     drop(report);
-    let reloads = reload::start(config, allow, reloads)?;
+    let reload_requests = reload::start(config, allow, reload_requests)?;
     // The workers hold the writer's other senders: it ends with the last of them.
     drop(messages_sender);
     let files = matching.progress();
@@ -219,7 +224,7 @@ fn run_with(
             intake,
             metrics,
             stop,
-            reloads,
+            reload_requests,
             tally.clone(),
         )?
     } else {
@@ -238,44 +243,44 @@ fn run_with(
         );
         receiver_thread().spawn(move || session.run())?
     };
-    let Some(ended) = thread::join(receiver) else {
+    let Ok(session_result) = receiver.join() else {
+        error!("the receiver ended by a defect of this program");
         stop.now();
         let _ = matching.join();
-        drop(held_back);
+        drop(held_back_ticker);
         writer.join(stop);
         return Ok(ExitCode::Software);
     };
-    let mut held = ended.held;
+    let mut topics_left = session_result.topics_left;
     if !stop.is_draining() {
         // The following pass over files may take long, and sending sightings needs no topic.
-        held = give_up_topics(config, held, stop);
+        topics_left = give_up_topics(config, topics_left, stop);
     }
     let is_good = matching.join();
-    // It sends the sightings held back, now at the latest.
-    drop(held_back);
-    ending.received = ended.received;
+    // Dropping it sends all sightings that are still held back.
+    drop(held_back_ticker);
+    ending.received = session_result.received;
     if let Some(files) = files {
         ending.logs = Some(files.get()).filter(|(_, all)| *all > 0);
         ending.logs_failed = files.failed();
     }
-    let (written, delivery) = writer.join(stop);
+    let (sink_result, delivery) = writer.join(stop);
     drop(progress);
     let has_summary = summary::output(config, tally);
     if let Some(reported) = reported {
-        remember_reported(&reported, written, &delivery);
+        remember_reported(&reported, sink_result, &delivery);
     }
     ending.delivery = delivery;
-    let written = written != Written::Not;
-    let held = give_up_topics(config, held, stop);
+    let topics_left = give_up_topics(config, topics_left, stop);
     if let Some(topics) = state_topics(config).filter(|_| config.jobs.indicators.is_empty()) {
-        if let Err(error) = topics.remember(&held) {
+        if let Err(error) = topics.remember(&topics_left) {
             error!("the topics cannot be remembered for the next run: {error}");
         }
     }
-    Ok(match ended.result {
+    Ok(match session_result.result {
         // The engine does not support the configuration.
         _ if !is_good => ExitCode::Usage,
-        Ok(()) if written && has_summary => ExitCode::Success,
+        Ok(()) if sink_result != SinkResult::Failed && has_summary => ExitCode::Success,
         Ok(()) => ExitCode::Software,
         Err(error) => {
             error!("{error}");
@@ -294,9 +299,9 @@ fn start_files(
     intake: Intake,
     metrics: &Arc<Metrics>,
     stop: &Stop,
-    reloads: Receiver<()>,
+    reload_requests: Receiver<()>,
     tally: Option<Arc<Mutex<Tally>>>,
-) -> std::io::Result<JoinHandle<session::Ended>> {
+) -> std::io::Result<JoinHandle<SessionResult>> {
     let (metrics, stop) = (metrics.clone(), stop.clone());
     receiver_thread().spawn(move || {
         let received = from_file::run(
@@ -304,11 +309,11 @@ fn start_files(
             &intake,
             &metrics,
             &stop,
-            &reloads,
+            &reload_requests,
             tally.as_deref(),
         );
-        session::Ended {
-            held: Vec::new(),
+        SessionResult {
+            topics_left: Vec::new(),
             received,
             result: Ok(()),
         }
@@ -370,10 +375,10 @@ fn confirms(config: &Config) -> bool {
     config.confirm_delivery && config.sink == SinkChoice::Bus
 }
 
-/// Where a sighting did not get through, nobody knows which: all of this run are
-/// reported once more then, rather than one not at all.
-fn remember_reported(reported: &Reported, written: Written, delivery: &DeliveryCounts) {
-    let delivered = is_delivered(written, delivery);
+/// If one sighting was not delivered, it is unknown which. So the next run reports all of this
+/// run's sightings again.
+fn remember_reported(reported: &Reported, sink_result: SinkResult, delivery: &DeliveryCounts) {
+    let delivered = is_delivered(sink_result, delivery);
     if !delivered && delivery.found > 0 {
         warn!("not every sighting was delivered: the next run reports those of this one again");
     }
@@ -383,8 +388,8 @@ fn remember_reported(reported: &Reported, written: Written, delivery: &DeliveryC
 }
 
 /// Whether every sighting that was handed to the sink got through.
-fn is_delivered(written: Written, delivery: &DeliveryCounts) -> bool {
-    written == Written::All && delivery.lost + delivery.failed == 0
+fn is_delivered(sink_result: SinkResult, delivery: &DeliveryCounts) -> bool {
+    sink_result == SinkResult::Complete && delivery.lost + delivery.failed == 0
 }
 
 /// How often held-back sightings are checked for being due.
@@ -459,7 +464,7 @@ fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSett
 
 /// The writer's thread, and a channel that tells when it has ended.
 struct Writer {
-    done: Receiver<writer::Ended>,
+    done: Receiver<SinkResult>,
     delivery: Arc<Delivery>,
 }
 
@@ -492,7 +497,7 @@ impl Writer {
         delivery: &Arc<Delivery>,
         metrics: &Arc<Metrics>,
         stop: &Stop,
-    ) -> std::io::Result<Box<dyn FnOnce(WriterInputs) -> writer::Ended + Send>> {
+    ) -> std::io::Result<Box<dyn FnOnce(WriterInputs) -> SinkResult + Send>> {
         let choice = match &config.sink {
             SinkChoice::Bus => {
                 let key: Option<KeyOf> = confirms(config).then_some(echo::key);
@@ -504,7 +509,7 @@ impl Writer {
                     BusWriter::new(outbox, delivery.clone(), metrics.clone(), stop.clone());
                 return Ok(Box::new(move |inputs| {
                     outgoing.run(inputs);
-                    writer::Ended::Done
+                    SinkResult::Complete
                 }));
             }
             SinkChoice::Stdout => writer::SinkKind::Stdout,
@@ -519,16 +524,15 @@ impl Writer {
         }))
     }
 
-    /// Waits for the writer; where the reader of standard output stands still,
-    /// not for ever. Says whether the sink could be written, and what became of the
-    /// sightings.
-    fn join(self, stop: &Stop) -> (Written, DeliveryCounts) {
+    /// Waits for the writer, but not for ever if the reader of standard output does not read.
+    /// Returns how much the sink has accepted, and what became of the sightings.
+    fn join(self, stop: &Stop) -> (SinkResult, DeliveryCounts) {
         let ended = select! {
             recv(self.done) -> ended => ended.ok(),
             recv(stop.now_channel()) -> _ => match self.done.recv_timeout(time_left(stop, LAST_GRACE)) {
                 Err(RecvTimeoutError::Timeout) => {
                     error!("the sink does not accept what is left; giving it up");
-                    Some(writer::Ended::Done)
+                    Some(SinkResult::Complete)
                 }
                 ended => ended.ok(),
             },
@@ -539,27 +543,11 @@ impl Writer {
         let delivery = self.delivery.counts();
         let lost = delivery.lost;
         // A reader that went away wanted no more.
-        if lost > 0 && ended != Some(writer::Ended::ReaderGone) {
+        if lost > 0 && ended != Some(SinkResult::ReaderLeft) {
             error!("{lost} sighting(s) could not be delivered before the end");
         }
-        let written = match ended {
-            Some(writer::Ended::Done) => Written::All,
-            Some(writer::Ended::ReaderGone) => Written::Enough,
-            Some(writer::Ended::Failed) | None => Written::Not,
-        };
-        (written, delivery)
+        (ended.unwrap_or(SinkResult::Failed), delivery)
     }
-}
-
-/// How much the sink has accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Written {
-    /// Everything, except for the sightings counted as lost.
-    All,
-    /// As much as its reader wanted.
-    Enough,
-    /// Writing failed.
-    Not,
 }
 
 #[cfg(test)]
@@ -576,19 +564,19 @@ mod tests {
             spooled_bytes: 0,
         };
         let cases = [
-            (Written::All, counts(0, 0, 0), true),
-            (Written::All, counts(1, 0, 0), false),
-            (Written::All, counts(0, 1, 0), false),
+            (SinkResult::Complete, counts(0, 0, 0), true),
+            (SinkResult::Complete, counts(1, 0, 0), false),
+            (SinkResult::Complete, counts(0, 1, 0), false),
             // It would not be transformed the next time either.
-            (Written::All, counts(0, 0, 1), true),
-            (Written::Enough, counts(0, 0, 0), false),
-            (Written::Not, counts(0, 0, 0), false),
+            (SinkResult::Complete, counts(0, 0, 1), true),
+            (SinkResult::ReaderLeft, counts(0, 0, 0), false),
+            (SinkResult::Failed, counts(0, 0, 0), false),
         ];
-        for (written, counts, expected) in cases {
+        for (sink_result, counts, expected) in cases {
             assert_eq!(
-                is_delivered(written, &counts),
+                is_delivered(sink_result, &counts),
                 expected,
-                "{written:?} {counts:?}"
+                "{sink_result:?} {counts:?}"
             );
         }
     }

@@ -12,15 +12,15 @@ use crate::observe::logging;
 /// The action of the signal, and the requests that it sends. A run that ends sends none,
 /// since it reads its files once. Requests are merged while one is waiting.
 pub(super) fn channel(config: &Config) -> (impl FnMut() + Send + 'static, Receiver<()>) {
-    let (sender, wishes) = bounded(1);
+    let (sender, requests) = bounded(1);
     let sender = (!config.jobs.once).then_some(sender);
-    let wish = move || {
+    let request = move || {
         logging::reopen();
         if let Some(sender) = &sender {
             pass_on(sender);
         }
     };
-    (wish, wishes)
+    (request, requests)
 }
 
 /// Starts the thread that reloads the allowed values; returns the requests for the reader
@@ -32,12 +32,12 @@ pub(super) fn channel(config: &Config) -> (impl FnMut() + Send + 'static, Receiv
 pub(super) fn start(
     config: &Config,
     allowing: Allowing,
-    wishes: Receiver<()>,
+    requests: Receiver<()>,
 ) -> std::io::Result<Receiver<()>> {
     let (sender, further) = bounded(1);
     let noise = config.noise.clone();
     let reload = move || {
-        for () in wishes {
+        for () in requests {
             if !noise.allow.is_empty() {
                 match allow::read(&noise) {
                     Ok(allow) => {

@@ -268,24 +268,24 @@ fn connect_one(
     }))
 }
 
-/// Knows what a store came to, when its threads have ended.
-pub struct Witness {
+/// Reads the outcome of a store, also when its threads have ended.
+pub struct OutcomeReader {
     name: Arc<str>,
     connection: Option<Arc<Connection>>,
     fates: Arc<Fates>,
 }
 
-impl Witness {
-    /// The witness of this store.
+impl OutcomeReader {
+    /// The reader of this store.
     pub fn of(store: &EventStore) -> Self {
-        Witness {
+        OutcomeReader {
             name: store.name.clone(),
             connection: store.connection.clone(),
             fates: store.fates.clone(),
         }
     }
 
-    /// What it came to by now.
+    /// The outcome by now.
     pub fn outcome(&self) -> Outcome {
         Outcome {
             name: self.name.clone(),

@@ -13,7 +13,7 @@ use super::message::{CommandRun, WriterMessage};
 use super::retries::{Failed, MOST_RETRIES, Retries};
 use super::transform::run_command;
 use super::untaken::{Place, Untaken};
-use super::writer::Ended;
+use super::writer::SinkResult;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
@@ -55,7 +55,7 @@ impl Command {
     }
 
     /// Runs the command until the workers are gone and everything is settled.
-    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> Ended {
+    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> SinkResult {
         let mut more = true;
         while !self.stop.is_now() {
             let now = Instant::now();
@@ -167,7 +167,7 @@ impl Command {
     }
 
     /// Sightings not accepted at the end are stored, or lost. Those stored before remain.
-    fn end(mut self, messages: &Receiver<WriterMessage>) -> Ended {
+    fn end(mut self, messages: &Receiver<WriterMessage>) -> SinkResult {
         let waiting = self.retries.give_up().into_iter();
         let mut left: Vec<CommandRun> = waiting
             .filter_map(|(run, place)| place.is_none().then_some(run))
@@ -188,6 +188,6 @@ impl Command {
             tickets.for_each(Ticket::finish);
         }
         self.untaken.end();
-        Ended::Done
+        SinkResult::Complete
     }
 }

@@ -15,7 +15,7 @@ use super::message::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
 use super::untaken::{Place, Untaken};
-use super::writer::Ended;
+use super::writer::SinkResult;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::process::child;
@@ -101,7 +101,7 @@ impl LineSink {
     }
 
     /// Feeds the command until the workers are gone and everything is accepted.
-    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> Ended {
+    pub(super) fn run(mut self, messages: &Receiver<WriterMessage>) -> SinkResult {
         let mut more = true;
         while more || !self.handing.is_empty() {
             if self.stop.is_now() {
@@ -121,7 +121,7 @@ impl LineSink {
             process.retire(TIME_LIMIT);
         }
         self.untaken.end();
-        Ended::Done
+        SinkResult::Complete
     }
 
     /// Receives from the workers, waiting if there is nothing to write. Returns whether
@@ -356,7 +356,7 @@ impl LineSink {
     }
 
     /// The program ends at once: what is not accepted is stored, or lost.
-    fn stopped(mut self, messages: &Receiver<WriterMessage>) -> Ended {
+    fn stopped(mut self, messages: &Receiver<WriterMessage>) -> SinkResult {
         for message in messages.try_iter() {
             self.take(message);
         }
@@ -371,7 +371,7 @@ impl LineSink {
             self.untaken.miss(Undelivered::Lost, left);
         }
         self.untaken.end();
-        Ended::Done
+        SinkResult::Complete
     }
 }
 

@@ -20,14 +20,14 @@ use crate::sighting::untaken::Untaken;
 use crate::state::journal::Ticket;
 use crate::state::spool::Spool;
 
-/// Why the writer has ended.
+/// How much the sink has accepted when the writer ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
-    /// No more sightings arrive.
-    Done,
-    /// The reader of standard output closed it.
-    ReaderGone,
-    /// Standard output cannot be written.
+pub enum SinkResult {
+    /// Everything, except for the sightings counted as lost.
+    Complete,
+    /// As much as its reader wanted: the reader of standard output closed it.
+    ReaderLeft,
+    /// Writing failed.
     Failed,
 }
 
@@ -37,7 +37,7 @@ trait Sink {
     fn deliver(&mut self, message: WriterMessage) -> u64;
 
     /// Why nothing more can be delivered, if that is the case.
-    fn gone(&self) -> Option<Ended> {
+    fn gone(&self) -> Option<SinkResult> {
         None
     }
 }
@@ -53,7 +53,7 @@ pub enum SinkKind {
 }
 
 /// The writer's work, done in its own thread.
-pub type Work = Box<dyn FnOnce(&Receiver<WriterMessage>) -> Ended + Send>;
+pub type Work = Box<dyn FnOnce(&Receiver<WriterMessage>) -> SinkResult + Send>;
 
 /// The writer's thread: delivers until the workers are gone.
 ///
@@ -93,7 +93,7 @@ fn write_all(
     mut sink: Box<dyn Sink + Send>,
     messages: &Receiver<WriterMessage>,
     metrics: &Metrics,
-) -> Ended {
+) -> SinkResult {
     for message in messages {
         if let WriterMessage::Finished(tickets) = message {
             tickets.into_iter().for_each(Ticket::finish);
@@ -105,13 +105,13 @@ fn write_all(
             return ended;
         }
     }
-    Ended::Done
+    SinkResult::Complete
 }
 
 /// Contexts on standard output, one per line.
 struct StdoutSink {
     stdout: File,
-    gone: Option<Ended>,
+    gone: Option<SinkResult>,
     stop: Stop,
     delivery: Arc<Delivery>,
     metrics: Arc<Metrics>,
@@ -130,10 +130,10 @@ impl Sink for StdoutSink {
                     // `| head -1` has what it needs: success.
                     debug!("the reader of standard output is gone");
                     self.stop.unwanted();
-                    Ended::ReaderGone
+                    SinkResult::ReaderLeft
                 } else {
                     error!("standard output cannot be written: {error}; stopping");
-                    Ended::Failed
+                    SinkResult::Failed
                 });
                 self.stop.now();
                 0
@@ -141,7 +141,7 @@ impl Sink for StdoutSink {
         }
     }
 
-    fn gone(&self) -> Option<Ended> {
+    fn gone(&self) -> Option<SinkResult> {
         self.gone
     }
 }
