@@ -46,7 +46,7 @@ pub struct Gate {
 
 /// Whether a sighting may be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MaySend {
     /// Now.
     Yes,
     /// The broker does not subscribe, or not yet.
@@ -123,21 +123,21 @@ impl Gate {
 
     /// Whether a sighting on this topic may be sent. With `now_or_never` it is sent early
     /// rather than never.
-    pub fn verdict(&mut self, topic: &[u8], now: Instant, now_or_never: bool) -> Verdict {
+    pub fn may_send(&mut self, topic: &[u8], now: Instant, now_or_never: bool) -> MaySend {
         if !self.listens_to(topic) {
             return match self.generation() {
-                Some(_) => Verdict::Never,
-                None => Verdict::Unheard,
+                Some(_) => MaySend::Never,
+                None => MaySend::Unheard,
             };
         }
         if let State::Settling(until) = self.state {
             let left = until.saturating_duration_since(now);
             if !left.is_zero() && !now_or_never {
-                return Verdict::Settling(left);
+                return MaySend::Settling(left);
             }
             self.state = State::Open;
         }
-        Verdict::Yes
+        MaySend::Yes
     }
 
     /// Whether the connection was lost since the last call.
@@ -176,18 +176,18 @@ mod tests {
     fn a_sighting_waits_for_the_broker_and_then_for_its_apps() {
         let now = Instant::now();
         let mut gate = Gate::new(false, now);
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Unheard);
         assert!(!gate.heard(b"\x01stix2/", now));
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Yes);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Yes);
         assert!(!gate.take_loss());
         assert!(!gate.heard(b"\x00stix2/", now));
         assert!(gate.take_loss());
         assert!(!gate.take_loss());
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Unheard);
         assert!(gate.heard(b"\x01stix2/", now));
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Settling(SETTLING));
-        assert_eq!(gate.verdict(STIX, now + SETTLING, false), Verdict::Yes);
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Yes);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Settling(SETTLING));
+        assert_eq!(gate.may_send(STIX, now + SETTLING, false), MaySend::Yes);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Yes);
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let now = Instant::now();
         let mut gate = Gate::new(true, now);
         assert!(gate.heard(b"\x01stix2/", now));
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Settling(SETTLING));
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Settling(SETTLING));
         assert!(!gate.take_loss());
     }
 
@@ -206,7 +206,7 @@ mod tests {
         for message in [b"\x01stix2/", b"\x00stix2/", b"\x01stix2/"] {
             gate.heard(message, now);
         }
-        assert_eq!(gate.verdict(STIX, now, true), Verdict::Yes);
+        assert_eq!(gate.may_send(STIX, now, true), MaySend::Yes);
     }
 
     #[test]
@@ -214,9 +214,9 @@ mod tests {
         let now = Instant::now();
         let mut gate = Gate::new(false, now);
         gate.heard(b"\x01threatbus/snapshotenvelope", now);
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Unheard);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Unheard);
         gate.heard(b"\x01threatbus/sighting", now);
-        assert_eq!(gate.verdict(STIX, now, false), Verdict::Never);
+        assert_eq!(gate.may_send(STIX, now, false), MaySend::Never);
         assert_eq!(gate.generation(), Some(Protocol::Legacy));
     }
 }

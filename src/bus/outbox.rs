@@ -38,7 +38,7 @@ pub struct Outbox {
 
 /// A message to be sent now.
 #[derive(Debug)]
-pub struct Next {
+pub struct NextMessage {
     /// The whole frame.
     pub frame: Frame,
     origin: Origin,
@@ -52,7 +52,7 @@ enum Origin {
     Flight(u64),
 }
 
-impl Next {
+impl NextMessage {
     /// Whether it was sent before.
     pub fn is_repeated(&self) -> bool {
         matches!(self.origin, Origin::Flight(_))
@@ -120,13 +120,13 @@ impl Outbox {
     ///
     /// # Errors
     /// The spool is damaged; the error says what is lost, and the rest is still sent.
-    pub fn next_to_send(&mut self) -> io::Result<Option<Next>> {
+    pub fn next_to_send(&mut self) -> io::Result<Option<NextMessage>> {
         if !self.flight.may_send() {
             return Ok(None);
         }
         if let Some((number, frame)) = self.flight.next_doubt() {
             let (frame, origin) = (frame.clone(), Origin::Flight(number));
-            return Ok(Some(Next { frame, origin }));
+            return Ok(Some(NextMessage { frame, origin }));
         }
         if !self.flight.has_memory_for_new() {
             return Ok(None);
@@ -138,7 +138,7 @@ impl Outbox {
                 found.map(|(frame, end)| (frame, Some(end)))
             }
         };
-        Ok(found.map(|(frame, end)| Next {
+        Ok(found.map(|(frame, end)| NextMessage {
             frame,
             origin: Origin::Store(end),
         }))
@@ -148,7 +148,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The spool's position cannot be written.
-    pub fn sent(&mut self, message: Next, now: Instant) -> io::Result<()> {
+    pub fn sent(&mut self, message: NextMessage, now: Instant) -> io::Result<()> {
         match message.origin {
             Origin::Flight(number) => self.flight.sent_again(number, now),
             Origin::Store(end) => {
@@ -168,7 +168,7 @@ impl Outbox {
     ///
     /// # Errors
     /// The spool's position cannot be written.
-    pub fn dropped(&mut self, message: Next, now: Instant) -> io::Result<()> {
+    pub fn dropped(&mut self, message: NextMessage, now: Instant) -> io::Result<()> {
         match message.origin {
             Origin::Flight(number) => self.flight.gave_up_resending(number, now),
             Origin::Store(end) => {

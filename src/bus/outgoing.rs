@@ -10,7 +10,7 @@ use log::{debug, error, info, warn};
 
 use super::echo;
 use super::flight::{CONFIRMATION_TIME, Frame, Key};
-use super::outbox::{Next, Outbox, Overdue};
+use super::outbox::{NextMessage, Outbox, Overdue};
 use super::publish::{Publisher, Sent};
 use super::share::Mostly;
 use crate::observe::logging::printable;
@@ -362,7 +362,7 @@ impl BusWriter {
     }
 
     /// Returns whether it was sent, or never will be.
-    fn send_next(&mut self, next: Next) -> bool {
+    fn send_next(&mut self, next: NextMessage) -> bool {
         let sent = self.send(&next.frame);
         let now = Instant::now();
         let kept = match sent {

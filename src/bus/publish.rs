@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::flight::{QUEUE, RISK};
-use super::gate::{Gate, SETTLING, Verdict};
+use super::gate::{Gate, MaySend, SETTLING};
 use super::management::poll_milliseconds;
 use crate::indicator::Protocol;
 use crate::process::endpoint::Endpoint;
@@ -221,14 +221,14 @@ impl Publisher {
         };
         xpub.read_subscriptions()?;
         let now_or_never = self.stop.is_draining() && !self.is_patient;
-        match xpub.gate.verdict(topic, Instant::now(), now_or_never) {
-            Verdict::Yes => self.said_unheard = false,
-            Verdict::Never => return Ok(Sent::Never),
-            Verdict::Settling(left) => {
+        match xpub.gate.may_send(topic, Instant::now(), now_or_never) {
+            MaySend::Yes => self.said_unheard = false,
+            MaySend::Never => return Ok(Sent::Never),
+            MaySend::Settling(left) => {
                 let _ = self.stop.drain_channel().recv_timeout(left.min(RECHECK));
                 return Ok(Sent::NotYet);
             }
-            Verdict::Unheard => {
+            MaySend::Unheard => {
                 if !std::mem::replace(&mut self.said_unheard, true) {
                     info!(
                         "sightings wait for the broker at {} to listen to {}",

@@ -108,14 +108,14 @@ impl Account {
     }
 
     /// Adds a waiting indicator.
-    pub fn place(self: &Arc<Self>, indicator: &Arc<Indicator>) -> Place {
+    pub fn place(self: &Arc<Self>, indicator: &Arc<Indicator>) -> LanePlace {
         self.count.fetch_add(1, Ordering::AcqRel);
         let came = Instant::now();
         if !self.is_live {
             self.fates.begin_waiting();
             self.fates.metrics().waiting.begin(came);
         }
-        let mut place = Place {
+        let mut place = LanePlace {
             account: self.clone(),
             waiting: None,
             came,
@@ -158,14 +158,14 @@ impl Account {
 
 /// The place of one indicator in an [`Account`], freed when dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct LanePlace {
     account: Arc<Account>,
     /// While it waits: the indicator, and its size in bytes.
     waiting: Option<(Arc<Indicator>, usize)>,
     came: Instant,
 }
 
-impl Place {
+impl LanePlace {
     /// The time since the indicator was added.
     pub fn age(&self) -> Duration {
         self.came.elapsed()
@@ -189,7 +189,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LanePlace {
     fn drop(&mut self) {
         self.begin();
         self.account.count.fetch_sub(1, Ordering::AcqRel);
@@ -228,7 +228,8 @@ mod tests {
     fn what_waits_on_several_lanes_is_in_memory_once() {
         let (budget, accounts) = accounts(3);
         let one = indicator("1", 1000);
-        let mut places: Vec<Place> = accounts.iter().map(|account| account.place(&one)).collect();
+        let mut places: Vec<LanePlace> =
+            accounts.iter().map(|account| account.place(&one)).collect();
         let size = one.size();
         assert_eq!(budget.bytes(), size + 2 * ONE_MORE);
         assert!(accounts.iter().all(|account| account.bytes() == size));

@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::{error, info, warn};
 
 use super::Input;
-use super::account::{Account, Budget, Place, QUEUE_BYTES};
+use super::account::{Account, Budget, LanePlace, QUEUE_BYTES};
 use super::fates::{Fate, Fates};
 use crate::indicator::{Allowing, Because, Indicator, MatchExpansion};
 use crate::observe::metrics::Metrics;
@@ -65,7 +65,7 @@ pub enum Arrival {
         /// Its entry in the journal, if it has one.
         ticket: Option<Ticket>,
         /// Its place on the lane.
-        place: Place,
+        place: LanePlace,
     },
     /// The indicator with this id is withdrawn.
     Withdrawal(Arc<str>),
@@ -75,7 +75,7 @@ pub enum Arrival {
 
 impl Arrival {
     /// Converts it for a [`super::Life`]. Its place has to be held until that is done.
-    pub fn into_input(self) -> (Input, Option<Place>) {
+    pub fn into_input(self) -> (Input, Option<LanePlace>) {
         match self {
             Arrival::Indicator {
                 indicator,

@@ -11,7 +11,7 @@ mod not_yet_valid;
 mod notes;
 mod received;
 
-pub use account::{Account, Budget, Place, QUEUE_BYTES};
+pub use account::{Account, Budget, LanePlace, QUEUE_BYTES};
 pub use fates::{Fate, FateCounts, Fates};
 pub use id::ShortId;
 pub use lanes::{Arrival, Intake};

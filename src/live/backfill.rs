@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::Shared;
 use super::indicator_table::{Change, Matched};
-use super::matcher_updates::Way;
+use super::matcher_updates::ChangeSender;
 use crate::engine::{Bounds, Engine, Event, Line, QueryOutcome, QueryTarget};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -39,8 +39,8 @@ pub struct Backfill {
     pub engine: Arc<dyn Engine + Send + Sync>,
     /// The live indicators.
     pub shared: Arc<Shared>,
-    /// The way to a matcher that loses its values.
-    pub forgetful: Option<Way>,
+    /// The sender of changes to a matcher that loses its values.
+    pub forgetful: Option<ChangeSender>,
     /// Where matches are reported.
     pub reporter: Reporter,
     /// The metrics.
@@ -88,8 +88,8 @@ impl Backfill {
                 continue;
             };
             // Events stored before the matcher has its values back belong to the gap.
-            if let Some(way) = &self.forgetful {
-                way.wait_until_settled();
+            if let Some(sender) = &self.forgetful {
+                sender.wait_until_settled();
             }
             match self.cover(since) {
                 Ok(()) => {
@@ -135,7 +135,7 @@ impl Backfill {
 
     /// Sends all values again to an engine that has lost them.
     fn remind(&self) {
-        let Some(way) = &self.forgetful else {
+        let Some(sender) = &self.forgetful else {
             return;
         };
         let mut next = Some(0);
@@ -143,7 +143,7 @@ impl Backfill {
             let values;
             (values, next) = self.shared.table().values(from, 1000);
             for (value, id) in values {
-                if !way.send(Change::Add(value, id)) {
+                if !sender.send(Change::Add(value, id)) {
                     return;
                 }
             }

@@ -8,7 +8,7 @@ use log::{log, warn};
 
 use super::Shared;
 use super::indicator_table::{Change, IndicatorTable};
-use super::matcher_updates::Way;
+use super::matcher_updates::ChangeSender;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
 use crate::intake::{self, Arrival, Expiry, Fates, Input, Life, PutOutcome, Table};
@@ -23,8 +23,8 @@ pub struct Lifecycle {
     pub shared: Arc<Shared>,
     /// The engine's own matcher, if it has one, which tells what it supports.
     pub matcher: Option<Arc<dyn RemoteMatcher>>,
-    /// The way to that matcher.
-    pub way: Option<Way>,
+    /// The sender of changes to that matcher.
+    pub change_sender: Option<ChangeSender>,
     /// Whether live matching is the only matching.
     pub is_alone: bool,
     /// How far the search for indicators goes beyond equality.
@@ -87,12 +87,12 @@ impl Lifecycle {
 
     /// Sends the changes to the engine's matcher.
     fn send_changes(&self, changes: &mut Vec<Change>) {
-        let Some(way) = &self.way else {
+        let Some(sender) = &self.change_sender else {
             return changes.clear();
         };
         let mut unsent = 0;
         for change in changes.drain(..) {
-            if unsent > 0 || !way.send(change) {
+            if unsent > 0 || !sender.send(change) {
                 unsent += 1;
             }
         }

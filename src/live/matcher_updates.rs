@@ -40,7 +40,7 @@ enum Order {
     Report(Sender<Infallible>),
 }
 
-/// The threads, and the way to them.
+/// The threads, and their queues.
 pub struct MatcherUpdates {
     queues: Vec<Sender<Order>>,
     threads: Vec<JoinHandle<()>>,
@@ -49,9 +49,9 @@ pub struct MatcherUpdates {
     stop: Stop,
 }
 
-/// A way to the threads for one sender.
+/// Sends changes to the threads.
 #[derive(Clone)]
-pub struct Way {
+pub struct ChangeSender {
     queues: Vec<Sender<Order>>,
     hasher: RandomState,
     ending: Stop,
@@ -59,7 +59,7 @@ pub struct Way {
 }
 
 impl MatcherUpdates {
-    /// Starts the threads. They end when every [`Way`] is dropped, or with `ending`.
+    /// Starts the threads. They end when every [`ChangeSender`] is dropped, or with `ending`.
     ///
     /// # Errors
     /// The system has no thread left.
@@ -95,9 +95,9 @@ impl MatcherUpdates {
         Ok(pool)
     }
 
-    /// A new way to the threads.
-    pub fn way(&self) -> Way {
-        Way {
+    /// Another sender of changes.
+    pub fn change_sender(&self) -> ChangeSender {
+        ChangeSender {
             queues: self.queues.clone(),
             hasher: self.hasher.clone(),
             ending: self.ending.clone(),
@@ -114,7 +114,7 @@ impl MatcherUpdates {
     }
 }
 
-impl Way {
+impl ChangeSender {
     /// Sends a change, waiting while too many wait, but not beyond the end; returns
     /// whether it was sent.
     pub fn send(&self, change: Change) -> bool {
@@ -437,8 +437,8 @@ mod tests {
         let matcher: Arc<dyn RemoteMatcher> = Arc::new(Away);
         let metrics = Arc::new(Metrics::default());
         let pool = MatcherUpdates::start(&matcher, &metrics, &ending, &stop).expect("threads");
-        let way = pool.way();
-        let send = move || (0..200_000).all(|n| way.send(add(&format!("{n}.example"), "1")));
+        let sender = pool.change_sender();
+        let send = move || (0..200_000).all(|n| sender.send(add(&format!("{n}.example"), "1")));
         let bringing = std::thread::spawn(send);
         while !pool.queues.iter().any(Sender::is_full) {
             std::thread::yield_now();
@@ -529,19 +529,19 @@ mod tests {
         let matcher: Arc<dyn RemoteMatcher> = slow.clone();
         let metrics = Arc::new(Metrics::default());
         let pool = MatcherUpdates::start(&matcher, &metrics, &stop, &stop).expect("threads");
-        let way = pool.way();
-        way.wait_until_settled();
+        let sender = pool.change_sender();
+        sender.wait_until_settled();
         for round in 1..=3 {
             for n in 0..100 {
-                way.send(add(&format!("{round}-{n}"), "x"));
+                sender.send(add(&format!("{round}-{n}"), "x"));
             }
-            way.send(add("refused", "x"));
-            way.send(remove("0-0"));
-            way.wait_until_settled();
+            sender.send(add("refused", "x"));
+            sender.send(remove("0-0"));
+            sender.wait_until_settled();
             let known = slow.0.lock().expect("nobody panicked").len();
             assert_eq!(known, round * 100);
         }
-        drop(way);
+        drop(sender);
         pool.join();
     }
 }

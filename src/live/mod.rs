@@ -292,7 +292,10 @@ fn prepare(
     let backfill = Backfill {
         engine: connection.engine().clone(),
         shared: shared.clone(),
-        forgetful: pool.as_ref().filter(|_| forgets).map(MatcherUpdates::way),
+        forgetful: pool
+            .as_ref()
+            .filter(|_| forgets)
+            .map(MatcherUpdates::change_sender),
         reporter: reporter(),
         metrics: metrics.clone(),
         timeout: settings.timeout,
@@ -302,7 +305,7 @@ fn prepare(
     let lifecycle = Lifecycle {
         shared: shared.clone(),
         matcher: source.matcher,
-        way: pool.as_ref().map(MatcherUpdates::way),
+        change_sender: pool.as_ref().map(MatcherUpdates::change_sender),
         is_alone: settings.is_alone,
         wider,
         metrics: metrics.clone(),

@@ -39,7 +39,7 @@ const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 
 /// How long delivering sightings may take once all inputs of a run with `--follow` have
 /// ended.
-const GRACE: Duration = Duration::from_secs(5);
+const DELIVERY_GRACE: Duration = Duration::from_secs(5);
 
 /// The thread that directs the others.
 pub struct Director {
@@ -308,7 +308,7 @@ impl Director {
         if !self.stop.is_draining() {
             info!("all inputs have ended");
             if self.settings.is_alone {
-                self.stop.drain(GRACE);
+                self.stop.drain(DELIVERY_GRACE);
             }
         }
         // Engines may still be queried for later arrivals.

@@ -74,10 +74,10 @@ impl BlockReader<'_> {
         match cut {
             Cut::Unreadable(reason) => Err(Failure::Unreadable(reason)),
             Cut::Nothing => Ok(false),
-            Cut::Block(reading) => Ok(self.hand_over(Chunk {
+            Cut::Block(parser) => Ok(self.hand_over(Chunk {
                 block,
                 source: source.clone(),
-                reading,
+                parser,
                 first_line: cutter.first_line(),
                 match_type,
             })),

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use crossbeam_channel::{Receiver, Sender};
 
 use super::format::zeek_tsv::TsvRow;
-use super::format::{Event, NoEvent, Reading, json_lines};
+use super::format::{Event, LineParser, NoEvent, json_lines};
 use super::lines::Block;
 use super::source::Source;
 use super::watchlist::{Scratch, Watched, WatchedSequence, Watchlist};
@@ -23,7 +23,7 @@ pub struct Chunk {
     /// Their log.
     pub source: Arc<Source>,
     /// How they become events.
-    pub reading: Reading,
+    pub parser: LineParser,
     /// The number of the first line in the log, from 1, if known.
     pub first_line: Option<u64>,
     /// The match type of sightings from them.
@@ -63,7 +63,7 @@ impl Scanner<'_> {
     }
 
     fn scan(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
-        let mut reading = chunk.reading;
+        let mut parser = chunk.parser;
         let from = (chunk.source.clone(), chunk.match_type);
         let limit = self
             .max_events
@@ -75,7 +75,7 @@ impl Scanner<'_> {
         };
         let mut start = 0;
         for part in parts(bytes) {
-            for finding in self.find(&mut reading, part, &chunk.source, scratch) {
+            for finding in self.find(&mut parser, part, &chunk.source, scratch) {
                 match finding {
                     Finding::Matched(event, found) => {
                         self.reporter.come_from(&chunk.source.name);
@@ -150,7 +150,7 @@ impl Scanner<'_> {
     /// as long as a command, and a pending change of the list blocks all others.
     fn find(
         &self,
-        reading: &mut Reading,
+        parser: &mut LineParser,
         part: &[u8],
         source: &Source,
         scratch: &mut Scratch,
@@ -164,7 +164,7 @@ impl Scanner<'_> {
         };
         let mut printed = String::new();
         let mut events = 0;
-        reading.each(part, |event| {
+        parser.each(part, |event| {
             let (line, looked_at) = match event {
                 Ok(Event::Json(line)) => (line, look.line(line)),
                 Ok(Event::Row(row)) => {

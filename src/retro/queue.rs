@@ -9,7 +9,7 @@ use log::debug;
 use super::event_multiset::EventMultiset;
 use super::sequences::Part;
 use crate::indicator::Indicator;
-use crate::intake::{Account, Expiry, Place, PutOutcome, Table, note_unsupported};
+use crate::intake::{Account, Expiry, LanePlace, PutOutcome, Table, note_unsupported};
 use crate::observe::metrics::Metrics;
 use crate::process::text::printable;
 use crate::state::journal::Ticket;
@@ -22,7 +22,7 @@ pub struct Request {
     /// Its entry in the journal, if it has one.
     pub ticket: Option<Ticket>,
     /// Its place in the account of waiting and running requests.
-    pub place: Option<Place>,
+    pub place: Option<LanePlace>,
     /// When its validity ends.
     end: Option<Expiry>,
     /// The number of sightings that unfinished queries have reported.
@@ -224,7 +224,7 @@ impl Queue {
         let number = self.batches;
         self.batches += 1;
         let wanted = requests.iter_mut().map(|request| {
-            request.place.iter_mut().for_each(Place::begin);
+            request.place.iter_mut().for_each(LanePlace::begin);
             let running = Running {
                 indicator: request.indicator.clone(),
                 end: request.end,
@@ -249,7 +249,7 @@ impl Queue {
             };
             request.end = running.end;
             let indicator = &request.indicator;
-            let wait = |place: &mut Place| place.wait(indicator);
+            let wait = |place: &mut LanePlace| place.wait(indicator);
             request.place.iter_mut().for_each(wait);
             self.push(request);
         }

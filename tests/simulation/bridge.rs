@@ -10,7 +10,7 @@ use vast_threatbus::process::endpoint::Endpoint;
 
 use crate::machines::alive::Moment;
 use crate::machines::flight::Key;
-use crate::machines::gate::{Gate, Verdict};
+use crate::machines::gate::{Gate, MaySend};
 use crate::machines::outbox::Outbox;
 use crate::machines::seen_indicators::Remembered;
 use crate::machines::subscription::{Input, Next, Notice, Output, Request, Subscriber, Wishes};
@@ -269,7 +269,7 @@ impl Bridge {
         }
         let is_ending = self.stopped_at.is_some() && !self.outbox.is_on_disk();
         while let Some(next) = self.outbox.next_to_send().expect("the disk is well") {
-            if self.gate.verdict(TOPIC.as_bytes(), now, is_ending) != Verdict::Yes
+            if self.gate.may_send(TOPIC.as_bytes(), now, is_ending) != MaySend::Yes
                 || sent.len() >= room
             {
                 break;
@@ -286,7 +286,7 @@ impl Bridge {
 
     /// Sends a sighting at once, past the outbox, if that is possible; whether it was.
     pub fn sends_at_once(&mut self, number: u32, now: Instant, room: usize) -> bool {
-        let is_open = self.gate.verdict(TOPIC.as_bytes(), now, false) == Verdict::Yes;
+        let is_open = self.gate.may_send(TOPIC.as_bytes(), now, false) == MaySend::Yes;
         if !self.outbox.is_bypassed() || !is_open || room == 0 {
             return false;
         }

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use super::json_array::Flatten;
-use super::{BEGINNING, Detected, LogFormat, Reading, detect};
+use super::{BEGINNING, Detected, LineParser, LogFormat, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
 /// The bytes of the beginning that are kept for messages.
@@ -20,7 +20,7 @@ struct Beginning {
 #[derive(Debug)]
 pub enum Cut {
     /// A block of whole lines, and how to read them.
-    Block(Reading),
+    Block(LineParser),
     /// No whole line is left before the end.
     Nothing,
     /// The log cannot be read, for this reason.
@@ -35,7 +35,7 @@ pub struct Cutter {
     beginning: Beginning,
     begins: Option<Vec<u8>>,
     flatten: Option<Flatten>,
-    reading: Reading,
+    parser: LineParser,
     lines: Lines,
     /// The number of the first line of the next block, from 1, if known.
     next_line: Option<u64>,
@@ -50,7 +50,7 @@ impl Default for Cutter {
             beginning: Beginning::default(),
             begins: None,
             flatten: None,
-            reading: Reading::default(),
+            parser: LineParser::default(),
             lines: Lines::default(),
             next_line: Some(1),
             first_line: None,
@@ -74,7 +74,7 @@ impl Cutter {
             // The lines that are cut are not those of the file.
             self.next_line = None;
         }
-        self.reading = form.reading();
+        self.parser = form.parser();
     }
 
     /// The format, once it is known.
@@ -135,7 +135,7 @@ impl Cutter {
             self.count_lines(block.bytes());
         }
         Ok(if more {
-            Cut::Block(self.reading.next(block.bytes()))
+            Cut::Block(self.parser.next(block.bytes()))
         } else {
             Cut::Nothing
         })
@@ -208,11 +208,11 @@ mod tests {
     fn read_in_pieces(mut reader: Pieces<'_>) -> (Option<LogFormat>, Vec<String>) {
         let (mut cutter, mut block) = (Cutter::default(), Block::default());
         let mut events = Vec::new();
-        while let Cut::Block(mut reading) = cutter
+        while let Cut::Block(mut parser) = cutter
             .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
             .expect("memory does not fail")
         {
-            reading.each(block.bytes(), |event| {
+            parser.each(block.bytes(), |event| {
                 let mut event_of = String::new();
                 match event {
                     Ok(Event::Json(line)) => event_of.push_str(line),

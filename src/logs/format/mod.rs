@@ -1,7 +1,7 @@
 //! The formats of logs, which are detected by content.
 //!
 //! A format determines how its bytes become lines (`LogFormat::flatten`) and how lines
-//! become events ([`Reading`]). A new format needs an entry in [`LOG_FORMS`], its variants
+//! become events ([`LineParser`]). A new format needs an entry in [`LOG_FORMS`], its variants
 //! and match arms in this file, and a file with its reader. Compression is handled in
 //! `decode`. [`Cutter`] reads for both passes over files and for following them.
 
@@ -56,10 +56,10 @@ impl LogFormat {
     }
 
     /// How to read events from its lines, before the first line.
-    fn reading(self) -> Reading {
+    fn parser(self) -> LineParser {
         match self {
-            LogFormat::JsonLines | LogFormat::JsonArray(_) => Reading::Json,
-            LogFormat::Zeek => Reading::Zeek(zeek_tsv::Head::default()),
+            LogFormat::JsonLines | LogFormat::JsonArray(_) => LineParser::Json,
+            LogFormat::Zeek => LineParser::Zeek(zeek_tsv::Head::default()),
         }
     }
 
@@ -163,7 +163,7 @@ fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
 
 /// How to read events from the lines of a block.
 #[derive(Clone, Debug, Default)]
-pub enum Reading {
+pub enum LineParser {
     /// Every line is one JSON object.
     #[default]
     Json,
@@ -189,24 +189,24 @@ pub struct NoEvent<'a> {
     pub reason: NoRow,
 }
 
-impl Reading {
+impl LineParser {
     /// How to read the next block; also processes the headers in this block, for the one
     /// after it.
-    fn next(&mut self, block: &[u8]) -> Reading {
-        let reading = self.clone();
+    fn next(&mut self, block: &[u8]) -> LineParser {
+        let parser = self.clone();
         match self {
-            Reading::Json => {}
-            Reading::Zeek(head) => head.take_all(block),
+            LineParser::Json => {}
+            LineParser::Zeek(head) => head.take_all(block),
         }
-        reading
+        parser
     }
 
     /// Passes on the result of every line of a part of a block, except blank lines and
     /// headers. Call it for the parts in order.
     pub fn each(&mut self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
         match self {
-            Reading::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
-            Reading::Zeek(head) => {
+            LineParser::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
+            LineParser::Zeek(head) => {
                 for line in lines(block).filter(|line| !line.trim_ascii().is_empty()) {
                     if line.starts_with(b"#") {
                         head.take(line);

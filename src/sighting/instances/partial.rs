@@ -22,7 +22,7 @@ const MOST_BYTES: usize = 64 << 20;
 
 /// How long an event is stored after its arrival, no matter when it happened: other logs
 /// may be read more slowly.
-const GRACE: Time = 60 * 1_000_000_000;
+const ARRIVAL_GRACE: Time = 60 * 1_000_000_000;
 
 /// The limits of partial instances.
 #[derive(Clone, Copy, Debug)]
@@ -244,8 +244,9 @@ impl Partial {
         let memory = Time::try_from(self.bounds.memory.as_nanos()).unwrap_or(Time::MAX);
         let longest = tracked.track.span().unwrap_or(memory);
         let border = self.newest.saturating_sub(longest);
-        let is_old =
-            |time: Time, one: &Observed| time < border && one.arrived.saturating_add(GRACE) < now;
+        let is_old = |time: Time, one: &Observed| {
+            time < border && one.arrived.saturating_add(ARRIVAL_GRACE) < now
+        };
         let track = &mut tracked.track;
         while track.first().is_some_and(|(time, one)| is_old(time, one)) {
             tracked.bytes -= track.forget_oldest().map_or(0, |one| one.size());
