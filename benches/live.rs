@@ -24,7 +24,7 @@ use vast_threatbus::engine::{
 };
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Fates, Intake};
-use vast_threatbus::live::{Live, LiveSettings, Ways};
+use vast_threatbus::live::{Live, LiveChannels, LiveSettings};
 use vast_threatbus::matching::{Concepts, Meaning};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::observe::metrics::Metrics;
@@ -109,7 +109,7 @@ impl Bed {
         let (name, budget) = ("nothing".into(), Budget::new(1));
         let fates = Fates::new(Arc::clone(&metrics));
         let (intake, arrivals) = Intake::live(&name, Arc::clone(&fates), &budget);
-        let ways = Ways {
+        let ways = LiveChannels {
             arrivals,
             report: Arc::new(ReportSettings::plain(Destination::Stdout)),
             writer,

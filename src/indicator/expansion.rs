@@ -348,7 +348,11 @@ mod tests {
     #[test]
     fn what_is_checked_is_as_wide_as_what_is_queried() {
         let holds = |pattern: &str, wider: MatchExpansion, line: &str| {
-            widened(pattern, wider).holds(&LazyEvent::new(line, Fields::Named, wider.answers))
+            widened(pattern, wider).condition_holds(&LazyEvent::new(
+                line,
+                Fields::Named,
+                wider.answers,
+            ))
         };
         let www = r#"{"host": "www.a.example", "fileinfo.size": 7}"#;
         let answer = r#"{"query": "x", "answers": ["a.example", "192.0.2.1"]}"#;

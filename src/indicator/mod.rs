@@ -138,8 +138,8 @@ impl Indicator {
         joint.unwrap_or("query")
     }
 
-    /// Whether an event that an engine returned for it is a match.
-    pub fn holds(&self, event: &LazyEvent<'_>) -> bool {
+    /// Whether its condition holds in an event that has its values: then the event is a match.
+    pub fn condition_holds(&self, event: &LazyEvent<'_>) -> bool {
         self.condition
             .as_ref()
             .is_none_or(|condition| event.fulfils(condition))

@@ -66,7 +66,7 @@ pub struct LiveSettings {
 }
 
 /// The inputs and outputs of live matching on one engine.
-pub struct Ways {
+pub struct LiveChannels {
     /// Arriving indicators.
     pub arrivals: Receiver<Arrival>,
     /// How matches are reported.
@@ -150,11 +150,11 @@ impl Live {
         source: Source,
         connection: &Arc<Connection>,
         settings: LiveSettings,
-        ways: Ways,
+        channels: LiveChannels,
     ) -> io::Result<Self> {
-        let (lifecycle, threads) = prepare(source, connection, &settings, &ways)?;
+        let (lifecycle, threads) = prepare(source, connection, &settings, &channels)?;
         let run = move || {
-            lifecycle.run(Vec::new(), &ways.arrivals);
+            lifecycle.run(Vec::new(), &channels.arrivals);
             threads.join()
         };
         named("live-lifecycle", settings.number)
@@ -171,21 +171,21 @@ impl Live {
         wish: LiveOptions,
         connection: Arc<Connection>,
         settings: LiveSettings,
-        ways: Ways,
+        channels: LiveChannels,
     ) -> io::Result<Self> {
         let number = settings.number;
         let run = move || {
-            let Some(first) = wait(&connection, &ways) else {
+            let Some(first) = wait(&connection, &channels) else {
                 return true;
             };
-            let source = connection.engine().live(&wish, &ways.stop);
+            let source = connection.engine().live(&wish, &channels.stop);
             let prepared = source.and_then(|source| {
-                let prepared = prepare(source, &connection, &settings, &ways);
+                let prepared = prepare(source, &connection, &settings, &channels);
                 prepared.map_err(|error| error.to_string())
             });
             match prepared {
                 Ok((lifecycle, threads)) => {
-                    lifecycle.run(first, &ways.arrivals);
+                    lifecycle.run(first, &channels.arrivals);
                     threads.join()
                 }
                 Err(reason) => {
@@ -194,9 +194,9 @@ impl Live {
                         "{}: new events are not matched: {reason}",
                         connection.title()
                     );
-                    note_refusal(&settings.willing, &ways.stop);
+                    note_refusal(&settings.willing, &channels.stop);
                     drop(first);
-                    ways.arrivals.iter().for_each(drop);
+                    channels.arrivals.iter().for_each(drop);
                     false
                 }
             }
@@ -220,13 +220,13 @@ fn named(name: &str, number: usize) -> std::thread::Builder {
 
 /// Waits until the engine has responded; returns what arrived in the meantime and is
 /// still needed, or `None` if the program ends first.
-fn wait(connection: &Connection, ways: &Ways) -> Option<Vec<Arrival>> {
+fn wait(connection: &Connection, channels: &LiveChannels) -> Option<Vec<Arrival>> {
     let mut wanted: HashMap<Arc<str>, Arrival> = HashMap::new();
     loop {
         let arrival = select! {
-            recv(ways.arrivals) -> arrival => arrival.ok()?,
+            recv(channels.arrivals) -> arrival => arrival.ok()?,
             recv(connection.decided()) -> _ => return Some(wanted.into_values().collect()),
-            recv(ways.stop.drain_channel()) -> _ => return None,
+            recv(channels.stop.drain_channel()) -> _ => return None,
         };
         match arrival {
             Arrival::Indicator { ref indicator, .. } => {
@@ -252,15 +252,15 @@ fn prepare(
     source: Source,
     connection: &Arc<Connection>,
     settings: &LiveSettings,
-    ways: &Ways,
+    channels: &LiveChannels,
 ) -> io::Result<(Lifecycle, Threads)> {
-    let Ways {
+    let LiveChannels {
         report,
         writer,
         fates,
         stop,
         ..
-    } = ways;
+    } = channels;
     let metrics = fates.metrics();
     let wider = (settings.wider)(&source);
     // Live matching ends at once while retro matching may finish.

@@ -153,7 +153,7 @@ fn start(store: Store) -> Bed {
     let (name, budget) = ("store".into(), Budget::new(1));
     let fates = Fates::new(metrics.clone());
     let (intake, arrivals) = Intake::live(&name, fates.clone(), &budget);
-    let ways = Ways {
+    let channels = LiveChannels {
         arrivals,
         report: Arc::new(ReportSettings::plain(Destination::Stdout)),
         writer,
@@ -161,7 +161,7 @@ fn start(store: Store) -> Bed {
         stop: stop.clone(),
     };
     let connection = Connection::new(Arc::new(store), None, Arc::clone(&metrics));
-    let live = Live::start(source, &Arc::new(connection), settings, ways);
+    let live = Live::start(source, &Arc::new(connection), settings, channels);
     let live = live.expect("there are threads");
     Bed {
         live,

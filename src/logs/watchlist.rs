@@ -559,7 +559,7 @@ impl Watchlist {
     ) {
         let event = LazyEvent::new(line, Fields::Named, self.answers);
         let mut report_if_met = |one: &'a Arc<Watched>| {
-            if one.indicator.holds(&event) {
+            if one.indicator.condition_holds(&event) {
                 report(one);
             }
         };

@@ -260,7 +260,7 @@ counters! {
     bridge indicators_received: "Indicators to match.",
     bridge indicators_repeated: "Indicators that were known already and are not matched twice.",
     bridge indicators_withdrawn: "Removals that the bus sent.",
-    engine indicators_dropped: "Indicators that found the queue full, or were still waiting at the end.",
+    engine indicators_dropped: "Indicators for which there was no room, or that were still waiting at the end.",
     engine indicators_queried: "Indicators whose query, or whose pass over log files, is finished.",
     engine indicators_matched: "Indicators of which at least one event was found, in stored events or in log files.",
     engine indicators_timed_out: "Indicators whose retro query was ended by its time limit.",

@@ -428,7 +428,7 @@ mod tests {
         ] {
             let indicator = composite(&values, kind).expect("an indicator");
             assert_eq!(
-                indicator.holds(&LazyEvent::new(line, Fields::Named, true)),
+                indicator.condition_holds(&LazyEvent::new(line, Fields::Named, true)),
                 expected,
                 "{values:?} {kind} {line}"
             );

@@ -160,7 +160,7 @@ impl Query {
 
     /// Whether an event that the engine returned for it is a match.
     pub(super) fn holds(&self, event: &LazyEvent<'_>) -> bool {
-        self.indicator.holds(event)
+        self.indicator.condition_holds(event)
     }
 
     /// The indicator that represents all of them.

@@ -184,7 +184,7 @@ impl Start<'_> {
             waiting,
             wider: wider_live(config, connection),
         };
-        let ways = live::Ways {
+        let channels = live::LiveChannels {
             arrivals,
             report,
             writer: self.writer.clone(),
@@ -192,8 +192,8 @@ impl Start<'_> {
             stop: self.stop.clone(),
         };
         let live = match store.source.take() {
-            Some(source) => Live::start(*source, connection, settings, ways)?,
-            None => Live::start_later(wish, connection.clone(), settings, ways)?,
+            Some(source) => Live::start(*source, connection, settings, channels)?,
+            None => Live::start_later(wish, connection.clone(), settings, channels)?,
         };
         Ok((live, intake))
     }
