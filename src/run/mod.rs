@@ -243,8 +243,7 @@ fn run_threads(
         );
         receiver_thread().spawn(move || session.run())?
     };
-    let Ok(session_result) = receiver.join() else {
-        error!("the receiver ended by a defect of this program");
+    let Some(session_result) = thread::join(receiver) else {
         stop.now();
         let _ = matching.join();
         drop(held_back_ticker);
