@@ -152,9 +152,35 @@ impl<'a> Context<'a> {
     }
 
     /// When the event happened, as patterns with `START … STOP` have it: its `ts`, `timestamp`
-    /// or `@timestamp`, or that of the event which it wraps.
+    /// or `@timestamp`, or else that of the event which it wraps.
     pub fn time(&self) -> Option<EventTime> {
-        Event::read(&self.json)?.time().copied()
+        self.own_time()
+            .or_else(|| Event::read(&self.json)?.time().copied())
+    }
+
+    /// Its own time; cheaper than reading all of the event, and nearly every event has one.
+    fn own_time(&self) -> Option<EventTime> {
+        #[derive(serde::Deserialize)]
+        struct Times<'a> {
+            #[serde(borrow)]
+            ts: Option<&'a RawValue>,
+            #[serde(borrow)]
+            timestamp: Option<&'a RawValue>,
+            #[serde(borrow, rename = "@timestamp")]
+            at_timestamp: Option<&'a RawValue>,
+        }
+        let times: Times<'_> = serde_json::from_str(&self.json).ok()?;
+        [times.ts, times.timestamp, times.at_timestamp]
+            .into_iter()
+            .flatten()
+            .find_map(|raw| {
+                if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw.get()) {
+                    EventTime::parse(&text)
+                } else {
+                    let seconds: f64 = serde_json::from_str(raw.get()).ok()?;
+                    EventTime::from_seconds(seconds)
+                }
+            })
     }
 
     fn members(&self) -> serde_json::Result<Members<'_>> {

@@ -20,7 +20,6 @@ use log::warn;
 use time::OffsetDateTime;
 
 use crate::indicator::Indicator;
-use crate::matching::event::Event;
 use crate::matching::sequence::Time;
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
@@ -48,8 +47,7 @@ pub fn now() -> Time {
 impl Observed {
     /// An event that arrives now; `None` if it has no time.
     pub fn new(event: &str, source: &Arc<str>) -> Option<Self> {
-        let own = Context::already_checked(event).time();
-        let time = own.or_else(|| Event::read(event)?.time().copied())?;
+        let time = Context::already_checked(event).time()?;
         Some(Observed {
             event: event.into(),
             source: source.clone(),
