@@ -1,9 +1,9 @@
 //! Decompresses logs. The compression is detected from the first bytes and not from the
 //! name, so that standard input works too.
 
-use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 /// The bytes of compressed data that are read at once.
@@ -50,7 +50,7 @@ pub fn decoded<'a>(mut reader: impl Read + 'a) -> io::Result<(Compression, Box<d
         Compression::Plain => Box::new(whole),
         Compression::Gzip => {
             let input = BufReader::with_capacity(INPUT, whole);
-            Box::new(MultiGzDecoder::new(input))
+            Box::new(Members(Some(GzDecoder::new(input))))
         }
         Compression::Zstandard => {
             let input = BufReader::with_capacity(INPUT, whole);
@@ -66,10 +66,92 @@ fn read_up_to_4(reader: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A gzip file has any number of members; the decoder reads one. NUL bytes may follow, up to the
+/// end of a block of a tape or a disk.
+struct Members<R>(Option<GzDecoder<R>>);
+
+impl<R: BufRead> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while let Some(member) = &mut self.0 {
+            let result = member.read(buffer);
+            if matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted) {
+                return result;
+            }
+            // An error is final: what follows would be garbage.
+            let ended = match result {
+                Ok(0) => self.0.take(),
+                Ok(read) => return Ok(read),
+                Err(error) => {
+                    self.0 = None;
+                    return Err(too_early("gzip", error));
+                }
+            };
+            self.0 = ended
+                .map(GzDecoder::into_inner)
+                .map(next_member)
+                .transpose()?
+                .flatten();
+        }
+        Ok(0)
+    }
+}
+
+fn next_member<R: BufRead>(mut reader: R) -> io::Result<Option<GzDecoder<R>>> {
+    loop {
+        let beginning = reader.fill_buf()?;
+        match beginning.iter().position(|byte| *byte != 0) {
+            None if beginning.is_empty() => return Ok(None),
+            None => {
+                let count = beginning.len();
+                reader.consume(count);
+            }
+            Some(count) => {
+                let is_member = beginning[count] == 0x1f;
+                reader.consume(count);
+                return if is_member {
+                    Ok(Some(GzDecoder::new(reader)))
+                } else {
+                    Err(invalid("something follows the end of the gzip data"))
+                };
+            }
+        }
+    }
+}
+
+fn invalid(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+/// Names an end inside of the data for what it is.
+fn too_early(format: &str, error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        io::Error::new(error.kind(), format!("the {format} file ends too early"))
+    } else {
+        error
+    }
+}
+
 /// A Zstandard file has any number of frames; the decoder reads one.
 struct Frames<R: Read>(State<R>);
 
-type Frame<R> = StreamingDecoder<Chain<Cursor<Vec<u8>>, R>, FrameDecoder>;
+type Frame<R> = StreamingDecoder<Chain<Cursor<Vec<u8>>, Noting<R>>, FrameDecoder>;
+
+/// Notes whether the end of the input was read: the decoder does not tell that error from others.
+struct Noting<R> {
+    reader: R,
+    has_ended: bool,
+}
+
+impl<R: Read> Read for Noting<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.has_ended |= read == 0 && !buffer.is_empty();
+        Ok(read)
+    }
+}
 
 enum State<R: Read> {
     Between(R),
@@ -87,12 +169,16 @@ impl<R: Read> Read for Frames<R> {
             match std::mem::replace(&mut self.0, State::Ended) {
                 State::Ended => return Ok(0),
                 State::Between(reader) => self.0 = next_frame(reader)?,
-                State::Inside(mut frame) => match frame.read(buffer)? {
-                    0 => self.0 = State::Between(frame.into_inner().into_inner().1),
-                    read => {
+                State::Inside(mut frame) => match frame.read(buffer) {
+                    Ok(0) => self.0 = State::Between(frame.into_inner().into_inner().1.reader),
+                    Ok(read) => {
                         self.0 = State::Inside(frame);
                         return Ok(read);
                     }
+                    Err(_) if frame.get_ref().get_ref().1.has_ended => {
+                        return Err(too_early("Zstandard", io::ErrorKind::UnexpectedEof.into()));
+                    }
+                    Err(error) => return Err(error),
                 },
             }
         }
@@ -111,12 +197,13 @@ fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
                 let length = u64::from(u32::from_le_bytes(length));
                 let skipped = io::copy(&mut (&mut reader).take(length), &mut io::sink())?;
                 if skipped < length {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
+                    return Err(too_early("Zstandard", io::ErrorKind::UnexpectedEof.into()));
                 }
             }
             _ => {
                 let beginning = header(magic, &mut reader)?;
-                let whole = Cursor::new(beginning).chain(reader);
+                let has_ended = false;
+                let whole = Cursor::new(beginning).chain(Noting { reader, has_ended });
                 let frame = StreamingDecoder::new(whole).map_err(|error| {
                     io::Error::new(io::ErrorKind::InvalidData, format!("Zstandard: {error}"))
                 })?;
@@ -223,9 +310,26 @@ mod tests {
     fn damage_is_an_error_and_no_panic() {
         let text = b"{\"a\": 1}\n".repeat(1000);
         for stored in [gzip(&text), zstandard(&text)] {
-            assert!(read(&stored[..stored.len() / 2]).is_err());
+            let cut = read(&stored[..stored.len() / 2]).expect_err("it is cut off");
+            assert!(cut.to_string().ends_with("ends too early"), "{cut}");
             let garbage = [&stored[..], b"garbage"].concat();
             assert!(read(&garbage).is_err());
+        }
+        let garbage = read(&[&gzip(&text)[..], b"garbage"].concat()).expect_err("garbage");
+        assert_eq!(
+            garbage.to_string(),
+            "something follows the end of the gzip data"
+        );
+    }
+
+    #[test]
+    fn nul_bytes_may_follow_gzip() {
+        let padding = vec![0; 600_000];
+        for stored in [
+            [&gzip(b"a\n")[..], &padding].concat(),
+            [&gzip(b"a\n")[..], &[0], &gzip(b""), &[0]].concat(),
+        ] {
+            assert_eq!(read(&stored).expect("a good file").1, b"a\n");
         }
     }
 

@@ -112,7 +112,16 @@ impl BlockReader<'_> {
             input,
             bytes_read: self.bytes_read,
         };
-        let (compression, mut reader) = decoded(input)?;
+        let (compression, reader) = decoded(input)?;
+        let mut reader = UpToError {
+            reader,
+            most: if compression == Compression::Plain {
+                usize::MAX
+            } else {
+                DECODED
+            },
+            error: None,
+        };
         let fill = if is_pipe && compression == Compression::Plain {
             Fill::Eager
         } else {
@@ -124,7 +133,33 @@ impl BlockReader<'_> {
         while !self.stop.is_draining()
             && self.pass_on(source, &mut cutter, &mut reader, how, match_type)?
         {}
-        Ok(())
+        reader.error.map_or(Ok(()), |error| Err(error.into()))
+    }
+}
+
+/// The most bytes that are decompressed at once: an error loses the others of its call.
+const DECODED: usize = 64 << 10;
+
+/// Ends an input at its first error, so that what came before is still searched.
+struct UpToError<R> {
+    reader: R,
+    most: usize,
+    error: Option<io::Error>,
+}
+
+impl<R: Read> Read for UpToError<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.error.is_some() {
+            return Ok(0);
+        }
+        let most = buffer.len().min(self.most);
+        match self.reader.read(&mut buffer[..most]) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => {
+                self.error = Some(error);
+                Ok(0)
+            }
+            result => result,
+        }
     }
 }
 
