@@ -16,19 +16,20 @@ pub const LOG_FORMS: [LogForm; 3] = [
         taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
                 that a truncating rotation leaves, what syslog puts before the object, and a comma \
                 after it are skipped. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
-                `_raw`) are unwrapped. If Filebeat or Logstash have kept the event as text \
-                (`message`, `event.original`), that is read too",
+                `_raw`) are unwrapped. If a shipper has kept the event as text, that is read too: \
+                Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
+                journald (`MESSAGE`), GELF (`short_message`)",
     },
     LogForm {
         name: "JSON arrays",
         taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
-                objects over several lines, and the responses of Elasticsearch and Kibana \
-                (`hits.hits`) and Splunk (`results`)",
+                objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
+                and Splunk (`results`), and arrays under `events`, `value` and `Records`",
     },
     LogForm {
         name: "Zeek logs",
         taken: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
-                names; headers may be repeated. A sighting shows the event as Zeek's JSON writer \
+                names; headers may be repeated, and may follow other lines. A sighting shows the event as Zeek's JSON writer \
                 would print it",
     },
 ];

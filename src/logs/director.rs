@@ -228,7 +228,7 @@ impl Director {
                 if self.stop.is_draining() {
                     return;
                 }
-                let source = self.register(&input.path);
+                let source = self.register(&input.path, input.is_of_folder);
                 let result = reader.read(&source, &input.path, MatchType::Retro);
                 self.conclude(&source, result);
             }
@@ -333,7 +333,7 @@ impl Director {
         if path.is_dir() {
             let folder = FolderFollower {
                 reader,
-                register: &|path| self.register(path),
+                register: &|path| self.register(path, true),
                 conclude: &|source, result| self.conclude(source, result),
             };
             if let Err(error) = folder.run(path, from_start) {
@@ -342,7 +342,7 @@ impl Director {
             }
             return;
         }
-        let source = self.register(path);
+        let source = self.register(path, false);
         let result = if is_standard_input(path) {
             reader.read(&source, path, MatchType::Live)
         } else {
@@ -429,14 +429,22 @@ impl Director {
         if is_pass && self.stop.is_draining() {
             return;
         }
-        for source in sources {
+        let outcomes: Vec<Outcome> = sources.iter().map(|source| source.outcome()).collect();
+        let is_one_read = outcomes.iter().any(|one| matches!(one, Outcome::Read(_)));
+        for (source, outcome) in sources.iter().zip(outcomes) {
             let name = &source.name;
-            match source.outcome() {
+            if let Outcome::NoLog(count, _) = outcome {
+                self.metrics.lines_rejected.add(count);
+            }
+            match outcome {
                 Outcome::Read(0) | Outcome::Failed => {}
                 Outcome::Read(rejected) => warn!("{name}: {rejected} line(s) are not events"),
                 Outcome::Empty if is_pass => warn!("{name}: it has no events"),
                 Outcome::Empty => {}
-                Outcome::Unrecognised(beginning) => {
+                Outcome::NoLog(..) if source.is_of_folder && is_one_read => {
+                    info!("{name} is left out: it is JSON, but nothing in it is an event");
+                }
+                Outcome::Unrecognised(beginning) | Outcome::NoLog(_, beginning) => {
                     self.progress.fail(&self.metrics);
                     error!(
                         file = &**name, reason = "nothing in it is an event";
@@ -474,8 +482,8 @@ impl Director {
         self.progress.total.store(total, Ordering::Relaxed);
     }
 
-    fn register(&self, path: &Path) -> Arc<Source> {
-        let source = Arc::new(Source::new(name(path)));
+    fn register(&self, path: &Path, is_of_folder: bool) -> Arc<Source> {
+        let source = Arc::new(Source::new(name(path), is_of_folder));
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.push(source.clone());
         source

@@ -16,8 +16,12 @@ use log::{info, warn};
 
 use super::decode::{Compression, decoded};
 use super::format::json_lines;
-use super::format::{BEGINNING, Detected, LogFormat, detect, unreadable};
+use super::format::{
+    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, unreadable, zeek_tsv,
+};
+use super::lines::{AtEnd, Block, Fill};
 use super::read::Failure;
+use crate::matching::recogniser::Recogniser;
 use crate::process::input::{self, is_standard_input, name};
 
 /// The deepest level of folders that is read. Zeek has one folder per day.
@@ -37,10 +41,12 @@ pub struct ListedLog {
     pub written: SystemTime,
     /// Its size in bytes; 0 unless it is a regular file.
     pub size: Option<u64>,
+    /// Whether its folder was named and not itself.
+    pub is_of_folder: bool,
 }
 
 impl ListedLog {
-    fn new(path: PathBuf, metadata: Option<&Metadata>) -> Self {
+    fn new(path: PathBuf, metadata: Option<&Metadata>, is_of_folder: bool) -> Self {
         let regular = metadata.filter(|metadata| metadata.is_file());
         ListedLog {
             path,
@@ -49,6 +55,7 @@ impl ListedLog {
                 .and_then(|metadata| metadata.modified().ok())
                 .unwrap_or(SystemTime::UNIX_EPOCH),
             size: regular.map(Metadata::len),
+            is_of_folder,
         }
     }
 }
@@ -66,7 +73,7 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<ListedL
                 Vec::new()
             })
         } else {
-            vec![ListedLog::new(path.clone(), metadata.as_ref())]
+            vec![ListedLog::new(path.clone(), metadata.as_ref(), false)]
         };
         for input in found {
             if input.identity.is_none_or(|identity| seen.insert(identity)) {
@@ -168,14 +175,14 @@ impl Search {
             left_out("it is not a regular file");
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
             match is_log(&path) {
-                Ok(true) => self.found.push(ListedLog::new(path, Some(&metadata))),
+                Ok(true) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
                 Ok(false) if metadata.len() == 0 => left_out("it is empty"),
                 Ok(false) => {
                     self.holds_others = true;
                     left_out("it is not a supported log");
                 }
                 // The error is reported when it is read.
-                Err(_) => self.found.push(ListedLog::new(path, Some(&metadata))),
+                Err(_) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
             }
         }
     }
@@ -216,7 +223,12 @@ pub fn form(path: &Path) -> Result<Option<LogFormat>, Failure> {
 
 fn form_of(beginning: &[u8]) -> Result<Option<LogFormat>, Failure> {
     match detect(beginning, true) {
-        Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => Ok(None),
+        Detected::Format(LogFormat::JsonLines | LogFormat::JsonArray(_)) if is_other(beginning) => {
+            Ok(None)
+        }
+        Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => {
+            Ok(has_rows(beginning).then_some(LogFormat::Zeek))
+        }
         Detected::Format(form) => Ok(Some(form)),
         Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
         Detected::More => Ok(None),
@@ -231,8 +243,41 @@ fn beginning(path: &Path) -> io::Result<Vec<u8>> {
     Ok(beginning)
 }
 
+/// Whether this is a whole file of JSON in which no object is an event. A longer one is only known
+/// when it is read.
+fn is_other(beginning: &[u8]) -> bool {
+    if beginning.len() >= BEGINNING {
+        return false;
+    }
+    let (mut cutter, mut block) = (Cutter::default(), Block::default());
+    let (mut recogniser, mut reader) = (Recogniser::default(), beginning);
+    let (mut objects, mut is_log) = (false, false);
+    while let Ok(Cut::Block(mut reading)) =
+        cutter.next(&mut reader, &mut block, Fill::Full, AtEnd::Finish)
+    {
+        reading.each(block.bytes(), |event| match event {
+            Ok(Event::Json(line)) => match json_lines::is_event(line, &mut recogniser) {
+                // The object may not be written to its end.
+                Err(error) => is_log |= error.is_eof(),
+                Ok(is_event) => (objects, is_log) = (true, is_log | is_event),
+            },
+            Ok(Event::Row(_)) => is_log = true,
+            Err(_) => {}
+        });
+    }
+    objects && !is_log
+}
+
+/// Whether these lines are rows of a Zeek log whose beginning is missing: its header may come
+/// later.
+fn has_rows(beginning: &[u8]) -> bool {
+    let mut lines = beginning.split(|byte| *byte == b'\n');
+    // The first one may have lost its start.
+    zeek_tsv::has_header(beginning) || lines.by_ref().take(2).any(zeek_tsv::is_like_row)
+}
+
 /// Whether one of these lines is a JSON object, or the beginning of a long one.
-fn has_object(beginning: &[u8]) -> bool {
+pub fn has_object(beginning: &[u8]) -> bool {
     let mut has_one = false;
     json_lines::each(beginning, |line| {
         let object = if line.starts_with('{') {
@@ -283,7 +328,7 @@ mod tests {
         }
     }
 
-    const EVENT: &[u8] = b"{\"a\": 1}\n";
+    const EVENT: &[u8] = b"{\"ts\": 1}\n";
 
     #[test]
     fn the_logs_of_a_folder_are_read_by_date_and_the_rest_is_left_out() {
@@ -291,13 +336,14 @@ mod tests {
         folder.file("eve.json", EVENT, 10);
         folder.file("eve.json.1", EVENT, 20);
         folder.file("2024-03-05/conn.log", b"#separator \\x09\n", 30);
-        folder.file("array.json", b"[\n{\"a\": 1}]", 5);
+        folder.file("array.json", b"[\n{\"ts\": 1}]", 5);
         folder.file(
             "long.json",
             &[b"{\"a\":\"", &b"x".repeat(1 << 17)[..]].concat(),
             4,
         );
-        folder.file("syslog", b"host x: {\"a\": 1}\n", 3);
+        folder.file("syslog", b"host x: {\"ts\": 1}\n", 3);
+        folder.file("middle.log", b"C1\tx\n1714557600.000001\tC1\tx\n", 2);
         folder.file("old.json.xz", b"\xfd7zXZ\x00\x00", 40);
         folder.file(
             "fast.log",
@@ -305,6 +351,12 @@ mod tests {
             1,
         );
         folder.file("packets.pcap", b"\xd4\xc3\xb2\xa1\x02\x00", 1);
+        folder.file(
+            "package.json",
+            b"{\n \"name\": \"a\",\n \"version\": \"1\"\n}\n",
+            1,
+        );
+        folder.file("answer.json", b"{\"error\":\"unauthorized\"}\n", 1);
         folder.file(".hidden.json", EVENT, 1);
         folder.file("empty.json", b"", 1);
         assert_eq!(
@@ -316,7 +368,8 @@ mod tests {
                 "eve.json",
                 "array.json",
                 "long.json",
-                "syslog"
+                "syslog",
+                "middle.log"
             ]
         );
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::folder::{Identity, is_compressed};
+use super::folder::{Identity, has_object, is_compressed};
 use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
 use super::read::{BlockReader, Failure};
@@ -56,7 +56,8 @@ impl Tail {
         let count = self.input.file().read_at(&mut beginning, 0)?;
         match detect(&beginning[..count], false) {
             Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
-            Detected::Format(form) if !form.needs_start() => {
+            // Lines without objects may be rows below a header further on.
+            Detected::Format(form) if !form.needs_start() && has_object(&beginning[..count]) => {
                 self.cutter = Cutter::behind(form);
                 Ok(self.skip_lines()?)
             }

@@ -5,12 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::format::zeek_tsv::TsvRow;
+use super::format::zeek_tsv::{NoRow, TsvRow, is_like_row};
 use super::format::{Event, LineParser, NoEvent, json_lines};
 use super::lines::Block;
 use super::source::Source;
 use super::watchlist::{Scratch, Watched, WatchedSequence, Watchlist};
 use crate::matching::ScanError;
+use crate::matching::recogniser::Recogniser;
 use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::{Observed, Waiting, untimed};
@@ -49,8 +50,9 @@ impl Scanner<'_> {
     /// Scans everything until there is no more; blocks are returned through `spare`.
     pub fn run(mut self, chunks: &Receiver<Chunk>, spare: &Sender<Block>) {
         let mut scratch = Scratch::default();
+        let mut recogniser = Recogniser::default();
         for chunk in chunks {
-            let block = self.scan(chunk, &mut scratch);
+            let block = self.scan(chunk, &mut scratch, &mut recogniser);
             if chunks.is_empty() {
                 self.reporter.flush();
             }
@@ -62,7 +64,7 @@ impl Scanner<'_> {
         self.reporter.flush();
     }
 
-    fn scan(&mut self, chunk: Chunk, scratch: &mut Scratch) -> Block {
+    fn scan(&mut self, chunk: Chunk, scratch: &mut Scratch, recogniser: &mut Recogniser) -> Block {
         let mut parser = chunk.parser;
         let from = (chunk.source.clone(), chunk.match_type);
         let limit = self
@@ -75,7 +77,7 @@ impl Scanner<'_> {
         };
         let mut start = 0;
         for part in parts(bytes) {
-            for finding in self.find(&mut parser, part, &chunk.source, scratch) {
+            for finding in self.find(&mut parser, part, &chunk.source, (scratch, recogniser)) {
                 match finding {
                     Finding::Matched(event, found) => {
                         self.reporter.come_from(&chunk.source.name);
@@ -153,7 +155,7 @@ impl Scanner<'_> {
         parser: &mut LineParser,
         part: &[u8],
         source: &Source,
-        scratch: &mut Scratch,
+        (scratch, recogniser): (&mut Scratch, &mut Recogniser),
     ) -> Vec<Finding> {
         let watchlist = self.watchlist.read();
         scratch.forget_columns();
@@ -161,6 +163,8 @@ impl Scanner<'_> {
             watchlist: &watchlist.unwrap_or_else(PoisonError::into_inner),
             scratch,
             findings: Vec::new(),
+            is_log: source.is_log(),
+            recogniser,
         };
         let mut printed = String::new();
         let mut events = 0;
@@ -182,11 +186,19 @@ impl Scanner<'_> {
                 Ok(()) => events += 1,
                 Err(error) => {
                     let at = place_in(part, line.as_bytes());
-                    let rejected = Finding::Rejected(line.to_owned(), error.to_string(), at);
+                    let reason = if is_like_row(line.as_bytes()) {
+                        NoRow::NoHeader.to_string()
+                    } else {
+                        error.to_string()
+                    };
+                    let rejected = Finding::Rejected(line.to_owned(), reason, at);
                     look.findings.push(rejected);
                 }
             }
         });
+        if look.is_log {
+            source.recognise();
+        }
         source.count(events, self.metrics);
         look.findings
     }
@@ -240,6 +252,9 @@ struct Look<'a> {
     watchlist: &'a Watchlist,
     scratch: &'a mut Scratch,
     findings: Vec<Finding>,
+    /// Whether an event of the log was recognised; until then, each is examined.
+    is_log: bool,
+    recogniser: &'a mut Recogniser,
 }
 
 impl Look<'_> {
@@ -268,11 +283,20 @@ impl Look<'_> {
         if let Some(original) = json_lines::original(object) {
             // The text may only begin like an event.
             let within = self.found_in(&original).unwrap_or_default();
+            self.recognise(&original, &within);
             found.retain(|one| !within.iter().any(|other| Arc::ptr_eq(one, other)));
             self.matched(&original, within);
         }
+        self.recognise(object, &found);
         self.matched(object, found);
         Ok(())
+    }
+
+    #[inline]
+    fn recognise(&mut self, object: &str, found: &[Arc<Watched>]) {
+        if !self.is_log {
+            self.is_log = !found.is_empty() || self.recogniser.is_event(object);
+        }
     }
 
     fn row(&mut self, row: &TsvRow<'_>, printed: &mut String) -> Result<(), ScanError> {
@@ -281,6 +305,7 @@ impl Look<'_> {
             .matches_row(row, self.scratch, printed, |watched| {
                 found.push(watched.clone());
             })?;
+        self.is_log = true;
         self.matched(printed, found);
         Ok(())
     }

@@ -19,8 +19,14 @@ const SHOWN: u64 = 3;
 pub struct Source {
     /// Its name in messages.
     pub name: Arc<str>,
+    /// Whether its folder was named and not itself.
+    pub is_of_folder: bool,
     beginning: OnceLock<String>,
+    /// Whether one of its events was recognised as one of a log.
+    is_log: AtomicBool,
     events: AtomicU64,
+    /// Objects that were read before.
+    unrecognised: AtomicU64,
     rejected: AtomicU64,
     cut: AtomicU64,
     has_failed: AtomicBool,
@@ -35,15 +41,19 @@ pub enum Outcome {
     Empty,
     /// Nothing in it was recognised; it begins like this.
     Unrecognised(String),
+    /// It is JSON, but none of its objects, of which it has this many, is an event of a log. It
+    /// begins like this.
+    NoLog(u64, String),
     /// A failure to read it was reported before.
     Failed,
 }
 
 impl Source {
     /// A log about which nothing is known yet.
-    pub fn new(name: String) -> Self {
+    pub fn new(name: String, is_of_folder: bool) -> Self {
         Source {
             name: name.into(),
+            is_of_folder,
             ..Source::default()
         }
     }
@@ -57,8 +67,26 @@ impl Source {
         }
     }
 
-    /// Counts events.
-    pub fn count(&self, events: u64, metrics: &Metrics) {
+    /// Whether one of its events was recognised as one of a log.
+    pub fn is_log(&self) -> bool {
+        self.is_log.load(Ordering::Relaxed)
+    }
+
+    /// Records that one was.
+    pub fn recognise(&self) {
+        self.is_log.store(true, Ordering::SeqCst);
+    }
+
+    /// Counts events. If none was recognised so far, they wait for one.
+    pub fn count(&self, mut events: u64, metrics: &Metrics) {
+        if !self.is_log.load(Ordering::SeqCst) {
+            self.unrecognised.fetch_add(events, Ordering::SeqCst);
+            events = 0;
+        }
+        // Another thread may have recognised one at the same time.
+        if self.is_log.load(Ordering::SeqCst) {
+            events += self.unrecognised.swap(0, Ordering::SeqCst);
+        }
         if events > 0 {
             metrics.events_read.add(events);
             self.events.fetch_add(events, Ordering::Relaxed);
@@ -114,13 +142,16 @@ impl Source {
     /// Its outcome, valid after all its lines are searched.
     pub fn outcome(&self) -> Outcome {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
-        let rejected = of(&self.rejected);
+        let (rejected, unrecognised) = (of(&self.rejected), of(&self.unrecognised));
+        let beginning = || self.beginning.get().cloned().unwrap_or_default();
         if self.has_failed.load(Ordering::Relaxed) {
             Outcome::Failed
         } else if of(&self.events) > 0 {
             Outcome::Read(rejected)
+        } else if unrecognised > 0 {
+            Outcome::NoLog(unrecognised, beginning())
         } else if rejected + of(&self.cut) > 0 {
-            Outcome::Unrecognised(self.beginning.get().cloned().unwrap_or_default())
+            Outcome::Unrecognised(beginning())
         } else {
             Outcome::Empty
         }
@@ -149,12 +180,15 @@ mod tests {
     #[test]
     fn the_counts_of_a_log_give_its_outcome() {
         let metrics = Metrics::default();
-        let source = Source::new("x".to_owned());
+        let source = Source::new("x".to_owned(), false);
         assert_eq!(source.outcome(), Outcome::Empty);
         source.begins(b"text", None);
         source.reject(Some(7), "text", &"none", &metrics);
         assert_eq!(source.outcome(), Outcome::Unrecognised("text".to_owned()));
-        source.count(2, &metrics);
+        source.count(1, &metrics);
+        assert_eq!(source.outcome(), Outcome::NoLog(1, "text".to_owned()));
+        source.recognise();
+        source.count(1, &metrics);
         assert_eq!(source.outcome(), Outcome::Read(1));
         source.fail();
         assert_eq!(source.outcome(), Outcome::Failed);
@@ -163,7 +197,7 @@ mod tests {
             (2, 1)
         );
         // A log in which every line is too long.
-        let source = Source::new("x".to_owned());
+        let source = Source::new("x".to_owned(), false);
         source.reject_long(1, &metrics);
         assert_eq!(source.outcome(), Outcome::Unrecognised(String::new()));
     }

@@ -26,6 +26,7 @@ mod matcher;
 mod mode;
 pub mod places;
 mod prefilter;
+pub mod recogniser;
 #[cfg(test)]
 #[path = "../../tests/oracles/reference.rs"]
 pub(crate) mod reference;

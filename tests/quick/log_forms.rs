@@ -166,7 +166,7 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
     let bzip2 = home.write("eve.json.bz2", b"BZh91AY&SY");
     let utf_16 = home.write("eve.json", b"\xff\xfe{\x00\"\x00");
     let rows = home.write("conn.log", "1.0\tC1\t203.0.113.7\n");
-    let numbers = home.write("numbers.json", "[{}, 1]\n{\"a\": 1}\n");
+    let numbers = home.write("numbers.json", "[{}, 1]\n{\"ts\": 1}\n");
     let garbage = home.write("garbage", [7; 5000]);
     for (path, word) in [
         (&xz, "xz -dc"),
@@ -193,12 +193,110 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
 }
 
 #[test]
+fn json_that_is_no_log_is_an_error_where_it_was_named_and_left_out_of_a_folder() {
+    let home = Scratch::new();
+    let folder = home.path().join("logs");
+    fs::create_dir(&folder).expect("a folder");
+    fs::copy(sample("eve.json"), folder.join("eve.json")).expect("there is room");
+    // One is too long for its beginning to tell.
+    let many = (0..3000).map(|number| json!({"type": "indicator", "id": number}));
+    let bundle = json!({"type": "bundle", "objects": many.collect::<Vec<_>>()});
+    for (name, text) in [
+        ("answer.json", "{\"error\":\"unauthorized\"}\n".to_owned()),
+        (
+            "empty.json",
+            "{\"took\":1,\"hits\":{\"hits\":[]}}".to_owned(),
+        ),
+        (
+            "package.json",
+            format!("{:#}", json!({"name": "a", "version": "1.0.0"})),
+        ),
+        ("bundle.json", format!("{bundle:#}")),
+    ] {
+        let path = folder.join(name);
+        fs::write(&path, &text).expect("there is room");
+        let output = run(&["--exit-code"], std::slice::from_ref(&path), b"");
+        let log = log(&output);
+        assert_eq!(output.status.code(), Some(75), "{name}: {log}");
+        assert!(
+            log.contains("nothing in it is an event; it begins with \"{"),
+            "{log}"
+        );
+        assert_eq!(counter(&log, "events_read"), 0, "{name}: {log}");
+        assert_eq!(counter(&log, "lines_rejected"), 1, "{name}: {log}");
+    }
+    let output = run(&["--exit-code"], std::slice::from_ref(&folder), b"");
+    let log = log(&output);
+    assert_eq!(output.status.code(), Some(0), "{log}");
+    assert_eq!(log.matches(" is left out: ").count(), 4, "{log}");
+    // Without a log beside it, nothing was searched.
+    fs::remove_file(folder.join("eve.json")).expect("it is there");
+    let output = run(&["--exit-code"], &[folder], b"");
+    assert_eq!(output.status.code(), Some(75));
+}
+
+#[test]
+fn what_an_archive_that_is_cut_off_still_holds_is_searched() {
+    let home = Scratch::new();
+    let event = "{\"timestamp\":\"2024-05-01T10:00:00Z\",\"dest_ip\":\"203.0.113.7\"}\n";
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(event.repeat(10).as_bytes())
+        .expect("memory does not fail");
+    let gzip = gzip.finish().expect("memory does not fail");
+    let cut = home.write("cut.gz", &gzip[..gzip.len() - 4]);
+    let padded = home.write("padded.gz", [&gzip[..], &[0; 700]].concat());
+    for (path, status) in [(cut, 75), (padded, 0)] {
+        let output = run(&["--exit-code"], std::slice::from_ref(&path), b"");
+        let log = log(&output);
+        assert_eq!(output.status.code(), Some(status), "{path:?}: {log}");
+        assert_eq!(contexts(&output).len(), 10, "{path:?}: {log}");
+        assert_eq!(
+            log.contains("the gzip file ends too early"),
+            status == 75,
+            "{log}"
+        );
+    }
+}
+
+#[test]
+fn the_event_in_a_wrapper_is_the_context() {
+    let home = Scratch::new();
+    let event = r#"{"timestamp":"2024-05-01T10:00:00Z","dest_ip":"203.0.113.7"}"#;
+    let parsed: Value = serde_json::from_str(event).expect("JSON");
+    for (number, wrapper) in [
+        json!({"log": format!("{event}\n"), "stream": "stdout"}),
+        json!({"MESSAGE": event, "_PID": "1"}),
+        json!({"version": "1.1", "short_message": event}),
+        json!({"@timestamp": "x", "message": format!("May  1 h suricata: {event}")}),
+        json!({"events": [{"timestamp": 1, "message": event}], "nextForwardToken": "f"}),
+        json!({"events": [parsed]}),
+        json!({"value": [parsed]}),
+        json!({"Records": [parsed]}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let path = home.write(&format!("{number}.json"), format!("{wrapper}\n"));
+        let output = run(&["--exit-code"], &[path], b"");
+        let log = log(&output);
+        assert_eq!(output.status.code(), Some(0), "{wrapper}: {log}");
+        let contexts = contexts(&output);
+        let contexts: Vec<Value> = contexts
+            .iter()
+            .map(|context| serde_json::from_str(context).expect("JSON"))
+            .collect();
+        assert_eq!(contexts, std::slice::from_ref(&parsed), "{wrapper}: {log}");
+    }
+}
+
+#[test]
 fn a_log_without_events_counts_as_read() {
     let home = Scratch::new();
     let logs = [
         home.write("empty", ""),
         home.write("blank", "\n \r\n\0\0"),
         home.write("array", "[\n]\n"),
+        home.write("close", "#close\t2024-03-05-11-00-00\n"),
         sample("zeek.header-only.log"),
     ];
     for path in &logs {

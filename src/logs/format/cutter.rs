@@ -16,6 +16,18 @@ struct Beginning {
     at: usize,
 }
 
+impl Beginning {
+    /// Removes a byte order mark: a header is only one at the start of its line.
+    fn drop_mark(&mut self) {
+        let mark = b"\xef\xbb\xbf";
+        let start = self.bytes.iter().position(|byte| *byte == b'#');
+        let start = start.unwrap_or_default();
+        if self.bytes[..start].ends_with(mark) {
+            self.bytes.drain(start - mark.len()..start);
+        }
+    }
+}
+
 /// The result of a call.
 #[derive(Debug)]
 pub enum Cut {
@@ -112,6 +124,9 @@ impl Cutter {
         if self.form.is_none() {
             match self.detect(reader, at_end)? {
                 Detected::Format(form) => {
+                    if form == LogFormat::Zeek {
+                        self.beginning.drop_mark();
+                    }
                     let shown = self.beginning.bytes.len().min(SHOWN);
                     self.begins = Some(self.beginning.bytes[..shown].to_vec());
                     self.begin(form);
@@ -266,6 +281,30 @@ mod tests {
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
         assert_eq!(cutter.form(), Some(LogFormat::Zeek));
     }
+
+    #[test]
+    fn a_header_makes_rows_of_the_lines_after_it_wherever_it_is() {
+        let header = "#separator \\x09\n#fields\ta\tn\n#types\tstring\tcount\n";
+        let no_header = "no event: it is a row without Zeek's header before it (`#fields` and as \
+                         many `#types`, at most 4096)";
+        let event = "{\"a\":\"x\",\"n\":1}";
+        for (before, expected) in [
+            ("y\t2\ny\t3\n", &[no_header, no_header, event][..]),
+            ("{\"b\":1}\n", &["{\"b\":1}", event]),
+            ("host zeek: {\"b\":1}\n", &["host zeek: {\"b\":1}", event]),
+            ("\u{feff}", &[event]),
+            ("\0\u{feff}", &[event]),
+        ] {
+            let text = format!("{before}{header}x\t1\n");
+            assert_eq!(read(text.as_bytes()).1, expected, "{text}");
+        }
+        let text = format!("{header}x\t1\n{{\"b\":1}}\nx\t1\n");
+        assert_eq!(read(text.as_bytes()).1, [event, "{\"b\":1}", event]);
+        let text = format!("\u{feff}{}", "#separator \\x2c\n#fields,a,n\nx,1\n");
+        assert_eq!(read(text.as_bytes()).1, ["{\"a\":\"x\",\"n\":\"1\"}"]);
+        assert_eq!(read(b"#close\t2024-03-05-11-00-00\n").1, [""; 0]);
+    }
+
     proptest! {
         #[test]
         fn a_log_is_read_the_same_wherever_its_reads_end(

@@ -25,7 +25,19 @@ pub enum Place {
 }
 
 /// The paths of the events in responses of known programs.
-const ANSWERS: [&[&str]; 2] = [&["hits", "hits"], &["results"]];
+const ANSWERS: [&[&str]; 5] = [
+    &["hits", "hits"],
+    &["results"],
+    &["events"],
+    &["value"],
+    &["Records"],
+];
+
+/// Keys of an event, as far as a key is kept: an object that has one before an array is an event
+/// and not a response.
+const OF_EVENTS: [&str; 7] = [
+    "ts", "time", "_path", "flow_id", "timestam", "@timesta", "event_ty",
+];
 
 /// Whether an input is the response of a known program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +60,9 @@ pub fn envelope(beginning: &[u8]) -> Envelope {
                 continue;
             };
             state.step(byte);
+            if byte == b':' && state.is_own_key(&OF_EVENTS) {
+                return Envelope::No;
+            }
             match state.phase {
                 Phase::Object => return Envelope::Place(Place::Within(path)),
                 Phase::Between if state.depth == 0 && byte == b'}' => *search = None,
@@ -180,6 +195,11 @@ impl State {
             key: String::new(),
             is_expected: false,
         }
+    }
+
+    /// Whether the last string, a key of the outermost object, is one of these.
+    fn is_own_key(&self, keys: &[&str]) -> bool {
+        self.phase == Phase::Between && self.depth == 1 && keys.contains(&&*self.key)
     }
 
     fn lines(&mut self, input: &[u8], output: &mut Vec<u8>) {
@@ -412,7 +432,13 @@ mod tests {
         });
         let splunk = json!({"fields": [{"name": "a"}], "results": [{"a": 1}, {"a": 2}]});
         let wrapped = [r#"{"_source":{"a":1}}"#, r#"{"_source":{"a":2}}"#];
-        for (value, expected) in [(elastic, wrapped), (splunk, [r#"{"a":1}"#, r#"{"a":2}"#])] {
+        let plain = [r#"{"a":1}"#, r#"{"a":2}"#];
+        let list = |key: &str| (json!({"count": 2, key: [{"a": 1}, {"a": 2}]}), plain);
+        let lists = ["events", "value", "Records"].map(list);
+        for (value, expected) in [(elastic, wrapped), (splunk, plain)]
+            .into_iter()
+            .chain(lists)
+        {
             for text in [value.to_string(), format!("{value:#}")] {
                 let Envelope::Place(place) = envelope(text.as_bytes()) else {
                     panic!("no answer: {text}");
@@ -428,6 +454,8 @@ mod tests {
             r#"{"hits":{"hits":3}} {"hits":{"hits":[{}]}}"#,
             r#"{"results":"none"}"#,
             r#"{"a":{"results":[{}]}}"#,
+            r#"{"timestamp":"x","events":[{}]}"#,
+            r#"{"event_type":"x","value":[{}]}"#,
         ] {
             assert_eq!(envelope(text.as_bytes()), Envelope::No, "{text}");
         }

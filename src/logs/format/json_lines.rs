@@ -7,6 +7,7 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::{lines, places_of_lines};
+use crate::matching::recogniser::Recogniser;
 
 /// Passes on every line of a block that is not blank. Invalid UTF-8 is replaced.
 pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
@@ -33,6 +34,14 @@ pub fn within(line: &str) -> Option<&str> {
     let object = line[start..].trim_ascii_end();
     let object = object.trim_end_matches([',', ']']).trim_ascii_end();
     (object.len() < line.len()).then_some(object)
+}
+
+/// Whether a line among rows of a table is rather JSON: an object, or one behind a header of
+/// syslog.
+pub fn may_have_object(line: &[u8]) -> bool {
+    let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    text.trim_ascii_start().starts_with(b"{")
+        || memchr::memchr(b'\t', line).is_none() && memmem::find(line, b"{\"").is_some()
 }
 
 /// The names of the first members that Elasticsearch and Splunk write before an event.
@@ -94,11 +103,23 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
     }
 }
 
-/// The members in which log shippers (Filebeat, Logstash) store the original event as text.
+/// The members in which log shippers store the original event as text: Filebeat and Logstash,
+/// journald, GELF, and Docker and Fluent Bit.
 #[derive(serde::Deserialize)]
 struct Shipped<'a> {
     #[serde(borrow)]
     message: Option<&'a RawValue>,
+    #[serde(borrow, rename = "MESSAGE")]
+    journal: Option<&'a RawValue>,
+    #[serde(borrow)]
+    short_message: Option<&'a RawValue>,
+    #[serde(borrow)]
+    full_message: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_message")]
+    gelf: Option<&'a RawValue>,
+    #[serde(borrow)]
+    log: Option<&'a RawValue>,
+    /// An object that has it, or the text.
     #[serde(borrow)]
     event: Option<&'a RawValue>,
     #[serde(borrow, rename = "event.original")]
@@ -114,22 +135,54 @@ struct ShippedEvent<'a> {
 /// The original event, on one line, if a shipper stored it as text. The shipper may also
 /// have parsed it.
 pub fn original(object: &str) -> Option<String> {
-    // Rejecting an object costs next to nothing.
+    // Rejecting an object costs next to nothing: a brace in a text begins it, or an escaped
+    // quotation mark or line break follows.
     let bytes = object.as_bytes();
-    memchr::memchr_iter(b'{', bytes).find(|&at| at > 0 && bytes[at - 1] == b'"')?;
+    memchr::memchr_iter(b'{', bytes).find(|&at| {
+        at > 0 && bytes[at - 1] == b'"'
+            || matches!(bytes[at + 1..], [b'\\', ..] | [b' ', b'\\', ..])
+    })?;
     let shipped: Shipped<'_> = serde_json::from_str(object).ok()?;
-    let event = shipped.event.map(RawValue::get);
-    let event = event.and_then(|event| serde_json::from_str::<ShippedEvent<'_>>(event).ok());
+    let inner = shipped.event.map(RawValue::get);
+    let inner = inner.and_then(|event| serde_json::from_str::<ShippedEvent<'_>>(event).ok());
     let texts = [
         shipped.message,
-        event.and_then(|event| event.original),
+        inner.and_then(|event| event.original),
         shipped.event_original,
+        shipped.event,
+        shipped.log,
+        shipped.journal,
+        shipped.short_message,
+        shipped.full_message,
+        shipped.gelf,
     ];
     let texts = texts.into_iter().flatten();
     let mut texts = texts.filter_map(|text| serde_json::from_str::<String>(text.get()).ok());
-    let original = texts.find(|text| text.trim_ascii().starts_with('{'))?;
     // In JSON, line breaks are only allowed between tokens.
-    Some(original.trim_ascii().replace(['\n', '\r'], " "))
+    texts.find_map(|text| {
+        let text = text.trim_ascii().replace(['\n', '\r'], " ");
+        if text.starts_with('{') {
+            return Some(text);
+        }
+        within(&text).map(str::to_owned)
+    })
+}
+
+/// Whether the object in a line, or what is wrapped in it, is an event.
+///
+/// # Errors
+/// The line has no object.
+pub fn is_event(line: &str, recogniser: &mut Recogniser) -> Result<bool, serde_json::Error> {
+    let object = if line.starts_with('{') {
+        line
+    } else {
+        within(line).unwrap_or(line)
+    };
+    serde_json::from_str::<serde::de::IgnoredAny>(object)?;
+    let object = unwrapped(object);
+    let inner = original(&object);
+    let mut events = inner.iter().map(|inner| &**inner).chain([&*object]);
+    Ok(events.any(|event| recogniser.is_event(event)))
 }
 
 #[cfg(test)]
@@ -188,6 +241,11 @@ mod tests {
             r#"{"@timestamp":"x","message":"{\"src_ip\":\"192.0.2.1\"}","host":{"ip":["192.0.2.9"]}}"#,
             r#"{"message":"two words","event":{"original":"{\"src_ip\":\"192.0.2.1\"}\n"}}"#,
             r#"{"event.original":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"log":"{\"src_ip\":\"192.0.2.1\"}\n","stream":"stdout"}"#,
+            r#"{"MESSAGE":"{\"src_ip\":\"192.0.2.1\"}","_PID":"1"}"#,
+            r#"{"version":"1.1","short_message":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"message":"May  1 h suricata[7]: {\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"event":"{\"src_ip\":\"192.0.2.1\"}"}"#,
         ] {
             assert_eq!(original(line).as_deref(), Some(event), "{line}");
         }
@@ -199,6 +257,7 @@ mod tests {
             r#"{"message":{"src_ip":"{"}}"#,
             r#"{"alert":{"message":"{\"src_ip\":\"192.0.2.1\"}"}}"#,
             "\"{",
+            r#"{"message":"a set of {\\ and {0}"}"#,
         ] {
             assert_eq!(original(line), None, "{line}");
         }

@@ -167,7 +167,8 @@ pub enum LineParser {
     /// Every line is one JSON object.
     #[default]
     Json,
-    /// The lines are rows below this header, or below headers among them.
+    /// The lines are rows below this header, or below headers among them. A line that is not a
+    /// row is read as JSON, if it has an object.
     Zeek(zeek_tsv::Head),
 }
 
@@ -193,6 +194,10 @@ impl LineParser {
     /// How to read the next block; also processes the headers in this block, for the one
     /// after it.
     fn next(&mut self, block: &[u8]) -> LineParser {
+        if matches!(self, LineParser::Json) && zeek_tsv::has_header(block) {
+            // The log begins in the middle of rows, or its writer has changed its format.
+            *self = LineParser::Zeek(zeek_tsv::Head::default());
+        }
         let parser = self.clone();
         match self {
             LineParser::Json => {}
@@ -212,11 +217,13 @@ impl LineParser {
                         head.take(line);
                         continue;
                     }
-                    let row = TsvRow::new(head.header(), line);
-                    show(match row {
-                        Ok(row) => Ok(Event::Row(row)),
-                        Err(reason) => Err(NoEvent { line, reason }),
-                    });
+                    match TsvRow::new(head.header(), line) {
+                        Ok(row) => show(Ok(Event::Row(row))),
+                        Err(_) if json_lines::may_have_object(line) => {
+                            json_lines::each(line, |line| show(Ok(Event::Json(line))));
+                        }
+                        Err(reason) => show(Err(NoEvent { line, reason })),
+                    }
                 }
             }
         }

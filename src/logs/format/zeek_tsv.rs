@@ -20,13 +20,14 @@ use thiserror::Error;
 const MOST_COLUMNS: usize = 4096;
 
 /// The first words of header lines.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "separator ",
     "set_separator",
     "empty_field",
     "unset_field",
     "path",
     "open",
+    "close",
     "fields",
     "types",
 ];
@@ -42,6 +43,32 @@ pub fn begins(beginning: &[u8]) -> Option<bool> {
     } else {
         Some(false)
     }
+}
+
+/// Whether a header begins in these lines: with `#separator` or `#fields`.
+pub fn has_header(lines: &[u8]) -> bool {
+    let is_one = |line: &[u8]| {
+        line.starts_with(b"#separator ")
+            || line.strip_prefix(b"#fields").is_some_and(|rest| {
+                rest.first()
+                    .is_some_and(|mark| !mark.is_ascii_alphanumeric())
+            })
+    };
+    let mut later = memmem::find_iter(lines, b"\n#").map(|at| &lines[at + 1..]);
+    is_one(lines) || later.any(is_one)
+}
+
+/// Whether a line looks like a row of a log whose header is missing: cells with tabs between
+/// them, the first with a time in seconds.
+pub fn is_like_row(line: &[u8]) -> bool {
+    let Some(end) = memchr(b'\t', line) else {
+        return false;
+    };
+    let is_number = |digits: &[u8]| digits.iter().all(u8::is_ascii_digit);
+    let time = &line[..end];
+    memchr(b'.', time).is_some_and(|point| {
+        (9..=11).contains(&point) && is_number(&time[..point]) && is_number(&time[point + 1..])
+    })
 }
 
 /// The type of a column's values.
@@ -257,7 +284,8 @@ impl<'a> Iterator for Cells<'a> {
 pub enum NoRow {
     /// No readable `#fields` came before it.
     #[error(
-        "no event: no header is before it (`#fields` and as many `#types`, at most {MOST_COLUMNS})"
+        "no event: it is a row without Zeek's header before it (`#fields` and as many `#types`, at \
+         most {MOST_COLUMNS})"
     )]
     NoHeader,
     /// The number of its cells, and the number of the header's columns, which differ.
