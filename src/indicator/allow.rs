@@ -136,7 +136,14 @@ impl Allow {
         if indicator.condition.is_some() || indicator.selection.is_some() {
             return None;
         }
-        let mut reasons = indicator.observables.iter().map(|one| self.of_value(one));
+        // A range is several networks, and matches as much as its widest one.
+        let values = &indicator.observables;
+        let is_address =
+            |one: &Observable| matches!(one, Observable::Address(_) | Observable::Network(_));
+        if self.has_defaults && values.iter().all(is_address) && values.iter().any(is_wide) {
+            return Some(WIDE);
+        }
+        let mut reasons = values.iter().map(|one| self.of_value(one));
         let first = reasons.next()??;
         reasons.all(|reason| reason.is_some()).then_some(first)
     }
@@ -228,12 +235,23 @@ fn of_address(address: IpAddr) -> Option<Because<'static>> {
     }
 }
 
-fn of_network(network: Network) -> Option<Because<'static>> {
-    let length = network.length();
-    let is_ipv4 = Network::ipv4().contains_network(network);
+const WIDE: Because<'static> = Because::BuiltIn("it is wider than /8, or /16 of IPv6");
+
+fn is_wide(value: &Observable) -> bool {
+    let Observable::Network(network) = value else {
+        return false;
+    };
+    let ipv4 = Network::ipv4();
+    let is_ipv4 = ipv4.contains_network(*network);
     let least = if is_ipv4 { LEAST_IPV4 } else { LEAST_IPV6 };
-    if length < least {
-        Some(Because::BuiltIn("it is wider than /8, or /16 of IPv6"))
+    // An IPv6 network may hold all IPv4 addresses, which are mapped into it.
+    network.length() < least || network.contains_network(ipv4)
+}
+
+fn of_network(network: Network) -> Option<Because<'static>> {
+    let is_ipv4 = Network::ipv4().contains_network(network);
+    if is_wide(&Observable::Network(network)) {
+        Some(WIDE)
     } else if is_ipv4 && network.first().is_loopback() {
         Some(Because::BuiltIn("it is a network of loopback addresses"))
     } else {
@@ -276,6 +294,24 @@ mod tests {
         allow.add("a", values.map(|text| Entry::Value(value(text))));
         allow.add("b", [Entry::Domain("all.example".to_owned())]);
         allow
+    }
+
+    #[test]
+    fn a_range_is_as_wide_as_its_widest_network() {
+        for (range, is_wide) in [
+            ("0.0.0.1-255.255.255.254", true),
+            ("::1-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe", true),
+            // All IPv4 addresses are in it.
+            ("::1-::ffff:ffff:ffff:ffff", true),
+            ("10.0.0.1-10.255.255.254", false),
+            ("2001:db8::1-2001:db8::ffff", false),
+        ] {
+            let values = of_line(range).expect("a range");
+            let indicator = Indicator::new("1".into(), Protocol::Legacy, values);
+            let expected = is_wide.then_some(WIDE);
+            assert_eq!(Allow::new(true).of(&indicator), expected, "{range}");
+            assert_eq!(Allow::new(false).of(&indicator), None, "{range}");
+        }
     }
 
     #[test]

@@ -243,7 +243,7 @@ fn header(magic: Vec<u8>, reader: &mut impl Read) -> io::Result<Vec<u8>> {
     if window > LARGEST_WINDOW {
         let error = format!(
             "Zstandard: its window has {window} bytes, and {LARGEST_WINDOW} are taken: pipe it \
-             (`zstd -dc --long=31 FILE | vast-threatbus … --events -`)"
+             (`zstd -dc --long=31 FILE | vast-threatbus …`, with `-` for the file)"
         );
         return Err(io::Error::new(io::ErrorKind::InvalidData, error));
     }

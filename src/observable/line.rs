@@ -14,7 +14,7 @@ const WHAT: &str = "address, network, range of addresses, address with a port, h
 /// # Errors
 /// The line is not unambiguously one of these.
 pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
-    let line = line.trim();
+    let line = trimmed(line);
     if let Some(name) = with_names_under_it(line) {
         let [own, under] = [name, &format!("*.{name}")].map(Observable::of_domain);
         return Ok(vec![own?, under?]);
@@ -38,10 +38,24 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     }
     match Observable::of_evident_url(text) {
         Ok(url) => Ok(vec![url]),
-        // The reason only helps for a line that looks like a URL.
-        Err(error) if text.contains("://") => Err(error),
+        // The reason only helps for a line that looks like a URL, or like one with more
+        // behind it.
+        Err(error) if text.contains("://") || text.contains(['#', ',', ';', '|']) => Err(error),
         Err(_) => Err(NotAValue::plainly(text, WHAT)),
     }
+}
+
+/// A value without blanks around it, visible or not: a copied one may have a zero-width
+/// space, and files that were put together have byte order marks in the middle.
+pub fn trimmed(value: &str) -> &str {
+    let is_blank = |letter: char| {
+        letter.is_whitespace()
+            || matches!(
+                letter,
+                '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2060}' | '\u{feff}'
+            )
+    };
+    value.trim_matches(is_blank)
 }
 
 /// The domain of a line that means a domain and all names below it: `.evil.example`, or
@@ -104,6 +118,7 @@ mod tests {
         for (line, form) in [
             ("192.0.2.1", "ipv4 192.0.2.1"),
             ("192.0.2[.]1", "ipv4 192.0.2.1"),
+            ("\u{feff}192.0.2.1\u{200b}", "ipv4 192.0.2.1"),
             ("::ffff:192.0.2.1", "ipv4 192.0.2.1"),
             ("[2001:DB8::1]", "ipv6 2001:db8::1"),
             ("192.0.2.7/24", "network 192.0.2.0/24"),
@@ -171,6 +186,8 @@ mod tests {
             "||evil^",
             ".evil",
             "http://evil.example/a b",
+            "192.0.2.1#c2",
+            "192.0.2.0/24;c2",
             "two words [.] example",
         ] {
             assert!(of_line(line).is_err(), "{line}: {:?}", of_line(line));

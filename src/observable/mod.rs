@@ -32,7 +32,7 @@ pub mod url;
 
 pub use domain::{domains_above, is_subdomain};
 pub use kind::Kind;
-pub use line::of_line;
+pub use line::{of_line, trimmed};
 pub use network::Network;
 pub use not_a_value::NotAValue;
 pub use property::{PROPERTIES, Property, PropertyInfo, Thing, ValueForm};

@@ -119,8 +119,18 @@ pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
     if text.starts_with('/') && !text.starts_with("//") {
         return why_not("it has no host");
     }
+    let has_scheme = text.contains("://");
+    if !has_scheme && !text.starts_with("//") {
+        let end = text.find(['/', '?', '#']).unwrap_or(text.len());
+        if text[end..].starts_with('#') {
+            return why_not("a `#` follows its host");
+        }
+        if is_row(text) {
+            return why_not("it looks like a row of a table");
+        }
+    }
     let canonical = parse(text)?;
-    if !text.contains("://") {
+    if !has_scheme {
         let Parts { host, target, .. } = parts(&canonical);
         let host = host.unwrap_or_default();
         let is_mask = |byte: u8| byte.is_ascii_digit() || byte == b'.';
@@ -132,6 +142,15 @@ pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
         }
     }
     Ok(canonical)
+}
+
+/// Whether words follow a delimiter, as in `evil.example/x,malware` and `192.0.2.0/24;`.
+fn is_row(text: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || "_-.:+()".contains(letter);
+    let mut cells = text.split([',', ';', '|']);
+    let is_in_query = cells.next().is_some_and(|first| first.contains('?'));
+    let mut others = cells.peekable();
+    !is_in_query && others.peek().is_some() && others.all(|cell| cell.chars().all(is_word))
 }
 
 /// Whether a text is a whole URL, with a scheme and a host.
@@ -451,6 +470,9 @@ mod tests {
             "192.0.2.1:8080/x",
             "evil.example:8080",
             "http://evil.example/a,b",
+            "evil.example/a,b/c",
+            "evil.example/x?a=b,c",
+            "evil.example/x#y",
         ] {
             assert!(parse_evident(text).is_ok(), "{text}");
         }
@@ -463,6 +485,13 @@ mod tests {
             "1.2.3/4",
             "192.0.2.0/33",
             "javascript:alert",
+            "192.0.2.1#c2",
+            "evil.example#phishing",
+            "192.0.2.1#4#2#Scanning",
+            "192.0.2.0/24,",
+            "192.0.2.0/24;c2",
+            "evil.example/x,malware,2024-05-01",
+            "evil.example:80|c2",
         ] {
             assert!(parse_evident(text).is_err(), "{text}");
         }

@@ -168,6 +168,12 @@ fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
             format!("{}: {error}", input::name(path)),
         ));
     }
+    for (path, why) in &listing.warnings {
+        findings.push(Finding::warning(
+            SUBJECT,
+            format!("{}: {why}", input::name(path)),
+        ));
+    }
     for source in &listing.sources {
         // A stream can only be read once, which is left to the run.
         let is_file = source

@@ -438,6 +438,15 @@ fn what_is_not_a_feed_is_an_error_with_status_75() {
         (bundle, "ipv4-addr 1"),
         ("no such thing\n", "begins with"),
         ("<html>\n", "HTML"),
+        ("ts,src_ip,dest_ip\n1,192.0.2.1,192.0.2.2\n", "both ends"),
+        (
+            "family,reference\nX,https://blog.example/\n",
+            "no column holds",
+        ),
+        (
+            "http://a.example/b,c,d\nhttp://a.example/e,f\n",
+            "list or csv",
+        ),
         (
             "1.2.3.4,192.0.2.1\n1.2.3.5,192.0.2.2\n",
             "--indicators-column",

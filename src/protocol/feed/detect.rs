@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::list::{is_hosts_line, unquoted, without_comment};
+use super::list::{is_hosts, is_hosts_line, is_mapping, unquoted, without_comment};
 use super::{Error, FileFormat, Options, by_form, csv, zeek_intel};
 
 /// The bytes of a feed that are examined if its first line is not enough.
@@ -92,7 +92,7 @@ impl<R: BufRead> Head<'_, R> {
         while let Some(whole) = self.line()? {
             let line = whole.trim_start();
             self.refuse_binary(line)?;
-            if line.is_empty() {
+            if line.is_empty() || csv::is_separator(line) {
                 continue;
             }
             if is_json(line) {
@@ -139,41 +139,43 @@ impl<R: BufRead> Head<'_, R> {
         if is_hosts_line(line) {
             return Ok(Detected::Hosts);
         }
+        if is_mapping(line) && is_hosts(&self.sample()?) {
+            return Ok(Detected::Hosts);
+        }
         let value = unquoted(without_comment(line).trim());
+        let is_value = by_form(value).is_some() || csv::columns::single(value).is_some();
+        let has_cells = csv::delimiter(&[value]).is_some();
+        if is_value && !has_cells {
+            return Ok(Detected::List);
+        }
         if options.column.is_some() {
             return self.csv(options);
         }
-        let is_value = by_form(value).is_some() || csv::columns::single(value).is_some();
-        // A URL may contain commas, other values may not.
-        if is_value && !(value.contains(',') && self.has_columns()?) {
-            return Ok(Detected::List);
-        }
-        if csv::delimiter(&[line]).is_none() || !self.has_columns()? {
-            return Ok(Detected::List);
-        }
-        match self.csv(options) {
-            // Without columns of values, each line is rejected for its own reason.
-            Err(Error::NoFeed(_)) => Ok(Detected::List),
-            other => other,
-        }
-    }
-
-    /// Whether nearly all lines have the same number of cells, at least two.
-    fn has_columns(&mut self) -> io::Result<bool> {
         let sample = self.sample()?;
-        Ok(csv::has_columns(&sample))
+        if let Some(plan) = csv::of_first_header(&sample).filter(|_| !is_value) {
+            return Ok(Detected::Csv(plan));
+        }
+        match csv::table(&sample) {
+            csv::Table::Of(_) => return self.csv(options),
+            csv::Table::Perhaps(_) => return Err(either()),
+            csv::Table::No => {}
+        }
+        if !has_cells || !csv::has_columns(&sample) {
+            return Ok(Detected::List);
+        }
+        if is_value {
+            // A URL may contain commas, other values may not.
+            if value.contains(',') {
+                return Err(either());
+            }
+            return Ok(Detected::List);
+        }
+        self.csv(options)
     }
 
     fn csv(&mut self, options: &Options) -> Result<Detected, Error> {
         let sample = self.sample()?;
-        let header = sample.lines().find_map(|line| {
-            let plan = csv::Plan::of_header(line);
-            let line = line.trim_start();
-            // A header precedes the first row, after comments.
-            let goes_on = plan.is_none() && (line.is_empty() || line.starts_with('#'));
-            (!goes_on).then_some(plan)
-        });
-        let plan = match header.flatten() {
+        let plan = match csv::of_first_header(&sample) {
             Some(plan) => plan,
             None => csv::Plan::of_sample(&sample, options)?,
         };
@@ -203,6 +205,13 @@ impl<R: BufRead> Head<'_, R> {
         };
         Err(Error::no_feed(what, &self.bytes))
     }
+}
+
+/// The error where a wrong guess would make URLs that never match.
+fn either() -> Error {
+    let why = "the lines can be URLs that hold a delimiter, or the rows of a table: \
+               --indicators-format list or csv says which";
+    Error::Columns(why.to_owned())
 }
 
 /// Whether a feed with this first line is JSON. A `[` also begins a pattern or a defanged

@@ -78,10 +78,9 @@ impl<R: BufRead> Lines<R> {
         if is_long {
             return Ok(Some(Line::TooLong));
         }
-        let mut line = &self.line[..];
-        if self.number == 1 {
-            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
-        }
+        // Files that were put together have one in the middle.
+        let line = &self.line[..];
+        let line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
         Ok(Some(Line::Whole(line.strip_suffix(b"\r").unwrap_or(line))))
     }
 }
@@ -107,7 +106,7 @@ mod tests {
 
     #[test]
     fn lines_end_in_either_way_and_the_last_one_in_none() {
-        let text = "\u{feff}a\r\n\n b\nc";
+        let text = "\u{feff}a\r\n\n b\n\u{feff}c";
         for size in 1..8 {
             let reader = BufReader::with_capacity(size, text.as_bytes());
             let expected = ["a", "", " b", "c"].map(|line| Some(line.to_owned()));

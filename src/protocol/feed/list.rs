@@ -8,7 +8,7 @@ use super::found::Out;
 use super::lines::{Line, Lines};
 use super::record::Record;
 use super::said::Said;
-use super::{Error, Options, TOO_LONG};
+use super::{Error, NOT_UTF8, Options, TOO_LONG, by_form};
 use crate::indicator::Rejection;
 
 /// Reads a list.
@@ -19,7 +19,7 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
     out.set_form("list of values, one a line");
     let mut said = None;
     each_line(reader, options, out, |line, number, out| {
-        let value = unquoted(line);
+        let value = unquoted(without_end(line));
         // The first line may be the name of the only column.
         let header = match said {
             None => columns::single(value),
@@ -67,6 +67,25 @@ pub fn is_hosts_line(line: &str) -> bool {
             .is_some_and(|name| name.parse::<f64>().is_err())
 }
 
+/// Whether a line maps names to an address, which can be that of a real host.
+pub fn is_mapping(line: &str) -> bool {
+    let mut words = without_comment(line).split_ascii_whitespace();
+    words
+        .next()
+        .is_some_and(|word| word.parse::<IpAddr>().is_ok())
+        && words
+            .next()
+            .is_some_and(|name| name.parse::<f64>().is_err())
+}
+
+/// Whether at least half of the lines belong to a hosts file that blocks names.
+pub fn is_hosts(sample: &str) -> bool {
+    let lines = sample.lines().map(without_comment);
+    let lines = lines.filter(|line| !line.trim().is_empty());
+    let (blocking, others): (Vec<&str>, Vec<&str>) = lines.partition(|line| is_hosts_line(line));
+    blocking.len() >= others.len()
+}
+
 /// Whether an address is used to block names.
 fn is_sink(address: &str) -> bool {
     let address = address.split('%').next().unwrap_or_default();
@@ -107,18 +126,16 @@ fn each_line(
             Some(Line::TooLong) => {
                 out.rejected(number, Rejection::without_id(TOO_LONG.to_owned()));
             }
-            Some(Line::Whole(line)) => match std::str::from_utf8(line) {
-                Ok(line) => {
-                    let line = without_comment(line).trim();
-                    if !line.is_empty() {
-                        show(line, number, out);
-                    }
+            Some(Line::Whole(line)) => {
+                // A comment may have any encoding.
+                let line = String::from_utf8_lossy(line);
+                let line = without_comment(&line).trim();
+                if line.contains(char::REPLACEMENT_CHARACTER) {
+                    out.rejected(number, Rejection::without_id(NOT_UTF8.to_owned()));
+                } else if !line.is_empty() {
+                    show(line, number, out);
                 }
-                Err(_) => {
-                    let reason = "it is not UTF-8".to_owned();
-                    out.rejected(number, Rejection::without_id(reason));
-                }
-            },
+            }
         }
         out.check(options.form.is_some())?;
     }
@@ -141,6 +158,16 @@ pub fn without_comment(line: &str) -> &str {
         Some(at) => &line[..at],
         None => line,
     }
+}
+
+/// Removes the comma or semicolon after a value that has one as an element of a list has. A
+/// URL may end so.
+fn without_end(line: &str) -> &str {
+    let Some(value) = line.strip_suffix([',', ';']) else {
+        return line;
+    };
+    let is_one = !value.contains("://") && by_form(unquoted(value)).is_some();
+    if is_one { value } else { line }
 }
 
 /// Removes one pair of quotes.
@@ -187,6 +214,16 @@ mod tests {
         ];
         assert_eq!(values(text.as_bytes()), expected);
         assert_eq!(values("ip\n192.0.2.1\n"), ["192.0.2.1"]);
+        let copied = "192.0.2.1\u{200b}\n\u{feff}a.example\n192.0.2.0/24,\n\"b.example\",\n";
+        let expected = ["192.0.2.1", "a.example", "192.0.2.0/24", "b.example"];
+        assert_eq!(values(copied), expected);
+        let behind = "192.0.2.1#c2\na.example#b\n192.0.2.0/24,c2\na.example/b,c,2024-05-01\n";
+        let (found, report) = read_as(FileFormat::List, behind);
+        assert_eq!((found.len(), report.rejected), (4, 4));
+        assert!(report.rejections[0].1.ends_with("a `#` follows its host"));
+        assert!(report.rejections[2].1.ends_with("a row of a table"));
+        let latin = b"192.0.2.1 # \xfc\n\xfc.example\n";
+        assert_eq!(values(latin), ["192.0.2.1", "!2"]);
         assert_eq!(values("# sha256_hash\n192.0.2.1\n"), ["192.0.2.1"]);
     }
 
@@ -206,6 +243,8 @@ mod tests {
         ] {
             assert!(!is_hosts_line(line), "{line}");
         }
+        let real = "192.0.2.5 my.example\n127.0.0.1 localhost\n0.0.0.0 bad.example\n";
+        assert_eq!(values(real), ["!1", "bad.example"]);
         assert_eq!(
             read_as(FileFormat::Hosts, "0.0.0.0 a.example\n").1.usable,
             1

@@ -25,6 +25,9 @@ pub use lines::LONGEST;
 /// The reason for skipping a line or an object longer than [`LONGEST`].
 const TOO_LONG: &str = "it has more than 16 MiB";
 
+/// The reason for rejecting a value in another encoding.
+const NOT_UTF8: &str = "it is not UTF-8";
+
 /// The most columns of a table: each takes many times the memory of its bytes.
 const MOST_COLUMNS: usize = 4096;
 

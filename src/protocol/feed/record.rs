@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::said::Said;
 use crate::indicator::{Indicator, Message, Protocol, Rejection};
 use crate::matching::condition::Condition;
-use crate::observable::{NotAValue, Observable, Property, of_line, refang};
+use crate::observable::{NotAValue, Observable, Property, of_line, refang, trimmed};
 
 /// The namespace of the ids that are made here (UUID 5). It must not change, since
 /// `--report-once` identifies indicators by their ids.
@@ -39,7 +39,7 @@ impl<'a> Record<'a> {
         Record {
             line,
             said,
-            value: value.trim(),
+            value: trimmed(value),
             kind: None,
             id: None,
             properties: Map::new(),

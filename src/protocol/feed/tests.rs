@@ -23,7 +23,11 @@ pub fn read_with(options: &Options, text: impl AsRef<[u8]>) -> Result<(Vec<Found
 
 /// The indicators of a feed, `None` for rejections.
 pub fn messages(text: impl AsRef<[u8]>) -> Vec<Option<Indicator>> {
-    let (all, _) = read_with(&Options::default(), text).expect("a feed");
+    let read = read_with(&Options::default(), text.as_ref());
+    let (all, _) = read.unwrap_or_else(|error| {
+        let text = String::from_utf8_lossy(text.as_ref());
+        panic!("{error}: {text}")
+    });
     let message = |found| match found {
         Found::Message(Message::Match { indicator, .. }) => Some(indicator),
         Found::Rejected(..) => None,
@@ -136,6 +140,11 @@ proptest! {
             lines(&|one| format!("\"{}\" # x", one.0)),
             lines(&|one| one.0.replace("http://", "hxxp://").replace(".example", "[.]example")),
             "date,ioc_value,ioc_type\n".to_owned() + &lines(&|one| format!("\"x\", \"{}\", {}", one.0, one.2)),
+            lines(&|one| format!("\u{feff}{}\u{200b}", one.0)),
+            lines(&|one| format!("{},x", one.0)),
+            lines(&|one| format!("{};online;2024-05-01", one.0)),
+            lines(&|one| format!("'{}'|'c2'", one.0)),
+            "sep=;\nioc;what\n".to_owned() + &lines(&|one| format!("{};x", one.0)),
             "# \"id\",\"ioc\"\n".to_owned() + &lines(&|one| format!("1,{}", one.0)),
             "#fields\tindicator\tindicator_type\n".to_owned()
                 + &lines(&|one| format!("{}\tIntel::{}", one.0, one.1)),

@@ -18,6 +18,12 @@ const DEEPEST: usize = 16;
 /// The file that lists the events in a folder of MISP.
 const MANIFEST: &str = "manifest.json";
 
+/// Why a hidden file is left out.
+const HIDDEN: &str = "it is hidden";
+
+/// Why a file is left out that was listed before.
+const READ_ALREADY: &str = "it is read under another name";
+
 /// A file to read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Source {
@@ -34,6 +40,8 @@ pub struct Listing {
     pub sources: Vec<Source>,
     /// The files that are not read, with reasons.
     pub left_out: Vec<(PathBuf, String)>,
+    /// What is there and should not be, or is not there and should, with reasons.
+    pub warnings: Vec<(PathBuf, String)>,
     /// The paths that cannot be examined.
     pub failed: Vec<(PathBuf, io::Error)>,
     inodes: HashSet<(u64, u64)>,
@@ -46,7 +54,7 @@ pub fn list(paths: &[PathBuf]) -> Listing {
         match path.metadata() {
             _ if path.as_os_str() == "-" => listing.sources.push(named(path)),
             Ok(metadata) if metadata.is_dir() => {
-                if let Err(error) = listing.folder(path) {
+                if let Err(error) = listing.some_of_folder(path) {
                     listing.failed.push((path.clone(), error));
                 }
             }
@@ -77,6 +85,25 @@ impl Listing {
         self.left_out.push((path.to_owned(), why.to_owned()));
     }
 
+    /// Lists a folder, with an error if there is something in it and nothing to read: a user
+    /// would take "nothing found" for an answer. An empty folder is like an empty file.
+    fn some_of_folder(&mut self, folder: &Path) -> io::Result<()> {
+        let (sources, left_out) = (self.sources.len(), self.left_out.len());
+        let warnings = self.warnings.len();
+        self.folder(folder)?;
+        let left_out = &self.left_out[left_out..];
+        let is_read_elsewhere = left_out.iter().any(|(_, why)| why == READ_ALREADY);
+        if self.sources.len() > sources || is_read_elsewhere {
+            return Ok(());
+        }
+        if self.warnings.len() > warnings || left_out.iter().any(|(_, why)| why != HIDDEN) {
+            return Err(io::Error::other("no file in it can be read"));
+        }
+        let why = "it holds no files to read".to_owned();
+        self.warnings.push((folder.to_owned(), why));
+        Ok(())
+    }
+
     fn folder(&mut self, folder: &Path) -> io::Result<()> {
         let root = folder.canonicalize()?;
         match manifest(folder)? {
@@ -90,6 +117,10 @@ impl Listing {
                 }
                 for name in names {
                     match name {
+                        Ok(name) if is_missing(&folder.join(&name)) => self.warnings.push((
+                            folder.join(MANIFEST),
+                            format!("it names {name}, which is missing"),
+                        )),
                         Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST),
                         Err(key) => self.leave_out(
                             &folder.join(MANIFEST),
@@ -115,7 +146,7 @@ impl Listing {
     fn entry(&mut self, path: &Path, folder: &Path, root: &Path, depth: usize) {
         let name = path.file_name().unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b".") {
-            return self.leave_out(path, "it is hidden");
+            return self.leave_out(path, HIDDEN);
         }
         let metadata = match path.metadata() {
             Ok(metadata) => metadata,
@@ -127,7 +158,7 @@ impl Listing {
         } else if !metadata.is_dir() && !metadata.is_file() {
             self.leave_out(path, "it is no regular file");
         } else if !self.is_new(&metadata) {
-            self.leave_out(path, "it is read under another name");
+            self.leave_out(path, READ_ALREADY);
         } else if metadata.is_file() {
             self.sources.push(Source {
                 path: path.to_owned(),
@@ -139,6 +170,11 @@ impl Listing {
             self.failed.push((path.to_owned(), error));
         }
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    path.symlink_metadata()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// The entries of a folder, sorted by name.
@@ -219,6 +255,25 @@ mod tests {
         let (read, left_out) = names(&[at("feeds"), at("feeds/a"), "-".into(), at("none")]);
         assert_eq!(read, ["a", "b", "c", "-", "none"]);
         assert_eq!(left_out, [".hidden", "deep", "out", "pipe", "z", "a"]);
+    }
+
+    #[test]
+    fn a_folder_without_anything_to_read_is_reported() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let listed = || list(&[directory.path().to_owned()]);
+        assert_eq!(listed().warnings.len(), 1);
+        fs::write(at(".hidden"), "x").expect("a file");
+        assert_eq!((listed().warnings.len(), listed().failed.len()), (1, 0));
+        symlink("none", at("link")).expect("a link");
+        assert_eq!((listed().warnings.len(), listed().failed.len()), (0, 1));
+        let event = "00000000-0000-4000-8000-000000000001";
+        fs::write(at(MANIFEST), format!(r#"{{"{event}": {{}}}}"#)).expect("a file");
+        assert_eq!((listed().warnings.len(), listed().failed.len()), (1, 1));
+        fs::write(at(&format!("{event}.json")), "{}").expect("a file");
+        assert_eq!((listed().warnings.len(), listed().failed.len()), (0, 0));
+        let twice = list(&[at(&format!("{event}.json")), directory.path().to_owned()]);
+        assert_eq!((twice.warnings.len(), twice.failed.len()), (0, 0));
     }
 
     #[test]

@@ -139,6 +139,9 @@ impl Taker<'_> {
         for (path, why) in &listing.left_out {
             info!("{} is left out: {why}", input::name(path));
         }
+        for (path, why) in &listing.warnings {
+            warn!("{}: {why}", input::name(path));
+        }
         for (path, error) in &listing.failed {
             self.fail();
             let name = input::name(path);

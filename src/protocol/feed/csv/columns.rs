@@ -26,11 +26,15 @@ pub enum Role {
 
 /// Column names, in lower case with `_` between words, sorted.
 static COLUMNS: &[(&str, Role)] = &[
+    ("abuse_email", Role::Property),
     ("address", Role::Thing(Said::Address)),
     ("anonymous", Role::Property),
+    ("artefact", Role::Value),
+    ("artefact_type", Role::Type),
     ("artifact", Role::Value),
     ("artifact_type", Role::Type),
     ("asn", Role::Property),
+    ("authentihash", Role::Property),
     ("c2_ip", Role::Thing(Said::Address)),
     ("c2_status", Role::Property),
     ("category", Role::Property),
@@ -64,6 +68,7 @@ static COLUMNS: &[(&str, Role)] = &[
     ("first_seen_utc", Role::Property),
     ("firstseen", Role::Property),
     ("fqdn", Role::Thing(Said::Domain)),
+    ("gimphash", Role::Property),
     ("hash", Role::Hash),
     ("hash_md5", Role::Hash),
     ("hash_sha1", Role::Hash),
@@ -72,6 +77,8 @@ static COLUMNS: &[(&str, Role)] = &[
     ("host", Role::Thing(Said::Domain)),
     ("hostname", Role::Thing(Said::Domain)),
     ("id", Role::Property),
+    ("impfuzzy", Role::Property),
+    ("imphash", Role::Property),
     ("indicator", Role::Value),
     ("indicator_type", Role::Type),
     ("indicator_value", Role::Value),
@@ -113,6 +120,8 @@ static COLUMNS: &[(&str, Role)] = &[
     ("observable", Role::Value),
     ("observable_type", Role::Type),
     ("observable_value", Role::Value),
+    ("pehash", Role::Property),
+    ("permhash", Role::Property),
     ("port", Role::Property),
     ("prefix", Role::Thing(Said::Address)),
     ("reference", Role::Property),
@@ -126,13 +135,18 @@ static COLUMNS: &[(&str, Role)] = &[
     ("signature", Role::Property),
     ("source", Role::Property),
     ("source.ip", Role::Thing(Said::Address)),
+    ("source_link", Role::Property),
+    ("source_url", Role::Property),
     ("src_ip", Role::Thing(Said::Address)),
     ("srcip", Role::Thing(Said::Address)),
+    ("ssdeep", Role::Property),
     ("ssl_sha1", Role::Thing(Said::Certificate)),
     ("subnet", Role::Thing(Said::Address)),
     ("tags", Role::Property),
+    ("telfhash", Role::Property),
     ("threat", Role::Property),
     ("threat_type", Role::Property),
+    ("tlsh", Role::Property),
     ("to_ids", Role::ToIds),
     ("type", Role::Type),
     ("uri", Role::Url),
@@ -143,14 +157,100 @@ static COLUMNS: &[(&str, Role)] = &[
     ("uuid", Role::Id),
     ("value", Role::Value),
     ("value_type", Role::Type),
+    ("vhash", Role::Property),
+];
+
+/// Words in the name of a column that holds what is said about an indicator, and never
+/// the indicator itself.
+const ASIDE: [&str; 7] = [
+    "contact",
+    "permalink",
+    "ref",
+    "reference",
+    "references",
+    "refs",
+    "reporter",
+];
+
+/// The names of the columns with the two ends of a connection.
+const ENDS: [&[&str]; 2] = [
+    &[
+        "client_ip",
+        "id.orig_h",
+        "id_orig_h",
+        "ip_src",
+        "orig_h",
+        "saddr",
+        "source.address",
+        "source.ip",
+        "source_address",
+        "source_ip",
+        "sourceip",
+        "src",
+        "src_addr",
+        "src_host",
+        "src_ip",
+        "srcaddr",
+        "srcip",
+    ],
+    &[
+        "daddr",
+        "dest_host",
+        "dest_ip",
+        "destination.address",
+        "destination.ip",
+        "destination_address",
+        "destination_ip",
+        "destinationip",
+        "destip",
+        "dst",
+        "dst_addr",
+        "dst_host",
+        "dst_ip",
+        "dstaddr",
+        "dstip",
+        "id.resp_h",
+        "id_resp_h",
+        "ip_dst",
+        "resp_h",
+        "server_ip",
+    ],
+];
+
+/// The names of columns with the first and the last address of a range.
+const RANGES: [(&str, &str); 6] = [
+    ("start_ip", "end_ip"),
+    ("ip_start", "ip_end"),
+    ("ip_from", "ip_to"),
+    ("first_ip", "last_ip"),
+    ("range_start", "range_end"),
+    ("start", "end"),
 ];
 
 /// The role of a column by its name.
 pub fn role(name: &str) -> Option<Role> {
+    let name = normal(name);
+    match COLUMNS.binary_search_by(|(known, _)| (*known).cmp(&name)) {
+        Ok(at) => Some(COLUMNS[at].1),
+        Err(_) => name
+            .split(['_', '.'])
+            .any(|word| ASIDE.contains(&word))
+            .then_some(Role::Property),
+    }
+}
+
+/// Whether a column of this name may hold indicators.
+pub fn may_hold(name: &str) -> bool {
+    !matches!(
+        role(name),
+        Some(Role::Property | Role::ToIds | Role::Id | Role::Type)
+    )
+}
+
+/// A name as it is in the tables.
+fn normal(name: &str) -> String {
     let name = name.trim().trim_matches(['"', '\'']).trim();
-    let name: String = name.chars().map(plain).collect();
-    let at = COLUMNS.binary_search_by(|(known, _)| (*known).cmp(&name));
-    at.ok().map(|at| COLUMNS[at].1)
+    name.chars().map(plain).collect()
 }
 
 fn plain(letter: char) -> char {
@@ -184,6 +284,8 @@ pub struct Layout {
     pub to_ids: Option<usize>,
     /// The column with its id.
     pub id: Option<usize>,
+    /// The column with the last address of the range that begins with the value.
+    pub end: Option<usize>,
 }
 
 impl Layout {
@@ -194,7 +296,10 @@ impl Layout {
         let roles: Vec<Option<Role>> = names.iter().map(|name| role(name)).collect();
         let first =
             |wanted: &dyn Fn(Role) -> bool| roles.iter().position(|role| role.is_some_and(wanted));
-        let values = if let Some(at) = first(&|role| role == Role::Value) {
+        let range = range(&names, &roles);
+        let values = if let Some((start, _)) = range {
+            vec![(start, Said::Address)]
+        } else if let Some(at) = first(&|role| role == Role::Value) {
             vec![(at, Said::Nothing)]
         } else if first(&|role| role == Role::Hash).is_some() {
             let hashes = roles.iter().enumerate();
@@ -216,6 +321,7 @@ impl Layout {
             kind: first(&|role| role == Role::Type).filter(|_| is_any),
             to_ids: first(&|role| role == Role::ToIds),
             id: first(&|role| role == Role::Id).filter(|_| values.len() == 1),
+            end: range.map(|(_, end)| end),
             values,
             names,
         })
@@ -230,41 +336,89 @@ impl Layout {
             kind: layout.as_ref().and_then(|layout| layout.kind),
             to_ids: layout.as_ref().and_then(|layout| layout.to_ids),
             id: None,
+            end: None,
             names,
         }
     }
 
+    /// Whether the rows are connections with both ends: a log, in which most addresses
+    /// are one's own.
+    pub fn is_of_connections(&self) -> bool {
+        let has = |end: &[&str]| {
+            let mut names = self.names.iter();
+            names.any(|name| end.contains(&&*normal(name)))
+        };
+        let has_value = |name: &String| role(name) == Some(Role::Value);
+        ENDS.into_iter().all(has) && !self.names.iter().any(has_value)
+    }
+
+    /// Whether it is an export of MISP, which has a name for every type.
+    pub fn is_of_misp(&self) -> bool {
+        self.to_ids.is_some()
+    }
+
     /// Describes the columns with indicators.
     pub fn described(&self) -> String {
-        let column = |at: &usize| match self.names.get(*at) {
+        let what = if self.end.is_some() {
+            "ranges of addresses"
+        } else {
+            "indicators"
+        };
+        format!("CSV, {what} in {}", self.columns())
+    }
+
+    /// The columns with indicators, in words.
+    pub fn columns(&self) -> String {
+        let column = |at: usize| match self.names.get(at) {
             Some(name) if !name.is_empty() => format!("`{name}`"),
             _ => format!("{}", at + 1),
         };
-        let columns: Vec<String> = self.values.iter().map(|(at, _)| column(at)).collect();
+        let columns = self.values.iter().map(|(at, _)| *at).chain(self.end);
+        let columns: Vec<String> = columns.map(column).collect();
         let plural = if columns.len() == 1 { "" } else { "s" };
-        format!("CSV, indicators in column{plural} {}", columns.join(", "))
+        format!("column{plural} {}", columns.join(", "))
     }
+}
+
+/// The columns with the ends of a range of addresses, if the rows hold nothing else than
+/// a mail address (of a contact) that could be an indicator.
+fn range(names: &[String], roles: &[Option<Role>]) -> Option<(usize, usize)> {
+    let is_other = |role: &Option<Role>| match role {
+        Some(Role::Value | Role::Hash | Role::Url) => true,
+        Some(Role::Thing(said)) => *said != Said::Mail,
+        _ => false,
+    };
+    if roles.iter().any(is_other) {
+        return None;
+    }
+    let names: Vec<String> = names.iter().map(|name| normal(name)).collect();
+    let at = |wanted: &str| names.iter().position(|name| name == wanted);
+    // `start` and `end` alone can be dates.
+    let is_sure = |start: &str| start != "start" || at("netmask").is_some();
+    RANGES
+        .iter()
+        .filter(|(start, _)| is_sure(start))
+        .find_map(|(start, end)| Some((at(start)?, at(end)?)))
 }
 
 /// Whether these cells are a header with columns of indicators. In the middle of a file
 /// all of them have to be known, since values can look like names.
 pub fn is_header(cells: &[&str], everywhere: bool) -> bool {
     let is_name = |cell: &&str| {
-        let cell = cell.trim();
+        let cell = cell.trim().trim_matches('\'');
         cell.is_empty()
             || cell.len() <= 64
                 && cell.starts_with(char::is_alphabetic)
                 && (role(cell).is_some() || super::by_form(cell).is_none())
     };
-    let holds = |cell: &&str| {
-        !matches!(
-            role(cell),
-            None | Some(Role::Property | Role::ToIds | Role::Id | Role::Type)
-        )
-    };
+    let holds = |cell: &&str| role(cell).is_some() && may_hold(cell);
     let is_known = |cell: &&str| role(cell).is_some();
+    let holds_range = || {
+        let names: Vec<String> = cells.iter().map(|cell| (*cell).to_owned()).collect();
+        range(&names, &[]).is_some()
+    };
     cells.iter().all(is_name)
-        && cells.iter().any(holds)
+        && (cells.iter().any(holds) || holds_range())
         && (!everywhere || cells.len() > 1 && cells.iter().all(is_known))
 }
 
@@ -327,7 +481,31 @@ mod tests {
             let cells: Vec<&str> = header.split(',').collect();
             assert!(is_header(&cells, false), "{header}");
         }
-        assert_eq!(layout("reference,port,reporter"), None);
+        for header in [
+            "reference,port,reporter",
+            "threat,source",
+            "imphash,Report reference",
+        ] {
+            assert_eq!(layout(header), None, "{header}");
+        }
+        let dshield = layout("Start,End,Netmask,Attacks,Name,Country,email").expect("DShield's");
+        assert_eq!(
+            (&dshield.values[..], dshield.end),
+            (&[(0, Said::Address)][..], Some(1))
+        );
+        assert!(is_header(&["start_ip", "end_ip"], false));
+        let dated = layout("email,start,end").expect("dates");
+        assert_eq!((dated.values[0].0, dated.end), (0, None));
+        for (header, is_log) in [
+            ("timestamp,src_ip,src_port,dest_ip,dest_port", true),
+            ("ts,Source IP,Destination IP,hash", true),
+            ("ts,id.orig_h,id.resp_h,host", true),
+            ("indicator,src_ip,dest_ip", false),
+            ("src_ip,dest_port", false),
+        ] {
+            let is = layout(header).is_some_and(|layout| layout.is_of_connections());
+            assert_eq!(is, is_log, "{header}");
+        }
         let misp = layout("uuid,type,value,to_ids").expect("MISP's");
         assert_eq!(
             (misp.id, misp.kind, misp.to_ids),

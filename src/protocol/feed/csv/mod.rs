@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::found::Out;
 use super::record::Record;
 use super::said::Said;
-use super::{Column, Error, Options, by_form};
+use super::{Column, Error, NOT_UTF8, Options, by_form};
 use crate::indicator::Rejection;
 
 pub mod columns;
@@ -56,7 +56,11 @@ impl Plan {
     /// No column holds indicators, or several do, or the requested one does not exist.
     pub fn of_sample(sample: &str, options: &Options) -> Result<Self, Error> {
         let lines = lines_with_cells(sample);
-        let Some(delimiter) = delimiter(&lines) else {
+        let of_table = match table(sample) {
+            Table::Of(delimiter) | Table::Perhaps(delimiter) => Some(delimiter),
+            Table::No => None,
+        };
+        let Some(delimiter) = of_table.or_else(|| delimiter(&lines)) else {
             let why = "the lines have no columns: no separator is in all of them";
             return Err(Error::no_feed(why, sample.as_bytes()));
         };
@@ -69,14 +73,16 @@ impl Plan {
         // Unknown column names are not values.
         let rows = &rows[usize::from(names.first().is_some_and(|name| *name == rows[0][0]))..];
         let width = rows.iter().map(Vec::len).max().unwrap_or_default();
-        let found: Vec<usize> = (0..width).filter(|at| holds_values(rows, *at)).collect();
+        let may_hold = |at: &usize| names.get(*at).is_none_or(|name| columns::may_hold(name));
+        let columns = (0..width).filter(may_hold);
+        let found: Vec<usize> = columns.filter(|at| holds_values(rows, *at)).collect();
         match found[..] {
             [column] => Ok(Plan {
                 delimiter,
                 layout: Layout::at(names, column),
             }),
             [] => {
-                let why = "no column holds indicators in nine rows of ten; \
+                let why = "it looks like CSV, but no column holds indicators in nine rows of ten; \
                            --indicators-column names one";
                 Err(Error::no_feed(why, sample.as_bytes()))
             }
@@ -122,13 +128,98 @@ pub fn delimiter(lines: &[&str]) -> Option<u8> {
     })
 }
 
+/// Whether lines that are values as a whole are the rows of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// They are not.
+    No,
+    /// They are, with this delimiter.
+    Of(u8),
+    /// They may as well be URLs with delimiters in them.
+    Perhaps(u8),
+}
+
+/// Whether most lines of a sample are rows of which the first cell is a value, and the
+/// others are words or values. A URL may contain each of the delimiters, but hardly so in
+/// nearly every line.
+pub fn table(sample: &str) -> Table {
+    let mut lines = lines_with_cells(sample);
+    // The names of columns.
+    if lines.len() > 1
+        && DELIMITERS
+            .iter()
+            .all(|one| !begins_with_value(lines[0], *one))
+    {
+        lines.remove(0);
+    }
+    let rows_with = |delimiter| lines.iter().filter(|line| is_row(line, delimiter)).count();
+    let counts = DELIMITERS.map(|delimiter| (rows_with(delimiter), delimiter));
+    let Some((rows, delimiter)) = counts.into_iter().find(|(rows, _)| rows * 2 > lines.len())
+    else {
+        return Table::No;
+    };
+    let is_sure = rows * 10 >= lines.len() * SHARE && (delimiter != b',' || has_columns(sample));
+    if is_sure || !lines.iter().any(|line| line.contains("://")) {
+        Table::Of(delimiter)
+    } else {
+        Table::Perhaps(delimiter)
+    }
+}
+
+fn begins_with_value(line: &str, delimiter: u8) -> bool {
+    let cells = split(line, delimiter);
+    cells.first().is_some_and(|cell| by_form(cell).is_some())
+}
+
+/// Whether the first cell of a line is a value, and the others are what a table has
+/// beside values. A cell with a delimiter is quoted.
+fn is_row(line: &str, delimiter: u8) -> bool {
+    let cells = split(line, delimiter);
+    let is_beside = |cell: &String| is_aside(cell) || cell.contains(char::from(delimiter));
+    cells.len() > 1 && by_form(&cells[0]).is_some() && cells[1..].iter().all(is_beside)
+}
+
+/// Whether a text is a few words, a date or a value, and not the end of a URL.
+fn is_aside(cell: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || " _-.:+()[]!*'".contains(letter);
+    let is_date = |letter: char| letter.is_ascii_digit() || " -/.:".contains(letter);
+    let is_short = cell.len() <= 64;
+    is_short && (cell.chars().all(is_word) || cell.chars().all(is_date)) || by_form(cell).is_some()
+}
+
 /// The lines that are neither blank nor comments.
 fn lines_with_cells(sample: &str) -> Vec<&str> {
     let is_row = |line: &&str| {
         let text = line.trim_start();
-        !text.is_empty() && !text.starts_with('#')
+        !text.is_empty() && !text.starts_with('#') && !is_separator(text)
     };
     sample.lines().filter(is_row).collect()
+}
+
+/// Whether this first line names the delimiter for Excel.
+pub fn is_separator(line: &str) -> bool {
+    let delimiter = line.trim().strip_prefix("sep=");
+    delimiter.is_some_and(|rest| rest.len() <= 1)
+}
+
+/// Makes a plan for the header of a sample, which precedes the first row, after comments
+/// and the title of a report.
+pub fn of_first_header(sample: &str) -> Option<Plan> {
+    for line in sample.lines() {
+        if let Some(plan) = Plan::of_header(line) {
+            return Some(plan);
+        }
+        let text = line.trim();
+        let is_title = || {
+            let cells = text.trim_end_matches([',', ';', '|', '\t']);
+            let has_one = DELIMITERS.iter().all(|one| split(cells, *one).len() == 1);
+            has_one && by_form(cells).is_none() && columns::single(cells).is_none()
+        };
+        if !text.is_empty() && !text.starts_with('#') && !is_separator(text) && !is_title() {
+            return None;
+        }
+    }
+    None
 }
 
 /// Whether nearly all lines of a sample have the same number of cells, at least two.
@@ -182,9 +273,18 @@ fn split(line: &str, delimiter: u8) -> Vec<String> {
     cells
 }
 
+/// A cell without a pair of single quotes, which are not CSV's.
+fn bare(cell: &str) -> &str {
+    let inside = cell
+        .strip_prefix('\'')
+        .and_then(|rest| rest.strip_suffix('\''));
+    inside.unwrap_or(cell)
+}
+
 fn trimmed(cell: &[u8]) -> String {
     // Split at ASCII characters, the text stays valid.
-    String::from_utf8_lossy(cell.trim_ascii()).into_owned()
+    let cell = String::from_utf8_lossy(cell.trim_ascii());
+    bare(&cell).to_owned()
 }
 
 fn builder(delimiter: u8) -> csv::ReaderBuilder {
@@ -223,10 +323,13 @@ pub fn read(
         }
         let rows = reader.get_ref();
         let (line, is_comment) = (rows.line(), rows.is_comment());
-        let cells: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
+        // Only the value has to be UTF-8.
+        let cells: Vec<Cow<'_, str>> = record.iter().map(String::from_utf8_lossy).collect();
+        let cells: Vec<&str> = cells.iter().map(|cell| bare(cell)).collect();
         match cells {
-            Ok(cells) if cells == layout.names => {}
-            Ok(cells) if is_header(&cells, !is_comment) && cells.len() > 1 => {
+            cells if cells == layout.names => {}
+            cells if line == 1 && cells.first().is_some_and(|cell| is_separator(cell)) => {}
+            cells if is_header(&cells, !is_comment) && cells.len() > 1 => {
                 let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
                 if let Some(next) = Layout::of(names) {
                     layout = chosen(next, options)?;
@@ -237,9 +340,8 @@ pub fn read(
                     }
                 }
             }
-            Ok(_) | Err(_) if is_comment => {}
-            Ok(cells) => row(&cells, &layout, line, out),
-            Err(_) => out.rejected(line, Rejection::without_id("it is not UTF-8".to_owned())),
+            _ if is_comment => {}
+            cells => row(&cells, &layout, line, out),
         }
         out.check(options.form.is_some())?;
     }
@@ -254,12 +356,20 @@ fn io_error(error: csv::Error) -> Error {
 }
 
 /// The layout with the requested column.
+///
+/// # Errors
+/// There is no such column, or it must be requested.
 fn chosen(layout: Layout, options: &Options) -> Result<Layout, Error> {
     match &options.column {
         Some(column) => {
             let at = column.find(&layout.names)?;
             Ok(Layout::at(layout.names, at))
         }
+        None if layout.is_of_connections() => Err(Error::Columns(
+            "the columns have both ends of a connection, as in a log, where most addresses are \
+             one's own; --indicators-column names the column that holds indicators"
+                .to_owned(),
+        )),
         None => Ok(layout),
     }
 }
@@ -306,10 +416,23 @@ fn row(cells: &[&str], layout: &Layout, line: u64, out: &mut Out<'_>) {
     for &(at, said) in &layout.values {
         let Some(value) = cell(at) else { continue };
         is_any = true;
-        let said = match said {
-            Said::Nothing => kind.and_then(Said::by_name).unwrap_or(Said::Nothing),
-            said => said,
+        if value.contains(char::REPLACEMENT_CHARACTER) {
+            out.rejected(line, Rejection::without_id(NOT_UTF8.to_owned()));
+            continue;
+        }
+        let said = match (said, kind) {
+            (Said::Nothing, Some(kind)) => match Said::by_name(kind) {
+                Some(said) => said,
+                None if layout.is_of_misp() => Said::Elsewhere,
+                None => Said::Nothing,
+            },
+            (said, _) => said,
         };
+        let range = layout
+            .end
+            .and_then(cell)
+            .map(|end| format!("{value}-{end}"));
+        let value = range.as_deref().unwrap_or(value);
         out.record(Record {
             kind,
             id: id.map(|id| format!("indicator--{}", id.to_ascii_lowercase())),
@@ -318,7 +441,7 @@ fn row(cells: &[&str], layout: &Layout, line: u64, out: &mut Out<'_>) {
         });
     }
     if !is_any {
-        let reason = "the row has no indicator".to_owned();
+        let reason = format!("the row has no indicator in {}", layout.columns());
         out.rejected(line, Rejection::without_id(reason));
     }
 }

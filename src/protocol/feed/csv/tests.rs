@@ -128,6 +128,8 @@ fn rows_that_are_wrong_are_named_by_line() {
     let text = "ioc,note\n192.0.2.1,\"two\nlines\"\nnothing,x\n,y\n\"192.0.2.2,z\n192.0.2.3,ü\n";
     assert_eq!(values(text), ["192.0.2.1", "!4", "!5", "!6", "192.0.2.3"]);
     let latin = [&b"ioc,note\n192.0.2.1,\xfc\n"[..], b"192.0.2.2,x\n"].concat();
+    assert_eq!(values(latin), ["192.0.2.1", "192.0.2.2"]);
+    let latin = [&b"ioc,note\n\xfc.example,x\n"[..], b"192.0.2.2,x\n"].concat();
     assert_eq!(values(latin), ["!2", "192.0.2.2"]);
 }
 
@@ -163,6 +165,159 @@ fn read_cells(line: &str, delimiter: u8) -> Vec<String> {
             .collect(),
         _ => vec![],
     }
+}
+
+#[test]
+fn what_is_no_list_is_read_as_a_table() {
+    let url = "http://bad.example/gate.php";
+    for (row, value) in [
+        (format!("{url};online"), url),
+        (format!("{url}|online|2024/05/01"), url),
+        (format!("{url};https://ref.example/a?b=c"), url),
+        (format!("{url},online"), url),
+        (format!("{url},\"elf,mirai\""), url),
+        ("bad.example/gate.php;c2".to_owned(), "bad.example/gate.php"),
+        ("203.0.113.0/28;c2".to_owned(), "203.0.113.0/28"),
+        ("203.0.113.0/28,".to_owned(), "203.0.113.0/28"),
+        ("203.0.113.0/28,c2,x".to_owned(), "203.0.113.0/28"),
+    ] {
+        let text = format!("{row}\n{row}\n");
+        let read = read_with(&Options::default(), &text);
+        if row.contains("ref.example") {
+            let error = read.expect_err("two columns").to_string();
+            assert!(error.contains("columns 1 and 2"), "{error}");
+            continue;
+        }
+        let (_, report) = read.expect("a table");
+        assert_eq!(report.form, "CSV, indicators in column 1", "{row}");
+        assert_eq!(values(&text), [value, value], "{row}");
+        let named = format!(
+            "malicious link{}what\n{text}",
+            &row[value.len()..=value.len()]
+        );
+        assert_eq!(values(&named), [value, value], "{named}");
+    }
+    let ragged = "203.0.113.0/28,c2,x\n203.0.113.16/28,c2\n";
+    assert_eq!(values(ragged), ["203.0.113.0/28", "203.0.113.16/28"]);
+    for either in [
+        "http://bad.example/a,elf,mirai\nhttp://bad.example/x,exe\n",
+        "http://bad.example/x,y/z\nhttp://bad.example/p,q/r\n",
+    ] {
+        let error = read_with(&Options::default(), either).expect_err(either);
+        assert!(error.to_string().contains("list or csv"), "{error}");
+    }
+    let some = "http://bad.example/a,b\nhttp://bad.example/c\nhttp://bad.example/d\n";
+    let all = [
+        "http://bad.example/a,b",
+        "http://bad.example/c",
+        "http://bad.example/d",
+    ];
+    assert_eq!(values(some), all);
+    let ragged = "203.0.113.7,a\nbad.example,b,c\n203.0.113.8\n";
+    assert_eq!(
+        values(ragged),
+        ["203.0.113.7", "bad.example", "203.0.113.8"]
+    );
+    for one in [
+        "http://bad.example/a;b=c",
+        "http://bad.example/a?b=c;d=e",
+        "http://bad.example/a?b|c/d",
+        "http://bad.example/#a;b=c",
+    ] {
+        let text = format!("{one}\n{one}\n");
+        let (_, report) = read_with(&Options::default(), &text).expect("a list");
+        assert_eq!(report.form, "list of values, one a line", "{one}");
+        assert_eq!(values(&text), [one, one]);
+    }
+    let rows = "203.0.113.7\n203.0.113.0/28,c2\nbad.example/x,malware,2024-05-01\n203.0.113.8,\n";
+    assert_eq!(values(rows), ["203.0.113.7", "!2", "!3", "203.0.113.8"]);
+}
+
+#[test]
+fn what_is_said_about_an_indicator_is_none() {
+    for text in [
+        "family,reference\nX,https://blog.example/a\n",
+        "malware,reporter,port\nX,phish@bad.example,80\n",
+        "threat,source\nX,feed.example\n",
+        "imphash,family\nfedcba9876543210fedcba9876543210,x\n",
+    ] {
+        let error = read_with(&Options::default(), text)
+            .expect_err(text)
+            .to_string();
+        assert!(error.contains("no column holds indicators"), "{error}");
+    }
+    let one = "name,what,reference\nX,bad.example,https://blog.example/a\n";
+    assert_eq!(values(one), ["bad.example"]);
+    let log = "timestamp,src_ip,src_port,dest_ip,dest_port\n2024,192.0.2.10,4,203.0.113.7,443\n";
+    let error = read_with(&Options::default(), log)
+        .expect_err("a log")
+        .to_string();
+    assert!(
+        error.contains("both ends") && error.contains("--indicators-column"),
+        "{error}"
+    );
+    assert_eq!(with_column(log, "dest_ip").expect("a column")[1], "1");
+    let dshield = "Start\tEnd\tNetmask\tName\temail\n\
+        203.0.113.0\t203.0.113.255\t24\tX\ta@b.example\n";
+    let (found, report) = read_with(&Options::default(), dshield).expect("ranges");
+    assert!(
+        report
+            .form
+            .contains("ranges of addresses in columns `Start`, `End`")
+    );
+    let network = messages(dshield)[0]
+        .as_ref()
+        .map(|one| one.observables[0].to_string());
+    assert_eq!(
+        (found.len(), network.as_deref()),
+        (1, Some("203.0.113.0/24"))
+    );
+}
+
+#[test]
+fn types_of_misp_that_no_event_holds_are_unsupported() {
+    for head in ["type,value", "type,to_ids,value"] {
+        let to_ids = if head.contains("to_ids") { ",1" } else { "" };
+        let rows = "linkD,https://blog.example/a\nip-dstD,203.0.113.7\notherD,bad.example\n";
+        let text = format!("{head}\n{}", rows.replace('D', to_ids));
+        let expected = ["?https://blog.example/a", "203.0.113.7", "?bad.example"];
+        assert_eq!(values(text), expected);
+    }
+    assert_eq!(
+        values("type,to_ids,value\nnew-type,1,a.example\n"),
+        ["?a.example"]
+    );
+    assert_eq!(values("ioc,type\na.example,botnet_cc\n"), ["a.example"]);
+}
+
+#[test]
+fn titles_separators_and_single_quotes_are_read_over() {
+    for (text, expected) in [
+        (
+            "IOC report of ACME\n\nType,Value,Notes\nIP,203.0.113.7,x\n",
+            vec!["!1", "203.0.113.7"],
+        ),
+        (
+            "IOC report\nioc;what\nhttp://bad.example/;x\n",
+            vec!["!1", "http://bad.example/"],
+        ),
+        (
+            "sep=;\r\nIOC;Note\r\n203.0.113.7;x\r\n",
+            vec!["203.0.113.7"],
+        ),
+        ("'type','value'\n'ip','203.0.113.7'\n", vec!["203.0.113.7"]),
+    ] {
+        assert_eq!(values(text), expected, "{text}");
+    }
+    let text = "domain,ip\nbad.example,203.0.113.7\n,203.0.113.8\n";
+    let (_, report) = read_with(&Options::default(), text).expect("a table");
+    assert!(
+        report.rejections[0]
+            .1
+            .ends_with("no indicator in column `domain`")
+    );
+    let list = with_column("203.0.113.7\nbad.example\n", "1").expect("a list");
+    assert_eq!(list[0], "list of values, one a line");
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use std::io::{self, BufRead};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::found::Out;
 use super::lines::BYTE_ORDER_MARK;
@@ -160,18 +161,29 @@ impl<R: BufRead> Walk<'_, '_, R> {
                 self.json.skip_line()?;
                 continue;
             }
+            let is_by_line = self.json.is_by_line();
+            if is_by_line && self.json.is_alone()? {
+                self.json.set_by_line(false);
+            }
             match self.value(byte, Inside::Anything, 0) {
                 // A value on one line is the first of many.
-                Ok(()) if first_line && self.json.line() == line => self.json.set_by_line(),
-                Ok(()) => {}
+                Ok(()) if first_line && self.json.line() == line => self.json.set_by_line(true),
+                Ok(()) => self.json.set_by_line(is_by_line),
                 Err(Stop::Feed(error)) => return Err(error),
                 Err(Stop::Json(Fault::Io(error))) => return Err(error.into()),
                 Err(Stop::Json(Fault::TooLong)) => self.too_long(line),
                 Err(Stop::Json(Fault::Syntax(why))) => {
                     if !self.json.is_by_line() {
-                        let why = format!("no JSON from here on: {why}");
-                        self.reject(self.json.line(), why);
-                        return Ok(());
+                        let line = self.json.line();
+                        let goes_on = self.json.skip_to_object()?;
+                        let extent = if goes_on { "" } else { " from here on" };
+                        self.reject(line, format!("no JSON{extent}: {why}"));
+                        if !goes_on {
+                            return Ok(());
+                        }
+                        self.json.set_by_line(true);
+                        self.out.check(self.is_given)?;
+                        continue;
                     }
                     self.reject(line, format!("no JSON: {why}"));
                     self.json.skip_line()?;
@@ -346,6 +358,11 @@ impl<R: BufRead> Walk<'_, '_, R> {
             )
             .into());
         }
+        if is_manifest(json) {
+            let reason = "it is the manifest of a MISP feed: name its folder".to_owned();
+            self.reject(line, reason);
+            return Ok(None);
+        }
         let shown: String = json.chars().take(60).collect();
         self.reject(
             line,
@@ -367,6 +384,13 @@ impl<R: BufRead> Walk<'_, '_, R> {
         }
         Some("STIX")
     }
+}
+
+/// Whether an object is the manifest of a MISP feed, which has the events by their UUIDs.
+fn is_manifest(json: &str) -> bool {
+    let key = json.get("{\"".len()..).and_then(|rest| rest.get(..36));
+    let rest = json.get(38..).unwrap_or_default();
+    key.is_some_and(|key| Uuid::try_parse(key).is_ok()) && rest.starts_with("\":{")
 }
 
 /// Why the walk ends.

@@ -46,9 +46,37 @@ impl<R: BufRead> Scanner<R> {
         self.line
     }
 
-    /// From now on a value that continues on the next line is an error.
-    pub fn set_by_line(&mut self) {
-        self.is_by_line = true;
+    /// Sets whether a value that continues on the next line is an error.
+    pub fn set_by_line(&mut self, is_by_line: bool) {
+        self.is_by_line = is_by_line;
+    }
+
+    /// Whether the next byte is alone in its line, as far as is buffered: a value begins that
+    /// is pretty-printed.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn is_alone(&mut self) -> io::Result<bool> {
+        let bytes = self.fill()?;
+        Ok(matches!(bytes, [_, b'\n', ..] | [_, b'\r', b'\n', ..]))
+    }
+
+    /// Skips to the next line that begins with an object; `false` if there is no other.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn skip_to_object(&mut self) -> io::Result<bool> {
+        loop {
+            self.skip_line()?;
+            if self.fill()?.is_empty() {
+                return Ok(false);
+            }
+            self.reader.consume(1);
+            self.line += 1;
+            if self.fill()?.first() == Some(&b'{') {
+                return Ok(true);
+            }
+        }
     }
 
     /// Whether values are lines.
@@ -348,7 +376,7 @@ mod tests {
     #[test]
     fn where_values_are_lines_none_continues_in_the_next() {
         let mut scanner = Scanner::new(&b"{\"a\":\n1}\n7\n"[..]);
-        scanner.set_by_line();
+        scanner.set_by_line(true);
         let mut out = Vec::new();
         assert!(matches!(scanner.copy(&mut out), Err(Fault::Syntax(_))));
         scanner.skip_line().expect("memory");

@@ -258,3 +258,32 @@ fn what_is_not_an_indicator_is_named_and_the_rest_is_read() {
     let cut = format!("[{a},\n{a}");
     assert_eq!(values(&cut), ["a.example", "a.example", "!2"]);
 }
+
+#[test]
+fn a_broken_first_line_costs_one_line() {
+    let one = r#"{"indicator":"203.0.113.7","type":"IPv4"}"#;
+    for first in ["{bad", r#"{"indicator":"203."#] {
+        let text = format!("{first}\n{one}\n{one}\n");
+        let found = values(&text);
+        assert_eq!(
+            found.last().map(String::as_str),
+            Some("203.0.113.7"),
+            "{text}"
+        );
+    }
+    assert_eq!(values(format!("{{bad\n{one}\n")), ["!1", "203.0.113.7"]);
+}
+
+#[test]
+fn a_compact_value_may_precede_a_pretty_one() {
+    let one = |n: u8| serde_json::json!([{"type": "IPv4", "indicator": format!("203.0.113.{n}")}]);
+    let text = format!("{}\n{:#}\n{}\n", one(1), one(2), one(3));
+    assert_eq!(values(text), ["203.0.113.1", "203.0.113.2", "203.0.113.3"]);
+}
+
+#[test]
+fn a_manifest_alone_is_named() {
+    let text = r#"{"00000000-0000-4000-8000-000000000001": {"info": "x"}}"#;
+    let (_, report) = read_with(&Options::default(), text).expect("JSON");
+    assert!(report.rejections[0].1.contains("name its folder"));
+}
