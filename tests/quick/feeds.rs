@@ -584,8 +584,23 @@ fn followed_feeds_are_read_again() {
     bridge.wait_for_log("read 2 indicator(s)", LIMIT);
     std::fs::write(at("feed"), "").expect("a file");
     bridge.wait_for_log("what it held before still counts", LIMIT);
-    std::fs::write(at("feed"), "new.example\nstays.example\n").expect("a file");
+    // A bundle that is not written to its end.
+    let bundle = serde_json::to_string_pretty(&serde_json::json!([
+        {"indicator": "other.example", "type": "domain"},
+        {"indicator": "old.example", "type": "domain"},
+    ]));
+    let bundle = bundle.expect("JSON");
+    std::fs::write(at("feed"), &bundle[..bundle.len() - 20]).expect("a file");
+    bridge.wait_for_log("still counts: it ends inside of a value", LIMIT);
+    std::fs::write(at("feed"), "new.example\nnot one\nstays.example\n").expect("a file");
     bridge.wait_for_log("1 indicator(s) are new or changed, 1 are gone", LIMIT);
+    assert!(
+        bridge
+            .log()
+            .contains("line 2: indicator not one is rejected"),
+        "{}",
+        bridge.log()
+    );
     let names = [
         "old.example",
         "new.example",

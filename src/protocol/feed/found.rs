@@ -41,6 +41,8 @@ pub struct Report {
     pub rejections: Vec<(u64, String)>,
     /// Valid things that are not indicators, by kind.
     pub left_out: BTreeMap<String, u64>,
+    /// Whether it ends inside of a value, so that more was to come.
+    pub is_cut_off: bool,
 }
 
 impl Report {
@@ -108,6 +110,11 @@ impl<'f> Out<'f> {
     /// Records the first bytes.
     pub fn set_beginning(&mut self, head: &[u8]) {
         self.report.beginning = super::shown(head);
+    }
+
+    /// Notes that the feed ends inside of a value.
+    pub fn cut_off(&mut self) {
+        self.report.is_cut_off = true;
     }
 
     /// Adds a value.

@@ -175,6 +175,7 @@ fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
     match seen {
         Ok(report) if report.is_useless() => Some(useless(report)),
         Ok(report) if report.is_empty() => Some("it holds no indicators".to_owned()),
+        Ok(report) if report.is_cut_off => Some("it ends inside of a value".to_owned()),
         Ok(_) => None,
         Err(error) => Some(failed(error)),
     }
@@ -190,15 +191,20 @@ fn put_changed(
     ids: &mut Ids,
     why: Why,
 ) -> (u64, bool) {
-    let mut added = 0;
+    let name = input::name(&source.path);
+    let (mut added, mut rejected) = (0, 0);
     let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
-        let Found::Message(message) = found else {
-            return;
-        };
         // At the end of the program a file breaks off anywhere, in a value too.
         if taker.stop.is_draining() {
             return;
         }
+        let message = match found {
+            Found::Message(message) => message,
+            Found::Rejected(line, rejection) => {
+                rejected += 1;
+                return taker.reject(&rejection, line, &name, rejected);
+            }
+        };
         let is_new = ids.renew(&message, old);
         if let Message::Match { .. } = &message {
             if !is_new && why == Why::Changed {
@@ -210,6 +216,7 @@ fn put_changed(
             taker.take(message);
         }
     });
+    taker.name_more_rejected(rejected, &name);
     let is_whole = problem_of(&seen).is_none() && !taker.stop.is_draining();
     (added, is_whole)
 }

@@ -192,10 +192,7 @@ impl Taker<'_> {
                 }
             },
         );
-        if rejected > NAMED {
-            let more = rejected - NAMED;
-            warn!("{name}: rejected: {more} more (--loglevel DEBUG names each)");
-        }
+        self.name_more_rejected(rejected, &name);
         self.metrics
             .unusable_feeds
             .set(&name, self.is_unusable(source, &result));
@@ -303,6 +300,14 @@ impl Taker<'_> {
 
     /// Counts a rejected entry, and logs it; `nth` is its number in the file, and only the
     /// first ones are warnings.
+    /// Logs how many entries were rejected beyond those that are named.
+    fn name_more_rejected(&self, rejected: u64, name: &str) {
+        if rejected > NAMED {
+            let more = rejected - NAMED;
+            warn!("{name}: rejected: {more} more (--loglevel DEBUG names each)");
+        }
+    }
+
     fn reject(&self, rejection: &Rejection, line: u64, name: &str, nth: u64) {
         self.metrics.indicators_rejected.add(1);
         self.metrics.rejected.count(&rejection.reason);

@@ -178,6 +178,9 @@ impl<R: BufRead> Walk<'_, '_, R> {
                         let goes_on = self.json.skip_to_object()?;
                         let extent = if goes_on { "" } else { " from here on" };
                         self.reject(line, format!("no JSON{extent}: {why}"));
+                        if why == scan::CUT_OFF {
+                            self.out.cut_off();
+                        }
                         if !goes_on {
                             return Ok(());
                         }

@@ -222,7 +222,9 @@ impl<R: BufRead> Scanner<R> {
     }
 }
 
-const ENDED: Fault = Fault::Syntax("the input ends inside of a value");
+/// Why a value whose end is missing is none.
+pub const CUT_OFF: &str = "the input ends inside of a value";
+const ENDED: Fault = Fault::Syntax(CUT_OFF);
 const BROKEN_OFF: Fault = Fault::Syntax("the line ends inside of a value");
 
 /// A value that is being copied.
