@@ -9,27 +9,32 @@ pub struct LogForm {
     pub taken: &'static str,
 }
 
+/// One JSON object a line.
+pub const JSON_LINES: LogForm = LogForm {
+    name: "JSON lines",
+    taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
+            that a truncating rotation leaves, what syslog puts before the object, and a comma \
+            after it are skipped. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
+            `_raw`) are unwrapped. If a shipper has kept the event as text, that is read too: \
+            Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
+            journald (`MESSAGE`), GELF (`short_message`)",
+};
+
+/// JSON arrays, and objects over several lines.
+pub const JSON_ARRAYS: LogForm = LogForm {
+    name: "JSON arrays",
+    taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
+            objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
+            and Splunk (`results`), and arrays under `events`, `value` and `Records`",
+};
+
+/// Zeek's own format.
+pub const ZEEK_LOGS: LogForm = LogForm {
+    name: "Zeek logs",
+    taken: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
+            names; headers may be repeated, and may follow other lines. A sighting shows the event \
+            as Zeek's JSON writer would print it",
+};
+
 /// All log formats.
-pub const LOG_FORMS: [LogForm; 3] = [
-    LogForm {
-        name: "JSON lines",
-        taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
-                that a truncating rotation leaves, what syslog puts before the object, and a comma \
-                after it are skipped. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
-                `_raw`) are unwrapped. If a shipper has kept the event as text, that is read too: \
-                Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
-                journald (`MESSAGE`), GELF (`short_message`)",
-    },
-    LogForm {
-        name: "JSON arrays",
-        taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
-                objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
-                and Splunk (`results`), and arrays under `events`, `value` and `Records`",
-    },
-    LogForm {
-        name: "Zeek logs",
-        taken: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
-                names; headers may be repeated, and may follow other lines. A sighting shows the event as Zeek's JSON writer \
-                would print it",
-    },
-];
+pub const LOG_FORMS: [LogForm; 3] = [JSON_LINES, JSON_ARRAYS, ZEEK_LOGS];

@@ -17,7 +17,7 @@ use std::ops::Range;
 use json_array::{Envelope, Flatten, Place};
 use zeek_tsv::{NoRow, TsvRow};
 
-use crate::config::log_forms::LOG_FORMS;
+use crate::config::log_forms::{self, LOG_FORMS};
 
 pub use cutter::{Cut, Cutter};
 
@@ -47,12 +47,12 @@ pub fn supported() -> String {
 impl LogFormat {
     /// Its name in the log.
     pub fn name(self) -> &'static str {
-        let entry = match self {
-            LogFormat::JsonLines => &LOG_FORMS[0],
-            LogFormat::JsonArray(_) => &LOG_FORMS[1],
-            LogFormat::Zeek => &LOG_FORMS[2],
+        let form = match self {
+            LogFormat::JsonLines => log_forms::JSON_LINES,
+            LogFormat::JsonArray(_) => log_forms::JSON_ARRAYS,
+            LogFormat::Zeek => log_forms::ZEEK_LOGS,
         };
-        entry.name
+        form.name
     }
 
     /// How to read events from its lines, before the first line.
