@@ -144,7 +144,9 @@ impl<R: BufRead> Head<'_, R> {
         }
         let value = unquoted(without_comment(line).trim());
         let is_value = by_form(value).is_some() || csv::columns::single(value).is_some();
-        let has_cells = csv::delimiter(&[value]).is_some();
+        // The quotes around a whole line can be those of its first and its last cell.
+        let cells_of = if is_value { value } else { line };
+        let has_cells = csv::delimiter(&[cells_of]).is_some();
         if is_value && !has_cells {
             return Ok(Detected::List);
         }

@@ -103,6 +103,8 @@ fn without_a_header_the_one_column_of_values_counts() {
     );
     let expected = ["CSV, indicators in column 4".to_owned(), "9".to_owned()];
     assert_eq!(with_column(&two, "4").expect("a column"), expected);
+    let quoted = "\"Name\",\"Risk\"\n\"192.0.2.1\",\"99\"\n\"192.0.2.2\",\"x, y\"\n";
+    assert_eq!(values(quoted), ["192.0.2.1", "192.0.2.2"]);
     // Unknown column names.
     let named = "Adresse,Bemerkung\n192.0.2.1,x\n192.0.2.2,y\n";
     assert_eq!(values(named), ["192.0.2.1", "192.0.2.2"]);
