@@ -109,7 +109,7 @@ impl ExactMatcher {
         out: &mut Vec<Slot>,
     ) -> Result<Clarity, ScanError> {
         let mut found = std::mem::take(&mut self.found);
-        let matched = self.find(schema, line, &mut found, out);
+        let matched = self.matches_with(schema, line, &mut found, out);
         self.found = found;
         matched
     }
@@ -121,16 +121,6 @@ impl ExactMatcher {
     ///
     /// The same as for [`ExactMatcher::matches`].
     pub fn matches_with(
-        &self,
-        schema: &str,
-        line: &str,
-        found: &mut Found,
-        out: &mut Vec<Slot>,
-    ) -> Result<Clarity, ScanError> {
-        self.find(schema, line, found, out)
-    }
-
-    fn find(
         &self,
         schema: &str,
         line: &str,
