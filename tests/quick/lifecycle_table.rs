@@ -1,6 +1,7 @@
 //! Everything that can happen to an indicator, in every way of matching: each test is a row of a
 //! table, and each way a column.
 
+use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use crate::support::messages::{stix_id, stix_indicator};
 use crate::support::observed::{Observed, Reader};
 use crate::support::scene::{LIMIT, request, request_now};
 use crate::support::standin::{Down, Standin};
+use crate::support::tenzir::Node;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use vast_threatbus::process::stop::Stop;
@@ -28,15 +30,17 @@ enum Way {
     Attach,
     Start,
     Continuous,
+    Tenzir,
     Files,
     Follow,
 }
 
-const ALL: [Way; 6] = [
+const ALL: [Way; 7] = [
     Way::Retro,
     Way::Attach,
     Way::Start,
     Way::Continuous,
+    Way::Tenzir,
     Way::Files,
     Way::Follow,
 ];
@@ -52,7 +56,7 @@ impl Way {
         !matches!(self, Way::Files | Way::Follow)
     }
 
-    fn engine(self) -> Standin {
+    fn standin(self) -> Standin {
         let standin = Standin::holding(&[("zeek.http", &[])]);
         let state = standin.file("state");
         match self {
@@ -73,8 +77,49 @@ impl Way {
     fn sign(self, n: u64, host: &str) -> String {
         match self {
             Way::Attach | Way::Start => format!("the matcher knows the value {host}"),
-            Way::Continuous => format!("indicator {} is matched live", stix_id(n)),
+            Way::Continuous | Way::Tenzir => {
+                format!("indicator {} is matched live", stix_id(n))
+            }
             _ => format!("indicator {} is searched", stix_id(n)),
+        }
+    }
+}
+
+/// What holds the events.
+enum Store {
+    File(PathBuf),
+    Vast(Standin),
+    Tenzir(RefCell<Node>),
+}
+
+impl Store {
+    fn add(&self, events: &[Value]) {
+        let lines = || events.iter().map(|event| format!("{event}\n"));
+        match self {
+            Store::File(file) => append(file, &lines().collect::<String>()),
+            Store::Vast(standin) => {
+                let file = standin.file("events").join("zeek.http.json");
+                append(&file, &lines().collect::<String>());
+            }
+            Store::Tenzir(node) => node.borrow_mut().import("zeek.http", events.to_vec()),
+        }
+    }
+
+    /// Kills the engine.
+    fn down(&self) {
+        match self {
+            Store::File(_) => panic!("a file has no engine"),
+            Store::Vast(standin) => standin.down(Down::Killed),
+            Store::Tenzir(node) => node.borrow_mut().kill(),
+        }
+    }
+
+    /// Starts the engine again.
+    fn up(&self) {
+        match self {
+            Store::File(_) => panic!("a file has no engine"),
+            Store::Vast(standin) => standin.up(),
+            Store::Tenzir(node) => node.borrow_mut().restart(),
         }
     }
 }
@@ -84,8 +129,7 @@ struct Rig {
     bridge: Observed,
     bus: FakeBus,
     way: Way,
-    engine: Standin,
-    events: PathBuf,
+    store: Store,
     state: Scratch,
     controls: u64,
 }
@@ -96,33 +140,39 @@ impl Rig {
     }
 
     fn with(way: Way, arguments: &[&str], reader: Reader) -> Self {
-        let (bus, engine, state) = (FakeBus::stix(), way.engine(), Scratch::new());
-        let mut events = engine.file("events").join("zeek.http.json");
+        let (bus, state) = (FakeBus::stix(), Scratch::new());
         let mut bridge = Bridge::bare().args(["-t", bus.endpoint(), "-l", "debug"]);
-        if way.has_engine() {
-            bridge = bridge.args(["-v", engine.endpoint()]);
-            bridge = bridge.arg("-b").arg(engine.path());
-            bridge = match way {
-                Way::Retro => bridge.arg("--retro-match"),
-                _ => bridge.args([
-                    "--no-retro-match",
-                    "--live-match",
-                    "--matcher-name",
-                    "threatbus",
-                ]),
-            };
-        } else {
-            bridge = bridge.file("eve.json", "").args(["--events", "eve.json"]);
-            events = bridge.directory().join("eve.json");
-            if way == Way::Follow {
-                bridge = bridge.arg("--follow");
-            }
+        if way == Way::Retro {
+            bridge = bridge.arg("--retro-match");
+        } else if way.has_engine() {
+            bridge = bridge.args(["--no-retro-match", "--live-match"]);
         }
+        if matches!(way, Way::Attach | Way::Start) {
+            bridge = bridge.args(["--matcher-name", "threatbus"]);
+        }
+        let store = match way {
+            Way::Files | Way::Follow => {
+                bridge = bridge.file("eve.json", "").args(["--events", "eve.json"]);
+                bridge = bridge.args((way == Way::Follow).then_some("--follow"));
+                Store::File(bridge.directory().join("eve.json"))
+            }
+            Way::Tenzir => {
+                let node = Node::start();
+                bridge = bridge.args(node.arguments());
+                Store::Tenzir(RefCell::new(node))
+            }
+            Way::Retro | Way::Attach | Way::Start | Way::Continuous => {
+                let standin = way.standin();
+                bridge = bridge.args(["-v", standin.endpoint()]);
+                bridge = bridge.arg("-b").arg(standin.path());
+                Store::Vast(standin)
+            }
+        };
         bridge = bridge.arg("--state-dir").arg(state.path().join("state"));
         let bridge = bridge.args(arguments).reader(reader).run();
         bridge.wait_for_log("subscribed to", LIMIT);
         match way {
-            Way::Attach | Way::Start | Way::Continuous => {
+            Way::Attach | Way::Start | Way::Continuous | Way::Tenzir => {
                 bridge.wait_for_log("matching new events", LIMIT);
             }
             Way::Follow => {
@@ -134,8 +184,7 @@ impl Rig {
             bridge,
             bus,
             way,
-            engine,
-            events,
+            store,
             state,
             controls: 900,
         }
@@ -168,7 +217,7 @@ impl Rig {
 
     /// Adds a request to this host, at the present time, to the events.
     fn happens(&self, host: &str) {
-        append(&self.events, &format!("{}\n", request_now(host, 1)));
+        self.store.add(&[request_now(host, 1)]);
     }
 
     /// The next sighting's indicator and value.
@@ -297,8 +346,8 @@ fn what_expires_is_no_longer_searched() {
 
 #[test]
 fn a_longer_validity_counts_and_so_does_a_shorter_one() {
-    let live = [Way::Attach, Way::Start, Way::Continuous, Way::Follow];
-    in_each(&live, |way| {
+    let live = ALL.into_iter().filter(|way| way.is_live());
+    in_each(&live.collect::<Vec<_>>(), |way| {
         let mut rig = Rig::start(way);
         let version = |n: u64, host: &str, seconds: i64| {
             let (time, text) = in_seconds(seconds);
@@ -353,7 +402,7 @@ fn what_is_withdrawn_is_no_longer_searched() {
         }
         // Retro matching keeps nothing, so the indicator is made to wait.
         if way == Way::Retro {
-            rig.engine.down(Down::Killed);
+            rig.store.down();
             rig.publish(2, "other.example");
             rig.bridge.wait_for_log("is away", LIMIT);
         }
@@ -363,7 +412,7 @@ fn what_is_withdrawn_is_no_longer_searched() {
         rig.bridge.wait_for_log("is withdrawn", LIMIT);
         rig.wait_until_removed();
         if way == Way::Retro {
-            rig.engine.up();
+            rig.store.up();
         }
         assert!(rig.sightings().is_empty(), "{way:?}");
         if way.is_live() {
@@ -383,21 +432,21 @@ fn what_comes_again_with_another_pattern_replaces_what_it_was() {
             rig.happens("b.example");
         }
         if way == Way::Retro {
-            rig.engine.down(Down::Killed);
+            rig.store.down();
             rig.publish(2, "other.example");
             rig.bridge.wait_for_log("is away", LIMIT);
         }
         rig.send(&for_host(1, "a.example"));
         rig.send(&for_host(1, "b.example"));
         match way {
-            Way::Continuous | Way::Follow => {
+            Way::Continuous | Way::Tenzir | Way::Follow => {
                 rig.bridge
                     .wait_for_logs(&rig.way.sign(1, "b.example"), 2, LIMIT);
             }
             _ => rig.wait_until_sought(1, "b.example"),
         }
         if way == Way::Retro {
-            rig.engine.up();
+            rig.store.up();
         }
         rig.wait_until_removed();
         if way.is_live() {
@@ -411,10 +460,10 @@ fn what_comes_again_with_another_pattern_replaces_what_it_was() {
 
 #[test]
 fn what_comes_while_the_engine_is_away_is_searched_when_it_is_back() {
-    let engines = [Way::Retro, Way::Attach, Way::Start, Way::Continuous];
-    in_each(&engines, |way| {
+    let engines = ALL.into_iter().filter(|way| way.has_engine());
+    in_each(&engines.collect::<Vec<_>>(), |way| {
         let mut rig = Rig::start(way);
-        rig.engine.down(Down::Killed);
+        rig.store.down();
         if way.is_live() {
             rig.bridge.wait_for_log("starting it again", LIMIT);
         } else {
@@ -424,7 +473,7 @@ fn what_comes_while_the_engine_is_away_is_searched_when_it_is_back() {
         if way == Way::Retro {
             rig.bridge.wait_for_log("is away", LIMIT);
         }
-        rig.engine.up();
+        rig.store.up();
         rig.wait_until_sought(1, "a.example");
         if way.is_live() {
             rig.bridge.wait_for_log("is back after", LIMIT);
@@ -437,10 +486,10 @@ fn what_comes_while_the_engine_is_away_is_searched_when_it_is_back() {
 
 #[test]
 fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
-    let engines = [Way::Retro, Way::Attach, Way::Start, Way::Continuous];
-    in_each(&engines, |way| {
+    let engines = ALL.into_iter().filter(|way| way.has_engine());
+    in_each(&engines.collect::<Vec<_>>(), |way| {
         let mut rig = Rig::start(way);
-        rig.engine.down(Down::Killed);
+        rig.store.down();
         for n in 1..=3 {
             rig.send(&for_host(n, "a.example"));
             // The repetition is joined with the one that waits.
@@ -455,10 +504,7 @@ fn sigterm_while_the_engine_is_away_ends_it_and_the_journal_keeps_what_waits() {
 fn a_sink_that_is_stuck_does_not_delay_the_end() {
     in_each(&ALL, |way| {
         let mut rig = Rig::with(way, &["--sink", "STDOUT"], Reader::Stuck);
-        let many = |rig: &Rig| {
-            let lines = format!("{}\n", request("a.example", 1)).repeat(5_000);
-            append(&rig.events, &lines);
-        };
+        let many = |rig: &Rig| rig.store.add(&vec![request_now("a.example", 1); 5_000]);
         if !way.is_live() {
             many(&rig);
         }
@@ -495,7 +541,7 @@ const OF_FILES: [Way; 3] = [Way::Retro, Way::Files, Way::Follow];
 #[test]
 fn a_file_of_indicators_is_taken_in_the_same_way() {
     in_each(&OF_FILES, |way| {
-        let engine = way.engine();
+        let engine = way.standin();
         let with = |n: u64, host: &str, key: &str, seconds: i64| {
             let mut indicator = for_host(n, host);
             indicator[key] = in_seconds(seconds).1;
@@ -539,7 +585,7 @@ fn a_file_of_indicators_is_taken_in_the_same_way() {
 #[test]
 fn a_sink_that_stands_still_does_not_hold_up_the_end_of_a_run_for_a_file() {
     in_each(&OF_FILES, |way| {
-        let engine = way.engine();
+        let engine = way.standin();
         let events = format!("{}\n", request("a.example", 1)).repeat(5_000);
         let bridge = hunt(way, &engine, &[for_host(1, "a.example")], &events);
         let mut bridge = bridge.reader(Reader::Stuck).run();
@@ -558,7 +604,7 @@ fn a_sink_that_stands_still_does_not_hold_up_the_end_of_a_run_for_a_file() {
 #[test]
 fn a_file_waits_for_an_engine_that_is_away_until_it_is_back_or_sigterm() {
     for comes_back in [true, false] {
-        let engine = Way::Retro.engine();
+        let engine = Way::Retro.standin();
         engine.down(Down::Killed);
         let events = format!("{}\n", request("a.example", 1));
         let bridge = hunt(Way::Retro, &engine, &[for_host(1, "a.example")], &events);
