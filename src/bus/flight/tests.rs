@@ -245,6 +245,32 @@ fn without_confirmation_the_last_moment_is_in_doubt() {
     assert_eq!(flight.queue.entries().count(), LAST);
 }
 
+/// The STIX-2 broker has 10,000 sightings within two seconds, and passes on 1,700 a second: one
+/// that dies within [`RISK`] loses none of such a burst, and none that is sent to it again.
+#[test]
+fn without_confirmation_a_burst_that_a_dying_broker_holds_is_sent_again() {
+    const BURST: u64 = 10_000;
+    let sighting = |n: u64| format!("stix2/sighting {n:0700}").into_bytes();
+    let start = Instant::now();
+    let mut flight = Flight::new(64 << 20, None);
+    for n in 0..BURST {
+        flight.sent(sighting(n), None, start);
+    }
+    let mut now = start;
+    for _ in 0..3 {
+        now += RISK;
+        flight.time(now);
+        flight.take_done();
+        flight.lost(now);
+        for n in 0..BURST {
+            let (number, frame) = flight.next_doubt().expect("it is in doubt");
+            assert_eq!(*frame, sighting(n));
+            flight.sent_again(number, now);
+        }
+        assert!(!flight.has_doubts());
+    }
+}
+
 #[test]
 fn the_order_of_the_sendings_decides_what_may_still_be_queued() {
     let now = Instant::now();
