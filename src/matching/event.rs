@@ -21,7 +21,7 @@ use super::walk::{self, At, Visit};
 use crate::observable::{EventTime, Kind, Thing, address, url};
 
 /// The fields with the time of an event; the first readable one counts.
-const TIMES: &[&str] = &["ts", "timestamp", "@timestamp"];
+pub const TIME_FIELDS: &[&str] = &["ts", "timestamp", "@timestamp"];
 
 /// An event, read once for any number of tests.
 #[derive(Debug)]
@@ -150,11 +150,11 @@ impl Builder {
         let mut path = String::new();
         self.keys.push_path(at.node, &mut path);
         let name = path.rsplit('.').next().unwrap_or_default();
-        let Some(rank) = TIMES.iter().position(|one| *one == name) else {
+        let Some(rank) = TIME_FIELDS.iter().position(|one| *one == name) else {
             return;
         };
         // The time inside a wrapped event only counts if the event itself has none.
-        let rank = rank + TIMES.len() * path.matches('.').count();
+        let rank = rank + TIME_FIELDS.len() * path.matches('.').count();
         if self.time.as_ref().is_none_or(|(known, _)| rank < *known) {
             self.time = read().map(|time| (rank, time)).or(self.time.take());
         }

@@ -12,7 +12,7 @@ use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-use crate::matching::event::Event;
+use crate::matching::event::{Event, TIME_FIELDS};
 use crate::observable::EventTime;
 
 /// How an indicator matched an event.
@@ -151,8 +151,8 @@ impl<'a> Context<'a> {
         out.push(b'\n');
     }
 
-    /// When the event happened, as patterns with `START … STOP` have it: its `ts`, `timestamp`
-    /// or `@timestamp`, or else that of the event which it wraps.
+    /// When the event happened, as patterns with `START … STOP` have it: the first readable one of
+    /// [`TIME_FIELDS`], or else that of the event which it wraps.
     pub fn time(&self) -> Option<EventTime> {
         self.own_time()
             .or_else(|| Event::read(&self.json)?.time().copied())
@@ -160,27 +160,17 @@ impl<'a> Context<'a> {
 
     /// Its own time; cheaper than reading all of the event, and nearly every event has one.
     fn own_time(&self) -> Option<EventTime> {
-        #[derive(serde::Deserialize)]
-        struct Times<'a> {
-            #[serde(borrow)]
-            ts: Option<&'a RawValue>,
-            #[serde(borrow)]
-            timestamp: Option<&'a RawValue>,
-            #[serde(borrow, rename = "@timestamp")]
-            at_timestamp: Option<&'a RawValue>,
-        }
-        let times: Times<'_> = serde_json::from_str(&self.json).ok()?;
-        [times.ts, times.timestamp, times.at_timestamp]
-            .into_iter()
-            .flatten()
-            .find_map(|raw| {
-                if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw.get()) {
-                    EventTime::parse(&text)
-                } else {
-                    let seconds: f64 = serde_json::from_str(raw.get()).ok()?;
-                    EventTime::from_seconds(seconds)
-                }
-            })
+        let members = self.members().ok()?;
+        let named = |name| members.0.iter().filter(move |(key, _)| key == name);
+        let times = TIME_FIELDS.iter().flat_map(named);
+        times.map(|(_, raw)| raw.get()).find_map(|raw| {
+            if let Ok(text) = serde_json::from_str::<Cow<'_, str>>(raw) {
+                EventTime::parse(&text)
+            } else {
+                let seconds: f64 = serde_json::from_str(raw).ok()?;
+                EventTime::from_seconds(seconds)
+            }
+        })
     }
 
     fn members(&self) -> serde_json::Result<Members<'_>> {
