@@ -24,10 +24,10 @@ pub const LONG: Duration = Duration::from_secs(1);
 
 /// How many may be with the broker in any case: a tenth of what the slowest passes on
 /// in a second.
-pub const LEAST: usize = 64;
+pub const LEAST_IN_FLIGHT: usize = 64;
 
 /// And never more than this.
-pub const MOST: usize = 10_000;
+pub const MOST_IN_FLIGHT: usize = 10_000;
 
 /// The number of sightings that may be with the broker.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Pace {
     /// Of a broker that nothing is known of.
     pub fn new() -> Self {
         Pace {
-            limit: LEAST,
+            limit: LEAST_IN_FLIGHT,
             lowered_at: None,
         }
     }
@@ -54,7 +54,7 @@ impl Pace {
     pub fn echo(&mut self, now: Instant, age: Duration, with_broker: usize) {
         if age <= SHORT {
             if with_broker >= self.limit {
-                self.limit = (self.limit + 1).min(MOST);
+                self.limit = (self.limit + 1).min(MOST_IN_FLIGHT);
             }
         } else if self.may_lower(now, age) {
             self.lower(now, age);
@@ -73,7 +73,7 @@ impl Pace {
         if age > LONG {
             self.lowered_at = Some(now);
             let share = LONG.as_secs_f64() / age.as_secs_f64();
-            self.limit = ((self.limit as f64 * share) as usize).max(LEAST);
+            self.limit = ((self.limit as f64 * share) as usize).max(LEAST_IN_FLIGHT);
         }
     }
 
@@ -152,7 +152,7 @@ mod tests {
             let later = now + round * Duration::from_secs(10);
             pace.echo(later, Duration::from_secs(10), before);
         }
-        assert_eq!(pace.limit(), LEAST);
+        assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
 
     #[test]
@@ -166,15 +166,23 @@ mod tests {
         for seconds in 1..=30 {
             pace.awaited(now + seconds * LONG, seconds * LONG);
         }
-        assert!(before > 1_000 && pace.limit() == LEAST, "{}", pace.limit());
+        assert!(
+            before > 1_000 && pace.limit() == LEAST_IN_FLIGHT,
+            "{}",
+            pace.limit()
+        );
     }
 
     #[test]
     fn who_does_not_use_the_room_gets_no_more() {
         let mut pace = Pace::new();
         for _ in 0..1_000 {
-            pace.echo(Instant::now(), Duration::from_millis(1), LEAST - 1);
+            pace.echo(
+                Instant::now(),
+                Duration::from_millis(1),
+                LEAST_IN_FLIGHT - 1,
+            );
         }
-        assert_eq!(pace.limit(), LEAST);
+        assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
 }

@@ -12,7 +12,7 @@ use crate::observe::logging::printable;
 
 /// The most indicators whose newest version is stored, about 40 MB. Beyond that, the
 /// version that arrives last counts.
-const MOST: usize = 2_000_000;
+const MOST_VERSIONS: usize = 2_000_000;
 
 /// How a version of an indicator relates to earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ impl Versions {
             }
             Some(_) => Version::Plain,
             None => {
-                if self.newest.len() < MOST {
+                if self.newest.len() < MOST_VERSIONS {
                     self.newest.insert(id, modified);
                 }
                 Version::Plain

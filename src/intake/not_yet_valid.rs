@@ -14,7 +14,7 @@ use crate::indicator::Indicator;
 use crate::state::journal::Ticket;
 
 /// The most indicators.
-pub(super) const MOST: usize = 10_000;
+pub(super) const MOST_NOT_YET_VALID: usize = 10_000;
 
 /// The approximate limit of their memory in bytes.
 const MOST_BYTES: usize = 64 << 20;
@@ -37,7 +37,7 @@ impl NotYetValid {
     pub(super) fn put(&mut self, indicator: Arc<Indicator>, ticket: Option<Ticket>) -> bool {
         self.remove(&indicator.id);
         let bytes = self.bytes + indicator.size();
-        let has_room = self.by_time.len() < MOST && bytes <= MOST_BYTES;
+        let has_room = self.by_time.len() < MOST_NOT_YET_VALID && bytes <= MOST_BYTES;
         let Some(from) = indicator.validity.from().filter(|_| has_room) else {
             return false;
         };
@@ -120,7 +120,7 @@ mod tests {
     fn only_so_many_wait() {
         let far = SystemTime::now() + Duration::from_secs(1_000_000);
         let mut later = NotYetValid::default();
-        for number in 0..MOST {
+        for number in 0..MOST_NOT_YET_VALID {
             assert!(later.put(indicator(&number.to_string(), Some(far)), None));
         }
         assert!(!later.put(indicator("x", Some(far)), None));
@@ -128,7 +128,7 @@ mod tests {
         Arc::make_mut(&mut large).ioc = vec!["a".repeat(MOST_BYTES)];
         assert!(!later.put(large, None));
         // Its earlier version is outdated.
-        assert_eq!(later.len(), MOST - 1);
+        assert_eq!(later.len(), MOST_NOT_YET_VALID - 1);
         assert!(later.put(indicator("x", Some(far)), None));
     }
 }

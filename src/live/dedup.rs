@@ -7,7 +7,7 @@ use std::hash::BuildHasher;
 use foldhash::quality::RandomState;
 
 /// The most sightings that are stored: about 10 MB when full.
-const MOST: usize = 1 << 18;
+const MOST_SIGHTINGS: usize = 1 << 18;
 
 /// Sightings by indicator and event, each with how often it was seen in the stream and in
 /// queries. The same event printed twice is two events.
@@ -69,7 +69,7 @@ impl Dedup {
     fn entry(&mut self, id: &str, mark: EventKey<'_>) -> &mut Seen {
         let key = self.hasher.hash_one((id, mark));
         if !self.seen.contains_key(&key) {
-            if self.order.len() == MOST {
+            if self.order.len() == MOST_SIGHTINGS {
                 if let Some(oldest) = self.order.pop_front() {
                     self.seen.remove(&oldest);
                 }
@@ -107,9 +107,12 @@ mod tests {
     #[test]
     fn it_does_not_grow_without_a_bound() {
         let mut recent = Dedup::default();
-        for n in 0..MOST as i128 + 10 {
+        for n in 0..MOST_SIGHTINGS as i128 + 10 {
             assert!(recent.live("1", EventKey::Time(n)));
         }
-        assert_eq!((recent.seen.len(), recent.order.len()), (MOST, MOST));
+        assert_eq!(
+            (recent.seen.len(), recent.order.len()),
+            (MOST_SIGHTINGS, MOST_SIGHTINGS)
+        );
     }
 }

@@ -25,7 +25,7 @@ impl Node {
 const MANY: usize = 1 << 14;
 
 /// The most fields stored during one event.
-const MOST: usize = 1 << 16;
+const MOST_FIELDS: usize = 1 << 16;
 
 /// The key of a field, and its meaning.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Keys {
         if let Some(number) = table.find(hash, is_it) {
             return Node(*number);
         }
-        if fields.len() >= MOST || parent == Node::LOST {
+        if fields.len() >= MOST_FIELDS || parent == Node::LOST {
             return Node::LOST;
         }
         let mut path = String::new();

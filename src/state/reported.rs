@@ -31,7 +31,7 @@ const OLD_MAGIC: &[u8; 8] = b"VTBSEEN1";
 
 /// The most sightings that are stored. They take up to 50 MiB of memory; beyond that, the
 /// oldest days are dropped.
-const MOST: usize = 1_800_000;
+const MOST_REPORTED: usize = 1_800_000;
 
 /// A sighting.
 type Mark = [u8; 16];
@@ -126,7 +126,7 @@ impl Reported {
             *day = self.today;
             return false;
         }
-        if marks.new.len() >= MOST {
+        if marks.new.len() >= MOST_REPORTED {
             // The limit is exceeded in any case.
             return true;
         }
@@ -157,7 +157,11 @@ impl Reported {
             days.entry(self.today).or_default().extend(new);
         }
         drop(marks);
-        disk::replace(&*self.disk, &self.path, &encode(&self.key, &days, MOST))
+        disk::replace(
+            &*self.disk,
+            &self.path,
+            &encode(&self.key, &days, MOST_REPORTED),
+        )
     }
 
     /// The length of the id separates it from the event, whatever they contain.
@@ -191,7 +195,7 @@ fn encode(key: &[u8; 16], days: &BTreeMap<Day, Vec<Mark>>, most: usize) -> Vec<u
             continue;
         }
         bytes.extend(u32::from(*day).to_le_bytes());
-        let count = u32::try_from(marks.len()).expect("no more than MOST");
+        let count = u32::try_from(marks.len()).expect("no more than MOST_REPORTED");
         bytes.extend(count.to_le_bytes());
         marks.iter().for_each(|mark| bytes.extend(mark));
     }

@@ -1,4 +1,4 @@
-use super::super::pace::LEAST;
+use super::super::pace::LEAST_IN_FLIGHT;
 use super::*;
 
 /// The last letter; none for `?`, whose echo would not be recognised.
@@ -104,7 +104,7 @@ fn a_mute_broker_is_not_waited_for() {
     now += CONFIRMATION_TIME;
     assert_eq!(flight.time(now), (Vec::new(), true));
     assert!(!flight.awaits() && flight.open() == 0);
-    for _ in 0..10 * LEAST {
+    for _ in 0..10 * LEAST_IN_FLIGHT {
         assert!(flight.may_send());
         send(&mut flight, "c", now);
     }
@@ -215,14 +215,14 @@ fn no_more_are_with_the_broker_than_its_pace_allows() {
     while flight.may_send() {
         send(&mut flight, "a", now);
     }
-    assert_eq!(flight.open(), LEAST);
+    assert_eq!(flight.open(), LEAST_IN_FLIGHT);
     echo(&mut flight, "a", now);
     send(&mut flight, "a a", now);
     assert!(!flight.may_send());
     // Those that went back into doubt wait like the others.
     flight.restarted(now, now);
     assert!(flight.may_send());
-    assert_eq!(flight.open(), LEAST + 2);
+    assert_eq!(flight.open(), LEAST_IN_FLIGHT + 2);
 }
 
 #[test]
@@ -390,7 +390,7 @@ fn the_echo_of_an_earlier_sending_does_not_make_others_overdue() {
 fn a_broker_that_sends_nothing_back_gets_fewer() {
     let start = Instant::now();
     let mut flight = Flight::new(1 << 20, Some(key));
-    for _ in 0..10 * LEAST {
+    for _ in 0..10 * LEAST_IN_FLIGHT {
         send(&mut flight, "a", start);
         for _ in 0..flight.pace.limit() {
             flight.pace.echo(start, MOMENT, usize::MAX);
@@ -400,5 +400,5 @@ fn a_broker_that_sends_nothing_back_gets_fewer() {
     for second in 1..60 {
         flight.time(start + second * CHECK_INTERVAL);
     }
-    assert!(before > LEAST && flight.pace.limit() == LEAST);
+    assert!(before > LEAST_IN_FLIGHT && flight.pace.limit() == LEAST_IN_FLIGHT);
 }

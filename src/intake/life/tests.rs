@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::not_yet_valid::MOST as MOST_NOT_YET_VALID;
+use super::super::not_yet_valid::MOST_NOT_YET_VALID;
 use super::*;
 use crate::indicator::{Protocol, Validity};
 use crate::observable::Observable;

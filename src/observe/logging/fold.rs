@@ -15,7 +15,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 const WRITTEN: u64 = 3;
 
 /// The most warnings that are tracked. Others are written each time.
-const MOST: usize = 256;
+const MOST_TRACKED: usize = 256;
 
 /// Longer warnings, in bytes, are not tracked.
 const LONGEST: usize = 2048;
@@ -63,7 +63,7 @@ impl Fold {
             repeated.count += 1;
             return repeated.count < WRITTEN;
         }
-        if self.written.len() < MOST && text.len() <= LONGEST {
+        if self.written.len() < MOST_TRACKED && text.len() <= LONGEST {
             let until = now + WINDOW;
             self.due.get_or_insert(until);
             let repeated = Repeated {
@@ -147,10 +147,10 @@ mod tests {
     fn many_and_long_ones_are_not_remembered() {
         let mut fold = Fold::default();
         let now = Instant::now();
-        for number in 0..2 * MOST {
+        for number in 0..2 * MOST_TRACKED {
             assert!(fold.is_new(Level::Error, &number.to_string(), Fields::default, now));
         }
-        assert_eq!(fold.written.len(), MOST);
+        assert_eq!(fold.written.len(), MOST_TRACKED);
         let long = "x".repeat(LONGEST + 1);
         let mut is_new = || fold.is_new(Level::Error, &long, Fields::default, now);
         assert!(is_new() && is_new());

@@ -15,7 +15,7 @@ use crate::matching::sequence::track::Track;
 use crate::state::waiting::Saved;
 
 /// The most partial instances.
-const MOST: usize = 10_000;
+const MOST_INSTANCES: usize = 10_000;
 
 /// The most memory for them, in bytes.
 const MOST_BYTES: usize = 64 << 20;
@@ -40,7 +40,7 @@ impl Bounds {
     pub fn waiting(memory: Duration) -> Self {
         Bounds {
             memory,
-            most: MOST,
+            most: MOST_INSTANCES,
             most_bytes: MOST_BYTES,
         }
     }

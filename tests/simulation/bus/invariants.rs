@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::bridge;
 use crate::broker::Owner;
-use crate::machines::pace::LEAST;
+use crate::machines::pace::LEAST_IN_FLIGHT;
 
 use super::{MOST_BYTES, World};
 
@@ -64,7 +64,7 @@ impl World {
         let lately = self.paces.iter().filter(|(at, _)| is_late(at));
         let fastest = lately.chain(earlier).map(|(_, pace)| *pace).max();
         let losses = self.losses.iter().filter(|at| is_late(at)).count();
-        LEAST.max(fastest.unwrap_or(0) as usize * 3 / 2) * (1 + losses)
+        LEAST_IN_FLIGHT.max(fastest.unwrap_or(0) as usize * 3 / 2) * (1 + losses)
     }
 
     fn check_sendings(&self) -> Result<(), String> {
