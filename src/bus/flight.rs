@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use super::pace::Pace;
 use crate::state::spool::Position;
-use queue::{Entry, FlightQueue};
+use queue::{FlightEntry, FlightQueue};
 
 /// How long the broker's echo of a sighting may take before the sighting is sent again.
 pub const CONFIRMATION_TIME: Duration = Duration::from_secs(30);
@@ -77,7 +77,7 @@ pub type Key = u64;
 pub type KeyOf = fn(&[u8]) -> Option<Key>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum DeliveryState {
     /// Its echo is awaited.
     Sent,
     /// Its echo is not awaited.
@@ -186,7 +186,9 @@ impl Flight {
 
     /// The number of them that would be lost with this process.
     pub fn open_unsafe(&self) -> usize {
-        let open = |entry: &&Entry| matches!(entry.state, State::Sent | State::Doubt);
+        let open = |entry: &&FlightEntry| {
+            matches!(entry.state, DeliveryState::Sent | DeliveryState::Doubt)
+        };
         let entries = self.queue.entries().filter(open);
         entries.filter(|entry| entry.spool_end.is_none()).count()
     }
@@ -229,7 +231,7 @@ impl Flight {
 
     /// Whether it may still be in the library's queue: no more than that holds was sent
     /// after it. The order of the sendings counts, not that of the first ones.
-    fn is_among_last(&self, entry: &Entry) -> bool {
+    fn is_among_last(&self, entry: &FlightEntry) -> bool {
         self.total_sendings - entry.turn < LAST as u64
     }
 
@@ -240,10 +242,10 @@ impl Flight {
         entry.turn = self.total_sendings;
         let has_key = entry.key.is_some();
         let state = match (self.confirm, has_key && self.awaits()) {
-            (_, true) => State::Sent,
-            (None, false) => State::Trusted,
-            (Some(_), false) if !self.is_mute => State::Unrecognised,
-            (Some(_), false) => State::Trusted,
+            (_, true) => DeliveryState::Sent,
+            (None, false) => DeliveryState::Trusted,
+            (Some(_), false) if !self.is_mute => DeliveryState::Unrecognised,
+            (Some(_), false) => DeliveryState::Trusted,
         };
         self.change(number, state, now);
     }
@@ -256,7 +258,7 @@ impl Flight {
     /// A message in doubt will never be sent again.
     pub fn gave_up_resending(&mut self, number: u64, now: Instant) {
         self.queue.stop_awaiting(number);
-        self.change(number, State::Done, now);
+        self.change(number, DeliveryState::Done, now);
     }
 
     /// An echo was received; returns whether it is of a sighting in flight.
@@ -265,7 +267,7 @@ impl Flight {
         let Some(number) = self.queue.take_awaited(key) else {
             return false;
         };
-        let Entry {
+        let FlightEntry {
             state,
             at,
             is_first,
@@ -274,14 +276,17 @@ impl Flight {
         self.is_mute = false;
         // The echo of one that was sent again may be of an earlier sending: it does not tell
         // how far the broker is.
-        if state == State::Sent && is_first {
+        if state == DeliveryState::Sent && is_first {
             self.latest_echoed_sending = self.latest_echoed_sending.max(Some(at));
             let age = now.saturating_duration_since(at);
             self.pace.echo(now, age, self.queue.sent());
             self.confirm_unrecognised(at, now);
         }
-        if matches!(state, State::Sent | State::Doubt | State::Trusted) {
-            self.change(number, State::Confirmed, now);
+        if matches!(
+            state,
+            DeliveryState::Sent | DeliveryState::Doubt | DeliveryState::Trusted
+        ) {
+            self.change(number, DeliveryState::Confirmed, now);
         }
         true
     }
@@ -292,7 +297,7 @@ impl Flight {
             if self.queue[number].at >= sent_before {
                 return;
             }
-            self.change(number, State::Confirmed, now);
+            self.change(number, DeliveryState::Confirmed, now);
         }
     }
 
@@ -304,14 +309,14 @@ impl Flight {
             let may_be_in_library_queue = self.is_among_last(entry) && age <= QUEUE_RISK;
             let at_risk = age <= RISK || may_be_in_library_queue;
             let in_doubt = match entry.state {
-                State::Sent => true,
-                State::Trusted | State::Unrecognised => at_risk,
-                State::Confirmed | State::Doubt | State::Done => false,
+                DeliveryState::Sent => true,
+                DeliveryState::Trusted | DeliveryState::Unrecognised => at_risk,
+                DeliveryState::Confirmed | DeliveryState::Doubt | DeliveryState::Done => false,
             };
             if in_doubt {
                 // A lost connection says nothing about the message.
                 self.queue[number].sendings = 0;
-                self.change(number, State::Doubt, now);
+                self.change(number, DeliveryState::Doubt, now);
             }
         }
         self.queue.sort_doubts();
@@ -340,15 +345,15 @@ impl Flight {
         for number in self.queue.numbers() {
             let entry = &mut self.queue[number];
             let in_doubt = match entry.state {
-                State::Sent | State::Unrecognised => true,
-                State::Confirmed => entry.at + LAG >= alive,
-                State::Trusted | State::Doubt | State::Done => false,
+                DeliveryState::Sent | DeliveryState::Unrecognised => true,
+                DeliveryState::Confirmed => entry.at + LAG >= alive,
+                DeliveryState::Trusted | DeliveryState::Doubt | DeliveryState::Done => false,
             };
             if in_doubt {
                 // A broker that died says nothing about the message.
                 entry.sendings = 0;
                 self.queue.await_echo_of(number);
-                self.change(number, State::Doubt, now);
+                self.change(number, DeliveryState::Doubt, now);
             }
         }
         self.queue.sort_doubts();
@@ -363,8 +368,8 @@ impl Flight {
         while let Some(number) = self.queue.first_kept() {
             let entry = &self.queue[number];
             match entry.state {
-                State::Confirmed if entry.at + LAG <= at => {
-                    self.change(number, State::Done, at);
+                DeliveryState::Confirmed if entry.at + LAG <= at => {
+                    self.change(number, DeliveryState::Done, at);
                 }
                 _ => return,
             }
@@ -389,7 +394,7 @@ impl Flight {
         let mut went_mute = false;
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
-            if entry.state != State::Sent || !self.is_overdue(entry, now) {
+            if entry.state != DeliveryState::Sent || !self.is_overdue(entry, now) {
                 continue;
             }
             let never_later = self
@@ -400,7 +405,7 @@ impl Flight {
                 break;
             }
             if entry.sendings < MOST_SENDINGS {
-                self.change(number, State::Doubt, now);
+                self.change(number, DeliveryState::Doubt, now);
                 continue;
             }
             given_up.push(Unconfirmed {
@@ -408,7 +413,7 @@ impl Flight {
                 sendings: entry.sendings,
             });
             self.queue.stop_awaiting(number);
-            self.change(number, State::Done, now);
+            self.change(number, DeliveryState::Done, now);
         }
         if went_mute {
             self.become_mute(now);
@@ -419,14 +424,17 @@ impl Flight {
 
     /// A broker that is behind gets fewer before its echoes show it: that may take long.
     fn slow_down(&mut self, now: Instant) {
-        let first = self.queue.entries().find(|one| one.state == State::Sent);
+        let first = self
+            .queue
+            .entries()
+            .find(|one| one.state == DeliveryState::Sent);
         if let Some(first) = first.filter(|_| !self.is_away) {
             let age = now.saturating_duration_since(first.at);
             self.pace.awaited(now, age);
         }
     }
 
-    fn is_overdue(&self, entry: &Entry, now: Instant) -> bool {
+    fn is_overdue(&self, entry: &FlightEntry, now: Instant) -> bool {
         if self.is_away {
             return false;
         }
@@ -447,8 +455,8 @@ impl Flight {
     fn become_mute(&mut self, now: Instant) {
         self.is_mute = true;
         for number in self.queue.numbers() {
-            if self.queue[number].state == State::Sent {
-                self.change(number, State::Trusted, now);
+            if self.queue[number].state == DeliveryState::Sent {
+                self.change(number, DeliveryState::Trusted, now);
             }
         }
     }
@@ -457,7 +465,7 @@ impl Flight {
     fn drop_old_kept(&mut self, now: Instant) {
         while let Some(number) = self.queue.first_kept() {
             let entry = &self.queue[number];
-            let goes = if entry.state == State::Trusted {
+            let goes = if entry.state == DeliveryState::Trusted {
                 let risk = if self.is_among_last(entry) {
                     QUEUE_RISK
                 } else {
@@ -473,7 +481,7 @@ impl Flight {
                 return;
             }
             self.queue.stop_awaiting(number);
-            self.change(number, State::Done, now);
+            self.change(number, DeliveryState::Done, now);
         }
     }
 
@@ -489,13 +497,13 @@ impl Flight {
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
             let state = match entry.state {
-                State::Trusted => State::Done,
-                State::Unrecognised if alive_at.is_none() => State::Done,
-                State::Confirmed if alive_at.is_none_or(|alive| entry.at + LAG < alive) => {
-                    State::Done
+                DeliveryState::Trusted => DeliveryState::Done,
+                DeliveryState::Unrecognised if alive_at.is_none() => DeliveryState::Done,
+                DeliveryState::Confirmed if alive_at.is_none_or(|alive| entry.at + LAG < alive) => {
+                    DeliveryState::Done
                 }
-                State::Unrecognised | State::Confirmed => State::Doubt,
-                State::Sent | State::Doubt | State::Done => continue,
+                DeliveryState::Unrecognised | DeliveryState::Confirmed => DeliveryState::Doubt,
+                DeliveryState::Sent | DeliveryState::Doubt | DeliveryState::Done => continue,
             };
             self.change(number, state, now);
         }
@@ -506,7 +514,7 @@ impl Flight {
         let mut frames = Vec::new();
         for number in self.queue.numbers() {
             let entry = &self.queue[number];
-            if entry.state == State::Doubt && entry.spool_end.is_none() {
+            if entry.state == DeliveryState::Doubt && entry.spool_end.is_none() {
                 frames.push(entry.frame.clone());
                 self.gave_up_resending(number, now);
             }
@@ -519,14 +527,17 @@ impl Flight {
         for frame in frames {
             self.sent(frame, None, now);
             let number = self.queue.numbers().end - 1;
-            self.change(number, State::Doubt, now);
+            self.change(number, DeliveryState::Doubt, now);
         }
     }
 
     /// Changes a state, and plans a check if the sighting may become overdue.
-    fn change(&mut self, number: u64, state: State, now: Instant) {
+    fn change(&mut self, number: u64, state: DeliveryState, now: Instant) {
         self.queue.change(number, state, now);
-        let waits = matches!(state, State::Sent | State::Trusted | State::Unrecognised);
+        let waits = matches!(
+            state,
+            DeliveryState::Sent | DeliveryState::Trusted | DeliveryState::Unrecognised
+        );
         if waits && self.check_at.is_none() {
             self.check_at = Some(now + CHECK_INTERVAL);
         }

@@ -23,7 +23,7 @@ use crate::protocol::{legacy, stix};
 pub const SETTLING: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum GateState {
     /// Since when.
     Unheard(Instant),
     Open,
@@ -38,7 +38,7 @@ const LATE: Duration = Duration::from_secs(1);
 /// The gate to one broker.
 #[derive(Debug)]
 pub struct Gate {
-    state: State,
+    state: GateState,
     subscriptions: HashSet<Vec<u8>>,
     /// Whether the connection ended since the last call of [`Gate::take_loss`].
     loss: bool,
@@ -63,9 +63,9 @@ impl Gate {
     pub fn new(may_be_new: bool, now: Instant) -> Self {
         Gate {
             state: if may_be_new {
-                State::Away
+                GateState::Away
             } else {
-                State::Unheard(now)
+                GateState::Unheard(now)
             },
             subscriptions: HashSet::new(),
             loss: false,
@@ -74,7 +74,7 @@ impl Gate {
 
     /// Whether the broker, which was not heard yet, may still respond at once.
     pub fn is_young(&self, now: Instant) -> bool {
-        let State::Unheard(since) = self.state else {
+        let GateState::Unheard(since) = self.state else {
             return false;
         };
         now.saturating_duration_since(since) <= LATE
@@ -82,13 +82,13 @@ impl Gate {
 
     /// Whether sightings wait for the broker's other apps.
     pub fn is_settling(&self, now: Instant) -> bool {
-        matches!(self.state, State::Settling(until) if until > now)
+        matches!(self.state, GateState::Settling(until) if until > now)
     }
 
     /// The broker was restarted: its apps may not be connected when it is first heard.
     pub fn may_be_new(&mut self) {
-        if matches!(self.state, State::Unheard(_)) {
-            self.state = State::Away;
+        if matches!(self.state, GateState::Unheard(_)) {
+            self.state = GateState::Away;
         }
     }
 
@@ -99,8 +99,8 @@ impl Gate {
             Some((1, topic)) => self.subscribed(topic, now),
             Some((0, topic)) => {
                 self.subscriptions.remove(topic);
-                self.loss |= self.state != State::Away;
-                self.state = State::Away;
+                self.loss |= self.state != GateState::Away;
+                self.state = GateState::Away;
                 false
             }
             _ => false,
@@ -110,13 +110,13 @@ impl Gate {
     fn subscribed(&mut self, topic: &[u8], now: Instant) -> bool {
         self.subscriptions.insert(topic.to_vec());
         let is_back = match self.state {
-            State::Unheard(since) => now.saturating_duration_since(since) > LATE,
-            state => state == State::Away,
+            GateState::Unheard(since) => now.saturating_duration_since(since) > LATE,
+            state => state == GateState::Away,
         };
         self.state = match self.state {
-            _ if is_back => State::Settling(now + SETTLING),
-            State::Unheard(_) | State::Away | State::Open => State::Open,
-            State::Settling(until) => State::Settling(until),
+            _ if is_back => GateState::Settling(now + SETTLING),
+            GateState::Unheard(_) | GateState::Away | GateState::Open => GateState::Open,
+            GateState::Settling(until) => GateState::Settling(until),
         };
         is_back
     }
@@ -130,12 +130,12 @@ impl Gate {
                 None => MaySend::Unheard,
             };
         }
-        if let State::Settling(until) = self.state {
+        if let GateState::Settling(until) = self.state {
             let left = until.saturating_duration_since(now);
             if !left.is_zero() && !now_or_never {
                 return MaySend::Settling(left);
             }
-            self.state = State::Open;
+            self.state = GateState::Open;
         }
         MaySend::Yes
     }

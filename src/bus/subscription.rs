@@ -42,7 +42,7 @@ const CLOSING: Duration = Duration::from_millis(20);
 pub const OWN_NAME: &str = "vast-threatbus/probe";
 
 #[derive(Debug)]
-enum State {
+enum SubscriptionState {
     Probing,
     Ports,
     Detecting,
@@ -74,7 +74,7 @@ pub struct Subscriber {
     wishes: Wishes,
     /// The random state for the jitter of pauses.
     random: u64,
-    state: State,
+    state: SubscriptionState,
     held: Vec<String>,
     /// Those of them that belong to the current try.
     new: Vec<String>,
@@ -102,7 +102,7 @@ impl Subscriber {
         Subscriber {
             wishes,
             random: seed | 1,
-            state: State::Pausing(now.monotonic),
+            state: SubscriptionState::Pausing(now.monotonic),
             held,
             new: Vec::new(),
             making: None,
@@ -124,12 +124,15 @@ impl Subscriber {
 
     /// Whether it receives, so that it may end by itself if nothing arrives.
     pub fn is_serving(&self) -> bool {
-        matches!(self.state, State::Serving(_))
+        matches!(self.state, SubscriptionState::Serving(_))
     }
 
     /// Whether it only waits for the last echoes.
     pub fn is_closing(&self) -> bool {
-        matches!(self.state, State::Closing(_) | State::LastBeating)
+        matches!(
+            self.state,
+            SubscriptionState::Closing(_) | SubscriptionState::LastBeating
+        )
     }
 
     /// The final result: the topics that the broker holds, and why it was never reached, if
@@ -162,19 +165,19 @@ impl Subscriber {
 
     fn time(&mut self, now: Moment) -> Next {
         match self.state {
-            State::Pausing(until) if now.monotonic >= until => self.probe(now),
-            State::Pausing(until) => Next::Wait(until),
-            State::Serving(beat_at) if now.monotonic >= beat_at => {
-                self.state = State::Beating;
+            SubscriptionState::Pausing(until) if now.monotonic >= until => self.probe(now),
+            SubscriptionState::Pausing(until) => Next::Wait(until),
+            SubscriptionState::Serving(beat_at) if now.monotonic >= beat_at => {
+                self.state = SubscriptionState::Beating;
                 self.beat(now)
             }
-            State::Serving(beat_at) => Next::Wait(beat_at),
-            State::Closing(Some(beat_at)) if now.monotonic >= beat_at => {
-                self.state = State::LastBeating;
+            SubscriptionState::Serving(beat_at) => Next::Wait(beat_at),
+            SubscriptionState::Closing(Some(beat_at)) if now.monotonic >= beat_at => {
+                self.state = SubscriptionState::LastBeating;
                 self.beat(now)
             }
-            State::Closing(_) => Next::Wait(now.monotonic + CLOSING),
-            State::Ended => Next::End,
+            SubscriptionState::Closing(_) => Next::Wait(now.monotonic + CLOSING),
+            SubscriptionState::Ended => Next::End,
             // It waits for a response.
             _ => Next::Wait(now.monotonic + ANSWER_TIME),
         }
@@ -195,7 +198,7 @@ impl Subscriber {
     /// A try begins with a request that leaves nothing behind, even if the broker responds
     /// to it too late.
     fn probe(&mut self, now: Moment) -> Next {
-        self.state = State::Probing;
+        self.state = SubscriptionState::Probing;
         let next = self.beat(now);
         match next {
             Next::Ask(request, time) => Next::Ask(request, self.time_left(now).min(time)),
@@ -223,22 +226,24 @@ impl Subscriber {
         answer: Result<Option<Subscription>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
-        match std::mem::replace(&mut self.state, State::Ended) {
-            State::Probing => self.probed(now, answer, outputs),
-            State::Ports => match answer {
+        match std::mem::replace(&mut self.state, SubscriptionState::Ended) {
+            SubscriptionState::Probing => self.probed(now, answer, outputs),
+            SubscriptionState::Ports => match answer {
                 Ok(Some(ports)) => self.found(ports, outputs),
                 answer => self.failed(now, unanswered(answer), outputs),
             },
-            State::Indicators => match answer {
+            SubscriptionState::Indicators => match answer {
                 Ok(Some(made)) => self.listens(now, made.topic, outputs),
                 answer => self.failed(now, unanswered(answer), outputs),
             },
-            State::Sightings => match answer {
+            SubscriptionState::Sightings => match answer {
                 Ok(Some(made)) => self.listens_to_echoes(now, made.topic, outputs),
                 answer => self.failed(now, unanswered(answer), outputs),
             },
-            State::GivingUp(topics, after) => self.gave_up(now, answer, topics, after, outputs),
-            State::Rechecking => match answer {
+            SubscriptionState::GivingUp(topics, after) => {
+                self.gave_up(now, answer, topics, after, outputs)
+            }
+            SubscriptionState::Rechecking => match answer {
                 Ok(_) => self.use_it(now, outputs),
                 Err(ManageError::Refused(_)) => {
                     self.was_restarted = true;
@@ -246,11 +251,11 @@ impl Subscriber {
                 }
                 Err(error) => self.failed(now, error, outputs),
             },
-            state @ State::Beating => {
+            state @ SubscriptionState::Beating => {
                 self.state = state;
                 self.was_heard(now, answer, outputs)
             }
-            state @ State::LastBeating => {
+            state @ SubscriptionState::LastBeating => {
                 self.state = state;
                 self.was_heard_last(now, answer, outputs)
             }
@@ -265,7 +270,7 @@ impl Subscriber {
     /// them.
     fn failed(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
         if matches!(error, ManageError::Stopped) {
-            self.state = State::Ended;
+            self.state = SubscriptionState::Ended;
             return Next::End;
         }
         self.making = None;
@@ -289,7 +294,7 @@ impl Subscriber {
         let Some(topic) = topics.pop() else {
             return self.go_on(now, after, outputs);
         };
-        self.state = State::GivingUp(topics, after);
+        self.state = SubscriptionState::GivingUp(topics, after);
         let next = self.ask(now, Request::Unsubscribe(topic.clone()), ANSWER_TIME);
         // It is held until the broker has responded.
         self.held.retain(|held| *held != topic);
@@ -339,7 +344,7 @@ impl Subscriber {
 
     fn serve(&mut self, now: Moment) -> Next {
         let beat_at = now.monotonic + HEARTBEAT;
-        self.state = State::Serving(beat_at);
+        self.state = SubscriptionState::Serving(beat_at);
         Next::Wait(beat_at)
     }
 
@@ -353,7 +358,7 @@ impl Subscriber {
                 tried_for,
                 last: error,
             });
-            self.state = State::Ended;
+            self.state = SubscriptionState::Ended;
             return Next::End;
         }
         outputs.push(Output::Log(match self.link {
@@ -363,7 +368,7 @@ impl Subscriber {
         // The broker may have been started in the meantime.
         self.was_restarted |= self.link.is_none();
         let until = now.monotonic + pause.min(left);
-        self.state = State::Pausing(until);
+        self.state = SubscriptionState::Pausing(until);
         Next::Wait(until)
     }
 
@@ -439,19 +444,22 @@ impl Subscriber {
     /// Accepts nothing more. The last sightings are still on their way, and their echoes
     /// show that they have arrived.
     fn close(&mut self, now: Moment, beats: bool, outputs: &mut Vec<Output>) -> Next {
-        let is_served =
-            self.is_closing() || matches!(self.state, State::Serving(_) | State::Beating);
+        let is_served = self.is_closing()
+            || matches!(
+                self.state,
+                SubscriptionState::Serving(_) | SubscriptionState::Beating
+            );
         if !is_served || !self.wishes.confirms {
-            self.state = State::Ended;
+            self.state = SubscriptionState::Ended;
             return Next::End;
         }
         outputs.push(Output::CloseIntake);
-        self.state = State::Closing(beats.then(|| now.monotonic + HEARTBEAT));
+        self.state = SubscriptionState::Closing(beats.then(|| now.monotonic + HEARTBEAT));
         Next::Wait(now.monotonic + CLOSING)
     }
 
     fn finish(&mut self) -> Next {
-        self.state = State::Ended;
+        self.state = SubscriptionState::Ended;
         Next::End
     }
 }

@@ -51,7 +51,7 @@ use crate::state::spool::Spool;
 use crate::state::topics::Topics;
 use end::{Deadline, Ending, Summary};
 use matching::Matching;
-use state::{State, state_topics, take_up};
+use state::{RunState, state_topics, take_up};
 use stores::{EventStore, EventStores, OutcomeReader};
 
 /// The most messages that wait for the writer: with 64 KiB each, about 4 MiB. A slower
@@ -176,7 +176,7 @@ fn run_threads(
     reload_requests: Receiver<()>,
     ending: &mut Ending,
 ) -> std::io::Result<ExitCode> {
-    let state = match State::open(config, metrics, stop) {
+    let state = match RunState::open(config, metrics, stop) {
         Ok(state) => state,
         Err(code) => return Ok(code),
     };

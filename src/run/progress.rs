@@ -36,7 +36,7 @@ pub fn start(
         if wake == Wake::End {
             return logging::clear_status();
         }
-        let line = State::now(files.as_deref(), &metrics, started.elapsed());
+        let line = ProgressLine::now(files.as_deref(), &metrics, started.elapsed());
         logging::show_status(|terminal| write!(terminal, "{line}"));
     })
 }
@@ -50,7 +50,7 @@ enum Unit {
 
 /// The progress at one moment.
 #[derive(Clone, Copy, Debug)]
-struct State {
+struct ProgressLine {
     unit: Unit,
     done: u64,
     /// 0 if unknown.
@@ -59,7 +59,7 @@ struct State {
     elapsed: Duration,
 }
 
-impl State {
+impl ProgressLine {
     fn now(files: Option<&FilesProgress>, metrics: &Metrics, elapsed: Duration) -> Self {
         let (unit, done, all) = match files {
             Some(files) => {
@@ -72,7 +72,7 @@ impl State {
                 (Unit::Indicators, done, all)
             }
         };
-        State {
+        ProgressLine {
             unit,
             done,
             all,
@@ -82,7 +82,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for ProgressLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rate = self.done as f64 / self.elapsed.as_secs_f64().max(0.001);
         match self.unit {
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn line(unit: Unit, done: u64, all: u64, seconds: u64) -> String {
-        State {
+        ProgressLine {
             unit,
             done,
             all,

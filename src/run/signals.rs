@@ -47,7 +47,7 @@ impl Watcher {
         if !is_ignored(SIGHUP, &status) {
             signals.add_signal(SIGHUP)?;
         }
-        let mut state = State::new(has_terminal());
+        let mut state = EarlierSignals::new(has_terminal());
         let handle = signals.handle();
         let ended_by = Arc::new(OnceLock::new());
         let first = ended_by.clone();
@@ -107,14 +107,14 @@ enum Wish {
 }
 
 /// What has to be known of earlier signals.
-struct State {
+struct EarlierSignals {
     has_terminal: bool,
     first: Option<Instant>,
 }
 
-impl State {
+impl EarlierSignals {
     fn new(has_terminal: bool) -> Self {
-        State {
+        EarlierSignals {
             has_terminal,
             first: None,
         }
@@ -155,7 +155,7 @@ mod tests {
     fn a_second_signal_ends_at_once_unless_it_is_the_first_again() {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
-        let mut state = State::new(false);
+        let mut state = EarlierSignals::new(false);
         assert_eq!(state.take(SIGUSR1, after(0), false), Wish::Status);
         assert_eq!(state.take(SIGTERM, after(100), false), Wish::End);
         assert_eq!(state.take(SIGTERM, after(101), true), Wish::Same);
@@ -165,15 +165,18 @@ mod tests {
 
     #[test]
     fn what_ends_already_ends_at_once() {
-        let mut state = State::new(true);
+        let mut state = EarlierSignals::new(true);
         assert_eq!(state.take(SIGINT, Instant::now(), true), Wish::EndNow);
     }
 
     #[test]
     fn sighup_is_an_end_at_a_terminal_alone() {
         let now = Instant::now();
-        assert_eq!(State::new(true).take(SIGHUP, now, false), Wish::End);
-        let mut service = State::new(false);
+        assert_eq!(
+            EarlierSignals::new(true).take(SIGHUP, now, false),
+            Wish::End
+        );
+        let mut service = EarlierSignals::new(false);
         assert_eq!(service.take(SIGHUP, now, false), Wish::Reload);
         assert_eq!(service.take(SIGHUP, now, true), Wish::Reload);
     }

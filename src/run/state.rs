@@ -21,7 +21,7 @@ use crate::state::{StateDir, StateError};
 
 /// The persistent state, if there is a state directory.
 #[derive(Default)]
-pub struct State {
+pub struct RunState {
     /// Sightings that wait for the bus, or that a sink command did not accept.
     pub spool: Option<Spool>,
     /// The unfinished indicators.
@@ -39,14 +39,14 @@ pub struct State {
     _directory: Option<StateDir>,
 }
 
-impl State {
+impl RunState {
     /// Opens the state directory for this process only.
     ///
     /// # Errors
     /// The status to end with; the reason is logged.
     pub fn open(config: &Config, metrics: &Metrics, stop: &Stop) -> Result<Self, ExitCode> {
         let Some(path) = &config.state_dir else {
-            return Ok(State::default());
+            return Ok(RunState::default());
         };
         let directory = StateDir::open(path).map_err(|error| {
             error!("{error}");
@@ -100,7 +100,7 @@ impl State {
         };
         let spool = (config.sink != SinkChoice::Stdout).then_some(spool);
         metrics.sightings_were_left(spool.as_ref().map_or(0, Spool::count));
-        Ok(State {
+        Ok(RunState {
             reported,
             spool,
             journal: Some(journal),

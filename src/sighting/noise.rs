@@ -40,14 +40,14 @@ type OfSource = (Arc<str>, Arc<str>);
 /// An indicator's id, and its sensor, if known.
 type BySensor = (Arc<str>, Option<Arc<str>>);
 
-struct State {
+struct NoiseState {
     aggregate: Option<Windows<OfSource, Kept>>,
     limit: Option<Windows<BySensor, Kept>>,
     journal: Option<Journal>,
 }
 
 /// The sightings held back.
-pub struct Noise(Mutex<State>);
+pub struct Noise(Mutex<NoiseState>);
 
 impl Noise {
     /// Combines the sightings of one indicator from one source within `aggregate`, and
@@ -58,7 +58,7 @@ impl Noise {
             return None;
         }
         let limit = |most| Windows::new(Duration::from_secs(60), most, Reports::Held);
-        Some(Noise(Mutex::new(State {
+        Some(Noise(Mutex::new(NoiseState {
             aggregate: aggregate.map(|length| Windows::new(length, 1, Reports::All)),
             limit: per_minute.map(limit),
             journal: None,
@@ -82,7 +82,7 @@ impl Noise {
         facts: &mut Facts,
     ) -> Met {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let State {
+        let NoiseState {
             aggregate,
             limit,
             journal,
@@ -144,7 +144,10 @@ impl Noise {
         })
     }
 
-    fn take(&self, close: impl FnOnce(&mut State) -> [Option<Vec<Closed<Kept>>>; 2]) -> Vec<Kept> {
+    fn take(
+        &self,
+        close: impl FnOnce(&mut NoiseState) -> [Option<Vec<Closed<Kept>>>; 2],
+    ) -> Vec<Kept> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = close(&mut state);
         let closed = closed.into_iter().flatten().flatten();

@@ -5,18 +5,18 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::{Index, IndexMut, Range};
 use std::time::Instant;
 
-use super::{Frame, Key, State};
+use super::{DeliveryState, Frame, Key};
 use crate::state::spool::Position;
 
 /// A sighting in flight.
 #[derive(Debug)]
-pub struct Entry {
+pub struct FlightEntry {
     /// The whole frame; empty once it is done.
     pub frame: Frame,
     /// What identifies its echo, if that is recognised.
     pub key: Option<Key>,
     /// Changed by [`FlightQueue::change`] alone.
-    pub state: State,
+    pub state: DeliveryState,
     /// When it entered this state.
     pub at: Instant,
     /// How often it was sent.
@@ -32,7 +32,7 @@ pub struct Entry {
 /// The sightings in flight. Each has a number, counted from the start of the run.
 #[derive(Debug, Default)]
 pub struct FlightQueue {
-    entries: VecDeque<Entry>,
+    entries: VecDeque<FlightEntry>,
     /// The number of the first entry.
     first: u64,
     /// By key: the entries that wait for this echo.
@@ -75,7 +75,7 @@ impl FlightQueue {
     }
 
     /// All of them, in the order of their first sending.
-    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub fn entries(&self) -> impl Iterator<Item = &FlightEntry> {
         self.entries.iter()
     }
 
@@ -103,10 +103,10 @@ impl FlightQueue {
         if let Some(key) = key {
             self.awaited.entry(key).or_default().push_back(number);
         }
-        self.entries.push_back(Entry {
+        self.entries.push_back(FlightEntry {
             frame,
             key,
-            state: State::Done,
+            state: DeliveryState::Done,
             at: now,
             sendings: 0,
             turn: 0,
@@ -122,7 +122,7 @@ impl FlightQueue {
         while self
             .entries
             .front()
-            .is_some_and(|entry| entry.state == State::Done)
+            .is_some_and(|entry| entry.state == DeliveryState::Done)
         {
             if let Some(entry) = self.entries.pop_front() {
                 self.first += 1;
@@ -135,7 +135,7 @@ impl FlightQueue {
     /// The first one that is confirmed or trusted.
     pub fn first_kept(&mut self) -> Option<u64> {
         while let Some(&number) = self.kept.front() {
-            if let Some(State::Confirmed | State::Trusted) = self.state(number) {
+            if let Some(DeliveryState::Confirmed | DeliveryState::Trusted) = self.state(number) {
                 return Some(number);
             }
             self.kept.pop_front();
@@ -146,13 +146,13 @@ impl FlightQueue {
     /// Whether the one that was confirmed or trusted last is trusted.
     pub fn has_trusted(&self) -> bool {
         let last = self.kept.back().and_then(|number| self.state(*number));
-        last == Some(State::Trusted)
+        last == Some(DeliveryState::Trusted)
     }
 
     /// The first one whose echo would not be recognised.
     pub fn first_unrecognised(&mut self) -> Option<u64> {
         while let Some(&number) = self.unrecognised.front() {
-            if self.state(number) == Some(State::Unrecognised) {
+            if self.state(number) == Some(DeliveryState::Unrecognised) {
                 return Some(number);
             }
             self.unrecognised.pop_front();
@@ -168,7 +168,7 @@ impl FlightQueue {
     /// The first one in doubt.
     pub fn first_doubt(&mut self) -> Option<u64> {
         while let Some(&number) = self.doubts.front() {
-            if self.state(number) == Some(State::Doubt) {
+            if self.state(number) == Some(DeliveryState::Doubt) {
                 return Some(number);
             }
             self.doubts.pop_front();
@@ -218,49 +218,55 @@ impl FlightQueue {
     }
 
     /// Changes a state, and everything counted by state.
-    pub fn change(&mut self, number: u64, state: State, now: Instant) {
+    pub fn change(&mut self, number: u64, state: DeliveryState, now: Instant) {
         let Some(entry) = self.get_mut(number) else {
             return;
         };
         let bytes = entry.frame.len();
         let former = std::mem::replace(&mut entry.state, state);
         entry.at = now;
-        if state == State::Done {
+        if state == DeliveryState::Done {
             entry.frame = Frame::new();
         }
         match former {
-            State::Sent => (self.sent, self.open_bytes) = (self.sent - 1, self.open_bytes - bytes),
-            State::Doubt => {
+            DeliveryState::Sent => {
+                (self.sent, self.open_bytes) = (self.sent - 1, self.open_bytes - bytes)
+            }
+            DeliveryState::Doubt => {
                 (self.doubted, self.open_bytes) = (self.doubted - 1, self.open_bytes - bytes);
             }
-            State::Trusted | State::Unrecognised | State::Confirmed => self.kept_bytes -= bytes,
-            State::Done => {}
+            DeliveryState::Trusted | DeliveryState::Unrecognised | DeliveryState::Confirmed => {
+                self.kept_bytes -= bytes
+            }
+            DeliveryState::Done => {}
         }
         match state {
-            State::Sent => (self.sent, self.open_bytes) = (self.sent + 1, self.open_bytes + bytes),
-            State::Doubt => {
+            DeliveryState::Sent => {
+                (self.sent, self.open_bytes) = (self.sent + 1, self.open_bytes + bytes)
+            }
+            DeliveryState::Doubt => {
                 (self.doubted, self.open_bytes) = (self.doubted + 1, self.open_bytes + bytes);
                 self.doubts.push_back(number);
             }
-            State::Trusted | State::Confirmed => {
+            DeliveryState::Trusted | DeliveryState::Confirmed => {
                 self.kept_bytes += bytes;
                 self.kept.push_back(number);
             }
-            State::Unrecognised => {
+            DeliveryState::Unrecognised => {
                 self.kept_bytes += bytes;
                 self.unrecognised.push_back(number);
             }
-            State::Done => {}
+            DeliveryState::Done => {}
         }
     }
 
     /// The one with this number, unless it was removed.
-    pub fn get(&self, number: u64) -> Option<&Entry> {
+    pub fn get(&self, number: u64) -> Option<&FlightEntry> {
         self.entries.get(self.place(number)?)
     }
 
     /// The same, to change anything but its state.
-    pub fn get_mut(&mut self, number: u64) -> Option<&mut Entry> {
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut FlightEntry> {
         let place = self.place(number)?;
         self.entries.get_mut(place)
     }
@@ -269,22 +275,22 @@ impl FlightQueue {
         usize::try_from(number.checked_sub(self.first)?).ok()
     }
 
-    fn state(&self, number: u64) -> Option<State> {
+    fn state(&self, number: u64) -> Option<DeliveryState> {
         self.get(number).map(|entry| entry.state)
     }
 }
 
 /// For numbers that the queue gave, before anything else is removed.
 impl Index<u64> for FlightQueue {
-    type Output = Entry;
+    type Output = FlightEntry;
 
-    fn index(&self, number: u64) -> &Entry {
+    fn index(&self, number: u64) -> &FlightEntry {
         self.get(number).expect("it has not been removed")
     }
 }
 
 impl IndexMut<u64> for FlightQueue {
-    fn index_mut(&mut self, number: u64) -> &mut Entry {
+    fn index_mut(&mut self, number: u64) -> &mut FlightEntry {
         self.get_mut(number).expect("it has not been removed")
     }
 }

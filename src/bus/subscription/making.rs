@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{After, Next, Notice, OWN_NAME, Output, Request, State, Subscriber};
+use super::{After, Next, Notice, OWN_NAME, Output, Request, Subscriber, SubscriptionState};
 use super::{bus_topic, sighting_topic};
 use crate::bus::alive::Moment;
 use crate::bus::management::{ManageError, Subscription};
@@ -41,7 +41,7 @@ impl Subscriber {
             }
             Err(error) => return self.failed(now, error, outputs),
         }
-        self.state = State::Ports;
+        self.state = SubscriptionState::Ports;
         let time = self.answer_time(now);
         self.ask(now, Request::Subscribe(OWN_NAME.to_owned(), 0), time)
     }
@@ -63,10 +63,10 @@ impl Subscriber {
             since: self.requested_at,
         });
         if is_known {
-            self.state = State::Connecting;
+            self.state = SubscriptionState::Connecting;
             return Next::Connect(publishes);
         }
-        self.state = State::Detecting;
+        self.state = SubscriptionState::Detecting;
         Next::Detect(listens)
     }
 
@@ -87,7 +87,7 @@ impl Subscriber {
             }
             Err(error) => return self.failed(now, error, outputs),
         }
-        self.state = State::Connecting;
+        self.state = SubscriptionState::Connecting;
         Next::Connect(making.ports.pub_endpoint.clone())
     }
 
@@ -107,7 +107,7 @@ impl Subscriber {
         }
         making.days = days;
         let topic = bus_topic(making.protocol).to_owned();
-        self.state = State::Indicators;
+        self.state = SubscriptionState::Indicators;
         self.ask(now, Request::Subscribe(topic, days), time)
     }
 
@@ -139,7 +139,7 @@ impl Subscriber {
             return self.made(now, outputs);
         }
         let bus_topic = sighting_topic(making.protocol).to_owned();
-        self.state = State::Sightings;
+        self.state = SubscriptionState::Sightings;
         self.ask(now, Request::Subscribe(bus_topic, 0), time)
     }
 
@@ -173,7 +173,7 @@ impl Subscriber {
         match &self.link {
             Some((topic, _)) if !self.was_restarted => {
                 let topic = topic.clone();
-                self.state = State::Rechecking;
+                self.state = SubscriptionState::Rechecking;
                 let time = self.answer_time(now);
                 self.ask(now, Request::Heartbeat(topic), time)
             }

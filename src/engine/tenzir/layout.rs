@@ -17,13 +17,13 @@ pub(super) type FieldPath = Vec<String>;
 pub(super) struct Layout {
     name: Option<String>,
     kind: String,
-    state: Option<State>,
+    state: Option<TypeState>,
 }
 
 /// The definition of a type.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
-enum State {
+enum TypeState {
     Record { fields: Vec<Named> },
     List { r#type: Box<Layout> },
     Other(IgnoredAny),
@@ -200,7 +200,7 @@ impl Walk<'_> {
         match (&*layout.kind, &layout.state) {
             ("ip", _) => self.add(true),
             ("string", _) => self.add(false),
-            (_, Some(State::Record { fields })) => {
+            (_, Some(TypeState::Record { fields })) => {
                 for field in fields {
                     self.path.push(field.name.clone());
                     self.take(&field.r#type);
@@ -208,7 +208,7 @@ impl Walk<'_> {
                 }
             }
             // Lists of lists cannot be compared.
-            (_, Some(State::List { r#type })) if self.list.is_none() => {
+            (_, Some(TypeState::List { r#type })) if self.list.is_none() => {
                 self.list = Some(self.path.len());
                 self.take(r#type);
                 self.list = None;

@@ -53,7 +53,7 @@ pub enum Envelope {
 /// Checks the first object of an input. Unless the result is [`Envelope::More`], it holds
 /// for every longer beginning too.
 pub fn envelope(beginning: &[u8]) -> Envelope {
-    let mut open = ANSWERS.map(|path| Some((path, State::new(Place::Within(path)))));
+    let mut open = ANSWERS.map(|path| Some((path, EventSearch::new(Place::Within(path)))));
     for &byte in beginning {
         for search in &mut open {
             let Some((path, state)) = search else {
@@ -79,7 +79,7 @@ pub fn envelope(beginning: &[u8]) -> Envelope {
 /// Converts arrays to lines.
 #[derive(Debug)]
 pub struct Flatten {
-    state: State,
+    state: EventSearch,
     input: Vec<u8>,
     /// The lines that are converted and not read yet.
     output: Vec<u8>,
@@ -90,7 +90,7 @@ impl Flatten {
     /// Converts an input from its start.
     pub fn new(place: Place) -> Self {
         Flatten {
-            state: State::new(place),
+            state: EventSearch::new(place),
             input: vec![0; INPUT],
             output: Vec::new(),
             at: 0,
@@ -151,7 +151,7 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct State {
+struct EventSearch {
     path: &'static [&'static str],
     phase: Phase,
     /// After a backslash in a string.
@@ -179,9 +179,9 @@ enum Act {
     End,
 }
 
-impl State {
+impl EventSearch {
     fn new(place: Place) -> Self {
-        State {
+        EventSearch {
             path: match place {
                 Place::Top => &[],
                 Place::Within(path) => path,

@@ -1,14 +1,14 @@
 //! Finds the first instance that ends with an event.
 //!
 //! Events are tried from the earliest on. For each event taken, all the ways to use it
-//! are kept as [`State`]s, so that the first instance is found whatever observations its
+//! are kept as [`PartialInstance`]s, so that the first instance is found whatever observations its
 //! events are bound to. Dead ends are left at once, and failed states are not tried
 //! again.
 
 use std::collections::HashMap;
 
 use super::Time;
-use super::shape::{Lists, Shape, State};
+use super::shape::{Lists, PartialInstance, Shape};
 
 /// The most ways examined for one event. An attacker who can write patterns, and events
 /// for them, could make the search endless; a normal pattern needs a few for each of its
@@ -181,7 +181,7 @@ fn smaller(shape: &Shape, events: &Events, found: &[usize]) -> Result<Option<Vec
 
 /// An event that was taken, and the states after it.
 struct Level {
-    states: Vec<State>,
+    states: Vec<PartialInstance>,
     /// The event.
     taken: Option<usize>,
     /// The last event tried after it.
@@ -210,7 +210,7 @@ fn first(
         tried: None,
     }];
     // States that fail, each with the position from which on it does.
-    let mut failed: HashMap<Vec<State>, Option<usize>> = HashMap::new();
+    let mut failed: HashMap<Vec<PartialInstance>, Option<usize>> = HashMap::new();
     let mut ways = 0;
     while let Some(level) = levels.last_mut() {
         let from = level.tried;
@@ -218,8 +218,9 @@ fn first(
         if ways > MOST_WAYS {
             return Err(TooMany);
         }
-        let is_possible =
-            |state: &State, from: Option<usize>| shape.may_complete(state, &before, from, end);
+        let is_possible = |state: &PartialInstance, from: Option<usize>| {
+            shape.may_complete(state, &before, from, end)
+        };
         let is_open = level.states.iter().any(|state| is_possible(state, from));
         let next = is_open.then(|| shape.next(&level.states, &before, from, end));
         let Some(next) = next.flatten() else {
@@ -256,7 +257,7 @@ fn first(
 }
 
 /// Each way once, in one order.
-fn sorted(mut states: Vec<State>) -> Vec<State> {
+fn sorted(mut states: Vec<PartialInstance>) -> Vec<PartialInstance> {
     states.sort_unstable();
     states.dedup();
     states

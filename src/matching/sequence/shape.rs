@@ -1,5 +1,5 @@
 //! An expression prepared for the search: every node has a number, and the events of a
-//! partial instance are a [`State`].
+//! partial instance are a [`PartialInstance`].
 
 use super::{Expression, MOST_EVENTS, Time};
 
@@ -44,7 +44,7 @@ enum Kind {
 
 /// A partial instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct State {
+pub struct PartialInstance {
     /// The slot that holds the last event.
     ending: usize,
     /// By node: the number of events that a slot lacks; the child of an `Any` that was
@@ -150,7 +150,7 @@ impl Shape {
 
     /// The instances that consist only of their last event, which satisfies these parts:
     /// one for each slot that can hold it.
-    pub fn ended_by(&self, parts: &[u16]) -> Vec<State> {
+    pub fn ended_by(&self, parts: &[u16]) -> Vec<PartialInstance> {
         let mut states = Vec::new();
         for (slot, node) in self.nodes.iter().enumerate() {
             let Kind::Slot { part, .. } = node.kind else {
@@ -168,12 +168,12 @@ impl Shape {
         states
     }
 
-    fn empty(&self, ending: usize) -> State {
+    fn empty(&self, ending: usize) -> PartialInstance {
         let count = |node: &Node| match node.kind {
             Kind::Slot { times, .. } => times,
             _ => 0,
         };
-        State {
+        PartialInstance {
             ending,
             counts: self.nodes.iter().map(count).collect(),
             until: vec![NEVER; self.nodes.len()],
@@ -192,7 +192,7 @@ impl Shape {
 
     /// The state with an event of this time in a slot, if the slot can hold it. The time
     /// is `NEVER` for the last event, which is placed before the others are known.
-    fn taken(&self, state: &State, slot: usize, time: Time) -> Option<State> {
+    fn taken(&self, state: &PartialInstance, slot: usize, time: Time) -> Option<PartialInstance> {
         if state.counts[slot] == 0 || state.until[slot] < time && time != NEVER {
             return None;
         }
@@ -242,7 +242,7 @@ impl Shape {
 
     /// Copies are interchangeable: those with events come first, in one order. The copy
     /// with the last event keeps its place.
-    fn arrange(&self, state: &mut State) {
+    fn arrange(&self, state: &mut PartialInstance) {
         for (number, node) in self.nodes.iter().enumerate().rev() {
             if node.kind != Kind::Copies {
                 continue;
@@ -267,7 +267,7 @@ impl Shape {
         }
     }
 
-    fn is_begun(&self, state: &State, node: usize) -> bool {
+    fn is_begun(&self, state: &PartialInstance, node: usize) -> bool {
         match self.nodes[node].kind {
             Kind::Slot { times, .. } => state.counts[node] < times,
             _ => state.counts[node] > 0,
@@ -277,11 +277,11 @@ impl Shape {
     /// The states after an event of these parts and this time.
     pub fn after<'a>(
         &'a self,
-        state: &'a State,
+        state: &'a PartialInstance,
         parts: &'a [u16],
         time: Time,
         last: Time,
-    ) -> impl Iterator<Item = State> + 'a {
+    ) -> impl Iterator<Item = PartialInstance> + 'a {
         let slots = self.nodes.iter().enumerate();
         slots.filter_map(move |(slot, node)| match node.kind {
             Kind::Slot { part, .. } if parts.contains(&part) => {
@@ -294,7 +294,7 @@ impl Shape {
 
     /// The earliest time at which an event of a slot may have happened, if the last event
     /// happened at `last`.
-    fn from(&self, state: &State, slot: usize, last: Time) -> Time {
+    fn from(&self, state: &PartialInstance, slot: usize, last: Time) -> Time {
         let mut from = Time::MIN;
         for (child, parent) in self.above(state.ending) {
             let node = &self.nodes[parent];
@@ -320,11 +320,11 @@ impl Shape {
     }
 
     /// Whether no event is missing.
-    pub fn is_complete(&self, state: &State) -> bool {
+    pub fn is_complete(&self, state: &PartialInstance) -> bool {
         self.is_complete_at(state, 0)
     }
 
-    fn is_complete_at(&self, state: &State, node: usize) -> bool {
+    fn is_complete_at(&self, state: &PartialInstance, node: usize) -> bool {
         let Node { kind, children, .. } = &self.nodes[node];
         match kind {
             Kind::Slot { .. } => state.counts[node] == 0,
@@ -339,7 +339,7 @@ impl Shape {
     /// Whether there are enough events for what is missing, as far as counting can tell.
     pub fn may_complete(
         &self,
-        state: &State,
+        state: &PartialInstance,
         lists: &impl Lists,
         behind: Option<usize>,
         last: Time,
@@ -354,7 +354,7 @@ impl Shape {
     }
 
     /// The least number of missing events.
-    fn missing(&self, state: &State, node: usize) -> usize {
+    fn missing(&self, state: &PartialInstance, node: usize) -> usize {
         let Node { kind, children, .. } = &self.nodes[node];
         let below = children.iter().map(|one| self.missing(state, *one));
         match kind {
@@ -369,7 +369,7 @@ impl Shape {
 
     fn may_complete_at(
         &self,
-        state: &State,
+        state: &PartialInstance,
         node: usize,
         until: Time,
         has: &impl Fn(u16, usize, Time, usize) -> bool,
@@ -394,7 +394,7 @@ impl Shape {
     /// The next event after this one that any of the states can use.
     pub fn next(
         &self,
-        states: &[State],
+        states: &[PartialInstance],
         lists: &impl Lists,
         behind: Option<usize>,
         last: Time,

@@ -33,11 +33,11 @@ pub struct Logger {
     console: LevelFilter,
     level: LevelFilter,
     file: Option<LogFile>,
-    state: Mutex<State>,
+    state: Mutex<LoggerState>,
 }
 
 #[derive(Default)]
-struct State {
+struct LoggerState {
     fold: Fold,
     /// Whether the log file could not be reopened; reported once.
     is_lost: bool,
@@ -100,7 +100,7 @@ impl Logger {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LoggerState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

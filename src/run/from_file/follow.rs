@@ -24,13 +24,13 @@ const STANDING: Duration = Duration::from_secs(2);
 /// The state of a file, as far as it is known without reading it; `None` if it does not
 /// exist or is not a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct State(Option<(u64, u64, u64, SystemTime)>);
+pub struct FileState(Option<(u64, u64, u64, SystemTime)>);
 
-impl State {
+impl FileState {
     /// The current state of a file.
     pub fn of(path: &Path) -> Self {
         let metadata = path.metadata().ok().filter(std::fs::Metadata::is_file);
-        State(metadata.map(|metadata| {
+        FileState(metadata.map(|metadata| {
             let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             (metadata.dev(), metadata.ino(), metadata.len(), modified)
         }))
@@ -40,9 +40,9 @@ impl State {
 /// A file that has been read.
 #[derive(Debug)]
 struct Taken {
-    state: State,
+    state: FileState,
     /// A different state, and since when the file has it.
-    changed: Option<(State, Instant)>,
+    changed: Option<(FileState, Instant)>,
     ids: Ids,
 }
 
@@ -52,7 +52,7 @@ pub struct Sets(BTreeMap<Source, Taken>);
 
 impl Sets {
     /// Records a file's state before it was read, and its indicators.
-    pub fn taken(&mut self, source: Source, state: State, ids: Ids) {
+    pub fn taken(&mut self, source: Source, state: FileState, ids: Ids) {
         let taken = Taken {
             state,
             changed: None,
@@ -64,7 +64,7 @@ impl Sets {
     /// The files that have changed, and stayed unchanged since.
     fn due(&mut self, now: Instant) -> Vec<Source> {
         let due = self.0.iter_mut().filter_map(|(source, taken)| {
-            let state = State::of(&source.path);
+            let state = FileState::of(&source.path);
             match taken.changed {
                 _ if state == taken.state => taken.changed = None,
                 Some((same, since)) if same == state => {
@@ -110,7 +110,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
         for source in list(&taker.jobs.indicators).sources {
             let is_new = source.folder.is_some() && !sets.0.contains_key(&source);
             if is_new {
-                sets.taken(source, State(None), Ids::default());
+                sets.taken(source, FileState(None), Ids::default());
             }
         }
         if reloads.try_recv().is_ok() {
@@ -128,7 +128,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
 /// Reloads a file: reads it once to check it, and again to add its indicators.
 fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) {
     let name = input::name(&source.path);
-    let state = State::of(&source.path);
+    let state = FileState::of(&source.path);
     let is_gone = state.0.is_none() && source.folder.is_some();
     let mut problem = None;
     if !is_gone {
@@ -158,7 +158,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
         let is_whole;
         (added, is_whole) = put_changed(taker, source, &mut old, &mut ids, why);
         // Where it changes while it is read, that is noticed, and it is taken once more.
-        if !is_whole || State::of(&source.path) != state {
+        if !is_whole || FileState::of(&source.path) != state {
             ids.keep(std::mem::take(&mut old));
         }
         sets.taken(source.clone(), state, ids);
@@ -237,7 +237,7 @@ mod tests {
             folder: None,
         };
         let mut sets = Sets::default();
-        sets.taken(source.clone(), State::of(&path), Ids::default());
+        sets.taken(source.clone(), FileState::of(&path), Ids::default());
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
         assert!(sets.due(after(0)).is_empty());

@@ -63,7 +63,7 @@ pub fn run(
         if stop.is_draining() {
             return taker.ended(false);
         }
-        let seen = follow::State::of(&source.path);
+        let seen = follow::FileState::of(&source.path);
         let mut ids = Ids::default();
         let usable = taker.take_all(source, &mut |message| {
             if jobs.follow {
