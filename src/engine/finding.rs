@@ -2,7 +2,7 @@
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     Good,
     /// It works, but may be unexpected.
@@ -17,7 +17,7 @@ pub struct Finding {
     /// What was checked, in a few words.
     pub subject: &'static str,
     /// The severity.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// The result; may contain external text.
     pub detail: String,
 }
@@ -25,23 +25,23 @@ pub struct Finding {
 impl Finding {
     /// As it should be.
     pub fn good(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Good, detail)
+        Self::new(subject, Severity::Good, detail)
     }
 
     /// Makes a warning.
     pub fn warning(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Warning, detail)
+        Self::new(subject, Severity::Warning, detail)
     }
 
     /// Makes a finding that prevents a run.
     pub fn bad(subject: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(subject, Verdict::Bad, detail)
+        Self::new(subject, Severity::Bad, detail)
     }
 
-    fn new(subject: &'static str, verdict: Verdict, detail: impl Into<String>) -> Self {
+    fn new(subject: &'static str, severity: Severity, detail: impl Into<String>) -> Self {
         Finding {
             subject,
-            verdict,
+            severity,
             detail: detail.into(),
         }
     }

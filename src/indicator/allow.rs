@@ -25,7 +25,7 @@ const EMPTY_FILE: [&str; 6] = [
 
 /// An allowed value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum AllowEntry {
     /// This value; of a network, everything inside it.
     Value(Observable),
     /// This domain and all names below it, in canonical form.
@@ -107,17 +107,19 @@ impl Allow {
     }
 
     /// Adds the contents of a file with this name.
-    pub fn add(&mut self, file: &str, entries: impl IntoIterator<Item = Entry>) {
+    pub fn add(&mut self, file: &str, entries: impl IntoIterator<Item = AllowEntry>) {
         let number = self.files.len();
         self.files.push(file.to_owned());
         for entry in entries {
             match entry {
-                Entry::Value(Observable::Network(network)) => self.networks.push((network, number)),
-                Entry::Value(value) => {
+                AllowEntry::Value(Observable::Network(network)) => {
+                    self.networks.push((network, number))
+                }
+                AllowEntry::Value(value) => {
                     self.has_addresses |= matches!(value, Observable::Address(_));
                     self.values.entry(key(&value)).or_insert(number);
                 }
-                Entry::Domain(name) => {
+                AllowEntry::Domain(name) => {
                     self.domains.entry(name).or_insert(number);
                 }
             }
@@ -291,8 +293,8 @@ mod tests {
             "one.example",
             "http://u.example/x",
         ];
-        allow.add("a", values.map(|text| Entry::Value(value(text))));
-        allow.add("b", [Entry::Domain("all.example".to_owned())]);
+        allow.add("a", values.map(|text| AllowEntry::Value(value(text))));
+        allow.add("b", [AllowEntry::Domain("all.example".to_owned())]);
         allow
     }
 
@@ -406,7 +408,7 @@ mod tests {
             other_length in 8..=31_u32,
         ) {
             let mut allow = Allow::new(false);
-            allow.add("a", [Entry::Value(value(&format!("{}/{length}", ipv4(allowed))))]);
+            allow.add("a", [AllowEntry::Value(value(&format!("{}/{length}", ipv4(allowed))))]);
             // Otherwise an address inside it would be rare.
             let other = if near { allowed ^ (other >> length) } else { other };
             let is_inside = share(allowed, other, length);
@@ -423,7 +425,7 @@ mod tests {
             }
             // A network that only contains an allowed address is searched for.
             let mut allow = Allow::new(false);
-            allow.add("a", [Entry::Value(value(&ipv4(other)))]);
+            allow.add("a", [AllowEntry::Value(value(&ipv4(other)))]);
             let around = format!("{}/{length}", ipv4(other));
             prop_assert!(allow.of(&indicator(&[&around])).is_none());
             prop_assert!(allow.of(&indicator(&[&ipv4(other)])).is_some());
@@ -444,9 +446,9 @@ mod tests {
             }
             let mut allow = Allow::new(false);
             let entry = if is_wide {
-                Entry::Domain(own.clone())
+                AllowEntry::Domain(own.clone())
             } else {
-                Entry::Value(value(&own))
+                AllowEntry::Value(value(&own))
             };
             allow.add("a", [entry]);
             let expected = other == own || is_wide && other.ends_with(&format!(".{own}"));
@@ -464,7 +466,7 @@ mod tests {
         ) {
             let mut allow = Allow::new(false);
             let named = hashes.iter().zip(&are_allowed).filter(|(_, is)| **is);
-            allow.add("a", named.map(|(hash, _)| Entry::Value(value(&hash.to_uppercase()))));
+            allow.add("a", named.map(|(hash, _)| AllowEntry::Value(value(&hash.to_uppercase()))));
             let is_named = |hash: &String| {
                 hashes.iter().zip(&are_allowed).any(|(other, is)| *is && other == hash)
             };

@@ -19,7 +19,7 @@ mod sequence;
 mod validity;
 mod versions;
 
-pub use allow::{Allow, Allowing, Because, Entry};
+pub use allow::{Allow, AllowEntry, Allowing, Because};
 pub use expansion::MatchExpansion;
 pub use left_out::{LeftOut, tell_of_left_out};
 pub use selection::Selection;

@@ -39,7 +39,7 @@ const TICKS_A_SECOND: u32 = 10;
 
 /// One value of one indicator.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
+struct TableEntry {
     id: ShortId,
     protocol: Protocol,
     slot: Slot,
@@ -80,7 +80,7 @@ pub struct IndicatorTable {
     answers: bool,
     /// By slot: the first entry with its value.
     heads: Vec<u32>,
-    entries: Vec<Entry>,
+    entries: Vec<TableEntry>,
     free: Vec<u32>,
     /// Entries by the hash of their id.
     by_id: HashTable<u32>,
@@ -272,7 +272,7 @@ impl IndicatorTable {
             return same;
         }
         let id = ShortId::of(&indicator.id).unwrap_or_else(|| self.keep_long(&indicator.id));
-        let entry = Entry {
+        let entry = TableEntry {
             id,
             protocol: indicator.protocol,
             slot,
@@ -436,7 +436,7 @@ impl IndicatorTable {
     pub fn heap_size(&self) -> usize {
         self.matcher.index().heap_size()
             + self.heads.capacity() * size_of::<u32>()
-            + self.entries.capacity() * size_of::<Entry>()
+            + self.entries.capacity() * size_of::<TableEntry>()
             + self.free.capacity() * size_of::<u32>()
             + self.by_id.allocation_size()
     }
@@ -444,7 +444,7 @@ impl IndicatorTable {
     fn matched(&self, entry: u32) -> Matched {
         let value = self.value(entry);
         let written = self.written.get(&entry);
-        let Entry {
+        let TableEntry {
             protocol, added, ..
         } = self.entries[entry as usize];
         Matched {
@@ -498,7 +498,7 @@ impl IndicatorTable {
         let hash = hash(&self.hasher, &entry.id, &self.long_ids);
         self.bytes -= self.size(number);
         let before = self.chain(self.heads[slot]).find(|&other| {
-            let other: Entry = self.entries[other as usize];
+            let other: TableEntry = self.entries[other as usize];
             other.next == number
         });
         match before {

@@ -77,7 +77,7 @@ impl Watched {
 }
 
 /// A full indicator in the list, with what only the list needs.
-struct Entry {
+struct WatchlistEntry {
     watched: Arc<Watched>,
     /// The same as an indicator of several events with its parts, if it is one.
     sequence: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
@@ -175,7 +175,7 @@ pub struct Watchlist {
     /// By the slot of their value.
     by_slot: Vec<ValueIndicators>,
     /// The full indicators.
-    by_id: HashMap<Arc<str>, Entry>,
+    by_id: HashMap<Arc<str>, WatchlistEntry>,
     /// The plain indicators.
     plain: PlainIds,
     /// The properties of plain indicators, by slot, up to the last slot that has some.
@@ -256,7 +256,7 @@ impl Table for Watchlist {
             Some((_, parts)) => parts.iter().for_each(|part| self.link(part)),
             None => self.link(&watched),
         }
-        let entry = Entry {
+        let entry = WatchlistEntry {
             sequence,
             ticket,
             end,
@@ -290,7 +290,7 @@ fn unlisted(indicator: &Indicator) -> usize {
     parts.iter().filter(|part| part.selection.is_some()).count()
 }
 
-impl Entry {
+impl WatchlistEntry {
     /// Whether an indicator with the same id searches for the same, in the same protocol.
     fn is_same(&self, other: &Indicator) -> bool {
         let own = &self.watched.indicator;
@@ -364,7 +364,7 @@ impl Watchlist {
         }
     }
 
-    fn store(&mut self, entry: Entry) {
+    fn store(&mut self, entry: WatchlistEntry) {
         self.by_id.insert(entry.watched.indicator.id.clone(), entry);
     }
 
@@ -459,7 +459,7 @@ impl Watchlist {
             self.bytes -= plain_size(value) + properties.as_ref().map_or(0, Properties::size);
             self.bytes += watched.indicator.size();
             self.by_slot[index] = ValueIndicators::Full(vec![watched.clone()]);
-            self.store(Entry {
+            self.store(WatchlistEntry {
                 watched,
                 sequence: None,
                 ticket: None,

@@ -2,14 +2,14 @@
 
 use serde::Deserialize;
 
-use crate::indicator::Entry;
+use crate::indicator::AllowEntry;
 use crate::observable::{Observable, domain, of_line};
 
 /// The contents of a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// What is allowed.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<AllowEntry>,
     /// The lines or elements that are not a value that can be allowed.
     pub unusable: Vec<String>,
 }
@@ -80,13 +80,13 @@ fn warning_list(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// The entries for a text: `.domain` is a domain and all names below it.
-fn entries(text: &str) -> Option<Vec<Entry>> {
+fn entries(text: &str) -> Option<Vec<AllowEntry>> {
     if let Some(name) = text.strip_prefix('.') {
         let Observable::Domain(name) = Observable::of_domain(name).ok()? else {
             return None;
         };
         let mut buffer = String::new();
-        return Some(vec![Entry::Domain(
+        return Some(vec![AllowEntry::Domain(
             domain::read(&name, &mut buffer).to_owned(),
         )]);
     }
@@ -96,7 +96,7 @@ fn entries(text: &str) -> Option<Vec<Entry>> {
         let name = is_name.then(|| Observable::of_domain(text).ok()).flatten();
         name.map(|name| vec![name]).ok_or(error)
     });
-    Some(values.ok()?.into_iter().map(Entry::Value).collect())
+    Some(values.ok()?.into_iter().map(AllowEntry::Value).collect())
 }
 
 #[cfg(test)]
@@ -105,9 +105,9 @@ mod tests {
 
     fn texts(text: &str) -> Vec<String> {
         let allowed = parse(text).unwrap_or_else(|error| panic!("{error}"));
-        let text = |entry: &Entry| match entry {
-            Entry::Value(value) => value.to_string(),
-            Entry::Domain(name) => format!(".{name}"),
+        let text = |entry: &AllowEntry| match entry {
+            AllowEntry::Value(value) => value.to_string(),
+            AllowEntry::Domain(name) => format!(".{name}"),
         };
         allowed.entries.iter().map(text).collect()
     }

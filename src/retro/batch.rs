@@ -24,15 +24,15 @@ use crate::sighting::report::Reporter;
 use crate::state::journal::Ticket;
 
 /// One indicator and its progress.
-pub(super) struct Entry {
+pub(super) struct BatchEntry {
     pub(super) request: Request,
     pub(super) open: bool,
     started: Instant,
 }
 
-impl Entry {
+impl BatchEntry {
     fn new(request: Request) -> Self {
-        Entry {
+        BatchEntry {
             request,
             open: true,
             started: Instant::now(),
@@ -128,7 +128,7 @@ pub(super) struct Out<'a> {
 /// One query to the engine, for all indicators with the same values.
 pub(super) struct Query {
     indicator: Arc<Indicator>,
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<BatchEntry>,
     /// Events of the last query that may or may not match it.
     pub(super) ambiguous: EventMultiset,
     /// There were more ambiguous events than can be stored: it has to be queried alone,
@@ -145,7 +145,7 @@ impl Query {
     fn new(first: Request) -> Self {
         Query {
             indicator: first.indicator.clone(),
-            entries: vec![Entry::new(first)],
+            entries: vec![BatchEntry::new(first)],
             ambiguous: EventMultiset::default(),
             alone: false,
             parts: 1,
@@ -281,7 +281,7 @@ impl Batch {
         let mut queries: Vec<Query> = Vec::with_capacity(requests.len());
         for (request, number) in requests.into_iter().zip(numbers) {
             match queries.get_mut(number) {
-                Some(query) => query.entries.push(Entry::new(request)),
+                Some(query) => query.entries.push(BatchEntry::new(request)),
                 None => queries.push(Query::new(request)),
             }
         }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::answer_reader::{AnswerReader, Findings};
-use super::batch::{Batch, Entry, Out, PlannedQuery, Purpose};
+use super::batch::{Batch, BatchEntry, Out, PlannedQuery, Purpose};
 use super::event_multiset::Memory;
 use super::queue::Request;
 use super::sequences;
@@ -340,7 +340,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     }
 
     /// Counts and logs a value of an indicator that no query of this engine can contain.
-    fn value_is_refused(&self, entry: &Entry, value: &str, reason: &str) {
+    fn value_is_refused(&self, entry: &BatchEntry, value: &str, reason: &str) {
         self.metrics.observables_refused.add(1);
         let reason = printable(reason, 500);
         error!(

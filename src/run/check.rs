@@ -10,7 +10,7 @@ use crate::bus::management::{ANSWER_TIME, ManageError, ManagementClient};
 use crate::bus::publish::detect;
 use crate::config::{Config, ProtocolChoice, SinkChoice};
 use crate::engine;
-use crate::engine::finding::{Finding, Verdict};
+use crate::engine::finding::{Finding, Severity};
 use crate::indicator::Protocol;
 use crate::logs::folder;
 use crate::observe::logging::printable;
@@ -126,7 +126,7 @@ fn log(path: &Path) -> Finding {
         };
     }
     let finding = file(SUBJECT, path);
-    if finding.verdict != Verdict::Good || !path.is_file() {
+    if finding.severity != Severity::Good || !path.is_file() {
         return finding;
     }
     let detail = finding.detail;
@@ -319,10 +319,10 @@ fn protocol(
 }
 
 fn status(findings: &[Finding]) -> ExitCode {
-    match findings.iter().map(|finding| finding.verdict).max() {
-        Some(Verdict::Bad) => ExitCode::Unavailable,
-        Some(Verdict::Warning) => ExitCode::Warning,
-        Some(Verdict::Good) | None => ExitCode::Success,
+    match findings.iter().map(|finding| finding.severity).max() {
+        Some(Severity::Bad) => ExitCode::Unavailable,
+        Some(Severity::Warning) => ExitCode::Warning,
+        Some(Severity::Good) | None => ExitCode::Success,
     }
 }
 
@@ -334,13 +334,13 @@ impl fmt::Display for Table<'_> {
         let width = self.0.iter().map(|finding| finding.subject.len()).max();
         let width = width.unwrap_or_default();
         for finding in self.0 {
-            let verdict = match finding.verdict {
-                Verdict::Good => "ok",
-                Verdict::Warning => "warning",
-                Verdict::Bad => "FAILED",
+            let severity = match finding.severity {
+                Severity::Good => "ok",
+                Severity::Warning => "warning",
+                Severity::Bad => "FAILED",
             };
             let detail = printable(&finding.detail, 1000);
-            writeln!(f, "{:<width$}  {verdict:<7}  {detail}", finding.subject)?;
+            writeln!(f, "{:<width$}  {severity:<7}  {detail}", finding.subject)?;
         }
         Ok(())
     }
@@ -376,12 +376,12 @@ mod tests {
     #[test]
     fn the_protocol_is_what_the_broker_tells_or_what_is_asked_for() {
         use ProtocolChoice::{Auto, Legacy, Stix2};
-        let verdict = |choice, told| protocol(choice, || Ok(told)).verdict;
-        assert_eq!(verdict(Auto, Some(Protocol::Legacy)), Verdict::Good);
-        assert_eq!(verdict(Stix2, Some(Protocol::Stix2)), Verdict::Good);
-        assert_eq!(verdict(Stix2, Some(Protocol::Legacy)), Verdict::Bad);
-        assert_eq!(verdict(Legacy, None), Verdict::Good);
-        assert_eq!(verdict(Auto, None), Verdict::Warning);
-        assert_eq!(protocol(Auto, || Err("x".into())).verdict, Verdict::Bad);
+        let severity = |choice, told| protocol(choice, || Ok(told)).severity;
+        assert_eq!(severity(Auto, Some(Protocol::Legacy)), Severity::Good);
+        assert_eq!(severity(Stix2, Some(Protocol::Stix2)), Severity::Good);
+        assert_eq!(severity(Stix2, Some(Protocol::Legacy)), Severity::Bad);
+        assert_eq!(severity(Legacy, None), Severity::Good);
+        assert_eq!(severity(Auto, None), Severity::Warning);
+        assert_eq!(protocol(Auto, || Err("x".into())).severity, Severity::Bad);
     }
 }

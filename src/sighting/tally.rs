@@ -47,7 +47,7 @@ pub struct SightedIndicator {
 }
 
 #[derive(Debug)]
-struct Entry {
+struct TallyEntry {
     row: SightedIndicator,
     hosts: HashMap<IpAddr, u64>,
 }
@@ -67,7 +67,7 @@ pub struct Tally {
     /// The source of indicators without a known file.
     feed: String,
     feeds: Feeds,
-    entries: HashMap<Arc<str>, Entry>,
+    entries: HashMap<Arc<str>, TallyEntry>,
     /// Sightings by the second.
     moments: BTreeMap<i64, u64>,
     /// Sightings of indicators beyond the limit.
@@ -135,7 +135,7 @@ impl Tally {
         let entry = self
             .entries
             .entry(indicator.id.clone())
-            .or_insert_with(|| Entry {
+            .or_insert_with(|| TallyEntry {
                 row: SightedIndicator {
                     id: indicator.id.to_string(),
                     indicator: indicator.ioc.first().cloned().unwrap_or_default(),
@@ -165,7 +165,7 @@ impl Tally {
 
     /// The summary.
     pub fn summary(&self) -> SightingSummary {
-        let mut rows: Vec<SightedIndicator> = self.entries.values().map(Entry::row).collect();
+        let mut rows: Vec<SightedIndicator> = self.entries.values().map(TallyEntry::row).collect();
         rows.sort_by(|one, other| (other.count, &one.id).cmp(&(one.count, &other.id)));
         let (span, line) = spans(&self.moments);
         SightingSummary {
@@ -186,7 +186,7 @@ impl Feeds {
     }
 }
 
-impl Entry {
+impl TallyEntry {
     fn row(&self) -> SightedIndicator {
         let mut hosts: Vec<(IpAddr, u64)> =
             self.hosts.iter().map(|(host, n)| (*host, *n)).collect();

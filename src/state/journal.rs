@@ -49,7 +49,7 @@ struct Inner {
     path: PathBuf,
     file: Box<dyn DiskFile>,
     next: u64,
-    open: BTreeMap<u64, Entry>,
+    open: BTreeMap<u64, JournalEntry>,
     /// The size of the file, and of the open entries in it.
     bytes: u64,
     open_bytes: u64,
@@ -63,7 +63,7 @@ struct Inner {
 }
 
 /// An open entry.
-struct Entry {
+struct JournalEntry {
     /// The offset of its message in the file.
     offset: u64,
     length: usize,
@@ -77,9 +77,9 @@ struct Entry {
     bytes: u64,
 }
 
-impl Entry {
+impl JournalEntry {
     fn new(offset: u64, length: usize) -> Self {
-        Entry {
+        JournalEntry {
             offset,
             length,
             answered: Vec::new(),
@@ -272,7 +272,7 @@ impl Journal {
         inner.next += 1;
         let offset = inner.bytes + BEFORE_MESSAGE as u64;
         if inner.append(BEGUN, number, message) {
-            let entry = Entry::new(offset, message.len());
+            let entry = JournalEntry::new(offset, message.len());
             inner.open_bytes += entry.bytes;
             inner.open.insert(number, entry);
         }
@@ -312,7 +312,7 @@ const BEFORE_MESSAGE: usize = records::HEADER + 9;
 #[derive(Default)]
 struct Content {
     bytes: Vec<u8>,
-    open: BTreeMap<u64, Entry>,
+    open: BTreeMap<u64, JournalEntry>,
 }
 
 impl Content {
@@ -325,7 +325,7 @@ impl Content {
         tickets: usize,
     ) {
         let start = self.bytes.len();
-        let mut entry = Entry::new((start + BEFORE_MESSAGE) as u64, message.len());
+        let mut entry = JournalEntry::new((start + BEFORE_MESSAGE) as u64, message.len());
         encode(BEGUN, number, message, &mut self.bytes);
         for engine in answered {
             encode(ANSWERED, number, engine.as_bytes(), &mut self.bytes);

@@ -1,5 +1,5 @@
-//! An expression prepared for the search: every node has a number, and the events of a
-//! partial instance are a [`PartialInstance`].
+//! An expression prepared for the search: every node has a number, and a [`PartialInstance`]
+//! says which events each node has.
 
 use super::{Expression, MOST_EVENTS, Time};
 
