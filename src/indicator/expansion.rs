@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Indicator, Selection};
-use crate::matching::condition::{Check, Condition, Field, Place, Test};
+use crate::matching::condition::{Check, Condition, Field, Test, TestedPlace};
 use crate::observable::{Kind, Observable};
 
 /// The ends of a connection, and the fields of their ports.
-const ENDS: [(Place, Field); 2] = [
-    (Place::Source, Field::SourcePort),
-    (Place::Destination, Field::DestinationPort),
+const ENDS: [(TestedPlace, Field); 2] = [
+    (TestedPlace::Source, Field::SourcePort),
+    (TestedPlace::Destination, Field::DestinationPort),
 ];
 
 /// How much wider than equality an indicator is searched. Each widens the values that the indicator
@@ -207,7 +207,7 @@ fn part_ends(indicator: &mut Indicator) {
 fn values_of(test: &Test) -> Vec<Observable> {
     match (&test.check, test.place) {
         _ if test.negated => vec![],
-        (Check::Holds(values), Place::Kind(Kind::Domain | Kind::Url | Kind::Address)) => {
+        (Check::Holds(values), TestedPlace::Kind(Kind::Domain | Kind::Url | Kind::Address)) => {
             values.clone()
         }
         _ => vec![],
@@ -216,7 +216,7 @@ fn values_of(test: &Test) -> Vec<Observable> {
 
 /// Whether a test is about an end of a connection, whose address is never in a DNS answer.
 fn is_of_an_end(test: &Test) -> bool {
-    matches!(test.place, Place::Source | Place::Destination)
+    matches!(test.place, TestedPlace::Source | TestedPlace::Destination)
 }
 
 #[cfg(test)]

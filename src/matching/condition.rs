@@ -62,7 +62,7 @@ pub struct Test {
     /// The owner of the property.
     pub subject: Subject,
     /// The values that are tested.
-    pub place: Place,
+    pub place: TestedPlace,
     /// The values have to fail the check.
     pub negated: bool,
     /// What a value has to be like.
@@ -123,7 +123,7 @@ impl Subject {
 
 /// The values of an event that are tested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum TestedPlace {
     /// The values that are searched for an observable of this kind.
     Kind(Kind),
     /// The values of a field that narrows what an indicator means.
@@ -136,15 +136,15 @@ pub enum Place {
     Request,
 }
 
-impl Place {
+impl TestedPlace {
     /// The human-readable name of the place.
     pub fn name(self) -> &'static str {
         match self {
-            Place::Kind(kind) => kind.what(),
-            Place::Field(field) => field.name(),
-            Place::Source => "source of a connection",
-            Place::Destination => "destination of a connection",
-            Place::Request => "URL of a request",
+            TestedPlace::Kind(kind) => kind.what(),
+            TestedPlace::Field(field) => field.name(),
+            TestedPlace::Source => "source of a connection",
+            TestedPlace::Destination => "destination of a connection",
+            TestedPlace::Request => "URL of a request",
         }
     }
 }
@@ -202,18 +202,18 @@ pub enum Order {
 impl Condition {
     /// The condition that an event holds this observable.
     pub fn holds_observable(observable: &Observable) -> Self {
-        let place = Place::Kind(Kind::of(observable));
+        let place = TestedPlace::Kind(Kind::of(observable));
         Condition::Test(Test::new(place, Check::Holds(vec![observable.clone()])))
     }
 
     /// The condition that a connection has this address and this port at one end; `end` has the
     /// place of the address and the field of the port.
-    pub fn address_at_port(address: &Observable, end: (Place, Field), port: u16) -> Self {
+    pub fn address_at_port(address: &Observable, end: (TestedPlace, Field), port: u16) -> Self {
         let (place, field) = end;
         let port = Check::Number(Order::Equal, vec![port.into()]);
         let tests = [
             Test::new(place, Check::Holds(vec![address.clone()])),
-            Test::new(Place::Field(field), port),
+            Test::new(TestedPlace::Field(field), port),
         ];
         Condition::All(tests.map(Condition::Test).into())
     }
@@ -224,7 +224,7 @@ impl Condition {
         let hash = Test {
             subject: Subject::File,
             ..Test::new(
-                Place::Kind(Kind::of(hash)),
+                TestedPlace::Kind(Kind::of(hash)),
                 Check::Holds(vec![hash.clone()]),
             )
         };
@@ -236,12 +236,15 @@ impl Condition {
     /// port. An event without a connection to the domain, such as a DNS query, has no port. In a
     /// request the port of the `Host` header counts too, for the logs of proxies.
     pub fn domain_at_port(domain: &Observable, port: u16) -> Self {
-        let own = |check| Test::new(Place::Field(Field::DestinationHost), check);
+        let own = |check| Test::new(TestedPlace::Field(Field::DestinationHost), check);
         let to_port = Check::Number(Order::Equal, vec![i128::from(port)]);
         let written = Check::Like(Like::new(&format!("{domain}:{port}"), true));
         let any = vec![
-            Condition::Test(Test::new(Place::Field(Field::DestinationPort), to_port)),
-            Condition::Test(Test::new(Place::Field(Field::RequestHost), written)),
+            Condition::Test(Test::new(
+                TestedPlace::Field(Field::DestinationPort),
+                to_port,
+            )),
+            Condition::Test(Test::new(TestedPlace::Field(Field::RequestHost), written)),
             Condition::Without(own(Check::Holds(vec![domain.clone()]))),
         ];
         Condition::All(vec![
@@ -275,7 +278,7 @@ impl Condition {
 
 impl Test {
     /// Makes an independent test.
-    pub fn new(place: Place, check: Check) -> Self {
+    pub fn new(place: TestedPlace, check: Check) -> Self {
         Test {
             subject: Subject::Nobody,
             place,
@@ -290,7 +293,7 @@ impl Test {
         let name = Observable::text(Property::FileName, name).ok()?;
         Some(Test {
             subject: Subject::File,
-            place: Place::Kind(Kind::Text(Property::FileName)),
+            place: TestedPlace::Kind(Kind::Text(Property::FileName)),
             negated: false,
             check: Check::Holds(vec![name]),
         })

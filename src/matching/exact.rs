@@ -3,7 +3,7 @@
 
 mod split_url;
 
-use super::field_scope::{FieldScope, Place, Reached};
+use super::field_scope::{FieldScope, FieldValue, Reached};
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use crate::observable::{Kind, Observable};
@@ -144,7 +144,7 @@ impl ExactMatcher {
         let mut clarity = Clarity::Clear;
         let event_type = found.event_type();
         let mut counts = |path: &str, kind: Kind, text: &str| {
-            let place = Place {
+            let place = FieldValue {
                 schema,
                 event_type,
                 path,
@@ -273,7 +273,7 @@ mod tests {
     struct InParts;
 
     impl FieldScope for InParts {
-        fn reaches(&self, place: &Place<'_>) -> Reached {
+        fn reaches(&self, place: &FieldValue<'_>) -> Reached {
             match (place.schema, place.path) {
                 ("new", _) => Reached::Unknown,
                 (_, "number") => Reached::No,

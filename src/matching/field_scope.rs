@@ -9,7 +9,7 @@ use crate::observable::Kind;
 /// The fields that an engine searches for each kind of value.
 pub trait FieldScope: fmt::Debug + Send + Sync {
     /// Whether a query for this value finds it in this field.
-    fn reaches(&self, place: &Place<'_>) -> Reached;
+    fn reaches(&self, place: &FieldValue<'_>) -> Reached;
 
     /// How the engine finds a URL that its events hold in two fields; `None` if it does
     /// not.
@@ -18,7 +18,7 @@ pub trait FieldScope: fmt::Debug + Send + Sync {
 
 /// A value in a field of an event, outside lists.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct FieldValue<'a> {
     /// The name of the event's schema; empty if the engine does not print it.
     pub schema: &'a str,
     /// The value of `event_type`, which Suricata events have.
@@ -54,7 +54,7 @@ pub struct UrlParts {
 /// A text is found in the fields of its concepts, an address in all others. Fields are
 /// known by their path, and those of Suricata events also by their type.
 impl FieldScope for Concepts {
-    fn reaches(&self, place: &Place<'_>) -> Reached {
+    fn reaches(&self, place: &FieldValue<'_>) -> Reached {
         let uses = self.uses(place.path, place.event_type);
         let counts = if place.kind.is_of_addresses() {
             !uses.is_text()
@@ -71,7 +71,7 @@ impl FieldScope for Concepts {
 
 /// The same table, shared.
 impl FieldScope for Arc<Concepts> {
-    fn reaches(&self, place: &Place<'_>) -> Reached {
+    fn reaches(&self, place: &FieldValue<'_>) -> Reached {
         Concepts::reaches(self, place)
     }
 

@@ -93,7 +93,7 @@ pub struct Index {
     /// Slots by the hash of their value.
     table: HashTable<u32>,
     /// By slot. The entry of a free slot is meaningless.
-    places: Vec<Place>,
+    places: Vec<ValuePosition>,
     free: Vec<u32>,
     /// The values, concatenated: text as UTF-8, addresses and networks as octets.
     bytes: Vec<u8>,
@@ -112,7 +112,7 @@ pub struct Index {
 
 /// The position of a value in the bytes of the index.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct ValuePosition {
     at: usize,
     /// The length, with the kind in the lowest bits, which keeps a place at 16 bytes.
     length_and_kind: usize,
@@ -123,10 +123,10 @@ const KIND_BITS: u32 = 6;
 
 const _: () = assert!(Kind::COUNT <= 1 << KIND_BITS);
 
-impl Place {
+impl ValuePosition {
     fn new(at: usize, length: usize, kind: Kind) -> Self {
         let length_and_kind = length << KIND_BITS | kind.number();
-        Place {
+        ValuePosition {
             at,
             length_and_kind,
         }
@@ -215,7 +215,7 @@ impl Index {
         if let Some(slot) = self.find(hash, kind, value) {
             return slot;
         }
-        let place = Place::new(self.bytes.len(), value.len(), kind);
+        let place = ValuePosition::new(self.bytes.len(), value.len(), kind);
         self.bytes.extend_from_slice(value);
         if let Observable::Network(network) = observable {
             self.add_length(network.length());
@@ -264,7 +264,7 @@ impl Index {
         });
     }
 
-    fn take_slot(&mut self, place: Place) -> u32 {
+    fn take_slot(&mut self, place: ValuePosition) -> u32 {
         if let Some(slot) = self.free.pop() {
             self.places[slot as usize] = place;
             return slot;
@@ -460,7 +460,7 @@ impl Index {
     /// The heap memory of the index in bytes, for statistics.
     pub fn heap_size(&self) -> usize {
         self.table.allocation_size()
-            + self.places.capacity() * size_of::<Place>()
+            + self.places.capacity() * size_of::<ValuePosition>()
             + self.free.capacity() * size_of::<u32>()
             + self.bytes.capacity()
             + Shapes::HEAP_SIZE

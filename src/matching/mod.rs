@@ -36,7 +36,7 @@ mod walk;
 pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
 pub use exact::{Clarity, ExactMatcher};
-pub use field_scope::{FieldScope, Place, Reached, UrlParts};
+pub use field_scope::{FieldScope, FieldValue, Reached, UrlParts};
 pub use index::{Found, Hit, Index, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};

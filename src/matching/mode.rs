@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::concepts::Concepts;
 use super::exact::{Clarity, ExactMatcher};
-use super::field_scope::{FieldScope, Place, Reached};
+use super::field_scope::{FieldScope, FieldValue, Reached};
 use super::index::{Found, Index, Slot};
 use super::json::ScanError;
 use super::matcher::{Fields, Matcher, Scan, Scratch};
@@ -177,7 +177,7 @@ fn keep_in_scope(
     }
     let mut clarity = Clarity::Clear;
     for (slot, path) in &unknown {
-        let place = Place {
+        let place = FieldValue {
             schema,
             event_type: None,
             path,
@@ -208,7 +208,7 @@ mod tests {
     struct Typed;
 
     impl FieldScope for Typed {
-        fn reaches(&self, place: &Place<'_>) -> Reached {
+        fn reaches(&self, place: &FieldValue<'_>) -> Reached {
             match place.path {
                 "peer" => Reached::Yes,
                 "version" => Reached::No,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::indicator::{Indicator, Message, Protocol, Rejection};
-use crate::matching::condition::{Condition, Field, Place};
+use crate::matching::condition::{Condition, Field, TestedPlace};
 use crate::observable::EventTime;
 use crate::observable::{NotAValue, Observable, Property, refang};
 use crate::protocol::{Context, Facts, facts};
@@ -40,10 +40,10 @@ enum Asks {
 }
 
 /// One end of a connection: its address and its port.
-type End = (Place, Field);
+type End = (TestedPlace, Field);
 
-const SOURCE: End = (Place::Source, Field::SourcePort);
-const DESTINATION: End = (Place::Destination, Field::DestinationPort);
+const SOURCE: End = (TestedPlace::Source, Field::SourcePort);
+const DESTINATION: End = (TestedPlace::Destination, Field::DestinationPort);
 
 /// Every `IntelType`: its name, and what it searches for. The number is the position plus
 /// one.

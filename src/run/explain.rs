@@ -12,7 +12,7 @@ use crate::indicator::{
     Indicator, LeftOut, MatchExpansion, Message, Protocol, Rejection, ValidityState,
 };
 use crate::matching::Mode;
-use crate::matching::condition::Place;
+use crate::matching::condition::TestedPlace;
 use crate::observable::Kind;
 use crate::process::exit_code::ExitCode;
 use crate::process::input;
@@ -317,7 +317,7 @@ fn fields(indicator: &Indicator) -> Vec<String> {
     let found = RefCell::new(BTreeSet::new());
     for observable in &indicator.observables {
         let kind = Kind::of(observable);
-        found.borrow_mut().insert(Place::Kind(kind).name());
+        found.borrow_mut().insert(TestedPlace::Kind(kind).name());
     }
     let parts = indicator.sequence.iter().flat_map(|one| &one.parts);
     let all = std::iter::once(indicator).chain(parts);

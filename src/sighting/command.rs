@@ -12,7 +12,7 @@ use super::delivery::Undelivered;
 use super::message::{CommandRun, WriterMessage};
 use super::retries::{Failed, MOST_RETRIES, Retries};
 use super::transform::run_command;
-use super::untaken::{Place, Untaken};
+use super::untaken::{RetryPlace, Untaken};
 use super::writer::SinkResult;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -24,7 +24,7 @@ use crate::state::journal::Ticket;
 const LOOK: Duration = Duration::from_secs(60);
 
 /// A sighting, and its place if it was stored.
-type Handed = (CommandRun, Option<Place>);
+type Handed = (CommandRun, Option<RetryPlace>);
 
 /// The command and the sightings on their way to it.
 pub(super) struct Command {
@@ -77,7 +77,7 @@ impl Command {
     }
 
     /// The next sighting from an earlier try, if there is time for it.
-    fn earlier(&mut self, now: Instant) -> Option<(CommandRun, Place)> {
+    fn earlier(&mut self, now: Instant) -> Option<(CommandRun, RetryPlace)> {
         if self.stop.is_draining() || !self.retries.has_room() {
             return None;
         }
@@ -149,7 +149,7 @@ impl Command {
     }
 
     /// A sighting was accepted or given up.
-    fn settle(&mut self, place: Option<Place>) {
+    fn settle(&mut self, place: Option<RetryPlace>) {
         place.into_iter().for_each(|place| self.untaken.done(place));
         self.finish_marks();
     }

@@ -14,7 +14,7 @@ use super::handing::{GivenUp, Handing, SETTLING, Settled};
 use super::message::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
-use super::untaken::{Place, Untaken};
+use super::untaken::{RetryPlace, Untaken};
 use super::writer::SinkResult;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -76,7 +76,7 @@ enum Mark {
     /// These are finished.
     Finished(Vec<Ticket>),
     /// This stored sighting is done.
-    Done(Place),
+    Done(RetryPlace),
 }
 
 impl LineSink {

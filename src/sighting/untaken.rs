@@ -49,7 +49,7 @@ struct Kept {
 
 /// The place of a sighting that is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(Position);
+pub struct RetryPlace(Position);
 
 impl Untaken {
     /// What an earlier run left in the spool is tried first. Without one, nothing is kept.
@@ -78,7 +78,7 @@ impl Untaken {
 
     /// The next stored sighting that is due. [`done`](Self::done) has to be called for
     /// each.
-    pub fn next(&mut self, now: Instant) -> Option<(CommandRun, Place)> {
+    pub fn next(&mut self, now: Instant) -> Option<(CommandRun, RetryPlace)> {
         let kept = self.kept.as_mut()?;
         let is_over = kept.next >= kept.until && kept.open.is_empty();
         if is_over && now >= kept.again && !kept.spool.is_empty() {
@@ -92,7 +92,7 @@ impl Untaken {
                     kept.next = end;
                     kept.open.insert(place);
                     match CommandRun::of_record(&bytes) {
-                        Ok(run) => return Some((run, Place(place))),
+                        Ok(run) => return Some((run, RetryPlace(place))),
                         Err(error) => {
                             error!("a sighting in the spool cannot be read any more: {error}");
                             let lost = Undelivered::Lost;
@@ -117,7 +117,7 @@ impl Untaken {
     }
 
     /// Call this when a sighting was accepted or given up again.
-    pub fn done(&mut self, place: Place) {
+    pub fn done(&mut self, place: RetryPlace) {
         if let Some(kept) = &mut self.kept {
             kept.close(place.0);
             self.delivery.spool(kept.spool.bytes(), &self.metrics);
@@ -236,7 +236,7 @@ mod tests {
         )
     }
 
-    fn contexts(untaken: &mut Untaken, now: Instant) -> Vec<(String, Place)> {
+    fn contexts(untaken: &mut Untaken, now: Instant) -> Vec<(String, RetryPlace)> {
         let next = || untaken.next(now);
         let all = std::iter::from_fn(next);
         all.map(|(run, place)| (run.context.as_str().to_owned(), place))

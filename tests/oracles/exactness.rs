@@ -507,7 +507,7 @@ fn one_that_always_fails_is_given_up_alone() {
 
 #[test]
 fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
-    use crate::matching::condition::{Check, Condition, Place, Test};
+    use crate::matching::condition::{Check, Condition, Test, TestedPlace};
     use crate::observable::Kind;
     let text = |text: &str| reference::Value::Text(text.to_owned());
     let events = (0..30).map(|number| {
@@ -518,7 +518,10 @@ fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
     let mut run = Run::of(engine(events.collect()));
     let note = |note: &str| {
         let url = Observable::of_url(note).expect("a URL");
-        Condition::Test(Test::new(Place::Kind(Kind::Url), Check::Holds(vec![url])))
+        Condition::Test(Test::new(
+            TestedPlace::Kind(Kind::Url),
+            Check::Holds(vec![url]),
+        ))
     };
     let conditions = [Some(note("/0")), Some(note("/1")), None, Some(note("/x"))];
     for (limit, expected) in [(None, [10, 10, 30, 0]), (NonZeroU64::new(4), [4, 4, 4, 0])] {

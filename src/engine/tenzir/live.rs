@@ -20,7 +20,7 @@ use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::{Ended, EventStream, Source, StreamItem};
 use crate::engine::{Event, Line, LiveOptions, QueryOutcome};
-use crate::matching::{Concepts, FieldScope, Place, Reached, UrlParts};
+use crate::matching::{Concepts, FieldScope, FieldValue, Reached, UrlParts};
 use crate::process::child::{End, Flow, Limits, Outcome};
 use crate::process::stop::Stop;
 
@@ -73,7 +73,7 @@ struct ByType {
 }
 
 impl FieldScope for ByType {
-    fn reaches(&self, place: &Place<'_>) -> Reached {
+    fn reaches(&self, place: &FieldValue<'_>) -> Reached {
         let fields = self.fields.get();
         let Some(types) = fields.known(place.schema, place.path) else {
             return Reached::Unknown;
@@ -292,7 +292,7 @@ mod tests {
         fields.learn(known.map(|(path, kind)| field("s", path, kind)).to_vec());
         let scope = ByType { fields };
         let reached = |schema, path, kind, text| {
-            scope.reaches(&Place {
+            scope.reaches(&FieldValue {
                 schema,
                 event_type: None,
                 path,

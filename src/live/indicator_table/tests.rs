@@ -264,7 +264,9 @@ proptest! {
 #[test]
 fn what_no_value_leads_to_is_checked_in_every_event() {
     use crate::indicator::Selection;
-    use crate::matching::condition::{Check, Condition, Field, MOST_UNLISTED, Order, Place, Test};
+    use crate::matching::condition::{
+        Check, Condition, Field, MOST_UNLISTED, Order, Test, TestedPlace,
+    };
     let port = |id: &str, port: u64| Indicator {
         observables: vec![],
         selection: Some(Arc::new(Selection::Number(
@@ -273,7 +275,7 @@ fn what_no_value_leads_to_is_checked_in_every_event() {
             port,
         ))),
         condition: Some(Arc::new(Condition::Test(Test::new(
-            Place::Field(Field::DestinationPort),
+            TestedPlace::Field(Field::DestinationPort),
             Check::Number(Order::Equal, vec![port.into()]),
         )))),
         ..Indicator::of_domains(id, &["4444"])

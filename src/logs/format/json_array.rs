@@ -17,7 +17,7 @@ const DEEPEST: usize = 128;
 
 /// Where the events are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum ArrayPlace {
     /// At the top level, or in arrays there.
     Top,
     /// In the array at this path of keys, from the top.
@@ -43,7 +43,7 @@ const OF_EVENTS: [&str; 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Envelope {
     /// It is, and its events are at this place.
-    Place(Place),
+    Place(ArrayPlace),
     /// It is not.
     No,
     /// The first object is not complete.
@@ -53,7 +53,7 @@ pub enum Envelope {
 /// Checks the first object of an input. Unless the result is [`Envelope::More`], it holds
 /// for every longer beginning too.
 pub fn envelope(beginning: &[u8]) -> Envelope {
-    let mut open = ANSWERS.map(|path| Some((path, EventSearch::new(Place::Within(path)))));
+    let mut open = ANSWERS.map(|path| Some((path, EventSearch::new(ArrayPlace::Within(path)))));
     for &byte in beginning {
         for search in &mut open {
             let Some((path, state)) = search else {
@@ -64,7 +64,7 @@ pub fn envelope(beginning: &[u8]) -> Envelope {
                 return Envelope::No;
             }
             match state.phase {
-                Phase::Object => return Envelope::Place(Place::Within(path)),
+                Phase::Object => return Envelope::Place(ArrayPlace::Within(path)),
                 Phase::Between if state.depth == 0 && byte == b'}' => *search = None,
                 _ => {}
             }
@@ -88,7 +88,7 @@ pub struct Flatten {
 
 impl Flatten {
     /// Converts an input from its start.
-    pub fn new(place: Place) -> Self {
+    pub fn new(place: ArrayPlace) -> Self {
         Flatten {
             state: EventSearch::new(place),
             input: vec![0; INPUT],
@@ -180,11 +180,11 @@ enum Act {
 }
 
 impl EventSearch {
-    fn new(place: Place) -> Self {
+    fn new(place: ArrayPlace) -> Self {
         EventSearch {
             path: match place {
-                Place::Top => &[],
-                Place::Within(path) => path,
+                ArrayPlace::Top => &[],
+                ArrayPlace::Within(path) => path,
             },
             phase: Phase::Between,
             is_escaped: false,
@@ -392,7 +392,7 @@ mod tests {
         }
     }
 
-    fn lines(place: Place, text: &[u8]) -> Vec<String> {
+    fn lines(place: ArrayPlace, text: &[u8]) -> Vec<String> {
         let mut all = Vec::new();
         for step in [1, 7, INPUT] {
             let mut flatten = Flatten::new(place);
@@ -417,7 +417,7 @@ mod tests {
             r#"[{"a":1,"b":"]}"}][{"a":2,"b":"\"{"}]"#,
         ] {
             assert_eq!(
-                lines(Place::Top, text.as_bytes()),
+                lines(ArrayPlace::Top, text.as_bytes()),
                 [r#"{"a":1,"b":"]}"}"#, r#"{"a":2,"b":"\"{"}"#],
                 "{text}"
             );
@@ -467,7 +467,7 @@ mod tests {
     #[test]
     fn what_is_not_an_object_becomes_its_own_line() {
         assert_eq!(
-            lines(Place::Top, b"[1, \"a\", {\"b\": 1}, null]"),
+            lines(ArrayPlace::Top, b"[1, \"a\", {\"b\": 1}, null]"),
             ["1", "\"a\"", "{\"b\": 1}", "null"]
         );
     }
@@ -475,12 +475,12 @@ mod tests {
     #[test]
     fn a_broken_event_ends_with_its_line() {
         assert_eq!(
-            lines(Place::Top, b"[\n{\"a\": \"x\n{\"b\": 1},\n{\"c\": 1}"),
+            lines(ArrayPlace::Top, b"[\n{\"a\": \"x\n{\"b\": 1},\n{\"c\": 1}"),
             ["{\"a\": \"x", "{\"b\": 1}", "{\"c\": 1}"]
         );
         let deep = [&b"{\"a\":"[..], &b"[".repeat(1000), b"\n{\"b\":1}"].concat();
         assert_eq!(
-            lines(Place::Top, &deep).last().map(String::as_str),
+            lines(ArrayPlace::Top, &deep).last().map(String::as_str),
             Some("{\"b\":1}")
         );
     }
@@ -509,7 +509,7 @@ mod tests {
         ) {
             let array = Value::from(events.clone());
             let text = if pretty { format!("{array:#}") } else { array.to_string() };
-            let read: Vec<Value> = lines(Place::Top, text.as_bytes())
+            let read: Vec<Value> = lines(ArrayPlace::Top, text.as_bytes())
                 .iter()
                 .map(|line| serde_json::from_str(line).expect(line))
                 .collect();
@@ -518,7 +518,7 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(text in "[\\[\\]{}\",:a \n\\\\]{0,60}") {
-            for place in [Place::Top, Place::Within(ANSWERS[0]), Place::Within(ANSWERS[1])] {
+            for place in [ArrayPlace::Top, ArrayPlace::Within(ANSWERS[0]), ArrayPlace::Within(ANSWERS[1])] {
                 let _ = lines(place, text.as_bytes());
             }
         }

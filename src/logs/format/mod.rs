@@ -14,7 +14,7 @@ pub mod zeek_tsv;
 
 use std::ops::Range;
 
-use json_array::{Envelope, Flatten, Place};
+use json_array::{ArrayPlace, Envelope, Flatten};
 use zeek_tsv::{NoRow, TsvRow};
 
 use crate::config::log_forms::{self, LOG_FORMS};
@@ -30,7 +30,7 @@ pub enum LogFormat {
     /// One JSON object per line.
     JsonLines,
     /// Arrays of JSON objects, and objects over several lines.
-    JsonArray(Place),
+    JsonArray(ArrayPlace),
     /// Zeek's own format.
     Zeek,
 }
@@ -129,9 +129,9 @@ fn is_enough(text: &[u8], is_all: bool) -> bool {
 /// A beginning with `[`: an array of objects, or a line of something else.
 fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
     match text.trim_ascii_start().first() {
-        Some(b'{' | b']') => Some(LogFormat::JsonArray(Place::Top)),
+        Some(b'{' | b']') => Some(LogFormat::JsonArray(ArrayPlace::Top)),
         Some(_) => is_enough(text, is_all).then_some(LogFormat::JsonLines),
-        None if is_all => Some(LogFormat::JsonArray(Place::Top)),
+        None if is_all => Some(LogFormat::JsonArray(ArrayPlace::Top)),
         None => None,
     }
 }
@@ -155,7 +155,7 @@ fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
             Envelope::Place(place) => Some(LogFormat::JsonArray(place)),
             // The events of a response may follow later.
             Envelope::More if !is_all => None,
-            Envelope::More | Envelope::No => Some(LogFormat::JsonArray(Place::Top)),
+            Envelope::More | Envelope::No => Some(LogFormat::JsonArray(ArrayPlace::Top)),
         },
         _ => Some(LogFormat::JsonLines),
     }

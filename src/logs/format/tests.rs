@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 const LINES: Detected = Detected::Format(LogFormat::JsonLines);
-const TOP: Detected = Detected::Format(LogFormat::JsonArray(Place::Top));
+const TOP: Detected = Detected::Format(LogFormat::JsonArray(ArrayPlace::Top));
 const ZEEK: Detected = Detected::Format(LogFormat::Zeek);
 
 #[test]
@@ -44,7 +44,7 @@ fn the_first_bytes_show_the_format() {
         };
     }
     let response = "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}";
-    let Detected::Format(LogFormat::JsonArray(Place::Within(path))) =
+    let Detected::Format(LogFormat::JsonArray(ArrayPlace::Within(path))) =
         detect(response.as_bytes(), false)
     else {
         panic!("not recognised as a response");
@@ -103,7 +103,9 @@ fn the_response_whose_events_come_first_gives_the_format() {
         ("{\"hits\": {\"hits\": [{}]}, \"results\": [{}]}", "hits"),
     ] {
         match detect(text.as_bytes(), false) {
-            Detected::Format(LogFormat::JsonArray(Place::Within(path))) => assert_eq!(path[0], key),
+            Detected::Format(LogFormat::JsonArray(ArrayPlace::Within(path))) => {
+                assert_eq!(path[0], key)
+            }
             other => panic!("{text}: {other:?}"),
         }
     }

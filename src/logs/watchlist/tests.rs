@@ -69,12 +69,12 @@ fn the_last_version_counts() {
 #[test]
 fn what_has_no_value_to_look_up_is_checked_in_every_event() {
     use crate::indicator::Selection;
-    use crate::matching::condition::{Check, Condition, Like, Place, Test};
+    use crate::matching::condition::{Check, Condition, Like, Test, TestedPlace};
     use crate::observable::Kind;
     let own = |id: &str| Indicator {
         selection: Some(Arc::new(Selection::Contains(Kind::Domain, ".evil".into()))),
         condition: Some(Arc::new(Condition::Test(Test::new(
-            Place::Kind(Kind::Domain),
+            TestedPlace::Kind(Kind::Domain),
             Check::Like(Like::new("%.evil", true)),
         )))),
         ..Indicator::of_domains(id, &[])

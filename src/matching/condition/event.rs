@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use time::OffsetDateTime;
 
-use super::{Condition, Field, Place, Seen, Value, View};
+use super::{Condition, Field, Seen, TestedPlace, Value, View};
 use crate::matching::Fields;
 use crate::matching::event::{self, Event, Held, Object};
 use crate::matching::places::Sought;
@@ -32,11 +32,11 @@ impl Judged {
 }
 
 impl View for Judged {
-    fn each(&self, place: Place, see: &mut dyn FnMut(&Seen<'_>)) {
+    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&Seen<'_>)) {
         match place {
-            Place::Kind(kind) => self.all(Sought::Kind(kind), see),
-            Place::Field(field) => self.all(Sought::Field(field), see),
-            Place::Request => {
+            TestedPlace::Kind(kind) => self.all(Sought::Kind(kind), see),
+            TestedPlace::Field(field) => self.all(Sought::Field(field), see),
+            TestedPlace::Request => {
                 self.event
                     .each(Sought::Kind(Kind::Url), self.answers, |held| {
                         if is_request(held) {
@@ -44,8 +44,10 @@ impl View for Judged {
                         }
                     });
             }
-            Place::Source => self.end(Field::SourceAddress, Field::SourceHost, see),
-            Place::Destination => self.end(Field::DestinationAddress, Field::DestinationHost, see),
+            TestedPlace::Source => self.end(Field::SourceAddress, Field::SourceHost, see),
+            TestedPlace::Destination => {
+                self.end(Field::DestinationAddress, Field::DestinationHost, see)
+            }
         }
     }
 

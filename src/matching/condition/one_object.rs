@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 
-use super::{Condition, Place, Subject, Test, View};
+use super::{Condition, Subject, Test, TestedPlace, View};
 use crate::matching::event::Object;
 use crate::observable::Kind;
 
@@ -136,8 +136,8 @@ fn gather<'c>(condition: &'c Condition, subjects: &mut Vec<SubjectTests<'c>>) {
 
 impl SubjectTests<'_> {
     /// The places of its tests, with the numbers of those tests.
-    fn by_place(&self) -> Vec<(Place, Vec<usize>)> {
-        let mut places: Vec<(Place, Vec<usize>)> = Vec::new();
+    fn by_place(&self) -> Vec<(TestedPlace, Vec<usize>)> {
+        let mut places: Vec<(TestedPlace, Vec<usize>)> = Vec::new();
         for (number, test) in self.tests.iter().enumerate() {
             match places.iter_mut().find(|(place, _)| *place == test.place) {
                 Some((_, numbers)) => numbers.push(number),
@@ -202,8 +202,8 @@ impl SubjectTests<'_> {
 
 /// Whether the values of a place belong to every object of the subject: an event is about
 /// one connection, one mail, one process, and a DNS answer belongs to all its names.
-fn is_shared(subject: Subject, place: Place) -> bool {
-    subject.is_one_in_an_event() || place == Place::Kind(Kind::Answer)
+fn is_shared(subject: Subject, place: TestedPlace) -> bool {
+    subject.is_one_in_an_event() || place == TestedPlace::Kind(Kind::Answer)
 }
 
 /// The profiles that no other dominates, each once; if there are too many, all.

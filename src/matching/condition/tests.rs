@@ -5,7 +5,7 @@ fn holds(condition: &Condition, event: &str) -> bool {
     condition.holds(event)
 }
 
-fn about(subject: Subject, place: Place, negated: bool, check: Check) -> Condition {
+fn about(subject: Subject, place: TestedPlace, negated: bool, check: Check) -> Condition {
     Condition::Test(Test {
         subject,
         place,
@@ -14,7 +14,7 @@ fn about(subject: Subject, place: Place, negated: bool, check: Check) -> Conditi
     })
 }
 
-fn is(place: Place, check: Check) -> Condition {
+fn is(place: TestedPlace, check: Check) -> Condition {
     Condition::Test(Test::new(place, check))
 }
 
@@ -37,12 +37,12 @@ const EVENT: &str = r#"{"ts": "2024-03-05T09:00:00.250000000", "host": "A.exampl
 
 #[test]
 fn tests_examine_the_places_of_their_property() {
-    let any = Place::Kind(Kind::Address);
-    let port = |of, order, number| is(Place::Field(of), Check::Number(order, vec![number]));
+    let any = TestedPlace::Kind(Kind::Address);
+    let port = |of, order, number| is(TestedPlace::Field(of), Check::Number(order, vec![number]));
     let like = |pattern| Check::Like(Like::new(pattern, true));
     let protocol = |name: &str| {
         is(
-            Place::Field(Field::Protocol),
+            TestedPlace::Field(Field::Protocol),
             Check::OneOf(vec![name.into()]),
         )
     };
@@ -50,28 +50,34 @@ fn tests_examine_the_places_of_their_property() {
         (is(any, address("192.0.2.0/24")), true),
         (is(any, address("192.0.2.77")), false),
         (is(any, address("203.0.113.1")), true),
-        (is(Place::Source, address("192.0.2.1")), true),
-        (is(Place::Destination, address("192.0.2.1")), false),
-        (is(Place::Destination, domain("a.example")), true),
-        (is(Place::Source, domain("a.example")), false),
+        (is(TestedPlace::Source, address("192.0.2.1")), true),
+        (is(TestedPlace::Destination, address("192.0.2.1")), false),
+        (is(TestedPlace::Destination, domain("a.example")), true),
+        (is(TestedPlace::Source, domain("a.example")), false),
         (port(Field::DestinationPort, Order::Equal, 80), true),
         (port(Field::SourcePort, Order::Greater, 1023), true),
         (port(Field::SourcePort, Order::Less, 1024), false),
-        (is(Place::Field(Field::FileSize), Check::Exists), false),
+        (
+            is(TestedPlace::Field(Field::FileSize), Check::Exists),
+            false,
+        ),
         (protocol("tcp"), true),
         (protocol("http"), true),
         (protocol("ipv4"), true),
         (protocol("ipv6"), false),
-        (is(Place::Kind(Kind::Domain), like("A.%")), true),
-        (is(Place::Kind(Kind::Domain), like("%:80")), true),
-        (is(Place::Request, like("https://a.example/x~")), true),
-        (is(Place::Request, like("http://a.example:80/%")), true),
-        (is(Place::Request, like("/x%7e")), true),
-        (is(Place::Request, like("/y")), false),
+        (is(TestedPlace::Kind(Kind::Domain), like("A.%")), true),
+        (is(TestedPlace::Kind(Kind::Domain), like("%:80")), true),
+        (is(TestedPlace::Request, like("https://a.example/x~")), true),
+        (
+            is(TestedPlace::Request, like("http://a.example:80/%")),
+            true,
+        ),
+        (is(TestedPlace::Request, like("/x%7e")), true),
+        (is(TestedPlace::Request, like("/y")), false),
         (
             about(
                 Subject::Domain,
-                Place::Kind(Kind::Domain),
+                TestedPlace::Kind(Kind::Domain),
                 true,
                 domain("b.example"),
             ),
@@ -80,7 +86,7 @@ fn tests_examine_the_places_of_their_property() {
         (
             about(
                 Subject::Domain,
-                Place::Kind(Kind::Domain),
+                TestedPlace::Kind(Kind::Domain),
                 true,
                 domain("a.example"),
             ),
@@ -90,7 +96,7 @@ fn tests_examine_the_places_of_their_property() {
         (
             about(
                 Subject::Mac,
-                Place::Kind(Kind::Text(Property::Mac)),
+                TestedPlace::Kind(Kind::Text(Property::Mac)),
                 true,
                 text(Property::Mac, "00:53:00:00:00:01"),
             ),
@@ -105,7 +111,7 @@ fn tests_examine_the_places_of_their_property() {
 fn the_name_of_a_file_follows_its_path() {
     let event = r#"{"fileinfo": {"filename": "/DL/x/b.exe", "size": 5}}"#;
     let named = |name| Condition::Test(Test::file_named(name).expect("a name"));
-    let place = Place::Kind(Kind::Text(Property::FileName));
+    let place = TestedPlace::Kind(Kind::Text(Property::FileName));
     for (condition, expected) in [
         (named("b.exe"), true),
         (named("B.EXE"), true),
@@ -145,8 +151,8 @@ fn a_file_that_an_equal_hash_identifies_may_have_no_name() {
 
 #[test]
 fn parts_are_joined_and_times_are_bounds() {
-    let yes = is(Place::Kind(Kind::Domain), Check::Exists);
-    let no = is(Place::Kind(Kind::Text(Property::Mac)), Check::Exists);
+    let yes = is(TestedPlace::Kind(Kind::Domain), Check::Exists);
+    let no = is(TestedPlace::Kind(Kind::Text(Property::Mac)), Check::Exists);
     for (condition, expected) in [
         (Condition::All(vec![yes.clone(), no.clone()]), false),
         (Condition::Any(vec![no.clone(), yes.clone()]), true),
@@ -180,7 +186,7 @@ fn tests_on_a_subject_hold_for_one_object() {
     let ip = |negated, text| {
         about(
             Subject::Ipv4,
-            Place::Kind(Kind::Address),
+            TestedPlace::Kind(Kind::Address),
             negated,
             address(text),
         )
@@ -188,7 +194,7 @@ fn tests_on_a_subject_hold_for_one_object() {
     let name = |negated, text| {
         about(
             Subject::Domain,
-            Place::Kind(Kind::Domain),
+            TestedPlace::Kind(Kind::Domain),
             negated,
             domain(text),
         )
@@ -196,7 +202,7 @@ fn tests_on_a_subject_hold_for_one_object() {
     let answer = Observable::Answer("192.0.2.99".into());
     let answer = about(
         Subject::Domain,
-        Place::Kind(Kind::Answer),
+        TestedPlace::Kind(Kind::Answer),
         false,
         Check::Holds(vec![answer]),
     );
@@ -245,7 +251,8 @@ fn tests_on_a_subject_hold_for_one_object() {
 #[test]
 fn an_address_is_of_the_tested_family() {
     let event = r#"{"src_ip": "2001:db8::1", "dest_ip": "2001:db8::2"}"#;
-    let test = |subject, negated, check| about(subject, Place::Kind(Kind::Address), negated, check);
+    let test =
+        |subject, negated, check| about(subject, TestedPlace::Kind(Kind::Address), negated, check);
     for (condition, expected) in [
         (test(Subject::Ipv4, true, address("192.0.2.1")), false),
         (test(Subject::Ipv4, false, Check::Exists), false),
@@ -269,12 +276,17 @@ fn an_address_is_of_the_tested_family() {
 #[test]
 fn an_equal_hash_identifies_the_file() {
     let file = |property, negated, value: &str| {
-        let place = Place::Kind(Kind::Text(property));
+        let place = TestedPlace::Kind(Kind::Text(property));
         about(Subject::File, place, negated, text(property, value))
     };
     let size = |order, size| {
         let check = Check::Number(order, vec![size]);
-        about(Subject::File, Place::Field(Field::FileSize), false, check)
+        about(
+            Subject::File,
+            TestedPlace::Field(Field::FileSize),
+            false,
+            check,
+        )
     };
     let (md5, sha1) = ("0".repeat(32), "1".repeat(40));
     let md5 = || file(Property::Md5, false, &md5);
@@ -321,7 +333,7 @@ fn very_many_objects_and_tests_do_not_take_long() {
             let name = format!("h{n}.example");
             about(
                 Subject::Domain,
-                Place::Kind(Kind::Domain),
+                TestedPlace::Kind(Kind::Domain),
                 n % 2 == 0,
                 domain(&name),
             )

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use time::OffsetDateTime;
 
-use super::Place;
+use super::TestedPlace;
 use crate::matching::event::Object;
 use crate::observable::{EventTime, Network, Observable, Property, domain, is_subdomain, url};
 
@@ -12,7 +12,7 @@ use crate::observable::{EventTime, Network, Observable, Property, domain, is_sub
 /// with the object of the event that it belongs to.
 pub trait View {
     /// Shows every value of a place, always in the same order.
-    fn each(&self, place: Place, see: &mut dyn FnMut(&Seen<'_>));
+    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&Seen<'_>));
 
     /// When the event happened, as in a sighting of it.
     fn time(&self) -> Option<OffsetDateTime>;

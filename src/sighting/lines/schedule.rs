@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 /// A place for one process.
 #[derive(Debug)]
-struct Place<K> {
+struct ProcessPlace<K> {
     /// The key of the process in it.
     key: Option<K>,
     is_busy: bool,
@@ -31,7 +31,7 @@ pub struct Begun<J> {
 /// The places, and the waiting jobs.
 #[derive(Debug)]
 pub struct Schedule<K, J> {
-    places: Vec<Place<K>>,
+    places: Vec<ProcessPlace<K>>,
     waiting: VecDeque<(K, J)>,
     begun: u64,
 }
@@ -39,7 +39,7 @@ pub struct Schedule<K, J> {
 impl<K: PartialEq + Clone, J> Schedule<K, J> {
     /// Starts with this many empty places.
     pub fn new(places: usize) -> Self {
-        let place = || Place {
+        let place = || ProcessPlace {
             key: None,
             is_busy: false,
             used: 0,
@@ -81,7 +81,7 @@ impl<K: PartialEq + Clone, J> Schedule<K, J> {
                         jobs: self.take(&key),
                         is_pressed: false,
                     });
-                    self.places[place] = Place {
+                    self.places[place] = ProcessPlace {
                         key: Some(key),
                         is_busy: true,
                         used: self.begun,

@@ -1,6 +1,6 @@
 //! The table of the object paths that can be searched for. It is only data.
 
-use crate::matching::condition::{Field, Place, Subject};
+use crate::matching::condition::{Field, Subject, TestedPlace};
 use crate::observable::{Kind, Property};
 
 /// How the values of an object path are written and compared.
@@ -38,12 +38,12 @@ pub struct PathRow {
     /// The owner of the property.
     pub subject: Subject,
     /// Where events hold its values.
-    pub place: Place,
+    pub place: TestedPlace,
     /// How they are written.
     pub target: Target,
 }
 
-const fn row(path: &'static str, subject: Subject, place: Place, target: Target) -> PathRow {
+const fn row(path: &'static str, subject: Subject, place: TestedPlace, target: Target) -> PathRow {
     PathRow {
         path,
         subject,
@@ -53,7 +53,7 @@ const fn row(path: &'static str, subject: Subject, place: Place, target: Target)
 }
 
 const fn kind(path: &'static str, subject: Subject, kind: Kind) -> PathRow {
-    row(path, subject, Place::Kind(kind), Target::Kind(kind))
+    row(path, subject, TestedPlace::Kind(kind), Target::Kind(kind))
 }
 
 const fn text(path: &'static str, subject: Subject, property: Property) -> PathRow {
@@ -61,7 +61,7 @@ const fn text(path: &'static str, subject: Subject, property: Property) -> PathR
 }
 
 const fn field(path: &'static str, subject: Subject, field: Field, target: Target) -> PathRow {
-    row(path, subject, Place::Field(field), target)
+    row(path, subject, TestedPlace::Field(field), target)
 }
 
 const fn number(path: &'static str, subject: Subject, of: Field) -> PathRow {
@@ -73,13 +73,13 @@ pub const PATHS: &[PathRow] = &[
     row(
         "ipv4-addr:value",
         Subject::Ipv4,
-        Place::Kind(Kind::Address),
+        TestedPlace::Kind(Kind::Address),
         Target::Ipv4,
     ),
     row(
         "ipv6-addr:value",
         Subject::Ipv6,
-        Place::Kind(Kind::Address),
+        TestedPlace::Kind(Kind::Address),
         Target::Ipv6,
     ),
     kind("domain-name:value", Subject::Domain, Kind::Domain),
@@ -104,7 +104,7 @@ pub const PATHS: &[PathRow] = &[
     row(
         "file:parent_directory_ref.path",
         Subject::File,
-        Place::Kind(Kind::Text(Property::FileName)),
+        TestedPlace::Kind(Kind::Text(Property::FileName)),
         Target::Folder,
     ),
     number("file:size", Subject::File, Field::FileSize),
@@ -190,25 +190,25 @@ pub const PATHS: &[PathRow] = &[
     row(
         "network-traffic:src_ref.value",
         Subject::Source,
-        Place::Source,
+        TestedPlace::Source,
         Target::Host,
     ),
     row(
         "network-traffic:dst_ref.value",
         Subject::Destination,
-        Place::Destination,
+        TestedPlace::Destination,
         Target::Host,
     ),
     row(
         "network-traffic:src_ref.type",
         Subject::Source,
-        Place::Source,
+        TestedPlace::Source,
         Target::HostType,
     ),
     row(
         "network-traffic:dst_ref.type",
         Subject::Destination,
-        Place::Destination,
+        TestedPlace::Destination,
         Target::HostType,
     ),
     number(
@@ -267,7 +267,7 @@ pub const PATHS: &[PathRow] = &[
     row(
         "network-traffic:extensions.'http-request-ext'.request_value",
         Subject::Connection,
-        Place::Request,
+        TestedPlace::Request,
         Target::Url,
     ),
     text(

@@ -8,7 +8,7 @@ use super::target::{family, is_exact, is_searchable};
 use super::{Anchors, Fault, Narrowing, Part, Selected, all_of, alternatives, required_literals};
 use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
-    Check, Condition, Expression, Family, Field, Like, Order, Place, Subject, Test,
+    Check, Condition, Expression, Family, Field, Like, Order, Subject, Test, TestedPlace,
 };
 use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
 use crate::protocol::stix::paths::{self, PathRow, Target};
@@ -247,7 +247,7 @@ impl PropertyTest<'_> {
             Some(order)
         };
         let field = match self.row.place {
-            Place::Field(field) => Some(field),
+            TestedPlace::Field(field) => Some(field),
             _ => None,
         };
         let selection = field

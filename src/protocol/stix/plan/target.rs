@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::Fault;
-use crate::matching::condition::{Family, Place};
+use crate::matching::condition::{Family, TestedPlace};
 use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueForm, mac, refang};
 use crate::protocol::stix::paths::{PathRow, Target};
 
@@ -122,10 +122,10 @@ pub(super) fn is_exact(row: &PathRow, observable: &Observable) -> bool {
     };
     match (row.place, observable) {
         // The network contains IPv4 addresses, which are not `ipv6-addr`.
-        (Place::Kind(_), Observable::Network(network)) => {
+        (TestedPlace::Kind(_), Observable::Network(network)) => {
             row.target != Target::Ipv6 || !is_mixed(*network)
         }
-        (Place::Kind(_), _) => true,
+        (TestedPlace::Kind(_), _) => true,
         _ => false,
     }
 }
