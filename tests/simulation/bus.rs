@@ -87,6 +87,8 @@ enum Event {
 #[derive(Clone, Copy, Debug, Default)]
 struct Sighting {
     sendings: u32,
+    /// When it was last sent.
+    sent_at: Option<Duration>,
     /// It may be lost.
     is_excused: bool,
 }

@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use crate::bridge;
 use crate::broker::{Message, Owner};
+use crate::machines::flight::RISK;
 use crate::machines::subscription::Request;
 
 use super::network::KERNEL;
-use super::{App, Event, World};
+use super::{App, Event, MOST_BYTES, World};
 
 /// How long after the end of a bridge an app may not have had what came back to it: the
 /// longest that it is behind. The time in which the broker is frozen does not count.
 const AFTER_END: Duration = Duration::from_secs(80);
+
+/// How soon a bridge knows that its broker has died, at the latest.
+const NOTICED: Duration = Duration::from_secs(2);
 
 impl World {
     pub(super) fn fail(&mut self, fault: usize) {
@@ -62,8 +67,13 @@ impl World {
         let has_ended = self
             .ended_at
             .is_some_and(|at| self.bridge.is_none() || self.now - at <= AFTER_END);
-        if self.is_trusted() || has_ended {
-            self.excuse_inside(&in_library);
+        if !self.plan.confirms && self.bridge.is_some() && !has_ended {
+            // What is not older is sent again, by the process that sent it, where it has the memory.
+            let old = self.now.saturating_sub(RISK.saturating_sub(NOTICED));
+            let until = old.max(self.started_at).max(self.kept_since());
+            self.excuse_inside(&in_library, until);
+        } else if self.is_trusted() || has_ended {
+            self.excuse_inside(&in_library, self.now);
         }
         self.died_at = Some(self.now);
         for indicator in &mut self.indicators {
@@ -82,6 +92,21 @@ impl World {
         for app in &mut self.apps {
             app.notices_at = None;
         }
+    }
+
+    /// What was sent up to this time may be forgotten: what was sent later takes the memory for
+    /// it, which is half of what sightings may take.
+    fn kept_since(&self) -> Duration {
+        let longest = bridge::frame(self.sightings.len() as u32).len();
+        let mut sent: Vec<Duration> = self
+            .sightings
+            .iter()
+            .filter_map(|one| one.sent_at)
+            .collect();
+        sent.sort_unstable();
+        let kept = MOST_BYTES / 2 / longest;
+        let forgotten = sent.len().checked_sub(kept + 1);
+        forgotten.map_or(Duration::ZERO, |last| sent[last])
     }
 
     pub(super) fn revive_broker(&mut self) {
@@ -186,12 +211,12 @@ impl World {
         !self.plan.confirms || self.tally.mutes > 0 || self.was_mute
     }
 
-    /// What was sent, and that an app had not had when the broker died, was inside it,
-    /// but for what was still in the library.
-    pub(super) fn excuse_inside(&mut self, in_library: &[u32]) {
+    /// What was sent up to this time, and that an app had not had when the broker died,
+    /// was inside it, but for what was still in the library.
+    pub(super) fn excuse_inside(&mut self, in_library: &[u32], until: Duration) {
         for (number, sighting) in self.sightings.iter_mut().enumerate() {
             let had = |app: &App| app.got.get(number).is_some_and(|count| *count > 0);
-            sighting.is_excused |= sighting.sendings > 0
+            sighting.is_excused |= sighting.sent_at.is_some_and(|at| at <= until)
                 && !self.apps.iter().all(had)
                 && !in_library.contains(&(number as u32));
         }

@@ -97,8 +97,10 @@ impl World {
                 .is_some_and(|one| one.stopped_at.is_some());
         for number in numbers {
             self.watch(*number, Event::Sent(*number));
-            self.sightings[*number as usize].is_excused |= cannot_know || is_last;
-            self.sightings[*number as usize].sendings += 1;
+            let sighting = &mut self.sightings[*number as usize];
+            sighting.is_excused |= cannot_know || is_last;
+            sighting.sendings += 1;
+            sighting.sent_at = Some(self.now);
             // What goes into a connection that has just ended is dropped.
             if self.is_wired {
                 self.wire.push_back(*number);

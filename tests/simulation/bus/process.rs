@@ -153,7 +153,7 @@ impl World {
         // Or its machine lost its power, which no connection has shown yet: what came back
         // just before counts as delivered.
         if died || self.broker.is_frozen || self.silent_since.is_some() {
-            self.excuse_inside(&[]);
+            self.excuse_inside(&[], self.now);
         }
         bridge.outbox.end(now).expect("the disk is well");
         if !self.plan.has_state && bridge.outbox.at_risk() > 0 {
