@@ -20,8 +20,8 @@ use crate::observable::Observable;
 mod sequences;
 mod unlisted;
 
+pub use sequences::LivePart;
 use sequences::LiveSequences;
-pub use sequences::Part;
 use unlisted::Unlisted;
 
 /// The approximate memory limit for live indicators, in bytes.
@@ -68,7 +68,7 @@ pub struct Matched {
     /// Since when it is matched.
     pub since: SystemTime,
     /// The indicator that it is a part of, if a single event is not a match.
-    pub part: Option<Part>,
+    pub part: Option<LivePart>,
 }
 
 /// All live indicators.

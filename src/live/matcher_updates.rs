@@ -34,7 +34,7 @@ const COMPANY: Duration = Duration::from_millis(100);
 const GATHERED: usize = 10_000;
 
 /// What a thread receives.
-enum Order {
+enum MatcherMessage {
     Change(Change),
     /// Drop this when everything before it has been sent.
     Report(Sender<Infallible>),
@@ -42,7 +42,7 @@ enum Order {
 
 /// The threads, and their queues.
 pub struct MatcherUpdates {
-    queues: Vec<Sender<Order>>,
+    queues: Vec<Sender<MatcherMessage>>,
     threads: Vec<JoinHandle<()>>,
     hasher: RandomState,
     ending: Stop,
@@ -52,7 +52,7 @@ pub struct MatcherUpdates {
 /// Sends changes to the threads.
 #[derive(Clone)]
 pub struct ChangeSender {
-    queues: Vec<Sender<Order>>,
+    queues: Vec<Sender<MatcherMessage>>,
     hasher: RandomState,
     ending: Stop,
     stop: Stop,
@@ -122,14 +122,14 @@ impl ChangeSender {
             Change::Add(value, _) | Change::Remove(value) => value,
         };
         let worker = self.hasher.hash_one(value) as usize % self.queues.len();
-        self.send_to(worker, Order::Change(change))
+        self.send_to(worker, MatcherMessage::Change(change))
     }
 
     /// Waits until all earlier changes are sent or rejected, or until the end.
     pub fn wait_until_settled(&self) {
         let (report, reported) = bounded(0);
         for worker in 0..self.queues.len() {
-            self.send_to(worker, Order::Report(report.clone()));
+            self.send_to(worker, MatcherMessage::Report(report.clone()));
         }
         drop(report);
         select! {
@@ -142,7 +142,7 @@ impl ChangeSender {
 
     /// The end of live matching may be caused by the very thread that waits here, so the
     /// end of the program counts too.
-    fn send_to(&self, worker: usize, order: Order) -> bool {
+    fn send_to(&self, worker: usize, order: MatcherMessage) -> bool {
         select! {
             // The thread only goes away when the program ends.
             send(self.queues[worker], order) -> sent => sent.is_ok(),
@@ -239,7 +239,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, orders: &Receiver<Order>) {
+    fn run(mut self, orders: &Receiver<MatcherMessage>) {
         let most = self.matcher.most_at_once();
         loop {
             if self.waiting.len() == 0 {
@@ -261,10 +261,10 @@ impl Worker {
         }
     }
 
-    fn take(&mut self, order: Order) {
+    fn take(&mut self, order: MatcherMessage) {
         match order {
-            Order::Change(change) => self.waiting.put(change),
-            Order::Report(report) => {
+            MatcherMessage::Change(change) => self.waiting.put(change),
+            MatcherMessage::Report(report) => {
                 self.reports.push_back((self.waiting.len(), report));
                 self.count_settled(0);
             }
@@ -283,7 +283,7 @@ impl Worker {
 
     /// Receives what waits, and, if one process can send many, what arrives within a
     /// moment. More than the thread can hold stays in the bounded channel.
-    fn gather(&mut self, orders: &Receiver<Order>, most: usize) {
+    fn gather(&mut self, orders: &Receiver<MatcherMessage>, most: usize) {
         let until = Instant::now() + if most > 1 { COMPANY } else { Duration::ZERO };
         while self.waiting.len() < GATHERED && !self.ending.is_now() {
             match orders.recv_deadline(until) {
@@ -343,9 +343,9 @@ impl Worker {
         }
     }
 
-    fn drop_waiting(&self, orders: &Receiver<Order>) {
+    fn drop_waiting(&self, orders: &Receiver<MatcherMessage>) {
         let orders = orders.try_iter();
-        let changes = orders.filter(|order| matches!(order, Order::Change(_)));
+        let changes = orders.filter(|order| matches!(order, MatcherMessage::Change(_)));
         let count = self.waiting.len() + changes.count();
         if count > 0 {
             log!(

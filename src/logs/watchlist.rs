@@ -18,7 +18,7 @@ use crate::matching::{
     At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
 };
 use crate::observe::metrics::Metrics;
-use crate::sighting::instances::{Collected, Order, Room};
+use crate::sighting::instances::{ArrivalOrder, Collected, Room};
 use crate::state::journal::Ticket;
 
 mod value_indicators;
@@ -35,12 +35,12 @@ pub struct Watched {
     pub indicator: Arc<Indicator>,
     reported: AtomicU64,
     /// Set if it is a part of an indicator of several events: then one event is not a match.
-    pub part: Option<Part>,
+    pub part: Option<WatchedPart>,
 }
 
 /// One of the events that an indicator of several events consists of.
 #[derive(Debug)]
-pub struct Part {
+pub struct WatchedPart {
     /// Its number.
     pub number: u16,
     /// The whole indicator.
@@ -307,11 +307,15 @@ impl Watchlist {
         let sequence = whole.indicator.sequence.as_ref()?;
         let watched = Arc::new(WatchedSequence {
             whole: whole.clone(),
-            collected: Collected::new(sequence.clone(), self.event_memory.clone(), Order::Time),
+            collected: Collected::new(
+                sequence.clone(),
+                self.event_memory.clone(),
+                ArrivalOrder::Time,
+            ),
         });
         let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
             Arc::new(Watched {
-                part: Some(Part {
+                part: Some(WatchedPart {
                     number,
                     of: watched.clone(),
                 }),

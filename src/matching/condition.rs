@@ -21,7 +21,7 @@ use time::OffsetDateTime;
 pub use event::{Judged, LazyEvent};
 pub use fields::Field;
 pub use text::{Expression, Like, like};
-pub use view::{Seen, Value, View};
+pub use view::{SeenValue, Value, View};
 
 use super::Fields;
 use crate::observable::{Kind, Observable, Property};
@@ -326,13 +326,13 @@ impl Test {
     }
 
     /// Whether one value of the place passes.
-    fn passes(&self, seen: &Seen<'_>) -> bool {
+    fn passes(&self, seen: &SeenValue<'_>) -> bool {
         self.sees(seen) && self.check.passes(seen) != self.negated
     }
 
     /// Whether a value is of the subject's family. Feeds also write IPv6 addresses as
     /// `ipv4-addr`, so equality accepts them.
-    fn sees(&self, seen: &Seen<'_>) -> bool {
+    fn sees(&self, seen: &SeenValue<'_>) -> bool {
         let is_equality = matches!(self.check, Check::Holds(_)) && !self.negated;
         match (self.subject, seen.address()) {
             (Subject::Ipv4, Some(IpAddr::V6(_))) => is_equality,
@@ -350,7 +350,7 @@ impl Test {
 }
 
 impl Check {
-    fn passes(&self, seen: &Seen<'_>) -> bool {
+    fn passes(&self, seen: &SeenValue<'_>) -> bool {
         match self {
             Check::Exists => true,
             Check::Holds(observables) => observables.iter().any(|one| seen.is(one)),

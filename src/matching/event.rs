@@ -16,7 +16,7 @@ use std::ops::Range;
 use super::condition::Field;
 use super::keys::{Keys, Node};
 use super::matcher::Fields;
-use super::places::{Buffers, Joined, Place, PlaceId, Places, Reading, Seen, Sought};
+use super::places::{Buffers, Joined, Place, PlaceId, Places, ReadValue, Reading, Sought};
 use super::walk::{self, At, Visit};
 use crate::observable::{EventTime, Kind, Thing, address, url};
 
@@ -345,14 +345,14 @@ impl Event {
         let mut buffers = self.buffers.take();
         reading.each(raw, &mut buffers, |seen| {
             let value = match seen {
-                Seen::Text(text) if reading == Reading::Number => match number(text) {
+                ReadValue::Text(text) if reading == Reading::Number => match number(text) {
                     Some(number) => Value::Number(number),
                     None => return,
                 },
-                Seen::Address(address) => Value::Address(address),
-                Seen::Text(text) => Value::Text(text),
-                Seen::Ending(text) => Value::Ending(text),
-                Seen::Url(text, _) => Value::Url(text),
+                ReadValue::Address(address) => Value::Address(address),
+                ReadValue::Text(text) => Value::Text(text),
+                ReadValue::Ending(text) => Value::Ending(text),
+                ReadValue::Url(text, _) => Value::Url(text),
             };
             if counts(&value) {
                 show(&Held {
@@ -427,9 +427,9 @@ impl Event {
                 let port = port.or_else(|| self.request_port());
                 let mut hosts = Vec::new();
                 Reading::Host.each(text, &mut Buffers::default(), |seen| match seen {
-                    Seen::Address(address) => hosts.push(address.to_string()),
-                    Seen::Text(name) => hosts.push(name.to_owned()),
-                    Seen::Ending(_) | Seen::Url(..) => {}
+                    ReadValue::Address(address) => hosts.push(address.to_string()),
+                    ReadValue::Text(name) => hosts.push(name.to_owned()),
+                    ReadValue::Ending(_) | ReadValue::Url(..) => {}
                 });
                 hosts.iter().for_each(|host| request(Some(host), port));
             }

@@ -13,7 +13,7 @@ use super::condition::Field;
 use super::index::{By, Index, Slot};
 use super::json::ScanError;
 use super::keys::Node;
-use super::places::{Joined, Kinds, PlaceId, Places, Reading, Seen, Use};
+use super::places::{Joined, Kinds, PlaceId, Places, ReadValue, Reading, Use};
 use super::walk::{self, At, Visit};
 use crate::observable::{Kind, Observable, address, url};
 
@@ -283,7 +283,7 @@ impl Scan<'_> {
         let kinds = one.kinds;
         let any_address = kinds.has(Kind::Address) || kinds.has(Kind::Network);
         one.reading.each(text, buffers, |seen| match seen {
-            Seen::Address(address) => {
+            ReadValue::Address(address) => {
                 if any_address {
                     index.find_address(address, &mut hit);
                 }
@@ -295,13 +295,13 @@ impl Scan<'_> {
                     index.find_text(&address.to_string(), Kinds::of(Kind::Domain), &mut hit);
                 }
             }
-            Seen::Text(text) => index.find_text(text, kinds, &mut hit),
-            Seen::Ending(end) => {
+            ReadValue::Text(text) => index.find_text(text, kinds, &mut hit),
+            ReadValue::Ending(end) => {
                 if index.has_paths() || !end.contains('/') {
                     index.find_text(end, kinds, &mut hit);
                 }
             }
-            Seen::Url(_, parts) => {
+            ReadValue::Url(_, parts) => {
                 if kinds.has(Kind::Url) {
                     find_whole(index, &parts, &mut hit);
                 }
@@ -330,9 +330,11 @@ impl Scan<'_> {
                 Reading::Host.each(text, buffers, |seen| {
                     let start = requests.texts.len();
                     match seen {
-                        Seen::Address(address) => requests.texts.push_str(&address.to_string()),
-                        Seen::Text(name) => requests.texts.push_str(name),
-                        Seen::Ending(_) | Seen::Url(..) => {}
+                        ReadValue::Address(address) => {
+                            requests.texts.push_str(&address.to_string())
+                        }
+                        ReadValue::Text(name) => requests.texts.push_str(name),
+                        ReadValue::Ending(_) | ReadValue::Url(..) => {}
                     }
                     requests.hosts.push(Host {
                         text: start..requests.texts.len(),
@@ -343,7 +345,7 @@ impl Scan<'_> {
             }
             Joined::RequestTarget => {
                 Reading::Target.each(text, buffers, |seen| {
-                    if let Seen::Text(target) = seen {
+                    if let ReadValue::Text(target) = seen {
                         let start = requests.texts.len();
                         requests.texts.push_str(target);
                         let raw = texts.len();

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 pub use numbers::{
-    Ages, BUCKETS, Bad, Counter, Flow, Gauge, Moment, Part, Peer, PeerGauge, Reasons, Spread,
-    Tally, Totals,
+    Ages, BUCKETS, Bad, Counter, EngineShare, Flow, Gauge, Moment, Peer, PeerGauge, Reasons,
+    Spread, Tally, Totals,
 };
 
 /// The identity of an engine.
@@ -44,7 +44,7 @@ macro_rules! bridge {
 /// A number counted per engine.
 macro_rules! engine {
     ($number:expr) => {
-        Part::of(&$number)
+        EngineShare::of(&$number)
     };
 }
 
@@ -134,17 +134,17 @@ macro_rules! counters {
                     rejected: self.rejected.clone(),
                     unsupported: self.unsupported.clone(),
                     bus_up: self.bus_up.clone(),
-                    backlog: Part::of(&self.backlog),
+                    backlog: EngineShare::of(&self.backlog),
                     waiting: Arc::default(),
-                    live_indicators: Part::of(&self.live_indicators),
-                    partial_instances: Part::of(&self.partial_instances),
+                    live_indicators: EngineShare::of(&self.live_indicators),
+                    partial_instances: EngineShare::of(&self.partial_instances),
                     live_gap: Arc::default(),
-                    query_outcomes: Part::of(&self.query_outcomes),
-                    matches_per_indicator: Part::of(&self.matches_per_indicator),
-                    query_time_per_indicator: Part::of(&self.query_time_per_indicator),
-                    answer_time: Part::of(&self.answer_time),
-                    live_delay: Part::of(&self.live_delay),
-                    batch_size: Part::of(&self.batch_size),
+                    query_outcomes: EngineShare::of(&self.query_outcomes),
+                    matches_per_indicator: EngineShare::of(&self.matches_per_indicator),
+                    query_time_per_indicator: EngineShare::of(&self.query_time_per_indicator),
+                    answer_time: EngineShare::of(&self.answer_time),
+                    live_delay: EngineShare::of(&self.live_delay),
+                    batch_size: EngineShare::of(&self.batch_size),
                     engine_up: Arc::default(),
                     engine: Some(engine),
                     engines: Mutex::default(),

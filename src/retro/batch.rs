@@ -11,7 +11,7 @@ use log::debug;
 
 use super::event_multiset::{EventMultiset, Memory};
 use super::queue::Request;
-use super::sequences::Part;
+use super::sequences::QueriedPart;
 use crate::indicator::Indicator;
 use crate::intake::{Fate, Fates};
 use crate::matching::condition::LazyEvent;
@@ -88,7 +88,7 @@ impl BatchEntry {
     /// first failure counts.
     pub(super) fn counts_failure(&self) -> bool {
         let part = self.request.part.as_ref();
-        part.is_none_or(Part::is_first_failure)
+        part.is_none_or(QueriedPart::is_first_failure)
     }
 
     /// Marks the indicator as answered.

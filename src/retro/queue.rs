@@ -7,7 +7,7 @@ use std::sync::Arc;
 use log::debug;
 
 use super::event_multiset::EventMultiset;
-use super::sequences::Part;
+use super::sequences::QueriedPart;
 use crate::indicator::Indicator;
 use crate::intake::{Account, Expiry, LanePlace, PutOutcome, Table, note_unsupported};
 use crate::observe::metrics::Metrics;
@@ -32,7 +32,7 @@ pub struct Request {
     /// The number of reported events for which `reported` had no room.
     pub forgotten: u64,
     /// The part of an indicator that this request is for, if it is not for a whole one.
-    pub part: Option<Part>,
+    pub part: Option<QueriedPart>,
 }
 
 impl Request {

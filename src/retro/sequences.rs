@@ -14,7 +14,7 @@ use crate::intake::{Fate, Fates};
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 use crate::protocol::MatchType;
-use crate::sighting::instances::{Collected, Incomplete, Observed, Order, Room, untimed};
+use crate::sighting::instances::{ArrivalOrder, Collected, Incomplete, Observed, Room, untimed};
 use crate::sighting::report::Reporter;
 
 /// The state shared by the parts of one indicator.
@@ -26,7 +26,7 @@ pub struct SequenceState {
 
 /// Marks a request as a part.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct QueriedPart {
     number: u16,
     of: Arc<SequenceState>,
 }
@@ -39,7 +39,7 @@ pub(super) struct Whole {
     started: Instant,
 }
 
-impl Part {
+impl QueriedPart {
     /// Adds an event that matches the part.
     pub(super) fn add(&self, request: &Request, event: &str, source: &Arc<str>, metrics: &Metrics) {
         let Some(observed) = Observed::new(event, source) else {
@@ -71,7 +71,7 @@ pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Re
             continue;
         };
         let state = Arc::new(SequenceState {
-            collected: Collected::new(sequence.clone(), room.clone(), Order::Any),
+            collected: Collected::new(sequence.clone(), room.clone(), ArrivalOrder::Any),
             has_failed: AtomicBool::new(false),
         });
         expanded.extend(parts(&sequence, &state));
@@ -90,7 +90,7 @@ fn parts<'a>(
 ) -> impl Iterator<Item = Request> + 'a {
     (0..).zip(&sequence.parts).map(|(number, part)| {
         let mut request = Request::new(part.clone());
-        request.part = Some(Part {
+        request.part = Some(QueriedPart {
             number,
             of: state.clone(),
         });

@@ -23,7 +23,7 @@ use crate::run::from_file;
 /// How an indicator is searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum Plan {
+enum SearchPlan {
     /// Its values join the lists of a batched query.
     Batch,
     /// It needs a separate query, and each event that comes back is checked.
@@ -48,7 +48,7 @@ struct Explanation<'a> {
     pattern: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<String>,
-    plan: Plan,
+    plan: SearchPlan,
     queries: Vec<String>,
     reason: Option<String>,
     /// The kinds of fields that are searched.
@@ -59,7 +59,7 @@ struct Explanation<'a> {
     operators: Option<String>,
     /// The query for each event.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    observations: Vec<Part>,
+    observations: Vec<ObservationPlan>,
     /// The parts that are not searched, with reasons.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<String>,
@@ -67,9 +67,9 @@ struct Explanation<'a> {
 
 /// One of several events of an indicator.
 #[derive(Debug, Serialize)]
-struct Part {
+struct ObservationPlan {
     value: String,
-    plan: Plan,
+    plan: SearchPlan,
     queries: Vec<String>,
     reason: Option<&'static str>,
     fields: Vec<String>,
@@ -134,7 +134,7 @@ pub fn run(
 }
 
 /// The number of indicators by plan and reason.
-type Counts = BTreeMap<(Plan, String), u64>;
+type Counts = BTreeMap<(SearchPlan, String), u64>;
 
 /// Writes the explanations.
 struct Explainer<W> {
@@ -193,7 +193,7 @@ fn explanation(
         id,
         pattern: None,
         value: None,
-        plan: Plan::Unsupported,
+        plan: SearchPlan::Unsupported,
         queries: vec![],
         reason: Some(reason.to_owned()),
         fields: vec![],
@@ -245,7 +245,7 @@ fn explain_indicator<'i>(
     let (plan, reason) = if is_active {
         planned(indicator)
     } else {
-        (Plan::Inactive, None)
+        (SearchPlan::Inactive, None)
     };
     let reason = if is_active {
         reason.map(str::to_owned)
@@ -276,33 +276,33 @@ fn explain_indicator<'i>(
 }
 
 /// The plan for one event, and why it is not in the list of a batch.
-fn planned(indicator: &Indicator) -> (Plan, Option<&'static str>) {
+fn planned(indicator: &Indicator) -> (SearchPlan, Option<&'static str>) {
     if indicator.sequence.is_some() {
         let reason = "each observation is queried by itself, and the events are joined here";
-        return (Plan::Several, Some(reason));
+        return (SearchPlan::Several, Some(reason));
     }
     match (&indicator.selection, &indicator.condition) {
         (Some(selection), _) if !selection.is_narrow() => {
             let reason = "nothing in it narrows a query: every event is looked at, in log files \
                           and live";
-            (Plan::Single, Some(reason))
+            (SearchPlan::Single, Some(reason))
         }
         (Some(_), _) => {
             let reason = "no value to look up: a query of its own, and the whole is checked in \
                           each event";
-            (Plan::Single, Some(reason))
+            (SearchPlan::Single, Some(reason))
         }
-        (None, None) => (Plan::Batch, None),
+        (None, None) => (SearchPlan::Batch, None),
         (None, Some(_)) => {
             let reason = "the query gives more than it means: the rest is checked in each event";
-            (Plan::Superset, Some(reason))
+            (SearchPlan::Superset, Some(reason))
         }
     }
 }
 
-fn part(indicator: &Indicator, options: ExplainOptions) -> Part {
+fn part(indicator: &Indicator, options: ExplainOptions) -> ObservationPlan {
     let (plan, reason) = planned(indicator);
-    Part {
+    ObservationPlan {
         value: indicator.ioc.join("|"),
         plan,
         queries: options.engine.queries(indicator, options.mode),
@@ -360,7 +360,7 @@ fn print_summary(counts: &Counts) {
     let answered = |plan| {
         matches!(
             plan,
-            Plan::Batch | Plan::Single | Plan::Superset | Plan::Several
+            SearchPlan::Batch | SearchPlan::Single | SearchPlan::Superset | SearchPlan::Several
         )
     };
     let mine = counts.iter().filter(|((plan, _), _)| answered(*plan));
@@ -458,7 +458,7 @@ mod tests {
         );
         assert_eq!(lines[8]["value"], "x");
         let wrong = "rejected: … is no IPv4 or IPv6 address".to_owned();
-        assert_eq!(counts[&(Plan::Unsupported, wrong)], 2);
+        assert_eq!(counts[&(SearchPlan::Unsupported, wrong)], 2);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::pending::{self, Counts};
-use super::windows::{Closed, Met, Reports, Windows};
+use super::windows::{Closed, Reports, WindowOutcome, Windows};
 use crate::indicator::Indicator;
 use crate::observable::EventTime;
 use crate::protocol::{Context, Facts, Series};
@@ -80,7 +80,7 @@ impl Noise {
         indicator: &Indicator,
         event: &Context<'_>,
         facts: &mut Facts,
-    ) -> Met {
+    ) -> WindowOutcome {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let NoiseState {
             aggregate,
@@ -111,17 +111,17 @@ impl Noise {
                 keep(facts)
             };
             let met = windows.meet(now, &key, seen, begin, note);
-            if met == Met::Held {
+            if met == WindowOutcome::Held {
                 return met;
             }
         }
         let Some(windows) = limit else {
-            return Met::Passes;
+            return WindowOutcome::Passes;
         };
         let sensor = facts.sensor.as_ref().map(|sensor| sensor.name.clone());
         let key = (indicator.id.clone(), sensor);
         match windows.meet(now, &key, seen, || keep(facts), note) {
-            Met::Held => Met::TooMany,
+            WindowOutcome::Held => WindowOutcome::TooMany,
             met => met,
         }
     }
@@ -233,7 +233,7 @@ mod tests {
                 let context = Context::new(&context).expect("an object");
                 let mut facts = facts(source, time);
                 let met = noise.meet(start, &one, &context, &mut facts);
-                assert_eq!(met == Met::Passes, n == 0, "{source} {n}");
+                assert_eq!(met == WindowOutcome::Passes, n == 0, "{source} {n}");
                 series.extend(facts.series);
             }
         }
@@ -259,15 +259,15 @@ mod tests {
             let mut facts = facts("a", TIMES[0]);
             noise.meet(start, &indicator(id), &context, &mut facts)
         };
-        let met: Vec<Met> = ["1", "1", "1", "2", "1"].into_iter().map(meet).collect();
+        let met: Vec<WindowOutcome> = ["1", "1", "1", "2", "1"].into_iter().map(meet).collect();
         assert_eq!(
             met,
             [
-                Met::Passes,
-                Met::Passes,
-                Met::TooMany,
-                Met::Passes,
-                Met::TooMany
+                WindowOutcome::Passes,
+                WindowOutcome::Passes,
+                WindowOutcome::TooMany,
+                WindowOutcome::Passes,
+                WindowOutcome::TooMany
             ]
         );
         let rest = noise.rest();

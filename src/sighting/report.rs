@@ -320,9 +320,9 @@ impl Reporter {
             let now = Instant::now();
             self.send_aggregated(noise.due(now));
             let met = noise.meet(now, indicator, context, &mut facts);
-            if met != windows::Met::Passes {
+            if met != windows::WindowOutcome::Passes {
                 self.metrics.sightings_aggregated.add(1);
-                let is_too_many = u64::from(met == windows::Met::TooMany);
+                let is_too_many = u64::from(met == windows::WindowOutcome::TooMany);
                 self.metrics.sightings_suppressed.add(is_too_many);
                 return;
             }

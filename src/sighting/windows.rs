@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 
 /// What happens to a sighting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Met {
+pub enum WindowOutcome {
     /// It is sent at once.
     Passes,
     /// It is counted.
@@ -87,7 +87,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
         seen: OffsetDateTime,
         keep: impl FnOnce() -> V,
         hold: impl FnOnce(&mut V, u64, [OffsetDateTime; 2]),
-    ) -> Met {
+    ) -> WindowOutcome {
         let open = self.open.entry(key.clone()).or_insert_with(|| {
             // If the clock cannot go that far, the window never closes.
             let until = now.checked_add(self.length).unwrap_or(now);
@@ -100,21 +100,21 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
             }
         });
         let met = if open.passed < self.most {
-            Met::Passes
+            WindowOutcome::Passes
         } else {
-            Met::Held
+            WindowOutcome::Held
         };
         match met {
-            Met::Passes => open.passed += 1,
-            Met::Held | Met::TooMany => open.held += 1,
+            WindowOutcome::Passes => open.passed += 1,
+            WindowOutcome::Held | WindowOutcome::TooMany => open.held += 1,
         }
-        if met == Met::Held || self.reports == Reports::All {
+        if met == WindowOutcome::Held || self.reports == Reports::All {
             let reported = open.reported.get_or_insert_with(|| (keep(), 0, seen, seen));
             let (kept, count, first, last) = reported;
             *count += 1;
             *first = seen.min(*first);
             *last = seen.max(*last);
-            if met == Met::Held {
+            if met == WindowOutcome::Held {
                 hold(kept, *count, [*first, *last]);
             }
         }
@@ -181,7 +181,7 @@ mod tests {
         key: &'static str,
         second: i64,
         kept: u32,
-    ) -> Met {
+    ) -> WindowOutcome {
         windows.meet(now, &key, at(second), || kept, |_, _, _| {})
     }
 
@@ -189,15 +189,21 @@ mod tests {
     fn the_first_goes_out_at_once_and_the_rest_as_one() {
         let mut windows = Windows::new(MINUTE, 1, Reports::All);
         let start = Instant::now();
-        assert_eq!(meet(&mut windows, start, "a", 5, 1), Met::Passes);
-        assert_eq!(meet(&mut windows, start, "a", 3, 2), Met::Held);
-        assert_eq!(meet(&mut windows, start + MINUTE / 2, "a", 9, 3), Met::Held);
-        assert_eq!(meet(&mut windows, start, "b", 1, 4), Met::Passes);
+        assert_eq!(meet(&mut windows, start, "a", 5, 1), WindowOutcome::Passes);
+        assert_eq!(meet(&mut windows, start, "a", 3, 2), WindowOutcome::Held);
+        assert_eq!(
+            meet(&mut windows, start + MINUTE / 2, "a", 9, 3),
+            WindowOutcome::Held
+        );
+        assert_eq!(meet(&mut windows, start, "b", 1, 4), WindowOutcome::Passes);
         assert_eq!(windows.close(start + MINUTE / 2), []);
         assert_eq!(windows.close(start + MINUTE), [closed(1, 3, 3, 9)]);
         assert!(windows.open.is_empty());
         // A new window.
-        assert_eq!(meet(&mut windows, start + MINUTE, "a", 70, 5), Met::Passes);
+        assert_eq!(
+            meet(&mut windows, start + MINUTE, "a", 70, 5),
+            WindowOutcome::Passes
+        );
         assert_eq!(windows.close_all(), []);
     }
 
@@ -205,12 +211,18 @@ mod tests {
     fn what_is_too_much_a_minute_is_counted() {
         let mut windows = Windows::new(MINUTE, 2, Reports::Held);
         let start = Instant::now();
-        let met: Vec<Met> = (0..5)
+        let met: Vec<WindowOutcome> = (0..5)
             .map(|n| meet(&mut windows, start, "a", n, n as u32))
             .collect();
         assert_eq!(
             met,
-            [Met::Passes, Met::Passes, Met::Held, Met::Held, Met::Held]
+            [
+                WindowOutcome::Passes,
+                WindowOutcome::Passes,
+                WindowOutcome::Held,
+                WindowOutcome::Held,
+                WindowOutcome::Held
+            ]
         );
         assert_eq!(windows.close(start + MINUTE), [closed(2, 3, 2, 4)]);
     }
@@ -250,8 +262,8 @@ mod tests {
                     is_held = true;
                     assert!(kept.0 == *key && count > 0 && span[0] <= span[1]);
                 });
-                prop_assert_eq!(is_held, met == Met::Held);
-                if met == Met::Passes {
+                prop_assert_eq!(is_held, met == WindowOutcome::Held);
+                if met == WindowOutcome::Passes {
                     passed += 1;
                 }
                 prop_assert!(windows.open.len() <= 4);

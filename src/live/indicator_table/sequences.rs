@@ -11,7 +11,7 @@ use crate::intake::Expiry;
 
 /// Says which whole something is a part of.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct LivePart {
     /// Its number.
     pub number: u16,
     /// The whole, without its original message.
@@ -23,7 +23,7 @@ pub struct Part {
 pub(super) struct LiveSequences {
     wholes: HashMap<Arc<str>, Whole>,
     /// By part name.
-    parts: HashMap<Arc<str>, Part>,
+    parts: HashMap<Arc<str>, LivePart>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl LiveSequences {
         let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
             let of = whole.clone();
             let name: Arc<str> = format!("part {}", Uuid::new_v4()).into();
-            self.parts.insert(name.clone(), Part { number, of });
+            self.parts.insert(name.clone(), LivePart { number, of });
             Indicator {
                 id: name,
                 ..part.for_live()
@@ -89,7 +89,7 @@ impl LiveSequences {
     }
 
     /// The part with this name.
-    pub(super) fn part(&self, name: &str) -> Option<&Part> {
+    pub(super) fn part(&self, name: &str) -> Option<&LivePart> {
         self.parts.get(name)
     }
 

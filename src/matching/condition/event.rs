@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use time::OffsetDateTime;
 
-use super::{Condition, Field, Seen, TestedPlace, Value, View};
+use super::{Condition, Field, SeenValue, TestedPlace, Value, View};
 use crate::matching::Fields;
 use crate::matching::event::{self, Event, Held, Object};
 use crate::matching::places::Sought;
@@ -32,7 +32,7 @@ impl Judged {
 }
 
 impl View for Judged {
-    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&Seen<'_>)) {
+    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&SeenValue<'_>)) {
         match place {
             TestedPlace::Kind(kind) => self.all(Sought::Kind(kind), see),
             TestedPlace::Field(field) => self.all(Sought::Field(field), see),
@@ -89,7 +89,7 @@ fn kind_of(field: Field) -> Kind {
 }
 
 impl Judged {
-    fn all(&self, sought: Sought, see: &mut dyn FnMut(&Seen<'_>)) {
+    fn all(&self, sought: Sought, see: &mut dyn FnMut(&SeenValue<'_>)) {
         let kind = match sought {
             Sought::Kind(kind) => kind,
             Sought::Field(field) => kind_of(field),
@@ -100,20 +100,20 @@ impl Judged {
     }
 
     /// The end of a connection: its address and its names, each as an object.
-    fn end(&self, address: Field, name: Field, see: &mut dyn FnMut(&Seen<'_>)) {
+    fn end(&self, address: Field, name: Field, see: &mut dyn FnMut(&SeenValue<'_>)) {
         let mut number = 0;
         for field in [address, name] {
             self.all(Sought::Field(field), &mut |seen| {
                 number += 1;
                 let object = Object::Value(number);
-                see(&Seen { object, ..*seen });
+                see(&SeenValue { object, ..*seen });
             });
         }
     }
 }
 
 /// Shows a value of a kind in the form of conditions.
-fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
+fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&SeenValue<'_>)) {
     let mut buffer = String::new();
     let value = match held.value {
         event::Value::Address(address) => Value::Address(address),
@@ -138,7 +138,7 @@ fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&Seen<'_>)) {
         }
         event::Value::Number(number) => Value::Number(number),
     };
-    see(&Seen {
+    see(&SeenValue {
         value,
         raw: held.raw,
         object: held.object,

@@ -12,7 +12,7 @@ use crate::observable::{EventTime, Network, Observable, Property, domain, is_sub
 /// with the object of the event that it belongs to.
 pub trait View {
     /// Shows every value of a place, always in the same order.
-    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&Seen<'_>));
+    fn each(&self, place: TestedPlace, see: &mut dyn FnMut(&SeenValue<'_>));
 
     /// When the event happened, as in a sighting of it.
     fn time(&self) -> Option<OffsetDateTime>;
@@ -20,7 +20,7 @@ pub trait View {
 
 /// A value in an event.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct SeenValue<'a> {
     /// The canonical form.
     pub value: Value<'a>,
     /// The original text, if the value is a text.
@@ -48,7 +48,7 @@ pub enum Value<'a> {
     Time(OffsetDateTime),
 }
 
-impl Seen<'_> {
+impl SeenValue<'_> {
     /// The address, if it is one.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self.value {

@@ -21,13 +21,13 @@ pub(super) struct SplitUrl {
 /// The values of an event in fields with such names.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    hosts: Vec<Part>,
-    rests: Vec<Part>,
+    hosts: Vec<UrlField>,
+    rests: Vec<UrlField>,
 }
 
 /// One of these values.
 #[derive(Debug)]
-pub(super) struct Part {
+pub(super) struct UrlField {
     /// The keys of the field, joined by dots.
     pub(super) path: String,
     /// Its value.
@@ -77,7 +77,7 @@ impl SplitUrl {
             };
             let mut path_text = String::new();
             path.push_to(&mut path_text);
-            into.push(Part {
+            into.push(UrlField {
                 path: path_text,
                 text: text.to_owned(),
             });
@@ -89,10 +89,10 @@ impl SplitUrl {
         &self,
         parts: &Parts,
         index: &Index,
-        mut show: impl FnMut(Slot, (&Part, &Part)),
+        mut show: impl FnMut(Slot, (&UrlField, &UrlField)),
     ) {
         for host in &parts.hosts {
-            let beside = |rest: &&Part| self.is_beside(&host.path, &rest.path);
+            let beside = |rest: &&UrlField| self.is_beside(&host.path, &rest.path);
             for rest in parts.rests.iter().filter(beside) {
                 let pair = Some((host.text.as_str(), rest.text.as_str()));
                 for &slot in self.table.iter_hash(self.hasher.hash_one(pair)) {

@@ -16,7 +16,7 @@ use super::concepts::Concepts;
 use super::condition::Field;
 use crate::observable::{Kind, Property, ValueForm};
 
-pub use reading::{Buffers, Reading, Seen};
+pub use reading::{Buffers, ReadValue, Reading};
 pub use table::{Row, TABLE};
 
 /// What a field holds that can be searched for.

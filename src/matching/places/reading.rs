@@ -54,7 +54,7 @@ pub enum Reading {
 
 /// A canonical value in a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen<'a> {
+pub enum ReadValue<'a> {
     /// An address.
     Address(IpAddr),
     /// A text.
@@ -78,14 +78,14 @@ const MOST_COMPONENTS: usize = 32;
 impl Reading {
     /// Shows every canonical value in the text of a field.
     #[inline]
-    pub fn each(self, text: &str, buffers: &mut Buffers, mut show: impl FnMut(Seen<'_>)) {
+    pub fn each(self, text: &str, buffers: &mut Buffers, mut show: impl FnMut(ReadValue<'_>)) {
         let Buffers { first, second } = buffers;
-        let mut all = |text: &str| show(Seen::Text(text));
+        let mut all = |text: &str| show(ReadValue::Text(text));
         match self {
             Reading::Address => {
                 let with_port = || address::read(address::host_and_port(text).0);
                 if let Some(address) = address::read(text).or_else(with_port) {
-                    show(Seen::Address(address));
+                    show(ReadValue::Address(address));
                 }
             }
             Reading::Addresses => addresses(text, &mut show),
@@ -110,7 +110,7 @@ impl Reading {
             },
             Reading::Target => {
                 if !url::is_whole(text) {
-                    show(Seen::Text(url::target(text, first)));
+                    show(ReadValue::Text(url::target(text, first)));
                 }
             }
             Reading::Hexadecimal => {
@@ -130,7 +130,7 @@ impl Reading {
             }
             Reading::FileName => {
                 file_name::each_end(text, MOST_COMPONENTS, second, |end| {
-                    show(Seen::Ending(end));
+                    show(ReadValue::Ending(end));
                 });
             }
             Reading::Mail => mail::each(text, first, all),
@@ -159,19 +159,19 @@ fn bracketed(text: &str) -> &str {
 }
 
 #[inline]
-fn host(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
+fn host(text: &str, buffer: &mut String, show: &mut impl FnMut(ReadValue<'_>)) {
     let name = bracketed(text);
     match address::read(name) {
-        Some(address) => show(Seen::Address(address)),
-        None => show(Seen::Text(domain::read(name, buffer))),
+        Some(address) => show(ReadValue::Address(address)),
+        None => show(ReadValue::Text(domain::read(name, buffer))),
     }
 }
 
-fn addresses(text: &str, show: &mut impl FnMut(Seen<'_>)) {
+fn addresses(text: &str, show: &mut impl FnMut(ReadValue<'_>)) {
     for part in text.split([',', ' ', '>', ';', '=', '"']) {
         let (host, _) = address::host_and_port(bracketed(part));
         if let Some(address) = address::read(host) {
-            show(Seen::Address(address));
+            show(ReadValue::Address(address));
         }
     }
 }
@@ -193,7 +193,7 @@ fn sip_host(text: &str) -> Option<&str> {
 }
 
 /// The URL, and its host.
-fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
+fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(ReadValue<'_>)) {
     // A target has no scheme; most fields hold targets.
     if text.starts_with('/') || (!url::is_whole(text) && !has_host(text)) {
         return;
@@ -202,11 +202,11 @@ fn whole_url(text: &str, buffer: &mut String, show: &mut impl FnMut(Seen<'_>)) {
         return;
     };
     let parts = url::parts(whole);
-    show(Seen::Url(whole, parts));
+    show(ReadValue::Url(whole, parts));
     if let Some(name) = parts.host {
         match address::read(name) {
-            Some(address) => show(Seen::Address(address)),
-            None => show(Seen::Text(name)),
+            Some(address) => show(ReadValue::Address(address)),
+            None => show(ReadValue::Text(name)),
         }
     }
 }
@@ -226,9 +226,9 @@ mod tests {
         let mut all = Vec::new();
         reading.each(text, &mut Buffers::default(), |one| {
             all.push(match one {
-                Seen::Address(address) => format!("@{address}"),
-                Seen::Text(text) | Seen::Ending(text) => text.to_owned(),
-                Seen::Url(url, _) => format!("<{url}>"),
+                ReadValue::Address(address) => format!("@{address}"),
+                ReadValue::Text(text) | ReadValue::Ending(text) => text.to_owned(),
+                ReadValue::Url(url, _) => format!("<{url}>"),
             });
         });
         all

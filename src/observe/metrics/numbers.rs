@@ -11,15 +11,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A number that may be part of a total: an engine's share of the numbers of all engines.
 #[derive(Debug, Default)]
-pub struct Part<N> {
+pub struct EngineShare<N> {
     own: N,
-    whole: Option<Arc<Part<N>>>,
+    whole: Option<Arc<EngineShare<N>>>,
 }
 
-impl<N: Default> Part<N> {
+impl<N: Default> EngineShare<N> {
     /// A new part of this total.
     pub fn of(whole: &Arc<Self>) -> Arc<Self> {
-        Arc::new(Part {
+        Arc::new(EngineShare {
             own: N::default(),
             whole: Some(whole.clone()),
         })
@@ -34,7 +34,7 @@ impl<N: Default> Part<N> {
 }
 
 /// A number that only grows.
-pub type Counter = Part<Count>;
+pub type Counter = EngineShare<Count>;
 
 /// The value of a [`Counter`].
 #[derive(Debug, Default)]
@@ -55,7 +55,7 @@ impl Counter {
 }
 
 /// A number that goes up and down.
-pub type Gauge = Part<Level>;
+pub type Gauge = EngineShare<Level>;
 
 /// The value of a [`Gauge`].
 #[derive(Debug, Default)]
@@ -124,7 +124,7 @@ impl PeerGauge {
 }
 
 /// Counts by word.
-pub type Tally = Part<Words>;
+pub type Tally = EngineShare<Words>;
 
 /// The values of a [`Tally`].
 #[derive(Debug, Default)]
@@ -200,7 +200,7 @@ pub const BUCKETS: [f64; 11] = [
 ];
 
 /// The minimum, maximum and mean since the last report, and a histogram of everything.
-pub type Spread = Part<Measurements>;
+pub type Spread = EngineShare<Measurements>;
 
 /// The values of a [`Spread`].
 #[derive(Debug, Default)]
@@ -432,12 +432,12 @@ mod tests {
     #[test]
     fn what_changes_in_a_part_changes_in_the_whole() {
         let (whole, level) = (Arc::new(Counter::default()), Arc::new(Gauge::default()));
-        let (one, other) = (Part::of(&whole), Part::of(&whole));
+        let (one, other) = (EngineShare::of(&whole), EngineShare::of(&whole));
         one.add(2);
         other.add(3);
         whole.add(1);
         assert_eq!((one.get(), other.get(), whole.get()), (2, 3, 6));
-        let (one, other) = (Part::of(&level), Part::of(&level));
+        let (one, other) = (EngineShare::of(&level), EngineShare::of(&level));
         one.set(5);
         other.set(7);
         one.set(2);

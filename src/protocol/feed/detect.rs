@@ -18,7 +18,7 @@ pub enum Detected {
     /// A hosts file.
     Hosts,
     /// Comma-separated values.
-    Csv(csv::Plan),
+    Csv(csv::CsvPlan),
     /// A file for Zeek's Intel framework.
     ZeekIntel,
     /// JSON.
@@ -114,7 +114,7 @@ impl<R: BufRead> Head<'_, R> {
             let is_comment = line.starts_with(['#', ';', '!']) || line.starts_with("//");
             // A header may follow `#`, and use `;` between cells.
             if !is_comment || line.starts_with('#') {
-                if let Some(plan) = csv::Plan::of_header(&whole) {
+                if let Some(plan) = csv::CsvPlan::of_header(&whole) {
                     return Ok(Detected::Csv(plan));
                 }
             }
@@ -179,7 +179,7 @@ impl<R: BufRead> Head<'_, R> {
         let sample = self.sample()?;
         let plan = match csv::of_first_header(&sample) {
             Some(plan) => plan,
-            None => csv::Plan::of_sample(&sample, options)?,
+            None => csv::CsvPlan::of_sample(&sample, options)?,
         };
         Ok(Detected::Csv(plan))
     }

@@ -48,7 +48,7 @@ pub enum FileFormat {
 
 /// Describes a format.
 #[derive(Debug)]
-pub struct Facts {
+pub struct FormatInfo {
     /// The format.
     pub form: FileFormat,
     /// Its name for `--indicators-format`.
@@ -60,8 +60,8 @@ pub struct Facts {
 }
 
 /// All formats, in the order of the documentation.
-pub static FORMS: [Facts; 10] = [
-    Facts {
+pub static FORMS: [FormatInfo; 10] = [
+    FormatInfo {
         form: FileFormat::List,
         name: "list",
         what: "plain text, one value a line",
@@ -69,56 +69,56 @@ pub static FORMS: [Facts; 10] = [
                 JA4, domains, `*.domain`, `.domain` and `||domain^` (with the names under it), \
                 URLs; defanged too; comments after `#`, `;` and `//`",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Hosts,
         name: "hosts",
         what: "a hosts file that blocks names",
         taken: "the names after 0.0.0.0, 127.0.0.1 and their like",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Csv,
         name: "csv",
         what: "comma-separated values, also with tabs or semicolons",
         taken: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
                 column; without one, the only column of values; else --indicators-column",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::ZeekIntel,
         name: "zeek-intel",
         what: "a file of Zeek's Intel framework",
         taken: "all types but `Intel::PUBKEY_HASH`",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "stix",
         what: "STIX 2.0 and 2.1: bundle, array, lines, single object, TAXII 2 envelope",
         taken: "indicators with a pattern of STIX",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "misp",
         what: "MISP: events, answers, attributes, objects, the folder of a feed with its manifest",
         taken: "attributes with `to_ids` that are not deleted",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "otx",
         what: "pulses of OTX, or their indicators",
         taken: "indicators that are active",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "threatfox",
         what: "answers and exports of ThreatFox in JSON",
         taken: "`ioc` or `ioc_value`, by `ioc_type`",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "urlhaus",
         what: "answers and exports of URLhaus in JSON",
         taken: "`url`",
     },
-    Facts {
+    FormatInfo {
         form: FileFormat::Json,
         name: "intel",
         what: "Intel objects of Threat Bus up to 2020.12, a line each or in an array",

@@ -126,7 +126,7 @@ impl From<Fault> for Refused {
 /// The meaning of a part of a pattern: the condition itself, and what narrows the events
 /// that can fulfil it.
 #[derive(Debug)]
-struct Part {
+struct PatternPart {
     narrowing: Narrowing,
     condition: Condition,
     /// Whether it contains an equality that identifies a file or a certificate.
@@ -198,8 +198,8 @@ pub fn plan(pattern: &Pattern) -> Result<Plan, Refused> {
 }
 
 /// The plan of a part; `text` is its text in the pattern.
-fn of_part(part: Part, text: String) -> Plan {
-    let Part {
+fn of_part(part: PatternPart, text: String) -> Plan {
+    let PatternPart {
         narrowing,
         condition,
         ..
@@ -241,9 +241,9 @@ fn of_part(part: Part, text: String) -> Plan {
 /// remains.
 fn alternatives<T: fmt::Display>(
     parts: &[T],
-    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<Part, Fault>,
+    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<PatternPart, Fault>,
     left_out: &mut Vec<LeftOut>,
-) -> Result<Part, Fault> {
+) -> Result<PatternPart, Fault> {
     Ok(any_of(askable(parts, part, left_out)?))
 }
 
@@ -279,8 +279,8 @@ fn askable<T: fmt::Display, P>(
     Ok(good)
 }
 
-fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {
-    Part {
+fn during(start: OffsetDateTime, stop: OffsetDateTime) -> PatternPart {
+    PatternPart {
         narrowing: Narrowing::Selected(Selected {
             selection: Selection::During(start, stop),
             values: vec![],
@@ -292,7 +292,7 @@ fn during(start: OffsetDateTime, stop: OffsetDateTime) -> Part {
 }
 
 /// Any of these: values are enough if all of them have some.
-fn any_of(mut parts: Vec<Part>) -> Part {
+fn any_of(mut parts: Vec<PatternPart>) -> PatternPart {
     if parts.len() == 1 {
         return parts.remove(0);
     }
@@ -302,7 +302,7 @@ fn any_of(mut parts: Vec<Part>) -> Part {
         .into_iter()
         .map(|one| (one.narrowing, one.condition))
         .unzip();
-    Part {
+    PatternPart {
         narrowing: any_narrowing(narrowings),
         condition: any_condition(conditions),
         identifies,
@@ -378,7 +378,7 @@ fn any_selected(narrowings: Vec<Narrowing>) -> Narrowing {
 ///
 /// A test that an equal hash can make pass as unknown narrows nothing: an event that
 /// identifies the file holds one of the hashes, and maybe nothing else of the pattern.
-fn all_of(mut parts: Vec<Part>) -> Part {
+fn all_of(mut parts: Vec<PatternPart>) -> PatternPart {
     if parts.len() == 1 {
         return parts.remove(0);
     }
@@ -397,7 +397,7 @@ fn all_of(mut parts: Vec<Part>) -> Part {
     if !of_hashes.is_empty() {
         narrowings.push(any_narrowing(of_hashes));
     }
-    Part {
+    PatternPart {
         narrowing: all_narrowing(narrowings),
         condition: Condition::All(conditions),
         identifies,

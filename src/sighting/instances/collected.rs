@@ -62,7 +62,7 @@ pub enum Incomplete {
 
 /// The order in which events arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum ArrivalOrder {
     /// Roughly by time. If the pattern has a `WITHIN`, the oldest events can be dropped.
     Time,
     /// Any order. All events are kept to the end.
@@ -74,7 +74,7 @@ pub enum Order {
 pub struct Collected {
     sequence: Arc<Sequence>,
     room: Room,
-    order: Order,
+    order: ArrivalOrder,
     held: Mutex<Held>,
 }
 
@@ -92,7 +92,7 @@ struct Held {
 
 impl Collected {
     /// Starts without events.
-    pub fn new(sequence: Arc<Sequence>, room: Room, order: Order) -> Self {
+    pub fn new(sequence: Arc<Sequence>, room: Room, order: ArrivalOrder) -> Self {
         let held = Held {
             track: Track::new(sequence.shape.clone()),
             pending: Vec::new(),
@@ -165,7 +165,10 @@ impl Collected {
     }
 
     fn make_room(&self, held: &mut Held, show: &mut impl FnMut(&[Observed])) {
-        let span = held.track.span().filter(|_| self.order == Order::Time);
+        let span = held
+            .track
+            .span()
+            .filter(|_| self.order == ArrivalOrder::Time);
         let Some(span) = span else {
             return self.fail(held, Incomplete::Memory);
         };

@@ -12,8 +12,8 @@ mod waiting;
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-pub use collected::{Collected, Incomplete, Order, Room};
-pub use partial::{Bounds, Instance, Met, Partial};
+pub use collected::{ArrivalOrder, Collected, Incomplete, Room};
+pub use partial::{Bounds, EventOutcome, Instance, Partial};
 pub use waiting::Waiting;
 
 use log::warn;

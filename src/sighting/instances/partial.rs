@@ -51,7 +51,7 @@ pub type Instance = Vec<Observed>;
 
 /// The result of an event.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Met {
+pub struct EventOutcome {
     /// The instances that it completes, including those that end with a later event.
     pub instances: Vec<Instance>,
     /// The number of partial instances that were dropped for lack of room.
@@ -166,7 +166,7 @@ impl Partial {
         parts: &[u16],
         observed: Observed,
         now: Time,
-    ) -> Met {
+    ) -> EventOutcome {
         self.newest = self.newest.max(observed.nanoseconds().min(now));
         let known = self.take_out(id).filter(|known| known.is_of(sequence));
         let mut tracked = known.unwrap_or_else(|| self.begin(id, sequence));
@@ -176,7 +176,7 @@ impl Partial {
         let at = tracked
             .track
             .insert(observed.nanoseconds(), parts, observed);
-        let mut met = Met::default();
+        let mut met = EventOutcome::default();
         let looked = tracked
             .track
             .endings(at, &mut |instance| met.instances.push(instance));

@@ -48,7 +48,7 @@ fn meet(
     id: &str,
     sequence: &Arc<Sequence>,
     (part, observed): (u16, Observed),
-) -> Met {
+) -> EventOutcome {
     let now = observed.arrived;
     partial.meet(&id.into(), sequence, &[part], observed, now)
 }
@@ -166,7 +166,7 @@ fn a_run_that_ends_joins_what_it_met_in_whatever_order() {
     let room = Room::new(usize::MAX, usize::MAX);
     let all = [(0, event(5, "x")), (1, event(1, "y")), (1, event(7, "y"))];
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
-        let collected = Collected::new(sequence.clone(), room.clone(), Order::Any);
+        let collected = Collected::new(sequence.clone(), room.clone(), ArrivalOrder::Any);
         for at in order {
             let (part, observed): &(u16, Observed) = &all[at];
             collected.add(observed.clone(), &[*part], &mut |_| panic!("too early"));
@@ -183,7 +183,7 @@ fn one_event_that_comes_for_each_part_is_one() {
     let sequence = sequence(None);
     let room = Room::new(usize::MAX, usize::MAX);
     for (times, expected) in [(1, 0), (2, 1)] {
-        let collected = Collected::new(sequence.clone(), room.clone(), Order::Any);
+        let collected = Collected::new(sequence.clone(), room.clone(), ArrivalOrder::Any);
         for part in [0, 1] {
             for _ in 0..times {
                 collected.add(event(1, "x"), &[part], &mut |_| ());
@@ -198,7 +198,7 @@ fn one_event_that_comes_for_each_part_is_one() {
 
 #[test]
 fn what_takes_too_much_memory_goes_where_within_lets_it() {
-    let run = |within, order: Order, backwards: bool| {
+    let run = |within, order: ArrivalOrder, backwards: bool| {
         let collected = Collected::new(sequence(within), Room::new(20_000, usize::MAX), order);
         let mut reported = 0;
         let seconds: Vec<u32> = if backwards {
@@ -212,20 +212,29 @@ fn what_takes_too_much_memory_goes_where_within_lets_it() {
         }
         collected.finish(&mut |_| reported += 1).map(|()| reported)
     };
-    assert_eq!(run(Some(5), Order::Time, false), Ok(500));
-    assert_eq!(run(Some(5), Order::Any, false), Err(Incomplete::Memory));
-    assert_eq!(run(None, Order::Time, false), Err(Incomplete::Memory));
-    assert_eq!(run(Some(5), Order::Time, true), Err(Incomplete::Disorder));
+    assert_eq!(run(Some(5), ArrivalOrder::Time, false), Ok(500));
+    assert_eq!(
+        run(Some(5), ArrivalOrder::Any, false),
+        Err(Incomplete::Memory)
+    );
+    assert_eq!(
+        run(None, ArrivalOrder::Time, false),
+        Err(Incomplete::Memory)
+    );
+    assert_eq!(
+        run(Some(5), ArrivalOrder::Time, true),
+        Err(Incomplete::Disorder)
+    );
 }
 
 #[test]
 fn memory_is_given_back() {
     let room = Room::new(usize::MAX, 1000);
-    let first = Collected::new(sequence(None), room.clone(), Order::Any);
+    let first = Collected::new(sequence(None), room.clone(), ArrivalOrder::Any);
     while first.finish(&mut |_| ()).is_ok() {
         first.add(event(1, "x"), &[0], &mut |_| ());
     }
-    let second = Collected::new(sequence(None), room, Order::Any);
+    let second = Collected::new(sequence(None), room, ArrivalOrder::Any);
     second.add(event(1, "x"), &[0], &mut |_| ());
     assert_eq!(second.finish(&mut |_| ()), Ok(()));
 }

@@ -29,12 +29,12 @@ const MOST_FORMS: usize = 5;
 
 /// How a file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct CsvPlan {
     delimiter: u8,
     layout: Layout,
 }
 
-impl Plan {
+impl CsvPlan {
     /// Makes a plan for a header, which may follow `#`; `None` if the line is not a
     /// header.
     pub fn of_header(line: &str) -> Option<Self> {
@@ -47,7 +47,7 @@ impl Plan {
         });
         let (delimiter, names) = headers.max_by_key(|(_, cells)| cells.len())?;
         let layout = Layout::of(names)?;
-        Some(Plan { delimiter, layout })
+        Some(CsvPlan { delimiter, layout })
     }
 
     /// Makes a plan for the first lines of a file without a known header.
@@ -68,7 +68,7 @@ impl Plan {
         let names = names(&rows);
         if let Some(column) = &options.column {
             let layout = Layout::at(names.clone(), column.find(&names)?);
-            return Ok(Plan { delimiter, layout });
+            return Ok(CsvPlan { delimiter, layout });
         }
         // Unknown column names are not values.
         let rows = &rows[usize::from(names.first().is_some_and(|name| *name == rows[0][0]))..];
@@ -77,7 +77,7 @@ impl Plan {
         let columns = (0..width).filter(may_hold);
         let found: Vec<usize> = columns.filter(|at| holds_values(rows, *at)).collect();
         match found[..] {
-            [column] => Ok(Plan {
+            [column] => Ok(CsvPlan {
                 delimiter,
                 layout: Layout::at(names, column),
             }),
@@ -204,9 +204,9 @@ pub fn is_separator(line: &str) -> bool {
 
 /// Makes a plan for the header of a sample, which precedes the first row, after comments
 /// and the title of a report.
-pub fn of_first_header(sample: &str) -> Option<Plan> {
+pub fn of_first_header(sample: &str) -> Option<CsvPlan> {
     for line in sample.lines() {
-        if let Some(plan) = Plan::of_header(line) {
+        if let Some(plan) = CsvPlan::of_header(line) {
             return Some(plan);
         }
         let text = line.trim();
@@ -303,11 +303,11 @@ fn builder(delimiter: u8) -> csv::ReaderBuilder {
 /// The input cannot be read, or is not a feed.
 pub fn read(
     reader: impl BufRead,
-    plan: Plan,
+    plan: CsvPlan,
     options: &Options,
     out: &mut Out<'_>,
 ) -> Result<(), Error> {
-    let Plan { delimiter, layout } = plan;
+    let CsvPlan { delimiter, layout } = plan;
     let mut layout = chosen(layout, options)?;
     let mut forms = vec![layout.described()];
     out.set_form(&forms[0]);

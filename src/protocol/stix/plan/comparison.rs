@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 
 use super::target::{family, is_exact, is_searchable};
-use super::{Anchors, Fault, Narrowing, Part, Selected, all_of, alternatives, required_literals};
+use super::{
+    Anchors, Fault, Narrowing, PatternPart, Selected, all_of, alternatives, required_literals,
+};
 use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
     Check, Condition, Expression, Family, Field, Like, Order, Subject, Test, TestedPlace,
@@ -16,7 +18,10 @@ use crate::protocol::stix::pattern::{
     self, Comparison, Literal, Position, Relation, Text, TextOperator, Value,
 };
 
-pub(super) fn part(comparison: &Comparison, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
+pub(super) fn part(
+    comparison: &Comparison,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<PatternPart, Fault> {
     match comparison {
         Comparison::Test(one) => test(one, left_out),
         Comparison::And(parts) => all(parts, left_out),
@@ -26,7 +31,7 @@ pub(super) fn part(comparison: &Comparison, left_out: &mut Vec<LeftOut>) -> Resu
 
 /// All of these. Tests that no event can show are dispensable next to an identification
 /// of the object, or next to any identifying value.
-fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
+fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<PatternPart, Fault> {
     let mut parts = Vec::with_capacity(comparisons.len());
     let mut missing = Vec::new();
     let mut rest = comparisons.iter().peekable();
@@ -52,7 +57,7 @@ fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Part, 
 }
 
 /// Whether the rest counts without this part.
-fn is_dispensable(fault: &Fault, beside: &[Part]) -> bool {
+fn is_dispensable(fault: &Fault, beside: &[PatternPart]) -> bool {
     let Fault::NoPlace {
         object_type,
         is_administrative,
@@ -61,7 +66,7 @@ fn is_dispensable(fault: &Fault, beside: &[Part]) -> bool {
     else {
         return false;
     };
-    let identified = |part: &Part, subject| {
+    let identified = |part: &PatternPart, subject| {
         part.identifies
             && part
                 .condition
@@ -72,7 +77,7 @@ fn is_dispensable(fault: &Fault, beside: &[Part]) -> bool {
         "x509-certificate" => Some(Subject::Certificate),
         _ => None,
     };
-    let is_named = |part: &Part| matches!(part.narrowing, Narrowing::Anchored(_));
+    let is_named = |part: &PatternPart| matches!(part.narrowing, Narrowing::Anchored(_));
     *is_administrative && beside.iter().any(is_named)
         || of_type.is_some_and(|subject| beside.iter().any(|part| identified(part, subject)))
 }
@@ -84,7 +89,7 @@ fn is_equality(test: &Test) -> bool {
 /// `dst_ref.type = 'domain-name' AND dst_ref.value = 'evil.example'`, as MISP writes
 /// every end of a connection: one test. MISP names an address and a host of one end in
 /// this way, which no single object could be.
-fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
+fn typed_host(first: &Comparison, second: &Comparison) -> Option<PatternPart> {
     let equality = |comparison: &Comparison, target: Target| {
         let Comparison::Test(test) = comparison else {
             return None;
@@ -115,7 +120,7 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<Part> {
     }
     let property_test = PropertyTest { test: &test, row };
     let values = vec![row.target.spelled(&value).into_owned()];
-    Some(Part {
+    Some(PatternPart {
         condition: Condition::Test(Test::new(row.place, Check::Holds(vec![observable.clone()]))),
         ..property_test.values(vec![observable], values, false)
     })
@@ -127,7 +132,7 @@ struct PropertyTest<'a> {
     row: &'static PathRow,
 }
 
-fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<Part, Fault> {
+fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<PatternPart, Fault> {
     let Some(row) = paths::find(&test.path) else {
         return Err(no_place(test));
     };
@@ -206,14 +211,14 @@ fn any(mut parts: Vec<Selection>) -> Option<Selection> {
 
 impl PropertyTest<'_> {
     /// Only the check: nothing narrows it.
-    fn checked(&self, check: Check, negated: bool) -> Part {
+    fn checked(&self, check: Check, negated: bool) -> PatternPart {
         let test = Test {
             subject: self.row.subject,
             place: self.row.place,
             negated,
             check,
         };
-        Part {
+        PatternPart {
             narrowing: Narrowing::Everything,
             identifies: test.identifies(),
             may_be_unknown: test.is_passed_unknown(),
@@ -228,10 +233,10 @@ impl PropertyTest<'_> {
         negated: bool,
         selection: Option<Selection>,
         values: Vec<String>,
-    ) -> Part {
+    ) -> PatternPart {
         let part = self.checked(check, negated);
         match selection {
-            Some(selection) => Part {
+            Some(selection) => PatternPart {
                 narrowing: Narrowing::Selected(Selected { selection, values }),
                 ..part
             },
@@ -239,7 +244,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> Part {
+    fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> PatternPart {
         // All but some numbers is nearly everything; the others become the opposite.
         let matched_order = if negated {
             order.opposite()
@@ -297,7 +302,7 @@ impl PropertyTest<'_> {
         literals: &[Literal],
         negated: bool,
         left_out: &mut Vec<LeftOut>,
-    ) -> Result<Part, Fault> {
+    ) -> Result<PatternPart, Fault> {
         let strings = |left_out: &mut Vec<LeftOut>| {
             self.each(
                 literals,
@@ -382,12 +387,17 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn values(&self, observables: Vec<Observable>, values: Vec<String>, negated: bool) -> Part {
+    fn values(
+        &self,
+        observables: Vec<Observable>,
+        values: Vec<String>,
+        negated: bool,
+    ) -> PatternPart {
         let part = self.checked(Check::Holds(observables.clone()), negated);
         if negated {
             return part;
         }
-        Part {
+        PatternPart {
             narrowing: Narrowing::Anchored(Anchors {
                 is_exact: observables.iter().all(|one| is_exact(self.row, one)),
                 observables,
@@ -397,7 +407,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn order(&self, relation: Relation, literal: &Literal) -> Result<Part, Fault> {
+    fn order(&self, relation: Relation, literal: &Literal) -> Result<PatternPart, Fault> {
         let order = match relation {
             Relation::Less => Order::Less,
             Relation::LessOrEqual => Order::LessOrEqual,
@@ -419,7 +429,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn text(&self, operator: TextOperator, text: &Text) -> Result<Part, Fault> {
+    fn text(&self, operator: TextOperator, text: &Text) -> Result<PatternPart, Fault> {
         let negated = self.test.negated;
         let target = self.row.target;
         let fits = match operator {
@@ -467,7 +477,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn like(&self, text: &Text) -> Part {
+    fn like(&self, text: &Text) -> PatternPart {
         let negated = self.test.negated;
         let target = self.row.target;
         // Scheme and host of a URL are case-insensitive, the rest is not.
@@ -483,7 +493,7 @@ impl PropertyTest<'_> {
         // Without a wildcard it is an equality with the whole text.
         if !text.text.contains(['%', '_']) {
             if let Ok(observable) = target.observable(&text.text) {
-                return Part {
+                return PatternPart {
                     condition: self.checked(check, negated).condition,
                     identifies: false,
                     narrowing: Narrowing::Anchored(Anchors {

@@ -3,7 +3,9 @@
 
 use time::OffsetDateTime;
 
-use super::{Fault, Part, Plan, Refused, Several, all_of, any_of, askable, comparison, during};
+use super::{
+    Fault, PatternPart, Plan, Refused, Several, all_of, any_of, askable, comparison, during,
+};
 use crate::indicator::{LeftOut, timestamp};
 use crate::matching::sequence::shape::Shape;
 use crate::matching::sequence::{Expression, MOST_EVENTS, Time};
@@ -14,7 +16,7 @@ use crate::protocol::stix::pattern::{Observation, Position, Qualifier, Qualifier
 pub(super) enum PlannedObservation {
     /// One event, and the text of its observation.
     Single {
-        part: Part,
+        part: PatternPart,
         text: String,
     },
     All(Vec<PlannedObservation>),
