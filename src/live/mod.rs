@@ -43,25 +43,25 @@ use lifecycle::Lifecycle;
 use matcher_updates::MatcherUpdates;
 use stream_supervisor::{Refused, StreamSupervisor};
 
-/// How wide indicators are searched in what a source delivers.
+/// How far the search for indicators goes beyond equality in the events of a source.
 pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
 
-/// What live matching needs beside its source.
+/// The settings of live matching.
 #[derive(Clone)]
 pub struct LiveSettings {
     /// The number of the engine among several, from 1.
     pub number: usize,
-    /// Whether live matching is all that is done.
+    /// Whether live matching is the only matching.
     pub is_alone: bool,
-    /// The longest that a query may take.
+    /// The time limit of a query.
     pub timeout: Option<Duration>,
-    /// What counts as a match where it is found here.
+    /// What counts as a match if this program does the matching.
     pub meaning: Meaning,
-    /// How many engines match live and have not refused to.
+    /// The number of engines with live matching that have not refused it.
     pub willing: Arc<AtomicUsize>,
-    /// How wide indicators are searched.
+    /// How far the search for indicators goes beyond equality.
     pub wider: WiderOf,
-    /// What waits for others of its pattern.
+    /// The events that wait for others of their patterns.
     pub waiting: Arc<Waiting>,
 }
 

@@ -31,14 +31,14 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
         })?;
         for line in allowed.unusable.iter().take(SHOWN) {
             warn!(
-                file = name.as_str(), reason = "it is no value that can be allowed";
-                "--allow {name}: {} is no value that can be allowed",
+                file = name.as_str(), reason = "it is not a value that can be allowed";
+                "--allow {name}: {} is not a value that can be allowed",
                 printable(line, 200)
             );
         }
         if allowed.unusable.len() > SHOWN {
             let count = allowed.unusable.len();
-            warn!("--allow {name}: {count} line(s) are no values that can be allowed");
+            warn!("--allow {name}: {count} line(s) are not values that can be allowed");
         }
         info!("{} value(s) are allowed by {name}", allowed.entries.len());
         allow.add(&name, allowed.entries);

@@ -77,7 +77,7 @@ fn allowed(path: &Path) -> Finding {
             let (good, bad) = (found.entries.len(), found.unusable.len());
             Finding::warning(
                 "allow",
-                format!("{name}: {good} value(s), and {bad} line(s) that are no value"),
+                format!("{name}: {good} value(s), and {bad} line(s) that are not values"),
             )
         }
         Err(reason) => Finding::bad("allow", format!("{name}: {reason}")),
@@ -119,7 +119,7 @@ fn log(path: &Path) -> Finding {
     if path.is_dir() {
         return match folder::logs(path) {
             Ok(logs) if logs.is_empty() => {
-                Finding::warning(SUBJECT, format!("{name}: no log is in it"))
+                Finding::warning(SUBJECT, format!("{name}: it contains no log"))
             }
             Ok(logs) => Finding::good(SUBJECT, format!("{name}: {} log(s)", logs.len())),
             Err(error) => Finding::bad(SUBJECT, format!("{name}: {error}")),
@@ -187,7 +187,7 @@ fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
         });
     }
     if findings.is_empty() {
-        findings.push(Finding::bad(SUBJECT, "no file to read is there"));
+        findings.push(Finding::bad(SUBJECT, "there is no file to read"));
     }
     findings
 }

@@ -66,7 +66,7 @@ impl Deadline {
 pub struct Ending {
     /// What ended it early.
     pub cause: Option<String>,
-    /// What was taken in.
+    /// What was received.
     pub received: Received,
     /// What became of it, in all stores together.
     pub fates: FateCounts,
@@ -406,7 +406,7 @@ mod tests {
     fn what_says_nothing_against_a_run_that_ended_by_itself() {
         type Change = fn(&mut Ending);
         let cases: [Change; 5] = [
-            // It matters for what was ended early alone.
+            // It matters only if the run was ended early.
             |one| one.received.new = 100,
             |one| one.fates.waiting = 2,
             |one| one.received.is_unread = true,
@@ -450,7 +450,7 @@ mod tests {
             let (code, reason) = ending.verdict();
             assert_eq!(code, ExitCode::TempFail);
             assert!(!ending.nothing_came());
-            reason.expect("it is told")
+            reason.expect("a reason")
         };
         let of_ten = |left| {
             format!("ended by SIGINT; {left} of 10 indicator(s) were not searched everywhere")

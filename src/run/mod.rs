@@ -167,7 +167,7 @@ fn run_and_decide(
 }
 
 /// Opens the state, starts the threads and waits for them. Returns the status for what failed,
-/// if anything did, and leaves in `ending` what happened.
+/// if anything did, and records in `ending` what happened.
 fn run_threads(
     config: &Config,
     stores: Vec<EventStore>,
@@ -292,7 +292,7 @@ fn receiver_thread() -> std::thread::Builder {
     std::thread::Builder::new().name("receiver".to_owned())
 }
 
-/// Starts the thread that reads indicators from files; it gives what it took in.
+/// Starts the thread that reads indicators from files; it returns what was received.
 fn start_files(
     config: Config,
     intake: Intake,
@@ -347,7 +347,7 @@ fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<
         match manager.unsubscribe(topic, time_left(stop, GIVING_UP)) {
             Ok(()) => info!("unsubscribed"),
             // The topic is older than a restart of the broker.
-            Err(ManageError::Refused(_)) => debug!("a topic was not known any more"),
+            Err(ManageError::Refused(_)) => debug!("the broker no longer knew a topic"),
             Err(error) => {
                 error!(
                     "a topic at Threat Bus {} could not be given up: {error}",
@@ -386,7 +386,7 @@ fn remember_reported(reported: &Reported, sink_result: SinkResult, delivery: &De
     }
 }
 
-/// Whether every sighting that was handed to the sink got through.
+/// Whether every sighting was delivered to the sink.
 fn is_delivered(sink_result: SinkResult, delivery: &DeliveryCounts) -> bool {
     sink_result == SinkResult::Complete && delivery.lost + delivery.failed == 0
 }

@@ -57,6 +57,6 @@ pub(super) fn start(
 }
 
 fn pass_on(sender: &Sender<()>) {
-    // If one waits already, it is enough. At the end there is no receiver.
+    // If a request waits already, that is enough. At the end nobody receives it.
     let _ = sender.try_send(());
 }

@@ -60,7 +60,9 @@ impl Watcher {
                         info!("{name}: reopening files");
                         reload();
                     }
-                    Wish::Same => debug!("{name} once more, at once: it is taken for the same"),
+                    Wish::Same => {
+                        debug!("{name} again within a second: it counts as the same signal");
+                    }
                     Wish::End => {
                         info!(
                             "{name}: stopping; running queries may take {} s",
@@ -106,7 +108,7 @@ enum Wish {
     EndNow,
 }
 
-/// What has to be known of earlier signals.
+/// What to remember of earlier signals.
 struct EarlierSignals {
     has_terminal: bool,
     first: Option<Instant>,
@@ -135,7 +137,7 @@ impl EarlierSignals {
     }
 }
 
-/// Whether this process has a terminal that can hang up; services and containers have none.
+/// Whether this process has a terminal that can hang up; services and containers do not.
 fn has_terminal() -> bool {
     File::open("/dev/tty").is_ok()
 }

@@ -176,7 +176,7 @@ impl EventStores {
             let answers = answers_sender.clone();
             let run = move || {
                 let answers_it = connection.open(patience, &stop).is_ok();
-                // Nobody waits for it any more if another one was first.
+                // Nobody waits for it if another one was first.
                 let _ = answers.send(answers_it);
             };
             let name = format!("connect-{}", number + 1);

@@ -21,7 +21,7 @@ const MANIFEST: &str = "manifest.json";
 /// Why a hidden file is left out.
 const HIDDEN: &str = "it is hidden";
 
-/// Why a file is left out that was listed before.
+/// Why a file that was listed before is left out.
 const READ_ALREADY: &str = "it is read under another name";
 
 /// A file to read.
@@ -40,7 +40,7 @@ pub struct Listing {
     pub sources: Vec<Source>,
     /// The files that are not read, with reasons.
     pub left_out: Vec<(PathBuf, String)>,
-    /// What is there and should not be, or is not there and should, with reasons.
+    /// Files that should not be there, or are missing, with reasons.
     pub warnings: Vec<(PathBuf, String)>,
     /// The paths that cannot be examined.
     pub failed: Vec<(PathBuf, io::Error)>,
@@ -99,7 +99,7 @@ impl Listing {
         if self.warnings.len() > warnings || left_out.iter().any(|(_, why)| why != HIDDEN) {
             return Err(io::Error::other("no file in it can be read"));
         }
-        let why = "it holds no files to read".to_owned();
+        let why = "it contains no files to read".to_owned();
         self.warnings.push((folder.to_owned(), why));
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Listing {
                         Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST),
                         Err(key) => self.leave_out(
                             &folder.join(MANIFEST),
-                            &format!("{key:?} in it is no UUID of an event"),
+                            &format!("{key:?} in it is not the UUID of an event"),
                         ),
                     }
                 }
@@ -156,7 +156,7 @@ impl Listing {
         if !is_within(path) {
             self.leave_out(path, "it is a link that leads out of the folder");
         } else if !metadata.is_dir() && !metadata.is_file() {
-            self.leave_out(path, "it is no regular file");
+            self.leave_out(path, "it is not a regular file");
         } else if !self.is_new(&metadata) {
             self.leave_out(path, READ_ALREADY);
         } else if metadata.is_file() {

@@ -157,7 +157,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
         let mut ids = Ids::default();
         let is_whole;
         (added, is_whole) = put_changed(taker, source, &mut old, &mut ids, why);
-        // Where it changes while it is read, that is noticed, and it is taken once more.
+        // If it changed while it was read, it is read again later. Until then nothing is removed.
         if !is_whole || FileState::of(&source.path) != state {
             ids.keep(std::mem::take(&mut old));
         }
@@ -170,7 +170,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
     info!("{name} {why}: {added} indicator(s) are new or changed, {gone} are gone");
 }
 
-/// Why what a file held before still counts, if it does.
+/// The reason to keep the indicators that the file had before, if there is one.
 fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
     match seen {
         Ok(report) if report.is_useless() => Some(useless(report)),
@@ -181,9 +181,9 @@ fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
     }
 }
 
-/// Puts in what was not there in the same way; gives how many those are, and whether the
-/// file was read to its end. What was there leaves `old` for `ids`, so that there is
-/// never more than about one set of them.
+/// Adds the indicators that are new or have changed; returns their number, and whether the
+/// file was read to its end. Known indicators are moved from `old` to `ids`, so that memory
+/// holds little more than one set of them.
 fn put_changed(
     taker: &Taker<'_>,
     source: &Source,
@@ -194,7 +194,7 @@ fn put_changed(
     let name = input::name(&source.path);
     let (mut added, mut rejected) = (0, 0);
     let seen = read(&source.path, &taker.jobs.feed, taker.stop, &mut |found| {
-        // At the end of the program a file breaks off anywhere, in a value too.
+        // When the program stops, a file may end anywhere, even within a value.
         if taker.stop.is_draining() {
             return;
         }

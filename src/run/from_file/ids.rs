@@ -1,5 +1,5 @@
-//! What a followed file of indicators holds, in a few bytes for each: there may be a
-//! million of them.
+//! The indicators of a followed file, in a few bytes each: a file may have a million of
+//! them.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hash, Hasher};
@@ -10,17 +10,18 @@ use serde_json::value::RawValue;
 use crate::indicator::{Indicator, Message};
 use crate::intake::ShortId;
 
-/// The indicators of a file: their ids, with a hash of what each is. In a tree, since a
-/// table doubles as it grows, and one set hands over to the next piece by piece.
+/// The indicators of a file: their ids, each with a hash of its content. They are in a tree,
+/// since a hash table doubles as it grows, and a reload moves them from one set to the next
+/// one by one.
 #[derive(Debug, Default)]
 pub struct Ids(BTreeMap<Id, u64>);
 
-/// An id: in its short form, which nearly all have, or as it is.
+/// An id: in its short form if it has one, as nearly all do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Id {
     /// Its short form.
     Short(ShortId),
-    /// One that has none.
+    /// An id without a short form.
     Long(Arc<str>),
 }
 
@@ -29,7 +30,7 @@ impl Id {
         ShortId::of(id).map_or_else(|| Id::Long(id.clone()), Id::Short)
     }
 
-    /// The id as it was.
+    /// The original id.
     pub fn text(&self) -> Arc<str> {
         match self {
             Id::Short(short) => short.text().expect("it is in no table"),
@@ -39,20 +40,20 @@ impl Id {
 }
 
 impl Ids {
-    /// Takes in what a file holds.
+    /// Adds an indicator of a file, or removes a withdrawn one.
     pub fn note(&mut self, message: &Message) {
         self.renew(message, &mut Ids::default());
     }
 
-    /// Takes in what a file holds that was read before; what is found again leaves `old`.
-    /// Whether it is new or another.
+    /// The same for a file that was read before: an indicator that it had already is removed
+    /// from `old`. Returns whether the indicator is new or has changed.
     pub fn renew(&mut self, message: &Message, old: &mut Ids) -> bool {
         match message {
             Message::Match { indicator, .. } => {
                 let id = Id::of(&indicator.id);
                 let is_now = fingerprint(indicator);
                 let before = old.0.remove(&id);
-                // What came last counts, where a file has an id twice.
+                // If a file has an id twice, the last one counts.
                 self.0.insert(id, is_now).or(before) != Some(is_now)
             }
             Message::Withdraw(id) => {
@@ -63,23 +64,23 @@ impl Ids {
         }
     }
 
-    /// Takes in what is left of what a file held before.
+    /// Adds the remaining indicators of an earlier reading.
     pub fn keep(&mut self, mut old: Ids) {
         self.0.append(&mut old.0);
     }
 
-    /// Whether the file holds an indicator.
+    /// Whether the file has an indicator with this id.
     pub fn hold(&self, id: &Id) -> bool {
         self.0.contains_key(id)
     }
 
-    /// All of them.
+    /// All ids.
     pub fn into_ids(self) -> impl Iterator<Item = Id> {
         self.0.into_keys()
     }
 }
 
-/// A hash of all that matching and sightings have of an indicator.
+/// A hash of everything in an indicator that matching and sightings use.
 fn fingerprint(indicator: &Indicator) -> u64 {
     let mut hasher = foldhash::quality::FixedState::default().build_hasher();
     match &indicator.original {
@@ -104,7 +105,7 @@ mod tests {
     use crate::observable::Observable;
 
     const SHORT: &str = "indicator--00000000-0000-4000-8000-00000000000a";
-    const LONG: &str = "an id of which there is no short form";
+    const LONG: &str = "an id without a short form";
 
     fn indicator(id: &str, name: &str) -> Indicator {
         let observables = vec![Observable::domain(name)];
@@ -184,7 +185,7 @@ mod tests {
         old.note(&one);
         old.note(&other);
         let mut ids = Ids::default();
-        // The first takes the place of the last, which has to come back.
+        // The first replaces the last, which has to be found again.
         assert!(ids.renew(&one, &mut old));
         assert!(ids.renew(&other, &mut old));
         assert!(!ids.renew(&other, &mut old));

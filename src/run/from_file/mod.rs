@@ -31,11 +31,10 @@ use ids::Ids;
 /// million of them.
 const NAMED: u64 = 3;
 
-/// Reads the files that are named and passes on what they hold, no faster than it is
-/// searched. Ends with the files, or with the program; where logs are followed, with
-/// the program alone, since files of indicators are then taken up anew when they change,
-/// and at each wish of `reloads`. The tally is given which file each is in.
-/// Gives what it took in.
+/// Reads the configured files and passes their indicators on, no faster than these are
+/// searched. It ends with the files, or with the program. If logs are followed, it ends with
+/// the program only: it reads the files again when they change, and on each request of
+/// `reloads`. It tells the tally in which file each indicator is, and returns what was received.
 pub fn run(
     config: &Config,
     intake: &Intake,
@@ -92,7 +91,7 @@ pub fn run(
         }
     }
     info!("read {} indicator(s)", taker.received.get().new);
-    // Reading ends with the program, as at the end of a file.
+    // If the program stops, reading ends as at the end of a file.
     let is_whole = !stop.is_draining();
     if jobs.follow {
         intake.complete();
@@ -129,7 +128,7 @@ struct Taker<'a> {
     stop: &'a Stop,
     /// The newest version of each indicator.
     versions: RefCell<Versions>,
-    /// What was taken in by now.
+    /// What has been received so far.
     received: Cell<Received>,
     tally: Option<&'a Mutex<Tally>>,
 }
@@ -150,7 +149,7 @@ impl Taker<'_> {
         }
     }
 
-    /// One more file cannot be used.
+    /// Counts a file that cannot be used.
     fn fail(&self) {
         self.count(|received| received.count_failed_file(self.metrics));
     }
@@ -161,7 +160,7 @@ impl Taker<'_> {
         self.received.set(received);
     }
 
-    /// What was taken in when it ends, with the whole of the files read or not.
+    /// What was received in all, and whether the files were read to their end.
     fn ended(&self, is_whole: bool) -> Received {
         Received {
             is_unread: !is_whole,
@@ -169,7 +168,7 @@ impl Taker<'_> {
         }
     }
 
-    /// Takes all of one file, and says what it was; gives how many can be used.
+    /// Reads one file and logs what it contains; returns the number of usable indicators.
     fn take_all(&mut self, source: &Source, note: &mut dyn FnMut(&Message)) -> u64 {
         let name = input::name(&source.path);
         let mut rejected = 0;
@@ -291,15 +290,13 @@ impl Taker<'_> {
         }
     }
 
-    /// An unusable new version replaces the old one all the same.
+    /// A new version that cannot be used replaces the old one as well.
     fn withdraw_old(&self, id: Option<Arc<str>>) {
         if let Some(id) = id {
             self.intake.withdraw(&id);
         }
     }
 
-    /// Counts a rejected entry, and logs it; `nth` is its number in the file, and only the
-    /// first ones are warnings.
     /// Logs how many entries were rejected beyond those that are named.
     fn name_more_rejected(&self, rejected: u64, name: &str) {
         if rejected > NAMED {
@@ -308,6 +305,8 @@ impl Taker<'_> {
         }
     }
 
+    /// Counts a rejected entry, and logs it; `nth` is its number in the file, and only the
+    /// first ones are warnings.
     fn reject(&self, rejection: &Rejection, line: u64, name: &str, nth: u64) {
         self.metrics.indicators_rejected.add(1);
         self.metrics.rejected.count(&rejection.reason);
