@@ -4,15 +4,36 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use super::{Bounds, Event};
+use super::{Bounds, Event, QueryOutcome};
 use crate::process::child::Flow;
 
 /// The most events that are tracked (8 bytes each, plus half of that). Events beyond that
 /// may be passed on once per query.
 const REMEMBERED: usize = 1 << 21;
 
+/// Runs queries in sequence with `put`; `consume` gets each event once. Ends with the first
+/// that is not complete.
+pub(super) fn put_all<Q>(
+    queries: &[Q],
+    bounds: Bounds,
+    consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    mut put: impl FnMut(&Q, Bounds, &mut dyn FnMut(Event<'_>) -> Flow) -> QueryOutcome,
+) -> QueryOutcome {
+    let mut once = Once::new(bounds);
+    for query in queries {
+        let Some(bounds) = once.next() else {
+            return QueryOutcome::TimedOut;
+        };
+        let answer = put(query, bounds, &mut |event| once.hand_out(event, consume));
+        if answer != QueryOutcome::Complete {
+            return answer;
+        }
+    }
+    QueryOutcome::Complete
+}
+
 /// The events of the queries so far.
-pub(super) struct Once {
+struct Once {
     hasher: foldhash::quality::RandomState,
     /// Those of the finished queries.
     earlier: HashSet<u64>,
@@ -25,7 +46,7 @@ pub(super) struct Once {
 
 impl Once {
     /// For queries that share these limits.
-    pub(super) fn new(bounds: Bounds) -> Self {
+    fn new(bounds: Bounds) -> Self {
         Once {
             hasher: foldhash::quality::RandomState::default(),
             earlier: HashSet::new(),
@@ -37,7 +58,7 @@ impl Once {
     }
 
     /// The limits for the next query; `None` if there is no time left.
-    pub(super) fn next(&mut self) -> Option<Bounds> {
+    fn next(&mut self) -> Option<Bounds> {
         self.earlier.extend(self.current.drain());
         let time = match self.bounds.time {
             Some(time) => {
@@ -53,11 +74,7 @@ impl Once {
     }
 
     /// Passes on an event of the running query, unless an earlier query returned it.
-    pub(super) fn hand_out(
-        &mut self,
-        event: Event<'_>,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> Flow {
+    fn hand_out(&mut self, event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
         if let Event::Line(line) = &event {
             let number = self.hasher.hash_one(line.text);
             if self.earlier.contains(&number) {

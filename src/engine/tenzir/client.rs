@@ -23,7 +23,7 @@ use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
 use crate::engine::lines::{Lines, Piece};
 use crate::engine::live::Source;
-use crate::engine::once::Once;
+use crate::engine::once;
 use crate::engine::{
     Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
 };
@@ -373,19 +373,9 @@ impl Engine for Client {
             return self.put(&pipeline, bounds, stop, consume);
         }
         let pipelines = query::superset(observables, &fields, &bounds, self.scope.mode);
-        let mut once = Once::new(bounds);
-        for pipeline in &pipelines {
-            let Some(bounds) = once.next() else {
-                return QueryOutcome::TimedOut;
-            };
-            let answer = self.put(pipeline, bounds, stop, &mut |event| {
-                once.hand_out(event, consume)
-            });
-            if answer != QueryOutcome::Complete {
-                return answer;
-            }
-        }
-        QueryOutcome::Complete
+        once::put_all(&pipelines, bounds, consume, |pipeline, bounds, consume| {
+            self.put(pipeline, bounds, stop, consume)
+        })
     }
 }
 

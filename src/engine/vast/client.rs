@@ -21,7 +21,7 @@ use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
 use crate::engine::lines::Lines;
 use crate::engine::live::Source;
-use crate::engine::once::Once;
+use crate::engine::once;
 use crate::engine::{
     Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
 };
@@ -401,31 +401,10 @@ impl Client {
         }
         match &*queries {
             [query] => self.put(query, bounds, stop, consume),
-            _ => self.put_all(&queries, bounds, stop, consume),
+            _ => once::put_all(&queries, bounds, consume, |query, bounds, consume| {
+                self.put(query, bounds, stop, consume)
+            }),
         }
-    }
-
-    /// Runs several queries in sequence; each event is passed on once.
-    fn put_all(
-        &self,
-        queries: &[Query],
-        bounds: Bounds,
-        stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    ) -> QueryOutcome {
-        let mut once = Once::new(bounds);
-        for query in queries {
-            let Some(bounds) = once.next() else {
-                return QueryOutcome::TimedOut;
-            };
-            let answer = self.put(query, bounds, stop, &mut |event| {
-                once.hand_out(event, consume)
-            });
-            if answer != QueryOutcome::Complete {
-                return answer;
-            }
-        }
-        QueryOutcome::Complete
     }
 
     /// Runs one query.
