@@ -363,7 +363,7 @@ impl Engine for Client {
                 return answer;
             }
         }
-        debug!("vast refuses a bound on the time of events: {answer:?}; asking without it");
+        debug!("vast refuses a bound on the time of events: {answer:?}; querying without it");
         self.ask(target, bounds, None, stop, consume)
     }
 }

@@ -255,7 +255,7 @@ impl Taker<'_> {
                 if !indicator.is_narrow() {
                     warn!(
                         "indicator {}: nothing narrows which events it means: every event is \
-                         looked at for it",
+                         checked for it",
                         printable(&indicator.id, 200)
                     );
                 }
