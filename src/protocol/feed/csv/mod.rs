@@ -307,11 +307,11 @@ pub fn read(
     options: &Options,
     out: &mut Out<'_>,
 ) -> Result<(), Error> {
-    let CsvPlan { delimiter, layout } = plan;
-    let mut layout = chosen(layout, options)?;
+    let Plan { delimiter, layout } = plan;
+    let layout = chosen(layout, options)?;
     let mut forms = vec![layout.described()];
     out.set_form(&forms[0]);
-    let mut reader = builder(delimiter).from_reader(Rows::new(reader, delimiter));
+    let mut reader = builder(delimiter).from_reader(Rows::new(reader, delimiter, layout));
     let mut record = csv::ByteRecord::new();
     loop {
         let is_there = reader.read_byte_record(&mut record).map_err(io_error)?;
@@ -327,13 +327,14 @@ pub fn read(
         let cells: Vec<Cow<'_, str>> = record.iter().map(String::from_utf8_lossy).collect();
         let cells: Vec<&str> = cells.iter().map(|cell| bare(cell)).collect();
         match cells {
-            cells if cells == layout.names => {}
+            cells if cells == rows.layout.names => {}
             cells if line == 1 && cells.first().is_some_and(|cell| is_separator(cell)) => {}
             cells if is_header(&cells, !is_comment) && cells.len() > 1 => {
                 let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
                 if let Some(next) = Layout::of(names) {
-                    layout = chosen(next, options)?;
-                    let form = layout.described();
+                    let next = chosen(next, options)?;
+                    let form = next.described();
+                    reader.get_mut().layout = next;
                     if forms.len() < MOST_FORMS && !forms.contains(&form) {
                         forms.push(form);
                         out.set_form(forms.join(", then "));
@@ -341,7 +342,7 @@ pub fn read(
                 }
             }
             _ if is_comment => {}
-            cells => row(&cells, &layout, line, out),
+            cells => row(&cells, &rows.layout, line, out),
         }
         out.check(options.form.is_some())?;
     }

@@ -7,16 +7,27 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
 use super::super::lines::{LONGEST, Line, Lines};
+use super::super::record::Record;
+use super::super::said::Said;
 use super::super::{MOST_COLUMNS, TOO_LONG};
+use super::columns::Layout;
+use super::{is_empty, split};
 
 /// A row with more lines than this has an unterminated quote.
 const MOST_LINES: usize = 64;
+
+/// The reason for rejecting a row whose quotes do not fit.
+const NOT_CLOSED: &str = "a quotation mark is not closed";
 
 /// Returns one row at a time, without blanks after delimiters and without the `#` before
 /// a comment.
 pub struct Rows<R> {
     lines: Lines<R>,
     delimiter: u8,
+    /// The columns of the rows.
+    pub layout: Layout,
+    /// The number of cells in the last row on one line; 0 if there was none.
+    width: usize,
     /// Lines that were read in search of the end of an unterminated row.
     ahead: VecDeque<(u64, Vec<u8>)>,
     row: Vec<u8>,
@@ -27,11 +38,13 @@ pub struct Rows<R> {
 }
 
 impl<R: BufRead> Rows<R> {
-    /// Reads rows with this delimiter.
-    pub fn new(reader: R, delimiter: u8) -> Self {
+    /// Reads rows with this delimiter and, to begin with, these columns.
+    pub fn new(reader: R, delimiter: u8, layout: Layout) -> Self {
         Rows {
             lines: Lines::new(reader),
             delimiter,
+            layout,
+            width: 0,
             ahead: VecDeque::new(),
             row: Vec::new(),
             given: 0,
@@ -86,10 +99,13 @@ impl<R: BufRead> Rows<R> {
             self.row.clear();
             let mut tidy = Tidy::new(self.delimiter);
             tidy.line(&text[marks..], &mut self.row);
-            let is_whole = self.is_comment || !tidy.is_open() || self.close(&mut tidy)?;
+            let is_one_line = !tidy.is_open();
+            let is_torn = tidy.is_torn && self.width > 0 && tidy.cells != self.width;
+            let is_whole = self.is_comment
+                || is_one_line && !is_torn
+                || !is_one_line && self.close(&mut tidy)?;
             if !is_whole {
-                let why = "a quotation mark is not closed";
-                self.rejected.push((number, why));
+                self.rejected.push((number, NOT_CLOSED));
             } else if tidy.cells > MOST_COLUMNS {
                 self.rejected
                     .push((number, "it has more than 4096 columns"));
@@ -97,13 +113,16 @@ impl<R: BufRead> Rows<R> {
                 if self.row.last() != Some(&b'\n') {
                     self.row.push(b'\n');
                 }
+                if is_one_line && !self.is_comment {
+                    self.width = tidy.cells;
+                }
                 return Ok(true);
             }
         }
     }
 
-    /// Reads the lines on which a row continues. If it does not end, they become separate
-    /// rows.
+    /// Reads the lines on which a row continues. If it does not end, or if they are rows of
+    /// their own because its quote is a stray one, they become separate rows.
     fn close(&mut self, tidy: &mut Tidy) -> io::Result<bool> {
         let mut taken = Vec::new();
         while taken.len() < MOST_LINES && self.row.len() < LONGEST {
@@ -111,8 +130,13 @@ impl<R: BufRead> Rows<R> {
                 break;
             };
             self.row.push(b'\n');
+            tidy.is_torn = false;
             tidy.line(&line, &mut self.row);
+            let is_stray = tidy.is_torn || self.is_own_row(&line);
             taken.push((number, line));
+            if is_stray {
+                break;
+            }
             if !tidy.is_open() {
                 return Ok(true);
             }
@@ -121,6 +145,21 @@ impl<R: BufRead> Rows<R> {
             self.ahead.push_front(line);
         }
         Ok(false)
+    }
+
+    /// Whether a line inside of a quoted cell is a row like the others, with an indicator
+    /// that would be lost in that cell.
+    fn is_own_row(&self, line: &[u8]) -> bool {
+        let cells = split(&String::from_utf8_lossy(line), self.delimiter);
+        let is_as_wide = match self.width {
+            0 => cells.len() > 1,
+            width => cells.len() == width,
+        };
+        let is_value = |(at, said): &(usize, Said)| {
+            let cell = cells.get(*at).filter(|cell| !is_empty(cell));
+            cell.is_some_and(|cell| Record::new(0, *said, cell).into_message().is_ok())
+        };
+        is_as_wide && self.layout.values.iter().any(is_value)
     }
 }
 
@@ -137,51 +176,64 @@ impl<R: BufRead> Read for Rows<R> {
     }
 }
 
-/// Removes blanks before cells, which would hide their quotes.
+/// Removes blanks before cells, which would hide their quotes. It takes quotes as the
+/// `csv` crate does.
 struct Tidy {
     delimiter: u8,
-    begins_cell: bool,
-    is_quoted: bool,
-    in_quotes: bool,
+    at: At,
+    /// Whether text follows the closing quote of a cell.
+    is_torn: bool,
     /// The number of cells so far.
     cells: usize,
+}
+
+/// A position in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Before a cell.
+    Begin,
+    /// In a cell without quotes.
+    Plain,
+    /// In a quoted cell.
+    Quoted,
+    /// After the closing quote of a cell.
+    Closed,
 }
 
 impl Tidy {
     fn new(delimiter: u8) -> Self {
         Tidy {
             delimiter,
-            begins_cell: true,
-            is_quoted: false,
-            in_quotes: false,
+            at: At::Begin,
+            is_torn: false,
             cells: 1,
         }
     }
 
     /// Whether a quoted cell continues.
     fn is_open(&self) -> bool {
-        self.in_quotes
+        self.at == At::Quoted
     }
 
     fn line(&mut self, line: &[u8], row: &mut Vec<u8>) {
         for &byte in line {
-            match byte {
-                b'"' if self.begins_cell => {
-                    self.is_quoted = true;
-                    self.in_quotes = true;
-                }
-                b'"' if self.is_quoted => self.in_quotes = !self.in_quotes,
-                b' ' | b'\t' if self.begins_cell && byte != self.delimiter => continue,
-                byte if byte == self.delimiter && !self.in_quotes => {
-                    self.begins_cell = true;
-                    self.is_quoted = false;
+            let is_blank = matches!(byte, b' ' | b'\t');
+            self.at = match (self.at, byte) {
+                (At::Quoted, b'"') => At::Closed,
+                (At::Quoted, _) => At::Quoted,
+                (_, byte) if byte == self.delimiter => {
                     self.cells += 1;
-                    row.push(byte);
-                    continue;
+                    At::Begin
                 }
-                _ => {}
-            }
-            self.begins_cell = false;
+                (At::Begin, _) if is_blank => continue,
+                (At::Begin | At::Closed, b'"') => At::Quoted,
+                (At::Closed, _) if is_blank => At::Closed,
+                (At::Closed, _) => {
+                    self.is_torn = true;
+                    At::Plain
+                }
+                (At::Begin | At::Plain, _) => At::Plain,
+            };
             row.push(byte);
         }
     }
@@ -192,7 +244,7 @@ mod tests {
     use super::*;
 
     fn rows(text: &str) -> (Vec<String>, Vec<u64>) {
-        let mut rows = Rows::new(text.as_bytes(), b',');
+        let mut rows = Rows::new(text.as_bytes(), b',', Layout::at(vec![], 0));
         let mut all = Vec::new();
         let mut buffer = [0; 8192];
         loop {
@@ -233,7 +285,8 @@ mod tests {
     fn a_first_cell_can_be_empty() {
         for delimiter in [b',', b'\t'] {
             let text = "  Da\n".replace('D', &char::from(delimiter).to_string());
-            let mut rows = Rows::new(text.as_bytes(), delimiter);
+            let layout = Layout::at(vec![], 0);
+            let mut rows = Rows::new(text.as_bytes(), delimiter, layout);
             let mut row = String::new();
             rows.read_to_string(&mut row).expect("memory can be read");
             assert_eq!(row, text.trim_start_matches(' '));
@@ -246,5 +299,39 @@ mod tests {
         assert_eq!(found, ["2:c,d\n", "3#:e\n", "4:f\n"]);
         assert_eq!(rejected, [1]);
         assert_eq!(rows("# it's \"one\na\n").0, ["1#:it's \"one\n", "2:a\n"]);
+    }
+
+    #[test]
+    fn a_stray_quotation_mark_takes_no_row_into_its_cell() {
+        for (stray, another) in [
+            ("a.example,\"b,1", "c.example,\"d,1"),
+            ("a.example,\"b,1", "c.example,d\",1"),
+            ("a.example,\"b,1", "c.example,\"d\",1"),
+            ("a.example,b,\"", "c.example,d,\""),
+        ] {
+            let text = format!("e.example,f,1\n{stray}\nb.example,b,1\n{another}\n");
+            let (found, rejected) = rows(&text);
+            assert!(found.contains(&"3:b.example,b,1\n".to_owned()), "{text}");
+            assert_eq!(found.len() + rejected.len(), 4, "{text}");
+        }
+        // The quote after the comma closes the cell that begins before the URL.
+        let text = "a,b,c\n\"1\",\"http://a.example/x,\"y\"\n";
+        assert_eq!(rows(text).1, [2]);
+    }
+
+    #[test]
+    fn a_quoted_cell_may_have_lines_that_are_no_rows() {
+        for cell in [
+            "two\nlines",
+            "a.example\nb.example",
+            "\n\nseen at a.example, b.example, and others\n",
+            "said \"\"no\"\"\nand \"\"yes\"\"",
+            "1,2,3\nx,y,z",
+        ] {
+            let text = format!("ioc,note,date\na.example,\"{cell}\",1\n");
+            let (found, rejected) = rows(&text);
+            let expected = format!("2:a.example,\"{cell}\",1\n");
+            assert_eq!((&found[1], rejected.len()), (&expected, 0));
+        }
     }
 }
