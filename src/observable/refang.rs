@@ -27,7 +27,16 @@ fn bracket(text: &str) -> Option<usize> {
 }
 
 /// Replacements for schemes, in lower case.
-const SCHEMES: &[(&str, &str)] = &[("hxxps", "https"), ("hxxp", "http"), ("fxp", "ftp")];
+const SCHEMES: &[(&str, &str)] = &[
+    ("hxxps", "https"),
+    ("hxxp", "http"),
+    ("hxtps", "https"),
+    ("hxtp", "http"),
+    ("htxps", "https"),
+    ("htxp", "http"),
+    ("meow", "http"),
+    ("fxp", "ftp"),
+];
 
 /// Returns the value that a defanged one means. Other text is returned unchanged.
 ///
@@ -143,6 +152,9 @@ mod tests {
             ("hXXps[:]//bad[.]example/a", "https://bad.example/a"),
             ("HXXP[://]bad.example", "http://bad.example"),
             ("fxp://bad.example/", "ftp://bad.example/"),
+            ("meow://bad.example/", "http://bad.example/"),
+            ("hxtps://bad[.]example", "https://bad.example"),
+            ("htxp://bad.example/", "http://bad.example/"),
             ("http[://]bad.example", "http://bad.example"),
             ("hxxp://bad[.]example/a[.]php", "http://bad.example/a.php"),
             ("bad[.]example/a[.]php", "bad.example/a.php"),

@@ -214,7 +214,11 @@ fn feed(source: &from_file::Source, options: &feed::Options, stop: &Stop) -> Fin
     for (line, why) in &report.rejections {
         detail += &format!("; line {line}: {why}");
     }
-    if report.rejected > 0 || report.is_empty() {
+    let doubt = report.doubt();
+    if let Some(doubt) = &doubt {
+        detail += &format!("; {doubt}");
+    }
+    if report.rejected > 0 || report.is_empty() || doubt.is_some() {
         Finding::warning(SUBJECT, detail)
     } else {
         Finding::good(SUBJECT, detail)

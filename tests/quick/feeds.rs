@@ -517,6 +517,27 @@ fn three_rejected_lines_are_named_and_the_others_counted() {
 }
 
 #[test]
+fn urls_that_may_be_rows_of_a_table_are_a_warning() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("feed");
+    let list = "http://evil.example/a,elf\nhttp://evil.example/b\nhttp://evil.example/c\n";
+    std::fs::write(&path, list).expect("a file");
+    for (more, is_said) in [
+        (&[][..], true),
+        (&["--check"], true),
+        (&["--indicators-format", "list"], false),
+        (&["--indicators-format", "csv"], false),
+    ] {
+        let output = over_events(&[&path]).args(more).output();
+        let output = output.expect("the program runs");
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let words = "line 1: \"http://evil.example/a,elf\"): --indicators-format list or csv";
+        assert_eq!(said.contains(words), is_said, "{more:?}: {said}");
+    }
+}
+
+#[test]
 fn hostile_feeds_take_no_more_memory_than_others() {
     const MOST: u64 = 300 << 20;
     let pattern = "[domain-name:value = 'evil.example']";
@@ -561,6 +582,32 @@ fn hostile_feeds_take_no_more_memory_than_others() {
         bridge.signal(Signal::TERM);
         bridge.wait(LIMIT);
     }
+}
+
+#[test]
+fn the_attributes_of_a_long_object_take_no_memory_together() {
+    const MOST: u64 = 80 << 20;
+    let attribute = |n: u32| {
+        format!(
+            "{{\"type\":\"domain\",\"to_ids\":true,\"value\":\"a{n}.example\",\"comment\":\"{}\"}}",
+            "x".repeat(400)
+        )
+    };
+    let attributes: Vec<String> = (0..30_000).map(attribute).collect();
+    let event = format!(
+        "{{\"Event\":{{\"Object\":[{{\"name\":\"file\",\"Attribute\":[{}]}}]}}}}",
+        attributes.join(",")
+    );
+    let log = "{\"timestamp\":\"2024-05-01T10:00:00.000001+0000\",\"event_type\":\"dns\",\
+               \"dns\":{\"rrname\":\"a29999.example\"}}\n";
+    let bridge = Bridge::bare().file("feed", &event).file("eve.json", log);
+    let bridge = bridge.args(["--follow", "--indicators", "feed", "--events", "eve.json"]);
+    let mut bridge = bridge.run();
+    assert!(bridge.line(LIMIT).is_some(), "{}", bridge.log());
+    let peak = bridge.peak_resident();
+    assert!(peak < MOST, "{} MiB", peak >> 20);
+    bridge.signal(Signal::TERM);
+    bridge.wait(LIMIT);
 }
 
 #[test]

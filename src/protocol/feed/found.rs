@@ -43,12 +43,26 @@ pub struct Report {
     pub left_out: BTreeMap<String, u64>,
     /// Whether it ends inside of a value, so that more was to come.
     pub is_cut_off: bool,
+    /// The number of URLs that could as well be rows of a table.
+    pub doubtful: u64,
+    /// The first of them: line and text.
+    pub first_doubtful: Option<(u64, String)>,
 }
 
 impl Report {
     /// Whether the feed has content, but nothing usable.
     pub fn is_useless(&self) -> bool {
         self.usable == 0 && self.unsupported + self.rejected + self.left_out_total() > 0
+    }
+
+    /// What is doubtful in a list, in words; `None` if nothing is.
+    pub fn doubt(&self) -> Option<String> {
+        let (line, text) = self.first_doubtful.as_ref()?;
+        Some(format!(
+            "{} URL(s) with a delimiter in them are searched as they are, but may be rows of a \
+             table (line {line}: {text:?}): --indicators-format list or csv says which",
+            self.doubtful
+        ))
     }
 
     /// Whether the feed is empty.
@@ -115,6 +129,13 @@ impl<'f> Out<'f> {
     /// Notes that the feed ends inside of a value.
     pub fn cut_off(&mut self) {
         self.report.is_cut_off = true;
+    }
+
+    /// Notes a URL that could as well be a row of a table.
+    pub fn doubtful(&mut self, line: u64, text: &str) {
+        self.report.doubtful += 1;
+        let shown = || (line, text.chars().take(200).collect());
+        self.report.first_doubtful.get_or_insert_with(shown);
     }
 
     /// Adds a value.

@@ -3,13 +3,16 @@
 use std::io::BufRead;
 use std::net::IpAddr;
 
-use super::csv::columns;
+use serde_json::Map;
+
+use super::csv::{self, columns};
 use super::found::Out;
 use super::lines::{Line, Lines};
 use super::record::Record;
 use super::said::Said;
 use super::{Error, NOT_UTF8, Options, TOO_LONG, by_form};
 use crate::indicator::Rejection;
+use crate::observable::Observable;
 
 /// Reads a list.
 ///
@@ -31,8 +34,25 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
             return;
         }
         let said = *said.get_or_insert(Said::Nothing);
+        if options.form.is_none() && csv::is_perhaps_row(value) {
+            out.doubtful(number, value);
+        }
+        if let Some((hash, file)) = checksum(value) {
+            let properties = Map::from_iter([("file".to_owned(), file.into())]);
+            return out.record(Record {
+                properties,
+                ..Record::new(number, Said::Hash, hash)
+            });
+        }
         out.record(Record::new(number, said, value));
     })
+}
+
+/// The hash and the name in a line that `md5sum` and its like write.
+fn checksum(line: &str) -> Option<(&str, &str)> {
+    let (hash, rest) = line.split_once([' ', '\t'])?;
+    let file = rest.trim_start().trim_start_matches('*');
+    (!file.is_empty() && Observable::of_hash(hash).is_ok()).then_some((hash, file))
 }
 
 /// Reads a hosts file: the names, not the address that they are mapped to.
@@ -144,8 +164,8 @@ fn each_line(
 /// Removes the comment of a line: `#`, `;` and `//` begin one at the start of the line or
 /// after a blank; elsewhere they belong to the value.
 pub fn without_comment(line: &str) -> &str {
-    // The comments of ad filters.
-    if line.starts_with('!') {
+    // The comments and the first line of ad filters.
+    if line.starts_with('!') || line.starts_with("[Adblock") {
         return "";
     }
     let bytes = line.as_bytes();
@@ -189,6 +209,7 @@ mod tests {
             ("; all", ""),
             ("// all", ""),
             ("! all", ""),
+            ("[Adblock Plus 2.0]", ""),
             ("  # all", "  "),
             ("a.example # b", "a.example "),
             ("192.0.2.0/24 ; SBL1", "192.0.2.0/24 "),
@@ -222,6 +243,14 @@ mod tests {
         assert_eq!((found.len(), report.rejected), (4, 4));
         assert!(report.rejections[0].1.ends_with("a `#` follows its host"));
         assert!(report.rejections[2].1.ends_with("a row of a table"));
+        let sums = "d41d8cd98f00b204e9800998ecf8427f  a b.exe\n\
+                    d41d8cd98f00b204e9800998ecf84270 *c.exe\nd41d  d.exe\n";
+        let expected = [
+            "d41d8cd98f00b204e9800998ecf8427f",
+            "d41d8cd98f00b204e9800998ecf84270",
+            "!3",
+        ];
+        assert_eq!(values(sums), expected);
         let latin = b"192.0.2.1 # \xfc\n\xfc.example\n";
         assert_eq!(values(latin), ["192.0.2.1", "!2"]);
         assert_eq!(values("# sha256_hash\n192.0.2.1\n"), ["192.0.2.1"]);

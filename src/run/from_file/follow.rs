@@ -217,6 +217,7 @@ fn put_changed(
         }
     });
     taker.name_more_rejected(rejected, &name);
+    taker.name_doubt(&seen, &name);
     let is_whole = problem_of(&seen).is_none() && !taker.stop.is_draining();
     (added, is_whole)
 }

@@ -192,6 +192,7 @@ impl Taker<'_> {
             },
         );
         self.name_more_rejected(rejected, &name);
+        self.name_doubt(&result, &name);
         self.metrics
             .unusable_feeds
             .set(&name, self.is_unusable(source, &result));
@@ -303,6 +304,15 @@ impl Taker<'_> {
             let more = rejected - NAMED;
             warn!("{name}: rejected: {more} more (--loglevel DEBUG names each)");
         }
+    }
+
+    /// Says what may have been read as something else than it is.
+    fn name_doubt(&self, result: &Result<Report, feed::Error>, name: &str) {
+        let Some(doubt) = result.as_ref().ok().and_then(Report::doubt) else {
+            return;
+        };
+        let doubt = printable(&doubt, 1000);
+        warn!(file = name, reason:% = doubt; "{name}: {doubt}");
     }
 
     /// Counts a rejected entry, and logs it; `nth` is its number in the file, and only the

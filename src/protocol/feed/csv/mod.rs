@@ -11,6 +11,7 @@ use super::record::Record;
 use super::said::Said;
 use super::{Column, Error, NOT_UTF8, Options, by_form};
 use crate::indicator::Rejection;
+use crate::observable::Observable;
 
 pub mod columns;
 mod rows;
@@ -26,6 +27,18 @@ const SHARE: usize = 9;
 
 /// The most headers of a file that are reported.
 const MOST_FORMS: usize = 5;
+
+/// The columns of AlienVault's reputation data.
+const REPUTATION: [&str; 8] = [
+    "ip",
+    "reliability",
+    "risk",
+    "activity",
+    "country",
+    "city",
+    "coordinates",
+    "activity_id",
+];
 
 /// How a file is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +63,21 @@ impl CsvPlan {
         Some(CsvPlan { delimiter, layout })
     }
 
+    /// Makes a plan for the rows of AlienVault's reputation data, of which this line is one:
+    /// `192.0.2.1#4#2#Malicious Host#CN#Beijing#39.9,116.4#3`.
+    fn of_reputation(line: &str) -> Option<Self> {
+        let cells = split(line, b'#');
+        let is_number = |cell: &String| cell.parse::<u32>().is_ok();
+        let is_one = cells.len() == REPUTATION.len()
+            && Observable::of_addresses(&cells[0]).is_ok()
+            && cells[1..3].iter().all(is_number);
+        let layout = Layout::of(REPUTATION.map(str::to_owned).to_vec()).filter(|_| is_one)?;
+        Some(CsvPlan {
+            delimiter: b'#',
+            layout,
+        })
+    }
+
     /// Makes a plan for the first lines of a file without a known header.
     ///
     /// # Errors
@@ -60,7 +88,14 @@ impl CsvPlan {
             Table::Of(delimiter) | Table::Perhaps(delimiter) => Some(delimiter),
             Table::No => None,
         };
-        let Some(delimiter) = of_table.or_else(|| delimiter(&lines)) else {
+        // Who says that it is a table knows why some lines have one cell.
+        let of_some = || {
+            let mut delimiters = DELIMITERS.into_iter();
+            delimiters.find(|delimiter| lines.iter().any(|line| is_row(line, *delimiter)))
+        };
+        let of_some = || of_some().filter(|_| options.form.is_some());
+        let found = of_table.or_else(|| delimiter(&lines)).or_else(of_some);
+        let Some(delimiter) = found else {
             let why = "the lines have no columns: no separator is in all of them";
             return Err(Error::no_feed(why, sample.as_bytes()));
         };
@@ -179,6 +214,14 @@ fn is_row(line: &str, delimiter: u8) -> bool {
     cells.len() > 1 && by_form(&cells[0]).is_some() && cells[1..].iter().all(is_beside)
 }
 
+/// Whether a line of a list, taken as one URL, could as well be a row of a table.
+pub fn is_perhaps_row(line: &str) -> bool {
+    line.contains("://")
+        && memchr::memchr3(b',', b';', b'|', line.as_bytes()).is_some()
+        && DELIMITERS.iter().any(|delimiter| is_row(line, *delimiter))
+        && by_form(line).is_some()
+}
+
 /// Whether a text is a few words, a date or a value, and not the end of a URL.
 fn is_aside(cell: &str) -> bool {
     let is_word = |letter: char| letter.is_alphanumeric() || " _-.:+()[]!*'".contains(letter);
@@ -203,10 +246,10 @@ pub fn is_separator(line: &str) -> bool {
 }
 
 /// Makes a plan for the header of a sample, which precedes the first row, after comments
-/// and the title of a report.
+/// and the title of a report. Rows of one known feed need none.
 pub fn of_first_header(sample: &str) -> Option<CsvPlan> {
     for line in sample.lines() {
-        if let Some(plan) = CsvPlan::of_header(line) {
+        if let Some(plan) = CsvPlan::of_header(line).or_else(|| CsvPlan::of_reputation(line)) {
             return Some(plan);
         }
         let text = line.trim();
@@ -307,7 +350,7 @@ pub fn read(
     options: &Options,
     out: &mut Out<'_>,
 ) -> Result<(), Error> {
-    let Plan { delimiter, layout } = plan;
+    let CsvPlan { delimiter, layout } = plan;
     let layout = chosen(layout, options)?;
     let mut forms = vec![layout.described()];
     out.set_form(&forms[0]);

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::super::tests::{messages, read_with, values};
+use super::super::tests::{messages, read_as, read_with, values};
 use super::super::{Error, FileFormat};
 use super::*;
 use crate::indicator::Indicator;
@@ -111,6 +111,23 @@ fn without_a_header_the_one_column_of_values_counts() {
 }
 
 #[test]
+fn the_reputation_data_of_alienvault_are_a_table() {
+    let rows = "203.0.113.7#4#2#Malicious Host#CN#Beijing#39.9,116.4#3\n\
+                203.0.113.8#4#2#Scanning Host;Malicious Host#US##38.0,-97.0#11;3\n";
+    assert_eq!(values(rows), ["203.0.113.7", "203.0.113.8"]);
+    let found = messages(rows);
+    let properties = found[1].as_ref().and_then(|one| one.properties.as_ref());
+    let properties: Value = serde_json::from_str(properties.expect("some").get()).expect("JSON");
+    assert_eq!(properties["activity"], "Scanning Host;Malicious Host");
+    let (_, report) = read_as(FileFormat::Csv, rows);
+    assert_eq!(report.form, "CSV, indicators in column `ip`");
+    assert_eq!(
+        values("203.0.113.7\n203.0.113.8#c2\n"),
+        ["203.0.113.7", "!2"]
+    );
+}
+
+#[test]
 fn a_column_can_be_named() {
     let text = "url,host,note\nhttp://a.example/,b.example,x\n";
     let expected = [
@@ -216,6 +233,14 @@ fn what_is_no_list_is_read_as_a_table() {
         "http://bad.example/d",
     ];
     assert_eq!(values(some), all);
+    let (_, report) = read_with(&Options::default(), some).expect("a list");
+    let doubt = report.doubt().expect("one line may be a row");
+    assert!(doubt.starts_with("1 URL(s)") && doubt.contains("line 1: \"http://bad.example/a,b\""));
+    let (found, report) = read_as(FileFormat::List, some);
+    assert_eq!((found.len(), report.doubt()), (3, None));
+    let (found, report) = read_as(FileFormat::Csv, some);
+    assert_eq!((found.len(), report.usable, report.doubt()), (3, 3, None));
+    assert_eq!(report.form, "CSV, indicators in column 1");
     let ragged = "203.0.113.7,a\nbad.example,b,c\n203.0.113.8\n";
     assert_eq!(
         values(ragged),

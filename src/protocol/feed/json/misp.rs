@@ -2,6 +2,7 @@
 //! draft-dulaunoy-misp-core-format).
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -68,15 +69,16 @@ pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Opt
 /// Reads the attributes of an object.
 pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
     #[derive(Deserialize)]
-    struct Object {
+    struct Object<'a> {
         #[serde(default)]
         name: Option<String>,
         #[serde(default)]
         deleted: Value,
-        #[serde(rename = "Attribute", default)]
-        attributes: Vec<Map<String, Value>>,
+        // Parsed one by one, since a parsed one takes many times the memory of its text.
+        #[serde(rename = "Attribute", borrow, default)]
+        attributes: Vec<&'a RawValue>,
     }
-    match serde_json::from_str::<Object>(json) {
+    match serde_json::from_str::<Object<'_>>(json) {
         Ok(object) if is_true(&object.deleted) => out.left_out("deleted MISP object"),
         Ok(object) => {
             let event = Event {
@@ -84,8 +86,8 @@ pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option
                 info: event.info.clone(),
                 object: object.name,
             };
-            for attribute in object.attributes {
-                take(attribute, &event, line, out);
+            for each in object.attributes {
+                attribute(each.get(), &event, line, out);
             }
         }
         Err(error) => {
