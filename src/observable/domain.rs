@@ -114,14 +114,34 @@ pub(super) fn is_canonical(name: &str) -> bool {
     label > 0 && name.len() <= LONGEST_NAME
 }
 
+/// Endings of the names of files that are no top-level domains, sorted.
+static FILE_ENDINGS: [&str; 46] = [
+    "7z", "asp", "aspx", "bat", "cmd", "csv", "dll", "dmg", "doc", "docm", "docx", "elf", "exe",
+    "gif", "gz", "hta", "htm", "html", "ico", "iso", "jar", "jpeg", "jpg", "js", "json", "jsp",
+    "lnk", "msi", "pdf", "php", "png", "ppt", "pptx", "ps1", "rar", "rtf", "scr", "swf", "txt",
+    "vbs", "wsf", "xls", "xlsb", "xlsm", "xlsx", "xml",
+];
+
 /// Whether a canonical name is recognizable as a name without context: it has a dot, its
-/// labels consist of letters, digits, `-` and `_`, and the last label is not a number.
+/// labels consist of letters, digits, `-` and `_`, and the last one can be a top-level
+/// domain: it begins with a letter, has another character, and is no ending of a file.
 pub(super) fn is_evident(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let last = name.rsplit('.').next().unwrap_or_default();
     name.contains('.')
         && name.bytes().all(is_plain)
-        && !last.bytes().all(|byte| byte.is_ascii_digit())
+        && last.len() > 1
+        && last.as_bytes()[0].is_ascii_alphabetic()
+        && FILE_ENDINGS.binary_search(&last).is_err()
+}
+
+/// Whether a text looks like the name of a file: it ends like one, and has no blank.
+pub fn is_file_name(text: &str) -> bool {
+    let ending = text
+        .rsplit_once('.')
+        .map(|(_, ending)| ending.to_ascii_lowercase());
+    let is_one = |ending: String| FILE_ENDINGS.binary_search(&&*ending).is_ok();
+    !text.contains(char::is_whitespace) && ending.is_some_and(is_one)
 }
 
 /// Whether `name` is below this domain. The domain itself is not.
@@ -187,6 +207,31 @@ mod tests {
         let form = unicode("xn--bcher-kva.example");
         assert_eq!(form.as_deref(), Some("bücher.example"));
         assert_eq!(unicode("evil.example"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_a_name_in_dns_is_not_evident() {
+        assert!(FILE_ENDINGS.is_sorted());
+        for name in [
+            "evil.example",
+            "a.xn--p1ai",
+            "evil.zip",
+            "_dmarc.evil.example",
+        ] {
+            assert!(is_evident(name), "{name}");
+        }
+        for name in [
+            "evil",
+            "192.0.2.x",
+            "192.0.2.0-255",
+            "192.0.2.300",
+            "payload.exe",
+            "index.php",
+        ] {
+            assert!(!is_evident(name), "{name}");
+        }
+        assert!(is_file_name("Payload.EXE") && is_file_name("12.html"));
+        assert!(!is_file_name("evil.example") && !is_file_name("two words.php"));
     }
 
     #[test]

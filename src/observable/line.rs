@@ -15,6 +15,9 @@ const WHAT: &str = "address, network, range of addresses, address with a port, h
 /// The line is not unambiguously one of these.
 pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     let line = trimmed(line);
+    if let Some(why) = limited_rule(line) {
+        return Err(NotAValue::because(line, WHAT, why));
+    }
     if let Some(name) = with_names_under_it(line) {
         let [own, under] = [name, &format!("*.{name}")].map(Observable::of_domain);
         return Ok(vec![own?, under?]);
@@ -58,10 +61,27 @@ pub fn trimmed(value: &str) -> &str {
     value.trim_matches(is_blank)
 }
 
+/// Why a rule of an ad filter is no indicator, if it is none.
+fn limited_rule(line: &str) -> Option<&'static str> {
+    if line.starts_with("@@") {
+        return Some("it is an exception of an ad filter");
+    }
+    let is_limited = line.starts_with("||") && line.contains("^$") && rule(line).is_none();
+    is_limited.then_some("the rule of an ad filter is only for some requests")
+}
+
+/// The domain of a rule of an ad filter that is for all requests: `||evil.example^`, also
+/// with options that limit nothing.
+fn rule(line: &str) -> Option<&str> {
+    let (name, options) = line.strip_prefix("||")?.split_once('^')?;
+    let limits_nothing = matches!(options, "" | "$important" | "$all" | "$important,all");
+    limits_nothing.then_some(name)
+}
+
 /// The domain of a line that means a domain and all names below it: `.evil.example`, or
 /// `||evil.example^` in the syntax of ad filters.
 fn with_names_under_it(line: &str) -> Option<&str> {
-    let filter = || line.strip_prefix("||")?.strip_suffix('^');
+    let filter = || rule(line);
     let name = line.strip_prefix('.').or_else(filter)?;
     let canonical = domain::parse(&refang(name)).ok()?;
     is_evident(&canonical).then_some(name)
@@ -153,7 +173,12 @@ mod tests {
         ] {
             assert_eq!(forms(line), [form], "{line}");
         }
-        for line in [".Evil.example", "||evil.example^", "||evil[.]example^"] {
+        for line in [
+            ".Evil.example",
+            "||evil.example^",
+            "||evil[.]example^",
+            "||evil.example^$important",
+        ] {
             let expected = ["domain evil.example", "subdomain evil.example"];
             assert_eq!(forms(line), expected, "{line}");
         }
@@ -183,12 +208,19 @@ mod tests {
             "00:0a:95:9d:68:16",
             // The options after it restrict when it applies.
             "||evil.example^$third-party",
+            "@@||good.example^",
             "||evil^",
             ".evil",
             "http://evil.example/a b",
             "192.0.2.1#c2",
             "192.0.2.0/24;c2",
             "two words [.] example",
+            "192.0.2.x",
+            "192.0.2.0-255",
+            "payload.exe",
+            "index.php?x=1",
+            "h__p://evil.example/x",
+            "[evil.example]",
         ] {
             assert!(of_line(line).is_err(), "{line}: {:?}", of_line(line));
         }

@@ -96,6 +96,11 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
         write_target(text, &mut target);
         return Ok(target);
     }
+    let front = text.split('/').next().unwrap_or_default();
+    if front.ends_with(':') && text[front.len()..].starts_with("//") && !is_whole(text) {
+        let why = "what precedes its `://` is no scheme";
+        return Err(NotAValue::because(text, WHAT, why));
+    }
     let mut whole = String::new();
     match read(text, &mut whole) {
         Ok(()) => Ok(whole),
@@ -138,7 +143,7 @@ pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
             return why_not("it is no network either");
         }
         if address::read(host).is_none() && !domain::is_evident(host) {
-            return why_not("it has no scheme, and its host is no name with a dot");
+            return why_not("it has no scheme, and its host is no evident name");
         }
     }
     Ok(canonical)
@@ -238,7 +243,10 @@ pub fn read(text: &str, whole: &mut String) -> Result<(), &'static str> {
 /// Splits an authority into the host, with its brackets, and the port.
 fn split_port(authority: &str) -> Result<(&str, Option<u16>), &'static str> {
     let (host, rest) = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').ok_or("its host has one bracket")?,
+        Some(rest) => match rest.split_once(']').ok_or("its host has one bracket")? {
+            (host, _) if !host.contains(':') => return Err("its host is in brackets"),
+            parts => parts,
+        },
         None => match authority.find(':') {
             Some(at) => authority.split_at(at),
             None => (authority, ""),
@@ -451,6 +459,9 @@ mod tests {
             ("http://a:b:c/", "port"),
             ("http://a.example:99999/", "1 to 65535"),
             ("http://[::1/", "bracket"),
+            ("[evil.example]", "in brackets"),
+            ("[http]://evil.example/x", "no scheme"),
+            ("h__p://evil.example/x", "no scheme"),
             ("http://[::1]x/", "follows its host"),
             ("http://a b/", "no name"),
             ("http://a\nb/", "control"),
@@ -485,6 +496,9 @@ mod tests {
             "1.2.3/4",
             "192.0.2.0/33",
             "javascript:alert",
+            "h__p://evil.example/x",
+            "index.php?x=1",
+            "payload.exe/x",
             "192.0.2.1#c2",
             "evil.example#phishing",
             "192.0.2.1#4#2#Scanning",

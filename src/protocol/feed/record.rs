@@ -224,6 +224,8 @@ fn endpoint(value: &str) -> Result<Observable, NotAValue> {
 fn host(value: &str) -> Result<Vec<Observable>, NotAValue> {
     match Observable::of_addresses(value) {
         Ok(addresses) => Ok(addresses),
+        // `.evil.example` and `||evil.example^`
+        Err(_) if value.starts_with(['.', '|']) => of_line(value),
         Err(_) => Ok(vec![Observable::of_domain(value)?]),
     }
 }
@@ -350,6 +352,15 @@ mod tests {
         let other = id(Said::DomainAnd, "evil.example:443");
         assert_ne!(&*indicator.id, other);
         assert_ne!(other, id(Said::Domain, "evil.example"));
+    }
+
+    #[test]
+    fn a_domain_may_be_meant_with_the_names_under_it() {
+        for value in [".evil.example", "||evil.example^"] {
+            let found = indicator(Said::Domain, value).expect("a domain");
+            assert_eq!(found.observables.len(), 2, "{value}");
+        }
+        assert!(indicator(Said::Domain, "..").is_err());
     }
 
     #[test]

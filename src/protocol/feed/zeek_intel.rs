@@ -14,7 +14,7 @@ use crate::indicator::Rejection;
 use crate::observable::Property;
 
 /// The meaning of each `Intel::Type`.
-const TYPES: [(&str, Said); 11] = [
+const TYPES: [(&str, Said); 12] = [
     ("ADDR", Said::Address),
     ("SUBNET", Said::Address),
     ("URL", Said::Url),
@@ -26,6 +26,8 @@ const TYPES: [(&str, Said); 11] = [
     ("PUBKEY_HASH", Said::Elsewhere),
     ("FILE_HASH", Said::Hash),
     ("FILE_NAME", Said::Text(Property::FileName)),
+    // Of the package ja3.
+    ("JA3", Said::Text(Property::Ja3)),
 ];
 
 /// Whether a line is the header of such a file.

@@ -361,8 +361,12 @@ fn failed(error: &feed::Error) -> String {
 pub fn useless(report: &Report) -> String {
     let first = report.rejections.first();
     let first = first.map(|(line, why)| format!("; line {line}: {why}"));
+    let form = match &*report.form {
+        "" => String::new(),
+        form => format!("{form}: "),
+    };
     let text = format!(
-        "nothing in it is an indicator that can be used: {}{}; it begins with {}",
+        "nothing in it is an indicator that can be used: {form}{}{}; it begins with {}",
         report.counts(),
         first.unwrap_or_default(),
         report.beginning

@@ -11,7 +11,7 @@ use super::record::Record;
 use super::said::Said;
 use super::{Column, Error, NOT_UTF8, Options, by_form};
 use crate::indicator::Rejection;
-use crate::observable::Observable;
+use crate::observable::{Observable, domain};
 
 pub mod columns;
 mod rows;
@@ -193,7 +193,14 @@ pub fn table(sample: &str) -> Table {
     else {
         return Table::No;
     };
-    let is_sure = rows * 10 >= lines.len() * SHARE && (delimiter != b',' || has_columns(sample));
+    // `http://evil.example/page,1.html` is a URL, rather than one beside a file.
+    let ends_in_file = |line: &str| {
+        let cells = split(line, delimiter);
+        line.contains("://") && cells.last().is_some_and(|cell| domain::is_file_name(cell))
+    };
+    let is_sure = rows * 10 >= lines.len() * SHARE
+        && (delimiter != b',' || has_columns(sample))
+        && !lines.iter().any(|line| ends_in_file(line));
     if is_sure || !lines.iter().any(|line| line.contains("://")) {
         Table::Of(delimiter)
     } else {

@@ -100,7 +100,7 @@ impl<R: BufRead> Rows<R> {
             let mut tidy = Tidy::new(self.delimiter);
             tidy.line(&text[marks..], &mut self.row);
             let is_one_line = !tidy.is_open();
-            let is_torn = tidy.is_torn && self.width > 0 && tidy.cells != self.width;
+            let is_torn = tidy.is_torn && tidy.cells < self.width;
             let is_whole = self.is_comment
                 || is_one_line && !is_torn
                 || !is_one_line && self.close(&mut tidy)?;
@@ -317,6 +317,9 @@ mod tests {
         // The quote after the comma closes the cell that begins before the URL.
         let text = "a,b,c\n\"1\",\"http://a.example/x,\"y\"\n";
         assert_eq!(rows(text).1, [2]);
+        // MySQL escapes in another way.
+        let escaped = rows("a,b\nc.example,\"d \\\"e\\\", f\"\n");
+        assert!(escaped.1.is_empty());
     }
 
     #[test]

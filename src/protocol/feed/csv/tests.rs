@@ -105,6 +105,8 @@ fn without_a_header_the_one_column_of_values_counts() {
     assert_eq!(with_column(&two, "4").expect("a column"), expected);
     let quoted = "\"Name\",\"Risk\"\n\"192.0.2.1\",\"99\"\n\"192.0.2.2\",\"x, y\"\n";
     assert_eq!(values(quoted), ["192.0.2.1", "192.0.2.2"]);
+    let sums = "d41d8cd98f00b204e9800998ecf8427f,a.exe\n5d41402abc4b2a76b9719d911017c592,b.exe\n";
+    assert_eq!(values(sums).len(), 2);
     // Unknown column names.
     let named = "Adresse,Bemerkung\n192.0.2.1,x\n192.0.2.2,y\n";
     assert_eq!(values(named), ["192.0.2.1", "192.0.2.2"]);
@@ -222,6 +224,7 @@ fn what_is_no_list_is_read_as_a_table() {
     for either in [
         "http://bad.example/a,elf,mirai\nhttp://bad.example/x,exe\n",
         "http://bad.example/x,y/z\nhttp://bad.example/p,q/r\n",
+        "http://bad.example/page,1.html\nhttp://bad.example/page,2.html\n",
     ] {
         let error = read_with(&Options::default(), either).expect_err(either);
         assert!(error.to_string().contains("list or csv"), "{error}");
