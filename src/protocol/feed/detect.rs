@@ -136,6 +136,10 @@ impl<R: BufRead> Head<'_, R> {
 
     /// Guesses from the first line that is not blank, a comment or a header.
     fn guess_by_value(&mut self, line: &str, options: &Options) -> Result<Detected, Error> {
+        if line.contains('\r') {
+            let why = "its lines end in CR alone: pipe it through `tr '\\r' '\\n'`";
+            return Err(Error::no_feed(why, &self.bytes));
+        }
         if is_hosts_line(line) {
             return Ok(Detected::Hosts);
         }
@@ -279,6 +283,7 @@ mod tests {
             ("PK\x03\x04x", "unzip"),
             ("<!DOCTYPE html>\n", "HTML"),
             ("a\0b\n", "no text"),
+            ("192.0.2.1\ra.example\r", "CR alone"),
             (
                 "192.0.2.1,192.0.2.2\n192.0.2.3,192.0.2.4\n",
                 "columns 1 and 2",

@@ -52,7 +52,9 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
 fn checksum(line: &str) -> Option<(&str, &str)> {
     let (hash, rest) = line.split_once([' ', '\t'])?;
     let file = rest.trim_start().trim_start_matches('*');
-    (!file.is_empty() && Observable::of_hash(hash).is_ok()).then_some((hash, file))
+    let is_hash = |word: &str| Observable::of_hash(word).is_ok();
+    let is_one = !file.is_empty() && is_hash(hash) && !file.split_whitespace().any(is_hash);
+    is_one.then_some((hash, file))
 }
 
 /// Reads a hosts file: the names, not the address that they are mapped to.
@@ -244,11 +246,13 @@ mod tests {
         assert!(report.rejections[0].1.ends_with("a `#` follows its host"));
         assert!(report.rejections[2].1.ends_with("a row of a table"));
         let sums = "d41d8cd98f00b204e9800998ecf8427f  a b.exe\n\
-                    d41d8cd98f00b204e9800998ecf84270 *c.exe\nd41d  d.exe\n";
+                    d41d8cd98f00b204e9800998ecf84270 *c.exe\nd41d  d.exe\n\
+                    d41d8cd98f00b204e9800998ecf84271 d41d8cd98f00b204e9800998ecf84272\n";
         let expected = [
             "d41d8cd98f00b204e9800998ecf8427f",
             "d41d8cd98f00b204e9800998ecf84270",
             "!3",
+            "!4",
         ];
         assert_eq!(values(sums), expected);
         let latin = b"192.0.2.1 # \xfc\n\xfc.example\n";

@@ -188,7 +188,8 @@ impl Error {
 
 /// The accepted formats, for messages.
 pub const TAKEN: &str = "Taken are lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
-     URLhaus JSON, and Intel objects; --indicators-format names the form";
+     URLhaus JSON, and Intel objects; --indicators-format names the form, --indicators-column the \
+     column of a CSV";
 
 /// The first bytes of a feed, for a message.
 pub fn shown(beginning: &[u8]) -> String {

@@ -196,7 +196,8 @@ pub fn table(sample: &str) -> Table {
     // `http://evil.example/page,1.html` is a URL, rather than one beside a file.
     let ends_in_file = |line: &str| {
         let cells = split(line, delimiter);
-        line.contains("://") && cells.last().is_some_and(|cell| domain::is_file_name(cell))
+        let is_url = cells.first().is_some_and(|cell| cell.contains("://"));
+        is_url && cells.last().is_some_and(|cell| domain::is_file_name(cell))
     };
     let is_sure = rows * 10 >= lines.len() * SHARE
         && (delimiter != b',' || has_columns(sample))

@@ -229,6 +229,9 @@ fn what_is_no_list_is_read_as_a_table() {
         let error = read_with(&Options::default(), either).expect_err(either);
         assert!(error.to_string().contains("list or csv"), "{error}");
     }
+    let beside = "bad.example,c2,http://ref.example/x.txt\n".repeat(3);
+    let error = read_with(&Options::default(), &beside).expect_err("two columns");
+    assert!(error.to_string().contains("columns 1 and 3"), "{error}");
     let some = "http://bad.example/a,b\nhttp://bad.example/c\nhttp://bad.example/d\n";
     let all = [
         "http://bad.example/a,b",
