@@ -150,7 +150,13 @@ impl<R: BufRead> Rows<R> {
     /// Whether a line inside of a quoted cell is a row like the others, with an indicator
     /// that would be lost in that cell.
     fn is_own_row(&self, line: &[u8]) -> bool {
-        let cells = split(&String::from_utf8_lossy(line), self.delimiter);
+        let line = String::from_utf8_lossy(line);
+        let mut cells = split(&line, self.delimiter);
+        // It has a stray quotation mark itself.
+        if cells.is_empty() {
+            let parts = line.split(char::from(self.delimiter));
+            cells = parts.map(|cell| cell.trim().to_owned()).collect();
+        }
         let is_as_wide = match self.width {
             0 => cells.len() > 1,
             width => cells.len() == width,

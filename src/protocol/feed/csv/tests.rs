@@ -355,6 +355,17 @@ fn titles_separators_and_single_quotes_are_read_over() {
 }
 
 proptest! {
+    #[test]
+    fn no_row_is_lost_by_stray_quotation_marks(
+        cells in proptest::collection::vec("\"{0,2}[a-c ]{0,2}\"{0,2}", 1..40),
+    ) {
+        let rows = cells.iter().enumerate();
+        let rows: String = rows.map(|(n, cell)| format!("a{n}.example,{cell},1\n")).collect();
+        let table = "ioc,note,date\n".to_owned() + &rows;
+        let (found, _) = read_with(&Options::default(), table).expect("a table");
+        prop_assert_eq!(found.len(), cells.len(), "{}", rows);
+    }
+
     /// For rows as in RFC 4180, except for blanks.
     #[test]
     fn a_line_of_a_sample_has_the_cells_that_are_read(
