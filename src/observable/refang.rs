@@ -68,12 +68,13 @@ pub fn refang(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a text begins with one of [`SCHEMES`].
+/// Whether a text begins with one of [`SCHEMES`]. Most texts have no colon, and no scheme.
 fn has_defanged_scheme(text: &str) -> bool {
-    SCHEMES.iter().any(|(defanged, _)| {
-        let start = text.get(..defanged.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(defanged))
-    })
+    memchr::memchr(b':', text.as_bytes()).is_some()
+        && SCHEMES.iter().any(|(defanged, _)| {
+            let start = text.get(..defanged.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(defanged))
+        })
 }
 
 /// Splits off the scheme with its `://`, refanged.

@@ -50,7 +50,8 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
 
 /// The hash and the name in a line that `md5sum` and its like write.
 fn checksum(line: &str) -> Option<(&str, &str)> {
-    let (hash, rest) = line.split_once([' ', '\t'])?;
+    let end = memchr::memchr2(b' ', b'\t', line.as_bytes())?;
+    let (hash, rest) = line.split_at(end);
     let file = rest.trim_start().trim_start_matches('*');
     let is_hash = |word: &str| Observable::of_hash(word).is_ok();
     let is_one = !file.is_empty() && is_hash(hash) && !file.split_whitespace().any(is_hash);
