@@ -1,5 +1,5 @@
 //! How fast the whole program is: `cargo bench --bench bridge`, or a part of it
-//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start fleet
+//! by name: `cargo bench --bench bridge -- side-by-side batcher stream start confirm fleet
 //! tenzir`.
 //!
 //! The engine is the stand-in of the tests, at the cost that was measured on the
@@ -14,6 +14,7 @@
 mod support;
 
 mod batcher;
+mod confirm;
 mod contender;
 mod engine;
 mod fleet;
@@ -29,12 +30,13 @@ use results::Results;
 type Part = (&'static str, fn(&mut Results));
 
 fn main() {
-    let parts: [Part; 7] = [
+    let parts: [Part; 8] = [
         ("start", start::run),
         ("stream", stream::run),
         ("batcher", batcher::run),
         ("kinds", batcher::kinds),
         ("side-by-side", side_by_side::run),
+        ("confirm", confirm::run),
         ("fleet", fleet::run),
         ("tenzir", tenzir::run),
     ];
