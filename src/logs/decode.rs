@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use flate2::bufread::GzDecoder;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder, StreamingDecoder};
 
 /// The bytes of compressed data that are read at once.
 const INPUT: usize = 256 << 10;
@@ -156,6 +156,8 @@ impl<R: Read> Read for Noting<R> {
 enum State<R: Read> {
     Between(R),
     Inside(Box<Frame<R>>),
+    /// After an error: the decoder still holds the end of what it has decoded.
+    Broken(Box<FrameDecoder>, io::Error),
     Ended,
 }
 
@@ -170,19 +172,55 @@ impl<R: Read> Read for Frames<R> {
                 State::Ended => return Ok(0),
                 State::Between(reader) => self.0 = next_frame(reader)?,
                 State::Inside(mut frame) => match frame.read(buffer) {
-                    Ok(0) => self.0 = State::Between(frame.into_inner().into_inner().1.reader),
+                    Ok(0) => {
+                        check(&frame.decoder)?;
+                        self.0 = State::Between(frame.into_inner().into_inner().1.reader);
+                    }
                     Ok(read) => {
                         self.0 = State::Inside(frame);
                         return Ok(read);
                     }
-                    Err(_) if frame.get_ref().get_ref().1.has_ended => {
-                        return Err(too_early("Zstandard", io::ErrorKind::UnexpectedEof.into()));
+                    Err(error) => {
+                        let error = if frame.get_ref().get_ref().1.has_ended {
+                            too_early("Zstandard", io::ErrorKind::UnexpectedEof.into())
+                        } else {
+                            error
+                        };
+                        self.0 = State::Broken(Box::new(all_decoded(*frame)), error);
                     }
-                    Err(error) => return Err(error),
+                },
+                State::Broken(mut decoder, error) => match decoder.read(buffer) {
+                    Ok(0) | Err(_) => return Err(error),
+                    Ok(read) => {
+                        self.0 = State::Broken(decoder, error);
+                        return Ok(read);
+                    }
                 },
             }
         }
     }
+}
+
+/// Compares the checksum of a frame that was read, if it has one.
+fn check(decoder: &FrameDecoder) -> io::Result<()> {
+    match decoder.get_checksum_from_data() {
+        Some(checksum) if decoder.get_calculated_checksum() != Some(checksum) => {
+            Err(invalid("the checksum of the Zstandard data is wrong"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An empty block that is the last of its frame, and a checksum.
+const LAST_BLOCK: &[u8] = &[1, 0, 0, 0, 0, 0, 0];
+
+/// The decoder of a broken frame, from which all that was decoded can be read. Before the last
+/// block, it keeps a window of it: later blocks may repeat that.
+fn all_decoded<R: Read>(frame: Frame<R>) -> FrameDecoder {
+    let mut decoder = frame.into_frame_decoder();
+    // If this fails, there is nothing more to read.
+    let _ = decoder.decode_blocks(LAST_BLOCK, BlockDecodingStrategy::All);
+    decoder
 }
 
 fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
@@ -193,7 +231,8 @@ fn next_frame<R: Read>(mut reader: R) -> io::Result<State<R>> {
             // A skippable frame: its length, and data for other programs.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
                 let mut length = [0; 4];
-                reader.read_exact(&mut length)?;
+                let read = reader.read_exact(&mut length);
+                read.map_err(|error| too_early("Zstandard", error))?;
                 let length = u64::from(u32::from_le_bytes(length));
                 let skipped = io::copy(&mut (&mut reader).take(length), &mut io::sink())?;
                 if skipped < length {
@@ -320,6 +359,40 @@ mod tests {
             garbage.to_string(),
             "something follows the end of the gzip data"
         );
+    }
+
+    #[test]
+    fn all_that_was_decoded_before_a_cut_is_read() {
+        // Blocks of 128 KiB, of which none leaves the window: compressed ones, and raw ones.
+        let compressible = b"{\"a\": 1}\n".repeat(100_000);
+        let mut random = 1u32;
+        let raw = std::iter::repeat_with(|| {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (random >> 24) as u8
+        });
+        for text in [compressible, raw.take(900_000).collect()] {
+            let stored = zstandard(&text);
+            // Cut inside of the last block, and before the checksum.
+            for (end, whole) in [(20, 6 * (128 << 10)), (2, text.len())] {
+                let stored = &stored[..stored.len() - end];
+                let (_, mut reader) = decoded(stored).expect("memory does not fail");
+                let mut back = Vec::new();
+                let error = reader.read_to_end(&mut back).expect_err("it is cut off");
+                assert_eq!(error.to_string(), "the Zstandard file ends too early");
+                assert_eq!(back.len(), whole);
+                assert!(text.starts_with(&back));
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_checksum_is_an_error() {
+        for mut stored in [gzip(b"a\n"), zstandard(b"a\n")] {
+            // The end of gzip has the length after the checksum.
+            let of_checksum = stored.len() - if stored[0] == 0x1f { 5 } else { 1 };
+            stored[of_checksum] ^= 1;
+            assert!(read(&stored).is_err());
+        }
     }
 
     #[test]
