@@ -18,6 +18,10 @@ const OF_EVENTS: &[&str] = &[
     "EventData",
 ];
 
+/// Keys that only indicators have, at any depth: attributes of MISP, and Intel objects. They have
+/// times too.
+const OF_INDICATORS: &[&str] = &["to_ids", "intel_type", "ioc_type"];
+
 /// Keys of the table that other documents have too, unless an address is in them, or a script of
 /// Zeek (`loaded_scripts.log` has no other key).
 const GENERIC: &[&str] = &[
@@ -31,12 +35,13 @@ const GENERIC: &[&str] = &[
 pub struct Recogniser {
     keys: Keys,
     found: bool,
+    is_indicator: bool,
 }
 
 impl Recogniser {
     /// Whether an object is an event. An object without any such field matches no indicator.
     pub fn is_event(&mut self, object: &str) -> bool {
-        walk(object, self).is_ok() && self.found
+        walk(object, self).is_ok() && self.found && !self.is_indicator
     }
 
     /// The place of a field in the table, unless its name alone says nothing.
@@ -55,9 +60,11 @@ impl Visit for Recogniser {
     fn begin(&mut self) {
         self.keys.begin();
         self.found = false;
+        self.is_indicator = false;
     }
 
     fn field(&mut self, parent: Node, key: &str) -> Node {
+        self.is_indicator |= OF_INDICATORS.contains(&key);
         self.found |= OF_EVENTS.contains(&key) || parent == Node::EVENT && is_time(key);
         self.keys.field(parent, key, Places::shared())
     }
@@ -129,6 +136,9 @@ mod tests {
             r#"{"type":"bundle","id":"bundle--1","objects":[{"type":"ipv4-addr","value":"192.0.2.1","created":"2024"}]}"#,
             r#"{"Event":{"timestamp":"1","Attribute":[{"timestamp":"1","value":"192.0.2.1"}],"host":"x"}}"#,
             r#"{"index":{}}"#,
+            r#"{"type":"ip-dst","timestamp":"1714","value":"192.0.2.1","to_ids":true}"#,
+            r#"{"ts":"2020-11-26 12:00:00","data":{"indicator":["192.0.2.1"],"intel_type":2}}"#,
+            r#"{"ioc":"192.0.2.1","ioc_type":"ip:port","timestamp":"x"}"#,
             r#"{"relationship":"x"}"#,
         ] {
             assert!(!recogniser.is_event(other), "{other}");

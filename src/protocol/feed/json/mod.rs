@@ -101,8 +101,6 @@ struct Shape<'a> {
     indicator: Option<&'a RawValue>,
     #[serde(borrow, default)]
     event_type: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    timestamp: Option<&'a RawValue>,
     #[serde(rename = "_path", borrow, default)]
     path: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -131,9 +129,7 @@ impl Text<'_> {
 impl Shape<'_> {
     /// An event of Suricata or Zeek.
     fn is_event(&self) -> bool {
-        self.event_type.is_some() && self.timestamp.is_some()
-            || self.path.is_some()
-            || self.ts.is_some() && self.uid.is_some()
+        self.event_type.is_some() || self.path.is_some() || self.ts.is_some() && self.uid.is_some()
     }
 
     fn is_stix(&self) -> bool {
@@ -335,6 +331,14 @@ impl<R: BufRead> Walk<'_, '_, R> {
                 return Ok(None);
             }
         };
+        // An event may have members of any feed beside its own.
+        if shape.is_event() && !self.is_given {
+            return Err(Error::no_feed(
+                "it holds events of Suricata or Zeek, for --events",
+                json.as_bytes(),
+            )
+            .into());
+        }
         if Text::get(shape.kind.as_ref()) == Some("bundle") {
             return Ok(Some("STIX"));
         }
@@ -353,13 +357,6 @@ impl<R: BufRead> Walk<'_, '_, R> {
         }
         if shape.kind.is_some() && shape.to_ids.is_some() {
             return Ok(misp::attribute(json, &self.event, line, self.out));
-        }
-        if shape.is_event() && !self.is_given {
-            return Err(Error::no_feed(
-                "it holds events of Suricata or Zeek, for --events",
-                json.as_bytes(),
-            )
-            .into());
         }
         if is_manifest(json) {
             let reason = "it is the manifest of a MISP feed: name its folder".to_owned();

@@ -287,3 +287,25 @@ fn a_manifest_alone_is_named() {
     let (_, report) = read_with(&Options::default(), text).expect("JSON");
     assert!(report.rejections[0].1.contains("name its folder"));
 }
+
+#[test]
+fn an_event_with_the_members_of_a_feed_is_still_an_event() {
+    for members in [
+        r#""event_type":"alert""#,
+        r#""_path":"intel""#,
+        r#""ts":1.0,"uid":"C1""#,
+    ] {
+        for of_feed in [
+            r#""type":"IPv4","indicator":"203.0.113.7""#,
+            r#""ioc_type":"ip","ioc":"203.0.113.7""#,
+            r#""url_status":"online","url":"http://a.example/""#,
+            r#""type":"indicator","pattern":"[ipv4-addr:value = '203.0.113.7']""#,
+            r#""type":"ip-dst","to_ids":true,"value":"203.0.113.7""#,
+        ] {
+            let text = format!("{{{of_feed},{members}}}");
+            let error = read_with(&Options::default(), &text).map(|(_, report)| report.form);
+            let error = error.expect_err(&text).to_string();
+            assert!(error.contains("for --events"), "{error}");
+        }
+    }
+}
