@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use log::{info, warn};
 
 use super::folder::{Identity, has_object, is_compressed};
+use super::format::json_lines::may_have_object;
 use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
 use super::read::{BlockReader, Failure};
@@ -19,6 +20,9 @@ use crate::protocol::MatchType;
 
 /// How often a file without new data is checked.
 pub const PAUSE: Duration = Duration::from_millis(200);
+
+/// The bytes that are read at once from the end of a file.
+const BUFFER: usize = 64 << 10;
 
 /// How long a file is still read after another has its name, since its writer may not
 /// have noticed yet.
@@ -58,29 +62,47 @@ impl Tail {
             Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
             // Lines without objects may be rows below a header further on.
             Detected::Format(form) if !form.needs_start() && has_object(&beginning[..count]) => {
+                let end = self.end_of_lines()?;
+                if !self.ends_with_object(end)? {
+                    // The writer may have changed its format, and a header is needed.
+                    return Ok(self.read_over()?);
+                }
                 self.cutter = Cutter::behind(form);
-                Ok(self.skip_lines()?)
+                self.position = self.input.file().seek(SeekFrom::Start(end))?;
+                Ok(())
             }
             // A row is meaningless without its header, wherever that is.
             Detected::Format(_) | Detected::More => Ok(self.read_over()?),
         }
     }
 
-    fn skip_lines(&mut self) -> io::Result<()> {
+    /// The end of the last whole line.
+    fn end_of_lines(&self) -> io::Result<u64> {
         let mut end = self.existing;
-        let mut buffer = vec![0; 64 << 10];
+        let mut buffer = vec![0; BUFFER];
         while end > 0 {
             let count = end.min(buffer.len() as u64);
             let part = &mut buffer[..count as usize];
             self.input.file().read_exact_at(part, end - count)?;
             if let Some(at) = memchr::memrchr(b'\n', part) {
-                end = end - count + at as u64 + 1;
-                break;
+                return Ok(end - count + at as u64 + 1);
             }
             end -= count;
         }
-        self.position = self.input.file().seek(SeekFrom::Start(end))?;
-        Ok(())
+        Ok(0)
+    }
+
+    /// Whether the last line before this place has an object, or is too long for a row.
+    fn ends_with_object(&self, end: u64) -> io::Result<bool> {
+        let mut lines = vec![0; end.min(BUFFER as u64) as usize];
+        let start = end - lines.len() as u64;
+        self.input.file().read_exact_at(&mut lines, start)?;
+        let lines = lines.trim_ascii_end();
+        let line = memchr::memrchr(b'\n', lines).map(|at| &lines[at + 1..]);
+        Ok(match line {
+            Some(line) => may_have_object(line),
+            None => start > 0 || may_have_object(lines),
+        })
     }
 
     fn read_over(&mut self) -> io::Result<()> {
@@ -299,5 +321,63 @@ fn look(reader: &BlockReader<'_>, path: &Path, current: &Tail) -> io::Result<Cha
         Ok(Change::Shorter)
     } else {
         Ok(Change::Nothing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::format::{Event, zeek_json};
+    use super::*;
+    use crate::process::stop::Stop;
+
+    /// The events in `new`, which is written behind what was there before.
+    fn events(existing: &str, new: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("log");
+        fs::write(&path, existing).expect("there is room");
+        let stop = Stop::new().expect("a pipe");
+        let mut tail = Tail::new(OpenInput::open(&path, &stop).expect("a file"));
+        tail.skip_existing().expect("a log");
+        fs::write(&path, format!("{existing}{new}")).expect("there is room");
+        let (mut block, mut file, mut events) = (Block::default(), tail.input.file(), Vec::new());
+        while let Cut::Block(mut parser) = tail
+            .cutter
+            .next(&mut file, &mut block, Fill::Eager, AtEnd::Keep)
+            .expect("a file")
+        {
+            parser.each(block.bytes(), |event| match event {
+                Ok(Event::Json(line)) => events.push(line.to_owned()),
+                Ok(Event::Row(row)) => {
+                    let mut json = String::new();
+                    zeek_json::print(&row, &mut json);
+                    events.push(json);
+                }
+                Err(no) => events.push(no.reason.to_string()),
+            });
+        }
+        events
+    }
+
+    #[test]
+    fn what_is_appended_is_read_by_the_header_that_was_there_before() {
+        let (json, row) = ("{\"ts\":1}\n", "3.0\tb\n");
+        let zeek = "#separator \\x09\n#fields\tts\ta\n2.0\ta\n";
+        let as_json = "{\"ts\":\"3.0\",\"a\":\"b\"}";
+        for existing in [
+            format!("{json}{zeek}"),
+            format!("{json}{zeek}\n\n3.0\t"),
+            format!("{}{zeek}#close\t2024-03-05-11-00-00\n", json.repeat(20_000)),
+            format!("{zeek}{json}"),
+        ] {
+            let new = if existing.ends_with('\t') { "b\n" } else { row };
+            assert_eq!(events(&existing, new), [as_json], "{zeek}");
+        }
+        assert_eq!(events(json, json), [json.trim_end()]);
+        assert_eq!(
+            events(&format!("{json}{{"), "\"ts\":1}\n"),
+            [json.trim_end()]
+        );
     }
 }
