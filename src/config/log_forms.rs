@@ -14,10 +14,12 @@ pub const JSON_LINES: LogForm = LogForm {
     name: "JSON lines",
     taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
             that a truncating rotation leaves, what syslog puts before the object, and a comma \
-            after it are skipped. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
+            after it are skipped, and so are the actions of Elasticsearch's bulk API. A line may \
+            have several objects, or an array. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
             `_raw`) are unwrapped. If a shipper has kept the event as text, that is read too: \
             Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
-            journald (`MESSAGE`), GELF (`short_message`)",
+            journald (`MESSAGE`, also as bytes), GELF (`short_message`), Loki (`line`), kcat \
+            (`payload`), Google Cloud (`textPayload`)",
 };
 
 /// JSON arrays, and objects over several lines.
@@ -25,7 +27,8 @@ pub const JSON_ARRAYS: LogForm = LogForm {
     name: "JSON arrays",
     taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
             objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
-            and Splunk (`results`), and arrays under `events`, `value` and `Records`",
+            and Splunk (`results`), and arrays under `events`, `value` and `Records`; several \
+            responses and single events in any order",
 };
 
 /// Zeek's own format.

@@ -17,7 +17,7 @@ use log::{info, warn};
 use super::decode::{Compression, decoded};
 use super::format::json_lines;
 use super::format::{
-    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, unreadable, zeek_tsv,
+    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, supported, unreadable, zeek_tsv,
 };
 use super::lines::{AtEnd, Block, Fill};
 use super::read::Failure;
@@ -68,7 +68,7 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<ListedL
     for path in paths {
         let metadata = path.metadata().ok().filter(|_| !is_standard_input(path));
         let found = if metadata.as_ref().is_some_and(Metadata::is_dir) {
-            some_logs(path).unwrap_or_else(|error| {
+            some_logs(path, &fail).unwrap_or_else(|error| {
                 fail(path, error);
                 Vec::new()
             })
@@ -96,37 +96,64 @@ pub fn logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
 }
 
 /// The same, with an error if there are no logs: a user would take "nothing found" for an
-/// answer. An empty folder is like an empty file.
-fn some_logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
-    let search = Search::of(folder)?;
-    if search.found.is_empty() && search.holds_others {
-        return Err(io::Error::other("no file in it is a supported log"));
+/// answer. An empty folder is like an empty file. `fail` is called for folders in it that cannot be
+/// read.
+fn some_logs(folder: &Path, fail: impl Fn(&Path, io::Error)) -> io::Result<Vec<ListedLog>> {
+    let mut search = Search::of(folder)?;
+    let is_unread = !search.failed.is_empty();
+    for (path, error) in search.failed.drain(..) {
+        fail(&path, error);
     }
-    if search.found.is_empty() {
+    if search.found.is_empty() && search.others > 0 {
+        let count = match search.others {
+            1 => "1 file was".to_owned(),
+            count => format!("{count} files were"),
+        };
+        let more = if search.others > SHOWN { ", …" } else { "" };
+        return Err(io::Error::other(format!(
+            "no file in it is a supported log, and {count} left out: {}{more}. What is read: {}",
+            search.shown.join(", "),
+            supported()
+        )));
+    }
+    if search.found.is_empty() && !is_unread {
         warn!("{} has no logs", name(folder));
     }
     Ok(search.into_logs())
 }
 
 struct Search {
+    /// Its path as it was named.
+    folder: PathBuf,
+    /// The same without links.
     root: PathBuf,
     folders: HashSet<Identity>,
     files: HashSet<Identity>,
     found: Vec<ListedLog>,
-    /// Whether there are files that are not logs.
-    holds_others: bool,
+    /// The number of files that are not logs.
+    others: usize,
+    /// The first of these, with what they are.
+    shown: Vec<String>,
+    /// The folders that cannot be read.
+    failed: Vec<(PathBuf, io::Error)>,
 }
+
+/// The most files that a message names.
+const SHOWN: usize = 3;
 
 impl Search {
     /// Reads the whole folder.
     fn of(folder: &Path) -> io::Result<Self> {
         let root = folder.canonicalize()?;
         let mut search = Search {
+            folder: folder.to_owned(),
             root,
             folders: HashSet::new(),
             files: HashSet::new(),
             found: Vec::new(),
-            holds_others: false,
+            others: 0,
+            shown: Vec::new(),
+            failed: Vec::new(),
         };
         search.look_into(folder, 0)?;
         Ok(search)
@@ -141,8 +168,11 @@ impl Search {
 
     fn look_into(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
         let metadata = folder.metadata()?;
-        if depth > DEEPEST || !self.folders.insert((metadata.dev(), metadata.ino())) {
+        if !self.folders.insert((metadata.dev(), metadata.ino())) {
             return Ok(());
+        }
+        if depth > DEEPEST {
+            return Err(io::Error::other("it is in more folders than are read"));
         }
         let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -165,25 +195,37 @@ impl Search {
             Err(error) => return left_out(&error.to_string()),
         };
         if path.is_symlink() && file_name != "current" && !self.is_within(&path) {
-            return left_out("it is a link that leads out of the folder");
+            let what = "a link that leads out of the folder";
+            left_out(&format!("it is {what}"));
+            return self.note_other(&path, what);
         }
         if metadata.is_dir() {
             if let Err(error) = self.look_into(&path, depth + 1) {
                 left_out(&error.to_string());
+                self.failed.push((path, error));
             }
         } else if !metadata.is_file() {
             left_out("it is not a regular file");
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
-            match is_log(&path) {
-                Ok(true) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
-                Ok(false) if metadata.len() == 0 => left_out("it is empty"),
-                Ok(false) => {
-                    self.holds_others = true;
-                    left_out("it is not a supported log");
+            match other(&path) {
+                Ok(None) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
+                Ok(Some(_)) if metadata.len() == 0 => left_out("it is empty"),
+                Ok(Some(what)) => {
+                    left_out(&format!("it is not a supported log ({what})"));
+                    self.note_other(&path, what);
                 }
                 // The error is reported when it is read.
                 Err(_) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
             }
+        }
+    }
+
+    /// Counts a file that is not read.
+    fn note_other(&mut self, path: &Path, what: &str) {
+        self.others += 1;
+        if self.shown.len() < SHOWN {
+            let path = path.strip_prefix(&self.folder).unwrap_or(path);
+            self.shown.push(format!("{} ({what})", name(path)));
         }
     }
 
@@ -203,14 +245,34 @@ pub fn is_compressed(input: &input::OpenInput) -> io::Result<bool> {
     Ok(Compression::of(&beginning[..count]) != Compression::Plain)
 }
 
-/// Whether a file looks like a log, by its beginning. A file with an unsupported
-/// compression does, since it may be one.
-fn is_log(path: &Path) -> io::Result<bool> {
+/// What a file is that does not look like a log, by its beginning; `None` for a log, and for a file
+/// with an unsupported compression, since it may be one.
+fn other(path: &Path) -> io::Result<Option<&'static str>> {
     let beginning = beginning(path)?;
     Ok(match form_of(&beginning) {
-        Ok(form) => form.is_some(),
-        Err(_) => unreadable::may_be_log(&beginning),
+        Ok(Some(_)) => None,
+        Ok(None) => Some(what_is(&beginning)),
+        Err(_) => (!unreadable::may_be_log(&beginning)).then_some("packets"),
     })
+}
+
+/// What a file without events is, as far as its beginning shows.
+fn what_is(beginning: &[u8]) -> &'static str {
+    let mut lines = beginning.split(|byte| *byte == b'\n');
+    let is_content = |line: &&[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
+    let first = lines.find(is_content).unwrap_or_default();
+    let holds = |delimiter: u8| memchr::memchr_iter(delimiter, first).count() > 1;
+    if memchr::memchr(0, beginning).is_some() {
+        "binary"
+    } else if beginning.trim_ascii_start().starts_with(b"<") {
+        "HTML or XML"
+    } else if has_object(beginning) {
+        "JSON without events"
+    } else if holds(b',') || holds(b';') {
+        "CSV"
+    } else {
+        "text without events"
+    }
 }
 
 /// The format of a log, if it can be detected.
@@ -223,7 +285,7 @@ pub fn form(path: &Path) -> Result<Option<LogFormat>, Failure> {
 
 fn form_of(beginning: &[u8]) -> Result<Option<LogFormat>, Failure> {
     match detect(beginning, true) {
-        Detected::Format(LogFormat::JsonLines | LogFormat::JsonArray(_)) if is_other(beginning) => {
+        Detected::Format(LogFormat::JsonLines | LogFormat::JsonArray) if is_other(beginning) => {
             Ok(None)
         }
         Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => {
@@ -288,7 +350,7 @@ pub fn has_object(beginning: &[u8]) -> bool {
         has_one |= object.is_some_and(|object| {
             let checked = serde_json::from_str::<serde::de::IgnoredAny>(object);
             checked.map_or_else(|error| error.is_eof(), |_| true)
-        });
+        }) || !json_lines::several(line).0.is_empty();
     });
     has_one
 }
@@ -394,6 +456,43 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_of_a_folder_without_logs_is_named() {
+        let folder = Folder::new();
+        let message = |folder: &Folder| {
+            let logs = some_logs(folder.0.path(), |_, _| {});
+            logs.expect_err("no logs").to_string()
+        };
+        folder.file("b/a.csv", b"# none\nip,port,first_seen\n192.0.2.1,1,x\n", 5);
+        let named = message(&folder);
+        assert!(
+            named.contains("1 file was left out: b/a.csv (CSV). What is read: "),
+            "{named}"
+        );
+        for (path, text) in [
+            ("c.pcap", &b"\xd4\xc3\xb2\xa1\x02\x00"[..]),
+            ("d.json", b"{\"error\":\"unauthorized\"}\n"),
+            ("e.txt", b"text\n"),
+        ] {
+            folder.file(path, text, 5);
+        }
+        let named = message(&folder);
+        let files = "4 files were left out: b/a.csv (CSV), c.pcap (packets), \
+                     d.json (JSON without events), …. ";
+        assert!(named.contains(files), "{named}");
+    }
+
+    #[test]
+    fn a_folder_in_too_many_folders_is_no_secret() {
+        let folder = Folder::new();
+        folder.file("eve.json", EVENT, 5);
+        folder.file(&format!("{}eve.json", "a/".repeat(DEEPEST + 1)), EVENT, 5);
+        let failed = std::cell::Cell::new(0);
+        let paths = [folder.0.path().to_owned()];
+        let read = inputs(&paths, |_, _| failed.set(failed.get() + 1));
+        assert_eq!((read.len(), failed.get()), (1, 1));
+    }
+
+    #[test]
     fn a_folder_without_logs_counts_as_not_searched() {
         let folder = Folder::new();
         let failed = |folder: &Folder| {
@@ -408,5 +507,10 @@ mod tests {
         folder.file("a/readme", b"hello\n", 5);
         assert_eq!(failed(&folder), 1);
         assert!(folder.logs().is_empty());
+        // A link that is not followed is not searched either.
+        let (folder, elsewhere) = (Folder::new(), Folder::new());
+        let outside = elsewhere.file("conn.log", b"#fields\ta\n", 5);
+        symlink(outside, folder.0.path().join("conn.log")).expect("a link");
+        assert_eq!(failed(&folder), 1);
     }
 }

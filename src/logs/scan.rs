@@ -173,7 +173,8 @@ impl Scanner<'_> {
                 Ok(Event::Json(line)) => (line, look.line(line)),
                 Ok(Event::Row(row)) => {
                     let looked_at = look.row(&row, &mut printed);
-                    (&*printed, looked_at)
+                    let count = u64::from(looked_at.is_ok());
+                    (&*printed, (count, looked_at.err()))
                 }
                 Err(NoEvent { line, reason }) => {
                     let at = place_in(part, line);
@@ -182,18 +183,17 @@ impl Scanner<'_> {
                     return look.findings.push(rejected);
                 }
             };
-            match looked_at {
-                Ok(()) => events += 1,
-                Err(error) => {
-                    let at = place_in(part, line.as_bytes());
-                    let reason = if is_like_row(line.as_bytes()) {
-                        NoRow::NoHeader.to_string()
-                    } else {
-                        error.to_string()
-                    };
-                    let rejected = Finding::Rejected(line.to_owned(), reason, at);
-                    look.findings.push(rejected);
-                }
+            let (count, error) = looked_at;
+            events += count;
+            if let Some(error) = error {
+                let at = place_in(part, line.as_bytes());
+                let reason = if is_like_row(line.as_bytes()) {
+                    NoRow::NoHeader.to_string()
+                } else {
+                    error.to_string()
+                };
+                let rejected = Finding::Rejected(line.to_owned(), reason, at);
+                look.findings.push(rejected);
             }
         });
         if look.is_log {
@@ -258,14 +258,23 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// Searches a line of JSON, which may have text around the event.
-    fn line(&mut self, line: &str) -> Result<(), ScanError> {
-        self.unwrapped(line).or_else(|error| {
-            let object = json_lines::within(line);
-            object
-                .and_then(|object| self.unwrapped(object).ok())
-                .ok_or(error)
-        })
+    /// Searches a line of JSON, which may have text around its events. Returns their number, and
+    /// the error if something in it is no event.
+    fn line(&mut self, line: &str) -> (u64, Option<ScanError>) {
+        let Err(error) = self.unwrapped(line) else {
+            return (1, None);
+        };
+        let object = json_lines::within(line);
+        if object.is_some_and(|object| self.unwrapped(object).is_ok()) {
+            return (1, None);
+        }
+        let (objects, are_all) = json_lines::several(line);
+        let read = objects
+            .iter()
+            .filter(|object| self.unwrapped(object).is_ok());
+        let count = read.count();
+        let is_whole = are_all && count > 0 && count == objects.len();
+        (count as u64, (!is_whole).then_some(error))
     }
 
     fn unwrapped(&mut self, object: &str) -> Result<(), ScanError> {

@@ -236,6 +236,42 @@ fn json_that_is_no_log_is_an_error_where_it_was_named_and_left_out_of_a_folder()
 }
 
 #[test]
+fn events_are_counted_however_lines_and_responses_follow_each_other() {
+    let found = r#"{"ts":1.0,"id.resp_h":"203.0.113.7"}"#;
+    let other = r#"{"ts":2.0,"id.resp_h":"192.0.2.1"}"#;
+    let response = format!(r#"{{"took":1,"hits":{{"hits":[{{"_source":{found}}}]}}}}"#);
+    let records = format!(r#"{{"Records":[{found},{other}]}}"#);
+    let index = r#"{"index":{"_index":"203.0.113.7","_id":"1"}}"#;
+    for (log_text, sightings, events, rejected) in [
+        (
+            format!("{response}\n{found}\nno event\n{records}\n"),
+            3,
+            4,
+            1,
+        ),
+        (
+            format!("{found}\n{response}\nno event\n{records}\n"),
+            3,
+            4,
+            1,
+        ),
+        (format!("{index}\n{found}\n{index}\n{other}\n"), 1, 2, 0),
+        (format!("{other}{found}\n{other}\n"), 1, 3, 0),
+        (format!("{other}\n{}{found}\n", &other[..20]), 1, 2, 1),
+        (format!("{other}\n[{found},{other}]\n"), 1, 3, 0),
+    ] {
+        let output = run(&["--exit-code"], &["-".into()], log_text.as_bytes());
+        let log = log(&output);
+        assert_eq!(contexts(&output), vec![found; sightings], "{log_text}{log}");
+        assert_eq!(counter(&log, "events_read"), events, "{log_text}{log}");
+        assert_eq!(counter(&log, "lines_rejected"), rejected, "{log_text}{log}");
+    }
+    // Actions without documents are like a header.
+    let output = run(&["--exit-code"], &["-".into()], index.as_bytes());
+    assert_eq!(output.status.code(), Some(3), "{}", log(&output));
+}
+
+#[test]
 fn what_an_archive_that_is_cut_off_still_holds_is_searched() {
     let home = Scratch::new();
     let event = "{\"timestamp\":\"2024-05-01T10:00:00Z\",\"dest_ip\":\"203.0.113.7\"}\n";
@@ -332,7 +368,7 @@ fn a_folder_is_searched_and_what_is_no_log_is_left_out() {
     assert_eq!(counter(&log, "events_read"), 8, "{log}");
     assert_eq!(contexts(&output).len(), 7, "{log}");
     assert!(
-        log.contains("fast.log is left out: it is not a supported log"),
+        log.contains("fast.log is left out: it is not a supported log (text without events)"),
         "{log}"
     );
     assert!(log.contains("is named twice, and read once"), "{log}");
@@ -342,7 +378,8 @@ fn a_folder_is_searched_and_what_is_no_log_is_left_out() {
     let output = run(&["--exit-code", "--loglevel", "error"], &[spool], b"");
     let log = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(75), "{log}");
-    assert!(log.contains("no file in it is a supported log"), "{log}");
+    let named = "no file in it is a supported log, and 1 file was left out: fast.log (text";
+    assert!(log.contains(named), "{log}");
     // Logs in a compression that is not read are not just left out.
     fs::write(folder.join("old.json.xz"), b"\xfd7zXZ\x00\x00").expect("there is room");
     let output = run(&["--exit-code"], &named_twice[..1], b"");

@@ -141,7 +141,7 @@ impl Cutter {
         };
         let more = match &mut self.flatten {
             Some(flatten) => {
-                let mut lines = flatten.over(&mut whole);
+                let mut lines = flatten.over(&mut whole, at_end);
                 self.lines.next(&mut lines, block, fill, at_end)?
             }
             None => self.lines.next(&mut whole, block, fill, at_end)?,

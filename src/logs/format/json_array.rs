@@ -6,8 +6,18 @@
 //! after them. An element that is not an object (a number in the array) becomes a line too,
 //! and is counted later as a line that is not an event. A line break inside a string, which
 //! JSON does not allow, ends a broken event, and the next `{` begins another.
+//!
+//! Any object outside of a response may be another one. Its text is held back until it is known
+//! to be an event or has ended, and dropped if it is a response: the events are then those in
+//! its array.
 
 use std::io::{self, Read};
+use std::ops::Range;
+
+use memchr::memchr_iter;
+
+use super::json_lines::{OF_EVENTS, begins_like_event};
+use crate::logs::lines::{AtEnd, LONGEST_LINE};
 
 /// The bytes that are read at once.
 const INPUT: usize = 64 << 10;
@@ -15,65 +25,54 @@ const INPUT: usize = 64 << 10;
 /// The deepest nesting: JSON readers give up beyond it.
 const DEEPEST: usize = 128;
 
-/// Where the events are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ArrayPlace {
-    /// At the top level, or in arrays there.
-    Top,
-    /// In the array at this path of keys, from the top.
-    Within(&'static [&'static str]),
-}
+/// The members with the events in responses of known programs. Elasticsearch has them deeper, in
+/// `hits` of [`HITS`].
+const LISTS: [&[u8]; 4] = [b"results", b"events", b"value", b"Records"];
 
-/// The paths of the events in responses of known programs.
-const ANSWERS: [&[&str]; 5] = [
-    &["hits", "hits"],
-    &["results"],
-    &["events"],
-    &["value"],
-    &["Records"],
-];
+/// The member of a response of Elasticsearch, and the one with the events in it.
+const HITS: &[u8] = b"hits";
 
-/// Keys of an event, as far as a key is kept: an object that has one before an array is an event
-/// and not a response.
-const OF_EVENTS: [&str; 7] = [
-    "ts", "time", "_path", "flow_id", "timestam", "@timesta", "event_ty",
-];
-
-/// Whether an input is the response of a known program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Envelope {
-    /// It is, and its events are at this place.
-    Place(ArrayPlace),
-    /// It is not.
-    No,
-    /// The first object is not complete.
-    More,
-}
-
-/// Checks the first object of an input. Unless the result is [`Envelope::More`], it holds
-/// for every longer beginning too.
-pub fn envelope(beginning: &[u8]) -> Envelope {
-    let mut open = ANSWERS.map(|path| Some((path, EventSearch::new(ArrayPlace::Within(path)))));
+/// Whether an input begins with the response of a known program: its first object, as far as it
+/// is here. The result of `true` holds for every longer beginning too.
+pub fn begins_with_response(beginning: &[u8]) -> bool {
+    let (mut state, mut text) = (EventSearch::default(), Vec::new());
     for &byte in beginning {
-        for search in &mut open {
-            let Some((path, state)) = search else {
-                continue;
-            };
-            state.step(byte);
-            if byte == b':' && state.is_own_key(&OF_EVENTS) {
-                return Envelope::No;
-            }
-            match state.phase {
-                Phase::Object => return Envelope::Place(ArrayPlace::Within(path)),
-                Phase::Between if state.depth == 0 && byte == b'}' => *search = None,
-                _ => {}
-            }
-        }
-        if open.iter().all(Option::is_none) {
-            return Envelope::No;
+        state.step(byte, &mut text);
+        if state.has_response || state.held.is_none() {
+            break;
         }
     }
-    Envelope::More
+    state.has_response
+}
+
+/// The events of a line that is a response or an array, a line each; `None` for any other. For
+/// most lines this costs next to nothing.
+pub fn events_of_line(line: &str) -> Option<String> {
+    if !may_hold_events(line.as_bytes()) {
+        return None;
+    }
+    let (mut state, mut events) = (EventSearch::default(), Vec::new());
+    state.convert(line.as_bytes(), &mut events);
+    state.finish(&mut events);
+    let holds_events = line.starts_with('[') || state.has_response;
+    holds_events.then(|| String::from_utf8_lossy(&events).into_owned())
+}
+
+fn may_hold_events(line: &[u8]) -> bool {
+    let is_object = |text: &[u8]| text.trim_ascii_start().starts_with(b"{");
+    match line {
+        [b'[', rest @ ..] => is_object(rest),
+        [b'{', ..] if !begins_like_event(line) => memchr_iter(b'[', line).any(|at| {
+            let (before, list) = line.split_at(at);
+            let key = before.trim_ascii_end().strip_suffix(b":");
+            let key = key.and_then(|key| key.trim_ascii_end().strip_suffix(b"\""));
+            key.is_some_and(|key| {
+                LISTS.iter().any(|list| key.ends_with(list)) && is_object(&list[1..])
+                    || key.ends_with(HITS)
+            })
+        }),
+        _ => false,
+    }
 }
 
 /// Converts arrays to lines.
@@ -81,27 +80,33 @@ pub fn envelope(beginning: &[u8]) -> Envelope {
 pub struct Flatten {
     state: EventSearch,
     input: Vec<u8>,
-    /// The lines that are converted and not read yet.
+    /// The lines that are converted and not read yet, and then the object that is held back.
     output: Vec<u8>,
     at: usize,
 }
 
-impl Flatten {
-    /// Converts an input from its start.
-    pub fn new(place: ArrayPlace) -> Self {
+impl Default for Flatten {
+    fn default() -> Self {
         Flatten {
-            state: EventSearch::new(place),
+            state: EventSearch::default(),
             input: vec![0; INPUT],
             output: Vec::new(),
             at: 0,
         }
     }
+}
 
+impl Flatten {
     /// The lines of the input from `reader`.
-    pub fn over<'a, R: Read>(&'a mut self, reader: &'a mut R) -> impl Read + use<'a, R> {
+    pub fn over<'a, R: Read>(
+        &'a mut self,
+        reader: &'a mut R,
+        at_end: AtEnd,
+    ) -> impl Read + use<'a, R> {
         Over {
             flatten: self,
             reader,
+            at_end,
         }
     }
 }
@@ -109,6 +114,7 @@ impl Flatten {
 struct Over<'a, R> {
     flatten: &'a mut Flatten,
     reader: &'a mut R,
+    at_end: AtEnd,
 }
 
 impl<R: Read> Read for Over<'_, R> {
@@ -119,16 +125,19 @@ impl<R: Read> Read for Over<'_, R> {
             output,
             at,
         } = &mut *self.flatten;
-        while *at == output.len() {
+        while *at == state.ready(output) {
             let read = self.reader.read(input)?;
             if read == 0 {
-                return Ok(0);
+                if self.at_end == AtEnd::Keep || !state.finish(output) {
+                    return Ok(0);
+                }
+                continue;
             }
-            output.clear();
+            state.forget(output, *at);
             *at = 0;
-            state.lines(&input[..read], output);
+            state.convert(&input[..read], output);
         }
-        let count = buffer.len().min(output.len() - *at);
+        let count = buffer.len().min(state.ready(output) - *at);
         buffer[..count].copy_from_slice(&output[*at..*at + count]);
         *at += count;
         Ok(count)
@@ -136,23 +145,21 @@ impl<R: Read> Read for Over<'_, R> {
 }
 
 /// What the next byte belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// Outside of events, or outside of the array of events.
+    /// Between events.
+    #[default]
     Between,
-    /// A string outside of events.
-    Key,
-    /// An event.
+    /// An event, or a response outside of its array.
     Object,
-    /// A string in an event.
+    /// A string in one.
     Text,
-    /// Something other than an event, among the events.
+    /// Something other than an object.
     Other,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct EventSearch {
-    path: &'static [&'static str],
     phase: Phase,
     /// After a backslash in a string.
     is_escaped: bool,
@@ -160,49 +167,123 @@ struct EventSearch {
     is_indented: bool,
     /// The number of open brackets in an event.
     inside: usize,
-    /// The number of open brackets outside of events.
-    depth: usize,
-    /// The number of keys of the path that lead to the current place.
-    matched: usize,
-    /// The last string outside of events, as far as it can be a key of the path.
-    key: String,
-    /// This key is before the next value.
-    is_expected: bool,
+    /// The number of open lists around it, to that of the response.
+    lists: usize,
+    response: Option<Response>,
+    held: Option<Held>,
+    /// Whether there was a response.
+    has_response: bool,
 }
 
-/// What to do with a byte.
+/// The response in whose array the next event is.
+#[derive(Debug)]
+struct Response {
+    /// The number of open brackets around the array.
+    inside: usize,
+    /// The number of open lists around the response.
+    lists: usize,
+}
+
+/// An object that is held back, or the rest of a response, which is dropped.
+#[derive(Debug, Default)]
+struct Held {
+    /// Where it starts in the output.
+    start: usize,
+    /// The place of the last string in it.
+    text: Range<usize>,
+    /// Inside of the member `hits`.
+    is_in_hits: bool,
+    expected: Expected,
+    is_response: bool,
+}
+
+/// What makes a response of an object, if it comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Expected {
+    #[default]
+    Nothing,
+    /// The member `hits`.
+    Hits,
+    /// The array of events.
+    List,
+    /// The first event in it.
+    Event,
+}
+
+/// What an object turns out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Act {
-    Drop,
-    Keep,
-    KeepAndEnd,
-    End,
+enum Kind {
+    Unknown,
+    Event,
+    Response,
+    /// One without an event.
+    EmptyResponse,
 }
 
-impl EventSearch {
-    fn new(place: ArrayPlace) -> Self {
-        EventSearch {
-            path: match place {
-                ArrayPlace::Top => &[],
-                ArrayPlace::Within(path) => path,
-            },
-            phase: Phase::Between,
-            is_escaped: false,
-            is_indented: false,
-            inside: 0,
-            depth: 0,
-            matched: 0,
-            key: String::new(),
-            is_expected: false,
+impl Held {
+    fn new(start: usize) -> Self {
+        Held {
+            start,
+            ..Held::default()
         }
     }
 
-    /// Whether the last string, a key of the outermost object, is one of these.
-    fn is_own_key(&self, keys: &[&str]) -> bool {
-        self.phase == Phase::Between && self.depth == 1 && keys.contains(&&*self.key)
+    /// Looks at a byte outside of strings, inside of so many brackets.
+    fn look(&mut self, byte: u8, inside: usize, output: &[u8]) -> Kind {
+        if byte.is_ascii_whitespace() {
+            return Kind::Unknown;
+        }
+        match (std::mem::take(&mut self.expected), byte) {
+            (Expected::Event, b'{') => return Kind::Response,
+            (Expected::Event, b']') if self.is_in_hits => return Kind::EmptyResponse,
+            (Expected::List, b'[') => self.expected = Expected::Event,
+            (Expected::Hits, b'{') => self.is_in_hits = true,
+            (_, b':') if inside <= 2 => {
+                let text = self.start + self.text.start..self.start + self.text.end;
+                let key = output.get(text).unwrap_or_default();
+                if inside == 1 && !self.is_response && OF_EVENTS.contains(&key) {
+                    return Kind::Event;
+                }
+                self.expected = match inside {
+                    1 if LISTS.contains(&key) => Expected::List,
+                    1 if key == HITS => Expected::Hits,
+                    2 if self.is_in_hits && key == HITS => Expected::List,
+                    _ => Expected::Nothing,
+                };
+            }
+            (_, b'}') if inside == 2 => self.is_in_hits = false,
+            _ => {}
+        }
+        Kind::Unknown
+    }
+}
+
+impl EventSearch {
+    /// How much of the output is decided.
+    fn ready(&self, output: &[u8]) -> usize {
+        self.held.as_ref().map_or(output.len(), |held| held.start)
     }
 
-    fn lines(&mut self, input: &[u8], output: &mut Vec<u8>) {
+    /// Drops what was read of the output.
+    fn forget(&mut self, output: &mut Vec<u8>, read: usize) {
+        output.drain(..read);
+        if let Some(held) = &mut self.held {
+            held.start -= read;
+        }
+    }
+
+    /// No longer holds back what is incomplete; `false` if there is nothing.
+    fn finish(&mut self, output: &mut Vec<u8>) -> bool {
+        let Some(held) = self.held.take() else {
+            return false;
+        };
+        if held.is_response {
+            output.truncate(held.start);
+        }
+        true
+    }
+
+    fn convert(&mut self, input: &[u8], output: &mut Vec<u8>) {
         let mut at = 0;
         while at < input.len() {
             if self.phase == Phase::Text && !self.is_escaped {
@@ -212,44 +293,38 @@ impl EventSearch {
                 output.extend_from_slice(&rest[..end]);
                 at += end;
                 if at == input.len() {
-                    return;
+                    break;
                 }
             }
-            let byte = input[at];
-            match self.step(byte) {
-                Act::Drop => {}
-                Act::Keep => output.push(byte),
-                Act::KeepAndEnd => output.extend_from_slice(&[byte, b'\n']),
-                Act::End => output.push(b'\n'),
-            }
+            self.step(input[at], output);
             at += 1;
         }
-    }
-
-    /// Whether the next object is an event.
-    fn is_among_events(&self) -> bool {
-        self.path.is_empty() || self.matched == self.path.len()
-    }
-
-    fn step(&mut self, byte: u8) -> Act {
-        match self.phase {
-            Phase::Text => self.in_text(byte),
-            Phase::Object => self.in_object(byte),
-            Phase::Key => self.in_key(byte),
-            Phase::Other => self.in_other(byte),
-            Phase::Between if self.is_among_events() => self.among_events(byte),
-            Phase::Between => {
-                self.outside(byte);
-                Act::Drop
+        match &mut self.held {
+            Some(held) if output.len() - held.start > LONGEST_LINE => {
+                if held.is_response {
+                    output.truncate(held.start);
+                } else {
+                    // The line is too long, which is said later.
+                    self.held = None;
+                }
             }
+            _ => {}
         }
     }
 
-    fn in_text(&mut self, byte: u8) -> Act {
+    fn step(&mut self, byte: u8, output: &mut Vec<u8>) {
+        match self.phase {
+            Phase::Text => self.in_text(byte, output),
+            Phase::Object => self.in_object(byte, output),
+            Phase::Other => self.in_other(byte, output),
+            Phase::Between => self.between(byte, output),
+        }
+    }
+
+    fn in_text(&mut self, byte: u8, output: &mut Vec<u8>) {
         if byte == b'\n' {
             // This is not JSON: the event is broken.
-            self.phase = Phase::Between;
-            return Act::End;
+            return self.end(output);
         }
         if self.is_escaped {
             self.is_escaped = false;
@@ -257,270 +332,121 @@ impl EventSearch {
             self.is_escaped = true;
         } else if byte == b'"' {
             self.phase = Phase::Object;
+            if let Some(held) = &mut self.held {
+                held.text.end = output.len() - held.start;
+            }
         }
-        Act::Keep
+        output.push(byte);
     }
 
-    fn in_object(&mut self, byte: u8) -> Act {
+    fn in_object(&mut self, byte: u8, output: &mut Vec<u8>) {
         match byte {
             b'\n' | b'\r' => {
                 self.is_indented = true;
-                return Act::Drop;
+                return;
             }
-            b' ' | b'\t' if self.is_indented => return Act::Drop,
+            b' ' | b'\t' if self.is_indented => return,
+            _ => self.is_indented = false,
+        }
+        if let Some(held) = &mut self.held {
+            match held.look(byte, self.inside, output) {
+                Kind::Unknown => {}
+                // A page after the last. Alone, it is shown as what it is.
+                Kind::EmptyResponse => held.is_response |= self.has_response,
+                Kind::Event => self.held = None,
+                Kind::Response => return self.begin_response(output),
+            }
+        }
+        output.push(byte);
+        match byte {
             b'"' => {
                 self.phase = Phase::Text;
                 self.is_escaped = false;
+                if let Some(held) = &mut self.held {
+                    held.text.start = output.len() - held.start;
+                }
             }
             b'{' | b'[' if self.inside == DEEPEST => {
-                self.phase = Phase::Between;
-                return Act::End;
+                output.pop();
+                self.end(output);
             }
             b'{' | b'[' => self.inside += 1,
             b'}' | b']' => {
                 self.inside -= 1;
                 if self.inside == 0 {
-                    self.phase = Phase::Between;
-                    return Act::KeepAndEnd;
+                    self.end(output);
                 }
             }
             _ => {}
         }
-        self.is_indented = false;
-        Act::Keep
     }
 
-    fn among_events(&mut self, byte: u8) -> Act {
+    /// Ends the line of an object.
+    fn end(&mut self, output: &mut Vec<u8>) {
+        self.phase = Phase::Between;
+        output.push(b'\n');
+        self.finish(output);
+    }
+
+    /// The object that is held back is a response, and its first event begins.
+    fn begin_response(&mut self, output: &mut Vec<u8>) {
+        self.has_response = true;
+        if let Some(held) = self.held.take() {
+            output.truncate(held.start);
+        }
+        self.response = Some(Response {
+            inside: self.inside - 1,
+            lists: std::mem::take(&mut self.lists),
+        });
+        self.between(b'{', output);
+    }
+
+    fn between(&mut self, byte: u8, output: &mut Vec<u8>) {
         match byte {
             b'{' => {
                 self.phase = Phase::Object;
                 self.is_indented = false;
                 self.inside = 1;
-                Act::Keep
+                // What is in a response is not another one.
+                self.held = self.response.is_none().then(|| Held::new(output.len()));
+                output.push(byte);
             }
-            b']' if !self.path.is_empty() => {
-                self.matched = 0;
-                self.depth = self.depth.saturating_sub(1);
-                Act::Drop
+            b'[' => self.lists += 1,
+            b']' if self.lists > 0 => self.lists -= 1,
+            b']' => {
+                if let Some(response) = self.response.take() {
+                    self.phase = Phase::Object;
+                    self.inside = response.inside;
+                    self.lists = response.lists;
+                    self.held = Some(Held {
+                        is_in_hits: response.inside == 2,
+                        is_response: true,
+                        ..Held::new(output.len())
+                    });
+                }
             }
             // Also the byte order mark and NUL bytes.
-            b'[' | b']' | b',' | b' ' | b'\t' | b'\r' | b'\n' | 0 | 0xef | 0xbb | 0xbf => Act::Drop,
+            b',' | b' ' | b'\t' | b'\r' | b'\n' | 0 | 0xef | 0xbb | 0xbf => {}
             _ => {
                 self.phase = Phase::Other;
-                Act::Keep
+                output.push(byte);
             }
         }
     }
 
-    fn in_other(&mut self, byte: u8) -> Act {
+    fn in_other(&mut self, byte: u8, output: &mut Vec<u8>) {
+        let is_in_list = self.lists > 0 || self.response.is_some();
         match byte {
+            b',' | b']' if !is_in_list => output.push(byte),
             b',' | b'\n' | b']' => {
+                output.push(b'\n');
                 self.phase = Phase::Between;
-                if byte == b']' {
-                    self.among_events(byte);
-                }
-                Act::End
+                self.between(byte, output);
             }
-            _ => Act::Keep,
-        }
-    }
-
-    fn in_key(&mut self, byte: u8) -> Act {
-        if self.is_escaped {
-            self.is_escaped = false;
-        } else if byte == b'\\' {
-            self.is_escaped = true;
-        } else if byte == b'"' {
-            self.phase = Phase::Between;
-            return Act::Drop;
-        }
-        // One more character than the longest key of a path is enough to tell them apart.
-        if self.key.len() < 8 {
-            self.key.push(char::from(byte));
-        }
-        Act::Drop
-    }
-
-    /// Searches for the array of events.
-    fn outside(&mut self, byte: u8) {
-        match byte {
-            b'"' => {
-                self.phase = Phase::Key;
-                self.is_escaped = false;
-                self.key.clear();
-                self.is_expected = false;
-            }
-            b':' => {
-                let wanted = self.path.get(self.matched);
-                let is_here = self.depth == self.matched + 1;
-                self.is_expected = is_here && wanted.is_some_and(|key| *key == self.key);
-            }
-            b'{' | b'[' => {
-                self.depth += 1;
-                let is_last = self.matched + 1 == self.path.len();
-                if std::mem::take(&mut self.is_expected) && is_last == (byte == b'[') {
-                    self.matched += 1;
-                }
-            }
-            b'}' | b']' => {
-                self.depth = self.depth.saturating_sub(1);
-                self.matched = self.matched.min(self.depth.saturating_sub(1));
-                self.is_expected = false;
-            }
-            b',' => self.is_expected = false,
-            _ => {}
+            _ => output.push(byte),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    /// Returns a few bytes at a time.
-    struct Slowly<'a>(&'a [u8], usize);
-
-    impl Read for Slowly<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            let count = self.1.min(buffer.len()).min(self.0.len());
-            buffer[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
-
-    fn lines(place: ArrayPlace, text: &[u8]) -> Vec<String> {
-        let mut all = Vec::new();
-        for step in [1, 7, INPUT] {
-            let mut flatten = Flatten::new(place);
-            let mut read = String::new();
-            flatten
-                .over(&mut Slowly(text, step))
-                .read_to_string(&mut read)
-                .expect("memory does not fail");
-            all.push(read);
-        }
-        assert!(all.iter().all(|read| *read == all[0]), "{all:?}");
-        all[0].lines().map(str::to_owned).collect()
-    }
-
-    #[test]
-    fn arrays_become_lines_however_they_are_printed() {
-        for text in [
-            r#"[{"a":1,"b":"]}"},{"a":2,"b":"\"{"}]"#,
-            "[\n{\"a\":1,\"b\":\"]}\"},\n{\"a\":2,\"b\":\"\\\"{\"}\n]\n",
-            "\u{feff}[\r\n  {\r\n    \"a\":1,\r\n    \"b\":\"]}\"\r\n  },\r\n  {\"a\":2,\"b\":\"\\\"{\"}]",
-            "{\n  \"a\":1,\n  \"b\":\"]}\"\n}\n{\n  \"a\":2,\n  \"b\":\"\\\"{\"\n}\n",
-            r#"[{"a":1,"b":"]}"}][{"a":2,"b":"\"{"}]"#,
-        ] {
-            assert_eq!(
-                lines(ArrayPlace::Top, text.as_bytes()),
-                [r#"{"a":1,"b":"]}"}"#, r#"{"a":2,"b":"\"{"}"#],
-                "{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn responses_give_the_events_in_them() {
-        let elastic = json!({
-            "took": 3, "hits": {"total": {"value": 2, "hits": [1]}, "max": "hits:[{",
-            "hits": [{"_source": {"a": 1}}, {"_source": {"a": 2}}]}, "x": [{"no": 1}],
-        });
-        let splunk = json!({"fields": [{"name": "a"}], "results": [{"a": 1}, {"a": 2}]});
-        let wrapped = [r#"{"_source":{"a":1}}"#, r#"{"_source":{"a":2}}"#];
-        let plain = [r#"{"a":1}"#, r#"{"a":2}"#];
-        let list = |key: &str| (json!({"count": 2, key: [{"a": 1}, {"a": 2}]}), plain);
-        let lists = ["events", "value", "Records"].map(list);
-        for (value, expected) in [(elastic, wrapped), (splunk, plain)]
-            .into_iter()
-            .chain(lists)
-        {
-            for text in [value.to_string(), format!("{value:#}")] {
-                let Envelope::Place(place) = envelope(text.as_bytes()) else {
-                    panic!("no answer: {text}");
-                };
-                let squeezed = lines(place, text.repeat(2).as_bytes())
-                    .iter()
-                    .map(|line| line.replace(": ", ":"))
-                    .collect::<Vec<_>>();
-                assert_eq!(squeezed, [expected, expected].concat(), "{text}");
-            }
-        }
-        for text in [
-            r#"{"hits":{"hits":3}} {"hits":{"hits":[{}]}}"#,
-            r#"{"results":"none"}"#,
-            r#"{"a":{"results":[{}]}}"#,
-            r#"{"timestamp":"x","events":[{}]}"#,
-            r#"{"event_type":"x","value":[{}]}"#,
-        ] {
-            assert_eq!(envelope(text.as_bytes()), Envelope::No, "{text}");
-        }
-        for text in [r#"[{"results":[{}]}]"#, r#"{"hits":{"a":["#] {
-            assert_eq!(envelope(text.as_bytes()), Envelope::More, "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_not_an_object_becomes_its_own_line() {
-        assert_eq!(
-            lines(ArrayPlace::Top, b"[1, \"a\", {\"b\": 1}, null]"),
-            ["1", "\"a\"", "{\"b\": 1}", "null"]
-        );
-    }
-
-    #[test]
-    fn a_broken_event_ends_with_its_line() {
-        assert_eq!(
-            lines(ArrayPlace::Top, b"[\n{\"a\": \"x\n{\"b\": 1},\n{\"c\": 1}"),
-            ["{\"a\": \"x", "{\"b\": 1}", "{\"c\": 1}"]
-        );
-        let deep = [&b"{\"a\":"[..], &b"[".repeat(1000), b"\n{\"b\":1}"].concat();
-        assert_eq!(
-            lines(ArrayPlace::Top, &deep).last().map(String::as_str),
-            Some("{\"b\":1}")
-        );
-    }
-
-    fn event() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            any::<i64>().prop_map(Value::from),
-            "[a-z\"\\\\{}\\[\\],: \n\u{fc}]{0,8}".prop_map(Value::from),
-        ];
-        let value = leaf.prop_recursive(3, 12, 4, |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::hash_map("[a-z\"]{1,3}", inner, 0..4)
-                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
-            ]
-        });
-        prop::collection::hash_map("[a-z]{1,3}", value, 0..4)
-            .prop_map(|fields| Value::Object(fields.into_iter().collect()))
-    }
-
-    proptest! {
-        #[test]
-        fn every_event_of_an_array_comes(
-            events in prop::collection::vec(event(), 0..5),
-            pretty: bool,
-        ) {
-            let array = Value::from(events.clone());
-            let text = if pretty { format!("{array:#}") } else { array.to_string() };
-            let read: Vec<Value> = lines(ArrayPlace::Top, text.as_bytes())
-                .iter()
-                .map(|line| serde_json::from_str(line).expect(line))
-                .collect();
-            prop_assert_eq!(read, events);
-        }
-
-        #[test]
-        fn no_bytes_panic(text in "[\\[\\]{}\",:a \n\\\\]{0,60}") {
-            for place in [ArrayPlace::Top, ArrayPlace::Within(ANSWERS[0]), ArrayPlace::Within(ANSWERS[1])] {
-                let _ = lines(place, text.as_bytes());
-            }
-        }
-    }
-}
+mod tests;

@@ -2,8 +2,10 @@
 //! around an event.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use memchr::memmem;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{lines, places_of_lines};
@@ -13,7 +15,7 @@ use crate::matching::recogniser::Recogniser;
 pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
     let mut line = |line: &str| {
         let line = line.trim_ascii();
-        if !line.is_empty() {
+        if !line.is_empty() && line != "\u{feff}" {
             show(line);
         }
     };
@@ -36,12 +38,121 @@ pub fn within(line: &str) -> Option<&str> {
     (object.len() < line.len()).then_some(object)
 }
 
+/// Keys of an event: an object that has one before an array is an event and not a response, and one
+/// that begins with one is no part of another event.
+pub const OF_EVENTS: [&[u8]; 9] = [
+    b"ts",
+    b"time",
+    b"_path",
+    b"flow_id",
+    b"timestamp",
+    b"@timestamp",
+    b"event_type",
+    b"src_ip",
+    b"id.orig_h",
+];
+
+/// Whether an object begins with such a key.
+pub fn begins_like_event(object: &[u8]) -> bool {
+    let text = object.strip_prefix(b"{").unwrap_or_default();
+    let text = text.trim_ascii_start().strip_prefix(b"\"");
+    let text = text.unwrap_or_default();
+    OF_EVENTS.iter().any(|key| {
+        let rest = text.strip_prefix(*key);
+        rest.is_some_and(|rest| rest.starts_with(b"\""))
+    })
+}
+
+/// How often a line is read from another brace: each time may go to its end.
+const MOST_FAILURES: usize = 16;
+
+/// The objects of a line that is no object: several in a row, an object behind the beginning of
+/// another (whose writer died), or with something behind it. Also whether there is no broken one
+/// beside them.
+pub fn several(line: &str) -> (Vec<&str>, bool) {
+    let between = |c: char| c.is_ascii_whitespace() || ",[]\u{1e}\u{feff}".contains(c);
+    let (mut objects, mut failures, mut rest) = (Vec::new(), 0, line);
+    while failures < MOST_FAILURES {
+        let mut text = rest.trim_start_matches(between);
+        if !text.starts_with('{') {
+            // What begins otherwise could be a part of a broken event.
+            let mut braces = memchr::memchr_iter(b'{', text.as_bytes());
+            match braces.find(|&at| begins_like_event(&text.as_bytes()[at..])) {
+                Some(at) => text = &text[at..],
+                None => break,
+            }
+        }
+        let read = serde_json::Deserializer::from_str(text);
+        match read.into_iter::<&RawValue>().next() {
+            Some(Ok(object)) if !goes_on(&text[object.get().len()..]) => {
+                objects.push(object.get());
+                rest = &text[object.get().len()..];
+            }
+            _ => {
+                failures += 1;
+                rest = &text[1..];
+            }
+        }
+    }
+    (objects, failures == 0)
+}
+
+/// Whether what is behind an object shows that it is in another one.
+fn goes_on(behind: &str) -> bool {
+    let behind = behind.trim_ascii_start();
+    let next = behind.strip_prefix(',').map(str::trim_ascii_start);
+    behind.starts_with(['}', ':']) || next.is_some_and(|next| next.starts_with('"'))
+}
+
 /// Whether a line among rows of a table is rather JSON: an object, or one behind a header of
 /// syslog.
 pub fn may_have_object(line: &[u8]) -> bool {
     let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     text.trim_ascii_start().starts_with(b"{")
         || memchr::memchr(b'\t', line).is_none() && memmem::find(line, b"{\"").is_some()
+}
+
+/// The actions of Elasticsearch's bulk API, each on a line before its document.
+const ACTIONS: [&str; 4] = ["index", "create", "update", "delete"];
+
+/// What an action can say about its document, also with `_` before it.
+const OF_ACTIONS: [&str; 15] = [
+    "_index",
+    "_type",
+    "_id",
+    "routing",
+    "version",
+    "version_type",
+    "parent",
+    "timestamp",
+    "ttl",
+    "if_seq_no",
+    "if_primary_term",
+    "retry_on_conflict",
+    "pipeline",
+    "require_alias",
+    "dynamic_templates",
+];
+
+/// Whether a line is an action of Elasticsearch's bulk API: it is no event, but an event may
+/// follow. Rejecting a line costs next to nothing.
+pub fn is_bulk_action(line: &str) -> bool {
+    let name = line.strip_prefix('{').map(str::trim_ascii_start);
+    let name = name.and_then(|name| name.strip_prefix('"'));
+    if !name.is_some_and(|name| ACTIONS.iter().any(|action| name.starts_with(action))) {
+        return false;
+    }
+    let actions = serde_json::from_str::<BTreeMap<&str, BTreeMap<&str, IgnoredAny>>>(line);
+    actions.is_ok_and(|actions| {
+        actions.len() == 1
+            && actions.iter().all(|(action, members)| {
+                let is_known = |member: &&str| {
+                    let bare = member.strip_prefix('_').unwrap_or(member);
+                    OF_ACTIONS.contains(member) || OF_ACTIONS.contains(&bare)
+                };
+                ACTIONS.contains(action) && members.keys().all(is_known)
+            })
+    })
 }
 
 /// The names of the first members that Elasticsearch and Splunk write before an event.
@@ -104,7 +215,7 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
 }
 
 /// The members in which log shippers store the original event as text: Filebeat and Logstash,
-/// journald, GELF, and Docker and Fluent Bit.
+/// journald, GELF, Docker and Fluent Bit, Loki, Kafka's kcat, and Google's logging.
 #[derive(serde::Deserialize)]
 struct Shipped<'a> {
     #[serde(borrow)]
@@ -119,6 +230,12 @@ struct Shipped<'a> {
     gelf: Option<&'a RawValue>,
     #[serde(borrow)]
     log: Option<&'a RawValue>,
+    #[serde(borrow)]
+    line: Option<&'a RawValue>,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    #[serde(borrow, rename = "textPayload")]
+    text_payload: Option<&'a RawValue>,
     /// An object that has it, or the text.
     #[serde(borrow)]
     event: Option<&'a RawValue>,
@@ -138,10 +255,13 @@ pub fn original(object: &str) -> Option<String> {
     // Rejecting an object costs next to nothing: a brace in a text begins it, or an escaped
     // quotation mark or line break follows.
     let bytes = object.as_bytes();
-    memchr::memchr_iter(b'{', bytes).find(|&at| {
+    let begins = memchr::memchr_iter(b'{', bytes).any(|at| {
         at > 0 && bytes[at - 1] == b'"'
             || matches!(bytes[at + 1..], [b'\\', ..] | [b' ', b'\\', ..])
-    })?;
+    });
+    if !begins && !may_have_bytes(bytes) {
+        return None;
+    }
     let shipped: Shipped<'_> = serde_json::from_str(object).ok()?;
     let inner = shipped.event.map(RawValue::get);
     let inner = inner.and_then(|event| serde_json::from_str::<ShippedEvent<'_>>(event).ok());
@@ -151,13 +271,24 @@ pub fn original(object: &str) -> Option<String> {
         shipped.event_original,
         shipped.event,
         shipped.log,
+        shipped.line,
+        shipped.payload,
+        shipped.text_payload,
         shipped.journal,
         shipped.short_message,
         shipped.full_message,
         shipped.gelf,
     ];
     let texts = texts.into_iter().flatten();
-    let mut texts = texts.filter_map(|text| serde_json::from_str::<String>(text.get()).ok());
+    let mut texts = texts.filter_map(|text| match serde_json::from_str::<String>(text.get()) {
+        Ok(text) => Some(text),
+        // journald writes bytes as numbers if one of them is no text.
+        Err(_) if text.get().starts_with('[') => {
+            let bytes = serde_json::from_str::<Vec<u8>>(text.get()).ok()?;
+            Some(String::from_utf8_lossy(&bytes).into_owned())
+        }
+        Err(_) => None,
+    });
     // In JSON, line breaks are only allowed between tokens.
     texts.find_map(|text| {
         let text = text.trim_ascii().replace(['\n', '\r'], " ");
@@ -165,6 +296,20 @@ pub fn original(object: &str) -> Option<String> {
             return Some(text);
         }
         within(&text).map(str::to_owned)
+    })
+}
+
+/// Whether journald may have written the text of an event as bytes: its members have capital
+/// letters, or `_` before them.
+fn may_have_bytes(object: &[u8]) -> bool {
+    if !matches!(object, [b'{', b'"', b'_' | b'A'..=b'Z', ..]) {
+        return false;
+    }
+    let member = memmem::find(object, b"\"MESSAGE\"");
+    member.is_some_and(|at| {
+        let value = object[at + "\"MESSAGE\"".len()..].trim_ascii_start();
+        let value = value.strip_prefix(b":").unwrap_or_default();
+        value.trim_ascii_start().starts_with(b"[")
     })
 }
 
@@ -178,11 +323,19 @@ pub fn is_event(line: &str, recogniser: &mut Recogniser) -> Result<bool, serde_j
     } else {
         within(line).unwrap_or(line)
     };
-    serde_json::from_str::<serde::de::IgnoredAny>(object)?;
-    let object = unwrapped(object);
-    let inner = original(&object);
-    let mut events = inner.iter().map(|inner| &**inner).chain([&*object]);
-    Ok(events.any(|event| recogniser.is_event(event)))
+    let mut is_event = |object: &str| {
+        let object = unwrapped(object);
+        let inner = original(&object);
+        let mut events = inner.iter().map(|inner| &**inner).chain([&*object]);
+        events.any(|event| recogniser.is_event(event))
+    };
+    match serde_json::from_str::<IgnoredAny>(object) {
+        Ok(_) => Ok(is_event(object)),
+        Err(error) => match several(line).0 {
+            objects if objects.is_empty() => Err(error),
+            objects => Ok(objects.into_iter().any(is_event)),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -246,9 +399,15 @@ mod tests {
             r#"{"version":"1.1","short_message":"{\"src_ip\":\"192.0.2.1\"}"}"#,
             r#"{"message":"May  1 h suricata[7]: {\"src_ip\":\"192.0.2.1\"}"}"#,
             r#"{"event":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"labels":{},"line":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"topic":"x","payload":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"textPayload":"{\"src_ip\":\"192.0.2.1\"}"}"#,
         ] {
             assert_eq!(original(line).as_deref(), Some(event), "{line}");
         }
+        let bytes: Vec<String> = event.bytes().map(|byte| byte.to_string()).collect();
+        let bytes = format!(r#"{{"_PID":"1","MESSAGE":[{}]}}"#, bytes.join(","));
+        assert_eq!(original(&bytes).as_deref(), Some(event));
         let pretty = r#"{"message":"{\n  \"a\": 1\r\n}"}"#;
         assert_eq!(original(pretty).as_deref(), Some("{   \"a\": 1  }"));
         for line in [
@@ -260,6 +419,61 @@ mod tests {
             r#"{"message":"a set of {\\ and {0}"}"#,
         ] {
             assert_eq!(original(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_object_of_a_line_is_found() {
+        let (a, b, plain) = (
+            r#"{"ts":1,"a":{"b":{}}}"#,
+            r#"{"timestamp":"x"}"#,
+            r#"{"a":1}"#,
+        );
+        for (line, expected, is_whole) in [
+            (format!("{a}{b}"), &[a, b][..], true),
+            (
+                format!("{plain} {plain},{plain}\r{b}\u{1e}"),
+                &[plain, plain, plain, b],
+                true,
+            ),
+            (format!("17 <13>1 - {a}18 <13>1 - {b}"), &[a, b], true),
+            (format!("{plain} and text"), &[plain], true),
+            // Where one is broken, only what begins like an event is one.
+            (format!("{{\"ts\":2,\"c\":{b}"), &[b], false),
+            (format!("{{\"ts\":2,\"c\":\"x{a}"), &[a], false),
+            (format!("{{\"ts\":2,\"c\":{plain}"), &[], false),
+            (format!("{plain},\"c\":{plain}}}"), &[], false),
+            (format!("\"c\":{plain}}}"), &[], true),
+            ("text".to_owned(), &[], true),
+        ] {
+            assert_eq!(several(&line), (expected.to_vec(), is_whole), "{line}");
+        }
+        // It takes no more than a few looks at a line.
+        let hostile = "{\"ts\":[".repeat(1 << 18);
+        assert_eq!(several(&hostile), (vec![], false));
+    }
+
+    #[test]
+    fn actions_of_the_bulk_api_are_no_events() {
+        for line in [
+            r#"{"index":{"_index":"logs","_id":"1"}}"#,
+            r#"{ "create" : {} }"#,
+            r#"{"update":{"_id":"1","_routing":"x","retry_on_conflict":3}}"#,
+            r#"{"delete":{"_index":"192.0.2.1","_type":"_doc"}}"#,
+        ] {
+            assert!(is_bulk_action(line), "{line}");
+        }
+        for line in [
+            r#"{"index":{"_index":"logs","src_ip":"192.0.2.1"}}"#,
+            r#"{"index":{"_index":"logs"},"src_ip":"192.0.2.1"}"#,
+            r#"{"index":"logs"}"#,
+            r#"{"created":{}}"#,
+            r#"{"doc":{"_id":"1"}}"#,
+            "{\"index\":{}",
+            "{}",
+            "index",
+        ] {
+            assert!(!is_bulk_action(line), "{line}");
         }
     }
 

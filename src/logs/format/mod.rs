@@ -14,7 +14,7 @@ pub mod zeek_tsv;
 
 use std::ops::Range;
 
-use json_array::{ArrayPlace, Envelope, Flatten};
+use json_array::Flatten;
 use zeek_tsv::{NoRow, TsvRow};
 
 use crate::config::log_forms::{self, LOG_FORMS};
@@ -29,8 +29,8 @@ pub const BEGINNING: usize = 64 << 10;
 pub enum LogFormat {
     /// One JSON object per line.
     JsonLines,
-    /// Arrays of JSON objects, and objects over several lines.
-    JsonArray(ArrayPlace),
+    /// Arrays of JSON objects, objects over several lines, and responses of known programs.
+    JsonArray,
     /// Zeek's own format.
     Zeek,
 }
@@ -49,7 +49,7 @@ impl LogFormat {
     pub fn name(self) -> &'static str {
         let form = match self {
             LogFormat::JsonLines => log_forms::JSON_LINES,
-            LogFormat::JsonArray(_) => log_forms::JSON_ARRAYS,
+            LogFormat::JsonArray => log_forms::JSON_ARRAYS,
             LogFormat::Zeek => log_forms::ZEEK_LOGS,
         };
         form.name
@@ -58,7 +58,7 @@ impl LogFormat {
     /// How to read events from its lines, before the first line.
     fn parser(self) -> LineParser {
         match self {
-            LogFormat::JsonLines | LogFormat::JsonArray(_) => LineParser::Json,
+            LogFormat::JsonLines | LogFormat::JsonArray => LineParser::Json,
             LogFormat::Zeek => LineParser::Zeek(zeek_tsv::Head::default()),
         }
     }
@@ -66,7 +66,7 @@ impl LogFormat {
     /// How to convert its bytes to lines, unless they are lines already.
     fn flatten(self) -> Option<Flatten> {
         match self {
-            LogFormat::JsonArray(place) => Some(Flatten::new(place)),
+            LogFormat::JsonArray => Some(Flatten::default()),
             LogFormat::JsonLines | LogFormat::Zeek => None,
         }
     }
@@ -75,7 +75,7 @@ impl LogFormat {
     pub fn needs_start(self) -> bool {
         match self {
             LogFormat::JsonLines => false,
-            LogFormat::JsonArray(_) | LogFormat::Zeek => true,
+            LogFormat::JsonArray | LogFormat::Zeek => true,
         }
     }
 }
@@ -128,10 +128,11 @@ fn is_enough(text: &[u8], is_all: bool) -> bool {
 
 /// A beginning with `[`: an array of objects, or a line of something else.
 fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
-    match text.trim_ascii_start().first() {
-        Some(b'{' | b']') => Some(LogFormat::JsonArray(ArrayPlace::Top)),
+    let start = text.iter().find(|byte| !b" \t\r\n[".contains(byte));
+    match start {
+        Some(b'{' | b']') => Some(LogFormat::JsonArray),
         Some(_) => is_enough(text, is_all).then_some(LogFormat::JsonLines),
-        None if is_all => Some(LogFormat::JsonArray(ArrayPlace::Top)),
+        None if is_all => Some(LogFormat::JsonArray),
         None => None,
     }
 }
@@ -140,8 +141,8 @@ fn array(text: &[u8], is_all: bool) -> Option<LogFormat> {
 fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
     let end = memchr::memchr(b'\n', text);
     let (first, rest) = text.split_at(end.unwrap_or(text.len()));
-    if let Envelope::Place(place) = json_array::envelope(first) {
-        return Some(LogFormat::JsonArray(place));
+    if json_array::begins_with_response(first) {
+        return Some(LogFormat::JsonArray);
     }
     if rest.is_empty() {
         return is_all.then_some(LogFormat::JsonLines);
@@ -151,12 +152,7 @@ fn object(text: &[u8], is_all: bool) -> Option<LogFormat> {
     }
     match rest.get(1) {
         None if !is_all => None,
-        Some(next) if b" \t\"}\r\n".contains(next) => match json_array::envelope(text) {
-            Envelope::Place(place) => Some(LogFormat::JsonArray(place)),
-            // The events of a response may follow later.
-            Envelope::More if !is_all => None,
-            Envelope::More | Envelope::No => Some(LogFormat::JsonArray(ArrayPlace::Top)),
-        },
+        Some(next) if b" \t\"}\r\n".contains(next) => Some(LogFormat::JsonArray),
         _ => Some(LogFormat::JsonLines),
     }
 }
@@ -210,7 +206,7 @@ impl LineParser {
     /// headers. Call it for the parts in order.
     pub fn each(&mut self, block: &[u8], mut show: impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
         match self {
-            LineParser::Json => json_lines::each(block, |line| show(Ok(Event::Json(line)))),
+            LineParser::Json => json_lines::each(block, |line| each_event(line, &mut show)),
             LineParser::Zeek(head) => {
                 for line in lines(block).filter(|line| !line.trim_ascii().is_empty()) {
                     if line.starts_with(b"#") {
@@ -220,13 +216,27 @@ impl LineParser {
                     match TsvRow::new(head.header(), line) {
                         Ok(row) => show(Ok(Event::Row(row))),
                         Err(_) if json_lines::may_have_object(line) => {
-                            json_lines::each(line, |line| show(Ok(Event::Json(line))));
+                            json_lines::each(line, |line| each_event(line, &mut show));
                         }
                         Err(reason) => show(Err(NoEvent { line, reason })),
                     }
                 }
             }
         }
+    }
+}
+
+/// Passes on what may be events in a line of JSON.
+fn each_event(line: &str, show: &mut impl FnMut(Result<Event<'_>, NoEvent<'_>>)) {
+    if json_lines::is_bulk_action(line) {
+        return;
+    }
+    match json_array::events_of_line(line) {
+        Some(events) => {
+            let events = events.lines().filter(|event| !event.is_empty());
+            events.for_each(|event| show(Ok(Event::Json(event))));
+        }
+        None => show(Ok(Event::Json(line))),
     }
 }
 

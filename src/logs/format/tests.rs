@@ -1,9 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::logs::lines::{AtEnd, Block, Fill};
 
 const LINES: Detected = Detected::Format(LogFormat::JsonLines);
-const TOP: Detected = Detected::Format(LogFormat::JsonArray(ArrayPlace::Top));
+const TOP: Detected = Detected::Format(LogFormat::JsonArray);
 const ZEEK: Detected = Detected::Format(LogFormat::Zeek);
 
 #[test]
@@ -19,7 +20,8 @@ fn the_first_bytes_show_the_format() {
         ("[{\"a\": 1}", TOP),
         ("[\n  {", TOP),
         ("[ ]\n", TOP),
-        ("{\n  \"a\": 1\n}\n", TOP),
+        ("[[{\"a\": 1}]]\n", TOP),
+        ("{\n  \"a\": 1,\n", TOP),
         ("{\"a\": {\n\t\"b\": 1}}\n", TOP),
         ("#separator \\x09\n", ZEEK),
         ("\0\0#fields\ta\n", ZEEK),
@@ -36,20 +38,18 @@ fn the_first_bytes_show_the_format() {
         "#",
         "{\"a\": 1",
         "{\n",
-        "{\n  \"a\": 1,\n",
     ] {
         assert_eq!(detect(text.as_bytes(), false), Detected::More, "{text}");
         let Detected::Format(_) = detect(text.as_bytes(), true) else {
             panic!("{text}");
         };
     }
-    let response = "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}";
-    let Detected::Format(LogFormat::JsonArray(ArrayPlace::Within(path))) =
-        detect(response.as_bytes(), false)
-    else {
-        panic!("not recognised as a response");
-    };
-    assert_eq!(path, ["hits", "hits"]);
+    for response in [
+        "{\"took\": 1, \"hits\": {\"hits\": [{\"_source\": {}}]}}",
+        "{\"Records\": [{",
+    ] {
+        assert_eq!(detect(response.as_bytes(), false), TOP);
+    }
 }
 
 #[test]
@@ -96,18 +96,38 @@ pub fn beginnings() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
-fn the_response_whose_events_come_first_gives_the_format() {
-    for (text, key) in [
-        ("{\"results\": [{}], \"hits\": {\"hits\": [{}]}}", "results"),
-        ("{\n\"results\": [{\n\"hits\": {\"hits\": [{", "results"),
-        ("{\"hits\": {\"hits\": [{}]}, \"results\": [{}]}", "hits"),
+fn every_event_comes_whether_in_a_response_or_behind_it() {
+    let events = ["{\"a\":1}", "{\"a\":2}", "{\"a\":3}"];
+    let response = "{\"count\":1,\"value\":[{\"a\":2}]}";
+    for text in [
+        format!("{}\n{response}\n{}\n", events[0], events[2]),
+        format!("[{}]\n{response}\n{}\n", events[0], events[2]),
+        format!(
+            "{{\"Records\":[{}]}}\n{response}\n{}\n",
+            events[0], events[2]
+        ),
+        format!("{{\n \"a\":1\n}}\n{response}\n{}\n", events[2]),
+        format!(
+            "#separator \\x09\n{}\n{response}\n{}\n",
+            events[0], events[2]
+        ),
+        format!(
+            "{{\"index\":{{}}}}\n{}\n{{\"delete\":{{\"_id\":\"1\"}}}}\n{response}\n{}",
+            events[0], events[2]
+        ),
     ] {
-        match detect(text.as_bytes(), false) {
-            Detected::Format(LogFormat::JsonArray(ArrayPlace::Within(path))) => {
-                assert_eq!(path[0], key)
-            }
-            other => panic!("{text}: {other:?}"),
+        let (mut cutter, mut block) = (Cutter::default(), Block::default());
+        let (mut reader, mut read) = (text.as_bytes(), Vec::new());
+        while let Cut::Block(mut parser) = cutter
+            .next(&mut reader, &mut block, Fill::Full, AtEnd::Finish)
+            .expect("memory does not fail")
+        {
+            parser.each(block.bytes(), |event| match event {
+                Ok(Event::Json(line)) => read.push(line.to_owned()),
+                other => panic!("{text}: {other:?}"),
+            });
         }
+        assert_eq!(read, events, "{text}");
     }
 }
 
