@@ -9,7 +9,7 @@
 //!
 //! Any object outside of a response may be another one. Its text is held back until it is known
 //! to be an event or has ended, and dropped if it is a response: the events are then those in
-//! its array.
+//! its array. If the rest of it has the keys of an event, it is one too, with an empty array.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -182,6 +182,8 @@ struct Response {
     inside: usize,
     /// The number of open lists around the response.
     lists: usize,
+    /// What is before the array.
+    head: Vec<u8>,
 }
 
 /// An object that is held back, or the rest of a response, which is dropped.
@@ -194,7 +196,10 @@ struct Held {
     /// Inside of the member `hits`.
     is_in_hits: bool,
     expected: Expected,
-    is_response: bool,
+    /// What was before, with the end of the array, if it is the rest of a response.
+    head: Option<Vec<u8>>,
+    /// Whether it has a key of an event behind the array.
+    is_event: bool,
 }
 
 /// What makes a response of an object, if it comes next.
@@ -241,8 +246,11 @@ impl Held {
             (_, b':') if inside <= 2 => {
                 let text = self.start + self.text.start..self.start + self.text.end;
                 let key = output.get(text).unwrap_or_default();
-                if inside == 1 && !self.is_response && OF_EVENTS.contains(&key) {
-                    return Kind::Event;
+                if inside == 1 && OF_EVENTS.contains(&key) {
+                    if self.head.is_none() {
+                        return Kind::Event;
+                    }
+                    self.is_event = true;
                 }
                 self.expected = match inside {
                     1 if LISTS.contains(&key) => Expected::List,
@@ -277,8 +285,12 @@ impl EventSearch {
         let Some(held) = self.held.take() else {
             return false;
         };
-        if held.is_response {
-            output.truncate(held.start);
+        match held.head {
+            Some(head) if held.is_event => {
+                output.splice(held.start..held.start, head);
+            }
+            Some(_) => output.truncate(held.start),
+            None => {}
         }
         true
     }
@@ -301,8 +313,9 @@ impl EventSearch {
         }
         match &mut self.held {
             Some(held) if output.len() - held.start > LONGEST_LINE => {
-                if held.is_response {
+                if held.head.is_some() {
                     output.truncate(held.start);
+                    held.is_event = false;
                 } else {
                     // The line is too long, which is said later.
                     self.held = None;
@@ -352,7 +365,10 @@ impl EventSearch {
             match held.look(byte, self.inside, output) {
                 Kind::Unknown => {}
                 // A page after the last. Alone, it is shown as what it is.
-                Kind::EmptyResponse => held.is_response |= self.has_response,
+                Kind::EmptyResponse if self.has_response => {
+                    held.head.get_or_insert_default();
+                }
+                Kind::EmptyResponse => {}
                 Kind::Event => self.held = None,
                 Kind::Response => return self.begin_response(output),
             }
@@ -391,12 +407,15 @@ impl EventSearch {
     /// The object that is held back is a response, and its first event begins.
     fn begin_response(&mut self, output: &mut Vec<u8>) {
         self.has_response = true;
+        let mut head = Vec::new();
         if let Some(held) = self.held.take() {
-            output.truncate(held.start);
+            head = held.head.unwrap_or_default();
+            head.extend(output.drain(held.start..));
         }
         self.response = Some(Response {
             inside: self.inside - 1,
             lists: std::mem::take(&mut self.lists),
+            head,
         });
         self.between(b'{', output);
     }
@@ -420,7 +439,7 @@ impl EventSearch {
                     self.lists = response.lists;
                     self.held = Some(Held {
                         is_in_hits: response.inside == 2,
-                        is_response: true,
+                        head: Some([&response.head[..], b"]"].concat()),
                         ..Held::new(output.len())
                     });
                 }

@@ -40,7 +40,7 @@ pub fn within(line: &str) -> Option<&str> {
 
 /// Keys of an event: an object that has one before an array is an event and not a response, and one
 /// that begins with one is no part of another event.
-pub const OF_EVENTS: [&[u8]; 9] = [
+pub const OF_EVENTS: [&[u8]; 11] = [
     b"ts",
     b"time",
     b"_path",
@@ -49,7 +49,9 @@ pub const OF_EVENTS: [&[u8]; 9] = [
     b"@timestamp",
     b"event_type",
     b"src_ip",
+    b"dest_ip",
     b"id.orig_h",
+    b"id.resp_h",
 ];
 
 /// Whether an object begins with such a key.

@@ -111,6 +111,19 @@ fn responses_and_plain_events_may_follow_each_other() {
 }
 
 #[test]
+fn what_is_around_an_array_is_kept_if_it_is_an_event() {
+    let text = r#"{"app":1,"events":[{"a":1},{"a":2}],"x":{"y":[{}]},"value":[{"a":3}],"ts":1}"#;
+    let whole = r#"{"app":1,"events":[],"x":{"y":[{}]},"value":[],"ts":1}"#;
+    let (one, two, three) = (r#"{"a":1}"#, r#"{"a":2}"#, r#"{"a":3}"#);
+    assert_eq!(
+        lines(format!("{text}{one}").as_bytes()),
+        [one, two, three, whole, one]
+    );
+    let event = r#"{"dest_ip":"x","events":[{"a":1}]}"#;
+    assert_eq!(lines(event.as_bytes()), [event]);
+}
+
+#[test]
 fn the_beginning_of_a_response_waits_for_the_rest() {
     let mut flatten = Flatten::default();
     let mut read = |mut text: &[u8]| {
