@@ -442,7 +442,7 @@ impl Director {
                 Outcome::Empty if is_pass => warn!("{name}: it has no events"),
                 Outcome::Empty => {}
                 Outcome::NoLog(..) if source.is_of_folder && is_one_read => {
-                    info!("{name} is left out: it is JSON, but nothing in it is an event");
+                    info!("{name} is left out: nothing in it is an event");
                 }
                 Outcome::Unrecognised(beginning) | Outcome::NoLog(_, beginning) => {
                     self.progress.fail(&self.metrics);

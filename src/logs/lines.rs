@@ -23,6 +23,13 @@ impl Block {
         &self.buffer[..self.filled]
     }
 
+    /// Removes what is behind a place, and returns it.
+    pub fn cut_off(&mut self, at: usize) -> Vec<u8> {
+        let rest = self.bytes()[at..].to_vec();
+        self.filled = at;
+        rest
+    }
+
     /// Whether the memory is worth reusing.
     pub fn is_reusable(&self) -> bool {
         self.buffer.len() == BLOCK
@@ -66,6 +73,12 @@ impl Lines {
     /// The same, without resetting it.
     pub fn too_long(&self) -> u64 {
         self.too_long
+    }
+
+    /// Removes the beginning of a line whose end was not read yet, and returns it; `None` inside a
+    /// line that is too long.
+    pub fn take_carry(&mut self) -> Option<Vec<u8>> {
+        (!self.skipping).then(|| std::mem::take(&mut self.carry))
     }
 
     /// Reads the next block into `block`, whose content is lost; `false` if there is no

@@ -247,6 +247,9 @@ enum Finding {
     Rejected(String, String, Option<usize>),
 }
 
+/// The most shippers that have read each other's lines.
+const MOST_SHIPPERS: usize = 3;
+
 /// Searches events for indicators, one after the other.
 struct Look<'a> {
     watchlist: &'a Watchlist,
@@ -285,18 +288,41 @@ impl Look<'_> {
         }
     }
 
-    /// An event, and its original text if a log shipper has parsed it. An indicator that is found in
-    /// either is found in the event, once.
+    /// An event, and its original text if a log shipper has parsed it, or several have. An
+    /// indicator that is found in both is found in the original, once.
     fn shipped(&mut self, object: &str) -> Result<(), ScanError> {
         let mut found = self.found_in(object)?;
-        if let Some(original) = json_lines::original(object) {
-            // The text may only begin like an event.
-            let within = self.found_in(&original).unwrap_or_default();
-            self.recognise(&original, &within);
-            found.retain(|one| !within.iter().any(|other| Arc::ptr_eq(one, other)));
-            self.matched(&original, within);
+        let mut originals = Vec::new();
+        let mut original = json_lines::original(object);
+        while let Some(text) = original {
+            original = (originals.len() < MOST_SHIPPERS)
+                .then(|| json_lines::original(&text))
+                .flatten();
+            originals.push(text);
+        }
+        let mut reported: Vec<Arc<Watched>> = Vec::new();
+        let is_new = |one: &Arc<Watched>, reported: &[Arc<Watched>]| {
+            !reported.iter().any(|other| Arc::ptr_eq(one, other))
+        };
+        for original in originals.iter().rev() {
+            match self.found_in(original) {
+                Ok(mut within) => {
+                    self.recognise(original, &within);
+                    within.retain(|one| is_new(one, &reported));
+                    reported.extend_from_slice(&within);
+                    self.matched(original, within);
+                }
+                // A shipper may split a long event.
+                Err(error) if json_lines::begins_like_event(original.as_bytes()) => {
+                    let rejected = Finding::Rejected(original.clone(), error.to_string(), None);
+                    self.findings.push(rejected);
+                }
+                // The text only begins like an object.
+                Err(_) => {}
+            }
         }
         self.recognise(object, &found);
+        found.retain(|one| is_new(one, &reported));
         self.matched(object, found);
         Ok(())
     }
@@ -314,7 +340,7 @@ impl Look<'_> {
             .matches_row(row, self.scratch, printed, |watched| {
                 found.push(watched.clone());
             })?;
-        self.is_log = true;
+        self.is_log = self.is_log || !row.is_indicator();
         self.matched(printed, found);
         Ok(())
     }

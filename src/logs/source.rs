@@ -41,8 +41,7 @@ pub enum Outcome {
     Empty,
     /// Nothing in it was recognised; it begins like this.
     Unrecognised(String),
-    /// It is JSON, but none of its objects, of which it has this many, is an event of a log. It
-    /// begins like this.
+    /// It has this many objects or rows, but none is an event of a log. It begins like this.
     NoLog(u64, String),
     /// A failure to read it was reported before.
     Failed,

@@ -266,6 +266,13 @@ fn events_are_counted_however_lines_and_responses_follow_each_other() {
         assert_eq!(counter(&log, "events_read"), events, "{log_text}{log}");
         assert_eq!(counter(&log, "lines_rejected"), rejected, "{log_text}{log}");
     }
+    // A shipper may split an event, and a feed of Zeek is no log.
+    let split = json!({"log": &found[..20], "time": "x"}).to_string();
+    let output = run(&["--exit-code"], &["-".into()], split.as_bytes());
+    assert_eq!(counter(&log(&output), "lines_rejected"), 1);
+    let feed = "#fields\tindicator\tindicator_type\n203.0.113.7\tIntel::ADDR\n";
+    let output = run(&["--exit-code"], &["-".into()], feed.as_bytes());
+    assert_eq!(output.status.code(), Some(75), "{}", log(&output));
     // Actions without documents are like a header.
     let output = run(&["--exit-code"], &["-".into()], index.as_bytes());
     assert_eq!(output.status.code(), Some(3), "{}", log(&output));
@@ -305,6 +312,7 @@ fn the_event_in_a_wrapper_is_the_context() {
         json!({"version": "1.1", "short_message": event}),
         json!({"@timestamp": "x", "message": format!("May  1 h suricata: {event}")}),
         json!({"events": [{"timestamp": 1, "message": event}], "nextForwardToken": "f"}),
+        json!({"message": json!({"log": format!("{event}\n"), "time": "x"}).to_string()}),
         json!({"events": [parsed]}),
         json!({"value": [parsed]}),
         json!({"Records": [parsed]}),

@@ -146,6 +146,13 @@ impl Cutter {
             }
             None => self.lines.next(&mut whole, block, fill, at_end)?,
         };
+        if more && self.is_by_line() {
+            if let Some(at) = lone_bracket(block.bytes()) {
+                if self.flatten_from(block, at) && at == 0 {
+                    return self.next(reader, block, fill, at_end);
+                }
+            }
+        }
         if more {
             self.count_lines(block.bytes());
         }
@@ -156,8 +163,31 @@ impl Cutter {
         })
     }
 
+    /// Whether each line is read as an object so far.
+    fn is_by_line(&self) -> bool {
+        self.flatten.is_none() && matches!(self.parser, LineParser::Json)
+    }
+
+    /// Reads the log as one of arrays and objects over several lines, from a place in the last block
+    /// on; `false` if that is not possible.
+    fn flatten_from(&mut self, block: &mut Block, at: usize) -> bool {
+        let Some(carry) = self.lines.take_carry() else {
+            return false;
+        };
+        let mut bytes = block.cut_off(at);
+        bytes.extend(carry);
+        bytes.extend_from_slice(&self.beginning.bytes[self.beginning.at..]);
+        self.beginning = Beginning { bytes, at: 0 };
+        self.flatten = Some(Flatten::default());
+        true
+    }
+
     fn count_lines(&mut self, bytes: &[u8]) {
         self.first_line = self.next_line;
+        if self.flatten.is_some() {
+            // The lines from here on are not those of the file.
+            self.next_line = None;
+        }
         if let Some(next) = &mut self.next_line {
             let ends = memchr::memchr_iter(b'\n', bytes).count() as u64;
             *next += ends + self.lines.too_long();
@@ -183,6 +213,21 @@ impl Cutter {
             }
         }
     }
+}
+
+/// Where a line begins that is only an opening bracket.
+fn lone_bracket(block: &[u8]) -> Option<usize> {
+    let mut start = 0;
+    let mut starts = memchr::memchr_iter(b'\n', block).map(|end| {
+        let line = start..end;
+        start = end + 1;
+        line
+    });
+    let lone = starts.find(|line| {
+        let short = line.len() <= 2;
+        short && matches!(&block[line.clone()], b"{" | b"[" | b"{\r" | b"[\r")
+    });
+    lone.map(|line| line.start)
 }
 
 /// The beginning of a log, followed by the rest.
@@ -280,6 +325,25 @@ mod tests {
         assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
         assert_eq!(cutter.form(), Some(LogFormat::Zeek));
+    }
+
+    #[test]
+    fn objects_over_several_lines_may_follow_lines() {
+        let (one, two) = ("{\"a\":1}", "{\"a\":2}");
+        let over_lines = "{\n  \"a\":2\n}\n";
+        for text in [
+            format!("{one}\n{over_lines}{one}\n{over_lines}"),
+            format!("{one}\r\n{over_lines}[\n{one},\n{over_lines}]").replace("{\n", "{\r\n"),
+            format!("{one}\n[\n{two}\n]\n[\n{one},{over_lines}]"),
+        ] {
+            let expected = [one, two, one, two];
+            assert_eq!(read(text.as_bytes()).1, expected, "{text}");
+            let pieces = Pieces(text.as_bytes(), vec![1; text.len()]);
+            assert_eq!(read_in_pieces(pieces).1, expected, "{text}");
+        }
+        // A line that is broken costs no other.
+        let text = format!("{one}\n{{\n{two}\n{one}\n");
+        assert_eq!(read(text.as_bytes()).1, [one, "{", two, one]);
     }
 
     #[test]

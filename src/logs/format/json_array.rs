@@ -5,7 +5,8 @@
 //! An event is the text from a `{` to its `}`, without line breaks and the indentation
 //! after them. An element that is not an object (a number in the array) becomes a line too,
 //! and is counted later as a line that is not an event. A line break inside a string, which
-//! JSON does not allow, ends a broken event, and the next `{` begins another.
+//! JSON does not allow, ends a broken event, and the next `{` begins another; so does a `{` where
+//! an event has no place for one.
 //!
 //! Any object outside of a response may be another one. Its text is held back until it is known
 //! to be an event or has ended, and dropped if it is a response: the events are then those in
@@ -167,6 +168,10 @@ struct EventSearch {
     is_indented: bool,
     /// The number of open brackets in an event.
     inside: usize,
+    /// Which of these are lists, a bit each.
+    are_lists: u128,
+    /// The last byte in an event that is not blank.
+    last: u8,
     /// The number of open lists around it, to that of the response.
     lists: usize,
     response: Option<Response>,
@@ -337,7 +342,7 @@ impl EventSearch {
     fn in_text(&mut self, byte: u8, output: &mut Vec<u8>) {
         if byte == b'\n' {
             // This is not JSON: the event is broken.
-            return self.end(output);
+            return self.break_off(output);
         }
         if self.is_escaped {
             self.is_escaped = false;
@@ -373,7 +378,15 @@ impl EventSearch {
                 Kind::Response => return self.begin_response(output),
             }
         }
+        if byte == b'{' && !self.may_hold_object() {
+            // The end of this event is missing, and another begins.
+            self.break_off(output);
+            return self.between(byte, output);
+        }
         output.push(byte);
+        if byte != b' ' && byte != b'\t' {
+            self.last = byte;
+        }
         match byte {
             b'"' => {
                 self.phase = Phase::Text;
@@ -384,9 +397,16 @@ impl EventSearch {
             }
             b'{' | b'[' if self.inside == DEEPEST => {
                 output.pop();
-                self.end(output);
+                self.break_off(output);
             }
-            b'{' | b'[' => self.inside += 1,
+            b'{' | b'[' => {
+                let bit = 1 << self.inside;
+                self.are_lists &= !bit;
+                if byte == b'[' {
+                    self.are_lists |= bit;
+                }
+                self.inside += 1;
+            }
             b'}' | b']' => {
                 self.inside -= 1;
                 if self.inside == 0 {
@@ -397,11 +417,23 @@ impl EventSearch {
         }
     }
 
+    /// Whether an object can be here in an event.
+    fn may_hold_object(&self) -> bool {
+        let is_in_list = self.inside > 0 && self.are_lists & 1 << (self.inside - 1) != 0;
+        self.last == b':' || is_in_list && matches!(self.last, b'[' | b',')
+    }
+
     /// Ends the line of an object.
     fn end(&mut self, output: &mut Vec<u8>) {
         self.phase = Phase::Between;
         output.push(b'\n');
         self.finish(output);
+    }
+
+    /// Ends the line of a broken object. What follows may be another response.
+    fn break_off(&mut self, output: &mut Vec<u8>) {
+        self.end(output);
+        self.response = None;
     }
 
     /// The object that is held back is a response, and its first event begins.
@@ -423,9 +455,13 @@ impl EventSearch {
     fn between(&mut self, byte: u8, output: &mut Vec<u8>) {
         match byte {
             b'{' => {
+                if self.last == b'}' {
+                    // Without a comma before it, it is in no list.
+                    self.response = None;
+                }
                 self.phase = Phase::Object;
                 self.is_indented = false;
-                self.inside = 1;
+                (self.inside, self.are_lists, self.last) = (1, 0, byte);
                 // What is in a response is not another one.
                 self.held = self.response.is_none().then(|| Held::new(output.len()));
                 output.push(byte);
@@ -435,7 +471,7 @@ impl EventSearch {
             b']' => {
                 if let Some(response) = self.response.take() {
                     self.phase = Phase::Object;
-                    self.inside = response.inside;
+                    (self.inside, self.are_lists, self.last) = (response.inside, 0, byte);
                     self.lists = response.lists;
                     self.held = Some(Held {
                         is_in_hits: response.inside == 2,
@@ -445,7 +481,8 @@ impl EventSearch {
                 }
             }
             // Also the byte order mark and NUL bytes.
-            b',' | b' ' | b'\t' | b'\r' | b'\n' | 0 | 0xef | 0xbb | 0xbf => {}
+            b' ' | b'\t' | b'\r' | b'\n' | 0 | 0xef | 0xbb | 0xbf => {}
+            b',' => self.last = byte,
             _ => {
                 self.phase = Phase::Other;
                 output.push(byte);

@@ -348,6 +348,16 @@ impl<'a> TsvRow<'a> {
         elements.map(|element| header.cell(element))
     }
 
+    /// Whether it is one of a file for Zeek's Intel framework, which is no log.
+    pub fn is_indicator(&self) -> bool {
+        let columns = self.header.columns.iter();
+        let names = columns.map(|column| &*column.name);
+        names
+            .filter(|name| ["indicator", "indicator_type"].contains(name))
+            .count()
+            == 2
+    }
+
     /// The header above it.
     pub fn header(&self) -> &'a Header {
         self.header

@@ -197,6 +197,43 @@ fn a_broken_event_ends_with_its_line() {
     assert_eq!(lines(&deep).last().map(String::as_str), Some("{\"b\":1}"));
 }
 
+#[test]
+fn an_event_that_is_cut_off_costs_no_other() {
+    let event: Value = json!({"a": 1, "b": {"c": [2, {"d": "x"}], "e": true}, "f": []});
+    let event = format!("{event:#}");
+    let whole: String = event.lines().map(str::trim_start).collect();
+    for end in 1..event.len() {
+        let text = format!("{}\n{event}\n{event}", &event[..end]);
+        let read = lines(text.as_bytes());
+        let count = read.iter().filter(|line| **line == whole).count();
+        // The next one can be the value that is missing.
+        let before = event[..end].trim_end();
+        let is_open = before.ends_with([':', '[']) || before.ends_with("2,");
+        assert_eq!(count, if is_open { 1 } else { 2 }, "{text}: {read:?}");
+    }
+}
+
+#[test]
+fn a_response_that_is_cut_off_costs_no_other() {
+    let hit = |n: u32| json!({"_id": "x", "_source": {"ts": n}});
+    let response = json!({"took": 1, "hits": {"total": 3, "hits": [hit(1), hit(2)]}});
+    let response = format!("{response:#}");
+    let first = response.find("ts").expect("it is there");
+    for end in first..response.rfind('2').expect("it is there") {
+        let text = format!("{}\n{response}", &response[..end]);
+        let read = lines(text.as_bytes());
+        let has = |n: u32| {
+            read.iter()
+                .filter(|line| line.ends_with(&format!("\"ts\": {n}}}}}")))
+                .count()
+        };
+        let before = response[..end].trim_end();
+        if !before.ends_with([':', '[', ',']) {
+            assert!(has(1) >= 1 && has(2) == 1, "{text}: {read:?}");
+        }
+    }
+}
+
 fn event() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         any::<i64>().prop_map(Value::from),
