@@ -192,7 +192,10 @@ impl Search {
         }
         let metadata = match path.metadata() {
             Ok(metadata) => metadata,
-            Err(error) => return left_out(&error.to_string()),
+            Err(error) => {
+                left_out(&error.to_string());
+                return self.note_other(&path, &error.to_string());
+            }
         };
         if path.is_symlink() && file_name != "current" && !self.is_within(&path) {
             let what = "a link that leads out of the folder";
@@ -206,6 +209,7 @@ impl Search {
             }
         } else if !metadata.is_file() {
             left_out("it is not a regular file");
+            self.note_other(&path, "not a regular file");
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
             match other(&path) {
                 Ok(None) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
@@ -507,10 +511,13 @@ mod tests {
         folder.file("a/readme", b"hello\n", 5);
         assert_eq!(failed(&folder), 1);
         assert!(folder.logs().is_empty());
-        // A link that is not followed is not searched either.
-        let (folder, elsewhere) = (Folder::new(), Folder::new());
+        // A link that is not followed, or cannot be, is not searched either.
+        let elsewhere = Folder::new();
         let outside = elsewhere.file("conn.log", b"#fields\ta\n", 5);
-        symlink(outside, folder.0.path().join("conn.log")).expect("a link");
-        assert_eq!(failed(&folder), 1);
+        for target in [outside, elsewhere.0.path().join("missing.log")] {
+            let folder = Folder::new();
+            symlink(target, folder.0.path().join("conn.log")).expect("a link");
+            assert_eq!(failed(&folder), 1);
+        }
     }
 }
