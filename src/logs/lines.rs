@@ -164,7 +164,7 @@ impl Lines {
 /// Removes NUL bytes, which neither JSON nor Zeek's logs have: a writer that keeps its
 /// position after its file was truncated leaves any number of them before its next line.
 /// Returns how many bytes are left, at the front.
-fn without_nul(fresh: &mut [u8]) -> usize {
+pub fn without_nul(fresh: &mut [u8]) -> usize {
     let Some(first) = memchr::memchr(0, fresh) else {
         return fresh.len();
     };

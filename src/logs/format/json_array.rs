@@ -18,7 +18,7 @@ use std::ops::Range;
 use memchr::memchr_iter;
 
 use super::json_lines::{OF_EVENTS, begins_like_event};
-use crate::logs::lines::{AtEnd, LONGEST_LINE};
+use crate::logs::lines::{AtEnd, LONGEST_LINE, without_nul};
 
 /// The bytes that are read at once.
 const INPUT: usize = 64 << 10;
@@ -136,6 +136,8 @@ impl<R: Read> Read for Over<'_, R> {
             }
             state.forget(output, *at);
             *at = 0;
+            // What lines were cut of before has none either.
+            let read = without_nul(&mut input[..read]);
             state.convert(&input[..read], output);
         }
         let count = buffer.len().min(state.ready(output) - *at);
