@@ -175,6 +175,8 @@ struct World {
     was_mute: bool,
     /// When the connection for sightings was lost.
     losses: Vec<Duration>,
+    /// When none of the bridge's sightings was with the broker last.
+    none_inside_at: Duration,
     events: VecDeque<(usize, Duration, Event)>,
     at: usize,
     tally: Tally,
@@ -250,6 +252,7 @@ impl World {
             broker_started_at: Duration::ZERO,
             failures: 0,
             paces: vec![(Duration::ZERO, pace)],
+            none_inside_at: Duration::ZERO,
             losses: Vec::new(),
             was_mute: false,
             events: VecDeque::new(),

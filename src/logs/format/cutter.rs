@@ -146,21 +146,20 @@ impl Cutter {
             }
             None => self.lines.next(&mut whole, block, fill, at_end)?,
         };
-        if more && self.is_by_line() {
-            if let Some(at) = lone_bracket(block.bytes()) {
-                if self.flatten_from(block, at) && at == 0 {
+        if !more {
+            return Ok(Cut::Nothing);
+        }
+        let mut lines = LinesOfBlock::of(block.bytes());
+        if let Some(at) = lines.lone_bracket.filter(|_| self.is_by_line()) {
+            if self.flatten_from(block, at) {
+                if at == 0 {
                     return self.next(reader, block, fill, at_end);
                 }
+                lines = LinesOfBlock::of(block.bytes());
             }
         }
-        if more {
-            self.count_lines(block.bytes());
-        }
-        Ok(if more {
-            Cut::Block(self.parser.next(block.bytes()))
-        } else {
-            Cut::Nothing
-        })
+        self.count_lines(lines.count);
+        Ok(Cut::Block(self.parser.next(block.bytes())))
     }
 
     /// Whether each line is read as an object so far.
@@ -182,15 +181,14 @@ impl Cutter {
         true
     }
 
-    fn count_lines(&mut self, bytes: &[u8]) {
+    fn count_lines(&mut self, count: u64) {
         self.first_line = self.next_line;
         if self.flatten.is_some() {
             // The lines from here on are not those of the file.
             self.next_line = None;
         }
         if let Some(next) = &mut self.next_line {
-            let ends = memchr::memchr_iter(b'\n', bytes).count() as u64;
-            *next += ends + self.lines.too_long();
+            *next += count + self.lines.too_long();
         }
     }
 
@@ -215,19 +213,28 @@ impl Cutter {
     }
 }
 
-/// Where a line begins that is only an opening bracket.
-fn lone_bracket(block: &[u8]) -> Option<usize> {
-    let mut start = 0;
-    let mut starts = memchr::memchr_iter(b'\n', block).map(|end| {
-        let line = start..end;
-        start = end + 1;
-        line
-    });
-    let lone = starts.find(|line| {
-        let short = line.len() <= 2;
-        short && matches!(&block[line.clone()], b"{" | b"[" | b"{\r" | b"[\r")
-    });
-    lone.map(|line| line.start)
+/// What one pass over the lines of a block shows.
+struct LinesOfBlock {
+    count: u64,
+    /// Where the first line begins that is only an opening bracket.
+    lone_bracket: Option<usize>,
+}
+
+impl LinesOfBlock {
+    fn of(block: &[u8]) -> Self {
+        let (mut count, mut start, mut lone_bracket) = (0, 0, None);
+        for end in memchr::memchr_iter(b'\n', block) {
+            let is_lone = || matches!(&block[start..end], b"{" | b"[" | b"{\r" | b"[\r");
+            if end - start <= 2 && lone_bracket.is_none() && is_lone() {
+                lone_bracket = Some(start);
+            }
+            (count, start) = (count + 1, end + 1);
+        }
+        LinesOfBlock {
+            count,
+            lone_bracket,
+        }
+    }
 }
 
 /// The beginning of a log, followed by the rest.

@@ -46,7 +46,7 @@ impl World {
         if bytes > MOST_BYTES + (MOST_BYTES / 2) + 4_096 {
             return Err(format!("the outbox takes {bytes} bytes"));
         }
-        let inside = self.broker.inside() + self.wire.len();
+        let inside = self.inside();
         let most = self.most_inside();
         if !self.is_trusted() && inside > most {
             return Err(format!("{inside} sightings are with the broker"));
@@ -54,16 +54,22 @@ impl World {
         self.check_sendings()
     }
 
+    /// How many sightings are with the broker, or on their way to it.
+    pub(super) fn inside(&self) -> usize {
+        self.broker.inside() + self.wire.len()
+    }
+
     /// How many sightings may be with the broker: what it passes on in a second and a half
     /// by the fastest pace of the last minute, and once more for each connection that was
-    /// lost and each process that was started meanwhile: what is inside is sent again, or
-    /// not known to the new one.
+    /// lost and each process that was started meanwhile, or since none was with the broker:
+    /// what is inside is sent again, or not known to the new one.
     fn most_inside(&self) -> usize {
         let is_late = |at: &Duration| self.now - *at <= PACED;
         let earlier = self.paces.iter().rev().find(|(at, _)| !is_late(at));
         let lately = self.paces.iter().filter(|(at, _)| is_late(at));
         let fastest = lately.chain(earlier).map(|(_, pace)| *pace).max();
-        let losses = self.losses.iter().filter(|at| is_late(at)).count();
+        let may_be_inside = |at: &&Duration| is_late(at) || **at >= self.none_inside_at;
+        let losses = self.losses.iter().filter(may_be_inside).count();
         LEAST_IN_FLIGHT.max(fastest.unwrap_or(0) as usize * 3 / 2) * (1 + losses)
     }
 

@@ -22,6 +22,9 @@ impl World {
                 _ => self.random.below(100),
             };
             self.pass(Duration::from_millis(time as u64))?;
+            if self.inside() == 0 {
+                self.none_inside_at = self.now;
+            }
             self.check()?;
         }
         self.heal()?;
