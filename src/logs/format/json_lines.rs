@@ -59,10 +59,8 @@ pub fn begins_like_event(object: &[u8]) -> bool {
     let text = object.strip_prefix(b"{").unwrap_or_default();
     let text = text.trim_ascii_start().strip_prefix(b"\"");
     let text = text.unwrap_or_default();
-    OF_EVENTS.iter().any(|key| {
-        let rest = text.strip_prefix(*key);
-        rest.is_some_and(|rest| rest.starts_with(b"\""))
-    })
+    let key = memchr::memchr(b'"', text).map(|end| &text[..end]);
+    key.is_some_and(|key| OF_EVENTS.contains(&key))
 }
 
 /// How often a line is read from another brace: each time may go to its end.
