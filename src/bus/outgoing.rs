@@ -120,7 +120,7 @@ impl BusWriter {
             self.send_some();
             self.note_spooled();
         }
-        self.end(&inputs);
+        self.end(inputs);
     }
 
     fn is_done(&self) -> bool {
@@ -312,7 +312,8 @@ impl BusWriter {
                 if self.refused.is_empty() {
                     error!("the spool cannot be written: {reason}; the workers wait");
                 }
-                self.refused = frames;
+                // At the end more is received although some are refused.
+                self.refused.extend(frames);
                 self.retry_disk_at = Instant::now() + DISK_PAUSE;
             }
         }
@@ -484,11 +485,20 @@ impl BusWriter {
         }
     }
 
-    fn end(mut self, inputs: &WriterInputs) {
-        self.sweep(inputs);
+    fn end(mut self, inputs: WriterInputs) {
+        self.sweep(&inputs);
+        // Who sends from here on sees that there is no writer, and counts what is lost.
+        let mut too_late = 0;
+        for message in inputs.messages.try_iter() {
+            too_late += message.count();
+            if let WriterMessage::Finished(tickets) = message {
+                self.refused_tickets.extend(tickets);
+            }
+        }
+        drop(inputs.messages);
         let written = self.outbox.end(Instant::now());
         self.note(written);
-        let lost = self.outbox.at_risk() + self.refused.len() as u64;
+        let lost = self.outbox.at_risk() + self.refused.len() as u64 + too_late;
         self.miss(Undelivered::Lost, lost);
         self.refused_tickets.drain(..).for_each(Ticket::keep);
         let spooled = self.note_spooled();

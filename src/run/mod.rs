@@ -531,7 +531,7 @@ impl Writer {
             recv(stop.now_channel()) -> _ => match self.done.recv_timeout(time_left(stop, LAST_GRACE)) {
                 Err(RecvTimeoutError::Timeout) => {
                     error!("the sink does not accept what is left; giving it up");
-                    Some(SinkResult::Complete)
+                    Some(SinkResult::Abandoned)
                 }
                 ended => ended.ok(),
             },
@@ -569,6 +569,7 @@ mod tests {
             // It would not be transformed the next time either.
             (SinkResult::Complete, counts(0, 0, 1), true),
             (SinkResult::ReaderLeft, counts(0, 0, 0), false),
+            (SinkResult::Abandoned, counts(0, 0, 0), false),
             (SinkResult::Failed, counts(0, 0, 0), false),
         ];
         for (sink_result, counts, expected) in cases {

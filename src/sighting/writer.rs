@@ -27,6 +27,8 @@ pub enum SinkResult {
     Complete,
     /// As much as its reader wanted: the reader of standard output closed it.
     ReaderLeft,
+    /// Less than there was: at the end of the program it did not accept the rest.
+    Abandoned,
     /// Writing failed.
     Failed,
 }

@@ -7,6 +7,7 @@ use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use crate::support::bridge::{Bridge, program};
+use crate::support::observed::Reader;
 use crate::support::{Scratch, paths};
 use rustix::process::Signal;
 
@@ -64,6 +65,33 @@ fn the_second_run_reports_only_what_is_new() {
     append(&scratch.path().join("eve.json"), &event("b.example", 3));
     let third = hunt(&scratch, &["--exit-code"]);
     assert_eq!((lines(&third), third.status.code()), (1, Some(0)));
+}
+
+/// A reader of standard output that stands still has not had what the program could not write.
+#[test]
+fn what_a_reader_did_not_read_is_reported_by_the_next_run() {
+    const EVENTS: u64 = 5_000;
+    let events: String = (0..EVENTS).map(|n| event("a.example", n)).collect();
+    let mut bridge = Bridge::bare()
+        .file("iocs.txt", "a.example\n")
+        .file("eve.json", events)
+        .args(["--indicators", "iocs.txt", "--events", "eve.json"])
+        .args(["--state-dir", "state", "--report-once"])
+        .reader(Reader::Stuck)
+        .run();
+    // Before, the signal for the status would end it.
+    bridge.wait_for_log("read 1 indicator(s)", LIMIT);
+    bridge.wait_for_counter("sightings_found", EVENTS, LIMIT);
+    bridge.signal(Signal::TERM);
+    assert_eq!(bridge.wait(LIMIT).code(), Some(75), "{}", bridge.log());
+    bridge.wait_for_log("the next run reports those of this one again", LIMIT);
+    let second = paths::clean_command(program(), bridge.directory())
+        .args(["--indicators", "iocs.txt", "--events", "eve.json"])
+        .args(["--state-dir", "state", "--report-once"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program was built");
+    assert_eq!(lines(&second) as u64, EVENTS, "{}", log(&second));
 }
 
 #[test]
