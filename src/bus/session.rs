@@ -82,8 +82,7 @@ impl fmt::Display for Unreachable {
 
 /// The result of a session.
 pub struct SessionResult {
-    /// Topics that the broker still holds for this app. They have to be given up after the
-    /// last sighting is sent.
+    /// Topics that the broker still holds for this app, and that have to be given up.
     pub topics_left: Vec<String>,
     /// What was taken in.
     pub received: Received,
@@ -204,7 +203,7 @@ impl Session {
 
     fn ask(&self, request: &Request, time: Duration) -> Result<Option<Subscription>, ManageError> {
         let endpoint = self.settings.endpoint.clone();
-        // At the end, requests keep their time limit, which is short.
+        // The end of the program interrupts a request.
         let stop = Some(&self.stop);
         let manager = ManagementClient::new(&self.context, endpoint, stop);
         let answer = match request {

@@ -31,7 +31,7 @@ pub use finding::Finding;
 use live::Source;
 use wanted::Wanted;
 
-/// All engines. A new one is a folder, and a row here.
+/// All engines. A new one is a folder, a row here and a variant of [`choice::EngineChoice`].
 const ENGINES: [&choice::EngineRow; 2] = [&vast::ROW, &tenzir::ROW];
 
 /// A store of events that can be queried.

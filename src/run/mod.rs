@@ -338,8 +338,7 @@ fn end_after_grace(stop: &Stop) {
     }
 }
 
-/// Unsubscribes the remaining topics after the last sighting is sent; returns those that
-/// could not be given up.
+/// Gives up these topics until the broker does not answer; returns those that are left.
 fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<String> {
     let context = zmq::Context::new();
     let manager = ManagementClient::new(&context, config.threatbus.clone(), None);

@@ -1,6 +1,6 @@
-//! The topics that the broker holds for this bridge, so that the next start gives up
-//! those left over from a crash: a broker never drops a dead subscriber, and after some
-//! 500 of them it stops serving.
+//! The topics that the broker holds for this bridge, so that the next start gives up those that a
+//! crash or a broker that did not answer has left over: a broker never drops a dead subscriber, and
+//! after some 500 of them it stops serving.
 //!
 //! On disk: a text file with one topic per line, only ever replaced atomically.
 
