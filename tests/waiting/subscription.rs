@@ -348,7 +348,7 @@ fn a_snapshot_covers_the_outage_and_repeats_nothing() {
         assert_eq!(subscriber.collect_sightings(count, LIMIT).len(), count);
 
         // What was sent just before the broker goes away is resent.
-        std::thread::sleep(Duration::from_secs(3));
+        std::thread::sleep(Duration::from_secs(11));
         // The server has to subscribe before the bridge, which requests a snapshot only once.
         let (server, before) = loop {
             let before = bridge.count_logs("subscribed again");
