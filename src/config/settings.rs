@@ -468,10 +468,9 @@ impl Settings {
         let indicators_given = !self.indicators.is_empty();
         let read_twice = self.indicators.iter().chain(&self.events);
         if read_twice.filter(|path| standard_input(path)).count() > 1 {
-            return fail(
-                "events",
-                "standard input (-) can be read for one thing only",
-            );
+            let is_of_events = self.events.iter().any(standard_input);
+            let option = if is_of_events { "events" } else { "indicators" };
+            return fail(option, "standard input (-) can be read for one thing only");
         }
         if self.follow && !has_events {
             return fail("follow", "it needs --events FILE, the files to follow");

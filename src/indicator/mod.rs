@@ -173,6 +173,14 @@ impl Indicator {
             }
     }
 
+    /// Whether sightings of it say the same of it as those of another one.
+    pub fn is_described_the_same(&self, other: &Indicator) -> bool {
+        let is_same = |one: &Option<Box<RawValue>>, other: &Option<Box<RawValue>>| {
+            one.as_deref().map(RawValue::get) == other.as_deref().map(RawValue::get)
+        };
+        is_same(&self.original, &other.original) && is_same(&self.properties, &other.properties)
+    }
+
     /// The same without its original message, which live matching does not store.
     pub fn for_live(&self) -> Self {
         Indicator {

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use log::{error, info};
+use log::{error, info, warn};
 
 use super::folder::{self, Identity, ListedLog};
 use super::follow::{Follower, PAUSE};
@@ -52,6 +52,10 @@ impl FolderFollower<'_> {
                 return Ok(());
             }
             followers.extend(self.take(&input, from_start, false));
+        }
+        if followers.is_empty() {
+            let name = process::input::name(folder);
+            warn!("{name} has no log that can be followed yet: new ones will be");
         }
         let mut looked = Instant::now();
         loop {

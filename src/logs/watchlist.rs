@@ -229,7 +229,7 @@ impl Table for Watchlist {
             None
         };
         if let Some(slot) = self.plain.get(&indicator.id, &self.by_slot) {
-            if self.is_same_plain(slot, &indicator, plain.as_ref().map(|(plain, _)| plain)) {
+            if self.is_same_plain(slot, &indicator, plain.as_ref()) {
                 return PutOutcome::Repeated;
             }
             self.remove_plain(slot);
@@ -294,7 +294,9 @@ impl WatchlistEntry {
     /// Whether an indicator with the same id searches for the same, in the same protocol.
     fn is_same(&self, other: &Indicator) -> bool {
         let own = &self.watched.indicator;
-        own.searches_the_same(other) && own.protocol == other.protocol
+        own.searches_the_same(other)
+            && own.protocol == other.protocol
+            && own.is_described_the_same(other)
     }
 }
 
@@ -373,10 +375,19 @@ impl Watchlist {
     }
 
     /// Whether an indicator is the same as the plain one in this slot, which has the same id.
-    fn is_same_plain(&self, slot: Slot, indicator: &Indicator, plain: Option<&Plain>) -> bool {
-        let Some(plain) = plain else {
+    fn is_same_plain(
+        &self,
+        slot: Slot,
+        indicator: &Indicator,
+        plain: Option<&(Plain, Option<Properties>)>,
+    ) -> bool {
+        let Some((plain, properties)) = plain else {
             return false;
         };
+        let known_properties = self.properties.get(slot.index()).and_then(Option::as_ref);
+        if known_properties != properties.as_ref() {
+            return false;
+        }
         let known = self.matcher.index().slot(&indicator.observables[0]);
         let own = &self.by_slot[slot.index()];
         known == Some(slot) && matches!(own, ValueIndicators::Plain(own) if own.is_same(plain))

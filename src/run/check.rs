@@ -1,6 +1,7 @@
 //! `--check`: checks everything that a run with this configuration needs, changes
 //! nothing, and prints a table.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::Path;
@@ -112,16 +113,17 @@ fn configuration(config: &Config) -> Vec<Finding> {
         .collect()
 }
 
-/// Reports the format of a log, or the number of logs in a folder.
+const SUBJECT: &str = "events";
+
+/// Reports the format of a log, or of the logs in a folder.
 fn log(path: &Path) -> Finding {
-    const SUBJECT: &str = "events";
     let name = input::name(path);
     if path.is_dir() {
         return match folder::logs(path) {
             Ok(logs) if logs.is_empty() => {
                 Finding::warning(SUBJECT, format!("{name}: it contains no log"))
             }
-            Ok(logs) => Finding::good(SUBJECT, format!("{name}: {} log(s)", logs.len())),
+            Ok(logs) => logs_of_folder(&name, &logs),
             Err(error) => Finding::bad(SUBJECT, format!("{name}: {error}")),
         };
     }
@@ -138,6 +140,32 @@ fn log(path: &Path) -> Finding {
         }
         Err(failure) => Finding::bad(SUBJECT, format!("{detail}; {failure}")),
     }
+}
+
+/// Reports the formats of the logs in a folder, or the first that cannot be read.
+fn logs_of_folder(name: &str, logs: &[folder::ListedLog]) -> Finding {
+    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
+    for log in logs {
+        match folder::form(&log.path) {
+            Ok(form) => {
+                *formats
+                    .entry(form.map_or("unknown", |form| form.name()))
+                    .or_default() += 1
+            }
+            Err(failure) => {
+                let log = input::name(&log.path);
+                return Finding::bad(SUBJECT, format!("{name}: {log}: {failure}"));
+            }
+        }
+    }
+    let formats = formats.iter();
+    let formats: Vec<String> = formats
+        .map(|(form, count)| format!("{form} {count}"))
+        .collect();
+    Finding::good(
+        SUBJECT,
+        format!("{name}: {} log(s): {}", logs.len(), formats.join(", ")),
+    )
 }
 
 fn file(subject: &'static str, path: &Path) -> Finding {

@@ -135,6 +135,7 @@ impl Ending {
             ));
         }
         left.extend(self.stores.iter().filter_map(Outcome::shortfall));
+        left.extend(self.undelivered());
         if self.received.is_unread {
             left.push("there are more in the file, which was not read to its end".to_owned());
         }
@@ -151,13 +152,28 @@ impl Ending {
 
     /// The failures of a run that was not ended early.
     fn failures(&self) -> Vec<String> {
-        let (fates, delivery) = (&self.fates, &self.delivery);
-        let files_failed = self.received.files_failed + self.logs_failed;
-        let counts = [
+        let fates = &self.fates;
+        let mut failures = named(&[
             (fates.dropped, "indicator(s) dropped"),
             (fates.failed, "indicator(s) failed"),
             (fates.timed_out, "indicator(s) timed out"),
-            (files_failed, "file(s) not read to the end"),
+        ]);
+        failures.extend(self.unread_files());
+        failures.extend(self.undelivered());
+        failures
+    }
+
+    /// How many files could not be used, if there are any.
+    pub fn unread_files(&self) -> Option<String> {
+        let failed = self.received.files_failed + self.logs_failed;
+        let what = "file(s) not understood, or not read to the end";
+        named(&[(failed, what)]).pop()
+    }
+
+    /// The sightings that did not reach the sink.
+    fn undelivered(&self) -> Vec<String> {
+        let delivery = &self.delivery;
+        named(&[
             (delivery.failed, "sighting(s) failed"),
             (delivery.lost, "sighting(s) lost"),
             (
@@ -168,11 +184,7 @@ impl Ending {
                 delivery.spooled_bytes,
                 "byte(s) of sightings stay in the spool",
             ),
-        ];
-        let failed = counts.iter().filter(|(count, _)| *count > 0);
-        failed
-            .map(|(count, what)| format!("{count} {what}"))
-            .collect()
+        ])
     }
 
     /// The number of indicators that were not searched everywhere when the run was ended.
@@ -282,6 +294,14 @@ fn list<'a>(counts: impl Iterator<Item = (&'a str, u64)>) -> String {
     }
 }
 
+/// The counts that are not 0, with what they count.
+fn named(counts: &[(u64, &str)]) -> Vec<String> {
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    counts
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,7 +395,7 @@ mod tests {
             (|one| one.fates.timed_out = 2, "2 indicator(s) timed out"),
             (
                 |one| (one.received.files_failed, one.logs_failed) = (1, 2),
-                "3 file(s) not read to the end",
+                "3 file(s) not understood, or not read to the end",
             ),
             (|one| one.delivery.failed = 2, "2 sighting(s) failed"),
             (|one| one.delivery.lost = 2, "2 sighting(s) lost"),

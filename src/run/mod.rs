@@ -148,7 +148,9 @@ fn run_and_decide(
         Ok(None) => (ExitCode::Success, !stop.is_draining()),
         Err(code) => (code, !stop.is_draining()),
     };
-    let signal = signals.end().filter(|_| config.jobs.once);
+    let signal = signals.end();
+    let ended_by_itself = signal.is_none();
+    let signal = signal.filter(|_| config.jobs.once);
     ending.cause = match signal {
         _ if deadline.has_passed() => Some("the deadline has passed".to_owned()),
         signal => signal.map(|name| format!("it was ended by {name}")),
@@ -157,7 +159,11 @@ fn run_and_decide(
         return Ok((code, None));
     }
     if ending.cause.is_none() && !(config.jobs.once && is_complete) {
-        return Ok((ExitCode::Success, None));
+        // With --follow, inputs that cannot grow end the run.
+        return Ok(match ending.unread_files() {
+            Some(reason) if ended_by_itself => (ExitCode::TempFail, Some(reason)),
+            _ => (ExitCode::Success, None),
+        });
     }
     ending.tells_matches = config.jobs.exit_code;
     if ending.nothing_came() {

@@ -402,7 +402,12 @@ fn check_says_which_form_a_log_has() {
         (sample("eve.json"), "666 bytes, JSON lines", 0),
         (sample("eve.pretty.json"), "JSON arrays", 0),
         (sample("zeek.conn.log"), "Zeek logs", 0),
-        (paths::repository().join("tests/samples/logs"), " log(s)", 0),
+        (
+            paths::repository().join("tests/samples/logs"),
+            " log(s): ",
+            0,
+        ),
+        (home.path().to_owned(), "eve.json.xz: ", 69),
         (
             sample("text.log"),
             "nothing at its beginning is an event",
@@ -415,6 +420,25 @@ fn check_says_which_form_a_log_has() {
         assert!(table.contains(word), "{path:?}: {table}");
         assert_eq!(output.status.code(), Some(status), "{path:?}: {table}");
     }
+}
+
+#[test]
+fn an_input_that_cannot_be_followed_is_an_error_like_one_that_cannot_be_read() {
+    let home = Scratch::new();
+    let xz = home.write("eve.json.xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6");
+    let output = run(&["--follow"], &[xz], b"");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(75), "{log}");
+    assert!(
+        log.contains("1 file(s) not understood, or not read to the end"),
+        "{log}"
+    );
+    let folder = home.path().join("empty");
+    fs::create_dir(&folder).expect("there is room");
+    let mut bridge = following(Bridge::bare(), folder.to_str().expect("UTF-8"));
+    bridge.wait_for_log("has no log that can be followed yet", LIMIT);
+    bridge.signal(Signal::TERM);
+    assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
 }
 
 /// Appends to a file, as a logger does in one write.

@@ -67,6 +67,36 @@ fn the_last_version_counts() {
 }
 
 #[test]
+fn what_a_feed_says_of_an_indicator_is_replaced_with_it() {
+    const ID: &str = "indicator--00000000-0000-4000-8000-00000000000a";
+    let says = |properties: &str| Indicator {
+        properties: Some(serde_json::from_str(properties).expect("JSON")),
+        ..Indicator::of_domains(ID, &["a.example"])
+    };
+    let is_named = |original: &str| Indicator {
+        original: Some(serde_json::from_str(original).expect("JSON")),
+        ..Indicator::of_domains(ID, &["a.example"])
+    };
+    for versions in [
+        [says(r#"{"c":"x"}"#), says(r#"{"c":"y"}"#)],
+        [is_named(r#"{"name":"x"}"#), is_named(r#"{"name":"y"}"#)],
+    ] {
+        let mut list = Watchlist::new(true, Meaning::default());
+        for version in versions {
+            assert_eq!(add(&mut list, version.clone()), PutOutcome::Added);
+            assert_eq!(add(&mut list, version.clone()), PutOutcome::Repeated);
+            let mut found = Vec::new();
+            let event = r#"{"host": "a.example"}"#;
+            let shown = list.matches(event, &mut Scratch::default(), |watched| {
+                found.push(watched.indicator.is_described_the_same(&version));
+            });
+            shown.expect("an event");
+            assert_eq!((list.len(), found), (1, vec![true]));
+        }
+    }
+}
+
+#[test]
 fn what_has_no_value_to_look_up_is_checked_in_every_event() {
     use crate::indicator::Selection;
     use crate::matching::condition::{Check, Condition, Like, Test, TestedPlace};

@@ -55,7 +55,7 @@ pub struct Plain {
 
 /// The properties of an indicator in its feed. They are a JSON object whose names and values are
 /// kept apart, since the rows of a feed have the same names.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Properties {
     /// The names as JSON, shared by all rows with the same columns.
     names: Arc<Vec<Box<str>>>,

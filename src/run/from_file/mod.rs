@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::Receiver;
-use log::{Level, debug, error, info, log, warn};
+use log::{Level, debug, error, info, log, log_enabled, warn};
 
 use crate::config::{Config, RunMode, SinkChoice};
 use crate::indicator::{Indicator, Message, Rejection, Versions, tell_of_left_out};
@@ -300,7 +300,7 @@ impl Taker<'_> {
 
     /// Logs how many entries were rejected beyond those that are named.
     fn name_more_rejected(&self, rejected: u64, name: &str) {
-        if rejected > NAMED {
+        if rejected > NAMED && !log_enabled!(Level::Debug) {
             let more = rejected - NAMED;
             warn!("{name}: rejected: {more} more (--loglevel DEBUG names each)");
         }

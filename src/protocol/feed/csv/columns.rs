@@ -308,8 +308,17 @@ impl Layout {
         let first =
             |wanted: &dyn Fn(Role) -> bool| roles.iter().position(|role| role.is_some_and(wanted));
         let range = range(&names, &roles);
+        // C2IntelFeeds describes what is in the first column in the second: `#ip,ioc`.
+        let described = match roles[..] {
+            [Some(Role::Thing(said)), Some(Role::Value), ..] if normal(&names[1]) == "ioc" => {
+                Some(said)
+            }
+            _ => None,
+        };
         let values = if let Some((start, _)) = range {
             vec![(start, Said::Address)]
+        } else if let Some(said) = described {
+            vec![(0, said)]
         } else if let Some(at) = first(&|role| role == Role::Value) {
             vec![(at, Said::Nothing)]
         } else if first(&|role| role == Role::Hash).is_some() {

@@ -40,6 +40,10 @@ fn the_exports_of_abuse_ch_are_read() {
     let ja3 = "# ja3_md5,Firstseen,Lastseen,Listingreason\nb386946a5a44d1ddcc843bc75336dfce,2017-07-14 18:08:15,2019-07-27 20:42:54,Dridex\n";
     let kind = messages(ja3)[0].as_ref().map(Indicator::kind);
     assert_eq!(kind, Some("ja3"));
+    let c2 = "#ip,ioc\n203.0.113.80,Possible Cobaltstrike C2 IP\n";
+    assert_eq!(values(c2), ["203.0.113.80"]);
+    let c2 = "#domain,ioc,uri_path,ip\nc2.example,Possible C2 Domain,/load,203.0.113.80\n";
+    assert_eq!(values(c2), ["c2.example"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Containers may have any size; their elements are read one object at a time.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead};
 
 use serde::Deserialize;
@@ -363,6 +363,9 @@ impl<R: BufRead> Walk<'_, '_, R> {
             self.reject(line, reason);
             return Ok(None);
         }
+        if let Some(form) = empty_answer(json) {
+            return Ok(Some(form));
+        }
         let shown: String = json.chars().take(60).collect();
         self.reject(
             line,
@@ -387,6 +390,17 @@ impl<R: BufRead> Walk<'_, '_, R> {
 }
 
 /// Whether an object is the manifest of a MISP feed, which has the events by their UUIDs.
+/// The form of an answer that says that there is nothing: an empty envelope (TAXII 2.1, section
+/// 3.7), or that of a query of abuse.ch.
+fn empty_answer(json: &str) -> Option<&'static str> {
+    let members: BTreeMap<&str, &RawValue> = serde_json::from_str(json).ok()?;
+    if members.keys().all(|name| ["more", "next"].contains(name)) {
+        return Some("STIX");
+    }
+    let status = members.get("query_status")?;
+    matches!(status.get(), r#""no_result""# | r#""no_results""#).then_some("abuse.ch")
+}
+
 fn is_manifest(json: &str) -> bool {
     let key = json.get("{\"".len()..).and_then(|rest| rest.get(..36));
     let rest = json.get(38..).unwrap_or_default();

@@ -48,6 +48,9 @@ fn every_wrapping_of_stix_is_read() {
         r#"{"type": "bundle", "id": "x"}"#,
         "[]",
         r#"{"objects": []}"#,
+        "{}",
+        r#"{"more": false}"#,
+        r#"{"query_status": "no_result", "data": "Your search did not yield any results"}"#,
     ] {
         let (_, report) = read_with(&Options::default(), empty).expect(empty);
         assert!(report.is_empty(), "{empty}");
