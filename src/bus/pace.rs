@@ -11,7 +11,8 @@
 //! | later | as many as come back in [`LONG`], once in the time that an echo takes | the same |
 //! | not yet, and the first that is awaited was sent longer than [`LONG`] ago: each time that its age has doubled | the same | the same |
 //!
-//! So the number doubles with each round until there are between half a second's and a
+//! Where as many as may be are with the broker, the next ones are sent when half of them have come
+//! back, so the number grows by half with each round until there are between half a second's and a
 //! second's worth, whether the broker passes on 600 a second or 6,000.
 
 use std::time::{Duration, Instant};
@@ -50,10 +51,11 @@ impl Pace {
         self.limit
     }
 
-    /// A sighting came back after this time, and `with_broker` were there before it did.
-    pub fn echo(&mut self, now: Instant, age: Duration, with_broker: usize) {
+    /// A sighting came back after this time. `is_full`: as many as may be were with the broker
+    /// when the last one was sent.
+    pub fn echo(&mut self, now: Instant, age: Duration, is_full: bool) {
         if age <= SHORT {
-            if with_broker >= self.limit {
+            if is_full {
                 self.limit = (self.limit + 1).min(MOST_IN_FLIGHT);
             }
         } else if self.may_lower(now, age) {
@@ -118,7 +120,7 @@ mod tests {
             let with_broker = inside.len();
             inside.pop_front();
             passed += 1;
-            pace.echo(now, now - sent, with_broker);
+            pace.echo(now, now - sent, with_broker >= pace.limit());
         }
         (passed, most)
     }
@@ -139,18 +141,18 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new();
         for _ in 0..5_000 {
-            pace.echo(now, Duration::from_millis(10), usize::MAX);
+            pace.echo(now, Duration::from_millis(10), true);
         }
         let before = pace.limit();
         assert!(before > 5_000);
-        pace.echo(now, Duration::from_secs(10), before);
+        pace.echo(now, Duration::from_secs(10), true);
         assert_eq!(pace.limit(), before / 10);
         // Sent before that.
-        pace.echo(now + LONG, Duration::from_secs(10), before);
+        pace.echo(now + LONG, Duration::from_secs(10), true);
         assert_eq!(pace.limit(), before / 10);
         for round in 2..20 {
             let later = now + round * Duration::from_secs(10);
-            pace.echo(later, Duration::from_secs(10), before);
+            pace.echo(later, Duration::from_secs(10), true);
         }
         assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
@@ -160,7 +162,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new();
         for _ in 0..1_000 {
-            pace.echo(now, Duration::from_millis(10), usize::MAX);
+            pace.echo(now, Duration::from_millis(10), true);
         }
         let before = pace.limit();
         for seconds in 1..=30 {
@@ -177,11 +179,7 @@ mod tests {
     fn who_does_not_use_the_room_gets_no_more() {
         let mut pace = Pace::new();
         for _ in 0..1_000 {
-            pace.echo(
-                Instant::now(),
-                Duration::from_millis(1),
-                LEAST_IN_FLIGHT - 1,
-            );
+            pace.echo(Instant::now(), Duration::from_millis(1), false);
         }
         assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
