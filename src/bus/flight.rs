@@ -284,7 +284,10 @@ impl Flight {
         if state == DeliveryState::Sent && is_first {
             self.latest_echoed_sending = self.latest_echoed_sending.max(Some(at));
             let age = now.saturating_duration_since(at);
-            self.pace.echo(now, age, self.is_full);
+            let others = self.queue.sent() - 1;
+            let is_half = self.is_full && others <= self.pace.limit() / 2;
+            self.is_full &= !is_half;
+            self.pace.echo(now, age, is_half);
             self.confirm_unrecognised(at, now);
         }
         if matches!(
@@ -542,6 +545,7 @@ impl Flight {
         if self.queue.sent() >= self.pace.limit() {
             self.is_full = true;
         } else if self.queue.sent() <= self.pace.limit() / 2 {
+            // Also where the last ones come back otherwise than by an echo in time.
             self.is_full = false;
         }
         let waits = matches!(

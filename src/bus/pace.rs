@@ -6,19 +6,19 @@
 //!
 //! | the echo came | and as many as may be were with the broker | fewer were |
 //! |---|---|---|
-//! | within [`SHORT`] | one more may be | |
+//! | within [`SHORT`] | once half of them have come back, half as many more may be | |
 //! | within [`LONG`] | | |
 //! | later | as many as come back in [`LONG`], once in the time that an echo takes | the same |
 //! | not yet, and the first that is awaited was sent longer than [`LONG`] ago: each time that its age has doubled | the same | the same |
 //!
 //! Where as many as may be are with the broker, the next ones are sent when half of them have come
-//! back, so the number grows by half with each round until there are between half a second's and a
-//! second's worth, whether the broker passes on 600 a second or 6,000.
+//! back. So the number grows by half with each round until there are between a quarter of a second's and
+//! a second's worth, whether the broker passes on 600 a second or 6,000.
 
 use std::time::{Duration, Instant};
 
-/// An echo within this time says that there is room for more.
-pub const SHORT: Duration = Duration::from_millis(500);
+/// Half of them within this time say that there is room for more.
+pub const SHORT: Duration = Duration::from_millis(250);
 
 /// The most that is to wait inside the broker.
 pub const LONG: Duration = Duration::from_secs(1);
@@ -51,12 +51,12 @@ impl Pace {
         self.limit
     }
 
-    /// A sighting came back after this time. `is_full`: as many as may be were with the broker
-    /// when the last one was sent.
-    pub fn echo(&mut self, now: Instant, age: Duration, is_full: bool) {
+    /// A sighting came back after this time. `is_half`: as many as may be were with the broker, and
+    /// with this one half of them have come back.
+    pub fn echo(&mut self, now: Instant, age: Duration, is_half: bool) {
         if age <= SHORT {
-            if is_full {
-                self.limit = (self.limit + 1).min(MOST_IN_FLIGHT);
+            if is_half {
+                self.limit = (self.limit + self.limit / 2).min(MOST_IN_FLIGHT);
             }
         } else if self.may_lower(now, age) {
             self.lower(now, age);
@@ -105,11 +105,12 @@ mod tests {
         let step = Duration::from_secs(1) / u32::try_from(a_second).expect("a small number");
         let (mut pace, mut inside, mut passed, mut most) = (Pace::new(), VecDeque::new(), 0, 0);
         let mut now = start;
-        let mut ready: Option<Instant> = None;
+        let (mut ready, mut is_full): (Option<Instant>, bool) = (None, false);
         while now < start + Duration::from_secs(seconds) {
-            while inside.len() < pace.limit() {
+            while !is_full && inside.len() < pace.limit() {
                 inside.push_back(now);
             }
+            is_full |= inside.len() >= pace.limit();
             if now > start + Duration::from_secs(seconds / 2) {
                 most = most.max(inside.len());
             }
@@ -117,10 +118,11 @@ mod tests {
             let done = ready.map_or(sent, |ready| ready.max(sent)) + step;
             ready = Some(done);
             now = now.max(done + latency);
-            let with_broker = inside.len();
             inside.pop_front();
             passed += 1;
-            pace.echo(now, now - sent, with_broker >= pace.limit());
+            let is_half = is_full && inside.len() <= pace.limit() / 2;
+            is_full &= !is_half;
+            pace.echo(now, now - sent, is_half);
         }
         (passed, most)
     }
