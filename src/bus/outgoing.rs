@@ -436,11 +436,18 @@ impl BusWriter {
                 let written = self.outbox.alive(*at);
                 self.note(written);
             }
-            Broker::Away => self.outbox.away(),
+            Broker::Away => {
+                self.publisher.suspect(true);
+                self.outbox.away();
+                self.busy = true;
+            }
             Broker::Listening {
                 endpoint,
                 restarted,
             } => {
+                // What ended the connection is read before that is no longer told.
+                let _ = self.look();
+                self.publisher.suspect(false);
                 let left_over = std::mem::take(&mut self.has_left_over);
                 let may_be_new = restarted.is_some() || left_over;
                 if let Err(reason) = self.publisher.connect(endpoint, may_be_new) {

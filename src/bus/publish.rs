@@ -161,6 +161,8 @@ pub struct Publisher {
     said_unheard: bool,
     /// When the last message was sent.
     sent_at: Option<Instant>,
+    /// The subscription is lost, so this connection may be too.
+    is_suspect: bool,
 }
 
 /// The result of sending a message.
@@ -187,6 +189,7 @@ impl Publisher {
             stop,
             said_unheard: false,
             sent_at: None,
+            is_suspect: false,
         }
     }
 
@@ -255,6 +258,12 @@ impl Publisher {
         }
     }
 
+    /// The subscription is lost (`true`) or there is a new one: until then the connection is
+    /// checked. Once it is made again, ZeroMQ does not tell that it had ended.
+    pub fn suspect(&mut self, is_suspect: bool) {
+        self.is_suspect = is_suspect;
+    }
+
     /// Checks whether the connection of the last message still exists; returns the time
     /// after which to check again, while that is in doubt.
     ///
@@ -268,7 +277,8 @@ impl Publisher {
             xpub.read_subscriptions()?;
             return Ok(Some(HEARING));
         }
-        if self.sent_at.is_none_or(|sent_at| sent_at.elapsed() > RISK) {
+        let is_long_ago = self.sent_at.is_none_or(|sent_at| sent_at.elapsed() > RISK);
+        if is_long_ago && !self.is_suspect {
             return Ok(None);
         }
         xpub.read_subscriptions()?;
