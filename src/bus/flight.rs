@@ -114,8 +114,6 @@ pub struct Flight {
     /// When it was last known to be alive.
     alive_at: Option<Instant>,
     pace: Pace,
-    /// As many as may be are with the broker, or were when the last one was sent.
-    is_full: bool,
     /// When any echo was last received, or the subscription was made.
     last_sign: Option<Instant>,
     /// When the subscription was made.
@@ -140,7 +138,6 @@ impl Flight {
             is_away: false,
             alive_at: None,
             pace: Pace::new(),
-            is_full: false,
             last_sign: None,
             subscribed_at: None,
             latest_echoed_sending: None,
@@ -159,11 +156,9 @@ impl Flight {
         self.confirm.is_some() && !self.is_mute
     }
 
-    /// Whether the broker may get another one now, new or again. Where as many as may be are with
-    /// it, it gets the next ones when half of them have come back: a broker that receives and
-    /// passes on at the same time is slower at both.
+    /// Whether the broker may get another one now, new or again.
     pub fn may_send(&self) -> bool {
-        !self.awaits() || !self.is_full && self.queue.sent() < self.pace.limit()
+        !self.awaits() || self.queue.sent() < self.pace.limit()
     }
 
     /// Whether there is memory for a new one: for what is sent or in doubt, and for what is
@@ -284,10 +279,7 @@ impl Flight {
         if state == DeliveryState::Sent && is_first {
             self.latest_echoed_sending = self.latest_echoed_sending.max(Some(at));
             let age = now.saturating_duration_since(at);
-            let others = self.queue.sent() - 1;
-            let is_half = self.is_full && others <= self.pace.limit() / 2;
-            self.is_full &= !is_half;
-            self.pace.echo(now, age, is_half);
+            self.pace.echo(now, age, self.queue.sent());
             self.confirm_unrecognised(at, now);
         }
         if matches!(
@@ -542,12 +534,6 @@ impl Flight {
     /// Changes a state, and plans a check if the sighting may become overdue.
     fn change(&mut self, number: u64, state: DeliveryState, now: Instant) {
         self.queue.change(number, state, now);
-        if self.queue.sent() >= self.pace.limit() {
-            self.is_full = true;
-        } else if self.queue.sent() <= self.pace.limit() / 2 {
-            // Also where the last ones come back otherwise than by an echo in time.
-            self.is_full = false;
-        }
         let waits = matches!(
             state,
             DeliveryState::Sent | DeliveryState::Trusted | DeliveryState::Unrecognised

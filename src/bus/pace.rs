@@ -6,19 +6,18 @@
 //!
 //! | the echo came | and as many as may be were with the broker | fewer were |
 //! |---|---|---|
-//! | within [`SHORT`] | once half of them have come back, half as many more may be | |
+//! | within [`SHORT`] | one more may be | |
 //! | within [`LONG`] | | |
 //! | later | as many as come back in [`LONG`], once in the time that an echo takes | the same |
 //! | not yet, and the first that is awaited was sent longer than [`LONG`] ago: each time that its age has doubled | the same | the same |
 //!
-//! Where as many as may be are with the broker, the next ones are sent when half of them have come
-//! back. So the number grows by half with each round until there are between a quarter of a second's and
-//! a second's worth, whether the broker passes on 600 a second or 6,000.
+//! So the number doubles with each round until there are between half a second's and a
+//! second's worth, whether the broker passes on 600 a second or 6,000.
 
 use std::time::{Duration, Instant};
 
-/// Half of them within this time say that there is room for more.
-pub const SHORT: Duration = Duration::from_millis(250);
+/// An echo within this time says that there is room for more.
+pub const SHORT: Duration = Duration::from_millis(500);
 
 /// The most that is to wait inside the broker.
 pub const LONG: Duration = Duration::from_secs(1);
@@ -51,12 +50,11 @@ impl Pace {
         self.limit
     }
 
-    /// A sighting came back after this time. `is_half`: as many as may be were with the broker, and
-    /// with this one half of them have come back.
-    pub fn echo(&mut self, now: Instant, age: Duration, is_half: bool) {
+    /// A sighting came back after this time, and `with_broker` were there before it did.
+    pub fn echo(&mut self, now: Instant, age: Duration, with_broker: usize) {
         if age <= SHORT {
-            if is_half {
-                self.limit = (self.limit + self.limit / 2).min(MOST_IN_FLIGHT);
+            if with_broker >= self.limit {
+                self.limit = (self.limit + 1).min(MOST_IN_FLIGHT);
             }
         } else if self.may_lower(now, age) {
             self.lower(now, age);
@@ -105,12 +103,11 @@ mod tests {
         let step = Duration::from_secs(1) / u32::try_from(a_second).expect("a small number");
         let (mut pace, mut inside, mut passed, mut most) = (Pace::new(), VecDeque::new(), 0, 0);
         let mut now = start;
-        let (mut ready, mut is_full): (Option<Instant>, bool) = (None, false);
+        let mut ready: Option<Instant> = None;
         while now < start + Duration::from_secs(seconds) {
-            while !is_full && inside.len() < pace.limit() {
+            while inside.len() < pace.limit() {
                 inside.push_back(now);
             }
-            is_full |= inside.len() >= pace.limit();
             if now > start + Duration::from_secs(seconds / 2) {
                 most = most.max(inside.len());
             }
@@ -118,11 +115,10 @@ mod tests {
             let done = ready.map_or(sent, |ready| ready.max(sent)) + step;
             ready = Some(done);
             now = now.max(done + latency);
+            let with_broker = inside.len();
             inside.pop_front();
             passed += 1;
-            let is_half = is_full && inside.len() <= pace.limit() / 2;
-            is_full &= !is_half;
-            pace.echo(now, now - sent, is_half);
+            pace.echo(now, now - sent, with_broker);
         }
         (passed, most)
     }
@@ -143,18 +139,18 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new();
         for _ in 0..5_000 {
-            pace.echo(now, Duration::from_millis(10), true);
+            pace.echo(now, Duration::from_millis(10), usize::MAX);
         }
         let before = pace.limit();
         assert!(before > 5_000);
-        pace.echo(now, Duration::from_secs(10), true);
+        pace.echo(now, Duration::from_secs(10), before);
         assert_eq!(pace.limit(), before / 10);
         // Sent before that.
-        pace.echo(now + LONG, Duration::from_secs(10), true);
+        pace.echo(now + LONG, Duration::from_secs(10), before);
         assert_eq!(pace.limit(), before / 10);
         for round in 2..20 {
             let later = now + round * Duration::from_secs(10);
-            pace.echo(later, Duration::from_secs(10), true);
+            pace.echo(later, Duration::from_secs(10), before);
         }
         assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
@@ -164,7 +160,7 @@ mod tests {
         let now = Instant::now();
         let mut pace = Pace::new();
         for _ in 0..1_000 {
-            pace.echo(now, Duration::from_millis(10), true);
+            pace.echo(now, Duration::from_millis(10), usize::MAX);
         }
         let before = pace.limit();
         for seconds in 1..=30 {
@@ -181,7 +177,11 @@ mod tests {
     fn who_does_not_use_the_room_gets_no_more() {
         let mut pace = Pace::new();
         for _ in 0..1_000 {
-            pace.echo(Instant::now(), Duration::from_millis(1), false);
+            pace.echo(
+                Instant::now(),
+                Duration::from_millis(1),
+                LEAST_IN_FLIGHT - 1,
+            );
         }
         assert_eq!(pace.limit(), LEAST_IN_FLIGHT);
     }
