@@ -72,7 +72,7 @@ pub struct Indicator {
     /// decides what matches.
     pub selection: Option<Arc<Selection>>,
     /// What else must hold for an event with one of them; checked in the event
-    /// ([`Indicator::holds`]), whatever its source.
+    /// ([`Condition::holds_in`]), whatever its source.
     pub condition: Option<Arc<Condition>>,
     /// When the indicator is valid.
     pub validity: Validity,

@@ -328,7 +328,7 @@ fn look(reader: &BlockReader<'_>, path: &Path, current: &Tail) -> io::Result<Cha
 mod tests {
     use std::fs;
 
-    use super::super::format::{Event, zeek_json};
+    use super::super::format::tests::text_of;
     use super::*;
     use crate::process::stop::Stop;
 
@@ -347,15 +347,7 @@ mod tests {
             .next(&mut file, &mut block, Fill::Eager, AtEnd::Keep)
             .expect("a file")
         {
-            parser.each(block.bytes(), |event| match event {
-                Ok(Event::Json(line)) => events.push(line.to_owned()),
-                Ok(Event::Row(row)) => {
-                    let mut json = String::new();
-                    zeek_json::print(&row, &mut json);
-                    events.push(json);
-                }
-                Err(no) => events.push(no.reason.to_string()),
-            });
+            parser.each(block.bytes(), |event| events.push(text_of(event)));
         }
         events
     }

@@ -263,8 +263,7 @@ impl<R: Read> Read for Whole<'_, R> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::beginnings;
-    use super::super::{Event, zeek_json};
+    use super::super::tests::{beginnings, text_of};
     use super::*;
     use crate::logs::lines::tests::Pieces;
 
@@ -279,15 +278,7 @@ mod tests {
             .next(&mut reader, &mut block, Fill::Eager, AtEnd::Finish)
             .expect("memory does not fail")
         {
-            parser.each(block.bytes(), |event| {
-                let mut event_of = String::new();
-                match event {
-                    Ok(Event::Json(line)) => event_of.push_str(line),
-                    Ok(Event::Row(row)) => zeek_json::print(&row, &mut event_of),
-                    Err(no) => event_of = no.reason.to_string(),
-                }
-                events.push(event_of);
-            });
+            parser.each(block.bytes(), |event| events.push(text_of(event)));
         }
         (cutter.form(), events)
     }

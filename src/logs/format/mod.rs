@@ -258,4 +258,4 @@ fn places_of_lines(block: &[u8]) -> impl Iterator<Item = Range<usize>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -7,6 +7,19 @@ const LINES: Detected = Detected::Format(LogFormat::JsonLines);
 const TOP: Detected = Detected::Format(LogFormat::JsonArray);
 const ZEEK: Detected = Detected::Format(LogFormat::Zeek);
 
+/// An event as JSON, or why a line is none.
+pub fn text_of(event: Result<Event<'_>, NoEvent<'_>>) -> String {
+    match event {
+        Ok(Event::Json(line)) => line.to_owned(),
+        Ok(Event::Row(row)) => {
+            let mut json = String::new();
+            zeek_json::print(&row, &mut json);
+            json
+        }
+        Err(no) => no.reason.to_string(),
+    }
+}
+
 #[test]
 fn the_first_bytes_show_the_format() {
     for (text, expected) in [
