@@ -158,7 +158,7 @@ impl Flight {
 
     /// Whether the broker may get another one now, new or again.
     pub fn may_send(&self) -> bool {
-        !self.awaits() || self.queue.sent() < self.pace.limit()
+        !self.awaits() || self.pace.has_room(self.queue.sent())
     }
 
     /// Whether there is memory for a new one: for what is sent or in doubt, and for what is
@@ -279,7 +279,7 @@ impl Flight {
         if state == DeliveryState::Sent && is_first {
             self.latest_echoed_sending = self.latest_echoed_sending.max(Some(at));
             let age = now.saturating_duration_since(at);
-            self.pace.echo(now, age, self.queue.sent());
+            self.pace.echo(now, age, self.queue.sent() - 1);
             self.confirm_unrecognised(at, now);
         }
         if matches!(
@@ -534,6 +534,7 @@ impl Flight {
     /// Changes a state, and plans a check if the sighting may become overdue.
     fn change(&mut self, number: u64, state: DeliveryState, now: Instant) {
         self.queue.change(number, state, now);
+        self.pace.with_broker(now, self.queue.sent());
         let waits = matches!(
             state,
             DeliveryState::Sent | DeliveryState::Trusted | DeliveryState::Unrecognised

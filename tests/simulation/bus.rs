@@ -177,6 +177,9 @@ struct World {
     losses: Vec<Duration>,
     /// When none of the bridge's sightings was with the broker last.
     none_inside_at: Duration,
+    /// How many sightings might be with the broker when one was last sent to it: what is
+    /// there stays there if the broker becomes slow.
+    most_inside: usize,
     events: VecDeque<(usize, Duration, Event)>,
     at: usize,
     tally: Tally,
@@ -253,6 +256,7 @@ impl World {
             failures: 0,
             paces: vec![(Duration::ZERO, pace)],
             none_inside_at: Duration::ZERO,
+            most_inside: 0,
             losses: Vec::new(),
             was_mute: false,
             events: VecDeque::new(),

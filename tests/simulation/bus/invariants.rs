@@ -47,8 +47,7 @@ impl World {
             return Err(format!("the outbox takes {bytes} bytes"));
         }
         let inside = self.inside();
-        let most = self.most_inside();
-        if !self.is_trusted() && inside > most {
+        if !self.is_trusted() && inside > self.most_inside {
             return Err(format!("{inside} sightings are with the broker"));
         }
         self.check_sendings()
@@ -59,11 +58,11 @@ impl World {
         self.broker.inside() + self.wire.len()
     }
 
-    /// How many sightings may be with the broker: what it passes on in a second and a half
+    /// How many sightings may be with the broker if one is sent now: what it passes on in a second and a half
     /// by the fastest pace of the last minute, and once more for each connection that was
     /// lost and each process that was started meanwhile, or since none was with the broker:
     /// what is inside is sent again, or not known to the new one.
-    fn most_inside(&self) -> usize {
+    pub(super) fn most_inside_now(&self) -> usize {
         let is_late = |at: &Duration| self.now - *at <= PACED;
         let earlier = self.paces.iter().rev().find(|(at, _)| !is_late(at));
         let lately = self.paces.iter().filter(|(at, _)| is_late(at));

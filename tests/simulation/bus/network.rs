@@ -108,6 +108,9 @@ impl World {
                 self.in_void += 1;
             }
         }
+        if !numbers.is_empty() {
+            self.most_inside = self.most_inside_now();
+        }
     }
 
     pub(super) fn send(&mut self) {
