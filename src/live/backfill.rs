@@ -8,10 +8,10 @@ use crossbeam_channel::{Receiver, after, never, select};
 use log::{error, info, log, warn};
 use time::OffsetDateTime;
 
-use super::Shared;
-use super::indicator_table::{Change, Matched};
 use super::matcher_updates::ChangeSender;
+use super::{Matched, Shared};
 use crate::engine::{Bounds, Engine, Event, Line, QueryOutcome, QueryTarget};
+use crate::intake::{Change, TableScratch};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
@@ -276,11 +276,11 @@ impl Backfill {
             ending,
             ..
         } = self;
-        let mut matched = Vec::new();
+        let mut buffers = (TableScratch::default(), Vec::new());
         let mut take = |event: Event<'_>| {
             match event {
                 Event::Line(line) => {
-                    if !take(&line, since, shared, reporter, &mut matched) {
+                    if !take(&line, since, shared, reporter, &mut buffers) {
                         metrics.lines_rejected.add(1);
                     }
                 }
@@ -302,10 +302,10 @@ fn take(
     since: OffsetDateTime,
     shared: &Shared,
     reporter: &mut Reporter,
-    matched: &mut Vec<Matched>,
+    (scratch, matched): &mut (TableScratch, Vec<Matched>),
 ) -> bool {
     let line = event.text.trim_ascii();
-    let scanned = shared.table().matches(event.schema, line, matched);
+    let scanned = shared.matches(event.schema, line, scratch, matched);
     if scanned.is_err() {
         return false;
     }
@@ -321,7 +321,7 @@ fn take(
         .iter()
         .filter(|one| came >= OffsetDateTime::from(one.since));
     let mark = shared.mark(line, time);
-    let is_new = |one: &&Matched| shared.recent().queried(&one.indicator.id, mark);
+    let is_new = |one: &&Matched| shared.recent().queried(one.key(), mark);
     let new: Vec<&Matched> = known.filter(is_new).collect();
     shared.report(&new, line, reporter);
     true

@@ -2,15 +2,15 @@
 //! report nothing twice.
 
 use std::collections::{HashMap, VecDeque};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 
 use foldhash::quality::RandomState;
 
 /// The most sightings that are stored: about 10 MB when full.
 const MOST_SIGHTINGS: usize = 1 << 18;
 
-/// Sightings by indicator and event, each with how often it was seen in the stream and in
-/// queries. The same event printed twice is two events.
+/// Sightings by indicator, or part of one, and event, each with how often it was seen in the
+/// stream and in queries. The same event printed twice is two events.
 #[derive(Debug, Default)]
 pub struct Dedup {
     seen: HashMap<u64, Seen>,
@@ -40,8 +40,8 @@ pub enum EventKey<'a> {
 
 impl Dedup {
     /// Records an event of the stream; returns whether to report it.
-    pub fn live(&mut self, id: &str, mark: EventKey<'_>) -> bool {
-        let seen = self.entry(id, mark);
+    pub fn live(&mut self, found: impl Hash, mark: EventKey<'_>) -> bool {
+        let seen = self.entry(found, mark);
         seen.live = seen.live.saturating_add(1);
         let is_new = seen.live > seen.reported;
         seen.reported = seen.reported.max(seen.live);
@@ -54,9 +54,9 @@ impl Dedup {
     }
 
     /// Records an event in the output of a query; returns whether to report it.
-    pub fn queried(&mut self, id: &str, mark: EventKey<'_>) -> bool {
+    pub fn queried(&mut self, found: impl Hash, mark: EventKey<'_>) -> bool {
         let query = self.query;
-        let seen = self.entry(id, mark);
+        let seen = self.entry(found, mark);
         if seen.query != query {
             (seen.query, seen.queried) = (query, 0);
         }
@@ -66,8 +66,8 @@ impl Dedup {
         is_new
     }
 
-    fn entry(&mut self, id: &str, mark: EventKey<'_>) -> &mut Seen {
-        let key = self.hasher.hash_one((id, mark));
+    fn entry(&mut self, found: impl Hash, mark: EventKey<'_>) -> &mut Seen {
+        let key = self.hasher.hash_one((found, mark));
         if !self.seen.contains_key(&key) {
             if self.order.len() == MOST_SIGHTINGS {
                 if let Some(oldest) = self.order.pop_front() {

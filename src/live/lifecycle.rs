@@ -7,11 +7,12 @@ use crossbeam_channel::{Receiver, select};
 use log::{log, warn};
 
 use super::Shared;
-use super::indicator_table::{Change, IndicatorTable};
 use super::matcher_updates::ChangeSender;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::{self, Arrival, Expiry, Fates, Input, Life, PutOutcome, Table};
+use crate::intake::{
+    self, Arrival, Change, Expiry, Fates, IndicatorTable, Input, Life, PutOutcome, Table,
+};
 use crate::observe::metrics::Metrics;
 use crate::process::stop::Stop;
 use crate::process::text::printable;
@@ -45,7 +46,6 @@ impl Lifecycle {
     pub fn run(self, first: Vec<Arrival>, arrivals: &Receiver<Arrival>) {
         let mut first = first.into_iter();
         let mut life = Life::new(SystemTime::now());
-        let mut changes = Vec::new();
         let way = intake::Way::Live {
             is_alone: self.is_alone,
         };
@@ -72,26 +72,25 @@ impl Lifecycle {
                 matcher: self.matcher.as_deref(),
                 metrics: &self.metrics,
                 now,
-                changes: &mut changes,
             };
             let outputs = life.step(now, input, &mut table);
-            let count = table.table.len();
+            let (count, changes) = (table.table.value_count(), table.table.take_changes());
             drop((table, place));
             self.metrics.live_indicators.set(count as u64);
             intake::note(outputs, way, &self.fates);
-            self.send_changes(&mut changes);
+            self.send_changes(changes);
         }
         intake::note_left(life.not_yet_valid(), way, &self.fates);
         self.ending.now();
     }
 
     /// Sends the changes to the engine's matcher.
-    fn send_changes(&self, changes: &mut Vec<Change>) {
+    fn send_changes(&self, changes: Vec<Change>) {
         let Some(sender) = &self.change_sender else {
-            return changes.clear();
+            return;
         };
         let mut unsent = 0;
-        for change in changes.drain(..) {
+        for change in changes {
             if unsent > 0 || !sender.send(change) {
                 unsent += 1;
             }
@@ -111,7 +110,6 @@ struct Kept<'a> {
     matcher: Option<&'a dyn RemoteMatcher>,
     metrics: &'a Metrics,
     now: SystemTime,
-    changes: &'a mut Vec<Change>,
 }
 
 impl Table for Kept<'_> {
@@ -124,11 +122,11 @@ impl Table for Kept<'_> {
         if !self.is_taken(&mut indicator) {
             return PutOutcome::Refused;
         }
-        self.table.put(&indicator, end, self.now, self.changes)
+        self.table.put(indicator, end, self.now)
     }
 
     fn remove(&mut self, id: &str) -> bool {
-        self.table.remove(id, self.changes) > 0
+        self.table.remove(id)
     }
 
     fn expiry_of(&self, id: &str) -> Option<Expiry> {

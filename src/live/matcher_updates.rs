@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{Level, debug, error, info, log, log_enabled, warn};
 
-use super::indicator_table::Change;
 use crate::engine::live::{RemoteMatcher, UpdateOutcome};
+use crate::intake::Change;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;

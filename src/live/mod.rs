@@ -7,7 +7,6 @@
 
 mod backfill;
 mod dedup;
-pub mod indicator_table;
 mod lifecycle;
 mod matcher_updates;
 mod stream_supervisor;
@@ -24,8 +23,8 @@ use log::error;
 
 use crate::engine::{Connection, LiveOptions};
 use crate::indicator::{Indicator, MatchExpansion};
-use crate::intake::{Arrival, Fates};
-use crate::matching::Meaning;
+use crate::intake::{Arrival, Fates, IndicatorTable, TableMatch, TableScratch};
+use crate::matching::{Clarity, Meaning, ScanError};
 use crate::observable::EventTime;
 use crate::observe::logging::printable;
 use crate::process::stop::Stop;
@@ -38,7 +37,6 @@ use crate::sighting::report::{ReportSettings, Reporter};
 use crate::engine::live::Source;
 use backfill::Backfill;
 use dedup::{Dedup, EventKey};
-use indicator_table::{IndicatorTable, Matched};
 use lifecycle::Lifecycle;
 use matcher_updates::MatcherUpdates;
 use stream_supervisor::{Refused, StreamSupervisor};
@@ -88,6 +86,34 @@ pub struct Shared {
     knows_events: bool,
 }
 
+/// An indicator that an event matches, for a sighting.
+#[derive(Debug)]
+struct Matched {
+    /// The indicator, without its original message.
+    indicator: Arc<Indicator>,
+    /// The number of its part, if a single event is not a match.
+    part: Option<u16>,
+    /// Since when it is matched.
+    since: SystemTime,
+}
+
+impl From<TableMatch<'_>> for Matched {
+    fn from(found: TableMatch<'_>) -> Self {
+        Matched {
+            indicator: found.indicator(),
+            part: found.part(),
+            since: found.since(),
+        }
+    }
+}
+
+impl Matched {
+    /// What is reported once of an event.
+    fn key(&self) -> (&str, Option<u16>) {
+        (&self.indicator.id, self.part)
+    }
+}
+
 impl Shared {
     fn table(&self) -> MutexGuard<'_, IndicatorTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,18 +123,31 @@ impl Shared {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Finds every indicator, or part of one, that an event of this schema matches, each once.
+    fn matches(
+        &self,
+        schema: &str,
+        line: &str,
+        scratch: &mut TableScratch,
+        matched: &mut Vec<Matched>,
+    ) -> Result<Clarity, ScanError> {
+        matched.clear();
+        let add = |found: TableMatch<'_>| matched.push(found.into());
+        self.table().matches(schema, line, scratch, add)
+    }
+
     /// Reports what an event matches, alone or with earlier events.
     fn report(&self, matched: &[&Matched], line: &str, reporter: &mut Reporter) {
         let context = Context::already_checked(line);
         let mut joined: Vec<(&Arc<Indicator>, Vec<u16>)> = Vec::new();
         for one in matched {
-            let Some(part) = &one.part else {
+            let (whole, Some(part)) = (&one.indicator, one.part) else {
                 reporter.report(&one.indicator, &context, MatchType::Live);
                 continue;
             };
-            match joined.iter_mut().find(|(of, _)| Arc::ptr_eq(of, &part.of)) {
-                Some((_, parts)) => parts.push(part.number),
-                None => joined.push((&part.of, vec![part.number])),
+            match joined.iter_mut().find(|(of, _)| Arc::ptr_eq(of, whole)) {
+                Some((_, parts)) => parts.push(part),
+                None => joined.push((whole, vec![part])),
             }
         }
         let source = reporter.source();
@@ -265,12 +304,12 @@ fn prepare(
     let wider = (settings.wider)(&source);
     // Live matching ends at once while retro matching may finish.
     let ending = Stop::new()?;
+    let mut table = IndicatorTable::for_engine(settings.meaning, source.scope, SystemTime::now());
+    if source.matcher.is_some() {
+        table.keep_changes();
+    }
     let shared = Arc::new(Shared {
-        table: Mutex::new(IndicatorTable::new(
-            settings.meaning,
-            source.scope,
-            SystemTime::now(),
-        )),
+        table: Mutex::new(table),
         recent: Mutex::default(),
         waiting: settings.waiting.clone(),
         knows_events: source.knows_events,

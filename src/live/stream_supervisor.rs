@@ -6,13 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::{error, info, warn};
 
-use super::Shared;
 use super::backfill::Gap;
 use super::dedup::EventKey;
-use super::indicator_table::Matched;
+use super::{Matched, Shared};
 use crate::engine::live::{Ended, EventStream, Match, NOTICED_WITHIN, StreamItem};
 use crate::engine::{Event, Line};
 use crate::indicator::{Indicator, Protocol};
+use crate::intake::TableScratch;
 use crate::matching::Clarity;
 use crate::observable::{Kind, Observable};
 use crate::observe::logging::printable;
@@ -146,6 +146,7 @@ impl StreamSupervisor {
             metrics,
             ending,
             rejected: 0,
+            scratch: TableScratch::default(),
             matched: Vec::new(),
         };
         stream.run(ending, &mut |event| {
@@ -175,6 +176,7 @@ struct LineHandler<'a> {
     metrics: &'a Metrics,
     ending: &'a Stop,
     rejected: u64,
+    scratch: TableScratch,
     matched: Vec<Matched>,
 }
 
@@ -213,16 +215,16 @@ impl LineHandler<'_> {
     fn event(&mut self, schema: &str, line: &str) -> Result<(), String> {
         self.metrics.live_events.add(1);
         let mut matched = std::mem::take(&mut self.matched);
-        let mut scanned = self.shared.table().matches(schema, line, &mut matched);
+        let mut look = || {
+            self.shared
+                .matches(schema, line, &mut self.scratch, &mut matched)
+        };
+        let mut scanned = look();
         if matches!(scanned, Ok(Clarity::Unclear)) && self.stream.learn(schema, self.ending) {
-            scanned = self.shared.table().matches(schema, line, &mut matched);
+            scanned = look();
         }
         // Reported without the lock, since the writer may be slow.
-        let is_new = |one: &&Matched| {
-            self.shared
-                .recent()
-                .live(&one.indicator.id, EventKey::Text(line))
-        };
+        let is_new = |one: &&Matched| self.shared.recent().live(one.key(), EventKey::Text(line));
         let new: Vec<&Matched> = matched.iter().filter(is_new).collect();
         self.shared.report(&new, line, self.reporter);
         self.matched = matched;
@@ -235,7 +237,8 @@ impl LineHandler<'_> {
         let context = Context::already_checked(&found.context);
         let mark = self.shared.mark(&found.context, found.time);
         for indicator in &indicators {
-            if self.shared.recent().live(&indicator.id, mark) {
+            let key = (&*indicator.id, None::<u16>);
+            if self.shared.recent().live(key, mark) {
                 self.reporter
                     .report_at(indicator, &context, MatchType::Live, found.time);
             }
@@ -244,28 +247,28 @@ impl LineHandler<'_> {
 
     /// The indicators of a match: all with the value, since the matcher stores at most
     /// one of them; else the one it names, which may be from an earlier run; else none.
-    fn indicators_of(&self, found: &Match<'_>) -> Vec<Indicator> {
+    fn indicators_of(&self, found: &Match<'_>) -> Vec<Arc<Indicator>> {
         let table = self.shared.table();
         let value = found.value.as_deref();
         let holders = value.map_or_else(Vec::new, |value| table.holders(&readings(value)));
         if !holders.is_empty() {
-            return holders.into_iter().map(|one| one.indicator).collect();
+            return holders;
         }
         let known = found.id.as_deref().and_then(|id| table.with_id(id));
         let protocol = match (&known, &found.id) {
-            (Some(known), _) => known.indicator.protocol,
+            (Some(known), _) => known.protocol(),
             (None, Some(id)) if id.starts_with("indicator--") => Protocol::Stix2,
             (None, Some(_)) => Protocol::Legacy,
             (None, None) => table.any_protocol().unwrap_or(Protocol::Stix2),
         };
-        vec![Indicator {
+        vec![Arc::new(Indicator {
             ioc: value.map(str::to_owned).into_iter().collect(),
             ..Indicator::new(
                 found.id.clone().unwrap_or_else(|| UNKNOWN.into()),
                 protocol,
                 Vec::new(),
             )
-        }]
+        })]
     }
 
     /// Counts a line that is neither an event nor a match; the first ones are logged.

@@ -244,7 +244,7 @@ impl Director {
         let mut reporter = self.reporter();
         let failed = self.finish_sequences(&watchlist, &mut reporter);
         for ticket in watchlist.into_tickets() {
-            reporter.finish(ticket);
+            reporter.finish(Some(ticket));
         }
         reporter.flush();
         self.metrics.passes.add(1);
@@ -264,16 +264,19 @@ impl Director {
     fn finish_sequences(&self, watchlist: &Watchlist, reporter: &mut Reporter) -> usize {
         let counts = (self.settings.max_events, &*self.metrics);
         let mut failed = 0;
-        for sequence in watchlist.all_sequences() {
-            let finished = sequence.collected.finish(&mut |instance| {
-                report(reporter, sequence, instance, MatchType::Retro, counts);
+        for whole in watchlist.begun_sequences() {
+            let collected = whole.collected.as_ref();
+            let finished = collected.map(|collected| {
+                collected.finish(&mut |instance| {
+                    report(reporter, &whole, instance, MatchType::Retro, counts);
+                })
             });
-            if let Err(why) = finished {
+            if let Some(Err(why)) = finished {
                 failed += 1;
                 self.fates.settle(Fate::Failed, 1);
                 error!(
                     "indicator {} is not matched completely: {why}",
-                    printable(&sequence.whole.indicator.id, 200)
+                    printable(&whole.indicator.id, 200)
                 );
             }
         }

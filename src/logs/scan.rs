@@ -9,7 +9,7 @@ use super::format::zeek_tsv::{NoRow, TsvRow, is_like_row};
 use super::format::{Event, LineParser, NoEvent, json_lines};
 use super::lines::Block;
 use super::source::Source;
-use super::watchlist::{Scratch, Watched, WatchedSequence, Watchlist};
+use super::watchlist::{Found, Scratch, Watched, Watchlist};
 use crate::matching::ScanError;
 use crate::matching::recogniser::Recogniser;
 use crate::observe::metrics::Metrics;
@@ -82,8 +82,8 @@ impl Scanner<'_> {
                     Finding::Matched(event, found) => {
                         self.reporter.come_from(&chunk.source.name);
                         let context = Context::already_checked(&event);
-                        let is_alone = |watched: &&Arc<Watched>| watched.part.is_none();
-                        let alone = found.iter().filter(is_alone);
+                        let alone = found.iter().filter(|one| one.part.is_none());
+                        let alone = alone.map(|one| &one.watched);
                         for watched in alone.filter(|watched| watched.claim(limit, self.metrics)) {
                             self.reporter
                                 .report(&watched.indicator, &context, chunk.match_type);
@@ -105,45 +105,44 @@ impl Scanner<'_> {
     fn join(
         &mut self,
         event: &str,
-        found: &[Arc<Watched>],
+        found: &[Found],
         (source, match_type): &(Arc<Source>, MatchType),
         limit: Option<NonZeroU64>,
     ) {
         let counts = (limit, self.metrics);
-        let mut by_whole: Vec<(&Arc<WatchedSequence>, Vec<u16>)> = Vec::new();
-        for part in found.iter().filter_map(|watched| watched.part.as_ref()) {
-            match by_whole
-                .iter_mut()
-                .find(|(of, _)| Arc::ptr_eq(of, &part.of))
-            {
-                Some((_, numbers)) => numbers.push(part.number),
-                None => by_whole.push((&part.of, vec![part.number])),
+        let mut by_whole: Vec<(&Arc<Watched>, Vec<u16>)> = Vec::new();
+        let parts = found
+            .iter()
+            .filter_map(|one| Some((&one.watched, one.part?)));
+        for (whole, part) in parts {
+            match by_whole.iter_mut().find(|(of, _)| Arc::ptr_eq(of, whole)) {
+                Some((_, parts)) => parts.push(part),
+                None => by_whole.push((whole, vec![part])),
             }
         }
         if by_whole.is_empty() {
             return;
         }
         if let Some(waiting) = self.waiting {
-            for (sequence, parts) in by_whole {
-                let whole = &sequence.whole.indicator;
-                for instance in waiting.meet(whole, &parts, event, &source.name) {
-                    report(&mut self.reporter, sequence, &instance, *match_type, counts);
+            for (whole, parts) in by_whole {
+                for instance in waiting.meet(&whole.indicator, &parts, event, &source.name) {
+                    report(&mut self.reporter, whole, &instance, *match_type, counts);
                 }
             }
             return;
         }
         let Some(observed) = Observed::new(event, &source.name) else {
-            return untimed(&by_whole[0].0.whole.indicator, self.metrics);
+            return untimed(&by_whole[0].0.indicator, self.metrics);
         };
-        for (sequence, parts) in by_whole {
+        for (whole, parts) in by_whole {
             let mut instances = Vec::new();
-            sequence
-                .collected
-                .add(observed.clone(), &parts, &mut |instance| {
+            if let Some(collected) = &whole.collected {
+                collected.add(observed.clone(), &parts, &mut |instance| {
                     instances.push(instance.to_vec());
                 });
+            }
             for instance in instances {
-                report(&mut self.reporter, sequence, &instance, *match_type, counts);
+                report(&mut self.reporter, whole, &instance, *match_type, counts);
             }
         }
     }
@@ -208,13 +207,13 @@ impl Scanner<'_> {
 /// reached its limit.
 pub fn report(
     reporter: &mut Reporter,
-    sequence: &WatchedSequence,
+    whole: &Watched,
     instance: &[Observed],
     match_type: MatchType,
     (limit, metrics): (Option<NonZeroU64>, &Metrics),
 ) {
-    if sequence.whole.claim(limit, metrics) {
-        reporter.report_instance(&sequence.whole.indicator, instance, match_type);
+    if whole.claim(limit, metrics) {
+        reporter.report_instance(&whole.indicator, instance, match_type);
     }
 }
 
@@ -242,7 +241,7 @@ fn parts(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 /// A finding to report.
 enum Finding {
     /// An event as JSON, and the indicators that it matches.
-    Matched(String, Vec<Arc<Watched>>),
+    Matched(String, Vec<Found>),
     /// A line that is not an event, the reason, and its offset in the part if known.
     Rejected(String, String, Option<usize>),
 }
@@ -300,10 +299,9 @@ impl Look<'_> {
                 .flatten();
             originals.push(text);
         }
-        let mut reported: Vec<Arc<Watched>> = Vec::new();
-        let is_new = |one: &Arc<Watched>, reported: &[Arc<Watched>]| {
-            !reported.iter().any(|other| Arc::ptr_eq(one, other))
-        };
+        let mut reported: Vec<Found> = Vec::new();
+        let is_new =
+            |one: &Found, reported: &[Found]| !reported.iter().any(|other| one.is_same(other));
         for original in originals.iter().rev() {
             match self.found_in(original) {
                 Ok(mut within) => {
@@ -328,7 +326,7 @@ impl Look<'_> {
     }
 
     #[inline]
-    fn recognise(&mut self, object: &str, found: &[Arc<Watched>]) {
+    fn recognise(&mut self, object: &str, found: &[Found]) {
         if !self.is_log {
             self.is_log = !found.is_empty() || self.recogniser.is_event(object);
         }
@@ -337,22 +335,20 @@ impl Look<'_> {
     fn row(&mut self, row: &TsvRow<'_>, printed: &mut String) -> Result<(), ScanError> {
         let mut found = Vec::new();
         self.watchlist
-            .matches_row(row, self.scratch, printed, |watched| {
-                found.push(watched.clone());
-            })?;
+            .matches_row(row, self.scratch, printed, |one| found.push(one))?;
         self.is_log = self.is_log || !row.is_indicator();
         self.matched(printed, found);
         Ok(())
     }
 
-    fn found_in(&mut self, object: &str) -> Result<Vec<Arc<Watched>>, ScanError> {
+    fn found_in(&mut self, object: &str) -> Result<Vec<Found>, ScanError> {
         let mut found = Vec::new();
         self.watchlist
-            .matches(object, self.scratch, |watched| found.push(watched.clone()))?;
+            .matches(object, self.scratch, |one| found.push(one))?;
         Ok(found)
     }
 
-    fn matched(&mut self, event: &str, found: Vec<Arc<Watched>>) {
+    fn matched(&mut self, event: &str, found: Vec<Found>) {
         if !found.is_empty() {
             self.findings
                 .push(Finding::Matched(event.to_owned(), found));

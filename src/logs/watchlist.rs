@@ -1,70 +1,32 @@
-//! The indicators that are searched, and which of them an event matches.
-//!
-//! A *plain* indicator is only an id and one value, and perhaps properties of its feed. It needs
-//! little memory, since the whole indicator is made when an event matches it. All others are
-//! *full*; a plain one becomes full when another indicator has its value.
+//! The indicators that are searched in log files by several threads at once, which of them an
+//! event matches, and how often each is reported.
 
 use std::collections::HashMap;
 use std::num::NonZeroU64;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
 
 use super::format::zeek_json;
 use super::format::zeek_tsv::{Cell, Header, TsvRow, Type, text};
-use crate::indicator::Indicator;
-use crate::intake::{Expiry, NoRoom, PutOutcome, Table};
-use crate::matching::condition::{LazyEvent, MOST_UNLISTED};
-use crate::matching::{
-    At, EventMatcher, EventScratch, Fields, Meaning, Node, Scan, ScanError, Slot,
-};
+use crate::indicator::{Indicator, Sequence};
+use crate::intake::{Expiry, IndicatorTable, PutOutcome, ShortId, Table, TableMatch, TableScratch};
+use crate::matching::{At, Meaning, Node, Scan, ScanError};
 use crate::observe::metrics::Metrics;
 use crate::sighting::instances::{ArrivalOrder, Collected, Room};
 use crate::state::journal::Ticket;
 
-mod value_indicators;
-
-use value_indicators::{Names, Plain, PlainIds, Properties, ValueIndicators, plain_size};
-
-/// The most memory for indicators, in bytes, in a run that does not end by itself.
-const MOST_BYTES: usize = 1 << 30;
-
-/// An indicator that is searched, or a part of one.
+/// An indicator that an event has matched, or a part of which it has.
 #[derive(Debug)]
 pub struct Watched {
     /// The indicator itself.
     pub indicator: Arc<Indicator>,
+    /// The events of its parts that a pass has found, if it is one of several events.
+    pub collected: Option<Collected>,
     reported: AtomicU64,
-    /// Set if it is a part of an indicator of several events: then one event is not a match.
-    pub part: Option<WatchedPart>,
-}
-
-/// One of the events that an indicator of several events consists of.
-#[derive(Debug)]
-pub struct WatchedPart {
-    /// Its number.
-    pub number: u16,
-    /// The whole indicator.
-    pub of: Arc<WatchedSequence>,
-}
-
-/// An indicator of several events.
-#[derive(Debug)]
-pub struct WatchedSequence {
-    /// The indicator itself.
-    pub whole: Arc<Watched>,
-    /// The events of its parts that a pass has found.
-    pub collected: Collected,
 }
 
 impl Watched {
-    fn new(indicator: impl Into<Arc<Indicator>>) -> Self {
-        Watched {
-            indicator: indicator.into(),
-            reported: AtomicU64::new(0),
-            part: None,
-        }
-    }
-
     /// Counts one more sighting; `false` if it has reached its limit. The first one counts the
     /// indicator as matched.
     pub fn claim(&self, limit: Option<NonZeroU64>, metrics: &Metrics) -> bool {
@@ -76,15 +38,20 @@ impl Watched {
     }
 }
 
-/// A full indicator in the list, with what only the list needs.
-struct WatchlistEntry {
-    watched: Arc<Watched>,
-    /// The same as an indicator of several events with its parts, if it is one.
-    sequence: Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)>,
-    /// Its entry in the journal, if it has one.
-    ticket: Option<Ticket>,
-    /// When its validity ends.
-    end: Option<Expiry>,
+/// What an event matches.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The indicator.
+    pub watched: Arc<Watched>,
+    /// The number of the part, if it means several events: then one event is not a match.
+    pub part: Option<u16>,
+}
+
+impl Found {
+    /// Whether both are the same indicator, or the same part of one.
+    pub fn is_same(&self, other: &Found) -> bool {
+        Arc::ptr_eq(&self.watched, &other.watched) && self.part == other.part
+    }
 }
 
 /// The name of a field that is in no table, and whose ending allows an address.
@@ -93,8 +60,7 @@ const ANY_ADDRESS: &str = "of_column_addr";
 /// The buffers of a thread, which are reused for each event.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    events: EventScratch,
-    slots: Vec<Slot>,
+    table: TableScratch,
     columns: Columns,
 }
 
@@ -170,44 +136,13 @@ fn scan_value(scan: &mut Scan<'_>, at: At, kind: Type, value: &[u8]) {
 
 /// All indicators that are searched.
 pub struct Watchlist {
-    matcher: EventMatcher,
-    answers: bool,
-    /// By the slot of their value.
-    by_slot: Vec<ValueIndicators>,
-    /// The full indicators.
-    by_id: HashMap<Arc<str>, WatchlistEntry>,
-    /// The plain indicators.
-    plain: PlainIds,
-    /// The properties of plain indicators, by slot, up to the last slot that has some.
-    properties: Vec<Option<Properties>>,
-    /// The names of these properties.
-    names: Names,
-    /// Indicators and parts without a value to look up: they are checked in every event.
-    unlisted: Vec<Arc<Watched>>,
-    bytes: usize,
-    most_bytes: usize,
+    table: IndicatorTable,
+    /// Those that an event has matched, as long as they are in the table.
+    watched: RwLock<HashMap<ShortId, Arc<Watched>>>,
+    /// The open entries of the journal, by id.
+    tickets: HashMap<Arc<str>, Ticket>,
     /// The memory for events of indicators of several events, of all such indicators together.
     event_memory: Room,
-}
-
-impl Watchlist {
-    /// A list without indicators. It is `bounded` unless all indicators are in files that the user
-    /// names.
-    pub fn new(bounded: bool, meaning: Meaning) -> Self {
-        Watchlist {
-            matcher: EventMatcher::new(meaning),
-            answers: meaning.answers,
-            by_slot: Vec::new(),
-            by_id: HashMap::new(),
-            plain: PlainIds::default(),
-            properties: Vec::new(),
-            names: Names::default(),
-            unlisted: Vec::new(),
-            bytes: 0,
-            most_bytes: if bounded { MOST_BYTES } else { usize::MAX },
-            event_memory: Room::default(),
-        }
-    }
 }
 
 impl Table for Watchlist {
@@ -217,317 +152,98 @@ impl Table for Watchlist {
         ticket: Option<Ticket>,
         end: Option<Expiry>,
     ) -> PutOutcome {
-        let known = self.by_id.get_mut(&indicator.id);
-        if let Some(known) = known.filter(|known| known.is_same(&indicator)) {
-            // The last end counts. The indicator that is there has its own ticket.
-            known.end = end;
-            return PutOutcome::Repeated;
-        }
-        let plain = if ticket.is_none() && end.is_none() {
-            Plain::of(&indicator, &mut self.names)
-        } else {
-            None
-        };
-        if let Some(slot) = self.plain.get(&indicator.id, &self.by_slot) {
-            if self.is_same_plain(slot, &indicator, plain.as_ref()) {
-                return PutOutcome::Repeated;
+        let id = indicator.id.clone();
+        let known = self.key(&id);
+        let put = self.table.put(indicator, end, SystemTime::now());
+        match put {
+            // What is there has its own ticket, if it has one.
+            PutOutcome::Repeated => {
+                if let Some(ticket) = ticket {
+                    self.tickets.entry(id).or_insert(ticket);
+                }
             }
-            self.remove_plain(slot);
-        } else {
-            self.remove_entry(&indicator.id);
-        }
-        let bytes = self.bytes.saturating_add(indicator.size());
-        if bytes > self.most_bytes {
-            return PutOutcome::Full(NoRoom::Memory);
-        }
-        let unlisted = unlisted(&indicator);
-        if unlisted > 0 && self.unlisted.len() + unlisted > MOST_UNLISTED {
-            return PutOutcome::Full(NoRoom::Checks);
-        }
-        if let Some((plain, properties)) = plain {
-            if self.put_plain(&indicator, plain, properties) {
-                return PutOutcome::Added;
+            PutOutcome::Added => {
+                self.forget(&id, known);
+                self.tickets.extend(ticket.map(|ticket| (id, ticket)));
             }
+            PutOutcome::Full(_) | PutOutcome::Refused => {}
         }
-        self.bytes = bytes;
-        let watched = Arc::new(Watched::new(indicator));
-        let sequence = self.watch_sequence(&watched);
-        match &sequence {
-            Some((_, parts)) => parts.iter().for_each(|part| self.link(part)),
-            None => self.link(&watched),
-        }
-        let entry = WatchlistEntry {
-            sequence,
-            ticket,
-            end,
-            watched,
-        };
-        self.store(entry);
-        PutOutcome::Added
+        put
     }
 
     fn remove(&mut self, id: &str) -> bool {
-        if let Some(slot) = self.plain.get(id, &self.by_slot) {
-            self.remove_plain(slot);
-            return true;
-        }
-        self.remove_entry(id)
+        let known = self.key(id);
+        self.forget(id, known);
+        self.table.remove(id)
     }
 
     fn expiry_of(&self, id: &str) -> Option<Expiry> {
-        self.by_id.get(id)?.end
+        self.table.expiry_of(id)
     }
 
     fn len(&self) -> usize {
-        self.by_id.len() + self.plain.len()
-    }
-}
-
-/// How many parts of an indicator have no value to look up.
-fn unlisted(indicator: &Indicator) -> usize {
-    let parts = indicator.sequence.as_ref().map(|one| &*one.parts);
-    let parts = parts.unwrap_or(std::slice::from_ref(indicator));
-    parts.iter().filter(|part| part.selection.is_some()).count()
-}
-
-impl WatchlistEntry {
-    /// Whether an indicator with the same id searches for the same, in the same protocol.
-    fn is_same(&self, other: &Indicator) -> bool {
-        let own = &self.watched.indicator;
-        own.searches_the_same(other)
-            && own.protocol == other.protocol
-            && own.is_described_the_same(other)
+        self.table.len()
     }
 }
 
 impl Watchlist {
-    /// An indicator of several events with its parts; `None` if it is of one.
-    fn watch_sequence(
-        &self,
-        whole: &Arc<Watched>,
-    ) -> Option<(Arc<WatchedSequence>, Vec<Arc<Watched>>)> {
-        let sequence = whole.indicator.sequence.as_ref()?;
-        let watched = Arc::new(WatchedSequence {
-            whole: whole.clone(),
-            collected: Collected::new(
-                sequence.clone(),
-                self.event_memory.clone(),
-                ArrivalOrder::Time,
-            ),
-        });
-        let parts = (0..).zip(&sequence.parts).map(|(number, part)| {
-            Arc::new(Watched {
-                part: Some(WatchedPart {
-                    number,
-                    of: watched.clone(),
-                }),
-                ..Watched::new(part.clone())
-            })
-        });
-        let parts = parts.collect();
-        Some((watched, parts))
+    /// A list without indicators. It is `bounded` unless all indicators are in files that the user
+    /// names.
+    pub fn new(bounded: bool, meaning: Meaning) -> Self {
+        Watchlist {
+            table: IndicatorTable::for_logs(bounded, meaning, SystemTime::now()),
+            watched: RwLock::default(),
+            tickets: HashMap::new(),
+            event_memory: Room::default(),
+        }
     }
 
-    /// All indicators of several events, in the order of their ids.
-    pub fn all_sequences(&self) -> Vec<&Arc<WatchedSequence>> {
-        let all = self
-            .by_id
-            .values()
-            .filter_map(|entry| entry.sequence.as_ref());
-        let mut all: Vec<&Arc<WatchedSequence>> = all.map(|(sequence, _)| sequence).collect();
-        all.sort_by(|one, other| one.whole.indicator.id.cmp(&other.whole.indicator.id));
+    /// The key of the indicator with this id, if an event may have matched it.
+    fn key(&mut self, id: &str) -> Option<ShortId> {
+        let watched = self.watched.get_mut();
+        if watched.unwrap_or_else(PoisonError::into_inner).is_empty() {
+            return None;
+        }
+        self.table.with_id(id).map(|known| known.key())
+    }
+
+    /// Drops what belongs to an indicator that is removed or replaced.
+    fn forget(&mut self, id: &str, key: Option<ShortId>) {
+        self.tickets.remove(id);
+        let watched = self.watched.get_mut();
+        let watched = watched.unwrap_or_else(PoisonError::into_inner);
+        key.map(|key| watched.remove(&key));
+    }
+
+    /// All indicators of several events of which a part was found, in the order of their ids.
+    pub fn begun_sequences(&self) -> Vec<Arc<Watched>> {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let all = watched.values().filter(|one| one.collected.is_some());
+        let mut all: Vec<Arc<Watched>> = all.cloned().collect();
+        all.sort_by(|one, other| one.indicator.id.cmp(&other.indicator.id));
         all
     }
 
-    /// Removes an indicator or a part from the index and from `unlisted`.
-    fn unlink(&mut self, watched: &Arc<Watched>) {
-        self.unlisted.retain(|other| !Arc::ptr_eq(other, watched));
-        for observable in &watched.indicator.observables {
-            let Some(slot) = self.matcher.index().slot(observable) else {
-                continue;
-            };
-            let indicators = &mut self.by_slot[slot.index()];
-            if let ValueIndicators::Full(all) = indicators {
-                all.retain(|other| !Arc::ptr_eq(other, watched));
-            }
-            if indicators.is_empty() {
-                self.matcher.remove(observable);
-            }
-        }
+    /// The tickets of all indicators that have one.
+    pub fn into_tickets(self) -> impl Iterator<Item = Ticket> {
+        self.tickets.into_values()
     }
 
-    /// Adds an indicator or a part to the index or to `unlisted`.
-    fn link(&mut self, watched: &Arc<Watched>) {
-        for observable in &watched.indicator.observables {
-            let slot = self.matcher.insert(observable);
-            let indicators = self.indicators_mut(slot);
-            if !indicators.iter().any(|other| Arc::ptr_eq(other, watched)) {
-                indicators.push(watched.clone());
-            }
-        }
-        if watched.indicator.selection.is_some() {
-            self.unlisted.push(watched.clone());
-        }
-    }
-
-    fn store(&mut self, entry: WatchlistEntry) {
-        self.by_id.insert(entry.watched.indicator.id.clone(), entry);
-    }
-
-    /// Whether an indicator is the same as the plain one in this slot, which has the same id.
-    fn is_same_plain(
-        &self,
-        slot: Slot,
-        indicator: &Indicator,
-        plain: Option<&(Plain, Option<Properties>)>,
-    ) -> bool {
-        let Some((plain, properties)) = plain else {
-            return false;
-        };
-        let known_properties = self.properties.get(slot.index()).and_then(Option::as_ref);
-        if known_properties != properties.as_ref() {
-            return false;
-        }
-        let known = self.matcher.index().slot(&indicator.observables[0]);
-        let own = &self.by_slot[slot.index()];
-        known == Some(slot) && matches!(own, ValueIndicators::Plain(own) if own.is_same(plain))
-    }
-
-    /// Adds a plain indicator; `false` if other indicators have its value, or if the index cannot
-    /// give the value back.
-    fn put_plain(
-        &mut self,
-        indicator: &Indicator,
-        plain: Plain,
-        properties: Option<Properties>,
-    ) -> bool {
-        let observable = &indicator.observables[0];
-        let slot = self.matcher.insert(observable);
-        self.grow_to(slot);
-        let indicators = &mut self.by_slot[slot.index()];
-        if !indicators.is_empty() {
-            return false;
-        }
-        if self.matcher.index().observable(slot) != *observable {
-            self.matcher.remove(observable);
-            return false;
-        }
-        self.bytes += plain_size(observable) + properties.as_ref().map_or(0, Properties::size);
-        if properties.is_some() {
-            if slot.index() >= self.properties.len() {
-                self.properties.resize_with(slot.index() + 1, || None);
-            }
-            self.properties[slot.index()] = properties;
-        }
-        let id = plain.id;
-        *indicators = ValueIndicators::Plain(plain);
-        self.plain.insert(id, slot, &self.by_slot);
-        true
-    }
-
-    /// Removes a full indicator; returns whether it was there.
-    fn remove_entry(&mut self, id: &str) -> bool {
-        let Some(entry) = self.by_id.remove(id) else {
-            return false;
-        };
-        self.bytes -= entry.watched.indicator.size();
-        match &entry.sequence {
-            Some((_, parts)) => parts.iter().for_each(|part| self.unlink(part)),
-            None => self.unlink(&entry.watched),
-        }
-        true
-    }
-
-    fn remove_plain(&mut self, slot: Slot) {
-        let indicators = std::mem::take(&mut self.by_slot[slot.index()]);
-        if let ValueIndicators::Plain(plain) = indicators {
-            let value = self.matcher.index().observable(slot);
-            self.plain.remove(plain.id, slot);
-            let properties = self.take_properties(slot);
-            self.bytes -= plain_size(&value) + properties.as_ref().map_or(0, Properties::size);
-            self.matcher.remove(&value);
-        }
-    }
-
-    fn take_properties(&mut self, slot: Slot) -> Option<Properties> {
-        self.properties.get_mut(slot.index()).and_then(Option::take)
-    }
-
-    /// Makes `by_slot` long enough for this slot.
-    fn grow_to(&mut self, slot: Slot) {
-        if slot.index() >= self.by_slot.len() {
-            self.by_slot
-                .resize_with(slot.index() + 1, ValueIndicators::default);
-        }
-    }
-
-    /// All indicators with the value of a slot. A plain one becomes a full one.
-    fn indicators_mut(&mut self, slot: Slot) -> &mut Vec<Arc<Watched>> {
-        self.grow_to(slot);
-        let index = slot.index();
-        let properties = self.take_properties(slot);
-        if let ValueIndicators::Plain(plain) = &self.by_slot[index] {
-            let value = || self.matcher.index().observable(slot);
-            let watched = plain.watched(value, properties.as_ref()).clone();
-            self.plain.remove(plain.id, slot);
-            let value = &watched.indicator.observables[0];
-            self.bytes -= plain_size(value) + properties.as_ref().map_or(0, Properties::size);
-            self.bytes += watched.indicator.size();
-            self.by_slot[index] = ValueIndicators::Full(vec![watched.clone()]);
-            self.store(WatchlistEntry {
-                watched,
-                sequence: None,
-                ticket: None,
-                end: None,
-            });
-        }
-        match &mut self.by_slot[index] {
-            ValueIndicators::Full(all) => all,
-            ValueIndicators::Plain(_) => unreachable!("it was replaced just now"),
-        }
-    }
-
-    /// All indicators with the value of a slot.
-    fn indicators_of(&self, slot: Slot) -> &[Arc<Watched>] {
-        match &self.by_slot[slot.index()] {
-            ValueIndicators::Full(all) => all,
-            ValueIndicators::Plain(plain) => {
-                let properties = self.properties.get(slot.index()).and_then(Option::as_ref);
-                let value = || self.matcher.index().observable(slot);
-                std::slice::from_ref(plain.watched(value, properties))
-            }
-        }
-    }
-
-    /// The tickets of all indicators.
-    pub fn into_tickets(self) -> impl Iterator<Item = Option<Ticket>> {
-        let plain = (0..self.plain.len()).map(|_| None);
-        self.by_id
-            .into_values()
-            .map(|entry| entry.ticket)
-            .chain(plain)
-    }
-
-    /// Reports every indicator that the event in `line` matches, each once.
+    /// Reports every indicator, or part of one, that the event in `line` matches, each once.
     ///
     /// # Errors
     /// The line is not one JSON object.
-    pub fn matches<'a>(
-        &'a self,
+    pub fn matches(
+        &self,
         line: &str,
         scratch: &mut Scratch,
-        mut report: impl FnMut(&'a Arc<Watched>),
+        mut report: impl FnMut(Found),
     ) -> Result<(), ScanError> {
-        let Scratch {
-            events,
-            slots,
-            columns,
-        } = scratch;
+        let Scratch { table, columns } = scratch;
         // Matching JSON may drop the nodes of the columns from the matcher's memory of fields.
         columns.header = None;
-        let _ = self.matcher.matches("", line, events, slots)?;
-        self.report_matches(line, slots, &mut report);
-        Ok(())
+        let report = |one: TableMatch<'_>| report(self.found(one));
+        self.table.matches("", line, table, report).map(|_| ())
     }
 
     /// The same for a row. It is printed as JSON only if one of its values is searched, or if there
@@ -535,63 +251,61 @@ impl Watchlist {
     ///
     /// # Errors
     /// None is expected: a printed row is one JSON object.
-    pub fn matches_row<'a>(
-        &'a self,
+    pub fn matches_row(
+        &self,
         row: &TsvRow<'_>,
         scratch: &mut Scratch,
         printed: &mut String,
-        mut report: impl FnMut(&'a Arc<Watched>),
+        mut report: impl FnMut(Found),
     ) -> Result<(), ScanError> {
         printed.clear();
-        let Scratch {
-            events,
-            slots,
-            columns,
-        } = scratch;
-        let Some(mut scan) = self.matcher.scan(events) else {
+        let Scratch { table, columns } = scratch;
+        let Some(mut scan) = self.table.matcher().scan(&mut table.events) else {
             zeek_json::print(row, printed);
             return self.matches(printed, scratch, report);
         };
-        slots.clear();
+        table.slots.clear();
         columns.look_up(row.header(), &mut scan);
         scan.begin();
         columns.scan_row(row, &mut scan);
-        scan.end(slots);
-        if !slots.is_empty() || !self.unlisted.is_empty() {
+        scan.end(&mut table.slots);
+        if !table.slots.is_empty() || self.table.has_unlisted() {
             zeek_json::print(row, printed);
-            self.report_matches(printed, slots, &mut report);
+            let report = |one: TableMatch<'_>| report(self.found(one));
+            self.table.report(printed, &table.slots, report);
         }
         Ok(())
     }
 
-    /// Reports the indicators that an event matches: among those with these values, and those to
-    /// check in every event.
-    fn report_matches<'a>(
-        &'a self,
-        line: &str,
-        slots: &[Slot],
-        report: &mut impl FnMut(&'a Arc<Watched>),
-    ) {
-        let event = LazyEvent::new(line, Fields::Named, self.answers);
-        let mut report_if_met = |one: &'a Arc<Watched>| {
-            if one.indicator.condition_holds(&event) {
-                report(one);
-            }
+    /// What an event matches, with the count of its sightings.
+    fn found(&self, one: TableMatch<'_>) -> Found {
+        let watched = self.watched.read().unwrap_or_else(PoisonError::into_inner);
+        let known = watched.get(&one.key()).cloned();
+        drop(watched);
+        let watched = known.unwrap_or_else(|| {
+            let all = self.watched.write();
+            let mut all = all.unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(self.watch(one.indicator()));
+            all.entry(one.key()).or_insert_with(new).clone()
+        });
+        Found {
+            watched,
+            part: one.part(),
+        }
+    }
+
+    fn watch(&self, indicator: Arc<Indicator>) -> Watched {
+        let collect = |sequence: &Arc<Sequence>| {
+            Collected::new(
+                sequence.clone(),
+                self.event_memory.clone(),
+                ArrivalOrder::Time,
+            )
         };
-        self.unlisted.iter().for_each(&mut report_if_met);
-        match slots {
-            [] => {}
-            [slot] => self
-                .indicators_of(*slot)
-                .iter()
-                .for_each(&mut report_if_met),
-            _ => {
-                let all = slots.iter().flat_map(|slot| self.indicators_of(*slot));
-                let mut all: Vec<&Arc<Watched>> = all.collect();
-                all.sort_unstable_by_key(|one| Arc::as_ptr(one));
-                all.dedup_by(|one, other| Arc::ptr_eq(one, other));
-                all.into_iter().for_each(report_if_met);
-            }
+        Watched {
+            collected: indicator.sequence.as_ref().map(collect),
+            indicator,
+            reported: AtomicU64::new(0),
         }
     }
 }

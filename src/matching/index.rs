@@ -31,6 +31,9 @@ const MIN_COMPACTION: usize = 64 * 1024;
 pub struct Slot(u32);
 
 impl Slot {
+    /// No place, for what is kept beside values and has none.
+    pub const NONE: Slot = Slot(u32::MAX);
+
     /// The slot as an index, less than the largest [`Index::len`] so far.
     pub fn index(self) -> usize {
         self.0 as usize
@@ -269,7 +272,9 @@ impl Index {
             self.places[slot as usize] = place;
             return slot;
         }
-        let slot = u32::try_from(self.places.len()).expect("an index has fewer than 2^32 slots");
+        let slot = u32::try_from(self.places.len());
+        let slot = slot.ok().filter(|slot| *slot != Slot::NONE.0);
+        let slot = slot.expect("an index has fewer than 2^32 slots");
         self.places.push(place);
         slot
     }

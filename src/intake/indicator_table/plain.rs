@@ -1,62 +1,29 @@
-//! The indicators that have a value. Most values belong to one indicator, which has nothing else
-//! but its id. There may be a million of those, so they need little memory.
+//! Indicators that are only an id and one value, and perhaps properties of their feed. There may be
+//! a million of those, so they need little memory.
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::hash::BuildHasher;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Watched;
-use crate::indicator::{Indicator, Protocol};
+use crate::indicator::Indicator;
 use crate::intake::ShortId;
-use crate::matching::Slot;
-use crate::observable::Observable;
 
-/// The indicators that have one value.
+/// What is kept of an indicator that is only an id and one value.
 #[derive(Debug)]
-pub enum ValueIndicators {
-    /// A plain one. The whole indicator is made of its id and the value when an event matches it.
-    Plain(Plain),
-    /// Any others, or none.
-    Full(Vec<Arc<Watched>>),
-}
-
-impl Default for ValueIndicators {
-    fn default() -> Self {
-        ValueIndicators::Full(Vec::new())
-    }
-}
-
-impl ValueIndicators {
-    /// Whether no indicator has the value.
-    pub fn is_empty(&self) -> bool {
-        matches!(self, ValueIndicators::Full(all) if all.is_empty())
-    }
-}
-
-/// The memory of a plain indicator beside its text, in bytes: its place here, and those in the
-/// tables of ids and of values.
-const BYTES: usize = 120;
-
-/// An indicator that is only an id and one value. Its [`Properties`] are kept elsewhere, since most
-/// have none.
-#[derive(Debug)]
-pub struct Plain {
+pub(super) struct Plain {
     /// Its id.
-    pub id: ShortId,
-    protocol: Protocol,
-    watched: OnceLock<Arc<Watched>>,
+    pub(super) id: ShortId,
+    /// Its properties, which most have none of.
+    pub(super) properties: Option<Properties>,
 }
 
 /// The properties of an indicator in its feed. They are a JSON object whose names and values are
 /// kept apart, since the rows of a feed have the same names.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Properties {
+pub(super) struct Properties {
     /// The names as JSON, shared by all rows with the same columns.
     names: Arc<Vec<Box<str>>>,
     /// The values as JSON, each followed by a line feed.
@@ -65,7 +32,7 @@ pub struct Properties {
 
 /// The last lists of names: most rows have the same as the one before.
 #[derive(Debug, Default)]
-pub struct Names {
+pub(super) struct Names {
     known: VecDeque<Arc<Vec<Box<str>>>>,
     buffer: String,
 }
@@ -118,12 +85,12 @@ impl Properties {
     }
 
     /// Their memory in bytes.
-    pub fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.values.len()
     }
 
     /// The object.
-    fn object(&self) -> Option<Box<RawValue>> {
+    pub(super) fn object(&self) -> Option<Box<RawValue>> {
         let members = self.names.iter().zip(self.values.lines());
         let members: Vec<String> = members
             .map(|(name, value)| format!("{name}:{value}"))
@@ -133,15 +100,10 @@ impl Properties {
     }
 }
 
-/// The memory of a plain indicator with this value in bytes, roughly.
-pub fn plain_size(value: &Observable) -> usize {
-    BYTES + value.spelled().map_or(0, |text| text.len())
-}
-
 impl Plain {
-    /// The indicator as a plain one, if it is no more than that, and its properties. Their names
-    /// are shared with others.
-    pub fn of(indicator: &Indicator, names: &mut Names) -> Option<(Self, Option<Properties>)> {
+    /// What is kept of an indicator, if it is no more than that. The names of its properties are
+    /// shared with others.
+    pub(super) fn of(indicator: &Indicator, names: &mut Names) -> Option<Self> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -162,38 +124,12 @@ impl Plain {
             Some(object) => Some(Properties::of(object, names)?),
             None => None,
         };
-        let plain = Plain {
-            id,
-            protocol: indicator.protocol,
-            watched: OnceLock::new(),
-        };
-        Some((plain, properties))
+        Some(Plain { id, properties })
     }
 
-    /// Whether an indicator with the same id and value is the same.
-    pub fn is_same(&self, other: &Plain) -> bool {
-        self.protocol == other.protocol
-    }
-
-    /// The whole indicator, with this value and these properties.
-    pub fn watched(
-        &self,
-        value: impl FnOnce() -> Observable,
-        properties: Option<&Properties>,
-    ) -> &Arc<Watched> {
-        self.watched.get_or_init(|| {
-            let value = value();
-            Arc::new(Watched::new(Indicator {
-                ioc: vec![value.to_string()],
-                properties: properties.and_then(Properties::object),
-                // An indicator that expires is not plain.
-                ..Indicator::new(
-                    self.id.text().expect("only such are plain"),
-                    self.protocol,
-                    vec![value],
-                )
-            }))
-        })
+    /// The memory of its properties in bytes.
+    pub(super) fn properties_size(&self) -> usize {
+        self.properties.as_ref().map_or(0, Properties::size)
     }
 }
 
@@ -224,55 +160,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
     }
 }
 
-/// The slots of plain indicators by their ids. The ids themselves are in [`ValueIndicators`].
-#[derive(Debug, Default)]
-pub struct PlainIds {
-    table: HashTable<Slot>,
-    hasher: RandomState,
-}
-
-impl PlainIds {
-    /// The number of plain indicators.
-    pub fn len(&self) -> usize {
-        self.table.len()
-    }
-
-    /// The slot of an id.
-    pub fn get(&self, id: &str, indicators: &[ValueIndicators]) -> Option<Slot> {
-        let id = ShortId::of(id)?;
-        let is_it = |slot: &Slot| plain_id(indicators, *slot) == Some(id);
-        self.table.find(self.hasher.hash_one(id), is_it).copied()
-    }
-
-    /// Adds the slot of an id that is not there yet. `indicators` have it already.
-    pub fn insert(&mut self, id: ShortId, slot: Slot, indicators: &[ValueIndicators]) {
-        let PlainIds { table, hasher } = self;
-        let hash = |slot: &Slot| {
-            let id = plain_id(indicators, *slot).expect("an id is forgotten before its indicator");
-            hasher.hash_one(id)
-        };
-        table.insert_unique(hasher.hash_one(id), slot, hash);
-    }
-
-    /// Removes the id of a slot.
-    pub fn remove(&mut self, id: ShortId, slot: Slot) {
-        let hash = self.hasher.hash_one(id);
-        if let Ok(found) = self.table.find_entry(hash, |known| *known == slot) {
-            found.remove();
-        }
-    }
-}
-
-fn plain_id(indicators: &[ValueIndicators], slot: Slot) -> Option<ShortId> {
-    match &indicators[slot.index()] {
-        ValueIndicators::Plain(plain) => Some(plain.id),
-        ValueIndicators::Full(_) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::indicator::Protocol;
+    use crate::observable::Observable;
 
     fn indicator(properties: &str) -> Indicator {
         Indicator {
@@ -296,10 +188,9 @@ mod tests {
             r#"{"\u0000":null,"ü":""}"#,
         ] {
             let plain = Plain::of(&indicator(properties), &mut names);
-            let (plain, kept) = plain.expect("it is plain");
-            let watched = plain.watched(|| Observable::domain("a.example"), kept.as_ref());
-            let again = watched.indicator.properties.as_ref().map(|json| json.get());
-            assert_eq!(again, Some(properties));
+            let kept = plain.expect("it is plain").properties;
+            let again = kept.and_then(|kept| kept.object());
+            assert_eq!(again.as_deref().map(RawValue::get), Some(properties));
         }
         // Two of them have the same names.
         assert_eq!(names.known.len(), 3);
