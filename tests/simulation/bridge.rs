@@ -104,7 +104,7 @@ pub struct Bridge {
     /// Indicators that were accepted again after they had come through another socket.
     pub taken_twice: Vec<u32>,
     /// How often it was reported that most echoes are of other sightings.
-    pub told_of_others: u32,
+    pub warned_of_others: u32,
 }
 
 /// What the session did that the world has to know.
@@ -139,7 +139,7 @@ impl Bridge {
             was_mute: false,
             came: HashMap::new(),
             taken_twice: Vec::new(),
-            told_of_others: 0,
+            warned_of_others: 0,
         }
     }
 

@@ -206,7 +206,7 @@ impl World {
 
     /// Whether sightings are sent whose echo is not awaited: without confirmation, and to a
     /// broker that is taken for mute, as one is, too, that is minutes behind with what is of
-    /// others. That is told with a warning.
+    /// others. A warning says so.
     pub(super) fn is_trusted(&self) -> bool {
         !self.plan.confirms || self.tally.mutes > 0 || self.was_mute
     }
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// Nobody takes in what comes now; that is for the journal and for snapshots.
+    /// Nobody accepts what comes now; that is for the journal and for snapshots.
     pub(super) fn excuse_indicators(&mut self) {
         for indicator in &mut self.indicators {
             indicator.is_excused |= indicator.taken == 0;

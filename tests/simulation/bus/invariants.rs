@@ -36,15 +36,15 @@ impl World {
         let is_unique = |number: &&u32| !self.indicators[**number as usize].was_repeated;
         if let Some(indicator) = bridge.taken_twice.iter().find(is_unique) {
             return Err(format!(
-                "indicator {indicator} was taken in through two subscriptions"
+                "indicator {indicator} was accepted through two subscriptions"
             ));
         }
-        if bridge.told_of_others > 1 {
-            return Err("it was told twice in an hour whose echoes come".to_owned());
+        if bridge.warned_of_others > 1 {
+            return Err("the warning about the echoes of others came twice in an hour".to_owned());
         }
         let bytes = bridge.outbox.bytes_in_memory();
         if bytes > MOST_BYTES + (MOST_BYTES / 2) + 4_096 {
-            return Err(format!("the outbox takes {bytes} bytes"));
+            return Err(format!("the outbox uses {bytes} bytes"));
         }
         let inside = self.inside();
         if !self.is_trusted() && inside > self.most_inside {
@@ -96,7 +96,7 @@ impl World {
         let stopped = self.bridge.as_ref().and_then(|bridge| bridge.stopped_at);
         match stopped {
             Some(at) if self.instant() > at + LONGEST_END => {
-                Err("it does not end though it was told to".to_owned())
+                Err("it does not end after the signal".to_owned())
             }
             _ => Ok(()),
         }
@@ -126,11 +126,11 @@ impl World {
             let in_gap = bridge.gaps.iter().any(is_inside);
             if indicator.taken == 0 && !indicator.is_excused {
                 if indicator.was_delivered {
-                    return Err(format!("indicator {number} came and was not taken in"));
+                    return Err(format!("indicator {number} was delivered and not accepted"));
                 }
                 if !in_gap {
                     return Err(format!(
-                        "indicator {number} did not come, and no gap is told of"
+                        "indicator {number} did not arrive, and no gap is reported"
                     ));
                 }
             }
@@ -140,7 +140,7 @@ impl World {
             let is_wrong = indicator.taken < indicator.published || is_twice;
             if is_one_subscription && is_wrong {
                 return Err(format!(
-                    "indicator {number} was published {} times and taken in {} times",
+                    "indicator {number} was published {} times and accepted {} times",
                     indicator.published, indicator.taken
                 ));
             }

@@ -83,8 +83,8 @@ impl World {
     }
 
     pub(super) fn put_on_wire(&mut self, numbers: &[u32]) {
-        // A bridge that starts after its broker was restarted, and of which nothing was left
-        // to tell of that, cannot know that an app is not there yet.
+        // A bridge that starts after its broker was restarted, and that has nothing left of
+        // an earlier run, cannot know that an app is not there yet.
         let before = LATE + TICK;
         let cannot_know = !self.knows_of_restart
             && self.started_at + before > self.broker_started_at
@@ -189,6 +189,6 @@ impl World {
                 return;
             }
         };
-        bridge.told_of_others += u32::from(bridge.outbox.echo(key, now).is_some());
+        bridge.warned_of_others += u32::from(bridge.outbox.echo(key, now).is_some());
     }
 }

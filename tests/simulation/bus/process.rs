@@ -123,7 +123,7 @@ impl World {
         self.tally.ends += 1;
     }
 
-    /// The end of a bridge that was told to end.
+    /// The end of a bridge that got the signal to end.
     pub(super) fn run_end(&mut self) {
         let (now, moment) = (self.instant(), self.moment());
         let Some(bridge) = &mut self.bridge else {

@@ -7,7 +7,7 @@ use super::{Event, Plan, TICK, World};
 /// After this time, a connection to a stalled broker is given up.
 const GIVEN_UP: Duration = Duration::from_secs(65);
 
-/// How long things may take to come right at the end.
+/// How long everything may take to recover at the end.
 const LONGEST_HEALING: Duration = Duration::from_secs(1_200);
 
 impl World {
@@ -126,7 +126,7 @@ impl World {
             self.tick(TICK);
             is_well = if self.is_well() { is_well + 1 } else { 0 };
             if self.now - began > LONGEST_HEALING {
-                return Err(format!("it does not come right: {}", self.ills()));
+                return Err(format!("it does not recover: {}", self.ills()));
             }
         }
         self.check()?;
@@ -140,7 +140,7 @@ impl World {
         self.broker.is_idle()
             && self.wire.is_empty()
             && bridge.outbox.is_empty()
-            // Subscribed again, which is when a gap is told of.
+            // Subscribed again, which is when a gap is reported.
             && bridge.session.is_serving()
             && self.apps.iter().all(|app| self.broker.knows(app.topic))
     }
@@ -159,7 +159,7 @@ impl World {
         )
     }
 
-    /// The bridge is told to end, with a broker that is well.
+    /// The bridge gets the signal to end, with a broker that works.
     fn finish(&mut self) -> Result<(), String> {
         self.at += 1;
         self.stop_bridge();
