@@ -17,10 +17,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, bounded};
 use data::Random;
 use serde_json::json;
-use vast_threatbus::engine::lines::{Lines, Piece};
-use vast_threatbus::engine::live::{Ended, EventStream, Source, StreamItem};
+use vast_threatbus::engine::lines::{LineCutter, Piece};
+use vast_threatbus::engine::live::{Ended, EventStream, LiveSource, StreamItem};
 use vast_threatbus::engine::{
-    Connection, EngineChoice, Event, Line, Program, QueryScope, SharedEngine, Target, open_all,
+    Connection, EngineChoice, EngineTarget, Event, Line, Program, QueryScope, SharedEngine,
+    open_all,
 };
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Fates, Intake};
@@ -83,7 +84,7 @@ impl Bed {
         let stop = Stop::new().expect("two socket pairs");
         let (writer, messages) = bounded(64);
         let (gate, opened) = bounded(1);
-        let source = Source {
+        let source = LiveSource {
             stream: Box::new(Cat {
                 path: path.to_owned(),
                 opened,
@@ -101,7 +102,7 @@ impl Bed {
             willing: Arc::new(AtomicUsize::new(1)),
             wider: Arc::new(|_| MatchExpansion::default()),
             waiting: Arc::new(instances::Waiting::new(
-                instances::Bounds::waiting(Duration::from_secs(86_400)),
+                instances::InstanceBounds::waiting(Duration::from_secs(86_400)),
                 metrics.clone(),
                 None,
             )),
@@ -225,7 +226,7 @@ impl EventStream for Cat {
         }
         let mut command = child::command(Path::new("cat"));
         command.arg(&self.path);
-        let mut lines = Lines::default();
+        let mut lines = LineCutter::default();
         let limits = Limits { time: None, stop };
         let outcome = child::run(&mut command, std::io::empty(), limits, |bytes| {
             lines.push(bytes, |piece| {
@@ -261,7 +262,7 @@ fn engine(stop: &Stop) -> SharedEngine {
         endpoint: None,
         scope: QueryScope::default(),
     };
-    let target = Target {
+    let target = EngineTarget {
         name: "nothing".into(),
         choice: EngineChoice::Vast,
         program,

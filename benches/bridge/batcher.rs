@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use vast_threatbus::engine::{Connection, EngineChoice, Patience, Program, Target, open_all};
+use vast_threatbus::engine::{Connection, EngineChoice, EngineTarget, Patience, Program, open_all};
 use vast_threatbus::indicator::{Indicator, Protocol};
 use vast_threatbus::intake::{Budget, Fates, Intake};
 use vast_threatbus::observable::Observable;
@@ -112,7 +112,7 @@ fn feed(
         endpoint: Some(engine.endpoint().parse().expect("an endpoint")),
     };
     let limit = Some(Duration::from_secs(10));
-    let target = Target {
+    let target = EngineTarget {
         name: "vast".into(),
         choice: EngineChoice::Vast,
         program,

@@ -5,24 +5,24 @@ use std::time::{Duration, Instant, SystemTime};
 /// A moment on both clocks: one stops while the machine sleeps, the other can be set
 /// back.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ClockTimes {
     /// By the monotonic clock.
     pub monotonic: Instant,
     /// By the wall clock.
     pub wall: SystemTime,
 }
 
-impl Moment {
+impl ClockTimes {
     /// This moment.
     pub fn now() -> Self {
-        Moment {
+        ClockTimes {
             monotonic: Instant::now(),
             wall: SystemTime::now(),
         }
     }
 
     /// The time from this moment until `now`.
-    pub fn ago(&self, now: Moment) -> Duration {
+    pub fn ago(&self, now: ClockTimes) -> Duration {
         let by_wall = now.wall.duration_since(self.wall).unwrap_or_default();
         now.monotonic
             .saturating_duration_since(self.monotonic)
@@ -30,7 +30,7 @@ impl Moment {
     }
 
     /// The snapshot in whole days that covers the time since.
-    pub fn days_ago(&self, now: Moment) -> u32 {
+    pub fn days_ago(&self, now: ClockTimes) -> u32 {
         let days = self.ago(now).as_secs() / 86_400 + 1;
         u32::try_from(days).unwrap_or(u32::MAX)
     }
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn outages_are_covered_by_whole_days() {
-        let now = Moment::now();
+        let now = ClockTimes::now();
         let mut alive = now;
         assert_eq!(alive.days_ago(now), 1);
         alive.wall = now.wall - Duration::from_secs(86_400 * 2 + 10);

@@ -33,7 +33,7 @@ enum GateState {
 
 /// A broker that did not respond at once may have just been started. One that is running
 /// is heard within 6 ms (measured, all three kinds of broker).
-const LATE: Duration = Duration::from_secs(1);
+const LATE_ANSWER: Duration = Duration::from_secs(1);
 
 /// The gate to one broker.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Gate {
         let GateState::Unheard(since) = self.state else {
             return false;
         };
-        now.saturating_duration_since(since) <= LATE
+        now.saturating_duration_since(since) <= LATE_ANSWER
     }
 
     /// Whether sightings wait for the broker's other apps.
@@ -110,7 +110,7 @@ impl Gate {
     fn subscribed(&mut self, topic: &[u8], now: Instant) -> bool {
         self.subscriptions.insert(topic.to_vec());
         let is_back = match self.state {
-            GateState::Unheard(since) => now.saturating_duration_since(since) > LATE,
+            GateState::Unheard(since) => now.saturating_duration_since(since) > LATE_ANSWER,
             state => state == GateState::Away,
         };
         self.state = match self.state {

@@ -41,11 +41,11 @@ pub struct Outbox {
 pub struct NextMessage {
     /// The whole frame.
     pub frame: Frame,
-    origin: Origin,
+    origin: MessageOrigin,
 }
 
 #[derive(Debug)]
-enum Origin {
+enum MessageOrigin {
     /// It has not been sent yet.
     Store(Option<Position>),
     /// It is in flight, with this number.
@@ -55,7 +55,7 @@ enum Origin {
 impl NextMessage {
     /// Whether it was sent before.
     pub fn is_repeated(&self) -> bool {
-        matches!(self.origin, Origin::Flight(_))
+        matches!(self.origin, MessageOrigin::Flight(_))
     }
 }
 
@@ -125,7 +125,7 @@ impl Outbox {
             return Ok(None);
         }
         if let Some((number, frame)) = self.flight.next_doubt() {
-            let (frame, origin) = (frame.clone(), Origin::Flight(number));
+            let (frame, origin) = (frame.clone(), MessageOrigin::Flight(number));
             return Ok(Some(NextMessage { frame, origin }));
         }
         if !self.flight.has_memory_for_new() {
@@ -140,7 +140,7 @@ impl Outbox {
         };
         Ok(found.map(|(frame, end)| NextMessage {
             frame,
-            origin: Origin::Store(end),
+            origin: MessageOrigin::Store(end),
         }))
     }
 
@@ -150,8 +150,8 @@ impl Outbox {
     /// The spool's position cannot be written.
     pub fn sent(&mut self, message: NextMessage, now: Instant) -> io::Result<()> {
         match message.origin {
-            Origin::Flight(number) => self.flight.sent_again(number, now),
-            Origin::Store(end) => {
+            MessageOrigin::Flight(number) => self.flight.sent_again(number, now),
+            MessageOrigin::Store(end) => {
                 self.leave_store(&message.frame, end);
                 self.flight.sent(message.frame, end, now);
             }
@@ -170,8 +170,8 @@ impl Outbox {
     /// The spool's position cannot be written.
     pub fn dropped(&mut self, message: NextMessage, now: Instant) -> io::Result<()> {
         match message.origin {
-            Origin::Flight(number) => self.flight.gave_up_resending(number, now),
-            Origin::Store(end) => {
+            MessageOrigin::Flight(number) => self.flight.gave_up_resending(number, now),
+            MessageOrigin::Store(end) => {
                 self.leave_store(&message.frame, end);
                 self.flight.never_sent(message.frame, end, now);
             }

@@ -33,7 +33,7 @@ const DISK_PAUSE: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The number of messages that are sent before the inputs are checked again.
-const AT_ONCE: usize = 256;
+const SENT_AT_ONCE: usize = 256;
 
 /// The inputs of the writer.
 pub struct WriterInputs {
@@ -213,7 +213,7 @@ impl BusWriter {
         }
         let lost = self.outbox.lost(Instant::now());
         self.busy = true;
-        debug!("the connection for sightings is lost: what may not have arrived goes once more");
+        debug!("the connection for sightings is lost: resending what may not have arrived");
         self.miss(Undelivered::Lost, lost);
     }
 
@@ -340,7 +340,7 @@ impl BusWriter {
 
     fn send_some(&mut self) {
         self.busy = true;
-        for _ in 0..AT_ONCE {
+        for _ in 0..SENT_AT_ONCE {
             match self.outbox.next_to_send() {
                 Ok(Some(next)) => {
                     if !self.send_next(next) {
@@ -523,8 +523,8 @@ impl BusWriter {
 /// Each bridge that listens for its own sightings also receives those of all others.
 fn warn_of_others(mostly: Mostly) {
     warn!(
-        "{} of the {} sightings that the broker sent in the last minute are of other apps: it \
-         spends most of what confirming takes on those (--no-confirm-delivery)",
+        "{} of the {} sightings that the broker sent in the last minute are of other apps: most of \
+         what confirming costs it is for those (--no-confirm-delivery)",
         mostly.others, mostly.all
     );
 }

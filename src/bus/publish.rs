@@ -71,8 +71,8 @@ impl Xpub {
                 Ok(message) => {
                     if self.gate.heard(&message, Instant::now()) {
                         info!(
-                            "the broker listens again; sightings go on in {} s, when its other \
-                             apps do",
+                            "the broker listens again; sending resumes in {} s, when its other \
+                             apps have reconnected",
                             SETTLING.as_secs()
                         );
                     }

@@ -24,7 +24,7 @@ type Seen = HashMap<u64, (u64, u64)>;
 impl Remembered {
     /// The most remembered indicators: about 20 MB. Beyond that the oldest are forgotten,
     /// and matched again if they are received again.
-    const MOST: usize = 500_000;
+    const MOST_REMEMBERED: usize = 500_000;
 
     /// `always`: for the whole run, not only while subscriptions change.
     pub fn new(always: bool) -> Self {
@@ -59,7 +59,7 @@ impl Remembered {
         let now = (self.hasher.hash_one(content), subscription);
         let former = self.before.remove(&id);
         let former = self.seen.insert(id, now).or(former);
-        if self.seen.len() >= Self::MOST / 2 {
+        if self.seen.len() >= Self::MOST_REMEMBERED / 2 {
             self.before = std::mem::take(&mut self.seen);
         }
         match former {
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn the_oldest_make_room() {
         let mut remembered = Remembered::new(true);
-        let most = Remembered::MOST;
+        let most = Remembered::MOST_REMEMBERED;
         for n in 0..2 * most {
             assert!(!remembered.is_repeated(&n.to_string(), b"intel", 1));
         }

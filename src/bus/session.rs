@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 use log::{debug, info, warn};
 
-use super::alive::Moment;
+use super::alive::ClockTimes;
 use super::echo;
 use super::flight::Key;
 use super::management::{ManageError, ManagementClient, Subscription, poll_milliseconds};
@@ -62,12 +62,12 @@ pub struct Echoes {
 
 /// The bus did not respond when the program started.
 #[derive(Debug)]
-pub struct Unreachable {
+pub struct BusUnreachable {
     endpoint: Endpoint,
     gave_up: GaveUp,
 }
 
-impl fmt::Display for Unreachable {
+impl fmt::Display for BusUnreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -87,7 +87,7 @@ pub struct SessionResult {
     /// What was taken in.
     pub received: Received,
     /// Whether the bus was ever reached.
-    pub result: Result<(), Unreachable>,
+    pub result: Result<(), BusUnreachable>,
 }
 
 /// The communication of one run with the bus.
@@ -153,7 +153,7 @@ impl Session {
         );
         Session {
             context: zmq::Context::new(),
-            machine: Subscriber::new(wishes, held.unwrap_or_default(), seed, Moment::now()),
+            machine: Subscriber::new(wishes, held.unwrap_or_default(), seed, ClockTimes::now()),
             settings,
             stop,
             metrics,
@@ -179,7 +179,7 @@ impl Session {
         SessionResult {
             topics_left,
             received: self.reception.received(),
-            result: gave_up.map_or(Ok(()), |gave_up| Err(Unreachable { endpoint, gave_up })),
+            result: gave_up.map_or(Ok(()), |gave_up| Err(BusUnreachable { endpoint, gave_up })),
         }
     }
 
@@ -187,7 +187,7 @@ impl Session {
         let mut input = Input::Time;
         loop {
             notify::beat();
-            let (outputs, next) = self.machine.step(Moment::now(), input);
+            let (outputs, next) = self.machine.step(ClockTimes::now(), input);
             for output in outputs {
                 self.perform(output);
             }
@@ -312,8 +312,8 @@ impl Session {
                 "the subscription at Threat Bus {endpoint} is lost: {error}; subscribing again"
             ),
             Notice::NoGeneration(listens) => warn!(
-                "the broker does not tell its generation at {listens}; taking STIX-2 (--protocol \
-                 sets it)"
+                "the broker at {listens} does not say which generation of messages it uses; using \
+                 STIX-2 (--protocol sets it)"
             ),
             Notice::Subscribed(protocol, days) => {
                 self.metrics.speaks(protocol.to_string());
@@ -419,8 +419,8 @@ impl Session {
     /// Receives everything that has arrived, but a limited number of messages at a time, so
     /// that heartbeats and signals are not delayed.
     fn receive_waiting(&mut self, link: &Link) {
-        const AT_ONCE: usize = 10_000;
-        for _ in 0..AT_ONCE {
+        const RECEIVED_AT_ONCE: usize = 10_000;
+        for _ in 0..RECEIVED_AT_ONCE {
             match link.sub.socket.recv_msg(zmq::DONTWAIT) {
                 Ok(frame) => {
                     if frame.get_more() {

@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 const FEW: u64 = 600;
 
 /// The time between two warnings.
-const QUIET: Duration = Duration::from_secs(3_600);
+const WARNING_INTERVAL: Duration = Duration::from_secs(3_600);
 
 /// The echoes of this bridge and of others.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Share {
         }
         let (own, others) = (self.own, self.others);
         (self.own, self.others, self.since) = (0, 0, Some(now));
-        let is_recent = |at: Instant| now.saturating_duration_since(at) < QUIET;
+        let is_recent = |at: Instant| now.saturating_duration_since(at) < WARNING_INTERVAL;
         if others <= FEW.max(own) || self.warned.is_some_and(is_recent) {
             return None;
         }
@@ -78,8 +78,18 @@ mod tests {
                 found.extend(minute(&mut share, start + PERIOD * number, own, others));
             }
             assert_eq!(found.len(), said, "{own} {others}: {found:?}");
-            found.extend(minute(&mut share, start + QUIET * 2, own, others));
-            found.extend(minute(&mut share, start + QUIET * 3, own, others));
+            found.extend(minute(
+                &mut share,
+                start + WARNING_INTERVAL * 2,
+                own,
+                others,
+            ));
+            found.extend(minute(
+                &mut share,
+                start + WARNING_INTERVAL * 3,
+                own,
+                others,
+            ));
             assert_eq!(found.len() > said, said > 0, "{found:?}");
         }
     }

@@ -24,7 +24,7 @@ mod words;
 
 use std::time::{Duration, Instant};
 
-use super::alive::Moment;
+use super::alive::ClockTimes;
 use super::management::{ANSWER_TIME, ManageError, Subscription};
 use crate::process::stop::Backoff;
 
@@ -39,7 +39,7 @@ const CLOSING: Duration = Duration::from_millis(20);
 
 /// A bus topic on which nothing is ever published. Subscribing to it returns the broker's
 /// ports, and shows that the broker is there.
-pub const OWN_NAME: &str = "vast-threatbus/probe";
+pub const PROBE_TOPIC: &str = "vast-threatbus/probe";
 
 #[derive(Debug)]
 enum SubscriptionState {
@@ -86,9 +86,9 @@ pub struct Subscriber {
     backoff: Backoff,
     started: Instant,
     /// When the last subscription was last known to be alive.
-    alive: Moment,
+    alive: ClockTimes,
     /// When the last request was sent.
-    requested_at: Moment,
+    requested_at: ClockTimes,
     /// Whether the broker does not know the last subscription, or may have been started
     /// during this try.
     was_restarted: bool,
@@ -98,7 +98,7 @@ pub struct Subscriber {
 impl Subscriber {
     /// Before the first try. `held` are topics that an earlier run left at the broker;
     /// `seed` is for the jitter of pauses.
-    pub fn new(wishes: Wishes, held: Vec<String>, seed: u64, now: Moment) -> Self {
+    pub fn new(wishes: Wishes, held: Vec<String>, seed: u64, now: ClockTimes) -> Self {
         Subscriber {
             wishes,
             random: seed | 1,
@@ -142,7 +142,7 @@ impl Subscriber {
     }
 
     /// Processes an event; returns what to do.
-    pub fn step(&mut self, now: Moment, input: Input) -> (Vec<Output>, Next) {
+    pub fn step(&mut self, now: ClockTimes, input: Input) -> (Vec<Output>, Next) {
         let mut outputs = Vec::new();
         let next = match input {
             Input::Stop | Input::Idle => {
@@ -163,7 +163,7 @@ impl Subscriber {
         (outputs, next)
     }
 
-    fn time(&mut self, now: Moment) -> Next {
+    fn time(&mut self, now: ClockTimes) -> Next {
         match self.state {
             SubscriptionState::Pausing(until) if now.monotonic >= until => self.probe(now),
             SubscriptionState::Pausing(until) => Next::Wait(until),
@@ -183,21 +183,21 @@ impl Subscriber {
         }
     }
 
-    fn ask(&mut self, now: Moment, request: Request, time: Duration) -> Next {
+    fn ask(&mut self, now: ClockTimes, request: Request, time: Duration) -> Next {
         self.requested_at = now;
         Next::Ask(request, time)
     }
 
-    fn beat(&mut self, now: Moment) -> Next {
+    fn beat(&mut self, now: ClockTimes) -> Next {
         let own = self.link.as_ref().map(|(topic, _)| topic);
         let topic = own.or(self.held.first()).cloned();
-        let topic = topic.unwrap_or_else(|| OWN_NAME.to_owned());
+        let topic = topic.unwrap_or_else(|| PROBE_TOPIC.to_owned());
         self.ask(now, Request::Heartbeat(topic), ANSWER_TIME)
     }
 
     /// A try begins with a request that leaves nothing behind, even if the broker responds
     /// to it too late.
-    fn probe(&mut self, now: Moment) -> Next {
+    fn probe(&mut self, now: ClockTimes) -> Next {
         self.state = SubscriptionState::Probing;
         let next = self.beat(now);
         match next {
@@ -207,7 +207,7 @@ impl Subscriber {
     }
 
     /// The time left for this try, if it is for the first connection.
-    fn time_left(&self, now: Moment) -> Duration {
+    fn time_left(&self, now: ClockTimes) -> Duration {
         match (self.link.is_some(), self.wishes.connect_timeout) {
             (false, Some(limit)) => {
                 limit.saturating_sub(now.monotonic.saturating_duration_since(self.started))
@@ -216,13 +216,13 @@ impl Subscriber {
         }
     }
 
-    fn answer_time(&self, now: Moment) -> Duration {
+    fn answer_time(&self, now: ClockTimes) -> Duration {
         self.time_left(now).min(ANSWER_TIME)
     }
 
     fn answered(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         answer: Result<Option<Subscription>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -268,7 +268,7 @@ impl Subscriber {
 
     /// The try has failed. Its topics are given up, since every try would leave more of
     /// them.
-    fn failed(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
+    fn failed(&mut self, now: ClockTimes, error: ManageError, outputs: &mut Vec<Output>) -> Next {
         if matches!(error, ManageError::Stopped) {
             self.state = SubscriptionState::Ended;
             return Next::End;
@@ -286,7 +286,7 @@ impl Subscriber {
 
     fn give_up(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         mut topics: Vec<String>,
         after: After,
         outputs: &mut Vec<Output>,
@@ -304,7 +304,7 @@ impl Subscriber {
 
     fn gave_up(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         answer: Result<Option<Subscription>, ManageError>,
         topics: Vec<String>,
         after: After,
@@ -334,7 +334,7 @@ impl Subscriber {
         }
     }
 
-    fn go_on(&mut self, now: Moment, after: After, outputs: &mut Vec<Output>) -> Next {
+    fn go_on(&mut self, now: ClockTimes, after: After, outputs: &mut Vec<Output>) -> Next {
         match after {
             After::Serve => self.serve(now),
             After::Use => self.recheck(now, outputs),
@@ -342,13 +342,13 @@ impl Subscriber {
         }
     }
 
-    fn serve(&mut self, now: Moment) -> Next {
+    fn serve(&mut self, now: ClockTimes) -> Next {
         let beat_at = now.monotonic + HEARTBEAT;
         self.state = SubscriptionState::Serving(beat_at);
         Next::Wait(beat_at)
     }
 
-    fn pause(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
+    fn pause(&mut self, now: ClockTimes, error: ManageError, outputs: &mut Vec<Output>) -> Next {
         let random = self.fraction();
         let pause = self.backoff.pause_by(random);
         let left = self.time_left(now);
@@ -383,7 +383,7 @@ impl Subscriber {
     /// The broker responded to a heartbeat.
     fn was_heard(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         answer: Result<Option<Subscription>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -406,7 +406,7 @@ impl Subscriber {
     /// The response to a heartbeat while only echoes are awaited.
     fn was_heard_last(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         answer: Result<Option<Subscription>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -433,7 +433,7 @@ impl Subscriber {
         held.filter(|topic| !is_used(topic)).cloned().collect()
     }
 
-    fn lost(&mut self, now: Moment, error: ManageError, outputs: &mut Vec<Output>) -> Next {
+    fn lost(&mut self, now: ClockTimes, error: ManageError, outputs: &mut Vec<Output>) -> Next {
         outputs.push(Output::Log(Notice::Lost(error)));
         outputs.push(Output::HandOver);
         outputs.push(Output::Away);
@@ -443,7 +443,7 @@ impl Subscriber {
 
     /// Accepts nothing more. The last sightings are still on their way, and their echoes
     /// show that they have arrived.
-    fn close(&mut self, now: Moment, beats: bool, outputs: &mut Vec<Output>) -> Next {
+    fn close(&mut self, now: ClockTimes, beats: bool, outputs: &mut Vec<Output>) -> Next {
         let is_served = self.is_closing()
             || matches!(
                 self.state,

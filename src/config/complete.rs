@@ -17,7 +17,7 @@ use crate::protocol::feed;
 pub struct Config {
     /// The engines in which indicators are searched, with distinct names; empty if only
     /// log files are searched.
-    pub engines: Vec<engine::Target>,
+    pub engines: Vec<engine::EngineTarget>,
     /// The management endpoint of Threat Bus.
     pub threatbus: Endpoint,
     /// The number of days of indicators to request from the bus; 0 = only new ones.
@@ -51,7 +51,7 @@ pub struct Config {
     /// The output format for standard output and commands.
     pub output: Output,
     /// What is not searched for, and what is not reported individually.
-    pub noise: Noise,
+    pub noise: NoiseOptions,
     /// How many queries may run at the same time.
     pub max_background_tasks: NonZeroUsize,
     /// The most values in one query.
@@ -122,7 +122,7 @@ pub enum SinkChoice {
 
 /// The format of a summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SummaryForm {
+pub enum SummaryFormat {
     /// JSON.
     Json,
     /// Comma-separated values.
@@ -133,7 +133,7 @@ pub enum SummaryForm {
 
 /// What is not searched for, and what is not reported individually.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Noise {
+pub struct NoiseOptions {
     /// The files with allowed values.
     pub allow: Vec<PathBuf>,
     /// Whether the built-in values are allowed.
@@ -188,5 +188,5 @@ pub struct RunMode {
     /// Whether the exit status tells that nothing matched.
     pub exit_code: bool,
     /// Where summaries are written at the end.
-    pub summary_files: Vec<(PathBuf, SummaryForm)>,
+    pub summary_files: Vec<(PathBuf, SummaryFormat)>,
 }

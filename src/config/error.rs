@@ -10,7 +10,7 @@ use crate::observe::logging::printable;
 use crate::process::command::ProgramError;
 
 /// The most bytes of an external text in a message.
-const MAX_SHOWN: usize = 200;
+const VALUE_SHOWN: usize = 200;
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,10 +185,10 @@ impl fmt::Display for Origin {
             Origin::Default(name) => write!(f, "{name} (default)"),
             Origin::Flag(flag) => write!(f, "{flag}"),
             Origin::Variable(name) => {
-                write!(f, "environment variable {}", printable(name, MAX_SHOWN))
+                write!(f, "environment variable {}", printable(name, VALUE_SHOWN))
             }
             Origin::File { path, line, key } => {
-                let key = printable(key, MAX_SHOWN);
+                let key = printable(key, VALUE_SHOWN);
                 write!(f, "{}, line {line}: {key}", shown(path))
             }
         }
@@ -213,5 +213,5 @@ fn remedy(engine: &Option<(&str, &str)>) -> String {
 
 /// An external text, made printable.
 fn outside(text: &str) -> impl fmt::Display {
-    printable(text, MAX_SHOWN)
+    printable(text, VALUE_SHOWN)
 }

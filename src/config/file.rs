@@ -68,7 +68,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Vec<Assignment>, UsageError> {
             reason: format!("it has more than {MAX_BRACKETS} brackets"),
         });
     }
-    let source = Source { text, path };
+    let source = ConfigFile { text, path };
     let mut documents = Deserializer::from_str(text);
     let mut found = Vec::new();
     if let Some(document) = documents.next() {
@@ -94,12 +94,12 @@ fn position(option: &Opt) -> usize {
 
 /// A file: its text, and its name in messages.
 #[derive(Clone, Copy)]
-struct Source<'de> {
+struct ConfigFile<'de> {
     text: &'de str,
     path: &'de Path,
 }
 
-impl<'de> Source<'de> {
+impl<'de> ConfigFile<'de> {
     /// The text before a part that the parser has borrowed from it. The parser borrows
     /// scalars that are on one line and have no escapes, and copies others.
     fn before(&self, part: &'de str) -> &'de str {
@@ -136,41 +136,41 @@ impl<'de> Source<'de> {
 }
 
 /// What a part of the file sets, or its first mistake.
-type Found = Result<Vec<Assignment>, UsageError>;
+type Assignments = Result<Vec<Assignment>, UsageError>;
 
 /// The mapping of the file or of a group.
 #[derive(Clone, Copy)]
 struct Mapping<'de, 'g> {
-    source: Source<'de>,
+    source: ConfigFile<'de>,
     group: Option<&'g str>,
 }
 
 impl<'de> DeserializeSeed<'de> for Mapping<'de, '_> {
-    type Value = Found;
+    type Value = Assignments;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Assignments, D::Error> {
         from.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Mapping<'de, '_> {
-    type Value = Found;
+    type Value = Assignments;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("lines of the form `key: value`")
     }
 
     /// An empty file.
-    fn visit_none<E>(self) -> Result<Found, E> {
+    fn visit_none<E>(self) -> Result<Assignments, E> {
         Ok(Ok(Vec::new()))
     }
 
     /// A document without keys.
-    fn visit_unit<E>(self) -> Result<Found, E> {
+    fn visit_unit<E>(self) -> Result<Assignments, E> {
         Ok(Ok(Vec::new()))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Assignments, A::Error> {
         let mut found = Ok(Vec::new());
         let mut met: Vec<(&str, usize)> = Vec::new();
         while let Some(key) = map.next_key_seed(KeySeed(self))? {
@@ -198,14 +198,14 @@ impl<'de> Visitor<'de> for Mapping<'de, '_> {
 }
 
 /// A key of a mapping.
-struct Key<'de> {
+struct MappingKey<'de> {
     name: &'de str,
     place: Origin,
-    means: Meaning,
+    means: KeyMeaning,
 }
 
 /// The meaning of a key.
-enum Meaning {
+enum KeyMeaning {
     Option(&'static Opt),
     Group,
     /// None. Holds the valid keys, and a similar one.
@@ -219,29 +219,32 @@ enum Meaning {
 struct KeySeed<'de, 'g>(Mapping<'de, 'g>);
 
 impl<'de> DeserializeSeed<'de> for KeySeed<'de, '_> {
-    type Value = Key<'de>;
+    type Value = MappingKey<'de>;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Key<'de>, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(
+        self,
+        from: D,
+    ) -> Result<MappingKey<'de>, D::Error> {
         from.deserialize_str(self)
     }
 }
 
 impl<'de> Visitor<'de> for KeySeed<'de, '_> {
-    type Value = Key<'de>;
+    type Value = MappingKey<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a key that is a plain word")
     }
 
-    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+    fn visit_borrowed_str<E>(self, name: &'de str) -> Result<MappingKey<'de>, E> {
         let Mapping { source, group } = self.0;
         let means = match option_with_key(group, name) {
-            Some(option) => Meaning::Option(option),
-            None if group.is_none() && is_group(name) => Meaning::Group,
+            Some(option) => KeyMeaning::Option(option),
+            None if group.is_none() && is_group(name) => KeyMeaning::Group,
             None => {
                 let known = keys_of(group);
                 let nearest = nearest(&name.replace('-', "_"), known.iter().cloned());
-                Meaning::Unknown { nearest, known }
+                KeyMeaning::Unknown { nearest, known }
             }
         };
         let place = Origin::File {
@@ -249,41 +252,41 @@ impl<'de> Visitor<'de> for KeySeed<'de, '_> {
             line: source.line(name),
             key: group.map_or(name.to_owned(), |group| format!("{group}.{name}")),
         };
-        Ok(Key { name, place, means })
+        Ok(MappingKey { name, place, means })
     }
 }
 
 /// The value of a key, with what it accepts.
 #[derive(Clone, Copy)]
 struct ValueSeed<'de, 'k> {
-    key: &'k Key<'de>,
-    source: Source<'de>,
+    key: &'k MappingKey<'de>,
+    source: ConfigFile<'de>,
 }
 
 impl ValueSeed<'_, '_> {
-    fn scalar(self, given: RawValue) -> Found {
+    fn scalar(self, given: RawValue) -> Assignments {
         match self.key.means {
-            Meaning::Option(option) => Ok(vec![Assignment {
+            KeyMeaning::Option(option) => Ok(vec![Assignment {
                 option,
                 given,
                 place: self.key.place.clone(),
             }]),
             // A group in which every line is a comment.
-            Meaning::Group if given.raw_type == RawType::Null => Ok(Vec::new()),
+            KeyMeaning::Group if given.raw_type == RawType::Null => Ok(Vec::new()),
             _ => self.refuse(given.describe()),
         }
     }
 
     /// The error for a value, described like this, that is not valid there.
-    fn refuse(self, value: String) -> Found {
+    fn refuse(self, value: String) -> Assignments {
         let place = self.key.place.clone();
         Err(match &self.key.means {
-            Meaning::Option(option) => UsageError::Value {
+            KeyMeaning::Option(option) => UsageError::Value {
                 place,
                 value,
                 problem: option.accepts(),
             },
-            Meaning::Group => UsageError::Value {
+            KeyMeaning::Group => UsageError::Value {
                 place,
                 value,
                 problem: format!(
@@ -291,7 +294,7 @@ impl ValueSeed<'_, '_> {
                     keys_of(Some(self.key.name)).join(", ")
                 ),
             },
-            Meaning::Unknown { nearest, known } => UsageError::UnknownKey {
+            KeyMeaning::Unknown { nearest, known } => UsageError::UnknownKey {
                 place,
                 value,
                 nearest: nearest.clone(),
@@ -300,67 +303,67 @@ impl ValueSeed<'_, '_> {
         })
     }
 
-    fn number(self, text: String) -> Found {
+    fn number(self, text: String) -> Assignments {
         let raw_type = RawType::Number;
         self.scalar(RawValue { text, raw_type })
     }
 }
 
 impl<'de> DeserializeSeed<'de> for ValueSeed<'de, '_> {
-    type Value = Found;
+    type Value = Assignments;
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Assignments, D::Error> {
         from.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
-    type Value = Found;
+    type Value = Assignments;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_unit<E>(self) -> Result<Found, E> {
+    fn visit_unit<E>(self) -> Result<Assignments, E> {
         Ok(self.scalar(RawValue::plain("")))
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Found, E> {
+    fn visit_bool<E>(self, value: bool) -> Result<Assignments, E> {
         Ok(self.scalar(RawValue::plain(value.to_string())))
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Found, E> {
+    fn visit_i64<E>(self, value: i64) -> Result<Assignments, E> {
         Ok(self.number(value.to_string()))
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Found, E> {
+    fn visit_u64<E>(self, value: u64) -> Result<Assignments, E> {
         Ok(self.number(value.to_string()))
     }
 
-    fn visit_i128<E>(self, value: i128) -> Result<Found, E> {
+    fn visit_i128<E>(self, value: i128) -> Result<Assignments, E> {
         Ok(self.number(value.to_string()))
     }
 
-    fn visit_u128<E>(self, value: u128) -> Result<Found, E> {
+    fn visit_u128<E>(self, value: u128) -> Result<Assignments, E> {
         Ok(self.number(value.to_string()))
     }
 
     /// Its debug form has a decimal point, unlike a whole number.
-    fn visit_f64<E>(self, value: f64) -> Result<Found, E> {
+    fn visit_f64<E>(self, value: f64) -> Result<Assignments, E> {
         Ok(self.number(format!("{value:?}")))
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Found, E> {
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Assignments, E> {
         Ok(self.scalar(self.source.given(text)))
     }
 
     /// Quoted with escapes, or on several lines.
-    fn visit_str<E>(self, text: &str) -> Result<Found, E> {
+    fn visit_str<E>(self, text: &str) -> Result<Assignments, E> {
         Ok(self.scalar(RawValue::quoted(text)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
-        let takes_lists = matches!(self.key.means, Meaning::Option(option) if option.is_list());
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Assignments, A::Error> {
+        let takes_lists = matches!(self.key.means, KeyMeaning::Option(option) if option.is_list());
         let mut found = if takes_lists {
             Ok(Vec::new())
         } else {
@@ -375,8 +378,8 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
         Ok(found)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
-        if matches!(self.key.means, Meaning::Group) {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Assignments, A::Error> {
+        if matches!(self.key.means, KeyMeaning::Group) {
             let group = Some(self.key.name);
             let source = self.source;
             return Mapping { source, group }.visit_map(map);
@@ -385,7 +388,7 @@ impl<'de> Visitor<'de> for ValueSeed<'de, '_> {
         Ok(self.refuse("a mapping".to_owned()))
     }
 
-    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Found, A::Error> {
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Assignments, A::Error> {
         Err(serde::de::Error::custom(
             "tags (`!name`) are not accepted here",
         ))

@@ -47,7 +47,7 @@ pub(super) fn read(path: &Path) -> Result<Sources, UsageError> {
         let name = entry.map_err(|error| refuse(path, error))?.path();
         match name.extension().and_then(|end| end.to_str()) {
             Some("yaml") => names.push(name),
-            Some("yml") => notes.push(format!("{} is not read: it is no *.yaml", shown(&name))),
+            Some("yml") => notes.push(format!("{} is not read: it is not a *.yaml", shown(&name))),
             _ => {}
         }
     }
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(
             notes,
             [
-                "D/30-more.yml is not read: it is no *.yaml",
+                "D/30-more.yml is not read: it is not a *.yaml",
                 "D/20-site.yaml, line 1: snapshot overrides that in D/10-all.yaml, line 3",
                 "D/20-site.yaml, line 2: allow overrides that in D/10-all.yaml, line 2",
             ]

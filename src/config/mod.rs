@@ -6,7 +6,7 @@ mod environment;
 mod error;
 mod file;
 mod folder;
-pub mod log_forms;
+pub mod log_formats;
 mod migrate;
 pub mod nodes;
 pub mod options;
@@ -26,7 +26,9 @@ use crate::protocol::feed;
 pub use crate::observe::logging::{Format, Logging, Verbosity};
 pub use crate::observe::telemetry::Files as Metrics;
 pub use crate::sighting::report::Output;
-pub use complete::{CommandMode, Config, Noise, ProtocolChoice, RunMode, SinkChoice, SummaryForm};
+pub use complete::{
+    CommandMode, Config, NoiseOptions, ProtocolChoice, RunMode, SinkChoice, SummaryFormat,
+};
 pub use error::{Origin, UsageError};
 pub use file::parse as parse_file;
 pub use migrate::migrate;
@@ -246,7 +248,7 @@ mod tests {
     fn the_defaults_are_those_of_the_documentation() {
         let endpoint = |text: &str| text.parse::<Endpoint>().expect(text);
         let expected = Config {
-            engines: vec![engine::Target {
+            engines: vec![engine::EngineTarget {
                 name: "localhost:42000".into(),
                 choice: engine::EngineChoice::Auto,
                 program: engine::Program {
@@ -274,9 +276,9 @@ mod tests {
             sink: SinkChoice::Bus,
             sink_mode: CommandMode::Each,
             output: Output::Context,
-            noise: Noise {
+            noise: NoiseOptions {
                 allow_defaults: true,
-                ..Noise::default()
+                ..NoiseOptions::default()
             },
             max_background_tasks: NonZeroUsize::new(8).expect("not 0"),
             batch_size: NonZeroUsize::new(10_000).expect("not 0"),
@@ -421,10 +423,16 @@ mod tests {
                 &["--live-engine", "attach"][..],
                 "--live-engine: attach needs --matcher-name",
             ),
-            (&["--matcher-name=-x"], "--matcher-name: a name begins"),
-            (&["--matcher-name", "a,b"], "--matcher-name: a name begins"),
+            (&["--matcher-name=-x"], "--matcher-name: a name does not"),
+            (
+                &["--matcher-name", "a,b"],
+                "--matcher-name: a name does not",
+            ),
             (&["--sensor-name", "a\nb"], "--sensor-name: a name has"),
-            (&["--matcher-name", "a b"], "--matcher-name: a name begins"),
+            (
+                &["--matcher-name", "a b"],
+                "--matcher-name: a name does not",
+            ),
         ] {
             let message = load("", &[], args).expect_err("it cannot be").to_string();
             assert!(message.starts_with(start), "{message}");
@@ -441,14 +449,14 @@ mod tests {
     fn the_name_of_a_summary_determines_its_format() {
         let files =
             |name: &str| load("", &[], &["--summary-file", name]).map(|c| c.jobs.summary_files);
-        for (name, form) in [
-            ("a.json", SummaryForm::Json),
-            ("a.b.CSV", SummaryForm::Csv),
-            ("a.html", SummaryForm::Html),
+        for (name, format) in [
+            ("a.json", SummaryFormat::Json),
+            ("a.b.CSV", SummaryFormat::Csv),
+            ("a.html", SummaryFormat::Html),
         ] {
-            assert_eq!(files(name), Ok(vec![(name.into(), form)]));
+            assert_eq!(files(name), Ok(vec![(name.into(), format)]));
         }
-        let message = files("a.txt").expect_err("no form").to_string();
+        let message = files("a.txt").expect_err("no format").to_string();
         assert!(message.contains(".json, .csv or .html"), "{message}");
     }
 

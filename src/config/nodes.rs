@@ -13,7 +13,7 @@ const LONGEST_NAME: usize = 200;
 
 /// The endpoint of an engine, with its name and kind if given.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Node {
+pub struct EngineNode {
     /// Its name, if given.
     pub name: Option<String>,
     /// The kind of engine, if given.
@@ -22,7 +22,7 @@ pub struct Node {
     pub endpoint: Endpoint,
 }
 
-/// Why a text is not a [`Node`].
+/// Why a text is not a [`EngineNode`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NodeError {
     /// The text before the `=` is not a valid name.
@@ -36,14 +36,14 @@ pub enum NodeError {
     Endpoint(#[from] EndpointError),
 }
 
-impl Node {
+impl EngineNode {
     /// Whether only an endpoint is given.
     pub(super) fn is_plain(&self) -> bool {
         self.name.is_none() && self.choice.is_none()
     }
 }
 
-impl FromStr for Node {
+impl FromStr for EngineNode {
     type Err = NodeError;
 
     fn from_str(text: &str) -> Result<Self, NodeError> {
@@ -67,7 +67,7 @@ impl FromStr for Node {
                 choice => (choice, endpoint),
             },
         };
-        Ok(Node {
+        Ok(EngineNode {
             name: name.map(str::to_owned),
             choice,
             endpoint: endpoint.parse()?,
@@ -75,7 +75,7 @@ impl FromStr for Node {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for EngineNode {
     /// Its name, or else its endpoint.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.name {
@@ -104,7 +104,7 @@ mod tests {
             ),
             ("a=b=c:3", Some("a=b"), None, "a=b"),
         ] {
-            let node: Node = text.parse().expect(text);
+            let node: EngineNode = text.parse().expect(text);
             assert_eq!(
                 (node.name.as_deref(), node.choice),
                 (name, choice),
@@ -128,14 +128,14 @@ mod tests {
             ("a=b", NodeError::Endpoint(EndpointError::NoPort)),
             ("vast://", NodeError::Endpoint(EndpointError::NoPort)),
         ] {
-            assert_eq!(text.parse::<Node>(), Err(error), "{text}");
+            assert_eq!(text.parse::<EngineNode>(), Err(error), "{text}");
         }
     }
 
     proptest::proptest! {
         #[test]
         fn no_text_is_a_panic(text in "([a-z =]{0,6}=)?((vast|tenzir|x)://)?\\PC{0,12}(:[0-9]{0,6})?") {
-            if let Ok(node) = text.parse::<Node>() {
+            if let Ok(node) = text.parse::<EngineNode>() {
                 proptest::prop_assert!(text.contains(node.endpoint.host()));
             }
         }

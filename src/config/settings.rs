@@ -6,10 +6,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::nodes::Node;
+use super::nodes::EngineNode;
 use super::{
-    CommandMode, Config, Format, LiveEngine, Logging, Metrics, Noise, Origin, Output,
-    ProtocolChoice, RunMode, SinkChoice, SummaryForm, UsageError, Verbosity,
+    CommandMode, Config, Format, LiveEngine, Logging, Metrics, NoiseOptions, Origin, Output,
+    ProtocolChoice, RunMode, SinkChoice, SummaryFormat, UsageError, Verbosity,
 };
 use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
 use crate::engine::{self, LOG_FILES};
@@ -29,7 +29,7 @@ use crate::protocol::feed;
 pub struct Settings {
     pub config_file: Option<PathBuf>,
     pub engine: engine::EngineChoice,
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<EngineNode>,
     pub vast_binary: PathBuf,
     pub tenzir_binary: Option<PathBuf>,
     pub threatbus: Option<Endpoint>,
@@ -214,7 +214,7 @@ impl Settings {
                 .expect("the table limits it, and does not let it be 0"),
             sink_mode: self.sink_mode()?,
             output: self.output,
-            noise: Noise {
+            noise: NoiseOptions {
                 allow: self.allow.clone(),
                 allow_defaults: self.allow_defaults,
                 aggregate: self.aggregate,
@@ -293,7 +293,7 @@ impl Settings {
         let is_bad = |name: &String| name.len() > 200 || name.chars().any(char::is_control);
         if name.as_ref().is_some_and(is_bad) {
             let place = self.place_of("sensor-name");
-            let problem = "a name has 200 bytes at the most, and no control characters";
+            let problem = "a name has at most 200 bytes, and no control characters";
             return Err(UsageError::Combination { place, problem });
         }
         Ok(name)
@@ -316,16 +316,16 @@ impl Settings {
     }
 
     /// The engines to query. What is not given has the engine's default.
-    pub(super) fn targets(&self) -> Vec<engine::Target> {
+    pub(super) fn targets(&self) -> Vec<engine::EngineTarget> {
         let are_given = self.is_given(&ENDPOINT_OPTIONS);
         let has_files = !self.events.is_empty();
         let is_beside = self.is_beside && are_given;
         if has_files && !is_beside || self.engine == engine::EngineChoice::Files {
             return Vec::new();
         }
-        let target = |node: &Node| {
+        let target = |node: &EngineNode| {
             let choice = node.choice.unwrap_or(self.engine);
-            engine::Target {
+            engine::EngineTarget {
                 name: node.to_string().into(),
                 choice,
                 program: engine::Program {
@@ -378,7 +378,7 @@ impl Settings {
     }
 
     /// The engines. No two have the same name or node.
-    fn engines(&self) -> Result<Vec<engine::Target>, UsageError> {
+    fn engines(&self) -> Result<Vec<engine::EngineTarget>, UsageError> {
         let place = || {
             let option = ENDPOINT_OPTIONS.iter().find(|one| self.is_given(&[one]));
             self.place_of(option.unwrap_or(&ENDPOINT_OPTIONS[0]))
@@ -391,7 +391,7 @@ impl Settings {
         };
         let targets = self.targets();
         let are_files = self.engine == engine::EngineChoice::Files && self.is_beside;
-        if are_files && !self.nodes.iter().all(Node::is_plain) {
+        if are_files && !self.nodes.iter().all(EngineNode::is_plain) {
             let problem = "--engine files queries no node, but one is named";
             return fail(problem.to_owned());
         }
@@ -426,20 +426,23 @@ impl Settings {
             let place = self.place_of(option);
             Err(UsageError::Combination { place, problem })
         };
-        let form = self.indicators_format;
+        let format = self.indicators_format;
         let Some(text) = self.indicators_column.as_deref() else {
-            return Ok(feed::Options { form, column: None });
+            return Ok(feed::Options {
+                format,
+                column: None,
+            });
         };
         let Some(column) = feed::Column::parse(text) else {
             let problem = "it accepts the name of a column, or its number, from 1";
             return fail("indicators-column", problem);
         };
-        if form.is_some_and(|form| form != feed::FileFormat::Csv) {
-            let problem = "only CSV has columns, but --indicators-format names another form";
+        if format.is_some_and(|format| format != feed::FileFormat::Csv) {
+            let problem = "only CSV has columns, but --indicators-format names another format";
             return fail("indicators-column", problem);
         }
         Ok(feed::Options {
-            form,
+            format,
             column: Some(column),
         })
     }
@@ -452,7 +455,7 @@ impl Settings {
         };
         let has_events = !self.events.is_empty();
         if self.engine == engine::EngineChoice::Files && !has_events {
-            return fail("engine", "it needs --events FILE, the files to look into");
+            return fail("engine", "it needs --events FILE, the files to search");
         }
         let is_of_files = matches!(
             self.engine,
@@ -515,20 +518,20 @@ impl Settings {
     }
 
     /// The summary files, with their formats by file extension.
-    fn summary_files(&self) -> Result<Vec<(PathBuf, SummaryForm)>, UsageError> {
+    fn summary_files(&self) -> Result<Vec<(PathBuf, SummaryFormat)>, UsageError> {
         let with_form = |path: &PathBuf| {
             let end = path.extension().and_then(|end| end.to_str());
-            let form = match end.map(str::to_ascii_lowercase).as_deref() {
-                Some("json") => SummaryForm::Json,
-                Some("csv") => SummaryForm::Csv,
-                Some("html" | "htm") => SummaryForm::Html,
+            let format = match end.map(str::to_ascii_lowercase).as_deref() {
+                Some("json") => SummaryFormat::Json,
+                Some("csv") => SummaryFormat::Csv,
+                Some("html" | "htm") => SummaryFormat::Html,
                 _ => {
                     let place = self.place_of("summary-file");
                     let problem = "the name of the file ends in .json, .csv or .html";
                     return Err(UsageError::Combination { place, problem });
                 }
             };
-            Ok((path.clone(), form))
+            Ok((path.clone(), format))
         };
         self.summary_files.iter().map(with_form).collect()
     }
@@ -542,7 +545,8 @@ impl Settings {
         let is_good = |letter: char| letter.is_alphanumeric() || "-_.:".contains(letter);
         let name = self.matcher_name.as_deref();
         if name.is_some_and(|name| name.starts_with('-') || !name.chars().all(is_good)) {
-            let problem = "a name begins with no `-` and has letters, digits and - _ . : only";
+            let problem =
+                "a name does not begin with `-`, and has only letters, digits and - _ . :";
             return fail("matcher-name", problem);
         }
         if is_live && self.live_engine == LiveEngine::Attach && name.is_none() {

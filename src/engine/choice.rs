@@ -36,11 +36,11 @@ pub struct Identified {
     /// Whether it is the program of this engine.
     pub is_it: bool,
     /// Makes an engine from the program and a node.
-    pub open: Box<Open>,
+    pub open: Box<OpenEngine>,
 }
 
 /// Takes the program, the node to query, and the scope of queries.
-type Open = dyn Fn(PathBuf, Option<Endpoint>, QueryScope, &Stop) -> SharedEngine;
+type OpenEngine = dyn Fn(PathBuf, Option<Endpoint>, QueryScope, &Stop) -> SharedEngine;
 
 /// The scope of an engine's queries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,7 +144,7 @@ pub const LOG_FILES: &str = "files";
 
 /// An engine to query.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct EngineTarget {
     /// Its name.
     pub name: Arc<str>,
     /// The kind of engine.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use log::{debug, info, warn};
 
-use super::choice::{EngineChoice, EngineRow, Identified, Program, SharedEngine, Target};
+use super::choice::{EngineChoice, EngineRow, EngineTarget, Identified, Program, SharedEngine};
 use super::connection::{Connection, Patience};
 use super::{ENGINES, Finding, LiveOptions, NotReady};
 use crate::process::stop::{Backoff, Stop};
@@ -21,7 +21,7 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 
 /// The engine did not respond at start, or cannot be used.
 #[derive(Debug)]
-pub struct Unreachable {
+pub struct EngineUnreachable {
     title: &'static str,
     name: String,
     probe: String,
@@ -29,9 +29,9 @@ pub struct Unreachable {
     last: String,
 }
 
-impl fmt::Display for Unreachable {
+impl fmt::Display for EngineUnreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Unreachable {
+        let EngineUnreachable {
             title,
             name,
             probe,
@@ -61,10 +61,10 @@ fn endpoint_option(title: &str) -> &'static str {
 }
 
 /// Identifies each of these engines, running each program only once. No node is queried.
-pub fn open_all(targets: &[Target], stop: &Stop) -> Vec<SharedEngine> {
+pub fn open_all(targets: &[EngineTarget], stop: &Stop) -> Vec<SharedEngine> {
     let mut known: Vec<(EngineChoice, &Option<PathBuf>, Identified)> = Vec::new();
     let mut engines = Vec::new();
-    for Target {
+    for EngineTarget {
         choice, program, ..
     } in targets
     {
@@ -91,11 +91,11 @@ pub(super) fn connect_to(
     connection: &Connection,
     patience: Patience,
     stop: &Stop,
-) -> Result<bool, Unreachable> {
+) -> Result<bool, EngineUnreachable> {
     let started = Instant::now();
     let engine = connection.engine();
     let name = connection.title();
-    let unreachable = |tried_for, last| Unreachable {
+    let unreachable = |tried_for, last| EngineUnreachable {
         title: engine.title(),
         name: name.clone(),
         probe: engine.probe_command(),
@@ -152,7 +152,7 @@ pub(super) fn connect_to(
 
 /// The findings of `--check` about the engines, each with the engine's number.
 pub fn findings(
-    targets: &[Target],
+    targets: &[EngineTarget],
     options: Option<&LiveOptions>,
     stop: &Stop,
 ) -> Vec<(usize, Finding)> {
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn an_unreachable_engine_is_named_with_its_option() {
-        let of = |title| Unreachable {
+        let of = |title| EngineUnreachable {
             title,
             name: format!("{title} at localhost:1"),
             probe: "vast status".to_owned(),

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use log::{info, warn};
 
 use super::choice::SharedEngine;
-use super::connect::{ANSWER_TIME, Unreachable, connect_to};
+use super::connect::{ANSWER_TIME, EngineUnreachable, connect_to};
 use crate::observe::logging::printable;
 use crate::observe::metrics::{Metrics, Peer};
 use crate::process::stop::Stop;
@@ -98,7 +98,7 @@ impl Connection {
     ///
     /// # Errors
     /// It was given up: it did not respond in time, or cannot be used.
-    pub fn open(&self, patience: Patience, stop: &Stop) -> Result<(), Unreachable> {
+    pub fn open(&self, patience: Patience, stop: &Stop) -> Result<(), EngineUnreachable> {
         let opened = connect_to(self, patience, stop);
         let state = match &opened {
             Ok(true) => {
@@ -252,7 +252,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::engine::{Bounds, Engine, Event, NotReady, QueryOutcome, QueryTarget};
+    use crate::engine::{Engine, Event, NotReady, QueryBounds, QueryOutcome, QueryTarget};
     use crate::process::child::Flow;
 
     /// Counts how often it is probed.
@@ -284,7 +284,7 @@ mod tests {
         fn export(
             &self,
             _: QueryTarget<'_>,
-            _: Bounds,
+            _: QueryBounds,
             _: &Stop,
             _: &mut dyn FnMut(Event<'_>) -> Flow,
         ) -> QueryOutcome {

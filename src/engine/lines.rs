@@ -7,13 +7,13 @@ pub const LONGEST_LINE: usize = 16 << 20;
 
 /// Cuts a stream of bytes into lines.
 #[derive(Default)]
-pub struct Lines {
+pub struct LineCutter {
     partial: Vec<u8>,
     /// Inside a line that is too long.
     skipping: bool,
 }
 
-/// What [`Lines`] found.
+/// What [`LineCutter`] found.
 pub enum Piece<'a> {
     /// A whole line, without its end.
     Line(&'a [u8]),
@@ -22,7 +22,7 @@ pub enum Piece<'a> {
 }
 
 /// The bytes shown of a line that is too long.
-const SHOWN: usize = 400;
+const LINE_SHOWN: usize = 400;
 
 impl Piece<'_> {
     /// Passes it on, with invalid bytes replaced, as an event without a schema.
@@ -33,14 +33,14 @@ impl Piece<'_> {
                 ..Line::default()
             })),
             Piece::TooLong(start) => {
-                let start = &start[..start.len().min(SHOWN)];
+                let start = &start[..start.len().min(LINE_SHOWN)];
                 consume(Event::TooLong(&String::from_utf8_lossy(start)))
             }
         }
     }
 }
 
-impl Lines {
+impl LineCutter {
     /// Adds bytes and passes on the lines that they complete.
     pub fn push(&mut self, mut bytes: &[u8], mut found: impl FnMut(Piece<'_>)) {
         while let Some(end) = memchr::memchr(b'\n', bytes) {
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     fn lines_of(pieces: &[&[u8]]) -> (Vec<Vec<u8>>, usize, Vec<u8>) {
-        let (mut lines, mut found, mut too_long) = (Lines::default(), Vec::new(), 0);
+        let (mut lines, mut found, mut too_long) = (LineCutter::default(), Vec::new(), 0);
         for piece in pieces {
             lines.push(piece, |piece| match piece {
                 Piece::Line(line) => found.push(line.to_vec()),

@@ -16,7 +16,7 @@ use crate::process::stop::Stop;
 pub const NOTICED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The source of live matches of one engine.
-pub struct Source {
+pub struct LiveSource {
     /// The stream of lines.
     pub stream: Box<dyn EventStream>,
     /// The remote matcher to update, if the engine matches by itself.

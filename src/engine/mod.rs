@@ -24,11 +24,13 @@ pub mod tenzir;
 pub mod vast;
 mod wanted;
 
-pub use choice::{EngineChoice, LOG_FILES, LiveEngine, Program, QueryScope, SharedEngine, Target};
+pub use choice::{
+    EngineChoice, EngineTarget, LOG_FILES, LiveEngine, Program, QueryScope, SharedEngine,
+};
 pub use connect::{ANSWER_TIME, findings, open_all};
 pub use connection::{Connection, Patience};
 pub use finding::Finding;
-use live::Source;
+use live::LiveSource;
 use wanted::Wanted;
 
 /// All engines. A new one is a folder, a row here and a variant of [`choice::EngineChoice`].
@@ -67,7 +69,7 @@ pub trait Engine {
     ///
     /// # Errors
     /// The human-readable reason why the engine does not support these options.
-    fn live(&self, _wish: &LiveOptions, _stop: &Stop) -> Result<Source, String> {
+    fn live(&self, _wish: &LiveOptions, _stop: &Stop) -> Result<LiveSource, String> {
         Err(format!("{} does not report new events", self.title()))
     }
 
@@ -113,7 +115,7 @@ pub trait Engine {
     fn export(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome;
@@ -186,7 +188,7 @@ pub enum Event<'a> {
 
 /// The limits of one query.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Bounds {
+pub struct QueryBounds {
     /// The most events to return.
     pub events: Option<u64>,
     /// The time limit.

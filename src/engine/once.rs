@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use super::{Bounds, Event, QueryOutcome};
+use super::{Event, QueryBounds, QueryOutcome};
 use crate::process::child::Flow;
 
 /// The most events that are tracked (8 bytes each, plus half of that). Events beyond that
@@ -15,9 +15,9 @@ const REMEMBERED: usize = 1 << 21;
 /// that is not complete.
 pub(super) fn put_all<Q>(
     queries: &[Q],
-    bounds: Bounds,
+    bounds: QueryBounds,
     consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    mut put: impl FnMut(&Q, Bounds, &mut dyn FnMut(Event<'_>) -> Flow) -> QueryOutcome,
+    mut put: impl FnMut(&Q, QueryBounds, &mut dyn FnMut(Event<'_>) -> Flow) -> QueryOutcome,
 ) -> QueryOutcome {
     let mut once = Once::new(bounds);
     for query in queries {
@@ -39,14 +39,14 @@ struct Once {
     earlier: HashSet<u64>,
     /// Those of the running query. An event that it returns twice is stored twice.
     current: HashSet<u64>,
-    bounds: Bounds,
+    bounds: QueryBounds,
     started: Instant,
     handed_out: u64,
 }
 
 impl Once {
     /// For queries that share these limits.
-    fn new(bounds: Bounds) -> Self {
+    fn new(bounds: QueryBounds) -> Self {
         Once {
             hasher: foldhash::quality::RandomState::default(),
             earlier: HashSet::new(),
@@ -58,7 +58,7 @@ impl Once {
     }
 
     /// The limits for the next query; `None` if there is no time left.
-    fn next(&mut self) -> Option<Bounds> {
+    fn next(&mut self) -> Option<QueryBounds> {
         self.earlier.extend(self.current.drain());
         let time = match self.bounds.time {
             Some(time) => {
@@ -67,7 +67,7 @@ impl Once {
             }
             None => None,
         };
-        Some(Bounds {
+        Some(QueryBounds {
             time,
             ..self.bounds
         })
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn an_event_of_two_queries_is_handed_out_once() {
         let mut seen = Vec::new();
-        let mut once = Once::new(Bounds::default());
+        let mut once = Once::new(QueryBounds::default());
         for query in [&["a", "b", "b"][..], &["b", "c"], &["a", "c", "d"]] {
             assert!(once.next().is_some());
             for text in query {
@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn the_bounds_hold_for_all_queries_together() {
-        let mut once = Once::new(Bounds {
+        let mut once = Once::new(QueryBounds {
             events: Some(2),
             time: Some(Duration::from_secs(1000)),
             since: None,
@@ -138,9 +138,9 @@ mod tests {
         let mut consume = |_: Event<'_>| Flow::Continue;
         assert_eq!(once.hand_out(line("a"), &mut consume), Flow::Continue);
         assert_eq!(once.hand_out(line("b"), &mut consume), Flow::Enough);
-        let mut over = Once::new(Bounds {
+        let mut over = Once::new(QueryBounds {
             time: Some(Duration::ZERO),
-            ..Bounds::default()
+            ..QueryBounds::default()
         });
         assert!(over.next().is_none());
     }

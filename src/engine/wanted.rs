@@ -184,7 +184,7 @@ impl<'a> Urls<'a> {
         self.targets.extend(targets);
     }
 
-    fn add_whole(&mut self, parts: &url::Parts<'_>, host: &str, written: &str) {
+    fn add_whole(&mut self, parts: &url::UrlComponents<'_>, host: &str, written: &str) {
         let host = host.parse().map_or_else(|_| host.to_owned(), host_of);
         let schemes = match parts.scheme {
             Some("http" | "https") | None => &["http", "https"][..],

@@ -57,10 +57,10 @@ pub struct Allow {
 
 /// The current [`Allow`], shared by all that use it. They see when it is reloaded.
 #[derive(Clone, Debug, Default)]
-pub struct Allowing(Arc<Shared>);
+pub struct Allowing(Arc<SharedAllow>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct SharedAllow {
     now: RwLock<Arc<Allow>>,
     has_changed: AtomicBool,
 }

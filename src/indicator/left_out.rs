@@ -7,7 +7,7 @@ use log::{debug, warn};
 use crate::observe::logging::printable;
 
 /// The number of characters shown of a part.
-const SHOWN: usize = 120;
+const PART_SHOWN: usize = 120;
 
 /// A part of an indicator that is not searched for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl LeftOut {
     /// Makes one of a part and the reason.
     pub fn new(part: &impl fmt::Display, why: &str, is_wrong: bool) -> Self {
         let text = part.to_string();
-        let what = match text.char_indices().nth(SHOWN) {
+        let what = match text.char_indices().nth(PART_SHOWN) {
             Some((end, _)) => format!("{}…", &text[..end]),
             None => text,
         };

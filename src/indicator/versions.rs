@@ -16,7 +16,7 @@ const MOST_VERSIONS: usize = 2_000_000;
 
 /// How a version of an indicator relates to earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+enum VersionOrder {
     /// It is the first, a repetition, or has no `modified`.
     Plain,
     /// It replaces an older one.
@@ -53,9 +53,9 @@ impl Versions {
             Message::Withdraw(_) => return Some(message),
         };
         match self.see(id, modified) {
-            Version::Plain => {}
-            Version::Newer => *replaces = true,
-            Version::Outdated => {
+            VersionOrder::Plain => {}
+            VersionOrder::Newer => *replaces = true,
+            VersionOrder::Outdated => {
                 let id = printable(id, 200);
                 debug!("indicator {id}: a newer version was received before");
                 return None;
@@ -65,23 +65,23 @@ impl Versions {
     }
 
     /// Records a version by its modification time.
-    fn see(&mut self, id: &str, modified: Option<i64>) -> Version {
+    fn see(&mut self, id: &str, modified: Option<i64>) -> VersionOrder {
         let Some(modified) = modified else {
-            return Version::Plain;
+            return VersionOrder::Plain;
         };
         let id = self.hasher.hash_one(id);
         match self.newest.get_mut(&id) {
-            Some(newest) if *newest > modified => Version::Outdated,
+            Some(newest) if *newest > modified => VersionOrder::Outdated,
             Some(newest) if *newest < modified => {
                 *newest = modified;
-                Version::Newer
+                VersionOrder::Newer
             }
-            Some(_) => Version::Plain,
+            Some(_) => VersionOrder::Plain,
             None => {
                 if self.newest.len() < MOST_VERSIONS {
                     self.newest.insert(id, modified);
                 }
-                Version::Plain
+                VersionOrder::Plain
             }
         }
     }
@@ -110,15 +110,15 @@ mod tests {
     fn assert_version(
         versions: &mut Versions,
         (id, modified, revoked, pattern): (u8, Option<&str>, bool, &str),
-        expected: Version,
+        expected: VersionOrder,
     ) {
         let message = message(id, modified, revoked, pattern);
         let replaced = match versions.newest(message) {
-            None => Version::Outdated,
+            None => VersionOrder::Outdated,
             Some(
                 Message::Match { replaces: true, .. } | Message::Unsupported { replaces: true, .. },
-            ) => Version::Newer,
-            Some(_) => Version::Plain,
+            ) => VersionOrder::Newer,
+            Some(_) => VersionOrder::Plain,
         };
         assert_eq!(replaced, expected, "{id} {modified:?} {pattern}");
     }
@@ -128,14 +128,34 @@ mod tests {
         let mut versions = Versions::default();
         let pattern = "[url:value = '/']";
         for (id, modified, revoked, expected) in [
-            (1, Some("2024-03-01T00:00:00Z"), true, Version::Plain),
-            (1, Some("2024-01-01T00:00:00Z"), false, Version::Outdated),
-            (2, Some("2024-01-01T00:00:00Z"), false, Version::Plain),
-            (1, Some("2024-03-01T01:00:00+01:00"), false, Version::Plain),
-            (1, Some("2024-03-01T00:00:00.001Z"), false, Version::Newer),
-            (1, Some("2024-03-01T00:00:00Z"), true, Version::Outdated),
-            (1, None, false, Version::Plain),
-            (1, Some("yesterday"), false, Version::Plain),
+            (1, Some("2024-03-01T00:00:00Z"), true, VersionOrder::Plain),
+            (
+                1,
+                Some("2024-01-01T00:00:00Z"),
+                false,
+                VersionOrder::Outdated,
+            ),
+            (2, Some("2024-01-01T00:00:00Z"), false, VersionOrder::Plain),
+            (
+                1,
+                Some("2024-03-01T01:00:00+01:00"),
+                false,
+                VersionOrder::Plain,
+            ),
+            (
+                1,
+                Some("2024-03-01T00:00:00.001Z"),
+                false,
+                VersionOrder::Newer,
+            ),
+            (
+                1,
+                Some("2024-03-01T00:00:00Z"),
+                true,
+                VersionOrder::Outdated,
+            ),
+            (1, None, false, VersionOrder::Plain),
+            (1, Some("yesterday"), false, VersionOrder::Plain),
         ] {
             assert_version(&mut versions, (id, modified, revoked, pattern), expected);
         }
@@ -147,10 +167,10 @@ mod tests {
         let mut versions = Versions::default();
         let (supported, unsupported) = ("[url:value = '/']", "[artifact:url = '/']");
         for (modified, pattern, expected) in [
-            ("2024-02-01T00:00:00Z", supported, Version::Plain),
-            ("2024-01-01T00:00:00Z", unsupported, Version::Outdated),
-            ("2024-03-01T00:00:00Z", unsupported, Version::Newer),
-            ("2024-02-01T00:00:00Z", supported, Version::Outdated),
+            ("2024-02-01T00:00:00Z", supported, VersionOrder::Plain),
+            ("2024-01-01T00:00:00Z", unsupported, VersionOrder::Outdated),
+            ("2024-03-01T00:00:00Z", unsupported, VersionOrder::Newer),
+            ("2024-02-01T00:00:00Z", supported, VersionOrder::Outdated),
         ] {
             assert_version(&mut versions, (1, Some(modified), false, pattern), expected);
         }

@@ -126,25 +126,25 @@ pub struct Life {
     not_yet_valid: NotYetValid,
     /// When searched indicators end. Some of these are outdated: the indicator was
     /// removed or has another end by now, which the table tells.
-    ends: BinaryHeap<Reverse<(Expiry, Id)>>,
+    ends: BinaryHeap<Reverse<(Expiry, StoredId)>>,
 }
 
 /// An id in as little memory as possible.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Id {
+enum StoredId {
     Short(ShortId),
     Long(Arc<str>),
 }
 
-impl Id {
+impl StoredId {
     fn of(id: &Arc<str>) -> Self {
-        ShortId::of(id).map_or_else(|| Id::Long(id.clone()), Id::Short)
+        ShortId::of(id).map_or_else(|| StoredId::Long(id.clone()), StoredId::Short)
     }
 
     fn text(&self) -> Arc<str> {
         match self {
-            Id::Short(short) => short.text().expect("it was made of a text"),
-            Id::Long(text) => text.clone(),
+            StoredId::Short(short) => short.text().expect("it was made of a text"),
+            StoredId::Long(text) => text.clone(),
         }
     }
 }
@@ -231,7 +231,7 @@ impl Life {
         match put {
             PutOutcome::Added | PutOutcome::Repeated => {
                 if let Some(end) = end {
-                    self.ends.push(Reverse((end, Id::of(&id))));
+                    self.ends.push(Reverse((end, StoredId::of(&id))));
                     self.drop_outdated_ends(table);
                 }
             }

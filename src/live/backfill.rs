@@ -9,8 +9,8 @@ use log::{error, info, log, warn};
 use time::OffsetDateTime;
 
 use super::matcher_updates::ChangeSender;
-use super::{Matched, Shared};
-use crate::engine::{Bounds, Engine, Event, Line, QueryOutcome, QueryTarget};
+use super::{Matched, SharedLive};
+use crate::engine::{Engine, Event, Line, QueryBounds, QueryOutcome, QueryTarget};
 use crate::intake::{Change, TableScratch};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -38,7 +38,7 @@ pub struct Backfill {
     /// The engine to query about the gap.
     pub engine: Arc<dyn Engine + Send + Sync>,
     /// The live indicators.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedLive>,
     /// The sender of changes to a matcher that loses its values.
     pub forgetful: Option<ChangeSender>,
     /// Where matches are reported.
@@ -99,8 +99,8 @@ impl Backfill {
                 }
                 Err(Uncovered::Away(reason)) => warn!(
                     engine = self.metrics.engine_name(), reason:% = printable(&reason, 500);
-                    "the events since {} that were not seen live cannot be queried now; they are \
-                     when {} answers: {}",
+                    "the events since {} that were not seen live cannot be queried now; they will \
+                     be when {} answers: {}",
                     shown(since),
                     self.engine.title(),
                     printable(&reason, 500)
@@ -261,7 +261,7 @@ impl Backfill {
 
     fn run_query(&mut self, target: QueryTarget<'_>, since: SystemTime) -> QueryOutcome {
         let since = OffsetDateTime::from(since);
-        let bounds = Bounds {
+        let bounds = QueryBounds {
             events: None,
             time: self.timeout,
             since: Some(since),
@@ -300,7 +300,7 @@ impl Backfill {
 fn take(
     event: &Line<'_>,
     since: OffsetDateTime,
-    shared: &Shared,
+    shared: &SharedLive,
     reporter: &mut Reporter,
     (scratch, matched): &mut (TableScratch, Vec<Matched>),
 ) -> bool {

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, select};
 use log::{log, warn};
 
-use super::Shared;
+use super::SharedLive;
 use super::matcher_updates::ChangeSender;
 use crate::engine::live::RemoteMatcher;
 use crate::indicator::{Indicator, MatchExpansion};
@@ -21,7 +21,7 @@ use crate::state::journal::Ticket;
 /// The state of the thread.
 pub struct Lifecycle {
     /// The live indicators.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedLive>,
     /// The engine's own matcher, if it has one, which tells what it supports.
     pub matcher: Option<Arc<dyn RemoteMatcher>>,
     /// The sender of changes to that matcher.
@@ -67,7 +67,7 @@ impl Lifecycle {
                 }
             }
             let now = SystemTime::now();
-            let mut table = Kept {
+            let mut table = LockedTable {
                 table: self.shared.table(),
                 matcher: self.matcher.as_deref(),
                 metrics: &self.metrics,
@@ -105,14 +105,14 @@ impl Lifecycle {
 }
 
 /// The table during one step, with what belongs to it.
-struct Kept<'a> {
+struct LockedTable<'a> {
     table: MutexGuard<'a, IndicatorTable>,
     matcher: Option<&'a dyn RemoteMatcher>,
     metrics: &'a Metrics,
     now: SystemTime,
 }
 
-impl Table for Kept<'_> {
+impl Table for LockedTable<'_> {
     fn put(
         &mut self,
         mut indicator: Arc<Indicator>,
@@ -138,7 +138,7 @@ impl Table for Kept<'_> {
     }
 }
 
-impl Kept<'_> {
+impl LockedTable<'_> {
     /// Drops the values that the engine's own matcher does not support, if there is one;
     /// returns whether any are left.
     fn is_taken(&self, indicator: &mut Arc<Indicator>) -> bool {
@@ -150,7 +150,7 @@ impl Kept<'_> {
             self.metrics.live_values_rejected.add(1);
             warn!(
                 "indicator {} is rejected for live matching: a part of it has to be checked here, \
-                 and the engine's matcher knows values alone",
+                 and the engine's matcher supports only values",
                 printable(&id, 200)
             );
             return false;

@@ -78,7 +78,7 @@ impl MatcherUpdates {
         };
         for number in 1..=WORKERS {
             let (queue, orders) = bounded(WAITING);
-            let worker = Worker {
+            let worker = UpdateWorker {
                 matcher: matcher.clone(),
                 metrics: metrics.clone(),
                 ending: ending.clone(),
@@ -162,17 +162,17 @@ struct PendingChanges {
 
 /// The next update.
 #[derive(Debug, PartialEq, Eq)]
-enum Step {
+enum UpdateStep {
     Add(Vec<(Observable, Arc<str>)>),
     Remove(Observable),
 }
 
-impl Step {
+impl UpdateStep {
     /// The number of values in it.
     fn len(&self) -> usize {
         match self {
-            Step::Add(values) => values.len(),
-            Step::Remove(_) => 1,
+            UpdateStep::Add(values) => values.len(),
+            UpdateStep::Remove(_) => 1,
         }
     }
 }
@@ -189,10 +189,10 @@ impl PendingChanges {
     }
 
     /// Undoes [`PendingChanges::next`], except for what has changed since.
-    fn put_back(&mut self, step: Step) {
+    fn put_back(&mut self, step: UpdateStep) {
         let entries: Vec<(Observable, Option<Arc<str>>)> = match step {
-            Step::Add(values) => values.into_iter().map(|(v, id)| (v, Some(id))).collect(),
-            Step::Remove(value) => vec![(value, None)],
+            UpdateStep::Add(values) => values.into_iter().map(|(v, id)| (v, Some(id))).collect(),
+            UpdateStep::Remove(value) => vec![(value, None)],
         };
         for (value, wanted) in entries.into_iter().rev() {
             if !self.wanted.contains_key(&value) {
@@ -203,12 +203,12 @@ impl PendingChanges {
     }
 
     /// Removes up to `most` consecutive additions, or one removal, and returns them.
-    fn next(&mut self, most: usize) -> Option<Step> {
+    fn next(&mut self, most: usize) -> Option<UpdateStep> {
         let mut additions = Vec::new();
         while let Some(value) = self.order.pop_front() {
             match self.wanted.remove(&value) {
                 Some(Some(id)) => additions.push((value, id)),
-                Some(None) if additions.is_empty() => return Some(Step::Remove(value)),
+                Some(None) if additions.is_empty() => return Some(UpdateStep::Remove(value)),
                 Some(None) => {
                     self.wanted.insert(value.clone(), None);
                     self.order.push_front(value);
@@ -220,7 +220,7 @@ impl PendingChanges {
                 break;
             }
         }
-        (!additions.is_empty()).then_some(Step::Add(additions))
+        (!additions.is_empty()).then_some(UpdateStep::Add(additions))
     }
 
     fn len(&self) -> usize {
@@ -228,7 +228,7 @@ impl PendingChanges {
     }
 }
 
-struct Worker {
+struct UpdateWorker {
     matcher: Arc<dyn RemoteMatcher>,
     metrics: Arc<Metrics>,
     ending: Stop,
@@ -238,7 +238,7 @@ struct Worker {
     reports: VecDeque<(usize, Sender<Infallible>)>,
 }
 
-impl Worker {
+impl UpdateWorker {
     fn run(mut self, orders: &Receiver<MatcherMessage>) {
         let most = self.matcher.most_at_once();
         loop {
@@ -293,10 +293,10 @@ impl Worker {
         }
     }
 
-    fn apply(&mut self, step: Step) {
+    fn apply(&mut self, step: UpdateStep) {
         let outcome = match &step {
-            Step::Add(values) => self.matcher.add(values, &self.ending),
-            Step::Remove(value) => self.matcher.remove(value, &self.ending),
+            UpdateStep::Add(values) => self.matcher.add(values, &self.ending),
+            UpdateStep::Remove(value) => self.matcher.remove(value, &self.ending),
         };
         match outcome {
             UpdateOutcome::Done => {
@@ -324,12 +324,12 @@ impl Worker {
     }
 
     /// One of several may be the one that the engine rejects.
-    fn refused(&mut self, step: Step, reason: &str) {
+    fn refused(&mut self, step: UpdateStep, reason: &str) {
         match step {
-            Step::Add(mut values) if values.len() > 1 => {
+            UpdateStep::Add(mut values) if values.len() > 1 => {
                 let second = values.split_off(values.len() / 2);
-                self.apply(Step::Add(values));
-                self.apply(Step::Add(second));
+                self.apply(UpdateStep::Add(values));
+                self.apply(UpdateStep::Add(second));
             }
             step => {
                 self.metrics.live_changes_failed.add(1);
@@ -357,7 +357,7 @@ impl Worker {
 }
 
 /// Logs an update of the matcher.
-fn note(step: &Step) {
+fn note(step: &UpdateStep) {
     if !log_enabled!(Level::Debug) {
         return;
     }
@@ -366,17 +366,17 @@ fn note(step: &Step) {
     }
 }
 
-fn describe(step: &Step) -> Vec<String> {
+fn describe(step: &UpdateStep) -> Vec<String> {
     let shown = |value: &Observable| printable(&value.to_string(), 200).to_string();
     match step {
-        Step::Add(values) => values
+        UpdateStep::Add(values) => values
             .iter()
             .map(|(value, id)| {
                 let id = printable(id, 200);
                 format!("the value {} of indicator {id}", shown(value))
             })
             .collect(),
-        Step::Remove(value) => vec![format!("the removal of the value {}", shown(value))],
+        UpdateStep::Remove(value) => vec![format!("the removal of the value {}", shown(value))],
     }
 }
 
@@ -392,10 +392,10 @@ mod tests {
         Change::Remove(Observable::domain(value))
     }
 
-    fn added(values: &[(&str, &str)]) -> Option<Step> {
+    fn added(values: &[(&str, &str)]) -> Option<UpdateStep> {
         let values = values.iter();
         let values = values.map(|(value, id)| (Observable::domain(value), Arc::from(*id)));
-        Some(Step::Add(values.collect()))
+        Some(UpdateStep::Add(values.collect()))
     }
 
     /// A matcher whose calls last until live matching ends.
@@ -462,7 +462,7 @@ mod tests {
             waiting.put(change);
         }
         assert_eq!(waiting.next(9), added(&[("a", "1"), ("b", "2")]));
-        let removal = Some(Step::Remove(Observable::domain("c")));
+        let removal = Some(UpdateStep::Remove(Observable::domain("c")));
         assert_eq!(waiting.next(9), removal);
         assert_eq!(waiting.next(1), added(&[("d", "4")]));
         assert_eq!(waiting.next(1), added(&[("e", "5")]));
@@ -481,7 +481,10 @@ mod tests {
         waiting.put(remove("a"));
         waiting.put_back(step.expect("some"));
         assert_eq!(waiting.next(9), added(&[("b", "2")]));
-        assert_eq!(waiting.next(9), Some(Step::Remove(Observable::domain("a"))));
+        assert_eq!(
+            waiting.next(9),
+            Some(UpdateStep::Remove(Observable::domain("a")))
+        );
         assert_eq!(waiting.next(9), None);
     }
 

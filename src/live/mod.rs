@@ -34,15 +34,15 @@ use crate::sighting::instances::Waiting;
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::{ReportSettings, Reporter};
 
-use crate::engine::live::Source;
+use crate::engine::live::LiveSource;
 use backfill::Backfill;
 use dedup::{Dedup, EventKey};
 use lifecycle::Lifecycle;
 use matcher_updates::MatcherUpdates;
-use stream_supervisor::{Refused, StreamSupervisor};
+use stream_supervisor::{LiveRefused, StreamSupervisor};
 
 /// How far the search for indicators goes beyond equality in the events of a source.
-pub type WiderOf = Arc<dyn Fn(&Source) -> MatchExpansion + Send + Sync>;
+pub type WiderOf = Arc<dyn Fn(&LiveSource) -> MatchExpansion + Send + Sync>;
 
 /// The settings of live matching.
 #[derive(Clone)]
@@ -78,7 +78,7 @@ pub struct LiveChannels {
 }
 
 /// The state shared by the threads.
-pub struct Shared {
+pub struct SharedLive {
     table: Mutex<IndicatorTable>,
     recent: Mutex<Dedup>,
     /// Events that wait for others of their patterns.
@@ -114,7 +114,7 @@ impl Matched {
     }
 }
 
-impl Shared {
+impl SharedLive {
     fn table(&self) -> MutexGuard<'_, IndicatorTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,7 +172,7 @@ pub struct Live(JoinHandle<bool>);
 
 /// The other threads.
 struct Threads {
-    supervisor: JoinHandle<Result<(), Refused>>,
+    supervisor: JoinHandle<Result<(), LiveRefused>>,
     backfill: JoinHandle<()>,
     pool: Option<MatcherUpdates>,
     /// The engine's name in logs.
@@ -186,7 +186,7 @@ impl Live {
     /// # Errors
     /// The system has no thread left.
     pub fn start(
-        source: Source,
+        source: LiveSource,
         connection: &Arc<Connection>,
         settings: LiveSettings,
         channels: LiveChannels,
@@ -288,7 +288,7 @@ fn note_refusal(willing: &AtomicUsize, stop: &Stop) {
 
 /// Starts all threads except the one that owns them.
 fn prepare(
-    source: Source,
+    source: LiveSource,
     connection: &Arc<Connection>,
     settings: &LiveSettings,
     channels: &LiveChannels,
@@ -308,7 +308,7 @@ fn prepare(
     if source.matcher.is_some() {
         table.keep_changes();
     }
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(SharedLive {
         table: Mutex::new(table),
         recent: Mutex::default(),
         waiting: settings.waiting.clone(),
@@ -381,7 +381,7 @@ impl Threads {
     /// Waits for the end; returns whether the engine supported live matching.
     fn join(self) -> bool {
         let mut is_good = true;
-        if let Some(Err(Refused(reason))) = thread::join(self.supervisor) {
+        if let Some(Err(LiveRefused(reason))) = thread::join(self.supervisor) {
             is_good = false;
             error!(
                 "{} answers, but rejects the call for live matching: {}",

@@ -8,7 +8,7 @@ use log::{error, info, warn};
 
 use super::backfill::Gap;
 use super::dedup::EventKey;
-use super::{Matched, Shared};
+use super::{Matched, SharedLive};
 use crate::engine::live::{Ended, EventStream, Match, NOTICED_WITHIN, StreamItem};
 use crate::engine::{Event, Line};
 use crate::indicator::{Indicator, Protocol};
@@ -26,7 +26,7 @@ use crate::sighting::report::Reporter;
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// The number of bad lines that are logged individually.
-const SHOWN: u64 = 3;
+const BAD_LINES_LOGGED: u64 = 3;
 
 /// The indicator of a sighting whose indicator is unknown, as in the last original.
 const UNKNOWN: &str = "note--00000000-0000-4000-8000-000000000000";
@@ -36,7 +36,7 @@ pub struct StreamSupervisor {
     /// The stream of the engine.
     pub stream: Box<dyn EventStream>,
     /// The live indicators.
-    pub shared: Arc<Shared>,
+    pub shared: Arc<SharedLive>,
     /// Where matches are reported.
     pub reporter: Reporter,
     /// The metrics.
@@ -48,15 +48,15 @@ pub struct StreamSupervisor {
 }
 
 /// The human-readable reason why the engine rejects live matching.
-pub struct Refused(pub String);
+pub struct LiveRefused(pub String);
 
 impl StreamSupervisor {
     /// Runs until the end, which comes early if the engine rejects the command from the
     /// beginning.
     ///
     /// # Errors
-    /// See [`Refused`].
-    pub fn run(mut self) -> Result<(), Refused> {
+    /// See [`LiveRefused`].
+    pub fn run(mut self) -> Result<(), LiveRefused> {
         let name = self.stream.name();
         let mut backoff = Backoff::new();
         let mut lost: Option<(Instant, SystemTime)> = None;
@@ -69,7 +69,7 @@ impl StreamSupervisor {
             }
             let (reason, since) = match ended {
                 Ended::Stopped => return Ok(()),
-                Ended::Refused(reason) if !was_up => return Err(Refused(reason)),
+                Ended::Refused(reason) if !was_up => return Err(LiveRefused(reason)),
                 Ended::Refused(reason) => (reason, SystemTime::now() - NOTICED_WITHIN),
                 Ended::Lost { reason, since } => (reason, since),
             };
@@ -171,7 +171,7 @@ fn stays(signs: &Receiver<()>) -> bool {
 /// Processes the lines of one child.
 struct LineHandler<'a> {
     stream: &'a dyn EventStream,
-    shared: &'a Shared,
+    shared: &'a SharedLive,
     reporter: &'a mut Reporter,
     metrics: &'a Metrics,
     ending: &'a Stop,
@@ -275,7 +275,7 @@ impl LineHandler<'_> {
     fn reject(&mut self, line: &str, reason: &str) {
         self.metrics.lines_rejected.add(1);
         self.rejected += 1;
-        if self.rejected <= SHOWN {
+        if self.rejected <= BAD_LINES_LOGGED {
             let reason = printable(reason, 300);
             error!(
                 engine = self.metrics.engine_name(), reason:% = reason;

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::engine::live::{Ended, EventStream, StreamItem};
-use crate::engine::{Bounds, Engine, Event, Line, NotReady, QueryOutcome, QueryTarget};
+use crate::engine::{Engine, Event, Line, NotReady, QueryBounds, QueryOutcome, QueryTarget};
 use crate::indicator::{Indicator, Protocol};
 use crate::intake::{Budget, Fates, Intake};
 use crate::matching::Concepts;
@@ -87,7 +87,7 @@ impl Engine for Store {
     fn export(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         _: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
@@ -134,7 +134,7 @@ fn start(store: Store) -> Bed {
     let (writer, messages) = bounded(64);
     let (metrics, stop): (Arc<Metrics>, _) =
         (Arc::default(), Stop::new().expect("two socket pairs"));
-    let source = Source {
+    let source = LiveSource {
         stream: Box::new(Script { lines: script }),
         matcher: None,
         scope: Box::new(Concepts::shared()),
@@ -174,7 +174,7 @@ fn start(store: Store) -> Bed {
 }
 
 fn waiting(metrics: &Arc<Metrics>) -> Arc<Waiting> {
-    let bounds = instances::Bounds::waiting(Duration::from_secs(3600));
+    let bounds = instances::InstanceBounds::waiting(Duration::from_secs(3600));
     Arc::new(Waiting::new(bounds, metrics.clone(), None))
 }
 

@@ -15,9 +15,9 @@ use super::follow::follow;
 use super::follow_folder::FolderFollower;
 use super::format;
 use super::lines::Block;
-use super::read::{BlockReader, Failure};
+use super::read::{BlockReader, LogError};
 use super::scan::{Chunk, Scanner, report};
-use super::source::{Outcome, Source};
+use super::source::{LogOutcome, Source};
 use super::watchlist::Watchlist;
 use super::{LogSettings, Progress, When};
 use crate::intake::{self, Arrival, Fate, Fates, Life, Output, Table, Way, note, note_left};
@@ -216,7 +216,7 @@ impl Director {
         self.measure(&inputs);
         let count = watchlist.len();
         info!(
-            "looking for {count} indicator(s) in {} file(s)",
+            "searching {} file(s) for {count} indicator(s)",
             inputs.len()
         );
         let before = self.progress.get().0;
@@ -432,22 +432,24 @@ impl Director {
         if is_pass && self.stop.is_draining() {
             return;
         }
-        let outcomes: Vec<Outcome> = sources.iter().map(|source| source.outcome()).collect();
-        let is_one_read = outcomes.iter().any(|one| matches!(one, Outcome::Read(_)));
+        let outcomes: Vec<LogOutcome> = sources.iter().map(|source| source.outcome()).collect();
+        let is_one_read = outcomes
+            .iter()
+            .any(|one| matches!(one, LogOutcome::Read(_)));
         for (source, outcome) in sources.iter().zip(outcomes) {
             let name = &source.name;
-            if let Outcome::NoLog(count, _) = outcome {
+            if let LogOutcome::NoLog(count, _) = outcome {
                 self.metrics.lines_rejected.add(count);
             }
             match outcome {
-                Outcome::Read(0) | Outcome::Failed => {}
-                Outcome::Read(rejected) => warn!("{name}: {rejected} line(s) are not events"),
-                Outcome::Empty if is_pass => warn!("{name}: it has no events"),
-                Outcome::Empty => {}
-                Outcome::NoLog(..) if source.is_of_folder && is_one_read => {
+                LogOutcome::Read(0) | LogOutcome::Failed => {}
+                LogOutcome::Read(rejected) => warn!("{name}: {rejected} line(s) are not events"),
+                LogOutcome::Empty if is_pass => warn!("{name}: it has no events"),
+                LogOutcome::Empty => {}
+                LogOutcome::NoLog(..) if source.is_of_folder && is_one_read => {
                     info!("{name} is left out: nothing in it is an event");
                 }
-                Outcome::Unrecognised(beginning) | Outcome::NoLog(_, beginning) => {
+                LogOutcome::Unrecognised(beginning) | LogOutcome::NoLog(_, beginning) => {
                     self.progress.fail(&self.metrics);
                     error!(
                         file = &**name, reason = "nothing in it is an event";
@@ -492,7 +494,7 @@ impl Director {
         source
     }
 
-    fn conclude(&self, source: &Source, result: Result<(), Failure>) {
+    fn conclude(&self, source: &Source, result: Result<(), LogError>) {
         if let Err(failure) = result {
             self.progress.fail(&self.metrics);
             source.fail();

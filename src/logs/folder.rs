@@ -20,12 +20,12 @@ use super::format::{
     BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, supported, unreadable, zeek_tsv,
 };
 use super::lines::{AtEnd, Block, Fill};
-use super::read::Failure;
+use super::read::LogError;
 use crate::matching::recogniser::Recogniser;
 use crate::process::input::{self, is_standard_input, name};
 
 /// The deepest level of folders that is read. Zeek has one folder per day.
-const DEEPEST: usize = 16;
+const DEEPEST_FOLDER: usize = 16;
 
 /// The device and the inode number of a file.
 pub type Identity = (u64, u64);
@@ -109,7 +109,11 @@ fn some_logs(folder: &Path, fail: impl Fn(&Path, io::Error)) -> io::Result<Vec<L
             1 => "1 file was".to_owned(),
             count => format!("{count} files were"),
         };
-        let more = if search.others > SHOWN { ", …" } else { "" };
+        let more = if search.others > FILES_NAMED {
+            ", …"
+        } else {
+            ""
+        };
         return Err(io::Error::other(format!(
             "no file in it is a supported log, and {count} left out: {}{more}. What is read: {}",
             search.shown.join(", "),
@@ -139,7 +143,7 @@ struct Search {
 }
 
 /// The most files that a message names.
-const SHOWN: usize = 3;
+const FILES_NAMED: usize = 3;
 
 impl Search {
     /// Reads the whole folder.
@@ -171,7 +175,7 @@ impl Search {
         if !self.folders.insert((metadata.dev(), metadata.ino())) {
             return Ok(());
         }
-        if depth > DEEPEST {
+        if depth > DEEPEST_FOLDER {
             return Err(io::Error::other("it is in more folders than are read"));
         }
         let mut paths: Vec<PathBuf> = fs::read_dir(folder)?
@@ -227,7 +231,7 @@ impl Search {
     /// Counts a file that is not read.
     fn note_other(&mut self, path: &Path, what: &str) {
         self.others += 1;
-        if self.shown.len() < SHOWN {
+        if self.shown.len() < FILES_NAMED {
             let path = path.strip_prefix(&self.folder).unwrap_or(path);
             self.shown.push(format!("{} ({what})", name(path)));
         }
@@ -253,7 +257,7 @@ pub fn is_compressed(input: &input::OpenInput) -> io::Result<bool> {
 /// with an unsupported compression, since it may be one.
 fn other(path: &Path) -> io::Result<Option<&'static str>> {
     let beginning = beginning(path)?;
-    Ok(match form_of(&beginning) {
+    Ok(match format_of(&beginning) {
         Ok(Some(_)) => None,
         Ok(None) => Some(what_is(&beginning)),
         Err(_) => (!unreadable::may_be_log(&beginning)).then_some("packets"),
@@ -283,11 +287,11 @@ fn what_is(beginning: &[u8]) -> &'static str {
 ///
 /// # Errors
 /// It cannot be read.
-pub fn form(path: &Path) -> Result<Option<LogFormat>, Failure> {
-    form_of(&beginning(path)?)
+pub fn format(path: &Path) -> Result<Option<LogFormat>, LogError> {
+    format_of(&beginning(path)?)
 }
 
-fn form_of(beginning: &[u8]) -> Result<Option<LogFormat>, Failure> {
+fn format_of(beginning: &[u8]) -> Result<Option<LogFormat>, LogError> {
     match detect(beginning, true) {
         Detected::Format(LogFormat::JsonLines | LogFormat::JsonArray) if is_other(beginning) => {
             Ok(None)
@@ -295,8 +299,8 @@ fn form_of(beginning: &[u8]) -> Result<Option<LogFormat>, Failure> {
         Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => {
             Ok(has_rows(beginning).then_some(LogFormat::Zeek))
         }
-        Detected::Format(form) => Ok(Some(form)),
-        Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+        Detected::Format(format) => Ok(Some(format)),
+        Detected::Unreadable(reason) => Err(LogError::Unreadable(reason)),
         Detected::More => Ok(None),
     }
 }
@@ -489,7 +493,11 @@ mod tests {
     fn a_folder_in_too_many_folders_is_no_secret() {
         let folder = Folder::new();
         folder.file("eve.json", EVENT, 5);
-        folder.file(&format!("{}eve.json", "a/".repeat(DEEPEST + 1)), EVENT, 5);
+        folder.file(
+            &format!("{}eve.json", "a/".repeat(DEEPEST_FOLDER + 1)),
+            EVENT,
+            5,
+        );
         let failed = std::cell::Cell::new(0);
         let paths = [folder.0.path().to_owned()];
         let read = inputs(&paths, |_, _| failed.set(failed.get() + 1));

@@ -13,13 +13,13 @@ use super::folder::{Identity, has_object, is_compressed};
 use super::format::json_lines::may_have_object;
 use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
-use super::read::{BlockReader, Failure};
+use super::read::{BlockReader, LogError};
 use super::source::Source;
 use crate::process::input::OpenInput;
 use crate::protocol::MatchType;
 
 /// How often a file without new data is checked.
-pub const PAUSE: Duration = Duration::from_millis(200);
+pub const LOG_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 
 /// The bytes that are read at once from the end of a file.
 const BUFFER: usize = 64 << 10;
@@ -54,20 +54,22 @@ impl Tail {
 
     /// Skips the initial content up to the end of its last whole line. A partial line is
     /// read once it is complete.
-    fn skip_existing(&mut self) -> Result<(), Failure> {
+    fn skip_existing(&mut self) -> Result<(), LogError> {
         self.is_live = true;
         let mut beginning = vec![0; BEGINNING];
         let count = self.input.file().read_at(&mut beginning, 0)?;
         match detect(&beginning[..count], false) {
-            Detected::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+            Detected::Unreadable(reason) => Err(LogError::Unreadable(reason)),
             // Lines without objects may be rows below a header further on.
-            Detected::Format(form) if !form.needs_start() && has_object(&beginning[..count]) => {
+            Detected::Format(format)
+                if !format.needs_start() && has_object(&beginning[..count]) =>
+            {
                 let end = self.end_of_lines()?;
                 if !self.ends_with_object(end)? {
                     // The writer may have changed its format, and a header is needed.
                     return Ok(self.read_over()?);
                 }
-                self.cutter = Cutter::behind(form);
+                self.cutter = Cutter::behind(format);
                 self.position = self.input.file().seek(SeekFrom::Start(end))?;
                 Ok(())
             }
@@ -123,9 +125,9 @@ impl Tail {
         reader: &BlockReader<'_>,
         source: &Arc<Source>,
         at_end: AtEnd,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), LogError> {
         loop {
-            let mut counted = Counted(self.input.file(), 0);
+            let mut counted = CountedFile(self.input.file(), 0);
             let match_type = if self.is_live {
                 MatchType::Live
             } else {
@@ -143,9 +145,9 @@ impl Tail {
 }
 
 /// Counts the bytes read.
-struct Counted<'a>(&'a File, u64);
+struct CountedFile<'a>(&'a File, u64);
 
-impl Read for Counted<'_> {
+impl Read for CountedFile<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut file = self.0;
         let read = file.read(buffer)?;
@@ -180,7 +182,7 @@ impl Follower {
         source: Arc<Source>,
         input: OpenInput,
         from_start: bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, LogError> {
         let mut current = Tail::new(input);
         if !from_start {
             current.skip_existing()?;
@@ -219,7 +221,7 @@ impl Follower {
     ///
     /// # Errors
     /// The content makes it impossible to follow the file.
-    pub fn step(&mut self, reader: &BlockReader<'_>) -> Result<(), Failure> {
+    pub fn step(&mut self, reader: &BlockReader<'_>) -> Result<(), LogError> {
         if let Some((tail, until)) = &mut self.former {
             let is_over = *until <= Instant::now();
             let at_end = if is_over { AtEnd::Finish } else { AtEnd::Keep };
@@ -261,7 +263,7 @@ pub fn follow(
     source: &Arc<Source>,
     path: &Path,
     from_start: bool,
-) -> Result<(), Failure> {
+) -> Result<(), LogError> {
     let Some(input) = wait_for(reader, path) else {
         return Ok(());
     };
@@ -283,7 +285,7 @@ pub fn follow(
     let mut follower = Follower::new(path, source.clone(), input, from_start)?;
     loop {
         follower.step(reader)?;
-        if reader.stop.sleep(PAUSE) {
+        if reader.stop.sleep(LOG_CHECK_INTERVAL) {
             return Ok(());
         }
     }
@@ -301,7 +303,7 @@ fn wait_for(reader: &BlockReader<'_>, path: &Path) -> Option<OpenInput> {
             }
             Err(_) => {}
         }
-        if reader.stop.sleep(PAUSE) {
+        if reader.stop.sleep(LOG_CHECK_INTERVAL) {
             return None;
         }
     }

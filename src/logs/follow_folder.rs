@@ -15,14 +15,14 @@ use std::time::{Duration, Instant, SystemTime};
 use log::{error, info, warn};
 
 use super::folder::{self, Identity, ListedLog};
-use super::follow::{Follower, PAUSE};
-use super::read::{BlockReader, Failure};
+use super::follow::{Follower, LOG_CHECK_INTERVAL};
+use super::read::{BlockReader, LogError};
 use super::source::Source;
 use crate::process;
 use crate::protocol::MatchType;
 
 /// How often the folder is checked for new logs.
-const LOOK: Duration = Duration::from_secs(2);
+const FOLDER_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A log that was not written for this long is not followed.
 const IDLE: Duration = Duration::from_secs(24 * 3600);
@@ -34,7 +34,7 @@ pub struct FolderFollower<'a> {
     /// Registers a log by its name.
     pub register: &'a dyn Fn(&Path) -> Arc<Source>,
     /// Records the outcome of a log.
-    pub conclude: &'a dyn Fn(&Source, Result<(), Failure>),
+    pub conclude: &'a dyn Fn(&Source, Result<(), LogError>),
 }
 
 impl FolderFollower<'_> {
@@ -68,10 +68,10 @@ impl FolderFollower<'_> {
                 }
                 goes_on
             });
-            if self.reader.stop.sleep(PAUSE) {
+            if self.reader.stop.sleep(LOG_CHECK_INTERVAL) {
                 return Ok(());
             }
-            if looked.elapsed() >= LOOK {
+            if looked.elapsed() >= FOLDER_CHECK_INTERVAL {
                 looked = Instant::now();
                 match folder::logs(folder) {
                     Ok(logs) => self.take_new(logs, &mut known, &mut followers),
@@ -124,7 +124,7 @@ impl FolderFollower<'_> {
         source: &Arc<Source>,
         from_start: bool,
         is_new: bool,
-    ) -> Result<Option<Follower>, Failure> {
+    ) -> Result<Option<Follower>, LogError> {
         let path = &input.path;
         let age = SystemTime::now().duration_since(input.written);
         let is_idle = age.is_ok_and(|age| age > IDLE);

@@ -20,7 +20,7 @@ use crate::protocol::MatchType;
 
 /// Why a log could not be read to its end.
 #[derive(Debug, Error)]
-pub enum Failure {
+pub enum LogError {
     /// The system or the decompressor reports an error.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -64,15 +64,15 @@ impl BlockReader<'_> {
         reader: &mut impl Read,
         (fill, at_end): (Fill, AtEnd),
         match_type: MatchType,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, LogError> {
         let mut block = self.spare.try_recv().unwrap_or_default();
         let cut = cutter.next(reader, &mut block, fill, at_end)?;
         source.reject_long(cutter.take_too_long(), self.metrics);
         if let Some(beginning) = cutter.take_beginning() {
-            source.begins(&beginning, cutter.form());
+            source.begins(&beginning, cutter.format());
         }
         match cut {
-            Cut::Unreadable(reason) => Err(Failure::Unreadable(reason)),
+            Cut::Unreadable(reason) => Err(LogError::Unreadable(reason)),
             Cut::Nothing => Ok(false),
             Cut::Block(parser) => Ok(self.hand_over(Chunk {
                 block,
@@ -93,7 +93,7 @@ impl BlockReader<'_> {
         source: &Arc<Source>,
         path: &Path,
         match_type: MatchType,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), LogError> {
         self.read_open(source, OpenInput::open(path, self.stop)?, match_type)
     }
 
@@ -106,9 +106,9 @@ impl BlockReader<'_> {
         source: &Arc<Source>,
         input: OpenInput,
         match_type: MatchType,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), LogError> {
         let is_pipe = input.is_stream();
-        let input = Counted {
+        let input = CountedInput {
             input,
             bytes_read: self.bytes_read,
         };
@@ -164,12 +164,12 @@ impl<R: Read> Read for UpToError<R> {
 }
 
 /// Counts the stored bytes that are read of an input.
-struct Counted<'a> {
+struct CountedInput<'a> {
     input: OpenInput,
     bytes_read: &'a AtomicU64,
 }
 
-impl Read for Counted<'_> {
+impl Read for CountedInput<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.input.read(buffer)?;
         self.bytes_read.fetch_add(read as u64, Ordering::Relaxed);

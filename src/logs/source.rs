@@ -12,7 +12,7 @@ use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
 
 /// The number of bad lines of a log that are logged individually.
-const SHOWN: u64 = 3;
+const BAD_LINES_LOGGED: u64 = 3;
 
 /// A log as the source of lines.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Source {
 
 /// The outcome of a log that was read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum LogOutcome {
     /// It has events, and this many other lines.
     Read(u64),
     /// It is empty, or has only a header.
@@ -58,11 +58,11 @@ impl Source {
     }
 
     /// Records its beginning and its format.
-    pub fn begins(&self, beginning: &[u8], form: Option<LogFormat>) {
+    pub fn begins(&self, beginning: &[u8], format: Option<LogFormat>) {
         let text = String::from_utf8_lossy(beginning).into_owned();
         let is_first = self.beginning.set(text);
-        if let (Ok(()), Some(form)) = (is_first, form) {
-            debug!("{}: {}", self.name, form.name());
+        if let (Ok(()), Some(format)) = (is_first, format) {
+            debug!("{}: {}", self.name, format.name());
         }
     }
 
@@ -103,7 +103,7 @@ impl Source {
     ) {
         metrics.lines_rejected.add(1);
         let count = 1 + self.rejected.fetch_add(1, Ordering::Relaxed);
-        if count > SHOWN && !is_power_of_ten(count) {
+        if count > BAD_LINES_LOGGED && !is_power_of_ten(count) {
             return;
         }
         let (file, text) = (&*self.name, printable(line, 200));
@@ -139,20 +139,20 @@ impl Source {
     }
 
     /// Its outcome, valid after all its lines are searched.
-    pub fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> LogOutcome {
         let of = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (rejected, unrecognised) = (of(&self.rejected), of(&self.unrecognised));
         let beginning = || self.beginning.get().cloned().unwrap_or_default();
         if self.has_failed.load(Ordering::Relaxed) {
-            Outcome::Failed
+            LogOutcome::Failed
         } else if of(&self.events) > 0 {
-            Outcome::Read(rejected)
+            LogOutcome::Read(rejected)
         } else if unrecognised > 0 {
-            Outcome::NoLog(unrecognised, beginning())
+            LogOutcome::NoLog(unrecognised, beginning())
         } else if rejected + of(&self.cut) > 0 {
-            Outcome::Unrecognised(beginning())
+            LogOutcome::Unrecognised(beginning())
         } else {
-            Outcome::Empty
+            LogOutcome::Empty
         }
     }
 }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn repeated_warnings_become_rare() {
         let logged: Vec<u64> = (1..=2000)
-            .filter(|count| *count <= SHOWN || is_power_of_ten(*count))
+            .filter(|count| *count <= BAD_LINES_LOGGED || is_power_of_ten(*count))
             .collect();
         assert_eq!(logged, [1, 2, 3, 10, 100, 1000]);
     }
@@ -180,17 +180,20 @@ mod tests {
     fn the_counts_of_a_log_give_its_outcome() {
         let metrics = Metrics::default();
         let source = Source::new("x".to_owned(), false);
-        assert_eq!(source.outcome(), Outcome::Empty);
+        assert_eq!(source.outcome(), LogOutcome::Empty);
         source.begins(b"text", None);
         source.reject(Some(7), "text", &"none", &metrics);
-        assert_eq!(source.outcome(), Outcome::Unrecognised("text".to_owned()));
+        assert_eq!(
+            source.outcome(),
+            LogOutcome::Unrecognised("text".to_owned())
+        );
         source.count(1, &metrics);
-        assert_eq!(source.outcome(), Outcome::NoLog(1, "text".to_owned()));
+        assert_eq!(source.outcome(), LogOutcome::NoLog(1, "text".to_owned()));
         source.recognise();
         source.count(1, &metrics);
-        assert_eq!(source.outcome(), Outcome::Read(1));
+        assert_eq!(source.outcome(), LogOutcome::Read(1));
         source.fail();
-        assert_eq!(source.outcome(), Outcome::Failed);
+        assert_eq!(source.outcome(), LogOutcome::Failed);
         assert_eq!(
             (metrics.events_read.get(), metrics.lines_rejected.get()),
             (2, 1)
@@ -198,6 +201,6 @@ mod tests {
         // A log in which every line is too long.
         let source = Source::new("x".to_owned(), false);
         source.reject_long(1, &metrics);
-        assert_eq!(source.outcome(), Outcome::Unrecognised(String::new()));
+        assert_eq!(source.outcome(), LogOutcome::Unrecognised(String::new()));
     }
 }

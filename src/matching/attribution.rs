@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::concepts::Concepts;
-use super::index::{Found, Hit, Index, Slot};
+use super::index::{Hit, Index, IndexHits, Slot};
 use super::json::ScanError;
 use crate::observable::Observable;
 
@@ -35,7 +35,7 @@ pub struct Verdict {
     /// The event shows no value of the batch, so every entry may have matched; the two
     /// lists are empty then.
     pub nothing_found: bool,
-    found: Found,
+    found: IndexHits,
     /// Texts outside lists that contain such a part, by their paths.
     with_part: Vec<(Slot, String)>,
     slots: Vec<Slot>,

@@ -20,8 +20,8 @@ use time::OffsetDateTime;
 
 pub use event::{Judged, LazyEvent};
 pub use fields::Field;
-pub use text::{Expression, Like, like};
-pub use view::{SeenValue, Value, View};
+pub use text::{Like, RegularExpression, like};
+pub use view::{ComparedValue, SeenValue, View};
 
 use super::Fields;
 use crate::observable::{Kind, Observable, Property};
@@ -168,7 +168,7 @@ pub enum Check {
     /// It matches a SQL `LIKE`, in any of its spellings.
     Like(Like),
     /// The expression matches in it, in any of its spellings.
-    Matches(Expression),
+    Matches(RegularExpression),
     /// It is a path in this folder, whose components are canonical.
     InFolder(String),
 }

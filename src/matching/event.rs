@@ -71,7 +71,7 @@ pub enum Object {
 
 /// A canonical value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum EventValue<'a> {
     /// An address.
     Address(IpAddr),
     /// A text.
@@ -97,9 +97,9 @@ pub enum Value<'a> {
 
 /// A value of an event and its origin.
 #[derive(Clone, Copy, Debug)]
-pub struct Held<'a> {
+pub struct HeldValue<'a> {
     /// The canonical form.
-    pub value: Value<'a>,
+    pub value: EventValue<'a>,
     /// The whole text of the field, as written.
     pub raw: &'a str,
     /// The keys of the field, joined by dots.
@@ -231,7 +231,7 @@ impl Event {
 
     /// Shows every value in the given place. DNS answers are only shown if they count as
     /// names and addresses (`answers`) or are the kind that is sought.
-    pub fn each(&self, sought: Sought, answers: bool, mut show: impl FnMut(&Held<'_>)) {
+    pub fn each(&self, sought: Sought, answers: bool, mut show: impl FnMut(&HeldValue<'_>)) {
         match sought {
             Sought::Kind(kind) => {
                 self.each_of(kind, answers, &mut show);
@@ -249,7 +249,7 @@ impl Event {
         }
     }
 
-    fn each_of(&self, kind: Kind, answers: bool, show: &mut impl FnMut(&Held<'_>)) {
+    fn each_of(&self, kind: Kind, answers: bool, show: &mut impl FnMut(&HeldValue<'_>)) {
         for (number, printed) in self.fields.iter().enumerate() {
             let place = self.place_of(printed);
             let uses = place.uses.iter().filter(|one| {
@@ -265,8 +265,8 @@ impl Event {
                     one.reading,
                     |path| object(kind, path, printed.at, number),
                     |seen| {
-                        let is_address = matches!(seen, Value::Address(_));
-                        let is_url = matches!(seen, Value::Url(_));
+                        let is_address = matches!(seen, EventValue::Address(_));
+                        let is_url = matches!(seen, EventValue::Url(_));
                         match kind {
                             Kind::Address | Kind::Network => is_address,
                             Kind::Url => is_url,
@@ -280,7 +280,7 @@ impl Event {
         }
     }
 
-    fn each_in(&self, field: Field, show: &mut impl FnMut(&Held<'_>)) {
+    fn each_in(&self, field: Field, show: &mut impl FnMut(&HeldValue<'_>)) {
         let places = Places::shared();
         for printed in &self.fields {
             let place = places.get(self.keys.place(printed.at.node));
@@ -314,13 +314,13 @@ impl Event {
     }
 
     /// Shows the address families of both ends as protocols.
-    fn each_family(&self, show: &mut impl FnMut(&Held<'_>)) {
+    fn each_family(&self, show: &mut impl FnMut(&HeldValue<'_>)) {
         for end in [Field::SourceAddress, Field::DestinationAddress] {
             self.each_in(end, &mut |held| {
-                if let Value::Address(address) = held.value {
+                if let EventValue::Address(address) = held.value {
                     let family = if address.is_ipv4() { "ipv4" } else { "ipv6" };
-                    show(&Held {
-                        value: Value::Text(family),
+                    show(&HeldValue {
+                        value: EventValue::Text(family),
                         object: Object::Connection,
                         ..*held
                     });
@@ -335,8 +335,8 @@ impl Event {
         printed: &Printed,
         reading: Reading,
         object: impl Fn(&str) -> Object,
-        counts: impl Fn(&Value<'_>) -> bool,
-        show: &mut impl FnMut(&Held<'_>),
+        counts: impl Fn(&EventValue<'_>) -> bool,
+        show: &mut impl FnMut(&HeldValue<'_>),
     ) {
         let raw = &self.texts[printed.text.clone()];
         let mut path = String::new();
@@ -346,16 +346,16 @@ impl Event {
         reading.each(raw, &mut buffers, |seen| {
             let value = match seen {
                 ReadValue::Text(text) if reading == Reading::Number => match number(text) {
-                    Some(number) => Value::Number(number),
+                    Some(number) => EventValue::Number(number),
                     None => return,
                 },
-                ReadValue::Address(address) => Value::Address(address),
-                ReadValue::Text(text) => Value::Text(text),
-                ReadValue::Ending(text) => Value::Ending(text),
-                ReadValue::Url(text, _) => Value::Url(text),
+                ReadValue::Address(address) => EventValue::Address(address),
+                ReadValue::Text(text) => EventValue::Text(text),
+                ReadValue::Ending(text) => EventValue::Ending(text),
+                ReadValue::Url(text, _) => EventValue::Url(text),
             };
             if counts(&value) {
-                show(&Held {
+                show(&HeldValue {
                     value,
                     raw,
                     path: &path,
@@ -388,7 +388,7 @@ impl Event {
         })
     }
 
-    fn each_request(&self, show: &mut impl FnMut(&Held<'_>)) {
+    fn each_request(&self, show: &mut impl FnMut(&HeldValue<'_>)) {
         let mut buffer = String::new();
         let query = self
             .parts(Joined::RequestQuery)
@@ -405,8 +405,8 @@ impl Event {
             let mut path = String::new();
             self.keys.push_path(printed.at.node, &mut path);
             let mut request = |host: Option<&str>, port: Option<u16>| {
-                show(&Held {
-                    value: Value::Request {
+                show(&HeldValue {
+                    value: EventValue::Request {
                         host,
                         port,
                         target: &target,
@@ -446,7 +446,7 @@ impl Event {
         let mut known = own;
         if known.is_none() {
             self.each_in(Field::DestinationPort, &mut |held| {
-                if let Value::Number(number) = held.value {
+                if let EventValue::Number(number) = held.value {
                     known = known.or(u16::try_from(number).ok());
                 }
             });

@@ -4,7 +4,7 @@
 mod split_url;
 
 use super::field_scope::{FieldScope, FieldValue, Reached};
-use super::index::{Found, Index, Slot};
+use super::index::{Index, IndexHits, Slot};
 use super::json::ScanError;
 use crate::observable::{Kind, Observable};
 
@@ -33,7 +33,7 @@ pub struct ExactMatcher {
     scope: Box<dyn FieldScope>,
     /// URLs by their parts, if the engine finds them so.
     split_url: Option<SplitUrl>,
-    found: Found,
+    found: IndexHits,
 }
 
 /// Whether the types of all fields that hold a value are known.
@@ -58,7 +58,7 @@ impl ExactMatcher {
             index: Index::default(),
             split_url: scope.url_parts().map(SplitUrl::new),
             scope,
-            found: Found::default(),
+            found: IndexHits::default(),
         }
     }
 
@@ -124,7 +124,7 @@ impl ExactMatcher {
         &self,
         schema: &str,
         line: &str,
-        found: &mut Found,
+        found: &mut IndexHits,
         out: &mut Vec<Slot>,
     ) -> Result<Clarity, ScanError> {
         out.clear();

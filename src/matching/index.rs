@@ -335,7 +335,7 @@ impl Index {
     /// # Errors
     ///
     /// The line is not one JSON object; `found` is empty then.
-    pub fn scan(&self, line: &str, found: &mut Found) -> Result<(), ScanError> {
+    pub fn scan(&self, line: &str, found: &mut IndexHits) -> Result<(), ScanError> {
         self.scan_and(line, found, |_, _, _| {})
     }
 
@@ -347,7 +347,7 @@ impl Index {
     pub(super) fn scan_and(
         &self,
         line: &str,
-        found: &mut Found,
+        found: &mut IndexHits,
         mut visit: impl FnMut(&str, &Path<'_>, bool),
     ) -> Result<(), ScanError> {
         found.clear();
@@ -491,7 +491,7 @@ fn target_of(value: &[u8]) -> &[u8] {
 
 /// What [`Index::scan`] found in one event. Reused for all events.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct IndexHits {
     occurrences: Vec<Occurrence>,
     /// The paths of all hits, concatenated.
     paths: String,
@@ -518,7 +518,7 @@ pub struct Hit<'a> {
     pub in_list: bool,
 }
 
-impl Found {
+impl IndexHits {
     /// Every occurrence, in the order of the event.
     pub fn hits(&self) -> impl Iterator<Item = Hit<'_>> {
         self.occurrences.iter().map(|occurrence| Hit {

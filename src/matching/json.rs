@@ -66,7 +66,7 @@ pub(crate) fn walk(
     mut visit: impl FnMut(&str, &Path<'_>, bool),
 ) -> Result<(), ScanError> {
     let mut deserializer = serde_json::Deserializer::from_str(line);
-    let event = Object {
+    let event = ObjectVisitor {
         path: None,
         in_list: false,
         visit: &mut visit,
@@ -76,13 +76,13 @@ pub(crate) fn walk(
 }
 
 /// An object and its place; the event itself has no path.
-struct Object<'a, F> {
+struct ObjectVisitor<'a, F> {
     path: Option<&'a Path<'a>>,
     in_list: bool,
     visit: &'a mut F,
 }
 
-impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Object<'_, F> {
+impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for ObjectVisitor<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,12 +90,12 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Object<'_, F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(key) = fields.next_key_seed(Key)? {
+        while let Some(key) = fields.next_key_seed(JsonKey)? {
             let path = Path {
                 parent: self.path,
                 key: &key,
             };
-            fields.next_value_seed(Value {
+            fields.next_value_seed(ValueSeed {
                 path: &path,
                 in_list: self.in_list,
                 visit: &mut *self.visit,
@@ -107,9 +107,9 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Object<'_, F> {
 
 /// A key, borrowed from the line unless it has escapes. (A plain `Cow` would
 /// always be a copy.)
-pub(super) struct Key;
+pub(super) struct JsonKey;
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de> DeserializeSeed<'de> for JsonKey {
     type Value = Cow<'de, str>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -117,7 +117,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-impl<'de> Visitor<'de> for Key {
+impl<'de> Visitor<'de> for JsonKey {
     type Value = Cow<'de, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,13 +134,13 @@ impl<'de> Visitor<'de> for Key {
 }
 
 /// Any value and its place.
-struct Value<'a, F> {
+struct ValueSeed<'a, F> {
     path: &'a Path<'a>,
     in_list: bool,
     visit: &'a mut F,
 }
 
-impl<'de, F: FnMut(&str, &Path<'_>, bool)> DeserializeSeed<'de> for Value<'_, F> {
+impl<'de, F: FnMut(&str, &Path<'_>, bool)> DeserializeSeed<'de> for ValueSeed<'_, F> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -148,7 +148,7 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> DeserializeSeed<'de> for Value<'_, F>
     }
 }
 
-impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Value<'_, F> {
+impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for ValueSeed<'_, F> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,7 +184,7 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Value<'_, F> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut more = Some(());
         while more.is_some() {
-            more = list.next_element_seed(Value {
+            more = list.next_element_seed(ValueSeed {
                 path: self.path,
                 in_list: true,
                 visit: &mut *self.visit,
@@ -194,7 +194,7 @@ impl<'de, F: FnMut(&str, &Path<'_>, bool)> Visitor<'de> for Value<'_, F> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<(), A::Error> {
-        let object = Object {
+        let object = ObjectVisitor {
             path: Some(self.path),
             in_list: self.in_list,
             visit: self.visit,

@@ -22,14 +22,14 @@ impl Node {
 
 /// If this many fields are stored, they are all dropped before the next event. Sensors
 /// have a few hundred.
-const MANY: usize = 1 << 14;
+const MOST_KEYS: usize = 1 << 14;
 
 /// The most fields stored during one event.
 const MOST_FIELDS: usize = 1 << 16;
 
 /// The key of a field, and its meaning.
 #[derive(Debug)]
-struct Field {
+struct KeyField {
     parent: Node,
     key: Box<str>,
     /// The field that followed this one last time, which is tried first.
@@ -40,7 +40,7 @@ struct Field {
 /// All known fields, one instance for each scanning thread.
 #[derive(Debug)]
 pub struct Keys {
-    fields: Vec<Field>,
+    fields: Vec<KeyField>,
     /// By parent and key.
     table: HashTable<u32>,
     /// Seeded at random, since the keys come with the logs and may be hostile.
@@ -65,7 +65,7 @@ impl Keys {
     fn clear(&mut self) {
         self.table.clear();
         self.fields.clear();
-        self.fields.push(Field {
+        self.fields.push(KeyField {
             parent: Node::LOST,
             key: "".into(),
             next: Node::LOST,
@@ -76,7 +76,7 @@ impl Keys {
     /// Starts an event.
     pub fn begin(&mut self) {
         self.last = Node::EVENT;
-        if self.fields.len() >= MANY {
+        if self.fields.len() >= MOST_KEYS {
             self.clear();
         }
     }
@@ -135,7 +135,7 @@ impl Keys {
         }
         path.push_str(key);
         let number = u32::try_from(fields.len()).expect("fewer than the most");
-        fields.push(Field {
+        fields.push(KeyField {
             parent,
             key: key.into(),
             next: Node::LOST,
@@ -161,7 +161,7 @@ impl Keys {
     }
 }
 
-fn push_path(fields: &[Field], node: Node, out: &mut String) {
+fn push_path(fields: &[KeyField], node: Node, out: &mut String) {
     if node == Node::EVENT {
         return;
     }
@@ -206,11 +206,11 @@ mod tests {
     #[test]
     fn endless_new_keys_take_no_more_memory() {
         let (mut keys, places) = (Keys::default(), Places::shared());
-        for number in 0..3 * MANY {
+        for number in 0..3 * MOST_KEYS {
             keys.begin();
             keys.field(Node::EVENT, &number.to_string(), places);
         }
-        assert!(keys.fields.len() <= MANY);
+        assert!(keys.fields.len() <= MOST_KEYS);
         keys.begin();
         let host = keys.field(Node::EVENT, "host", places);
         assert_eq!(keys.place(host), places.resolve("host"));

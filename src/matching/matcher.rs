@@ -20,7 +20,7 @@ use crate::observable::{Kind, Observable, address, url};
 mod scratch;
 
 pub use scratch::{Holding, Scratch};
-use scratch::{Host, Occurrence, Target};
+use scratch::{Host, SeenValueHit, Target};
 
 /// A set of observables, and the fields in which they count.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Matcher {
     /// Whether DNS answers count like other names and addresses.
     answers: bool,
     /// What is searched in each place, by the number of the place.
-    wanted: Vec<Wanted>,
+    wanted: Vec<WantedInPlace>,
 }
 
 /// Which fields can hold addresses, in addition to those of the table.
@@ -45,14 +45,14 @@ pub enum Fields {
 
 /// What is searched in a place.
 #[derive(Clone, Debug, Default)]
-struct Wanted {
+struct WantedInPlace {
     uses: Vec<Use>,
     joined: Vec<Joined>,
     /// The ends of connections, for addresses with a port and for the ports of URLs.
     fields: Vec<Field>,
 }
 
-impl Wanted {
+impl WantedInPlace {
     fn is_nothing(&self) -> bool {
         self.uses.is_empty() && self.joined.is_empty() && self.fields.is_empty()
     }
@@ -111,7 +111,7 @@ impl Matcher {
         self.wanted = ids.map(|id| self.wanted_in(id, kinds)).collect();
     }
 
-    fn wanted_in(&self, id: PlaceId, kinds: Kinds) -> Wanted {
+    fn wanted_in(&self, id: PlaceId, kinds: Kinds) -> WantedInPlace {
         let id = if id.is_none() && self.fields == Fields::OfAnyName {
             PlaceId::ADDRESS
         } else {
@@ -144,7 +144,7 @@ impl Matcher {
             }
             _ => false,
         });
-        Wanted {
+        WantedInPlace {
             uses,
             joined: joined.collect(),
             fields: fields.collect(),
@@ -395,7 +395,7 @@ impl Scan<'_> {
         if hits.is_empty() {
             return;
         }
-        let is_name = |hit: &Occurrence| {
+        let is_name = |hit: &SeenValueHit| {
             let answer = hit.answer.as_ref();
             answer.is_none_or(|element| !without_names.contains(element))
         };
@@ -424,7 +424,7 @@ impl Scan<'_> {
                 target = &whole;
             }
             let mut hit = |slot| {
-                hits.push(Occurrence {
+                hits.push(SeenValueHit {
                     slot,
                     node: at.node,
                     text: raw.clone(),
@@ -471,7 +471,7 @@ pub(super) const NAMES_AND_ADDRESSES: &[&str] = &[
 
 #[cold]
 fn push(
-    hits: &mut Vec<Occurrence>,
+    hits: &mut Vec<SeenValueHit>,
     texts: &mut String,
     slot: Slot,
     node: Node,
@@ -480,7 +480,7 @@ fn push(
 ) {
     let start = texts.len();
     texts.push_str(text);
-    hits.push(Occurrence {
+    hits.push(SeenValueHit {
         slot,
         node,
         text: start..texts.len(),
@@ -489,7 +489,7 @@ fn push(
 }
 
 /// Finds a URL that is whole in the event, so that its port is known.
-fn find_whole(index: &Index, seen: &url::Parts<'_>, hit: &mut impl FnMut(Slot)) {
+fn find_whole(index: &Index, seen: &url::UrlComponents<'_>, hit: &mut impl FnMut(Slot)) {
     if index.has_targets() {
         index.find_urls(None, seen.target, |slot, _| hit(slot));
     }

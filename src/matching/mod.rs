@@ -37,7 +37,7 @@ pub use attribution::{Attribution, Verdict};
 pub use concepts::{Concepts, ConceptsError};
 pub use exact::{Clarity, ExactMatcher};
 pub use field_scope::{FieldScope, FieldValue, Reached, UrlParts};
-pub use index::{Found, Hit, Index, Slot};
+pub use index::{Hit, Index, IndexHits, Slot};
 pub use json::ScanError;
 pub(crate) use json::{Path, walk};
 pub use keys::Node;

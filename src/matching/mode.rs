@@ -5,7 +5,7 @@ use std::fmt;
 use super::concepts::Concepts;
 use super::exact::{Clarity, ExactMatcher};
 use super::field_scope::{FieldScope, FieldValue, Reached};
-use super::index::{Found, Index, Slot};
+use super::index::{Index, IndexHits, Slot};
 use super::json::ScanError;
 use super::matcher::{Fields, Matcher, Scan, Scratch};
 use crate::observable::Observable;
@@ -73,7 +73,7 @@ pub enum EventMatcher {
 /// What one thread needs to match events. Reused for all events.
 #[derive(Debug, Default)]
 pub struct EventScratch {
-    found: Found,
+    found: IndexHits,
     scratch: Scratch,
 }
 

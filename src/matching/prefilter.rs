@@ -4,8 +4,8 @@
 /// Cheaper than the parser, and true for everything that the parser accepts.
 pub(super) fn looks_like_address(text: &[u8]) -> bool {
     // The longest form is ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255.
-    const LONGEST: usize = 45;
-    (2..=LONGEST).contains(&text.len())
+    const LONGEST_ADDRESS: usize = 45;
+    (2..=LONGEST_ADDRESS).contains(&text.len())
         && matches!(text[0], b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':')
         && text[1..5.min(text.len())]
             .iter()

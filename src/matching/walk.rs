@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::json::{Key, ScanError};
+use super::json::{JsonKey, ScanError};
 use super::keys::Node;
 
 /// The place of a value.
@@ -61,7 +61,7 @@ pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
     visit.begin();
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let mut elements = 0;
-    let event = Slow {
+    let event = ObjectVisitor {
         at: At {
             node: Node::EVENT,
             element: 0,
@@ -77,7 +77,7 @@ pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
 }
 
 /// Deeper nesting is left to `serde_json`, which has its own limit.
-const DEEPEST: usize = 64;
+const DEEPEST_WALKED: usize = 64;
 
 struct Scanner<'a, V> {
     line: &'a str,
@@ -120,7 +120,7 @@ impl<V: Visit> Scanner<'_, V> {
 
     /// Reads an object after its opening brace.
     fn object(&mut self, at: At, depth: usize) -> Option<()> {
-        if depth > DEEPEST {
+        if depth > DEEPEST_WALKED {
             return None;
         }
         self.blanks();
@@ -197,7 +197,7 @@ impl<V: Visit> Scanner<'_, V> {
     }
 
     fn list(&mut self, at: At, depth: usize) -> Option<()> {
-        if depth > DEEPEST {
+        if depth > DEEPEST_WALKED {
             return None;
         }
         let at = At {
@@ -336,13 +336,13 @@ fn plain_length(bytes: &[u8]) -> usize {
 }
 
 /// An object for `serde_json`, with its place.
-struct Slow<'a, V> {
+struct ObjectVisitor<'a, V> {
     at: At,
     elements: &'a mut u32,
     visit: &'a mut V,
 }
 
-impl<'de, V: Visit> Visitor<'de> for Slow<'_, V> {
+impl<'de, V: Visit> Visitor<'de> for ObjectVisitor<'_, V> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -350,9 +350,9 @@ impl<'de, V: Visit> Visitor<'de> for Slow<'_, V> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        while let Some(key) = fields.next_key_seed(Key)? {
+        while let Some(key) = fields.next_key_seed(JsonKey)? {
             let node = self.visit.field(self.at.node, &key);
-            fields.next_value_seed(Value {
+            fields.next_value_seed(ValueSeed {
                 at: At { node, ..self.at },
                 is_element: false,
                 elements: &mut *self.elements,
@@ -364,14 +364,14 @@ impl<'de, V: Visit> Visitor<'de> for Slow<'_, V> {
 }
 
 /// Any value, with its place.
-struct Value<'a, V> {
+struct ValueSeed<'a, V> {
     at: At,
     is_element: bool,
     elements: &'a mut u32,
     visit: &'a mut V,
 }
 
-impl<V: Visit> Value<'_, V> {
+impl<V: Visit> ValueSeed<'_, V> {
     fn number(self, number: &str) {
         if self.visit.wants(self.at.node) {
             self.visit.number(self.at, number);
@@ -379,7 +379,7 @@ impl<V: Visit> Value<'_, V> {
     }
 }
 
-impl<'de, V: Visit> DeserializeSeed<'de> for Value<'_, V> {
+impl<'de, V: Visit> DeserializeSeed<'de> for ValueSeed<'_, V> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -387,7 +387,7 @@ impl<'de, V: Visit> DeserializeSeed<'de> for Value<'_, V> {
     }
 }
 
-impl<'de, V: Visit> Visitor<'de> for Value<'_, V> {
+impl<'de, V: Visit> Visitor<'de> for ValueSeed<'_, V> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -427,7 +427,7 @@ impl<'de, V: Visit> Visitor<'de> for Value<'_, V> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let mut more = Some(());
         while more.is_some() {
-            more = list.next_element_seed(Value {
+            more = list.next_element_seed(ValueSeed {
                 at: At {
                     in_list: true,
                     ..self.at
@@ -446,7 +446,7 @@ impl<'de, V: Visit> Visitor<'de> for Value<'_, V> {
             *self.elements += 1;
             at.element = *self.elements;
         }
-        let object = Slow {
+        let object = ObjectVisitor {
             at,
             elements: self.elements,
             visit: self.visit,

@@ -22,7 +22,7 @@ pub fn read(text: &str) -> Option<IpAddr> {
 
 /// The longest text of an address without a zone:
 /// `ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255`.
-const LONGEST: usize = 45;
+const LONGEST_ADDRESS: usize = 45;
 
 /// Cheaper than the parser, and true for everything that the parser accepts.
 fn may_be_one(text: &[u8]) -> bool {
@@ -36,7 +36,7 @@ fn may_be_one(text: &[u8]) -> bool {
     } else {
         digits.iter().all(u8::is_ascii_hexdigit)
     };
-    begins && (text.len() <= LONGEST || text.contains(&b'%'))
+    begins && (text.len() <= LONGEST_ADDRESS || text.contains(&b'%'))
 }
 
 /// Only IPv6 addresses have a zone.
@@ -62,20 +62,28 @@ pub fn parse(text: &str) -> Result<IpAddr, NotAValue> {
 /// # Errors
 /// The text is not an address with a port.
 pub fn parse_with_port(text: &str) -> Result<(IpAddr, u16), NotAValue> {
-    const WHAT: &str = "address with a port";
+    const ADDRESS_WITH_PORT: &str = "address with a port";
     let parts = match text.strip_prefix('[') {
         Some(rest) => rest.split_once("]:"),
         None => text.split_once(':').filter(|(_, port)| !port.contains(':')),
     };
     let Some((address, port)) = parts else {
-        return Err(NotAValue::plainly(text, WHAT));
+        return Err(NotAValue::plainly(text, ADDRESS_WITH_PORT));
     };
     let address = read(address).ok_or_else(|| {
-        NotAValue::because(text, WHAT, format_args!("{address:?} is no {ADDRESS}"))
+        NotAValue::because(
+            text,
+            ADDRESS_WITH_PORT,
+            format_args!("{address:?} is no {ADDRESS}"),
+        )
     })?;
     match self::port(port) {
         Some(port) if port > 0 => Ok((address, port)),
-        _ => Err(NotAValue::because(text, WHAT, "the port can be 1 to 65535")),
+        _ => Err(NotAValue::because(
+            text,
+            ADDRESS_WITH_PORT,
+            "the port can be 1 to 65535",
+        )),
     }
 }
 

@@ -65,8 +65,8 @@ pub fn unicode(canonical: &str) -> Option<String> {
 /// # Errors
 /// The text is not a name; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
-    const WHAT: &str = "domain name";
-    let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
+    const DOMAIN_NAME: &str = "domain name";
+    let why_not = |why: &str| Err(NotAValue::because(text, DOMAIN_NAME, why));
     if is_ascii_or_mapped(text).is_none() {
         return why_not("it has letters that no name can have");
     }

@@ -6,7 +6,7 @@ use super::not_a_value::NotAValue;
 use super::text;
 
 /// The approximate length of the longest path in bytes.
-const LONGEST: usize = 32 * 1024;
+const LONGEST_PATH: usize = 32 * 1024;
 
 /// Calls `show` with the end of a path in its canonical form: the name first, then one
 /// more component each time, `most` components at most.
@@ -16,7 +16,7 @@ pub fn each_end<'t>(
     buffer: &'t mut String,
     mut show: impl FnMut(&str),
 ) {
-    if text.len() > LONGEST {
+    if text.len() > LONGEST_PATH {
         return;
     }
     let canonical = read(text, buffer);
@@ -62,7 +62,7 @@ pub fn components(canonical: &str) -> usize {
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     let mut buffer = String::new();
     let canonical = read(text, &mut buffer);
-    if canonical.is_empty() || canonical.len() > LONGEST {
+    if canonical.is_empty() || canonical.len() > LONGEST_PATH {
         return Err(NotAValue::plainly(text, "file name"));
     }
     Ok(canonical.to_owned())

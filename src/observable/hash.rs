@@ -4,14 +4,14 @@
 pub const LENGTHS: [usize; 4] = [32, 40, 64, 128];
 
 /// The longest hash with a `:` between its bytes.
-const LONGEST: usize = 128 + 63;
+const LONGEST_HASH: usize = 128 + 63;
 
 /// Returns the lower-case digits of a hash of any length: `text`, or what was written to
 /// `buffer`. `None` if the text holds anything but digits and `:` between pairs of
 /// digits.
 pub fn read<'t>(text: &'t str, buffer: &'t mut String) -> Option<&'t str> {
     let bytes = text.as_bytes();
-    if bytes.is_empty() || bytes.len() > LONGEST {
+    if bytes.is_empty() || bytes.len() > LONGEST_HASH {
         return None;
     }
     if bytes

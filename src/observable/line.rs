@@ -5,7 +5,7 @@ use super::not_a_value::NotAValue;
 use super::{Observable, Property, refang};
 
 /// What a list can hold, for messages.
-const WHAT: &str = "address, network, range of addresses, address with a port, hash, JA4, mail address, domain or URL";
+const LISTED_VALUE: &str = "address, network, range of addresses, address with a port, hash, JA4, mail address, domain or URL";
 
 /// Reads the values in a line of a list from their form alone. A range of addresses
 /// becomes as many networks as it needs; anything else is one value. The forms are tried
@@ -16,7 +16,7 @@ const WHAT: &str = "address, network, range of addresses, address with a port, h
 pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     let line = trimmed(line);
     if let Some(why) = limited_rule(line) {
-        return Err(NotAValue::because(line, WHAT, why));
+        return Err(NotAValue::because(line, LISTED_VALUE, why));
     }
     if let Some(name) = with_names_under_it(line) {
         let [own, under] = [name, &format!("*.{name}")].map(Observable::of_domain);
@@ -44,7 +44,7 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
         // The reason only helps for a line that looks like a URL, or like one with more
         // behind it.
         Err(error) if text.contains("://") || text.contains(['#', ',', ';', '|']) => Err(error),
-        Err(_) => Err(NotAValue::plainly(text, WHAT)),
+        Err(_) => Err(NotAValue::plainly(text, LISTED_VALUE)),
     }
 }
 

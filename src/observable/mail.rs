@@ -6,7 +6,7 @@ use super::not_a_value::NotAValue;
 /// Calls `show` with the canonical form of each address of a header or an envelope: the
 /// addresses in angle brackets, or else the text between commas.
 pub fn each<'t>(text: &'t str, buffer: &'t mut String, mut show: impl FnMut(&str)) {
-    for part in Parts(text) {
+    for part in MailParts(text) {
         let part = match (part.rfind('<'), part.rfind('>')) {
             (Some(open), Some(close)) if open < close => &part[open + 1..close],
             _ => part,
@@ -30,9 +30,9 @@ pub fn each<'t>(text: &'t str, buffer: &'t mut String, mut show: impl FnMut(&str
 }
 
 /// Splits a list at its commas, except those in quotation marks or angle brackets.
-struct Parts<'t>(&'t str);
+struct MailParts<'t>(&'t str);
 
-impl<'t> Iterator for Parts<'t> {
+impl<'t> Iterator for MailParts<'t> {
     type Item = &'t str;
 
     fn next(&mut self) -> Option<&'t str> {
@@ -64,32 +64,33 @@ impl<'t> Iterator for Parts<'t> {
 /// # Errors
 /// The text is not a mail address; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
-    const WHAT: &str = "mail address";
+    const MAIL_ADDRESS: &str = "mail address";
     const SCHEME: &str = "mailto:";
     let text = match text.split_at_checked(SCHEME.len()) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case(SCHEME) => rest,
         _ => text,
     };
     if !text.contains('@') {
-        return Err(NotAValue::because(text, WHAT, "it has no @"));
+        return Err(NotAValue::because(text, MAIL_ADDRESS, "it has no @"));
     }
     let (mut buffer, mut all) = (String::new(), Vec::new());
     each(text, &mut buffer, |one| all.push(one.to_owned()));
     let [address] = &all[..] else {
-        return Err(NotAValue::plainly(text, WHAT));
+        return Err(NotAValue::plainly(text, MAIL_ADDRESS));
     };
     let Some((local, name)) = address.rsplit_once('@') else {
-        return Err(NotAValue::because(text, WHAT, "it has no @"));
+        return Err(NotAValue::because(text, MAIL_ADDRESS, "it has no @"));
     };
     let is_blank = |c: char| c.is_whitespace() || c.is_control();
     if local.is_empty() || local.contains(is_blank) || local.contains(['@', '/', ':']) {
         return Err(NotAValue::because(
             text,
-            WHAT,
+            MAIL_ADDRESS,
             "what is before the @ is no name",
         ));
     }
-    let name = domain::parse(name).map_err(|error| NotAValue::because(text, WHAT, error))?;
+    let name =
+        domain::parse(name).map_err(|error| NotAValue::because(text, MAIL_ADDRESS, error))?;
     Ok(format!("{local}@{name}"))
 }
 

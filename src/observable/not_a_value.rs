@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The number of characters shown of a text.
-const SHOWN: usize = 200;
+const TEXT_SHOWN: usize = 200;
 
 /// Says why a text is not a value of the expected kind; human-readable. Most lines of a
 /// list are of one kind only, so the message is formatted only when it is displayed.
@@ -26,9 +26,9 @@ impl NotAValue {
 
     /// `text` is not a `what`; there is no more to say.
     pub(super) fn plainly(text: &str, what: &'static str) -> Self {
-        let is_long = text.len() > SHOWN;
+        let is_long = text.len() > TEXT_SHOWN;
         let end = is_long
-            .then(|| text.char_indices().nth(SHOWN + 1))
+            .then(|| text.char_indices().nth(TEXT_SHOWN + 1))
             .flatten();
         NotAValue {
             text: text[..end.map_or(text.len(), |(end, _)| end)].into(),
@@ -55,7 +55,7 @@ struct Shown<'a>(&'a str);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.char_indices().nth(SHOWN) {
+        match self.0.char_indices().nth(TEXT_SHOWN) {
             Some((end, _)) => write!(f, "{:?}…", &self.0[..end]),
             None => write!(f, "{:?}", self.0),
         }

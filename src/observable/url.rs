@@ -17,11 +17,11 @@ use super::not_a_value::NotAValue;
 use super::{address, domain};
 
 /// What a URL is called in messages.
-const WHAT: &str = "URL";
+const URL: &str = "URL";
 
 /// The parts of a canonical URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Parts<'a> {
+pub struct UrlComponents<'a> {
     /// `None` if the URL does not tell.
     pub scheme: Option<&'a str>,
     /// A domain, or an address without brackets; `None` for a target without a host.
@@ -33,8 +33,8 @@ pub struct Parts<'a> {
 }
 
 /// Splits a canonical URL into its parts.
-pub fn parts(canonical: &str) -> Parts<'_> {
-    let alone = |target| Parts {
+pub fn parts(canonical: &str) -> UrlComponents<'_> {
+    let alone = |target| UrlComponents {
         scheme: None,
         host: None,
         port: None,
@@ -49,7 +49,7 @@ pub fn parts(canonical: &str) -> Parts<'_> {
     };
     let end = rest.find('/').unwrap_or(rest.len());
     let (host, port) = address::host_and_port(&rest[..end]);
-    Parts {
+    UrlComponents {
         scheme,
         host: Some(host),
         port,
@@ -89,7 +89,7 @@ pub fn own_port(scheme: &str) -> Option<u16> {
 /// The text is not a URL; the error says why.
 pub fn parse(text: &str) -> Result<String, NotAValue> {
     if text.contains(char::is_control) {
-        return Err(NotAValue::because(text, WHAT, "it has a control character"));
+        return Err(NotAValue::because(text, URL, "it has a control character"));
     }
     if text.starts_with('/') && !text.starts_with("//") {
         let mut target = String::new();
@@ -99,12 +99,12 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
     let front = text.split('/').next().unwrap_or_default();
     if front.ends_with(':') && text[front.len()..].starts_with("//") && !is_whole(text) {
         let why = "what precedes its `://` is no scheme";
-        return Err(NotAValue::because(text, WHAT, why));
+        return Err(NotAValue::because(text, URL, why));
     }
     let mut whole = String::new();
     match read(text, &mut whole) {
         Ok(()) => Ok(whole),
-        Err(why) => Err(NotAValue::because(text, WHAT, why)),
+        Err(why) => Err(NotAValue::because(text, URL, why)),
     }
 }
 
@@ -114,7 +114,7 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
 /// # Errors
 /// The text is not a URL; the error says why.
 pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
-    let why_not = |why: &str| Err(NotAValue::because(text, WHAT, why));
+    let why_not = |why: &str| Err(NotAValue::because(text, URL, why));
     if text.contains(char::is_whitespace) {
         return why_not("it has a blank");
     }
@@ -136,7 +136,7 @@ pub fn parse_evident(text: &str) -> Result<String, NotAValue> {
     }
     let canonical = parse(text)?;
     if !has_scheme {
-        let Parts { host, target, .. } = parts(&canonical);
+        let UrlComponents { host, target, .. } = parts(&canonical);
         let host = host.unwrap_or_default();
         let is_mask = |byte: u8| byte.is_ascii_digit() || byte == b'.';
         if address::read(host).is_some() && target[1..].bytes().all(is_mask) && target != "/" {
@@ -424,7 +424,7 @@ mod tests {
 
     #[test]
     fn a_canonical_url_has_parts() {
-        let of = |scheme, host, port, target| Parts {
+        let of = |scheme, host, port, target| UrlComponents {
             scheme,
             host,
             port,
@@ -516,7 +516,7 @@ mod tests {
         fn the_form_of_a_form_is_the_same(text in "(https?://)?[a-zA-Z0-9.:@\\[\\]%]{0,12}[/?#]?[ -~ü]{0,12}") {
             if let Ok(form) = parse(&text) {
                 prop_assert_eq!(parse(&form), Ok(form.clone()), "{}", text);
-                let Parts { host, target, .. } = parts(&form);
+                let UrlComponents { host, target, .. } = parts(&form);
                 prop_assert!(target.starts_with('/') && host != Some(""), "{}", form);
             }
         }

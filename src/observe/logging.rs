@@ -69,7 +69,7 @@ pub enum LoggingError {
     )]
     File(PathBuf, io::Error),
     /// The system has no thread left.
-    #[error("no thread to look after the log: {0}")]
+    #[error("cannot start the thread that looks after the log: {0}")]
     Thread(io::Error),
     /// The process already has a logger.
     #[error("logging was set up twice")]

@@ -9,12 +9,12 @@ use std::time::Instant;
 
 pub use numbers::{
     Ages, BUCKETS, Bad, Counter, EngineShare, Flow, Gauge, Moment, Peer, PeerGauge, Reasons,
-    Spread, Tally, Totals,
+    Spread, Totals, WordCounts,
 };
 
 /// The identity of an engine.
 #[derive(Debug)]
-pub struct Engine {
+pub struct EngineLabels {
     /// Its name, for a label or a tag.
     pub name: String,
     /// The version of its program, once known; empty if it has none.
@@ -23,7 +23,7 @@ pub struct Engine {
 
 /// A counter for display.
 #[derive(Clone, Copy, Debug)]
-pub struct Counted {
+pub struct CounterValue {
     /// Its name.
     pub name: &'static str,
     /// Its value.
@@ -70,11 +70,11 @@ macro_rules! counters {
             /// Indicator files that are currently unusable.
             pub unusable_feeds: Arc<Bad>,
             /// Indicators to match, by kind.
-            pub kinds: Arc<Tally>,
+            pub kinds: Arc<WordCounts>,
             /// Matches, by the kind of their indicators.
-            pub sighting_kinds: Arc<Tally>,
+            pub sighting_kinds: Arc<WordCounts>,
             /// Children that were restarted, by purpose.
-            pub child_restarts: Arc<Tally>,
+            pub child_restarts: Arc<WordCounts>,
             /// Rejected messages and indicators, by reason.
             pub rejected: Arc<Reasons>,
             /// Unsupported indicators, by reason.
@@ -92,7 +92,7 @@ macro_rules! counters {
             /// Since when new events are missed, or were missed and are not searched yet.
             pub live_gap: Arc<Moment>,
             /// Queries by outcome.
-            pub query_outcomes: Arc<Tally>,
+            pub query_outcomes: Arc<WordCounts>,
             /// Sightings of one indicator in stored events.
             pub matches_per_indicator: Arc<Spread>,
             /// The duration of the queries for one indicator, in seconds.
@@ -107,7 +107,7 @@ macro_rules! counters {
             /// Whether the engine responds.
             pub engine_up: Arc<PeerGauge>,
             /// The engine, if these are the metrics of one.
-            pub engine: Option<Engine>,
+            pub engine: Option<EngineLabels>,
             engines: Mutex<Vec<Arc<Metrics>>>,
         }
 
@@ -115,7 +115,7 @@ macro_rules! counters {
             /// Makes the metrics of another engine with this name. They are added to
             /// these too; metrics that are not per engine are shared.
             pub fn of_engine(&self, name: &str) -> Arc<Metrics> {
-                let engine = Engine {
+                let engine = EngineLabels {
                     name: name.to_owned(),
                     version: OnceLock::new(),
                 };
@@ -155,8 +155,8 @@ macro_rules! counters {
             }
 
             /// Every counter.
-            pub fn counters(&self) -> Vec<Counted> {
-                let counted = |name, number: &Counter, meaning, of| Counted {
+            pub fn counters(&self) -> Vec<CounterValue> {
+                let counted = |name, number: &Counter, meaning, of| CounterValue {
                     name,
                     number: number.get(),
                     meaning,
@@ -241,7 +241,7 @@ impl fmt::Display for Metrics {
         if counted.peek().is_none() {
             return f.write_str("nothing was counted");
         }
-        while let Some(Counted { name, number, .. }) = counted.next() {
+        while let Some(CounterValue { name, number, .. }) = counted.next() {
             let separator = if counted.peek().is_some() { " " } else { "" };
             write!(f, "{name}={number}{separator}")?;
         }
@@ -262,13 +262,13 @@ counters! {
     bridge indicators_withdrawn: "Removals that the bus sent.",
     engine indicators_dropped: "Indicators for which there was no room, or that were still waiting at the end.",
     engine indicators_queried: "Indicators whose query, or whose pass over log files, is finished.",
-    engine indicators_matched: "Indicators of which at least one event was found, in stored events or in log files.",
+    engine indicators_matched: "Indicators with at least one match in stored events or log files.",
     engine indicators_timed_out: "Indicators whose retro query was ended by its time limit.",
-    engine indicators_failed: "Indicators whose retro query the engine refused or failed at, or \
-                               whose events need too much memory to be joined.",
+    engine indicators_failed: "Indicators whose retro query was refused or failed, or whose events \
+                               need too much memory to be joined.",
     engine indicators_expired: "Indicators whose time ended while they were matched live.",
     engine observables_refused: "Values that the engine refuses, of indicators that have others.",
-    engine queries: "Queries that were put to the engine.",
+    engine queries: "Queries sent to the engine.",
     engine queries_interrupted: "Queries that the engine did not finish and that were repeated.",
     engine events_unmatched: "Events of the engine's answers that hold no value of their query.",
     engine lines_rejected: "Lines in the engine's answers, or in log files, that are not events.",
@@ -277,24 +277,23 @@ counters! {
     engine live_events: "Events that were searched live.",
     engine live_losses: "Times that the engine's child for live matching ended by itself.",
     engine live_gaps_failed: "Times that the events which live matching had missed could not be searched.",
-    engine live_values_rejected: "Values that the engine's own matcher cannot have.",
+    engine live_values_rejected: "Values that the engine's own matcher does not support.",
     engine live_changes_failed: "Values that the engine's own matcher did not add or remove.",
-    engine partial_instances_dropped: "Events that waited for others of their patterns, dropped for want of room.",
+    engine partial_instances_dropped: "Events that waited for others of their patterns, dropped for lack of room.",
     engine passes: "Times that all log files were searched.",
     bridge files_failed: "Log files, or files of indicators, that could not be read to their end, or in which nothing was recognised.",
     engine events_without_time: "Matched events with neither `ts` nor `timestamp`.",
     bridge transforms_failed: "Contexts that could not be transformed.",
-    bridge transforms_repeated: "Contexts that a lasting command did not answer, and that were \
-                                 sent again.",
-    bridge sink_restarts: "Times that the sink command, which stays, ended by itself.",
+    bridge transforms_repeated: "Contexts sent again, since a command that stays did not answer.",
+    bridge sink_restarts: "Times that the sink command of --sink-mode lines ended by itself.",
     engine sightings_found: "Matches.",
     engine sightings_known: "Matches that an earlier run has reported (--report-once).",
     engine sightings_live: "Matches in live events.",
     engine sightings_allowed: "Matches of networks in events of which every address is allowed (--allow).",
     bridge sightings_aggregated: "Matches that are not reported one by one, but in a count.",
-    bridge sightings_suppressed: "Those of them that were more than --max-sightings-per-minute allows.",
+    bridge sightings_suppressed: "Aggregated matches beyond --max-sightings-per-minute.",
     bridge sightings_of_several: "Sightings that report several matches.",
-    bridge sightings_withheld: "Sightings that a sink did not get, as their contexts were not transformed.",
+    bridge sightings_withheld: "Sightings that a sink did not get, since their contexts were not transformed.",
     bridge sightings_sent: "Sightings handed to the bus, standard output or a command.",
     bridge sightings_repeated: "Sightings sent again, because the broker did not confirm them.",
     bridge sightings_unconfirmed: "Sightings that the broker never confirmed.",

@@ -19,7 +19,7 @@ use log::{error, warn};
 use crate::observe::metrics::Metrics;
 use crate::process::child;
 use crate::process::ticker::{Ticker, Wake};
-use influx::Lines;
+use influx::InfluxLines;
 use prometheus::Circumstances;
 
 /// Where and when metrics are written.
@@ -56,7 +56,7 @@ impl Telemetry {
                 is_clean,
             };
         };
-        let mut writer = Writer {
+        let mut writer = MetricsWriter {
             files: files.clone(),
             sensor_name: sensor_name.map(str::to_owned),
             bridge: bridge(sensor_name, config),
@@ -71,7 +71,7 @@ impl Telemetry {
         let is_over = is_clean.clone();
         let write = move |wake| writer.write(wake, is_over.load(Ordering::Acquire));
         let ticker = Ticker::start("metrics", interval, write).unwrap_or_else(|error| {
-            error!("no thread to write metrics: {error}");
+            error!("cannot start the thread that writes metrics: {error}");
             Ticker::none()
         });
         Telemetry { ticker, is_clean }
@@ -103,18 +103,18 @@ fn since_1970() -> Duration {
     since.unwrap_or_default()
 }
 
-struct Writer {
+struct MetricsWriter {
     files: Files,
     sensor_name: Option<String>,
     bridge: String,
     metrics: Arc<Metrics>,
     /// Created with the first line, since getting the host name may take a moment.
-    lines: Option<Lines>,
+    lines: Option<InfluxLines>,
     started: Duration,
     is_failing: bool,
 }
 
-impl Writer {
+impl MetricsWriter {
     fn write(&mut self, wake: Wake, is_clean: bool) {
         let appended = self.append();
         let is_over = wake == Wake::End;
@@ -130,9 +130,9 @@ impl Writer {
         let Some(path) = &self.files.filename else {
             return Ok(());
         };
-        let lines = self
-            .lines
-            .get_or_insert_with(|| Lines::new(&host::full_name(), self.sensor_name.as_deref()));
+        let lines = self.lines.get_or_insert_with(|| {
+            InfluxLines::new(&host::full_name(), self.sensor_name.as_deref())
+        });
         let text = lines.next(&self.metrics, child::running(), since_1970());
         if text.is_empty() {
             Ok(())

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::process::stop::{Stop, poll_timeout};
-use guard::{Guard, LOOK};
+use guard::{EXIT_CHECK_INTERVAL, Guard};
 
 pub use guard::running;
 
@@ -49,7 +49,7 @@ pub enum Flow {
 
 /// How a child ended.
 #[derive(Debug)]
-pub enum End {
+pub enum ChildEnd {
     /// It exited.
     Exited(ExitStatus),
     /// It was ended at its time limit.
@@ -62,14 +62,14 @@ pub enum End {
 
 /// The result of running a child.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct ChildOutcome {
     /// How it ended.
-    pub end: End,
+    pub end: ChildEnd,
     /// The last [`STDERR_KEPT`] bytes of its standard error.
     pub stderr: Vec<u8>,
 }
 
-impl Outcome {
+impl ChildOutcome {
     /// The last line of standard error that is not blank.
     pub fn last_words(&self) -> String {
         last_words(&self.stderr)
@@ -153,7 +153,7 @@ pub fn run(
     input: impl BufRead,
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
-) -> io::Result<Outcome> {
+) -> io::Result<ChildOutcome> {
     run_in(RunOptions::default(), command, input, limits, consume)
 }
 
@@ -167,7 +167,7 @@ pub fn run_in(
     mut input: impl BufRead,
     limits: Limits<'_>,
     consume: impl FnMut(&[u8]) -> Flow,
-) -> io::Result<Outcome> {
+) -> io::Result<ChildOutcome> {
     let started = Instant::now();
     let mut child = Guard::spawn(command, !input.fill_buf()?.is_empty())?;
     let mut pipes = Pipes::take(&mut child.child, &mut input, options.silence)?;
@@ -176,10 +176,10 @@ pub fn run_in(
             child.end(options.grace)?;
             end
         }
-        None => End::Exited(child.reap()?),
+        None => ChildEnd::Exited(child.reap()?),
     };
     drain_stderr(&mut pipes.stderr, &mut pipes.stderr_tail);
-    Ok(Outcome {
+    Ok(ChildOutcome {
         end,
         stderr: pipes.stderr_tail,
     })
@@ -188,13 +188,13 @@ pub fn run_in(
 /// Collects a child's whole standard output, up to `most` bytes.
 ///
 /// # Errors
-/// The same as for [`run`]. Output beyond `most` ends the child with [`End::Enough`].
+/// The same as for [`run`]. Output beyond `most` ends the child with [`ChildEnd::Enough`].
 pub fn run_to_end(
     command: &mut Command,
     input: impl BufRead,
     limits: Limits<'_>,
     most: usize,
-) -> io::Result<(Outcome, Vec<u8>)> {
+) -> io::Result<(ChildOutcome, Vec<u8>)> {
     let mut output = Vec::new();
     let outcome = run(command, input, limits, |piece| {
         if output.len() + piece.len() > most {
@@ -209,12 +209,12 @@ pub fn run_to_end(
 /// The time that the limits leave.
 enum TimeLeft {
     Until(Option<Duration>),
-    Over(End),
+    Over(ChildEnd),
 }
 
 fn time_left(started: Instant, not_counted: Duration, limits: Limits<'_>) -> TimeLeft {
     if limits.stop.is_now() {
-        return TimeLeft::Over(End::Stopped);
+        return TimeLeft::Over(ChildEnd::Stopped);
     }
     let now = Instant::now();
     let mut left = limits.time.map(|time| {
@@ -222,12 +222,12 @@ fn time_left(started: Instant, not_counted: Duration, limits: Limits<'_>) -> Tim
             .saturating_sub(now.saturating_duration_since(started))
     });
     if left == Some(Duration::ZERO) {
-        return TimeLeft::Over(End::TimedOut);
+        return TimeLeft::Over(ChildEnd::TimedOut);
     }
     if let Some(deadline) = limits.stop.drained_by() {
         let grace = deadline.saturating_duration_since(now);
         if grace.is_zero() {
-            return TimeLeft::Over(End::Stopped);
+            return TimeLeft::Over(ChildEnd::Stopped);
         }
         left = Some(left.map_or(grace, |left| left.min(grace)));
     }
@@ -288,7 +288,7 @@ impl<'a> Pipes<'a> {
         limits: Limits<'_>,
         mut consume: impl FnMut(&[u8]) -> Flow,
         child: &Guard,
-    ) -> io::Result<Option<End>> {
+    ) -> io::Result<Option<ChildEnd>> {
         let mut exited = false;
         loop {
             let left = match time_left(started, self.time_consuming, limits) {
@@ -299,7 +299,9 @@ impl<'a> Pipes<'a> {
                 // The pipes of an exited child are emptied without waiting.
                 _ if exited => Some(Duration::ZERO),
                 Some(_) => self.until_silence(left),
-                None => Some(left.map_or(LOOK, |left| left.min(LOOK))),
+                None => {
+                    Some(left.map_or(EXIT_CHECK_INTERVAL, |left| left.min(EXIT_CHECK_INTERVAL)))
+                }
             };
             let ready = self.wait(child.pidfd.as_ref().filter(|_| !exited), left, limits.stop)?;
             if !exited && (ready.exited || child.pidfd.is_none()) {
@@ -308,11 +310,11 @@ impl<'a> Pipes<'a> {
             self.feed()?;
             drain_stderr(&mut self.stderr, &mut self.stderr_tail);
             match self.forward(&mut consume)? {
-                ReadStep::Enough => return Ok(Some(End::Enough)),
+                ReadStep::Enough => return Ok(Some(ChildEnd::Enough)),
                 ReadStep::Nothing if exited => return Ok(None),
                 ReadStep::Nothing if self.is_silent() => {
                     if self.consume(0, &mut consume) == Flow::Enough {
-                        return Ok(Some(End::Enough));
+                        return Ok(Some(ChildEnd::Enough));
                     }
                 }
                 ReadStep::Some | ReadStep::Nothing => {}

@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::process::text::printable;
 
 /// The most bytes of a path in an error message.
-const MAX_SHOWN: usize = 4096;
+const PATH_SHOWN: usize = 4096;
 
 /// A program and its arguments, with `%ioc` and `%matchtype` as placeholders.
 ///
@@ -168,7 +168,7 @@ fn is_executable(path: &Path) -> bool {
 
 /// A path, made printable.
 fn shown(path: &Path) -> String {
-    printable(&path.to_string_lossy(), MAX_SHOWN).to_string()
+    printable(&path.to_string_lossy(), PATH_SHOWN).to_string()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::ticker::{Ticker, Wake};
 
 /// How long the thread for the bus may be silent before the watchdog is no longer
 /// notified. Its longest wait is a pause of 30 s between two tries.
-const SILENCE: Duration = Duration::from_secs(90);
+const SILENCE_OF_RECEIVER: Duration = Duration::from_secs(90);
 
 /// The manager that started this process, if it wants notifications.
 static MANAGER: OnceLock<Option<Manager>> = OnceLock::new();
@@ -50,7 +50,7 @@ pub fn no_more_beats() {
 }
 
 fn is_alive(last_beat: Option<Instant>, now: Instant) -> bool {
-    last_beat.is_none_or(|last| now.saturating_duration_since(last) < SILENCE)
+    last_beat.is_none_or(|last| now.saturating_duration_since(last) < SILENCE_OF_RECEIVER)
 }
 
 fn tell(text: &str) {
@@ -187,9 +187,9 @@ mod tests {
     #[test]
     fn a_thread_that_hangs_is_noticed() {
         let now = Instant::now();
-        assert!(is_alive(None, now + SILENCE));
-        assert!(is_alive(Some(now), now + SILENCE / 2));
-        assert!(!is_alive(Some(now), now + SILENCE));
+        assert!(is_alive(None, now + SILENCE_OF_RECEIVER));
+        assert!(is_alive(Some(now), now + SILENCE_OF_RECEIVER / 2));
+        assert!(!is_alive(Some(now), now + SILENCE_OF_RECEIVER));
     }
 
     #[test]

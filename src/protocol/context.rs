@@ -60,7 +60,7 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut members = Vec::new();
-                while let Some(Key(key)) = map.next_key()? {
+                while let Some(MemberName(key)) = map.next_key()? {
                     members.push((key, map.next_value()?));
                 }
                 Ok(Members(members))
@@ -71,24 +71,24 @@ impl<'de> serde::Deserialize<'de> for Members<'de> {
 }
 
 /// A key, borrowed unless it has an escape.
-struct Key<'a>(Cow<'a, str>);
+struct MemberName<'a>(Cow<'a, str>);
 
-impl<'de> serde::Deserialize<'de> for Key<'de> {
+impl<'de> serde::Deserialize<'de> for MemberName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct KeyVisitor;
         impl<'de> Visitor<'de> for KeyVisitor {
-            type Value = Key<'de>;
+            type Value = MemberName<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a string")
             }
 
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Borrowed(text)))
+                Ok(MemberName(Cow::Borrowed(text)))
             }
 
             fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
+                Ok(MemberName(Cow::Owned(text.to_owned())))
             }
         }
         deserializer.deserialize_str(KeyVisitor)
@@ -254,7 +254,7 @@ impl<'a> Context<'a> {
             if nests(key, &keys) {
                 root.insert(key, value.get());
             } else {
-                root.put(key, Node::Value(value.get()));
+                root.put(key, PathNode::Value(value.get()));
             }
         }
         let mut json = String::with_capacity(self.json.len());
@@ -323,12 +323,12 @@ impl<'a> ObjectWriter<'a> {
 /// An object that is being nested, in order of first appearance.
 #[derive(Default)]
 struct Tree<'a> {
-    children: Vec<(&'a str, Node<'a>)>,
+    children: Vec<(&'a str, PathNode<'a>)>,
     /// The position of a name in `children`.
     names: HashMap<&'a str, usize>,
 }
 
-enum Node<'a> {
+enum PathNode<'a> {
     Value(&'a str),
     Object(Tree<'a>),
 }
@@ -336,9 +336,9 @@ enum Node<'a> {
 /// Whether a key becomes a path. It does not if one of its prefixes is a key.
 fn nests(key: &str, keys: &HashSet<&str>) -> bool {
     /// JSON readers stop at a depth of 128.
-    const DEEPEST: usize = 100;
+    const DEEPEST_PATH: usize = 100;
     let dots: Vec<usize> = memchr::memchr_iter(b'.', key.as_bytes()).collect();
-    dots.len() < DEEPEST
+    dots.len() < DEEPEST_PATH
         && key.split('.').all(|part| !part.is_empty())
         && dots.iter().all(|&dot| !keys.contains(&key[..dot]))
 }
@@ -348,19 +348,19 @@ impl<'a> Tree<'a> {
     /// way.
     fn insert(&mut self, key: &'a str, value: &'a str) {
         let Some((first, rest)) = key.split_once('.') else {
-            return self.put(key, Node::Value(value));
+            return self.put(key, PathNode::Value(value));
         };
         let at = self.names.get(first).copied().unwrap_or_else(|| {
-            self.put(first, Node::Object(Tree::default()));
+            self.put(first, PathNode::Object(Tree::default()));
             self.children.len() - 1
         });
-        if let Node::Object(tree) = &mut self.children[at].1 {
+        if let PathNode::Object(tree) = &mut self.children[at].1 {
             tree.insert(rest, value);
         }
     }
 
     /// A repeated name keeps its last value, as in JSON readers.
-    fn put(&mut self, name: &'a str, node: Node<'a>) {
+    fn put(&mut self, name: &'a str, node: PathNode<'a>) {
         match self.names.get(name).copied() {
             Some(at) => self.children[at].1 = node,
             None => {
@@ -374,8 +374,8 @@ impl<'a> Tree<'a> {
         let mut writer = ObjectWriter::new(json);
         for (name, node) in &self.children {
             match node {
-                Node::Value(value) => writer.member(name, value)?,
-                Node::Object(tree) => {
+                PathNode::Value(value) => writer.member(name, value)?,
+                PathNode::Object(tree) => {
                     writer.key(name)?;
                     tree.write(writer.json)?;
                 }

@@ -14,7 +14,7 @@ use crate::observable::{EventTime, stix_time};
 
 /// What in the event matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Matched {
+pub struct MatchedField {
     /// The keys of the field, joined by dots.
     pub path: String,
     /// The field's value, as written in the event.
@@ -44,7 +44,7 @@ pub struct Facts {
     /// When the event happened, if the sighting says so.
     pub time: Option<EventTime>,
     /// What matched, if it is reported and known.
-    pub matched: Option<Matched>,
+    pub matched: Option<MatchedField>,
     /// The origin of the event: the name of a log, or of an engine.
     pub source: Arc<str>,
     /// The sensor that saw it, if known.
@@ -94,15 +94,15 @@ impl Facts {
 
 /// A series in the form that is written.
 #[derive(Serialize)]
-struct Counted {
+struct WrittenSeries {
     count: u64,
     first_seen: String,
     last_seen: String,
 }
 
-impl From<&Series> for Counted {
+impl From<&Series> for WrittenSeries {
     fn from(series: &Series) -> Self {
-        Counted {
+        WrittenSeries {
             count: series.count,
             first_seen: stix_time(series.first_seen),
             last_seen: stix_time(series.last_seen),
@@ -119,7 +119,7 @@ pub fn with_counts(context: &Context<'_>, facts: &Facts) -> serde_json::Result<C
     let Some(series) = facts.several() else {
         return Ok(context.clone().into_owned());
     };
-    let counts = serde_json::to_string(&Counted::from(series))?;
+    let counts = serde_json::to_string(&WrittenSeries::from(series))?;
     context.with_member("x_threatbus_aggregate", &counts)
 }
 
@@ -151,16 +151,16 @@ struct IndicatorInfo<'a> {
 }
 
 #[derive(Serialize)]
-struct Sighting<'a> {
+struct WrittenSighting<'a> {
     ts: Option<String>,
     match_type: &'static str,
     indicator: IndicatorInfo<'a>,
-    matched: Option<&'a Matched>,
+    matched: Option<&'a MatchedField>,
     source: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_source: Option<&'a str>,
     #[serde(flatten)]
-    counted: Option<Counted>,
+    counted: Option<WrittenSeries>,
     #[serde(skip_serializing_if = "Option::is_none")]
     observations: Option<&'a RawValue>,
     context: &'a RawValue,
@@ -181,7 +181,7 @@ pub fn write(
         .and_then(|json| serde_json::from_str(json).ok())
         .unwrap_or_default();
     let (context, observations) = facts.split_instance(context);
-    let sighting = Sighting {
+    let sighting = WrittenSighting {
         ts: facts.time.as_ref().map(EventTime::as_stix),
         match_type: facts.match_type.as_str(),
         indicator: IndicatorInfo {
@@ -196,7 +196,7 @@ pub fn write(
         matched: facts.matched.as_ref(),
         source: &facts.source,
         x_threatbus_source: facts.sensor.as_ref().map(|sensor| &*sensor.name),
-        counted: facts.several().map(Counted::from),
+        counted: facts.several().map(WrittenSeries::from),
         observations: observations.as_deref(),
         context: serde_json::from_str(context.as_str())?,
     };
@@ -232,7 +232,7 @@ mod tests {
         Facts {
             match_type: MatchType::Live,
             time: EventTime::parse("2024-03-05T09:00:15.075954+0000"),
-            matched: Some(Matched {
+            matched: Some(MatchedField {
                 path: "http.hostname".to_owned(),
                 value: "EVIL.example".to_owned(),
             }),

@@ -25,13 +25,13 @@ pub const INTEL_SUFFIX: &str = "intel";
 
 /// What a kind of intel searches for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asks {
+enum SearchedFor {
     Address,
     Domain,
     Url,
     Text(Property),
     /// An address and a port of the same end of a connection.
-    AddressPort(End),
+    AddressPort(EndFields),
     /// A domain and an address that it once had: only the domain.
     DomainAddress,
     /// A file with this name and this hash.
@@ -40,67 +40,70 @@ enum Asks {
 }
 
 /// One end of a connection: its address and its port.
-type End = (TestedPlace, Field);
+type EndFields = (TestedPlace, Field);
 
-const SOURCE: End = (TestedPlace::Source, Field::SourcePort);
-const DESTINATION: End = (TestedPlace::Destination, Field::DestinationPort);
+const SOURCE: EndFields = (TestedPlace::Source, Field::SourcePort);
+const DESTINATION: EndFields = (TestedPlace::Destination, Field::DestinationPort);
 
 /// Every `IntelType`: its name, and what it searches for. The number is the position plus
 /// one.
-const KINDS: [(&str, Asks); 47] = [
-    ("IPSRC", Asks::Address),
-    ("IPDST", Asks::Address),
-    ("IPSRC_PORT", Asks::AddressPort(SOURCE)),
-    ("IPDST_PORT", Asks::AddressPort(DESTINATION)),
-    ("EMAILSRC", Asks::Text(Property::Email)),
-    ("EMAILDST", Asks::Text(Property::EmailRecipient)),
-    ("TARGETEMAIL", Asks::Nothing),
-    ("EMAILATTACHMENT", Asks::Text(Property::FileName)),
-    ("FILENAME", Asks::Text(Property::FileName)),
-    ("HOSTNAME", Asks::Domain),
-    ("DOMAIN", Asks::Domain),
-    ("DOMAIN_IP", Asks::DomainAddress),
-    ("URL", Asks::Url),
-    ("URI", Asks::Url),
-    ("USERAGENT", Asks::Text(Property::UserAgent)),
-    ("MD5", Asks::Text(Property::Md5)),
-    ("MALWARESAMPLE", Asks::FileHash(Property::Md5)),
-    ("FILENAME_MD5", Asks::FileHash(Property::Md5)),
-    ("SHA1", Asks::Text(Property::Sha1)),
-    ("FILENAME_SHA1", Asks::FileHash(Property::Sha1)),
-    ("SHA256", Asks::Text(Property::Sha256)),
-    ("FILENAME_SHA256", Asks::FileHash(Property::Sha256)),
-    ("X509FINGERPRINTSHA1", Asks::Text(Property::CertificateSha1)),
-    ("PDB", Asks::Nothing),
-    ("AUTHENTIHASH", Asks::Nothing),
-    ("SSDEEP", Asks::Nothing),
-    ("IMPHASH", Asks::Nothing),
-    ("PEHASH", Asks::Nothing),
-    ("IMPFUZZY", Asks::Nothing),
-    ("SHA224", Asks::Nothing),
-    ("SHA384", Asks::Nothing),
-    ("SHA512", Asks::Text(Property::Sha512)),
-    ("SHA512_224", Asks::Nothing),
-    ("SHA512_256", Asks::Nothing),
-    ("TLSH", Asks::Nothing),
-    ("CDHASH", Asks::Nothing),
-    ("FILENAME_AUTHENTIHASH", Asks::Nothing),
-    ("FILENAME_SSDEEP", Asks::Nothing),
-    ("FILENAME_IMPHASH", Asks::Nothing),
-    ("FILENAME_PEHASH", Asks::Nothing),
-    ("FILENAME_IMPFUZZY", Asks::Nothing),
-    ("FILENAME_SHA224", Asks::Nothing),
-    ("FILENAME_SHA384", Asks::Nothing),
-    ("FILENAME_SHA512", Asks::FileHash(Property::Sha512)),
-    ("FILENAME_SHA512_224", Asks::Nothing),
-    ("FILENAME_SHA512_256", Asks::Nothing),
-    ("FILENAME_TLSH", Asks::Nothing),
+const KINDS: [(&str, SearchedFor); 47] = [
+    ("IPSRC", SearchedFor::Address),
+    ("IPDST", SearchedFor::Address),
+    ("IPSRC_PORT", SearchedFor::AddressPort(SOURCE)),
+    ("IPDST_PORT", SearchedFor::AddressPort(DESTINATION)),
+    ("EMAILSRC", SearchedFor::Text(Property::Email)),
+    ("EMAILDST", SearchedFor::Text(Property::EmailRecipient)),
+    ("TARGETEMAIL", SearchedFor::Nothing),
+    ("EMAILATTACHMENT", SearchedFor::Text(Property::FileName)),
+    ("FILENAME", SearchedFor::Text(Property::FileName)),
+    ("HOSTNAME", SearchedFor::Domain),
+    ("DOMAIN", SearchedFor::Domain),
+    ("DOMAIN_IP", SearchedFor::DomainAddress),
+    ("URL", SearchedFor::Url),
+    ("URI", SearchedFor::Url),
+    ("USERAGENT", SearchedFor::Text(Property::UserAgent)),
+    ("MD5", SearchedFor::Text(Property::Md5)),
+    ("MALWARESAMPLE", SearchedFor::FileHash(Property::Md5)),
+    ("FILENAME_MD5", SearchedFor::FileHash(Property::Md5)),
+    ("SHA1", SearchedFor::Text(Property::Sha1)),
+    ("FILENAME_SHA1", SearchedFor::FileHash(Property::Sha1)),
+    ("SHA256", SearchedFor::Text(Property::Sha256)),
+    ("FILENAME_SHA256", SearchedFor::FileHash(Property::Sha256)),
+    (
+        "X509FINGERPRINTSHA1",
+        SearchedFor::Text(Property::CertificateSha1),
+    ),
+    ("PDB", SearchedFor::Nothing),
+    ("AUTHENTIHASH", SearchedFor::Nothing),
+    ("SSDEEP", SearchedFor::Nothing),
+    ("IMPHASH", SearchedFor::Nothing),
+    ("PEHASH", SearchedFor::Nothing),
+    ("IMPFUZZY", SearchedFor::Nothing),
+    ("SHA224", SearchedFor::Nothing),
+    ("SHA384", SearchedFor::Nothing),
+    ("SHA512", SearchedFor::Text(Property::Sha512)),
+    ("SHA512_224", SearchedFor::Nothing),
+    ("SHA512_256", SearchedFor::Nothing),
+    ("TLSH", SearchedFor::Nothing),
+    ("CDHASH", SearchedFor::Nothing),
+    ("FILENAME_AUTHENTIHASH", SearchedFor::Nothing),
+    ("FILENAME_SSDEEP", SearchedFor::Nothing),
+    ("FILENAME_IMPHASH", SearchedFor::Nothing),
+    ("FILENAME_PEHASH", SearchedFor::Nothing),
+    ("FILENAME_IMPFUZZY", SearchedFor::Nothing),
+    ("FILENAME_SHA224", SearchedFor::Nothing),
+    ("FILENAME_SHA384", SearchedFor::Nothing),
+    ("FILENAME_SHA512", SearchedFor::FileHash(Property::Sha512)),
+    ("FILENAME_SHA512_224", SearchedFor::Nothing),
+    ("FILENAME_SHA512_256", SearchedFor::Nothing),
+    ("FILENAME_TLSH", SearchedFor::Nothing),
 ];
 
 #[derive(Deserialize)]
 struct Intel<'a> {
     #[serde(borrow)]
-    id: Id<'a>,
+    id: LegacyId<'a>,
     #[serde(borrow)]
     data: Data<'a>,
     #[serde(borrow)]
@@ -111,7 +114,7 @@ struct Intel<'a> {
 /// number.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Id<'a> {
+enum LegacyId<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Number(i64),
 }
@@ -131,8 +134,8 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     let intel: Intel<'_> = serde_json::from_str(json)
         .map_err(|error| Rejection::without_id(format!("no legacy indicator: {error}")))?;
     let id: Arc<str> = match intel.id {
-        Id::Text(text) => text.into(),
-        Id::Number(number) => number.to_string().into(),
+        LegacyId::Text(text) => text.into(),
+        LegacyId::Number(number) => number.to_string().into(),
     };
     let adds = match &*intel.operation {
         "ADD" => true,
@@ -145,7 +148,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     if !adds {
         return Ok(Message::Withdraw(id));
     }
-    let Some(&(name, asks)) = usize::from(intel.data.intel_type)
+    let Some(&(name, searched_for)) = usize::from(intel.data.intel_type)
         .checked_sub(1)
         .and_then(|position| KINDS.get(position))
     else {
@@ -159,7 +162,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
     if intel.data.indicator.is_empty() {
         return Err(Rejection::new(id, "it names no value".to_owned()));
     }
-    if asks == Asks::Nothing {
+    if searched_for == SearchedFor::Nothing {
         return Ok(Message::Unsupported {
             protocol: Protocol::Legacy,
             id,
@@ -169,7 +172,7 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
             replaces: false,
         });
     }
-    let meaning = meaning(asks, &intel.data.indicator)
+    let meaning = meaning(searched_for, &intel.data.indicator)
         .map_err(|reason| Rejection::new(id.clone(), reason))?;
     let observable = meaning
         .observable
@@ -194,36 +197,36 @@ pub fn read(json: &str) -> Result<Message, Rejection> {
 
 /// What an indicator searches for.
 #[derive(Debug, PartialEq)]
-struct Meaning {
+struct LegacyMeaning {
     observable: Observable,
     /// What else must hold for an event with it.
     condition: Option<Condition>,
 }
 
 /// The meaning of these values; the error is human-readable.
-fn meaning(asks: Asks, values: &[Cow<'_, str>]) -> Result<Meaning, String> {
+fn meaning(searched_for: SearchedFor, values: &[Cow<'_, str>]) -> Result<LegacyMeaning, String> {
     let first = &*values[0];
     let simple = |found: Result<Observable, NotAValue>| {
         let observable = found.map_err(|error| error.to_string())?;
-        Ok(Meaning {
+        Ok(LegacyMeaning {
             observable,
             condition: None,
         })
     };
-    match asks {
-        Asks::Address => simple(Observable::of_address(first)),
-        Asks::Domain => simple(Observable::of_domain(first)),
-        Asks::Url => simple(Observable::of_url(first)),
-        Asks::Text(property) => simple(Observable::text(property, first)),
-        Asks::AddressPort(end) => address_and_port(end, two(values)?),
-        Asks::DomainAddress => {
+    match searched_for {
+        SearchedFor::Address => simple(Observable::of_address(first)),
+        SearchedFor::Domain => simple(Observable::of_domain(first)),
+        SearchedFor::Url => simple(Observable::of_url(first)),
+        SearchedFor::Text(property) => simple(Observable::text(property, first)),
+        SearchedFor::AddressPort(end) => address_and_port(end, two(values)?),
+        SearchedFor::DomainAddress => {
             // Addresses change, and most events with a domain have no address of it: an
             // event that needs both would be missed too often.
             let domain = two(values).map_or(first, |(domain, _)| domain);
             simple(Observable::of_domain(domain))
         }
-        Asks::FileHash(property) => file_and_hash(property, two(values)?),
-        Asks::Nothing => Err("it cannot be searched".to_owned()),
+        SearchedFor::FileHash(property) => file_and_hash(property, two(values)?),
+        SearchedFor::Nothing => Err("it cannot be searched".to_owned()),
     }
 }
 
@@ -238,13 +241,13 @@ fn two<'a>(values: &'a [Cow<'_, str>]) -> Result<(&'a str, &'a str), String> {
     }
 }
 
-fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Meaning, String> {
+fn address_and_port(end: EndFields, (value, port): (&str, &str)) -> Result<LegacyMeaning, String> {
     let observable = Observable::of_address(value).map_err(|error| error.to_string())?;
     let number: u16 = port
         .parse()
         .map_err(|_| format!("{port:?} is no port number"))?;
     let condition = Condition::address_at_port(&observable, end, number);
-    Ok(Meaning {
+    Ok(LegacyMeaning {
         condition: Some(condition),
         observable,
     })
@@ -252,20 +255,20 @@ fn address_and_port(end: End, (value, port): (&str, &str)) -> Result<Meaning, St
 
 /// Searches for the hash, which is more specific. A logged name may have a path before
 /// it, and an event without a name does not contradict it.
-fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<Meaning, String> {
+fn file_and_hash(property: Property, (name, hash): (&str, &str)) -> Result<LegacyMeaning, String> {
     let what = property.facts().what;
     let observable =
         Observable::text(property, hash).map_err(|_| format!("{hash:?} is no {what}"))?;
     let condition = Condition::file_with_hash_named(&observable, name)
         .ok_or_else(|| format!("{name:?} is no file name"))?;
-    Ok(Meaning {
+    Ok(LegacyMeaning {
         observable,
         condition: Some(condition),
     })
 }
 
 #[derive(Serialize)]
-struct Sighting<'a> {
+struct LegacySighting<'a> {
     ts: String,
     intel: &'a str,
     reference: String,
@@ -290,7 +293,7 @@ pub fn write(
         None => "\"VAST\"".to_owned(),
     };
     let context = facts::with_counts(context, facts)?.with_member("source", &source)?;
-    serde_json::to_string(&Sighting {
+    serde_json::to_string(&LegacySighting {
         ts: time.as_python(),
         intel: &indicator.id,
         reference: format!("threatbus__{}", indicator.id),

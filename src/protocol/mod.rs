@@ -10,5 +10,5 @@ mod sensor;
 pub mod stix;
 
 pub use context::{Context, MatchType, NoContext};
-pub use facts::{Facts, Matched, Series};
+pub use facts::{Facts, MatchedField, Series};
 pub use sensor::Sensor;

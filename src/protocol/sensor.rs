@@ -35,8 +35,8 @@ impl Sensor {
     }
 
     /// Its identity in STIX (2.1, section 4.5).
-    pub(super) fn identity(&self) -> Identity<'_> {
-        Identity {
+    pub(super) fn identity(&self) -> StixIdentity<'_> {
+        StixIdentity {
             kind: "identity",
             spec_version: "2.1",
             id: &self.id,
@@ -50,7 +50,7 @@ impl Sensor {
 
 /// A STIX identity.
 #[derive(Serialize)]
-pub(super) struct Identity<'a> {
+pub(super) struct StixIdentity<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     spec_version: &'static str,

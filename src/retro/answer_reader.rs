@@ -5,7 +5,7 @@ use std::num::NonZeroU64;
 
 use log::{error, warn};
 
-use super::batch::{Batch, Out, PlannedQuery, Purpose, Query};
+use super::batch::{Batch, BatchOutput, BatchQuery, PlannedQuery, Purpose};
 use super::event_multiset::fingerprint;
 use crate::engine::{Attribute, Engine, Event, Line};
 use crate::matching::condition::LazyEvent;
@@ -67,7 +67,7 @@ impl Findings {
 
 /// The output of one query as it is read.
 pub(super) struct AnswerReader<'a> {
-    queries: &'a mut [Query],
+    queries: &'a mut [BatchQuery],
     /// The queries in it, by their position in the attribution.
     group: &'a [usize],
     purpose: Purpose,
@@ -78,7 +78,7 @@ pub(super) struct AnswerReader<'a> {
     /// `None` if every event matches.
     attribution: Option<Box<dyn Attribute>>,
     verdict: Verdict,
-    out: Out<'a>,
+    out: BatchOutput<'a>,
     open: usize,
     findings: Findings,
 }
@@ -90,7 +90,7 @@ impl<'a> AnswerReader<'a> {
         group: &'a PlannedQuery,
         engine: &(impl Engine + ?Sized),
         max_events: Option<NonZeroU64>,
-        out: Out<'a>,
+        out: BatchOutput<'a>,
     ) -> Self {
         for &query in &group.queries {
             batch.queries[query].begin(group.purpose);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use log::debug;
 
 use super::event_multiset::{EventMultiset, Memory};
-use super::queue::Request;
+use super::queue::RetroRequest;
 use super::sequences::QueriedPart;
 use crate::indicator::Indicator;
 use crate::intake::{Fate, Fates};
@@ -25,13 +25,13 @@ use crate::state::journal::Ticket;
 
 /// One indicator and its progress.
 pub(super) struct BatchEntry {
-    pub(super) request: Request,
+    pub(super) request: RetroRequest,
     pub(super) open: bool,
     started: Instant,
 }
 
 impl BatchEntry {
-    fn new(request: Request) -> Self {
+    fn new(request: RetroRequest) -> Self {
         BatchEntry {
             request,
             open: true,
@@ -54,7 +54,7 @@ impl BatchEntry {
         &mut self,
         event: u64,
         context: &Context<'_>,
-        out: &mut Out<'_>,
+        out: &mut BatchOutput<'_>,
         max_events: Option<NonZeroU64>,
     ) {
         if !self.open || self.request.reported.meet(event) {
@@ -118,7 +118,7 @@ impl BatchEntry {
 }
 
 /// Where results are sent.
-pub(super) struct Out<'a> {
+pub(super) struct BatchOutput<'a> {
     pub(super) reporter: &'a mut Reporter,
     pub(super) metrics: &'a Metrics,
     pub(super) fates: &'a Fates,
@@ -126,7 +126,7 @@ pub(super) struct Out<'a> {
 }
 
 /// One query to the engine, for all indicators with the same values.
-pub(super) struct Query {
+pub(super) struct BatchQuery {
     indicator: Arc<Indicator>,
     pub(super) entries: Vec<BatchEntry>,
     /// Events of the last query that may or may not match it.
@@ -141,9 +141,9 @@ pub(super) struct Query {
     pub(super) refused: usize,
 }
 
-impl Query {
-    fn new(first: Request) -> Self {
-        Query {
+impl BatchQuery {
+    fn new(first: RetroRequest) -> Self {
+        BatchQuery {
             indicator: first.indicator.clone(),
             entries: vec![BatchEntry::new(first)],
             ambiguous: EventMultiset::default(),
@@ -197,7 +197,7 @@ impl Query {
         &mut self,
         event: u64,
         context: &Context<'_>,
-        out: &mut Out<'_>,
+        out: &mut BatchOutput<'_>,
         max_events: Option<NonZeroU64>,
     ) {
         for entry in &mut self.entries {
@@ -269,20 +269,20 @@ pub(super) enum Purpose {
 
 /// The state of the batch between queries.
 pub(super) struct Batch {
-    pub(super) queries: Vec<Query>,
+    pub(super) queries: Vec<BatchQuery>,
     /// The last one is the next.
     pub(super) groups: Vec<PlannedQuery>,
 }
 
 impl Batch {
     /// A batch that was not queried yet.
-    pub(super) fn new(requests: Vec<Request>, time: Option<Duration>) -> Self {
+    pub(super) fn new(requests: Vec<RetroRequest>, time: Option<Duration>) -> Self {
         let numbers = number(&requests);
-        let mut queries: Vec<Query> = Vec::with_capacity(requests.len());
+        let mut queries: Vec<BatchQuery> = Vec::with_capacity(requests.len());
         for (request, number) in requests.into_iter().zip(numbers) {
             match queries.get_mut(number) {
                 Some(query) => query.entries.push(BatchEntry::new(request)),
-                None => queries.push(Query::new(request)),
+                None => queries.push(BatchQuery::new(request)),
             }
         }
         // A selection is queried alone.
@@ -325,7 +325,7 @@ impl Batch {
     }
 
     /// The unanswered requests, without parts.
-    pub(super) fn into_open(self) -> impl Iterator<Item = Request> {
+    pub(super) fn into_open(self) -> impl Iterator<Item = RetroRequest> {
         let entries = self.queries.into_iter().flat_map(|one| one.entries);
         let open = entries.filter(|entry| entry.open && entry.request.part.is_none());
         open.map(|entry| entry.request)
@@ -337,7 +337,7 @@ impl Batch {
     clippy::mutable_key_type,
     reason = "what is mutable is the cache of a regular expression, and it is hashed by its text"
 )]
-fn number(requests: &[Request]) -> Vec<usize> {
+fn number(requests: &[RetroRequest]) -> Vec<usize> {
     let mut numbers: HashMap<_, usize> = HashMap::with_capacity(requests.len());
     let keys = requests.iter().map(|request| {
         let indicator = &request.indicator;

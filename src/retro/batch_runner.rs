@@ -16,11 +16,11 @@ use std::time::Duration;
 use log::{debug, error, warn};
 
 use super::answer_reader::{AnswerReader, Findings};
-use super::batch::{Batch, BatchEntry, Out, PlannedQuery, Purpose};
+use super::batch::{Batch, BatchEntry, BatchOutput, PlannedQuery, Purpose};
 use super::event_multiset::Memory;
-use super::queue::Request;
+use super::queue::RetroRequest;
 use super::sequences;
-use crate::engine::{Bounds, Engine, QueryOutcome, QueryTarget};
+use crate::engine::{Engine, QueryBounds, QueryOutcome, QueryTarget};
 use crate::indicator::Indicator;
 use crate::intake::{Fate, Fates};
 use crate::observable::Observable;
@@ -72,7 +72,10 @@ pub enum Interruption {
 
 impl<E: Engine + ?Sized> BatchRunner<'_, E> {
     /// Queries a whole batch. Returns the requests that were interrupted.
-    pub fn run(&mut self, requests: Vec<Request>) -> Result<(), (Vec<Request>, Interruption)> {
+    pub fn run(
+        &mut self,
+        requests: Vec<RetroRequest>,
+    ) -> Result<(), (Vec<RetroRequest>, Interruption)> {
         let (wholes, requests) = sequences::expand(requests, &self.memory.joined);
         let mut batch = Batch::new(requests, self.timeout);
         self.log_unsupported_values(&batch);
@@ -114,7 +117,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
             group.time = self.timeout;
         }
         self.warn_of_repetitions(batch, &group);
-        let bounds = Bounds {
+        let bounds = QueryBounds {
             events: self.bound(batch, &group),
             time: group.time,
             since: None,
@@ -133,7 +136,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         let target = target.unwrap_or(QueryTarget::Values(&observables));
         self.metrics.queries.add(1);
         self.metrics.batch_size.record(indicators.len() as f64);
-        let out = Out {
+        let out = BatchOutput {
             reporter: &mut *self.reporter,
             metrics: self.metrics,
             fates: self.fates,
@@ -178,7 +181,7 @@ impl<E: Engine + ?Sized> BatchRunner<'_, E> {
         batch: &mut Batch,
         group: PlannedQuery,
         findings: &Findings,
-        bounds: Bounds,
+        bounds: QueryBounds,
         answer: QueryOutcome,
     ) -> Result<(), Interruption> {
         let single = group.is_single();

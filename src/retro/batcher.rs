@@ -7,8 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, Select, Sender};
 use log::{debug, error, log};
 
-use super::queue::{Queue, Request};
-use super::worker::{Desk, Job};
+use super::queue::{Queue, RetroRequest};
+use super::worker::{BatchJob, Desk};
 use crate::engine::Connection;
 use crate::intake::{Arrival, Fate, Fates, Input, Life, Output, Table, Way, note, note_left};
 use crate::process::stop::Stop;
@@ -22,14 +22,14 @@ const LONGEST_DELAY: Duration = Duration::from_millis(100);
 
 /// A pause in the stream of indicators after which no more are expected: at 600 messages
 /// a second, the slowest broker measured, one arrives every 2 ms.
-const QUIET: Duration = Duration::from_millis(20);
+const ARRIVAL_PAUSE: Duration = Duration::from_millis(20);
 
 /// A batch for a worker.
-pub struct Handed {
+pub struct HandedBatch {
     /// Its unique number.
     pub number: u64,
     /// The indicators to query.
-    pub requests: Vec<Request>,
+    pub requests: Vec<RetroRequest>,
 }
 
 /// A worker's report on a finished batch: the requests that have to be queried again.
@@ -37,15 +37,15 @@ pub struct Done {
     /// The batch.
     pub number: u64,
     /// Unanswered requests.
-    pub unanswered: Vec<Request>,
+    pub unanswered: Vec<RetroRequest>,
 }
 
 /// The workers for the batches of an engine.
 pub struct Workers {
     /// The engine's own worker.
-    pub own: Sender<Handed>,
+    pub own: Sender<HandedBatch>,
     /// The workers shared by all engines, if there are any.
-    pub helpers: Option<Sender<Job>>,
+    pub helpers: Option<Sender<BatchJob>>,
     /// What they need to query the engine.
     pub desk: Arc<Desk>,
 }
@@ -146,14 +146,14 @@ impl Batcher {
         } else if Some(index) == own_at {
             let handed = self.hand_out();
             if let Err(refused) = operation.send(&workers.own, handed) {
-                let Handed { number, requests } = refused.0;
+                let HandedBatch { number, requests } = refused.0;
                 self.queue.take_back(number, requests);
             }
         } else if let Some(helpers) = helpers.filter(|_| Some(index) == helpers_at) {
             let handed = self.hand_out();
             let desk = workers.desk.clone();
-            if let Err(refused) = operation.send(helpers, Job { desk, handed }) {
-                let Handed { number, requests } = refused.0.handed;
+            if let Err(refused) = operation.send(helpers, BatchJob { desk, handed }) {
+                let HandedBatch { number, requests } = refused.0.handed;
                 self.queue.take_back(number, requests);
             }
         } else if let Some(receiver) = arrivals.filter(|_| Some(index) == arrivals_at) {
@@ -176,7 +176,7 @@ impl Batcher {
         } else if self.queue.observables() >= self.batch_size {
             Some(self.oldest)
         } else {
-            let quiet = self.newest + QUIET;
+            let quiet = self.newest + ARRIVAL_PAUSE;
             let spaced = self
                 .handed
                 .map_or(quiet, |handed| quiet.max(handed + LONGEST_DELAY));
@@ -184,7 +184,7 @@ impl Batcher {
         }
     }
 
-    fn hand_out(&mut self) -> Handed {
+    fn hand_out(&mut self) -> HandedBatch {
         self.handed = Some(Instant::now());
         let (number, requests) = self.queue.hand_out(self.batch_size);
         debug!(
@@ -192,7 +192,7 @@ impl Batcher {
             requests.len(),
             self.queue.len()
         );
-        Handed { number, requests }
+        HandedBatch { number, requests }
     }
 
     /// The engine is not queried in this run: its indicators stay in the journal.

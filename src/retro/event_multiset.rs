@@ -22,9 +22,9 @@ pub fn fingerprint(line: &str) -> u64 {
 #[derive(Clone, Debug)]
 pub struct Memory {
     /// For reported events.
-    pub reported: Budget,
+    pub reported: EventBudget,
     /// For ambiguous events.
-    pub ambiguous: Budget,
+    pub ambiguous: EventBudget,
     /// For events that are joined with others.
     pub joined: instances::Room,
 }
@@ -33,8 +33,8 @@ impl Default for Memory {
     /// 24 MiB when full, without joined events.
     fn default() -> Self {
         Memory {
-            reported: Budget::new(2 << 20),
-            ambiguous: Budget::new(1 << 20),
+            reported: EventBudget::new(2 << 20),
+            ambiguous: EventBudget::new(1 << 20),
             joined: instances::Room::default(),
         }
     }
@@ -42,12 +42,12 @@ impl Default for Memory {
 
 /// A budget of events.
 #[derive(Clone, Debug)]
-pub struct Budget(Arc<AtomicUsize>);
+pub struct EventBudget(Arc<AtomicUsize>);
 
-impl Budget {
+impl EventBudget {
     /// A budget of this many events.
     pub fn new(events: usize) -> Self {
-        Budget(Arc::new(AtomicUsize::new(events)))
+        EventBudget(Arc::new(AtomicUsize::new(events)))
     }
 
     fn take(&self) -> bool {
@@ -73,12 +73,12 @@ pub struct EventMultiset {
     /// first.
     met: Vec<u64>,
     /// The budget it uses; `None` before the first event.
-    room: Option<Budget>,
+    room: Option<EventBudget>,
 }
 
 impl EventMultiset {
     /// Adds an event; returns whether there was room for it.
-    pub fn add(&mut self, event: u64, room: &Budget) -> bool {
+    pub fn add(&mut self, event: u64, room: &EventBudget) -> bool {
         if !room.take() {
             return false;
         }
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn events_count_with_multiplicity() {
         let (a, b) = (fingerprint("a"), fingerprint("b"));
-        let room = Budget::new(9);
+        let room = EventBudget::new(9);
         let mut events = EventMultiset::default();
         for event in [a, b, a] {
             assert!(events.add(event, &room));
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn memory_is_shared_and_comes_back() {
-        let room = Budget::new(3);
+        let room = EventBudget::new(3);
         let (mut one, mut other) = (EventMultiset::default(), EventMultiset::default());
         assert!(one.add(1, &room) && one.add(1, &room) && other.add(1, &room));
         assert!(!other.add(2, &room));
@@ -203,7 +203,7 @@ mod tests {
         fn agrees_with_counting(
             rounds in prop::collection::vec(prop::collection::vec((0u64..6, any::<bool>()), 0..40), 1..4),
         ) {
-            let room = Budget::new(1000);
+            let room = EventBudget::new(1000);
             let mut events = EventMultiset::default();
             let mut all = [0u32; 6];
             for round in rounds {

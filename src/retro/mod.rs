@@ -32,7 +32,7 @@ use crate::sighting::report::ReportSettings;
 
 use batcher::{Batcher, Workers};
 use queue::Queue;
-use worker::{Desk, Job};
+use worker::{BatchJob, Desk};
 
 /// The settings of retro matching.
 #[derive(Clone, Debug)]
@@ -84,7 +84,7 @@ impl Retro {
         let mut retro = Retro::default();
         // A batch is passed on only when a worker is free. Until then it can still grow,
         // and withdrawn indicators are removed.
-        let (jobs_sender, jobs) = bounded::<Job>(0);
+        let (jobs_sender, jobs) = bounded::<BatchJob>(0);
         let own = engines.len();
         let all = match own {
             0 => 0,
@@ -107,7 +107,7 @@ impl Retro {
         mut settings: RetroSettings,
         target: RetroEngine,
         memory: &event_multiset::Memory,
-        helpers: &Option<Sender<Job>>,
+        helpers: &Option<Sender<BatchJob>>,
         writer: &Sender<WriterMessage>,
         stop: &Stop,
     ) -> std::io::Result<()> {

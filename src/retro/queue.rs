@@ -16,7 +16,7 @@ use crate::state::journal::Ticket;
 
 /// One indicator on its way through retro matching.
 #[derive(Debug)]
-pub struct Request {
+pub struct RetroRequest {
     /// The indicator to query.
     pub indicator: Arc<Indicator>,
     /// Its entry in the journal, if it has one.
@@ -35,10 +35,10 @@ pub struct Request {
     pub part: Option<QueriedPart>,
 }
 
-impl Request {
+impl RetroRequest {
     /// A new request.
     pub fn new(indicator: impl Into<Arc<Indicator>>) -> Self {
-        Request {
+        RetroRequest {
             indicator: indicator.into(),
             ticket: None,
             place: None,
@@ -53,7 +53,7 @@ impl Request {
 
 /// An indicator that a worker is querying.
 #[derive(Debug)]
-struct Running {
+struct RunningIndicator {
     indicator: Arc<Indicator>,
     end: Option<Expiry>,
 }
@@ -62,14 +62,14 @@ struct Running {
 #[derive(Debug)]
 pub struct Queue {
     /// Requests that share a query with others.
-    listed: BTreeMap<u64, Request>,
+    listed: BTreeMap<u64, RetroRequest>,
     /// Requests that need their own query.
-    alone: BTreeMap<u64, Request>,
+    alone: BTreeMap<u64, RetroRequest>,
     by_id: HashMap<Arc<str>, Vec<u64>>,
     next: u64,
     observables: usize,
     /// The batches of the workers, each with the indicators in it that are still wanted.
-    running: HashMap<u64, HashMap<Arc<str>, Running>>,
+    running: HashMap<u64, HashMap<Arc<str>, RunningIndicator>>,
     batches: u64,
     /// Why the engine only supports queries for values, if that is the case.
     lists_only: Option<String>,
@@ -103,11 +103,11 @@ impl Table for Queue {
         }
         self.forget_others(&indicator);
         let place = self.account.place(&indicator);
-        let request = Request {
+        let request = RetroRequest {
             ticket,
             place: Some(place),
             end,
-            ..Request::new(indicator)
+            ..RetroRequest::new(indicator)
         };
         match self.push(request) {
             Pushed::Queued => PutOutcome::Added,
@@ -175,7 +175,7 @@ impl Queue {
     }
 
     /// Adds a request at the end.
-    fn push(&mut self, request: Request) -> Pushed {
+    fn push(&mut self, request: RetroRequest) -> Pushed {
         let id = &request.indicator.id;
         let numbers = self.by_id.get(id).cloned().unwrap_or_default();
         let same = |number: &u64| {
@@ -205,9 +205,9 @@ impl Queue {
     }
 
     /// Removes and returns all waiting requests with this id.
-    fn take_out(&mut self, id: &str) -> Vec<Request> {
+    fn take_out(&mut self, id: &str) -> Vec<RetroRequest> {
         let numbers = self.by_id.remove(id).unwrap_or_default();
-        let removed: Vec<Request> = numbers
+        let removed: Vec<RetroRequest> = numbers
             .iter()
             .filter_map(|number| {
                 let listed = self.listed.remove(number);
@@ -219,13 +219,13 @@ impl Queue {
     }
 
     /// Removes the next batch for a worker; returns it with its number.
-    pub fn hand_out(&mut self, observables: usize) -> (u64, Vec<Request>) {
+    pub fn hand_out(&mut self, observables: usize) -> (u64, Vec<RetroRequest>) {
         let mut requests = self.take(observables);
         let number = self.batches;
         self.batches += 1;
         let wanted = requests.iter_mut().map(|request| {
             request.place.iter_mut().for_each(LanePlace::begin);
-            let running = Running {
+            let running = RunningIndicator {
                 indicator: request.indicator.clone(),
                 end: request.end,
             };
@@ -237,7 +237,7 @@ impl Queue {
     }
 
     /// Ends a batch. Its unanswered requests wait again, unless they were withdrawn.
-    pub fn take_back(&mut self, number: u64, unanswered: Vec<Request>) {
+    pub fn take_back(&mut self, number: u64, unanswered: Vec<RetroRequest>) {
         let wanted = self.running.remove(&number).unwrap_or_default();
         for mut request in unanswered {
             let Some(running) = wanted.get(&request.indicator.id) else {
@@ -270,7 +270,7 @@ impl Queue {
         !self.running.is_empty()
     }
 
-    fn get(&self, number: u64) -> Option<&Request> {
+    fn get(&self, number: u64) -> Option<&RetroRequest> {
         let listed = self.listed.get(&number);
         listed.or_else(|| self.alone.get(&number))
     }
@@ -278,7 +278,7 @@ impl Queue {
     /// Removes and returns the oldest requests with at most `observables` observables in
     /// total, but at least one request if any waits. If the oldest request needs its own
     /// query, it is returned alone.
-    fn take(&mut self, observables: usize) -> Vec<Request> {
+    fn take(&mut self, observables: usize) -> Vec<RetroRequest> {
         let oldest = self.listed.first_key_value().map(|(number, _)| *number);
         let mut taken = Vec::new();
         if let Some(entry) = self.alone.first_entry() {
@@ -324,7 +324,7 @@ fn is_same(one: &Indicator, other: &Indicator) -> bool {
     one.searches_the_same(other) && one.protocol == other.protocol
 }
 
-fn count(requests: &[Request]) -> usize {
+fn count(requests: &[RetroRequest]) -> usize {
     requests
         .iter()
         .map(|request| request.indicator.weight())
@@ -340,8 +340,8 @@ mod tests {
     use crate::process::stop::Stop;
     use crate::state::journal::Journal;
 
-    fn request(id: &str, value: &str) -> Request {
-        Request::new(Indicator {
+    fn request(id: &str, value: &str) -> RetroRequest {
+        RetroRequest::new(Indicator {
             ioc: vec![value.into()],
             ..Indicator::new(
                 id.into(),
@@ -360,7 +360,7 @@ mod tests {
         )
     }
 
-    fn ids(requests: &[Request]) -> Vec<&str> {
+    fn ids(requests: &[RetroRequest]) -> Vec<&str> {
         requests
             .iter()
             .map(|request| &*request.indicator.id)
@@ -397,12 +397,12 @@ mod tests {
         use crate::indicator::Selection;
         use crate::matching::condition::{Field, Order};
         let own = |id: &str| {
-            let Request { indicator, .. } = request(id, id);
+            let RetroRequest { indicator, .. } = request(id, id);
             let mut indicator = Arc::into_inner(indicator).expect("just made");
             indicator.observables.clear();
             let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
             indicator.selection = Some(Arc::new(port));
-            Request::new(indicator)
+            RetroRequest::new(indicator)
         };
         let mut queue = queue();
         for request in [request("1", "a"), own("2"), request("3", "b"), own("4")] {

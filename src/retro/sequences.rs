@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use log::{debug, error};
 
-use super::queue::Request;
+use super::queue::RetroRequest;
 use crate::indicator::Sequence;
 use crate::intake::{Fate, Fates};
 use crate::observe::logging::printable;
@@ -34,14 +34,20 @@ pub struct QueriedPart {
 /// An indicator whose parts are queried.
 #[derive(Debug)]
 pub(super) struct Whole {
-    pub(super) request: Request,
+    pub(super) request: RetroRequest,
     state: Arc<SequenceState>,
     started: Instant,
 }
 
 impl QueriedPart {
     /// Adds an event that matches the part.
-    pub(super) fn add(&self, request: &Request, event: &str, source: &Arc<str>, metrics: &Metrics) {
+    pub(super) fn add(
+        &self,
+        request: &RetroRequest,
+        event: &str,
+        source: &Arc<str>,
+        metrics: &Metrics,
+    ) {
         let Some(observed) = Observed::new(event, source) else {
             return untimed(&request.indicator, metrics);
         };
@@ -63,7 +69,7 @@ impl QueriedPart {
 }
 
 /// Replaces indicators of several events by their parts.
-pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Request>) {
+pub(super) fn expand(requests: Vec<RetroRequest>, room: &Room) -> (Vec<Whole>, Vec<RetroRequest>) {
     let (mut wholes, mut expanded) = (Vec::new(), Vec::with_capacity(requests.len()));
     for request in requests {
         let Some(sequence) = request.indicator.sequence.clone() else {
@@ -87,9 +93,9 @@ pub(super) fn expand(requests: Vec<Request>, room: &Room) -> (Vec<Whole>, Vec<Re
 fn parts<'a>(
     sequence: &'a Sequence,
     state: &'a Arc<SequenceState>,
-) -> impl Iterator<Item = Request> + 'a {
+) -> impl Iterator<Item = RetroRequest> + 'a {
     (0..).zip(&sequence.parts).map(|(number, part)| {
-        let mut request = Request::new(part.clone());
+        let mut request = RetroRequest::new(part.clone());
         request.part = Some(QueriedPart {
             number,
             of: state.clone(),

@@ -7,7 +7,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::RetroSettings;
 use super::batch_runner::{BatchRunner, Interruption};
-use super::batcher::{Done, Handed};
+use super::batcher::{Done, HandedBatch};
 use super::event_multiset::Memory;
 use crate::engine::Connection;
 use crate::intake::Fates;
@@ -39,16 +39,16 @@ pub struct Desk {
 }
 
 /// A batch for a shared worker.
-pub struct Job {
+pub struct BatchJob {
     /// The engine to query.
     pub desk: Arc<Desk>,
     /// The batch.
-    pub handed: Handed,
+    pub handed: HandedBatch,
 }
 
 /// Runs batches of any engine until no more arrive.
-pub fn help(jobs: &Receiver<Job>) {
-    while let Ok(Job { desk, handed }) = jobs.recv() {
+pub fn help(jobs: &Receiver<BatchJob>) {
+    while let Ok(BatchJob { desk, handed }) = jobs.recv() {
         let mut reporter = desk.reporter();
         desk.run_batch(&mut reporter, handed);
     }
@@ -57,7 +57,7 @@ pub fn help(jobs: &Receiver<Job>) {
 impl Desk {
     /// Runs batches as the engine's own worker, until no more arrive or the engine is given
     /// up.
-    pub fn work(&self, batches: &Receiver<Handed>) {
+    pub fn work(&self, batches: &Receiver<HandedBatch>) {
         if !self.connection.wait_for_first(&self.stop) {
             return;
         }
@@ -74,7 +74,7 @@ impl Desk {
         }
     }
 
-    fn give_back(&self, handed: Handed) {
+    fn give_back(&self, handed: HandedBatch) {
         // The receiver is gone only if its thread panicked.
         let _ = self.done.send(Done {
             number: handed.number,
@@ -91,8 +91,8 @@ impl Desk {
         )
     }
 
-    fn run_batch(&self, reporter: &mut Reporter, handed: Handed) {
-        let Handed { number, requests } = handed;
+    fn run_batch(&self, reporter: &mut Reporter, handed: HandedBatch) {
+        let HandedBatch { number, requests } = handed;
         let mut runner = BatchRunner {
             engine: &**self.connection.engine(),
             reporter,
@@ -117,6 +117,6 @@ impl Desk {
                 unanswered
             }
         };
-        self.give_back(Handed { number, requests });
+        self.give_back(HandedBatch { number, requests });
     }
 }

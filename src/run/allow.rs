@@ -4,7 +4,7 @@ use std::path::Path;
 
 use log::{error, info, warn};
 
-use crate::config::Noise;
+use crate::config::NoiseOptions;
 use crate::indicator::Allow;
 use crate::observe::logging::printable;
 use crate::process::exit_code::ExitCode;
@@ -15,13 +15,13 @@ use crate::protocol::allow::{Allowed, parse};
 const MOST_BYTES: u64 = 256 << 20;
 
 /// The number of unusable lines of a file that are logged one by one.
-const SHOWN: usize = 3;
+const UNUSABLE_LINES_LOGGED: usize = 3;
 
 /// Reads the files of `--allow`.
 ///
 /// # Errors
 /// The status to end with if one cannot be used; the reason is logged.
-pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
+pub(super) fn read(noise: &NoiseOptions) -> Result<Allow, ExitCode> {
     let mut allow = Allow::new(noise.allow_defaults);
     for path in &noise.allow {
         let name = input::name(path);
@@ -29,14 +29,14 @@ pub(super) fn read(noise: &Noise) -> Result<Allow, ExitCode> {
             error!(file = name.as_str(), reason:% = reason; "--allow {name}: {reason}");
             ExitCode::Usage
         })?;
-        for line in allowed.unusable.iter().take(SHOWN) {
+        for line in allowed.unusable.iter().take(UNUSABLE_LINES_LOGGED) {
             warn!(
                 file = name.as_str(), reason = "it is not a value that can be allowed";
                 "--allow {name}: {} is not a value that can be allowed",
                 printable(line, 200)
             );
         }
-        if allowed.unusable.len() > SHOWN {
+        if allowed.unusable.len() > UNUSABLE_LINES_LOGGED {
             let count = allowed.unusable.len();
             warn!("--allow {name}: {count} line(s) are not values that can be allowed");
         }

@@ -132,8 +132,8 @@ fn log(path: &Path) -> Finding {
         return finding;
     }
     let detail = finding.detail;
-    match folder::form(path) {
-        Ok(Some(form)) => Finding::good(SUBJECT, format!("{detail}, {}", form.name())),
+    match folder::format(path) {
+        Ok(Some(format)) => Finding::good(SUBJECT, format!("{detail}, {}", format.name())),
         Ok(None) => {
             let what = "nothing at its beginning is an event";
             Finding::warning(SUBJECT, format!("{detail}, {what}"))
@@ -146,10 +146,10 @@ fn log(path: &Path) -> Finding {
 fn logs_of_folder(name: &str, logs: &[folder::ListedLog]) -> Finding {
     let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
     for log in logs {
-        match folder::form(&log.path) {
-            Ok(form) => {
+        match folder::format(&log.path) {
+            Ok(format) => {
                 *formats
-                    .entry(form.map_or("unknown", |form| form.name()))
+                    .entry(format.map_or("unknown", |format| format.name()))
                     .or_default() += 1
             }
             Err(failure) => {
@@ -160,7 +160,7 @@ fn logs_of_folder(name: &str, logs: &[folder::ListedLog]) -> Finding {
     }
     let formats = formats.iter();
     let formats: Vec<String> = formats
-        .map(|(form, count)| format!("{form} {count}"))
+        .map(|(format, count)| format!("{format} {count}"))
         .collect();
     Finding::good(
         SUBJECT,
@@ -220,7 +220,7 @@ fn feeds(config: &Config, stop: &Stop) -> Vec<Finding> {
     findings
 }
 
-fn feed(source: &from_file::Source, options: &feed::Options, stop: &Stop) -> Finding {
+fn feed(source: &from_file::FeedFile, options: &feed::Options, stop: &Stop) -> Finding {
     const SUBJECT: &str = "indicators";
     let name = input::name(&source.path);
     let report = match from_file::read(&source.path, options, stop, &mut |_| ()) {
@@ -238,7 +238,7 @@ fn feed(source: &from_file::Source, options: &feed::Options, stop: &Stop) -> Fin
             Finding::bad(SUBJECT, detail)
         };
     }
-    let mut detail = format!("{name}: {}: {}", report.form, report.counts());
+    let mut detail = format!("{name}: {}: {}", report.format, report.counts());
     for (line, why) in &report.rejections {
         detail += &format!("; line {line}: {why}");
     }
@@ -268,7 +268,7 @@ fn state_dir(path: &Path) -> Finding {
 }
 
 /// A topic on which nothing is published.
-const OWN_NAME: &str = "vast-threatbus/check";
+const CHECK_TOPIC: &str = "vast-threatbus/check";
 
 /// Subscribes, checks the endpoints, and unsubscribes.
 fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
@@ -276,7 +276,7 @@ fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
     let endpoint = &config.threatbus;
     let manager = ManagementClient::new(&context, endpoint.clone(), Some(stop));
     let started = Instant::now();
-    match manager.heartbeat(OWN_NAME, ANSWER_TIME) {
+    match manager.heartbeat(CHECK_TOPIC, ANSWER_TIME) {
         Ok(()) | Err(ManageError::Refused(_)) => {}
         Err(error) => {
             let detail = format!(
@@ -291,7 +291,7 @@ fn bus(config: &Config, stop: &Stop) -> Vec<Finding> {
         started.elapsed().as_millis()
     );
     let mut findings = vec![Finding::good("bus", answered)];
-    let ports = match manager.subscribe(OWN_NAME, 0, ANSWER_TIME) {
+    let ports = match manager.subscribe(CHECK_TOPIC, 0, ANSWER_TIME) {
         Ok(ports) => ports,
         Err(error) => {
             findings.push(Finding::bad("bus subscription", error.to_string()));

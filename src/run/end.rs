@@ -9,7 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
 use log::warn;
 
-use super::stores::{Outcome, OutcomeReader};
+use super::stores::{OutcomeReader, StoreOutcome};
 use crate::config::Config;
 use crate::intake::{FateCounts, Received};
 use crate::observe::metrics::Metrics;
@@ -81,13 +81,14 @@ pub struct Ending {
     /// Whether the status tells that nothing matched.
     pub tells_matches: bool,
     /// The outcome of each engine, if there are several.
-    pub stores: Vec<Outcome>,
+    pub stores: Vec<StoreOutcome>,
 }
 
 impl Ending {
     /// Collects the outcomes of the stores, whose threads have ended.
     pub fn collect_outcomes(&mut self, config: &Config, outcome_readers: &[OutcomeReader]) {
-        let outcomes: Vec<Outcome> = outcome_readers.iter().map(OutcomeReader::outcome).collect();
+        let outcomes: Vec<StoreOutcome> =
+            outcome_readers.iter().map(OutcomeReader::outcome).collect();
         self.fates = outcomes.iter().map(|one| one.fates).sum();
         self.is_from_bus = config.jobs.indicators.is_empty();
         if config.is_fleet() {
@@ -99,7 +100,7 @@ impl Ending {
     pub fn verdict(&self) -> (ExitCode, Option<String>) {
         let mut reasons = self.left();
         if self.cause.is_none() {
-            reasons.extend(self.stores.iter().filter_map(Outcome::not_queried));
+            reasons.extend(self.stores.iter().filter_map(StoreOutcome::not_queried));
             reasons.extend(self.failures());
             if self.nothing_came() && self.tells_matches {
                 reasons.push("no indicator was received, so nothing was searched".to_owned());
@@ -134,7 +135,7 @@ impl Ending {
                 self.received.new
             ));
         }
-        left.extend(self.stores.iter().filter_map(Outcome::shortfall));
+        left.extend(self.stores.iter().filter_map(StoreOutcome::shortfall));
         left.extend(self.undelivered());
         if self.received.is_unread {
             left.push("there are more in the file, which was not read to its end".to_owned());
@@ -355,8 +356,8 @@ mod tests {
         }
     }
 
-    fn outcome(given_up: Option<&str>, dropped: u64, waiting: u64) -> Outcome {
-        Outcome {
+    fn outcome(given_up: Option<&str>, dropped: u64, waiting: u64) -> StoreOutcome {
+        StoreOutcome {
             name: "b".into(),
             given_up: given_up.map(str::to_owned),
             fates: FateCounts {

@@ -283,18 +283,18 @@ fn planned(indicator: &Indicator) -> (SearchPlan, Option<&'static str>) {
     }
     match (&indicator.selection, &indicator.condition) {
         (Some(selection), _) if !selection.is_narrow() => {
-            let reason = "nothing in it narrows a query: every event is looked at, in log files \
-                          and live";
+            let reason =
+                "nothing in it narrows a query: every event is checked, in log files and live";
             (SearchPlan::Single, Some(reason))
         }
         (Some(_), _) => {
-            let reason = "no value to look up: a query of its own, and the whole is checked in \
-                          each event";
+            let reason =
+                "no value to look up: it has its own query, and the whole is checked in each event";
             (SearchPlan::Single, Some(reason))
         }
         (None, None) => (SearchPlan::Batch, None),
         (None, Some(_)) => {
-            let reason = "the query gives more than it means: the rest is checked in each event";
+            let reason = "the query returns more than it means: the rest is checked in each event";
             (SearchPlan::Superset, Some(reason))
         }
     }

@@ -17,7 +17,7 @@ use crate::matching::Mode;
 use crate::process::stop::Stop;
 use crate::process::ticker::Ticker;
 use crate::retro::{self, Retro};
-use crate::sighting::instances::{Bounds, Waiting};
+use crate::sighting::instances::{InstanceBounds, Waiting};
 use crate::sighting::message::WriterMessage;
 use crate::sighting::report::ReportSettings;
 use crate::state::waiting::SavedFile;
@@ -143,7 +143,7 @@ impl Start<'_> {
         };
         let path = config.state_dir.as_ref().map(|path| path.join(name));
         let file = path.filter(|_| is_kept).map(SavedFile::new);
-        let bounds = Bounds::waiting(config.observation_memory);
+        let bounds = InstanceBounds::waiting(config.observation_memory);
         Arc::new(Waiting::new(bounds, store.fates.metrics().clone(), file))
     }
 

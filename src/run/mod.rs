@@ -42,7 +42,7 @@ use crate::run::signals::Watcher;
 use crate::sighting::delivery::{Delivery, DeliveryCounts};
 use crate::sighting::lines::Pool;
 use crate::sighting::message::WriterMessage;
-use crate::sighting::noise::{Kept, Noise};
+use crate::sighting::noise::{HeldSighting, Noise};
 use crate::sighting::report::{Destination, ReportSettings, Reporter, Transform};
 use crate::sighting::tally::Tally;
 use crate::sighting::writer::{self, SinkResult};
@@ -201,7 +201,7 @@ fn run_threads(
         finished: finished.clone(),
     };
     let delivery = Arc::new(Delivery::default());
-    let writer = Writer::start(config, state.spool, &delivery, metrics, stop, inputs)?;
+    let writer = WriterThread::start(config, state.spool, &delivery, metrics, stop, inputs)?;
     let reported = state.reported.clone();
     let tally = summary::tally(config);
     let report = Arc::new(ReportSettings {
@@ -340,7 +340,7 @@ fn end_after_grace(stop: &Stop) {
         .name("grace".to_owned())
         .spawn(wait)
     {
-        error!("no thread to end the grace period: {error}");
+        error!("cannot start the thread that ends the grace period: {error}");
     }
 }
 
@@ -365,7 +365,7 @@ fn give_up_topics(config: &Config, mut topics: Vec<String>, stop: &Stop) -> Vec<
         topics.pop();
         if is_late(stop) && !topics.is_empty() {
             warn!(
-                "{} old topic(s) are not given up: the time to end in is over",
+                "{} old topic(s) are not given up: no time is left",
                 topics.len()
             );
             break;
@@ -406,7 +406,7 @@ fn start_held_back(
     metrics: &Arc<Metrics>,
     writer: &Sender<WriterMessage>,
     stop: &Stop,
-    pending: Vec<Kept>,
+    pending: Vec<HeldSighting>,
 ) -> std::io::Result<Ticker> {
     if report.noise.is_none() && pending.is_empty() {
         return Ok(Ticker::none());
@@ -467,12 +467,12 @@ fn session_settings(config: &Config, topics: Option<Topics>) -> session::BusSett
 }
 
 /// The writer's thread, and a channel that tells when it has ended.
-struct Writer {
+struct WriterThread {
     done: Receiver<SinkResult>,
     delivery: Arc<Delivery>,
 }
 
-impl Writer {
+impl WriterThread {
     fn start(
         config: &Config,
         spool: Option<Spool>,
@@ -491,7 +491,7 @@ impl Writer {
                 let _ = done_sender.send(ended);
             })?;
         let delivery = delivery.clone();
-        Ok(Writer { done, delivery })
+        Ok(WriterThread { done, delivery })
     }
 
     /// The work of the thread, for the configured sink.

@@ -12,7 +12,7 @@ use crate::observe::metrics::Metrics;
 use crate::process::ticker::{Ticker, Wake};
 
 /// How often the line is updated.
-const PAUSE: Duration = Duration::from_millis(250);
+const UPDATE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Shows the progress of a run over files on standard error, if that is a terminal and
 /// sightings are not printed on a terminal as well. The line is removed when the result is
@@ -32,7 +32,7 @@ pub fn start(
     }
     let metrics = metrics.clone();
     let started = Instant::now();
-    Ticker::start("progress", PAUSE, move |wake| {
+    Ticker::start("progress", UPDATE_INTERVAL, move |wake| {
         if wake == Wake::End {
             return logging::clear_status();
         }

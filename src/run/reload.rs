@@ -42,10 +42,10 @@ pub(super) fn start(
                 match allow::read(&noise) {
                     Ok(allow) => {
                         allowing.change(allow);
-                        info!("the files of --allow are read again");
+                        info!("reloaded the files of --allow");
                     }
                     // The reason is already logged.
-                    Err(_) => error!("what was allowed before still is"),
+                    Err(_) => error!("keeping the values that were allowed before"),
                 }
             }
             pass_on(&sender);

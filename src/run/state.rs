@@ -11,7 +11,7 @@ use crate::intake::Intake;
 use crate::observe::metrics::Metrics;
 use crate::process::exit_code::ExitCode;
 use crate::process::stop::Stop;
-use crate::sighting::noise::Kept;
+use crate::sighting::noise::HeldSighting;
 use crate::sighting::pending;
 use crate::state::journal::{Journal, LeftOver};
 use crate::state::reported::Reported;
@@ -31,7 +31,7 @@ pub struct RunState {
     /// The journal of held-back sightings.
     pub held_back: Option<Journal>,
     /// The sightings that an earlier run held back when it was killed.
-    pub pending: Vec<Kept>,
+    pub pending: Vec<HeldSighting>,
     /// The sightings that were reported already.
     pub reported: Option<Arc<Reported>>,
     /// The topics that the broker holds for this program.
@@ -91,7 +91,7 @@ impl RunState {
                 if !reported.knows_lists() && !config.jobs.indicators.is_empty() {
                     warn!(
                         "what an earlier release reported for values in lists is reported once \
-                         more: their ids are made of the kind and the value now"
+                         more: their ids are now made of the kind and the value"
                     );
                 }
                 Some(Arc::new(reported))
@@ -119,7 +119,7 @@ fn held_back(
     config: &Config,
     directory: &StateDir,
     stop: &Stop,
-) -> std::io::Result<(Option<Journal>, Vec<Kept>, u64)> {
+) -> std::io::Result<(Option<Journal>, Vec<HeldSighting>, u64)> {
     let path = directory.join("held-back");
     let holds_back = config.noise.aggregate.is_some() || config.noise.per_minute.is_some();
     if !holds_back && !path.exists() {
@@ -129,7 +129,7 @@ fn held_back(
     let mut pending = Vec::new();
     for (entry, ticket) in left_over.into_iter().map(LeftOver::take_up) {
         match pending::read(&entry) {
-            Some(kept) => pending.push(Kept {
+            Some(kept) => pending.push(HeldSighting {
                 ticket: Some(ticket),
                 ..kept
             }),

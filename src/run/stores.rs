@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, bounded, select};
 use log::error;
 
 use crate::config::Config;
-use crate::engine::live::Source;
+use crate::engine::live::LiveSource;
 use crate::engine::{self, Connection, LOG_FILES, Patience, SharedEngine};
 use crate::intake::{FateCounts, Fates};
 use crate::observe::logging::printable;
@@ -29,7 +29,7 @@ pub struct EventStore {
     /// The connection to the engine; `None` for log files.
     pub connection: Option<Arc<Connection>>,
     /// The source of its live matches, if known.
-    pub source: Option<Box<Source>>,
+    pub source: Option<Box<LiveSource>>,
     /// What becomes of the indicators on it.
     pub fates: Arc<Fates>,
 }
@@ -286,8 +286,8 @@ impl OutcomeReader {
     }
 
     /// The outcome by now.
-    pub fn outcome(&self) -> Outcome {
-        Outcome {
+    pub fn outcome(&self) -> StoreOutcome {
+        StoreOutcome {
             name: self.name.clone(),
             given_up: self.connection.as_ref().and_then(|one| one.given_up()),
             fates: self.fates.counts(),
@@ -298,7 +298,7 @@ impl OutcomeReader {
 
 /// The outcome of a store, for the last lines of a run that ends.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct StoreOutcome {
     /// The store's name.
     pub name: Arc<str>,
     /// Why its engine was given up, if it was.
@@ -309,7 +309,7 @@ pub struct Outcome {
     pub shown_found: u64,
 }
 
-impl Outcome {
+impl StoreOutcome {
     /// Why it was not queried, if it was not.
     pub fn not_queried(&self) -> Option<String> {
         let reason = self.given_up.as_ref()?;
@@ -327,7 +327,7 @@ impl Outcome {
     }
 }
 
-impl fmt::Display for Outcome {
+impl fmt::Display for StoreOutcome {
     /// What was queried, found, and left.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts = &self.fates;

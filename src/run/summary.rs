@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use log::{error, info};
 
-use crate::config::{Config, SummaryForm};
+use crate::config::{Config, SummaryFormat};
 use crate::process::input;
 use crate::sighting::summary;
 use crate::sighting::tally::{SightingSummary, Tally};
@@ -44,9 +44,9 @@ pub(super) fn output(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool 
         let _ = io::stderr().write_all(summary::table(&summary).as_bytes());
     }
     let mut is_good = true;
-    for (path, form) in &config.jobs.summary_files {
+    for (path, format) in &config.jobs.summary_files {
         let name = input::name(path);
-        match write(path, *form, &summary) {
+        match write(path, *format, &summary) {
             Ok(()) => info!("the summary is in {name}"),
             Err(reason) => {
                 error!("--summary-file {name}: {reason}");
@@ -57,11 +57,11 @@ pub(super) fn output(config: &Config, tally: Option<Arc<Mutex<Tally>>>) -> bool 
     is_good
 }
 
-fn write(path: &Path, form: SummaryForm, summary: &SightingSummary) -> io::Result<()> {
-    let text = match form {
-        SummaryForm::Json => summary::json(summary)?,
-        SummaryForm::Csv => summary::csv(summary),
-        SummaryForm::Html => summary::html(summary),
+fn write(path: &Path, format: SummaryFormat, summary: &SightingSummary) -> io::Result<()> {
+    let text = match format {
+        SummaryFormat::Json => summary::json(summary)?,
+        SummaryFormat::Csv => summary::csv(summary),
+        SummaryFormat::Html => summary::html(summary),
     };
     replace(path, text.as_bytes())
 }

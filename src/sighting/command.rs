@@ -21,10 +21,10 @@ use crate::process::stop::Stop;
 use crate::state::journal::Ticket;
 
 /// How often stored sightings are checked for being due.
-const LOOK: Duration = Duration::from_secs(60);
+const STORED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// A sighting, and its place if it was stored.
-type Handed = (CommandRun, Option<RetryPlace>);
+type HandedRun = (CommandRun, Option<RetryPlace>);
 
 /// The command and the sightings on their way to it.
 pub(super) struct Command {
@@ -32,7 +32,7 @@ pub(super) struct Command {
     metrics: Arc<Metrics>,
     stop: Stop,
     untaken: Untaken,
-    retries: Retries<Handed>,
+    retries: Retries<HandedRun>,
     /// The tickets that are finished once this many sightings are settled.
     marks: VecDeque<(u64, Vec<Ticket>)>,
 }
@@ -89,7 +89,9 @@ impl Command {
         let limit = self
             .retries
             .sleep(now)
-            .map_or(LOOK, |pause| pause.min(LOOK));
+            .map_or(STORED_CHECK_INTERVAL, |pause| {
+                pause.min(STORED_CHECK_INTERVAL)
+            });
         match messages.recv_timeout(limit) {
             Ok(WriterMessage::Command(run)) => {
                 let begun = self.retries.begin((run, None));
@@ -106,7 +108,7 @@ impl Command {
         true
     }
 
-    fn hand_over(&mut self, handed: Failed<Handed>) {
+    fn hand_over(&mut self, handed: Failed<HandedRun>) {
         let (run, _) = &handed.what;
         let result = run_command(
             &self.template,
@@ -124,7 +126,7 @@ impl Command {
         }
     }
 
-    fn failed(&mut self, handed: Failed<Handed>, reason: &str) {
+    fn failed(&mut self, handed: Failed<HandedRun>, reason: &str) {
         let id = handed.what.0.indicator.clone();
         let id = printable(&id, 200);
         match self.retries.failed(handed, Instant::now()) {
@@ -180,7 +182,10 @@ impl Command {
             }
         }
         if !left.is_empty() {
-            info!("the sink command has not taken {} sighting(s)", left.len());
+            info!(
+                "the sink command has not accepted {} sighting(s)",
+                left.len()
+            );
             self.untaken.put(&left, Undelivered::Lost);
         }
         if self.untaken.keeps() {

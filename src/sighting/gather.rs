@@ -19,7 +19,7 @@ const MOST_WAITING: usize = 20_000;
 
 /// A waiting sighting.
 #[derive(Debug)]
-pub(super) struct Gathered {
+pub(super) struct GatheredSighting {
     /// The original event, if it is still needed.
     pub event: Option<Context<'static>>,
     /// The input of the command.
@@ -28,9 +28,9 @@ pub(super) struct Gathered {
     pub facts: Facts,
 }
 
-impl Gathered {
+impl GatheredSighting {
     pub(super) fn new(event: Option<&Context<'_>>, context: &Context<'_>, facts: Facts) -> Self {
-        Gathered {
+        GatheredSighting {
             event: event.map(|event| event.clone().into_owned()),
             context: context.clone().into_owned(),
             facts,
@@ -50,7 +50,7 @@ impl Gathered {
 /// The waiting sightings of one thread.
 #[derive(Debug)]
 pub(super) struct Gathering {
-    waiting: Vec<(Arc<Indicator>, Gathered)>,
+    waiting: Vec<(Arc<Indicator>, GatheredSighting)>,
     since: Instant,
 }
 
@@ -67,7 +67,7 @@ impl Gathering {
     }
 
     /// Adds a sighting; returns whether it is time for the command.
-    pub(super) fn push(&mut self, indicator: &Indicator, one: Gathered) -> bool {
+    pub(super) fn push(&mut self, indicator: &Indicator, one: GatheredSighting) -> bool {
         if self.waiting.is_empty() {
             self.since = Instant::now();
         }
@@ -84,7 +84,7 @@ impl Gathering {
     }
 
     /// Removes and returns all of them in order.
-    pub(super) fn take(&mut self) -> Vec<(Arc<Indicator>, Gathered)> {
+    pub(super) fn take(&mut self) -> Vec<(Arc<Indicator>, GatheredSighting)> {
         std::mem::take(&mut self.waiting)
     }
 }

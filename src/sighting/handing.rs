@@ -2,8 +2,8 @@
 //! certainly accepted. A pure state machine: no process, no clock.
 //!
 //! A line that was read from the pipe may still be in a buffer of the command when it
-//! dies. So a line is only settled when the command has kept running for [`SETTLING`]
-//! after reading it, or has read [`WINDOW`] more bytes after it, or has exited
+//! dies. So a line is only settled when the command has kept running for [`ACCEPTANCE_TIME`]
+//! after reading it, or has read [`READ_AHEAD`] more bytes after it, or has exited
 //! successfully. Unsettled lines are sent again to the next process: at least once.
 
 use std::collections::VecDeque;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 /// How long a command has to keep running after reading a line for the line to count as
 /// accepted.
-pub const SETTLING: Duration = Duration::from_secs(2);
+pub const ACCEPTANCE_TIME: Duration = Duration::from_secs(2);
 
 /// How much a command may have read ahead, in bytes: what it read before that counts as
 /// accepted. Readers read 4 or 8 KiB at once, and no more than a pipe holds.
-pub const WINDOW: u64 = 64 * 1024;
+pub const READ_AHEAD: u64 = 64 * 1024;
 
 /// A line or a mark, in order of arrival.
 #[derive(Debug)]
@@ -151,8 +151,8 @@ impl<L, T> Handing<L, T> {
         let mut end = 0;
         self.settle(|line, read| {
             end += line.len() as u64;
-            let is_old = |read: Instant| now.saturating_duration_since(read) >= SETTLING;
-            read.is_some_and(is_old) || (end <= taken && taken - end >= WINDOW)
+            let is_old = |read: Instant| now.saturating_duration_since(read) >= ACCEPTANCE_TIME;
+            read.is_some_and(is_old) || (end <= taken && taken - end >= READ_AHEAD)
         })
     }
 
@@ -270,9 +270,15 @@ mod tests {
         assert_eq!(handing.next(100), b"d\n");
         assert_eq!(handing.look(0, start), settled(0, &[]));
         handing.wrote(2);
-        assert_eq!(handing.look(2, start + SETTLING / 2), settled(0, &[]));
-        assert_eq!(handing.look(0, start + SETTLING), settled(1, &[]));
-        assert_eq!(handing.look(0, start + 2 * SETTLING), settled(1, &[1]));
+        assert_eq!(
+            handing.look(2, start + ACCEPTANCE_TIME / 2),
+            settled(0, &[])
+        );
+        assert_eq!(handing.look(0, start + ACCEPTANCE_TIME), settled(1, &[]));
+        assert_eq!(
+            handing.look(0, start + 2 * ACCEPTANCE_TIME),
+            settled(1, &[1])
+        );
         assert!(handing.is_empty() && handing.held() == 0);
     }
 
@@ -356,7 +362,7 @@ mod tests {
                         // It handles what it has read well before the time is over.
                         check(handing.look(pipe.len(), now), &handled, &mut done);
                         handled.append(&mut buffer);
-                        now += SETTLING;
+                        now += ACCEPTANCE_TIME;
                         check(handing.look(pipe.len(), now), &handled, &mut done);
                     }
                     _ => {

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
 use log::{error, info, warn};
 
 use super::delivery::Undelivered;
-use super::handing::{GivenUp, Handing, SETTLING, Settled};
+use super::handing::{ACCEPTANCE_TIME, GivenUp, Handing, Settled};
 use super::message::{CommandRun, WriterMessage};
 use super::retries::MOST_RETRIES;
 use super::transform::TIME_LIMIT;
@@ -32,7 +32,7 @@ const MOST_HELD: u64 = 1 << 20;
 const PIECE: usize = 64 * 1024;
 
 /// How often stored sightings are checked for being due.
-const LOOK: Duration = Duration::from_secs(60);
+const STORED_CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// How long one turn waits for the command to read.
 const TURN: Duration = Duration::from_secs(1);
@@ -46,7 +46,7 @@ const MOST_DEATHS: u32 = MOST_RETRIES + 1;
 const CAREFUL: u32 = 3;
 
 /// A process that has accepted this many at once gets everything there is.
-const MANY: usize = 1024;
+const LARGEST_WINDOW: usize = 1024;
 
 /// A process that ran for this long is restarted after the first pause.
 const LONG_LIFE: Duration = Duration::from_secs(60);
@@ -141,9 +141,9 @@ impl LineSink {
             return true;
         }
         let next = if self.handing.is_empty() {
-            messages.recv_timeout(LOOK)
+            messages.recv_timeout(STORED_CHECK_INTERVAL)
         } else {
-            messages.recv_timeout(SETTLING / 4)
+            messages.recv_timeout(ACCEPTANCE_TIME / 4)
         };
         match next {
             Ok(message) => self.take(message),
@@ -198,14 +198,16 @@ impl LineSink {
             self.process = Some((process?, Instant::now()));
         }
         let (process, _) = self.process.as_mut().expect("it has just been started");
-        let limit = match next.is_empty() {
+        let limit = if !next.is_empty() {
+            TURN
+        } else if self.handing.unwritten() > 0 {
             // The next lines wait for these to be accepted.
-            true if self.handing.unwritten() > 0 => SETTLING / 4,
-            true => Duration::ZERO,
-            false => TURN,
+            ACCEPTANCE_TIME / 4
+        } else {
+            Duration::ZERO
         };
         let turn = process.turn(&next, limit, &self.stop);
-        let turn = turn.map_err(|error| format!("cannot be fed: {error}"))?;
+        let turn = turn.map_err(|error| format!("cannot be written to: {error}"))?;
         // Its output is ignored, even if it is closed.
         self.handing.wrote(turn.written);
         let is_gone = !process.takes_input() || process.has_exited();
@@ -231,7 +233,7 @@ impl LineSink {
             self.deaths = 0;
             self.giving_up = 1;
             if let Some(lines) = self.window {
-                self.window = Some(2 * lines).filter(|lines| *lines <= MANY);
+                self.window = Some(2 * lines).filter(|lines| *lines <= LARGEST_WINDOW);
                 self.backoff = Backoff::new();
             }
         }

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use crate::indicator::Indicator;
 use crate::matching::{Fields, Matcher, Scratch, Slot};
 use crate::observable::{Observable, address};
-use crate::protocol::Matched;
+use crate::protocol::MatchedField;
 
 /// The number of indicators that are kept prepared: sightings of few arrive together.
-const KEPT: usize = 64;
+const MOST_PREPARED: usize = 64;
 
 /// Finds an indicator's values in events.
 #[derive(Debug, Default)]
@@ -21,10 +21,10 @@ pub(super) struct Locator {
 impl Locator {
     /// The first place where the event holds a value of the indicator; `None` if it has
     /// no value, or was not matched by its meaning.
-    pub(super) fn first(&mut self, indicator: &Indicator, event: &str) -> Option<Matched> {
+    pub(super) fn first(&mut self, indicator: &Indicator, event: &str) -> Option<MatchedField> {
         self.look(indicator, event)?;
         let holding = self.scratch.holdings().next()?;
-        Some(Matched {
+        Some(MatchedField {
             path: holding.path,
             value: holding.text.to_owned(),
         })
@@ -59,7 +59,7 @@ impl Locator {
             .iter()
             .position(|(known, _)| known == observables);
         let number = known.unwrap_or_else(|| {
-            if self.ready.len() == KEPT {
+            if self.ready.len() == MOST_PREPARED {
                 self.ready.clear();
             }
             let mut matcher = Matcher::new(Fields::OfAnyName, true);
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn more_indicators_than_are_kept_ready_are_found_too() {
         let mut locator = Locator::default();
-        for number in 0..3 * KEPT {
+        for number in 0..3 * MOST_PREPARED {
             let own = format!("203.0.113.{}", number % 250);
             assert!(
                 locator

@@ -17,7 +17,7 @@ use crate::state::journal::{Journal, Ticket};
 
 /// A sighting that stands for several.
 #[derive(Debug)]
-pub struct Kept {
+pub struct HeldSighting {
     /// Its indicator.
     pub indicator: Arc<Indicator>,
     /// The first event.
@@ -41,8 +41,8 @@ type OfSource = (Arc<str>, Arc<str>);
 type BySensor = (Arc<str>, Option<Arc<str>>);
 
 struct NoiseState {
-    aggregate: Option<Windows<OfSource, Kept>>,
-    limit: Option<Windows<BySensor, Kept>>,
+    aggregate: Option<Windows<OfSource, HeldSighting>>,
+    limit: Option<Windows<BySensor, HeldSighting>>,
     journal: Option<Journal>,
 }
 
@@ -87,12 +87,12 @@ impl Noise {
             limit,
             journal,
         } = &mut *state;
-        let note = |kept: &mut Kept, count, span| note(journal.as_ref(), kept, count, span);
+        let note = |kept: &mut HeldSighting, count, span| note(journal.as_ref(), kept, count, span);
         let seen = facts
             .time
             .as_ref()
             .map_or_else(OffsetDateTime::now_utc, EventTime::utc);
-        let keep = |facts: &Facts| Kept {
+        let keep = |facts: &Facts| HeldSighting {
             indicator: indicator.clone().into(),
             event: event.clone().into_owned(),
             facts: facts.clone(),
@@ -127,7 +127,7 @@ impl Noise {
     }
 
     /// The sightings to send now, since their time is over.
-    pub fn due(&self, now: Instant) -> Vec<Kept> {
+    pub fn due(&self, now: Instant) -> Vec<HeldSighting> {
         self.take(|state| {
             let aggregated = state.aggregate.as_mut().map(|windows| windows.close(now));
             let limited = state.limit.as_mut().map(|windows| windows.close(now));
@@ -136,7 +136,7 @@ impl Noise {
     }
 
     /// The remaining sightings at the end.
-    pub fn rest(&self) -> Vec<Kept> {
+    pub fn rest(&self) -> Vec<HeldSighting> {
         self.take(|state| {
             let aggregated = state.aggregate.as_mut().map(Windows::close_all);
             let limited = state.limit.as_mut().map(Windows::close_all);
@@ -146,8 +146,8 @@ impl Noise {
 
     fn take(
         &self,
-        close: impl FnOnce(&mut NoiseState) -> [Option<Vec<Closed<Kept>>>; 2],
-    ) -> Vec<Kept> {
+        close: impl FnOnce(&mut NoiseState) -> [Option<Vec<Closed<HeldSighting>>>; 2],
+    ) -> Vec<HeldSighting> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let closed = close(&mut state);
         let closed = closed.into_iter().flatten().flatten();
@@ -158,7 +158,7 @@ impl Noise {
 /// Records in the journal what a window holds back.
 fn note(
     journal: Option<&Journal>,
-    kept: &mut Kept,
+    kept: &mut HeldSighting,
     count: u64,
     [first_seen, last_seen]: [OffsetDateTime; 2],
 ) {
@@ -181,7 +181,7 @@ fn note(
 }
 
 /// The sighting that stands for those of a window.
-fn several(closed: Closed<Kept>) -> Kept {
+fn several(closed: Closed<HeldSighting>) -> HeldSighting {
     let mut kept = closed.kept;
     let begun = kept.facts.series.take();
     kept.facts.series = Some(Series {

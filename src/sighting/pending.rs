@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::noise::Kept;
+use super::noise::HeldSighting;
 use crate::indicator::{Indicator, Protocol};
 use crate::observable::{EventTime, Observable, PROPERTIES};
-use crate::protocol::{Context, Facts, MatchType, Matched, Sensor, Series};
+use crate::protocol::{Context, Facts, MatchType, MatchedField, Sensor, Series};
 
 /// The number of sightings, and the times of their first and last events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Counts {
 }
 
 /// The line for a sighting that stands for several.
-pub(super) fn written(kept: &Kept) -> String {
-    let Kept {
+pub(super) fn written(kept: &HeldSighting) -> String {
+    let HeldSighting {
         indicator,
         event,
         facts,
@@ -83,7 +83,7 @@ pub(super) fn written(kept: &Kept) -> String {
 }
 
 /// A held-back sighting of an earlier run; `None` if it cannot be read.
-pub fn read(entry: &[u8]) -> Option<Kept> {
+pub fn read(entry: &[u8]) -> Option<HeldSighting> {
     let (line, counts) = std::str::from_utf8(entry).ok()?.split_once('\n')?;
     let counts = Counts::read(counts.lines().next_back()?)?;
     let line: Value = serde_json::from_str(line).ok()?;
@@ -124,7 +124,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
         },
         time: text("time").and_then(|time| EventTime::parse(&time)),
         matched: match &texts("matched")[..] {
-            [path, value] => Some(Matched {
+            [path, value] => Some(MatchedField {
                 path: path.clone(),
                 value: value.clone(),
             }),
@@ -141,7 +141,7 @@ pub fn read(entry: &[u8]) -> Option<Kept> {
         }),
         instance: text("instance").map(Arc::from),
     };
-    Some(Kept {
+    Some(HeldSighting {
         indicator: Arc::new(indicator),
         event: Context::new(&text("event")?).ok()?.into_owned(),
         facts,
@@ -199,13 +199,13 @@ mod tests {
             assert_eq!((one.kind(), &*one.to_string()), (kind, text));
             indicator.observables.push(one);
         }
-        let kept = Kept {
+        let kept = HeldSighting {
             indicator: indicator.into(),
             event: Context::already_checked("{\"a\":\"\\n\"}").into_owned(),
             facts: Facts {
                 match_type: MatchType::Live,
                 time: EventTime::parse("2024-03-05T10:26:53.5+01:00"),
-                matched: Some(Matched {
+                matched: Some(MatchedField {
                     path: "a".to_owned(),
                     value: "\n".to_owned(),
                 }),

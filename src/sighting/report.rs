@@ -18,15 +18,15 @@ use crate::process::stop::Stop;
 use crate::protocol::facts::OBSERVATIONS;
 use crate::protocol::{Context, Facts, MatchType, Sensor};
 use crate::sighting::delivery::{Delivery, Undelivered};
-use crate::sighting::gather::{Gathered, Gathering};
+use crate::sighting::gather::{GatheredSighting, Gathering};
 use crate::sighting::instances::Observed;
 use crate::sighting::lines::Pool;
 use crate::sighting::locate::Locator;
 use crate::sighting::message::WriterMessage;
-use crate::sighting::noise::{Kept, Noise};
+use crate::sighting::noise::{HeldSighting, Noise};
 use crate::sighting::pack::Packer;
 use crate::sighting::tally::Tally;
-use crate::sighting::transform::{Failure, transform};
+use crate::sighting::transform::{TransformError, transform};
 use crate::sighting::windows;
 use crate::state::journal::Ticket;
 use crate::state::reported::Reported;
@@ -143,7 +143,7 @@ pub enum Transform {
 }
 
 /// A match: an event, or the last of several.
-struct Met<'a> {
+struct MatchedEvents<'a> {
     /// The event as it was printed.
     context: &'a Context<'a>,
     /// The events before it.
@@ -156,7 +156,7 @@ struct Met<'a> {
     time: Option<EventTime>,
 }
 
-impl Met<'_> {
+impl MatchedEvents<'_> {
     /// The texts of all events, sorted, if there are several.
     fn instance(&self) -> Option<Arc<str>> {
         if self.others.is_empty() {
@@ -229,7 +229,7 @@ impl Reporter {
         match_type: MatchType,
         time: Option<EventTime>,
     ) {
-        let met = Met {
+        let met = MatchedEvents {
             context,
             others: &[],
             match_type,
@@ -250,7 +250,7 @@ impl Reporter {
             return;
         };
         self.come_from(&last.source);
-        let met = Met {
+        let met = MatchedEvents {
             context: &Context::already_checked(&last.event),
             others,
             match_type,
@@ -260,8 +260,8 @@ impl Reporter {
         self.report_met(indicator, &met);
     }
 
-    fn report_met(&mut self, indicator: &Indicator, met: &Met<'_>) {
-        let Met {
+    fn report_met(&mut self, indicator: &Indicator, met: &MatchedEvents<'_>) {
+        let MatchedEvents {
             context,
             others,
             match_type,
@@ -276,7 +276,7 @@ impl Reporter {
             let id = printable(&indicator.id, 200);
             debug!(
                 indicator:% = id, kind = indicator.kind(), reason = "allowed";
-                "indicator {id}: it is allowed by now, or every address that an event holds of it"
+                "indicator {id}: it is allowed by now, or all of its addresses in an event are"
             );
             return;
         }
@@ -353,7 +353,11 @@ impl Reporter {
     }
 
     /// The context with the other events of its instance, if there are any.
-    fn with_others(&self, indicator: &Indicator, met: &Met<'_>) -> Option<Context<'static>> {
+    fn with_others(
+        &self,
+        indicator: &Indicator,
+        met: &MatchedEvents<'_>,
+    ) -> Option<Context<'static>> {
         if met.others.is_empty() {
             return None;
         }
@@ -402,7 +406,7 @@ impl Reporter {
 
     /// Sends sightings that stand for several. Once they are safe, their entries in the
     /// journal are closed.
-    pub fn send_aggregated(&mut self, all: Vec<Kept>) {
+    pub fn send_aggregated(&mut self, all: Vec<HeldSighting>) {
         if all.is_empty() {
             return;
         }
@@ -463,7 +467,7 @@ impl Reporter {
             Transform::Lines(pool) => {
                 let is_enough = pool.gather(context.as_str().len());
                 let is_wanted = is_event && settings.reported.is_some();
-                let one = Gathered::new(is_wanted.then_some(event), context, facts);
+                let one = GatheredSighting::new(is_wanted.then_some(event), context, facts);
                 if self.gathering.push(indicator, one) || is_enough {
                     self.flush();
                 }
@@ -481,7 +485,8 @@ impl Reporter {
             return;
         }
         let gathered = self.gathering.take();
-        let input = |(indicator, one): &(Arc<Indicator>, Gathered)| one.input(ioc(indicator));
+        let input =
+            |(indicator, one): &(Arc<Indicator>, GatheredSighting)| one.input(ioc(indicator));
         let outputs = pool.transform(gathered.iter().map(input).collect());
         for ((indicator, one), output) in gathered.into_iter().zip(outputs) {
             let event = one.event.as_ref().unwrap_or(&one.context);
@@ -496,7 +501,7 @@ impl Reporter {
         event: &Context<'_>,
         context: &Context<'_>,
         facts: &Facts,
-        output: Result<Context<'static>, Failure>,
+        output: Result<Context<'static>, TransformError>,
     ) {
         match output {
             Ok(transformed) => self.packer.pack(indicator, &transformed, facts),
@@ -531,7 +536,7 @@ impl Reporter {
         indicator: &Indicator,
         context: &Context<'_>,
         facts: &Facts,
-        reason: &Failure,
+        reason: &TransformError,
     ) {
         self.metrics.transforms_failed.add(1);
         let id = printable(&indicator.id, 200);

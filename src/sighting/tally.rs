@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use crate::indicator::Indicator;
 use crate::matching::condition::Field;
-use crate::matching::event::{Event, Value};
+use crate::matching::event::{Event, EventValue};
 use crate::matching::places::Sought;
 
 /// The most hosts of an indicator that are distinguished.
@@ -231,7 +231,7 @@ fn own_host(event: &str, indicator: &str) -> Option<IpAddr> {
     let mut ends = Vec::new();
     for field in [Field::SourceAddress, Field::DestinationAddress] {
         event.each(Sought::Field(field), false, |held| {
-            if let Value::Address(address) = held.value {
+            if let EventValue::Address(address) = held.value {
                 ends.push(address);
             }
         });

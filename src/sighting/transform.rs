@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use thiserror::Error;
 
 use crate::observe::logging::printable;
-use crate::process::child::{self, End, Limits};
+use crate::process::child::{self, ChildEnd, Limits};
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
@@ -23,16 +23,16 @@ const LONGEST_OUTPUT: usize = 16 << 20;
 /// Why there is no transformed context.
 #[derive(Debug, Error)]
 #[error("{reason}")]
-pub struct Failure {
+pub struct TransformError {
     reason: String,
     /// Whether the command was killed (SIGKILL), which says nothing about the context.
     was_killed: bool,
 }
 
-impl Failure {
+impl TransformError {
     /// A failure with this reason.
     pub fn new(reason: &str) -> Self {
-        Failure {
+        TransformError {
             reason: reason.to_owned(),
             was_killed: false,
         }
@@ -50,13 +50,13 @@ pub fn transform(
     ioc: &str,
     match_type: MatchType,
     stop: &Stop,
-) -> Result<Context<'static>, Failure> {
+) -> Result<Context<'static>, TransformError> {
     let run = || run_command(template, context, ioc, match_type, stop);
     let output = match run() {
         Err(failure) if failure.was_killed => run()?,
         result => result?,
     };
-    Context::from_command(output).map_err(|error| Failure::new(&error.to_string()))
+    Context::from_command(output).map_err(|error| TransformError::new(&error.to_string()))
 }
 
 /// Runs a command for one sighting, with the context on its standard input; returns its
@@ -70,7 +70,7 @@ pub fn run_command(
     ioc: &str,
     match_type: MatchType,
     stop: &Stop,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, TransformError> {
     let limits = Limits {
         time: Some(TIME_LIMIT),
         stop,
@@ -84,36 +84,36 @@ fn run_within(
     context: &Context<'_>,
     ioc: &str,
     match_type: MatchType,
-) -> Result<Vec<u8>, Failure> {
+) -> Result<Vec<u8>, TransformError> {
     let mut command = child::command(Path::new(template.program()));
     command.args(template.arguments(ioc, match_type.as_str()));
     let input = format!("{}\n", context.as_str());
     let (outcome, output) =
         child::run_to_end(&mut command, input.as_bytes(), limits, LONGEST_OUTPUT)
-            .map_err(|error| Failure::new(&format!("it cannot be run: {error}")))?;
+            .map_err(|error| TransformError::new(&format!("it cannot be run: {error}")))?;
     let mut was_killed = false;
     let reason = match outcome.end {
-        End::Exited(status) if status.success() => return Ok(output),
-        End::Exited(status) => {
+        ChildEnd::Exited(status) if status.success() => return Ok(output),
+        ChildEnd::Exited(status) => {
             was_killed = status.signal() == Some(Signal::KILL.as_raw());
             let words = outcome.last_words();
             format!("{}, {}", child::describe(status), printable(&words, 500))
         }
-        End::TimedOut => format!(
+        ChildEnd::TimedOut => format!(
             "it took longer than {:.1} s",
             limits.time.unwrap_or_default().as_secs_f64()
         ),
-        End::Stopped => "the program was stopped".to_owned(),
-        End::Enough => format!("it printed more than {LONGEST_OUTPUT} bytes"),
+        ChildEnd::Stopped => "the program was stopped".to_owned(),
+        ChildEnd::Enough => format!("it printed more than {LONGEST_OUTPUT} bytes"),
     };
-    Err(Failure { reason, was_killed })
+    Err(TransformError { reason, was_killed })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(command: &str, time: Duration) -> Result<Vec<u8>, Failure> {
+    fn run(command: &str, time: Duration) -> Result<Vec<u8>, TransformError> {
         let stop = Stop::new().expect("two socket pairs");
         let limits = Limits {
             time: Some(time),

@@ -17,11 +17,11 @@ use crate::protocol::{Context, MatchType};
 use crate::state::spool::{Position, Spool};
 
 /// The pause between two rounds of tries in the same run.
-const PAUSE: Duration = Duration::from_secs(600);
+const ROUND_PAUSE: Duration = Duration::from_secs(600);
 
 /// A stored sighting.
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct StoredSighting {
     ioc: String,
     match_type: String,
     indicator: String,
@@ -32,10 +32,10 @@ struct Record {
 pub struct Untaken {
     metrics: Arc<Metrics>,
     delivery: Arc<Delivery>,
-    kept: Option<Kept>,
+    kept: Option<StoredRetries>,
 }
 
-struct Kept {
+struct StoredRetries {
     spool: Spool,
     /// The next sighting to try.
     next: Position,
@@ -61,10 +61,10 @@ impl Untaken {
                     spool.bytes()
                 );
             }
-            Kept {
+            StoredRetries {
                 next: spool.delivered(),
                 until: spool.end(),
-                again: Instant::now() + PAUSE,
+                again: Instant::now() + ROUND_PAUSE,
                 open: BTreeSet::new(),
                 spool,
             }
@@ -83,7 +83,7 @@ impl Untaken {
         let is_over = kept.next >= kept.until && kept.open.is_empty();
         if is_over && now >= kept.again && !kept.spool.is_empty() {
             kept.until = kept.spool.end();
-            kept.again = now + PAUSE;
+            kept.again = now + ROUND_PAUSE;
         }
         while kept.next < kept.until {
             let place = kept.next;
@@ -174,7 +174,7 @@ impl Untaken {
     }
 }
 
-impl Kept {
+impl StoredRetries {
     fn close(&mut self, place: Position) {
         self.open.remove(&place);
         let delivered = self.open.first().copied().unwrap_or(self.next);
@@ -187,7 +187,7 @@ impl Kept {
 impl CommandRun {
     fn to_record(&self) -> Vec<u8> {
         let context = RawValue::from_string(self.context.as_str().to_owned());
-        let record = Record {
+        let record = StoredSighting {
             ioc: self.ioc.clone(),
             match_type: self.match_type.as_str().to_owned(),
             indicator: self.indicator.to_string(),
@@ -197,7 +197,8 @@ impl CommandRun {
     }
 
     fn of_record(bytes: &[u8]) -> Result<Self, String> {
-        let record: Record = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        let record: StoredSighting =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let context = Context::from_command(record.context.get().as_bytes().to_vec());
         Ok(CommandRun {
             ioc: record.ioc,
@@ -253,7 +254,7 @@ mod tests {
         let now = Instant::now();
         // It is not tried in the round in which it was given up.
         assert!(contexts(&mut untaken, now).is_empty());
-        assert_eq!(contexts(&mut untaken, now + 2 * PAUSE).len(), 3);
+        assert_eq!(contexts(&mut untaken, now + 2 * ROUND_PAUSE).len(), 3);
         untaken.end();
         assert!(metrics.spooled_bytes.get() > 0);
 

@@ -46,7 +46,7 @@ pub enum Reports {
 }
 
 #[derive(Debug)]
-struct Open<V> {
+struct OpenWindow<V> {
     until: Instant,
     passed: u64,
     held: u64,
@@ -59,7 +59,7 @@ pub struct Windows<K, V> {
     length: Duration,
     most: u64,
     reports: Reports,
-    open: HashMap<K, Open<V>>,
+    open: HashMap<K, OpenWindow<V>>,
     /// In the order in which they close, which is the order in which they opened.
     order: VecDeque<(Instant, K)>,
 }
@@ -92,7 +92,7 @@ impl<K: Clone + Eq + Hash, V> Windows<K, V> {
             // If the clock cannot go that far, the window never closes.
             let until = now.checked_add(self.length).unwrap_or(now);
             self.order.push_back((until, key.clone()));
-            Open {
+            OpenWindow {
                 until,
                 passed: 0,
                 held: 0,

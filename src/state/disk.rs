@@ -37,7 +37,7 @@ pub trait Disk: Debug + Send + Sync {
     /// # Errors
     /// The system refuses; [`io::ErrorKind::NotFound`] if the file does not exist and is
     /// not to be created.
-    fn open(&self, path: &Path, open: Open) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, path: &Path, open: OpenMode) -> io::Result<Box<dyn DiskFile>>;
 
     /// Renames a file, replacing the file with the new name.
     ///
@@ -60,7 +60,7 @@ pub trait Disk: Debug + Send + Sync {
 
 /// Which file [`Disk::open`] opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
+pub enum OpenMode {
     /// An existing file.
     Existing,
     /// An existing file unchanged, or a new one.
@@ -119,11 +119,11 @@ impl Disk for Real {
             .collect()
     }
 
-    fn open(&self, path: &Path, open: Open) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, path: &Path, open: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
-            .create(open == Open::OrCreate)
+            .create(open == OpenMode::OrCreate)
             .truncate(false)
             .mode(0o600)
             .open(path)?;
@@ -167,19 +167,19 @@ impl DiskFile for File {
 
 /// Reads a file from an offset on.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct FileReading {
     file: Box<dyn DiskFile>,
     offset: u64,
 }
 
-impl Reading {
+impl FileReading {
     /// Starts at this offset.
     pub(super) fn at(file: Box<dyn DiskFile>, offset: u64) -> Self {
-        Reading { file, offset }
+        FileReading { file, offset }
     }
 }
 
-impl Read for Reading {
+impl Read for FileReading {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.file.read_at(buffer, self.offset)?;
         self.offset += count as u64;
@@ -187,7 +187,7 @@ impl Read for Reading {
     }
 }
 
-impl Seek for Reading {
+impl Seek for FileReading {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let place = match to {
             SeekFrom::Start(offset) => Some(offset),
@@ -217,7 +217,7 @@ pub(super) fn read_exact_at(file: &dyn DiskFile, buffer: &mut [u8], offset: u64)
 /// The whole content of a file.
 pub(super) fn content(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    Reading::at(disk.open(path, Open::Existing)?, 0).read_to_end(&mut content)?;
+    FileReading::at(disk.open(path, OpenMode::Existing)?, 0).read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -230,7 +230,7 @@ pub(super) fn write_anew(
     content: &[u8],
 ) -> io::Result<Box<dyn DiskFile>> {
     let new = path.with_extension("new");
-    let file = disk.open(&new, Open::OrCreate)?;
+    let file = disk.open(&new, OpenMode::OrCreate)?;
     file.cut(0)?;
     file.write_at(content, 0)?;
     file.sync()?;

@@ -31,8 +31,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use log::error;
 
-use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
-use super::records::{self, Next};
+use super::disk::{self, Disk, DiskFile, FileReading, OpenMode, Real};
+use super::records::{self, NextRecord};
 use crate::process::stop::Stop;
 
 /// The bytes of finished entries that are tolerated before the file is rewritten.
@@ -476,16 +476,16 @@ struct Unfinished {
 
 /// The unfinished entries of a journal, and the number of torn bytes at its end.
 fn read_all(disk: &dyn Disk, path: &Path) -> io::Result<(BTreeMap<u64, Unfinished>, u64)> {
-    let file = match disk.open(path, Open::Existing) {
+    let file = match disk.open(path, OpenMode::Existing) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((BTreeMap::new(), 0)),
         Err(error) => return Err(error),
     };
     let size = file.size()?;
-    let mut file = BufReader::new(Reading::at(file, 0));
+    let mut file = BufReader::new(FileReading::at(file, 0));
     let mut open = BTreeMap::<u64, Unfinished>::new();
     let mut whole = 0;
-    while let Next::Record(record) = records::read(&mut file)? {
+    while let NextRecord::Record(record) = records::read(&mut file)? {
         whole += (records::HEADER + record.len()) as u64;
         let Some((&[kind, a, b, c, d, e, f, g, h], message)) = record.split_first_chunk() else {
             continue;

@@ -6,7 +6,7 @@
 use std::io::{self, Read};
 
 /// The longest record in bytes: a longer one can only be damage.
-pub const LONGEST: usize = 64 << 20;
+pub const LONGEST_RECORD: usize = 64 << 20;
 
 /// The bytes before the content: its length and its CRC-32, little-endian.
 pub const HEADER: usize = 8;
@@ -14,7 +14,7 @@ pub const HEADER: usize = 8;
 /// Appends a record, which must not be empty, to a buffer.
 pub fn encode(record: &[u8], buffer: &mut Vec<u8>) {
     debug_assert!(!record.is_empty(), "it would read as damage");
-    let length = u32::try_from(record.len()).expect("records are shorter than LONGEST");
+    let length = u32::try_from(record.len()).expect("records are shorter than LONGEST_RECORD");
     buffer.extend_from_slice(&length.to_le_bytes());
     buffer.extend_from_slice(&crc32fast::hash(record).to_le_bytes());
     buffer.extend_from_slice(record);
@@ -22,7 +22,7 @@ pub fn encode(record: &[u8], buffer: &mut Vec<u8>) {
 
 /// The result of reading a record.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum NextRecord {
     /// A whole record.
     Record(Vec<u8>),
     /// The end of the file, after a whole record.
@@ -35,25 +35,25 @@ pub enum Next {
 ///
 /// # Errors
 /// The file cannot be read.
-pub fn read(mut file: impl Read) -> io::Result<Next> {
+pub fn read(mut file: impl Read) -> io::Result<NextRecord> {
     let mut header = [0; HEADER];
     match fill(&mut file, &mut header)? {
-        0 => return Ok(Next::End),
+        0 => return Ok(NextRecord::End),
         HEADER => {}
-        _ => return Ok(Next::Torn),
+        _ => return Ok(NextRecord::Torn),
     }
     let [a, b, c, d, e, f, g, h] = header;
     let length = u32::from_le_bytes([a, b, c, d]) as usize;
     let checksum = u32::from_le_bytes([e, f, g, h]);
-    if length == 0 || length > LONGEST {
-        return Ok(Next::Torn);
+    if length == 0 || length > LONGEST_RECORD {
+        return Ok(NextRecord::Torn);
     }
     let mut record = Vec::new();
     file.take(length as u64).read_to_end(&mut record)?;
     if record.len() == length && crc32fast::hash(&record) == checksum {
-        Ok(Next::Record(record))
+        Ok(NextRecord::Record(record))
     } else {
-        Ok(Next::Torn)
+        Ok(NextRecord::Torn)
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn zeros_are_no_records() {
-        assert_eq!(read(&[0; 64][..]).expect("memory"), Next::Torn);
+        assert_eq!(read(&[0; 64][..]).expect("memory"), NextRecord::Torn);
     }
 
     proptest::proptest! {
@@ -96,9 +96,9 @@ mod tests {
             let whole = if cut == 0 { records.len() } else { records.len() - 1 };
             let mut file = &buffer[..buffer.len() - cut];
             for record in &records[..whole] {
-                proptest::prop_assert_eq!(read(&mut file).expect("memory"), Next::Record(record.clone()));
+                proptest::prop_assert_eq!(read(&mut file).expect("memory"), NextRecord::Record(record.clone()));
             }
-            let expected = if cut == 0 { Next::End } else { Next::Torn };
+            let expected = if cut == 0 { NextRecord::End } else { NextRecord::Torn };
             proptest::prop_assert_eq!(read(&mut file).expect("memory"), expected);
         }
 

@@ -34,8 +34,8 @@ use std::sync::Arc;
 
 use log::warn;
 
-use super::disk::{self, Disk, DiskFile, Open, Reading, Real};
-use super::records::{self, HEADER, Next};
+use super::disk::{self, Disk, DiskFile, FileReading, OpenMode, Real};
+use super::records::{self, HEADER, NextRecord};
 
 /// The size in bytes at which a new segment is begun.
 const SEGMENT: u64 = 8 << 20;
@@ -79,7 +79,7 @@ pub struct Spool {
     /// Everything before it is delivered.
     delivered: Position,
     /// The segment that is being read, and the position in it.
-    reader: Option<(u64, BufReader<Reading>, u64)>,
+    reader: Option<(u64, BufReader<FileReading>, u64)>,
 }
 
 /// The damage found when opening.
@@ -115,7 +115,7 @@ impl Spool {
         disk::sync_directory_of(&*disk, directory)?;
         let mut damage = Damage::default();
         let segments = open_segments(&*disk, directory, &mut damage)?;
-        let position_file = disk.open(&directory.join("position"), Open::OrCreate)?;
+        let position_file = disk.open(&directory.join("position"), OpenMode::OrCreate)?;
         let start = Position {
             segment: segments.front().map_or(1, |segment| segment.number),
             offset: 0,
@@ -267,7 +267,7 @@ impl Spool {
         self.position_file.sync()?;
         let path = segment_path(&self.directory, number);
         // An existing file was begun when its name was not safe.
-        let file = self.disk.open(&path, Open::OrCreate)?;
+        let file = self.disk.open(&path, OpenMode::OrCreate)?;
         file.cut(0)?;
         disk::sync_directory_of(&*self.disk, &path)?;
         self.end = Some(file);
@@ -353,8 +353,8 @@ impl Spool {
         // only damage that is found again counts.
         for is_last in [false, true] {
             match self.try_read_in(segment, offset) {
-                Ok(Next::Record(record)) => return Ok(record),
-                Ok(Next::End | Next::Torn) => self.reader = None,
+                Ok(NextRecord::Record(record)) => return Ok(record),
+                Ok(NextRecord::End | NextRecord::Torn) => self.reader = None,
                 Err(error) => {
                     self.reader = None;
                     if is_last {
@@ -372,12 +372,12 @@ impl Spool {
         Err(io::Error::new(io::ErrorKind::InvalidData, reason))
     }
 
-    fn try_read_in(&mut self, segment: Segment, offset: u64) -> io::Result<Next> {
+    fn try_read_in(&mut self, segment: Segment, offset: u64) -> io::Result<NextRecord> {
         let open = match &mut self.reader {
             Some((number, _, _)) if *number == segment.number => &mut self.reader,
             other => {
                 let path = segment_path(&self.directory, segment.number);
-                let file = Reading::at(self.disk.open(&path, Open::Existing)?, 0);
+                let file = FileReading::at(self.disk.open(&path, OpenMode::Existing)?, 0);
                 *other = Some((segment.number, BufReader::new(file), 0));
                 other
             }
@@ -388,7 +388,7 @@ impl Spool {
         file.seek_relative(distance)?;
         *there = offset;
         let next = records::read(&mut *file)?;
-        if let Next::Record(record) = &next {
+        if let NextRecord::Record(record) = &next {
             *there = offset + (HEADER + record.len()) as u64;
         }
         Ok(next)
@@ -477,7 +477,7 @@ fn open_segments(
     numbers.sort_unstable();
     let mut segments = VecDeque::new();
     for number in numbers {
-        let file = disk.open(&segment_path(directory, number), Open::Existing)?;
+        let file = disk.open(&segment_path(directory, number), OpenMode::Existing)?;
         let bytes = file.size()?;
         segments.push_back(Segment { number, bytes });
     }
@@ -493,7 +493,7 @@ fn open_segments(
 /// Truncates a segment after its records, and makes these survive a power loss: the next
 /// one may be safe on disk before this one is written again.
 fn cut(disk: &dyn Disk, directory: &Path, segment: Segment) -> io::Result<()> {
-    let file = disk.open(&segment_path(directory, segment.number), Open::Existing)?;
+    let file = disk.open(&segment_path(directory, segment.number), OpenMode::Existing)?;
     file.cut(segment.bytes)?;
     file.sync()
 }
@@ -557,24 +557,24 @@ fn is_plausible(
     let mut whole = 0;
     while whole < position.offset {
         match records::read(&mut file)? {
-            Next::Record(record) => whole += (HEADER + record.len()) as u64,
+            NextRecord::Record(record) => whole += (HEADER + record.len()) as u64,
             // Truncated, or damaged before it: the end of the records is unknown.
-            Next::End | Next::Torn => return Ok(true),
+            NextRecord::End | NextRecord::Torn => return Ok(true),
         }
     }
     Ok(whole == position.offset)
 }
 
-fn reading(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<BufReader<Reading>> {
-    let file = disk.open(path, Open::Existing)?;
-    Ok(BufReader::new(Reading::at(file, from)))
+fn reading(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<BufReader<FileReading>> {
+    let file = disk.open(path, OpenMode::Existing)?;
+    Ok(BufReader::new(FileReading::at(file, from)))
 }
 
 /// The number of leading bytes of a segment that are whole records.
 fn whole_bytes(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
     let mut file = reading(disk, path, 0)?;
     let mut whole = 0;
-    while let Next::Record(record) = records::read(&mut file)? {
+    while let NextRecord::Record(record) = records::read(&mut file)? {
         whole += (HEADER + record.len()) as u64;
     }
     Ok(whole)
@@ -583,7 +583,7 @@ fn whole_bytes(disk: &dyn Disk, path: &Path) -> io::Result<u64> {
 fn count_records(disk: &dyn Disk, path: &Path, from: u64) -> io::Result<u64> {
     let mut file = reading(disk, path, from)?;
     let mut count = 0;
-    while let Next::Record(_) = records::read(file.by_ref())? {
+    while let NextRecord::Record(_) = records::read(file.by_ref())? {
         count += 1;
     }
     Ok(count)

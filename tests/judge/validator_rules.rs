@@ -5,7 +5,7 @@
 //! own, and wrong in places: a list of hashes after `IN` is compared as if it
 //! were one hash, and two parentheses at the start count as no bracket.
 
-use vast_threatbus::protocol::stix::pattern::{Condition, ObjectPath, Pattern, Step, Test};
+use vast_threatbus::protocol::stix::pattern::{ObjectPath, Pattern, PropertyCondition, Step, Test};
 
 /// The first thing that the validator would object to in a pattern that parsed.
 pub fn objection(text: &str, pattern: &Pattern) -> Option<String> {
@@ -37,10 +37,10 @@ fn begins_with_bracket(text: &str) -> bool {
 /// list is never a hash, and `LIKE 'abc%'` is not one either.
 fn hash_objection(text: &str, test: &Test) -> Option<String> {
     let operand = match &test.condition {
-        Condition::Exists => return None,
-        Condition::Compare(_, literal) => Some(literal.position),
-        Condition::Text(_, text) => Some(text.position),
-        Condition::In(_) => None,
+        PropertyCondition::Exists => return None,
+        PropertyCondition::Compare(_, literal) => Some(literal.position),
+        PropertyCondition::Text(_, text) => Some(text.position),
+        PropertyCondition::In(_) => None,
     };
     let Step::Key(name) = step_under_hashes(&test.path)? else {
         return Some("it cannot read an index after hashes".to_owned());

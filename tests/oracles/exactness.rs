@@ -11,9 +11,11 @@ use crossbeam_channel::{Receiver, unbounded};
 use proptest::prelude::*;
 
 use super::batch_runner::{BatchRunner, Interruption};
-use super::event_multiset::{Budget, Memory, fingerprint};
-use super::queue::Request;
-use crate::engine::{Bounds, Engine, Event as Piece, Line, NotReady, QueryOutcome, QueryTarget};
+use super::event_multiset::{EventBudget, Memory, fingerprint};
+use super::queue::RetroRequest;
+use crate::engine::{
+    Engine, Event as Piece, Line, NotReady, QueryBounds, QueryOutcome, QueryTarget,
+};
 use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::Fates;
 use crate::matching::Concepts;
@@ -112,7 +114,7 @@ impl Engine for Plain {
     fn export(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         _: &Stop,
         consume: &mut dyn FnMut(Piece<'_>) -> Flow,
     ) -> QueryOutcome {
@@ -174,7 +176,7 @@ impl Run {
         let requests = indicators
             .iter()
             .enumerate()
-            .map(|(number, observables)| Request::new(indicator(number, observables)))
+            .map(|(number, observables)| RetroRequest::new(indicator(number, observables)))
             .collect();
         self.sightings_of(vec![requests], indicators.len())
     }
@@ -182,7 +184,7 @@ impl Run {
     /// The same for several batches of requests, with this many indicators in all.
     fn sightings_of(
         &self,
-        batches: Vec<Vec<Request>>,
+        batches: Vec<Vec<RetroRequest>>,
         indicators: usize,
     ) -> Vec<HashMap<String, usize>> {
         let (sender, messages) = unbounded();
@@ -406,8 +408,8 @@ proptest! {
         outages in prop::collection::vec(0usize..20, 0..3),
     ) {
         let mut run = Run::of(engine(events));
-        run.memory.reported = Budget::new(room);
-        run.memory.ambiguous = Budget::new(ambiguous);
+        run.memory.reported = EventBudget::new(room);
+        run.memory.ambiguous = EventBudget::new(ambiguous);
         *run.engine.troubles.borrow_mut() = outages.into_iter().map(|after| (after, true)).collect();
         for (number, sightings) in run.sightings(&indicators).iter().enumerate() {
             let expected = run.expected(&indicators[number]);
@@ -435,7 +437,7 @@ fn without_trouble_nothing_is_remembered_in_vain() {
     events.extend((0..60).map(|number| request("a.example", &format!("{number}.example"))));
     events.extend((0..80).map(|number| request(&format!("{number}.example"), "none")));
     let mut run = Run::of(engine(events));
-    run.memory.reported = Budget::new(0);
+    run.memory.reported = EventBudget::new(0);
     let with = |name: &str, number: usize| vec![domain(name), domain(&format!("{number}.example"))];
     let mut indicators: Vec<_> = (0..40).map(|number| with("a.example", number)).collect();
     indicators.extend((40..80).map(|number| with("b.example", number)));
@@ -530,13 +532,13 @@ fn what_fails_its_condition_is_no_match_and_fills_no_limit() {
             let indicators = conditions.iter().cloned().enumerate();
             let requests = indicators.map(|(number, condition)| {
                 let condition = condition.map(Arc::new);
-                Request::new(Indicator {
+                RetroRequest::new(Indicator {
                     condition,
                     ..indicator(number, &[domain("a.example")])
                 })
             });
-            let requests: Vec<Request> = requests.collect();
-            let batches: Vec<Vec<Request>> = if together {
+            let requests: Vec<RetroRequest> = requests.collect();
+            let batches: Vec<Vec<RetroRequest>> = if together {
                 vec![requests]
             } else {
                 requests.into_iter().map(|one| vec![one]).collect()

@@ -232,7 +232,7 @@ fn sighup_reads_indicators_and_what_is_allowed_again() {
     bridge.wait_for_log("read 2 indicator(s)", LIMIT);
     fs::write(&allow, "one.example\n").expect("a file");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("the files of --allow are read again", LIMIT);
+    bridge.wait_for_log("reloaded the files of --allow", LIMIT);
     // The feed itself has not changed.
     bridge.wait_for_log("feed is read again: 0 indicator(s) are new", LIMIT);
     let event = |name: &str| {
@@ -250,10 +250,10 @@ fn sighup_reads_indicators_and_what_is_allowed_again() {
     // A file that cannot be read changes nothing.
     fs::remove_file(&allow).expect("it is there");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("what was allowed before still is", LIMIT);
+    bridge.wait_for_log("keeping the values that were allowed before", LIMIT);
     fs::write(&feed, "").expect("a file");
     bridge.signal(Signal::HUP);
-    bridge.wait_for_log("is read again, and what it held before still counts", LIMIT);
+    bridge.wait_for_log("is read again, but its former indicators stay", LIMIT);
     let again = event("two.example");
     end.write_all(again.as_bytes()).expect("it is written");
     assert!(bridge.line(LIMIT).expect("it").contains("two.example"));

@@ -476,7 +476,7 @@ fn what_is_not_a_feed_is_an_error_with_status_75() {
         assert_eq!(output.status.code(), Some(75), "{text}");
         assert!(!output.stdout.is_empty(), "{text}");
     }
-    // It is an error also if its form is named.
+    // It is an error also if its format is named.
     for (text, words) in [
         ("no such thing\n", "begins with \"no such"),
         ("BZh91AY&SY\n", "bzip2 -dc"),
@@ -629,7 +629,7 @@ fn followed_feeds_are_read_again() {
         .run();
     bridge.wait_for_log("read 2 indicator(s)", LIMIT);
     std::fs::write(at("feed"), "").expect("a file");
-    bridge.wait_for_log("what it held before still counts", LIMIT);
+    bridge.wait_for_log("its former indicators stay", LIMIT);
     // A bundle that is not written to its end.
     let bundle = serde_json::to_string_pretty(&serde_json::json!([
         {"indicator": "other.example", "type": "domain"},
@@ -637,7 +637,7 @@ fn followed_feeds_are_read_again() {
     ]));
     let bundle = bundle.expect("JSON");
     std::fs::write(at("feed"), &bundle[..bundle.len() - 20]).expect("a file");
-    bridge.wait_for_log("still counts: it ends inside of a value", LIMIT);
+    bridge.wait_for_log("indicators stay: it ends inside a value", LIMIT);
     std::fs::write(at("feed"), "new.example\nnot one\nstays.example\n").expect("a file");
     bridge.wait_for_log("1 indicator(s) are new or changed, 1 are gone", LIMIT);
     assert!(

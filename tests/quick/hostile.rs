@@ -372,7 +372,7 @@ fn the_judge_of_queries_tells_values_from_the_language() {
 #[test]
 fn hostile_parts_of_texts() {
     use vast_threatbus::engine::vast::query::Query;
-    use vast_threatbus::engine::vast::version::Version;
+    use vast_threatbus::engine::vast::version::VastVersion;
     use vast_threatbus::indicator::{MatchExpansion, Message};
     use vast_threatbus::matching::Mode;
     use vast_threatbus::protocol::stix::message::read;
@@ -403,7 +403,7 @@ fn hostile_parts_of_texts() {
                 continue;
             };
             wider.expand(&mut indicator);
-            let version = Version::unknown();
+            let version = VastVersion::unknown();
             let query = match &indicator.selection {
                 Some(selection) => {
                     Query::selecting(selection, &version, Some("#timestamp"), Mode::Exact)

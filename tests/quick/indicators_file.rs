@@ -1,4 +1,4 @@
-//! Indicators from files in place of the bus: every form of file gives the same retro hunt, and no
+//! Indicators from files in place of the bus: every format of file gives the same retro hunt, and no
 //! bus is needed.
 
 use std::time::Duration;

@@ -35,7 +35,7 @@ mod lifecycle;
 mod lifecycle_table;
 mod lines;
 mod log_fields;
-mod log_forms;
+mod log_formats;
 mod logging;
 mod match_judge;
 mod metrics;

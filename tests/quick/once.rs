@@ -125,6 +125,9 @@ fn files_are_searched_once_when_the_bus_is_quiet() {
         .run();
     assert!(bridge.wait(LIMIT).success(), "{}", bridge.log());
     assert_eq!(bridge.rest(LIMIT).len(), 2, "{}", bridge.log());
-    assert_eq!(bridge.count_logs("looking for 2 indicator(s)"), 1);
+    assert_eq!(
+        bridge.count_logs("searching 1 file(s) for 2 indicator(s)"),
+        1
+    );
     assert!(bridge.log().contains("unsubscribed"), "{}", bridge.log());
 }

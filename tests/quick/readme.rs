@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use vast_threatbus::config::log_forms::LOG_FORMS;
+use vast_threatbus::config::log_formats::LOG_FORMATS;
 use vast_threatbus::config::texts::Text;
 use vast_threatbus::matching::places::{Joined, Sought, TABLE};
 use vast_threatbus::observable::{Kind, Property};
-use vast_threatbus::protocol::feed::FORMS;
+use vast_threatbus::protocol::feed::FORMATS;
 use vast_threatbus::protocol::stix::paths::{PATHS, Target};
 
 /// How many lines a newcomer can read in five minutes.
@@ -320,42 +320,49 @@ fn every_dependency_has_a_row_and_every_row_a_dependency() {
 }
 
 /// The table of the formats of feeds, as it has to be in its document.
-fn table_of_forms() -> String {
-    let mut table = String::from("| Name | Form | What is read |\n| --- | --- | --- |\n");
-    for form in &FORMS {
-        table += &format!("| `{}` | {} | {} |\n", form.name, form.what, form.taken);
+fn table_of_formats() -> String {
+    let mut table = String::from("| Name | Format | What is read |\n| --- | --- | --- |\n");
+    for format in &FORMATS {
+        table += &format!(
+            "| `{}` | {} | {} |\n",
+            format.name, format.what, format.accepted
+        );
     }
     table
 }
 
 /// The table of the formats of logs, as it has to be in its document.
-fn table_of_log_forms() -> String {
-    let mut table = String::from("| Form | What is read |\n| --- | --- |\n");
-    for form in &LOG_FORMS {
-        table += &format!("| {} | {} |\n", form.name, form.taken);
+fn table_of_log_formats() -> String {
+    let mut table = String::from("| Format | What is read |\n| --- | --- |\n");
+    for format in &LOG_FORMATS {
+        table += &format!("| {} | {} |\n", format.name, format.accepted);
     }
     table
 }
 
 #[test]
-fn the_forms_of_feeds_are_those_of_the_table() {
+fn the_formats_of_feeds_are_those_of_the_table() {
     let document = read("docs/inputs.md");
-    let block = between(&document, "<!-- forms:begin -->\n", "<!-- forms:end -->");
-    let table = table_of_forms();
+    let block = between(
+        &document,
+        "<!-- formats:begin -->\n",
+        "<!-- formats:end -->",
+    );
+    let table = table_of_formats();
     assert!(
         block == table,
-        "the forms in docs/inputs.md are to be:\n{table}"
+        "the formats in docs/inputs.md are to be:\n{table}"
     );
 }
 
 #[test]
-fn the_forms_of_logs_are_those_of_the_table() {
+fn the_formats_of_logs_are_those_of_the_table() {
     let document = read("docs/inputs.md");
     let block = between(&document, "<!-- logs:begin -->\n", "<!-- logs:end -->");
-    let table = table_of_log_forms();
+    let table = table_of_log_formats();
     assert!(
         block == table,
-        "the forms of logs in docs/inputs.md are to be:\n{table}"
+        "the formats of logs in docs/inputs.md are to be:\n{table}"
     );
 }
 

@@ -73,7 +73,7 @@ fn log_files() {
     let Some(cases) = cases() else {
         return;
     };
-    for (form, logs) in [
+    for (format, logs) in [
         ("JSON", zeek_json(&cases)),
         ("Zeek's TSV", zeek_tsv(&cases)),
     ] {
@@ -84,7 +84,7 @@ fn log_files() {
                 |bridge, (name, text)| bridge.file(name, text).args(["--events", name]),
             )
         };
-        let tally = measure(&format!("log files, {form}"), &cases, |_| true, bridge);
+        let tally = measure(&format!("log files, {format}"), &cases, |_| true, bridge);
         assert_whole(&tally);
         let (_, found, _) = tally.total();
         assert_eq!(documented("log files, JSON"), [found, found]);

@@ -8,7 +8,7 @@ use vast_threatbus::config::ProtocolChoice;
 use vast_threatbus::indicator::Protocol;
 use vast_threatbus::process::endpoint::Endpoint;
 
-use crate::machines::alive::Moment;
+use crate::machines::alive::ClockTimes;
 use crate::machines::flight::Key;
 use crate::machines::gate::{Gate, MaySend};
 use crate::machines::outbox::Outbox;
@@ -115,7 +115,13 @@ pub enum Act {
 }
 
 impl Bridge {
-    pub fn new(wishes: Wishes, held: Vec<String>, outbox: Outbox, seed: u64, now: Moment) -> Self {
+    pub fn new(
+        wishes: Wishes,
+        held: Vec<String>,
+        outbox: Outbox,
+        seed: u64,
+        now: ClockTimes,
+    ) -> Self {
         let with_snapshot = wishes.snapshot_days > 0;
         let has_left_over = outbox.spooled_bytes() > 0;
         Bridge {
@@ -149,7 +155,7 @@ impl Bridge {
     }
 
     /// Steps the session until it waits for something.
-    pub fn step(&mut self, now: Moment, input: Input, acts: &mut Vec<Act>) {
+    pub fn step(&mut self, now: ClockTimes, input: Input, acts: &mut Vec<Act>) {
         let mut input = input;
         loop {
             let (outputs, next) = self.session.step(now, input);
@@ -180,7 +186,7 @@ impl Bridge {
         }
     }
 
-    fn perform(&mut self, now: Moment, output: Output, acts: &mut Vec<Act>) {
+    fn perform(&mut self, now: ClockTimes, output: Output, acts: &mut Vec<Act>) {
         match output {
             Output::Listen(topic) => {
                 let topic = name(&topic);
@@ -218,7 +224,7 @@ impl Bridge {
         }
     }
 
-    fn tell(&mut self, now: Moment, notice: &Notice) {
+    fn tell(&mut self, now: ClockTimes, notice: &Notice) {
         match notice {
             Notice::Subscribed(..) => {
                 self.subscribed_at.get_or_insert(now.monotonic);

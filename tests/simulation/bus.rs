@@ -41,7 +41,7 @@ pub use tally::Tally;
 
 use crate::bridge::{Act, Bridge};
 use crate::broker::{Broker, Kind, Message, Owner};
-use crate::machines::alive::Moment;
+use crate::machines::alive::ClockTimes;
 use crate::machines::subscription::Request;
 use crate::random::Random;
 use crate::world::disk::MemoryDisk;
@@ -272,8 +272,8 @@ impl World {
         world
     }
 
-    fn moment(&self) -> Moment {
-        Moment {
+    fn moment(&self) -> ClockTimes {
+        ClockTimes {
             monotonic: self.start + self.now,
             wall: self.wall,
         }

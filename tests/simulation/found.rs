@@ -13,7 +13,7 @@ use vast_threatbus::state::spool::Spool;
 use vast_threatbus::state::topics::Topics;
 
 use crate::bridge;
-use crate::machines::alive::Moment;
+use crate::machines::alive::ClockTimes;
 use crate::machines::subscription::{HEARTBEAT, Input, Next, Notice, Output, Request, Subscriber};
 use crate::world::disk::{Faults, MemoryDisk};
 
@@ -349,17 +349,17 @@ fn a_start_that_fails_leaves_the_journal_as_it_was() {
 /// A broker that died during that request left a gap that was not reported.
 #[test]
 fn a_gap_begins_when_the_subscription_was_requested() {
-    let start = Moment {
+    let start = ClockTimes {
         monotonic: Instant::now(),
         wall: SystemTime::UNIX_EPOCH,
     };
-    let after = |time: Duration| Moment {
+    let after = |time: Duration| ClockTimes {
         monotonic: start.monotonic + time,
         wall: start.wall + time,
     };
     let mut session = Subscriber::new(bridge::wishes(0, false), Vec::new(), 1, start);
     let mut topics = 0;
-    let mut subscribe = |session: &mut Subscriber, mut now: Moment, input: Input| {
+    let mut subscribe = |session: &mut Subscriber, mut now: ClockTimes, input: Input| {
         let (mut said, mut next) = session.step(now, input);
         let mut gaps = Vec::new();
         loop {
@@ -396,7 +396,7 @@ fn a_gap_begins_when_the_subscription_was_requested() {
 /// `heartbeats` says; whether the session believes that the broker was restarted.
 fn is_believed_restarted(
     session: &mut Subscriber,
-    mut now: Moment,
+    mut now: ClockTimes,
     first: Input,
     time: Duration,
     heartbeats: &mut Vec<bool>,
@@ -431,7 +431,7 @@ fn is_believed_restarted(
 /// before. Its apps, which need seconds to come back, missed what was sent meanwhile.
 #[test]
 fn a_restart_while_a_subscription_is_made_is_noticed() {
-    let start = Moment {
+    let start = ClockTimes {
         monotonic: Instant::now(),
         wall: SystemTime::UNIX_EPOCH,
     };
@@ -463,7 +463,7 @@ fn a_restart_while_a_subscription_is_made_is_noticed() {
 /// stayed at the broker, which suffers from a few hundred.
 #[test]
 fn topics_do_not_pile_up_where_a_connection_ends_again_and_again() {
-    let start = Moment {
+    let start = ClockTimes {
         monotonic: Instant::now(),
         wall: SystemTime::UNIX_EPOCH,
     };

@@ -74,7 +74,7 @@ fn a_broker_that_says_nothing_is_assumed_to_be_stix2_after_a_second() {
     let bridge = Bridge::between(manager.endpoint(), &engine).run();
     bridge.wait_for_log("VAST 2021.01.28", LIMIT);
     let since = Instant::now();
-    let warning = bridge.wait_for_log("does not tell its generation", LIMIT);
+    let warning = bridge.wait_for_log("does not say which generation", LIMIT);
     assert!(since.elapsed() > Duration::from_millis(900), "{warning}");
     assert!(
         warning.contains("WARN") && warning.contains("STIX-2"),

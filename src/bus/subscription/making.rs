@@ -3,16 +3,16 @@
 
 use std::time::Duration;
 
-use super::{After, Next, Notice, OWN_NAME, Output, Request, Subscriber, SubscriptionState};
+use super::{After, Next, Notice, Output, PROBE_TOPIC, Request, Subscriber, SubscriptionState};
 use super::{bus_topic, sighting_topic};
-use crate::bus::alive::Moment;
+use crate::bus::alive::ClockTimes;
 use crate::bus::management::{ManageError, Subscription};
 use crate::config::ProtocolChoice;
 use crate::indicator::Protocol;
 use crate::process::stop::Backoff;
 
 /// If the first subscription takes longer, the broker may have just been started.
-const LATE: Duration = Duration::from_secs(1);
+const LATE_SUBSCRIPTION: Duration = Duration::from_secs(1);
 
 /// A subscription in preparation.
 #[derive(Debug)]
@@ -23,13 +23,13 @@ pub(super) struct Making {
     echo_topic: Option<String>,
     days: u32,
     /// When its indicators were requested.
-    since: Moment,
+    since: ClockTimes,
 }
 
 impl Subscriber {
     pub(super) fn probed(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         answer: Result<Option<Subscription>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -43,7 +43,7 @@ impl Subscriber {
         }
         self.state = SubscriptionState::Ports;
         let time = self.answer_time(now);
-        self.ask(now, Request::Subscribe(OWN_NAME.to_owned(), 0), time)
+        self.ask(now, Request::Subscribe(PROBE_TOPIC.to_owned(), 0), time)
     }
 
     pub(super) fn found(&mut self, ports: Subscription, outputs: &mut Vec<Output>) -> Next {
@@ -72,7 +72,7 @@ impl Subscriber {
 
     pub(super) fn detected(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         found: Result<Option<Protocol>, ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -93,7 +93,7 @@ impl Subscriber {
 
     pub(super) fn connected(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         made: Result<(), ManageError>,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -113,7 +113,7 @@ impl Subscriber {
 
     /// The days of snapshot to request. After a loss, the snapshot covers the time since
     /// then.
-    fn days(&self, now: Moment) -> u32 {
+    fn days(&self, now: ClockTimes) -> u32 {
         match (self.wishes.snapshot_days, self.link.is_some()) {
             (0, _) => 0,
             (_, true) => self.alive.days_ago(now),
@@ -123,7 +123,7 @@ impl Subscriber {
 
     pub(super) fn listens(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         topic: String,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -145,7 +145,7 @@ impl Subscriber {
 
     pub(super) fn listens_to_echoes(
         &mut self,
-        now: Moment,
+        now: ClockTimes,
         topic: String,
         outputs: &mut Vec<Output>,
     ) -> Next {
@@ -158,7 +158,7 @@ impl Subscriber {
     }
 
     /// All subscriptions are made; the topic that came with the ports is not needed.
-    fn made(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
+    fn made(&mut self, now: ClockTimes, outputs: &mut Vec<Output>) -> Next {
         self.new.clear();
         let ports = self
             .making
@@ -169,7 +169,7 @@ impl Subscriber {
 
     /// If the broker was restarted after the probe, it responds to all later requests as
     /// usual. Only the previous topic shows the restart.
-    pub(super) fn recheck(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
+    pub(super) fn recheck(&mut self, now: ClockTimes, outputs: &mut Vec<Output>) -> Next {
         match &self.link {
             Some((topic, _)) if !self.was_restarted => {
                 let topic = topic.clone();
@@ -182,12 +182,12 @@ impl Subscriber {
     }
 
     /// Replaces the previous subscription by the new one.
-    pub(super) fn use_it(&mut self, now: Moment, outputs: &mut Vec<Output>) -> Next {
+    pub(super) fn use_it(&mut self, now: ClockTimes, outputs: &mut Vec<Output>) -> Next {
         let Some(making) = self.making.take() else {
             return Next::End;
         };
         let took = now.monotonic.saturating_duration_since(self.started);
-        self.was_restarted |= self.link.is_none() && took > LATE;
+        self.was_restarted |= self.link.is_none() && took > LATE_SUBSCRIPTION;
         let restarted = self.was_restarted.then_some(self.alive.monotonic);
         let gap = self.alive.ago(now);
         let topics = (making.topic, making.echo_topic);

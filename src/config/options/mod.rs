@@ -11,7 +11,7 @@ mod value;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::nodes::Node;
+use crate::config::nodes::EngineNode;
 use crate::config::texts::Text;
 use crate::config::{Settings, SinkChoice};
 use crate::engine::EngineChoice;
@@ -74,7 +74,7 @@ pub enum Kind {
     Endpoint(fn(&mut Settings, Endpoint)),
     /// The node of an engine; can be repeated. The nodes of a later source replace those
     /// of an earlier one.
-    Engines(fn(&mut Settings) -> &mut Vec<Node>),
+    Engines(fn(&mut Settings) -> &mut Vec<EngineNode>),
     /// Any text; empty and null mean none.
     Text(fn(&mut Settings, Option<String>)),
     /// The path of a file; empty and null mean none.
@@ -138,7 +138,7 @@ pub enum Section {
 
 impl Section {
     /// The sections that the texts show, in order.
-    pub const SHOWN: [Section; 6] = [
+    pub const DOCUMENTED: [Section; 6] = [
         Section::Connection,
         Section::Matching,
         Section::Output,
@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::config::parse_file;
-    use crate::protocol::feed::FORMS;
+    use crate::protocol::feed::FORMATS;
 
     #[test]
     fn the_forms_of_feeds_are_those_that_are_read() {
@@ -262,13 +262,13 @@ mod tests {
         let Some(Kind::Choice([auto, picks @ ..])) = option.map(|option| &option.kind) else {
             panic!("the option accepts words");
         };
-        assert_eq!((auto.name, picks.len()), ("auto", FORMS.len()));
-        for (pick, facts) in picks.iter().zip(&FORMS) {
+        assert_eq!((auto.name, picks.len()), ("auto", FORMATS.len()));
+        for (pick, facts) in picks.iter().zip(&FORMATS) {
             let mut settings = Settings::default();
             (pick.set)(&mut settings);
             assert_eq!(
                 (pick.name, settings.indicators_format),
-                (facts.name, Some(facts.form))
+                (facts.name, Some(facts.format))
             );
         }
     }

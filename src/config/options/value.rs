@@ -49,7 +49,7 @@ pub(super) const LOG_LEVELS: [(&str, Option<Verbosity>); 6] = [
 const MAX_SECONDS: f64 = 315_360_000.0;
 
 /// The most bytes of a value in an error message.
-const MAX_SHOWN: usize = 200;
+const VALUE_SHOWN: usize = 200;
 
 impl RawValue {
     /// A value of the command line or the environment.
@@ -85,7 +85,7 @@ impl RawValue {
 
     /// The value for an error message, with its YAML type if it has one.
     pub fn describe(&self) -> String {
-        let text = printable(&self.text, MAX_SHOWN);
+        let text = printable(&self.text, VALUE_SHOWN);
         match self.raw_type {
             RawType::Null => "nothing (null)".to_owned(),
             RawType::Truth => format!("the truth value {text}"),
@@ -293,7 +293,7 @@ impl Opt {
             _ => format!(
                 "{}: {}",
                 self.accepts(),
-                printable(&error.to_string(), MAX_SHOWN)
+                printable(&error.to_string(), VALUE_SHOWN)
             ),
         }
     }

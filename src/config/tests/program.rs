@@ -31,7 +31,7 @@ fn of_two_names_of_one_thing_the_one_given_last_counts() {
     ] {
         let args = [&["--retro-match"], args].concat();
         let config = load(file, env, &args).expect("valid");
-        let [engine::Target { program, .. }] = &*config.engines else {
+        let [engine::EngineTarget { program, .. }] = &*config.engines else {
             panic!("one engine is meant");
         };
         let given = program

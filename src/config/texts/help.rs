@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "Connects Threat Bus and VAST: indicators come from t
 
 pub(super) fn short() -> String {
     let mut text = head();
-    for section in Section::SHOWN {
+    for section in Section::DOCUMENTED {
         text += &format!("\n{}:\n", section.title());
         for option in section.options().filter(|option| option.long().is_some()) {
             let flags = flags(option);
@@ -31,7 +31,7 @@ pub(super) fn short() -> String {
 
 pub(super) fn long() -> String {
     let mut text = head();
-    for section in Section::SHOWN {
+    for section in Section::DOCUMENTED {
         text += &format!("\n{}:\n", section.title());
         for option in section.options().filter(|option| option.long().is_some()) {
             text += &entry(option);

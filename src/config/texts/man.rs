@@ -3,9 +3,9 @@
 use super::help::sentence;
 use super::wrap;
 use crate::config::DEFAULT_FILES;
-use crate::config::log_forms::LOG_FORMS;
+use crate::config::log_formats::LOG_FORMATS;
 use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
-use crate::protocol::feed::FORMS;
+use crate::protocol::feed::FORMATS;
 
 /// The date of its texts. It is not the date of the build, so that builds are
 /// reproducible.
@@ -21,7 +21,7 @@ pub(super) fn page() -> String {
     page += ".SH OPTIONS\n";
     page += "A switch has a form that starts with\n.B \\-\\-no\\-\nand undoes what a \
              configuration file or an environment variable sets.\n";
-    for section in Section::SHOWN {
+    for section in Section::DOCUMENTED {
         page += &format!(".SS {}\n", escape(section.title()));
         for option in section.options().filter(|option| option.long().is_some()) {
             page += &entry(option, &flags(option));
@@ -41,12 +41,12 @@ pub(super) fn page() -> String {
 /// The formats of indicator files.
 fn feeds() -> String {
     let mut text = String::from(
-        ".SH FEEDS\nThe form of each file of\n.B \\-\\-indicators\nis detected from its content:\n",
+        ".SH FEEDS\nThe format of each file of\n.B \\-\\-indicators\nis detected from its content:\n",
     );
-    for form in &FORMS {
-        let name = escape(form.name);
-        text += &format!(".TP\n\\fB{name}\\fR\n{}", lines(&sentence(form.what)));
-        text += &lines(&sentence(&format!("read: {}", form.taken)));
+    for format in &FORMATS {
+        let name = escape(format.name);
+        text += &format!(".TP\n\\fB{name}\\fR\n{}", lines(&sentence(format.what)));
+        text += &lines(&sentence(&format!("read: {}", format.accepted)));
     }
     text
 }
@@ -54,11 +54,11 @@ fn feeds() -> String {
 /// The formats of logs.
 fn logs() -> String {
     let mut text = String::from(
-        ".SH LOGS\nThe form of each log of\n.B \\-\\-events\nis detected from its content:\n",
+        ".SH LOGS\nThe format of each log of\n.B \\-\\-events\nis detected from its content:\n",
     );
-    for form in &LOG_FORMS {
-        let taken = lines(&sentence(form.taken));
-        text += &format!(".TP\n\\fB{}\\fR\n{taken}", escape(form.name));
+    for format in &LOG_FORMATS {
+        let accepted = lines(&sentence(format.accepted));
+        text += &format!(".TP\n\\fB{}\\fR\n{accepted}", escape(format.name));
     }
     text
 }

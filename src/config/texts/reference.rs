@@ -12,7 +12,7 @@ pub(super) fn config_example() -> String {
          # or where --config says.\n",
     );
     let mut group = String::new();
-    for section in Section::SHOWN {
+    for section in Section::DOCUMENTED {
         let keyed: Vec<_> = section
             .options()
             .filter_map(|o| Some((o, o.key()?)))

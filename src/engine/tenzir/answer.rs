@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::fields::Field;
+use super::fields::FieldLine;
 use super::layout::Layout;
 use crate::engine::{Line, QueryOutcome};
 use crate::observable::EventTime;
-use crate::process::child::{self, End, Outcome};
+use crate::process::child::{self, ChildEnd, ChildOutcome};
 
 /// One line of [`super::query::any_of`], or of [`super::query::new_events`].
 #[derive(Debug, Deserialize)]
@@ -23,7 +23,7 @@ pub(super) struct Printed<'a> {
     #[serde(default, borrow)]
     stored: Option<std::borrow::Cow<'a, str>>,
     /// A field that the node knows.
-    pub(super) field: Option<Field>,
+    pub(super) field: Option<FieldLine>,
     /// A layout of events that the node holds.
     pub(super) layout: Option<Layout>,
     /// The sign that the node is up.
@@ -53,12 +53,12 @@ impl<'a> Printed<'a> {
 }
 
 /// Judges a pipeline that has ended.
-pub(super) fn judge(outcome: &Outcome) -> QueryOutcome {
+pub(super) fn judge(outcome: &ChildOutcome) -> QueryOutcome {
     let status = match &outcome.end {
-        End::TimedOut => return QueryOutcome::TimedOut,
-        End::Stopped => return QueryOutcome::Stopped,
-        End::Enough => return QueryOutcome::Enough,
-        End::Exited(status) => *status,
+        ChildEnd::TimedOut => return QueryOutcome::TimedOut,
+        ChildEnd::Stopped => return QueryOutcome::Stopped,
+        ChildEnd::Enough => return QueryOutcome::Enough,
+        ChildEnd::Exited(status) => *status,
     };
     if status.success() {
         return QueryOutcome::Complete;
@@ -103,8 +103,8 @@ mod tests {
     use super::*;
 
     fn ended(wait: i32, stderr: &str) -> QueryOutcome {
-        judge(&Outcome {
-            end: End::Exited(ExitStatus::from_raw(wait)),
+        judge(&ChildOutcome {
+            end: ChildEnd::Exited(ExitStatus::from_raw(wait)),
             stderr: stderr.as_bytes().to_vec(),
         })
     }

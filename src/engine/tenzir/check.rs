@@ -27,7 +27,7 @@ pub(super) fn findings(
     let started = Instant::now();
     if let Err(error) = client.ready(ANSWER_TIME, stop) {
         let detail = format!(
-            "no use of the node at {}: {}; is it running there (--engine-endpoint)?",
+            "cannot use the node at {}: {}; is it running there (--engine-endpoint)?",
             client.endpoint(),
             error.reason
         );

@@ -11,7 +11,7 @@ use log::{debug, info, warn};
 use serde::Deserialize;
 
 use super::answer::{self, Printed, judge};
-use super::fields::{Field, Fields};
+use super::fields::{FieldLine, TenzirFields};
 use super::layout::Leaves;
 use super::node_connection::NodeConnection;
 use super::query;
@@ -21,17 +21,17 @@ use crate::engine::Finding;
 use crate::engine::choice::QueryScope;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
-use crate::engine::lines::{Lines, Piece};
-use crate::engine::live::Source;
+use crate::engine::lines::{LineCutter, Piece};
+use crate::engine::live::LiveSource;
 use crate::engine::once;
 use crate::engine::{
-    Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
+    Attribute, Engine, Event, Line, LiveOptions, NotReady, QueryBounds, QueryOutcome, QueryTarget,
 };
 use crate::matching::Mode;
 use crate::matching::places::Places;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
-use crate::process::child::{self, Flow, Limits, Outcome, RunOptions};
+use crate::process::child::{self, ChildOutcome, Flow, Limits, RunOptions};
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
@@ -42,13 +42,13 @@ const DEFAULT_PORT: NonZeroU16 = NonZeroU16::new(5158).expect("it is not 0");
 const MOST_SAID: usize = 64 << 20;
 
 /// A `tenzir` may never react to SIGTERM (measured), so it is killed.
-const AT_ONCE: RunOptions = RunOptions {
+const KILLED_AT_ONCE: RunOptions = RunOptions {
     grace: Duration::ZERO,
     silence: None,
 };
 
 /// How long a child may be silent before the connection to its node is checked.
-const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE_OF_CHILD: Duration = Duration::from_secs(2);
 
 /// After this many silences the node is probed: one that hangs keeps its connections.
 const SILENCES_TO_PING: u32 = 5;
@@ -65,11 +65,11 @@ pub struct Client {
 
 /// The fields known so far; initially empty.
 #[derive(Clone, Debug, Default)]
-pub(super) struct SharedFields(Arc<Mutex<Arc<Fields>>>);
+pub(super) struct SharedFields(Arc<Mutex<Arc<TenzirFields>>>);
 
 impl SharedFields {
     /// The current fields.
-    pub(super) fn get(&self) -> Arc<Fields> {
+    pub(super) fn get(&self) -> Arc<TenzirFields> {
         self.0
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -79,15 +79,15 @@ impl SharedFields {
     /// Adds the layouts of all events.
     fn lay_out(&self, leaves: Leaves) {
         let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = Fields::clone(&fields);
+        let mut known = TenzirFields::clone(&fields);
         known.lay_out(leaves);
         *fields = Arc::new(known);
     }
 
     /// Adds new fields; returns whether there are new places to query.
-    pub(super) fn learn(&self, new: Vec<Field>) -> bool {
+    pub(super) fn learn(&self, new: Vec<FieldLine>) -> bool {
         let mut fields = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut known = Fields::clone(&fields);
+        let mut known = TenzirFields::clone(&fields);
         for field in new {
             known.add(field);
         }
@@ -152,14 +152,20 @@ impl Client {
             stop,
         };
         let mut output = Vec::new();
-        let outcome = child::run_in(AT_ONCE, &mut command, std::io::empty(), limits, |piece| {
-            output.extend_from_slice(piece);
-            if output.len() > MOST_SAID {
-                Flow::Enough
-            } else {
-                Flow::Continue
-            }
-        });
+        let outcome = child::run_in(
+            KILLED_AT_ONCE,
+            &mut command,
+            std::io::empty(),
+            limits,
+            |piece| {
+                output.extend_from_slice(piece);
+                if output.len() > MOST_SAID {
+                    Flow::Enough
+                } else {
+                    Flow::Continue
+                }
+            },
+        );
         let outcome = outcome.map_err(|error| format!("it cannot be run: {error}"))?;
         match judge(&outcome) {
             QueryOutcome::Complete => Ok(output),
@@ -230,7 +236,7 @@ impl Client {
     /// Resolves an ambiguous outcome by probing the node.
     fn confirm(&self, answer: QueryOutcome, stop: &Stop) -> QueryOutcome {
         let reason = match &answer {
-            QueryOutcome::Unconfirmed => "it ended without a word of the node",
+            QueryOutcome::Unconfirmed => "it ended without an answer of the node",
             QueryOutcome::Broken(reason) => reason,
             // With a node that hangs, every query reaches its time limit.
             QueryOutcome::TimedOut => "a query ran out of time",
@@ -265,14 +271,20 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Option<String> {
         stop,
     };
     let mut output = Vec::new();
-    child::run_in(AT_ONCE, &mut command, std::io::empty(), limits, |piece| {
-        output.extend_from_slice(piece);
-        if output.len() > 1 << 20 {
-            Flow::Enough
-        } else {
-            Flow::Continue
-        }
-    })
+    child::run_in(
+        KILLED_AT_ONCE,
+        &mut command,
+        std::io::empty(),
+        limits,
+        |piece| {
+            output.extend_from_slice(piece);
+            if output.len() > 1 << 20 {
+                Flow::Enough
+            } else {
+                Flow::Continue
+            }
+        },
+    )
     .ok()?;
     let about: About = serde_json::from_slice(&output).ok()?;
     Some(about.version)
@@ -329,7 +341,7 @@ impl Engine for Client {
         check::findings(self, options, stop)
     }
 
-    fn live(&self, options: &LiveOptions, _: &Stop) -> Result<Source, String> {
+    fn live(&self, options: &LiveOptions, _: &Stop) -> Result<LiveSource, String> {
         live::source(self, options)
     }
 
@@ -360,7 +372,7 @@ impl Engine for Client {
     fn export(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
@@ -381,7 +393,7 @@ impl Engine for Client {
 
 impl Client {
     /// Runs `pipeline`, which goes over standard input. `consume` gets what it prints, and
-    /// nothing after each [`SILENCE`].
+    /// nothing after each [`SILENCE_OF_CHILD`].
     ///
     /// # Errors
     /// The program cannot be run.
@@ -390,12 +402,12 @@ impl Client {
         pipeline: &str,
         limits: Limits<'_>,
         consume: impl FnMut(&[u8]) -> Flow,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<ChildOutcome> {
         let mut command = self.node_command();
         command.args(["-f", "/dev/stdin"]);
         let options = RunOptions {
-            silence: Some(SILENCE),
-            ..AT_ONCE
+            silence: Some(SILENCE_OF_CHILD),
+            ..KILLED_AT_ONCE
         };
         child::run_in(options, &mut command, pipeline.as_bytes(), limits, consume)
     }
@@ -404,11 +416,11 @@ impl Client {
     fn put(
         &self,
         pipeline: &str,
-        bounds: Bounds,
+        bounds: QueryBounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
-        let mut running = match Running::begin(self, stop) {
+        let mut running = match RunningQuery::begin(self, stop) {
             Ok(running) => running,
             Err(reason) => return QueryOutcome::Unreachable(reason),
         };
@@ -428,11 +440,11 @@ impl Client {
 }
 
 /// A running query.
-struct Running<'a> {
+struct RunningQuery<'a> {
     client: &'a Client,
     stop: &'a Stop,
     node: NodeConnection,
-    lines: Lines,
+    lines: LineCutter,
     silences: u32,
     /// The node has reported its fields, so it was queried.
     confirmed: bool,
@@ -441,13 +453,13 @@ struct Running<'a> {
     gone: Option<String>,
 }
 
-impl<'a> Running<'a> {
+impl<'a> RunningQuery<'a> {
     fn begin(client: &'a Client, stop: &'a Stop) -> Result<Self, String> {
-        Ok(Running {
+        Ok(RunningQuery {
             client,
             stop,
             node: NodeConnection::hold(&client.endpoint)?,
-            lines: Lines::default(),
+            lines: LineCutter::default(),
             silences: 0,
             confirmed: false,
             outdated: false,
@@ -482,7 +494,7 @@ impl<'a> Running<'a> {
     fn look_after_node(&mut self) -> Flow {
         self.silences += 1;
         if !self.node.holds() {
-            self.gone = Some("the node went away in the middle of a query".to_owned());
+            self.gone = Some("the node went away during a query".to_owned());
         } else if self.silences % SILENCES_TO_PING == 0 {
             self.gone =
                 self.client.ping(ANSWER_TIME, self.stop).err().map(|why| {
@@ -495,7 +507,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    fn conclude(mut self, outcome: &Outcome) -> QueryOutcome {
+    fn conclude(mut self, outcome: &ChildOutcome) -> QueryOutcome {
         if let Some(reason) = self.gone {
             return QueryOutcome::Unreachable(reason);
         }
@@ -524,7 +536,7 @@ impl<'a> Running<'a> {
 /// Passes on an event, or stores a field.
 fn take_piece(
     piece: &Piece<'_>,
-    fields: &mut Vec<Field>,
+    fields: &mut Vec<FieldLine>,
     consume: &mut dyn FnMut(Event<'_>) -> Flow,
 ) -> Flow {
     let line = match piece {
@@ -548,7 +560,7 @@ fn take_piece(
 }
 
 /// What a child left on standard error.
-pub(super) fn log_warnings(outcome: &Outcome) {
+pub(super) fn log_warnings(outcome: &ChildOutcome) {
     if !outcome.stderr.is_empty() {
         let text = String::from_utf8_lossy(&outcome.stderr);
         debug!(

@@ -9,7 +9,7 @@ use crate::matching::places::{Reading, TABLE};
 
 /// A line of the pipelines that list fields.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-pub(super) struct Field {
+pub(super) struct FieldLine {
     schema: String,
     path: Vec<String>,
     kind: String,
@@ -43,7 +43,7 @@ pub(super) const HOST_AND_PATH: [(&str, &str); 2] = [("hostname", "url"), ("host
 /// All fields outside lists that hold an address, a text or the like. No comparison
 /// reaches the elements of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Fields {
+pub(super) struct TenzirFields {
     /// By schema, then by path (joined by dots).
     schemas: HashMap<String, HashMap<String, Types>>,
     addresses: BTreeSet<Vec<String>>,
@@ -54,9 +54,9 @@ pub(super) struct Fields {
     leaves: Leaves,
 }
 
-impl Fields {
+impl TenzirFields {
     /// Adds a field.
-    pub(super) fn add(&mut self, field: Field) {
+    pub(super) fn add(&mut self, field: FieldLine) {
         // Skips events that the node writes about itself. (Events without a schema get
         // one of Tenzir's, like `tenzir.unknown`.)
         if is_internal(&field.schema) {
@@ -108,7 +108,7 @@ impl Fields {
     /// The fields of Suricata's and Zeek's events that the table of places knows, as if
     /// none were in a list: for a node that was not queried.
     pub(super) fn of_table() -> Self {
-        let (mut fields, mut leaves) = (Fields::default(), Leaves::default());
+        let (mut fields, mut leaves) = (TenzirFields::default(), Leaves::default());
         for row in TABLE {
             let kind = match row.reading {
                 Reading::Address | Reading::Addresses => "ip",
@@ -123,7 +123,7 @@ impl Fields {
             for (schema, path) in eve.chain(zeek) {
                 let path: Vec<String> = path.split('.').map(str::to_owned).collect();
                 leaves.add_field(&schema, path.clone(), kind == "ip");
-                fields.add(Field {
+                fields.add(FieldLine {
                     schema,
                     path,
                     kind: kind.to_owned(),
@@ -192,8 +192,8 @@ pub(super) mod tests {
     use super::*;
 
     /// A field for the tests.
-    pub(in super::super) fn field(schema: &str, path: &str, kind: &str) -> Field {
-        Field {
+    pub(in super::super) fn field(schema: &str, path: &str, kind: &str) -> FieldLine {
+        FieldLine {
             schema: schema.to_owned(),
             path: path.split('.').map(str::to_owned).collect(),
             kind: kind.to_owned(),
@@ -203,8 +203,8 @@ pub(super) mod tests {
 
     #[test]
     fn fields_are_distinguished_by_type_and_new_ones_are_noticed() {
-        let mut fields = Fields::default();
-        let mut is_news = |field: Field| {
+        let mut fields = TenzirFields::default();
+        let mut is_news = |field: FieldLine| {
             let before = fields.places();
             fields.add(field);
             fields.places() > before
@@ -215,7 +215,7 @@ pub(super) mod tests {
         assert!(!is_news(field("zeek.http", "ts", "time")));
         assert!(!is_news(field("zeek.http", "trans_depth", "uint64")));
         assert!(!is_news(field("tenzir.metrics.cpu", "hostname", "string")));
-        let list = Field {
+        let list = FieldLine {
             lists: 1,
             ..field("zeek.dns", "answers", "string")
         };
@@ -245,7 +245,7 @@ pub(super) mod tests {
 
     #[test]
     fn hosts_are_beside_paths() {
-        let mut fields = Fields::default();
+        let mut fields = TenzirFields::default();
         for path in [
             "http.hostname",
             "http.url",

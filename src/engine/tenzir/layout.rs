@@ -52,7 +52,7 @@ pub(super) struct Leaf {
 
 /// How a text is compared with the wanted values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Role {
+pub(super) enum TextRole {
     /// As a name or an address.
     Name,
     /// As a host, optionally with a port.
@@ -92,34 +92,34 @@ impl Roles {
                 | Reading::Record
                 | Reading::Address
                 | Reading::Addresses => {
-                    roles.add(Role::Name);
+                    roles.add(TextRole::Name);
                 }
-                Reading::Host => roles.add(Role::Host),
-                Reading::CommonName => roles.add(Role::CommonName),
-                Reading::Url | Reading::Target => roles.add(Role::Url),
-                Reading::FileName => roles.add(Role::File),
-                Reading::Mail => roles.add(Role::Mail),
+                Reading::Host => roles.add(TextRole::Host),
+                Reading::CommonName => roles.add(TextRole::CommonName),
+                Reading::Url | Reading::Target => roles.add(TextRole::Url),
+                Reading::FileName => roles.add(TextRole::File),
+                Reading::Mail => roles.add(TextRole::Mail),
                 Reading::Serial => {
-                    roles.add(Role::Serial);
-                    roles.add(Role::Text);
+                    roles.add(TextRole::Serial);
+                    roles.add(TextRole::Text);
                 }
                 Reading::DistinguishedName => {
-                    roles.add(Role::DistinguishedName);
-                    roles.add(Role::Text);
+                    roles.add(TextRole::DistinguishedName);
+                    roles.add(TextRole::Text);
                 }
                 Reading::Hexadecimal | Reading::Mac | Reading::LowerCase | Reading::Text => {
-                    roles.add(Role::Text);
+                    roles.add(TextRole::Text);
                 }
-                Reading::Principal => roles.add(Role::Name),
+                Reading::Principal => roles.add(TextRole::Name),
                 Reading::Protocols | Reading::Number | Reading::Plain => {}
             }
         }
         for joined in &place.joined {
             match joined {
-                Joined::RequestHost => roles.add(Role::RequestHost),
+                Joined::RequestHost => roles.add(TextRole::RequestHost),
                 Joined::RequestTarget => {
-                    roles.add(Role::RequestTarget);
-                    roles.add(Role::Url);
+                    roles.add(TextRole::RequestTarget);
+                    roles.add(TextRole::Url);
                 }
                 _ => {}
             }
@@ -127,12 +127,12 @@ impl Roles {
         roles
     }
 
-    fn add(&mut self, role: Role) {
+    fn add(&mut self, role: TextRole) {
         self.0 |= 1 << role as u16;
     }
 
     /// Whether it contains this role.
-    pub(super) fn has(self, role: Role) -> bool {
+    pub(super) fn has(self, role: TextRole) -> bool {
         self.0 & (1 << role as u16) != 0
     }
 
@@ -155,7 +155,7 @@ impl Leaves {
             return;
         }
         let leaves = self.0.entry(schema.clone()).or_default();
-        let mut walk = Walk {
+        let mut walk = LayoutWalk {
             schema,
             leaves,
             path: Vec::new(),
@@ -167,7 +167,7 @@ impl Leaves {
     /// Adds a field outside lists.
     pub(super) fn add_field(&mut self, schema: &str, path: FieldPath, is_address: bool) {
         let leaves = self.0.entry(schema.to_owned()).or_default();
-        let mut walk = Walk {
+        let mut walk = LayoutWalk {
             schema,
             leaves,
             path,
@@ -187,7 +187,7 @@ impl Leaves {
     }
 }
 
-struct Walk<'w> {
+struct LayoutWalk<'w> {
     schema: &'w str,
     leaves: &'w mut BTreeSet<Leaf>,
     path: FieldPath,
@@ -195,7 +195,7 @@ struct Walk<'w> {
     list: Option<usize>,
 }
 
-impl Walk<'_> {
+impl LayoutWalk<'_> {
     fn take(&mut self, layout: &Layout) {
         match (&*layout.kind, &layout.state) {
             ("ip", _) => self.add(true),
@@ -323,10 +323,10 @@ pub(super) mod tests {
             leaf.map(|leaf| leaf.roles)
         };
         let host = roles("host").expect("a host");
-        assert!(host.has(Role::Host) && host.has(Role::RequestHost));
+        assert!(host.has(TextRole::Host) && host.has(TextRole::RequestHost));
         let target = roles("uri").expect("a target");
-        assert!(target.has(Role::Url) && target.has(Role::RequestTarget));
-        assert!(roles("user_agent").is_some_and(|agent| agent.has(Role::Text)));
+        assert!(target.has(TextRole::Url) && target.has(TextRole::RequestTarget));
+        assert!(roles("user_agent").is_some_and(|agent| agent.has(TextRole::Text)));
         assert_eq!(roles("status_msg"), None);
         assert_eq!(leaves.schemas().count(), 1);
     }

@@ -17,11 +17,11 @@ use super::node_connection::NodeConnection;
 use super::query;
 use crate::engine::LiveEngine;
 use crate::engine::connect::ANSWER_TIME;
-use crate::engine::lines::{Lines, Piece};
-use crate::engine::live::{Ended, EventStream, Source, StreamItem};
+use crate::engine::lines::{LineCutter, Piece};
+use crate::engine::live::{Ended, EventStream, LiveSource, StreamItem};
 use crate::engine::{Event, Line, LiveOptions, QueryOutcome};
 use crate::matching::{Concepts, FieldScope, FieldValue, Reached, UrlParts};
-use crate::process::child::{End, Flow, Limits, Outcome};
+use crate::process::child::{ChildEnd, ChildOutcome, Flow, Limits};
 use crate::process::stop::Stop;
 
 /// How long the child may be silent: its heartbeat arrives every two or three seconds.
@@ -41,7 +41,7 @@ const MOST_ASKED: usize = 1000;
 ///
 /// # Errors
 /// This engine does not support the requested way.
-pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<Source, String> {
+pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<LiveSource, String> {
     match options.way {
         LiveEngine::Auto | LiveEngine::Continuous => {}
         LiveEngine::Attach | LiveEngine::Start => {
@@ -52,7 +52,7 @@ pub(super) fn source(client: &Client, options: &LiveOptions) -> Result<Source, S
             );
         }
     }
-    Ok(Source {
+    Ok(LiveSource {
         stream: Box::new(NewEvents {
             client: client.clone(),
             in_vain: Mutex::default(),
@@ -112,7 +112,7 @@ impl EventStream for NewEvents {
             Ok(node) => node,
             Err(reason) => return Ended::lost(reason),
         };
-        let mut running = Running::new(node);
+        let mut running = RunningStream::new(node);
         let limits = Limits { time: None, stop };
         let pipeline = query::new_events();
         let result = self
@@ -169,9 +169,9 @@ impl EventStream for NewEvents {
 }
 
 /// A child that prints new events.
-struct Running {
+struct RunningStream {
     node: NodeConnection,
-    lines: Lines,
+    lines: LineCutter,
     /// When it last printed something, by both clocks.
     heard: Instant,
     heard_at: SystemTime,
@@ -182,11 +182,11 @@ struct Running {
     gone: Option<String>,
 }
 
-impl Running {
+impl RunningStream {
     fn new(node: NodeConnection) -> Self {
-        Running {
+        RunningStream {
             node,
-            lines: Lines::default(),
+            lines: LineCutter::default(),
             heard: Instant::now(),
             heard_at: SystemTime::now(),
             lag: Duration::ZERO,
@@ -234,12 +234,12 @@ impl Running {
         }
     }
 
-    fn conclude(self, outcome: &Outcome) -> Ended {
+    fn conclude(self, outcome: &ChildOutcome) -> Ended {
         let reason = match (self.gone, &outcome.end) {
-            (_, End::Stopped) => return Ended::Stopped,
+            (_, ChildEnd::Stopped) => return Ended::Stopped,
             (Some(reason), _) => reason,
-            (None, End::TimedOut | End::Enough) => "it was ended".to_owned(),
-            (None, End::Exited(_)) => {
+            (None, ChildEnd::TimedOut | ChildEnd::Enough) => "it was ended".to_owned(),
+            (None, ChildEnd::Exited(_)) => {
                 log_warnings(outcome);
                 match judge(outcome) {
                     QueryOutcome::Refused(reason) if !self.any => return Ended::Refused(reason),
@@ -331,15 +331,15 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let node = NodeConnection::hold(&address.parse().expect("an endpoint"));
-        let mut running = Running::new(node.expect("someone listens"));
+        let mut running = RunningStream::new(node.expect("someone listens"));
         let stored = time::OffsetDateTime::now_utc() - Duration::from_secs(3600);
         let stored = crate::observable::stix_time(stored);
         let event = format!("{{\"schema\":\"s\",\"stored\":\"{stored}\",\"event\":{{}}}}\n");
         running.take(event.as_bytes(), &mut |_| {});
         running.take(b"{\"heartbeat\":1}\n", &mut |_| {});
         assert_eq!(running.take(b"", &mut |_| {}), Flow::Continue);
-        let outcome = Outcome {
-            end: End::Enough,
+        let outcome = ChildOutcome {
+            end: ChildEnd::Enough,
             stderr: Vec::new(),
         };
         let Ended::Lost { since, .. } = running.conclude(&outcome) else {

@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use time::{OffsetDateTime, UtcOffset};
 
-use super::fields::{Fields, HOST_AND_PATH};
-use super::superset::{self, Condition, this};
-use crate::engine::{Bounds, Wanted};
+use super::fields::{HOST_AND_PATH, TenzirFields};
+use super::superset::{self, WhereClause, this};
+use crate::engine::{QueryBounds, Wanted};
 use crate::indicator::Indicator;
 use crate::matching::Mode;
 use crate::matching::UrlParts;
@@ -68,8 +68,8 @@ pub(super) fn layouts() -> String {
 /// with the stored data.
 pub(super) fn superset(
     observables: &[&Observable],
-    fields: &Fields,
-    bounds: &Bounds,
+    fields: &TenzirFields,
+    bounds: &QueryBounds,
     mode: Mode,
 ) -> Vec<String> {
     let wanted = Wanted::of(observables.iter().copied());
@@ -95,7 +95,7 @@ pub(super) fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
         return Vec::new();
     }
     let observables: Vec<&Observable> = indicator.observables.iter().collect();
-    let (fields, bounds) = (Fields::of_table(), Bounds::default());
+    let (fields, bounds) = (TenzirFields::of_table(), QueryBounds::default());
     match mode {
         Mode::Exact => vec![any_of(&observables, &fields, &bounds)],
         Mode::Standard | Mode::Thorough => superset(&observables, &fields, &bounds, mode),
@@ -104,8 +104,8 @@ pub(super) fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
 
 /// A pipeline for the events that satisfy a condition, and for the node's current fields:
 /// both are printed as lines, in any order.
-fn export(condition: &Condition, bounds: &Bounds, most: Option<u64>) -> String {
-    let Condition { lists, text } = condition;
+fn export(condition: &WhereClause, bounds: &QueryBounds, most: Option<u64>) -> String {
+    let WhereClause { lists, text } = condition;
     let mut pipeline = lists.clone();
     // `quiet` encloses everything: without it, each schema that lacks a field causes a
     // warning; around `where` alone it keeps the condition from the node.
@@ -133,9 +133,13 @@ fn export(condition: &Condition, bounds: &Bounds, most: Option<u64>) -> String {
 ///
 /// It may return events with the host of one URL and the path of another;
 /// [`super::typed::Typed`] rejects these.
-pub(super) fn any_of(observables: &[&Observable], fields: &Fields, bounds: &Bounds) -> String {
+pub(super) fn any_of(
+    observables: &[&Observable],
+    fields: &TenzirFields,
+    bounds: &QueryBounds,
+) -> String {
     let values = Values::of(observables);
-    let mut condition = Condition::default();
+    let mut condition = WhereClause::default();
     condition.text = values.condition(fields, &mut condition.lists);
     if condition.text.is_empty() {
         // Nothing of the kind is stored.
@@ -180,7 +184,7 @@ impl<'a> Values<'a> {
     }
 
     /// The condition of `where`; the lists that it uses are added to `lists`.
-    fn condition(&self, fields: &Fields, lists: &mut String) -> String {
+    fn condition(&self, fields: &TenzirFields, lists: &mut String) -> String {
         let mut terms = Vec::new();
         if !self.addresses.is_empty() {
             declare(
@@ -303,18 +307,18 @@ mod tests {
     use super::*;
     use crate::engine::tenzir::fields::tests::field;
 
-    fn most(events: u64) -> Bounds {
-        Bounds {
+    fn most(events: u64) -> QueryBounds {
+        QueryBounds {
             events: Some(events),
-            ..Bounds::default()
+            ..QueryBounds::default()
         }
     }
 
     #[test]
     fn a_bound_on_time_is_one_on_when_it_was_stored() {
-        let bounds = Bounds {
+        let bounds = QueryBounds {
             since: Some(time::macros::datetime!(2026-01-02 03:04:05.6 +1)),
-            ..Bounds::default()
+            ..QueryBounds::default()
         };
         let host = Observable::domain("evil.example");
         let pipeline = any_of(&[&host], &known(), &bounds);
@@ -326,8 +330,8 @@ mod tests {
         assert!(pipeline.contains(expected), "{pipeline}");
     }
 
-    fn known() -> Fields {
-        let mut fields = Fields::default();
+    fn known() -> TenzirFields {
+        let mut fields = TenzirFields::default();
         for (path, kind) in [
             ("id.orig_h", "ip"),
             ("src_ip", "ip"),
@@ -363,7 +367,7 @@ mod tests {
         assert!(pipeline.ends_with(&format!("merge {{ {ASKABLE} }} }} | {PRINT}")));
         // No field of the kind.
         assert_eq!(
-            any_of(&all, &Fields::default(), &Bounds::default()),
+            any_of(&all, &TenzirFields::default(), &QueryBounds::default()),
             fields()
         );
     }

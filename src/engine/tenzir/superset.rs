@@ -12,7 +12,7 @@ mod thorough;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write as _};
 
-use super::layout::{Leaf, Role};
+use super::layout::{Leaf, TextRole};
 use super::query::quote;
 use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
@@ -22,7 +22,7 @@ pub(super) use thorough::thorough;
 
 /// A condition of `where`, and the lists that it uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Condition {
+pub(super) struct WhereClause {
     /// `let` for each list.
     pub(super) lists: String,
     /// The condition itself.
@@ -33,10 +33,10 @@ pub(super) struct Condition {
 fn requests(leaves: &BTreeSet<Leaf>) -> impl Iterator<Item = (&Leaf, &Leaf)> {
     let plain = |leaf: &&Leaf| !leaf.is_list && !leaf.is_address;
     let hosts = leaves.iter().filter(plain);
-    let hosts = hosts.filter(|leaf| leaf.roles.has(Role::RequestHost));
+    let hosts = hosts.filter(|leaf| leaf.roles.has(TextRole::RequestHost));
     hosts.flat_map(move |host| {
         let targets = leaves.iter().filter(plain).filter(|leaf| {
-            leaf.roles.has(Role::RequestTarget) && above(&leaf.path) == above(&host.path)
+            leaf.roles.has(TextRole::RequestTarget) && above(&leaf.path) == above(&host.path)
         });
         targets.map(move |target| (host, target))
     })
@@ -138,11 +138,11 @@ mod tests {
         leaves(&[eve, &http, &files])
     }
 
-    fn queried(observables: &[Observable]) -> Vec<Condition> {
+    fn queried(observables: &[Observable]) -> Vec<WhereClause> {
         standard(&Wanted::of(observables), &known(), true)
     }
 
-    fn assert_holds(conditions: &[Condition], parts: &[&str]) {
+    fn assert_holds(conditions: &[WhereClause], parts: &[&str]) {
         let all: String = conditions
             .iter()
             .map(|condition| condition.lists.clone() + &condition.text + "\n")

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::fields::{Fields, Types, path_beside};
+use super::fields::{TenzirFields, Types, path_beside};
 use super::query::host_and_path;
 use crate::engine::{Attribute, Line};
 use crate::matching::{Path, ScanError, Verdict, walk};
@@ -15,7 +15,7 @@ use crate::observable::{Network, Observable};
 /// The entries of one query, prepared for its events.
 #[derive(Debug)]
 pub(super) struct Typed {
-    fields: Arc<Fields>,
+    fields: Arc<TenzirFields>,
     entries: usize,
     addresses: HashMap<IpAddr, Vec<usize>>,
     /// A few, since each costs as much as a hundred other values.
@@ -29,7 +29,7 @@ pub(super) struct Typed {
 
 impl Typed {
     /// Prepares a query for these entries in these fields.
-    pub(super) fn new(entries: &[&[Observable]], fields: Arc<Fields>) -> Self {
+    pub(super) fn new(entries: &[&[Observable]], fields: Arc<TenzirFields>) -> Self {
         let mut typed = Typed {
             fields,
             entries: entries.len(),
@@ -199,8 +199,8 @@ mod tests {
     use super::*;
     use crate::engine::tenzir::fields::tests::field;
 
-    fn fields() -> Arc<Fields> {
-        let mut fields = Fields::default();
+    fn fields() -> Arc<TenzirFields> {
+        let mut fields = TenzirFields::default();
         for (schema, path, kind) in [
             ("s", "src_ip", "ip"),
             ("s", "http.hostname", "string"),

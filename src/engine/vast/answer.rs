@@ -2,15 +2,15 @@
 //! whether it printed everything.
 
 use crate::engine::QueryOutcome;
-use crate::process::child::{self, End, Outcome};
+use crate::process::child::{self, ChildEnd, ChildOutcome};
 
 /// Judges a `vast export` that has ended after printing `lines` whole lines.
-pub fn judge(outcome: &Outcome, lines: u64) -> QueryOutcome {
+pub fn judge(outcome: &ChildOutcome, lines: u64) -> QueryOutcome {
     let status = match &outcome.end {
-        End::TimedOut => return QueryOutcome::TimedOut,
-        End::Stopped => return QueryOutcome::Stopped,
-        End::Enough => return QueryOutcome::Enough,
-        End::Exited(status) => *status,
+        ChildEnd::TimedOut => return QueryOutcome::TimedOut,
+        ChildEnd::Stopped => return QueryOutcome::Stopped,
+        ChildEnd::Enough => return QueryOutcome::Enough,
+        ChildEnd::Exited(status) => *status,
     };
     let stderr = String::from_utf8_lossy(&outcome.stderr);
     if status.success() {
@@ -72,9 +72,9 @@ mod tests {
 
     use super::*;
 
-    fn exited(code: i32, stderr: &str) -> Outcome {
-        Outcome {
-            end: End::Exited(ExitStatus::from_raw(code << 8)),
+    fn exited(code: i32, stderr: &str) -> ChildOutcome {
+        ChildOutcome {
+            end: ChildEnd::Exited(ExitStatus::from_raw(code << 8)),
             stderr: stderr.as_bytes().to_vec(),
         }
     }
@@ -120,8 +120,8 @@ mod tests {
             judge(&exited(1, "some log"), 3),
             QueryOutcome::Broken(_)
         ));
-        let killed = Outcome {
-            end: End::Exited(ExitStatus::from_raw(9)),
+        let killed = ChildOutcome {
+            end: ChildEnd::Exited(ExitStatus::from_raw(9)),
             stderr: Vec::new(),
         };
         assert!(

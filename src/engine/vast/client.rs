@@ -13,24 +13,24 @@ use serde::de::IgnoredAny;
 use super::answer::judge;
 use super::literal::{restored, why_not};
 use super::query::Query;
-use super::version::Version;
+use super::version::VastVersion;
 use super::{check, live};
 use crate::engine::Finding;
 use crate::engine::choice::QueryScope;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::judge::Judge;
-use crate::engine::lines::Lines;
-use crate::engine::live::Source;
+use crate::engine::lines::LineCutter;
+use crate::engine::live::LiveSource;
 use crate::engine::once;
 use crate::engine::{
-    Attribute, Bounds, Engine, Event, Line, LiveOptions, NotReady, QueryOutcome, QueryTarget,
+    Attribute, Engine, Event, Line, LiveOptions, NotReady, QueryBounds, QueryOutcome, QueryTarget,
 };
 use crate::indicator::Selection;
 use crate::matching::places::Places;
 use crate::matching::{Attribution, Concepts, Mode};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
-use crate::process::child::{self, End, Flow, Limits, Outcome};
+use crate::process::child::{self, ChildEnd, ChildOutcome, Flow, Limits};
 use crate::process::endpoint::Endpoint;
 use crate::process::stop::Stop;
 
@@ -45,7 +45,7 @@ const STATUS_TIME: Duration = ANSWER_TIME;
 pub struct Client {
     binary: PathBuf,
     endpoint: Endpoint,
-    version: Version,
+    version: VastVersion,
     /// Why the version is unknown.
     unversioned: Option<String>,
     low_priority: bool,
@@ -88,14 +88,14 @@ impl Client {
     pub fn new(
         binary: PathBuf,
         endpoint: Option<Endpoint>,
-        version: Result<Version, String>,
+        version: Result<VastVersion, String>,
         stop: &Stop,
     ) -> Self {
         let (version, unversioned) = match version {
             Ok(version) => (version, None),
             Err(reason) => {
                 warn!("{reason}; assuming a version before 3.0");
-                (Version::unknown(), Some(reason))
+                (VastVersion::unknown(), Some(reason))
             }
         };
         let mut client = Client {
@@ -161,14 +161,14 @@ impl Client {
         let outcome = child::run(&mut command, std::io::empty(), limits, |_| Flow::Continue)
             .map_err(|error| format!("it cannot be run: {error}"))?;
         match outcome.end {
-            End::Exited(status) if status.success() => Ok(()),
-            End::Exited(status) => Err(format!(
+            ChildEnd::Exited(status) if status.success() => Ok(()),
+            ChildEnd::Exited(status) => Err(format!(
                 "{}: {}",
                 child::describe(status),
                 printable(&outcome.last_words(), 300)
             )),
-            End::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
-            End::Stopped | End::Enough => Err("the program stops".to_owned()),
+            ChildEnd::TimedOut => Err(format!("no answer in {:.1} s", time.as_secs_f64())),
+            ChildEnd::Stopped | ChildEnd::Enough => Err("the program stops".to_owned()),
         }
     }
 
@@ -189,7 +189,7 @@ impl Client {
     ///
     /// # Errors
     /// The human-readable reason why it is unknown.
-    pub(super) fn release(&self) -> Result<&Version, &str> {
+    pub(super) fn release(&self) -> Result<&VastVersion, &str> {
         match &self.unversioned {
             Some(reason) => Err(reason),
             None => Ok(&self.version),
@@ -251,7 +251,7 @@ impl Client {
 ///
 /// # Errors
 /// The human-readable reason: it does not report one, or it cannot be run.
-pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, String> {
+pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<VastVersion, String> {
     let mut command = child::command(binary);
     command.arg("version");
     let limits = Limits {
@@ -260,7 +260,7 @@ pub(in super::super) fn version(binary: &Path, stop: &Stop) -> Result<Version, S
     };
     let name = binary.display();
     match child::run_to_end(&mut command, std::io::empty(), limits, 1 << 20) {
-        Ok((_, output)) => Version::read(&output)
+        Ok((_, output)) => VastVersion::read(&output)
             .ok_or_else(|| format!("`{name} version` does not report a version")),
         Err(error) => Err(format!("`{name} version` cannot be run: {error}")),
     }
@@ -291,7 +291,7 @@ impl Engine for Client {
         check::findings(self, options.is_some(), stop)
     }
 
-    fn live(&self, options: &LiveOptions, stop: &Stop) -> Result<Source, String> {
+    fn live(&self, options: &LiveOptions, stop: &Stop) -> Result<LiveSource, String> {
         live::source(self, options, stop)
     }
 
@@ -331,8 +331,8 @@ impl Engine for Client {
             Ok(concepts) => Arc::new(concepts),
             Err(reason) => {
                 info!(
-                    "VAST has no table of concepts that can be used ({reason}); the built-in one \
-                     serves"
+                    "VAST has no table of concepts that can be used ({reason}); using the built-in \
+                     one"
                 );
                 Concepts::shared()
             }
@@ -345,7 +345,7 @@ impl Engine for Client {
     fn export(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
@@ -373,7 +373,7 @@ impl Client {
     fn ask(
         &self,
         target: QueryTarget<'_>,
-        bounds: Bounds,
+        bounds: QueryBounds,
         times: Option<&str>,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
@@ -411,7 +411,7 @@ impl Client {
     fn put(
         &self,
         query: &Query,
-        bounds: Bounds,
+        bounds: QueryBounds,
         stop: &Stop,
         consume: &mut dyn FnMut(Event<'_>) -> Flow,
     ) -> QueryOutcome {
@@ -430,7 +430,7 @@ impl Client {
             time: bounds.time,
             stop,
         };
-        let mut lines = Lines::default();
+        let mut lines = LineCutter::default();
         let mut count = 0;
         let result = child::run(&mut command, query.reader(), limits, |bytes| {
             let mut flow = Flow::Continue;
@@ -483,8 +483,8 @@ fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flo
 
 /// Logs what a failed child left on standard error, for the case that the reason is
 /// unknown.
-fn log_failure(outcome: &Outcome, answer: &QueryOutcome) {
-    let End::Exited(status) = &outcome.end else {
+fn log_failure(outcome: &ChildOutcome, answer: &QueryOutcome) {
+    let ChildEnd::Exited(status) = &outcome.end else {
         return;
     };
     if status.success() || outcome.stderr.is_empty() {

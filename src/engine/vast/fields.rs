@@ -18,7 +18,7 @@ pub(super) type Named = (String, bool);
 
 /// The names of fields for each way to query.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(super) struct VastFields {
     /// Host names, and addresses as text.
     pub(super) names: Vec<Named>,
     /// Those of them in which a port can follow.
@@ -53,10 +53,10 @@ const IN_LISTS: [&str; 7] = [
 /// Last components of names that occur in too many fields to be queried alone.
 const GENERIC: [&str; 8] = ["name", "dns", "rname", "from", "to", "cc", "arg", "file"];
 
-impl Fields {
+impl VastFields {
     /// The fields of the table.
     pub(super) fn shared() -> &'static Self {
-        static SHARED: LazyLock<Fields> = LazyLock::new(Fields::of_table);
+        static SHARED: LazyLock<VastFields> = LazyLock::new(VastFields::of_table);
         &SHARED
     }
 
@@ -76,7 +76,7 @@ impl Fields {
             let of = |all: Vec<Named>| all.into_iter().filter(|one| one.1 == is_json).collect();
             (of(all_of(host)), of(all_of(target)))
         };
-        Fields {
+        VastFields {
             names: short(all_of(|row| {
                 domain(
                     row,
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_fields_are_those_of_the_table() {
-        let fields = Fields::shared();
+        let fields = VastFields::shared();
         for name in ["host", "hostname", "query", "rrname", "sni", "server_name"] {
             assert!(names(&fields.names).contains(&name), "{name}");
         }
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn no_name_means_what_another_does() {
-        let fields = Fields::shared();
+        let fields = VastFields::shared();
         for all in [&fields.names, &fields.urls, &fields.files, &fields.mails] {
             for (name, _) in all {
                 let ends = |(other, _): &&Named| name.ends_with(other.as_str());

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use log::info;
 
 use super::client::Client;
-use super::matcher::{Generation, How, Matcher, Watch};
+use super::matcher::{Generation, How, VastMatcher, Watch};
 use crate::engine::LiveEngine;
-use crate::engine::live::{RemoteMatcher, Source};
+use crate::engine::live::{LiveSource, RemoteMatcher};
 use crate::engine::{Engine, LiveOptions};
 use crate::process::stop::Stop;
 
@@ -19,7 +19,7 @@ pub(super) fn source(
     client: &Client,
     options: &LiveOptions,
     stop: &Stop,
-) -> Result<Source, String> {
+) -> Result<LiveSource, String> {
     let way = match options.way {
         LiveEngine::Auto => match client.matcher_generation(stop) {
             Generation::Attach => LiveEngine::Attach,
@@ -44,8 +44,8 @@ pub(super) fn source(
         (LiveEngine::Auto | LiveEngine::Continuous, _) => How::Continuous,
     };
     let concepts = client.concepts(stop);
-    let matcher = Matcher::new(client.clone(), how.clone());
-    Ok(Source {
+    let matcher = VastMatcher::new(client.clone(), how.clone());
+    Ok(LiveSource {
         matcher: matcher.map(|matcher| Arc::new(matcher) as Arc<dyn RemoteMatcher>),
         scope: Box::new(concepts.clone()),
         concepts,

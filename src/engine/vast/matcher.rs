@@ -10,14 +10,14 @@ use serde_json::value::RawValue;
 
 use super::answer::judge;
 use super::client::Client;
-use crate::engine::lines::Lines;
+use crate::engine::lines::LineCutter;
 use crate::engine::live::{Ended, EventStream, Match, RemoteMatcher, StreamItem, UpdateOutcome};
 use crate::engine::{Event, Line, QueryOutcome};
 use crate::matching::Concepts;
 use crate::observable::EventTime;
 use crate::observable::Observable;
 use crate::observe::logging::printable;
-use crate::process::child::{self, End, Flow, Limits};
+use crate::process::child::{self, ChildEnd, Flow, Limits};
 use crate::process::stop::Stop;
 
 /// The time limit of a call that updates the matcher. Such calls take about 25 ms, and
@@ -78,7 +78,7 @@ impl Client {
             };
             let output = child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER);
             output.is_ok_and(
-                |(outcome, _)| matches!(outcome.end, End::Exited(status) if status.success()),
+                |(outcome, _)| matches!(outcome.end, ChildEnd::Exited(status) if status.success()),
             )
         };
         if knows("attach") {
@@ -105,12 +105,14 @@ impl Client {
             child::run_to_end(&mut command, std::io::empty(), limits, MOST_ANSWER)
                 .map_err(|error| error.to_string())?;
         match outcome.end {
-            End::Exited(status) if status.success() => {
+            ChildEnd::Exited(status) if status.success() => {
                 Concepts::parse(&String::from_utf8_lossy(&output))
                     .map_err(|error| error.to_string())
             }
-            End::Exited(status) => Err(child::describe(status)),
-            End::TimedOut | End::Stopped | End::Enough => Err("no answer".to_owned()),
+            ChildEnd::Exited(status) => Err(child::describe(status)),
+            ChildEnd::TimedOut | ChildEnd::Stopped | ChildEnd::Enough => {
+                Err("no answer".to_owned())
+            }
         }
     }
 }
@@ -143,7 +145,7 @@ impl EventStream for Watch {
             ]),
         };
         let limits = Limits { time: None, stop };
-        let mut lines = Lines::default();
+        let mut lines = LineCutter::default();
         let mut any = false;
         let result = child::run(&mut command, std::io::empty(), limits, |bytes| {
             any = true;
@@ -155,7 +157,7 @@ impl EventStream for Watch {
             Ok(outcome) => outcome,
             Err(error) => return Ended::lost(format!("it cannot be run: {error}")),
         };
-        let End::Exited(status) = outcome.end else {
+        let ChildEnd::Exited(status) = outcome.end else {
             return Ended::Stopped;
         };
         let reason = format!("{}: {}", child::describe(status), outcome.last_words());
@@ -268,15 +270,15 @@ fn id_of(reference: &str) -> Option<Arc<str>> {
 }
 
 /// Updates VAST's matcher.
-pub struct Matcher {
+pub struct VastMatcher {
     client: Client,
     how: How,
 }
 
-impl Matcher {
+impl VastMatcher {
     /// `None` without a matcher.
     pub fn new(client: Client, how: How) -> Option<Self> {
-        (how != How::Continuous).then_some(Matcher { client, how })
+        (how != How::Continuous).then_some(VastMatcher { client, how })
     }
 
     fn tell(&self, arguments: &[&str], input: &[u8], stop: &Stop) -> UpdateOutcome {
@@ -291,12 +293,12 @@ impl Matcher {
             Err(error) => return UpdateOutcome::Refused(format!("it cannot be run: {error}")),
         };
         let reason = match &outcome.end {
-            End::Exited(status) if status.success() => return UpdateOutcome::Done,
-            End::Exited(status) => {
+            ChildEnd::Exited(status) if status.success() => return UpdateOutcome::Done,
+            ChildEnd::Exited(status) => {
                 format!("{}: {}", child::describe(*status), outcome.last_words())
             }
-            End::TimedOut => format!("no answer in {} s", TELL_TIME.as_secs()),
-            End::Stopped | End::Enough => return UpdateOutcome::Stopped,
+            ChildEnd::TimedOut => format!("no answer in {} s", TELL_TIME.as_secs()),
+            ChildEnd::Stopped | ChildEnd::Enough => return UpdateOutcome::Stopped,
         };
         match self.client.ping(stop) {
             _ if stop.is_now() => UpdateOutcome::Stopped,
@@ -306,7 +308,7 @@ impl Matcher {
     }
 }
 
-impl RemoteMatcher for Matcher {
+impl RemoteMatcher for VastMatcher {
     fn most_at_once(&self) -> usize {
         match self.how {
             How::Start(_) => MOST_IMPORTED,
@@ -359,7 +361,7 @@ impl RemoteMatcher for Matcher {
         }
         if text.len() > LONGEST_ARGUMENT || id.len() > LONGEST_ARGUMENT {
             return Err(format!(
-                "it is longer than {LONGEST_ARGUMENT} bytes, the most that goes over a command line"
+                "it is longer than {LONGEST_ARGUMENT} bytes, the most that a command line can hold"
             ));
         }
         if text.contains('\0') || id.contains('\0') {

@@ -9,24 +9,24 @@ use std::sync::Arc;
 pub(super) const OR: &str = " || ";
 
 /// Shorter pieces are copied: each piece is a system call when it is sent.
-const LEAST: usize = 4_096;
+const LEAST_SHARED: usize = 4_096;
 
 /// A text in pieces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pieces {
+pub(super) struct QueryPieces {
     whole: Vec<Arc<str>>,
     /// The text after the last piece.
     last: String,
 }
 
-impl Pieces {
+impl QueryPieces {
     pub(super) fn is_empty(&self) -> bool {
         self.whole.is_empty() && self.last.is_empty()
     }
 
     /// Appends a text without a copy of it, if it is long.
     pub(super) fn push(&mut self, text: &Arc<str>) {
-        if text.len() < LEAST {
+        if text.len() < LEAST_SHARED {
             self.last.push_str(text);
             return;
         }
@@ -35,7 +35,7 @@ impl Pieces {
     }
 
     /// Appends another predicate.
-    pub(super) fn or(&mut self, other: Pieces) {
+    pub(super) fn or(&mut self, other: QueryPieces) {
         if !self.is_empty() {
             self.last.push_str(OR);
         }
@@ -43,7 +43,7 @@ impl Pieces {
     }
 
     /// Appends all of another text.
-    pub(super) fn append(&mut self, other: Pieces) {
+    pub(super) fn append(&mut self, other: QueryPieces) {
         if !other.whole.is_empty() {
             self.end_piece();
             self.whole.extend(other.whole);
@@ -72,9 +72,9 @@ impl Pieces {
     }
 }
 
-impl From<String> for Pieces {
+impl From<String> for QueryPieces {
     fn from(text: String) -> Self {
-        Pieces {
+        QueryPieces {
             whole: Vec::new(),
             last: text,
         }
@@ -123,9 +123,9 @@ mod tests {
         fn pieces_are_read_as_the_text_that_they_are(
             texts in prop::collection::vec(("[a-z]{0,3}", any::<bool>()), 0..8),
         ) {
-            let (mut pieces, mut text) = (Pieces::default(), String::new());
+            let (mut pieces, mut text) = (QueryPieces::default(), String::new());
             for (part, is_long) in texts {
-                let part = if is_long { part.repeat(LEAST) } else { part };
+                let part = if is_long { part.repeat(LEAST_SHARED) } else { part };
                 let part: Arc<str> = part.into();
                 pieces.push(&part);
                 text.push_str(&part);
@@ -139,10 +139,10 @@ mod tests {
 
     #[test]
     fn a_long_list_is_in_memory_once() {
-        let list: Arc<str> = "x".repeat(LEAST).into();
-        let mut pieces = Pieces::default();
+        let list: Arc<str> = "x".repeat(LEAST_SHARED).into();
+        let mut pieces = QueryPieces::default();
         for field in ["a in ", "b in "] {
-            let mut predicate = Pieces::from(field.to_owned());
+            let mut predicate = QueryPieces::from(field.to_owned());
             predicate.push(&list);
             pieces.or(predicate);
         }

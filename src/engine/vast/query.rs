@@ -11,9 +11,9 @@ use std::net::IpAddr;
 use time::{Duration, OffsetDateTime};
 
 use super::literal::{literal, quote, why_not};
-use super::pieces::{OR, Pieces};
+use super::pieces::{OR, QueryPieces};
 use super::superset;
-use super::version::Version;
+use super::version::VastVersion;
 use crate::indicator::{Indicator, Selection};
 use crate::matching::Mode;
 use crate::matching::condition::{Field, Order};
@@ -22,7 +22,7 @@ use crate::observable::{Kind, Network, Observable};
 
 /// One expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query(Pieces);
+pub struct Query(QueryPieces);
 
 impl Query {
     /// The text for the engine.
@@ -39,7 +39,7 @@ impl Query {
     /// than that: each event has to be checked. The cheaper queries come first; the cost
     /// of those that [`Mode::Thorough`] adds grows with the stored data. Empty if there
     /// is nothing to query.
-    pub fn superset(observables: &[&Observable], version: &Version, mode: Mode) -> Vec<Self> {
+    pub fn superset(observables: &[&Observable], version: &VastVersion, mode: Mode) -> Vec<Self> {
         let all = || observables.iter().copied();
         let mut queries = superset::standard(all(), version);
         if mode == Mode::Thorough {
@@ -55,7 +55,7 @@ impl Query {
     /// return the same events, and a list of 1,000 costs as much as one value (measured).
     pub fn any_of<'a>(
         observables: impl IntoIterator<Item = &'a Observable>,
-        version: &Version,
+        version: &VastVersion,
     ) -> Option<Self> {
         let mut values = Values::default();
         for observable in observables {
@@ -69,7 +69,7 @@ impl Query {
 /// The queries for a single indicator on a VAST of unknown version; empty if nothing
 /// narrows the query.
 pub fn queries_of(indicator: &Indicator, mode: Mode) -> Vec<String> {
-    let version = Version::unknown();
+    let version = VastVersion::unknown();
     let queries = match &indicator.selection {
         None if mode == Mode::Exact => {
             Vec::from_iter(Query::any_of(&indicator.observables, &version))
@@ -92,14 +92,14 @@ impl Query {
     /// that narrows the query.
     pub fn selecting(
         selection: &Selection,
-        version: &Version,
+        version: &VastVersion,
         times: Option<&str>,
         mode: Mode,
     ) -> Option<Self> {
         if !selection.is_narrow() {
             return None;
         }
-        let writer = Writer {
+        let writer = SelectionWriter {
             version,
             times,
             mode,
@@ -111,7 +111,7 @@ impl Query {
     /// are written in UTC without a zone, as the engine prints them.
     pub fn since(&self, extractor: &str, time: OffsetDateTime) -> Self {
         let Query(pieces) = self.clone();
-        let mut bounded = Pieces::from("(".to_owned());
+        let mut bounded = QueryPieces::from("(".to_owned());
         bounded.append(pieces);
         let bound = format!(") && {extractor} > {}", whole_second(time));
         bounded.append(bound.into());
@@ -126,13 +126,13 @@ impl Query {
 /// the suffix of a field's name, `#timestamp`, `&&` and `||`. A pattern, `field ~ /…/`,
 /// is not used: it is only known to work for `#type`, and the published index of text
 /// fields only supports equality and substrings.
-struct Writer<'a> {
-    version: &'a Version,
+struct SelectionWriter<'a> {
+    version: &'a VastVersion,
     times: Option<&'a str>,
     mode: Mode,
 }
 
-impl Writer<'_> {
+impl SelectionWriter<'_> {
     /// `None` means every event.
     fn selection(&self, selection: &Selection) -> Option<String> {
         match selection {
@@ -143,7 +143,7 @@ impl Writer<'_> {
             }
             Selection::Values(values) => {
                 let queries = superset::standard(values, self.version);
-                let queries: Vec<String> = queries.iter().map(Pieces::text).collect();
+                let queries: Vec<String> = queries.iter().map(QueryPieces::text).collect();
                 (!queries.is_empty()).then(|| format!("({})", queries.join(OR)))
             }
             Selection::Contains(kind, text)
@@ -243,7 +243,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn write(&self, version: &Version) -> String {
+    fn write(&self, version: &VastVersion) -> String {
         let texts = self.texts.values().map(BTreeSet::len).sum::<usize>();
         match self.addresses.len() + self.networks.len() + texts {
             1 => self.single(version),
@@ -252,7 +252,7 @@ impl<'a> Values<'a> {
     }
 
     /// One value, queried as in the original bridge.
-    fn single(&self, version: &Version) -> String {
+    fn single(&self, version: &VastVersion) -> String {
         if let Some(address) = self.addresses.first() {
             return address.to_string();
         }
@@ -272,7 +272,7 @@ impl<'a> Values<'a> {
         predicates.join(" || ")
     }
 
-    fn lists(&self, version: &Version) -> String {
+    fn lists(&self, version: &VastVersion) -> String {
         let mut predicates = Vec::new();
         if !self.addresses.is_empty() {
             let extractor = version.address_extractor();
@@ -296,7 +296,7 @@ impl<'a> Values<'a> {
     }
 
     /// The language has no lists of networks: each needs a predicate.
-    fn networks(&self, version: &Version) -> impl Iterator<Item = String> {
+    fn networks(&self, version: &VastVersion) -> impl Iterator<Item = String> {
         let extractor = version.address_extractor();
         let networks = self.networks.iter();
         networks.map(move |network| format!("{extractor} in {network}"))
@@ -333,8 +333,8 @@ mod tests {
     use super::*;
     use crate::observable::Property;
 
-    fn version(text: &str) -> Version {
-        Version::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
+    fn version(text: &str) -> VastVersion {
+        VastVersion::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
     }
 
     fn query(observables: &[Observable], at: &str) -> String {

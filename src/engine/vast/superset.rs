@@ -8,10 +8,10 @@ use std::fmt::{Display, Write as _};
 use std::mem::take;
 use std::sync::Arc;
 
-use super::fields::{Fields, Named};
+use super::fields::{Named, VastFields};
 use super::literal::{kept_escapes, quote, why_not};
-use super::pieces::{OR, Pieces};
-use super::version::Version;
+use super::pieces::{OR, QueryPieces};
+use super::version::VastVersion;
 use crate::engine::Wanted;
 use crate::engine::wanted::with_colons;
 use crate::observable::{Kind, Observable, Property, ValueForm};
@@ -34,8 +34,8 @@ const MOST_ELEMENTS: usize = 1_000;
 /// their own if they would make it more expensive.
 pub(super) fn standard<'a>(
     observables: impl IntoIterator<Item = &'a Observable>,
-    version: &Version,
-) -> Vec<Pieces> {
+    version: &VastVersion,
+) -> Vec<QueryPieces> {
     let mut wanted = Wanted::of(observables);
     let [usual, rarer] = Spellings::take(&mut wanted);
     let mut first = Predicates::default();
@@ -61,9 +61,11 @@ pub(super) fn standard<'a>(
 
 /// The queries for which VAST has to scan named fields: names in certificates, and hosts
 /// with any port.
-pub(super) fn thorough<'a>(observables: impl IntoIterator<Item = &'a Observable>) -> Vec<Pieces> {
+pub(super) fn thorough<'a>(
+    observables: impl IntoIterator<Item = &'a Observable>,
+) -> Vec<QueryPieces> {
     let wanted = Wanted::of(observables);
-    let fields = Fields::shared();
+    let fields = VastFields::shared();
     let mut query = Predicates::default();
     for name in &wanted.elements {
         query.part(&fields.subjects, &format!("CN={name}"));
@@ -113,7 +115,7 @@ pub(super) fn has_case(kind: Kind) -> bool {
 }
 
 fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
-    let fields = Fields::shared();
+    let fields = VastFields::shared();
     match kind {
         Kind::Domain | Kind::Subdomain => vec![&fields.names],
         Kind::Url => vec![&fields.urls, &fields.targets],
@@ -168,7 +170,7 @@ impl Spellings {
 #[derive(Default)]
 struct Predicates {
     /// Lists.
-    values: Vec<Pieces>,
+    values: Vec<QueryPieces>,
     /// Elements of lists.
     elements: Vec<String>,
     /// Substrings.
@@ -181,15 +183,15 @@ impl Predicates {
     }
 
     /// The queries, the cheap ones first.
-    fn queries(self) -> Vec<Pieces> {
+    fn queries(self) -> Vec<QueryPieces> {
         let Predicates {
             values,
             mut elements,
             mut parts,
         } = self;
-        let mut first = Pieces::default();
+        let mut first = QueryPieces::default();
         values.into_iter().for_each(|list| first.or(list));
-        let of = |predicates: &[String]| Pieces::from(predicates.join(OR));
+        let of = |predicates: &[String]| QueryPieces::from(predicates.join(OR));
         let free = elements.len().min(MOST_ELEMENTS);
         if free > 0 {
             first.or(of(&elements.drain(..free).collect::<Vec<_>>()));
@@ -204,10 +206,11 @@ impl Predicates {
     }
 
     fn value(&mut self, predicate: impl IntoIterator<Item = String>) {
-        self.values.extend(predicate.into_iter().map(Pieces::from));
+        self.values
+            .extend(predicate.into_iter().map(QueryPieces::from));
     }
 
-    fn addresses(&mut self, wanted: &Wanted<'_>, version: &Version) {
+    fn addresses(&mut self, wanted: &Wanted<'_>, version: &VastVersion) {
         let extractor = version.address_extractor();
         self.value(list(extractor, &wanted.addresses));
         let networks = wanted.networks.iter();
@@ -226,13 +229,13 @@ impl Predicates {
             return;
         }
         let ports: BTreeSet<_> = wanted.endpoints.iter().map(|(_, port)| port).collect();
-        let fields = Fields::shared().ports.iter();
+        let fields = VastFields::shared().ports.iter();
         let ports: Vec<String> = fields.filter_map(|(name, _)| list(name, &ports)).collect();
         self.value([format!("({ends} && ({}))", ports.join(OR))]);
     }
 
     fn names(&mut self, spellings: &Spellings) {
-        let fields = Fields::shared();
+        let fields = VastFields::shared();
         // The same lists for all fields.
         let lists = [false, true].map(|is_json| {
             let names = quoted(&spellings.names, is_json);
@@ -243,7 +246,7 @@ impl Predicates {
             let has_port = fields.hosts.iter().any(|(host, _)| host == field);
             let list: &Option<Arc<str>> = &lists[usize::from(*is_json)][usize::from(has_port)];
             self.values.extend(list.as_ref().map(|list| {
-                let mut predicate = Pieces::from(format!("{field} in "));
+                let mut predicate = QueryPieces::from(format!("{field} in "));
                 predicate.push(list);
                 predicate
             }));
@@ -252,13 +255,13 @@ impl Predicates {
 
     fn subdomains(&mut self, wanted: &Wanted<'_>) {
         for domain in &wanted.domains_above {
-            self.part(&Fields::shared().names, &format!(".{domain}"));
+            self.part(&VastFields::shared().names, &format!(".{domain}"));
         }
     }
 
     fn urls(&mut self, spellings: &Spellings, wanted: &Wanted<'_>) {
         let urls = &wanted.urls;
-        let fields = Fields::shared();
+        let fields = VastFields::shared();
         for (hosts, targets) in &fields.requests {
             let hosts = lists(hosts, &spellings.url_hosts);
             let targets = lists(targets, &urls.targets);
@@ -271,7 +274,7 @@ impl Predicates {
     /// Whole URLs, and targets that are wanted for any host.
     fn whole_urls(&mut self, wanted: &Wanted<'_>) {
         let urls = &wanted.urls;
-        let fields = Fields::shared();
+        let fields = VastFields::shared();
         self.value(lists(&fields.targets, &urls.targets_alone));
         self.value(lists(&fields.urls, &urls.whole));
     }
@@ -308,19 +311,19 @@ impl Predicates {
     fn files(&mut self, wanted: &Wanted<'_>) {
         for name in &wanted.files {
             for end in [format!("/{name}"), format!("\\{name}")] {
-                self.part(&Fields::shared().files, &end);
+                self.part(&VastFields::shared().files, &end);
             }
         }
     }
 
     fn mails(&mut self, wanted: &Wanted<'_>) {
         for mail in &wanted.mails {
-            self.part(&Fields::shared().mails, &format!("<{mail}>"));
+            self.part(&VastFields::shared().mails, &format!("<{mail}>"));
         }
     }
 
     /// Elements of lists, each as a predicate: a list cannot be compared with a list.
-    fn elements(&mut self, wanted: &Wanted<'_>, version: &Version) {
+    fn elements(&mut self, wanted: &Wanted<'_>, version: &VastVersion) {
         let mut texts = &wanted.elements | &wanted.urls.elements;
         for mail in &wanted.mails {
             texts.extend([mail.clone(), format!("<{mail}>")]);

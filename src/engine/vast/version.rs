@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The version of a `vast` program, and what it can do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
+pub struct VastVersion {
     text: String,
     /// Releases before 2022 count years (2021.9.30), later ones do not (2.0.0).
     order: Option<(Era, [u32; 3])>,
@@ -16,7 +16,7 @@ enum Era {
     Semantic,
 }
 
-impl Version {
+impl VastVersion {
     /// Reads the output of `vast version`: `{"VAST": "2020.12.16-0-g1380a1b73", …}` or
     /// `{"VAST": "v2.0.0-…"}`. `None` if it has no version.
     pub fn read(output: &[u8]) -> Option<Self> {
@@ -27,7 +27,7 @@ impl Version {
 
     /// The assumption for a program that does not report its version.
     pub fn unknown() -> Self {
-        Version {
+        VastVersion {
             text: "of unknown version".to_owned(),
             order: None,
         }
@@ -44,7 +44,7 @@ impl Version {
             Some(&[major, minor, patch]) => Some((Era::Semantic, [major, minor, patch])),
             _ => None,
         };
-        Version {
+        VastVersion {
             text: text.to_owned(),
             order,
         }
@@ -81,7 +81,7 @@ impl Version {
     }
 }
 
-impl fmt::Display for Version {
+impl fmt::Display for VastVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", crate::observe::logging::printable(&self.text, 80))
     }
@@ -105,14 +105,14 @@ mod tests {
             ("4294967296.1.1", None, ":addr"),
         ] {
             let output = serde_json::json!({"VAST": text, "CAF": "0.17.6"}).to_string();
-            let version = Version::read(output.as_bytes()).expect("a version");
+            let version = VastVersion::read(output.as_bytes()).expect("a version");
             assert_eq!(version.has_low_priority(), low_priority, "{text}");
             assert_eq!(version.address_extractor(), extractor, "{text}");
         }
-        let version = |text: &str| Version::parse(text).has_port_type();
+        let version = |text: &str| VastVersion::parse(text).has_port_type();
         assert!(version("2020.11.30") && !version("2020.12.16") && !version("v1.0.0"));
-        assert!(!Version::unknown().has_port_type());
-        assert_eq!(Version::read(b"{}"), None);
-        assert_eq!(Version::read(b"vast 1.0"), None);
+        assert!(!VastVersion::unknown().has_port_type());
+        assert_eq!(VastVersion::read(b"{}"), None);
+        assert_eq!(VastVersion::read(b"vast 1.0"), None);
     }
 }

@@ -7,7 +7,7 @@ use super::{BEGINNING, Detected, LineParser, LogFormat, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
 /// The bytes of the beginning that are kept for messages.
-const SHOWN: usize = 60;
+const BEGINNING_SHOWN: usize = 60;
 
 /// The bytes that were read to detect the format. They are the first to be cut.
 #[derive(Debug, Default)]
@@ -43,7 +43,7 @@ pub enum Cut {
 /// is needed, the blocks before it are discarded.
 #[derive(Debug)]
 pub struct Cutter {
-    form: Option<LogFormat>,
+    format: Option<LogFormat>,
     beginning: Beginning,
     begins: Option<Vec<u8>>,
     flatten: Option<Flatten>,
@@ -58,7 +58,7 @@ pub struct Cutter {
 impl Default for Cutter {
     fn default() -> Self {
         Cutter {
-            form: None,
+            format: None,
             beginning: Beginning::default(),
             begins: None,
             flatten: None,
@@ -72,26 +72,26 @@ impl Default for Cutter {
 
 impl Cutter {
     /// Reads the rest of a log with a known format, from the start of a line.
-    pub fn behind(form: LogFormat) -> Self {
+    pub fn behind(format: LogFormat) -> Self {
         let mut cutter = Cutter::default();
-        cutter.begin(form);
+        cutter.begin(format);
         cutter.next_line = None;
         cutter
     }
 
-    fn begin(&mut self, form: LogFormat) {
-        self.form = Some(form);
-        self.flatten = form.flatten();
+    fn begin(&mut self, format: LogFormat) {
+        self.format = Some(format);
+        self.flatten = format.flatten();
         if self.flatten.is_some() {
             // The lines that are cut are not those of the file.
             self.next_line = None;
         }
-        self.parser = form.parser();
+        self.parser = format.parser();
     }
 
     /// The format, once it is known.
-    pub fn form(&self) -> Option<LogFormat> {
-        self.form
+    pub fn format(&self) -> Option<LogFormat> {
+        self.format
     }
 
     /// The beginning of the log. It is returned once, when the format is known.
@@ -121,15 +121,15 @@ impl Cutter {
         fill: Fill,
         at_end: AtEnd,
     ) -> io::Result<Cut> {
-        if self.form.is_none() {
+        if self.format.is_none() {
             match self.detect(reader, at_end)? {
-                Detected::Format(form) => {
-                    if form == LogFormat::Zeek {
+                Detected::Format(format) => {
+                    if format == LogFormat::Zeek {
                         self.beginning.drop_mark();
                     }
-                    let shown = self.beginning.bytes.len().min(SHOWN);
+                    let shown = self.beginning.bytes.len().min(BEGINNING_SHOWN);
                     self.begins = Some(self.beginning.bytes[..shown].to_vec());
-                    self.begin(form);
+                    self.begin(format);
                 }
                 Detected::Unreadable(reason) => return Ok(Cut::Unreadable(reason)),
                 Detected::More => return Ok(Cut::Nothing),
@@ -280,7 +280,7 @@ mod tests {
         {
             parser.each(block.bytes(), |event| events.push(text_of(event)));
         }
-        (cutter.form(), events)
+        (cutter.format(), events)
     }
 
     #[test]
@@ -322,7 +322,7 @@ mod tests {
         );
         assert_eq!(next(b"lds\ta\nx"), Some(b"#fields\ta\n".to_vec()));
         assert_eq!(next(b"\n"), Some(b"x\n".to_vec()));
-        assert_eq!(cutter.form(), Some(LogFormat::Zeek));
+        assert_eq!(cutter.format(), Some(LogFormat::Zeek));
     }
 
     #[test]
@@ -376,9 +376,9 @@ mod tests {
         ) {
             // Whether a line that is no event counts as a row, as a header or as JSON depends on
             // the rest of its block.
-            let events_of = |(form, mut events): (Option<LogFormat>, Vec<String>)| {
+            let events_of = |(format, mut events): (Option<LogFormat>, Vec<String>)| {
                 events.retain(|event| serde_json::from_str::<serde_json::Value>(event).is_ok());
-                (form, events)
+                (format, events)
             };
             let pieces = read_in_pieces(Pieces(&text, sizes));
             prop_assert_eq!(events_of(pieces), events_of(read(&text)));

@@ -24,7 +24,7 @@ use crate::logs::lines::{AtEnd, LONGEST_LINE, without_nul};
 const INPUT: usize = 64 << 10;
 
 /// The deepest nesting: JSON readers give up beyond it.
-const DEEPEST: usize = 128;
+const DEEPEST_JSON: usize = 128;
 
 /// The members with the events in responses of known programs. Elasticsearch has them deeper, in
 /// `hits` of [`HITS`].
@@ -397,7 +397,7 @@ impl EventSearch {
                     held.text.start = output.len() - held.start;
                 }
             }
-            b'{' | b'[' if self.inside == DEEPEST => {
+            b'{' | b'[' if self.inside == DEEPEST_JSON => {
                 output.pop();
                 self.break_off(output);
             }

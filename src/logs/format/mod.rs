@@ -1,7 +1,7 @@
 //! The formats of logs, which are detected by content.
 //!
 //! A format determines how its bytes become lines (`LogFormat::flatten`) and how lines
-//! become events ([`LineParser`]). A new format needs an entry in [`LOG_FORMS`], its variants
+//! become events ([`LineParser`]). A new format needs an entry in [`LOG_FORMATS`], its variants
 //! and match arms in this file, and a file with its reader. Compression is handled in
 //! `decode`. [`Cutter`] reads for both passes over files and for following them.
 
@@ -17,7 +17,7 @@ use std::ops::Range;
 use json_array::Flatten;
 use zeek_tsv::{NoRow, TsvRow};
 
-use crate::config::log_forms::{self, LOG_FORMS};
+use crate::config::log_formats::{self, LOG_FORMATS};
 
 pub use cutter::{Cut, Cutter};
 
@@ -37,7 +37,7 @@ pub enum LogFormat {
 
 /// The supported formats in a few words.
 pub fn supported() -> String {
-    let names: Vec<&str> = LOG_FORMS.iter().map(|form| form.name).collect();
+    let names: Vec<&str> = LOG_FORMATS.iter().map(|format| format.name).collect();
     format!(
         "logs of Suricata (EVE) and Zeek as {}; plain, or compressed with gzip or Zstandard",
         names.join(", ")
@@ -47,12 +47,12 @@ pub fn supported() -> String {
 impl LogFormat {
     /// Its name in the log.
     pub fn name(self) -> &'static str {
-        let form = match self {
-            LogFormat::JsonLines => log_forms::JSON_LINES,
-            LogFormat::JsonArray => log_forms::JSON_ARRAYS,
-            LogFormat::Zeek => log_forms::ZEEK_LOGS,
+        let format = match self {
+            LogFormat::JsonLines => log_formats::JSON_LINES,
+            LogFormat::JsonArray => log_formats::JSON_ARRAYS,
+            LogFormat::Zeek => log_formats::ZEEK_LOGS,
         };
-        form.name
+        format.name
     }
 
     /// How to read events from its lines, before the first line.
@@ -100,12 +100,12 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     if let Some(reason) = unreadable::reason(beginning) {
         return Detected::Unreadable(reason);
     }
-    if beginning.len() < unreadable::LEAST && !is_all {
+    if beginning.len() < unreadable::LEAST_BEGINNING && !is_all {
         return Detected::More;
     }
     let blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
     let start = beginning.iter().position(|byte| !blank(byte));
-    let form = match start.map(|start| &beginning[start..]) {
+    let format = match start.map(|start| &beginning[start..]) {
         None => is_all.then_some(LogFormat::JsonLines),
         Some(text) => match text[0] {
             b'#' => match zeek_tsv::begins(text) {
@@ -117,7 +117,7 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
             _ => is_enough(text, is_all).then_some(LogFormat::JsonLines),
         },
     };
-    form.map_or(Detected::More, Detected::Format)
+    format.map_or(Detected::More, Detected::Format)
 }
 
 /// Whether this is enough of an unknown beginning to exclude the known unreadable files, so

@@ -44,7 +44,7 @@ const KNOWN: [(&[u8], &str); 14] = [
 ];
 
 /// With fewer bytes, text may still turn out to be UTF-16.
-pub const LEAST: usize = 4;
+pub const LEAST_BEGINNING: usize = 4;
 
 /// With this many bytes, all of them and tar archives are recognised.
 pub const ENOUGH: usize = 512;

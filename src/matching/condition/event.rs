@@ -4,9 +4,9 @@ use std::cell::OnceCell;
 
 use time::OffsetDateTime;
 
-use super::{Condition, Field, SeenValue, TestedPlace, Value, View};
+use super::{ComparedValue, Condition, Field, SeenValue, TestedPlace, View};
 use crate::matching::Fields;
-use crate::matching::event::{self, Event, Held, Object};
+use crate::matching::event::{self, Event, HeldValue, Object};
 use crate::matching::places::Sought;
 use crate::observable::{Kind, Property, file_name};
 
@@ -57,13 +57,13 @@ impl View for Judged {
 }
 
 /// Whether a URL is that of a request rather than one that it mentions.
-fn is_request(held: &Held<'_>) -> bool {
+fn is_request(held: &HeldValue<'_>) -> bool {
     let is_referrer = || {
         let last = held.path.rsplit('.').next().unwrap_or_default();
         ["http_refer", "referrer", "origin"].contains(&last)
     };
     let is_of_mail = held.path.starts_with("email.");
-    matches!(held.value, event::Value::Request { .. }) || !is_referrer() && !is_of_mail
+    matches!(held.value, event::EventValue::Request { .. }) || !is_referrer() && !is_of_mail
 }
 
 /// The kind as which the values of a field are read.
@@ -113,30 +113,30 @@ impl Judged {
 }
 
 /// Shows a value of a kind in the form of conditions.
-fn show(kind: Kind, held: &Held<'_>, see: &mut dyn FnMut(&SeenValue<'_>)) {
+fn show(kind: Kind, held: &HeldValue<'_>, see: &mut dyn FnMut(&SeenValue<'_>)) {
     let mut buffer = String::new();
     let value = match held.value {
-        event::Value::Address(address) => Value::Address(address),
-        event::Value::Text(text) => match kind {
-            Kind::Domain | Kind::Subdomain | Kind::Answer => Value::Domain(text),
-            _ => Value::Text(text),
+        event::EventValue::Address(address) => ComparedValue::Address(address),
+        event::EventValue::Text(text) => match kind {
+            Kind::Domain | Kind::Subdomain | Kind::Answer => ComparedValue::Domain(text),
+            _ => ComparedValue::Text(text),
         },
         // The name alone comes first; one value is enough for the whole path.
-        event::Value::Ending(name) if !name.contains('/') => {
-            Value::Path(file_name::read(held.raw, &mut buffer))
+        event::EventValue::Ending(name) if !name.contains('/') => {
+            ComparedValue::Path(file_name::read(held.raw, &mut buffer))
         }
-        event::Value::Ending(_) => return,
-        event::Value::Url(text) => Value::Url(text, None),
-        event::Value::Request { host, port, target } => {
+        event::EventValue::Ending(_) => return,
+        event::EventValue::Url(text) => ComparedValue::Url(text, None),
+        event::EventValue::Request { host, port, target } => {
             if let Some(host) = host {
                 let is_ipv6 = host.contains(':');
                 let (open, close) = if is_ipv6 { ("[", "]") } else { ("", "") };
                 buffer = format!("//{open}{host}{close}");
             }
             buffer.push_str(target);
-            Value::Url(&buffer, port)
+            ComparedValue::Url(&buffer, port)
         }
-        event::Value::Number(number) => Value::Number(number),
+        event::EventValue::Number(number) => ComparedValue::Number(number),
     };
     see(&SeenValue {
         value,

@@ -23,7 +23,7 @@ const MOST_COMPARED: usize = 200;
 
 /// The outcome of a test for an object. A greater one is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Outcome {
+enum TestOutcome {
     Failed,
     /// The event does not say.
     Unknown,
@@ -110,7 +110,7 @@ fn needs_one_object(condition: &Condition) -> bool {
 struct SubjectTests<'c> {
     subject: Subject,
     tests: Vec<&'c Test>,
-    profiles: Vec<Vec<Outcome>>,
+    profiles: Vec<Vec<TestOutcome>>,
 }
 
 /// Groups the tests by subject.
@@ -153,9 +153,9 @@ impl SubjectTests<'_> {
         if self.subject == Subject::Nobody {
             let outcome = |test: &&Test| {
                 if any_value(test, event) {
-                    Outcome::Passed
+                    TestOutcome::Passed
                 } else {
-                    Outcome::Failed
+                    TestOutcome::Failed
                 }
             };
             self.profiles = vec![self.tests.iter().map(outcome).collect()];
@@ -189,10 +189,10 @@ impl SubjectTests<'_> {
             let outcomes = own.iter().zip(&shared).zip(&self.tests);
             outcomes
                 .map(|((own, shared), test)| match own.or(*shared) {
-                    Some(true) => Outcome::Passed,
-                    Some(false) => Outcome::Failed,
-                    None if test.is_passed_unknown() => Outcome::Unknown,
-                    None => Outcome::Failed,
+                    Some(true) => TestOutcome::Passed,
+                    Some(false) => TestOutcome::Failed,
+                    None if test.is_passed_unknown() => TestOutcome::Unknown,
+                    None => TestOutcome::Failed,
                 })
                 .collect()
         });
@@ -207,16 +207,16 @@ fn is_shared(subject: Subject, place: TestedPlace) -> bool {
 }
 
 /// The profiles that no other dominates, each once; if there are too many, all.
-fn best(mut all: Vec<Vec<Outcome>>) -> Vec<Vec<Outcome>> {
+fn best(mut all: Vec<Vec<TestOutcome>>) -> Vec<Vec<TestOutcome>> {
     all.sort_unstable();
     all.dedup();
     if all.len() > MOST_COMPARED {
         return all;
     }
-    let outdoes = |other: &Vec<Outcome>, one: &Vec<Outcome>| {
+    let outdoes = |other: &Vec<TestOutcome>, one: &Vec<TestOutcome>| {
         other != one && other.iter().zip(one).all(|(other, one)| other >= one)
     };
-    let is_best = |one: &&Vec<Outcome>| !all.iter().any(|other| outdoes(other, one));
+    let is_best = |one: &&Vec<TestOutcome>| !all.iter().any(|other| outdoes(other, one));
     all.iter().filter(is_best).cloned().collect()
 }
 
@@ -301,10 +301,10 @@ impl<E: View> Search<'_, E> {
                 let number = next[at];
                 next[at] += 1;
                 match self.subjects[at].profiles[self.chosen[at]][number] {
-                    Outcome::Failed => 0,
-                    Outcome::Unknown => 1 << bit(test.subject),
-                    Outcome::Passed if test.identifies() => 1 << (bit(test.subject) << 2),
-                    Outcome::Passed => PLAINLY,
+                    TestOutcome::Failed => 0,
+                    TestOutcome::Unknown => 1 << bit(test.subject),
+                    TestOutcome::Passed if test.identifies() => 1 << (bit(test.subject) << 2),
+                    TestOutcome::Passed => PLAINLY,
                 }
             }
             Condition::Without(_) | Condition::During(..) => {

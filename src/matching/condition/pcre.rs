@@ -36,7 +36,7 @@ const HORIZONTAL: &str = r"\t\p{Zs}";
 
 /// Respells a Perl-compatible expression.
 pub(super) fn respell(expression: &str) -> Result<Respelled, NotLinear> {
-    let mut writer = Writer {
+    let mut writer = ExpressionWriter {
         source: expression,
         rest: expression.char_indices().peekable(),
         out: String::with_capacity(expression.len()),
@@ -56,7 +56,7 @@ pub(super) fn respell(expression: &str) -> Result<Respelled, NotLinear> {
     })
 }
 
-struct Writer<'a> {
+struct ExpressionWriter<'a> {
     source: &'a str,
     rest: Peekable<CharIndices<'a>>,
     out: String,
@@ -70,7 +70,7 @@ struct Writer<'a> {
     has_hard_end: bool,
 }
 
-impl Writer<'_> {
+impl ExpressionWriter<'_> {
     fn next(&mut self) -> Option<(usize, char)> {
         self.rest.next()
     }

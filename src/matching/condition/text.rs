@@ -13,14 +13,14 @@ const LARGEST: usize = 1 << 21;
 /// A Perl-compatible regular expression that takes linear time. The compiled one is
 /// shared through the text.
 #[derive(Clone)]
-pub struct Expression {
+pub struct RegularExpression {
     text: String,
     any_case: bool,
     compiled: Regex,
     ends_before_line_feed: bool,
 }
 
-impl Expression {
+impl RegularExpression {
     /// Compiles an expression, either case-sensitive or not. Classes and case are those
     /// of Unicode.
     ///
@@ -36,7 +36,7 @@ impl Expression {
             .case_insensitive(any_case)
             .size_limit(LARGEST)
             .build();
-        Ok(Expression {
+        Ok(RegularExpression {
             text: text.to_owned(),
             any_case,
             compiled: compiled.map_err(|error| in_a_line(&error))?,
@@ -67,21 +67,21 @@ fn in_a_line(error: &regex::Error) -> String {
     }
 }
 
-impl fmt::Debug for Expression {
+impl fmt::Debug for RegularExpression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Expression({:?})", self.text)
     }
 }
 
-impl PartialEq for Expression {
+impl PartialEq for RegularExpression {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text && self.any_case == other.any_case
     }
 }
 
-impl Eq for Expression {}
+impl Eq for RegularExpression {}
 
-impl Hash for Expression {
+impl Hash for RegularExpression {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
     }
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn expressions_are_found_anywhere_or_refused() {
-        let expression = Expression::new(r"evil\.(com|org)$", false).expect("an expression");
+        let expression = RegularExpression::new(r"evil\.(com|org)$", false).expect("an expression");
         assert!(expression.is_found_in("very.evil.org"));
         assert!(!expression.is_found_in("evil.org.example"));
         for (text, words) in [
@@ -183,7 +183,7 @@ mod tests {
             (r"(a)\1", "a back-reference at its character 4"),
             (r"\w{1,1000}", "more than 2 MiB"),
         ] {
-            let reason = Expression::new(text, false).expect_err(text);
+            let reason = RegularExpression::new(text, false).expect_err(text);
             assert!(
                 reason.contains(words) && !reason.contains('\n'),
                 "{text}: {reason}"
@@ -195,7 +195,7 @@ mod tests {
         #[test]
         fn like_agrees_with_an_expression(pattern in "[ab%_]{0,8}", text in "[abc]{0,8}") {
             let expression = pattern.replace('%', ".*").replace('_', ".");
-            let expression = Expression::new(&format!("^{expression}$"), false).expect("one");
+            let expression = RegularExpression::new(&format!("^{expression}$"), false).expect("one");
             prop_assert_eq!(like(&pattern, &text), expression.is_found_in(&text));
         }
     }

@@ -22,7 +22,7 @@ pub trait View {
 #[derive(Clone, Copy, Debug)]
 pub struct SeenValue<'a> {
     /// The canonical form.
-    pub value: Value<'a>,
+    pub value: ComparedValue<'a>,
     /// The original text, if the value is a text.
     pub raw: &'a str,
     /// The object that it belongs to.
@@ -31,7 +31,7 @@ pub struct SeenValue<'a> {
 
 /// A value in canonical form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
+pub enum ComparedValue<'a> {
     /// An address.
     Address(IpAddr),
     /// A domain.
@@ -52,45 +52,51 @@ impl SeenValue<'_> {
     /// The address, if it is one.
     pub(super) fn address(&self) -> Option<IpAddr> {
         match self.value {
-            Value::Address(address) => Some(address),
+            ComparedValue::Address(address) => Some(address),
             _ => None,
         }
     }
 
     pub(super) fn number(&self) -> Option<i128> {
         match self.value {
-            Value::Number(number) => Some(number),
+            ComparedValue::Number(number) => Some(number),
             _ => None,
         }
     }
 
     pub(super) fn time(&self) -> Option<OffsetDateTime> {
         match self.value {
-            Value::Time(time) => Some(time),
-            Value::Text(text) => EventTime::parse(text).map(|time| time.utc()),
+            ComparedValue::Time(time) => Some(time),
+            ComparedValue::Text(text) => EventTime::parse(text).map(|time| time.utc()),
             _ => None,
         }
     }
 
     pub(super) fn is_text(&self, text: &str) -> bool {
-        matches!(self.value, Value::Text(own) if own == text)
+        matches!(self.value, ComparedValue::Text(own) if own == text)
     }
 
     /// Whether it is this observable, or contains it.
     pub(super) fn is(&self, observable: &Observable) -> bool {
         match (observable, self.value) {
-            (Observable::Address(wanted), Value::Address(address)) => *wanted == address,
-            (Observable::Network(network), Value::Address(address)) => network.contains(address),
-            (Observable::Domain(name), Value::Domain(own)) => **name == *own,
-            (Observable::Subdomain(name), Value::Domain(own)) => is_subdomain(own, name),
-            (Observable::Url(wanted), Value::Url(own, port)) => is_url(wanted, own, port),
-            (Observable::Text(Property::FileName, name), Value::Path(path)) => ends(path, name),
-            (Observable::Text(_, wanted) | Observable::Hash(wanted), Value::Text(own)) => {
+            (Observable::Address(wanted), ComparedValue::Address(address)) => *wanted == address,
+            (Observable::Network(network), ComparedValue::Address(address)) => {
+                network.contains(address)
+            }
+            (Observable::Domain(name), ComparedValue::Domain(own)) => **name == *own,
+            (Observable::Subdomain(name), ComparedValue::Domain(own)) => is_subdomain(own, name),
+            (Observable::Url(wanted), ComparedValue::Url(own, port)) => is_url(wanted, own, port),
+            (Observable::Text(Property::FileName, name), ComparedValue::Path(path)) => {
+                ends(path, name)
+            }
+            (Observable::Text(_, wanted) | Observable::Hash(wanted), ComparedValue::Text(own)) => {
                 **wanted == *own
             }
             // DNS answers are addresses and names.
-            (Observable::Answer(wanted), Value::Address(address)) => wanted.parse() == Ok(address),
-            (Observable::Answer(wanted), Value::Domain(own)) => **wanted == *own,
+            (Observable::Answer(wanted), ComparedValue::Address(address)) => {
+                wanted.parse() == Ok(address)
+            }
+            (Observable::Answer(wanted), ComparedValue::Domain(own)) => **wanted == *own,
             (Observable::Endpoint(..), _) => false,
             _ => false,
         }
@@ -104,29 +110,29 @@ impl SeenValue<'_> {
             return true;
         }
         match self.value {
-            Value::Address(address) => passes(&address.to_string()),
-            Value::Domain(name) => {
+            ComparedValue::Address(address) => passes(&address.to_string()),
+            ComparedValue::Domain(name) => {
                 passes(name) || domain::unicode(name).is_some_and(|name| passes(&name))
             }
-            Value::Url(text, port) => passes(text) || any_url(text, port, passes),
+            ComparedValue::Url(text, port) => passes(text) || any_url(text, port, passes),
             // The file name is the part after the path.
-            Value::Path(path) => {
+            ComparedValue::Path(path) => {
                 let name = |path: &str| passes(path.rsplit(['/', '\\']).next().unwrap_or(path));
                 passes(path) || name(path) || name(self.raw)
             }
-            Value::Text(text) => passes(text),
-            Value::Number(_) | Value::Time(_) => false,
+            ComparedValue::Text(text) => passes(text),
+            ComparedValue::Number(_) | ComparedValue::Time(_) => false,
         }
     }
 
     /// Whether it is a path with a folder.
     pub(super) fn has_folder(&self) -> bool {
-        matches!(self.value, Value::Path(path) if path.contains('/'))
+        matches!(self.value, ComparedValue::Path(path) if path.contains('/'))
     }
 
     /// Whether it is a path whose folder ends with these components.
     pub(super) fn is_in_folder(&self, folder: &str) -> bool {
-        let Value::Path(path) = self.value else {
+        let ComparedValue::Path(path) = self.value else {
             return false;
         };
         path.rsplit_once('/')

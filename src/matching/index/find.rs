@@ -79,7 +79,7 @@ impl Index {
         &self,
         host: Option<&str>,
         target: &str,
-        mut show: impl FnMut(Slot, &url::Parts<'_>),
+        mut show: impl FnMut(Slot, &url::UrlComponents<'_>),
     ) {
         if !self.shapes.may_hold(target.as_bytes()) {
             return;

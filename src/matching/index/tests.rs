@@ -10,7 +10,7 @@ fn address(text: &str) -> Observable {
 }
 
 fn found(index: &Index, line: &str) -> Vec<(usize, String, bool)> {
-    let mut found = Found::default();
+    let mut found = IndexHits::default();
     index.scan(line, &mut found).expect("an event");
     let hits = found.hits();
     hits.map(|hit| (hit.slot.index(), hit.path.to_owned(), hit.in_list))
@@ -108,7 +108,7 @@ fn an_address_is_found_with_all_its_networks() {
 #[test]
 fn an_error_leaves_nothing_found() {
     let index = Index::new(&[Observable::domain("a")]);
-    let mut found = Found::default();
+    let mut found = IndexHits::default();
     let line = r#"{"event_type": "a", "x": }"#;
     assert!(index.scan(line, &mut found).is_err());
     assert!(found.is_empty() && found.event_type().is_none());

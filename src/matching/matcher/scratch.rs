@@ -14,11 +14,11 @@ use crate::observable::address;
 pub struct Scratch {
     pub(super) keys: Keys,
     pub(super) buffers: Buffers,
-    pub(super) hits: Vec<Occurrence>,
+    pub(super) hits: Vec<SeenValueHit>,
     /// The values that matched, concatenated.
     pub(super) texts: String,
     pub(super) requests: Requests,
-    pub(super) ends: [End; 2],
+    pub(super) ends: [ConnectionEnd; 2],
     /// DNS answers (objects) whose data is neither a name nor an address.
     pub(super) without_names: Vec<u32>,
 }
@@ -51,14 +51,14 @@ pub(super) struct Target {
 
 /// What is known of one end of the connection.
 #[derive(Debug, Default)]
-pub(super) struct End {
+pub(super) struct ConnectionEnd {
     pub(super) addresses: Vec<(IpAddr, Node)>,
     pub(super) port: Option<u16>,
 }
 
 /// A value that was found.
 #[derive(Clone, Debug)]
-pub(super) struct Occurrence {
+pub(super) struct SeenValueHit {
     pub(super) slot: Slot,
     pub(super) node: Node,
     pub(super) text: Range<usize>,
@@ -135,7 +135,7 @@ impl Scratch {
     }
 }
 
-impl End {
+impl ConnectionEnd {
     pub(super) fn add(&mut self, text: &str, node: Node) {
         if let Some(address) = address::read(text) {
             self.addresses.push((address, node));

@@ -62,7 +62,7 @@ pub enum ReadValue<'a> {
     /// The end of a path. Feeds may name fewer components than the path has.
     Ending(&'a str),
     /// A whole URL in its canonical form, and its parts.
-    Url(&'a str, url::Parts<'a>),
+    Url(&'a str, url::UrlComponents<'a>),
 }
 
 /// Memory for canonical forms, reused for all events.

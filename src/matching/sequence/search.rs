@@ -180,7 +180,7 @@ fn smaller(shape: &Shape, events: &Events, found: &[usize]) -> Result<Option<Vec
 }
 
 /// An event that was taken, and the states after it.
-struct Level {
+struct SearchLevel {
     states: Vec<PartialInstance>,
     /// The event.
     taken: Option<usize>,
@@ -204,7 +204,7 @@ fn first(
     if states.iter().any(|state| shape.is_complete(state)) {
         return Ok(Some(vec![last]));
     }
-    let mut levels = vec![Level {
+    let mut levels = vec![SearchLevel {
         states,
         taken: None,
         tried: None,
@@ -246,7 +246,7 @@ fn first(
             .get(&states)
             .is_some_and(|behind| *behind <= Some(next));
         if !states.is_empty() && !has_failed {
-            levels.push(Level {
+            levels.push(SearchLevel {
                 states,
                 taken: Some(next),
                 tried: Some(next),

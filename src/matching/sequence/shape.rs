@@ -14,21 +14,21 @@ const NEVER: Time = Time::MAX;
 /// An expanded expression: repetitions of several observations are separate nodes.
 #[derive(Clone, Debug)]
 pub struct Shape {
-    nodes: Vec<Node>,
+    nodes: Vec<ShapeNode>,
     parts: usize,
     span: Option<Time>,
     has_choice: bool,
 }
 
 #[derive(Clone, Debug)]
-struct Node {
+struct ShapeNode {
     parent: usize,
-    kind: Kind,
+    kind: NodeKind,
     children: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     /// This many events of a part.
     Slot {
         part: u16,
@@ -105,16 +105,16 @@ impl Shape {
             Expression::Observed { part, times } => {
                 self.parts = self.parts.max(usize::from(*part) + 1);
                 let times = u32::try_from(*times).expect("no more than MOST_EVENTS");
-                Kind::Slot { part: *part, times }
+                NodeKind::Slot { part: *part, times }
             }
-            Expression::All(_) => Kind::All,
-            Expression::Any(_) => Kind::Any,
-            Expression::InOrder(_) => Kind::InOrder,
-            Expression::Within(_, most) => Kind::Within(*most),
-            Expression::Repeated(..) => Kind::Copies,
+            Expression::All(_) => NodeKind::All,
+            Expression::Any(_) => NodeKind::Any,
+            Expression::InOrder(_) => NodeKind::InOrder,
+            Expression::Within(_, most) => NodeKind::Within(*most),
+            Expression::Repeated(..) => NodeKind::Copies,
         };
-        self.has_choice |= kind == Kind::Any;
-        self.nodes.push(Node {
+        self.has_choice |= kind == NodeKind::Any;
+        self.nodes.push(ShapeNode {
             parent,
             kind,
             children: Vec::new(),
@@ -153,12 +153,13 @@ impl Shape {
     pub fn ended_by(&self, parts: &[u16]) -> Vec<PartialInstance> {
         let mut states = Vec::new();
         for (slot, node) in self.nodes.iter().enumerate() {
-            let Kind::Slot { part, .. } = node.kind else {
+            let NodeKind::Slot { part, .. } = node.kind else {
                 continue;
             };
             // Copies are interchangeable.
             let is_first = self.above(slot).all(|(child, parent)| {
-                self.nodes[parent].kind != Kind::Copies || self.nodes[parent].children[0] == child
+                self.nodes[parent].kind != NodeKind::Copies
+                    || self.nodes[parent].children[0] == child
             });
             if is_first && parts.contains(&part) {
                 let empty = self.empty(slot);
@@ -169,8 +170,8 @@ impl Shape {
     }
 
     fn empty(&self, ending: usize) -> PartialInstance {
-        let count = |node: &Node| match node.kind {
-            Kind::Slot { times, .. } => times,
+        let count = |node: &ShapeNode| match node.kind {
+            NodeKind::Slot { times, .. } => times,
             _ => 0,
         };
         PartialInstance {
@@ -205,8 +206,8 @@ impl Shape {
             }
             let position = node.children.iter().position(|one| *one == child)?;
             match node.kind {
-                Kind::Slot { .. } | Kind::All => {}
-                Kind::Any => {
+                NodeKind::Slot { .. } | NodeKind::All => {}
+                NodeKind::Any => {
                     let taken = u32::try_from(position).ok()? + 1;
                     if ![0, taken].contains(&state.counts[parent]) {
                         return None;
@@ -216,19 +217,19 @@ impl Shape {
                 }
                 // An earlier operand may not be later; the last event constrains nothing
                 // yet.
-                Kind::InOrder if time != NEVER => {
+                NodeKind::InOrder if time != NEVER => {
                     for before in &node.children[..position] {
                         next.until[*before] = next.until[*before].min(time);
                     }
                 }
-                Kind::InOrder => {}
-                Kind::Copies => {
+                NodeKind::InOrder => {}
+                NodeKind::Copies => {
                     let before = position.checked_sub(1).map(|at| node.children[at]);
                     if before.is_some_and(|before| !self.is_begun(state, before)) {
                         return None;
                     }
                 }
-                Kind::Within(most) => {
+                NodeKind::Within(most) => {
                     if time != NEVER && next.until[child] == NEVER {
                         next.until[child] = time.saturating_add(most);
                     }
@@ -244,7 +245,7 @@ impl Shape {
     /// with the last event keeps its place.
     fn arrange(&self, state: &mut PartialInstance) {
         for (number, node) in self.nodes.iter().enumerate().rev() {
-            if node.kind != Kind::Copies {
+            if node.kind != NodeKind::Copies {
                 continue;
             }
             let first = node.children[0];
@@ -269,7 +270,7 @@ impl Shape {
 
     fn is_begun(&self, state: &PartialInstance, node: usize) -> bool {
         match self.nodes[node].kind {
-            Kind::Slot { times, .. } => state.counts[node] < times,
+            NodeKind::Slot { times, .. } => state.counts[node] < times,
             _ => state.counts[node] > 0,
         }
     }
@@ -284,7 +285,7 @@ impl Shape {
     ) -> impl Iterator<Item = PartialInstance> + 'a {
         let slots = self.nodes.iter().enumerate();
         slots.filter_map(move |(slot, node)| match node.kind {
-            Kind::Slot { part, .. } if parts.contains(&part) => {
+            NodeKind::Slot { part, .. } if parts.contains(&part) => {
                 let is_late_enough = self.from(state, slot, last) <= time;
                 is_late_enough.then(|| self.taken(state, slot, time))?
             }
@@ -299,10 +300,10 @@ impl Shape {
         for (child, parent) in self.above(state.ending) {
             let node = &self.nodes[parent];
             match node.kind {
-                Kind::Within(most) if self.is_below(slot, child) => {
+                NodeKind::Within(most) if self.is_below(slot, child) => {
                     from = from.max(last.saturating_sub(most));
                 }
-                Kind::InOrder => {
+                NodeKind::InOrder => {
                     let position = node.children.iter().position(|one| *one == child);
                     let behind = &node.children[position.map_or(0, |at| at + 1)..];
                     if behind.iter().any(|one| self.is_below(slot, *one)) {
@@ -325,10 +326,10 @@ impl Shape {
     }
 
     fn is_complete_at(&self, state: &PartialInstance, node: usize) -> bool {
-        let Node { kind, children, .. } = &self.nodes[node];
+        let ShapeNode { kind, children, .. } = &self.nodes[node];
         match kind {
-            Kind::Slot { .. } => state.counts[node] == 0,
-            Kind::Any => match state.counts[node] {
+            NodeKind::Slot { .. } => state.counts[node] == 0,
+            NodeKind::Any => match state.counts[node] {
                 0 => false,
                 taken => self.is_complete_at(state, children[taken as usize - 1]),
             },
@@ -355,11 +356,11 @@ impl Shape {
 
     /// The least number of missing events.
     fn missing(&self, state: &PartialInstance, node: usize) -> usize {
-        let Node { kind, children, .. } = &self.nodes[node];
+        let ShapeNode { kind, children, .. } = &self.nodes[node];
         let below = children.iter().map(|one| self.missing(state, *one));
         match kind {
-            Kind::Slot { .. } => state.counts[node] as usize,
-            Kind::Any => match state.counts[node] {
+            NodeKind::Slot { .. } => state.counts[node] as usize,
+            NodeKind::Any => match state.counts[node] {
                 0 => below.min().unwrap_or(0),
                 taken => self.missing(state, children[taken as usize - 1]),
             },
@@ -375,15 +376,15 @@ impl Shape {
         has: &impl Fn(u16, usize, Time, usize) -> bool,
     ) -> bool {
         let until = until.min(state.until[node]);
-        let Node { kind, children, .. } = &self.nodes[node];
+        let ShapeNode { kind, children, .. } = &self.nodes[node];
         let mut below = children.iter();
         let may = |one: &usize| self.may_complete_at(state, *one, until, has);
         match kind {
-            Kind::Slot { part, .. } => {
+            NodeKind::Slot { part, .. } => {
                 let missing = state.counts[node] as usize;
                 missing == 0 || has(*part, node, until, missing)
             }
-            Kind::Any => match state.counts[node] {
+            NodeKind::Any => match state.counts[node] {
                 0 => below.any(may),
                 taken => may(&children[taken as usize - 1]),
             },
@@ -402,7 +403,7 @@ impl Shape {
         let mut next: Option<usize> = None;
         for state in states {
             for (slot, node) in self.nodes.iter().enumerate() {
-                let Kind::Slot { part, .. } = node.kind else {
+                let NodeKind::Slot { part, .. } = node.kind else {
                     continue;
                 };
                 if state.counts[slot] == 0 {

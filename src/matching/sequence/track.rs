@@ -16,13 +16,13 @@ use super::shape::Shape;
 pub struct Track<E> {
     shape: Arc<Shape>,
     events: Events,
-    kept: Vec<Kept<E>>,
+    kept: Vec<TrackedEvent<E>>,
     /// The position of the first event that was not dropped.
     start: usize,
 }
 
 #[derive(Clone, Debug)]
-struct Kept<E> {
+struct TrackedEvent<E> {
     /// Whether it has ended an instance.
     has_ended: bool,
     /// `None` once it is dropped.
@@ -95,7 +95,7 @@ impl<E: Clone + Ord> Track<E> {
             at = low;
         }
         self.events.insert(at, time, parts.into());
-        let kept = Kept {
+        let kept = TrackedEvent {
             has_ended: false,
             event: Some(event),
         };
@@ -116,11 +116,11 @@ impl<E: Clone + Ord> Track<E> {
         );
         let events = std::mem::replace(&mut self.events, Events::new(self.shape.parts()));
         let known = known.into_iter().enumerate().skip(start);
-        let mut all: Vec<(Time, Box<[u16]>, Kept<E>)> = known
+        let mut all: Vec<(Time, Box<[u16]>, TrackedEvent<E>)> = known
             .map(|(at, kept)| (events.time(at), events.parts(at).into(), kept))
             .collect();
         all.extend(new.into_iter().map(|(time, parts, event)| {
-            let kept = Kept {
+            let kept = TrackedEvent {
                 has_ended: false,
                 event: Some(event),
             };

@@ -6,19 +6,19 @@ use serde_json::Map;
 
 /// The fields of a record for its JSON.
 #[derive(Clone, Debug, Default)]
-pub struct Fields(pub Map<String, serde_json::Value>);
+pub struct RecordFields(pub Map<String, serde_json::Value>);
 
-impl Fields {
+impl RecordFields {
     /// The fields of this record.
     pub fn of(record: &Record<'_>) -> Self {
-        let mut fields = Fields::default();
+        let mut fields = RecordFields::default();
         // This visitor never fails.
         let _ = record.key_values().visit(&mut fields);
         fields
     }
 }
 
-impl<'kvs> VisitSource<'kvs> for Fields {
+impl<'kvs> VisitSource<'kvs> for RecordFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), Error> {
         let field = match value.to_u64() {
             Some(number) => number.into(),
@@ -29,7 +29,7 @@ impl<'kvs> VisitSource<'kvs> for Fields {
     }
 }
 
-impl Source for Fields {
+impl Source for RecordFields {
     fn visit<'kvs>(&'kvs self, visitor: &mut dyn VisitSource<'kvs>) -> Result<(), Error> {
         for (name, field) in &self.0 {
             let value = match field.as_u64() {

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A log file shared by all writers.
 #[derive(Clone, Debug)]
-pub struct LogFile(Arc<Mutex<Open>>);
+pub struct LogFile(Arc<Mutex<OpenLog>>);
 
 #[derive(Debug)]
-struct Open {
+struct OpenLog {
     path: PathBuf,
     file: File,
     /// The beginning of an incomplete line. Only whole lines are written, so that lines
@@ -25,7 +25,7 @@ impl LogFile {
     /// # Errors
     /// The system cannot open it.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let open = Open {
+        let open = OpenLog {
             path: path.to_owned(),
             file: at_end(path)?,
             line: Vec::new(),
@@ -53,7 +53,7 @@ impl LogFile {
         Ok(())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
+    fn lock(&self) -> MutexGuard<'_, OpenLog> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use log::Level;
 
-use super::fields::Fields;
+use super::fields::RecordFields;
 
 /// How long repetitions of a warning are held back.
-const WINDOW: Duration = Duration::from_secs(60);
+const FOLD_TIME: Duration = Duration::from_secs(60);
 
 /// How often a warning is written in that time before it is held back, so that the first
 /// few show when they occur.
@@ -18,7 +18,7 @@ const WRITTEN: u64 = 3;
 const MOST_TRACKED: usize = 256;
 
 /// Longer warnings, in bytes, are not tracked.
-const LONGEST: usize = 2048;
+const LONGEST_WARNING: usize = 2048;
 
 /// A repeated warning.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Due {
     /// Its message.
     pub text: String,
     /// Its fields.
-    pub fields: Fields,
+    pub fields: RecordFields,
     /// How often it was held back.
     pub count: u64,
 }
@@ -44,7 +44,7 @@ pub struct Fold {
 #[derive(Debug)]
 struct Repeated {
     level: Level,
-    fields: Fields,
+    fields: RecordFields,
     until: Instant,
     /// The number of repetitions.
     count: u64,
@@ -56,15 +56,15 @@ impl Fold {
         &mut self,
         level: Level,
         text: &str,
-        fields: impl FnOnce() -> Fields,
+        fields: impl FnOnce() -> RecordFields,
         now: Instant,
     ) -> bool {
         if let Some(repeated) = self.written.get_mut(text) {
             repeated.count += 1;
             return repeated.count < WRITTEN;
         }
-        if self.written.len() < MOST_TRACKED && text.len() <= LONGEST {
-            let until = now + WINDOW;
+        if self.written.len() < MOST_TRACKED && text.len() <= LONGEST_WARNING {
+            let until = now + FOLD_TIME;
             self.due.get_or_insert(until);
             let repeated = Repeated {
                 level,
@@ -115,7 +115,7 @@ mod tests {
         let come = |fold: &mut Fold, text, times: &[u64]| -> Vec<bool> {
             let each = times
                 .iter()
-                .map(|time| fold.is_new(Level::Warn, text, Fields::default, after(*time)));
+                .map(|time| fold.is_new(Level::Warn, text, RecordFields::default, after(*time)));
             each.collect()
         };
         let written = come(&mut fold, "a", &[0, 31, 32, 33, 34]);
@@ -124,7 +124,7 @@ mod tests {
             come(&mut fold, "b", &[35, 36, 37, 38]),
             [true, true, true, false]
         );
-        assert!(fold.is_new(Level::Warn, "c", Fields::default, after(35)));
+        assert!(fold.is_new(Level::Warn, "c", RecordFields::default, after(35)));
         assert!(fold.take_due(after(59), false).is_empty());
         let told = |due: Vec<Due>| -> Vec<(Level, String, u64)> {
             let each = due.into_iter();
@@ -134,13 +134,13 @@ mod tests {
             told(fold.take_due(after(60), false)),
             [(Level::Warn, "a".to_owned(), 2)]
         );
-        assert!(fold.is_new(Level::Warn, "a", Fields::default, after(61)));
+        assert!(fold.is_new(Level::Warn, "a", RecordFields::default, after(61)));
         assert_eq!(
             told(fold.take_due(after(63), true)),
             [(Level::Warn, "b".to_owned(), 1)]
         );
         assert!(fold.take_due(after(64), true).is_empty());
-        assert!(fold.is_new(Level::Warn, "b", Fields::default, after(65)));
+        assert!(fold.is_new(Level::Warn, "b", RecordFields::default, after(65)));
     }
 
     #[test]
@@ -148,11 +148,16 @@ mod tests {
         let mut fold = Fold::default();
         let now = Instant::now();
         for number in 0..2 * MOST_TRACKED {
-            assert!(fold.is_new(Level::Error, &number.to_string(), Fields::default, now));
+            assert!(fold.is_new(
+                Level::Error,
+                &number.to_string(),
+                RecordFields::default,
+                now
+            ));
         }
         assert_eq!(fold.written.len(), MOST_TRACKED);
-        let long = "x".repeat(LONGEST + 1);
-        let mut is_new = || fold.is_new(Level::Error, &long, Fields::default, now);
+        let long = "x".repeat(LONGEST_WARNING + 1);
+        let mut is_new = || fold.is_new(Level::Error, &long, RecordFields::default, now);
         assert!(is_new() && is_new());
     }
 }

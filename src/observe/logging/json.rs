@@ -8,7 +8,7 @@ use serde_json::json;
 use simplelog::{Config, SharedLogger};
 use time::OffsetDateTime;
 
-use super::fields::Fields;
+use super::fields::RecordFields;
 use super::logger::{REQUESTED, TIME};
 
 /// Writes records as JSON up to a level, and requested ones at any level.
@@ -67,7 +67,7 @@ fn line(record: &Record<'_>, now: OffsetDateTime) -> String {
         "thread": thread.name().unwrap_or("unnamed"),
         "message": record.args().to_string(),
     });
-    for (name, field) in Fields::of(record).0 {
+    for (name, field) in RecordFields::of(record).0 {
         // The standard members are not replaced.
         object[name.as_str()] = match object.get(&name) {
             None => field,
@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_facts_of_a_message_are_fields() {
-        let facts = Fields(
+        let facts = RecordFields(
             [
                 ("line", 7.into()),
                 ("reason", "a \"b\"".into()),

@@ -13,7 +13,7 @@ use simplelog::{
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
-use super::fields::Fields;
+use super::fields::RecordFields;
 use super::file::LogFile;
 use super::fold::{Due, Fold};
 use super::json::JsonLogger;
@@ -96,7 +96,7 @@ impl Logger {
         };
         if !std::mem::replace(&mut self.state().is_lost, true) {
             let message = format!("the log file was moved, and no new one can be opened: {error}");
-            self.write(Level::Warn, &message, &Fields::default());
+            self.write(Level::Warn, &message, &RecordFields::default());
         }
     }
 
@@ -117,7 +117,7 @@ impl Logger {
         }
     }
 
-    fn write(&self, level: Level, message: &str, fields: &Fields) {
+    fn write(&self, level: Level, message: &str, fields: &RecordFields) {
         self.hand_on(
             &Record::builder()
                 .level(level)
@@ -149,7 +149,7 @@ impl Log for Logger {
         self.tell_folded(now, false);
         if record.level() <= Level::Warn {
             let message = record.args().to_string();
-            let fields = || Fields::of(record);
+            let fields = || RecordFields::of(record);
             let mut state = self.state();
             let is_new = state.fold.is_new(record.level(), &message, fields, now);
             drop(state);

@@ -124,13 +124,13 @@ impl PeerGauge {
 }
 
 /// Counts by word.
-pub type Tally = EngineShare<Words>;
+pub type WordCounts = EngineShare<Words>;
 
-/// The values of a [`Tally`].
+/// The values of a [`WordCounts`].
 #[derive(Debug, Default)]
 pub struct Words(Mutex<BTreeMap<&'static str, u64>>);
 
-impl Tally {
+impl WordCounts {
     /// Counts one more of this word.
     pub fn count(&self, word: &'static str) {
         self.each(|one| *lock(&one.0).entry(word).or_default() += 1);
@@ -148,13 +148,13 @@ pub struct Reasons(Mutex<BTreeMap<String, u64>>);
 
 impl Reasons {
     /// The most reasons that are distinguished, since a reason may contain external text.
-    const MOST: usize = 32;
+    const MOST_REASONS: usize = 32;
 
     /// Counts one more with this reason.
     pub fn count(&self, reason: &str) {
         let mut counts = lock(&self.0);
         let mut word = reason_word(reason);
-        if counts.len() >= Self::MOST && !counts.contains_key(&word) {
+        if counts.len() >= Self::MOST_REASONS && !counts.contains_key(&word) {
             word = "other".to_owned();
         }
         *counts.entry(word).or_default() += 1;
@@ -454,7 +454,7 @@ mod tests {
         );
         assert_eq!(reason_word("\u{e9}\"\"7"), "other");
         let reasons = Reasons::default();
-        for number in 0..2 * Reasons::MOST {
+        for number in 0..2 * Reasons::MOST_REASONS {
             let letters: String = format!("{number:02}")
                 .bytes()
                 .map(|digit| char::from(digit - b'0' + b'a'))
@@ -462,8 +462,8 @@ mod tests {
             reasons.count(&letters);
         }
         let counts = reasons.get();
-        assert_eq!(counts.len(), Reasons::MOST + 1);
-        assert_eq!(counts["other"], Reasons::MOST as u64);
+        assert_eq!(counts.len(), Reasons::MOST_REASONS + 1);
+        assert_eq!(counts["other"], Reasons::MOST_REASONS as u64);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::process::child::{self, Limits};
 use crate::process::stop::Stop;
 
 /// How long the system may take to resolve a name, which may use the network.
-const PATIENCE: Duration = Duration::from_secs(2);
+const RESOLVE_TIME: Duration = Duration::from_secs(2);
 
 /// The kernel's host name (by a system call: a hardened service cannot read /proc/sys).
 pub fn node_name() -> String {
@@ -38,7 +38,7 @@ pub fn full_name() -> String {
 fn names_of(address: IpAddr) -> Option<String> {
     let stop = Stop::new().ok()?;
     let limits = Limits {
-        time: Some(PATIENCE),
+        time: Some(RESOLVE_TIME),
         stop: &stop,
     };
     let mut command = child::command(Path::new("getent"));

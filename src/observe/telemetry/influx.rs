@@ -11,7 +11,7 @@ use crate::observe::metrics::{Metrics, Peer};
 const MEASUREMENT: &str = "vast-threatbus";
 
 /// The numbers since the last line.
-pub struct Lines {
+pub struct InfluxLines {
     /// The tags of every line, formatted.
     tags: String,
     before: HashMap<String, u64>,
@@ -19,23 +19,23 @@ pub struct Lines {
 
 /// The fields of a line.
 #[derive(Default)]
-struct Fields(String);
+struct LineFields(String);
 
-impl Fields {
+impl LineFields {
     fn add(&mut self, name: &str, value: f64) {
         let comma = if self.0.is_empty() { "" } else { "," };
         write!(self.0, "{comma}{name}={value}").expect("writing to a string cannot fail");
     }
 }
 
-impl Lines {
-    /// Lines for this host, and for the bridge with this name, if it has one.
+impl InfluxLines {
+    /// InfluxLines for this host, and for the bridge with this name, if it has one.
     pub fn new(host: &str, bridge: Option<&str>) -> Self {
         let mut tags = format!("host={}", escape_tag(host));
         if let Some(name) = bridge {
             write!(tags, ",bridge={}", escape_tag(name)).expect("writing to a string cannot fail");
         }
-        Lines {
+        InfluxLines {
             tags,
             before: HashMap::new(),
         }
@@ -63,7 +63,7 @@ impl Lines {
         text
     }
 
-    fn line(&self, text: &mut String, tags: &str, fields: &Fields, time: Duration) {
+    fn line(&self, text: &mut String, tags: &str, fields: &LineFields, time: Duration) {
         if !fields.0.is_empty() {
             let time = time.as_nanos();
             writeln!(
@@ -81,8 +81,8 @@ impl Lines {
         (number > before).then(|| (number - before) as f64)
     }
 
-    fn all(&mut self, metrics: &Metrics, children: u64, time: Duration) -> Fields {
-        let mut fields = Fields::default();
+    fn all(&mut self, metrics: &Metrics, children: u64, time: Duration) -> LineFields {
+        let mut fields = LineFields::default();
         let mut own = Vec::new();
         for counted in metrics.counters() {
             let name = counted.name;
@@ -134,8 +134,8 @@ impl Lines {
         fields
     }
 
-    fn of_engine(&mut self, engine: &str, metrics: &Metrics, time: Duration) -> Fields {
-        let mut fields = Fields::default();
+    fn of_engine(&mut self, engine: &str, metrics: &Metrics, time: Duration) -> LineFields {
+        let mut fields = LineFields::default();
         for counted in metrics.counters() {
             let name = format!("{engine} {}", counted.name);
             let number = if counted.is_of_engine {
@@ -154,7 +154,7 @@ impl Lines {
 }
 
 /// The measurements since the last line.
-fn spreads(fields: &mut Fields, metrics: &Metrics) {
+fn spreads(fields: &mut LineFields, metrics: &Metrics) {
     for (name, spread) in [
         ("retro_matches_per_ioc", &metrics.matches_per_indicator),
         (
@@ -173,7 +173,7 @@ fn spreads(fields: &mut Fields, metrics: &Metrics) {
 }
 
 /// The current state, with ages in seconds.
-fn gauges(fields: &mut Fields, metrics: &Metrics, time: Duration) {
+fn gauges(fields: &mut LineFields, metrics: &Metrics, time: Duration) {
     fields.add(
         "sightings_waiting_age",
         metrics.oldest_sighting(Instant::now()) as f64,
@@ -202,7 +202,7 @@ fn gauges(fields: &mut Fields, metrics: &Metrics, time: Duration) {
     }
 }
 
-fn engine_gauges(fields: &mut Fields, metrics: &Metrics, time: Duration) {
+fn engine_gauges(fields: &mut LineFields, metrics: &Metrics, time: Duration) {
     fields.add("retro_match_backlog", metrics.backlog.get() as f64);
     let peer = metrics.engine_up.get();
     if peer != Peer::Unused {
@@ -211,7 +211,7 @@ fn engine_gauges(fields: &mut Fields, metrics: &Metrics, time: Duration) {
     engine_ages(fields, metrics, time);
 }
 
-fn engine_ages(fields: &mut Fields, metrics: &Metrics, time: Duration) {
+fn engine_ages(fields: &mut LineFields, metrics: &Metrics, time: Duration) {
     fields.add(
         "indicators_waiting_age",
         metrics.waiting.oldest(Instant::now()) as f64,
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_line_holds_what_was_counted_since_the_last_one() {
         let metrics = Metrics::default();
-        let mut lines = Lines::new("sensor 1,x", None);
+        let mut lines = InfluxLines::new("sensor 1,x", None);
         let time = Duration::new(1_600_000_000, 7);
         assert_eq!(lines.next(&metrics, 0, time), "");
         metrics.indicators_received.add(3);
@@ -287,7 +287,7 @@ mod tests {
         one.queries.add(1);
         one.engine_up.set(Peer::Up);
         other.queries.add(2);
-        let mut lines = Lines::new("h", Some("x"));
+        let mut lines = InfluxLines::new("h", Some("x"));
         let text = lines.next(&metrics, 0, Duration::from_secs(1));
         let text: Vec<&str> = text.lines().collect();
         assert!(

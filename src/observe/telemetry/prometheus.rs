@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::by_reason;
-use crate::observe::metrics::{BUCKETS, Metrics, Peer, Spread, Tally};
+use crate::observe::metrics::{BUCKETS, Metrics, Peer, Spread, WordCounts};
 
 /// The outcomes of queries. Each is present from the start, so that the first one is an
 /// increase.
@@ -229,7 +229,7 @@ fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
     page.family(
         "queries_finished_total",
         "counter",
-        "Queries that have ended, by how they did.",
+        "Finished queries, by outcome.",
     );
     for (engine, of) in engines {
         for (outcome, number) in with_zeros(&OUTCOMES, &of.query_outcomes) {
@@ -239,7 +239,7 @@ fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
     page.family(
         "child_restarts_total",
         "counter",
-        "Restarts of lasting child processes, by purpose.",
+        "Restarts of child processes that stay, by purpose.",
     );
     for (child, number) in with_zeros(&CHILDREN, &metrics.child_restarts) {
         page.sample(&[("child", child)], number);
@@ -247,7 +247,7 @@ fn words(page: &mut Page<'_>, metrics: &Metrics, engines: &[(&str, &Metrics)]) {
 }
 
 /// The counts by word, with 0 for these words if they were not counted.
-fn with_zeros(words: &[&'static str], counted: &Tally) -> BTreeMap<&'static str, u64> {
+fn with_zeros(words: &[&'static str], counted: &WordCounts) -> BTreeMap<&'static str, u64> {
     let mut all: BTreeMap<_, _> = words.iter().map(|word| (*word, 0)).collect();
     all.extend(counted.get());
     all

@@ -91,7 +91,7 @@ fn the_prometheus_file_follows_the_rules_of_promtool() {
 fn prometheus_gets_every_number_with_its_meaning_and_its_labels() {
     let text = prometheus::text(&busy(), &circumstances(false)).replace("a \\\"b\\\" \\\\c", "b");
     for part in [
-        "# HELP vast_threatbus_queries_total Queries that were put to the engine.\n\
+        "# HELP vast_threatbus_queries_total Queries sent to the engine.\n\
          # TYPE vast_threatbus_queries_total counter\n\
          vast_threatbus_queries_total{bridge=\"b\",engine=\"VAST\"} 2\n",
         "\nvast_threatbus_info{bridge=\"b\",version=\"0.1.0\",engine=\"VAST\",\

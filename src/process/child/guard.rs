@@ -23,7 +23,7 @@ use wait_timeout::ChildExt;
 use crate::process::stop::poll_timeout;
 
 /// How often a child is polled if the kernel has no pidfd (before 5.3).
-pub(super) const LOOK: Duration = Duration::from_millis(20);
+pub(super) const EXIT_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// How long an exited or killed child is waited for. The kernel does not release it while
 /// it is in uninterruptible sleep, on a dead network share for example.
@@ -118,7 +118,7 @@ impl Guard {
                     // After an interrupted poll the loop just runs once more.
                     let _ = rustix::event::poll(&mut fds, Some(&poll_timeout(left)));
                 }
-                None => std::thread::sleep(left.min(LOOK)),
+                None => std::thread::sleep(left.min(EXIT_CHECK_INTERVAL)),
             }
         }
     }

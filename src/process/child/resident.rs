@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
-use super::guard::{Guard, LOOK};
+use super::guard::{EXIT_CHECK_INTERVAL, Guard};
 use super::{CHUNK, drain_stderr, last_words, set_nonblocking};
 use crate::process::stop::{Stop, poll_timeout};
 
@@ -176,7 +176,7 @@ impl Resident {
     fn poll(&self, fds: &mut [PollFd<'_>], limit: Duration) -> io::Result<()> {
         let limit = match self.guard.pidfd {
             Some(_) => limit,
-            None => limit.min(LOOK),
+            None => limit.min(EXIT_CHECK_INTERVAL),
         };
         match rustix::event::poll(fds, Some(&poll_timeout(limit))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),

@@ -10,7 +10,7 @@ fn shell(script: &str) -> Command {
     command
 }
 
-fn run_shell(script: &str, input: &[u8], time: Duration) -> (Outcome, Vec<u8>) {
+fn run_shell(script: &str, input: &[u8], time: Duration) -> (ChildOutcome, Vec<u8>) {
     let stop = Stop::new().expect("two socket pairs");
     let limits = Limits {
         time: Some(time),
@@ -26,7 +26,7 @@ fn input_output_and_status_pass_through() {
     let input = vec![b'x'; 3_000_000];
     let (outcome, output) = run_shell("cat; echo oops >&2; exit 3", &input, LONG);
     assert_eq!(output, input);
-    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(3)));
+    assert!(matches!(outcome.end, ChildEnd::Exited(status) if status.code() == Some(3)));
     assert_eq!(outcome.last_words(), "oops");
 }
 
@@ -34,7 +34,7 @@ fn input_output_and_status_pass_through() {
 fn a_child_that_ignores_its_input_is_no_error() {
     let (outcome, output) = run_shell("echo done", &vec![0; 1_000_000], LONG);
     assert_eq!(output, b"done\n");
-    assert!(matches!(outcome.end, End::Exited(status) if status.success()));
+    assert!(matches!(outcome.end, ChildEnd::Exited(status) if status.success()));
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn only_the_end_of_standard_error_is_kept() {
 #[test]
 fn a_hanging_child_is_ended_and_its_output_counts() {
     let (outcome, output) = run_shell("echo one; sleep 600", b"", Duration::from_millis(300));
-    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(matches!(outcome.end, ChildEnd::TimedOut));
     assert_eq!(output, b"one\n");
 }
 
@@ -56,7 +56,7 @@ fn a_hanging_child_is_ended_and_its_output_counts() {
 fn a_child_that_ignores_sigterm_is_killed() {
     let script = "trap '' TERM; echo $$; while :; do sleep 1; done";
     let (outcome, output) = run_shell(script, b"", Duration::from_millis(300));
-    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(matches!(outcome.end, ChildEnd::TimedOut));
     let pid: i32 = String::from_utf8_lossy(&output)
         .trim()
         .parse()
@@ -69,7 +69,7 @@ fn a_child_that_ignores_sigterm_is_killed() {
 fn an_exit_is_noticed_while_a_grandchild_holds_the_pipe() {
     let started = Instant::now();
     let (outcome, output) = run_shell("sleep 60 & echo here", b"", LONG);
-    assert!(matches!(outcome.end, End::Exited(status) if status.success()));
+    assert!(matches!(outcome.end, ChildEnd::Exited(status) if status.success()));
     assert_eq!(output, b"here\n");
     assert!(started.elapsed() < Duration::from_secs(30));
 }
@@ -77,9 +77,9 @@ fn an_exit_is_noticed_while_a_grandchild_holds_the_pipe() {
 #[test]
 fn closed_output_does_not_end_the_wait() {
     let (outcome, _) = run_shell("exec >&-; exec 2>&-; sleep 0.2; exit 5", b"", LONG);
-    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(5)));
+    assert!(matches!(outcome.end, ChildEnd::Exited(status) if status.code() == Some(5)));
     let (outcome, _) = run_shell("exec >&-; sleep 60", b"", Duration::from_millis(300));
-    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(matches!(outcome.end, ChildEnd::TimedOut));
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn closed_output_holds_up_neither_input_nor_standard_error() {
                   while [ $i -lt 3000 ]; do echo a line that fills the pipe: $i >&2; \
                   i=$((i+1)); done; exit 7";
     let (outcome, _) = run_shell(script, &input, LONG);
-    assert!(matches!(outcome.end, End::Exited(status) if status.code() == Some(7)));
+    assert!(matches!(outcome.end, ChildEnd::Exited(status) if status.code() == Some(7)));
     assert_eq!(outcome.last_words(), "a line that fills the pipe: 2999");
 }
 
@@ -97,7 +97,7 @@ fn closed_output_holds_up_neither_input_nor_standard_error() {
 fn endless_standard_error_does_not_outlive_the_limit() {
     let started = Instant::now();
     let (outcome, _) = run_shell("yes >&2", b"", Duration::from_millis(300));
-    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(matches!(outcome.end, ChildEnd::TimedOut));
     assert!(started.elapsed() < LONG);
 }
 
@@ -139,7 +139,10 @@ fn no_thread_hangs_on_a_child_that_cannot_be_reaped() {
         eprintln!("skipped: no process may be traced here");
         return;
     }
-    assert!(matches!(outcome.expect("sh starts").end, End::TimedOut));
+    assert!(matches!(
+        outcome.expect("sh starts").end,
+        ChildEnd::TimedOut
+    ));
     assert!(
         took > Duration::from_secs(2),
         "it was not hard to reap: {took:?}"
@@ -158,7 +161,7 @@ fn what_a_child_has_started_ends_with_it() {
     // The grandchild ignores SIGTERM.
     let script = "sh -c 'trap \"\" TERM; echo $$; exec sleep 600' & sleep 600";
     let (outcome, output) = run_shell(script, b"", Duration::from_millis(500));
-    assert!(matches!(outcome.end, End::TimedOut));
+    assert!(matches!(outcome.end, ChildEnd::TimedOut));
     let pid = String::from_utf8_lossy(&output).trim().to_owned();
     let until = Instant::now() + LONG;
     // Once killed it may remain a zombie: another process is responsible for reaping it.
@@ -179,7 +182,7 @@ fn enough_output_ends_the_child() {
     };
     let (outcome, output) =
         run_to_end(&mut shell("yes"), io::empty(), limits, 100_000).expect("sh");
-    assert!(matches!(outcome.end, End::Enough));
+    assert!(matches!(outcome.end, ChildEnd::Enough));
     assert!(output.len() <= 100_000);
 }
 
@@ -203,5 +206,5 @@ fn draining_shortens_the_time_and_now_ends_it() {
         stop.now();
         run.join().expect("no panic").expect("sh starts")
     });
-    assert!(matches!(outcome.end, End::Stopped));
+    assert!(matches!(outcome.end, ChildEnd::Stopped));
 }

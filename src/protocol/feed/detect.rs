@@ -35,13 +35,13 @@ pub fn detect(reader: &mut impl BufRead, options: &Options) -> Result<(Vec<u8>, 
         reader,
         bytes: Vec::new(),
     };
-    if options.form.is_some() {
+    if options.format.is_some() {
         // The error about a file that is not a feed shows its beginning.
         if let Some(line) = head.line()? {
             head.refuse_binary(line.trim_start())?;
         }
     }
-    let detected = match options.form {
+    let detected = match options.format {
         None => head.guess(options)?,
         Some(FileFormat::List) => Detected::List,
         Some(FileFormat::Hosts) => Detected::Hosts,

@@ -16,7 +16,7 @@ pub enum Found {
 }
 
 /// The number of rejections that are stored with their reason.
-const KEPT: usize = 3;
+const REASONS_KEPT: usize = 3;
 
 /// The most kinds of left-out things that are distinguished.
 const LEFT_OUT: usize = 50;
@@ -28,7 +28,7 @@ const HOPELESS: u64 = 1000;
 #[derive(Debug, Default)]
 pub struct Report {
     /// The format, and what is read from it; human-readable.
-    pub form: String,
+    pub format: String,
     /// Its first bytes, for a message.
     pub beginning: String,
     /// Indicators that were understood.
@@ -41,7 +41,7 @@ pub struct Report {
     pub rejections: Vec<(u64, String)>,
     /// Valid things that are not indicators, by kind.
     pub left_out: BTreeMap<String, u64>,
-    /// Whether it ends inside of a value, so that more was to come.
+    /// Whether it ends inside a value, so that more was to come.
     pub is_cut_off: bool,
     /// The number of URLs that could as well be rows of a table.
     pub doubtful: u64,
@@ -117,8 +117,8 @@ impl<'f> Out<'f> {
     }
 
     /// Sets the format and what is read from it.
-    pub fn set_form(&mut self, form: impl Into<String>) {
-        self.report.form = form.into();
+    pub fn set_format(&mut self, format: impl Into<String>) {
+        self.report.format = format.into();
     }
 
     /// Records the first bytes.
@@ -126,7 +126,7 @@ impl<'f> Out<'f> {
         self.report.beginning = super::shown(head);
     }
 
-    /// Notes that the feed ends inside of a value.
+    /// Notes that the feed ends inside a value.
     pub fn cut_off(&mut self) {
         self.report.is_cut_off = true;
     }
@@ -161,7 +161,7 @@ impl<'f> Out<'f> {
     /// Adds a rejection.
     pub fn rejected(&mut self, line: u64, rejection: Rejection) {
         self.report.rejected += 1;
-        if self.report.rejections.len() < KEPT {
+        if self.report.rejections.len() < REASONS_KEPT {
             self.report
                 .rejections
                 .push((line, rejection.reason.clone()));

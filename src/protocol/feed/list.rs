@@ -19,7 +19,7 @@ use crate::observable::Observable;
 /// # Errors
 /// The input cannot be read, or is not a feed.
 pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
-    out.set_form("list of values, one a line");
+    out.set_format("list of values, one a line");
     let mut said = None;
     each_line(reader, options, out, |line, number, out| {
         let value = unquoted(without_end(line));
@@ -30,11 +30,11 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
         };
         if let Some(of_column) = header {
             said = Some(of_column);
-            out.set_form(format!("list of values under `{value}`"));
+            out.set_format(format!("list of values under `{value}`"));
             return;
         }
         let said = *said.get_or_insert(Said::Nothing);
-        if options.form.is_none() && csv::is_perhaps_row(value) {
+        if options.format.is_none() && csv::is_perhaps_row(value) {
             out.doubtful(number, value);
         }
         if let Some((hash, file)) = checksum(value) {
@@ -63,7 +63,7 @@ fn checksum(line: &str) -> Option<(&str, &str)> {
 /// # Errors
 /// The input cannot be read, or is not a feed.
 pub fn read_hosts(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
-    out.set_form("hosts file, the names in it");
+    out.set_format("hosts file, the names in it");
     each_line(reader, options, out, |line, number, out| {
         let mut words = line.split_ascii_whitespace();
         let address = words.next().unwrap_or_default();
@@ -160,7 +160,7 @@ fn each_line(
                 }
             }
         }
-        out.check(options.form.is_some())?;
+        out.check(options.format.is_some())?;
     }
 }
 

@@ -50,79 +50,79 @@ pub enum FileFormat {
 #[derive(Debug)]
 pub struct FormatInfo {
     /// The format.
-    pub form: FileFormat,
+    pub format: FileFormat,
     /// Its name for `--indicators-format`.
     pub name: &'static str,
     /// A description for the documentation.
     pub what: &'static str,
     /// What is read from it, for the documentation.
-    pub taken: &'static str,
+    pub accepted: &'static str,
 }
 
 /// All formats, in the order of the documentation.
-pub static FORMS: [FormatInfo; 10] = [
+pub static FORMATS: [FormatInfo; 10] = [
     FormatInfo {
-        form: FileFormat::List,
+        format: FileFormat::List,
         name: "list",
         what: "plain text, one value a line",
-        taken: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
+        accepted: "addresses, networks, ranges, addresses with a port, hashes, mail addresses, \
                 JA4, domains, `*.domain`, `.domain` and `||domain^` (with the names under it), \
                 URLs; defanged too; comments after `#`, `;` and `//`",
     },
     FormatInfo {
-        form: FileFormat::Hosts,
+        format: FileFormat::Hosts,
         name: "hosts",
         what: "a hosts file that blocks names",
-        taken: "the names after 0.0.0.0, 127.0.0.1 and their like",
+        accepted: "the names after 0.0.0.0, 127.0.0.1 and their like",
     },
     FormatInfo {
-        form: FileFormat::Csv,
+        format: FileFormat::Csv,
         name: "csv",
         what: "comma-separated values, also with tabs or semicolons",
-        taken: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
+        accepted: "the column that the header names as abuse.ch, MISP and OTX do, with its type \
                 column; without one, the only column of values; else --indicators-column",
     },
     FormatInfo {
-        form: FileFormat::ZeekIntel,
+        format: FileFormat::ZeekIntel,
         name: "zeek-intel",
         what: "a file of Zeek's Intel framework",
-        taken: "all types but `Intel::PUBKEY_HASH`",
+        accepted: "all types but `Intel::PUBKEY_HASH`",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "stix",
         what: "STIX 2.0 and 2.1: bundle, array, lines, single object, TAXII 2 envelope",
-        taken: "indicators with a pattern of STIX",
+        accepted: "indicators with a pattern of STIX",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "misp",
         what: "MISP: events, answers, attributes, objects, the folder of a feed with its manifest",
-        taken: "attributes with `to_ids` that are not deleted",
+        accepted: "attributes with `to_ids` that are not deleted",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "otx",
         what: "pulses of OTX, or their indicators",
-        taken: "indicators that are active",
+        accepted: "indicators that are active",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "threatfox",
         what: "answers and exports of ThreatFox in JSON",
-        taken: "`ioc` or `ioc_value`, by `ioc_type`",
+        accepted: "`ioc` or `ioc_value`, by `ioc_type`",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "urlhaus",
         what: "answers and exports of URLhaus in JSON",
-        taken: "`url`",
+        accepted: "`url`",
     },
     FormatInfo {
-        form: FileFormat::Json,
+        format: FileFormat::Json,
         name: "intel",
         what: "Intel objects of Threat Bus up to 2020.12, a line each or in an array",
-        taken: "all kinds that can be searched",
+        accepted: "all kinds that can be searched",
     },
 ];
 
@@ -160,7 +160,7 @@ impl fmt::Display for Column {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Its format; detected if it is not given.
-    pub form: Option<FileFormat>,
+    pub format: Option<FileFormat>,
     /// The column of a CSV file that holds the indicators.
     pub column: Option<Column>,
 }
@@ -172,7 +172,7 @@ pub enum Error {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// The input is not a feed; human-readable.
-    #[error("{0}. {TAKEN}")]
+    #[error("{0}. {ACCEPTED_FORMATS}")]
     NoFeed(String),
     /// The column with the indicators is ambiguous; human-readable.
     #[error("{0}")]
@@ -187,15 +187,19 @@ impl Error {
 }
 
 /// The accepted formats, for messages.
-pub const TAKEN: &str = "Taken are lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
-     URLhaus JSON, and Intel objects; --indicators-format names the form, --indicators-column the \
-     column of a CSV";
+pub const ACCEPTED_FORMATS: &str = "Accepted are lists, hosts files, CSV, Zeek intel files, STIX, \
+     MISP, OTX, ThreatFox and URLhaus JSON, and Intel objects; --indicators-format names the format, \
+     --indicators-column the column of a CSV";
 
 /// The first bytes of a feed, for a message.
 pub fn shown(beginning: &[u8]) -> String {
-    const SHOWN: usize = 60;
-    let part = &beginning[..beginning.len().min(SHOWN)];
-    let more = if beginning.len() > SHOWN { "…" } else { "" };
+    const BEGINNING_SHOWN: usize = 60;
+    let part = &beginning[..beginning.len().min(BEGINNING_SHOWN)];
+    let more = if beginning.len() > BEGINNING_SHOWN {
+        "…"
+    } else {
+        ""
+    };
     format!("\"{}\"{more}", part.escape_ascii())
 }
 
@@ -213,7 +217,7 @@ pub fn read(
     out.set_beginning(&head);
     let reader = Cursor::new(head).chain(reader);
     match detected {
-        detect::Detected::Nothing => out.set_form("empty"),
+        detect::Detected::Nothing => out.set_format("empty"),
         detect::Detected::List => list::read(reader, options, &mut out)?,
         detect::Detected::Hosts => list::read_hosts(reader, options, &mut out)?,
         detect::Detected::Csv(plan) => csv::read(reader, plan, options, &mut out)?,

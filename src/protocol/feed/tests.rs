@@ -7,9 +7,9 @@ use super::*;
 use crate::indicator::{Indicator, Message};
 
 /// The findings in a feed of this format, and the report.
-pub fn read_as(form: FileFormat, text: impl AsRef<[u8]>) -> (Vec<Found>, Report) {
+pub fn read_as(format: FileFormat, text: impl AsRef<[u8]>) -> (Vec<Found>, Report) {
     let options = Options {
-        form: Some(form),
+        format: Some(format),
         column: None,
     };
     read_with(&options, text).expect("a feed")
@@ -167,8 +167,8 @@ proptest! {
         for tail in [bytes, text.into_bytes()] {
             let feed = [start.as_bytes(), &tail].concat();
             let _ = read_with(&Options::default(), &feed);
-            for facts in &FORMS {
-                let options = Options { form: Some(facts.form), column: Some(Column::Number(2)) };
+            for facts in &FORMATS {
+                let options = Options { format: Some(facts.format), column: Some(Column::Number(2)) };
                 let _ = read_with(&options, &feed);
             }
         }

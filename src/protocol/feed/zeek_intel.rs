@@ -43,7 +43,7 @@ pub fn is_header(line: &str) -> bool {
 /// # Errors
 /// The input cannot be read, or is not a feed.
 pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Result<(), Error> {
-    out.set_form("Zeek intel file");
+    out.set_format("Zeek intel file");
     let mut lines = Lines::new(reader);
     let mut names: Vec<String> = Vec::new();
     loop {
@@ -66,7 +66,7 @@ pub fn read(reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> Resul
             Ok(line) => row(line, &names, number, out),
             Err(why) => out.rejected(number, Rejection::without_id(why.to_owned())),
         }
-        out.check(options.form.is_some())?;
+        out.check(options.format.is_some())?;
     }
 }
 

@@ -12,8 +12,8 @@ use super::pattern;
 use super::plan::{self, Plan, Refused};
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Sequence, Validity, timestamp};
 use crate::observable::{EventTime, stix_time};
-use crate::protocol::sensor::{Identity, Sensor};
-use crate::protocol::{Context, Facts, Matched};
+use crate::protocol::sensor::{Sensor, StixIdentity};
+use crate::protocol::{Context, Facts, MatchedField};
 
 /// The topic that indicators are published on.
 pub const INDICATOR_TOPIC: &str = "stix2/indicator";
@@ -202,13 +202,13 @@ struct StixSighting<'a> {
     x_threatbus_indicator_value: Option<&'a str>,
     x_threatbus_match_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    x_threatbus_matched: Option<&'a Matched>,
+    x_threatbus_matched: Option<&'a MatchedField>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_observations: Option<&'a RawValue>,
     #[serde(skip_serializing_if = "Option::is_none")]
     x_threatbus_source: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    x_threatbus_identity: Option<Identity<'a>>,
+    x_threatbus_identity: Option<StixIdentity<'a>>,
     x_threatbus_sighting_context: &'a RawValue,
 }
 

@@ -59,7 +59,7 @@ pub enum Refused {
 /// Why a part of a pattern is not searched for, and when the rest still counts without
 /// it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Fault {
+enum PartFault {
     /// A value is not of its kind.
     Wrong(String),
     /// It cannot be searched for.
@@ -75,24 +75,24 @@ enum Fault {
     },
 }
 
-impl Fault {
+impl PartFault {
     fn unsupported(position: Position, reason: impl fmt::Display) -> Self {
-        Fault::Unsupported(format!("{position}: {reason}"))
+        PartFault::Unsupported(format!("{position}: {reason}"))
     }
 
     fn reason(&self) -> &str {
         match self {
-            Fault::Wrong(reason) | Fault::Unsupported(reason) | Fault::NoPlace { reason, .. } => {
-                reason
-            }
+            PartFault::Wrong(reason)
+            | PartFault::Unsupported(reason)
+            | PartFault::NoPlace { reason, .. } => reason,
         }
     }
 
     /// The fault of a part whose operands all have one.
-    fn of_all(faults: Vec<Fault>) -> Self {
-        let is_wrong = |one: &Fault| matches!(one, Fault::Wrong(_));
-        let kind = |one: &Fault| match one {
-            Fault::NoPlace {
+    fn of_all(faults: Vec<PartFault>) -> Self {
+        let is_wrong = |one: &PartFault| matches!(one, PartFault::Wrong(_));
+        let kind = |one: &PartFault| match one {
+            PartFault::NoPlace {
                 object_type,
                 is_administrative,
                 ..
@@ -101,22 +101,22 @@ impl Fault {
         };
         let mut faults = faults.into_iter();
         let Some(first) = faults.next() else {
-            return Fault::Unsupported("there is nothing in it".to_owned());
+            return PartFault::Unsupported("there is nothing in it".to_owned());
         };
-        let rest: Vec<Fault> = faults.collect();
+        let rest: Vec<PartFault> = faults.collect();
         match &first {
-            Fault::Wrong(_) if rest.iter().all(is_wrong) => first,
-            Fault::NoPlace { .. } if rest.iter().all(|one| kind(one) == kind(&first)) => first,
-            _ => Fault::Unsupported(first.reason().to_owned()),
+            PartFault::Wrong(_) if rest.iter().all(is_wrong) => first,
+            PartFault::NoPlace { .. } if rest.iter().all(|one| kind(one) == kind(&first)) => first,
+            _ => PartFault::Unsupported(first.reason().to_owned()),
         }
     }
 }
 
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Self {
+impl From<PartFault> for Refused {
+    fn from(fault: PartFault) -> Self {
         match fault {
-            Fault::Wrong(reason) => Refused::Wrong(reason),
-            Fault::Unsupported(reason) | Fault::NoPlace { reason, .. } => {
+            PartFault::Wrong(reason) => Refused::Wrong(reason),
+            PartFault::Unsupported(reason) | PartFault::NoPlace { reason, .. } => {
                 Refused::Unsupported(reason)
             }
         }
@@ -241,18 +241,18 @@ fn of_part(part: PatternPart, text: String) -> Plan {
 /// remains.
 fn alternatives<T: fmt::Display>(
     parts: &[T],
-    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<PatternPart, Fault>,
+    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<PatternPart, PartFault>,
     left_out: &mut Vec<LeftOut>,
-) -> Result<PatternPart, Fault> {
+) -> Result<PatternPart, PartFault> {
     Ok(any_of(askable(parts, part, left_out)?))
 }
 
 /// The alternatives that can be searched for, at least one.
 fn askable<T: fmt::Display, P>(
     parts: &[T],
-    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<P, Fault>,
+    part: impl Fn(&T, &mut Vec<LeftOut>) -> Result<P, PartFault>,
     left_out: &mut Vec<LeftOut>,
-) -> Result<Vec<P>, Fault> {
+) -> Result<Vec<P>, PartFault> {
     let (mut good, mut faults) = (Vec::new(), Vec::new());
     let mut noted = Vec::new();
     for one in parts {
@@ -266,14 +266,14 @@ fn askable<T: fmt::Display, P>(
                 noted.push(LeftOut::new(
                     one,
                     fault.reason(),
-                    matches!(fault, Fault::Wrong(_)),
+                    matches!(fault, PartFault::Wrong(_)),
                 ));
                 faults.push(fault);
             }
         }
     }
     if good.is_empty() {
-        return Err(Fault::of_all(faults));
+        return Err(PartFault::of_all(faults));
     }
     left_out.append(&mut noted);
     Ok(good)

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::protocol::feed::LONGEST;
 
 /// The deepest nesting of folders.
-const DEEPEST: usize = 16;
+const DEEPEST_FOLDER: usize = 16;
 
 /// The file that lists the events in a folder of MISP.
 const MANIFEST: &str = "manifest.json";
@@ -26,7 +26,7 @@ const READ_ALREADY: &str = "it is read under another name";
 
 /// A file to read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Source {
+pub struct FeedFile {
     /// Its path; `-` is standard input.
     pub path: PathBuf,
     /// The folder that contains it, if the folder was named and not the file.
@@ -37,7 +37,7 @@ pub struct Source {
 #[derive(Debug, Default)]
 pub struct Listing {
     /// The files to read, each once.
-    pub sources: Vec<Source>,
+    pub sources: Vec<FeedFile>,
     /// The files that are not read, with reasons.
     pub left_out: Vec<(PathBuf, String)>,
     /// Files that should not be there, or are missing, with reasons.
@@ -68,8 +68,8 @@ pub fn list(paths: &[PathBuf]) -> Listing {
     listing
 }
 
-fn named(path: &Path) -> Source {
-    Source {
+fn named(path: &Path) -> FeedFile {
+    FeedFile {
         path: path.to_owned(),
         folder: None,
     }
@@ -121,7 +121,7 @@ impl Listing {
                             folder.join(MANIFEST),
                             format!("it names {name}, which is missing"),
                         )),
-                        Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST),
+                        Ok(name) => self.entry(&folder.join(name), folder, &root, DEEPEST_FOLDER),
                         Err(key) => self.leave_out(
                             &folder.join(MANIFEST),
                             &format!("{key:?} in it is not the UUID of an event"),
@@ -160,11 +160,11 @@ impl Listing {
         } else if !self.is_new(&metadata) {
             self.leave_out(path, READ_ALREADY);
         } else if metadata.is_file() {
-            self.sources.push(Source {
+            self.sources.push(FeedFile {
                 path: path.to_owned(),
                 folder: Some(folder.to_owned()),
             });
-        } else if depth >= DEEPEST {
+        } else if depth >= DEEPEST_FOLDER {
             self.leave_out(path, "it is nested too deep");
         } else if let Err(error) = self.entries(path, folder, root, depth + 1) {
             self.failed.push((path.to_owned(), error));

@@ -10,13 +10,13 @@ use crossbeam_channel::Receiver;
 use log::{error, info};
 
 use super::ids::{Id, Ids};
-use super::{Source, Taker, failed, list, read, useless};
+use super::{FeedFile, Taker, failed, list, read, useless};
 use crate::indicator::Message;
 use crate::process::input;
 use crate::protocol::feed::{Error, Found, Report};
 
 /// How often to check the files.
-const PAUSE: Duration = Duration::from_secs(1);
+const FEED_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long a file must stay unchanged: its writer may not have finished.
 const STANDING: Duration = Duration::from_secs(2);
@@ -48,11 +48,11 @@ struct Taken {
 
 /// All files that have been read.
 #[derive(Debug, Default)]
-pub struct Sets(BTreeMap<Source, Taken>);
+pub struct Sets(BTreeMap<FeedFile, Taken>);
 
 impl Sets {
     /// Records a file's state before it was read, and its indicators.
-    pub fn taken(&mut self, source: Source, state: FileState, ids: Ids) {
+    pub fn taken(&mut self, source: FeedFile, state: FileState, ids: Ids) {
         let taken = Taken {
             state,
             changed: None,
@@ -62,7 +62,7 @@ impl Sets {
     }
 
     /// The files that have changed, and stayed unchanged since.
-    fn due(&mut self, now: Instant) -> Vec<Source> {
+    fn due(&mut self, now: Instant) -> Vec<FeedFile> {
         let due = self.0.iter_mut().filter_map(|(source, taken)| {
             let state = FileState::of(&source.path);
             match taken.changed {
@@ -106,7 +106,7 @@ impl fmt::Display for Why {
 pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
     // Standard input and pipes are only read once.
     sets.0.retain(|_, taken| taken.state.0.is_some());
-    while !taker.stop.sleep(PAUSE) {
+    while !taker.stop.sleep(FEED_CHECK_INTERVAL) {
         for source in list(&taker.jobs.indicators).sources {
             let is_new = source.folder.is_some() && !sets.0.contains_key(&source);
             if is_new {
@@ -114,7 +114,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
             }
         }
         if reloads.try_recv().is_ok() {
-            let all: Vec<Source> = sets.0.keys().cloned().collect();
+            let all: Vec<FeedFile> = sets.0.keys().cloned().collect();
             for source in all {
                 take_anew(taker, &mut sets, &source, Why::Requested);
             }
@@ -126,7 +126,7 @@ pub fn run(taker: &mut Taker<'_>, mut sets: Sets, reloads: &Receiver<()>) {
 }
 
 /// Reloads a file: reads it once to check it, and again to add its indicators.
-fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) {
+fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &FeedFile, why: Why) {
     let name = input::name(&source.path);
     let state = FileState::of(&source.path);
     let is_gone = state.0.is_none() && source.folder.is_some();
@@ -142,7 +142,7 @@ fn take_anew(taker: &mut Taker<'_>, sets: &mut Sets, source: &Source, why: Why) 
     if let Some(problem) = problem {
         error!(
             file = name.as_str(), reason = problem.as_str();
-            "{name} {why}, and what it held before still counts: {problem}"
+            "{name} {why}, but its former indicators stay: {problem}"
         );
         if let Some(taken) = sets.0.get_mut(source) {
             taken.state = state;
@@ -175,7 +175,7 @@ fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
     match seen {
         Ok(report) if report.is_useless() => Some(useless(report)),
         Ok(report) if report.is_empty() => Some("it holds no indicators".to_owned()),
-        Ok(report) if report.is_cut_off => Some("it ends inside of a value".to_owned()),
+        Ok(report) if report.is_cut_off => Some("it ends inside a value".to_owned()),
         Ok(_) => None,
         Err(error) => Some(failed(error)),
     }
@@ -186,7 +186,7 @@ fn problem_of(seen: &Result<Report, Error>) -> Option<String> {
 /// holds little more than one set of them.
 fn put_changed(
     taker: &Taker<'_>,
-    source: &Source,
+    source: &FeedFile,
     old: &mut Ids,
     ids: &mut Ids,
     why: Why,
@@ -233,7 +233,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("feed");
         fs::write(&path, "a.example\n").expect("a file");
-        let source = Source {
+        let source = FeedFile {
             path: path.clone(),
             folder: None,
         };

@@ -24,7 +24,7 @@ mod folder;
 mod follow;
 mod ids;
 
-pub use folder::{Listing, Source, list};
+pub use folder::{FeedFile, Listing, list};
 use ids::Ids;
 
 /// The number of rejected entries of a file that are logged: a wrong file can have a
@@ -86,7 +86,7 @@ pub fn run(
             metrics.unusable_feeds.set(&name, true);
             error!(
                 "{name}: no file in it holds an indicator that can be used. {}",
-                feed::TAKEN
+                feed::ACCEPTED_FORMATS
             );
         }
     }
@@ -169,7 +169,7 @@ impl Taker<'_> {
     }
 
     /// Reads one file and logs what it contains; returns the number of usable indicators.
-    fn take_all(&mut self, source: &Source, note: &mut dyn FnMut(&Message)) -> u64 {
+    fn take_all(&mut self, source: &FeedFile, note: &mut dyn FnMut(&Message)) -> u64 {
         let name = input::name(&source.path);
         let mut rejected = 0;
         let result = read(
@@ -207,12 +207,12 @@ impl Taker<'_> {
                     self.fail();
                     error!(
                         file = name.as_str(), reason = why.as_str();
-                        "{name}: {why}. {}", feed::TAKEN
+                        "{name}: {why}. {}", feed::ACCEPTED_FORMATS
                     );
                 }
             }
             Ok(report) if report.is_empty() => warn!("{name}: it holds no indicators"),
-            Ok(report) => info!("{name}: {}: {}", report.form, report.counts()),
+            Ok(report) => info!("{name}: {}: {}", report.format, report.counts()),
             Err(feed::Error::NoFeed(why)) if source.folder.is_some() => warn!("{name}: {why}"),
             Err(error) => {
                 self.fail();
@@ -224,7 +224,7 @@ impl Taker<'_> {
     }
 
     /// Whether a file that should be usable is not.
-    fn is_unusable(&self, source: &Source, result: &Result<Report, feed::Error>) -> bool {
+    fn is_unusable(&self, source: &FeedFile, result: &Result<Report, feed::Error>) -> bool {
         match result {
             _ if self.stop.is_draining() => false,
             Ok(report) => report.is_useless() && source.folder.is_none(),
@@ -361,12 +361,12 @@ fn failed(error: &feed::Error) -> String {
 pub fn useless(report: &Report) -> String {
     let first = report.rejections.first();
     let first = first.map(|(line, why)| format!("; line {line}: {why}"));
-    let form = match &*report.form {
+    let format = match &*report.format {
         "" => String::new(),
-        form => format!("{form}: "),
+        format => format!("{format}: "),
     };
     let text = format!(
-        "nothing in it is an indicator that can be used: {form}{}{}; it begins with {}",
+        "nothing in it is an indicator that can be used: {format}{}{}; it begins with {}",
         report.counts(),
         first.unwrap_or_default(),
         report.beginning

@@ -75,11 +75,11 @@ pub struct Collected {
     sequence: Arc<Sequence>,
     room: Room,
     order: ArrivalOrder,
-    held: Mutex<Held>,
+    held: Mutex<CollectedEvents>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct CollectedEvents {
     /// The processed events, in order of time.
     track: Track<Observed>,
     /// Events that are not processed yet.
@@ -93,7 +93,7 @@ struct Held {
 impl Collected {
     /// Starts without events.
     pub fn new(sequence: Arc<Sequence>, room: Room, order: ArrivalOrder) -> Self {
-        let held = Held {
+        let held = CollectedEvents {
             track: Track::new(sequence.shape.clone()),
             pending: Vec::new(),
             bytes: 0,
@@ -148,23 +148,23 @@ impl Collected {
         self.fail(&mut self.held(), why);
     }
 
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, CollectedEvents> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, held: &mut Held, why: Incomplete) {
+    fn fail(&self, held: &mut CollectedEvents, why: Incomplete) {
         held.incomplete = Some(why);
         held.pending = Vec::new();
         held.track = Track::new(self.sequence.shape.clone());
         self.free(held, held.bytes);
     }
 
-    fn free(&self, held: &mut Held, bytes: usize) {
+    fn free(&self, held: &mut CollectedEvents, bytes: usize) {
         held.bytes -= bytes;
         self.room.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    fn make_room(&self, held: &mut Held, show: &mut impl FnMut(&[Observed])) {
+    fn make_room(&self, held: &mut CollectedEvents, show: &mut impl FnMut(&[Observed])) {
         let span = held
             .track
             .span()
@@ -204,7 +204,7 @@ impl Drop for Collected {
     }
 }
 
-impl Held {
+impl CollectedEvents {
     /// Moves pending events to the track, in order of time.
     fn sort(&mut self) {
         let mut pending = std::mem::take(&mut self.pending);

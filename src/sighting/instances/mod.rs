@@ -13,7 +13,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 pub use collected::{ArrivalOrder, Collected, Incomplete, Room};
-pub use partial::{Bounds, EventOutcome, Instance, Partial};
+pub use partial::{EventOutcome, Instance, InstanceBounds, Partial};
 pub use waiting::Waiting;
 
 use log::warn;

@@ -26,7 +26,7 @@ const ARRIVAL_GRACE: Time = 60 * 1_000_000_000;
 
 /// The limits of partial instances.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct InstanceBounds {
     /// How long an event waits if the pattern has no `WITHIN`.
     pub memory: Duration,
     /// The most partial instances.
@@ -35,10 +35,10 @@ pub struct Bounds {
     pub most_bytes: usize,
 }
 
-impl Bounds {
+impl InstanceBounds {
     /// The default limits, with this time to wait.
     pub fn waiting(memory: Duration) -> Self {
-        Bounds {
+        InstanceBounds {
             memory,
             most: MOST_INSTANCES,
             most_bytes: MOST_BYTES,
@@ -63,7 +63,7 @@ pub struct EventOutcome {
 /// The partial instances of all indicators.
 #[derive(Debug)]
 pub struct Partial {
-    bounds: Bounds,
+    bounds: InstanceBounds,
     by_id: HashMap<Arc<str>, Tracked>,
     /// The time of the first event of each indicator, in order.
     by_oldest: BTreeSet<(Time, Arc<str>)>,
@@ -91,7 +91,7 @@ struct Tracked {
 
 impl Partial {
     /// Starts without events.
-    pub fn new(bounds: Bounds) -> Self {
+    pub fn new(bounds: InstanceBounds) -> Self {
         Partial {
             bounds,
             by_id: HashMap::new(),

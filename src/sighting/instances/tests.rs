@@ -35,11 +35,11 @@ fn event(second: u32, text: &str) -> Observed {
     }
 }
 
-fn small(most: usize, most_bytes: usize) -> Bounds {
-    Bounds {
+fn small(most: usize, most_bytes: usize) -> InstanceBounds {
+    InstanceBounds {
         most,
         most_bytes,
-        ..Bounds::waiting(Duration::from_secs(3600))
+        ..InstanceBounds::waiting(Duration::from_secs(3600))
     }
 }
 

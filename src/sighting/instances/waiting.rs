@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use log::{error, info, warn};
 
-use super::partial::{Bounds, Instance, Partial};
+use super::partial::{Instance, InstanceBounds, Partial};
 use super::{Observed, now, untimed};
 use crate::indicator::Indicator;
 use crate::observe::logging::printable;
@@ -29,7 +29,7 @@ const SAVING: Duration = Duration::from_secs(5);
 
 impl Waiting {
     /// Starts with the events in this file, if there is one.
-    pub fn new(bounds: Bounds, metrics: Arc<Metrics>, file: Option<SavedFile>) -> Self {
+    pub fn new(bounds: InstanceBounds, metrics: Arc<Metrics>, file: Option<SavedFile>) -> Self {
         let mut partial = Partial::new(bounds);
         if let Some(file) = &file {
             take_up(file, &mut partial);

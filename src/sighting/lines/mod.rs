@@ -24,10 +24,10 @@ use crate::observe::metrics::Metrics;
 use crate::process::command::CommandTemplate;
 use crate::process::stop::Stop;
 use crate::protocol::{Context, MatchType};
-use crate::sighting::transform::{Failure, TIME_LIMIT, transform};
-use pace::Pace;
+use crate::sighting::transform::{TIME_LIMIT, TransformError, transform};
+use pace::LinesPace;
 use schedule::{Begun, Schedule};
-use worker::Worker;
+use worker::TransformWorker;
 
 /// The bytes of contexts that all threads together gather before they are transformed.
 const MOST_GATHERED: usize = 16 << 20;
@@ -44,11 +44,11 @@ pub struct TransformInput {
 }
 
 /// The result for one [`TransformInput`].
-pub type TransformOutput = Result<Context<'static>, Failure>;
+pub type TransformOutput = Result<Context<'static>, TransformError>;
 
 /// Time limits.
 #[derive(Clone, Copy, Debug)]
-struct Times {
+struct TimeLimits {
     /// How long to wait for a result once all input is read, before the input is closed:
     /// the command may wait for the end of its input.
     patience: Duration,
@@ -65,9 +65,9 @@ struct Times {
     exit: Duration,
 }
 
-impl Default for Times {
+impl Default for TimeLimits {
     fn default() -> Self {
-        Times {
+        TimeLimits {
             patience: Duration::from_millis(150),
             start: Duration::from_secs(5),
             limit: TIME_LIMIT,
@@ -80,14 +80,14 @@ impl Default for Times {
 
 /// The values of a command's placeholders. A value is empty if it has no such placeholder.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
+struct CommandKey {
     ioc: String,
     match_type: Option<&'static str>,
 }
 
 /// The contexts of one thread for one process.
-struct Job {
-    key: Key,
+struct TransformJob {
+    key: CommandKey,
     inputs: Vec<TransformInput>,
     /// Where the results are sent, with the number of the job.
     number: usize,
@@ -96,23 +96,23 @@ struct Job {
 
 /// The thread of a place. It is started when it is first needed.
 struct Thread {
-    jobs: Sender<Begun<Job>>,
+    jobs: Sender<Begun<TransformJob>>,
     handle: JoinHandle<()>,
 }
 
-struct Shared {
+struct SharedPool {
     template: CommandTemplate,
-    times: Times,
-    schedule: Mutex<Schedule<Key, Job>>,
+    times: TimeLimits,
+    schedule: Mutex<Schedule<CommandKey, TransformJob>>,
     threads: Mutex<Vec<Option<Thread>>>,
-    pace: Mutex<Pace>,
+    pace: Mutex<LinesPace>,
     metrics: Arc<Metrics>,
     stop: Stop,
 }
 
 /// The processes, shared by all reporting threads. They end when the pool is dropped.
 pub struct Pool {
-    shared: Arc<Shared>,
+    shared: Arc<SharedPool>,
     by_ioc: bool,
     by_match_type: bool,
     gathered: AtomicUsize,
@@ -132,7 +132,7 @@ impl Pool {
         metrics: Arc<Metrics>,
         stop: Stop,
     ) -> Self {
-        Pool::with_times(template, processes, metrics, stop, Times::default())
+        Pool::with_times(template, processes, metrics, stop, TimeLimits::default())
     }
 
     fn with_times(
@@ -140,7 +140,7 @@ impl Pool {
         processes: NonZeroUsize,
         metrics: Arc<Metrics>,
         stop: Stop,
-        times: Times,
+        times: TimeLimits,
     ) -> Self {
         let (by_ioc, by_match_type) = template.placeholders();
         // Without placeholders, one process serves all.
@@ -151,12 +151,12 @@ impl Pool {
         };
         let no_thread = std::iter::repeat_with(|| None);
         Pool {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedPool {
                 template,
                 times,
                 schedule: Mutex::new(Schedule::new(places)),
                 threads: Mutex::new(no_thread.take(places).collect()),
-                pace: Mutex::new(Pace::new()),
+                pace: Mutex::new(LinesPace::new()),
                 metrics,
                 stop,
             }),
@@ -178,8 +178,8 @@ impl Pool {
         let bytes: usize = inputs.iter().map(|one| one.context.as_str().len()).sum();
         let count = inputs.len();
         let (sender, outputs) = unbounded();
-        let mut groups = Vec::<(Key, Vec<usize>, Vec<TransformInput>)>::new();
-        let mut by_key = HashMap::<Key, usize>::new();
+        let mut groups = Vec::<(CommandKey, Vec<usize>, Vec<TransformInput>)>::new();
+        let mut by_key = HashMap::<CommandKey, usize>::new();
         for (number, input) in inputs.into_iter().enumerate() {
             let key = self.key(&input);
             let group = *by_key.entry(key.clone()).or_insert_with(|| {
@@ -192,7 +192,7 @@ impl Pool {
         let mut numbers = Vec::with_capacity(groups.len());
         for (number, (key, of_group, inputs)) in groups.into_iter().enumerate() {
             numbers.push(of_group);
-            self.shared.submit(Job {
+            self.shared.submit(TransformJob {
                 key,
                 inputs,
                 number,
@@ -209,14 +209,18 @@ impl Pool {
         }
         // The contexts that this thread gathered are done.
         self.gathered.fetch_sub(bytes, Ordering::Relaxed);
-        let missing = || Err(Failure::new("the thread of the command ended by a defect"));
+        let missing = || {
+            Err(TransformError::new(
+                "the thread of the command ended by a defect",
+            ))
+        };
         all.into_iter()
             .map(|one| one.unwrap_or_else(missing))
             .collect()
     }
 
-    fn key(&self, input: &TransformInput) -> Key {
-        Key {
+    fn key(&self, input: &TransformInput) -> CommandKey {
+        CommandKey {
             ioc: if self.by_ioc {
                 input.ioc.clone()
             } else {
@@ -238,8 +242,8 @@ impl Drop for Pool {
     }
 }
 
-impl Shared {
-    fn submit(self: &Arc<Self>, job: Job) {
+impl SharedPool {
+    fn submit(self: &Arc<Self>, job: TransformJob) {
         let begun = lock(&self.schedule).submit(job.key.clone(), job);
         self.begin(begun);
     }
@@ -250,7 +254,7 @@ impl Shared {
         self.begin(begun);
     }
 
-    fn begin(self: &Arc<Self>, begun: Vec<Begun<Job>>) {
+    fn begin(self: &Arc<Self>, begun: Vec<Begun<TransformJob>>) {
         for one in begun {
             let place = one.place;
             if let Err(jobs) = self.hand_over(one) {
@@ -266,7 +270,7 @@ impl Shared {
     }
 
     /// Sends jobs to their place's thread, which is started for the first ones.
-    fn hand_over(self: &Arc<Self>, begun: Begun<Job>) -> Result<(), Vec<Job>> {
+    fn hand_over(self: &Arc<Self>, begun: Begun<TransformJob>) -> Result<(), Vec<TransformJob>> {
         let place = begun.place;
         let mut threads = lock(&self.threads);
         let Some(slot) = threads.get_mut(place) else {
@@ -277,7 +281,7 @@ impl Shared {
             None => match self.start(place) {
                 Ok(thread) => thread,
                 Err(error) => {
-                    log::warn!("no thread for a command that stays: {error}");
+                    log::warn!("cannot start the thread for a command that stays: {error}");
                     return Err(begun.jobs);
                 }
             },
@@ -289,7 +293,7 @@ impl Shared {
 
     fn start(self: &Arc<Self>, place: usize) -> std::io::Result<Thread> {
         let (sender, jobs) = bounded(1);
-        let worker = Worker::new(self.clone(), place);
+        let worker = TransformWorker::new(self.clone(), place);
         let handle = std::thread::Builder::new()
             .name(format!("transform-{}", place + 1))
             .spawn(move || worker.run(&jobs))?;
@@ -310,7 +314,7 @@ impl Shared {
     }
 }
 
-impl Job {
+impl TransformJob {
     fn reply(self, outputs: Vec<TransformOutput>) {
         // The receiver waits until all results are there.
         let _ = self.outputs.send((self.number, outputs));

@@ -28,7 +28,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// The experience with a command.
 #[derive(Debug)]
-pub struct Pace {
+pub struct LinesPace {
     lines: usize,
     waits_for_end: bool,
     failed_before: bool,
@@ -36,10 +36,10 @@ pub struct Pace {
     paused_until: Option<Instant>,
 }
 
-impl Pace {
+impl LinesPace {
     /// Starts without experience.
     pub fn new() -> Self {
-        Pace {
+        LinesPace {
             lines: FIRST_LINES,
             waits_for_end: false,
             failed_before: false,
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn rounds_grow_while_they_are_fast_and_shrink_when_they_are_slow() {
-        let mut pace = Pace::new();
+        let mut pace = LinesPace::new();
         let mut sizes = Vec::new();
         for _ in 0..5 {
             sizes.push(pace.lines());
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_command_that_fails_is_asked_one_by_one_for_growing_times() {
-        let mut pace = Pace::new();
+        let mut pace = LinesPace::new();
         let now = Instant::now();
         pace.failed(now);
         assert!(!pace.is_paused(now));

@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 32 << 20;
 
 /// What is wrong with the results of a round.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum Fault {
+pub enum RoundFault {
     /// There are more lines than contexts.
     #[error("it printed more than one line for each of {expected}")]
     More {
@@ -60,10 +60,10 @@ impl Round {
     ///
     /// # Errors
     /// The round is void.
-    pub fn take(&mut self, output: &[u8]) -> Result<(), Fault> {
+    pub fn take(&mut self, output: &[u8]) -> Result<(), RoundFault> {
         self.bytes += output.len();
         if self.bytes > MOST_BYTES {
-            return Err(Fault::TooMuch);
+            return Err(RoundFault::TooMuch);
         }
         let mut output = output;
         while let Some(end) = memchr::memchr(b'\n', output) {
@@ -74,7 +74,7 @@ impl Round {
         }
         self.rest.extend_from_slice(output);
         if self.results.len() == self.expected && !self.rest.is_empty() {
-            Err(Fault::More {
+            Err(RoundFault::More {
                 expected: self.expected,
             })
         } else {
@@ -82,15 +82,15 @@ impl Round {
         }
     }
 
-    fn push_line(&mut self, line: Vec<u8>) -> Result<(), Fault> {
+    fn push_line(&mut self, line: Vec<u8>) -> Result<(), RoundFault> {
         if self.results.len() == self.expected {
-            return Err(Fault::More {
+            return Err(RoundFault::More {
                 expected: self.expected,
             });
         }
         let result = Context::from_command(line).map_err(|error| {
             let reason = error.to_string();
-            Fault::NoJson(printable(&reason, 300).to_string())
+            RoundFault::NoJson(printable(&reason, 300).to_string())
         })?;
         self.results.push(result);
         Ok(())
@@ -110,7 +110,7 @@ impl Round {
     ///
     /// # Errors
     /// The round is void.
-    pub fn finish(mut self) -> Result<Vec<Context<'static>>, Fault> {
+    pub fn finish(mut self) -> Result<Vec<Context<'static>>, RoundFault> {
         if !self.rest.is_empty() {
             // The last line may lack its line end.
             let line = std::mem::take(&mut self.rest);
@@ -119,7 +119,7 @@ impl Round {
         if self.is_full() {
             Ok(self.results)
         } else {
-            Err(Fault::Less {
+            Err(RoundFault::Less {
                 printed: self.results.len(),
                 expected: self.expected,
             })
@@ -134,7 +134,7 @@ mod tests {
 
     use super::*;
 
-    fn play(expected: usize, pieces: &[&[u8]]) -> Result<Vec<String>, Fault> {
+    fn play(expected: usize, pieces: &[&[u8]]) -> Result<Vec<String>, RoundFault> {
         let mut round = Round::new(expected);
         for piece in pieces {
             round.take(piece)?;
@@ -153,20 +153,23 @@ mod tests {
 
     #[test]
     fn anything_else_makes_all_void() {
-        let less = |printed, expected| Err(Fault::Less { printed, expected });
+        let less = |printed, expected| Err(RoundFault::Less { printed, expected });
         assert_eq!(play(2, &[b"1\n"]), less(1, 2));
         assert_eq!(play(1, &[b""]), less(0, 1));
-        assert_eq!(play(1, &[b"1\n2\n"]), Err(Fault::More { expected: 1 }));
+        assert_eq!(play(1, &[b"1\n2\n"]), Err(RoundFault::More { expected: 1 }));
         // The first byte after the last line is already too much.
-        assert_eq!(play(1, &[b"1\n", b"2"]), Err(Fault::More { expected: 1 }));
+        assert_eq!(
+            play(1, &[b"1\n", b"2"]),
+            Err(RoundFault::More { expected: 1 })
+        );
         for line in [&b"{\n"[..], b"\n", b"1 2\n", b"\xff\n", b"x\n"] {
             assert!(
-                matches!(play(1, &[line]), Err(Fault::NoJson(_))),
+                matches!(play(1, &[line]), Err(RoundFault::NoJson(_))),
                 "{line:?}"
             );
         }
         let long = vec![b'1'; MOST_BYTES + 1];
-        assert_eq!(play(1, &[&long]), Err(Fault::TooMuch));
+        assert_eq!(play(1, &[&long]), Err(RoundFault::TooMuch));
     }
 
     proptest! {
@@ -195,10 +198,10 @@ mod tests {
             let result = play(expected, &pieces);
             match expected.cmp(&results.len()) {
                 std::cmp::Ordering::Equal => prop_assert_eq!(result, Ok(lines)),
-                std::cmp::Ordering::Less => prop_assert_eq!(result, Err(Fault::More { expected })),
+                std::cmp::Ordering::Less => prop_assert_eq!(result, Err(RoundFault::More { expected })),
                 std::cmp::Ordering::Greater => prop_assert_eq!(
                     result,
-                    Err(Fault::Less { printed: results.len(), expected })
+                    Err(RoundFault::Less { printed: results.len(), expected })
                 ),
             }
         }

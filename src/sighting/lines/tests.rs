@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// Short times for the tests.
-const TIMES: Times = Times {
+const TIMES: TimeLimits = TimeLimits {
     patience: Duration::from_millis(300),
     start: Duration::from_millis(500),
     limit: Duration::from_secs(1),

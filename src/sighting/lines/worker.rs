@@ -8,18 +8,18 @@ use crossbeam_channel::Receiver;
 use log::{debug, warn};
 
 use super::pace::{MOST_BYTES, MOST_LINES};
-use super::round::{Fault, Round};
+use super::round::{Round, RoundFault};
 use super::schedule::Begun;
-use super::{Job, Key, Shared, TransformInput, TransformOutput, lock};
+use super::{CommandKey, SharedPool, TransformInput, TransformJob, TransformOutput, lock};
 use crate::observe::logging::printable;
 use crate::process::child;
 use crate::process::child::resident::Resident;
 use crate::protocol::Context;
-use crate::sighting::transform::Failure;
+use crate::sighting::transform::TransformError;
 
 /// The process in the place.
 struct Tenant {
-    key: Key,
+    key: CommandKey,
     process: Resident,
     rounds: u64,
 }
@@ -32,8 +32,8 @@ enum Trouble {
     Misbehaved(String),
 }
 
-impl From<Fault> for Trouble {
-    fn from(fault: Fault) -> Self {
+impl From<RoundFault> for Trouble {
+    fn from(fault: RoundFault) -> Self {
         Trouble::Misbehaved(fault.to_string())
     }
 }
@@ -45,15 +45,15 @@ impl From<std::io::Error> for Trouble {
 }
 
 /// The state of a place's thread.
-pub(super) struct Worker {
-    shared: Arc<Shared>,
+pub(super) struct TransformWorker {
+    shared: Arc<SharedPool>,
     place: usize,
     tenant: Option<Tenant>,
 }
 
-impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, place: usize) -> Self {
-        Worker {
+impl TransformWorker {
+    pub(super) fn new(shared: Arc<SharedPool>, place: usize) -> Self {
+        TransformWorker {
             shared,
             place,
             tenant: None,
@@ -61,7 +61,7 @@ impl Worker {
     }
 
     /// Works until no more jobs arrive.
-    pub(super) fn run(mut self, jobs: &Receiver<Begun<Job>>) {
+    pub(super) fn run(mut self, jobs: &Receiver<Begun<TransformJob>>) {
         for Begun {
             jobs, is_pressed, ..
         } in jobs
@@ -79,7 +79,7 @@ impl Worker {
 
     fn answer(
         &mut self,
-        key: &Key,
+        key: &CommandKey,
         inputs: &[&TransformInput],
         is_pressed: bool,
     ) -> Vec<TransformOutput> {
@@ -107,7 +107,7 @@ impl Worker {
     /// Transforms these at once or, if that fails, one by one.
     fn transform(
         &mut self,
-        key: &Key,
+        key: &CommandKey,
         inputs: &[&TransformInput],
         closes: bool,
         outputs: &mut Vec<TransformOutput>,
@@ -120,7 +120,7 @@ impl Worker {
             }
             Err(Trouble::Stopped) => {
                 self.tenant = None;
-                let stopped = || Err(Failure::new("the program was stopped"));
+                let stopped = || Err(TransformError::new("the program was stopped"));
                 outputs.extend(inputs.iter().map(|_| stopped()));
             }
             Err(Trouble::Misbehaved(reason)) => {
@@ -141,7 +141,7 @@ impl Worker {
 
     fn round(
         &mut self,
-        key: &Key,
+        key: &CommandKey,
         inputs: &[&TransformInput],
         closes: bool,
     ) -> Result<Vec<Context<'static>>, Trouble> {
@@ -169,7 +169,7 @@ impl Worker {
     }
 
     /// Ensures that the place has a process for this key that waits for input.
-    fn settle_in(&mut self, key: &Key, input: &TransformInput) -> Result<(), Trouble> {
+    fn settle_in(&mut self, key: &CommandKey, input: &TransformInput) -> Result<(), Trouble> {
         if self
             .tenant
             .as_ref()
@@ -218,7 +218,7 @@ impl Worker {
 
 /// A round in progress.
 struct Exchange<'a> {
-    shared: &'a Shared,
+    shared: &'a SharedPool,
     process: &'a mut Resident,
     unsent: &'a [u8],
     round: Round,
@@ -232,7 +232,7 @@ struct Exchange<'a> {
 }
 
 /// How often to check whether a process has read its input: there is no event for this.
-const LOOK: Duration = Duration::from_millis(20);
+const INPUT_CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 impl Exchange<'_> {
     /// Sends the input and reads the output; returns whether the process has ended.
@@ -309,7 +309,7 @@ impl Exchange<'_> {
         let left = if self.has_read || self.closes {
             left
         } else {
-            left.min(LOOK)
+            left.min(INPUT_CHECK_INTERVAL)
         };
         Ok(grace.map_or(left, |grace| left.min(grace)))
     }
@@ -383,7 +383,7 @@ fn lines_of(inputs: &[&TransformInput]) -> Vec<u8> {
 }
 
 /// The values that a process was started with, for the log.
-fn about(key: &Key) -> String {
+fn about(key: &CommandKey) -> String {
     if key.ioc.is_empty() {
         String::new()
     } else {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Write};
 
 use time::OffsetDateTime;
 
-use super::{LONGEST, SightingSummary, has_sources, hosts, sources};
+use super::{LONGEST_TEXT, SightingSummary, has_sources, hosts, sources};
 use crate::observable::{stix_time, whole_second};
 use crate::process::text::printable;
 
@@ -168,7 +168,7 @@ struct Escaped<'a>(&'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in printable(self.0, LONGEST).to_string().chars() {
+        for c in printable(self.0, LONGEST_TEXT).to_string().chars() {
             match c {
                 '&' => f.write_str("&amp;")?,
                 '<' => f.write_str("&lt;")?,

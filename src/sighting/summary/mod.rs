@@ -15,13 +15,13 @@ use crate::process::text::printable;
 pub use html::html;
 
 /// The number of rows of the table.
-const SHOWN: usize = 20;
+const ROWS_SHOWN: usize = 20;
 
 /// The most bytes of a text in the table.
 const WIDEST: usize = 60;
 
 /// The most bytes of a text in files.
-const LONGEST: usize = 4096;
+const LONGEST_TEXT: usize = 4096;
 
 /// The table for a terminal; empty if there are no sightings.
 pub fn table(summary: &SightingSummary) -> String {
@@ -41,7 +41,7 @@ pub fn table(summary: &SightingSummary) -> String {
     // The last column is shown if there are several engines.
     let columns = head.len() - usize::from(!has_sources(summary));
     let mut lines = vec![head.map(str::to_owned)];
-    lines.extend(summary.rows.iter().take(SHOWN).map(|row| {
+    lines.extend(summary.rows.iter().take(ROWS_SHOWN).map(|row| {
         [
             printable(&row.indicator, WIDEST).to_string(),
             row.kind.to_owned(),
@@ -67,7 +67,7 @@ pub fn table(summary: &SightingSummary) -> String {
         table.push_str(cells.join("  ").trim_end());
         table.push('\n');
     }
-    let more = summary.rows.len().saturating_sub(SHOWN);
+    let more = summary.rows.len().saturating_sub(ROWS_SHOWN);
     if more > 0 {
         writeln!(table, "and {more} more").expect("writing to a string cannot fail");
     }
@@ -182,7 +182,7 @@ pub fn csv(summary: &SightingSummary) -> String {
 }
 
 fn cell(text: &str) -> String {
-    let text = printable(text, LONGEST).to_string();
+    let text = printable(text, LONGEST_TEXT).to_string();
     let begins = text.trim_start().chars().next();
     let is_formula =
         begins.is_some_and(|first| "=+-@\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}|%".contains(first));

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use vast_threatbus::engine::lines::{Lines, Piece};
+use vast_threatbus::engine::lines::{LineCutter, Piece};
 use vast_threatbus::matching::{Attribution, Verdict};
 use vast_threatbus::observable::Observable;
 use vast_threatbus::protocol::Context;
@@ -25,7 +25,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         Some((&cut, answer)) => (usize::from(cut).min(answer.len()), answer),
         None => return,
     };
-    let mut lines = Lines::default();
+    let mut lines = LineCutter::default();
     let mut found = Vec::new();
     for part in [&answer[..cut], &answer[cut..]] {
         lines.push(part, |piece| {

@@ -6,8 +6,8 @@ use vast_threatbus::bus::management::{ManageError, Subscription};
 
 use crate::bridge::{self, Act, Waits};
 use crate::broker::{Kind, Owner};
-use crate::machines::alive::Moment;
-use crate::machines::subscription::{Input, OWN_NAME, Request};
+use crate::machines::alive::ClockTimes;
+use crate::machines::subscription::{Input, PROBE_TOPIC, Request};
 
 use super::World;
 
@@ -72,7 +72,7 @@ impl World {
         }
     }
 
-    pub(super) fn step_session(&mut self, moment: Moment, input: Input) {
+    pub(super) fn step_session(&mut self, moment: ClockTimes, input: Input) {
         let mut acts = std::mem::take(&mut self.acts);
         if let Some(bridge) = &mut self.bridge {
             bridge.step(moment, input, &mut acts);
@@ -99,7 +99,7 @@ impl World {
     ) -> Result<Option<Subscription>, ManageError> {
         match request {
             Request::Heartbeat(topic) => {
-                if topic != OWN_NAME && self.broker.knows(bridge::name(topic)) {
+                if topic != PROBE_TOPIC && self.broker.knows(bridge::name(topic)) {
                     Ok(None)
                 } else {
                     Err(bridge::refused())

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::random::Random;
-use vast_threatbus::state::disk::{Disk, DiskFile, Open};
+use vast_threatbus::state::disk::{Disk, DiskFile, OpenMode};
 
 /// The disk; clones are the same one.
 #[derive(Clone)]
@@ -490,7 +490,7 @@ impl Disk for View {
         Ok(inside.cloned().collect())
     }
 
-    fn open(&self, path: &Path, open: Open) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, path: &Path, open: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut platter = self.disk.lock();
         let file = match platter.names.get(path) {
             Some(Entry::File(file)) => {
@@ -499,7 +499,7 @@ impl Disk for View {
                 file
             }
             Some(Entry::Directory) => return Err(io::ErrorKind::IsADirectory.into()),
-            None if open == Open::Existing => {
+            None if open == OpenMode::Existing => {
                 platter.look(self.process)?;
                 return Err(io::ErrorKind::NotFound.into());
             }

@@ -16,7 +16,7 @@ pub const ROWS: &[Opt] = &[
         short_help: "read indicators from files and not from the bus; - = standard input",
         long_help: "Lists, hosts files, CSV, Zeek intel files, STIX, MISP, OTX, ThreatFox and \
                     URLhaus JSON, and Intel objects, plain or compressed (gzip, Zstandard); the \
-                    form of each file is detected. A folder is read whole, one of a MISP feed by \
+                    format of each file is detected. A folder is read whole, one of a MISP feed by \
                     its manifest. The run ends when all are matched, and sightings go to \
                     standard output unless a sink is named. With --follow, files that change are \
                     read again.",
@@ -85,7 +85,7 @@ pub const ROWS: &[Opt] = &[
         default: Some("auto"),
         sample: None,
         section: Section::RunMode,
-        short_help: "the form of the --indicators files, if it is detected wrongly",
+        short_help: "the format of the --indicators files, if it is detected wrongly",
         long_help: "",
     },
     Opt {
@@ -172,7 +172,7 @@ pub const ROWS: &[Opt] = &[
         section: Section::RunMode,
         short_help: "write what was found into files at the end: .json, .csv or .html",
         long_help: "Each indicator with its kind and feed, the number of sightings, the first \
-                    and the last, and the three hosts that met it most often. The page has a \
+                    and the last, and the three hosts with the most of them. The page has a \
                     time line and a table that can be sorted, and loads nothing. Files have mode \
                     0600. A run that ends prints the first twenty as a table, on a terminal.",
     },

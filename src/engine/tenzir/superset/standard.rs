@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Condition, declared, literal, mails, quoted, requests, shown, texts, this, within};
+use super::{WhereClause, declared, literal, mails, quoted, requests, shown, texts, this, within};
 use crate::engine::Wanted;
-use crate::engine::tenzir::layout::{Leaf, Leaves, Role};
+use crate::engine::tenzir::layout::{Leaf, Leaves, TextRole};
 
 /// The most single-value terms per condition: several thousand crash the program
 /// (measured).
@@ -16,7 +16,7 @@ pub(in crate::engine::tenzir) fn standard(
     wanted: &Wanted<'_>,
     leaves: &Leaves,
     with_elements: bool,
-) -> Vec<Condition> {
+) -> Vec<WhereClause> {
     let mut terms = Terms::default();
     for leaf in leaves.all() {
         match (leaf.is_list, leaf.is_address) {
@@ -75,37 +75,37 @@ impl Terms {
 
     fn text(&mut self, wanted: &Wanted<'_>, leaf: &Leaf) {
         let roles = leaf.roles;
-        if roles.has(Role::Host) || roles.has(Role::RequestHost) {
+        if roles.has(TextRole::Host) || roles.has(TextRole::RequestHost) {
             self.is_in(
                 leaf,
                 "hosts",
                 &quoted(&wanted.hosts) | &quoted(&wanted.names),
             );
-        } else if roles.has(Role::Name) {
+        } else if roles.has(TextRole::Name) {
             self.is_in(leaf, "names", quoted(&wanted.names));
         }
-        if roles.has(Role::Name) || roles.has(Role::Host) {
+        if roles.has(TextRole::Name) || roles.has(TextRole::Host) {
             for domain in &wanted.domains_above {
                 self.part(leaf, &format!(".{domain}"));
             }
         }
-        if roles.has(Role::RequestTarget) {
+        if roles.has(TextRole::RequestTarget) {
             self.is_in(leaf, "targets_alone", quoted(&wanted.urls.targets_alone));
         }
-        if roles.has(Role::Url) {
+        if roles.has(TextRole::Url) {
             self.is_in(leaf, "urls", quoted(&wanted.urls.whole));
         }
-        if roles.has(Role::Text) {
+        if roles.has(TextRole::Text) {
             self.is_in(leaf, "texts", quoted(&texts(wanted)));
         }
-        if roles.has(Role::File) {
+        if roles.has(TextRole::File) {
             self.is_in(leaf, "files", quoted(&wanted.files));
             for name in &wanted.files {
                 self.part(leaf, &format!("/{name}"));
                 self.part(leaf, &format!("\\{name}"));
             }
         }
-        if roles.has(Role::Mail) {
+        if roles.has(TextRole::Mail) {
             self.is_in(leaf, "mails", quoted(&mails(wanted)));
             for mail in &wanted.mails {
                 self.part(leaf, &format!("<{mail}>"));
@@ -126,19 +126,19 @@ impl Terms {
             let ends = wanted.endpoints.iter().map(|(address, _)| address);
             values.extend(wanted.addresses.iter().chain(ends).map(ToString::to_string));
         } else {
-            if leaf.roles.has(Role::Name) || leaf.roles.has(Role::Host) {
+            if leaf.roles.has(TextRole::Name) || leaf.roles.has(TextRole::Host) {
                 values.append(&mut quoted(&wanted.elements));
             }
-            if leaf.roles.has(Role::Url) {
+            if leaf.roles.has(TextRole::Url) {
                 values.append(&mut quoted(&wanted.urls.elements));
             }
-            if leaf.roles.has(Role::Text) {
+            if leaf.roles.has(TextRole::Text) {
                 values.append(&mut quoted(&texts(wanted)));
             }
-            if leaf.roles.has(Role::File) {
+            if leaf.roles.has(TextRole::File) {
                 values.append(&mut quoted(&wanted.files));
             }
-            if leaf.roles.has(Role::Mail) {
+            if leaf.roles.has(TextRole::Mail) {
                 values.append(&mut quoted(&mails(wanted)));
             }
         }
@@ -166,16 +166,16 @@ impl Terms {
         }
     }
 
-    fn conditions(self) -> Vec<Condition> {
+    fn conditions(self) -> Vec<WhereClause> {
         let mut conditions = Vec::new();
         if !self.terms.is_empty() {
-            conditions.push(Condition {
+            conditions.push(WhereClause {
                 lists: declared(&self.lists),
                 text: self.terms.join(" or "),
             });
         }
         for terms in self.singles.chunks(MOST_TERMS) {
-            conditions.push(Condition {
+            conditions.push(WhereClause {
                 lists: String::new(),
                 text: terms.join(" or "),
             });

@@ -2,14 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Condition, declared, indexed, literal, quoted, requests, shown, texts, this, within};
+use super::{
+    WhereClause, declared, indexed, literal, quoted, requests, shown, texts, this, within,
+};
 use crate::engine::Wanted;
-use crate::engine::tenzir::layout::{Leaf, Leaves, Role};
+use crate::engine::tenzir::layout::{Leaf, Leaves, TextRole};
 use crate::engine::tenzir::query::quote;
 use crate::observable::{Property, ValueForm};
 
 /// The conditions that are not pushed down, one per schema.
-pub(in crate::engine::tenzir) fn thorough(wanted: &Wanted<'_>, leaves: &Leaves) -> Vec<Condition> {
+pub(in crate::engine::tenzir) fn thorough(
+    wanted: &Wanted<'_>,
+    leaves: &Leaves,
+) -> Vec<WhereClause> {
     let canonical = Canonical::of(wanted);
     let of_schema = |(schema, leaves): (&str, &BTreeSet<Leaf>)| {
         let mut terms: Vec<String> = Vec::new();
@@ -24,7 +29,7 @@ pub(in crate::engine::tenzir) fn thorough(wanted: &Wanted<'_>, leaves: &Leaves) 
         }
         let mut name = String::new();
         quote(&mut name, schema);
-        Some(Condition {
+        Some(WhereClause {
             lists: canonical.lists.clone(),
             text: format!("@name == {name} and ({})", terms.join(" or ")),
         })
@@ -145,10 +150,10 @@ impl<'w> Canonical<'w> {
         let lower = format!("{value}.to_lower()");
         let mut terms = Vec::new();
         let mut name = None;
-        if roles.has(Role::Host) || roles.has(Role::RequestHost) {
+        if roles.has(TextRole::Host) || roles.has(TextRole::RequestHost) {
             name = Some(host(value));
             terms.extend(within(value, "hosts", &self.hosts));
-        } else if roles.has(Role::Name) {
+        } else if roles.has(TextRole::Name) {
             name = Some(format!("{lower}.trim_end(\".\")"));
         }
         if let Some(name) = name {
@@ -160,7 +165,7 @@ impl<'w> Canonical<'w> {
                 ));
             }
         }
-        if roles.has(Role::CommonName) {
+        if roles.has(TextRole::CommonName) {
             let name = common_name(&lower);
             terms.extend(within(&name, "names", &self.names));
             for domain in &self.wanted.domains_above {
@@ -170,29 +175,29 @@ impl<'w> Canonical<'w> {
                 ));
             }
         }
-        if roles.has(Role::Url) {
+        if roles.has(TextRole::Url) {
             terms.extend(within(&lower, "urls", &self.urls));
         }
-        if roles.has(Role::RequestTarget) {
+        if roles.has(TextRole::RequestTarget) {
             terms.extend(within(&lower, "targets_alone", &self.targets_alone));
         }
-        if roles.has(Role::Text) {
+        if roles.has(TextRole::Text) {
             let digits = format!("{lower}.replace(\":\", \"\")");
             terms.extend(within(&digits, "texts", &self.texts));
-            if roles.has(Role::Serial) {
+            if roles.has(TextRole::Serial) {
                 let short = format!("{digits}.replace_regex(\"^0+\", \"\")");
                 terms.extend(within(&short, "texts", &self.texts));
             }
         }
-        if roles.has(Role::DistinguishedName) {
+        if roles.has(TextRole::DistinguishedName) {
             let parts = self.parts.iter();
             terms.extend(parts.map(|part| format!("{} in {lower}", literal(part))));
         }
-        if roles.has(Role::File) {
+        if roles.has(TextRole::File) {
             let base = format!("{value}.file_name().to_lower()");
             terms.extend(within(&base, "files", &self.files));
         }
-        if roles.has(Role::Mail) {
+        if roles.has(TextRole::Mail) {
             let mails = self.wanted.mails.iter();
             let holds = |mail: &String| format!("{} in {lower}", literal(&mail.to_lowercase()));
             terms.extend(mails.map(holds));

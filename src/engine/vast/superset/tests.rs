@@ -1,11 +1,11 @@
 use super::*;
 
-fn version(text: &str) -> Version {
-    Version::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
+fn version(text: &str) -> VastVersion {
+    VastVersion::read(format!("{{\"VAST\": \"{text}\"}}").as_bytes()).expect("a version")
 }
 
-fn texts(queries: &[Pieces]) -> Vec<String> {
-    queries.iter().map(Pieces::text).collect()
+fn texts(queries: &[QueryPieces]) -> Vec<String> {
+    queries.iter().map(QueryPieces::text).collect()
 }
 
 fn queried(observables: &[Observable]) -> Vec<String> {

@@ -26,7 +26,7 @@ const DELIMITERS: [u8; 4] = *b",\t;|";
 const SHARE: usize = 9;
 
 /// The most headers of a file that are reported.
-const MOST_FORMS: usize = 5;
+const MOST_FORMATS: usize = 5;
 
 /// The columns of AlienVault's reputation data.
 const REPUTATION: [&str; 8] = [
@@ -93,7 +93,7 @@ impl CsvPlan {
             let mut delimiters = DELIMITERS.into_iter();
             delimiters.find(|delimiter| lines.iter().any(|line| is_row(line, *delimiter)))
         };
-        let of_some = || of_some().filter(|_| options.form.is_some());
+        let of_some = || of_some().filter(|_| options.format.is_some());
         let found = of_table.or_else(|| delimiter(&lines)).or_else(of_some);
         let Some(delimiter) = found else {
             let why = "the lines have no columns: no separator is in all of them";
@@ -360,8 +360,8 @@ pub fn read(
 ) -> Result<(), Error> {
     let CsvPlan { delimiter, layout } = plan;
     let layout = chosen(layout, options)?;
-    let mut forms = vec![layout.described()];
-    out.set_form(&forms[0]);
+    let mut formats = vec![layout.described()];
+    out.set_format(&formats[0]);
     let mut reader = builder(delimiter).from_reader(Rows::new(reader, delimiter, layout));
     let mut record = csv::ByteRecord::new();
     loop {
@@ -384,18 +384,18 @@ pub fn read(
                 let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
                 if let Some(next) = Layout::of(names) {
                     let next = chosen(next, options)?;
-                    let form = next.described();
+                    let format = next.described();
                     reader.get_mut().layout = next;
-                    if forms.len() < MOST_FORMS && !forms.contains(&form) {
-                        forms.push(form);
-                        out.set_form(forms.join(", then "));
+                    if formats.len() < MOST_FORMATS && !formats.contains(&format) {
+                        formats.push(format);
+                        out.set_format(formats.join(", then "));
                     }
                 }
             }
             _ if is_comment => {}
             cells => row(&cells, &rows.layout, line, out),
         }
-        out.check(options.form.is_some())?;
+        out.check(options.format.is_some())?;
     }
 }
 

@@ -7,11 +7,11 @@ use crate::indicator::Indicator;
 
 fn with_column(text: &str, column: &str) -> Result<Vec<String>, Error> {
     let options = Options {
-        form: None,
+        format: None,
         column: Column::parse(column),
     };
     let (_, report) = read_with(&options, text)?;
-    Ok(vec![report.form, report.usable.to_string()])
+    Ok(vec![report.format, report.usable.to_string()])
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn the_reputation_data_of_alienvault_are_a_table() {
     let properties: Value = serde_json::from_str(properties.expect("some").get()).expect("JSON");
     assert_eq!(properties["activity"], "Scanning Host;Malicious Host");
     let (_, report) = read_as(FileFormat::Csv, rows);
-    assert_eq!(report.form, "CSV, indicators in column `ip`");
+    assert_eq!(report.format, "CSV, indicators in column `ip`");
     assert_eq!(
         values("203.0.113.7\n203.0.113.8#c2\n"),
         ["203.0.113.7", "!2"]
@@ -161,7 +161,7 @@ fn rows_that_are_wrong_are_named_by_line() {
 #[test]
 fn what_is_given_as_csv_and_is_not_is_an_error() {
     let options = Options {
-        form: Some(FileFormat::Csv),
+        format: Some(FileFormat::Csv),
         column: None,
     };
     for text in ["one word\nand another\n", "a,b\nc,d\n"] {
@@ -215,7 +215,7 @@ fn what_is_no_list_is_read_as_a_table() {
             continue;
         }
         let (_, report) = read.expect("a table");
-        assert_eq!(report.form, "CSV, indicators in column 1", "{row}");
+        assert_eq!(report.format, "CSV, indicators in column 1", "{row}");
         assert_eq!(values(&text), [value, value], "{row}");
         let named = format!(
             "malicious link{}what\n{text}",
@@ -250,7 +250,7 @@ fn what_is_no_list_is_read_as_a_table() {
     assert_eq!((found.len(), report.doubt()), (3, None));
     let (found, report) = read_as(FileFormat::Csv, some);
     assert_eq!((found.len(), report.usable, report.doubt()), (3, 3, None));
-    assert_eq!(report.form, "CSV, indicators in column 1");
+    assert_eq!(report.format, "CSV, indicators in column 1");
     let ragged = "203.0.113.7,a\nbad.example,b,c\n203.0.113.8\n";
     assert_eq!(
         values(ragged),
@@ -264,7 +264,7 @@ fn what_is_no_list_is_read_as_a_table() {
     ] {
         let text = format!("{one}\n{one}\n");
         let (_, report) = read_with(&Options::default(), &text).expect("a list");
-        assert_eq!(report.form, "list of values, one a line", "{one}");
+        assert_eq!(report.format, "list of values, one a line", "{one}");
         assert_eq!(values(&text), [one, one]);
     }
     let rows = "203.0.113.7\n203.0.113.0/28,c2\nbad.example/x,malware,2024-05-01\n203.0.113.8,\n";
@@ -300,7 +300,7 @@ fn what_is_said_about_an_indicator_is_none() {
     let (found, report) = read_with(&Options::default(), dshield).expect("ranges");
     assert!(
         report
-            .form
+            .format
             .contains("ranges of addresses in columns `Start`, `End`")
     );
     let network = messages(dshield)[0]

@@ -11,7 +11,7 @@ use super::super::record::Record;
 use super::super::said::Said;
 use crate::indicator::Rejection;
 
-const FORM: Option<&str> = Some("MISP");
+const FORMAT: Option<&str> = Some("MISP");
 
 /// Members of an attribute that add nothing to its value.
 const DROPPED: [&str; 16] = [
@@ -63,7 +63,7 @@ pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Opt
             out.rejected(line, Rejection::without_id(reason));
         }
     }
-    FORM
+    FORMAT
 }
 
 /// Reads the attributes of an object.
@@ -95,7 +95,7 @@ pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option
             out.rejected(line, Rejection::without_id(reason));
         }
     }
-    FORM
+    FORMAT
 }
 
 fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut Out<'_>) {

@@ -26,7 +26,7 @@ mod scan;
 use scan::{Fault, Scanner};
 
 /// The deepest nesting of containers: a MISP response has four levels.
-const DEEPEST: usize = 16;
+const DEEPEST_CONTAINER: usize = 16;
 
 /// The elements of a list in a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +56,14 @@ pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> R
     let mut walk = Walk {
         json: Scanner::new(reader),
         out,
-        forms: BTreeSet::new(),
+        formats: BTreeSet::new(),
         event: misp::Event::default(),
-        is_given: options.form.is_some(),
+        is_given: options.format.is_some(),
     };
     let result = walk.everything();
-    let forms: Vec<&str> = walk.forms.iter().copied().collect();
-    if !forms.is_empty() {
-        walk.out.set_form(forms.join(", "));
+    let formats: Vec<&str> = walk.formats.iter().copied().collect();
+    if !formats.is_empty() {
+        walk.out.set_format(formats.join(", "));
     }
     result
 }
@@ -71,7 +71,7 @@ pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> R
 struct Walk<'o, 'f, R> {
     json: Scanner<R>,
     out: &'o mut Out<'f>,
-    forms: BTreeSet<&'static str>,
+    formats: BTreeSet<&'static str>,
     /// What is known about the current MISP event.
     event: misp::Event,
     /// Whether the format was given rather than detected.
@@ -203,7 +203,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
 
     /// Reads the value that begins with this byte.
     fn value(&mut self, byte: u8, inside: Inside, depth: usize) -> Result<(), Stop> {
-        if depth > DEEPEST {
+        if depth > DEEPEST_CONTAINER {
             return Err(Fault::Syntax("lists and objects are nested too deep").into());
         }
         match (byte, inside) {
@@ -293,7 +293,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
             self.reject(line, "it is not UTF-8".to_owned());
             return Ok(());
         };
-        let form = match (inside, json.as_bytes().first()) {
+        let format = match (inside, json.as_bytes().first()) {
             (Inside::Anything, Some(b'"')) => self.string(json, line),
             (_, Some(b'{')) => match inside {
                 Inside::Anything => self.lone(json, line)?,
@@ -310,7 +310,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
                 None
             }
         };
-        self.forms.extend(form);
+        self.formats.extend(format);
         Ok(())
     }
 
@@ -363,14 +363,11 @@ impl<R: BufRead> Walk<'_, '_, R> {
             self.reject(line, reason);
             return Ok(None);
         }
-        if let Some(form) = empty_answer(json) {
-            return Ok(Some(form));
+        if let Some(format) = empty_answer(json) {
+            return Ok(Some(format));
         }
         let shown: String = json.chars().take(60).collect();
-        self.reject(
-            line,
-            format!("{shown}… is an object of no form that is known"),
-        );
+        self.reject(line, format!("{shown}… is an object of an unknown format"));
         Ok(None)
     }
 
@@ -390,7 +387,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
 }
 
 /// Whether an object is the manifest of a MISP feed, which has the events by their UUIDs.
-/// The form of an answer that says that there is nothing: an empty envelope (TAXII 2.1, section
+/// The format of an answer that says that there is nothing: an empty envelope (TAXII 2.1, section
 /// 3.7), or that of a query of abuse.ch.
 fn empty_answer(json: &str) -> Option<&'static str> {
     let members: BTreeMap<&str, &RawValue> = serde_json::from_str(json).ok()?;

@@ -223,9 +223,9 @@ impl<R: BufRead> Scanner<R> {
 }
 
 /// Why a value whose end is missing is none.
-pub const CUT_OFF: &str = "the input ends inside of a value";
+pub const CUT_OFF: &str = "the input ends inside a value";
 const ENDED: Fault = Fault::Syntax(CUT_OFF);
-const BROKEN_OFF: Fault = Fault::Syntax("the line ends inside of a value");
+const BROKEN_OFF: Fault = Fault::Syntax("the line ends inside a value");
 
 /// A value that is being copied.
 struct Copy<'a> {

@@ -43,7 +43,7 @@ fn every_wrapping_of_stix_is_read() {
         ["192.0.2.1", "a.example"]
     );
     let (_, report) = read_with(&Options::default(), &bundle).expect("a bundle");
-    assert_eq!((&*report.form, report.left_out["ipv4-addr"]), ("STIX", 1));
+    assert_eq!((&*report.format, report.left_out["ipv4-addr"]), ("STIX", 1));
     for empty in [
         r#"{"type": "bundle", "id": "x"}"#,
         "[]",
@@ -159,7 +159,7 @@ fn misp_is_read_in_all_its_shapes() {
     assert_eq!(values(&only), expected[..4]);
     assert_eq!(values(&attributes[5]), ["tagged.example"]);
     let (_, report) = read_with(&Options::default(), &wrapped).expect("an event");
-    assert_eq!(&*report.form, "MISP");
+    assert_eq!(&*report.format, "MISP");
     assert_eq!(report.left_out["MISP attribute without to_ids"], 2);
     assert_eq!(report.left_out["deleted MISP attribute"], 1);
     let found = read_with(&Options::default(), &attributes[0])
@@ -306,7 +306,7 @@ fn an_event_with_the_members_of_a_feed_is_still_an_event() {
             r#""type":"ip-dst","to_ids":true,"value":"203.0.113.7""#,
         ] {
             let text = format!("{{{of_feed},{members}}}");
-            let error = read_with(&Options::default(), &text).map(|(_, report)| report.form);
+            let error = read_with(&Options::default(), &text).map(|(_, report)| report.format);
             let error = error.expect_err(&text).to_string();
             assert!(error.contains("for --events"), "{error}");
         }

@@ -53,7 +53,7 @@ pub enum Reason {
     )]
     RepeatedQualifier(&'static str),
     /// `WITHIN 0` or `REPEATS 0`.
-    #[error("{0} 0, where it has to be more than nothing")]
+    #[error("{0} 0, which has to be more than 0")]
     Nothing(&'static str),
     /// Longer than [`MAX_LENGTH`] bytes.
     #[error("the pattern is longer than {MAX_LENGTH} bytes")]

@@ -9,7 +9,7 @@ use super::{Position, Version};
 
 /// The kind of a token. Its text is found through its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A name without a hyphen, fit for a key.
     Identifier,
     /// A name with a hyphen, fit for an object type only.
@@ -96,7 +96,7 @@ impl Keyword {
 /// One token: its kind and the bytes `start..end` of the text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Token {
-    pub kind: Kind,
+    pub kind: TokenKind,
     pub start: usize,
     pub end: usize,
 }
@@ -134,7 +134,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The next token; always [`Kind::End`] at the end of the text.
+    /// The next token; always [`TokenKind::End`] at the end of the text.
     pub fn next(&mut self) -> Token {
         self.skip_blanks();
         let start = self.at;
@@ -176,57 +176,58 @@ impl<'a> Lexer<'a> {
     }
 
     /// The kind and length of the token at the front of `rest`.
-    fn scan(&self, rest: &[u8]) -> (Kind, usize) {
+    fn scan(&self, rest: &[u8]) -> (TokenKind, usize) {
         let Some(&first) = rest.first() else {
-            return (Kind::End, 0);
+            return (TokenKind::End, 0);
         };
         let second = rest.get(1);
         match first {
-            b'\'' => string_length(rest).map_or((Kind::Stray, 1), |length| (Kind::Text, length)),
+            b'\'' => string_length(rest)
+                .map_or((TokenKind::Stray, 1), |length| (TokenKind::Text, length)),
             b'0'..=b'9' | b'+' | b'-' | b'.' => number(rest),
-            b'=' if second == Some(&b'=') => (Kind::Equal, 2),
-            b'=' => (Kind::Equal, 1),
-            b'!' if second == Some(&b'=') => (Kind::NotEqual, 2),
-            b'<' if second == Some(&b'>') => (Kind::NotEqual, 2),
-            b'<' if second == Some(&b'=') => (Kind::LessOrEqual, 2),
-            b'<' => (Kind::Less, 1),
-            b'>' if second == Some(&b'=') => (Kind::GreaterOrEqual, 2),
-            b'>' => (Kind::Greater, 1),
-            b':' => (Kind::Colon, 1),
-            b',' => (Kind::Comma, 1),
-            b'(' => (Kind::OpenParenthesis, 1),
-            b')' => (Kind::CloseParenthesis, 1),
-            b'[' => (Kind::OpenBracket, 1),
-            b']' => (Kind::CloseBracket, 1),
-            b'*' => (Kind::Asterisk, 1),
+            b'=' if second == Some(&b'=') => (TokenKind::Equal, 2),
+            b'=' => (TokenKind::Equal, 1),
+            b'!' if second == Some(&b'=') => (TokenKind::NotEqual, 2),
+            b'<' if second == Some(&b'>') => (TokenKind::NotEqual, 2),
+            b'<' if second == Some(&b'=') => (TokenKind::LessOrEqual, 2),
+            b'<' => (TokenKind::Less, 1),
+            b'>' if second == Some(&b'=') => (TokenKind::GreaterOrEqual, 2),
+            b'>' => (TokenKind::Greater, 1),
+            b':' => (TokenKind::Colon, 1),
+            b',' => (TokenKind::Comma, 1),
+            b'(' => (TokenKind::OpenParenthesis, 1),
+            b')' => (TokenKind::CloseParenthesis, 1),
+            b'[' => (TokenKind::OpenBracket, 1),
+            b']' => (TokenKind::CloseBracket, 1),
+            b'*' => (TokenKind::Asterisk, 1),
             byte if begins_name(byte) => self.word(rest),
-            _ => (Kind::Stray, character_length(first)),
+            _ => (TokenKind::Stray, character_length(first)),
         }
     }
 
     /// A name, a keyword, or a literal that begins with a letter.
-    fn word(&self, rest: &[u8]) -> (Kind, usize) {
+    fn word(&self, rest: &[u8]) -> (TokenKind, usize) {
         let plain = run(rest, continues_name);
         if rest.get(plain) == Some(&b'-') {
             let whole = run(rest, |byte| continues_name(byte) || byte == b'-');
-            return (Kind::HyphenIdentifier, whole);
+            return (TokenKind::HyphenIdentifier, whole);
         }
         let word = &rest[..plain];
         if plain == 1 && rest.get(1) == Some(&b'\'') {
             let literal = match word[0] {
-                b'h' => hex_length(rest).map(|length| (Kind::Hex, length)),
-                b'b' => binary_length(rest).map(|length| (Kind::Binary, length)),
-                b't' => timestamp_length(rest).map(|length| (Kind::Timestamp, length)),
+                b'h' => hex_length(rest).map(|length| (TokenKind::Hex, length)),
+                b'b' => binary_length(rest).map(|length| (TokenKind::Binary, length)),
+                b't' => timestamp_length(rest).map(|length| (TokenKind::Timestamp, length)),
                 _ => None,
             };
-            return literal.unwrap_or((Kind::Identifier, 1));
+            return literal.unwrap_or((TokenKind::Identifier, 1));
         }
         let kind = match Keyword::of(word) {
             // STIX 2.0 has no EXISTS; it is an ordinary name there.
-            Some(Keyword::Exists) if self.version == Version::Stix20 => Kind::Identifier,
-            Some(keyword) => Kind::Keyword(keyword),
-            None if matches!(word, b"true" | b"false") => Kind::Boolean,
-            None => Kind::Identifier,
+            Some(Keyword::Exists) if self.version == Version::Stix20 => TokenKind::Identifier,
+            Some(keyword) => TokenKind::Keyword(keyword),
+            None if matches!(word, b"true" | b"false") => TokenKind::Boolean,
+            None => TokenKind::Identifier,
         };
         (kind, plain)
     }
@@ -267,7 +268,7 @@ fn string_length(rest: &[u8]) -> Option<usize> {
 }
 
 /// A number, or a stray sign or dot.
-fn number(rest: &[u8]) -> (Kind, usize) {
+fn number(rest: &[u8]) -> (TokenKind, usize) {
     let sign = usize::from(matches!(rest[0], b'+' | b'-'));
     let negative = rest[0] == b'-';
     let digits = run(&rest[sign..], |byte| byte.is_ascii_digit());
@@ -275,15 +276,15 @@ fn number(rest: &[u8]) -> (Kind, usize) {
     if rest.get(point) == Some(&b'.') {
         let fraction = run(&rest[point + 1..], |byte| byte.is_ascii_digit());
         if fraction > 0 {
-            return (Kind::Float { negative }, point + 1 + fraction);
+            return (TokenKind::Float { negative }, point + 1 + fraction);
         }
     }
     match (digits, rest[0]) {
-        (0, b'.') => (Kind::Dot, 1),
-        (0, _) => (Kind::Stray, 1),
+        (0, b'.') => (TokenKind::Dot, 1),
+        (0, _) => (TokenKind::Stray, 1),
         // An integer has no leading zero: `05` is `0` and then `5`.
-        _ if rest[sign] == b'0' => (Kind::Integer { negative }, sign + 1),
-        _ => (Kind::Integer { negative }, point),
+        _ if rest[sign] == b'0' => (TokenKind::Integer { negative }, sign + 1),
+        _ => (TokenKind::Integer { negative }, point),
     }
 }
 
@@ -339,20 +340,20 @@ pub(super) fn describe(text: &str, token: Token) -> String {
     let source = &text[token.start..token.end];
     let before_quote = text[token.end..].starts_with('\'');
     match (token.kind, source) {
-        (Kind::End, _) => "the end of the pattern".to_owned(),
-        (Kind::Stray, "'") => string_fault(&text.as_bytes()[token.start..]).to_owned(),
-        (Kind::Identifier, "t") if before_quote => {
+        (TokenKind::End, _) => "the end of the pattern".to_owned(),
+        (TokenKind::Stray, "'") => string_fault(&text.as_bytes()[token.start..]).to_owned(),
+        (TokenKind::Identifier, "t") if before_quote => {
             "a timestamp unlike t'2016-05-12T08:17:27.000Z'".to_owned()
         }
-        (Kind::Identifier, "h") if before_quote => {
+        (TokenKind::Identifier, "h") if before_quote => {
             "a h'…' that does not hold pairs of hexadecimal digits".to_owned()
         }
-        (Kind::Identifier, "b") if before_quote => {
+        (TokenKind::Identifier, "b") if before_quote => {
             "a b'…' that does not hold padded base64".to_owned()
         }
         _ => {
-            const SHOWN: usize = 40;
-            let shown: String = source.chars().take(SHOWN).collect();
+            const PATTERN_SHOWN: usize = 40;
+            let shown: String = source.chars().take(PATTERN_SHOWN).collect();
             let cut = if shown.len() < source.len() {
                 "…"
             } else {
@@ -369,7 +370,7 @@ fn string_fault(rest: &[u8]) -> &'static str {
     while let Some(found) = memchr2(b'\'', b'\\', &rest[at..]) {
         match rest.get(at + found + 1) {
             Some(b'\'' | b'\\') => at += found + 2,
-            Some(_) => return "a string in which a \\ stands before neither ' nor \\",
+            Some(_) => return "a string with a \\ that neither ' nor \\ follows",
             None => break,
         }
     }
@@ -425,19 +426,19 @@ fn small(offset: usize) -> u32 {
 mod tests {
     use super::*;
 
-    fn kinds(text: &str) -> Vec<(Kind, &str)> {
+    fn kinds(text: &str) -> Vec<(TokenKind, &str)> {
         let mut lexer = Lexer::new(text, Version::Stix21);
         let mut found = Vec::new();
         loop {
             let token = lexer.next();
-            if token.kind == Kind::End {
+            if token.kind == TokenKind::End {
                 return found;
             }
             found.push((token.kind, &text[token.start..token.end]));
         }
     }
 
-    fn only(text: &str) -> Kind {
+    fn only(text: &str) -> TokenKind {
         match kinds(text).as_slice() {
             [(kind, whole)] if *whole == text => *kind,
             other => panic!("{text:?} is not one token: {other:?}"),
@@ -446,15 +447,18 @@ mod tests {
 
     #[test]
     fn literals_are_recognised_with_their_prefix() {
-        assert_eq!(only("h''"), Kind::Hex);
-        assert_eq!(only("h'00fF'"), Kind::Hex);
-        assert_eq!(only("b'AAAA'"), Kind::Binary);
-        assert_eq!(only("b'AA=='"), Kind::Binary);
-        assert_eq!(only("b'AAAAAAA='"), Kind::Binary);
-        assert_eq!(only("t'2020-02-31T23:59:60Z'"), Kind::Timestamp);
-        assert_eq!(only("t'2020-02-28T23:59:59.123456789Z'"), Kind::Timestamp);
-        assert_eq!(only(r"'it\'s a \\'"), Kind::Text);
-        assert_eq!(only("'two\nlines'"), Kind::Text);
+        assert_eq!(only("h''"), TokenKind::Hex);
+        assert_eq!(only("h'00fF'"), TokenKind::Hex);
+        assert_eq!(only("b'AAAA'"), TokenKind::Binary);
+        assert_eq!(only("b'AA=='"), TokenKind::Binary);
+        assert_eq!(only("b'AAAAAAA='"), TokenKind::Binary);
+        assert_eq!(only("t'2020-02-31T23:59:60Z'"), TokenKind::Timestamp);
+        assert_eq!(
+            only("t'2020-02-28T23:59:59.123456789Z'"),
+            TokenKind::Timestamp
+        );
+        assert_eq!(only(r"'it\'s a \\'"), TokenKind::Text);
+        assert_eq!(only("'two\nlines'"), TokenKind::Text);
     }
 
     #[test]
@@ -477,41 +481,41 @@ mod tests {
             "t'2020-01-01T00:00:00'",
             "t'2020-01-01 00:00:00Z'",
         ] {
-            assert_eq!(kinds(text)[0].0, Kind::Identifier, "{text}");
+            assert_eq!(kinds(text)[0].0, TokenKind::Identifier, "{text}");
         }
-        assert_eq!(kinds(r"'a\n'")[0].0, Kind::Stray);
-        assert_eq!(kinds("'open")[0].0, Kind::Stray);
-        assert_eq!(kinds(r"'open\")[0].0, Kind::Stray);
+        assert_eq!(kinds(r"'a\n'")[0].0, TokenKind::Stray);
+        assert_eq!(kinds("'open")[0].0, TokenKind::Stray);
+        assert_eq!(kinds(r"'open\")[0].0, TokenKind::Stray);
     }
 
     #[test]
     fn numbers_follow_the_longest_match() {
-        let integer = Kind::Integer { negative: false };
-        let float = Kind::Float { negative: false };
+        let integer = TokenKind::Integer { negative: false };
+        let float = TokenKind::Float { negative: false };
         assert_eq!(only("+0"), integer);
-        assert_eq!(only("-17"), Kind::Integer { negative: true });
-        assert_eq!(only("-.5"), Kind::Float { negative: true });
+        assert_eq!(only("-17"), TokenKind::Integer { negative: true });
+        assert_eq!(only("-.5"), TokenKind::Float { negative: true });
         assert_eq!(only("007.50"), float);
         assert_eq!(kinds("05"), [(integer, "0"), (integer, "5")]);
-        assert_eq!(kinds("1."), [(integer, "1"), (Kind::Dot, ".")]);
+        assert_eq!(kinds("1."), [(integer, "1"), (TokenKind::Dot, ".")]);
         assert_eq!(
             kinds("1..5"),
-            [(integer, "1"), (Kind::Dot, "."), (float, ".5")]
+            [(integer, "1"), (TokenKind::Dot, "."), (float, ".5")]
         );
-        assert_eq!(kinds("a.5"), [(Kind::Identifier, "a"), (float, ".5")]);
-        assert_eq!(kinds("-"), [(Kind::Stray, "-")]);
+        assert_eq!(kinds("a.5"), [(TokenKind::Identifier, "a"), (float, ".5")]);
+        assert_eq!(kinds("-"), [(TokenKind::Stray, "-")]);
     }
 
     #[test]
     fn names_and_keywords_are_distinguished() {
-        assert_eq!(only("AND"), Kind::Keyword(Keyword::And));
-        assert_eq!(only("And"), Kind::Identifier);
-        assert_eq!(only("AND-x"), Kind::HyphenIdentifier);
-        assert_eq!(only("true"), Kind::Boolean);
-        assert_eq!(only("x_1-"), Kind::HyphenIdentifier);
-        assert_eq!(only("EXISTS"), Kind::Keyword(Keyword::Exists));
+        assert_eq!(only("AND"), TokenKind::Keyword(Keyword::And));
+        assert_eq!(only("And"), TokenKind::Identifier);
+        assert_eq!(only("AND-x"), TokenKind::HyphenIdentifier);
+        assert_eq!(only("true"), TokenKind::Boolean);
+        assert_eq!(only("x_1-"), TokenKind::HyphenIdentifier);
+        assert_eq!(only("EXISTS"), TokenKind::Keyword(Keyword::Exists));
         let mut older = Lexer::new("EXISTS", Version::Stix20);
-        assert_eq!(older.next().kind, Kind::Identifier);
+        assert_eq!(older.next().kind, TokenKind::Identifier);
     }
 
     #[test]
@@ -522,9 +526,9 @@ mod tests {
         assert_eq!(
             kinds("/*/"),
             [
-                (Kind::Stray, "/"),
-                (Kind::Asterisk, "*"),
-                (Kind::Stray, "/")
+                (TokenKind::Stray, "/"),
+                (TokenKind::Asterisk, "*"),
+                (TokenKind::Stray, "/")
             ]
         );
     }
@@ -532,7 +536,11 @@ mod tests {
     #[test]
     fn strange_characters_are_one_token_each() {
         assert_eq!(kinds("é€😀\u{feff}").len(), 4);
-        assert!(kinds("é€😀\u{feff}?").iter().all(|t| t.0 == Kind::Stray));
+        assert!(
+            kinds("é€😀\u{feff}?")
+                .iter()
+                .all(|t| t.0 == TokenKind::Stray)
+        );
     }
 
     #[test]

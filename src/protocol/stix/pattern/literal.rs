@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The value of a literal, unescaped.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Value {
+pub enum LiteralValue {
     /// `'…'`.
     String(String),
     /// `17`, `-5`. Saturates at the limits of 128 bits, beyond any number in an event, so
@@ -23,40 +23,40 @@ pub enum Value {
     Timestamp(String),
 }
 
-impl Value {
+impl LiteralValue {
     /// The kind of value, with its article, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
-            Value::String(_) => "a string",
-            Value::Integer(_) => "an integer",
-            Value::Float(_) => "a floating-point number",
-            Value::Boolean(_) => "a boolean",
-            Value::Hex(_) => "hexadecimal bytes",
-            Value::Binary(_) => "base64 bytes",
-            Value::Timestamp(_) => "a timestamp",
+            LiteralValue::String(_) => "a string",
+            LiteralValue::Integer(_) => "an integer",
+            LiteralValue::Float(_) => "a floating-point number",
+            LiteralValue::Boolean(_) => "a boolean",
+            LiteralValue::Hex(_) => "hexadecimal bytes",
+            LiteralValue::Binary(_) => "base64 bytes",
+            LiteralValue::Timestamp(_) => "a timestamp",
         }
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for LiteralValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Value::String(text) => quote(text, f),
-            Value::Integer(number) => write!(f, "{number}"),
-            Value::Float(number) if number.fract() == 0.0 => write!(f, "{number:.1}"),
-            Value::Float(number) => write!(f, "{number}"),
-            Value::Boolean(value) => write!(f, "{value}"),
-            Value::Hex(bytes) => {
+            LiteralValue::String(text) => quote(text, f),
+            LiteralValue::Integer(number) => write!(f, "{number}"),
+            LiteralValue::Float(number) if number.fract() == 0.0 => write!(f, "{number:.1}"),
+            LiteralValue::Float(number) => write!(f, "{number}"),
+            LiteralValue::Boolean(value) => write!(f, "{value}"),
+            LiteralValue::Hex(bytes) => {
                 f.write_str("h'")?;
                 bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
                 f.write_str("'")
             }
-            Value::Binary(bytes) => {
+            LiteralValue::Binary(bytes) => {
                 f.write_str("b'")?;
                 bytes.chunks(3).try_for_each(|group| encode(group, f))?;
                 f.write_str("'")
             }
-            Value::Timestamp(stamp) => write!(f, "t'{stamp}'"),
+            LiteralValue::Timestamp(stamp) => write!(f, "t'{stamp}'"),
         }
     }
 }
@@ -188,7 +188,7 @@ mod tests {
         let source = r"'it\'s C:\\x'";
         let text = unquote(source);
         assert_eq!(text, r"it's C:\x");
-        assert_eq!(Value::String(text).to_string(), source);
+        assert_eq!(LiteralValue::String(text).to_string(), source);
         assert_eq!(unquote("'plain'"), "plain");
         assert_eq!(unquote("''"), "");
         assert_eq!(unquote(r"'\\'"), "\\");
@@ -205,7 +205,7 @@ mod tests {
             ("foobar", "Zm9vYmFy"),
         ] {
             assert_eq!(decode(encoded), text.as_bytes());
-            let value = Value::Binary(text.as_bytes().to_vec());
+            let value = LiteralValue::Binary(text.as_bytes().to_vec());
             assert_eq!(value.to_string(), format!("b'{encoded}'"));
         }
         assert_eq!(decode("+/+/"), [0xfb, 0xff, 0xbf]);
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn hexadecimal_digits_may_have_either_case() {
         assert_eq!(unhex("00fFAb"), [0, 0xff, 0xab]);
-        assert_eq!(Value::Hex(vec![0, 0xff]).to_string(), "h'00ff'");
+        assert_eq!(LiteralValue::Hex(vec![0, 0xff]).to_string(), "h'00ff'");
     }
 
     #[test]
@@ -231,10 +231,10 @@ mod tests {
 
     #[test]
     fn floats_keep_their_point() {
-        assert_eq!(Value::Float(7.0).to_string(), "7.0");
-        assert_eq!(Value::Float(-0.5).to_string(), "-0.5");
-        assert_eq!(float(&Value::Float(f64::MAX).to_string()), f64::MAX);
-        let small = Value::Float(f64::MIN_POSITIVE).to_string();
+        assert_eq!(LiteralValue::Float(7.0).to_string(), "7.0");
+        assert_eq!(LiteralValue::Float(-0.5).to_string(), "-0.5");
+        assert_eq!(float(&LiteralValue::Float(f64::MAX).to_string()), f64::MAX);
+        let small = LiteralValue::Float(f64::MIN_POSITIVE).to_string();
         assert_eq!(float(&small), f64::MIN_POSITIVE);
     }
 }

@@ -13,10 +13,10 @@ mod tree;
 use std::fmt;
 
 pub use error::{PatternError, Position, Reason};
-pub use literal::Value;
+pub use literal::LiteralValue;
 pub use tree::{
-    Comparison, Condition, Literal, ObjectPath, Observation, Pattern, Qualifier, QualifierKind,
-    Relation, Step, Test, Text, TextOperator,
+    Comparison, Literal, ObjectPath, Observation, Pattern, PropertyCondition, Qualifier,
+    QualifierKind, Relation, Step, Test, Text, TextOperator,
 };
 
 /// The longest accepted pattern in bytes.

@@ -3,11 +3,11 @@
 //! Only parentheses recurse, so that [`MAX_DEPTH`] bounds the stack.
 
 use super::error::{PatternError, Position, Reason};
-use super::lexer::{Keyword, Kind, Lexer, Places, Token, describe};
-use super::literal::{self, Value};
+use super::lexer::{Keyword, Lexer, Places, Token, TokenKind, describe};
+use super::literal::{self, LiteralValue};
 use super::tree::{
-    Comparison, Condition, Literal, ObjectPath, Observation, Pattern, Qualifier, QualifierKind,
-    Relation, Step, Test, Text, TextOperator,
+    Comparison, Literal, ObjectPath, Observation, Pattern, PropertyCondition, Qualifier,
+    QualifierKind, Relation, Step, Test, Text, TextOperator,
 };
 use super::{MAX_DEPTH, MAX_LENGTH, Version};
 
@@ -26,7 +26,7 @@ pub(super) fn parse(text: &str, version: Version) -> Result<Pattern> {
     }
     parser.advance();
     let root = parser.followed_by()?;
-    if parser.token.kind != Kind::End {
+    if parser.token.kind != TokenKind::End {
         let expected = "AND, OR, FOLLOWEDBY, a qualifier (WITHIN, REPEATS, START) or the end";
         return Err(parser.unexpected(expected));
     }
@@ -49,7 +49,7 @@ struct Parser<'a> {
 impl<'a> Parser<'a> {
     fn new(text: &'a str, version: Version) -> Self {
         let nothing = Token {
-            kind: Kind::End,
+            kind: TokenKind::End,
             start: 0,
             end: 0,
         };
@@ -71,7 +71,7 @@ impl<'a> Parser<'a> {
     }
 
     /// Consumes the next token if it is of this kind.
-    fn take(&mut self, kind: Kind) -> bool {
+    fn take(&mut self, kind: TokenKind) -> bool {
         let found = self.token.kind == kind;
         if found {
             self.advance();
@@ -80,10 +80,10 @@ impl<'a> Parser<'a> {
     }
 
     fn take_keyword(&mut self, keyword: Keyword) -> bool {
-        self.take(Kind::Keyword(keyword))
+        self.take(TokenKind::Keyword(keyword))
     }
 
-    fn expect(&mut self, kind: Kind, expected: &'static str) -> Result<()> {
+    fn expect(&mut self, kind: TokenKind, expected: &'static str) -> Result<()> {
         if self.take(kind) {
             Ok(())
         } else {
@@ -92,7 +92,7 @@ impl<'a> Parser<'a> {
     }
 
     fn expect_keyword(&mut self, keyword: Keyword, expected: &'static str) -> Result<()> {
-        self.expect(Kind::Keyword(keyword), expected)
+        self.expect(TokenKind::Keyword(keyword), expected)
     }
 
     /// The text of the next token.
@@ -136,7 +136,7 @@ impl<'a> Parser<'a> {
         self.depth += 1;
         self.advance();
         let found = inner(self)?;
-        self.expect(Kind::CloseParenthesis, expected)?;
+        self.expect(TokenKind::CloseParenthesis, expected)?;
         self.depth -= 1;
         Ok(found)
     }
@@ -151,7 +151,7 @@ impl<'a> Parser<'a> {
         open: fn(&mut T) -> Option<&mut Vec<T>>,
     ) -> Result<T> {
         let first = part(self)?;
-        if self.token.kind != Kind::Keyword(operator) {
+        if self.token.kind != TokenKind::Keyword(operator) {
             return Ok(first);
         }
         let mut parts = Vec::new();
@@ -209,14 +209,14 @@ impl<'a> Parser<'a> {
         // Only 2.1 limits qualifiers to one of each kind, and only for `[…]`.
         let one_of_each;
         let inner = match self.token.kind {
-            Kind::OpenBracket => {
+            TokenKind::OpenBracket => {
                 one_of_each = self.version == Version::Stix21;
                 self.advance();
                 let comparison = self.comparison_or()?;
-                self.expect(Kind::CloseBracket, "AND, OR or ]")?;
+                self.expect(TokenKind::CloseBracket, "AND, OR or ]")?;
                 Observation::Single(comparison)
             }
-            Kind::OpenParenthesis => {
+            TokenKind::OpenParenthesis => {
                 one_of_each = false;
                 let expected = "AND, OR, FOLLOWEDBY, a qualifier or )";
                 self.parenthesised(Self::followed_by, expected)?
@@ -245,7 +245,7 @@ impl<'a> Parser<'a> {
 
     /// The next qualifier, if there is one.
     fn qualifier(&mut self) -> Result<Option<Qualifier>> {
-        let Kind::Keyword(keyword) = self.token.kind else {
+        let TokenKind::Keyword(keyword) = self.token.kind else {
             return Ok(None);
         };
         let parse = match keyword {
@@ -263,7 +263,7 @@ impl<'a> Parser<'a> {
 
     fn within(&mut self) -> Result<QualifierKind> {
         let seconds = match self.token.kind {
-            Kind::Integer { negative: false } | Kind::Float { negative: false } => {
+            TokenKind::Integer { negative: false } | TokenKind::Float { negative: false } => {
                 literal::float(self.source())
             }
             _ => return Err(self.unexpected("a number of seconds that is not negative")),
@@ -277,7 +277,7 @@ impl<'a> Parser<'a> {
     }
 
     fn repeats(&mut self) -> Result<QualifierKind> {
-        if self.token.kind != (Kind::Integer { negative: false }) {
+        if self.token.kind != (TokenKind::Integer { negative: false }) {
             return Err(self.unexpected("a whole number that is not negative"));
         }
         let times = literal::natural(self.source());
@@ -303,8 +303,8 @@ impl<'a> Parser<'a> {
     /// A time of `START … STOP`: a timestamp in 2.1, a string in 2.0.
     fn time(&mut self) -> Result<Text> {
         let text = match (self.version, self.token.kind) {
-            (Version::Stix21, Kind::Timestamp) => literal::inside(self.source(), 2).to_owned(),
-            (Version::Stix20, Kind::Text) => literal::unquote(self.source()),
+            (Version::Stix21, TokenKind::Timestamp) => literal::inside(self.source(), 2).to_owned(),
+            (Version::Stix20, TokenKind::Text) => literal::unquote(self.source()),
             _ => return Err(self.unexpected("a timestamp, t'2016-05-12T08:17:27Z'")),
         };
         let position = self.position();
@@ -338,7 +338,7 @@ impl<'a> Parser<'a> {
 
     fn comparison(&mut self) -> Result<Comparison> {
         match self.token.kind {
-            Kind::OpenParenthesis => self.parenthesised(Self::comparison_or, "AND, OR or )"),
+            TokenKind::OpenParenthesis => self.parenthesised(Self::comparison_or, "AND, OR or )"),
             _ => self.test().map(Comparison::Test),
         }
     }
@@ -349,7 +349,7 @@ impl<'a> Parser<'a> {
         let (path, path_position) = self.path()?;
         let negated = !exists && self.take_keyword(Keyword::Not);
         let condition = if exists {
-            Condition::Exists
+            PropertyCondition::Exists
         } else {
             self.condition()?
         };
@@ -364,17 +364,17 @@ impl<'a> Parser<'a> {
 
     fn path(&mut self) -> Result<(ObjectPath, Position)> {
         let object_type = match self.token.kind {
-            Kind::Identifier | Kind::HyphenIdentifier => self.source().to_owned(),
+            TokenKind::Identifier | TokenKind::HyphenIdentifier => self.source().to_owned(),
             _ => return Err(self.unexpected("an object path such as file:name, EXISTS or (")),
         };
         let position = self.position();
         self.advance();
-        self.expect(Kind::Colon, ": and a property")?;
+        self.expect(TokenKind::Colon, ": and a property")?;
         let mut steps = vec![self.key()?];
         loop {
-            if self.take(Kind::Dot) {
+            if self.take(TokenKind::Dot) {
                 steps.push(self.key()?);
-            } else if self.take(Kind::OpenBracket) {
+            } else if self.take(TokenKind::OpenBracket) {
                 steps.push(self.index()?);
             } else {
                 break;
@@ -386,8 +386,8 @@ impl<'a> Parser<'a> {
 
     fn key(&mut self) -> Result<Step> {
         let key = match self.token.kind {
-            Kind::Identifier => self.source().to_owned(),
-            Kind::Text => literal::unquote(self.source()),
+            TokenKind::Identifier => self.source().to_owned(),
+            TokenKind::Text => literal::unquote(self.source()),
             _ => return Err(self.unexpected("a property's name, in quotes if it has a hyphen")),
         };
         self.advance();
@@ -398,41 +398,41 @@ impl<'a> Parser<'a> {
     /// neither the specification nor the validator gives it a meaning.
     fn index(&mut self) -> Result<Step> {
         let step = match self.token.kind {
-            Kind::Asterisk => Step::AnyIndex,
-            Kind::Integer { negative: false } => Step::Index(literal::natural(self.source())),
+            TokenKind::Asterisk => Step::AnyIndex,
+            TokenKind::Integer { negative: false } => Step::Index(literal::natural(self.source())),
             _ => return Err(self.unexpected("* or an index from 0")),
         };
         self.advance();
-        self.expect(Kind::CloseBracket, "]")?;
+        self.expect(TokenKind::CloseBracket, "]")?;
         Ok(step)
     }
 
     /// The operator and its operand.
-    fn condition(&mut self) -> Result<Condition> {
+    fn condition(&mut self) -> Result<PropertyCondition> {
         let relation = match self.token.kind {
-            Kind::Equal => Relation::Equal,
-            Kind::NotEqual => Relation::NotEqual,
-            Kind::Less => Relation::Less,
-            Kind::LessOrEqual => Relation::LessOrEqual,
-            Kind::Greater => Relation::Greater,
-            Kind::GreaterOrEqual => Relation::GreaterOrEqual,
-            Kind::Keyword(keyword) => return self.keyword_condition(keyword),
+            TokenKind::Equal => Relation::Equal,
+            TokenKind::NotEqual => Relation::NotEqual,
+            TokenKind::Less => Relation::Less,
+            TokenKind::LessOrEqual => Relation::LessOrEqual,
+            TokenKind::Greater => Relation::Greater,
+            TokenKind::GreaterOrEqual => Relation::GreaterOrEqual,
+            TokenKind::Keyword(keyword) => return self.keyword_condition(keyword),
             _ => return Err(self.unexpected(OPERATOR)),
         };
         self.advance();
         let ordered = !matches!(relation, Relation::Equal | Relation::NotEqual);
-        if ordered && self.token.kind == Kind::Boolean {
+        if ordered && self.token.kind == TokenKind::Boolean {
             return Err(self.unexpected(ORDERABLE));
         }
         let literal = self.literal(if ordered { ORDERABLE } else { LITERAL })?;
-        Ok(Condition::Compare(relation, literal))
+        Ok(PropertyCondition::Compare(relation, literal))
     }
 
-    fn keyword_condition(&mut self, keyword: Keyword) -> Result<Condition> {
+    fn keyword_condition(&mut self, keyword: Keyword) -> Result<PropertyCondition> {
         let operator = match keyword {
             Keyword::In => {
                 self.advance();
-                return self.list().map(Condition::In);
+                return self.list().map(PropertyCondition::In);
             }
             Keyword::Like => TextOperator::Like,
             Keyword::Matches => TextOperator::Matches,
@@ -441,41 +441,41 @@ impl<'a> Parser<'a> {
             _ => return Err(self.unexpected(OPERATOR)),
         };
         self.advance();
-        if self.token.kind != Kind::Text {
+        if self.token.kind != TokenKind::Text {
             return Err(self.unexpected("a string in single quotes"));
         }
         let text = literal::unquote(self.source());
         let position = self.position();
         self.advance();
-        Ok(Condition::Text(operator, Text { text, position }))
+        Ok(PropertyCondition::Text(operator, Text { text, position }))
     }
 
     /// `(…)` after `IN`.
     fn list(&mut self) -> Result<Vec<Literal>> {
-        self.expect(Kind::OpenParenthesis, "( and a list of values")?;
+        self.expect(TokenKind::OpenParenthesis, "( and a list of values")?;
         let mut literals = Vec::new();
-        if self.take(Kind::CloseParenthesis) {
+        if self.take(TokenKind::CloseParenthesis) {
             return Ok(literals);
         }
         loop {
             literals.push(self.literal(LITERAL)?);
-            if self.take(Kind::CloseParenthesis) {
+            if self.take(TokenKind::CloseParenthesis) {
                 return Ok(literals);
             }
-            self.expect(Kind::Comma, ", or )")?;
+            self.expect(TokenKind::Comma, ", or )")?;
         }
     }
 
     fn literal(&mut self, expected: &'static str) -> Result<Literal> {
         let source = self.source();
         let value = match self.token.kind {
-            Kind::Text => Value::String(literal::unquote(source)),
-            Kind::Integer { .. } => Value::Integer(literal::integer(source)),
-            Kind::Float { .. } => Value::Float(literal::float(source)),
-            Kind::Boolean => Value::Boolean(source == "true"),
-            Kind::Hex => Value::Hex(literal::unhex(literal::inside(source, 2))),
-            Kind::Binary => Value::Binary(literal::decode(literal::inside(source, 2))),
-            Kind::Timestamp => Value::Timestamp(literal::inside(source, 2).to_owned()),
+            TokenKind::Text => LiteralValue::String(literal::unquote(source)),
+            TokenKind::Integer { .. } => LiteralValue::Integer(literal::integer(source)),
+            TokenKind::Float { .. } => LiteralValue::Float(literal::float(source)),
+            TokenKind::Boolean => LiteralValue::Boolean(source == "true"),
+            TokenKind::Hex => LiteralValue::Hex(literal::unhex(literal::inside(source, 2))),
+            TokenKind::Binary => LiteralValue::Binary(literal::decode(literal::inside(source, 2))),
+            TokenKind::Timestamp => LiteralValue::Timestamp(literal::inside(source, 2).to_owned()),
             _ => return Err(self.unexpected(expected)),
         };
         let position = self.position();

@@ -92,7 +92,7 @@ fn positions_name_the_parts_of_the_text() {
     assert_eq!(part(text, tests[1].position), "EXISTS file:x[0]");
     assert_eq!(part(text, tests[1].path_position), "file:x[0]");
     assert_eq!(tests[1].position.to_string(), "line 2, column 2");
-    let Condition::Compare(Relation::Equal, literal) = &tests[0].condition else {
+    let PropertyCondition::Compare(Relation::Equal, literal) = &tests[0].condition else {
         panic!("{:?}", tests[0]);
     };
     assert_eq!(part(text, literal.position), "'é'");
@@ -128,8 +128,7 @@ fn errors_say_where_and_what_was_expected() {
         ),
         (
             "[a:b LIKE 'a\\d']",
-            "line 1, column 11: expected a string in single quotes, found a \
-          string in which a \\ stands before neither ' nor \\",
+            "line 1, column 11: expected a string in single quotes, found a string with a \\ that neither ' nor \\ follows",
         ),
         (
             "[a:b-c = 1]",
@@ -275,22 +274,22 @@ fn stamp() -> impl Strategy<Value = String> {
     "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\\.[0-9]{1,9})?Z"
 }
 
-fn orderable() -> impl Strategy<Value = Value> {
+fn orderable() -> impl Strategy<Value = LiteralValue> {
     prop_oneof![
-        any::<String>().prop_map(Value::String),
-        "['\\\\a/*\\n]{0,6}".prop_map(Value::String),
-        any::<i128>().prop_map(Value::Integer),
-        (-9_i128..9).prop_map(Value::Integer),
+        any::<String>().prop_map(LiteralValue::String),
+        "['\\\\a/*\\n]{0,6}".prop_map(LiteralValue::String),
+        any::<i128>().prop_map(LiteralValue::Integer),
+        (-9_i128..9).prop_map(LiteralValue::Integer),
         any::<f64>()
             .prop_filter("a literal is finite", |number| number.is_finite())
-            .prop_map(Value::Float),
-        vec(any::<u8>(), 0..5).prop_map(Value::Hex),
-        vec(any::<u8>(), 1..8).prop_map(Value::Binary),
-        stamp().prop_map(Value::Timestamp),
+            .prop_map(LiteralValue::Float),
+        vec(any::<u8>(), 0..5).prop_map(LiteralValue::Hex),
+        vec(any::<u8>(), 1..8).prop_map(LiteralValue::Binary),
+        stamp().prop_map(LiteralValue::Timestamp),
     ]
 }
 
-fn located(value: Value) -> Literal {
+fn located(value: LiteralValue) -> Literal {
     Literal {
         value,
         position: NOWHERE,
@@ -304,10 +303,11 @@ fn text() -> impl Strategy<Value = Text> {
     })
 }
 
-fn condition() -> impl Strategy<Value = Condition> {
+fn condition() -> impl Strategy<Value = PropertyCondition> {
     use Relation::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
     use TextOperator::{IsSubset, IsSuperset, Like, Matches};
-    let any_value = prop_oneof![4 => orderable(), 1 => any::<bool>().prop_map(Value::Boolean)];
+    let any_value =
+        prop_oneof![4 => orderable(), 1 => any::<bool>().prop_map(LiteralValue::Boolean)];
     let any_literal = any_value.prop_map(located).boxed();
     let equality = prop_oneof![Just(Equal), Just(NotEqual)];
     let order = prop_oneof![
@@ -318,11 +318,12 @@ fn condition() -> impl Strategy<Value = Condition> {
     ];
     let operator = prop_oneof![Just(Like), Just(Matches), Just(IsSubset), Just(IsSuperset)];
     prop_oneof![
-        (equality, any_literal.clone()).prop_map(|(relation, l)| Condition::Compare(relation, l)),
-        (order, orderable().prop_map(located)).prop_map(|(r, l)| Condition::Compare(r, l)),
-        vec(any_literal, 0..4).prop_map(Condition::In),
-        (operator, text()).prop_map(|(operator, text)| Condition::Text(operator, text)),
-        Just(Condition::Exists),
+        (equality, any_literal.clone())
+            .prop_map(|(relation, l)| PropertyCondition::Compare(relation, l)),
+        (order, orderable().prop_map(located)).prop_map(|(r, l)| PropertyCondition::Compare(r, l)),
+        vec(any_literal, 0..4).prop_map(PropertyCondition::In),
+        (operator, text()).prop_map(|(operator, text)| PropertyCondition::Text(operator, text)),
+        Just(PropertyCondition::Exists),
     ]
 }
 
@@ -330,7 +331,7 @@ fn test() -> impl Strategy<Value = Test> {
     (path(), any::<bool>(), condition()).prop_map(|(path, not, condition)| Test {
         path,
         path_position: NOWHERE,
-        negated: not && !matches!(condition, Condition::Exists),
+        negated: not && !matches!(condition, PropertyCondition::Exists),
         condition,
         position: NOWHERE,
     })
@@ -444,10 +445,12 @@ fn unplace_comparison(comparison: &mut Comparison) {
             test.position = NOWHERE;
             test.path_position = NOWHERE;
             match &mut test.condition {
-                Condition::Compare(_, literal) => literal.position = NOWHERE,
-                Condition::In(literals) => literals.iter_mut().for_each(|l| l.position = NOWHERE),
-                Condition::Text(_, text) => text.position = NOWHERE,
-                Condition::Exists => {}
+                PropertyCondition::Compare(_, literal) => literal.position = NOWHERE,
+                PropertyCondition::In(literals) => {
+                    literals.iter_mut().for_each(|l| l.position = NOWHERE)
+                }
+                PropertyCondition::Text(_, text) => text.position = NOWHERE,
+                PropertyCondition::Exists => {}
             }
         }
         Comparison::And(parts) | Comparison::Or(parts) => {
@@ -459,7 +462,7 @@ fn unplace_comparison(comparison: &mut Comparison) {
 /// Whether a tree has what only 2.1 can say.
 fn needs_2_1(root: &Observation) -> bool {
     let mut found = false;
-    root.for_each_test(&mut |test| found |= matches!(test.condition, Condition::Exists));
+    root.for_each_test(&mut |test| found |= matches!(test.condition, PropertyCondition::Exists));
     found
 }
 
@@ -492,7 +495,7 @@ proptest! {
         for test in tests_of(&pattern) {
             prop_assert_eq!(part(&text, test.position), test.to_string());
             prop_assert_eq!(part(&text, test.path_position), test.path.to_string());
-            if let Condition::Compare(_, literal) = &test.condition {
+            if let PropertyCondition::Compare(_, literal) = &test.condition {
                 prop_assert_eq!(part(&text, literal.position), literal.to_string());
             }
             let before = &text[..test.position.offset as usize];

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use super::lexer::is_bare_key;
-use super::literal::{Value, quote};
+use super::literal::{LiteralValue, quote};
 use super::{Position, Version};
 
 /// A whole pattern.
@@ -89,17 +89,17 @@ pub struct Test {
     pub path: ObjectPath,
     /// The position of the path.
     pub path_position: Position,
-    /// Whether `NOT` precedes the operator; never with [`Condition::Exists`].
+    /// Whether `NOT` precedes the operator; never with [`PropertyCondition::Exists`].
     pub negated: bool,
     /// The operator and its operand.
-    pub condition: Condition,
+    pub condition: PropertyCondition,
     /// The position of the whole test.
     pub position: Position,
 }
 
 /// The condition on a property: the operator and its operand.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Condition {
+pub enum PropertyCondition {
     /// `= != < <= > >=`; the last four never with a boolean.
     Compare(Relation, Literal),
     /// `IN (…)`: equal to one of these; the list may be empty.
@@ -144,7 +144,7 @@ pub enum TextOperator {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Literal {
     /// The value.
-    pub value: Value,
+    pub value: LiteralValue,
     /// Its position in the text.
     pub position: Position,
 }
@@ -203,14 +203,14 @@ impl Comparison {
     }
 }
 
-impl Condition {
+impl PropertyCondition {
     /// The operator in canonical form.
     pub fn operator(&self) -> &'static str {
         match self {
-            Condition::Compare(relation, _) => relation.symbol(),
-            Condition::In(_) => "IN",
-            Condition::Text(operator, _) => operator.keyword(),
-            Condition::Exists => "EXISTS",
+            PropertyCondition::Compare(relation, _) => relation.symbol(),
+            PropertyCondition::In(_) => "IN",
+            PropertyCondition::Text(operator, _) => operator.keyword(),
+            PropertyCondition::Exists => "EXISTS",
         }
     }
 }
@@ -376,20 +376,20 @@ impl fmt::Display for Comparison {
 impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let operator = self.condition.operator();
-        if matches!(self.condition, Condition::Exists) {
+        if matches!(self.condition, PropertyCondition::Exists) {
             return write!(f, "{operator} {}", self.path);
         }
         let not = if self.negated { "NOT " } else { "" };
         write!(f, "{} {not}{operator} ", self.path)?;
         match &self.condition {
-            Condition::Compare(_, literal) => literal.fmt(f),
-            Condition::In(literals) => {
+            PropertyCondition::Compare(_, literal) => literal.fmt(f),
+            PropertyCondition::In(literals) => {
                 f.write_str("(")?;
                 join(f, literals, ", ", |literal, f| literal.fmt(f))?;
                 f.write_str(")")
             }
-            Condition::Text(_, text) => text.fmt(f),
-            Condition::Exists => Ok(()),
+            PropertyCondition::Text(_, text) => text.fmt(f),
+            PropertyCondition::Exists => Ok(()),
         }
     }
 }

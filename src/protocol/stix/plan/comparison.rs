@@ -6,22 +6,22 @@ use time::OffsetDateTime;
 
 use super::target::{family, is_exact, is_searchable};
 use super::{
-    Anchors, Fault, Narrowing, PatternPart, Selected, all_of, alternatives, required_literals,
+    Anchors, Narrowing, PartFault, PatternPart, Selected, all_of, alternatives, required_literals,
 };
 use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
-    Check, Condition, Expression, Family, Field, Like, Order, Subject, Test, TestedPlace,
+    Check, Condition, Family, Field, Like, Order, RegularExpression, Subject, Test, TestedPlace,
 };
 use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
 use crate::protocol::stix::paths::{self, PathRow, Target};
 use crate::protocol::stix::pattern::{
-    self, Comparison, Literal, Position, Relation, Text, TextOperator, Value,
+    self, Comparison, Literal, LiteralValue, Position, Relation, Text, TextOperator,
 };
 
 pub(super) fn part(
     comparison: &Comparison,
     left_out: &mut Vec<LeftOut>,
-) -> Result<PatternPart, Fault> {
+) -> Result<PatternPart, PartFault> {
     match comparison {
         Comparison::Test(one) => test(one, left_out),
         Comparison::And(parts) => all(parts, left_out),
@@ -31,7 +31,7 @@ pub(super) fn part(
 
 /// All of these. Tests that no event can show are dispensable next to an identification
 /// of the object, or next to any identifying value.
-fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<PatternPart, Fault> {
+fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<PatternPart, PartFault> {
     let mut parts = Vec::with_capacity(comparisons.len());
     let mut missing = Vec::new();
     let mut rest = comparisons.iter().peekable();
@@ -43,7 +43,7 @@ fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Patter
         }
         match part(comparison, left_out) {
             Ok(part) => parts.push(part),
-            Err(fault @ Fault::NoPlace { .. }) => missing.push((comparison, fault)),
+            Err(fault @ PartFault::NoPlace { .. }) => missing.push((comparison, fault)),
             Err(fault) => return Err(fault),
         }
     }
@@ -57,8 +57,8 @@ fn all(comparisons: &[Comparison], left_out: &mut Vec<LeftOut>) -> Result<Patter
 }
 
 /// Whether the rest counts without this part.
-fn is_dispensable(fault: &Fault, beside: &[PatternPart]) -> bool {
-    let Fault::NoPlace {
+fn is_dispensable(fault: &PartFault, beside: &[PatternPart]) -> bool {
+    let PartFault::NoPlace {
         object_type,
         is_administrative,
         ..
@@ -96,8 +96,8 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<PatternPart> {
         };
         let row = paths::find(&test.path).filter(|row| row.target == target)?;
         match &test.condition {
-            pattern::Condition::Compare(Relation::Equal, literal) if !test.negated => {
-                let Value::String(text) = &literal.value else {
+            pattern::PropertyCondition::Compare(Relation::Equal, literal) if !test.negated => {
+                let LiteralValue::String(text) = &literal.value else {
                     return None;
                 };
                 Some((row, text.clone(), test.clone()))
@@ -132,37 +132,41 @@ struct PropertyTest<'a> {
     row: &'static PathRow,
 }
 
-fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<PatternPart, Fault> {
+fn test(test: &pattern::Test, left_out: &mut Vec<LeftOut>) -> Result<PatternPart, PartFault> {
     let Some(row) = paths::find(&test.path) else {
         return Err(no_place(test));
     };
     let property_test = PropertyTest { test, row };
     match &test.condition {
-        pattern::Condition::Compare(Relation::Equal, literal) => {
+        pattern::PropertyCondition::Compare(Relation::Equal, literal) => {
             property_test.equals(std::slice::from_ref(literal), test.negated, left_out)
         }
-        pattern::Condition::Compare(Relation::NotEqual, literal) => {
+        pattern::PropertyCondition::Compare(Relation::NotEqual, literal) => {
             property_test.equals(std::slice::from_ref(literal), !test.negated, left_out)
         }
-        pattern::Condition::In(literals) => property_test.equals(literals, test.negated, left_out),
-        pattern::Condition::Compare(relation, literal) => property_test.order(*relation, literal),
-        pattern::Condition::Text(operator, text) => property_test.text(*operator, text),
-        pattern::Condition::Exists => Ok(property_test.checked(Check::Exists, false)),
+        pattern::PropertyCondition::In(literals) => {
+            property_test.equals(literals, test.negated, left_out)
+        }
+        pattern::PropertyCondition::Compare(relation, literal) => {
+            property_test.order(*relation, literal)
+        }
+        pattern::PropertyCondition::Text(operator, text) => property_test.text(*operator, text),
+        pattern::PropertyCondition::Exists => Ok(property_test.checked(Check::Exists, false)),
     }
 }
 
 /// The fault of a test on a path that is not in the table.
-fn no_place(test: &pattern::Test) -> Fault {
+fn no_place(test: &pattern::Test) -> PartFault {
     let what = format!("object path {} cannot be queried", test.path);
     let reason = format!("{}: {what}", test.path_position);
     let is_not = matches!(
         test.condition,
-        pattern::Condition::Compare(Relation::NotEqual, _)
+        pattern::PropertyCondition::Compare(Relation::NotEqual, _)
     );
     if test.negated || is_not {
-        Fault::Unsupported(reason)
+        PartFault::Unsupported(reason)
     } else {
-        Fault::NoPlace {
+        PartFault::NoPlace {
             object_type: test.path.object_type.clone(),
             is_administrative: paths::is_administrative(&test.path),
             reason,
@@ -262,24 +266,24 @@ impl PropertyTest<'_> {
         self.selected(Check::Number(order, numbers), negated, selection, values)
     }
 
-    fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, Fault> {
+    fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, PartFault> {
         let reason = format!("{}: {reason}", self.test.path);
-        Err(Fault::unsupported(position, reason))
+        Err(PartFault::unsupported(position, reason))
     }
 
     /// Converts these literals. Invalid ones are left out and named.
     fn each<T>(
         &self,
         literals: &[Literal],
-        read: impl Fn(&Literal) -> Result<T, Fault>,
+        read: impl Fn(&Literal) -> Result<T, PartFault>,
         left_out: &mut Vec<LeftOut>,
-    ) -> Result<Vec<T>, Fault> {
+    ) -> Result<Vec<T>, PartFault> {
         let (mut good, mut faults, mut noted) = (Vec::new(), Vec::new(), Vec::new());
         for literal in literals {
             match read(literal) {
                 Ok(value) => good.push(value),
                 Err(fault) => {
-                    let is_wrong = matches!(fault, Fault::Wrong(_));
+                    let is_wrong = matches!(fault, PartFault::Wrong(_));
                     noted.push(LeftOut::new(literal, fault.reason(), is_wrong));
                     faults.push(fault);
                 }
@@ -289,7 +293,7 @@ impl PropertyTest<'_> {
             return if faults.is_empty() {
                 self.unsupported(self.test.position, "there is nothing in its list")
             } else {
-                Err(Fault::of_all(faults))
+                Err(PartFault::of_all(faults))
             };
         }
         left_out.append(&mut noted);
@@ -302,7 +306,7 @@ impl PropertyTest<'_> {
         literals: &[Literal],
         negated: bool,
         left_out: &mut Vec<LeftOut>,
-    ) -> Result<PatternPart, Fault> {
+    ) -> Result<PatternPart, PartFault> {
         let strings = |left_out: &mut Vec<LeftOut>| {
             self.each(
                 literals,
@@ -319,7 +323,7 @@ impl PropertyTest<'_> {
                 // MISP writes this for when it first and last saw an indicator.
                 let fault = no_place(self.test);
                 match fault {
-                    Fault::NoPlace { object_type, .. } => Err(Fault::NoPlace {
+                    PartFault::NoPlace { object_type, .. } => Err(PartFault::NoPlace {
                         object_type,
                         is_administrative: true,
                         reason: format!(
@@ -377,7 +381,7 @@ impl PropertyTest<'_> {
                 let read = |one: &Literal| {
                     let text = self.string(one)?;
                     let observable = self.row.target.observable(text)?.checked();
-                    let observable = observable.map_err(Fault::Wrong)?;
+                    let observable = observable.map_err(PartFault::Wrong)?;
                     Ok((observable, self.row.target.spelled(text).into_owned()))
                 };
                 let found = self.each(literals, read, left_out)?;
@@ -407,7 +411,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn order(&self, relation: Relation, literal: &Literal) -> Result<PatternPart, Fault> {
+    fn order(&self, relation: Relation, literal: &Literal) -> Result<PatternPart, PartFault> {
         let order = match relation {
             Relation::Less => Order::Less,
             Relation::LessOrEqual => Order::LessOrEqual,
@@ -429,7 +433,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn text(&self, operator: TextOperator, text: &Text) -> Result<PatternPart, Fault> {
+    fn text(&self, operator: TextOperator, text: &Text) -> Result<PatternPart, PartFault> {
         let negated = self.test.negated;
         let target = self.row.target;
         let fits = match operator {
@@ -437,7 +441,7 @@ impl PropertyTest<'_> {
             TextOperator::Like | TextOperator::Matches => target.is_text(),
         };
         if !fits {
-            let reason = format!("{} does not fit to it", operator.keyword());
+            let reason = format!("{} does not fit it", operator.keyword());
             return self.unsupported(text.position, &reason);
         }
         match operator {
@@ -462,7 +466,8 @@ impl PropertyTest<'_> {
                 _ => self.unsupported(text.position, "events hold addresses, no networks"),
             },
             TextOperator::Like => Ok(self.like(text)),
-            TextOperator::Matches => match Expression::new(&text.text, target.has_no_case()) {
+            TextOperator::Matches => match RegularExpression::new(&text.text, target.has_no_case())
+            {
                 Ok(expression) => {
                     let fragments = required_literals::of_expression(&text.text);
                     let selection = self.holding(fragments).filter(|_| !negated);
@@ -543,9 +548,9 @@ impl PropertyTest<'_> {
         any(parts)
     }
 
-    fn string<'l>(&self, literal: &'l Literal) -> Result<&'l str, Fault> {
+    fn string<'l>(&self, literal: &'l Literal) -> Result<&'l str, PartFault> {
         match &literal.value {
-            Value::String(text) => Ok(text),
+            LiteralValue::String(text) => Ok(text),
             other => {
                 let reason = format!("{other} is {}, not a string", other.kind());
                 self.unsupported(literal.position, &reason)
@@ -553,11 +558,11 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn number(&self, literal: &Literal) -> Result<i128, Fault> {
+    fn number(&self, literal: &Literal) -> Result<i128, PartFault> {
         let number = match &literal.value {
-            Value::Integer(number) => Some(*number),
+            LiteralValue::Integer(number) => Some(*number),
             // MISP exports every number as a string.
-            Value::String(text) => text.parse().ok(),
+            LiteralValue::String(text) => text.parse().ok(),
             _ => None,
         };
         number.map_or_else(
@@ -570,9 +575,9 @@ impl PropertyTest<'_> {
         )
     }
 
-    fn time(&self, literal: &Literal) -> Result<OffsetDateTime, Fault> {
+    fn time(&self, literal: &Literal) -> Result<OffsetDateTime, PartFault> {
         let time = match &literal.value {
-            Value::Timestamp(text) | Value::String(text) => timestamp(text),
+            LiteralValue::Timestamp(text) | LiteralValue::String(text) => timestamp(text),
             _ => None,
         };
         time.map_or_else(

@@ -9,16 +9,16 @@ use std::str::Chars;
 
 /// The longest useful literal in bytes: VAST's index holds the first 1,024 bytes of a
 /// text.
-const LONGEST: usize = 256;
+const LONGEST_LITERAL: usize = 256;
 
 /// Groups nested deeper are not examined.
-const DEEPEST: usize = 16;
+const DEEPEST_GROUP: usize = 16;
 
 /// The longest literal without a control character, within the limit.
 fn best<'a>(runs: impl Iterator<Item = &'a str>) -> Option<String> {
     let plain = runs.flat_map(|run| run.split(char::is_control));
     let longest = plain.max_by_key(|run| run.len())?;
-    let mut end = longest.len().min(LONGEST);
+    let mut end = longest.len().min(LONGEST_LITERAL);
     while !longest.is_char_boundary(end) {
         end -= 1;
     }
@@ -158,7 +158,7 @@ impl Reader<'_> {
             }
         }
         self.depth += 1;
-        if self.depth > DEEPEST {
+        if self.depth > DEEPEST_GROUP {
             return Err(NotUnderstood);
         }
         let inner = self.alternatives()?;
@@ -223,7 +223,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::matching::condition::{Expression, like};
+    use crate::matching::condition::{RegularExpression, like};
 
     #[test]
     fn the_longest_certain_text_is_found() {
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(of_like(pattern).as_deref(), expected, "{pattern:?}");
         }
         let long = "ü".repeat(1000);
-        assert_eq!(of_like(&long).map(|text| text.len()), Some(LONGEST));
+        assert_eq!(of_like(&long).map(|text| text.len()), Some(LONGEST_LITERAL));
     }
 
     #[test]
@@ -267,7 +267,10 @@ mod tests {
             ("", None),
             ("/etc/passwd", Some(&["/etc/passwd"])),
         ] {
-            assert!(Expression::new(expression, false).is_ok(), "{expression}");
+            assert!(
+                RegularExpression::new(expression, false).is_ok(),
+                "{expression}"
+            );
             let found = of_expression(expression);
             let found = found.as_ref().map(|all| all.iter().map(String::as_str));
             let found: Option<Vec<&str>> = found.map(Iterator::collect);
@@ -292,7 +295,7 @@ mod tests {
             expression in r"([ab.^$|]|[ab][*+?]|\(\[?|[ab]\]?\)[*+?]?|\\[.dwb]|\[\^?\]?[ab]\]|a\{0,2\}){0,8}",
             text in r"[ab.\]]{0,8}",
         ) {
-            let Ok(compiled) = Expression::new(&expression, false) else {
+            let Ok(compiled) = RegularExpression::new(&expression, false) else {
                 return Ok(());
             };
             if let (true, Some(all)) = (compiled.is_found_in(&text), of_expression(&expression)) {

@@ -4,7 +4,7 @@
 use time::OffsetDateTime;
 
 use super::{
-    Fault, PatternPart, Plan, Refused, Several, all_of, any_of, askable, comparison, during,
+    PartFault, PatternPart, Plan, Refused, Several, all_of, any_of, askable, comparison, during,
 };
 use crate::indicator::{LeftOut, timestamp};
 use crate::matching::sequence::shape::Shape;
@@ -31,8 +31,8 @@ pub(super) enum PlannedObservation {
 pub(super) fn joined(
     observation: &Observation,
     left_out: &mut Vec<LeftOut>,
-) -> Result<PlannedObservation, Fault> {
-    let mut each = |parts: &[Observation]| -> Result<Vec<PlannedObservation>, Fault> {
+) -> Result<PlannedObservation, PartFault> {
+    let mut each = |parts: &[Observation]| -> Result<Vec<PlannedObservation>, PartFault> {
         parts.iter().map(|one| joined(one, left_out)).collect()
     };
     match observation {
@@ -77,7 +77,7 @@ fn any(parts: Vec<PlannedObservation>) -> PlannedObservation {
 fn qualified(
     inner: PlannedObservation,
     qualifier: &Qualifier,
-) -> Result<PlannedObservation, Fault> {
+) -> Result<PlannedObservation, PartFault> {
     let is_single = matches!(inner, PlannedObservation::Single { .. });
     match &qualifier.kind {
         // The parser rejects 0.
@@ -99,8 +99,9 @@ fn qualified(
     }
 }
 
-fn time(position: Position, text: &str) -> Result<OffsetDateTime, Fault> {
-    timestamp(text).ok_or_else(|| Fault::unsupported(position, format_args!("{text:?} is no time")))
+fn time(position: Position, text: &str) -> Result<OffsetDateTime, PartFault> {
+    timestamp(text)
+        .ok_or_else(|| PartFault::unsupported(position, format_args!("{text:?} is no time")))
 }
 
 impl PlannedObservation {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::Fault;
+use super::PartFault;
 use crate::matching::condition::{Family, TestedPlace};
 use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueForm, mac, refang};
 use crate::protocol::stix::paths::{PathRow, Target};
@@ -52,11 +52,11 @@ impl Target {
     }
 
     /// What is searched for to find this value.
-    pub(super) fn observable(self, value: &str) -> Result<Observable, Fault> {
-        let wrong = |error: NotAValue| Fault::Wrong(error.to_string());
+    pub(super) fn observable(self, value: &str) -> Result<Observable, PartFault> {
+        let wrong = |error: NotAValue| PartFault::Wrong(error.to_string());
         match self {
             Target::Ipv4 => Observable::of_address(value).map_err(wrong),
-            Target::Ipv6 if !value.contains(':') => Err(Fault::Wrong(format!(
+            Target::Ipv6 if !value.contains(':') => Err(PartFault::Wrong(format!(
                 "{value:?} is no IPv6 address or network"
             ))),
             Target::Ipv6 => Observable::of_address(value).map_err(wrong),
@@ -74,7 +74,9 @@ impl Target {
             | Target::Number
             | Target::Time
             | Target::Protocol
-            | Target::Folder => Err(Fault::Unsupported(format!("{value:?} is no value of it"))),
+            | Target::Folder => Err(PartFault::Unsupported(format!(
+                "{value:?} is no value of it"
+            ))),
         }
     }
 
@@ -93,15 +95,15 @@ impl Target {
 
 /// An address, a network or a name. A hardware address is valid there too, but no log has
 /// one for an end of a connection.
-fn host(value: &str) -> Result<Observable, Fault> {
+fn host(value: &str) -> Result<Observable, PartFault> {
     if let Ok(observable) = Observable::of_address(value) {
         return Ok(observable);
     }
     if mac::read(value, &mut String::new()).is_some() {
         let reason = format!("{value:?} is a hardware address, which no end of a connection has");
-        return Err(Fault::Unsupported(reason));
+        return Err(PartFault::Unsupported(reason));
     }
-    Observable::of_domain(value).map_err(|error| Fault::Wrong(error.to_string()))
+    Observable::of_domain(value).map_err(|error| PartFault::Wrong(error.to_string()))
 }
 
 /// The address family for the type of an object that stands for a host.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::engine::vast::query::Query;
-use crate::engine::vast::version::Version;
+use crate::engine::vast::version::VastVersion;
 use crate::indicator::Selection;
 use crate::matching::Mode;
 use crate::observable::Property;
@@ -133,7 +133,7 @@ fn query(text: &str) -> String {
         "{text}"
     );
     let selection = plan.selection.unwrap_or_else(|| panic!("{text}"));
-    let version = Version::unknown();
+    let version = VastVersion::unknown();
     let query = Query::selecting(&selection, &version, Some("#timestamp"), Mode::Exact);
     query.expect("it is narrow").text()
 }

@@ -7,7 +7,7 @@ mod query_judge;
 use query_judge::Value;
 use vast_threatbus::bus::receive::{self, Incoming};
 use vast_threatbus::engine::vast::query::Query;
-use vast_threatbus::engine::vast::version::Version;
+use vast_threatbus::engine::vast::version::VastVersion;
 use vast_threatbus::indicator::{Indicator, Message, Selection};
 use vast_threatbus::matching::Mode;
 use vast_threatbus::observable::{EventTime, Observable};
@@ -32,7 +32,7 @@ pub fn read(topic: &[u8], bytes: &[u8]) {
 }
 
 fn check_query(indicator: &Indicator) {
-    let version = Version::read(br#"{"VAST": "2021.01.28"}"#).expect("a version");
+    let version = VastVersion::read(br#"{"VAST": "2021.01.28"}"#).expect("a version");
     let mut known = Vec::new();
     let query = match &indicator.selection {
         None => {

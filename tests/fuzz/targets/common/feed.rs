@@ -5,14 +5,14 @@ use vast_threatbus::indicator::Message;
 use vast_threatbus::protocol::feed::{self, Column, FileFormat, Found, Options};
 
 /// Reads a feed as the first byte says.
-pub fn read(forms: &[FileFormat], bytes: &[u8]) {
+pub fn read(formats: &[FileFormat], bytes: &[u8]) {
     let Some((&way, feed)) = bytes.split_first() else {
         return;
     };
     let way = usize::from(way);
     let options = Options {
         // One more than the number of formats means detection.
-        form: forms.get(way / 2 % (forms.len() + 1)).copied(),
+        format: formats.get(way / 2 % (formats.len() + 1)).copied(),
         column: (way % 2 == 1).then_some(Column::Number(2)),
     };
     let (mut usable, mut unsupported, mut rejected) = (0, 0, 0);

@@ -2,17 +2,17 @@
 
 /// A log format.
 #[derive(Clone, Copy, Debug)]
-pub struct LogForm {
+pub struct LogFormatInfo {
     /// Its name.
     pub name: &'static str,
     /// What is accepted.
-    pub taken: &'static str,
+    pub accepted: &'static str,
 }
 
 /// One JSON object a line.
-pub const JSON_LINES: LogForm = LogForm {
+pub const JSON_LINES: LogFormatInfo = LogFormatInfo {
     name: "JSON lines",
-    taken: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
+    accepted: "Suricata EVE and Zeek's JSON, one object a line. A byte order mark, CRLF, NUL bytes \
             that a truncating rotation leaves, what syslog puts before the object, and a comma \
             after it are skipped, and so are the actions of Elasticsearch's bulk API. A line may \
             have several objects, or an array. Exports of Elasticsearch (`_source`) and Splunk (`result`, \
@@ -23,21 +23,21 @@ pub const JSON_LINES: LogForm = LogForm {
 };
 
 /// JSON arrays, and objects over several lines.
-pub const JSON_ARRAYS: LogForm = LogForm {
+pub const JSON_ARRAYS: LogFormatInfo = LogFormatInfo {
     name: "JSON arrays",
-    taken: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
+    accepted: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
             objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
             and Splunk (`results`), and arrays under `events`, `value` and `Records`; several \
             responses and single events in any order",
 };
 
 /// Zeek's own format.
-pub const ZEEK_LOGS: LogForm = LogForm {
+pub const ZEEK_LOGS: LogFormatInfo = LogFormatInfo {
     name: "Zeek logs",
-    taken: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
+    accepted: "Zeek's default: its ASCII format, tab-separated or with the separators that the header \
             names; headers may be repeated, and may follow other lines. A sighting shows the event \
             as Zeek's JSON writer would print it",
 };
 
 /// All log formats.
-pub const LOG_FORMS: [LogForm; 3] = [JSON_LINES, JSON_ARRAYS, ZEEK_LOGS];
+pub const LOG_FORMATS: [LogFormatInfo; 3] = [JSON_LINES, JSON_ARRAYS, ZEEK_LOGS];
