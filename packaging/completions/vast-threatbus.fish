@@ -64,7 +64,7 @@ complete -c vast-threatbus -l no-exit-code -f -d 'do not end with status 3 if no
 complete -c vast-threatbus -l explain -rF -d 'print the queries of each indicator of a file, and run none'
 complete -c vast-threatbus -l summary -f -d 'with --explain, count the indicators by plan and reason on standard error'
 complete -c vast-threatbus -l no-summary -f -d 'do not with --explain, count the indicators by plan and reason on standard error'
-complete -c vast-threatbus -s l -l loglevel -xa 'DEBUG INFO WARNING ERROR CRITICAL NOTSET' -d 'how much to log to standard error; NOTSET = nothing'
+complete -c vast-threatbus -s l -l loglevel -xa 'DEBUG INFO WARNING ERROR CRITICAL NOTSET' -d 'how much to log to standard error; NOTSET = everything'
 complete -c vast-threatbus -l log-format -xa 'text\\t\'time, level and message\' json\\t\'a JSON object (time, level, thread, message)\'' -d 'the format of a line of the log'
 complete -c vast-threatbus -l metrics-prometheus -rF -d 'a file with the current metrics, for Prometheus'
 complete -c vast-threatbus -l sensor-name -x -d 'the name of this bridge, if there are several'

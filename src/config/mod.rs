@@ -379,8 +379,11 @@ mod tests {
             console(&env, &["--retro-match", "-l", "debug"]),
             Some(Verbosity::Debug)
         );
-        assert_eq!(console(&env, &["--retro-match", "-l", "NOTSET"]), None);
-        let off = retro("logging: {console: false, file: true, file_verbosity: notset}");
+        assert_eq!(
+            console(&env, &["--retro-match", "-l", "NOTSET"]),
+            Some(Verbosity::Debug)
+        );
+        let off = retro("logging: {console: false, file: false, file_verbosity: notset}");
         let off = off.expect("valid").logging;
         assert_eq!((off.console, off.file), (None, None));
     }

@@ -67,10 +67,10 @@ pub struct Settings {
     pub protocol: ProtocolChoice,
     pub connect_timeout: Option<Duration>,
     pub log_format: Format,
-    pub console_verbosity: Option<Verbosity>,
+    pub console_verbosity: Verbosity,
     pub log_to_console: bool,
     pub log_to_file: bool,
-    pub file_verbosity: Option<Verbosity>,
+    pub file_verbosity: Verbosity,
     pub log_file: Option<PathBuf>,
     pub metrics_interval: Option<Duration>,
     pub metrics_file: Option<PathBuf>,
@@ -557,7 +557,7 @@ impl Settings {
     }
 
     fn logging(&self) -> Result<Logging, UsageError> {
-        let verbosity = self.file_verbosity.filter(|_| self.log_to_file);
+        let verbosity = self.log_to_file.then_some(self.file_verbosity);
         let file = match (verbosity, self.log_file.clone()) {
             (None, _) => None,
             (Some(verbosity), Some(path)) => Some((path, verbosity)),
@@ -566,7 +566,7 @@ impl Settings {
                 return Err(UsageError::NoLogFile { place });
             }
         };
-        let console = self.console_verbosity.filter(|_| self.log_to_console);
+        let console = self.log_to_console.then_some(self.console_verbosity);
         Ok(Logging {
             format: self.log_format,
             console,

@@ -23,11 +23,12 @@ pub use crate::process::text::printable;
 pub use logger::REQUESTED;
 
 /// The log level; each level includes those after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verbosity {
     /// Every message and every query.
     Debug,
     /// Normal operation.
+    #[default]
     Info,
     /// Problems that were handled.
     Warning,

@@ -93,7 +93,7 @@ pub enum Kind {
     /// One of a few words, in any case.
     Choice(&'static [ChoiceValue]),
     /// A level of logging, in any case.
-    LogLevel(fn(&mut Settings, Option<Verbosity>)),
+    LogLevel(fn(&mut Settings, Verbosity)),
 }
 
 /// One of the words that a [`Kind::Choice`] accepts.

@@ -35,14 +35,14 @@ pub enum RawType {
     Text,
 }
 
-/// The levels of logging, by the names of the original.
-pub(super) const LOG_LEVELS: [(&str, Option<Verbosity>); 6] = [
-    ("DEBUG", Some(Verbosity::Debug)),
-    ("INFO", Some(Verbosity::Info)),
-    ("WARNING", Some(Verbosity::Warning)),
-    ("ERROR", Some(Verbosity::Error)),
-    ("CRITICAL", Some(Verbosity::Critical)),
-    ("NOTSET", None),
+/// The levels of logging, by the names of the original. As in Python, NOTSET excludes nothing.
+pub(super) const LOG_LEVELS: [(&str, Verbosity); 6] = [
+    ("DEBUG", Verbosity::Debug),
+    ("INFO", Verbosity::Info),
+    ("WARNING", Verbosity::Warning),
+    ("ERROR", Verbosity::Error),
+    ("CRITICAL", Verbosity::Critical),
+    ("NOTSET", Verbosity::Debug),
 ];
 
 /// Ten years: more than any wait, and safe to add to the time of day.
@@ -545,9 +545,9 @@ mod tests {
         let error = Err("accepts one of auto, legacy, stix2".into());
         assert_eq!(flag("--protocol", "stix"), error);
         let level = |text| flag("--loglevel", text).map(|settings| settings.console_verbosity);
-        assert_eq!(level("cRitical"), Ok(Some(Verbosity::Critical)));
-        assert_eq!(level("notset"), Ok(None));
-        assert_eq!(level("Warn"), Ok(Some(Verbosity::Warning)));
+        assert_eq!(level("cRitical"), Ok(Verbosity::Critical));
+        assert_eq!(level("notset"), Ok(Verbosity::Debug));
+        assert_eq!(level("Warn"), Ok(Verbosity::Warning));
         assert!(level("verbose").is_err());
     }
 

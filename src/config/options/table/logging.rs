@@ -13,9 +13,10 @@ pub const ROWS: &[Opt] = &[
         default: Some("info"),
         sample: None,
         section: Section::Logging,
-        short_help: "how much to log to standard error; NOTSET = nothing",
+        short_help: "how much to log to standard error; NOTSET = everything",
         long_help: "On the command line it also overrides logging.console_verbosity. WARN is \
-                    another name of WARNING.",
+                    another name of WARNING. NOTSET is the same as DEBUG, and CRITICAL as ERROR: \
+                    failures are always logged, unless logging.console is false.",
     },
     Opt {
         name: Name::Anywhere("log-format"),
