@@ -19,7 +19,8 @@ pub const JSON_LINES: LogFormatInfo = LogFormatInfo {
             `_raw`) are unwrapped. If a shipper has kept the event as text, that is read too: \
             Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
             journald (`MESSAGE`, also as bytes), GELF (`short_message`), Loki (`line`), kcat \
-            (`payload`), Google Cloud (`textPayload`)",
+            (`payload`), Google Cloud (`textPayload`), rsyslog (`msg`), Splunk and Cribl (`_raw`), \
+            NXLog (`raw_event`), Azure Sentinel (`RawData`), OpenTelemetry (`body`), Wazuh (`full_log`)",
 };
 
 /// JSON arrays, and objects over several lines.
@@ -27,8 +28,8 @@ pub const JSON_ARRAYS: LogFormatInfo = LogFormatInfo {
     name: "JSON arrays",
     accepted: "the same events in arrays, on one line, one a line or pretty-printed (`jq -s`), \
             objects over several lines, the responses of Elasticsearch and Kibana (`hits.hits`) \
-            and Splunk (`results`), and arrays under `events`, `value` and `Records`; several \
-            responses and single events in any order",
+            and Splunk (`results`), and arrays under `events`, `value`, `Records` and `logEvents`; \
+            several responses and single events in any order",
 };
 
 /// Zeek's own format.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
-use log::{error, info, log, warn};
+use log::{Level, error, info, log, warn};
 
 use super::folder::{ListedLog, inputs};
 use super::follow::follow;
@@ -36,6 +36,9 @@ const GATHERING: Duration = Duration::from_secs(1);
 
 /// The longest time for collecting from a stream without a pause.
 const LONGEST_GATHERING: Duration = Duration::from_secs(30);
+
+/// How often followed logs are checked for those in which nothing was recognised.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How long delivering sightings may take once all inputs of a run with `--follow` have
 /// ended.
@@ -365,7 +368,12 @@ impl Director {
     ) {
         let never = crossbeam_channel::never();
         let mut arrivals = arrivals;
+        let mut looked = Instant::now();
         loop {
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                self.report_doubts();
+            }
             let arrival = select! {
                 recv(arrivals) -> arrival => match arrival {
                     Ok(arrival) => Some(arrival),
@@ -375,7 +383,7 @@ impl Director {
                     }
                 },
                 recv(has_ended) -> _ => return,
-                default(life.sleep(SystemTime::now())) => None,
+                default(life.sleep(SystemTime::now()).min(LOOK)) => None,
             };
             let mut list = watchlist.write().unwrap_or_else(PoisonError::into_inner);
             let outputs = self.step(arrival, &mut list, life);
@@ -424,6 +432,48 @@ impl Director {
         });
     }
 
+    /// Reports followed logs in which nothing was recognised so far: they may have no end.
+    fn report_doubts(&self) {
+        let sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_one_read = sources
+            .iter()
+            .any(|source| matches!(source.outcome(), LogOutcome::Read(_)));
+        for source in &*sources {
+            if let Some(outcome) = source.doubt() {
+                self.report_nothing(source, &outcome, is_one_read, " so far");
+            }
+        }
+    }
+
+    /// Reports that nothing can be found in a log.
+    fn report_nothing(&self, source: &Source, outcome: &LogOutcome, is_one_read: bool, when: &str) {
+        let name = &source.name;
+        let is_minor = source.is_of_folder && is_one_read;
+        match outcome {
+            LogOutcome::NoLog(..) if is_minor => {
+                info!("{name} is left out: nothing in it is an event{when}");
+            }
+            LogOutcome::Unrecognised(beginning) | LogOutcome::NoLog(_, beginning) => {
+                self.metrics.files_failed.add(1);
+                error!(
+                    file = &**name, reason = "nothing in it is an event";
+                    "{name}: nothing in it is an event{when}; it begins with \"{}\". What is read: {}",
+                    printable(beginning, 200),
+                    format::supported()
+                );
+            }
+            LogOutcome::Unsearched(count, _) => {
+                let level = if is_minor { Level::Info } else { Level::Warn };
+                log!(
+                    level,
+                    "{name}: nothing can be found in its {count} event(s){when}: none has a field \
+                     that is searched, apart from those of a log shipper"
+                );
+            }
+            LogOutcome::Read(_) | LogOutcome::Empty | LogOutcome::Failed => {}
+        }
+    }
+
     /// Reports the outcome of each log, which is only known after everything is searched.
     /// A followed log may be empty.
     fn report_outcomes(&self, is_pass: bool) {
@@ -438,26 +488,28 @@ impl Director {
             .any(|one| matches!(one, LogOutcome::Read(_)));
         for (source, outcome) in sources.iter().zip(outcomes) {
             let name = &source.name;
-            if let LogOutcome::NoLog(count, _) = outcome {
-                self.metrics.lines_rejected.add(count);
-            }
             match outcome {
-                LogOutcome::Read(0) | LogOutcome::Failed => {}
-                LogOutcome::Read(rejected) => warn!("{name}: {rejected} line(s) are not events"),
+                LogOutcome::Read(rejected) | LogOutcome::Unsearched(_, rejected)
+                    if rejected > 0 =>
+                {
+                    warn!("{name}: {rejected} line(s) are not events");
+                }
                 LogOutcome::Empty if is_pass => warn!("{name}: it has no events"),
-                LogOutcome::Empty => {}
-                LogOutcome::NoLog(..) if source.is_of_folder && is_one_read => {
-                    info!("{name} is left out: nothing in it is an event");
-                }
-                LogOutcome::Unrecognised(beginning) | LogOutcome::NoLog(_, beginning) => {
-                    self.progress.fail(&self.metrics);
-                    error!(
-                        file = &**name, reason = "nothing in it is an event";
-                        "{name}: nothing in it is an event; it begins with \"{}\". What is read: {}",
-                        printable(&beginning, 200),
-                        format::supported()
-                    );
-                }
+                LogOutcome::NoLog(count, _) => self.metrics.lines_rejected.add(count),
+                _ => {}
+            }
+            let is_left_out = source.is_of_folder && is_one_read;
+            let is_failure = match outcome {
+                LogOutcome::Unrecognised(_) => true,
+                LogOutcome::NoLog(..) => !is_left_out,
+                _ => false,
+            };
+            if is_failure {
+                self.progress.failed.fetch_add(1, Ordering::AcqRel);
+            }
+            let is_over = is_pass || !self.stop.is_draining() || is_failure;
+            if is_over && source.begin_report() {
+                self.report_nothing(source, &outcome, is_one_read, "");
             }
         }
     }

@@ -5,23 +5,19 @@
 //! followed within the folder, except `current`, which is Zeek's link to the current
 //! logs.
 
-use std::collections::HashSet;
-use std::fs::{self, File, Metadata};
-use std::io::{self, Read};
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, Metadata};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use log::{info, warn};
+use log::{error, info, warn};
 
-use super::decode::{Compression, decoded};
-use super::format::json_lines;
-use super::format::{
-    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, supported, unreadable, zeek_tsv,
-};
-use super::lines::{AtEnd, Block, Fill};
+use super::contents::{self, Contents, Kind};
+use super::decode::Compression;
+use super::format::{supported, unreadable};
 use super::read::LogError;
-use crate::matching::recogniser::Recogniser;
 use crate::process::input::{self, is_standard_input, name};
 
 /// The deepest level of folders that is read. Zeek has one folder per day.
@@ -68,10 +64,11 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<ListedL
     for path in paths {
         let metadata = path.metadata().ok().filter(|_| !is_standard_input(path));
         let found = if metadata.as_ref().is_some_and(Metadata::is_dir) {
-            some_logs(path, &fail).unwrap_or_else(|error| {
+            let found = some_logs(path, &fail).unwrap_or_else(|error| {
                 fail(path, error);
                 Vec::new()
-            })
+            });
+            found.into_iter().map(|(log, _)| log).collect()
         } else {
             vec![ListedLog::new(path.clone(), metadata.as_ref(), false)]
         };
@@ -86,20 +83,55 @@ pub fn inputs(paths: &[PathBuf], fail: impl Fn(&Path, io::Error)) -> Vec<ListedL
     all
 }
 
-/// The logs in a folder, by modification time.
-///
-/// # Errors
-/// The folder cannot be read. Errors in one of its files or subfolders are reported when
-/// that is read, or logged when it is left out.
-pub fn logs(folder: &Path) -> io::Result<Vec<ListedLog>> {
-    Search::of(folder).map(Search::into_logs)
+/// What the last search of a followed folder has found, so that nothing is read or logged again.
+#[derive(Debug, Default)]
+pub struct Memory {
+    files: HashMap<Identity, SeenFile>,
+    /// What was left out, and why.
+    left_out: HashSet<(PathBuf, String)>,
 }
 
-/// The same, with an error if there are no logs: a user would take "nothing found" for an
-/// answer. An empty folder is like an empty file. `fail` is called for folders in it that cannot be
-/// read.
-fn some_logs(folder: &Path, fail: impl Fn(&Path, io::Error)) -> io::Result<Vec<ListedLog>> {
-    let mut search = Search::of(folder)?;
+/// A file whose beginning was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SeenFile {
+    /// When it was last written, and its size. A log stays one.
+    state: Option<(SystemTime, u64)>,
+    /// What it is, unless it is a log.
+    other: Option<&'static str>,
+}
+
+/// The logs in a folder, by modification time. Folders in it that cannot be read are logged.
+///
+/// # Errors
+/// The folder cannot be read. Errors in one of its files are reported when that is read, or logged
+/// when it is left out.
+pub fn logs(folder: &Path, memory: &mut Memory) -> io::Result<Vec<ListedLog>> {
+    let mut search = Search::of(folder, memory)?;
+    for (path, error) in search.failed.drain(..) {
+        let reason = (path, error.to_string());
+        if !memory.left_out.contains(&reason) {
+            error!("{} cannot be searched: {error}", name(&reason.0));
+        }
+        search.memory.left_out.insert(reason);
+    }
+    let found_now = std::mem::take(&mut search.memory);
+    let found = search.into_found();
+    *memory = found_now;
+    Ok(found.into_iter().map(|(log, _)| log).collect())
+}
+
+/// A log in a folder, and what its beginning holds.
+pub type FoundLog = (ListedLog, Result<Contents, LogError>);
+
+/// The logs in a folder, by modification time, with an error if there are none: a user would take
+/// "nothing found" for an answer. An empty folder is like an empty file. `fail` is called for folders
+/// in it that cannot be read.
+///
+/// # Errors
+/// The folder cannot be read, or what is in it is no log.
+pub fn some_logs(folder: &Path, fail: impl Fn(&Path, io::Error)) -> io::Result<Vec<FoundLog>> {
+    let memory = Memory::default();
+    let mut search = Search::of(folder, &memory)?;
     let is_unread = !search.failed.is_empty();
     for (path, error) in search.failed.drain(..) {
         fail(&path, error);
@@ -123,17 +155,25 @@ fn some_logs(folder: &Path, fail: impl Fn(&Path, io::Error)) -> io::Result<Vec<L
     if search.found.is_empty() && !is_unread {
         warn!("{} has no logs", name(folder));
     }
-    Ok(search.into_logs())
+    let found = search.into_found().into_iter();
+    Ok(found
+        .filter_map(|(log, contents)| Some((log, contents?)))
+        .collect())
 }
 
-struct Search {
+struct Search<'a> {
+    /// What the last search has found.
+    before: &'a Memory,
+    /// What this one finds.
+    memory: Memory,
     /// Its path as it was named.
     folder: PathBuf,
     /// The same without links.
     root: PathBuf,
     folders: HashSet<Identity>,
     files: HashSet<Identity>,
-    found: Vec<ListedLog>,
+    /// The logs, with what their beginnings hold if they are new.
+    found: Vec<(ListedLog, Option<Result<Contents, LogError>>)>,
     /// The number of files that are not logs.
     others: usize,
     /// The first of these, with what they are.
@@ -145,11 +185,13 @@ struct Search {
 /// The most files that a message names.
 const FILES_NAMED: usize = 3;
 
-impl Search {
+impl<'a> Search<'a> {
     /// Reads the whole folder.
-    fn of(folder: &Path) -> io::Result<Self> {
+    fn of(folder: &Path, before: &'a Memory) -> io::Result<Self> {
         let root = folder.canonicalize()?;
         let mut search = Search {
+            before,
+            memory: Memory::default(),
             folder: folder.to_owned(),
             root,
             folders: HashSet::new(),
@@ -164,9 +206,11 @@ impl Search {
     }
 
     /// The logs, by modification time.
-    fn into_logs(self) -> Vec<ListedLog> {
+    fn into_found(self) -> Vec<(ListedLog, Option<Result<Contents, LogError>>)> {
         let mut found = self.found;
-        found.sort_by(|one, other| (one.written, &one.path).cmp(&(other.written, &other.path)));
+        found.sort_by(|(one, _), (other, _)| {
+            (one.written, &one.path).cmp(&(other.written, &other.path))
+        });
         found
     }
 
@@ -189,43 +233,67 @@ impl Search {
     }
 
     fn take(&mut self, path: PathBuf, depth: usize) {
-        let left_out = |reason: &str| info!("{} is left out: {reason}", name(&path));
         let file_name = path.file_name().unwrap_or_default().to_string_lossy();
         if file_name.starts_with('.') {
-            return left_out("it is hidden");
+            return self.leave_out(path, "it is hidden".to_owned());
         }
         let metadata = match path.metadata() {
             Ok(metadata) => metadata,
             Err(error) => {
-                left_out(&error.to_string());
-                return self.note_other(&path, &error.to_string());
+                self.note_other(&path, &error.to_string());
+                return self.leave_out(path, error.to_string());
             }
         };
         if path.is_symlink() && file_name != "current" && !self.is_within(&path) {
             let what = "a link that leads out of the folder";
-            left_out(&format!("it is {what}"));
-            return self.note_other(&path, what);
+            self.note_other(&path, what);
+            return self.leave_out(path, format!("it is {what}"));
         }
         if metadata.is_dir() {
             if let Err(error) = self.look_into(&path, depth + 1) {
-                left_out(&error.to_string());
                 self.failed.push((path, error));
             }
         } else if !metadata.is_file() {
-            left_out("it is not a regular file");
             self.note_other(&path, "not a regular file");
+            self.leave_out(path, "it is not a regular file".to_owned());
         } else if self.files.insert((metadata.dev(), metadata.ino())) {
-            match other(&path) {
-                Ok(None) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
-                Ok(Some(_)) if metadata.len() == 0 => left_out("it is empty"),
-                Ok(Some(what)) => {
-                    left_out(&format!("it is not a supported log ({what})"));
-                    self.note_other(&path, what);
-                }
-                // The error is reported when it is read.
-                Err(_) => self.found.push(ListedLog::new(path, Some(&metadata), true)),
+            self.take_file(path, &metadata);
+        }
+    }
+
+    fn take_file(&mut self, path: PathBuf, metadata: &Metadata) {
+        let identity = (metadata.dev(), metadata.ino());
+        let state = metadata.modified().ok().map(|time| (time, metadata.len()));
+        let known = self.before.files.get(&identity);
+        let known = known.filter(|file| file.other.is_none() || file.state == state);
+        let (file, contents) = if let Some(known) = known {
+            (*known, None)
+        } else {
+            let contents = contents::of_file(&path);
+            let other = other(&contents);
+            (SeenFile { state, other }, Some(contents))
+        };
+        self.memory.files.insert(identity, file);
+        match file.other {
+            None => {
+                let log = ListedLog::new(path, Some(metadata), true);
+                self.found.push((log, contents));
+            }
+            Some(EMPTY) => self.leave_out(path, "it is empty".to_owned()),
+            Some(what) => {
+                self.note_other(&path, what);
+                self.leave_out(path, format!("it is not a supported log ({what})"));
             }
         }
+    }
+
+    /// Logs that a file is not read, unless that was logged before.
+    fn leave_out(&mut self, path: PathBuf, reason: String) {
+        let reason = (path, reason);
+        if !self.before.left_out.contains(&reason) {
+            info!("{} is left out: {}", name(&reason.0), reason.1);
+        }
+        self.memory.left_out.insert(reason);
     }
 
     /// Counts a file that is not read.
@@ -243,6 +311,23 @@ impl Search {
     }
 }
 
+/// What an empty file is.
+const EMPTY: &str = "empty";
+
+/// What a file is that is no log; `None` for a log, and for one that cannot be read, which is
+/// reported when it is read.
+fn other(contents: &Result<Contents, LogError>) -> Option<&'static str> {
+    match contents {
+        Ok(contents) => match contents.kind {
+            Kind::Other(what) => Some(what),
+            Kind::Empty => Some(EMPTY),
+            _ => None,
+        },
+        Err(LogError::Unreadable(reason)) if unreadable::is_no_log(reason) => Some("packets"),
+        Err(_) => None,
+    }
+}
+
 /// Whether an open file is compressed.
 ///
 /// # Errors
@@ -253,118 +338,9 @@ pub fn is_compressed(input: &input::OpenInput) -> io::Result<bool> {
     Ok(Compression::of(&beginning[..count]) != Compression::Plain)
 }
 
-/// What a file is that does not look like a log, by its beginning; `None` for a log, and for a file
-/// with an unsupported compression, since it may be one.
-fn other(path: &Path) -> io::Result<Option<&'static str>> {
-    let beginning = beginning(path)?;
-    Ok(match format_of(&beginning) {
-        Ok(Some(_)) => None,
-        Ok(None) => Some(what_is(&beginning)),
-        Err(_) => (!unreadable::may_be_log(&beginning)).then_some("packets"),
-    })
-}
-
-/// What a file without events is, as far as its beginning shows.
-fn what_is(beginning: &[u8]) -> &'static str {
-    let mut lines = beginning.split(|byte| *byte == b'\n');
-    let is_content = |line: &&[u8]| !line.trim_ascii().is_empty() && !line.starts_with(b"#");
-    let first = lines.find(is_content).unwrap_or_default();
-    let holds = |delimiter: u8| memchr::memchr_iter(delimiter, first).count() > 1;
-    if memchr::memchr(0, beginning).is_some() {
-        "binary"
-    } else if beginning.trim_ascii_start().starts_with(b"<") {
-        "HTML or XML"
-    } else if has_object(beginning) {
-        "JSON without events"
-    } else if holds(b',') || holds(b';') {
-        "CSV"
-    } else {
-        "text without events"
-    }
-}
-
-/// The format of a log, if it can be detected.
-///
-/// # Errors
-/// It cannot be read.
-pub fn format(path: &Path) -> Result<Option<LogFormat>, LogError> {
-    format_of(&beginning(path)?)
-}
-
-fn format_of(beginning: &[u8]) -> Result<Option<LogFormat>, LogError> {
-    match detect(beginning, true) {
-        Detected::Format(LogFormat::JsonLines | LogFormat::JsonArray) if is_other(beginning) => {
-            Ok(None)
-        }
-        Detected::Format(LogFormat::JsonLines) if !has_object(beginning) => {
-            Ok(has_rows(beginning).then_some(LogFormat::Zeek))
-        }
-        Detected::Format(format) => Ok(Some(format)),
-        Detected::Unreadable(reason) => Err(LogError::Unreadable(reason)),
-        Detected::More => Ok(None),
-    }
-}
-
-/// The first bytes of a log, decompressed.
-fn beginning(path: &Path) -> io::Result<Vec<u8>> {
-    let (_, reader) = decoded(File::open(path)?)?;
-    let mut beginning = Vec::new();
-    reader.take(BEGINNING as u64).read_to_end(&mut beginning)?;
-    Ok(beginning)
-}
-
-/// Whether this is a whole file of JSON in which no object is an event. A longer one is only known
-/// when it is read.
-fn is_other(beginning: &[u8]) -> bool {
-    if beginning.len() >= BEGINNING {
-        return false;
-    }
-    let (mut cutter, mut block) = (Cutter::default(), Block::default());
-    let (mut recogniser, mut reader) = (Recogniser::default(), beginning);
-    let (mut objects, mut is_log) = (false, false);
-    while let Ok(Cut::Block(mut reading)) =
-        cutter.next(&mut reader, &mut block, Fill::Full, AtEnd::Finish)
-    {
-        reading.each(block.bytes(), |event| match event {
-            Ok(Event::Json(line)) => match json_lines::is_event(line, &mut recogniser) {
-                // The object may not be written to its end.
-                Err(error) => is_log |= error.is_eof(),
-                Ok(is_event) => (objects, is_log) = (true, is_log | is_event),
-            },
-            Ok(Event::Row(_)) => is_log = true,
-            Err(_) => {}
-        });
-    }
-    objects && !is_log
-}
-
-/// Whether these lines are rows of a Zeek log whose beginning is missing: its header may come
-/// later.
-fn has_rows(beginning: &[u8]) -> bool {
-    let mut lines = beginning.split(|byte| *byte == b'\n');
-    // The first one may have lost its start.
-    zeek_tsv::has_header(beginning) || lines.by_ref().take(2).any(zeek_tsv::is_like_row)
-}
-
-/// Whether one of these lines is a JSON object, or the beginning of a long one.
-pub fn has_object(beginning: &[u8]) -> bool {
-    let mut has_one = false;
-    json_lines::each(beginning, |line| {
-        let object = if line.starts_with('{') {
-            Some(line)
-        } else {
-            json_lines::within(line)
-        };
-        has_one |= object.is_some_and(|object| {
-            let checked = serde_json::from_str::<serde::de::IgnoredAny>(object);
-            checked.map_or_else(|error| error.is_eof(), |_| true)
-        }) || !json_lines::several(line).0.is_empty();
-    });
-    has_one
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
     use std::os::unix::fs::symlink;
     use std::time::Duration;
 
@@ -389,7 +365,7 @@ mod tests {
         }
 
         fn logs(&self) -> Vec<String> {
-            let logs = logs(self.0.path()).expect("a folder");
+            let logs = logs(self.0.path(), &mut Memory::default()).expect("a folder");
             let relative = |log: ListedLog| {
                 let path = log.path.strip_prefix(self.0.path()).expect("within");
                 path.to_string_lossy().into_owned()

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::folder::{Identity, has_object, is_compressed};
+use super::contents::{contents, has_object};
+use super::folder::{Identity, is_compressed};
 use super::format::json_lines::may_have_object;
 use super::format::{BEGINNING, Cut, Cutter, Detected, detect};
 use super::lines::{AtEnd, Block, Fill};
@@ -54,16 +55,18 @@ impl Tail {
 
     /// Skips the initial content up to the end of its last whole line. A partial line is
     /// read once it is complete.
-    fn skip_existing(&mut self) -> Result<(), LogError> {
+    fn skip_existing(&mut self, source: &Source) -> Result<(), LogError> {
         self.is_live = true;
         let mut beginning = vec![0; BEGINNING];
         let count = self.input.file().read_at(&mut beginning, 0)?;
-        match detect(&beginning[..count], false) {
+        beginning.truncate(count);
+        if contents(&beginning).is_ok_and(|contents| contents.is_no_log()) {
+            source.follow_other(&beginning);
+        }
+        match detect(&beginning, false) {
             Detected::Unreadable(reason) => Err(LogError::Unreadable(reason)),
             // Lines without objects may be rows below a header further on.
-            Detected::Format(format)
-                if !format.needs_start() && has_object(&beginning[..count]) =>
-            {
+            Detected::Format(format) if !format.needs_start() && has_object(&beginning) => {
                 let end = self.end_of_lines()?;
                 if !self.ends_with_object(end)? {
                     // The writer may have changed its format, and a header is needed.
@@ -185,7 +188,7 @@ impl Follower {
     ) -> Result<Self, LogError> {
         let mut current = Tail::new(input);
         if !from_start {
-            current.skip_existing()?;
+            current.skip_existing(&source)?;
         }
         info!("following {}", source.name);
         Ok(Follower {
@@ -341,7 +344,7 @@ mod tests {
         fs::write(&path, existing).expect("there is room");
         let stop = Stop::new().expect("a pipe");
         let mut tail = Tail::new(OpenInput::open(&path, &stop).expect("a file"));
-        tail.skip_existing().expect("a log");
+        tail.skip_existing(&Source::default()).expect("a log");
         fs::write(&path, format!("{existing}{new}")).expect("there is room");
         let (mut block, mut file, mut events) = (Block::default(), tail.input.file(), Vec::new());
         while let Cut::Block(mut parser) = tail

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use log::{error, info, warn};
 
-use super::folder::{self, Identity, ListedLog};
+use super::folder::{self, Identity, ListedLog, Memory};
 use super::follow::{Follower, LOG_CHECK_INTERVAL};
 use super::read::{BlockReader, LogError};
 use super::source::Source;
@@ -45,8 +45,9 @@ impl FolderFollower<'_> {
     /// The folder cannot be read at the start.
     pub fn run(&self, folder: &Path, from_start: bool) -> io::Result<()> {
         let mut known = HashSet::new();
+        let mut memory = Memory::default();
         let mut followers = Vec::new();
-        for input in folder::logs(folder)? {
+        for input in folder::logs(folder, &mut memory)? {
             known.extend(input.identity);
             if self.reader.stop.is_draining() {
                 return Ok(());
@@ -73,7 +74,7 @@ impl FolderFollower<'_> {
             }
             if looked.elapsed() >= FOLDER_CHECK_INTERVAL {
                 looked = Instant::now();
-                match folder::logs(folder) {
+                match folder::logs(folder, &mut memory) {
                     Ok(logs) => self.take_new(logs, &mut known, &mut followers),
                     Err(error) => error!("{}: {error}", process::input::name(folder)),
                 }

@@ -4,6 +4,7 @@
 //! Readers → blocks of lines → scanners → writer, all threads. Every channel is bounded,
 //! so a slow writer holds the reading back.
 
+pub mod contents;
 pub mod decode;
 mod director;
 pub mod folder;

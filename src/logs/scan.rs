@@ -5,13 +5,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crossbeam_channel::{Receiver, Sender};
 
+use super::format::json_lines::{self, ShippedLine};
 use super::format::zeek_tsv::{NoRow, TsvRow, is_like_row};
-use super::format::{Event, LineParser, NoEvent, json_lines};
+use super::format::{Event, LineParser, NoEvent};
 use super::lines::Block;
 use super::source::Source;
 use super::watchlist::{Found, Scratch, Watched, Watchlist};
 use crate::matching::ScanError;
-use crate::matching::recogniser::Recogniser;
+use crate::matching::recogniser::{Recognised, Recogniser};
 use crate::observe::metrics::Metrics;
 use crate::protocol::{Context, MatchType};
 use crate::sighting::instances::{Observed, Waiting, untimed};
@@ -161,19 +162,19 @@ impl Scanner<'_> {
         let mut look = Look {
             watchlist: &watchlist.unwrap_or_else(PoisonError::into_inner),
             scratch,
+            part,
             findings: Vec::new(),
-            is_log: source.is_log(),
+            events: 0,
+            recognised: source.recognised(),
             recogniser,
         };
         let mut printed = String::new();
-        let mut events = 0;
         parser.each(part, |event| {
-            let (line, looked_at) = match event {
+            let (line, error) = match event {
                 Ok(Event::Json(line)) => (line, look.line(line)),
                 Ok(Event::Row(row)) => {
-                    let looked_at = look.row(&row, &mut printed);
-                    let count = u64::from(looked_at.is_ok());
-                    (&*printed, (count, looked_at.err()))
+                    let error = look.row(&row, &mut printed).err();
+                    (&*printed, error)
                 }
                 Err(NoEvent { line, reason }) => {
                     let at = place_in(part, line);
@@ -182,8 +183,6 @@ impl Scanner<'_> {
                     return look.findings.push(rejected);
                 }
             };
-            let (count, error) = looked_at;
-            events += count;
             if let Some(error) = error {
                 let at = place_in(part, line.as_bytes());
                 let reason = if is_like_row(line.as_bytes()) {
@@ -195,10 +194,8 @@ impl Scanner<'_> {
                 look.findings.push(rejected);
             }
         });
-        if look.is_log {
-            source.recognise();
-        }
-        source.count(events, self.metrics);
+        source.recognise(look.recognised);
+        source.count(look.events, self.metrics);
         look.findings
     }
 }
@@ -253,22 +250,26 @@ const MOST_SHIPPERS: usize = 3;
 struct Look<'a> {
     watchlist: &'a Watchlist,
     scratch: &'a mut Scratch,
+    /// The lines.
+    part: &'a [u8],
     findings: Vec<Finding>,
-    /// Whether an event of the log was recognised; until then, each is examined.
-    is_log: bool,
+    events: u64,
+    /// What the events of the log were recognised as. Until something is found to be searched in
+    /// one, each is examined.
+    recognised: Recognised,
     recogniser: &'a mut Recogniser,
 }
 
 impl Look<'_> {
-    /// Searches a line of JSON, which may have text around its events. Returns their number, and
-    /// the error if something in it is no event.
-    fn line(&mut self, line: &str) -> (u64, Option<ScanError>) {
+    /// Searches a line of JSON, which may have text around its events. Returns the error if
+    /// something in it is no event.
+    fn line(&mut self, line: &str) -> Option<ScanError> {
         let Err(error) = self.unwrapped(line) else {
-            return (1, None);
+            return None;
         };
         let object = json_lines::within(line);
         if object.is_some_and(|object| self.unwrapped(object).is_ok()) {
-            return (1, None);
+            return None;
         }
         let (objects, are_all) = json_lines::several(line);
         let read = objects
@@ -276,7 +277,7 @@ impl Look<'_> {
             .filter(|object| self.unwrapped(object).is_ok());
         let count = read.count();
         let is_whole = are_all && count > 0 && count == objects.len();
-        (count as u64, (!is_whole).then_some(error))
+        (!is_whole).then_some(error)
     }
 
     fn unwrapped(&mut self, object: &str) -> Result<(), ScanError> {
@@ -299,13 +300,26 @@ impl Look<'_> {
                 .flatten();
             originals.push(text);
         }
+        let shipped = json_lines::shipped_line(originals.last().map_or(object, |inner| inner));
+        let is_event = shipped.is_none();
+        match shipped {
+            None => self.events += 1,
+            Some(ShippedLine::Header) => {}
+            Some(ShippedLine::Row(row)) => {
+                let at = place_in(self.part, object.as_bytes());
+                let reason = NoRow::Shipped.to_string();
+                self.findings.push(Finding::Rejected(row, reason, at));
+            }
+        }
         let mut reported: Vec<Found> = Vec::new();
         let is_new =
             |one: &Found, reported: &[Found]| !reported.iter().any(|other| one.is_same(other));
         for original in originals.iter().rev() {
             match self.found_in(original) {
                 Ok(mut within) => {
-                    self.recognise(original, &within);
+                    if is_event {
+                        self.recognise(original, &within);
+                    }
                     within.retain(|one| is_new(one, &reported));
                     reported.extend_from_slice(&within);
                     self.matched(original, within);
@@ -319,7 +333,9 @@ impl Look<'_> {
                 Err(_) => {}
             }
         }
-        self.recognise(object, &found);
+        if is_event {
+            self.recognise(object, &found);
+        }
         found.retain(|one| is_new(one, &reported));
         self.matched(object, found);
         Ok(())
@@ -327,8 +343,13 @@ impl Look<'_> {
 
     #[inline]
     fn recognise(&mut self, object: &str, found: &[Found]) {
-        if !self.is_log {
-            self.is_log = !found.is_empty() || self.recogniser.is_event(object);
+        if self.recognised < Recognised::Searched {
+            let recognised = if found.is_empty() {
+                self.recogniser.recognise(object)
+            } else {
+                Recognised::Searched
+            };
+            self.recognised = self.recognised.max(recognised);
         }
     }
 
@@ -336,7 +357,10 @@ impl Look<'_> {
         let mut found = Vec::new();
         self.watchlist
             .matches_row(row, self.scratch, printed, |one| found.push(one))?;
-        self.is_log = self.is_log || !row.is_indicator();
+        self.events += 1;
+        if self.recognised < Recognised::Searched && !row.is_indicator() {
+            self.recognised = self.recognised.max(row.recognised());
+        }
         self.matched(printed, found);
         Ok(())
     }

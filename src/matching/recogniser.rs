@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::keys::{Keys, Node};
-use super::places::{PlaceId, Places};
+use super::places::{Joined, PlaceId, Places};
 use super::walk::{At, Visit, walk};
 
 /// Keys that only events have, at any depth.
@@ -30,42 +30,107 @@ const GENERIC: &[&str] = &[
     "Protocol",
 ];
 
+/// The beginnings of paths under which log shippers describe themselves and where they read.
+const OF_SHIPPERS: &[&str] = &[
+    "agent.",
+    "cloud.",
+    "container.",
+    "host.",
+    "kubernetes.",
+    "log.file.",
+    "log.source.",
+    "observer.",
+];
+
+/// Keys of an object itself that name the computer or the file of a log shipper, unless an address
+/// is in them.
+const NAMES_OF_SHIPPERS: &[&str] = &["host", "path", "file"];
+
+/// What the fields of an object, or the columns of a table, show it to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recognised {
+    /// No event.
+    #[default]
+    Other,
+    /// An event in which nothing can be found.
+    Event,
+    /// An event with a field that is searched, apart from those of a log shipper.
+    Searched,
+}
+
 /// Tells events from other JSON by their fields: a time, or a place of the table.
 #[derive(Debug, Default)]
 pub struct Recogniser {
     keys: Keys,
-    found: bool,
+    is_event: bool,
+    is_searched: bool,
     is_indicator: bool,
 }
 
 impl Recogniser {
-    /// Whether an object is an event. An object without any such field matches no indicator.
-    pub fn is_event(&mut self, object: &str) -> bool {
-        walk(object, self).is_ok() && self.found && !self.is_indicator
+    /// What an object is. An object without any field of an event matches no indicator.
+    pub fn recognise(&mut self, object: &str) -> Recognised {
+        if walk(object, self).is_err() || self.is_indicator {
+            return Recognised::Other;
+        }
+        match (self.is_event, self.is_searched) {
+            (true, true) => Recognised::Searched,
+            (true, false) => Recognised::Event,
+            (false, _) => Recognised::Other,
+        }
     }
 
-    /// The place of a field in the table, unless its name alone says nothing.
-    fn place(&self, node: Node) -> Option<PlaceId> {
-        let place = self.keys.place(node);
-        if place.is_none() || place == PlaceId::ADDRESS {
-            return None;
+    /// What the rows of a table with these columns are.
+    pub fn recognise_columns<'a>(columns: impl Iterator<Item = &'a str>) -> Recognised {
+        let mut places = columns.map(|column| Places::shared().resolve(column));
+        if places.any(is_searched) {
+            Recognised::Searched
+        } else {
+            Recognised::Event
         }
+    }
+
+    fn path(&self, node: Node) -> String {
         let mut path = String::new();
         self.keys.push_path(node, &mut path);
-        (!GENERIC.contains(&&*path)).then_some(place)
+        path
     }
+
+    /// Whether a field is in the table, and its name alone says something.
+    fn is_of_event(&self, node: Node, path: &str) -> bool {
+        is_in_table(self.keys.place(node)) && !GENERIC.contains(&path)
+    }
+}
+
+/// Whether a field has a place of its own, and not only the name of an address.
+fn is_in_table(place: PlaceId) -> bool {
+    !place.is_none() && place != PlaceId::ADDRESS
+}
+
+/// Whether a field that a log shipper adds has this path.
+fn is_of_shipper(path: &str, is_address: bool) -> bool {
+    OF_SHIPPERS.iter().any(|start| path.starts_with(start))
+        || !is_address && NAMES_OF_SHIPPERS.contains(&path)
+}
+
+/// Whether something is found in a place without other fields.
+fn is_searched(place: PlaceId) -> bool {
+    let place = Places::shared().get(place);
+    let is_part = |joined: &Joined| matches!(joined, Joined::RequestHost | Joined::RequestTarget);
+    !place.uses.is_empty() || place.joined.iter().any(is_part)
 }
 
 impl Visit for Recogniser {
     fn begin(&mut self) {
         self.keys.begin();
-        self.found = false;
+        self.is_event = false;
+        self.is_searched = false;
         self.is_indicator = false;
     }
 
     fn field(&mut self, parent: Node, key: &str) -> Node {
         self.is_indicator |= OF_INDICATORS.contains(&key);
-        self.found |= OF_EVENTS.contains(&key) || parent == Node::EVENT && is_time(key);
+        self.is_event |= OF_EVENTS.contains(&key) || parent == Node::EVENT && is_time(key);
         self.keys.field(parent, key, Places::shared())
     }
 
@@ -75,19 +140,24 @@ impl Visit for Recogniser {
     }
 
     fn wants(&self, node: Node) -> bool {
-        !self.found && !self.keys.place(node).is_none()
+        !(self.keys.place(node).is_none() || self.is_event && self.is_searched)
     }
 
     fn text(&mut self, at: At, text: &str) {
-        self.found |= self.place(at.node).is_some()
-            || text.parse::<IpAddr>().is_ok()
+        let (place, path) = (self.keys.place(at.node), self.path(at.node));
+        let is_address = text.parse::<IpAddr>().is_ok();
+        self.is_event |= is_address
+            || self.is_of_event(at.node, &path)
             || [".zeek", ".bro"]
                 .iter()
                 .any(|ending| text.ends_with(ending));
+        self.is_searched |= (is_in_table(place) || is_address)
+            && is_searched(place)
+            && !is_of_shipper(&path, is_address);
     }
 
     fn number(&mut self, at: At, _: &str) {
-        self.found |= self.place(at.node).is_some();
+        self.is_event |= self.is_of_event(at.node, &self.path(at.node));
     }
 }
 
@@ -122,7 +192,7 @@ mod tests {
             r#"[{"a":1}] "#,
         ] {
             assert_eq!(
-                recogniser.is_event(event),
+                recogniser.recognise(event) > Recognised::Other,
                 event.starts_with('{'),
                 "{event}"
             );
@@ -141,7 +211,42 @@ mod tests {
             r#"{"ioc":"192.0.2.1","ioc_type":"ip:port","timestamp":"x"}"#,
             r#"{"relationship":"x"}"#,
         ] {
-            assert!(!recogniser.is_event(other), "{other}");
+            assert_eq!(recogniser.recognise(other), Recognised::Other, "{other}");
         }
+    }
+
+    #[test]
+    fn what_holds_nothing_that_is_searched_is_told_apart() {
+        let mut recogniser = Recogniser::default();
+        for (event, expected) in [
+            (
+                r#"{"timestamp":"x","event_type":"stats","stats":{"uptime":8,"tcp":{"syn":1}}}"#,
+                Recognised::Event,
+            ),
+            (
+                r#"{"@timestamp":"x","message":"text","host":{"name":"a","ip":["192.0.2.1"],"mac":["00-00-5E-00-53-01"]},"agent":{"name":"a"},"log":{"file":{"path":"/x"}}}"#,
+                Recognised::Event,
+            ),
+            (
+                r#"{"timestamp":"x","message":"text","host":"sensor","file":"/x","source_type":"file"}"#,
+                Recognised::Event,
+            ),
+            (r#"{"ts":1,"source":{"port":53}}"#, Recognised::Event),
+            (r#"{"ts":1,"peer_host":"zeek"}"#, Recognised::Event),
+            (r#"{"ts":1,"host":"192.0.2.1"}"#, Recognised::Searched),
+            (r#"{"ts":1,"peer_host":"192.0.2.1"}"#, Recognised::Searched),
+            (r#"{"User":"alice","ts":1}"#, Recognised::Searched),
+            (r#"{"dns":{"rrname":"x"}}"#, Recognised::Searched),
+            (r#"{"ts":1,"log":{"query":"x"}}"#, Recognised::Searched),
+            (
+                r#"{"@timestamp":"x","host":{"ip":"192.0.2.1"},"source":{"ip":"192.0.2.2"}}"#,
+                Recognised::Searched,
+            ),
+        ] {
+            assert_eq!(recogniser.recognise(event), expected, "{event}");
+        }
+        let columns = |columns: &[&str]| Recogniser::recognise_columns(columns.iter().copied());
+        assert_eq!(columns(&["ts", "peer", "mem"]), Recognised::Event);
+        assert_eq!(columns(&["ts", "host"]), Recognised::Searched);
     }
 }

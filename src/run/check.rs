@@ -1,6 +1,7 @@
 //! `--check`: checks everything that a run with this configuration needs, changes
 //! nothing, and prints a table.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -13,6 +14,7 @@ use crate::config::{Config, ProtocolChoice, SinkChoice};
 use crate::engine;
 use crate::engine::finding::{Finding, Severity};
 use crate::indicator::Protocol;
+use crate::logs::contents::{self, Kind};
 use crate::logs::folder;
 use crate::observe::logging::printable;
 use crate::process::command::CommandTemplate;
@@ -119,52 +121,65 @@ const SUBJECT: &str = "events";
 fn log(path: &Path) -> Finding {
     let name = input::name(path);
     if path.is_dir() {
-        return match folder::logs(path) {
-            Ok(logs) if logs.is_empty() => {
-                Finding::warning(SUBJECT, format!("{name}: it contains no log"))
-            }
-            Ok(logs) => logs_of_folder(&name, &logs),
-            Err(error) => Finding::bad(SUBJECT, format!("{name}: {error}")),
-        };
+        return logs_of_folder(path, &name);
     }
     let finding = file(SUBJECT, path);
     if finding.severity != Severity::Good || !path.is_file() {
         return finding;
     }
     let detail = finding.detail;
-    match folder::format(path) {
-        Ok(Some(format)) => Finding::good(SUBJECT, format!("{detail}, {}", format.name())),
-        Ok(None) => {
-            let what = "nothing at its beginning is an event";
-            Finding::warning(SUBJECT, format!("{detail}, {what}"))
+    match contents::of_file(path) {
+        Ok(contents) => {
+            let severity = match contents.kind {
+                Kind::Log(_) => Severity::Good,
+                _ if contents.is_no_log() => Severity::Bad,
+                _ => Severity::Warning,
+            };
+            let detail = format!("{detail}, {}", contents.kind);
+            Finding {
+                subject: SUBJECT,
+                severity,
+                detail,
+            }
         }
         Err(failure) => Finding::bad(SUBJECT, format!("{detail}; {failure}")),
     }
 }
 
-/// Reports the formats of the logs in a folder, or the first that cannot be read.
-fn logs_of_folder(name: &str, logs: &[folder::ListedLog]) -> Finding {
-    let mut formats: BTreeMap<&str, usize> = BTreeMap::new();
-    for log in logs {
-        match folder::format(&log.path) {
-            Ok(format) => {
-                *formats
-                    .entry(format.map_or("unknown", |format| format.name()))
-                    .or_default() += 1
+/// Reports what the logs in a folder hold, or the first that a run cannot read.
+fn logs_of_folder(path: &Path, name: &str) -> Finding {
+    let failed = RefCell::new(None);
+    let fail = |path: &Path, error: io::Error| {
+        failed.replace(Some(format!("{}: {error}", input::name(path))));
+    };
+    let logs = match folder::some_logs(path, fail) {
+        Ok(logs) => logs,
+        Err(error) => return Finding::bad(SUBJECT, format!("{name}: {error}")),
+    };
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for (log, contents) in &logs {
+        let problem = match contents {
+            Ok(contents) if contents.is_no_log() => contents.kind.to_string(),
+            Ok(contents) => {
+                *kinds.entry(contents.kind.to_string()).or_default() += 1;
+                continue;
             }
-            Err(failure) => {
-                let log = input::name(&log.path);
-                return Finding::bad(SUBJECT, format!("{name}: {log}: {failure}"));
-            }
-        }
+            Err(failure) => failure.to_string(),
+        };
+        let log = input::name(&log.path);
+        return Finding::bad(SUBJECT, format!("{name}: {log}: {problem}"));
     }
-    let formats = formats.iter();
-    let formats: Vec<String> = formats
-        .map(|(format, count)| format!("{format} {count}"))
-        .collect();
+    if let Some(error) = failed.into_inner() {
+        return Finding::bad(SUBJECT, format!("{name}: {error}"));
+    }
+    if logs.is_empty() {
+        return Finding::warning(SUBJECT, format!("{name}: it contains no log"));
+    }
+    let kinds = kinds.iter().map(|(kind, count)| format!("{kind} {count}"));
+    let kinds: Vec<String> = kinds.collect();
     Finding::good(
         SUBJECT,
-        format!("{name}: {} log(s): {}", logs.len(), formats.join(", ")),
+        format!("{name}: {} log(s): {}", logs.len(), kinds.join(", ")),
     )
 }
 

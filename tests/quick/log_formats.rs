@@ -20,12 +20,12 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// The indicators that are searched in all of them.
 const VALUES: &str = "203.0.113.7\nwww.example.org\n";
 
-fn sample(name: &str) -> PathBuf {
+pub fn sample(name: &str) -> PathBuf {
     paths::repository().join("tests/samples/logs").join(name)
 }
 
 /// Runs the program over these logs, with [`VALUES`], to its end.
-fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
+pub fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
     let home = Scratch::new();
     let values = home.write("values.txt", VALUES);
     let mut command = paths::clean_command(program(), home.path());
@@ -38,12 +38,12 @@ fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
     process::fed(command, input)
 }
 
-fn log(output: &Output) -> String {
+pub fn log(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The contexts of sightings, sorted.
-fn contexts(output: &Output) -> Vec<String> {
+pub fn contexts(output: &Output) -> Vec<String> {
     let text = String::from_utf8(output.stdout.clone()).expect("JSON is UTF-8");
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.sort();
@@ -51,7 +51,7 @@ fn contexts(output: &Output) -> Vec<String> {
 }
 
 /// A number of the last line of the log.
-fn counter(log: &str, name: &str) -> u64 {
+pub fn counter(log: &str, name: &str) -> u64 {
     let text = log.split(&format!("{name}=")).nth(1);
     let digits = text.and_then(|text| text.split([' ', '\n']).next());
     digits.map_or(0, |digits| digits.parse().expect(log))
@@ -178,8 +178,14 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
     ] {
         // Another log that can be read changes nothing.
         let logs = [path.clone(), sample("eve.json")];
-        for logs in [&logs[..1], &logs[..]] {
-            let output = run(&["--exit-code", "-l", "error"], logs, b"");
+        let runs = [
+            (&logs[..1], "error"),
+            (&logs[..1], "critical"),
+            (&logs[..], "error"),
+            (&logs[..], "notset"),
+        ];
+        for (logs, level) in runs {
+            let output = run(&["--exit-code", "-l", level], logs, b"");
             let log = log(&output);
             assert_eq!(output.status.code(), Some(75), "{path:?}: {log}");
             assert!(log.contains(word), "{path:?}: {log}");
@@ -411,7 +417,7 @@ fn check_says_which_form_a_log_has() {
         (
             sample("text.log"),
             "nothing at its beginning is an event",
-            1,
+            69,
         ),
         (xz, "xz -dc", 69),
     ] {
@@ -442,14 +448,14 @@ fn an_input_that_cannot_be_followed_is_an_error_like_one_that_cannot_be_read() {
 }
 
 /// Appends to a file, as a logger does in one write.
-fn append(path: &Path, text: &str) {
+pub fn append(path: &Path, text: &str) {
     let mut file = OpenOptions::new().append(true).create(true).open(path);
     let file = file.as_mut().expect("a file of the test");
     file.write_all(text.as_bytes()).expect("there is room");
 }
 
 /// Follows `path` from its end.
-fn following(bridge: Bridge, path: &str) -> Observed {
+pub fn following(bridge: Bridge, path: &str) -> Observed {
     bridge
         .file("values.txt", VALUES)
         .args(["--indicators", "values.txt", "--events", path, "--follow"])

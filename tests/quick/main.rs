@@ -36,6 +36,7 @@ mod lifecycle_table;
 mod lines;
 mod log_fields;
 mod log_formats;
+mod log_silence;
 mod logging;
 mod match_judge;
 mod metrics;

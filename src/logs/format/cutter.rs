@@ -6,8 +6,8 @@ use super::json_array::Flatten;
 use super::{BEGINNING, Detected, LineParser, LogFormat, detect};
 use crate::logs::lines::{AtEnd, Block, Fill, Lines};
 
-/// The bytes of the beginning that are kept for messages.
-const BEGINNING_SHOWN: usize = 60;
+/// The bytes of the beginning that are kept for messages. Most of them may be blanks.
+const BEGINNING_SHOWN: usize = 1024;
 
 /// The bytes that were read to detect the format. They are the first to be cut.
 #[derive(Debug, Default)]
@@ -46,6 +46,8 @@ pub struct Cutter {
     format: Option<LogFormat>,
     beginning: Beginning,
     begins: Option<Vec<u8>>,
+    /// Whether `begins` is complete.
+    has_begun: bool,
     flatten: Option<Flatten>,
     parser: LineParser,
     lines: Lines,
@@ -61,6 +63,7 @@ impl Default for Cutter {
             format: None,
             beginning: Beginning::default(),
             begins: None,
+            has_begun: false,
             flatten: None,
             parser: LineParser::default(),
             lines: Lines::default(),
@@ -94,9 +97,9 @@ impl Cutter {
         self.format
     }
 
-    /// The beginning of the log. It is returned once, when the format is known.
+    /// The beginning of the log. It is returned once, with the first block or at the end.
     pub fn take_beginning(&mut self) -> Option<Vec<u8>> {
-        self.begins.take()
+        self.begins.take_if(|_| self.has_begun)
     }
 
     /// The number of the first line of the last block, from 1. It is unknown if the log is
@@ -147,8 +150,10 @@ impl Cutter {
             None => self.lines.next(&mut whole, block, fill, at_end)?,
         };
         if !more {
+            self.has_begun |= at_end == AtEnd::Finish;
             return Ok(Cut::Nothing);
         }
+        self.show_beginning(block.bytes());
         let mut lines = LinesOfBlock::of(block.bytes());
         if let Some(at) = lines.lone_bracket.filter(|_| self.is_by_line()) {
             if self.flatten_from(block, at) {
@@ -160,6 +165,16 @@ impl Cutter {
         }
         self.count_lines(lines.count);
         Ok(Cut::Block(self.parser.next(block.bytes())))
+    }
+
+    /// Completes what is shown of the beginning with the first block: the first read may be short.
+    fn show_beginning(&mut self, block: &[u8]) {
+        if let Some(begins) = self.begins.as_mut().filter(|_| !self.has_begun) {
+            if begins.len() < block.len().min(BEGINNING_SHOWN) {
+                *begins = block[..block.len().min(BEGINNING_SHOWN)].to_vec();
+            }
+        }
+        self.has_begun = true;
     }
 
     /// Whether each line is read as an object so far.

@@ -28,7 +28,7 @@ const DEEPEST_JSON: usize = 128;
 
 /// The members with the events in responses of known programs. Elasticsearch has them deeper, in
 /// `hits` of [`HITS`].
-const LISTS: [&[u8]; 4] = [b"results", b"events", b"value", b"Records"];
+const LISTS: [&[u8]; 5] = [b"results", b"events", b"value", b"Records", b"logEvents"];
 
 /// The member of a response of Elasticsearch, and the one with the events in it.
 const HITS: &[u8] = b"hits";

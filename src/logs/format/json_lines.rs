@@ -2,14 +2,14 @@
 //! around an event.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use memchr::memmem;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{lines, places_of_lines};
-use crate::matching::recogniser::Recogniser;
+use super::{lines, places_of_lines, zeek_tsv};
+use crate::matching::recogniser::{Recognised, Recogniser};
 
 /// Passes on every line of a block that is not blank. Invalid UTF-8 is replaced.
 pub fn each(block: &[u8], mut show: impl FnMut(&str)) {
@@ -215,7 +215,8 @@ pub fn unwrapped(line: &str) -> Cow<'_, str> {
 }
 
 /// The members in which log shippers store the original event as text: Filebeat and Logstash,
-/// journald, GELF, Docker and Fluent Bit, Loki, Kafka's kcat, and Google's logging.
+/// journald, GELF, Docker and Fluent Bit, Loki, Kafka's kcat, Google's logging, Splunk and Cribl,
+/// rsyslog, NXLog, Azure Sentinel, OpenTelemetry, and Wazuh.
 #[derive(serde::Deserialize)]
 struct Shipped<'a> {
     #[serde(borrow)]
@@ -236,6 +237,18 @@ struct Shipped<'a> {
     payload: Option<&'a RawValue>,
     #[serde(borrow, rename = "textPayload")]
     text_payload: Option<&'a RawValue>,
+    #[serde(borrow, rename = "_raw")]
+    raw: Option<&'a RawValue>,
+    #[serde(borrow)]
+    msg: Option<&'a RawValue>,
+    #[serde(borrow)]
+    raw_event: Option<&'a RawValue>,
+    #[serde(borrow, rename = "RawData")]
+    raw_data: Option<&'a RawValue>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+    #[serde(borrow)]
+    full_log: Option<&'a RawValue>,
     /// An object that has it, or the text.
     #[serde(borrow)]
     event: Option<&'a RawValue>,
@@ -262,6 +275,68 @@ pub fn original(object: &str) -> Option<String> {
     if !begins && !may_have_bytes(bytes) {
         return None;
     }
+    // In JSON, line breaks are only allowed between tokens.
+    shipped_texts(object)?.find_map(|text| {
+        let text = text.trim_ascii().replace(['\n', '\r'], " ");
+        if text.starts_with('{') {
+            return Some(text);
+        }
+        within(&text).map(str::to_owned)
+    })
+}
+
+/// A line of a Zeek table that a shipper stored as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ShippedLine {
+    /// A line of its header, or a comment.
+    Header,
+    /// A row that it has not parsed. What its cells are is only in the header of its file.
+    Row(String),
+}
+
+/// The line of a Zeek table that a shipper stored as text, if it did.
+pub fn shipped_line(object: &str) -> Option<ShippedLine> {
+    // Rejecting an object costs next to nothing: a line of a header begins a text with `#`, and behind
+    // the time of a row is a tab.
+    let bytes = object.as_bytes();
+    let may_be_one = |at: usize| {
+        let (before, rest) = (bytes[..at].last(), &bytes[at + 1..]);
+        match bytes[at] {
+            b'#' => before == Some(&b'"'),
+            _ => {
+                before.is_some_and(u8::is_ascii_digit)
+                    && (rest.starts_with(b"t") || rest.starts_with(b"u0009"))
+            }
+        }
+    };
+    if !memchr::memchr2_iter(b'#', b'\\', bytes).any(may_be_one) {
+        return None;
+    }
+    shipped_texts(object)?.find_map(|text| {
+        if zeek_tsv::begins(text.as_bytes()) == Some(true) {
+            return Some(ShippedLine::Header);
+        }
+        let time = &text[..text.find('\t')?];
+        // A header of syslog may precede it.
+        let row = &text[time.rfind(' ').map_or(0, |at| at + 1)..];
+        let is_row = zeek_tsv::is_like_row(row.as_bytes()) && !has_cells_of(row, bytes);
+        is_row.then(|| ShippedLine::Row(row.to_owned()))
+    })
+}
+
+/// Whether cells of a row are also values of the object that carries the row as text: the shipper has
+/// parsed it. Short cells say nothing, and one address may be that of the shipper.
+fn has_cells_of(row: &str, object: &[u8]) -> bool {
+    const LEAST: usize = "1.1.1.1".len();
+    let cells = row.split('\t').skip(1).filter(|cell| cell.len() >= LEAST);
+    let cells: BTreeSet<&str> = cells.collect();
+    let is_value = |cell: &&&str| memmem::find(object, format!("\"{cell}\"").as_bytes()).is_some();
+    let needed = cells.len().clamp(1, 2);
+    cells.iter().filter(is_value).take(needed).count() == needed
+}
+
+/// The texts in which a shipper may have stored an event.
+fn shipped_texts(object: &str) -> Option<impl Iterator<Item = String>> {
     let shipped: Shipped<'_> = serde_json::from_str(object).ok()?;
     let inner = shipped.event.map(RawValue::get);
     let inner = inner.and_then(|event| serde_json::from_str::<ShippedEvent<'_>>(event).ok());
@@ -278,25 +353,25 @@ pub fn original(object: &str) -> Option<String> {
         shipped.short_message,
         shipped.full_message,
         shipped.gelf,
+        shipped.raw,
+        shipped.msg,
+        shipped.raw_event,
+        shipped.raw_data,
+        shipped.body,
+        shipped.full_log,
     ];
     let texts = texts.into_iter().flatten();
-    let mut texts = texts.filter_map(|text| match serde_json::from_str::<String>(text.get()) {
-        Ok(text) => Some(text),
-        // journald writes bytes as numbers if one of them is no text.
-        Err(_) if text.get().starts_with('[') => {
-            let bytes = serde_json::from_str::<Vec<u8>>(text.get()).ok()?;
-            Some(String::from_utf8_lossy(&bytes).into_owned())
-        }
-        Err(_) => None,
-    });
-    // In JSON, line breaks are only allowed between tokens.
-    texts.find_map(|text| {
-        let text = text.trim_ascii().replace(['\n', '\r'], " ");
-        if text.starts_with('{') {
-            return Some(text);
-        }
-        within(&text).map(str::to_owned)
-    })
+    Some(
+        texts.filter_map(|text| match serde_json::from_str::<String>(text.get()) {
+            Ok(text) => Some(text),
+            // journald writes bytes as numbers if one of them is no text.
+            Err(_) if text.get().starts_with('[') => {
+                let bytes = serde_json::from_str::<Vec<u8>>(text.get()).ok()?;
+                Some(String::from_utf8_lossy(&bytes).into_owned())
+            }
+            Err(_) => None,
+        }),
+    )
 }
 
 /// Whether journald may have written the text of an event as bytes: its members have capital
@@ -313,27 +388,34 @@ fn may_have_bytes(object: &[u8]) -> bool {
     })
 }
 
-/// Whether the object in a line, or what is wrapped in it, is an event.
+/// What the objects in a line, or what is wrapped in them, are; `None` for a line of a Zeek table
+/// in an object of a shipper.
 ///
 /// # Errors
 /// The line has no object.
-pub fn is_event(line: &str, recogniser: &mut Recogniser) -> Result<bool, serde_json::Error> {
+pub fn recognise(
+    line: &str,
+    recogniser: &mut Recogniser,
+) -> Result<Option<Recognised>, serde_json::Error> {
     let object = if line.starts_with('{') {
         line
     } else {
         within(line).unwrap_or(line)
     };
-    let mut is_event = |object: &str| {
+    let mut recognise = |object: &str| {
         let object = unwrapped(object);
         let inner = original(&object);
-        let mut events = inner.iter().map(|inner| &**inner).chain([&*object]);
-        events.any(|event| recogniser.is_event(event))
+        if shipped_line(inner.as_deref().unwrap_or(&object)).is_some() {
+            return None;
+        }
+        let events = inner.iter().map(|inner| &**inner).chain([&*object]);
+        events.map(|event| recogniser.recognise(event)).max()
     };
     match serde_json::from_str::<IgnoredAny>(object) {
-        Ok(_) => Ok(is_event(object)),
+        Ok(_) => Ok(recognise(object)),
         Err(error) => match several(line).0 {
             objects if objects.is_empty() => Err(error),
-            objects => Ok(objects.into_iter().any(is_event)),
+            objects => Ok(objects.into_iter().filter_map(recognise).max()),
         },
     }
 }
@@ -402,6 +484,12 @@ mod tests {
             r#"{"labels":{},"line":"{\"src_ip\":\"192.0.2.1\"}"}"#,
             r#"{"topic":"x","payload":"{\"src_ip\":\"192.0.2.1\"}"}"#,
             r#"{"textPayload":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"_time":1,"_raw":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"host":"h","msg":" @cee: {\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"raw_event":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"TimeGenerated":"x","RawData":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"body":"{\"src_ip\":\"192.0.2.1\"}"}"#,
+            r#"{"rule":{},"full_log":"{\"src_ip\":\"192.0.2.1\"}"}"#,
         ] {
             assert_eq!(original(line).as_deref(), Some(event), "{line}");
         }
@@ -419,6 +507,37 @@ mod tests {
             r#"{"message":"a set of {\\ and {0}"}"#,
         ] {
             assert_eq!(original(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_of_a_table_that_a_shipper_has_read_are_told_from_events() {
+        let row = "1709632800.123456\tC1\t192.0.2.1";
+        for object in [
+            r#"{"@timestamp":"x","message":"1709632800.123456\tC1\t192.0.2.1","host":{"name":"a"}}"#,
+            r#"{"log":"1709632800.123456\u0009C1\u0009192.0.2.1","stream":"stdout"}"#,
+            r#"{"message":"-","event":{"original":"1709632800.123456\tC1\t192.0.2.1"}}"#,
+            r#"{"message":"May  1 h zeek: 1709632800.123456\tC1\t192.0.2.1"}"#,
+        ] {
+            let expected = Some(ShippedLine::Row(row.to_owned()));
+            assert_eq!(shipped_line(object), expected, "{object}");
+        }
+        for object in [
+            r##"{"message":"#fields\tts\tuid"}"##,
+            r##"{"log":"#separator \\x09\n","stream":"stdout"}"##,
+            r##"{"message":"#close\t2024-03-05-11-00-00"}"##,
+        ] {
+            assert_eq!(shipped_line(object), Some(ShippedLine::Header), "{object}");
+        }
+        for object in [
+            r#"{"message":"1709632800.123456 C1 192.0.2.1"}"#,
+            r#"{"message":"a\tb"}"#,
+            r##"{"message":"#1: a text","url":"/#open"}"##,
+            r#"{"message":"1709632800.123456\tC1\t192.0.2.1","id.orig_h":"192.0.2.1"}"#,
+            r#"{"payload_printable":"1709632800.123456\tC1"}"#,
+            r#"{"message":"1\\"#,
+        ] {
+            assert_eq!(shipped_line(object), None, "{object}");
         }
     }
 

@@ -88,9 +88,9 @@ fn is_tar(beginning: &[u8]) -> bool {
         && !beginning.trim_ascii_start().starts_with(b"[")
 }
 
-/// Whether an unreadable file may contain a log: any except a packet capture.
-pub fn may_be_log(beginning: &[u8]) -> bool {
-    reason(beginning).is_some_and(|reason| reason != PACKETS)
+/// Whether an unreadable file is no log: a packet capture. Any other may contain one.
+pub fn is_no_log(reason: &str) -> bool {
+    reason == PACKETS
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use memchr::{memchr, memmem};
 use thiserror::Error;
 
+use crate::matching::recogniser::{Recognised, Recogniser};
+
 /// The most columns of a log. Zeek's widest log has about 60. Without a limit, a hostile
 /// header would use a hundred bytes of memory for each of its columns.
 const MOST_COLUMNS: usize = 4096;
@@ -288,6 +290,13 @@ pub enum NoRow {
          most {MOST_COLUMNS})"
     )]
     NoHeader,
+    /// It is the text in an object of a log shipper.
+    #[error(
+        "no event: it is a row of a Zeek table without its header, in an object of a log shipper; \
+         give the file that the shipper has read, or have Zeek write JSON \
+         (`LogAscii::use_json=T`)"
+    )]
+    Shipped,
     /// The number of its cells, and the number of the header's columns, which differ.
     #[error("no event: it has {0} cell(s), and the header {1} column(s)")]
     Cells(usize, usize),
@@ -356,6 +365,15 @@ impl<'a> TsvRow<'a> {
             .filter(|name| ["indicator", "indicator_type"].contains(name))
             .count()
             == 2
+    }
+
+    /// What it is, judging by its columns.
+    pub fn recognised(&self) -> Recognised {
+        let columns = self.header.columns.iter();
+        if columns.clone().any(|column| column.kind == Type::Address) {
+            return Recognised::Searched;
+        }
+        Recogniser::recognise_columns(columns.map(|column| &*column.name))
     }
 
     /// The header above it.

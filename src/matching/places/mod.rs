@@ -181,8 +181,26 @@ pub const ADDRESS_ENDINGS: &[&str] = &["ip", "addr", "address", "host", "_h", "s
 
 /// Names that wrap a whole event, in addition to those of Zeek's logs.
 const WRAPPERS: &[&str] = &[
-    "zeek", "bro", "suricata", "eve", "_source", "result", "event", "data", "json", "fields",
-    "value", "record",
+    "zeek",
+    "bro",
+    "suricata",
+    "eve",
+    "_source",
+    "result",
+    "event",
+    "data",
+    "json",
+    "fields",
+    "value",
+    "record",
+    // Those of log shippers that have parsed the event.
+    "message",
+    "log",
+    "log_processed",
+    "jsonPayload",
+    "payload",
+    "body",
+    "msg",
 ];
 
 /// The types of EVE events of which Zeek has no log. `flow` is left out: an alert has an object
@@ -409,6 +427,8 @@ mod tests {
             "dns_rrname",
             "suricata.dns.dns.rrname",
             "_source.dns.rrname",
+            "jsonPayload.query",
+            "message.server_name",
             "query",
             "dns.query",
             "zeek.dns.query",

@@ -57,7 +57,7 @@ fn responses_give_the_events_in_them() {
     let wrapped = [r#"{"_source":{"a":1}}"#, r#"{"_source":{"a":2}}"#];
     let plain = [r#"{"a":1}"#, r#"{"a":2}"#];
     let list = |key: &str| (json!({"count": 2, key: [{"a": 1}, {"a": 2}]}), plain);
-    let lists = ["events", "value", "Records"].map(list);
+    let lists = ["events", "value", "Records", "logEvents"].map(list);
     for (value, expected) in [(elastic, wrapped), (splunk, plain)]
         .into_iter()
         .chain(lists)
