@@ -12,7 +12,7 @@ use crate::process::endpoint::Endpoint;
 const HANDSHAKE_TIME: Duration = Duration::from_secs(1);
 
 /// The prefix of every topic.
-const EVERYTHING: &[u8] = b"";
+const EVERY_TOPIC: &[u8] = b"";
 
 /// A connected SUB socket.
 pub struct Sub {
@@ -56,7 +56,7 @@ impl Sub {
         }
         // The broker must know this when the topic is requested. Otherwise it would drop
         // what it publishes until it knows.
-        socket.set_subscribe(EVERYTHING)?;
+        socket.set_subscribe(EVERY_TOPIC)?;
         Ok(Sub { socket, events })
     }
 
@@ -65,7 +65,7 @@ impl Sub {
     /// # Errors
     /// The ZeroMQ library fails.
     pub fn narrow(&self) -> zmq::Result<()> {
-        self.socket.set_unsubscribe(EVERYTHING)
+        self.socket.set_unsubscribe(EVERY_TOPIC)
     }
 
     /// Whether the connection ended since the last call. If so, later messages were missed.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{Origin, UsageError, nearest};
-use crate::config::options::{Assignment, Kind, OPTIONS, Opt, PREFIXES, RawValue};
+use crate::config::options::{Assignment, OPTIONS, Opt, OptionKind, PREFIXES, RawValue};
 
 /// The values in an environment, in the order of the table, and warnings about unknown
 /// variables with our prefix.
@@ -38,7 +38,7 @@ pub(super) fn assignments(
         let Ok(text) = value.into_string() else {
             return Err(UsageError::NotUnicode { place });
         };
-        if matches!(option.kind, Kind::Engines(_)) {
+        if matches!(option.kind, OptionKind::Engines(_)) {
             // Two prefixes do not share a list: that of the one that wins counts.
             assignments.retain(|one: &Assignment| !std::ptr::eq(one.option, option));
         }
@@ -54,7 +54,7 @@ pub(super) fn assignments(
 /// The values in one variable. Engines are separated by commas, which no endpoint has. A path can
 /// have any character, so a variable has only one.
 fn values<'a>(option: &Opt, text: &'a str) -> impl Iterator<Item = &'a str> {
-    let is_list = matches!(option.kind, Kind::Engines(_));
+    let is_list = matches!(option.kind, OptionKind::Engines(_));
     text.split(move |c| is_list && c == ',')
         .map(move |value| if is_list { value.trim() } else { value })
 }

@@ -24,7 +24,7 @@ use crate::process::command::{ProgramError, find_program};
 use crate::protocol::feed;
 
 pub use crate::observe::logging::{Format, Logging, Verbosity};
-pub use crate::observe::telemetry::Files as Metrics;
+pub use crate::observe::telemetry::MetricsFiles as Metrics;
 pub use crate::sighting::report::Output;
 pub use complete::{
     CommandMode, Config, NoiseOptions, ProtocolChoice, RunMode, SinkChoice, SummaryFormat,
@@ -426,16 +426,10 @@ mod tests {
                 &["--live-engine", "attach"][..],
                 "--live-engine: attach needs --matcher-name",
             ),
-            (&["--matcher-name=-x"], "--matcher-name: a name does not"),
-            (
-                &["--matcher-name", "a,b"],
-                "--matcher-name: a name does not",
-            ),
+            (&["--matcher-name=-x"], "--matcher-name: a name has"),
+            (&["--matcher-name", "a,b"], "--matcher-name: a name has"),
             (&["--sensor-name", "a\nb"], "--sensor-name: a name has"),
-            (
-                &["--matcher-name", "a b"],
-                "--matcher-name: a name does not",
-            ),
+            (&["--matcher-name", "a b"], "--matcher-name: a name has"),
         ] {
             let message = load("", &[], args).expect_err("it cannot be").to_string();
             assert!(message.starts_with(start), "{message}");

@@ -11,7 +11,7 @@ use super::{
     CommandMode, Config, Format, LiveEngine, Logging, Metrics, NoiseOptions, Origin, Output,
     ProtocolChoice, RunMode, SinkChoice, SummaryFormat, UsageError, Verbosity,
 };
-use crate::config::options::{Assignment, Kind, Name, OPTIONS, Opt};
+use crate::config::options::{Assignment, Name, OPTIONS, Opt, OptionKind};
 use crate::engine::{self, LOG_FILES};
 use crate::indicator::MatchExpansion;
 use crate::matching::{Meaning, Mode};
@@ -102,8 +102,8 @@ impl Settings {
         for source in sources {
             for assignment in source.iter() {
                 match assignment.option.kind {
-                    Kind::Files(files) => files(&mut settings).clear(),
-                    Kind::Engines(nodes) => nodes(&mut settings).clear(),
+                    OptionKind::Files(files) => files(&mut settings).clear(),
+                    OptionKind::Engines(nodes) => nodes(&mut settings).clear(),
                     _ => {}
                 }
             }
@@ -545,8 +545,7 @@ impl Settings {
         let is_good = |letter: char| letter.is_alphanumeric() || "-_.:".contains(letter);
         let name = self.matcher_name.as_deref();
         if name.is_some_and(|name| name.starts_with('-') || !name.chars().all(is_good)) {
-            let problem =
-                "a name does not begin with `-`, and has only letters, digits and - _ . :";
+            let problem = "a name has only letters, digits and - _ . :, and does not begin with -";
             return fail("matcher-name", problem);
         }
         if is_live && self.live_engine == LiveEngine::Attach && name.is_none() {

@@ -13,7 +13,7 @@ const MOST_SIGHTINGS: usize = 1 << 18;
 /// stream and in queries. The same event printed twice is two events.
 #[derive(Debug, Default)]
 pub struct Dedup {
-    seen: HashMap<u64, Seen>,
+    seen: HashMap<u64, SeenEvents>,
     order: VecDeque<u64>,
     /// The number of the query whose output is being read.
     query: u32,
@@ -22,7 +22,7 @@ pub struct Dedup {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Seen {
+struct SeenEvents {
     live: u32,
     queried: u32,
     reported: u32,
@@ -66,7 +66,7 @@ impl Dedup {
         is_new
     }
 
-    fn entry(&mut self, found: impl Hash, mark: EventKey<'_>) -> &mut Seen {
+    fn entry(&mut self, found: impl Hash, mark: EventKey<'_>) -> &mut SeenEvents {
         let key = self.hasher.hash_one((found, mark));
         if !self.seen.contains_key(&key) {
             if self.order.len() == MOST_SIGHTINGS {

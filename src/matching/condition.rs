@@ -31,7 +31,7 @@ use crate::observable::{Kind, Observable, Property};
 pub const MOST_UNLISTED: usize = 1000;
 
 /// The properties whose equality identifies a file or a certificate.
-const HASHES: &[Property] = &[
+const IDENTIFYING_HASHES: &[Property] = &[
     Property::Md5,
     Property::Sha1,
     Property::Sha256,
@@ -314,7 +314,7 @@ impl Test {
         };
         let is_hash = |one: &Observable| match one {
             Observable::Hash(_) => true,
-            Observable::Text(property, _) => HASHES.contains(property),
+            Observable::Text(property, _) => IDENTIFYING_HASHES.contains(property),
             _ => false,
         };
         self.subject.is_identified_by_hash() && !self.negated && observables.iter().all(is_hash)

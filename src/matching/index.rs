@@ -52,7 +52,7 @@ pub enum By {
 
 /// The number of observables that need an additional lookup.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct LookupCounts {
     addresses: usize,
     endpoints: usize,
     /// Domains, for the names below them.
@@ -65,7 +65,7 @@ struct Counts {
     paths: usize,
 }
 
-impl Counts {
+impl LookupCounts {
     /// The count that an observable belongs to, if any.
     fn of(&mut self, observable: &Observable) -> Option<&mut usize> {
         match observable {
@@ -102,7 +102,7 @@ pub struct Index {
     bytes: Vec<u8>,
     /// The number of these bytes that no slot uses.
     dead: usize,
-    counts: Counts,
+    counts: LookupCounts,
     /// The number of values of each kind.
     of_kind: [u32; Kind::COUNT],
     /// The kinds of which there are any.
@@ -175,7 +175,7 @@ impl Index {
             free: Vec::new(),
             bytes: Vec::new(),
             dead: 0,
-            counts: Counts::default(),
+            counts: LookupCounts::default(),
             of_kind: [0; Kind::COUNT],
             kinds: Kinds::NONE,
             lengths: Vec::new(),

@@ -20,7 +20,7 @@ use crate::observable::{Kind, Observable, address, url};
 mod scratch;
 
 pub use scratch::{Holding, Scratch};
-use scratch::{Host, SeenValueHit, Target};
+use scratch::{Host, SeenTarget, SeenValueHit};
 
 /// A set of observables, and the fields in which they count.
 #[derive(Debug)]
@@ -350,7 +350,7 @@ impl Scan<'_> {
                         requests.texts.push_str(target);
                         let raw = texts.len();
                         texts.push_str(text);
-                        requests.targets.push(Target {
+                        requests.targets.push(SeenTarget {
                             text: start..requests.texts.len(),
                             at,
                             raw: raw..texts.len(),
@@ -415,7 +415,7 @@ impl Scan<'_> {
         } = &mut *self.scratch;
         let index = &self.matcher.index;
         let mut whole = String::new();
-        for Target { text, at, raw } in &requests.targets {
+        for SeenTarget { text, at, raw } in &requests.targets {
             let mut target = &requests.texts[text.clone()];
             if let Some(query) = requests.query.clone().filter(|_| !target.contains('?')) {
                 whole.clear();

@@ -7,7 +7,7 @@ use super::places::{Joined, PlaceId, Places};
 use super::walk::{At, Visit, walk};
 
 /// Keys that only events have, at any depth.
-const OF_EVENTS: &[&str] = &[
+const EVENT_KEYS: &[&str] = &[
     "ts",
     "@timestamp",
     "event_type",
@@ -24,7 +24,7 @@ const OF_INDICATORS: &[&str] = &["to_ids", "intel_type", "ioc_type"];
 
 /// Keys of the table that other documents have too, unless an address is in them, or a script of
 /// Zeek (`loaded_scripts.log` has no other key).
-const GENERIC: &[&str] = &[
+const GENERIC_KEYS: &[&str] = &[
     "name", "path", "size", "host", "ip", "email", "user", "User", "client", "method", "from",
     "to", "cc", "subject", "service", "arg", "file", "issuer", "serial", "cookie", "Image",
     "Protocol",
@@ -98,7 +98,7 @@ impl Recogniser {
 
     /// Whether a field is in the table, and its name alone says something.
     fn is_of_event(&self, node: Node, path: &str) -> bool {
-        is_in_table(self.keys.place(node)) && !GENERIC.contains(&path)
+        is_in_table(self.keys.place(node)) && !GENERIC_KEYS.contains(&path)
     }
 }
 
@@ -130,7 +130,7 @@ impl Visit for Recogniser {
 
     fn field(&mut self, parent: Node, key: &str) -> Node {
         self.is_indicator |= OF_INDICATORS.contains(&key);
-        self.is_event |= OF_EVENTS.contains(&key) || parent == Node::EVENT && is_time(key);
+        self.is_event |= EVENT_KEYS.contains(&key) || parent == Node::EVENT && is_time(key);
         self.keys.field(parent, key, Places::shared())
     }
 

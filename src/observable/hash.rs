@@ -1,7 +1,7 @@
 //! Hashes and fingerprints: lower-case hexadecimal digits.
 
 /// The lengths in digits of the hashes in logs: MD5, SHA-1, SHA-256, SHA-512.
-pub const LENGTHS: [usize; 4] = [32, 40, 64, 128];
+pub const HASH_LENGTHS: [usize; 4] = [32, 40, 64, 128];
 
 /// The longest hash with a `:` between its bytes.
 const LONGEST_HASH: usize = 128 + 63;
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(read(&long, &mut buffer).map(str::len), Some(128));
         assert_eq!(read(&"a".repeat(200), &mut buffer), None);
         assert_eq!(of_length("00FF", &[4]).as_deref(), Some("00ff"));
-        assert_eq!(of_length("00FF", &LENGTHS), None);
+        assert_eq!(of_length("00FF", &HASH_LENGTHS), None);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use super::{Observable, PROPERTIES, Property};
 
 /// Concepts whose fields are searched for a domain.
-const DOMAIN: &[&str] = &["net.domain", "net.hostname"];
+const DOMAIN_CONCEPTS: &[&str] = &["net.domain", "net.hostname"];
 /// Concepts whose fields are searched for a URL.
-const URL: &[&str] = &["net.uri"];
+const URL_CONCEPTS: &[&str] = &["net.uri"];
 /// Concepts whose fields hold file hashes.
-const HASHES: &[&str] = &["file.hash.md5", "file.hash.sha1", "file.hash.sha256"];
+const HASH_CONCEPTS: &[&str] = &["file.hash.md5", "file.hash.sha1", "file.hash.sha256"];
 /// Fields that hold lists of DNS answers.
 const ANSWERS: &[&str] = &["zeek.dns.answers"];
 
@@ -118,10 +118,10 @@ impl Kind {
     pub fn extractors(self) -> &'static [&'static str] {
         match self {
             Kind::Address | Kind::Endpoint | Kind::Network => &[],
-            Kind::Domain | Kind::Subdomain => DOMAIN,
-            Kind::Url => URL,
+            Kind::Domain | Kind::Subdomain => DOMAIN_CONCEPTS,
+            Kind::Url => URL_CONCEPTS,
             Kind::Answer => ANSWERS,
-            Kind::Hash => HASHES,
+            Kind::Hash => HASH_CONCEPTS,
             Kind::Text(property) => property.facts().extractors,
         }
     }

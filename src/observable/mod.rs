@@ -178,7 +178,7 @@ impl Observable {
     /// # Errors
     /// The text is not such a hash.
     pub fn of_hash(text: &str) -> Result<Self, NotAValue> {
-        hash::of_length(text, &hash::LENGTHS)
+        hash::of_length(text, &hash::HASH_LENGTHS)
             .map(|digits| Observable::Hash(digits.into()))
             .ok_or_else(|| NotAValue::plainly(text, "MD5, SHA-1, SHA-256 or SHA-512"))
     }

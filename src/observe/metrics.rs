@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 pub use numbers::{
-    Ages, BUCKETS, Bad, Counter, EngineShare, Flow, Gauge, Moment, Peer, PeerGauge, Reasons,
+    Ages, BUCKETS, Bad, Counter, EngineShare, Gauge, InTransit, Moment, Peer, PeerGauge, Reasons,
     Spread, Totals, WordCounts,
 };
 
@@ -64,7 +64,7 @@ macro_rules! counters {
             /// The last match.
             pub last_sighting: Arc<Moment>,
             /// Sightings that are not delivered yet.
-            pub sightings: Arc<Flow>,
+            pub sightings: Arc<InTransit>,
             /// Bytes of sightings that wait in the spool.
             pub spooled_bytes: Arc<Gauge>,
             /// Indicator files that are currently unusable.

@@ -24,7 +24,7 @@ use prometheus::Circumstances;
 
 /// Where and when metrics are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct MetricsFiles {
     /// The time between two updates; `None` = no metrics in any file.
     pub interval: Option<Duration>,
     /// The file for lines of InfluxDB; `None` = no such file.
@@ -43,7 +43,7 @@ impl Telemetry {
     /// Starts writing, if any file is configured. `sensor_name` is the bridge's name, if
     /// it has one, and `config` its configuration file.
     pub fn start(
-        files: &Files,
+        files: &MetricsFiles,
         sensor_name: Option<&str>,
         config: Option<&Path>,
         metrics: &Arc<Metrics>,
@@ -104,7 +104,7 @@ fn since_1970() -> Duration {
 }
 
 struct MetricsWriter {
-    files: Files,
+    files: MetricsFiles,
     sensor_name: Option<String>,
     bridge: String,
     metrics: Arc<Metrics>,

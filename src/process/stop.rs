@@ -203,11 +203,11 @@ pub struct Backoff {
 
 impl Backoff {
     const FIRST: Duration = Duration::from_millis(500);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+    const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
     /// Starts with the shortest pause.
     pub fn new() -> Self {
-        Backoff::between(Self::FIRST, Self::LONGEST_PAUSE)
+        Backoff::between(Self::FIRST, Self::LONGEST_BACKOFF)
     }
 
     /// Pauses from `first` to `longest`.

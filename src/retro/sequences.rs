@@ -33,7 +33,7 @@ pub struct QueriedPart {
 
 /// An indicator whose parts are queried.
 #[derive(Debug)]
-pub(super) struct Whole {
+pub(super) struct QueriedSequence {
     pub(super) request: RetroRequest,
     state: Arc<SequenceState>,
     started: Instant,
@@ -69,7 +69,10 @@ impl QueriedPart {
 }
 
 /// Replaces indicators of several events by their parts.
-pub(super) fn expand(requests: Vec<RetroRequest>, room: &Room) -> (Vec<Whole>, Vec<RetroRequest>) {
+pub(super) fn expand(
+    requests: Vec<RetroRequest>,
+    room: &Room,
+) -> (Vec<QueriedSequence>, Vec<RetroRequest>) {
     let (mut wholes, mut expanded) = (Vec::new(), Vec::with_capacity(requests.len()));
     for request in requests {
         let Some(sequence) = request.indicator.sequence.clone() else {
@@ -81,7 +84,7 @@ pub(super) fn expand(requests: Vec<RetroRequest>, room: &Room) -> (Vec<Whole>, V
             has_failed: AtomicBool::new(false),
         });
         expanded.extend(parts(&sequence, &state));
-        wholes.push(Whole {
+        wholes.push(QueriedSequence {
             request,
             state,
             started: Instant::now(),
@@ -104,7 +107,7 @@ fn parts<'a>(
     })
 }
 
-impl Whole {
+impl QueriedSequence {
     /// Reports the instances, once all parts are answered.
     pub(super) fn finish(
         mut self,

@@ -30,7 +30,7 @@ pub fn run(config: &Config) -> ExitCode {
         Ok(stop) => findings(config, &stop),
         Err(error) => vec![Finding::bad("system", error.to_string())],
     };
-    match io::stdout().write_all(Table(&findings).to_string().as_bytes()) {
+    match io::stdout().write_all(FindingsTable(&findings).to_string().as_bytes()) {
         // A reader that has exited, like `head`, has what it needs.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::Software,
         _ => status(&findings),
@@ -374,9 +374,9 @@ fn status(findings: &[Finding]) -> ExitCode {
 }
 
 /// The findings in columns.
-struct Table<'a>(&'a [Finding]);
+struct FindingsTable<'a>(&'a [Finding]);
 
-impl fmt::Display for Table<'_> {
+impl fmt::Display for FindingsTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|finding| finding.subject.len()).max();
         let width = width.unwrap_or_default();
@@ -415,7 +415,7 @@ mod tests {
             Finding::bad("bus protocol", "\x1b[2J"),
         ];
         assert_eq!(
-            Table(&findings).to_string(),
+            FindingsTable(&findings).to_string(),
             "bus           ok       it answers\nbus protocol  FAILED   \\u{1b}[2J\n"
         );
     }

@@ -134,14 +134,14 @@ pub fn run(
 }
 
 /// The number of indicators by plan and reason.
-type Counts = BTreeMap<(SearchPlan, String), u64>;
+type PlanCounts = BTreeMap<(SearchPlan, String), u64>;
 
 /// Writes the explanations.
 struct Explainer<W> {
     options: ExplainOptions,
     output: W,
     written: io::Result<()>,
-    counts: Counts,
+    counts: PlanCounts,
 }
 
 impl<W: Write> Explainer<W> {
@@ -150,7 +150,7 @@ impl<W: Write> Explainer<W> {
             options,
             output,
             written: Ok(()),
-            counts: Counts::new(),
+            counts: PlanCounts::new(),
         }
     }
 
@@ -178,7 +178,7 @@ impl<W: Write> Explainer<W> {
         }
     }
 
-    fn finish(mut self) -> io::Result<Counts> {
+    fn finish(mut self) -> io::Result<PlanCounts> {
         self.written?;
         self.output.flush()?;
         Ok(self.counts)
@@ -355,7 +355,7 @@ fn without_details(reason: &str) -> String {
     plain
 }
 
-fn print_summary(counts: &Counts) {
+fn print_summary(counts: &PlanCounts) {
     let total: u64 = counts.values().sum();
     let answered = |plan| {
         matches!(

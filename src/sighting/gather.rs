@@ -15,7 +15,7 @@ const LONGEST_RETRO: Duration = Duration::from_secs(5);
 const LONGEST_LIVE: Duration = Duration::from_secs(1);
 
 /// The most waiting sightings.
-const MOST_WAITING: usize = 20_000;
+const MOST_TO_TRANSFORM: usize = 20_000;
 
 /// A waiting sighting.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ impl Gathering {
             MatchType::Live => LONGEST_LIVE,
         };
         self.waiting.push((indicator, one));
-        self.waiting.len() >= MOST_WAITING || self.since.elapsed() >= longest
+        self.waiting.len() >= MOST_TO_TRANSFORM || self.since.elapsed() >= longest
     }
 
     /// Removes and returns all of them in order.

@@ -46,7 +46,7 @@ const MOST_DEATHS: u32 = MOST_RETRIES + 1;
 const CAREFUL: u32 = 3;
 
 /// A process that has accepted this many at once gets everything there is.
-const LARGEST_WINDOW: usize = 1024;
+const TRUSTED_WITH: usize = 1024;
 
 /// A process that ran for this long is restarted after the first pause.
 const LONG_LIFE: Duration = Duration::from_secs(60);
@@ -57,7 +57,7 @@ pub(super) struct LineSink {
     metrics: Arc<Metrics>,
     stop: Stop,
     untaken: Untaken,
-    handing: Handing<Option<CommandRun>, Mark>,
+    handing: Handing<Option<CommandRun>, SinkMark>,
     process: Option<(Resident, Instant)>,
     backoff: Backoff,
     /// The number of processes in a row that died without a line that was certainly
@@ -72,7 +72,7 @@ pub(super) struct LineSink {
 }
 
 /// What to do when every line before it is settled.
-enum Mark {
+enum SinkMark {
     /// These are finished.
     Finished(Vec<Ticket>),
     /// This stored sighting is done.
@@ -156,7 +156,7 @@ impl LineSink {
     fn take(&mut self, message: WriterMessage) {
         match message {
             WriterMessage::Command(run) => self.push(run),
-            WriterMessage::Finished(tickets) => self.handing.push_mark(Mark::Finished(tickets)),
+            WriterMessage::Finished(tickets) => self.handing.push_mark(SinkMark::Finished(tickets)),
             WriterMessage::Lines { .. } | WriterMessage::Messages(_) => {}
         }
     }
@@ -170,7 +170,7 @@ impl LineSink {
             return false;
         };
         self.push(run);
-        self.handing.push_mark(Mark::Done(place));
+        self.handing.push_mark(SinkMark::Done(place));
         true
     }
 
@@ -227,24 +227,24 @@ impl LineSink {
             .map_or(0, |(process, _)| process.unread())
     }
 
-    fn settle(&mut self, settled: Settled<Mark>) {
+    fn settle(&mut self, settled: Settled<SinkMark>) {
         self.metrics.sightings_sent.add(settled.lines);
         if settled.lines > 0 {
             self.deaths = 0;
             self.giving_up = 1;
             if let Some(lines) = self.window {
-                self.window = Some(2 * lines).filter(|lines| *lines <= LARGEST_WINDOW);
+                self.window = Some(2 * lines).filter(|lines| *lines <= TRUSTED_WITH);
                 self.backoff = Backoff::new();
             }
         }
         self.meet(settled.marks);
     }
 
-    fn meet(&mut self, marks: Vec<Mark>) {
+    fn meet(&mut self, marks: Vec<SinkMark>) {
         for mark in marks {
             match mark {
-                Mark::Finished(tickets) => tickets.into_iter().for_each(Ticket::finish),
-                Mark::Done(place) => self.untaken.done(place),
+                SinkMark::Finished(tickets) => tickets.into_iter().for_each(Ticket::finish),
+                SinkMark::Done(place) => self.untaken.done(place),
             }
         }
     }
@@ -312,7 +312,7 @@ impl LineSink {
     }
 
     /// Stores what was given up, or counts it.
-    fn put_away(&mut self, given_up: GivenUp<Option<CommandRun>, Mark>) {
+    fn put_away(&mut self, given_up: GivenUp<Option<CommandRun>, SinkMark>) {
         let GivenUp { settled, lines } = given_up;
         if self.untaken.keeps() {
             let runs: Vec<CommandRun> = lines.into_iter().flatten().collect();

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::pending::{self, Counts};
+use super::pending::{self, SightingCounts};
 use super::windows::{Closed, Reports, WindowOutcome, Windows};
 use crate::indicator::Indicator;
 use crate::observable::EventTime;
@@ -165,7 +165,7 @@ fn note(
     let Some(journal) = journal else {
         return;
     };
-    let counts = Counts {
+    let counts = SightingCounts {
         count,
         first_seen,
         last_seen,

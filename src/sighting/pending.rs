@@ -16,13 +16,13 @@ use crate::protocol::{Context, Facts, MatchType, MatchedField, Sensor, Series};
 
 /// The number of sightings, and the times of their first and last events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct SightingCounts {
     pub count: u64,
     pub first_seen: OffsetDateTime,
     pub last_seen: OffsetDateTime,
 }
 
-impl Counts {
+impl SightingCounts {
     /// The counts as they are appended to the line.
     pub(super) fn written(&self) -> String {
         let nanoseconds = |time: OffsetDateTime| time.unix_timestamp_nanos();
@@ -39,7 +39,7 @@ impl Counts {
         let count = words.next()?.parse().ok()?;
         let mut time =
             || OffsetDateTime::from_unix_timestamp_nanos(words.next()?.parse().ok()?).ok();
-        Some(Counts {
+        Some(SightingCounts {
             count,
             first_seen: time()?,
             last_seen: time()?,
@@ -85,7 +85,7 @@ pub(super) fn written(kept: &HeldSighting) -> String {
 /// A held-back sighting of an earlier run; `None` if it cannot be read.
 pub fn read(entry: &[u8]) -> Option<HeldSighting> {
     let (line, counts) = std::str::from_utf8(entry).ok()?.split_once('\n')?;
-    let counts = Counts::read(counts.lines().next_back()?)?;
+    let counts = SightingCounts::read(counts.lines().next_back()?)?;
     let line: Value = serde_json::from_str(line).ok()?;
     let text = |name: &str| line[name].as_str().map(str::to_owned);
     let pairs = |name: &str| line[name].as_array().cloned().unwrap_or_default();
@@ -216,12 +216,12 @@ mod tests {
             },
             ticket: None,
         };
-        let counts = Counts {
+        let counts = SightingCounts {
             count: 7,
             first_seen: time(1),
             last_seen: time(2),
         };
-        let before = Counts { count: 6, ..counts };
+        let before = SightingCounts { count: 6, ..counts };
         let entry = written(&kept) + &before.written() + &counts.written();
         let again = read(entry.as_bytes()).expect("it was written here");
         let series = again.facts.series.clone().expect("several");

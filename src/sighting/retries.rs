@@ -9,7 +9,7 @@ pub const MOST_RETRIES: u32 = 5;
 
 /// The most that may wait to be tried again. Beyond that nothing new is begun: so many
 /// failures are the command's, and not those of single sightings.
-const MOST_WAITING: usize = 1000;
+const MOST_PENDING: usize = 1000;
 
 /// Something that failed, and its number of failures.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ impl<T> Retries<T> {
 
     /// Whether new items may be begun.
     pub fn has_room(&self) -> bool {
-        self.waiting.len() < MOST_WAITING
+        self.waiting.len() < MOST_PENDING
     }
 
     /// The number up to which nothing waits any more.
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn there_is_an_end_to_what_waits() {
         let mut retries = Retries::new();
-        for n in 0..MOST_WAITING {
+        for n in 0..MOST_PENDING {
             assert!(retries.has_room());
             let failed = retries.begin(n);
             assert!(retries.failed(failed, Instant::now()).is_ok());

@@ -201,7 +201,7 @@ impl TallyEntry {
 
 /// Combines moments into spans of a common length.
 fn spans(moments: &BTreeMap<i64, u64>) -> (i64, Vec<(i64, u64)>) {
-    const LENGTHS: [i64; 12] = [
+    const SPAN_LENGTHS: [i64; 12] = [
         1, 10, 60, 300, 900, 3600, 10_800, 43_200, 86_400, 604_800, 2_592_000, 31_536_000,
     ];
     let ends = moments.first_key_value().zip(moments.last_key_value());
@@ -210,7 +210,7 @@ fn spans(moments: &BTreeMap<i64, u64>) -> (i64, Vec<(i64, u64)>) {
     };
     let fits = |length: &i64| last.div_euclid(*length) - first.div_euclid(*length) < MOST_SPANS;
     let longest = (last.saturating_sub(first) / MOST_SPANS).saturating_add(1);
-    let length = LENGTHS.into_iter().find(fits).unwrap_or(longest);
+    let length = SPAN_LENGTHS.into_iter().find(fits).unwrap_or(longest);
     let mut line: Vec<(i64, u64)> = (first.div_euclid(length)..=last.div_euclid(length))
         .map(|number| (number * length, 0))
         .collect();

@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use crate::support::paths;
 use tempfile::TempDir;
 use vast_threatbus::config::options::version;
-use vast_threatbus::config::texts::Text;
+use vast_threatbus::config::texts::GeneratedText;
 use vast_threatbus::config::{self, Config, Invocation, SinkChoice};
 
 const SOURCE: &str = env!("CARGO_MANIFEST_DIR");
@@ -56,11 +56,17 @@ fn load(file: &Path) -> Box<Config> {
 #[test]
 fn the_texts_in_the_repository_are_those_of_the_table() {
     for (text, file) in [
-        (Text::Man, "man/vast-threatbus.1"),
-        (Text::Bash, "packaging/completions/vast-threatbus.bash"),
-        (Text::Zsh, "packaging/completions/_vast-threatbus"),
-        (Text::Fish, "packaging/completions/vast-threatbus.fish"),
-        (Text::ConfigExample, "config.yaml.example"),
+        (GeneratedText::Man, "man/vast-threatbus.1"),
+        (
+            GeneratedText::Bash,
+            "packaging/completions/vast-threatbus.bash",
+        ),
+        (GeneratedText::Zsh, "packaging/completions/_vast-threatbus"),
+        (
+            GeneratedText::Fish,
+            "packaging/completions/vast-threatbus.fish",
+        ),
+        (GeneratedText::ConfigExample, "config.yaml.example"),
     ] {
         let there = fs::read_to_string(Path::new(SOURCE).join(file)).expect(file);
         assert!(
@@ -72,7 +78,7 @@ fn the_texts_in_the_repository_are_those_of_the_table() {
 
 #[test]
 fn every_text_is_printed_on_request() {
-    for text in Text::ALL {
+    for text in GeneratedText::ALL {
         let output = run(&["--generate", text.name()]);
         assert_eq!(output.status.code(), Some(0));
         assert_eq!(String::from_utf8_lossy(&output.stdout), text.generate());
@@ -84,8 +90,8 @@ fn help_and_version_are_printed_whatever_else_is_wrong() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     fs::write(directory.path().join("config.yaml"), "no: such: file").expect("a file");
     for (flag, text) in [
-        ("-h", Text::ShortHelp.generate()),
-        ("--help", Text::LongHelp.generate()),
+        ("-h", GeneratedText::ShortHelp.generate()),
+        ("--help", GeneratedText::LongHelp.generate()),
         ("-V", version() + "\n"),
         ("--version", version() + "\n"),
     ] {

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use vast_threatbus::config::log_formats::LOG_FORMATS;
-use vast_threatbus::config::texts::Text;
+use vast_threatbus::config::texts::GeneratedText;
 use vast_threatbus::matching::places::{Joined, Sought, TABLE};
 use vast_threatbus::observable::{Kind, Property};
 use vast_threatbus::protocol::feed::FORMATS;
-use vast_threatbus::protocol::stix::paths::{PATHS, Target};
+use vast_threatbus::protocol::stix::paths::{PATHS, PathTarget};
 
 /// How many lines a newcomer can read in five minutes.
 const README_LINES: usize = 250;
@@ -134,7 +134,7 @@ fn the_options_are_those_of_the_table() {
         "<!-- options:end -->",
     );
     assert!(
-        block == Text::Markdown.generate(),
+        block == GeneratedText::Markdown.generate(),
         "the options in docs/configuration.md are out of date: run `make man`"
     );
 }
@@ -430,13 +430,13 @@ fn table_of_paths() -> String {
     let mut table = String::from("| Object path | What it is compared with |\n| --- | --- |\n");
     for row in PATHS {
         let how = match row.target {
-            Target::Ipv4 | Target::Ipv6 => "; also networks",
-            Target::Host => "; an address, a network or a name",
-            Target::HostType => "; `ipv4-addr`, `ipv6-addr` or `domain-name`",
-            Target::Number | Target::Time => "; checked here",
-            Target::Protocol => "; checked here, any of them, case aside",
-            Target::Folder => "; the components at its end",
-            Target::Kind(_) | Target::Url => "",
+            PathTarget::Ipv4 | PathTarget::Ipv6 => "; also networks",
+            PathTarget::Host => "; an address, a network or a name",
+            PathTarget::HostType => "; `ipv4-addr`, `ipv6-addr` or `domain-name`",
+            PathTarget::Number | PathTarget::Time => "; checked here",
+            PathTarget::Protocol => "; checked here, any of them, case aside",
+            PathTarget::Folder => "; the components at its end",
+            PathTarget::Kind(_) | PathTarget::Url => "",
         };
         table.push_str(&format!("| `{}` | {}{how} |\n", row.path, row.place.name()));
     }

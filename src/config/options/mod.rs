@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::nodes::EngineNode;
-use crate::config::texts::Text;
+use crate::config::texts::GeneratedText;
 use crate::config::{Settings, SinkChoice};
 use crate::engine::EngineChoice;
 use crate::observe::logging::Verbosity;
@@ -33,7 +33,7 @@ pub struct Opt {
     /// The placeholder of its value in texts; empty for a switch.
     pub value_name: &'static str,
     /// What it accepts and where that is stored.
-    pub kind: Kind,
+    pub kind: OptionKind,
     /// The default as text; `None` means no value.
     pub default: Option<&'static str>,
     /// The value shown in the example file, if not the default.
@@ -60,7 +60,7 @@ pub enum Name {
 
 /// What an option accepts, and how that is stored in [`Settings`].
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum OptionKind {
     /// An action instead of running the bridge.
     Action(Action),
     /// On or off; its flag has a `--no-` form.
@@ -96,7 +96,7 @@ pub enum Kind {
     LogLevel(fn(&mut Settings, Verbosity)),
 }
 
-/// One of the words that a [`Kind::Choice`] accepts.
+/// One of the words that a [`OptionKind::Choice`] accepts.
 pub struct ChoiceValue {
     /// The word.
     pub name: &'static str,
@@ -191,7 +191,7 @@ impl Opt {
     pub fn variable(&self) -> Option<String> {
         let (Name::Anywhere(name) | Name::FlagOnly(name) | Name::KeyOnly(name)) = self.name;
         match self.kind {
-            Kind::Action(_) => None,
+            OptionKind::Action(_) => None,
             _ => Some(name.replace('-', "_").replace('.', "__").to_uppercase()),
         }
     }
@@ -206,17 +206,17 @@ impl Opt {
 
     /// Whether it can be given several times.
     pub fn is_list(&self) -> bool {
-        matches!(self.kind, Kind::Files(_) | Kind::Engines(_))
+        matches!(self.kind, OptionKind::Files(_) | OptionKind::Engines(_))
     }
 
     /// Whether its flag has no value.
     pub fn is_switch(&self) -> bool {
-        matches!(self.kind, Kind::Switch(_))
+        matches!(self.kind, OptionKind::Switch(_))
     }
 
     /// Whether each of its [`words`](Self::words) needs an explanation.
     pub fn explains_words(&self) -> bool {
-        matches!(self.kind, Kind::Engine(_) | Kind::Choice(_))
+        matches!(self.kind, OptionKind::Engine(_) | OptionKind::Choice(_))
     }
 
     /// Whether a value follows its flag.
@@ -228,14 +228,16 @@ impl Opt {
     /// only a few.
     pub fn words(&self) -> Vec<(&'static str, &'static str)> {
         match &self.kind {
-            Kind::Engine(_) => EngineChoice::words(),
-            Kind::Choice(picks) => picks.iter().map(|pick| (pick.name, pick.help)).collect(),
-            Kind::LogLevel(_) => value::LOG_LEVELS
+            OptionKind::Engine(_) => EngineChoice::words(),
+            OptionKind::Choice(picks) => picks.iter().map(|pick| (pick.name, pick.help)).collect(),
+            OptionKind::LogLevel(_) => value::LOG_LEVELS
                 .iter()
                 .map(|level| (level.0, ""))
                 .collect(),
-            Kind::Action(Action::Generate) => Text::ALL.iter().map(|t| (t.name(), "")).collect(),
-            Kind::Sink(_) => vec![("STDOUT", "one JSON object a line on standard output")],
+            OptionKind::Action(Action::Generate) => {
+                GeneratedText::ALL.iter().map(|t| (t.name(), "")).collect()
+            }
+            OptionKind::Sink(_) => vec![("STDOUT", "one JSON object a line on standard output")],
             _ => Vec::new(),
         }
     }
@@ -259,7 +261,7 @@ mod tests {
         let option = OPTIONS
             .iter()
             .find(|one| one.long() == Some("indicators-format"));
-        let Some(Kind::Choice([auto, picks @ ..])) = option.map(|option| &option.kind) else {
+        let Some(OptionKind::Choice([auto, picks @ ..])) = option.map(|option| &option.kind) else {
             panic!("the option accepts words");
         };
         assert_eq!((auto.name, picks.len()), ("auto", FORMATS.len()));
@@ -315,8 +317,8 @@ mod tests {
             );
             assert!(!phrase.ends_with('.'), "{phrase}");
             assert!(option.long_help.is_empty() || option.long_help.ends_with('.'));
-            let switch = option.is_switch() || matches!(option.kind, Kind::Action(_));
-            let generate = matches!(option.kind, Kind::Action(Action::Generate));
+            let switch = option.is_switch() || matches!(option.kind, OptionKind::Action(_));
+            let generate = matches!(option.kind, OptionKind::Action(Action::Generate));
             assert_eq!(
                 option.takes_value(),
                 !switch || generate,
@@ -329,34 +331,47 @@ mod tests {
     #[test]
     fn every_flag_is_in_every_text_about_flags() {
         for text in [
-            Text::ShortHelp,
-            Text::LongHelp,
-            Text::Man,
-            Text::Bash,
-            Text::Zsh,
-            Text::Fish,
-            Text::Markdown,
+            GeneratedText::ShortHelp,
+            GeneratedText::LongHelp,
+            GeneratedText::Man,
+            GeneratedText::Bash,
+            GeneratedText::Zsh,
+            GeneratedText::Fish,
+            GeneratedText::Markdown,
         ] {
             let page = text.generate().replace("\\-", "-");
             for option in shown() {
                 let Some(long) = option.long() else { continue };
                 let flag = match text {
-                    Text::Fish => format!(" -l {long} "),
-                    Text::ShortHelp | Text::LongHelp | Text::Markdown if option.is_switch() => {
+                    GeneratedText::Fish => format!(" -l {long} "),
+                    GeneratedText::ShortHelp
+                    | GeneratedText::LongHelp
+                    | GeneratedText::Markdown
+                        if option.is_switch() =>
+                    {
                         format!("--[no-]{long}")
                     }
                     _ => format!("--{long}"),
                 };
                 assert!(page.contains(&flag), "{} has no {flag}", text.name());
                 if let Some(letter) = option.short {
-                    let short = if text == Text::Fish { "-s " } else { "-" };
+                    let short = if text == GeneratedText::Fish {
+                        "-s "
+                    } else {
+                        "-"
+                    };
                     assert!(
                         page.contains(&format!("{short}{letter}")),
                         "{} -{letter}",
                         text.name()
                     );
                 }
-                if option.is_switch() && matches!(text, Text::Man | Text::Bash | Text::Zsh) {
+                if option.is_switch()
+                    && matches!(
+                        text,
+                        GeneratedText::Man | GeneratedText::Bash | GeneratedText::Zsh
+                    )
+                {
                     assert!(
                         page.contains(&format!("--no-{long}")),
                         "{} {long}",
@@ -369,9 +384,9 @@ mod tests {
 
     #[test]
     fn every_key_is_in_every_text_about_keys() {
-        let man = Text::Man.generate();
-        let markdown = Text::Markdown.generate();
-        let example = Text::ConfigExample.generate().replace("# ", "");
+        let man = GeneratedText::Man.generate();
+        let markdown = GeneratedText::Markdown.generate();
+        let example = GeneratedText::ConfigExample.generate().replace("# ", "");
         for option in OPTIONS {
             let Some(key) = option.key() else { continue };
             assert!(markdown.contains(&format!("| `{key}` |")), "{key}");
@@ -384,7 +399,12 @@ mod tests {
 
     #[test]
     fn the_secret_option_is_in_no_text() {
-        for text in [Text::ShortHelp, Text::LongHelp, Text::Zsh, Text::Markdown] {
+        for text in [
+            GeneratedText::ShortHelp,
+            GeneratedText::LongHelp,
+            GeneratedText::Zsh,
+            GeneratedText::Markdown,
+        ] {
             let page = text.generate();
             let body = page.lines().filter(|line| !line.starts_with("# Made from"));
             assert!(
@@ -397,14 +417,16 @@ mod tests {
 
     #[test]
     fn help_fits_a_terminal() {
-        for line in (Text::ShortHelp.generate() + &Text::LongHelp.generate()).lines() {
+        for line in
+            (GeneratedText::ShortHelp.generate() + &GeneratedText::LongHelp.generate()).lines()
+        {
             assert!(line.chars().count() <= 80, "{line}");
         }
     }
 
     #[test]
     fn the_example_file_holds_the_defaults_and_loads_with_every_line_active() {
-        let example = Text::ConfigExample.generate();
+        let example = GeneratedText::ConfigExample.generate();
         let path = std::path::Path::new("config.yaml.example");
         for assignment in parse_file(&example, path).expect("a valid file") {
             let expected = assignment.option.sample.or(assignment.option.default);

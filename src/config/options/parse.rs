@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use lexopt::Arg;
 
-use super::{Action, Kind, OPTIONS, Opt, RawValue, Text, version};
+use super::{Action, GeneratedText, OPTIONS, Opt, OptionKind, RawValue, version};
 use crate::config::{Origin, UsageError, nearest};
 
 /// A value for an option, and where it was given.
@@ -55,12 +55,14 @@ pub fn parse_command_line(
             }
             Err(error) => return Err(UsageError::CommandLine(error.to_string())),
         };
-        if let Kind::Action(action) = flag.option.kind {
+        if let OptionKind::Action(action) = flag.option.kind {
             return perform(action, &flag, &mut parser).map(CommandLine::Print);
         }
         let values = match flag.switch_to {
             Some(state) => vec![state.to_string()],
-            None if matches!(flag.option.kind, Kind::Files(_)) => values_of(&flag, &mut parser)?,
+            None if matches!(flag.option.kind, OptionKind::Files(_)) => {
+                values_of(&flag, &mut parser)?
+            }
             None => vec![value_of(&flag, &mut parser)?],
         };
         assignments.extend(values.into_iter().map(|value| Assignment {
@@ -157,12 +159,12 @@ fn values_of(flag: &Flag, parser: &mut lexopt::Parser) -> Result<Vec<String>, Us
 
 fn perform(action: Action, flag: &Flag, parser: &mut lexopt::Parser) -> Result<String, UsageError> {
     match action {
-        Action::Help if flag.as_written == "-h" => Ok(Text::ShortHelp.generate()),
-        Action::Help => Ok(Text::LongHelp.generate()),
+        Action::Help if flag.as_written == "-h" => Ok(GeneratedText::ShortHelp.generate()),
+        Action::Help => Ok(GeneratedText::LongHelp.generate()),
         Action::Version => Ok(version() + "\n"),
         Action::Generate => {
             let value = value_of(flag, parser)?;
-            match Text::ALL.iter().find(|text| text.name() == value) {
+            match GeneratedText::ALL.iter().find(|text| text.name() == value) {
                 Some(text) => Ok(text.generate()),
                 None => Err(UsageError::Value {
                     place: Origin::Flag(flag.as_written.clone()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Kind, Opt};
+use super::{Opt, OptionKind};
 use crate::config::nodes::NodeError;
 use crate::config::{Settings, SinkChoice};
 use crate::engine::EngineChoice;
@@ -125,24 +125,24 @@ impl Opt {
             return Err(self.accepts());
         }
         match &self.kind {
-            Kind::Action(_) => Err(self.accepts()),
-            Kind::Switch(set) => {
+            OptionKind::Action(_) => Err(self.accepts()),
+            OptionKind::Switch(set) => {
                 set(settings, parse_truth(text).ok_or_else(|| self.accepts())?);
                 Ok(())
             }
-            Kind::Whole(least, greatest, set) => {
+            OptionKind::Whole(least, greatest, set) => {
                 let number = parse_whole(text, *least, *greatest);
                 set(settings, number.ok_or_else(|| self.accepts())?);
                 Ok(())
             }
-            Kind::Seconds(least, set) => {
+            OptionKind::Seconds(least, set) => {
                 set(
                     settings,
                     parse_seconds(text, *least).ok_or_else(|| self.accepts())?,
                 );
                 Ok(())
             }
-            Kind::Endpoint(set) => {
+            OptionKind::Endpoint(set) => {
                 set(
                     settings,
                     text.parse()
@@ -150,53 +150,53 @@ impl Opt {
                 );
                 Ok(())
             }
-            Kind::Engines(nodes) => {
+            OptionKind::Engines(nodes) => {
                 let node = text.parse();
                 let node = node.map_err(|error| self.bad_node(text, &error))?;
                 nodes(settings).push(node);
                 Ok(())
             }
-            Kind::Text(set) => {
+            OptionKind::Text(set) => {
                 set(settings, some_text(text, given.raw_type).map(str::to_owned));
                 Ok(())
             }
-            Kind::File(set) => {
+            OptionKind::File(set) => {
                 set(settings, some_text(text, given.raw_type).map(PathBuf::from));
                 Ok(())
             }
-            Kind::Files(files) => {
+            OptionKind::Files(files) => {
                 let path = some_text(text, given.raw_type).ok_or_else(|| self.accepts())?;
                 files(settings).push(PathBuf::from(path));
                 Ok(())
             }
-            Kind::Program(set) => {
+            OptionKind::Program(set) => {
                 let program = some_text(text, given.raw_type).ok_or_else(|| self.accepts())?;
                 set(settings, PathBuf::from(program));
                 Ok(())
             }
-            Kind::Command(set) => {
+            OptionKind::Command(set) => {
                 set(settings, parse_command(text, given.raw_type)?);
                 Ok(())
             }
-            Kind::Sink(set) => {
+            OptionKind::Sink(set) => {
                 set(settings, parse_sink(text, given.raw_type)?);
                 Ok(())
             }
-            Kind::Engine(set) => {
+            OptionKind::Engine(set) => {
                 set(
                     settings,
                     EngineChoice::named(text).ok_or_else(|| self.accepts())?,
                 );
                 Ok(())
             }
-            Kind::Choice(picks) => {
+            OptionKind::Choice(picks) => {
                 let pick = picks
                     .iter()
                     .find(|pick| pick.name.eq_ignore_ascii_case(text));
                 (pick.ok_or_else(|| self.accepts())?.set)(settings);
                 Ok(())
             }
-            Kind::LogLevel(set) => {
+            OptionKind::LogLevel(set) => {
                 // The originals' logging library accepts both names.
                 let text = if text.eq_ignore_ascii_case("warn") {
                     "WARNING"
@@ -215,11 +215,17 @@ impl Opt {
     fn accepts_type(&self, raw_type: RawType) -> bool {
         match (&self.kind, raw_type) {
             (_, RawType::Untyped) => true,
-            (Kind::Switch(_), raw_type) => raw_type == RawType::Truth,
-            (Kind::Whole(..) | Kind::Seconds(..), raw_type) => raw_type == RawType::Number,
-            (Kind::Text(_) | Kind::File(_) | Kind::Command(_) | Kind::Sink(_), RawType::Null) => {
-                true
+            (OptionKind::Switch(_), raw_type) => raw_type == RawType::Truth,
+            (OptionKind::Whole(..) | OptionKind::Seconds(..), raw_type) => {
+                raw_type == RawType::Number
             }
+            (
+                OptionKind::Text(_)
+                | OptionKind::File(_)
+                | OptionKind::Command(_)
+                | OptionKind::Sink(_),
+                RawType::Null,
+            ) => true,
             (_, raw_type) => raw_type == RawType::Text,
         }
     }
@@ -234,30 +240,30 @@ impl Opt {
                 .join(", ")
         };
         match &self.kind {
-            Kind::Action(super::Action::Generate) => format!("accepts one of {}", words()),
-            Kind::Action(_) => "accepts no value".to_owned(),
-            Kind::Switch(_) => "accepts true or false".to_owned(),
-            Kind::Whole(least, u64::MAX, _) => {
+            OptionKind::Action(super::Action::Generate) => format!("accepts one of {}", words()),
+            OptionKind::Action(_) => "accepts no value".to_owned(),
+            OptionKind::Switch(_) => "accepts true or false".to_owned(),
+            OptionKind::Whole(least, u64::MAX, _) => {
                 format!("accepts a whole number from {least} up")
             }
-            Kind::Whole(least, greatest, _) => {
+            OptionKind::Whole(least, greatest, _) => {
                 format!("accepts a whole number from {least} to {greatest}")
             }
-            Kind::Seconds(least, _) => {
+            OptionKind::Seconds(least, _) => {
                 format!("accepts a number of seconds from {least} to {MAX_SECONDS}")
             }
-            Kind::Endpoint(_) | Kind::Engines(_) => {
+            OptionKind::Endpoint(_) | OptionKind::Engines(_) => {
                 format!("accepts HOST:PORT, for example {}", self.sample_value())
             }
-            Kind::Text(_) => {
+            OptionKind::Text(_) => {
                 "accepts a text (a number or a word like `yes` needs quotes)".to_owned()
             }
-            Kind::File(_) => "accepts the path of a file".to_owned(),
-            Kind::Files(_) => "accepts the paths of one or more files".to_owned(),
-            Kind::Program(_) => "accepts the name or the path of a program".to_owned(),
-            Kind::Command(_) => "accepts a command with its arguments".to_owned(),
-            Kind::Sink(_) => "accepts STDOUT or a command with its arguments".to_owned(),
-            Kind::Engine(_) | Kind::Choice(_) | Kind::LogLevel(_) => {
+            OptionKind::File(_) => "accepts the path of a file".to_owned(),
+            OptionKind::Files(_) => "accepts the paths of one or more files".to_owned(),
+            OptionKind::Program(_) => "accepts the name or the path of a program".to_owned(),
+            OptionKind::Command(_) => "accepts a command with its arguments".to_owned(),
+            OptionKind::Sink(_) => "accepts STDOUT or a command with its arguments".to_owned(),
+            OptionKind::Engine(_) | OptionKind::Choice(_) | OptionKind::LogLevel(_) => {
                 format!("accepts one of {}", words())
             }
         }

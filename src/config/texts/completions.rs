@@ -1,6 +1,6 @@
 //! Completion of the command line in bash, zsh and fish.
 
-use crate::config::options::{Kind, OPTIONS, Opt, Section};
+use crate::config::options::{OPTIONS, Opt, OptionKind, Section};
 
 /// How the value of an option is completed.
 enum Values {
@@ -12,11 +12,12 @@ enum Values {
 
 fn values(option: &Opt) -> Values {
     match option.kind {
-        Kind::File(_) | Kind::Files(_) => Values::Files,
-        Kind::Program(_) | Kind::Command(_) => Values::Commands,
-        Kind::Engine(_) | Kind::Choice(_) | Kind::LogLevel(_) | Kind::Sink(_) => {
-            Values::Words(option.words())
-        }
+        OptionKind::File(_) | OptionKind::Files(_) => Values::Files,
+        OptionKind::Program(_) | OptionKind::Command(_) => Values::Commands,
+        OptionKind::Engine(_)
+        | OptionKind::Choice(_)
+        | OptionKind::LogLevel(_)
+        | OptionKind::Sink(_) => Values::Words(option.words()),
         _ => Values::Nothing,
     }
 }

@@ -2,9 +2,9 @@
 
 use super::wrap;
 use crate::config::DEFAULT_FILES;
-use crate::config::options::{Kind, Opt, Section};
+use crate::config::options::{Opt, OptionKind, Section};
 
-const WIDTH: usize = 80;
+const HELP_WIDTH: usize = 80;
 
 const INTRODUCTION: &str = "Connects Threat Bus and VAST: indicators come from the bus, are \
     searched in VAST, and every match is reported as a sighting.";
@@ -17,7 +17,7 @@ pub(super) fn short() -> String {
             let flags = flags(option);
             let help = format!("{}{}", option.short_help, default(option));
             let indent = 34;
-            let lines = wrap(&help, WIDTH - indent);
+            let lines = wrap(&help, HELP_WIDTH - indent);
             let first = if flags.len() < indent {
                 format!("{flags:<indent$}")
             } else {
@@ -41,7 +41,7 @@ pub(super) fn long() -> String {
 }
 
 fn head() -> String {
-    let introduction = wrap(INTRODUCTION, WIDTH).join("\n");
+    let introduction = wrap(INTRODUCTION, HELP_WIDTH).join("\n");
     format!("{introduction}\n\nUsage: vast-threatbus [OPTIONS]\n")
 }
 
@@ -53,17 +53,17 @@ fn entry(option: &Opt) -> String {
     ];
     let mut lines: Vec<String> = Vec::new();
     for paragraph in paragraphs.iter().filter(|text| !text.is_empty()) {
-        lines.extend(wrap(paragraph, WIDTH - 10));
+        lines.extend(wrap(paragraph, HELP_WIDTH - 10));
     }
     if option.explains_words() {
         for (word, meaning) in option.words() {
             let words = format!("- {word}: {meaning}");
-            for (number, line) in wrap(&words, WIDTH - 12).into_iter().enumerate() {
+            for (number, line) in wrap(&words, HELP_WIDTH - 12).into_iter().enumerate() {
                 let indent = if number == 0 { "" } else { "  " };
                 lines.push(format!("{indent}{line}"));
             }
         }
-    } else if matches!(option.kind, Kind::LogLevel(_)) {
+    } else if matches!(option.kind, OptionKind::LogLevel(_)) {
         let words: Vec<_> = option.words().iter().map(|word| word.0).collect();
         lines.push(format!("One of {}.", words.join(", ")));
     }
@@ -86,7 +86,7 @@ fn tail() -> String {
             DEFAULT_FILES.join(", ")
         ),
     ];
-    let wrapped = paragraphs.map(|text| wrap(&text, WIDTH).join("\n"));
+    let wrapped = paragraphs.map(|text| wrap(&text, HELP_WIDTH).join("\n"));
     format!("{}\n", wrapped.join("\n\n"))
 }
 

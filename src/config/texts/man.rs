@@ -4,7 +4,7 @@ use super::help::sentence;
 use super::wrap;
 use crate::config::DEFAULT_FILES;
 use crate::config::log_formats::LOG_FORMATS;
-use crate::config::options::{Kind, Name, OPTIONS, Opt, PREFIXES, Section};
+use crate::config::options::{Name, OPTIONS, Opt, OptionKind, PREFIXES, Section};
 use crate::protocol::feed::FORMATS;
 
 /// The date of its texts. It is not the date of the build, so that builds are
@@ -69,7 +69,7 @@ fn entry(option: &Opt, tag: &str) -> String {
     if !option.long_help.is_empty() {
         text += &lines(option.long_help);
     }
-    if matches!(option.kind, Kind::LogLevel(_)) {
+    if matches!(option.kind, OptionKind::LogLevel(_)) {
         let words: Vec<_> = option.words().iter().map(|word| word.0).collect();
         text += &format!("One of {}.\n", words.join(", "));
     }

@@ -8,7 +8,7 @@ mod reference;
 
 /// The texts generated from the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Text {
+pub enum GeneratedText {
     /// The short help, one line per option.
     ShortHelp,
     /// The long help.
@@ -27,42 +27,42 @@ pub enum Text {
     Markdown,
 }
 
-impl Text {
+impl GeneratedText {
     /// The texts that `--generate` prints.
-    pub const ALL: [Text; 6] = [
-        Text::Man,
-        Text::Bash,
-        Text::Zsh,
-        Text::Fish,
-        Text::ConfigExample,
-        Text::Markdown,
+    pub const ALL: [GeneratedText; 6] = [
+        GeneratedText::Man,
+        GeneratedText::Bash,
+        GeneratedText::Zsh,
+        GeneratedText::Fish,
+        GeneratedText::ConfigExample,
+        GeneratedText::Markdown,
     ];
 
     /// Its name for `--generate`.
     pub fn name(self) -> &'static str {
         match self {
-            Text::ShortHelp => "help",
-            Text::LongHelp => "long-help",
-            Text::Man => "man",
-            Text::Bash => "complete-bash",
-            Text::Zsh => "complete-zsh",
-            Text::Fish => "complete-fish",
-            Text::ConfigExample => "config-example",
-            Text::Markdown => "options-markdown",
+            GeneratedText::ShortHelp => "help",
+            GeneratedText::LongHelp => "long-help",
+            GeneratedText::Man => "man",
+            GeneratedText::Bash => "complete-bash",
+            GeneratedText::Zsh => "complete-zsh",
+            GeneratedText::Fish => "complete-fish",
+            GeneratedText::ConfigExample => "config-example",
+            GeneratedText::Markdown => "options-markdown",
         }
     }
 
     /// The text itself, ending with a newline.
     pub fn generate(self) -> String {
         match self {
-            Text::ShortHelp => help::short(),
-            Text::LongHelp => help::long(),
-            Text::Man => man::page(),
-            Text::Bash => completions::bash(),
-            Text::Zsh => completions::zsh(),
-            Text::Fish => completions::fish(),
-            Text::ConfigExample => reference::config_example(),
-            Text::Markdown => reference::markdown(),
+            GeneratedText::ShortHelp => help::short(),
+            GeneratedText::LongHelp => help::long(),
+            GeneratedText::Man => man::page(),
+            GeneratedText::Bash => completions::bash(),
+            GeneratedText::Zsh => completions::zsh(),
+            GeneratedText::Fish => completions::fish(),
+            GeneratedText::ConfigExample => reference::config_example(),
+            GeneratedText::Markdown => reference::markdown(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::help::sentence;
 use super::wrap;
-use crate::config::options::{Kind, OPTIONS, Opt, PREFIXES, Section};
+use crate::config::options::{OPTIONS, Opt, OptionKind, PREFIXES, Section};
 
 /// A file with every key: those with a default are set, the others are comments.
 pub(super) fn config_example() -> String {
@@ -44,7 +44,7 @@ fn config_entry(option: &Opt, name: &str, indent: &str) -> String {
     }
     let value = match (&option.kind, option.sample_value()) {
         // A port looks like a mapping to people, though not to the parser.
-        (Kind::Endpoint(_) | Kind::Engines(_), value) => format!("\"{value}\""),
+        (OptionKind::Endpoint(_) | OptionKind::Engines(_), value) => format!("\"{value}\""),
         (_, value) => value.to_owned(),
     };
     let comment = if option.default.is_some() { "" } else { "# " };

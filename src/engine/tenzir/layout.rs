@@ -24,13 +24,13 @@ pub(super) struct Layout {
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum TypeState {
-    Record { fields: Vec<Named> },
+    Record { fields: Vec<NamedLayout> },
     List { r#type: Box<Layout> },
     Other(IgnoredAny),
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+struct NamedLayout {
     name: String,
     r#type: Layout,
 }

@@ -14,29 +14,29 @@ use crate::matching::places::{Joined, Reading, Row, Sought, TABLE};
 use crate::observable::{Kind, Property};
 
 /// A field's name, and whether the sensor's events are JSON, whose escapes VAST keeps.
-pub(super) type Named = (String, bool);
+pub(super) type FieldName = (String, bool);
 
 /// The names of fields for each way to query.
 #[derive(Debug)]
 pub(super) struct VastFields {
     /// Host names, and addresses as text.
-    pub(super) names: Vec<Named>,
+    pub(super) names: Vec<FieldName>,
     /// Those of them in which a port can follow.
-    pub(super) hosts: Vec<Named>,
+    pub(super) hosts: Vec<FieldName>,
     /// The host of a request, and what follows it in the URL, by sensor.
-    pub(super) requests: Vec<(Vec<Named>, Vec<Named>)>,
+    pub(super) requests: Vec<(Vec<FieldName>, Vec<FieldName>)>,
     /// What follows the host in the URL of a request.
-    pub(super) targets: Vec<Named>,
+    pub(super) targets: Vec<FieldName>,
     /// Whole URLs.
-    pub(super) urls: Vec<Named>,
+    pub(super) urls: Vec<FieldName>,
     /// File names, with or without a path.
-    pub(super) files: Vec<Named>,
+    pub(super) files: Vec<FieldName>,
     /// Mail addresses, sometimes preceded by a name.
-    pub(super) mails: Vec<Named>,
+    pub(super) mails: Vec<FieldName>,
     /// Certificate subjects.
-    pub(super) subjects: Vec<Named>,
+    pub(super) subjects: Vec<FieldName>,
     /// Ports of either end.
-    pub(super) ports: Vec<Named>,
+    pub(super) ports: Vec<FieldName>,
 }
 
 /// Records in lists, which no schema of VAST has (measured).
@@ -51,7 +51,7 @@ const IN_LISTS: [&str; 7] = [
 ];
 
 /// Last components of names that occur in too many fields to be queried alone.
-const GENERIC: [&str; 8] = ["name", "dns", "rname", "from", "to", "cc", "arg", "file"];
+const GENERIC_NAMES: [&str; 8] = ["name", "dns", "rname", "from", "to", "cc", "arg", "file"];
 
 impl VastFields {
     /// The fields of the table.
@@ -73,7 +73,7 @@ impl VastFields {
         let host = |row: &Row| joined(row, Joined::RequestHost);
         let target = |row: &Row| joined(row, Joined::RequestTarget);
         let sensor = |is_json| {
-            let of = |all: Vec<Named>| all.into_iter().filter(|one| one.1 == is_json).collect();
+            let of = |all: Vec<FieldName>| all.into_iter().filter(|one| one.1 == is_json).collect();
             (of(all_of(host)), of(all_of(target)))
         };
         VastFields {
@@ -111,7 +111,7 @@ impl VastFields {
 
 /// The names of the fields in these rows, without those that another name already
 /// matches.
-fn all_of(is_one: impl Fn(&Row) -> bool) -> Vec<Named> {
+fn all_of(is_one: impl Fn(&Row) -> bool) -> Vec<FieldName> {
     let mut names = BTreeSet::new();
     for row in TABLE.iter().filter(|row| is_one(row)) {
         names.extend(row.eve.iter().map(|path| ((*path).to_owned(), true)));
@@ -128,12 +128,12 @@ fn is_in_list(path: &str) -> bool {
 }
 
 /// The same by the last component of their names, if that is specific enough.
-fn short(names: Vec<Named>) -> Vec<Named> {
+fn short(names: Vec<FieldName>) -> Vec<FieldName> {
     let short = names.into_iter().map(|(name, is_json)| {
         let mut parts = name.rsplitn(3, '.');
         let last = parts.next().unwrap_or_default();
         let short = match parts.next() {
-            Some(above) if GENERIC.contains(&last) => format!("{above}.{last}"),
+            Some(above) if GENERIC_NAMES.contains(&last) => format!("{above}.{last}"),
             _ => last.to_owned(),
         };
         (short, is_json)
@@ -142,12 +142,12 @@ fn short(names: Vec<Named>) -> Vec<Named> {
 }
 
 /// Removes names that another name already matches.
-fn fewest(names: BTreeSet<Named>) -> Vec<Named> {
-    let is_meant = |(name, _): &&Named| {
+fn fewest(names: BTreeSet<FieldName>) -> Vec<FieldName> {
+    let is_meant = |(name, _): &&FieldName| {
         let mut others = names.iter().filter(|(other, _)| other != name);
         !others.any(|(other, _)| name.ends_with(other.as_str()))
     };
-    let mut fewest: Vec<Named> = Vec::new();
+    let mut fewest: Vec<FieldName> = Vec::new();
     for (name, is_json) in names.iter().filter(is_meant) {
         // A name of both kinds of sensors occurs twice.
         match fewest.iter_mut().find(|known| known.0 == *name) {
@@ -168,7 +168,7 @@ fn fewest(names: BTreeSet<Named>) -> Vec<Named> {
 mod tests {
     use super::*;
 
-    fn names(fields: &[Named]) -> Vec<&str> {
+    fn names(fields: &[FieldName]) -> Vec<&str> {
         fields.iter().map(|(name, _)| name.as_str()).collect()
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let fields = VastFields::shared();
         for all in [&fields.names, &fields.urls, &fields.files, &fields.mails] {
             for (name, _) in all {
-                let ends = |(other, _): &&Named| name.ends_with(other.as_str());
+                let ends = |(other, _): &&FieldName| name.ends_with(other.as_str());
                 assert_eq!(all.iter().filter(ends).count(), 1, "{name}");
             }
         }

@@ -41,7 +41,7 @@ const LONGEST_ARGUMENT: usize = 100_000;
 const REFERENCE: &str = "threatbus__";
 
 /// Matches every event.
-const EVERYTHING: &str = "#type ~ /.*/";
+const EVERY_EVENT: &str = "#type ~ /.*/";
 
 /// How this program gets the matches in new events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl EventStream for Watch {
                 "--continuous",
                 "--caf.scheduler.max-threads=1",
                 "json",
-                EVERYTHING,
+                EVERY_EVENT,
             ]),
         };
         let limits = Limits { time: None, stop };

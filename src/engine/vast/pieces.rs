@@ -63,8 +63,8 @@ impl QueryPieces {
     }
 
     /// A reader of the whole text.
-    pub(super) fn reader(&self) -> Reader<'_> {
-        Reader {
+    pub(super) fn reader(&self) -> PiecesReader<'_> {
+        PiecesReader {
             current: b"",
             next: self.whole.iter(),
             last: self.last.as_bytes(),
@@ -82,13 +82,13 @@ impl From<String> for QueryPieces {
 }
 
 /// Reads one piece after the other.
-pub(super) struct Reader<'a> {
+pub(super) struct PiecesReader<'a> {
     current: &'a [u8],
     next: std::slice::Iter<'a, Arc<str>>,
     last: &'a [u8],
 }
 
-impl BufRead for Reader<'_> {
+impl BufRead for PiecesReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.current.is_empty() {
             self.current = match self.next.next() {
@@ -104,7 +104,7 @@ impl BufRead for Reader<'_> {
     }
 }
 
-impl Read for Reader<'_> {
+impl Read for PiecesReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.fill_buf()?.read(buffer)?;
         self.consume(count);

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use std::mem::take;
 use std::sync::Arc;
 
-use super::fields::{Named, VastFields};
+use super::fields::{FieldName, VastFields};
 use super::literal::{kept_escapes, quote, why_not};
 use super::pieces::{OR, QueryPieces};
 use super::version::VastVersion;
@@ -114,7 +114,7 @@ pub(super) fn has_case(kind: Kind) -> bool {
     }
 }
 
-fn fields_of(kind: Kind) -> Vec<&'static [Named]> {
+fn fields_of(kind: Kind) -> Vec<&'static [FieldName]> {
     let fields = VastFields::shared();
     match kind {
         Kind::Domain | Kind::Subdomain => vec![&fields.names],
@@ -349,7 +349,7 @@ impl Predicates {
     }
 
     /// A substring of each of these fields.
-    fn part(&mut self, fields: &[Named], part: &str) {
+    fn part(&mut self, fields: &[FieldName], part: &str) {
         for (field, is_json) in fields {
             // Escapes that VAST keeps are longer; most still contain the substring
             // itself.
@@ -407,7 +407,7 @@ fn quoted<'t>(texts: impl IntoIterator<Item = &'t String>, is_json: bool) -> BTr
 }
 
 /// `(field in [a, b] || other in [a, b])`; `None` if the list is empty.
-fn lists(fields: &[Named], texts: &BTreeSet<String>) -> Option<String> {
+fn lists(fields: &[FieldName], texts: &BTreeSet<String>) -> Option<String> {
     let lists = fields.iter();
     let lists: Vec<String> = lists
         .filter_map(|(field, is_json)| list(field, &quoted(texts, *is_json)))

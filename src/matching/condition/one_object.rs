@@ -46,7 +46,7 @@ pub(super) fn holds(condition: &Condition, event: &impl View) -> bool {
     for subject in &mut subjects {
         subject.look_at(event);
     }
-    Search {
+    ObjectSearch {
         condition,
         subjects,
         chosen: Vec::new(),
@@ -253,7 +253,7 @@ fn any_is_settled(ways: Ways) -> bool {
     })
 }
 
-struct Search<'c, E> {
+struct ObjectSearch<'c, E> {
     condition: &'c Condition,
     subjects: Vec<SubjectTests<'c>>,
     /// The chosen profile of each subject so far.
@@ -263,7 +263,7 @@ struct Search<'c, E> {
     event: &'c E,
 }
 
-impl<E: View> Search<'_, E> {
+impl<E: View> ObjectSearch<'_, E> {
     /// Whether the condition holds for any combination of objects.
     fn any(&mut self) -> bool {
         if self.left == 0 {

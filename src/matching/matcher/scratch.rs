@@ -29,7 +29,7 @@ pub(super) struct Requests {
     /// Hosts and targets, concatenated.
     pub(super) texts: String,
     pub(super) hosts: Vec<Host>,
-    pub(super) targets: Vec<Target>,
+    pub(super) targets: Vec<SeenTarget>,
     pub(super) query: Option<Range<usize>>,
     pub(super) port: Option<u16>,
 }
@@ -42,7 +42,7 @@ pub(super) struct Host {
 }
 
 #[derive(Debug)]
-pub(super) struct Target {
+pub(super) struct SeenTarget {
     pub(super) text: Range<usize>,
     pub(super) at: At,
     /// The value as written in the event.

@@ -370,7 +370,7 @@ impl Ages {
 
 /// Things that arrive and leave in the same order, and the age of the oldest in seconds.
 #[derive(Debug, Default)]
-pub struct Flow(Mutex<Stream>);
+pub struct InTransit(Mutex<Stream>);
 
 #[derive(Debug, Default)]
 struct Stream {
@@ -379,7 +379,7 @@ struct Stream {
     marks: VecDeque<(u64, Instant)>,
 }
 
-impl Flow {
+impl InTransit {
     /// So many come.
     pub fn come(&self, count: u64, now: Instant) {
         let mut stream = lock(&self.0);
@@ -504,7 +504,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_a_flow_is_the_first_that_has_not_gone() {
-        let flow = Flow::default();
+        let flow = InTransit::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         for second in [0, 0, 3, 5] {

@@ -162,14 +162,14 @@ fn a_bridge_is_called_by_its_name_or_by_host_and_configuration() {
     assert_eq!(bridge(None, None), host::node_name());
 }
 
-fn start(config: &Files, metrics: &Arc<Metrics>) -> Telemetry {
+fn start(config: &MetricsFiles, metrics: &Arc<Metrics>) -> Telemetry {
     Telemetry::start(config, None, None, metrics)
 }
 
 #[test]
 fn without_an_interval_nothing_is_written() {
     let directory = tempfile::tempdir().expect("a temporary directory");
-    let config = Files {
+    let config = MetricsFiles {
         interval: None,
         filename: Some(directory.path().join("influx")),
         prometheus: Some(directory.path().join("x.prom")),
@@ -185,7 +185,7 @@ fn files_are_written_whole_and_a_bad_place_is_no_end() {
     let place = |name: &str| Some(directory.path().join(name));
     let metrics = Arc::new(Metrics::default());
     for (influx, prom) in [("influx", "x.prom"), ("none/influx", "none/x.prom")] {
-        let config = Files {
+        let config = MetricsFiles {
             interval: Some(Duration::from_secs(3600)),
             filename: place(influx),
             prometheus: place(prom),
@@ -209,7 +209,7 @@ fn a_file_for_prometheus_is_there_from_the_start_and_not_after_a_clean_end() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("x.prom");
     fs::write(&path, "vast_threatbus_engine_up 1\n").expect("what was left");
-    let config = Files {
+    let config = MetricsFiles {
         interval: Some(Duration::from_secs(3600)),
         filename: None,
         prometheus: Some(path.clone()),

@@ -5,7 +5,7 @@ mod table;
 
 use super::pattern::{ObjectPath, Step};
 
-pub use table::{PATHS, PathRow, Target};
+pub use table::{PATHS, PathRow, PathTarget};
 
 /// The row of a path.
 pub fn find(path: &ObjectPath) -> Option<&'static PathRow> {

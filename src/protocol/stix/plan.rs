@@ -13,7 +13,7 @@ use std::fmt;
 
 use time::OffsetDateTime;
 
-use super::pattern::{Pattern, Position};
+use super::pattern::{Pattern, PatternPosition};
 use crate::indicator::{LeftOut, Selection};
 use crate::matching::condition::{Check, Condition};
 use crate::matching::sequence::Expression;
@@ -76,7 +76,7 @@ enum PartFault {
 }
 
 impl PartFault {
-    fn unsupported(position: Position, reason: impl fmt::Display) -> Self {
+    fn unsupported(position: PatternPosition, reason: impl fmt::Display) -> Self {
         PartFault::Unsupported(format!("{position}: {reason}"))
     }
 

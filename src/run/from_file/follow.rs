@@ -39,7 +39,7 @@ impl FileState {
 
 /// A file that has been read.
 #[derive(Debug)]
-struct Taken {
+struct ReadFeed {
     state: FileState,
     /// A different state, and since when the file has it.
     changed: Option<(FileState, Instant)>,
@@ -48,12 +48,12 @@ struct Taken {
 
 /// All files that have been read.
 #[derive(Debug, Default)]
-pub struct Sets(BTreeMap<FeedFile, Taken>);
+pub struct Sets(BTreeMap<FeedFile, ReadFeed>);
 
 impl Sets {
     /// Records a file's state before it was read, and its indicators.
     pub fn taken(&mut self, source: FeedFile, state: FileState, ids: Ids) {
-        let taken = Taken {
+        let taken = ReadFeed {
             state,
             changed: None,
             ids,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::process::stop::Backoff;
 
 /// The most contexts that are sent at once.
-pub const MOST_LINES: usize = 1000;
+pub const MOST_CONTEXTS: usize = 1000;
 
 /// The most bytes of contexts that are sent at once. A single context may be longer.
 pub const MOST_BYTES: usize = 1 << 20;
@@ -73,9 +73,9 @@ impl LinesPace {
         self.failed_before = false;
         self.pauses.reset();
         if took > SLOW {
-            self.lines = (lines / 2).clamp(1, MOST_LINES);
+            self.lines = (lines / 2).clamp(1, MOST_CONTEXTS);
         } else if took < FAST && lines >= self.lines {
-            self.lines = (self.lines * 4).min(MOST_LINES);
+            self.lines = (self.lines * 4).min(MOST_CONTEXTS);
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Receiver;
 use log::{debug, warn};
 
-use super::pace::{MOST_BYTES, MOST_LINES};
+use super::pace::{MOST_BYTES, MOST_CONTEXTS};
 use super::round::{Round, RoundFault};
 use super::schedule::Begun;
 use super::{CommandKey, SharedPool, TransformInput, TransformJob, TransformOutput, lock};
@@ -369,7 +369,10 @@ fn fitting(inputs: &[&TransformInput], lines: usize) -> usize {
         bytes += input.context.as_str().len() + 1;
         bytes <= MOST_BYTES
     };
-    let count = inputs.iter().take(lines.min(MOST_LINES)).take_while(fits);
+    let count = inputs
+        .iter()
+        .take(lines.min(MOST_CONTEXTS))
+        .take_while(fits);
     count.count().max(1)
 }
 

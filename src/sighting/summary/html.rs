@@ -16,7 +16,7 @@ const STYLE_HASH: &str = "vObajTyNmHyIHRs+tWbo84Y/xO/SQYLFVUTDPmQ+v6w=";
 const SCRIPT_HASH: &str = "G/7LA842E2iWlvx+hvgATVHkKAILSlTWaTPmf9d/l2M=";
 
 /// The width of the chart, in its own units.
-const WIDTH: f64 = 600.0;
+const CHART_WIDTH: f64 = 600.0;
 const HEIGHT: f64 = 120.0;
 /// The base line of the bars; the times are below it.
 const BASE: f64 = 100.0;
@@ -69,11 +69,11 @@ fn time_line(summary: &SightingSummary, page: &mut String) {
     push(
         page,
         format_args!(
-            "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Sightings over time\">\n\
-             <line x1=\"0\" y1=\"{BASE}\" x2=\"{WIDTH}\" y2=\"{BASE}\"/>\n"
+            "<svg viewBox=\"0 0 {CHART_WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Sightings over time\">\n\
+             <line x1=\"0\" y1=\"{BASE}\" x2=\"{CHART_WIDTH}\" y2=\"{BASE}\"/>\n"
         ),
     );
-    let step = WIDTH / summary.line.len() as f64;
+    let step = CHART_WIDTH / summary.line.len() as f64;
     for (number, (from, count)) in summary.line.iter().enumerate() {
         if *count == 0 {
             continue;
@@ -96,7 +96,7 @@ fn time_line(summary: &SightingSummary, page: &mut String) {
         page,
         format_args!(
             "<text x=\"0\" y=\"116\">{}</text>\n\
-             <text x=\"{WIDTH}\" y=\"116\" text-anchor=\"end\">{}</text>\n</svg>\n",
+             <text x=\"{CHART_WIDTH}\" y=\"116\" text-anchor=\"end\">{}</text>\n</svg>\n",
             moment(first.0),
             moment(last.0.saturating_add(summary.span)),
         ),

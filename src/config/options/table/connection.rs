@@ -1,7 +1,7 @@
 //! What to connect to: engines and the bus.
 
 use crate::config::ProtocolChoice;
-use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+use crate::config::options::{ChoiceValue, Name, Opt, OptionKind, Section};
 
 /// The options of this section.
 pub const ROWS: &[Opt] = &[
@@ -9,7 +9,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("engine"),
         short: None,
         value_name: "ENGINE",
-        kind: Kind::Engine(|settings, value| settings.engine = value),
+        kind: OptionKind::Engine(|settings, value| settings.engine = value),
         default: Some("auto"),
         sample: None,
         section: Section::Connection,
@@ -21,7 +21,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("vast"),
         short: Some('v'),
         value_name: "EP",
-        kind: Kind::Engines(|settings| &mut settings.nodes),
+        kind: OptionKind::Engines(|settings| &mut settings.nodes),
         default: Some("localhost:42000"),
         sample: None,
         section: Section::Connection,
@@ -38,7 +38,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("engine-endpoint"),
         short: None,
         value_name: "EP",
-        kind: Kind::Engines(|settings| &mut settings.nodes),
+        kind: OptionKind::Engines(|settings| &mut settings.nodes),
         default: None,
         sample: Some("localhost:5158"),
         section: Section::Connection,
@@ -49,7 +49,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("vast-binary"),
         short: Some('b'),
         value_name: "PROGRAM",
-        kind: Kind::Program(|settings, value| settings.vast_binary = value),
+        kind: OptionKind::Program(|settings, value| settings.vast_binary = value),
         default: Some("vast"),
         sample: None,
         section: Section::Connection,
@@ -61,7 +61,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("engine-binary"),
         short: None,
         value_name: "PROGRAM",
-        kind: Kind::Program(|settings, value| settings.vast_binary = value),
+        kind: OptionKind::Program(|settings, value| settings.vast_binary = value),
         default: None,
         sample: Some("tenzir"),
         section: Section::Connection,
@@ -72,7 +72,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("tenzir-binary"),
         short: None,
         value_name: "PROGRAM",
-        kind: Kind::Program(|settings, value| settings.tenzir_binary = Some(value)),
+        kind: OptionKind::Program(|settings, value| settings.tenzir_binary = Some(value)),
         default: None,
         sample: Some("/opt/tenzir/bin/tenzir"),
         section: Section::Connection,
@@ -84,7 +84,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("threatbus"),
         short: Some('t'),
         value_name: "EP",
-        kind: Kind::Endpoint(|settings, value| settings.threatbus = Some(value)),
+        kind: OptionKind::Endpoint(|settings, value| settings.threatbus = Some(value)),
         default: Some("localhost:13370"),
         sample: None,
         section: Section::Connection,
@@ -95,7 +95,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("protocol"),
         short: None,
         value_name: "PROTOCOL",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "auto",
                 help: "what the broker says",
@@ -123,7 +123,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("connect-timeout"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.connect_timeout = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.connect_timeout = value),
         default: Some("30"),
         sample: None,
         section: Section::Connection,
@@ -137,7 +137,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("snapshot"),
         short: Some('s'),
         value_name: "DAYS",
-        kind: Kind::Whole(0, 3650, |settings, value| settings.snapshot_days = value),
+        kind: OptionKind::Whole(0, 3650, |settings, value| settings.snapshot_days = value),
         default: Some("0"),
         sample: None,
         section: Section::Connection,

@@ -1,6 +1,6 @@
 //! Help, version, configuration file, and hidden options.
 
-use crate::config::options::{Action, Kind, Name, Opt, Section};
+use crate::config::options::{Action, Name, Opt, OptionKind, Section};
 
 /// The options of this section.
 pub const ROWS: &[Opt] = &[
@@ -8,7 +8,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("config"),
         short: Some('c'),
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.config_file = value),
+        kind: OptionKind::File(|settings, value| settings.config_file = value),
         default: None,
         sample: None,
         section: Section::General,
@@ -22,7 +22,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("migrate"),
         short: None,
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.migrate = value),
+        kind: OptionKind::File(|settings, value| settings.migrate = value),
         default: None,
         sample: None,
         section: Section::General,
@@ -35,7 +35,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("check"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.check = value),
+        kind: OptionKind::Switch(|settings, value| settings.check = value),
         default: Some("false"),
         sample: None,
         section: Section::General,
@@ -48,7 +48,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("help"),
         short: Some('h'),
         value_name: "",
-        kind: Kind::Action(Action::Help),
+        kind: OptionKind::Action(Action::Help),
         default: None,
         sample: None,
         section: Section::General,
@@ -59,7 +59,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("version"),
         short: Some('V'),
         value_name: "",
-        kind: Kind::Action(Action::Version),
+        kind: OptionKind::Action(Action::Version),
         default: None,
         sample: None,
         section: Section::General,
@@ -70,7 +70,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("generate"),
         short: None,
         value_name: "TEXT",
-        kind: Kind::Action(Action::Generate),
+        kind: OptionKind::Action(Action::Generate),
         default: None,
         sample: None,
         section: Section::Hidden,

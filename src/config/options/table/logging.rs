@@ -1,7 +1,7 @@
 //! What the program reports about itself.
 
 use crate::config::Format;
-use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+use crate::config::options::{ChoiceValue, Name, Opt, OptionKind, Section};
 
 /// The options of this section.
 pub const ROWS: &[Opt] = &[
@@ -9,7 +9,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("loglevel"),
         short: Some('l'),
         value_name: "LEVEL",
-        kind: Kind::LogLevel(|settings, value| settings.console_verbosity = value),
+        kind: OptionKind::LogLevel(|settings, value| settings.console_verbosity = value),
         default: Some("info"),
         sample: None,
         section: Section::Logging,
@@ -22,7 +22,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("log-format"),
         short: None,
         value_name: "FORMAT",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "text",
                 help: "time, level and message",
@@ -46,7 +46,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("logging.console"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.log_to_console = value),
+        kind: OptionKind::Switch(|settings, value| settings.log_to_console = value),
         default: Some("true"),
         sample: None,
         section: Section::Logging,
@@ -57,7 +57,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("logging.console_verbosity"),
         short: None,
         value_name: "LEVEL",
-        kind: Kind::LogLevel(|settings, value| settings.console_verbosity = value),
+        kind: OptionKind::LogLevel(|settings, value| settings.console_verbosity = value),
         default: None,
         sample: Some("info"),
         section: Section::Logging,
@@ -68,7 +68,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("logging.file"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.log_to_file = value),
+        kind: OptionKind::Switch(|settings, value| settings.log_to_file = value),
         default: Some("false"),
         sample: None,
         section: Section::Logging,
@@ -79,7 +79,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("logging.file_verbosity"),
         short: None,
         value_name: "LEVEL",
-        kind: Kind::LogLevel(|settings, value| settings.file_verbosity = value),
+        kind: OptionKind::LogLevel(|settings, value| settings.file_verbosity = value),
         default: Some("info"),
         sample: None,
         section: Section::Logging,
@@ -90,7 +90,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("logging.filename"),
         short: None,
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.log_file = value),
+        kind: OptionKind::File(|settings, value| settings.log_file = value),
         default: Some("vast-threatbus.log"),
         sample: None,
         section: Section::Logging,
@@ -101,7 +101,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("metrics.interval"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.metrics_interval = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.metrics_interval = value),
         default: Some("10"),
         sample: None,
         section: Section::Logging,
@@ -112,7 +112,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::KeyOnly("metrics.filename"),
         short: None,
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.metrics_file = value),
+        kind: OptionKind::File(|settings, value| settings.metrics_file = value),
         default: None,
         sample: Some("metrics.log"),
         section: Section::Logging,
@@ -124,7 +124,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("metrics-prometheus"),
         short: None,
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.metrics_prometheus = value),
+        kind: OptionKind::File(|settings, value| settings.metrics_prometheus = value),
         default: None,
         sample: Some("/var/lib/prometheus/node-exporter/vast-threatbus.prom"),
         section: Section::Logging,
@@ -136,7 +136,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("sensor-name"),
         short: None,
         value_name: "NAME",
-        kind: Kind::Text(|settings, value| settings.sensor_name = value),
+        kind: OptionKind::Text(|settings, value| settings.sensor_name = value),
         default: None,
         sample: Some("sensor-1"),
         section: Section::Logging,

@@ -1,7 +1,7 @@
 //! What is matched, and how.
 
 use crate::config::LiveEngine;
-use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+use crate::config::options::{ChoiceValue, Name, Opt, OptionKind, Section};
 use crate::matching::Mode;
 
 /// The options of this section.
@@ -10,7 +10,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("retro-match"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.retro_match = value),
+        kind: OptionKind::Switch(|settings, value| settings.retro_match = value),
         default: Some("false"),
         sample: None,
         section: Section::Matching,
@@ -22,7 +22,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("live-match"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.live_match = value),
+        kind: OptionKind::Switch(|settings, value| settings.live_match = value),
         default: Some("false"),
         sample: None,
         section: Section::Matching,
@@ -34,7 +34,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("live-engine"),
         short: None,
         value_name: "ENGINE",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "auto",
                 help: "what this VAST supports: it is queried once",
@@ -66,7 +66,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("matcher-name"),
         short: None,
         value_name: "NAME",
-        kind: Kind::Text(|settings, value| settings.matcher_name = value),
+        kind: OptionKind::Text(|settings, value| settings.matcher_name = value),
         default: None,
         sample: Some("threatbus"),
         section: Section::Matching,
@@ -78,7 +78,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("retro-match-max-events"),
         short: None,
         value_name: "N",
-        kind: Kind::Whole(0, u64::MAX, |settings, value| {
+        kind: OptionKind::Whole(0, u64::MAX, |settings, value| {
             settings.retro_match_max_events = value;
         }),
         default: Some("0"),
@@ -91,7 +91,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("retro-match-timeout"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.retro_match_timeout = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.retro_match_timeout = value),
         default: Some("3600"),
         sample: None,
         section: Section::Matching,
@@ -102,7 +102,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("observation-memory"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(1, |settings, value| settings.observation_memory = value),
+        kind: OptionKind::Seconds(1, |settings, value| settings.observation_memory = value),
         default: Some("86400"),
         sample: None,
         section: Section::Matching,
@@ -114,7 +114,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("match"),
         short: None,
         value_name: "MODE",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "exact",
                 help: "whole texts in the engine's concepts, as the original does",
@@ -144,7 +144,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("match-answers"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.match_answers = value),
+        kind: OptionKind::Switch(|settings, value| settings.match_answers = value),
         default: Some("true"),
         sample: None,
         section: Section::Matching,
@@ -157,7 +157,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("domains-match-subdomains"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.domains_match_subdomains = value),
+        kind: OptionKind::Switch(|settings, value| settings.domains_match_subdomains = value),
         default: Some("false"),
         sample: None,
         section: Section::Matching,
@@ -169,7 +169,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("urls-match-host"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.urls_match_host = value),
+        kind: OptionKind::Switch(|settings, value| settings.urls_match_host = value),
         default: Some("false"),
         sample: None,
         section: Section::Matching,
@@ -181,7 +181,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("allow"),
         short: None,
         value_name: "FILE...",
-        kind: Kind::Files(|settings| &mut settings.allow),
+        kind: OptionKind::Files(|settings| &mut settings.allow),
         default: None,
         sample: Some("/etc/vast-threatbus/allow.txt"),
         section: Section::Matching,
@@ -195,7 +195,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("allow-defaults"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.allow_defaults = value),
+        kind: OptionKind::Switch(|settings, value| settings.allow_defaults = value),
         default: Some("true"),
         sample: None,
         section: Section::Matching,
@@ -208,7 +208,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("batch-size"),
         short: None,
         value_name: "N",
-        kind: Kind::Whole(1, 1_000_000, |settings, value| settings.batch_size = value),
+        kind: OptionKind::Whole(1, 1_000_000, |settings, value| settings.batch_size = value),
         default: Some("10000"),
         sample: None,
         section: Section::Matching,
@@ -220,7 +220,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("max-background-tasks"),
         short: Some('U'),
         value_name: "N",
-        kind: Kind::Whole(1, 1000, |settings, value| {
+        kind: OptionKind::Whole(1, 1000, |settings, value| {
             settings.max_background_tasks = value;
         }),
         default: Some("8"),

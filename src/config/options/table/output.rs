@@ -1,6 +1,6 @@
 //! Where sightings are sent, and what they contain.
 
-use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+use crate::config::options::{ChoiceValue, Name, Opt, OptionKind, Section};
 use crate::config::{CommandMode, Output};
 
 /// The options of this section.
@@ -9,7 +9,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("sink"),
         short: Some('S'),
         value_name: "SINK",
-        kind: Kind::Sink(|settings, value| settings.sink = value),
+        kind: OptionKind::Sink(|settings, value| settings.sink = value),
         default: None,
         sample: Some("STDOUT"),
         section: Section::Output,
@@ -27,7 +27,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("sink-mode"),
         short: None,
         value_name: "MODE",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "each",
                 help: "a process for every sighting",
@@ -53,7 +53,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("output"),
         short: None,
         value_name: "WHAT",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "context",
                 help: "the context of each sighting, the matched event",
@@ -77,7 +77,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("transform-context"),
         short: Some('T'),
         value_name: "COMMAND",
-        kind: Kind::Command(|settings, value| settings.transform_context = value),
+        kind: OptionKind::Command(|settings, value| settings.transform_context = value),
         default: None,
         sample: Some("fever alertify --alert-prefix 'MY PREFIX' --extra-key my-ioc --ioc %ioc"),
         section: Section::Output,
@@ -91,7 +91,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("transform-mode"),
         short: None,
         value_name: "MODE",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "each",
                 help: "a process for every sighting",
@@ -117,7 +117,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("transform-processes"),
         short: None,
         value_name: "N",
-        kind: Kind::Whole(1, 1000, |settings, value| {
+        kind: OptionKind::Whole(1, 1000, |settings, value| {
             settings.transform_processes = value
         }),
         default: Some("8"),
@@ -130,7 +130,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("unflatten"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.unflatten = value),
+        kind: OptionKind::Switch(|settings, value| settings.unflatten = value),
         default: Some("false"),
         sample: None,
         section: Section::Output,
@@ -141,7 +141,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("aggregate"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.aggregate = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.aggregate = value),
         default: Some("0"),
         sample: Some("300"),
         section: Section::Output,
@@ -155,7 +155,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("max-sightings-per-minute"),
         short: None,
         value_name: "N",
-        kind: Kind::Whole(0, 1_000_000_000, |settings, value| {
+        kind: OptionKind::Whole(0, 1_000_000_000, |settings, value| {
             settings.max_sightings_per_minute = value;
         }),
         default: Some("0"),
@@ -168,7 +168,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("confirm-delivery"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.confirm_delivery = Some(value)),
+        kind: OptionKind::Switch(|settings, value| settings.confirm_delivery = Some(value)),
         default: None,
         sample: Some("true"),
         section: Section::Output,
@@ -184,7 +184,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("queue-max-bytes"),
         short: None,
         value_name: "BYTES",
-        kind: Kind::Whole(65_536, 1_099_511_627_776, |settings, value| {
+        kind: OptionKind::Whole(65_536, 1_099_511_627_776, |settings, value| {
             settings.queue_max_bytes = value;
         }),
         default: Some("67108864"),
@@ -197,7 +197,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("state-dir"),
         short: None,
         value_name: "DIR",
-        kind: Kind::File(|settings, value| settings.state_dir = value),
+        kind: OptionKind::File(|settings, value| settings.state_dir = value),
         default: None,
         sample: Some("/var/lib/vast-threatbus"),
         section: Section::Output,
@@ -211,7 +211,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("spool-max-bytes"),
         short: None,
         value_name: "BYTES",
-        kind: Kind::Whole(1_048_576, 1_099_511_627_776, |settings, value| {
+        kind: OptionKind::Whole(1_048_576, 1_099_511_627_776, |settings, value| {
             settings.spool_max_bytes = value;
         }),
         default: Some("1073741824"),
@@ -225,7 +225,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("report-once"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.report_once = value),
+        kind: OptionKind::Switch(|settings, value| settings.report_once = value),
         default: Some("false"),
         sample: None,
         section: Section::Output,
@@ -238,7 +238,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("remember-days"),
         short: None,
         value_name: "DAYS",
-        kind: Kind::Whole(1, 3650, |settings, value| settings.remember_days = value),
+        kind: OptionKind::Whole(1, 3650, |settings, value| settings.remember_days = value),
         default: Some("90"),
         sample: None,
         section: Section::Output,

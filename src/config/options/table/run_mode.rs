@@ -1,6 +1,6 @@
 //! Files instead of the bus and of VAST, and runs that end.
 
-use crate::config::options::{ChoiceValue, Kind, Name, Opt, Section};
+use crate::config::options::{ChoiceValue, Name, Opt, OptionKind, Section};
 use crate::protocol::feed::FileFormat;
 
 /// The options of this section.
@@ -9,7 +9,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("indicators"),
         short: None,
         value_name: "FILE...",
-        kind: Kind::Files(|settings| &mut settings.indicators),
+        kind: OptionKind::Files(|settings| &mut settings.indicators),
         default: None,
         sample: Some("/srv/feeds/indicators.jsonl"),
         section: Section::RunMode,
@@ -25,7 +25,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("indicators-format"),
         short: None,
         value_name: "FORMAT",
-        kind: Kind::Choice(&[
+        kind: OptionKind::Choice(&[
             ChoiceValue {
                 name: "auto",
                 help: "detected from the content",
@@ -92,7 +92,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("indicators-column"),
         short: None,
         value_name: "COLUMN",
-        kind: Kind::Text(|settings, value| settings.indicators_column = value),
+        kind: OptionKind::Text(|settings, value| settings.indicators_column = value),
         default: None,
         sample: Some("url"),
         section: Section::RunMode,
@@ -104,7 +104,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("events"),
         short: None,
         value_name: "FILE...",
-        kind: Kind::Files(|settings| &mut settings.events),
+        kind: OptionKind::Files(|settings| &mut settings.events),
         default: None,
         sample: Some("/var/log/suricata/eve.json"),
         section: Section::RunMode,
@@ -119,7 +119,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("follow"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.follow = value),
+        kind: OptionKind::Switch(|settings, value| settings.follow = value),
         default: Some("false"),
         sample: None,
         section: Section::RunMode,
@@ -131,7 +131,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("once"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.once = value),
+        kind: OptionKind::Switch(|settings, value| settings.once = value),
         default: Some("false"),
         sample: None,
         section: Section::RunMode,
@@ -144,7 +144,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("idle"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.idle = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.idle = value),
         default: Some("10"),
         sample: None,
         section: Section::RunMode,
@@ -155,7 +155,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("deadline"),
         short: None,
         value_name: "SECS",
-        kind: Kind::Seconds(0, |settings, value| settings.deadline = value),
+        kind: OptionKind::Seconds(0, |settings, value| settings.deadline = value),
         default: Some("0"),
         sample: None,
         section: Section::RunMode,
@@ -166,7 +166,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("summary-file"),
         short: None,
         value_name: "FILE...",
-        kind: Kind::Files(|settings| &mut settings.summary_files),
+        kind: OptionKind::Files(|settings| &mut settings.summary_files),
         default: None,
         sample: Some("/srv/reports/sightings.html"),
         section: Section::RunMode,
@@ -180,7 +180,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::Anywhere("exit-code"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.exit_code = value),
+        kind: OptionKind::Switch(|settings, value| settings.exit_code = value),
         default: Some("false"),
         sample: None,
         section: Section::RunMode,
@@ -191,7 +191,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("explain"),
         short: None,
         value_name: "FILE",
-        kind: Kind::File(|settings, value| settings.explain = value),
+        kind: OptionKind::File(|settings, value| settings.explain = value),
         default: None,
         sample: None,
         section: Section::RunMode,
@@ -210,7 +210,7 @@ pub const ROWS: &[Opt] = &[
         name: Name::FlagOnly("summary"),
         short: None,
         value_name: "",
-        kind: Kind::Switch(|settings, value| settings.summary = value),
+        kind: OptionKind::Switch(|settings, value| settings.summary = value),
         default: Some("false"),
         sample: None,
         section: Section::RunMode,

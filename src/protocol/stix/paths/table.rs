@@ -5,7 +5,7 @@ use crate::observable::{Kind, Property};
 
 /// How the values of an object path are written and compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub enum PathTarget {
     /// An address. It may be an IPv6 address too, as the MISP plugin of Threat Bus writes
     /// every address as `ipv4-addr`.
     Ipv4,
@@ -40,10 +40,15 @@ pub struct PathRow {
     /// Where events hold its values.
     pub place: TestedPlace,
     /// How they are written.
-    pub target: Target,
+    pub target: PathTarget,
 }
 
-const fn row(path: &'static str, subject: Subject, place: TestedPlace, target: Target) -> PathRow {
+const fn row(
+    path: &'static str,
+    subject: Subject,
+    place: TestedPlace,
+    target: PathTarget,
+) -> PathRow {
     PathRow {
         path,
         subject,
@@ -53,19 +58,24 @@ const fn row(path: &'static str, subject: Subject, place: TestedPlace, target: T
 }
 
 const fn kind(path: &'static str, subject: Subject, kind: Kind) -> PathRow {
-    row(path, subject, TestedPlace::Kind(kind), Target::Kind(kind))
+    row(
+        path,
+        subject,
+        TestedPlace::Kind(kind),
+        PathTarget::Kind(kind),
+    )
 }
 
 const fn text(path: &'static str, subject: Subject, property: Property) -> PathRow {
     kind(path, subject, Kind::Text(property))
 }
 
-const fn field(path: &'static str, subject: Subject, field: Field, target: Target) -> PathRow {
+const fn field(path: &'static str, subject: Subject, field: Field, target: PathTarget) -> PathRow {
     row(path, subject, TestedPlace::Field(field), target)
 }
 
 const fn number(path: &'static str, subject: Subject, of: Field) -> PathRow {
-    field(path, subject, of, Target::Number)
+    field(path, subject, of, PathTarget::Number)
 }
 
 /// All object paths.
@@ -74,13 +84,13 @@ pub const PATHS: &[PathRow] = &[
         "ipv4-addr:value",
         Subject::Ipv4,
         TestedPlace::Kind(Kind::Address),
-        Target::Ipv4,
+        PathTarget::Ipv4,
     ),
     row(
         "ipv6-addr:value",
         Subject::Ipv6,
         TestedPlace::Kind(Kind::Address),
-        Target::Ipv6,
+        PathTarget::Ipv6,
     ),
     kind("domain-name:value", Subject::Domain, Kind::Domain),
     kind(
@@ -105,7 +115,7 @@ pub const PATHS: &[PathRow] = &[
         "file:parent_directory_ref.path",
         Subject::File,
         TestedPlace::Kind(Kind::Text(Property::FileName)),
-        Target::Folder,
+        PathTarget::Folder,
     ),
     number("file:size", Subject::File, Field::FileSize),
     text(
@@ -174,7 +184,7 @@ pub const PATHS: &[PathRow] = &[
         "email-message:additional_header_fields.reply_to",
         Subject::Mail,
         Field::ReplyTo,
-        Target::Kind(Kind::Text(Property::Email)),
+        PathTarget::Kind(Kind::Text(Property::Email)),
     ),
     text(
         "email-message:additional_header_fields.x_mailer",
@@ -185,31 +195,31 @@ pub const PATHS: &[PathRow] = &[
         "email-message:body_multipart.body_raw_ref.name",
         Subject::Mail,
         Field::Attachment,
-        Target::Kind(Kind::Text(Property::FileName)),
+        PathTarget::Kind(Kind::Text(Property::FileName)),
     ),
     row(
         "network-traffic:src_ref.value",
         Subject::Source,
         TestedPlace::Source,
-        Target::Host,
+        PathTarget::Host,
     ),
     row(
         "network-traffic:dst_ref.value",
         Subject::Destination,
         TestedPlace::Destination,
-        Target::Host,
+        PathTarget::Host,
     ),
     row(
         "network-traffic:src_ref.type",
         Subject::Source,
         TestedPlace::Source,
-        Target::HostType,
+        PathTarget::HostType,
     ),
     row(
         "network-traffic:dst_ref.type",
         Subject::Destination,
         TestedPlace::Destination,
-        Target::HostType,
+        PathTarget::HostType,
     ),
     number(
         "network-traffic:src_port",
@@ -245,19 +255,19 @@ pub const PATHS: &[PathRow] = &[
         "network-traffic:start",
         Subject::Connection,
         Field::Start,
-        Target::Time,
+        PathTarget::Time,
     ),
     field(
         "network-traffic:end",
         Subject::Connection,
         Field::End,
-        Target::Time,
+        PathTarget::Time,
     ),
     field(
         "network-traffic:protocols",
         Subject::Connection,
         Field::Protocol,
-        Target::Protocol,
+        PathTarget::Protocol,
     ),
     text(
         "network-traffic:extensions.'http-request-ext'.request_method",
@@ -268,7 +278,7 @@ pub const PATHS: &[PathRow] = &[
         "network-traffic:extensions.'http-request-ext'.request_value",
         Subject::Connection,
         TestedPlace::Request,
-        Target::Url,
+        PathTarget::Url,
     ),
     text(
         "network-traffic:extensions.'http-request-ext'.request_header.'User-Agent'",
@@ -284,13 +294,13 @@ pub const PATHS: &[PathRow] = &[
         "network-traffic:extensions.'http-request-ext'.request_header.Host",
         Subject::Connection,
         Field::RequestHost,
-        Target::Host,
+        PathTarget::Host,
     ),
     field(
         "network-traffic:extensions.'http-request-ext'.request_header.Referer",
         Subject::Connection,
         Field::Referrer,
-        Target::Url,
+        PathTarget::Url,
     ),
     text(
         "network-traffic:extensions.'tls-ext'.ja3",

@@ -8,7 +8,7 @@ use super::{MAX_DEPTH, MAX_LENGTH};
 
 /// The position of a part of a pattern in its text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Position {
+pub struct PatternPosition {
     /// The number of bytes before it.
     pub offset: u32,
     /// Its length in bytes.
@@ -19,7 +19,7 @@ pub struct Position {
     pub column: u32,
 }
 
-impl fmt::Display for Position {
+impl fmt::Display for PatternPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "line {}, column {}", self.line, self.column)
     }
@@ -30,7 +30,7 @@ impl fmt::Display for Position {
 #[error("{position}: {reason}")]
 pub struct PatternError {
     /// Where the error is.
-    pub position: Position,
+    pub position: PatternPosition,
     /// What is wrong.
     pub reason: Reason,
 }

@@ -5,7 +5,7 @@
 
 use memchr::{memchr2, memmem};
 
-use super::{Position, Version};
+use super::{PatternPosition, Version};
 
 /// The kind of a token. Its text is found through its offsets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -379,16 +379,16 @@ fn string_fault(rest: &[u8]) -> &'static str {
 
 /// Converts offsets into lines and columns. Offsets have to be in order, so that the text
 /// is scanned only once.
-pub(super) struct Places<'a> {
+pub(super) struct LinePlaces<'a> {
     text: &'a str,
     offset: usize,
     line: u32,
     column: u32,
 }
 
-impl<'a> Places<'a> {
+impl<'a> LinePlaces<'a> {
     pub fn new(text: &'a str) -> Self {
-        Places {
+        LinePlaces {
             text,
             offset: 0,
             line: 1,
@@ -398,7 +398,7 @@ impl<'a> Places<'a> {
 
     /// The position of the bytes `start..end`; `start` must not be less than in the
     /// previous call.
-    pub fn position(&mut self, start: usize, end: usize) -> Position {
+    pub fn position(&mut self, start: usize, end: usize) -> PatternPosition {
         for &byte in &self.text.as_bytes()[self.offset..start] {
             if byte == b'\n' {
                 self.line += 1;
@@ -408,7 +408,7 @@ impl<'a> Places<'a> {
             }
         }
         self.offset = start;
-        Position {
+        PatternPosition {
             offset: small(start),
             length: small(end - start),
             line: self.line,
@@ -545,7 +545,7 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_characters() {
-        let mut places = Places::new("é\nab");
+        let mut places = LinePlaces::new("é\nab");
         assert_eq!(places.position(0, 2).column, 1);
         let second = places.position(4, 5);
         assert_eq!(

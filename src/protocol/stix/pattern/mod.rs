@@ -12,11 +12,11 @@ mod tree;
 
 use std::fmt;
 
-pub use error::{PatternError, Position, Reason};
+pub use error::{PatternError, PatternPosition, Reason};
 pub use literal::LiteralValue;
 pub use tree::{
-    Comparison, Literal, ObjectPath, Observation, Pattern, PropertyCondition, Qualifier,
-    QualifierKind, Relation, Step, Test, Text, TextOperator,
+    Comparison, Literal, ObjectPath, Observation, Pattern, PatternText, PropertyCondition,
+    Qualifier, QualifierKind, Relation, Step, Test, TextOperator,
 };
 
 /// The longest accepted pattern in bytes.

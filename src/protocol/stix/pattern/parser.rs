@@ -2,12 +2,12 @@
 //!
 //! Only parentheses recurse, so that [`MAX_DEPTH`] bounds the stack.
 
-use super::error::{PatternError, Position, Reason};
-use super::lexer::{Keyword, Lexer, Places, Token, TokenKind, describe};
+use super::error::{PatternError, PatternPosition, Reason};
+use super::lexer::{Keyword, Lexer, LinePlaces, Token, TokenKind, describe};
 use super::literal::{self, LiteralValue};
 use super::tree::{
-    Comparison, Literal, ObjectPath, Observation, Pattern, PropertyCondition, Qualifier,
-    QualifierKind, Relation, Step, Test, Text, TextOperator,
+    Comparison, Literal, ObjectPath, Observation, Pattern, PatternText, PropertyCondition,
+    Qualifier, QualifierKind, Relation, Step, Test, TextOperator,
 };
 use super::{MAX_DEPTH, MAX_LENGTH, Version};
 
@@ -37,7 +37,7 @@ struct Parser<'a> {
     text: &'a str,
     version: Version,
     lexer: Lexer<'a>,
-    places: Places<'a>,
+    places: LinePlaces<'a>,
     /// The next token.
     token: Token,
     /// The end of the previous token.
@@ -57,7 +57,7 @@ impl<'a> Parser<'a> {
             text,
             version,
             lexer: Lexer::new(text, version),
-            places: Places::new(text),
+            places: LinePlaces::new(text),
             token: nothing,
             end: 0,
             depth: 0,
@@ -101,12 +101,12 @@ impl<'a> Parser<'a> {
     }
 
     /// The position of the next token.
-    fn position(&mut self) -> Position {
+    fn position(&mut self) -> PatternPosition {
         self.places.position(self.token.start, self.token.end)
     }
 
     /// Extends a position to the end of the previous token.
-    fn stretch(&self, mut position: Position) -> Position {
+    fn stretch(&self, mut position: PatternPosition) -> PatternPosition {
         let end = u32::try_from(self.end).unwrap_or(u32::MAX);
         position.length = end - position.offset;
         position
@@ -301,7 +301,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A time of `START … STOP`: a timestamp in 2.1, a string in 2.0.
-    fn time(&mut self) -> Result<Text> {
+    fn time(&mut self) -> Result<PatternText> {
         let text = match (self.version, self.token.kind) {
             (Version::Stix21, TokenKind::Timestamp) => literal::inside(self.source(), 2).to_owned(),
             (Version::Stix20, TokenKind::Text) => literal::unquote(self.source()),
@@ -309,7 +309,7 @@ impl<'a> Parser<'a> {
         };
         let position = self.position();
         self.advance();
-        Ok(Text { text, position })
+        Ok(PatternText { text, position })
     }
 
     fn comparison_or(&mut self) -> Result<Comparison> {
@@ -362,7 +362,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    fn path(&mut self) -> Result<(ObjectPath, Position)> {
+    fn path(&mut self) -> Result<(ObjectPath, PatternPosition)> {
         let object_type = match self.token.kind {
             TokenKind::Identifier | TokenKind::HyphenIdentifier => self.source().to_owned(),
             _ => return Err(self.unexpected("an object path such as file:name, EXISTS or (")),
@@ -447,7 +447,10 @@ impl<'a> Parser<'a> {
         let text = literal::unquote(self.source());
         let position = self.position();
         self.advance();
-        Ok(PropertyCondition::Text(operator, Text { text, position }))
+        Ok(PropertyCondition::Text(
+            operator,
+            PatternText { text, position },
+        ))
     }
 
     /// `(…)` after `IN`.

@@ -16,7 +16,7 @@ fn message(text: &str) -> String {
 }
 
 /// The part of the text that a position names.
-fn part(text: &str, position: Position) -> &str {
+fn part(text: &str, position: PatternPosition) -> &str {
     let start = position.offset as usize;
     &text[start..start + position.length as usize]
 }
@@ -241,7 +241,7 @@ fn a_span_or_a_number_of_nothing_is_refused() {
 }
 
 /// A position that says nothing, for trees that come from no text.
-const NOWHERE: Position = Position {
+const NOWHERE: PatternPosition = PatternPosition {
     offset: 0,
     length: 0,
     line: 0,
@@ -296,8 +296,8 @@ fn located(value: LiteralValue) -> Literal {
     }
 }
 
-fn text() -> impl Strategy<Value = Text> {
-    any::<String>().prop_map(|text| Text {
+fn text() -> impl Strategy<Value = PatternText> {
+    any::<String>().prop_map(|text| PatternText {
         text,
         position: NOWHERE,
     })
@@ -366,7 +366,7 @@ fn qualifier(version: Version) -> impl Strategy<Value = Qualifier> {
         Version::Stix21 => stamp().boxed(),
         Version::Stix20 => any::<String>().boxed(),
     };
-    let time = time.prop_map(|text| Text {
+    let time = time.prop_map(|text| PatternText {
         text,
         position: NOWHERE,
     });

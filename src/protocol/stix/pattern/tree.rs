@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::lexer::is_bare_key;
 use super::literal::{LiteralValue, quote};
-use super::{Position, Version};
+use super::{PatternPosition, Version};
 
 /// A whole pattern.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub struct Qualifier {
     /// The condition.
     pub kind: QualifierKind,
     /// Its place in the text.
-    pub position: Position,
+    pub position: PatternPosition,
 }
 
 /// The kinds of qualifier.
@@ -62,9 +62,9 @@ pub enum QualifierKind {
     /// `START … STOP …`: not before the first and before the second time.
     StartStop {
         /// The first time.
-        start: Text,
+        start: PatternText,
         /// The end of the span; the grammar allows one before the start.
-        stop: Text,
+        stop: PatternText,
         /// The syntax of the times: `t'…'` in STIX 2.1, where they are timestamps, and
         /// `'…'` in 2.0, where the grammar allows any text.
         version: Version,
@@ -88,13 +88,13 @@ pub struct Test {
     /// The property.
     pub path: ObjectPath,
     /// The position of the path.
-    pub path_position: Position,
+    pub path_position: PatternPosition,
     /// Whether `NOT` precedes the operator; never with [`PropertyCondition::Exists`].
     pub negated: bool,
     /// The operator and its operand.
     pub condition: PropertyCondition,
     /// The position of the whole test.
-    pub position: Position,
+    pub position: PatternPosition,
 }
 
 /// The condition on a property: the operator and its operand.
@@ -105,7 +105,7 @@ pub enum PropertyCondition {
     /// `IN (…)`: equal to one of these; the list may be empty.
     In(Vec<Literal>),
     /// `LIKE MATCHES ISSUBSET ISSUPERSET`.
-    Text(TextOperator, Text),
+    Text(TextOperator, PatternText),
     /// `EXISTS`: the property exists.
     Exists,
 }
@@ -146,16 +146,16 @@ pub struct Literal {
     /// The value.
     pub value: LiteralValue,
     /// Its position in the text.
-    pub position: Position,
+    pub position: PatternPosition,
 }
 
 /// A literal that is text, and its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct PatternText {
     /// The text, unescaped.
     pub text: String,
     /// Its position in the text of the pattern.
-    pub position: Position,
+    pub position: PatternPosition,
 }
 
 /// The property of an object, such as `file:hashes.'SHA-256'`.
@@ -400,7 +400,7 @@ impl fmt::Display for Literal {
     }
 }
 
-impl fmt::Display for Text {
+impl fmt::Display for PatternText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         quote(&self.text, f)
     }

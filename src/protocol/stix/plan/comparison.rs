@@ -13,9 +13,9 @@ use crate::matching::condition::{
     Check, Condition, Family, Field, Like, Order, RegularExpression, Subject, Test, TestedPlace,
 };
 use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
-use crate::protocol::stix::paths::{self, PathRow, Target};
+use crate::protocol::stix::paths::{self, PathRow, PathTarget};
 use crate::protocol::stix::pattern::{
-    self, Comparison, Literal, LiteralValue, Position, Relation, Text, TextOperator,
+    self, Comparison, Literal, LiteralValue, PatternPosition, PatternText, Relation, TextOperator,
 };
 
 pub(super) fn part(
@@ -90,7 +90,7 @@ fn is_equality(test: &Test) -> bool {
 /// every end of a connection: one test. MISP names an address and a host of one end in
 /// this way, which no single object could be.
 fn typed_host(first: &Comparison, second: &Comparison) -> Option<PatternPart> {
-    let equality = |comparison: &Comparison, target: Target| {
+    let equality = |comparison: &Comparison, target: PathTarget| {
         let Comparison::Test(test) = comparison else {
             return None;
         };
@@ -105,8 +105,8 @@ fn typed_host(first: &Comparison, second: &Comparison) -> Option<PatternPart> {
             _ => None,
         }
     };
-    let (type_row, name, _) = equality(first, Target::HostType)?;
-    let (row, value, test) = equality(second, Target::Host)?;
+    let (type_row, name, _) = equality(first, PathTarget::HostType)?;
+    let (row, value, test) = equality(second, PathTarget::Host)?;
     let observable = row.target.observable(&value).ok()?;
     let is_name = matches!(observable, Observable::Domain(_) | Observable::Subdomain(_));
     let fits = match family(&name)? {
@@ -266,7 +266,7 @@ impl PropertyTest<'_> {
         self.selected(Check::Number(order, numbers), negated, selection, values)
     }
 
-    fn unsupported<T>(&self, position: Position, reason: &str) -> Result<T, PartFault> {
+    fn unsupported<T>(&self, position: PatternPosition, reason: &str) -> Result<T, PartFault> {
         let reason = format!("{}: {reason}", self.test.path);
         Err(PartFault::unsupported(position, reason))
     }
@@ -315,11 +315,11 @@ impl PropertyTest<'_> {
             )
         };
         match self.row.target {
-            Target::Number => {
+            PathTarget::Number => {
                 let numbers = self.each(literals, |one| self.number(one), left_out)?;
                 Ok(self.number_check(Order::Equal, numbers, negated))
             }
-            Target::Time if !negated => {
+            PathTarget::Time if !negated => {
                 // MISP writes this for when it first and last saw an indicator.
                 let fault = no_place(self.test);
                 match fault {
@@ -335,11 +335,11 @@ impl PropertyTest<'_> {
                     fault => Err(fault),
                 }
             }
-            Target::Time => {
+            PathTarget::Time => {
                 let times = self.each(literals, |one| self.time(one), left_out)?;
                 Ok(self.checked(Check::Time(Order::Equal, times), negated))
             }
-            Target::HostType => {
+            PathTarget::HostType => {
                 let read = |one: &Literal| {
                     let name = self.string(one)?;
                     family(name).map_or_else(
@@ -353,14 +353,14 @@ impl PropertyTest<'_> {
                 let families = self.each(literals, read, left_out)?;
                 Ok(self.checked(Check::Family(families), negated))
             }
-            Target::Protocol => {
+            PathTarget::Protocol => {
                 let names = strings(left_out)?;
                 let names = names
                     .iter()
                     .map(|name| protocol::canonical(name).into_owned());
                 Ok(self.checked(Check::OneOf(names.collect()), negated))
             }
-            Target::Folder => {
+            PathTarget::Folder => {
                 let folders = strings(left_out)?;
                 let read = |one: &String| file_name::read(one, &mut String::new()).to_owned();
                 let mut folders = folders.iter().map(read);
@@ -419,10 +419,10 @@ impl PropertyTest<'_> {
             _ => Order::GreaterOrEqual,
         };
         match self.row.target {
-            Target::Number => {
+            PathTarget::Number => {
                 Ok(self.number_check(order, vec![self.number(literal)?], self.test.negated))
             }
-            Target::Time => {
+            PathTarget::Time => {
                 let check = Check::Time(order, vec![self.time(literal)?]);
                 Ok(self.checked(check, self.test.negated))
             }
@@ -433,7 +433,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn text(&self, operator: TextOperator, text: &Text) -> Result<PatternPart, PartFault> {
+    fn text(&self, operator: TextOperator, text: &PatternText) -> Result<PatternPart, PartFault> {
         let negated = self.test.negated;
         let target = self.row.target;
         let fits = match operator {
@@ -452,7 +452,7 @@ impl PropertyTest<'_> {
                     Observable::Network(network) => network.first().is_ipv6(),
                     _ => false,
                 };
-                if target == Target::Ipv4 && is_ipv6 {
+                if target == PathTarget::Ipv4 && is_ipv6 {
                     let reason = "no ipv4-addr is in an IPv6 network; ipv6-addr has those";
                     return self.unsupported(text.position, reason);
                 }
@@ -482,7 +482,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn like(&self, text: &Text) -> PatternPart {
+    fn like(&self, text: &PatternText) -> PatternPart {
         let negated = self.test.negated;
         let target = self.row.target;
         // Scheme and host of a URL are case-insensitive, the rest is not.
@@ -511,7 +511,7 @@ impl PropertyTest<'_> {
             }
         }
         let selection = match target {
-            Target::Ipv4 | Target::Host => network_of_like(&text.text),
+            PathTarget::Ipv4 | PathTarget::Host => network_of_like(&text.text),
             _ => None,
         };
         let fragments = required_literals::of_like(&pattern).map(|one| vec![one]);
@@ -523,7 +523,7 @@ impl PropertyTest<'_> {
     fn holding(&self, fragments: Option<Vec<String>>) -> Option<Selection> {
         let kind = self.row.target.kind().filter(|kind| is_searchable(*kind))?;
         // Logs may have an address there, whose text is not searched.
-        if self.row.target == Target::Host {
+        if self.row.target == PathTarget::Host {
             return None;
         }
         let is_name = kind == Kind::Text(Property::FileName);

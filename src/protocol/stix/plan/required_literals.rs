@@ -33,7 +33,7 @@ pub(super) fn of_like(pattern: &str) -> Option<String> {
 /// Literals of which every text matching this expression contains at least one; `None` if
 /// there are no such literals. The expression is known to compile.
 pub(super) fn of_expression(expression: &str) -> Option<Vec<String>> {
-    let mut reader = Reader {
+    let mut reader = ExpressionReader {
         rest: expression.chars().peekable(),
         depth: 0,
     };
@@ -46,7 +46,7 @@ pub(super) fn of_expression(expression: &str) -> Option<Vec<String>> {
 struct NotUnderstood;
 
 /// Reads as much of an expression as is needed.
-struct Reader<'a> {
+struct ExpressionReader<'a> {
     rest: Peekable<Chars<'a>>,
     depth: usize,
 }
@@ -64,13 +64,13 @@ enum Times {
 
 /// What is known so far of a sequence.
 #[derive(Default)]
-struct Sequence {
+struct LiteralSequence {
     /// The literal that ends here.
     run: String,
     best: Option<Vec<String>>,
 }
 
-impl Sequence {
+impl LiteralSequence {
     /// Ends the current literal.
     fn end_run(&mut self) {
         let run = std::mem::take(&mut self.run);
@@ -87,7 +87,7 @@ impl Sequence {
     }
 }
 
-impl Reader<'_> {
+impl ExpressionReader<'_> {
     /// Any one of several sequences, up to the end or a closing parenthesis.
     fn alternatives(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
         let mut all = self.sequence()?;
@@ -102,7 +102,7 @@ impl Reader<'_> {
     }
 
     fn sequence(&mut self) -> Result<Option<Vec<String>>, NotUnderstood> {
-        let mut sequence = Sequence::default();
+        let mut sequence = LiteralSequence::default();
         while let Some(c) = self.rest.next_if(|c| !matches!(c, '|' | ')')) {
             match c {
                 '(' => {
@@ -135,7 +135,7 @@ impl Reader<'_> {
         Ok(sequence.best)
     }
 
-    fn literal(&mut self, c: char, sequence: &mut Sequence) {
+    fn literal(&mut self, c: char, sequence: &mut LiteralSequence) {
         match self.times() {
             Times::Once => sequence.run.push(c),
             Times::Some => {

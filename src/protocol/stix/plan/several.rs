@@ -9,7 +9,7 @@ use super::{
 use crate::indicator::{LeftOut, timestamp};
 use crate::matching::sequence::shape::Shape;
 use crate::matching::sequence::{Expression, MOST_EVENTS, Time};
-use crate::protocol::stix::pattern::{Observation, Position, Qualifier, QualifierKind};
+use crate::protocol::stix::pattern::{Observation, PatternPosition, Qualifier, QualifierKind};
 
 /// Observations, and how they are joined.
 #[derive(Debug)]
@@ -99,7 +99,7 @@ fn qualified(
     }
 }
 
-fn time(position: Position, text: &str) -> Result<OffsetDateTime, PartFault> {
+fn time(position: PatternPosition, text: &str) -> Result<OffsetDateTime, PartFault> {
     timestamp(text)
         .ok_or_else(|| PartFault::unsupported(position, format_args!("{text:?} is no time")))
 }

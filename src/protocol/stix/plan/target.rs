@@ -5,28 +5,28 @@ use std::borrow::Cow;
 use super::PartFault;
 use crate::matching::condition::{Family, TestedPlace};
 use crate::observable::{Kind, Network, NotAValue, Observable, Property, ValueForm, mac, refang};
-use crate::protocol::stix::paths::{PathRow, Target};
+use crate::protocol::stix::paths::{PathRow, PathTarget};
 
-impl Target {
+impl PathTarget {
     /// Whether its values are addresses, so that networks are possible.
     pub(super) fn is_address(self) -> bool {
-        matches!(self, Target::Ipv4 | Target::Ipv6 | Target::Host)
+        matches!(self, PathTarget::Ipv4 | PathTarget::Ipv6 | PathTarget::Host)
     }
 
     /// Whether a value can be compared with `LIKE` and `MATCHES`.
     pub(super) fn is_text(self) -> bool {
         !matches!(
             self,
-            Target::Number | Target::Time | Target::HostType | Target::Folder
+            PathTarget::Number | PathTarget::Time | PathTarget::HostType | PathTarget::Folder
         )
     }
 
     /// Whether its values are case-insensitive.
     pub(super) fn has_no_case(self) -> bool {
         match self {
-            Target::Ipv4 | Target::Ipv6 | Target::Host | Target::HostType => true,
-            Target::Protocol | Target::Folder => true,
-            Target::Kind(Kind::Text(property)) => match property.facts().writing {
+            PathTarget::Ipv4 | PathTarget::Ipv6 | PathTarget::Host | PathTarget::HostType => true,
+            PathTarget::Protocol | PathTarget::Folder => true,
+            PathTarget::Kind(Kind::Text(property)) => match property.facts().writing {
                 ValueForm::AsIs | ValueForm::DistinguishedName => false,
                 ValueForm::LowerCase
                 | ValueForm::Hexadecimal(_)
@@ -35,18 +35,18 @@ impl Target {
                 | ValueForm::MailAddress
                 | ValueForm::FileName => true,
             },
-            Target::Kind(Kind::Url) | Target::Url => false,
-            Target::Kind(_) => true,
-            Target::Number | Target::Time => false,
+            PathTarget::Kind(Kind::Url) | PathTarget::Url => false,
+            PathTarget::Kind(_) => true,
+            PathTarget::Number | PathTarget::Time => false,
         }
     }
 
     /// The kind that its texts are searched for as.
     pub(super) fn kind(self) -> Option<Kind> {
         match self {
-            Target::Kind(kind) => Some(kind),
-            Target::Url => Some(Kind::Url),
-            Target::Host => Some(Kind::Domain),
+            PathTarget::Kind(kind) => Some(kind),
+            PathTarget::Url => Some(Kind::Url),
+            PathTarget::Host => Some(Kind::Domain),
             _ => None,
         }
     }
@@ -55,26 +55,30 @@ impl Target {
     pub(super) fn observable(self, value: &str) -> Result<Observable, PartFault> {
         let wrong = |error: NotAValue| PartFault::Wrong(error.to_string());
         match self {
-            Target::Ipv4 => Observable::of_address(value).map_err(wrong),
-            Target::Ipv6 if !value.contains(':') => Err(PartFault::Wrong(format!(
+            PathTarget::Ipv4 => Observable::of_address(value).map_err(wrong),
+            PathTarget::Ipv6 if !value.contains(':') => Err(PartFault::Wrong(format!(
                 "{value:?} is no IPv6 address or network"
             ))),
-            Target::Ipv6 => Observable::of_address(value).map_err(wrong),
-            Target::Kind(Kind::Domain) => Observable::of_domain(value).map_err(wrong),
-            Target::Kind(Kind::Url) | Target::Url => Observable::of_url(value).map_err(wrong),
-            Target::Kind(Kind::Text(property)) => Observable::text(property, value).map_err(wrong),
-            Target::Kind(Kind::Answer) => match host(value)? {
+            PathTarget::Ipv6 => Observable::of_address(value).map_err(wrong),
+            PathTarget::Kind(Kind::Domain) => Observable::of_domain(value).map_err(wrong),
+            PathTarget::Kind(Kind::Url) | PathTarget::Url => {
+                Observable::of_url(value).map_err(wrong)
+            }
+            PathTarget::Kind(Kind::Text(property)) => {
+                Observable::text(property, value).map_err(wrong)
+            }
+            PathTarget::Kind(Kind::Answer) => match host(value)? {
                 Observable::Address(address) => Ok(Observable::Answer(address.to_string().into())),
                 Observable::Domain(name) => Ok(Observable::Answer(name)),
                 other => Ok(other),
             },
-            Target::Host => host(value),
-            Target::Kind(_)
-            | Target::HostType
-            | Target::Number
-            | Target::Time
-            | Target::Protocol
-            | Target::Folder => Err(PartFault::Unsupported(format!(
+            PathTarget::Host => host(value),
+            PathTarget::Kind(_)
+            | PathTarget::HostType
+            | PathTarget::Number
+            | PathTarget::Time
+            | PathTarget::Protocol
+            | PathTarget::Folder => Err(PartFault::Unsupported(format!(
                 "{value:?} is no value of it"
             ))),
         }
@@ -83,9 +87,11 @@ impl Target {
     /// A value in the spelling of the feed, refanged.
     pub(super) fn spelled(self, value: &str) -> Cow<'_, str> {
         match self {
-            Target::Ipv4 | Target::Ipv6 | Target::Host | Target::Url => refang(value),
-            Target::Kind(Kind::Domain | Kind::Url | Kind::Answer) => refang(value),
-            Target::Kind(Kind::Text(
+            PathTarget::Ipv4 | PathTarget::Ipv6 | PathTarget::Host | PathTarget::Url => {
+                refang(value)
+            }
+            PathTarget::Kind(Kind::Domain | Kind::Url | Kind::Answer) => refang(value),
+            PathTarget::Kind(Kind::Text(
                 Property::Email | Property::EmailSender | Property::EmailRecipient,
             )) => refang(value),
             _ => Cow::Borrowed(value),
@@ -125,7 +131,7 @@ pub(super) fn is_exact(row: &PathRow, observable: &Observable) -> bool {
     match (row.place, observable) {
         // The network contains IPv4 addresses, which are not `ipv6-addr`.
         (TestedPlace::Kind(_), Observable::Network(network)) => {
-            row.target != Target::Ipv6 || !is_mixed(*network)
+            row.target != PathTarget::Ipv6 || !is_mixed(*network)
         }
         (TestedPlace::Kind(_), _) => true,
         _ => false,
