@@ -57,7 +57,7 @@ def publish(sub_port, path):
 
 
 def main():
-    # Ctrl-C ends the demo, and no traceback is to tell of it.
+    # Ctrl-C ends the demo without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     action, *arguments = sys.argv[1:]
     {"ports": ports, "wait": wait, "publish": publish}[action](*arguments)

@@ -18,7 +18,7 @@ const SHUTDOWN: f64 = 0.75;
 /// took 22.6 s (measured there).
 const PER_IOC: f64 = 0.00022;
 
-/// Every tenth name stands in one event.
+/// Every tenth name is in one event.
 pub const MATCH_EVERY: usize = 10;
 
 /// Events that match nothing, beside those that do.

@@ -445,7 +445,7 @@ impl BusWriter {
                 endpoint,
                 restarted,
             } => {
-                // What ended the connection is read before that is no longer told.
+                // Notes a loss of the former connection, which the new one would hide.
                 let _ = self.look();
                 self.publisher.suspect(false);
                 let left_over = std::mem::take(&mut self.has_left_over);

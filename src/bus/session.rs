@@ -323,11 +323,11 @@ impl Session {
                 );
                 notify::ready(&format!("subscribed at {endpoint}"));
             }
-            Notice::Anew(gap, Some(days)) => info!(
+            Notice::SubscribedAgain(gap, Some(days)) => info!(
                 "subscribed again after {:.1} s, with a snapshot of {days} day(s) to cover them",
                 gap.as_secs_f64()
             ),
-            Notice::Anew(gap, None) => warn!(
+            Notice::SubscribedAgain(gap, None) => warn!(
                 "subscribed again after {:.1} s; indicators published in that time may be lost \
                  (--snapshot would request them)",
                 gap.as_secs_f64()

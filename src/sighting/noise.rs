@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_series_keeps_its_id_and_counts_by_source() {
-        let noise = Noise::new(Some(Duration::from_secs(10)), None).expect("asked for");
+        let noise = Noise::new(Some(Duration::from_secs(10)), None).expect("it is requested");
         let (start, one) = (Instant::now(), indicator("1"));
         let mut series = Vec::new();
         for source in ["a", "b"] {
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn beyond_the_limit_an_indicator_is_counted_and_another_is_not() {
-        let noise = Noise::new(None, Some(2)).expect("asked for");
+        let noise = Noise::new(None, Some(2)).expect("it is requested");
         let start = Instant::now();
         let context = Context::new("{}").expect("an object");
         let meet = |id| {

@@ -124,13 +124,13 @@ impl Untaken {
         }
     }
 
-    /// So many do not reach the command, and are not kept.
+    /// This many sightings do not reach the command, and are not stored.
     pub fn miss(&self, why: Undelivered, count: u64) {
         self.delivery.miss(why, count, &self.metrics);
     }
 
-    /// Keeps sightings that the command did not take; where nothing is kept, they are
-    /// missed for this reason.
+    /// Stores sightings that the command did not accept. If nothing is stored, they count as
+    /// undelivered for this reason.
     pub fn put(&mut self, runs: &[CommandRun], otherwise: Undelivered) {
         let count = runs.len() as u64;
         let Some(kept) = &mut self.kept else {

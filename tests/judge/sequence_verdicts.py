@@ -43,7 +43,7 @@ def ends(request):
 
 
 def ordinal(name):
-    """Where a name stands among others, with room between any two."""
+    """Where a name is among others, with room between any two."""
     return 10 * sum(other <= name for other in NAMES) + (name not in NAMES)
 
 

@@ -36,7 +36,7 @@ def write_tabs(path, values):
 
 
 def event_of(values):
-    """A MISP event: half of the attributes stand alone, half in an object."""
+    """A MISP event: half of the attributes are alone, half in an object."""
     event = MISPEvent()
     event.info = "An event"
     # What the format of a feed asks for.

@@ -67,7 +67,7 @@ fn the_second_run_reports_only_what_is_new() {
     assert_eq!((lines(&third), third.status.code()), (1, Some(0)));
 }
 
-/// A reader of standard output that stands still has not had what the program could not write.
+/// A reader of standard output that stops reading does not get what the program could not write.
 #[test]
 fn what_a_reader_did_not_read_is_reported_by_the_next_run() {
     const EVENTS: u64 = 5_000;

@@ -229,7 +229,7 @@ impl Bridge {
             Notice::Subscribed(..) => {
                 self.subscribed_at.get_or_insert(now.monotonic);
             }
-            Notice::Anew(gap, _) => {
+            Notice::SubscribedAgain(gap, _) => {
                 let from = now.monotonic.checked_sub(*gap).unwrap_or(now.monotonic);
                 self.gaps.push((from, now.monotonic));
             }

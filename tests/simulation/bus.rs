@@ -1,7 +1,7 @@
 //! The bus with everything that can go wrong on it, around the state machines of `src/bus/`.
 //!
 //! One schedule is some hundred steps that a seed decides: sightings are found and
-//! indicators published; the broker is slow, stands still, dies and comes back, loses a
+//! indicators published; the broker is slow, stops, dies and comes back, loses a
 //! connection, forgets who is subscribed, sends nothing back; the clock is set; the bridge
 //! is killed, ended and started, with a state directory or without. Then everything is well
 //! again for as long as it takes, and the bridge is stopped. `invariants.rs` checks after each

@@ -364,7 +364,7 @@ fn a_gap_begins_when_the_subscription_was_requested() {
         let mut gaps = Vec::new();
         loop {
             gaps.extend(said.iter().filter_map(|output| match output {
-                Output::Log(Notice::Anew(gap, _)) => Some(*gap),
+                Output::Log(Notice::SubscribedAgain(gap, _)) => Some(*gap),
                 _ => None,
             }));
             let input = match next {

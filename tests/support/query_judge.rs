@@ -86,7 +86,7 @@ fn quoted(text: &str, mark: char) -> Result<(String, usize), String> {
                 found.push(mark);
             }
             other if other.is_ascii_control() => {
-                return Err(format!("{other:?} stands between two {mark}"));
+                return Err(format!("{other:?} is between two {mark}"));
             }
             other => found.push(other),
         }
@@ -236,14 +236,14 @@ impl Reader {
                 operator,
                 values,
             }),
-            other => Err(format!("{other:?} where a field stands")),
+            other => Err(format!("{other:?} in place of a field")),
         }
     }
 
     fn operator(&mut self) -> Result<String, String> {
         match self.take()? {
             Token::Operator(operator) => Ok(operator),
-            other => Err(format!("{other:?} where an operator stands")),
+            other => Err(format!("{other:?} in place of an operator")),
         }
     }
 
@@ -251,7 +251,7 @@ impl Reader {
         match self.take()? {
             Token::Value(value) => return Ok(vec![value]),
             Token::Mark('[') => {}
-            other => return Err(format!("{other:?} where a value stands")),
+            other => return Err(format!("{other:?} in place of a value")),
         }
         let mut values = Vec::new();
         loop {

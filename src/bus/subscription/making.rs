@@ -206,7 +206,7 @@ impl Subscriber {
         self.backoff = Backoff::new();
         if !is_first {
             let days = (self.wishes.snapshot_days > 0).then_some(making.days);
-            outputs.push(Output::Log(Notice::Anew(gap, days)));
+            outputs.push(Output::Log(Notice::SubscribedAgain(gap, days)));
         }
         // Not only after a heartbeat: where the connection ends again before each, the broker
         // would hold more and more of them.

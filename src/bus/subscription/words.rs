@@ -108,7 +108,7 @@ pub enum Notice {
     /// There is a subscription, with this many days of snapshot.
     Subscribed(Protocol, u32),
     /// There is a subscription again, after this time, with this many days of snapshot.
-    Anew(Duration, Option<u32>),
+    SubscribedAgain(Duration, Option<u32>),
     /// A topic could not be given up.
     NotGivenUp(String, ManageError),
     /// The subscription was lost while the last sightings were being delivered.

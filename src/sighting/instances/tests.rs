@@ -102,7 +102,7 @@ fn what_is_too_old_waits_no_longer() {
         partial.tidy(Time::MAX);
         assert!(
             partial.is_empty() && partial.bytes() == 0,
-            "nobody asks for it any more"
+            "no part waits for it any more"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! A STIX pattern: what parses is written as a pattern that parses to the same, but
-//! for the places where things stand.
+//! for the positions of things.
 #![no_main]
 
 use vast_threatbus::protocol::stix::pattern::{self, Version};

@@ -148,7 +148,7 @@ impl World {
     fn end_bridge(&mut self, mut bridge: Bridge, now: Instant) {
         self.note(Event::BridgeEnded);
         self.ended_at = Some(self.now);
-        // In the very moment, before it could be noticed; or it stands still.
+        // In the very moment, before it could be noticed; or it stops.
         let died = self.died_at.is_some_and(|at| self.now - at <= 2 * TICK);
         // Or its machine lost its power, which no connection has shown yet: what came back
         // just before counts as delivered.

@@ -161,7 +161,7 @@ impl MemoryDisk {
         self.lock().used()
     }
 
-    /// How many bytes the files have that stand in this directory.
+    /// How many bytes the files in this directory have.
     pub fn used_in(&self, directory: &Path) -> u64 {
         let platter = self.lock();
         let inside = platter

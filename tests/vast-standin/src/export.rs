@@ -17,7 +17,7 @@ use crate::query::{Query, QueryError, parse};
 use crate::schema::Schema;
 use crate::session::Session;
 
-/// How often `--continuous` looks for new events.
+/// How often `--continuous` checks for new events.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The IoCs of a query that cost the engine nothing more.

@@ -52,7 +52,7 @@ fn main() {
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let session = match config::beside(&program)
-        .ok_or_else(|| "cannot tell the path that this was called as".to_string())
+        .ok_or_else(|| "cannot find the path that this was called as".to_string())
         .and_then(|path| session(&path, arguments))
     {
         Ok(session) => session,

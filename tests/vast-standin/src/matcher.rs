@@ -23,7 +23,7 @@ use crate::scan::{Scalar, scan};
 use crate::schema::{Kind, Schema};
 use crate::session::Session;
 
-/// How often an attached matcher looks for events and IoCs.
+/// How often an attached matcher checks for events and IoCs.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The concepts that a matcher looks into for text.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
 
-/// How often a waiting call looks for the node.
+/// How often a waiting call checks for the node.
 const LOOK: Duration = Duration::from_millis(10);
 
 /// The node of a configuration.
@@ -89,7 +89,7 @@ impl Node {
         }
     }
 
-    /// Looks for the node in mid-call; a frozen one is waited for.
+    /// Checks for the node during a call; a frozen one is waited for.
     ///
     /// # Errors
     /// The ending of a running call whose node goes away.
@@ -104,7 +104,7 @@ impl Node {
         }
     }
 
-    /// Waits, and looks for the node while waiting.
+    /// Waits, and checks for the node meanwhile.
     ///
     /// # Errors
     /// As [`Node::look`].

@@ -112,7 +112,7 @@ pub enum Test {
     Pattern(Regex),
     /// A test that parses but never holds, with its strings.
     Never(Vec<String>),
-    /// One of these addresses (IPv4-mapped ones stand as IPv4).
+    /// One of these addresses (IPv4-mapped ones as IPv4).
     Address(HashSet<IpAddr>),
     /// In this network.
     Network(Network),

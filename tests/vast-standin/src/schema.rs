@@ -1,5 +1,5 @@
 //! Types of fields. The engine knows them from its schema; printed events are
-//! JSON alone, so the names have to tell.
+//! JSON alone, so the names have to say it.
 
 /// The fields of type address, by the end of their path.
 const ADDRESS_FIELDS: [&str; 22] = [

@@ -14,7 +14,7 @@ use crate::version::Version;
 
 /// One call of the stand-in.
 pub struct Session {
-    /// What the stand-in was told.
+    /// The configuration of the stand-in.
     pub config: Config,
     /// The release that it behaves as.
     pub version: Version,

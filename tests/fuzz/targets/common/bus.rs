@@ -18,7 +18,7 @@ const TIME: &str = "#timestamp";
 
 /// Reads a message with this beginning, its topic.
 pub fn read(topic: &[u8], bytes: &[u8]) {
-    // A topic of its own where the input has one, for what stands before the JSON.
+    // A topic of its own where the input has one, for what precedes the JSON.
     let frame = match bytes.strip_prefix(b"\0") {
         Some(frame) => frame.to_vec(),
         None => [topic, bytes].concat(),

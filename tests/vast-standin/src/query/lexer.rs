@@ -29,7 +29,7 @@ pub enum Token {
 /// Extractors with a type in angle brackets.
 const LISTS: [&str; 3] = [":list<string>", ":list<addr>", ":list<ip>"];
 
-/// Longer symbols stand before the shorter ones that they begin with.
+/// Longer symbols come before the shorter ones that they begin with.
 const SYMBOLS: [&str; 15] = [
     "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "~", "(", ")", "[", "]", ",",
 ];
