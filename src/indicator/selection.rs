@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::matching::condition::{Field, Order};
+use crate::matching::condition::{Field, Operator};
 use crate::observable::{Kind, Observable};
 
 /// A query, independent of an engine's language. It selects every event that an indicator
@@ -17,7 +17,7 @@ pub enum Selection {
     /// addresses; the text is not empty and has no control character.
     Contains(Kind, String),
     /// Events with a number in this field that compares so with this one.
-    Number(Field, Order, u64),
+    Number(Field, Operator, u64),
     /// Events from the first time on and before the second.
     During(OffsetDateTime, OffsetDateTime),
     /// Events that all of these select; never empty.
@@ -70,7 +70,7 @@ mod tests {
     fn a_span_of_time_alone_is_not_narrow() {
         let time = OffsetDateTime::UNIX_EPOCH;
         let during = || Selection::During(time, time);
-        let port = || Selection::Number(Field::SourcePort, Order::Equal, 80);
+        let port = || Selection::Number(Field::SourcePort, Operator::Equal, 80);
         assert!(!during().is_narrow() && port().is_narrow());
         assert!(Selection::All(vec![during(), port()]).is_narrow());
         assert!(!Selection::Any(vec![during(), port()]).is_narrow());

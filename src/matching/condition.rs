@@ -162,9 +162,9 @@ pub enum Check {
     /// It is an address of one of these families, or a name.
     Family(Vec<Family>),
     /// It is a number that compares like this with one of these.
-    Number(Order, Vec<i128>),
+    Number(Operator, Vec<i128>),
     /// It is a time that compares like this with one of these.
-    Time(Order, Vec<OffsetDateTime>),
+    Time(Operator, Vec<OffsetDateTime>),
     /// It matches a SQL `LIKE`, in any of its spellings.
     Like(Like),
     /// The expression matches in it, in any of its spellings.
@@ -184,9 +184,9 @@ pub enum Family {
     Name,
 }
 
-/// How numbers compare.
+/// How a number or a time is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
+pub enum Operator {
     /// `=`
     Equal,
     /// `<`
@@ -210,7 +210,7 @@ impl Condition {
     /// place of the address and the field of the port.
     pub fn address_at_port(address: &Observable, end: (TestedPlace, Field), port: u16) -> Self {
         let (place, field) = end;
-        let port = Check::Number(Order::Equal, vec![port.into()]);
+        let port = Check::Number(Operator::Equal, vec![port.into()]);
         let tests = [
             Test::new(place, Check::Holds(vec![address.clone()])),
             Test::new(TestedPlace::Field(field), port),
@@ -237,7 +237,7 @@ impl Condition {
     /// request the port of the `Host` header counts too, for the logs of proxies.
     pub fn domain_at_port(domain: &Observable, port: u16) -> Self {
         let own = |check| Test::new(TestedPlace::Field(Field::DestinationHost), check);
-        let to_port = Check::Number(Order::Equal, vec![i128::from(port)]);
+        let to_port = Check::Number(Operator::Equal, vec![i128::from(port)]);
         let written = Check::Like(Like::new(&format!("{domain}:{port}"), true));
         let any = vec![
             Condition::Test(Test::new(
@@ -373,26 +373,26 @@ impl Check {
     }
 }
 
-impl Order {
+impl Operator {
     /// The order that holds exactly if this one does not; `None` for "not equal", which
     /// is not an order.
     pub fn opposite(self) -> Option<Self> {
         match self {
-            Order::Equal => None,
-            Order::Less => Some(Order::GreaterOrEqual),
-            Order::LessOrEqual => Some(Order::Greater),
-            Order::Greater => Some(Order::LessOrEqual),
-            Order::GreaterOrEqual => Some(Order::Less),
+            Operator::Equal => None,
+            Operator::Less => Some(Operator::GreaterOrEqual),
+            Operator::LessOrEqual => Some(Operator::Greater),
+            Operator::Greater => Some(Operator::LessOrEqual),
+            Operator::GreaterOrEqual => Some(Operator::Less),
         }
     }
 
     fn holds(self, order: std::cmp::Ordering) -> bool {
         match self {
-            Order::Equal => order.is_eq(),
-            Order::Less => order.is_lt(),
-            Order::LessOrEqual => order.is_le(),
-            Order::Greater => order.is_gt(),
-            Order::GreaterOrEqual => order.is_ge(),
+            Operator::Equal => order.is_eq(),
+            Operator::Less => order.is_lt(),
+            Operator::LessOrEqual => order.is_le(),
+            Operator::Greater => order.is_gt(),
+            Operator::GreaterOrEqual => order.is_ge(),
         }
     }
 }

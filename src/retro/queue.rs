@@ -395,12 +395,12 @@ mod tests {
     #[test]
     fn a_separate_query_is_taken_alone_and_splits_no_list() {
         use crate::indicator::Selection;
-        use crate::matching::condition::{Field, Order};
+        use crate::matching::condition::{Field, Operator};
         let own = |id: &str| {
             let RetroRequest { indicator, .. } = request(id, id);
             let mut indicator = Arc::into_inner(indicator).expect("just made");
             indicator.observables.clear();
-            let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
+            let port = Selection::Number(Field::DestinationPort, Operator::Equal, 80);
             indicator.selection = Some(Arc::new(port));
             RetroRequest::new(indicator)
         };
@@ -492,8 +492,8 @@ mod tests {
     #[test]
     fn what_the_engine_cannot_be_asked_is_counted_and_not_kept() {
         use crate::indicator::Selection;
-        use crate::matching::condition::{Field, Order};
-        let port = Selection::Number(Field::DestinationPort, Order::Equal, 80);
+        use crate::matching::condition::{Field, Operator};
+        let port = Selection::Number(Field::DestinationPort, Operator::Equal, 80);
         for (lists_only, put) in [
             (Some("why".to_owned()), PutOutcome::Refused),
             (None, PutOutcome::Added),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-use super::condition::{Field, Order};
+use super::condition::{Field, Operator};
 use crate::indicator::Selection;
 use crate::observable::{Kind, Network, Observable, Property, is_subdomain};
 
@@ -458,11 +458,11 @@ impl Event {
             Selection::Number(field, order, wanted) => {
                 let mut numbers = self.numbers(*field).into_iter();
                 numbers.any(|number| match order {
-                    Order::Equal => number == *wanted,
-                    Order::Less => number < *wanted,
-                    Order::LessOrEqual => number <= *wanted,
-                    Order::Greater => number > *wanted,
-                    Order::GreaterOrEqual => number >= *wanted,
+                    Operator::Equal => number == *wanted,
+                    Operator::Less => number < *wanted,
+                    Operator::LessOrEqual => number <= *wanted,
+                    Operator::Greater => number > *wanted,
+                    Operator::GreaterOrEqual => number >= *wanted,
                 })
             }
             Selection::During(start, stop) => self

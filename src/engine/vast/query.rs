@@ -16,7 +16,7 @@ use super::superset;
 use super::version::VastVersion;
 use crate::indicator::{Indicator, Selection};
 use crate::matching::Mode;
-use crate::matching::condition::{Field, Order};
+use crate::matching::condition::{Field, Operator};
 use crate::observable::whole_second;
 use crate::observable::{Kind, Network, Observable};
 
@@ -202,13 +202,13 @@ fn joined(parts: impl IntoIterator<Item = String>, operator: &str) -> Option<Str
     }
 }
 
-fn symbol(order: Order) -> &'static str {
+fn symbol(order: Operator) -> &'static str {
     match order {
-        Order::Equal => "==",
-        Order::Less => "<",
-        Order::LessOrEqual => "<=",
-        Order::Greater => ">",
-        Order::GreaterOrEqual => ">=",
+        Operator::Equal => "==",
+        Operator::Less => "<",
+        Operator::LessOrEqual => "<=",
+        Operator::Greater => ">",
+        Operator::GreaterOrEqual => ">=",
     }
 }
 
@@ -461,7 +461,7 @@ mod tests {
                 r#"("a\" || \"/\x" in net.domain || "a\" || \"/\x" in net.hostname)"#,
             ),
             (
-                port(Order::GreaterOrEqual),
+                port(Operator::GreaterOrEqual),
                 "(dest_port >= 4444 || id.resp_p >= 4444 || DestinationPort >= 4444 || dport >= 4444)",
             ),
             (
@@ -470,7 +470,7 @@ mod tests {
             ),
             (
                 Selection::All(vec![
-                    Selection::Number(Field::FileSize, Order::Less, 5),
+                    Selection::Number(Field::FileSize, Operator::Less, 5),
                     during(),
                 ]),
                 "(fileinfo.size < 5 && (#timestamp > 2009-11-19T07:59:59 && #timestamp < 2009-11-19T09:00:01))",
@@ -491,14 +491,14 @@ mod tests {
         // No literal can contain this.
         assert_eq!(selecting(&text("a\\"), "2020.12.16"), None);
         // Ports with their own type, and times without an extractor.
-        assert_eq!(selecting(&port(Order::Equal), "2020.11.30"), None);
-        let rest = Selection::All(vec![port(Order::Equal), text("a")]);
+        assert_eq!(selecting(&port(Operator::Equal), "2020.11.30"), None);
+        let rest = Selection::All(vec![port(Operator::Equal), text("a")]);
         let rest = selecting(&rest, "2020.11.30");
         assert_eq!(
             rest.as_deref(),
             Some(r#"("a" in net.domain || "a" in net.hostname)"#)
         );
-        let either = Selection::Any(vec![port(Order::Equal), text("a")]);
+        let either = Selection::Any(vec![port(Operator::Equal), text("a")]);
         assert_eq!(selecting(&either, "2020.11.30"), None);
         assert_eq!(
             Query::selecting(&during(), &version("v2.0.0"), None, Mode::Exact),

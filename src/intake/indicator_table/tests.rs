@@ -375,18 +375,18 @@ proptest! {
 fn what_no_value_leads_to_is_checked_in_every_event() {
     use crate::indicator::Selection;
     use crate::matching::condition::{
-        Check, Condition, Field, MOST_UNLISTED, Order, Test, TestedPlace,
+        Check, Condition, Field, MOST_UNLISTED, Operator, Test, TestedPlace,
     };
     let port = |id: &str, port: u64| Indicator {
         observables: vec![],
         selection: Some(Arc::new(Selection::Number(
             Field::DestinationPort,
-            Order::Equal,
+            Operator::Equal,
             port,
         ))),
         condition: Some(Arc::new(Condition::Test(Test::new(
             TestedPlace::Field(Field::DestinationPort),
-            Check::Number(Order::Equal, vec![port.into()]),
+            Check::Number(Operator::Equal, vec![port.into()]),
         )))),
         ..Indicator::of_domains(id, &["4444"])
     };

@@ -54,9 +54,9 @@ fn tests_examine_the_places_of_their_property() {
         (is(TestedPlace::Destination, address("192.0.2.1")), false),
         (is(TestedPlace::Destination, domain("a.example")), true),
         (is(TestedPlace::Source, domain("a.example")), false),
-        (port(Field::DestinationPort, Order::Equal, 80), true),
-        (port(Field::SourcePort, Order::Greater, 1023), true),
-        (port(Field::SourcePort, Order::Less, 1024), false),
+        (port(Field::DestinationPort, Operator::Equal, 80), true),
+        (port(Field::SourcePort, Operator::Greater, 1023), true),
+        (port(Field::SourcePort, Operator::Less, 1024), false),
         (
             is(TestedPlace::Field(Field::FileSize), Check::Exists),
             false,
@@ -301,11 +301,11 @@ fn an_equal_hash_identifies_the_file() {
         (vec![md5(), sha1()], true),
         (vec![md5(), name(false, "a.exe")], true),
         (vec![md5(), name(true, "a.exe")], false),
-        (vec![md5(), size(Order::Equal, 5)], true),
-        (vec![md5(), size(Order::Less, 5)], false),
+        (vec![md5(), size(Operator::Equal, 5)], true),
+        (vec![md5(), size(Operator::Less, 5)], false),
         (vec![other(), sha1()], false),
         (vec![sha1(), name(false, "b.exe")], false),
-        (vec![name(false, "b.exe"), size(Order::Equal, 5)], false),
+        (vec![name(false, "b.exe"), size(Operator::Equal, 5)], false),
         (
             vec![Condition::Any(vec![md5(), other()]), name(false, "a.exe")],
             true,
@@ -314,7 +314,7 @@ fn an_equal_hash_identifies_the_file() {
         (
             vec![Condition::Any(vec![
                 Condition::All(vec![md5(), other()]),
-                Condition::All(vec![name(false, "a.exe"), size(Order::Equal, 5)]),
+                Condition::All(vec![name(false, "a.exe"), size(Operator::Equal, 5)]),
             ])],
             false,
         ),

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::indicator::{LeftOut, Selection, timestamp};
 use crate::matching::condition::{
-    Check, Condition, Family, Field, Like, Order, RegularExpression, Subject, Test, TestedPlace,
+    Check, Condition, Family, Field, Like, Operator, RegularExpression, Subject, Test, TestedPlace,
 };
 use crate::observable::{Kind, Network, Observable, Property, file_name, protocol, url};
 use crate::protocol::stix::paths::{self, PathRow, PathTarget};
@@ -179,13 +179,13 @@ const MOST_NUMBERS: usize = 20;
 
 /// The numbers of a field that compare so with any of these, as far as an engine can be
 /// queried for them, or a span that holds them. `None` if that is everything.
-fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
-    let one = |order: Order, number: i128| {
+fn numbers(field: Field, order: Operator, numbers: &[i128]) -> Option<Selection> {
+    let one = |order: Operator, number: i128| {
         // The counters of an engine are not negative.
         let number = u64::try_from(number).ok()?;
         Some(Selection::Number(field, order, number))
     };
-    if order != Order::Equal {
+    if order != Operator::Equal {
         let parts = numbers.iter().map(|number| one(order, *number));
         return any(parts.collect::<Option<Vec<_>>>()?);
     }
@@ -197,11 +197,11 @@ fn numbers(field: Field, order: Order, numbers: &[i128]) -> Option<Selection> {
         (positive.first(), positive.last(), positive.len())
     {
         return Some(Selection::All(vec![
-            one(Order::GreaterOrEqual, *first)?,
-            one(Order::LessOrEqual, *last)?,
+            one(Operator::GreaterOrEqual, *first)?,
+            one(Operator::LessOrEqual, *last)?,
         ]));
     }
-    let parts = positive.iter().map(|number| one(Order::Equal, *number));
+    let parts = positive.iter().map(|number| one(Operator::Equal, *number));
     any(parts.collect::<Option<Vec<_>>>()?)
 }
 
@@ -248,7 +248,7 @@ impl PropertyTest<'_> {
         }
     }
 
-    fn number_check(&self, order: Order, numbers: Vec<i128>, negated: bool) -> PatternPart {
+    fn number_check(&self, order: Operator, numbers: Vec<i128>, negated: bool) -> PatternPart {
         // All but some numbers is nearly everything; the others become the opposite.
         let matched_order = if negated {
             order.opposite()
@@ -317,7 +317,7 @@ impl PropertyTest<'_> {
         match self.row.target {
             PathTarget::Number => {
                 let numbers = self.each(literals, |one| self.number(one), left_out)?;
-                Ok(self.number_check(Order::Equal, numbers, negated))
+                Ok(self.number_check(Operator::Equal, numbers, negated))
             }
             PathTarget::Time if !negated => {
                 // MISP writes this for when it first and last saw an indicator.
@@ -337,7 +337,7 @@ impl PropertyTest<'_> {
             }
             PathTarget::Time => {
                 let times = self.each(literals, |one| self.time(one), left_out)?;
-                Ok(self.checked(Check::Time(Order::Equal, times), negated))
+                Ok(self.checked(Check::Time(Operator::Equal, times), negated))
             }
             PathTarget::HostType => {
                 let read = |one: &Literal| {
@@ -413,10 +413,10 @@ impl PropertyTest<'_> {
 
     fn order(&self, relation: Relation, literal: &Literal) -> Result<PatternPart, PartFault> {
         let order = match relation {
-            Relation::Less => Order::Less,
-            Relation::LessOrEqual => Order::LessOrEqual,
-            Relation::Greater => Order::Greater,
-            _ => Order::GreaterOrEqual,
+            Relation::Less => Operator::Less,
+            Relation::LessOrEqual => Operator::LessOrEqual,
+            Relation::Greater => Operator::Greater,
+            _ => Operator::GreaterOrEqual,
         };
         match self.row.target {
             PathTarget::Number => {
