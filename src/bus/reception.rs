@@ -196,7 +196,10 @@ impl Reception {
         // `None` while the program stops: nothing more is accepted.
         if let Some(indicators) = &self.indicators {
             let journal = self.journal.as_ref();
-            indicators.add(indicator, journal.map(|journal| journal.begin(content)));
+            let ticket = journal.map(|journal| journal.begin(content));
+            if !indicators.add(indicator, ticket) {
+                self.received.count_allowed();
+            }
         }
     }
 }

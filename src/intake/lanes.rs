@@ -189,12 +189,14 @@ impl Intake {
 
     /// Adds an indicator, replacing the one with the same id. On a full lane it is
     /// dropped, counted and logged. A ticket tells which engines have answered already.
-    pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) {
+    /// Returns `false` if it is allowed, and so not added.
+    pub fn add(&self, indicator: Indicator, ticket: Option<Ticket>) -> bool {
         if let Some(because) = self.allow.now().of(&indicator) {
             self.leave_out(&indicator, because);
             ticket.into_iter().for_each(Ticket::finish);
             // The one it replaces is outdated.
-            return self.withdraw(&indicator.id);
+            self.withdraw(&indicator.id);
+            return false;
         }
         let has_answered = |lane: &&Lane| {
             let ticket = ticket.as_ref().filter(|_| !lane.account.is_live());
@@ -205,7 +207,8 @@ impl Intake {
             .iter()
             .filter(|lane| !has_answered(lane))
             .collect();
-        let stored = lanes.iter().filter(|lane| !lane.account.is_live());
+        let needs_ticket = |lane: &&&Lane| ticket.is_some() && !lane.account.is_live();
+        let stored = lanes.iter().filter(needs_ticket);
         let engines: Vec<Arc<str>> = stored.map(|lane| lane.engine.clone()).collect();
         let mut tickets = ticket
             .map(|ticket| ticket.shared_by(&engines))
@@ -229,6 +232,7 @@ impl Intake {
                 self.add_to(lane, &shared, ticket);
             }
         }
+        true
     }
 
     /// Counts an allowed indicator.

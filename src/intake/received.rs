@@ -13,6 +13,8 @@ pub struct Received {
     pub repeated: u64,
     /// Indicators that are withdrawn.
     pub withdrawn: u64,
+    /// New ones that are allowed, and not searched.
+    pub allowed: u64,
     /// Files of indicators that could not be used.
     pub files_failed: u64,
     /// Whether some of a file were not read.
@@ -40,6 +42,11 @@ impl Received {
         metrics.indicators_withdrawn.add(1);
     }
 
+    /// One of the new ones is allowed. The metrics have counted it where it was left out.
+    pub fn count_allowed(&mut self) {
+        self.allowed += 1;
+    }
+
     /// One more file cannot be used.
     pub fn count_failed_file(&mut self, metrics: &Metrics) {
         self.files_failed += 1;
@@ -61,11 +68,13 @@ mod tests {
         received.count_new(&indicator, &metrics);
         (0..2).for_each(|_| received.count_repeated(&metrics));
         (0..3).for_each(|_| received.count_withdrawn(&metrics));
+        received.count_allowed();
         (0..4).for_each(|_| received.count_failed_file(&metrics));
         let expected = Received {
             new: 1,
             repeated: 2,
             withdrawn: 3,
+            allowed: 1,
             files_failed: 4,
             is_unread: false,
         };

@@ -196,6 +196,7 @@ impl Ending {
             received.repeated + fates.repeated,
             fates.inactive,
             received.withdrawn,
+            received.allowed,
             fates.timed_out,
             fates.failed,
         ];
@@ -237,6 +238,7 @@ impl Summary {
                 ("withdrawn", metrics.indicators_withdrawn.get()),
                 ("unsupported", metrics.indicators_unsupported.get()),
                 ("inactive", metrics.indicators_inactive.get()),
+                ("allowed", metrics.indicators_allowed.get()),
                 ("rejected", metrics.indicators_rejected.get()),
                 ("timed out", metrics.indicators_timed_out.get()),
                 ("failed", metrics.indicators_failed.get()),
@@ -321,6 +323,7 @@ mod tests {
         }
         metrics.indicators_queried.add(2);
         metrics.indicators_rejected.add(5);
+        metrics.indicators_allowed.add(1);
         metrics.backlog.add(1);
         metrics.sightings_found.add(8);
         metrics.sightings_sent.add(7);
@@ -330,7 +333,7 @@ mod tests {
         assert_eq!(
             Summary::new(&metrics, Duration::from_millis(1250)).to_string(),
             "summary: 3 indicator(s) by kind: domain 1, ipv4 2; by state: matched against events 2, \
-             rejected 5, unfinished 1; 40 event(s) read; 3 line(s) that are no events; \
+             allowed 1, rejected 5, unfinished 1; 40 event(s) read; 3 line(s) that are no events; \
              8 sighting(s), 7 delivered; 1 failure(s); 1.2 s"
         );
     }
@@ -480,7 +483,8 @@ mod tests {
         let settled = early(|one| {
             (one.received.repeated, one.received.withdrawn) = (1, 1);
             (one.fates.repeated, one.fates.inactive) = (1, 1);
-            (one.fates.timed_out, one.fates.failed) = (1, 1);
+            one.fates.timed_out = 1;
+            one.received.allowed = 1;
         });
         assert_eq!(settled, of_ten(1));
         // Those that wait may be of an earlier run.

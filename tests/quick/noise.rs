@@ -101,7 +101,9 @@ fn what_is_allowed_is_not_searched() {
     assert_eq!(addresses, ["198.51.100.2", "198.51.100.2"]);
     let log = bridge.log();
     assert!(
-        log.contains("indicators_allowed=4") && log.contains("sightings_allowed=4"),
+        log.contains("indicators_allowed=4")
+            && log.contains("sightings_allowed=4")
+            && log.contains("by state: matched against events 1, allowed 4;"),
         "{log}"
     );
     assert!(

@@ -266,7 +266,9 @@ impl Taker<'_> {
                 self.count(|received| received.count_new(&indicator, metrics));
                 note_read(&indicator);
                 self.intake.wait_for_room(self.stop);
-                self.intake.add(indicator, None);
+                if !self.intake.add(indicator, None) {
+                    self.count(Received::count_allowed);
+                }
             }
             Message::Withdraw(id) => {
                 self.count(|received| received.count_withdrawn(metrics));
