@@ -16,9 +16,10 @@ use log::{error, info, warn};
 
 use super::contents::{self, Contents, Kind};
 use super::decode::Compression;
-use super::format::{supported, unreadable};
+use super::format::supported;
 use super::read::LogError;
 use crate::process::input::{self, is_standard_input, name};
+use crate::process::unreadable;
 
 /// The deepest level of folders that is read. Zeek has one folder per day.
 const DEEPEST_FOLDER: usize = 16;

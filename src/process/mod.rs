@@ -11,3 +11,4 @@ pub mod stop;
 pub mod text;
 pub mod thread;
 pub mod ticker;
+pub mod unreadable;

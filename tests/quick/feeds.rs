@@ -432,12 +432,15 @@ fn what_is_not_a_feed_is_an_error_with_status_75() {
     let log = r#"{"timestamp":"2024-05-01T10:00:00.000001+0000","event_type":"flow"}"#;
     let bundle =
         r#"{"type":"bundle","id":"x","objects":[{"type":"ipv4-addr","id":"ipv4-addr--1"}]}"#;
+    // The header of a file in an archive: a block of 512 bytes.
+    let tar = format!("{:\0<257}{:\0<255}evil.example\n", "feed.txt", "ustar  ");
     for (text, words) in [
         (log, "--events"),
         ("#separator \\x09\n", "log of Zeek"),
         (bundle, "ipv4-addr 1"),
         ("no such thing\n", "begins with"),
         ("<html>\n", "HTML"),
+        (tar.as_str(), "tar -xOf"),
         ("ts,src_ip,dest_ip\n1,192.0.2.1,192.0.2.2\n", "both ends"),
         (
             "family,reference\nX,https://blog.example/\n",

@@ -24,6 +24,12 @@ pub fn sample(name: &str) -> PathBuf {
     paths::repository().join("tests/samples/logs").join(name)
 }
 
+fn gzipped(bytes: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(bytes).expect("memory does not fail");
+    gzip.finish().expect("memory does not fail")
+}
+
 /// Runs the program over these logs, with [`VALUES`], to its end.
 pub fn run(arguments: &[&str], logs: &[PathBuf], input: &[u8]) -> Output {
     let home = Scratch::new();
@@ -165,6 +171,9 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
     let xz = home.write("eve.json.xz", b"\xfd7zXZ\x00\x00\x04\xe6\xd6");
     let bzip2 = home.write("eve.json.bz2", b"BZh91AY&SY");
     let utf_16 = home.write("eve.json", b"\xff\xfe{\x00\"\x00");
+    let archive = format!("{:\0<257}{:\0<255}{{}}\n", "eve.json", "ustar  ");
+    let tar = home.write("eve.tar", &archive);
+    let tar_gz = home.write("eve.tar.gz", gzipped(archive.as_bytes()));
     let rows = home.write("conn.log", "1.0\tC1\t203.0.113.7\n");
     let numbers = home.write("numbers.json", "[{}, 1]\n{\"ts\": 1}\n");
     let garbage = home.write("garbage", [7; 5000]);
@@ -172,6 +181,8 @@ fn what_is_not_read_is_an_error_whatever_the_log_level_is() {
         (&xz, "xz -dc"),
         (&bzip2, "bzip2 -dc"),
         (&utf_16, "iconv"),
+        (&tar, "tar -xOf"),
+        (&tar_gz, "tar -xOf"),
         (&rows, "begins with \"1.0\\tC1\\t203.0.113.7"),
         (&sample("text.log"), "begins with \"03/05/2024-10:01:28"),
         (&garbage, "nothing in it is an event"),
@@ -288,10 +299,7 @@ fn events_are_counted_however_lines_and_responses_follow_each_other() {
 fn what_an_archive_that_is_cut_off_still_holds_is_searched() {
     let home = Scratch::new();
     let event = "{\"timestamp\":\"2024-05-01T10:00:00Z\",\"dest_ip\":\"203.0.113.7\"}\n";
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(event.repeat(10).as_bytes())
-        .expect("memory does not fail");
-    let gzip = gzip.finish().expect("memory does not fail");
+    let gzip = gzipped(event.repeat(10).as_bytes());
     let cut = home.write("cut.gz", &gzip[..gzip.len() - 4]);
     let padded = home.write("padded.gz", [&gzip[..], &[0; 700]].concat());
     for (path, status) in [(cut, 75), (padded, 0)] {

@@ -8,7 +8,6 @@
 mod cutter;
 pub mod json_array;
 pub mod json_lines;
-pub mod unreadable;
 pub mod zeek_json;
 pub mod zeek_tsv;
 
@@ -18,6 +17,7 @@ use json_array::Flatten;
 use zeek_tsv::{NoRow, TsvRow};
 
 use crate::config::log_formats::{self, LOG_FORMATS};
+use crate::process::unreadable;
 
 pub use cutter::{Cut, Cutter};
 

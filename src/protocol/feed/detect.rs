@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Read};
 
 use super::list::{is_hosts, is_hosts_line, is_mapping, unquoted, without_comment};
 use super::{Error, FileFormat, Options, by_form, csv, zeek_intel};
+use crate::process::unreadable;
 
 /// The bytes of a feed that are examined if its first line is not enough.
 const SAMPLE: usize = 256 << 10;
@@ -190,19 +191,9 @@ impl<R: BufRead> Head<'_, R> {
 
     /// Only UTF-8 text is a feed.
     fn refuse_binary(&self, line: &str) -> Result<(), Error> {
-        let begins = |magic: &[u8]| self.bytes.starts_with(magic);
-        let what = if begins(b"\xff\xfe") || begins(b"\xfe\xff") {
-            "it is UTF-16, not UTF-8: pipe it through `iconv -f UTF-16 -t UTF-8`"
-        } else if begins(b"PK\x03\x04") {
-            "it is a ZIP archive: pipe it through `unzip -p`"
-        } else if begins(b"\xfd7zXZ") {
-            "it is compressed with xz: pipe it through `xz -dc`"
-        } else if matches!(
-            &self.bytes[..],
-            [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', b'Y', ..]
-        ) {
-            "it is compressed with bzip2: pipe it through `bzip2 -dc`"
-        } else if begins(b"<") && by_form(line).is_none() {
+        let what = if let Some(what) = unreadable::reason(&self.bytes) {
+            what
+        } else if self.bytes.starts_with(b"<") && by_form(line).is_none() {
             "it is HTML or XML, as servers answer where something is wrong"
         } else if line.contains('\0') {
             "it is no text"
@@ -292,9 +283,24 @@ mod tests {
             let error = detected(text).expect_err(text).to_string();
             assert!(error.contains(words), "{error}");
         }
-        let mut utf16: &[u8] = b"\xff\xfea\0\n\0";
-        let error = detect(&mut utf16, &Options::default()).expect_err("UTF-16");
-        assert!(error.to_string().contains("iconv"), "{error}");
+        let tar = [
+            &b"a.txt\0"[..],
+            &[0; 251],
+            b"ustar  \0",
+            &[0; 247],
+            b"a.example\n",
+        ]
+        .concat();
+        for (bytes, words) in [
+            (&b"\xff\xfea\0\n\0"[..], "iconv"),
+            (&tar, "tar -xOf"),
+            (b"7z\xbc\xaf\x27\x1c\0\x04", "7z x -so"),
+            (b"\xd4\xc3\xb2\xa1\x02\0", "packets"),
+        ] {
+            let mut reader = bytes;
+            let error = detect(&mut reader, &Options::default()).expect_err(words);
+            assert!(error.to_string().contains(words), "{error}");
+        }
     }
 
     #[test]

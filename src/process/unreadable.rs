@@ -1,34 +1,42 @@
-//! Recognises files that cannot be read as logs by their first bytes, with advice for each.
+//! Recognises files that can be read neither as logs nor as feeds by their first bytes, with
+//! advice for each.
 
 /// The beginnings of such files, and the reasons for the user.
 const KNOWN: [(&[u8], &str); 14] = [
     (
         b"\xfd7zXZ\x00",
-        "it is compressed with xz: pipe it (`xz -dc FILE | vast-threatbus … --events -`)",
+        "it is compressed with xz: pipe it \
+         (`xz -dc FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"\x04\x22\x4d\x18",
-        "it is compressed with LZ4: pipe it (`lz4 -dc FILE | vast-threatbus … --events -`)",
+        "it is compressed with LZ4: pipe it \
+         (`lz4 -dc FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"\x5d\x00\x00",
-        "it is compressed with LZMA: pipe it (`xz -dc FILE | vast-threatbus … --events -`)",
+        "it is compressed with LZMA: pipe it \
+         (`xz -dc FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"\x1f\x9d",
-        "it is compressed with compress: pipe it (`zcat FILE | vast-threatbus … --events -`)",
+        "it is compressed with compress: pipe it \
+         (`zcat FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"\xff\x06\x00\x00sNaPpY",
-        "it is compressed with Snappy: pipe its content (`… | vast-threatbus … --events -`)",
+        "it is compressed with Snappy: pipe its content \
+         (`… | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"PK\x03\x04",
-        "it is a ZIP archive: pipe its content (`unzip -p FILE | vast-threatbus … --events -`)",
+        "it is a ZIP archive: pipe its content \
+         (`unzip -p FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (
         b"7z\xbc\xaf\x27\x1c",
-        "it is a 7-Zip archive: pipe its content (`7z x -so FILE | vast-threatbus … --events -`)",
+        "it is a 7-Zip archive: pipe its content \
+         (`7z x -so FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (b"\xa1\xb2\xc3\xd4", PACKETS),
     (b"\xd4\xc3\xb2\xa1", PACKETS),
@@ -37,7 +45,7 @@ const KNOWN: [(&[u8], &str); 14] = [
     (
         b"LPKSHHRH",
         "it is a journal of systemd: pipe its content \
-         (`journalctl -o cat --file FILE | vast-threatbus … --events -`)",
+         (`journalctl -o cat --file FILE | vast-threatbus …`, with `-` for the file)",
     ),
     (b"\xff\xfe", UTF_16),
     (b"\xfe\xff", UTF_16),
@@ -53,15 +61,15 @@ const PACKETS: &str =
     "it holds packets: have Suricata or Zeek make events of them (`suricata -r`, `zeek -r`)";
 
 const UTF_16: &str = "it is UTF-16, and UTF-8 is read: convert it \
-                      (`iconv -f UTF-16 -t UTF-8 FILE | vast-threatbus … --events -`)";
+                      (`iconv -f UTF-16 -t UTF-8 FILE | vast-threatbus …`, with `-` for the file)";
 
-const BZIP2: &str =
-    "it is compressed with bzip2: pipe it (`bzip2 -dc FILE | vast-threatbus … --events -`)";
+const BZIP2: &str = "it is compressed with bzip2: pipe it \
+     (`bzip2 -dc FILE | vast-threatbus …`, with `-` for the file)";
 
-const TAR: &str =
-    "it is a tar archive: pipe its content (`tar -xOf FILE | vast-threatbus … --events -`)";
+const TAR: &str = "it is a tar archive: pipe its content \
+     (`tar -xOf FILE | vast-threatbus …`, with `-` for the file)";
 
-/// Why a file with this beginning cannot be read; `None` if it may be a log.
+/// Why a file with this beginning cannot be read; `None` if it may be a log or a feed.
 pub fn reason(beginning: &[u8]) -> Option<&'static str> {
     if let Some((_, reason)) = KNOWN.iter().find(|(magic, _)| beginning.starts_with(magic)) {
         return Some(reason);
