@@ -1,5 +1,6 @@
 //! The names of columns in the feeds of abuse.ch, MISP, OTX and others.
 
+use super::super::record::Record;
 use super::super::said::Said;
 use crate::observable::Property;
 
@@ -301,47 +302,50 @@ pub struct Layout {
 
 impl Layout {
     /// Makes the layout for a header; `None` if no column is known to hold indicators. If
-    /// there are several, only the most specific ones count: the value, else the hashes
+    /// there are several, the most specific ones count: the value, else the hashes
     /// of the file, else the URL, else the first (`ip,hostname` is a list of addresses).
     pub fn of(names: Vec<String>) -> Option<Self> {
+        Layout::of_rows(names, &[])
+    }
+
+    /// The same for a header with the first rows under it: of the most specific columns those
+    /// count that hold an indicator in one of the rows. C2IntelFeeds has a description in the
+    /// second column of `#ip,ioc`, and exports have columns that are always empty.
+    pub fn of_rows(names: Vec<String>, rows: &[Vec<String>]) -> Option<Self> {
         let roles: Vec<Option<Role>> = names.iter().map(|name| role(name)).collect();
         let first =
             |wanted: &dyn Fn(Role) -> bool| roles.iter().position(|role| role.is_some_and(wanted));
-        let range = range(&names, &roles);
-        // C2IntelFeeds describes what is in the first column in the second: `#ip,ioc`.
-        let described = match roles[..] {
-            [Some(Role::Thing(said)), Some(Role::Value), ..] if normal(&names[1]) == "ioc" => {
-                Some(said)
-            }
-            _ => None,
+        let range = range(&names);
+        let mut candidates = candidates(&roles);
+        if let Some((start, _)) = range {
+            // Beside a range there is the mail address of a contact.
+            let mut others = candidates.iter();
+            let last = others.rposition(|columns| columns[0].1 != Said::Mail);
+            let at = last.map_or(0, |last| last + 1);
+            candidates.insert(at, vec![(start, Said::Address)]);
+        }
+        let kind = first(&|role| role == Role::Type);
+        let are_held = |columns: &&Vec<(usize, Said)>| {
+            let is_held = |row: &Vec<String>, (at, said): &(usize, Said)| {
+                row.get(*at).is_some_and(|cell| holds(cell, *said))
+            };
+            // Beside its type, a value may have any form.
+            kind.is_some() && columns[0].1 == Said::Nothing
+                || rows
+                    .iter()
+                    .any(|row| columns.iter().any(|one| is_held(row, one)))
         };
-        let values = if let Some((start, _)) = range {
-            vec![(start, Said::Address)]
-        } else if let Some(said) = described {
-            vec![(0, said)]
-        } else if let Some(at) = first(&|role| role == Role::Value) {
-            vec![(at, Said::Nothing)]
-        } else if first(&|role| role == Role::Hash).is_some() {
-            let hashes = roles.iter().enumerate();
-            let hashes = hashes.filter(|(_, role)| **role == Some(Role::Hash));
-            hashes.map(|(at, _)| (at, Said::Hash)).collect()
-        } else if let Some(at) = first(&|role| role == Role::Url) {
-            vec![(at, Said::Url)]
-        } else {
-            let things = roles.iter().enumerate();
-            let mut things = things.filter_map(|(at, role)| match role {
-                Some(Role::Thing(said)) => Some((at, *said)),
-                _ => None,
-            });
-            vec![things.next()?]
-        };
+        let values = candidates.iter().find(are_held).or(candidates.first())?;
+        let values = values.clone();
         // Next to a column of one kind, `type` is the type of malware or threat.
         let is_any = values.iter().all(|(_, said)| *said == Said::Nothing);
         Some(Layout {
-            kind: first(&|role| role == Role::Type).filter(|_| is_any),
+            kind: kind.filter(|_| is_any),
             to_ids: first(&|role| role == Role::ToIds),
             id: first(&|role| role == Role::Id).filter(|_| values.len() == 1),
-            end: range.map(|(_, end)| end),
+            end: range
+                .filter(|(start, _)| values[0] == (*start, Said::Address))
+                .map(|(_, end)| end),
             values,
             names,
         })
@@ -400,21 +404,40 @@ impl Layout {
     }
 }
 
-/// The columns with the ends of a range of addresses, if the rows hold nothing else than
-/// a mail address (of a contact) that could be an indicator.
-fn range(names: &[String], roles: &[Option<Role>]) -> Option<(usize, usize)> {
-    let is_other = |role: &Option<Role>| match role {
-        Some(Role::Value | Role::Hash | Role::Url) => true,
-        Some(Role::Thing(said)) => *said != Said::Mail,
-        _ => false,
+/// The columns that can hold the indicators, the most specific ones first: those that count
+/// together, with their kinds.
+fn candidates(roles: &[Option<Role>]) -> Vec<Vec<(usize, Said)>> {
+    let columns = || roles.iter().enumerate();
+    let each = |wanted: Role, said: Said| {
+        let columns = columns().filter(move |(_, role)| **role == Some(wanted));
+        columns.map(move |(at, _)| (at, said))
     };
-    if roles.iter().any(is_other) {
-        return None;
-    }
+    let hashes: Vec<(usize, Said)> = each(Role::Hash, Said::Hash).collect();
+    let things = columns().filter_map(|(at, role)| match role {
+        Some(Role::Thing(said)) => Some((at, *said)),
+        _ => None,
+    });
+    let values = each(Role::Value, Said::Nothing).map(|one| vec![one]);
+    let hashes = (!hashes.is_empty()).then_some(hashes);
+    let others = each(Role::Url, Said::Url).chain(things);
+    values
+        .chain(hashes)
+        .chain(others.map(|one| vec![one]))
+        .collect()
+}
+
+/// Whether a cell holds an indicator of this kind.
+pub fn holds(cell: &str, said: Said) -> bool {
+    !super::is_empty(cell) && Record::new(0, said, cell).into_message().is_ok()
+}
+
+/// The columns with the ends of a range of addresses.
+fn range(names: &[String]) -> Option<(usize, usize)> {
     let names: Vec<String> = names.iter().map(|name| normal(name)).collect();
     let at = |wanted: &str| names.iter().position(|name| name == wanted);
     // `start` and `end` alone can be dates.
-    let is_sure = |start: &str| start != "start" || at("netmask").is_some();
+    let has_mask = at("netmask").or(at("netblock")).is_some();
+    let is_sure = |start: &str| start != "start" || has_mask;
     RANGES
         .iter()
         .filter(|(start, _)| is_sure(start))
@@ -435,7 +458,7 @@ pub fn is_header(cells: &[&str], everywhere: bool) -> bool {
     let is_known = |cell: &&str| role(cell).is_some();
     let holds_range = || {
         let names: Vec<String> = cells.iter().map(|cell| (*cell).to_owned()).collect();
-        range(&names, &[]).is_some()
+        range(&names).is_some()
     };
     cells.iter().all(is_name)
         && (cells.iter().any(holds) || holds_range())

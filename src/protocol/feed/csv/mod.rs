@@ -362,6 +362,7 @@ pub fn read(
     let layout = chosen(layout, options)?;
     let mut formats = vec![layout.described()];
     out.set_format(&formats[0]);
+    let mut is_first = true;
     let mut reader = builder(delimiter).from_reader(Rows::new(reader, delimiter, layout));
     let mut record = csv::ByteRecord::new();
     loop {
@@ -378,14 +379,18 @@ pub fn read(
         let cells: Vec<Cow<'_, str>> = record.iter().map(String::from_utf8_lossy).collect();
         let cells: Vec<&str> = cells.iter().map(|cell| bare(cell)).collect();
         match cells {
-            cells if cells == rows.layout.names => {}
             cells if line == 1 && cells.first().is_some_and(|cell| is_separator(cell)) => {}
+            cells if cells == rows.layout.names => {
+                // The plan was made before its rows were seen.
+                if std::mem::take(&mut is_first) && next_layout(&cells, reader.get_mut(), options)?
+                {
+                    formats = vec![reader.get_ref().layout.described()];
+                    out.set_format(&formats[0]);
+                }
+            }
             cells if is_header(&cells, !is_comment) && cells.len() > 1 => {
-                let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
-                if let Some(next) = Layout::of(names) {
-                    let next = chosen(next, options)?;
-                    let format = next.described();
-                    reader.get_mut().layout = next;
+                if next_layout(&cells, reader.get_mut(), options)? {
+                    let format = reader.get_ref().layout.described();
                     if formats.len() < MOST_FORMATS && !formats.contains(&format) {
                         formats.push(format);
                         out.set_format(formats.join(", then "));
@@ -397,6 +402,21 @@ pub fn read(
         }
         out.check(options.format.is_some())?;
     }
+}
+
+/// Sets the layout of the rows under a header; `false` if it names no column of indicators.
+fn next_layout(
+    cells: &[&str],
+    rows: &mut Rows<impl BufRead>,
+    options: &Options,
+) -> Result<bool, Error> {
+    let names = cells.iter().map(|cell| (*cell).to_owned()).collect();
+    let layout = Layout::of_rows(names, &rows.peek()?);
+    let is_known = layout.is_some();
+    if let Some(layout) = layout {
+        rows.layout = chosen(layout, options)?;
+    }
+    Ok(is_known)
 }
 
 fn io_error(error: csv::Error) -> Error {

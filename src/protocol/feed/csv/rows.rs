@@ -7,14 +7,18 @@ use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 
 use super::super::lines::{LONGEST, Line, Lines};
-use super::super::record::Record;
 use super::super::said::Said;
 use super::super::{MOST_COLUMNS, TOO_LONG};
-use super::columns::Layout;
-use super::{is_empty, split};
+use super::columns::{Layout, holds, is_header};
+use super::split;
 
 /// A row with more lines than this has an unterminated quote.
 const MOST_LINES: usize = 64;
+
+/// The number of rows that are read ahead where the first rows under a header decide, and the
+/// most bytes of them.
+const FIRST_ROWS: usize = 100;
+const FIRST_BYTES: usize = 64 << 10;
 
 /// The reason for rejecting a row whose quotes do not fit.
 const NOT_CLOSED: &str = "a quotation mark is not closed";
@@ -69,10 +73,46 @@ impl<R: BufRead> Rows<R> {
         std::mem::take(&mut self.rejected)
     }
 
-    fn next_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
-        if let Some(line) = self.ahead.pop_front() {
-            return Ok(Some(line));
+    /// The cells of the next rows up to another header, as far as each is on one line.
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn peek(&mut self) -> io::Result<Vec<Vec<String>>> {
+        let mut bytes: usize = self.ahead.iter().map(|(_, line)| line.len()).sum();
+        while self.ahead.len() < FIRST_ROWS && bytes < FIRST_BYTES {
+            let Some(line) = self.read_line()? else {
+                break;
+            };
+            bytes += line.1.len();
+            self.ahead.push_back(line);
         }
+        let mut rows = Vec::new();
+        // The cells of a longer one would take many times its memory.
+        let lines = self.ahead.iter().map(|(_, line)| line);
+        for line in lines.filter(|line| line.len() <= FIRST_BYTES) {
+            let line = String::from_utf8_lossy(line);
+            let text = line.trim_start_matches(' ').trim_start_matches('#');
+            let is_comment = text.len() < line.trim_start_matches(' ').len();
+            let row = split(text, self.delimiter);
+            let cells: Vec<&str> = row.iter().map(String::as_str).collect();
+            if is_header(&cells, !is_comment) && cells.len() > 1 {
+                break;
+            }
+            if !is_comment {
+                rows.push(row);
+            }
+        }
+        Ok(rows)
+    }
+
+    fn next_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
+        match self.ahead.pop_front() {
+            Some(line) => Ok(Some(line)),
+            None => self.read_line(),
+        }
+    }
+
+    fn read_line(&mut self) -> io::Result<Option<(u64, Vec<u8>)>> {
         loop {
             let number = self.lines.number() + 1;
             match self.lines.next()? {
@@ -161,10 +201,8 @@ impl<R: BufRead> Rows<R> {
             0 => cells.len() > 1,
             width => cells.len() == width,
         };
-        let is_value = |(at, said): &(usize, Said)| {
-            let cell = cells.get(*at).filter(|cell| !is_empty(cell));
-            cell.is_some_and(|cell| Record::new(0, *said, cell).into_message().is_ok())
-        };
+        let is_value =
+            |(at, said): &(usize, Said)| cells.get(*at).is_some_and(|cell| holds(cell, *said));
         is_as_wide && self.layout.values.iter().any(is_value)
     }
 }

@@ -47,6 +47,43 @@ fn the_exports_of_abuse_ch_are_read() {
 }
 
 #[test]
+fn the_rows_under_a_header_decide_which_of_its_columns_hold_indicators() {
+    let described = "note,ioc,address,host\n1,Possible C2 server,203.0.113.80,\n";
+    for (text, expected, form) in [
+        (described.to_owned(), &["203.0.113.80"][..], "`address`"),
+        // In the middle of a file, under a header that may follow `#`.
+        (
+            format!("#ip,source\n203.0.113.7,x\n#{described}"),
+            &["203.0.113.7", "203.0.113.80"],
+            "`ip`, then CSV, indicators in column `address`",
+        ),
+        (
+            "url,md5,domain,date\n,,a.example,1\n,-,b.example,2\n".to_owned(),
+            &["a.example", "b.example"],
+            "`domain`",
+        ),
+        // One value is enough, and so is a type.
+        (
+            "ioc,ip\nnone,192.0.2.1\na.example,192.0.2.1\n".to_owned(),
+            &["!2", "a.example"],
+            "`ioc`",
+        ),
+        (
+            "type,value,ip\nfilename,some words,192.0.2.1\n".to_owned(),
+            &["some words"],
+            "`value`",
+        ),
+        ("ioc,date\nwords,1\n".to_owned(), &["!2"], "`ioc`"),
+    ] {
+        assert_eq!(values(&text), expected, "{text}");
+        let (_, report) = read_with(&Options::default(), &text).expect("a table");
+        assert!(report.format.ends_with(form), "{}", report.format);
+    }
+    let chosen = with_column(described, "ioc").expect("a column");
+    assert_eq!(chosen, ["CSV, indicators in column `ioc`", "0"]);
+}
+
+#[test]
 fn a_header_may_come_again_and_another_one_too() {
     let text = "# header\nfirst_seen_utc,dst_ip,dst_port,c2_status\n\
         2024-05-01 10:00:00,203.0.113.7,443,online\n\
@@ -310,6 +347,12 @@ fn what_is_said_about_an_indicator_is_none() {
         (found.len(), network.as_deref()),
         (1, Some("203.0.113.0/24"))
     );
+    // Its list of blocks has the mask under the name of the network.
+    let blocks = dshield.replace("Netmask", "Netblock");
+    let network = messages(blocks)[0]
+        .as_ref()
+        .map(|one| one.observables[0].to_string());
+    assert_eq!(network.as_deref(), Some("203.0.113.0/24"));
 }
 
 #[test]
