@@ -163,6 +163,7 @@ pub(super) fn poll_milliseconds(duration: Duration) -> i64 {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Reply {
     status: String,
     topic: Option<String>,

@@ -14,7 +14,7 @@ use crate::indicator::{Indicator, Message, Protocol, Rejection};
 use crate::matching::condition::{Condition, Field, TestedPlace};
 use crate::observable::EventTime;
 use crate::observable::{NotAValue, Observable, Property, refang};
-use crate::protocol::{Context, Facts, facts};
+use crate::protocol::{Context, Facts, facts, json_fault};
 
 /// The topic that indicators are published on.
 pub const INTEL_TOPIC: &str = "threatbus/intel";
@@ -101,6 +101,7 @@ const KINDS: [(&str, SearchedFor); 47] = [
 ];
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Intel<'a> {
     #[serde(borrow)]
     id: LegacyId<'a>,
@@ -113,26 +114,36 @@ struct Intel<'a> {
 /// Ids arrive as strings. A sender that bypasses the broker's normalisation may use a
 /// number.
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "its `id` is neither a string nor a whole number"
+)]
 enum LegacyId<'a> {
     Text(#[serde(borrow)] Cow<'a, str>),
     Number(i64),
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Data<'a> {
     #[serde(borrow)]
     indicator: Vec<Cow<'a, str>>,
     intel_type: u16,
 }
 
+/// The shape of a message, for errors.
+const ACCEPTED: &str = "it has `id`, `operation` (ADD or REMOVE), and `data` with `indicator` (a \
+     list of strings) and `intel_type` (1 to 47)";
+
 /// Reads an indicator message.
 ///
 /// # Errors
 /// The text is not such a message, or a value is not of its kind.
 pub fn read(json: &str) -> Result<Message, Rejection> {
-    let intel: Intel<'_> = serde_json::from_str(json)
-        .map_err(|error| Rejection::without_id(format!("no legacy indicator: {error}")))?;
+    let intel: Intel<'_> = serde_json::from_str(json).map_err(|error| {
+        let fault = json_fault(&error);
+        Rejection::without_id(format!("no legacy indicator: {fault}; {ACCEPTED}"))
+    })?;
     let id: Arc<str> = match intel.id {
         LegacyId::Text(text) => text.into(),
         LegacyId::Number(number) => number.to_string().into(),
@@ -466,8 +477,23 @@ mod tests {
     #[test]
     fn bad_messages_are_rejected_with_the_reason() {
         for (json, words) in [
-            ("[1, 2]".to_owned(), "no legacy indicator"),
-            ("{}".to_owned(), "missing field"),
+            (
+                "[1, 2]".to_owned(),
+                "no legacy indicator: invalid type: integer `2`, expected an object; it has `id`",
+            ),
+            ("7".to_owned(), "integer `7`, expected an object; it has"),
+            (
+                "{}".to_owned(),
+                "missing field `id`; it has `id`, `operation`",
+            ),
+            (
+                intel("a", 11, "ADD").replace("\"43\"", "4.5"),
+                "its `id` is neither a string nor a whole number; it has",
+            ),
+            (
+                r#"{"id": "1", "data": "a", "operation": "ADD"}"#.to_owned(),
+                "string \"a\", expected an object; it has",
+            ),
             (intel("999.1.1.1", 1, "ADD"), "no IPv4 or IPv6 address"),
             (
                 intel("1.2.3.4 || true", 1, "ADD"),

@@ -115,8 +115,8 @@ pub static FORMATS: [FormatInfo; 10] = [
     FormatInfo {
         format: FileFormat::Json,
         name: "urlhaus",
-        what: "answers and exports of URLhaus in JSON",
-        accepted: "`url`",
+        what: "URLhaus, Feodo Tracker, MalwareBazaar, PhishTank and Spamhaus in JSON",
+        accepted: "`url`; `ip_address`, hashes, `url`, `cidr`",
     },
     FormatInfo {
         format: FileFormat::Json,

@@ -13,7 +13,7 @@ use super::plan::{self, Plan, Refused};
 use crate::indicator::{Indicator, Message, Protocol, Rejection, Sequence, Validity, timestamp};
 use crate::observable::{EventTime, stix_time};
 use crate::protocol::sensor::{Sensor, StixIdentity};
-use crate::protocol::{Context, Facts, MatchedField};
+use crate::protocol::{Context, Facts, MatchedField, json_fault};
 
 /// The topic that indicators are published on.
 pub const INDICATOR_TOPIC: &str = "stix2/indicator";
@@ -23,6 +23,7 @@ pub const SIGHTING_TOPIC: &str = "stix2/sighting";
 pub const INDICATOR_SUFFIX: &str = "indicator";
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct StixIndicator<'a> {
     #[serde(rename = "type", borrow)]
     kind: Cow<'a, str>,
@@ -49,8 +50,9 @@ struct StixIndicator<'a> {
 /// The text is not a STIX indicator, its pattern is invalid, or a value is not of its
 /// kind.
 pub fn read(json: &str) -> Result<Message, Rejection> {
-    let stix: StixIndicator<'_> = serde_json::from_str(json)
-        .map_err(|error| Rejection::without_id(format!("no STIX-2 indicator: {error}")))?;
+    let stix: StixIndicator<'_> = serde_json::from_str(json).map_err(|error| {
+        Rejection::without_id(format!("no STIX-2 indicator: {}", json_fault(&error)))
+    })?;
     if stix.kind != "indicator" {
         let reason = format!("a STIX-2 object of type {:?}, not \"indicator\"", stix.kind);
         return Err(Rejection::without_id(reason));
@@ -358,7 +360,10 @@ mod tests {
     fn bad_messages_are_rejected_with_the_reason() {
         let no_pattern = indicator("[a:b = 'c']", None).replace("\"pattern\":", "\"p\":");
         for (json, words) in [
-            ("[]".to_owned(), "no STIX-2 indicator"),
+            (
+                "[]".to_owned(),
+                "no STIX-2 indicator: invalid length 0, expected an object",
+            ),
             (
                 "{\"type\": \"malware\", \"id\": \"x\"}".to_owned(),
                 "malware",

@@ -49,7 +49,7 @@ fn the_exports_of_abuse_ch_are_read() {
 #[test]
 fn the_rows_under_a_header_decide_which_of_its_columns_hold_indicators() {
     let described = "note,ioc,address,host\n1,Possible C2 server,203.0.113.80,\n";
-    for (text, expected, form) in [
+    for (text, expected, format) in [
         (described.to_owned(), &["203.0.113.80"][..], "`address`"),
         // In the middle of a file, under a header that may follow `#`.
         (
@@ -77,7 +77,7 @@ fn the_rows_under_a_header_decide_which_of_its_columns_hold_indicators() {
     ] {
         assert_eq!(values(&text), expected, "{text}");
         let (_, report) = read_with(&Options::default(), &text).expect("a table");
-        assert!(report.format.ends_with(form), "{}", report.format);
+        assert!(report.format.ends_with(format), "{}", report.format);
     }
     let chosen = with_column(described, "ioc").expect("a column");
     assert_eq!(chosen, ["CSV, indicators in column `ioc`", "0"]);

@@ -9,7 +9,9 @@ use uuid::Uuid;
 use super::super::found::Out;
 use super::super::record::Record;
 use super::super::said::Said;
+use super::around::{is_empty, names};
 use crate::indicator::Rejection;
+use crate::protocol::json_fault;
 
 const FORMAT: Option<&str> = Some("MISP");
 
@@ -33,33 +35,17 @@ const DROPPED: [&str; 16] = [
     "uuid",
 ];
 
-/// What is known about the event of the attributes.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub struct Event {
-    uuid: Option<String>,
-    info: Option<String>,
-    #[serde(skip)]
-    object: Option<String>,
-}
-
-impl Event {
-    /// Reads what the beginning of a JSON object says about it.
-    pub fn note(&mut self, beginning: &[u8]) {
-        let whole = [beginning, b"}"].concat();
-        if let Ok(event) = serde_json::from_slice::<Event>(&whole) {
-            self.uuid = event.uuid.or_else(|| self.uuid.take());
-            self.info = event.info.or_else(|| self.info.take());
-        }
-    }
-}
-
 /// Reads an attribute.
-pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
+pub fn attribute(
+    json: &str,
+    around: &Map<String, Value>,
+    line: u64,
+    out: &mut Out<'_>,
+) -> Option<&'static str> {
     match serde_json::from_str::<Map<String, Value>>(json) {
-        Ok(attribute) => take(attribute, event, line, out),
+        Ok(attribute) => take(attribute, around, line, out),
         Err(error) => {
-            let reason = format!("no MISP attribute: {error}");
+            let reason = format!("no MISP attribute: {}", json_fault(&error));
             out.rejected(line, Rejection::without_id(reason));
         }
     }
@@ -67,8 +53,14 @@ pub fn attribute(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Opt
 }
 
 /// Reads the attributes of an object.
-pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option<&'static str> {
+pub fn object(
+    json: &str,
+    around: &Map<String, Value>,
+    line: u64,
+    out: &mut Out<'_>,
+) -> Option<&'static str> {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Object<'a> {
         #[serde(default)]
         name: Option<String>,
@@ -81,24 +73,30 @@ pub fn object(json: &str, event: &Event, line: u64, out: &mut Out<'_>) -> Option
     match serde_json::from_str::<Object<'_>>(json) {
         Ok(object) if is_true(&object.deleted) => out.left_out("deleted MISP object"),
         Ok(object) => {
-            let event = Event {
-                uuid: event.uuid.clone(),
-                info: event.info.clone(),
-                object: object.name,
-            };
+            let mut around = around.clone();
+            around.extend(
+                object
+                    .name
+                    .map(|name| ("object_name".to_owned(), name.into())),
+            );
             for each in object.attributes {
-                attribute(each.get(), &event, line, out);
+                attribute(each.get(), &around, line, out);
             }
         }
         Err(error) => {
-            let reason = format!("no MISP object: {error}");
+            let reason = format!("no MISP object: {}", json_fault(&error));
             out.rejected(line, Rejection::without_id(reason));
         }
     }
     FORMAT
 }
 
-fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut Out<'_>) {
+fn take(
+    mut attribute: Map<String, Value>,
+    around: &Map<String, Value>,
+    line: u64,
+    out: &mut Out<'_>,
+) {
     let mut text = |key: &str| match attribute.remove(key) {
         Some(Value::String(text)) => Some(text),
         _ => None,
@@ -122,14 +120,8 @@ fn take(mut attribute: Map<String, Value>, event: &Event, line: u64, out: &mut O
     if let Some(tags) = properties.remove("Tag") {
         properties.insert("tags".to_owned(), names(tags));
     }
-    for (key, value) in [
-        ("type", Some(&kind)),
-        ("event_uuid", event.uuid.as_ref()),
-        ("event_info", event.info.as_ref()),
-        ("object_name", event.object.as_ref()),
-    ] {
-        properties.extend(value.map(|value| (key.to_owned(), value.clone().into())));
-    }
+    properties.insert("type".to_owned(), (&*kind).into());
+    properties.extend(around.clone());
     out.record(Record {
         kind: Some(&kind),
         id: id.map(|uuid| format!("indicator--{}", uuid.to_ascii_lowercase())),
@@ -146,23 +138,4 @@ fn is_true(value: &Value) -> bool {
         Value::String(text) => matches!(&**text, "1" | "true" | "True"),
         _ => false,
     }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
-}
-
-/// The names of tags.
-fn names(tags: Value) -> Value {
-    let Value::Array(tags) = tags else {
-        return tags;
-    };
-    let name = |mut tag: Value| tag.get_mut("name").map(Value::take);
-    tags.into_iter().filter_map(name).collect()
 }

@@ -9,6 +9,7 @@ use std::io::{self, BufRead};
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::found::Out;
@@ -17,13 +18,17 @@ use super::record::Record;
 use super::said::Said;
 use super::{Error, Options};
 use crate::indicator::Rejection;
-use crate::protocol::{legacy, stix};
+use crate::protocol::{json_fault, legacy, stix};
 
+mod around;
 mod misp;
 mod others;
 mod scan;
 
 use scan::{Fault, Scanner};
+
+/// The most bytes of indicators that wait for what the end of their event or pulse says.
+const MOST_WAITING: usize = 4 << 20;
 
 /// The deepest nesting of containers: a MISP response has four levels.
 const DEEPEST_CONTAINER: usize = 16;
@@ -57,7 +62,9 @@ pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> R
         json: Scanner::new(reader),
         out,
         formats: BTreeSet::new(),
-        event: misp::Event::default(),
+        around: Map::new(),
+        waiting: Vec::new(),
+        waiting_bytes: 0,
         is_given: options.format.is_some(),
     };
     let result = walk.everything();
@@ -68,12 +75,18 @@ pub fn read(mut reader: impl BufRead, options: &Options, out: &mut Out<'_>) -> R
     result
 }
 
+/// An object that is read at the end of its container: its line, and what it is in.
+type Waiting = (u64, Inside, Box<[u8]>);
+
 struct Walk<'o, 'f, R> {
     json: Scanner<R>,
     out: &'o mut Out<'f>,
     formats: BTreeSet<&'static str>,
-    /// What is known about the current MISP event.
-    event: misp::Event,
+    /// What the current event or pulse says about the indicators in it, as properties.
+    around: Map<String, Value>,
+    /// Those that wait for the end of it, since MISP and OTX write the tags after them.
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
     /// Whether the format was given rather than detected.
     is_given: bool,
 }
@@ -161,7 +174,10 @@ impl<R: BufRead> Walk<'_, '_, R> {
             if is_by_line && self.json.is_alone()? {
                 self.json.set_by_line(false);
             }
-            match self.value(byte, Inside::Anything, 0) {
+            let result = self.value(byte, Inside::Anything, 0);
+            // Those before an error are indicators.
+            self.end_container();
+            match result {
                 // A value on one line is the first of many.
                 Ok(()) if first_line && self.json.line() == line => self.json.set_by_line(true),
                 Ok(()) => self.json.set_by_line(is_by_line),
@@ -245,7 +261,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         let line = self.json.line();
         self.json.step();
         let mut rest = b"{".to_vec();
-        let mut is_wrapping = false;
+        let mut wraps = None;
         let mut goes_on = self.json.peek()? != b'}';
         if !goes_on {
             self.json.step();
@@ -265,8 +281,8 @@ impl<R: BufRead> Walk<'_, '_, R> {
             match wrapped(&rest[key_at..], first) {
                 Some(inside) if !is_stix_so_far(&rest) => {
                     rest.truncate(before);
-                    is_wrapping = true;
-                    self.event.note(&rest);
+                    wraps = Some(inside);
+                    self.note_around(inside, &rest);
                     match first {
                         b'[' => self.list(inside, depth)?,
                         _ => self.value(first, inside, depth + 1)?,
@@ -279,45 +295,93 @@ impl<R: BufRead> Walk<'_, '_, R> {
             }
             goes_on = self.json.goes_on(b'}')?;
         }
-        rest.push(b'}');
-        if is_wrapping {
-            self.event = misp::Event::default();
+        if let Some(inside) = wraps {
+            self.note_around(inside, &rest);
+            self.end_container();
             return Ok(());
         }
+        rest.push(b'}');
         self.element(&rest, Inside::Anything, line)
     }
 
-    /// Reads a value as a whole.
+    /// Reads what an object says about the indicators in a list of it, as far as it is read.
+    fn note_around(&mut self, inside: Inside, object: &[u8]) {
+        let known = around::properties(inside, object);
+        self.around.extend(known);
+    }
+
+    /// Reads a value as a whole, at once or at the end of its container.
     fn element(&mut self, json: &[u8], inside: Inside, line: u64) -> Result<(), Stop> {
-        let Ok(json) = std::str::from_utf8(json) else {
-            self.reject(line, "it is not UTF-8".to_owned());
+        if matches!(inside, Inside::Attributes | Inside::Objects | Inside::Pulse) {
+            self.waiting_bytes += json.len() + size_of::<Waiting>();
+            if self.waiting_bytes > MOST_WAITING {
+                self.read_waiting();
+                self.read_inside(json, inside, line);
+            } else {
+                self.waiting.push((line, inside, json.into()));
+            }
+            return Ok(());
+        }
+        let Some(json) = self.text(json, line) else {
             return Ok(());
         };
         let format = match (inside, json.as_bytes().first()) {
             (Inside::Anything, Some(b'"')) => self.string(json, line),
-            (_, Some(b'{')) => match inside {
-                Inside::Anything => self.lone(json, line)?,
-                Inside::Stix => self.stix(json, line),
-                Inside::Attributes => misp::attribute(json, &self.event, line, self.out),
-                Inside::Objects => misp::object(json, &self.event, line, self.out),
-                Inside::Pulse => others::otx(json, line, self.out),
-                Inside::Abuse => others::abuse(json, line, self.out),
-            },
-            _ => {
-                let shown: String = json.chars().take(40).collect();
-                let reason = format!("{shown} is no indicator: it can be an object or a string");
-                self.reject(line, reason);
-                None
-            }
+            (Inside::Anything, Some(b'{')) => self.lone(json, line)?,
+            (Inside::Abuse, Some(b'{')) => others::abuse(json, line, self.out),
+            (_, Some(b'{')) => self.stix(json, line),
+            _ => self.no_object(json, line),
         };
         self.formats.extend(format);
         Ok(())
     }
 
+    /// Reads the values that wait for what is said about them.
+    fn read_waiting(&mut self) {
+        self.waiting_bytes = 0;
+        for (line, inside, json) in std::mem::take(&mut self.waiting) {
+            self.read_inside(&json, inside, line);
+        }
+    }
+
+    /// Reads a value in an event or a pulse.
+    fn read_inside(&mut self, json: &[u8], inside: Inside, line: u64) {
+        let Some(json) = self.text(json, line) else {
+            return;
+        };
+        let format = match inside {
+            _ if !json.starts_with('{') => self.no_object(json, line),
+            Inside::Objects => misp::object(json, &self.around, line, self.out),
+            Inside::Pulse => others::otx(json, &self.around, line, self.out),
+            _ => misp::attribute(json, &self.around, line, self.out),
+        };
+        self.formats.extend(format);
+    }
+
+    fn end_container(&mut self) {
+        self.read_waiting();
+        self.around.clear();
+    }
+
+    fn text<'j>(&mut self, json: &'j [u8], line: u64) -> Option<&'j str> {
+        let text = std::str::from_utf8(json).ok();
+        if text.is_none() {
+            self.reject(line, super::NOT_UTF8.to_owned());
+        }
+        text
+    }
+
+    fn no_object(&mut self, json: &str, line: u64) -> Option<&'static str> {
+        let shown: String = json.chars().take(40).collect();
+        let reason = format!("{shown} is no indicator: it can be an object or a string");
+        self.reject(line, reason);
+        None
+    }
+
     fn string(&mut self, json: &str, line: u64) -> Option<&'static str> {
         match serde_json::from_str::<Cow<'_, str>>(json) {
             Ok(value) => self.out.record(Record::new(line, Said::Nothing, &value)),
-            Err(error) => self.reject(line, format!("no JSON: {error}")),
+            Err(error) => self.reject(line, format!("no JSON: {}", json_fault(&error))),
         }
         Some("JSON list of values")
     }
@@ -327,7 +391,7 @@ impl<R: BufRead> Walk<'_, '_, R> {
         let shape: Shape<'_> = match serde_json::from_str(json) {
             Ok(shape) => shape,
             Err(error) => {
-                self.reject(line, format!("no JSON: {error}"));
+                self.reject(line, format!("no JSON: {}", json_fault(&error)));
                 return Ok(None);
             }
         };
@@ -353,10 +417,10 @@ impl<R: BufRead> Walk<'_, '_, R> {
             return Ok(others::abuse(json, line, self.out));
         }
         if shape.kind.is_some() && shape.indicator.is_some() {
-            return Ok(others::otx(json, line, self.out));
+            return Ok(others::otx(json, &self.around, line, self.out));
         }
         if shape.kind.is_some() && shape.to_ids.is_some() {
-            return Ok(misp::attribute(json, &self.event, line, self.out));
+            return Ok(misp::attribute(json, &self.around, line, self.out));
         }
         if is_manifest(json) {
             let reason = "it is the manifest of a MISP feed: name its folder".to_owned();
@@ -365,6 +429,14 @@ impl<R: BufRead> Walk<'_, '_, R> {
         }
         if let Some(format) = empty_answer(json) {
             return Ok(Some(format));
+        }
+        if let Some(source) = others::export(json, line, self.out) {
+            return Ok(Some(source));
+        }
+        // The last line of Spamhaus's lists.
+        if Text::get(shape.kind.as_ref()) == Some("metadata") {
+            self.out.left_out("metadata");
+            return Ok(None);
         }
         let shown: String = json.chars().take(60).collect();
         self.reject(line, format!("{shown}… is an object of an unknown format"));

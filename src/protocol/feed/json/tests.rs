@@ -170,6 +170,26 @@ fn misp_is_read_in_all_its_shapes() {
         .expect("an event")
         .0;
     let text = format!("{found:?}");
+    // What follows them in the event is of all of them too, also in one that is broken off.
+    let last = event.replace(r#""uuid": "e1", "info": "An event", "#, "");
+    let last = last.strip_suffix('}').expect("an object");
+    let last = format!(r#"{{"Event": {last}, "info": "Last", "Tag": [{{"name": "tlp:red"}}]}}}}"#);
+    let whole = read_with(&Options::default(), &last).expect("an event").0;
+    let whole = format!("{whole:?}").replace('\\', "");
+    assert_eq!(
+        whole.matches(r#""event_info":"Last""#).count(),
+        4,
+        "{whole}"
+    );
+    assert_eq!(
+        whole.matches(r#""event_tags":["tlp:red"]"#).count(),
+        4,
+        "{whole}"
+    );
+    assert_eq!(
+        values(last.split(r#", "info""#).next().expect("a part")).len(),
+        6
+    );
     for words in [
         r#"\"event_info\":\"An event\""#,
         r#"\"object_name\":\"file\""#,
@@ -195,6 +215,21 @@ fn the_shapes_of_others_are_read() {
         "d41d8cd98f00b204e9800998ecf8427e",
     ];
     assert_eq!(values(pulse), expected);
+    let said = pulse.replace(
+        r#""name": "A pulse""#,
+        r#""name": "A pulse", "author_name": "me""#,
+    );
+    let said = said.replace("}]}", r#"}], "tags": ["x", "y"]}"#);
+    let found = read_with(&Options::default(), format!("{said}\n{pulse}")).expect("pulses");
+    let found = format!("{:?}", found.0).replace('\\', "");
+    for (words, count) in [
+        (r#""pulse_id":"5""#, 4),
+        (r#""pulse_name":"A pulse""#, 4),
+        (r#""pulse_author":"me""#, 2),
+        (r#""pulse_tags":["x","y"]"#, 2),
+    ] {
+        assert_eq!(found.matches(words).count(), count, "{words}: {found}");
+    }
     assert_eq!(
         values(format!(r#"{{"count": 1, "results": [{pulse}]}}"#)),
         expected
@@ -218,6 +253,45 @@ fn the_shapes_of_others_are_read() {
         ),
     ] {
         assert_eq!(values(&text), [value], "{text}");
+    }
+}
+
+#[test]
+fn tables_that_are_exported_as_json_are_read_as_their_rows() {
+    let (md5, sha256) = ("2".repeat(32), "1".repeat(64));
+    let feodo = r#"[{"ip_address": "203.0.113.7", "port": 443, "status": "offline",
+        "hostname": null, "as_number": 1, "country": "US", "malware": "X"}]"#;
+    let bazaar = format!(
+        r#"{{"query_status": "ok", "data": [{{"sha256_hash": "{sha256}", "sha1_hash": null,
+        "md5_hash": "{md5}", "file_name": "a.exe", "reporter": "x", "tags": ["y"]}}]}}"#
+    );
+    let phishtank = r#"[{"phish_id": 1, "url": "https://bad.example/a",
+        "phish_detail_url": "http://x.example/", "details": [{"ip_address": "203.0.113.8"}]}]"#;
+    let drop = "{\"cidr\":\"203.0.113.0/24\",\"sblid\":\"SBL1\",\"rir\":\"x\"}\n\
+        {\"type\":\"metadata\",\"records\":1,\"terms\":\"https://x.example/\"}\n";
+    for (text, expected, format) in [
+        (feodo, &["203.0.113.7"][..], "Feodo Tracker"),
+        (&*bazaar, &[&*sha256, &*md5], "MalwareBazaar"),
+        (phishtank, &["https://bad.example/a"], "PhishTank"),
+        (drop, &["203.0.113.0/24"], "Spamhaus"),
+    ] {
+        assert_eq!(values(text), expected, "{text}");
+        let (_, report) = read_with(&Options::default(), text).expect("an export");
+        assert_eq!((&*report.format, report.rejected), (format, 0), "{text}");
+        let properties = messages(text)[0]
+            .as_ref()
+            .and_then(|one| one.properties.clone());
+        let properties = properties.expect("the other members");
+        assert!(!properties.get().contains(expected[0]) && properties.get().len() > 20);
+    }
+    // Those of others are not taken for them.
+    for text in [
+        r#"{"ip_address": "203.0.113.7", "host": "a", "user": "b"}"#,
+        r#"{"url": "http://a.example/", "status": 200}"#,
+        r#"{"sha256_hash": "1", "path": "a"}"#,
+    ] {
+        let (_, report) = read_with(&Options::default(), text).expect("JSON");
+        assert_eq!((report.usable, report.rejected), (0, 1), "{text}");
     }
 }
 
@@ -260,6 +334,25 @@ fn what_is_not_an_indicator_is_named_and_the_rest_is_read() {
     assert_eq!(values(&deep), ["!1"]);
     let cut = format!("[{a},\n{a}");
     assert_eq!(values(&cut), ["a.example", "a.example", "!2"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_object_is_said_without_a_place_in_it() {
+    for object in [
+        INTEL.replace("\"43\"", "4.5"),
+        INTEL.replace(r#"["6.6.0.1"]"#, "7"),
+        INTEL.replace(r#""id": "43", "#, ""),
+        indicator("a.example").replace(r#""pattern":"#, r#""pattern": 7, "p":"#),
+        indicator("a.example").replace('}', ","),
+        r#"{"type": "x", "type": "y"}"#.to_owned(),
+    ] {
+        let (_, report) =
+            read_with(&Options::default(), object.replace(", ", ",\n")).expect("JSON");
+        let (_, reason) = &report.rejections[0];
+        let names = ["line 1", "column", "enum", "struct", "Id"];
+        let named = names.iter().find(|word| reason.contains(**word));
+        assert_eq!(named, None, "{reason}");
+    }
 }
 
 #[test]
