@@ -11,6 +11,7 @@ use super::lines::LONGEST_LINE;
 use crate::matching::recogniser::Recognised;
 use crate::observe::logging::printable;
 use crate::observe::metrics::Metrics;
+use crate::process::text::on_one_line;
 
 /// The number of bad lines of a log that are logged individually.
 const BAD_LINES_LOGGED: u64 = 3;
@@ -75,7 +76,10 @@ impl Source {
 
     /// Records its beginning and its format.
     pub fn begins(&self, beginning: &[u8], format: Option<LogFormat>) {
-        let is_first = self.beginning.set(shown(beginning));
+        let text = on_one_line(beginning);
+        let text = String::from_utf8_lossy(&text);
+        let text = text.chars().take(SHOWN_OF_BEGINNING).collect();
+        let is_first = self.beginning.set(text);
         if let (Ok(()), Some(format)) = (is_first, format) {
             debug!("{}: {}", self.name, format.name());
         }
@@ -211,30 +215,6 @@ impl Source {
             LogOutcome::Empty
         }
     }
-}
-
-/// The beginning of a log as it is shown: each run of line breaks and blanks as one blank. The tabs
-/// of a table stay.
-fn shown(beginning: &[u8]) -> String {
-    let text = String::from_utf8_lossy(beginning);
-    let mut shown = String::new();
-    let mut is_in_blanks = false;
-    for (nth, line) in text.trim().lines().enumerate() {
-        is_in_blanks |= nth > 0;
-        for character in line.chars() {
-            match character {
-                ' ' => is_in_blanks = true,
-                '\t' if is_in_blanks => {}
-                _ => {
-                    if std::mem::take(&mut is_in_blanks) {
-                        shown.push(' ');
-                    }
-                    shown.push(character);
-                }
-            }
-        }
-    }
-    shown.chars().take(SHOWN_OF_BEGINNING).collect()
 }
 
 fn is_power_of_ten(mut number: u64) -> bool {

@@ -34,6 +34,26 @@ impl Display for Printable<'_> {
     }
 }
 
+/// The beginning of a text on one line: each run of line breaks and blanks is one blank. The tabs of
+/// a table stay.
+pub fn on_one_line(beginning: &[u8]) -> Vec<u8> {
+    let mut shown = Vec::with_capacity(beginning.len());
+    let mut is_in_blanks = false;
+    for &byte in beginning.trim_ascii() {
+        match byte {
+            b' ' | b'\n' | b'\r' => is_in_blanks = true,
+            b'\t' if is_in_blanks => {}
+            _ => {
+                if std::mem::take(&mut is_in_blanks) {
+                    shown.push(b' ');
+                }
+                shown.push(byte);
+            }
+        }
+    }
+    shown
+}
+
 /// Characters that move the cursor, break the line, or disguise text: controls (C0, DEL,
 /// C1), bidirectional controls, separators, and zero-width characters (Unicode Technical
 /// Report 36).
@@ -68,6 +88,17 @@ mod tests {
             .to_string(),
             "a\\u{1b}[31m\\r\\n\\t\\u{7f}\\u{9b}2J\\u{202e}\\u{2066}\\u{200b}\\u{e0041}b\\u{0}"
         );
+    }
+
+    #[test]
+    fn the_beginning_of_a_text_fits_on_a_line() {
+        for (text, expected) in [
+            ("{\r\n\t\t\"a\":  1\n}\n", "{ \"a\": 1 }"),
+            ("\n a\t\tb \tc", "a\t\tb c"),
+            (" \n", ""),
+        ] {
+            assert_eq!(on_one_line(text.as_bytes()), expected.as_bytes());
+        }
     }
 
     #[test]

@@ -439,6 +439,10 @@ fn what_is_not_a_feed_is_an_error_with_status_75() {
         ("#separator \\x09\n", "log of Zeek"),
         (bundle, "ipv4-addr 1"),
         ("no such thing\n", "begins with"),
+        (
+            "{\n  \"name\": {\n    \"a\": 1\n  }\n}\n",
+            r#"begins with "{ \"name\": { \"a\": 1""#,
+        ),
         ("<html>\n", "HTML"),
         (tar.as_str(), "tar -xOf"),
         ("ts,src_ip,dest_ip\n1,192.0.2.1,192.0.2.2\n", "both ends"),

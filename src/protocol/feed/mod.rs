@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, BufRead, Cursor, Read};
 
 use crate::observable::{Observable, of_line};
+use crate::process::text::on_one_line;
 
 mod csv;
 mod detect;
@@ -191,11 +192,15 @@ pub const ACCEPTED_FORMATS: &str = "Accepted are lists, hosts files, CSV, Zeek i
      MISP, OTX, ThreatFox and URLhaus JSON, and Intel objects; --indicators-format names the format, \
      --indicators-column the column of a CSV";
 
+/// The most bytes of a feed in which its first words are searched.
+const READ_AHEAD: usize = 1024;
+
 /// The first bytes of a feed, for a message.
 pub fn shown(beginning: &[u8]) -> String {
     const BEGINNING_SHOWN: usize = 60;
-    let part = &beginning[..beginning.len().min(BEGINNING_SHOWN)];
-    let more = if beginning.len() > BEGINNING_SHOWN {
+    let text = on_one_line(&beginning[..beginning.len().min(READ_AHEAD)]);
+    let part = &text[..text.len().min(BEGINNING_SHOWN)];
+    let more = if text.len() > BEGINNING_SHOWN {
         "…"
     } else {
         ""
@@ -213,7 +218,10 @@ pub fn read(
     each: &mut dyn FnMut(Found),
 ) -> Result<Report, Error> {
     let mut out = found::Out::new(each);
-    let (head, detected) = detect::detect(&mut reader, options)?;
+    let (mut head, detected) = detect::detect(&mut reader, options)?;
+    if detected == detect::Detected::Json {
+        lengthen(&mut head, &mut reader)?;
+    }
     out.set_beginning(&head);
     let reader = Cursor::new(head).chain(reader);
     match detected {
@@ -225,6 +233,18 @@ pub fn read(
         detect::Detected::Json => json::read(reader, options, &mut out)?,
     }
     Ok(out.report())
+}
+
+/// Reads more lines into the beginning of a feed that begins with a lone bracket, which tells nothing:
+/// more has to follow it.
+fn lengthen(head: &mut Vec<u8>, reader: &mut impl BufRead) -> io::Result<()> {
+    const LEAST: usize = 16;
+    let mut is_more = head.trim_ascii().len() == 1;
+    while is_more && on_one_line(head).len() < LEAST {
+        let mut line = reader.by_ref().take(READ_AHEAD as u64);
+        is_more = line.read_until(b'\n', head)? > 0 && head.len() < READ_AHEAD;
+    }
+    Ok(())
 }
 
 /// The values of a text, if its form alone is unambiguous.
