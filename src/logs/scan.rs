@@ -292,6 +292,15 @@ impl Look<'_> {
     /// indicator that is found in both is found in the original, once.
     fn shipped(&mut self, object: &str) -> Result<(), ScanError> {
         let mut found = self.found_in(object)?;
+        if !self.scratch.table.events.has_escapes()
+            && !json_lines::may_have_bytes(object.as_bytes())
+        {
+            // Nothing else is in its texts.
+            self.events += 1;
+            self.recognise(object, &found);
+            self.matched(object, found);
+            return Ok(());
+        }
         let mut originals = Vec::new();
         let mut original = json_lines::original(object);
         while let Some(text) = original {

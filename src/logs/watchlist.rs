@@ -60,7 +60,7 @@ const ANY_ADDRESS: &str = "of_column_addr";
 /// The buffers of a thread, which are reused for each event.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    table: TableScratch,
+    pub(super) table: TableScratch,
     columns: Columns,
 }
 

@@ -216,6 +216,10 @@ impl Visit for Scan<'_> {
     fn number(&mut self, at: At, number: &str) {
         Scan::number(self, at, number);
     }
+
+    fn escaped(&mut self) {
+        self.scratch.has_escapes = true;
+    }
 }
 
 impl Scan<'_> {

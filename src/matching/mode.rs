@@ -77,6 +77,14 @@ pub struct EventScratch {
     scratch: Scratch,
 }
 
+impl EventScratch {
+    /// Whether a string of the last JSON event may be written with escapes, as a text with another
+    /// event in it is.
+    pub fn has_escapes(&self) -> bool {
+        self.scratch.has_escapes
+    }
+}
+
 impl EventMatcher {
     /// Makes a matcher without observables for log files.
     pub fn new(meaning: Meaning) -> Self {
@@ -147,6 +155,7 @@ impl EventMatcher {
     ) -> Result<Clarity, ScanError> {
         match self {
             EventMatcher::Exact(matcher) => {
+                scratch.scratch.has_escapes = true;
                 matcher.matches_with(schema, line, &mut scratch.found, out)
             }
             EventMatcher::Meaning(matcher, scope) => {

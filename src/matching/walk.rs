@@ -40,6 +40,8 @@ pub trait Visit {
     fn text(&mut self, at: At, text: &str);
     /// A number, as written.
     fn number(&mut self, at: At, number: &str);
+    /// A string in this event may be written with escapes.
+    fn escaped(&mut self) {}
 }
 
 /// Shows every string and number in `line` that the visitor wants.
@@ -59,6 +61,7 @@ pub fn walk(line: &str, visit: &mut impl Visit) -> Result<(), ScanError> {
         return Ok(());
     }
     visit.begin();
+    visit.escaped();
     let mut deserializer = serde_json::Deserializer::from_str(line);
     let mut elements = 0;
     let event = ObjectVisitor {
@@ -169,6 +172,9 @@ impl<V: Visit> Scanner<'_, V> {
             b'"' => {
                 self.at += 1;
                 let (start, end, is_plain) = self.string()?;
+                if !is_plain {
+                    self.visit.escaped();
+                }
                 if self.visit.wants(at.node) {
                     if is_plain {
                         self.visit.text(at, &self.line[start..end])

@@ -21,6 +21,8 @@ pub struct Scratch {
     pub(super) ends: [ConnectionEnd; 2],
     /// DNS answers (objects) whose data is neither a name nor an address.
     pub(super) without_names: Vec<u32>,
+    /// Whether a string of the event may be written with escapes.
+    pub(in crate::matching) has_escapes: bool,
 }
 
 /// The parts of requests seen so far in the event.
@@ -132,6 +134,7 @@ impl Scratch {
             end.port = None;
         }
         self.without_names.clear();
+        self.has_escapes = false;
     }
 }
 
