@@ -179,8 +179,9 @@ impl IndicatorTable {
         end: Option<Expiry>,
         now: SystemTime,
     ) -> PutOutcome {
-        let known = self.entries_of(&indicator.id);
-        let plain = Plain::of(&indicator, &mut self.names);
+        let short = ShortId::of(&indicator.id);
+        let known = self.entries_of(&indicator.id, short);
+        let plain = short.and_then(|id| Plain::of(&indicator, id, &mut self.names));
         if self.is_repeated(&known, &indicator, plain.as_ref()) {
             for entry in known {
                 self.entries[entry as usize].end = end;
@@ -190,9 +191,9 @@ impl IndicatorTable {
         if let Some(limit) = self.reached_limit(&known, &indicator, plain.as_ref()) {
             return PutOutcome::Full(limit);
         }
-        let added = self.add(&indicator, plain, end, self.ticks(now), &known);
+        let first = self.add(&indicator, plain, end, self.ticks(now), &known);
         self.forget(&known);
-        if let Some(&first) = added.first() {
+        if let Some(first) = first {
             let IndicatorTable {
                 by_id,
                 hasher,
@@ -250,8 +251,7 @@ impl IndicatorTable {
         (new > 0 && self.unlisted.1 - old + new > MOST_UNLISTED).then_some(NoRoom::Checks)
     }
 
-    /// Adds the entries of an indicator, beside the old ones. A value that one of those has is
-    /// searched since then.
+    /// Adds the entries of an indicator, beside the old ones; returns the first.
     fn add(
         &mut self,
         indicator: &Arc<Indicator>,
@@ -259,66 +259,53 @@ impl IndicatorTable {
         end: Option<Expiry>,
         now: u32,
         old: &[u32],
-    ) -> Vec<u32> {
-        let plain = plain.filter(|_| {
+    ) -> Option<u32> {
+        let old = old.first().map(|&first| self.entries[first as usize].id);
+        let new = |id: ShortId, part: u16, slot: Slot| Entry {
+            id,
+            protocol: indicator.protocol,
+            part,
+            slot,
+            next: NONE,
+            added: now,
+            end,
+        };
+        if let Some(Plain { id, properties }) = plain {
             let value = &indicator.observables[0];
             let slot = self.matcher.insert(value);
-            self.matcher.index().observable(slot) == *value
-        });
-        let (id, mut properties) = match plain {
-            Some(plain) => (plain.id, plain.properties),
-            None => (ShortId::numbered(self.keep(indicator)), None),
-        };
-        let old = old.first().map(|&first| self.entries[first as usize].id);
-        let mut added = Vec::new();
+            // Else it would not be the same when it is made again.
+            if self.matcher.index().observable(slot) == *value {
+                let value = Some((value, &indicator.id));
+                return Some(self.link(new(id, 0, slot), value, old, properties));
+            }
+        }
+        let number = store(&mut self.wholes, &mut self.free_wholes, None);
+        let id = ShortId::numbered(number);
+        let mut entries = Vec::new();
         for (part, meant) in (0..).zip(parts(indicator)) {
-            let values = meant.observables.iter().map(Some);
-            for value in values.chain(meant.selection.iter().map(|_| None)) {
-                let slot = value.map_or(Slot::NONE, |value| self.matcher.insert(value));
-                let next = self.head(slot);
-                if id.number().is_some() && next != NONE {
-                    let last = &self.entries[next as usize];
-                    // It has this value twice.
-                    if last.id == id && last.part == part {
-                        continue;
-                    }
+            for value in &meant.observables {
+                let slot = self.matcher.insert(value);
+                let last = self.entries.get(self.head(slot) as usize);
+                // It may have the value twice.
+                if last.is_none_or(|last| (last.id, last.part) != (id, part)) {
+                    let value = Some((value, &indicator.id));
+                    entries.push(self.link(new(id, part, slot), value, old, None));
                 }
-                if let (NONE, Some(value), Some(changes)) = (next, value, &mut self.changes) {
-                    changes.push(Change::Add(value.clone(), indicator.id.clone()));
-                }
-                let old = old.filter(|_| value.is_some()).and_then(|old| {
-                    let mut same = self.chain(next).map(|entry| self.entries[entry as usize]);
-                    same.find(|entry| entry.id == old)
-                });
-                let entry = Entry {
-                    id,
-                    protocol: indicator.protocol,
-                    part,
-                    slot,
-                    next,
-                    added: old.map_or(now, |old| old.added),
-                    end,
-                };
-                added.push(self.link(entry, properties.take()));
+            }
+            if meant.selection.is_some() {
+                entries.push(self.link(new(id, part, Slot::NONE), None, old, None));
             }
         }
-        if let Some(number) = id.number() {
-            match &mut self.wholes[number as usize] {
-                Some(whole) if !added.is_empty() => whole.entries.clone_from(&added),
-                _ => self.drop_whole(number),
-            }
-        }
-        added
-    }
-
-    /// Keeps an indicator whole; returns its number.
-    fn keep(&mut self, indicator: &Arc<Indicator>) -> u32 {
+        let first = entries.first().copied();
         self.bytes += indicator.size();
-        let whole = Whole {
+        self.wholes[number as usize] = Some(Whole {
             indicator: indicator.clone(),
-            entries: Vec::new(),
-        };
-        store(&mut self.wholes, &mut self.free_wholes, Some(whole))
+            entries,
+        });
+        if first.is_none() {
+            self.drop_whole(number);
+        }
+        first
     }
 
     fn drop_whole(&mut self, number: u32) {
@@ -328,7 +315,26 @@ impl IndicatorTable {
         }
     }
 
-    fn link(&mut self, entry: Entry, properties: Option<Properties>) -> u32 {
+    /// Adds an entry for a value, which comes with the id of its indicator. If the old version of
+    /// the indicator has the value, it has been searched since then.
+    fn link(
+        &mut self,
+        mut entry: Entry,
+        value: Option<(&Observable, &Arc<str>)>,
+        old: Option<ShortId>,
+        properties: Option<Properties>,
+    ) -> u32 {
+        entry.next = self.head(entry.slot);
+        if let Some((value, id)) = value {
+            if let (NONE, Some(changes)) = (entry.next, &mut self.changes) {
+                changes.push(Change::Add(value.clone(), id.clone()));
+            }
+            if let Some(old) = old {
+                let mut others = self.chain(entry.next);
+                let same = others.find(|&other| self.entries[other as usize].id == old);
+                entry.added = same.map_or(entry.added, |same| self.entries[same as usize].added);
+            }
+        }
         let number = store(&mut self.entries, &mut self.free, entry);
         if properties.is_some() {
             if number as usize >= self.properties.len() {
@@ -386,18 +392,18 @@ impl IndicatorTable {
 
     /// Removes the indicator with this id; returns whether it was present.
     pub fn remove(&mut self, id: &str) -> bool {
-        let known = self.entries_of(id);
+        let known = self.entries_of(id, ShortId::of(id));
         self.forget(&known);
         !known.is_empty()
     }
 
     /// When the indicator with this id ends, if it is present and has an end.
     pub fn expiry_of(&self, id: &str) -> Option<Expiry> {
-        self.entries[self.first_of(id)? as usize].end
+        self.entries[self.first_of(id, ShortId::of(id))? as usize].end
     }
 
-    fn first_of(&self, id: &str) -> Option<u32> {
-        let short = ShortId::of(id);
+    /// The first entry of the indicator with this id, which has this short form.
+    fn first_of(&self, id: &str, short: Option<ShortId>) -> Option<u32> {
         let is_it = |&entry: &u32| {
             let entry = &self.entries[entry as usize];
             match self.whole(entry) {
@@ -405,12 +411,12 @@ impl IndicatorTable {
                 None => short == Some(entry.id),
             }
         };
-        let found = self.by_id.find(hash_of(&self.hasher, id), is_it);
+        let found = self.by_id.find(hash_of(&self.hasher, id, short), is_it);
         found.copied()
     }
 
-    fn entries_of(&self, id: &str) -> Vec<u32> {
-        let Some(first) = self.first_of(id) else {
+    fn entries_of(&self, id: &str, short: Option<ShortId>) -> Vec<u32> {
+        let Some(first) = self.first_of(id, short) else {
             return Vec::new();
         };
         match self.whole(&self.entries[first as usize]) {
@@ -512,17 +518,16 @@ fn hash(hasher: &RandomState, entry: &Entry, wholes: &[Option<Whole>]) -> u64 {
         .id
         .number()
         .and_then(|number| wholes[number as usize].as_ref());
-    match whole {
-        Some(whole) => hash_of(hasher, &whole.indicator.id),
-        None => hasher.hash_one(entry.id),
-    }
+    let id = whole.map(|whole| &*whole.indicator.id);
+    id.map_or_else(
+        || hasher.hash_one(entry.id),
+        |id| hash_of(hasher, id, ShortId::of(id)),
+    )
 }
 
-fn hash_of(hasher: &RandomState, id: &str) -> u64 {
-    match ShortId::of(id) {
-        Some(short) => hasher.hash_one(short),
-        None => hasher.hash_one(id),
-    }
+/// The hash of an id with this short form.
+fn hash_of(hasher: &RandomState, id: &str, short: Option<ShortId>) -> u64 {
+    short.map_or_else(|| hasher.hash_one(id), |short| hasher.hash_one(short))
 }
 
 #[cfg(test)]

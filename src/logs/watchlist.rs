@@ -22,7 +22,7 @@ pub struct Watched {
     /// The indicator itself.
     pub indicator: Arc<Indicator>,
     /// The events of its parts that a pass has found, if it is one of several events.
-    pub collected: Option<Collected>,
+    pub collected: Option<Box<Collected>>,
     reported: AtomicU64,
 }
 
@@ -154,7 +154,8 @@ impl Table for Watchlist {
     ) -> PutOutcome {
         let id = indicator.id.clone();
         let known = self.key(&id);
-        let put = self.table.put(indicator, end, SystemTime::now());
+        // Since when it is searched is not queried here.
+        let put = self.table.put(indicator, end, SystemTime::UNIX_EPOCH);
         match put {
             // What is there has its own ticket, if it has one.
             PutOutcome::Repeated => {
@@ -191,7 +192,7 @@ impl Watchlist {
     /// names.
     pub fn new(bounded: bool, meaning: Meaning) -> Self {
         Watchlist {
-            table: IndicatorTable::for_logs(bounded, meaning, SystemTime::now()),
+            table: IndicatorTable::for_logs(bounded, meaning, SystemTime::UNIX_EPOCH),
             watched: RwLock::default(),
             tickets: HashMap::new(),
             event_memory: Room::default(),
@@ -296,11 +297,8 @@ impl Watchlist {
 
     fn watch(&self, indicator: Arc<Indicator>) -> Watched {
         let collect = |sequence: &Arc<Sequence>| {
-            Collected::new(
-                sequence.clone(),
-                self.event_memory.clone(),
-                ArrivalOrder::Time,
-            )
+            let room = self.event_memory.clone();
+            Box::new(Collected::new(sequence.clone(), room, ArrivalOrder::Time))
         };
         Watched {
             collected: indicator.sequence.as_ref().map(collect),

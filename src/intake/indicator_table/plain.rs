@@ -101,9 +101,9 @@ impl Properties {
 }
 
 impl Plain {
-    /// What is kept of an indicator, if it is no more than that. The names of its properties are
-    /// shared with others.
-    pub(super) fn of(indicator: &Indicator, names: &mut Names) -> Option<Self> {
+    /// What is kept of an indicator with this id, if it is no more than that. The names of its
+    /// properties are shared with others.
+    pub(super) fn of(indicator: &Indicator, id: ShortId, names: &mut Names) -> Option<Self> {
         let [observable] = &indicator.observables[..] else {
             return None;
         };
@@ -119,7 +119,9 @@ impl Plain {
             && indicator.original.is_none()
             && indicator.sequence.is_none()
             && is_spelled_so;
-        let id = ShortId::of(&indicator.id).filter(|_| is_plain)?;
+        if !is_plain {
+            return None;
+        }
         let properties = match &indicator.properties {
             Some(object) => Some(Properties::of(object, names)?),
             None => None,
@@ -163,19 +165,13 @@ impl<'de> Deserialize<'de> for Members<'de> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::indicator::Protocol;
-    use crate::observable::Observable;
 
-    fn indicator(properties: &str) -> Indicator {
-        Indicator {
-            ioc: vec!["a.example".to_owned()],
+    fn plain(properties: &str, names: &mut Names) -> Option<Plain> {
+        let indicator = Indicator {
             properties: RawValue::from_string(properties.to_owned()).ok(),
-            ..Indicator::new(
-                "1".into(),
-                Protocol::Legacy,
-                vec![Observable::domain("a.example")],
-            )
-        }
+            ..Indicator::of_domains("1", &["a.example"])
+        };
+        Plain::of(&indicator, ShortId::of("1")?, names)
     }
 
     #[test]
@@ -187,14 +183,14 @@ mod tests {
             r#"{"tags":"\n\"","n":{"a":[1,2]}}"#,
             r#"{"\u0000":null,"ü":""}"#,
         ] {
-            let plain = Plain::of(&indicator(properties), &mut names);
+            let plain = plain(properties, &mut names);
             let kept = plain.expect("it is plain").properties;
             let again = kept.and_then(|kept| kept.object());
             assert_eq!(again.as_deref().map(RawValue::get), Some(properties));
         }
         // Two of them have the same names.
         assert_eq!(names.known.len(), 3);
-        assert!(Plain::of(&indicator("{\"a\":\n1}"), &mut names).is_some());
-        assert!(Plain::of(&indicator("{\"a\":[1,\n2]}"), &mut names).is_none());
+        assert!(plain("{\"a\":\n1}", &mut names).is_some());
+        assert!(plain("{\"a\":[1,\n2]}", &mut names).is_none());
     }
 }

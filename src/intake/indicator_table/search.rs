@@ -189,7 +189,7 @@ impl IndicatorTable {
 
     /// The indicator with this id.
     pub fn with_id(&self, id: &str) -> Option<TableMatch<'_>> {
-        self.first_of(id)
+        self.first_of(id, ShortId::of(id))
             .map(|entry| TableMatch { table: self, entry })
     }
 }
