@@ -20,8 +20,8 @@ use serde_json::json;
 use vast_threatbus::engine::lines::{LineCutter, Piece};
 use vast_threatbus::engine::live::{Ended, EventStream, LiveSource, StreamItem};
 use vast_threatbus::engine::{
-    Connection, EngineChoice, EngineTarget, Event, Line, Program, QueryScope, SharedEngine,
-    open_all,
+    AnswerItem, Connection, EngineChoice, EngineTarget, EventLine, Program, QueryScope,
+    SharedEngine, open_all,
 };
 use vast_threatbus::indicator::{Indicator, MatchExpansion, Protocol};
 use vast_threatbus::intake::{Budget, Fates, Intake};
@@ -219,7 +219,7 @@ struct Cat {
 }
 
 impl EventStream for Cat {
-    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(AnswerItem<'_>)) -> Ended {
         crossbeam_channel::select! {
             recv(self.opened) -> _ => {}
             recv(stop.now_channel()) -> _ => return Ended::Stopped,
@@ -231,13 +231,13 @@ impl EventStream for Cat {
         let outcome = child::run(&mut command, std::io::empty(), limits, |bytes| {
             lines.push(bytes, |piece| {
                 if let Piece::Line(line) = piece {
-                    consume(Event::Line(Line {
+                    consume(AnswerItem::Line(EventLine {
                         text: &String::from_utf8_lossy(line),
-                        ..Line::default()
+                        ..EventLine::default()
                     }));
                 }
             });
-            consume(Event::Pause);
+            consume(AnswerItem::Pause);
             Flow::Continue
         });
         outcome.expect("cat is there");
@@ -246,7 +246,7 @@ impl EventStream for Cat {
         Ended::Stopped
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+    fn read<'a>(&self, line: &EventLine<'a>) -> Result<StreamItem<'a>, String> {
         Ok(StreamItem::Event(line.text))
     }
 

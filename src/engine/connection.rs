@@ -252,7 +252,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::engine::{Engine, Event, NotReady, QueryBounds, QueryOutcome, QueryTarget};
+    use crate::engine::{AnswerItem, Engine, NotReady, QueryBounds, QueryOutcome, QueryTarget};
     use crate::process::child::Flow;
 
     /// Counts how often it is probed.
@@ -286,7 +286,7 @@ mod tests {
             _: QueryTarget<'_>,
             _: QueryBounds,
             _: &Stop,
-            _: &mut dyn FnMut(Event<'_>) -> Flow,
+            _: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
         ) -> QueryOutcome {
             QueryOutcome::Complete
         }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Attribute, Line};
+use super::{Attribute, EventLine};
 use crate::matching::places::Places;
 use crate::matching::{Matcher, ScanError, Scratch, Slot, Verdict};
 use crate::observable::Observable;
@@ -41,7 +41,7 @@ impl Judge {
 
 impl Attribute for Judge {
     /// Nothing is ambiguous; an event in which nothing is found matches no entry.
-    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
+    fn attribute(&self, event: &EventLine<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
         verdict.certain.clear();
         verdict.doubtful.clear();
         verdict.nothing_found = false;
@@ -73,9 +73,9 @@ mod tests {
         let judge = Judge::new(&entries, true, Places::shared().clone());
         let judged = |text: &str| {
             let mut verdict = Verdict::default();
-            let line = Line {
+            let line = EventLine {
                 text,
-                ..Line::default()
+                ..EventLine::default()
             };
             let result = judge.attribute(&line, &mut verdict);
             result.map(|()| (verdict.certain, verdict.nothing_found))

@@ -1,6 +1,6 @@
 //! The lines printed by a child.
 
-use super::{Event, Line};
+use super::{AnswerItem, EventLine};
 
 /// The longest line in bytes. Real ones have tens of kB.
 pub const LONGEST_LINE: usize = 16 << 20;
@@ -26,15 +26,15 @@ const LINE_SHOWN: usize = 400;
 
 impl Piece<'_> {
     /// Passes it on, with invalid bytes replaced, as an event without a schema.
-    pub fn hand_out<T>(&self, consume: impl FnOnce(Event<'_>) -> T) -> T {
+    pub fn hand_out<T>(&self, consume: impl FnOnce(AnswerItem<'_>) -> T) -> T {
         match self {
-            Piece::Line(line) => consume(Event::Line(Line {
+            Piece::Line(line) => consume(AnswerItem::Line(EventLine {
                 text: &String::from_utf8_lossy(line),
-                ..Line::default()
+                ..EventLine::default()
             })),
             Piece::TooLong(start) => {
                 let start = &start[..start.len().min(LINE_SHOWN)];
-                consume(Event::TooLong(&String::from_utf8_lossy(start)))
+                consume(AnswerItem::TooLong(&String::from_utf8_lossy(start)))
             }
         }
     }

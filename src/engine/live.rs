@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::engine::{Event, Line};
+use crate::engine::{AnswerItem, EventLine};
 use crate::matching::{Concepts, FieldScope};
 use crate::observable::EventTime;
 use crate::observable::Observable;
@@ -33,13 +33,13 @@ pub struct LiveSource {
 /// happens.
 pub trait EventStream: Send {
     /// Runs the child until it ends, or until `stop` is "now".
-    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended;
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(AnswerItem<'_>)) -> Ended;
 
     /// Parses one of its lines.
     ///
     /// # Errors
     /// The human-readable reason why the line is invalid.
-    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String>;
+    fn read<'a>(&self, line: &EventLine<'a>) -> Result<StreamItem<'a>, String>;
 
     /// Its description for the log: "matcher NAME", say.
     fn name(&self) -> String;

@@ -117,7 +117,7 @@ pub trait Engine {
         target: QueryTarget<'_>,
         bounds: QueryBounds,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome;
 }
 
@@ -137,11 +137,11 @@ pub trait Attribute {
     ///
     /// # Errors
     /// The line is not one JSON object; the verdict is empty then.
-    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError>;
+    fn attribute(&self, event: &EventLine<'_>, verdict: &mut Verdict) -> Result<(), ScanError>;
 }
 
 impl Attribute for Attribution {
-    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
+    fn attribute(&self, event: &EventLine<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
         Attribution::attribute(self, event.judged(), verdict)
     }
 }
@@ -157,7 +157,7 @@ pub struct LiveOptions {
 
 /// An event in the output of a query.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Line<'a> {
+pub struct EventLine<'a> {
     /// The event as the engine printed it, with invalid bytes replaced.
     pub text: &'a str,
     /// The event as the sensor wrote it, if the engine changed its text. This is what is
@@ -169,7 +169,7 @@ pub struct Line<'a> {
     pub stored: Option<OffsetDateTime>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> EventLine<'a> {
     /// The text of the event to match.
     pub fn judged(&self) -> &'a str {
         self.sent.unwrap_or(self.text)
@@ -177,9 +177,9 @@ impl<'a> Line<'a> {
 }
 
 /// The input of a query's consumer.
-pub enum Event<'a> {
+pub enum AnswerItem<'a> {
     /// One event.
-    Line(Line<'a>),
+    Line(EventLine<'a>),
     /// The beginning of a line that was too long.
     TooLong(&'a str),
     /// Everything that has arrived was passed on; more may come.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::time::Instant;
 
-use super::{Event, QueryBounds, QueryOutcome};
+use super::{AnswerItem, QueryBounds, QueryOutcome};
 use crate::process::child::Flow;
 
 /// The most events that are tracked (8 bytes each, plus half of that). Events beyond that
@@ -16,8 +16,8 @@ const REMEMBERED: usize = 1 << 21;
 pub(super) fn put_all<Q>(
     queries: &[Q],
     bounds: QueryBounds,
-    consume: &mut dyn FnMut(Event<'_>) -> Flow,
-    mut put: impl FnMut(&Q, QueryBounds, &mut dyn FnMut(Event<'_>) -> Flow) -> QueryOutcome,
+    consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
+    mut put: impl FnMut(&Q, QueryBounds, &mut dyn FnMut(AnswerItem<'_>) -> Flow) -> QueryOutcome,
 ) -> QueryOutcome {
     let mut once = Once::new(bounds);
     for query in queries {
@@ -74,8 +74,12 @@ impl Once {
     }
 
     /// Passes on an event of the running query, unless an earlier query returned it.
-    fn hand_out(&mut self, event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
-        if let Event::Line(line) = &event {
+    fn hand_out(
+        &mut self,
+        event: AnswerItem<'_>,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
+    ) -> Flow {
+        if let AnswerItem::Line(line) = &event {
             let number = self.hasher.hash_one(line.text);
             if self.earlier.contains(&number) {
                 return Flow::Continue;
@@ -98,12 +102,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::engine::Line;
+    use crate::engine::EventLine;
 
-    fn line(text: &str) -> Event<'_> {
-        Event::Line(Line {
+    fn line(text: &str) -> AnswerItem<'_> {
+        AnswerItem::Line(EventLine {
             text,
-            ..Line::default()
+            ..EventLine::default()
         })
     }
 
@@ -115,7 +119,7 @@ mod tests {
             assert!(once.next().is_some());
             for text in query {
                 let flow = once.hand_out(line(text), &mut |event| {
-                    if let Event::Line(line) = event {
+                    if let AnswerItem::Line(line) = event {
                         seen.push(line.text.to_owned());
                     }
                     Flow::Continue
@@ -135,7 +139,7 @@ mod tests {
         });
         let time = once.next().and_then(|bounds| bounds.time);
         assert!(time.is_some_and(|time| time <= Duration::from_secs(1000)));
-        let mut consume = |_: Event<'_>| Flow::Continue;
+        let mut consume = |_: AnswerItem<'_>| Flow::Continue;
         assert_eq!(once.hand_out(line("a"), &mut consume), Flow::Continue);
         assert_eq!(once.hand_out(line("b"), &mut consume), Flow::Enough);
         let mut over = Once::new(QueryBounds {

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::matcher_updates::ChangeSender;
 use super::{Matched, SharedLive};
-use crate::engine::{Engine, Event, Line, QueryBounds, QueryOutcome, QueryTarget};
+use crate::engine::{AnswerItem, Engine, EventLine, QueryBounds, QueryOutcome, QueryTarget};
 use crate::intake::{Change, TableScratch};
 use crate::observable::Observable;
 use crate::observe::logging::printable;
@@ -277,15 +277,15 @@ impl Backfill {
             ..
         } = self;
         let mut buffers = (TableScratch::default(), Vec::new());
-        let mut take = |event: Event<'_>| {
+        let mut take = |event: AnswerItem<'_>| {
             match event {
-                Event::Line(line) => {
+                AnswerItem::Line(line) => {
                     if !take(&line, since, shared, reporter, &mut buffers) {
                         metrics.lines_rejected.add(1);
                     }
                 }
-                Event::TooLong(_) => metrics.lines_rejected.add(1),
-                Event::Pause => reporter.flush(),
+                AnswerItem::TooLong(_) => metrics.lines_rejected.add(1),
+                AnswerItem::Pause => reporter.flush(),
             }
             Flow::Continue
         };
@@ -298,7 +298,7 @@ impl Backfill {
 
 /// Reports an event of the gap; returns whether the line is an event.
 fn take(
-    event: &Line<'_>,
+    event: &EventLine<'_>,
     since: OffsetDateTime,
     shared: &SharedLive,
     reporter: &mut Reporter,

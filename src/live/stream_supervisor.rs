@@ -10,7 +10,7 @@ use super::backfill::Gap;
 use super::dedup::EventKey;
 use super::{Matched, SharedLive};
 use crate::engine::live::{Ended, EventStream, Match, NOTICED_WITHIN, StreamItem};
-use crate::engine::{Event, Line};
+use crate::engine::{AnswerItem, EventLine};
 use crate::indicator::{Indicator, Protocol};
 use crate::intake::TableScratch;
 use crate::matching::Clarity;
@@ -181,10 +181,10 @@ struct LineHandler<'a> {
 }
 
 impl LineHandler<'_> {
-    fn take(&mut self, event: &Event<'_>) {
+    fn take(&mut self, event: &AnswerItem<'_>) {
         match event {
-            Event::Line(line) => {
-                let line = Line {
+            AnswerItem::Line(line) => {
+                let line = EventLine {
                     text: line.text.trim_ascii(),
                     ..*line
                 };
@@ -195,13 +195,13 @@ impl LineHandler<'_> {
                     self.reject(line.text, &reason);
                 }
             }
-            Event::TooLong(start) => self.reject(start, "a line that is too long"),
+            AnswerItem::TooLong(start) => self.reject(start, "a line that is too long"),
             // Nothing is held back.
-            Event::Pause => self.reporter.flush(),
+            AnswerItem::Pause => self.reporter.flush(),
         }
     }
 
-    fn line(&mut self, line: &Line<'_>) -> Result<(), String> {
+    fn line(&mut self, line: &EventLine<'_>) -> Result<(), String> {
         match self.stream.read(line)? {
             StreamItem::Event(event) => self.event(line.schema, event),
             StreamItem::Match(found) => {

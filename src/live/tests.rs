@@ -8,7 +8,9 @@ use time::OffsetDateTime;
 
 use super::*;
 use crate::engine::live::{Ended, EventStream, StreamItem};
-use crate::engine::{Engine, Event, Line, NotReady, QueryBounds, QueryOutcome, QueryTarget};
+use crate::engine::{
+    AnswerItem, Engine, EventLine, NotReady, QueryBounds, QueryOutcome, QueryTarget,
+};
 use crate::indicator::{Indicator, Protocol};
 use crate::intake::{Budget, Fates, Intake};
 use crate::matching::Concepts;
@@ -26,15 +28,15 @@ struct Script {
 }
 
 impl EventStream for Script {
-    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(AnswerItem<'_>)) -> Ended {
         loop {
             crossbeam_channel::select! {
                 recv(self.lines) -> line => match line.as_deref() {
                     Ok("") | Err(_) => return Ended::lost("the end".to_owned()),
                     Ok("refused") => return Ended::Refused("no such thing".to_owned()),
                     Ok(line) => {
-                        consume(Event::Line(Line { text: line, ..Line::default() }));
-                        consume(Event::Pause);
+                        consume(AnswerItem::Line(EventLine { text: line, ..EventLine::default() }));
+                        consume(AnswerItem::Pause);
                     }
                 },
                 recv(stop.now_channel()) -> _ => return Ended::Stopped,
@@ -42,7 +44,7 @@ impl EventStream for Script {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+    fn read<'a>(&self, line: &EventLine<'a>) -> Result<StreamItem<'a>, String> {
         Ok(StreamItem::Event(line.text))
     }
 
@@ -89,7 +91,7 @@ impl Engine for Store {
         target: QueryTarget<'_>,
         bounds: QueryBounds,
         _: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let QueryTarget::Values(values) = target else {
             panic!("{target:?} is not queried here");
@@ -101,10 +103,10 @@ impl Engine for Store {
         }
         let is_first = self.queries.fetch_add(1, Ordering::Relaxed) == 0;
         for (event, stored) in self.events.iter().take(if is_first { 3 } else { 9 }) {
-            consume(Event::Line(Line {
+            consume(AnswerItem::Line(EventLine {
                 text: event,
                 stored: *stored,
-                ..Line::default()
+                ..EventLine::default()
             }));
         }
         if is_first {

@@ -7,7 +7,7 @@ use log::{error, warn};
 
 use super::batch::{Batch, BatchOutput, BatchQuery, PlannedQuery, Purpose};
 use super::event_multiset::fingerprint;
-use crate::engine::{Attribute, Engine, Event, Line};
+use crate::engine::{AnswerItem, Attribute, Engine, EventLine};
 use crate::matching::condition::LazyEvent;
 use crate::matching::{Fields, Verdict};
 use crate::observe::logging::printable;
@@ -125,10 +125,10 @@ impl<'a> AnswerReader<'a> {
     }
 
     /// Processes the next piece of output.
-    pub(super) fn take(&mut self, event: &Event<'_>) -> Flow {
+    pub(super) fn take(&mut self, event: &AnswerItem<'_>) -> Flow {
         match event {
-            Event::Line(line) => self.take_line(line),
-            Event::TooLong(start) => {
+            AnswerItem::Line(line) => self.take_line(line),
+            AnswerItem::TooLong(start) => {
                 self.findings.lines += 1;
                 self.out.metrics.lines_rejected.add(1);
                 error!(
@@ -137,7 +137,7 @@ impl<'a> AnswerReader<'a> {
                     printable(start, 200)
                 );
             }
-            Event::Pause => self.out.reporter.flush(),
+            AnswerItem::Pause => self.out.reporter.flush(),
         }
         if self.open == 0 {
             Flow::Enough
@@ -146,7 +146,7 @@ impl<'a> AnswerReader<'a> {
         }
     }
 
-    fn take_line(&mut self, line: &Line<'_>) {
+    fn take_line(&mut self, line: &EventLine<'_>) {
         self.findings.lines += 1;
         let mut verdict = std::mem::take(&mut self.verdict);
         match self.attribute(line, &mut verdict) {
@@ -167,7 +167,11 @@ impl<'a> AnswerReader<'a> {
     }
 
     /// Finds the event's owners, and validates the line.
-    fn attribute<'l>(&self, line: &Line<'l>, verdict: &mut Verdict) -> Result<Context<'l>, String> {
+    fn attribute<'l>(
+        &self,
+        line: &EventLine<'l>,
+        verdict: &mut Verdict,
+    ) -> Result<Context<'l>, String> {
         let Some(attribution) = &self.attribution else {
             return Context::new(line.text).map_err(|error| error.to_string());
         };

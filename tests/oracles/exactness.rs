@@ -14,7 +14,7 @@ use super::batch_runner::{BatchRunner, Interruption};
 use super::event_multiset::{EventBudget, Memory, fingerprint};
 use super::queue::RetroRequest;
 use crate::engine::{
-    Engine, Event as Piece, Line, NotReady, QueryBounds, QueryOutcome, QueryTarget,
+    AnswerItem as Piece, Engine, EventLine, NotReady, QueryBounds, QueryOutcome, QueryTarget,
 };
 use crate::indicator::{Indicator, Protocol, Selection};
 use crate::intake::Fates;
@@ -135,9 +135,9 @@ impl Engine for Plain {
             self.limits.borrow_mut().push(limit);
         }
         for (number, line) in lines[..count].iter().enumerate() {
-            if consume(Piece::Line(Line {
+            if consume(Piece::Line(EventLine {
                 text: line,
-                ..Line::default()
+                ..EventLine::default()
             })) == Flow::Enough
             {
                 return QueryOutcome::Enough;

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::fields::FieldLine;
 use super::layout::Layout;
-use crate::engine::{Line, QueryOutcome};
+use crate::engine::{EventLine, QueryOutcome};
 use crate::observable::EventTime;
 use crate::process::child::{self, ChildEnd, ChildOutcome};
 
@@ -32,9 +32,9 @@ pub(super) struct Printed<'a> {
 
 impl<'a> Printed<'a> {
     /// The event, or else the whole line, which the consumer will reject.
-    pub(super) fn line(&'a self, whole: &'a str) -> Line<'a> {
+    pub(super) fn line(&'a self, whole: &'a str) -> EventLine<'a> {
         match self.event {
-            Some(event) => Line {
+            Some(event) => EventLine {
                 text: event.get(),
                 schema: &self.schema,
                 stored: self
@@ -44,9 +44,9 @@ impl<'a> Printed<'a> {
                     .map(|time| time.utc()),
                 sent: None,
             },
-            None => Line {
+            None => EventLine {
                 text: whole,
-                ..Line::default()
+                ..EventLine::default()
             },
         }
     }

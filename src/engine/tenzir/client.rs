@@ -25,7 +25,8 @@ use crate::engine::lines::{LineCutter, Piece};
 use crate::engine::live::LiveSource;
 use crate::engine::once;
 use crate::engine::{
-    Attribute, Engine, Event, Line, LiveOptions, NotReady, QueryBounds, QueryOutcome, QueryTarget,
+    AnswerItem, Attribute, Engine, EventLine, LiveOptions, NotReady, QueryBounds, QueryOutcome,
+    QueryTarget,
 };
 use crate::matching::Mode;
 use crate::matching::places::Places;
@@ -374,7 +375,7 @@ impl Engine for Client {
         target: QueryTarget<'_>,
         bounds: QueryBounds,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let QueryTarget::Values(observables) = target else {
             return QueryOutcome::Refused("it searches values alone".to_owned());
@@ -418,7 +419,7 @@ impl Client {
         pipeline: &str,
         bounds: QueryBounds,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let mut running = match RunningQuery::begin(self, stop) {
             Ok(running) => running,
@@ -467,7 +468,7 @@ impl<'a> RunningQuery<'a> {
         })
     }
 
-    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
+    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow) -> Flow {
         if bytes.is_empty() {
             return self.look_after_node();
         }
@@ -486,7 +487,7 @@ impl<'a> RunningQuery<'a> {
             self.outdated |= self.client.fields.learn(fields);
         }
         if flow == Flow::Continue {
-            flow = consume(Event::Pause);
+            flow = consume(AnswerItem::Pause);
         }
         flow
     }
@@ -537,7 +538,7 @@ impl<'a> RunningQuery<'a> {
 fn take_piece(
     piece: &Piece<'_>,
     fields: &mut Vec<FieldLine>,
-    consume: &mut dyn FnMut(Event<'_>) -> Flow,
+    consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
 ) -> Flow {
     let line = match piece {
         Piece::Line(line) => String::from_utf8_lossy(line),
@@ -550,11 +551,11 @@ fn take_piece(
             fields.push(field);
             Flow::Continue
         }
-        Ok(printed) => consume(Event::Line(printed.line(&line))),
+        Ok(printed) => consume(AnswerItem::Line(printed.line(&line))),
         // The consumer reports that.
-        Err(_) => consume(Event::Line(Line {
+        Err(_) => consume(AnswerItem::Line(EventLine {
             text: &line,
-            ..Line::default()
+            ..EventLine::default()
         })),
     }
 }

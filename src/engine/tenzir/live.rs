@@ -19,7 +19,7 @@ use crate::engine::LiveEngine;
 use crate::engine::connect::ANSWER_TIME;
 use crate::engine::lines::{LineCutter, Piece};
 use crate::engine::live::{Ended, EventStream, LiveSource, StreamItem};
-use crate::engine::{Event, Line, LiveOptions, QueryOutcome};
+use crate::engine::{AnswerItem, EventLine, LiveOptions, QueryOutcome};
 use crate::matching::{Concepts, FieldScope, FieldValue, Reached, UrlParts};
 use crate::process::child::{ChildEnd, ChildOutcome, Flow, Limits};
 use crate::process::stop::Stop;
@@ -107,7 +107,7 @@ struct NewEvents {
 }
 
 impl EventStream for NewEvents {
-    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(AnswerItem<'_>)) -> Ended {
         let node = match NodeConnection::hold(self.client.endpoint()) {
             Ok(node) => node,
             Err(reason) => return Ended::lost(reason),
@@ -124,7 +124,7 @@ impl EventStream for NewEvents {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+    fn read<'a>(&self, line: &EventLine<'a>) -> Result<StreamItem<'a>, String> {
         match line.schema {
             "" => Err("it is no event with its schema".to_owned()),
             _ => Ok(StreamItem::Event(line.text)),
@@ -195,21 +195,21 @@ impl RunningStream {
         }
     }
 
-    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(Event<'_>)) -> Flow {
+    fn take(&mut self, bytes: &[u8], consume: &mut dyn FnMut(AnswerItem<'_>)) -> Flow {
         if bytes.is_empty() {
             return self.look_after_node();
         }
         self.any = true;
         let mut stored = None;
-        let mut consume = |event: Event<'_>| {
-            if let Event::Line(line) = &event {
+        let mut consume = |event: AnswerItem<'_>| {
+            if let AnswerItem::Line(line) = &event {
                 stored = line.stored.or(stored);
             }
             consume(event);
         };
         self.lines
             .push(bytes, |piece| take_piece(&piece, &mut consume));
-        consume(Event::Pause);
+        consume(AnswerItem::Pause);
         // Now and not earlier, since processing events takes time.
         (self.heard, self.heard_at) = (Instant::now(), SystemTime::now());
         if let Some(stored) = stored {
@@ -258,18 +258,18 @@ impl RunningStream {
 }
 
 /// Passes on an event; a heartbeat only counts as output.
-fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(Event<'_>)) {
+fn take_piece(piece: &Piece<'_>, consume: &mut dyn FnMut(AnswerItem<'_>)) {
     let line = match piece {
         Piece::Line(line) => String::from_utf8_lossy(line),
         Piece::TooLong(_) => return piece.hand_out(consume),
     };
     match serde_json::from_str::<Printed<'_>>(&line) {
         Ok(printed) if printed.heartbeat.is_some() => {}
-        Ok(printed) => consume(Event::Line(printed.line(&line))),
+        Ok(printed) => consume(AnswerItem::Line(printed.line(&line))),
         // The consumer reports that.
-        Err(_) => consume(Event::Line(Line {
+        Err(_) => consume(AnswerItem::Line(EventLine {
             text: &line,
-            ..Line::default()
+            ..EventLine::default()
         })),
     }
 }
@@ -320,8 +320,8 @@ mod tests {
     fn taken(line: &str) -> Vec<(String, String)> {
         let mut lines = Vec::new();
         take_piece(&Piece::Line(line.as_bytes()), &mut |event| match event {
-            Event::Line(line) => lines.push((line.schema.to_owned(), line.text.to_owned())),
-            Event::TooLong(_) | Event::Pause => {}
+            AnswerItem::Line(line) => lines.push((line.schema.to_owned(), line.text.to_owned())),
+            AnswerItem::TooLong(_) | AnswerItem::Pause => {}
         });
         lines
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::fields::{TenzirFields, Types, path_beside};
 use super::query::host_and_path;
-use crate::engine::{Attribute, Line};
+use crate::engine::{Attribute, EventLine};
 use crate::matching::{Path, ScanError, Verdict, walk};
 use crate::observable::{Network, Observable};
 
@@ -151,7 +151,7 @@ impl Attribute for Typed {
     /// An entry matches if one of its values is in a field of its type, outside lists. It
     /// is only ambiguous if two layouts of the event's schema give that field different
     /// types, or if the schema is new; a single entry never is.
-    fn attribute(&self, event: &Line<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
+    fn attribute(&self, event: &EventLine<'_>, verdict: &mut Verdict) -> Result<(), ScanError> {
         verdict.certain.clear();
         verdict.doubtful.clear();
         verdict.nothing_found = false;
@@ -222,7 +222,7 @@ mod tests {
         let mut verdict = Verdict::default();
         Typed::new(&entries, fields())
             .attribute(
-                &Line {
+                &EventLine {
                     text,
                     schema,
                     stored: None,
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_line_that_is_no_event_is_an_error() {
         let typed = Typed::new(&[], fields());
-        let line = Line {
+        let line = EventLine {
             text: "[]",
             schema: "s",
             stored: None,

@@ -23,7 +23,8 @@ use crate::engine::lines::LineCutter;
 use crate::engine::live::LiveSource;
 use crate::engine::once;
 use crate::engine::{
-    Attribute, Engine, Event, Line, LiveOptions, NotReady, QueryBounds, QueryOutcome, QueryTarget,
+    AnswerItem, Attribute, Engine, EventLine, LiveOptions, NotReady, QueryBounds, QueryOutcome,
+    QueryTarget,
 };
 use crate::indicator::Selection;
 use crate::matching::places::Places;
@@ -347,7 +348,7 @@ impl Engine for Client {
         target: QueryTarget<'_>,
         bounds: QueryBounds,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let is_time = |one: &Selection| matches!(one, Selection::During(..));
         let has_time = bounds.since.is_some()
@@ -376,7 +377,7 @@ impl Client {
         bounds: QueryBounds,
         times: Option<&str>,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let mut queries = match target {
             QueryTarget::Values(values) if self.reach.mode == Mode::Exact => {
@@ -413,7 +414,7 @@ impl Client {
         query: &Query,
         bounds: QueryBounds,
         stop: &Stop,
-        consume: &mut dyn FnMut(Event<'_>) -> Flow,
+        consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
     ) -> QueryOutcome {
         let mut command = self.node_command();
         command.arg("export");
@@ -442,7 +443,7 @@ impl Client {
                 flow = piece.hand_out(|event| hand_out_restored(event, consume));
             });
             if flow == Flow::Continue {
-                flow = consume(Event::Pause);
+                flow = consume(AnswerItem::Pause);
             }
             flow
         });
@@ -469,8 +470,11 @@ impl Client {
 }
 
 /// Passes on an event, restored to what the sensor wrote if VAST has kept its escapes.
-fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flow) -> Flow {
-    let Event::Line(line) = event else {
+fn hand_out_restored(
+    event: AnswerItem<'_>,
+    consume: &mut dyn FnMut(AnswerItem<'_>) -> Flow,
+) -> Flow {
+    let AnswerItem::Line(line) = event else {
         return consume(event);
     };
     let sent = restored(line.text);
@@ -478,7 +482,7 @@ fn hand_out_restored(event: Event<'_>, consume: &mut dyn FnMut(Event<'_>) -> Flo
         // Half of a surrogate pair, say: then the printed text has to do.
         serde_json::from_str::<IgnoredAny>(text).is_ok()
     });
-    consume(Event::Line(Line { sent, ..line }))
+    consume(AnswerItem::Line(EventLine { sent, ..line }))
 }
 
 /// Logs what a failed child left on standard error, for the case that the reason is

@@ -12,7 +12,7 @@ use super::answer::judge;
 use super::client::Client;
 use crate::engine::lines::LineCutter;
 use crate::engine::live::{Ended, EventStream, Match, RemoteMatcher, StreamItem, UpdateOutcome};
-use crate::engine::{Event, Line, QueryOutcome};
+use crate::engine::{AnswerItem, EventLine, QueryOutcome};
 use crate::matching::Concepts;
 use crate::observable::EventTime;
 use crate::observable::Observable;
@@ -131,7 +131,7 @@ impl Watch {
 }
 
 impl EventStream for Watch {
-    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(Event<'_>)) -> Ended {
+    fn run(&self, stop: &Stop, consume: &mut dyn FnMut(AnswerItem<'_>)) -> Ended {
         let mut command = self.client.node_command();
         match &self.how {
             How::Attach(name) => command.args(["matcher", "attach", "json", name]),
@@ -150,7 +150,7 @@ impl EventStream for Watch {
         let result = child::run(&mut command, std::io::empty(), limits, |bytes| {
             any = true;
             lines.push(bytes, |piece| piece.hand_out(&mut *consume));
-            consume(Event::Pause);
+            consume(AnswerItem::Pause);
             Flow::Continue
         });
         let outcome = match result {
@@ -174,7 +174,7 @@ impl EventStream for Watch {
         }
     }
 
-    fn read<'a>(&self, line: &Line<'a>) -> Result<StreamItem<'a>, String> {
+    fn read<'a>(&self, line: &EventLine<'a>) -> Result<StreamItem<'a>, String> {
         match self.how {
             How::Continuous => Ok(StreamItem::Event(line.text)),
             How::Attach(_) | How::Start(_) => read_match(line.text).map(StreamItem::Match),
