@@ -95,7 +95,7 @@ pub struct IndicatorTable {
     properties: Vec<Option<Properties>>,
     /// The names of these properties.
     names: Names,
-    /// What has changed, if somebody is told of it.
+    /// What has changed, if the caller takes it: live matching does.
     changes: Option<Vec<Change>>,
     start: SystemTime,
     bytes: usize,
