@@ -20,7 +20,8 @@ pub const JSON_LINES: LogFormatInfo = LogFormatInfo {
             Filebeat and Logstash (`message`, `event.original`), Docker and Fluent Bit (`log`), \
             journald (`MESSAGE`, also as bytes), GELF (`short_message`), Loki (`line`), kcat \
             (`payload`), Google Cloud (`textPayload`), rsyslog (`msg`), Splunk and Cribl (`_raw`), \
-            NXLog (`raw_event`), Azure Sentinel (`RawData`), OpenTelemetry (`body`), Wazuh (`full_log`)",
+            NXLog (`raw_event`), Azure Sentinel (`RawData`), OpenTelemetry (`body`), Wazuh (`full_log`), \
+            and lines that are such a text (`jq .message`)",
 };
 
 /// JSON arrays, and objects over several lines.

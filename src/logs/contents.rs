@@ -207,7 +207,8 @@ pub fn has_object(beginning: &[u8]) -> bool {
         has_one |= object.is_some_and(|object| {
             let checked = serde_json::from_str::<serde::de::IgnoredAny>(object);
             checked.map_or_else(|error| error.is_eof(), |_| true)
-        }) || !json_lines::several(line).0.is_empty();
+        }) || json_lines::quoted(line).is_some()
+            || !json_lines::several(line).0.is_empty();
     });
     has_one
 }

@@ -267,6 +267,10 @@ impl Look<'_> {
         let Err(error) = self.unwrapped(line) else {
             return None;
         };
+        let text = json_lines::quoted(line);
+        if text.is_some_and(|object| self.unwrapped(&object).is_ok()) {
+            return None;
+        }
         let object = json_lines::within(line);
         if object.is_some_and(|object| self.unwrapped(object).is_ok()) {
             return None;

@@ -38,6 +38,17 @@ pub fn within(line: &str) -> Option<&str> {
     (object.len() < line.len()).then_some(object)
 }
 
+/// The object in a line that is a text in JSON, as `jq .message` prints it.
+pub fn quoted(line: &str) -> Option<String> {
+    if !line.starts_with('"') {
+        return None;
+    }
+    let text = serde_json::from_str::<String>(line).ok()?;
+    // In JSON, line breaks are only allowed between tokens.
+    let object = text.trim_ascii().replace(['\n', '\r'], " ");
+    object.starts_with('{').then_some(object)
+}
+
 /// Keys of an event: an object that has one before an array is an event and not a response, and one
 /// that begins with one is no part of another event.
 pub const OF_EVENTS: [&[u8]; 11] = [
@@ -397,6 +408,8 @@ pub fn recognise(
     line: &str,
     recogniser: &mut Recogniser,
 ) -> Result<Option<Recognised>, serde_json::Error> {
+    let text = quoted(line);
+    let line = text.as_deref().unwrap_or(line);
     let object = if line.starts_with('{') {
         line
     } else {
