@@ -40,6 +40,7 @@ pub fn within(line: &str) -> Option<&str> {
 
 /// The object in a line that is a text in JSON, as `jq .message` prints it.
 pub fn quoted(line: &str) -> Option<String> {
+    let line = line.trim_start_matches('\u{feff}');
     if !line.starts_with('"') {
         return None;
     }

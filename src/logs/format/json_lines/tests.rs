@@ -181,3 +181,17 @@ fn a_wrapping_is_recognised_by_its_first_member() {
     assert!(!may_be_wrapped(r#"{"_indexes":1}"#));
     assert!(!may_be_wrapped("_index"));
 }
+
+#[test]
+fn the_object_in_a_line_that_is_a_text_is_found() {
+    for (line, expected) in [
+        (r#""{\"a\": 1}\n""#, Some(r#"{"a": 1}"#)),
+        ("\u{feff}\"{}\"", Some("{}")),
+        (r#""text""#, None),
+        (r#""{\"a\": 1}" and more"#, None),
+        (r#"{"a": 1}"#, None),
+        ("\"{", None),
+    ] {
+        assert_eq!(quoted(line).as_deref(), expected, "{line}");
+    }
+}
