@@ -130,10 +130,10 @@ fn odd_settings_are_warnings_and_status_1() {
 fn files_are_checked_where_they_replace_servers() {
     let bridge = Bridge::bare()
         .file("iocs.txt", "a.example\n")
-        .file("eve.json", "{\"ts\":1}\n")
+        .file("eve.json", "{\"ts\":1,\"id.orig_h\":\"192.0.2.1\"}\n")
         .args(["--indicators", "iocs.txt", "--events", "eve.json"]);
     let (status, table) = check(bridge);
     assert_eq!(status, Some(0), "{table:#?}");
-    assert!(line(&table, "events").contains("eve.json: 9 bytes"));
+    assert!(line(&table, "events").contains("eve.json: 33 bytes"));
     assert!(line(&table, "indicators").contains("iocs.txt: list of values, one a line: 1 usable"));
 }
