@@ -51,6 +51,10 @@ impl NotYetValid {
 
     /// Removes the one with this id; returns whether there was one.
     pub(super) fn remove(&mut self, id: &str) -> bool {
+        // Usually none waits, and a million come.
+        if self.by_id.is_empty() {
+            return false;
+        }
         let key = self.by_id.remove(id);
         let removed = key.and_then(|key| self.by_time.remove(&key));
         if let Some((indicator, _)) = &removed {

@@ -147,9 +147,12 @@ impl Director {
             if due.is_some_and(|due| due <= Instant::now()) {
                 return Gathered::Pause;
             }
-            let sleep = life.sleep(SystemTime::now());
-            let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-            let arrival = match self.next(arrivals, left.map_or(sleep, |left| left.min(sleep))) {
+            let limit = || {
+                let sleep = life.sleep(SystemTime::now());
+                let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+                left.map_or(sleep, |left| left.min(sleep))
+            };
+            let arrival = match self.next(arrivals, limit) {
                 Ok(Some(Arrival::Complete)) if pause.is_none() => return Gathered::All,
                 Ok(arrival) => arrival,
                 Err(end) => return end,
@@ -166,11 +169,12 @@ impl Director {
     }
 
     /// Receives what arrives within this time. Most arrivals are queued already, and
-    /// receiving one of those costs a tenth of waiting on several channels.
+    /// receiving one of those costs a tenth of waiting on several channels; the time is not
+    /// needed then.
     fn next(
         &self,
         arrivals: &Receiver<Arrival>,
-        limit: Duration,
+        limit: impl FnOnce() -> Duration,
     ) -> Result<Option<Arrival>, Gathered> {
         if self.stop.is_draining() {
             return Err(Gathered::Stopped);
@@ -181,7 +185,7 @@ impl Director {
         select! {
             recv(arrivals) -> arrival => arrival.map(Some).map_err(|_| Gathered::All),
             recv(self.stop.drain_channel()) -> _ => Err(Gathered::Stopped),
-            default(limit) => Ok(None),
+            default(limit()) => Ok(None),
         }
     }
 

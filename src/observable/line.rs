@@ -2,7 +2,7 @@
 
 use super::domain::{self, is_evident};
 use super::not_a_value::NotAValue;
-use super::{Observable, Property, refang};
+use super::{Observable, Property, hash, refang};
 
 /// What a list can hold, for messages.
 const LISTED_VALUE: &str = "address, network, range of addresses, address with a port, hash, JA4, mail address, domain or URL";
@@ -24,19 +24,40 @@ pub fn of_line(line: &str) -> Result<Vec<Observable>, NotAValue> {
     }
     let whole = refang(line);
     let text = without_transport(&whole);
-    if let Ok(addresses) = Observable::of_addresses(text) {
-        return Ok(addresses);
+    // A list may have a million lines: a form is only tried where its marks are there.
+    let has = |mark: u8| memchr::memchr(mark, text.as_bytes()).is_some();
+    let has_colon = has(b':');
+    let begins_with_digit = text.starts_with(|c: char| c.is_ascii_hexdigit());
+    let begins_like_address = begins_with_digit || text.starts_with([':', '[']);
+    if begins_like_address && (has_colon || has(b'.')) {
+        if let Ok(addresses) = Observable::of_addresses(text) {
+            return Ok(addresses);
+        }
+        if let Some(endpoint) = has_colon
+            .then(|| Observable::of_endpoint(text).ok())
+            .flatten()
+        {
+            return Ok(vec![endpoint]);
+        }
     }
-    let one = Observable::of_endpoint(text)
-        .or_else(|_| Observable::of_hash(text))
-        .or_else(|_| ja4(text))
-        .or_else(|_| Observable::of_mail(text));
-    if let Ok(one) = one {
-        return Ok(vec![one]);
+    if begins_with_digit && text.len() >= hash::HASH_LENGTHS[0] {
+        if let Ok(hash) = Observable::of_hash(text) {
+            return Ok(vec![hash]);
+        }
     }
-    if let Ok(name) = Observable::of_domain(text) {
-        if name.spelled().is_some_and(|name| is_evident(name)) {
-            return Ok(vec![name]);
+    if let Some(ja4) = ja4(text) {
+        return Ok(vec![ja4]);
+    }
+    if has(b'@') {
+        if let Ok(mail) = Observable::of_mail(text) {
+            return Ok(vec![mail]);
+        }
+    }
+    if !has_colon && !has(b'/') {
+        if let Ok(name) = Observable::of_domain(text) {
+            if name.spelled().is_some_and(|name| is_evident(name)) {
+                return Ok(vec![name]);
+            }
         }
     }
     match Observable::of_evident_url(text) {
@@ -98,26 +119,18 @@ fn without_transport(text: &str) -> &str {
 }
 
 /// Reads a JA4, whose form is unique: `t13d1516h2_8daaf6152771_b186095e22b6`.
-fn ja4(text: &str) -> Result<Observable, NotAValue> {
-    let parts: Vec<&str> = text.split('_').collect();
-    let is_it = match parts[..] {
-        [first, second, third] => {
-            let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
-            let is_digits =
-                |part: &str| part.len() == 12 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-            first.len() == 10
-                && first.starts_with(['t', 'q', 'd'])
-                && first.bytes().all(is_plain)
-                && is_digits(second)
-                && is_digits(third)
-        }
-        _ => false,
-    };
-    if is_it {
-        Observable::text(Property::Ja4, text)
-    } else {
-        Err(NotAValue::plainly(text, "JA4"))
-    }
+fn ja4(text: &str) -> Option<Observable> {
+    let (first, rest) = text.split_at_checked(10)?;
+    let (second, third) = rest.strip_prefix('_')?.split_once('_')?;
+    let is_digits =
+        |part: &str| part.len() == 12 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_it = first.starts_with(['t', 'q', 'd'])
+        && first.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && is_digits(second)
+        && is_digits(third);
+    is_it
+        .then(|| Observable::text(Property::Ja4, text).ok())
+        .flatten()
 }
 
 #[cfg(test)]
@@ -230,7 +243,43 @@ mod tests {
         assert!(error.contains("1 to 65535"), "{error}");
     }
 
+    /// The same without a look at the marks of each form.
+    fn form_by_form(text: &str) -> Option<Vec<Observable>> {
+        let one = || {
+            let first = Observable::of_endpoint(text).or_else(|_| Observable::of_hash(text));
+            let name = || {
+                let name = Observable::of_domain(text).ok()?;
+                name.spelled()
+                    .is_some_and(|name| is_evident(name))
+                    .then_some(name)
+            };
+            let next = first.ok().or_else(|| ja4(text));
+            next.or_else(|| Observable::of_mail(text).ok())
+                .or_else(name)
+        };
+        let addresses = Observable::of_addresses(text).ok();
+        let found = addresses.or_else(|| one().map(|one| vec![one]));
+        found.or_else(|| Observable::of_evident_url(text).ok().map(|url| vec![url]))
+    }
+
     proptest! {
+        #[test]
+        fn no_form_is_missed_for_want_of_its_marks(
+            text in prop_oneof![
+                r"[0-9a-fx:./@_%\-\[\]]{0,24}",
+                r"\[?([0-9a-f]{0,4}:){1,7}[0-9a-f]{0,4}\]?(:[0-9]{1,5}|/[0-9]{1,3})?",
+                r"[0-9]{1,3}(\.[0-9]{1,3}){3}([:/-][0-9.]{1,9})?",
+                r"([0-9a-f]{2}:){15}[0-9a-f]{2}|[0-9a-fA-F]{32}|[0-9a-f]{40}",
+                r"[tqd][a-z0-9]{9}_[0-9a-f]{12}_[0-9a-f]{12}",
+                r"(mailto:)?[a-z.]{1,6}@[a-z]{1,5}\.(example|test)",
+            ],
+        ) {
+            // What stands for something else in a list is none of these forms.
+            let is_plain = !text.starts_with(['.', '|']) && refang(&text) == text.as_str();
+            prop_assume!(is_plain && without_transport(&text) == text);
+            prop_assert_eq!(of_line(&text).ok(), form_by_form(&text), "{}", text);
+        }
+
         #[test]
         fn no_line_panics_and_forms_stay(line in "[ -~ü]{0,24}") {
             if let Ok(values) = of_line(&line) {

@@ -101,7 +101,10 @@ pub fn parse(text: &str) -> Result<String, NotAValue> {
         let why = "what precedes its `://` is no scheme";
         return Err(NotAValue::because(text, URL, why));
     }
-    let mut whole = String::new();
+    if is_canonical(text) {
+        return Ok(text.to_owned());
+    }
+    let mut whole = String::with_capacity(text.len() + 1);
     match read(text, &mut whole) {
         Ok(()) => Ok(whole),
         Err(why) => Err(NotAValue::because(text, URL, why)),
@@ -318,7 +321,10 @@ pub fn target<'t>(text: &'t str, buffer: &'t mut String) -> &'t str {
 /// digits, and blanks and non-ASCII characters are escaped.
 fn write_escaped(text: &str, out: &mut String) {
     let bytes = text.as_bytes();
-    let mut at = 0;
+    // Most texts are in canonical form to their end.
+    let end = bytes.iter().position(|byte| !is_plain_in_target(*byte));
+    let mut at = end.unwrap_or(bytes.len());
+    out.push_str(&text[..at]);
     while let Some(&byte) = bytes.get(at) {
         at += 1;
         let escaped = match byte {

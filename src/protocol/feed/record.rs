@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use uuid::Uuid;
+use uuid::fmt::Hyphenated;
 
 use super::said::Said;
 use crate::indicator::{Indicator, Message, Protocol, Rejection};
@@ -55,7 +56,7 @@ impl<'a> Record<'a> {
             let kind = self.kind.unwrap_or("this type");
             return Ok(Message::Unsupported {
                 protocol: Protocol::Legacy,
-                id: self.id_of(kind, self.value).into(),
+                id: self.id_of(kind, self.value),
                 ioc: self.value.to_owned(),
                 reason: format!("no event holds values of type {kind:?}"),
                 modified: None,
@@ -69,11 +70,11 @@ impl<'a> Record<'a> {
         let first = &observables[0];
         let (canonical, condition) = match meant.beside {
             Some(Beside::Port(port)) => (
-                format!("{first}:{port}"),
+                Cow::Owned(format!("{first}:{port}")),
                 Some(Condition::domain_at_port(first, port)),
             ),
             Some(Beside::FileName(name)) => (
-                format!("{name}|{first}"),
+                Cow::Owned(format!("{name}|{first}")),
                 Condition::file_with_hash_named(first, name),
             ),
             None => (canonical(&observables), None),
@@ -84,7 +85,7 @@ impl<'a> Record<'a> {
                 ioc: vec![spelled(&observables[0], self.value).into_owned()],
                 condition: condition.map(Arc::new),
                 properties: json(&self.properties),
-                ..Indicator::new(id.into(), Protocol::Legacy, observables)
+                ..Indicator::new(id, Protocol::Legacy, observables)
             },
             replaces: false,
             left_out: vec![],
@@ -92,14 +93,18 @@ impl<'a> Record<'a> {
     }
 
     /// Its own id, or one derived from its value: the same in every feed.
-    fn id_of(&self, kind: &str, canonical: &str) -> String {
+    fn id_of(&self, kind: &str, canonical: &str) -> Arc<str> {
+        const PREFIX: &[u8] = b"indicator--";
+        const END: usize = PREFIX.len() + Hyphenated::LENGTH;
         match &self.id {
-            Some(id) => id.clone(),
+            Some(id) => id.as_str().into(),
             None => {
                 let name = [kind, " ", canonical].concat();
                 let uuid = Uuid::new_v5(&NAMESPACE, name.as_bytes()).hyphenated();
-                let mut buffer = Uuid::encode_buffer();
-                ["indicator--", uuid.encode_lower(&mut buffer)].concat()
+                let mut id = [0; END];
+                id[..PREFIX.len()].copy_from_slice(PREFIX);
+                uuid.encode_lower(&mut id[PREFIX.len()..]);
+                std::str::from_utf8(&id).expect("it is ASCII").into()
             }
         }
     }
@@ -114,9 +119,14 @@ fn json(properties: &Map<String, Value>) -> Option<Box<RawValue>> {
 }
 
 /// One text for all values of an indicator.
-fn canonical(observables: &[Observable]) -> String {
+fn canonical(observables: &[Observable]) -> Cow<'_, str> {
+    if let [one] = observables {
+        if let Some(text) = one.spelled() {
+            return Cow::Borrowed(text);
+        }
+    }
     let texts: Vec<String> = observables.iter().map(Observable::to_string).collect();
-    texts.join("|")
+    Cow::Owned(texts.join("|"))
 }
 
 /// The value in the feed's spelling, refanged if its kind is defanged.
