@@ -326,8 +326,12 @@ impl Layout {
         }
         let kind = first(&|role| role == Role::Type);
         let are_held = |columns: &&Vec<(usize, Said)>| {
+            let is_first = candidates.first() == Some(*columns);
             let is_held = |row: &Vec<String>, (at, said): &(usize, Said)| {
-                row.get(*at).is_some_and(|cell| holds(cell, *said))
+                // Any word can be the name of a host, but then the first ones count.
+                let is_one = |cell: &&String| is_first || super::by_form(cell).is_some();
+                let cell = row.get(*at).filter(is_one);
+                cell.is_some_and(|cell| holds(cell, *said))
             };
             // Beside its type, a value may have any form.
             kind.is_some() && columns[0].1 == Said::Nothing

@@ -73,7 +73,7 @@ impl<R: BufRead> Rows<R> {
         std::mem::take(&mut self.rejected)
     }
 
-    /// The cells of the next rows up to another header, as far as each is on one line.
+    /// The cells of the next rows up to another header, of each those on its first line.
     ///
     /// # Errors
     /// Those of the reader.
@@ -93,7 +93,7 @@ impl<R: BufRead> Rows<R> {
             let line = String::from_utf8_lossy(line);
             let text = line.trim_start_matches(' ').trim_start_matches('#');
             let is_comment = text.len() < line.trim_start_matches(' ').len();
-            let row = split(text, self.delimiter);
+            let row = self.cells(text);
             let cells: Vec<&str> = row.iter().map(String::as_str).collect();
             if is_header(&cells, !is_comment) && cells.len() > 1 {
                 break;
@@ -187,16 +187,20 @@ impl<R: BufRead> Rows<R> {
         Ok(false)
     }
 
+    /// The cells of a line, also of one that has a stray quotation mark, or goes on in the next.
+    fn cells(&self, line: &str) -> Vec<String> {
+        let cells = split(line, self.delimiter);
+        if !cells.is_empty() {
+            return cells;
+        }
+        let parts = line.split(char::from(self.delimiter));
+        parts.map(|cell| cell.trim().to_owned()).collect()
+    }
+
     /// Whether a line inside of a quoted cell is a row like the others, with an indicator
     /// that would be lost in that cell.
     fn is_own_row(&self, line: &[u8]) -> bool {
-        let line = String::from_utf8_lossy(line);
-        let mut cells = split(&line, self.delimiter);
-        // It has a stray quotation mark itself.
-        if cells.is_empty() {
-            let parts = line.split(char::from(self.delimiter));
-            cells = parts.map(|cell| cell.trim().to_owned()).collect();
-        }
+        let cells = self.cells(&String::from_utf8_lossy(line));
         let is_as_wide = match self.width {
             0 => cells.len() > 1,
             width => cells.len() == width,

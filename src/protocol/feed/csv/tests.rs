@@ -74,6 +74,17 @@ fn the_rows_under_a_header_decide_which_of_its_columns_hold_indicators() {
             "`value`",
         ),
         ("ioc,date\nwords,1\n".to_owned(), &["!2"], "`ioc`"),
+        ("ioc,host\nwords,pc1\n".to_owned(), &["!2"], "`ioc`"),
+        (
+            "uri,ip\n/gate.php,192.0.2.1\n".to_owned(),
+            &["/gate.php"],
+            "`uri`",
+        ),
+        (
+            "ip,domain,note\n192.0.2.1,a.example,\"two\nlines\"\n-,b.example,x\n".to_owned(),
+            &["192.0.2.1", "!4"],
+            "`ip`",
+        ),
     ] {
         assert_eq!(values(&text), expected, "{text}");
         let (_, report) = read_with(&Options::default(), &text).expect("a table");
