@@ -107,7 +107,9 @@ fn kind(format: LogFormat, beginning: &[u8], is_whole: bool) -> Kind {
         Recognised::Other if survey.has_shipped_lines => Kind::ShippedRows,
         Recognised::Other if survey.is_headless => Kind::Headless,
         Recognised::Other if survey.has_indicators => Kind::Other("indicators"),
-        Recognised::Other if format == LogFormat::Zeek || zeek_tsv::has_header(beginning) => {
+        Recognised::Other
+            if format == LogFormat::Zeek || zeek_tsv::header_in(beginning).is_some() =>
+        {
             Kind::NoEvents(LogFormat::Zeek)
         }
         // A longer file is only known when it is read.

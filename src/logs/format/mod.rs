@@ -188,9 +188,9 @@ pub struct NoEvent<'a> {
 
 impl LineParser {
     /// How to read the next block; also processes the headers in this block, for the one
-    /// after it.
-    fn next(&mut self, block: &[u8]) -> LineParser {
-        if matches!(self, LineParser::Json) && zeek_tsv::has_header(block) {
+    /// after it. `begins_rows`: one of them is the first after lines of JSON.
+    fn next(&mut self, block: &[u8], begins_rows: bool) -> LineParser {
+        if begins_rows {
             // The log begins in the middle of rows, or its writer has changed its format.
             *self = LineParser::Zeek(zeek_tsv::Head::default());
         }

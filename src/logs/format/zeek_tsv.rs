@@ -47,8 +47,8 @@ pub fn begins(beginning: &[u8]) -> Option<bool> {
     }
 }
 
-/// Whether a header begins in these lines: with `#separator` or `#fields`.
-pub fn has_header(lines: &[u8]) -> bool {
+/// Where the first header in these lines begins: with `#separator` or `#fields`.
+pub fn header_in(lines: &[u8]) -> Option<usize> {
     let is_one = |line: &[u8]| {
         line.starts_with(b"#separator ")
             || line.strip_prefix(b"#fields").is_some_and(|rest| {
@@ -56,8 +56,10 @@ pub fn has_header(lines: &[u8]) -> bool {
                     .is_some_and(|mark| !mark.is_ascii_alphanumeric())
             })
     };
-    let mut later = memmem::find_iter(lines, b"\n#").map(|at| &lines[at + 1..]);
-    is_one(lines) || later.any(is_one)
+    let mut starts = [0]
+        .into_iter()
+        .chain(memmem::find_iter(lines, b"\n#").map(|at| at + 1));
+    starts.find(|at| is_one(&lines[*at..]))
 }
 
 /// Whether a line looks like a row of a log whose header is missing: cells with tabs between
