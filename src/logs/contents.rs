@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::decode::decoded;
 use super::format::{
-    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, json_lines, zeek_tsv,
+    BEGINNING, Cut, Cutter, Detected, Event, LogFormat, detect, is_blank, json_lines, zeek_tsv,
 };
 use super::lines::{AtEnd, Block, Fill};
 use super::read::LogError;
@@ -99,7 +99,6 @@ pub fn contents(beginning: &[u8]) -> Result<Contents, LogError> {
 
 fn kind(format: LogFormat, beginning: &[u8], is_whole: bool) -> Kind {
     let survey = Survey::of(beginning);
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
     match survey.recognised {
         Recognised::Searched => Kind::Log(format),
         Recognised::Event => Kind::Unsearched(format),

@@ -38,7 +38,7 @@ const GATHERING: Duration = Duration::from_secs(1);
 const LONGEST_GATHERING: Duration = Duration::from_secs(30);
 
 /// How often followed logs are checked for those in which nothing was recognised.
-const LOOK: Duration = Duration::from_secs(2);
+const DOUBT_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long delivering sightings may take once all inputs of a run with `--follow` have
 /// ended.
@@ -374,7 +374,7 @@ impl Director {
         let mut arrivals = arrivals;
         let mut looked = Instant::now();
         loop {
-            if looked.elapsed() >= LOOK {
+            if looked.elapsed() >= DOUBT_CHECK_INTERVAL {
                 looked = Instant::now();
                 self.report_doubts();
             }
@@ -387,7 +387,7 @@ impl Director {
                     }
                 },
                 recv(has_ended) -> _ => return,
-                default(life.sleep(SystemTime::now()).min(LOOK)) => None,
+                default(life.sleep(SystemTime::now()).min(DOUBT_CHECK_INTERVAL)) => None,
             };
             let mut list = watchlist.write().unwrap_or_else(PoisonError::into_inner);
             let outputs = self.step(arrival, &mut list, life);

@@ -103,8 +103,7 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
     if beginning.len() < unreadable::LEAST_BEGINNING && !is_all {
         return Detected::More;
     }
-    let blank = |byte: &u8| byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte);
-    let start = beginning.iter().position(|byte| !blank(byte));
+    let start = beginning.iter().position(|byte| !is_blank(byte));
     let format = match start.map(|start| &beginning[start..]) {
         None => is_all.then_some(LogFormat::JsonLines),
         Some(text) => match text[0] {
@@ -118,6 +117,12 @@ pub fn detect(beginning: &[u8], is_all: bool) -> Detected {
         },
     };
     format.map_or(Detected::More, Detected::Format)
+}
+
+/// Whether a log may have this byte before its first event: white space, what a truncating rotation
+/// leaves, or a part of a byte order mark.
+pub fn is_blank(byte: &u8) -> bool {
+    byte.is_ascii_whitespace() || b"\0\xef\xbb\xbf".contains(byte)
 }
 
 /// Whether this is enough of an unknown beginning to exclude the known unreadable files, so
